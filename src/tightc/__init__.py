@@ -1,0 +1,1 @@
+"""tightc: pruned networks, dense again."""

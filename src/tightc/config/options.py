@@ -1,0 +1,69 @@
+"""The base of every stage's options: frozen, strict, and with errors that name the key and what is permitted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from tightc.errors import OptionError
+
+
+class Options(BaseModel):
+    """Options of one stage: one field per option, its description the help text of the flag of the same name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Options from flags; OptionError names the first flag that is wrong and what it permits."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as invalid:
+            fault = invalid.errors()[0]
+            flag = "--" + "-".join(str(part).replace("_", "-") for part in fault["loc"][:1])
+            sentence, remedy = explain(cls, fault)
+            raise OptionError(f"{flag}: {sentence}", remedy) from None
+
+
+def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
+    """A pydantic fault as (what is wrong, what to do), in terms of the option's own description."""
+    key = str(fault["loc"][-1]) if fault["loc"] else ""
+    if fault["type"] == "extra_forbidden":
+        return _unknown(key, _keys_beside(options, fault["loc"]))
+    wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "missing":
+        return f"{key} is missing", f"give {key}: {_description(options, fault['loc'])}"
+    meaning = _description(options, fault["loc"])
+    return f"{fault['input']!r} is not permitted: it {wanted}", f"give {meaning}" if meaning else f"change {key}"
+
+
+def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
+    nearest = difflib.get_close_matches(key, permitted, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
+    return f"{key} is not a key here (permitted: {', '.join(permitted)})", hint
+
+
+def _keys_beside(options: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    return sorted(_at(options, location[:-1]).model_fields)
+
+
+def _description(options: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    for length in range(len(location), 0, -1):
+        field = _at(options, location[: length - 1]).model_fields.get(str(location[length - 1]))
+        if field is not None:
+            return field.description or ""
+    return ""
+
+
+def _at(options: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The options class that the keys in `location` lead to, as far as they lead to one."""
+    for part in location:
+        field = options.model_fields.get(str(part))
+        inner = getattr(field, "annotation", None)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            options = inner
+    return options

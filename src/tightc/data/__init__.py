@@ -1,0 +1,1 @@
+"""Labelled images from the forms that people keep them in."""

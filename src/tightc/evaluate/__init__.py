@@ -1,0 +1,1 @@
+"""Evaluate: top-1 accuracy by onnxruntime."""

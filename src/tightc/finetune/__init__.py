@@ -1,0 +1,1 @@
+"""Finetune: train the weights that are left."""

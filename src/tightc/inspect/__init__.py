@@ -1,0 +1,1 @@
+"""Inspect: what is in a model and what of it can be packed."""

@@ -1,0 +1,1 @@
+"""Pack and unpack: the compact form that runs in stock onnxruntime."""

@@ -1,0 +1,1 @@
+"""Permute: rearrange the weights that are left into few, full tiles."""

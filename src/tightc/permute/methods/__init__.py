@@ -1,0 +1,1 @@
+"""Packers: each takes a layer matrix and gives a Packing."""

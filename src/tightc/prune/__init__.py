@@ -1,0 +1,1 @@
+"""Prune: set the least important weights to zero."""

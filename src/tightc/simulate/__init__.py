@@ -1,0 +1,1 @@
+"""Simulate: cycles and energy on a systolic array."""
