@@ -1,0 +1,41 @@
+"""What a stage says of its work: one record that console and JSON are views of, and the listener it reports to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one stage: figures for the whole network and for each layer, by the names of the glossary."""
+
+    stage: str
+    totals: Figures
+    layers: tuple[Figures, ...] = ()
+    uncovered: tuple[Figures, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "schema": f"tightc.{self.stage}/1",
+            "totals": dict(self.totals),
+            "layers": [dict(layer) for layer in self.layers],
+            "uncovered": [dict(entry) for entry in self.uncovered],
+            "notes": list(self.notes),
+        }
+
+
+class Listener(Protocol):
+    """Is told how far a stage has come; the command line draws it, a library user may ignore it."""
+
+    def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
+        """`task` names what is worked on, `done` is its share from 0 to 1, `figures` are label to value."""
+
+
+def silent(_task: str, _done: float, _figures: Mapping[str, str], /) -> None:
+    """The listener of those who do not listen."""
