@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tightc.errors import DataError, OptionError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """What a network's input wants of an image; a height or width of None is left open."""
+
+    channels: int
+    height: int | None = None
+    width: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {self.height or 'any'} x {self.width or 'any'}"
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an image of `shape` (channels, height, width) fits."""
+        wanted = (self.channels, self.height, self.width)
+        return len(shape) == 3 and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -26,14 +48,72 @@ class Images:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Subtract `mean`, divide by `std`, one value a channel, after uint8 pixels were divided by 255."""
+    """Subtract `mean`, divide by `std`, one or one a channel; uint8 pixels are divided by 255 first."""
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not values or not all(math.isfinite(value) for value in values):
+                raise OptionError(
+                    f"{name} {values} is not permitted", f"give {name} one finite number a channel"
+                )
+        if min(self.std) <= 0:
+            raise OptionError(f"std {self.std} is not above 0", "give the standard deviation of each channel")
+
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's input, float32, the shape of `pixels`: (images, channels, height, width)."""
+        """The network's input, float32, the shape of `pixels`: (images, channels, height, width).
+
+        OptionError where mean or std has neither one value nor one a channel.
+        """
+        channels = pixels.shape[1]
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise OptionError(
+                    f"{name} has {len(values)} values, the images have {channels} channels",
+                    f"give {name} one value, or {channels}",
+                )
         scale = np.float32(1 / 255) if pixels.dtype == np.uint8 else np.float32(1)
         mean = np.asarray(self.mean, np.float32).reshape(1, -1, 1, 1)
         std = np.asarray(self.std, np.float32).reshape(1, -1, 1, 1)
         return (pixels.astype(np.float32) * scale - mean) / std
+
+
+def check_images(images: Images, shape: ImageShape, source: str) -> None:
+    """DataError, naming `source`, where there are none, or some misfit `shape`, hold NaN or a negative label."""
+    if images.pixels.ndim != 4 or len(images.pixels) != len(images.labels) or images.labels.ndim != 1:
+        raise DataError(
+            f"{source}: images {images.pixels.shape} and labels {images.labels.shape} do not match",
+            "give one label an image",
+        )
+    if not len(images):
+        raise DataError(f"{source}: no images", "point --data at a set that holds some")
+    if not shape.admits(images.pixels.shape[1:]):
+        found = " x ".join(str(size) for size in images.pixels.shape[1:])
+        raise DataError(
+            f"{source}: the images are {found} (channels x height x width), the network wants {shape}",
+            "resize or convert the images, or take the network that they belong to",
+        )
+    if images.pixels.dtype != np.uint8 and not np.isfinite(images.pixels).all():
+        first = int(np.flatnonzero(~np.isfinite(images.pixels).all(axis=(1, 2, 3)))[0])
+        raise DataError(f"{source}: image {first} holds NaN or infinite pixels", "mend or remove it")
+    if images.labels.min() < 0:
+        first = int(np.flatnonzero(images.labels < 0)[0])
+        raise DataError(
+            f"{source}: the label of image {first} is {images.labels[first]}", "number the classes from 0"
+        )
+
+
+def check_labels(images: Images, classes: int) -> None:
+    """DataError where a label is outside the `classes` that a network tells apart."""
+    outside = np.flatnonzero((images.labels < 0) | (images.labels >= classes))
+    if not len(outside):
+        return
+    label = int(images.labels[outside[0]])
+    name = f" ({images.classes[label]})" if 0 <= label < len(images.classes) else ""
+    permitted = f"the network's {classes} classes (0 to {classes - 1})"
+    raise DataError(
+        f"label {label}{name} of image {outside[0]} is outside {permitted}",
+        "take the data that the network was trained for, or number its classes from 0",
+    )

@@ -1,0 +1,66 @@
+"""What a model that classifies images takes in and gives out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from tightc.data.images import ImageShape
+from tightc.errors import ModelError
+
+_NOT_A_CLASSIFIER = (
+    "give a model with one input (batch x channels x height x width) and one output (batch x classes)"
+)
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The input's name and shape, the output's name and classes; None where the model leaves it open."""
+
+    name: str
+    batch: int | None
+    shape: ImageShape
+    output: str
+    classes: int | None
+
+
+def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
+    """The one float32 image input and the one class output of `proto`; ModelError where it has others."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    outputs = list(proto.graph.output)
+    for what, values in (("input", inputs), ("output", outputs)):
+        if len(values) != 1:
+            names = ", ".join(value.name for value in values) or "none"
+            raise ModelError(f"{origin}: it has {len(values)} {what}s ({names}), not one", _NOT_A_CLASSIFIER)
+    image, logits = inputs[0], outputs[0]
+    batch, *shape = _dimensions(image, 4, "input", origin)
+    if image.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(image.type.tensor_type.elem_type).lower()
+        raise ModelError(
+            f"{origin}: input {image.name} is {kind}, not float32", "export it with a float32 input"
+        )
+    channels, height, width = shape
+    if channels is None:
+        raise ModelError(
+            f"{origin}: the number of channels of input {image.name} is left open",
+            "export it with a fixed number",
+        )
+    classes = (
+        _dimensions(logits, 2, "output", origin)[1] if logits.type.tensor_type.HasField("shape") else None
+    )
+    return ImageInput(image.name, batch, ImageShape(channels, height, width), logits.name, classes)
+
+
+def _dimensions(value: onnx.ValueInfoProto, wanted: int, what: str, origin: str) -> list[int | None]:
+    dimensions = value.type.tensor_type.shape.dim
+    if len(dimensions) != wanted:
+        found = " x ".join(
+            d.dim_param or str(d.dim_value) if d.WhichOneof("value") else "?" for d in dimensions
+        )
+        raise ModelError(
+            f"{origin}: {what} {value.name} has {len(dimensions)} dimensions ({found or 0}), not {wanted}",
+            _NOT_A_CLASSIFIER,
+        )
+    return [d.dim_value if d.HasField("dim_value") else None for d in dimensions]

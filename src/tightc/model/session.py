@@ -1,0 +1,70 @@
+"""Stock onnxruntime on a model's bytes, with its failures turned into errors that name the model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tightc.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_EXCERPT = 200
+
+
+def open_session(model_bytes: bytes, origin: str, threads: int = 0) -> InferenceSession:
+    """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what ORT would log at error level comes as an exception too
+    # Given by number: left to itself, ORT pins its threads to cores that a container may not own.
+    options.intra_op_num_threads = threads or _own_cores()
+    with ort_faults(origin, "onnxruntime cannot load it"):
+        return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def ort_faults(origin: str, what_failed: str) -> Iterator[None]:
+    """Turns what onnxruntime raises within into a ModelError with `origin`, `what_failed` and its first line."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    known = (
+        ort.EPFail,
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NoModel,
+        ort.NotImplemented,
+        ort.RuntimeException,
+    )
+    try:
+        yield
+    except known as fault:
+        raise ModelError(
+            f"{origin}: {what_failed} ({_first_line(fault)})",
+            f"check that onnxruntime {_version()} has its operators and opset, or export it again",
+        ) from None
+
+
+def _first_line(fault: Exception) -> str:
+    line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
+    return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."
+
+
+def _version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def _own_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
