@@ -1,0 +1,76 @@
+"""Constants and types: Constant, ConstantOfShape, Cast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightc.finetune.bridge.operator import Operator, integers, refuse
+from tightc.model.graph import Node
+
+# The numbers of onnx.TensorProto.DataType, as far as torch computes with the types.
+_TYPES = {
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    4: torch.uint16,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    12: torch.uint32,
+    13: torch.uint64,
+    16: torch.bfloat16,
+}
+
+_VALUE_TYPES = {
+    "value_float": torch.float32,
+    "value_floats": torch.float32,
+    "value_int": torch.int64,
+    "value_ints": torch.int64,
+}
+
+
+def constant(node: Node) -> Operator:
+    """A tensor, a number or a list of numbers that the node itself holds."""
+    if "value" in node.attributes:
+        held = from_array(node.attributes["value"])
+    else:
+        form, value = next(iter(node.attributes.items()), ("no value", None))
+        if form not in _VALUE_TYPES:
+            refuse(node, f"{form} is not supported by finetune (permitted: value, {', '.join(_VALUE_TYPES)})")
+        held = torch.tensor(value, dtype=_VALUE_TYPES[form])
+    return lambda: held
+
+
+def constant_of_shape(node: Node) -> Operator:
+    """A tensor of the shape given, filled with one value, float32 zero where none is named."""
+    fill = from_array(node.attributes.get("value", np.zeros(1, np.float32))).reshape(())
+    return lambda shape: fill.expand(integers(shape)).contiguous()
+
+
+def cast(node: Node) -> Operator:
+    """x as another type."""
+    code = int(node.attributes["to"])
+    if code not in _TYPES:
+        refuse(node, f"type number {code} is not supported by finetune (permitted: {sorted(_TYPES)})")
+    dtype = _TYPES[code]
+    return lambda x: x.to(dtype)
+
+
+def from_array(array: Any) -> Tensor:
+    """A tensor with a copy of `array`, of the same type, bfloat16 included."""
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def to_array(tensor: Tensor) -> Any:
+    """The values of `tensor` as a numpy array in C order, a copy on the host."""
+    return tensor.detach().cpu().contiguous().numpy().copy()

@@ -1,0 +1,28 @@
+"""Conv in one, two and three dimensions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from tightc.finetune.bridge.operator import Operator
+from tightc.finetune.bridge.window import Window, padded
+from tightc.model.graph import Node
+
+_CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def convolution(node: Node) -> Operator:
+    """x (batch, channels, spatial...) with weight (filters, channels of a group, kernel...), bias or none."""
+    window = Window.of(node)
+    groups = int(node.attributes.get("group", 1))
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        kernel = weight.shape[2:]
+        strides, dilations = window.strides_for(len(kernel)), window.dilations_for(len(kernel))
+        begin, end = window.pads_for(x.shape[2:], kernel)
+        if begin != end:
+            x, begin = padded(x, begin, end, 0.0), [0] * len(kernel)
+        return _CONVOLUTIONS[len(kernel)](x, weight, bias, strides, begin, dilations, groups)  # type: ignore[no-any-return]
+
+    return run

@@ -1,0 +1,191 @@
+"""An ONNX graph as a torch module whose parameters go by their ONNX names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tightc.errors import ModelError
+from tightc.finetune.bridge.constant import from_array, to_array
+from tightc.finetune.bridge.operator import Operator, refuse
+from tightc.finetune.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
+from tightc.finetune.bridge.parameters import Role, running_statistics, trained_tensors
+from tightc.model.graph import Graph, Node
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One call; an input is the name of a value, a constant read as numbers, or None where left out."""
+
+    operator: Operator
+    inputs: tuple[str | Tensor | None, ...]
+    outputs: tuple[str, ...]
+    depends_on_training: bool
+    last_uses: tuple[str, ...]
+
+
+class TorchGraph(nn.Module):
+    """Runs `graph` in torch: takes its inputs in order, gives a tuple of its outputs.
+
+    Every weight, bias, scale and slope is a parameter, running means and variances are buffers, and so are
+    other float constants; `roles`, `parameter` and `trained` go by ONNX names (torch's own allow no dots).
+    Constants that are only shapes, axes or pads stay on the CPU, and what follows from constants is computed
+    once, when the module is built. ModelError names the operator and node that cannot be run.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.roles: dict[str, Role] = trained_tensors(graph)
+        self._statistics = running_statistics(graph)
+        _refuse_two_masters(set(self.roles), set(self._statistics))
+        self._inputs = graph.inputs
+        self._parameter_names: dict[str, str] = {}
+        self._buffer_names: dict[str, str] = {}
+        for index, name in enumerate(self.roles):
+            self._parameter_names[name] = f"trained_{index}"
+            self.register_parameter(f"trained_{index}", nn.Parameter(from_array(graph.tensors[name])))
+        for index, name in enumerate(self._statistics):
+            self._buffer_names[name] = f"running_{index}"
+            self.register_buffer(f"running_{index}", from_array(graph.tensors[name]))
+        aliases = _aliases(graph)
+        self._outputs = tuple(aliases.get(name, name) for name in graph.outputs)
+        nodes, constants = _fold(graph, aliases, held=frozenset((*self.roles, *self._statistics)))
+        self._steps = _steps(nodes, constants, aliases, self._outputs)
+        self._host: dict[str, Tensor] = {}
+        for name in _data_names(self._steps, self._outputs):
+            if name in constants and constants[name].is_floating_point():
+                self._buffer_names[name] = registered = f"constant_{len(self._buffer_names)}"
+                self.register_buffer(registered, constants[name])
+            elif name in constants:
+                self._host[name] = constants[name]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The graph's outputs for its inputs, in the graph's order, shapes and dtypes as in ONNX."""
+        values: dict[str, Any] = dict(zip(self._inputs, inputs, strict=True))
+        values.update(self._host)
+        values.update((name, self._parameters[key]) for name, key in self._parameter_names.items())
+        values.update((name, self._buffers[key]) for name, key in self._buffer_names.items())
+        for step in self._steps:
+            arguments = [values[given] if isinstance(given, str) else given for given in step.inputs]
+            if step.depends_on_training:
+                found = step.operator(*arguments, training=self.training)
+            else:
+                found = step.operator(*arguments)
+            if isinstance(found, Tensor):
+                values[step.outputs[0]] = found
+            else:
+                values.update(zip(step.outputs, found, strict=False))
+            for name in step.last_uses:
+                del values[name]
+        return tuple(values[name] for name in self._outputs)
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """The parameter that holds the ONNX tensor `name`."""
+        return self.get_parameter(self._parameter_names[name])
+
+    def trained(self) -> dict[str, NDArray[Any]]:
+        """What training may have changed: parameters and running statistics, with their shapes and dtypes."""
+        held = {name: self.parameter(name).data for name in self.roles}
+        held.update({name: self.get_buffer(self._buffer_names[name]) for name in self._statistics})
+        return {name: to_array(tensor) for name, tensor in held.items()}
+
+
+def _refuse_two_masters(trained: set[str], statistics: set[str]) -> None:
+    for name in sorted(trained & statistics):
+        raise ModelError(
+            f"tensor {name} is trained and a running statistic at once",
+            "export the model without sharing equal tensors",
+        )
+
+
+def _aliases(graph: Graph) -> dict[str, str]:
+    """For each value that Identity only passes on, the value itself."""
+    aliases: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op == "Identity" and _is_standard(node):
+            aliases[node.outputs[0]] = aliases.get(node.inputs[0], node.inputs[0])
+    return aliases
+
+
+def _fold(
+    graph: Graph, aliases: dict[str, str], held: frozenset[str]
+) -> tuple[list[tuple[Node, Operator]], dict[str, Tensor]]:
+    """The nodes left to run, with their operators, and the constants, computed ones included."""
+    constants = {name: _constant(name, array) for name, array in graph.tensors.items() if name not in held}
+    nodes = []
+    for node in graph.nodes:
+        operator = _operator(node)
+        if node.op == "Identity" or (node.op == "Constant" and node.outputs[0] in graph.tensors):
+            continue
+        arguments = [constants.get(aliases.get(name, name)) for name in node.inputs]
+        known = all(found is not None or not name for found, name in zip(arguments, node.inputs, strict=True))
+        if known and node.op not in DEPENDS_ON_TRAINING:
+            constants[node.outputs[0]] = operator(*arguments)
+        else:
+            nodes.append((node, operator))
+    return nodes, constants
+
+
+def _constant(name: str, array: NDArray[Any]) -> Tensor:
+    try:
+        return from_array(array)
+    except TypeError:
+        raise ModelError(
+            f"tensor {name} has the type {array.dtype}, which finetune cannot compute with",
+            "finetune before the model is quantised",
+        ) from None
+
+
+def _operator(node: Node) -> Operator:
+    if not _is_standard(node):
+        refuse(node, f"its domain {node.domain} is not known to finetune")
+    if node.op not in OPERATORS:
+        refuse(node, "it is not among the operators that finetune knows")
+    most = OUTPUTS.get(node.op, 1)
+    if any(node.outputs[most:]):
+        refuse(node, f"its output {most + 1} ({node.outputs[most]}) is not supported by finetune")
+    return OPERATORS[node.op](node)
+
+
+def _is_standard(node: Node) -> bool:
+    return node.domain in ("", "ai.onnx")
+
+
+def _steps(
+    nodes: Sequence[tuple[Node, Operator]],
+    constants: dict[str, Tensor],
+    aliases: dict[str, str],
+    outputs: tuple[str, ...],
+) -> list[_Step]:
+    """The calls in order, each knowing the values that nobody reads after it."""
+    needed = set(outputs)
+    steps: list[_Step] = []
+    for node, operator in reversed(nodes):
+        settings = SETTINGS.get(node.op, frozenset())
+        inputs: list[str | Tensor | None] = []
+        for place, name in enumerate(aliases.get(name, name) for name in node.inputs):
+            inputs.append(constants[name] if place in settings and name in constants else name or None)
+        names = {name for name in inputs if isinstance(name, str)}
+        made = {name for name in node.outputs if name}
+        last_uses = (names - needed) | (made - needed)
+        needed |= names
+        steps.append(
+            _Step(
+                operator,
+                tuple(inputs),
+                node.outputs,
+                node.op in DEPENDS_ON_TRAINING,
+                tuple(sorted(last_uses)),
+            )
+        )
+    return steps[::-1]
+
+
+def _data_names(steps: Sequence[_Step], outputs: tuple[str, ...]) -> list[str]:
+    """Every value that a step or the caller reads as a tensor."""
+    names = [name for step in steps for name in step.inputs if isinstance(name, str)]
+    return list(dict.fromkeys((*names, *outputs)))

@@ -1,0 +1,69 @@
+"""Which constants of a graph are trained, and as what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tightc.model.graph import Graph, Node
+
+Role = Literal["weight", "bias", "scale", "slope"]
+"""weight: Conv, Gemm or MatMul. bias: of these, or the shift of a BatchNormalization. scale: of a
+BatchNormalization. slope: of a PRelu."""
+
+_ROLES: dict[str, dict[int, Role]] = {
+    "Conv": {1: "weight", 2: "bias"},
+    "Gemm": {0: "weight", 1: "weight", 2: "bias"},
+    "MatMul": {0: "weight", 1: "weight"},
+    "BatchNormalization": {1: "scale", 2: "bias"},
+    "PRelu": {1: "slope"},
+}
+_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_SAME_VALUES = frozenset({"Identity", "Transpose"})
+
+
+def trained_tensors(graph: Graph) -> dict[str, Role]:
+    """The role of every float constant that training changes, in the order of the nodes.
+
+    A constant that reaches its operator through Identity or Transpose counts. So does one added to the output
+    of a Conv, Gemm or MatMul, as exporters write the bias of a linear layer, unless it is a single number:
+    those belong to activations written out (x + 3 in a hard swish). A weight stays one in every other role.
+    """
+    makers = {output: node for node in graph.nodes for output in node.outputs}
+    found: dict[str, Role] = {}
+    for node in graph.nodes:
+        roles = dict(_ROLES.get(node.op, {}))
+        if node.op == "Add":
+            roles = {1 - side: "bias" for side in (0, 1) if _is_product(node.inputs[side], makers)}
+        for place, role in roles.items():
+            if place >= len(node.inputs):
+                continue
+            name = _origin(node.inputs[place], graph, makers)
+            tensor = graph.tensors.get(name)
+            if tensor is None or tensor.dtype.kind != "f" or (node.op == "Add" and tensor.size == 1):
+                continue
+            if found.get(name) != "weight":
+                found[name] = role
+    return found
+
+
+def running_statistics(graph: Graph) -> list[str]:
+    """The constants that hold running means and variances, in the order of the nodes."""
+    makers = {output: node for node in graph.nodes for output in node.outputs}
+    names = [
+        _origin(name, graph, makers)
+        for node in graph.nodes
+        if node.op == "BatchNormalization"
+        for name in node.inputs[3:5]
+    ]
+    return [name for name in dict.fromkeys(names) if name in graph.tensors]
+
+
+def _origin(name: str, graph: Graph, makers: dict[str, Node]) -> str:
+    """The name behind nodes that only pass or transpose values."""
+    while name not in graph.tensors and name in makers and makers[name].op in _SAME_VALUES:
+        name = makers[name].inputs[0]
+    return name
+
+
+def _is_product(name: str, makers: dict[str, Node]) -> bool:
+    return name in makers and makers[name].op in _PRODUCTS

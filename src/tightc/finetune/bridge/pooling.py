@@ -1,0 +1,78 @@
+"""Pooling: MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tightc.finetune.bridge.operator import Operator
+from tightc.finetune.bridge.window import Window, padded
+from tightc.model.graph import Node
+
+_MAXIMA: dict[int, Operator] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+_MEANS: dict[int, Operator] = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+_SUMS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def max_pool(node: Node) -> Operator:
+    """The largest value of each window; padding never wins."""
+    window = Window.of(node)
+    kernel = list(node.attributes["kernel_shape"])
+    rank = len(kernel)
+    strides, dilations = window.strides_for(rank), window.dilations_for(rank)
+
+    def run(x: Tensor) -> Tensor:
+        begin, end = window.pads_for(x.shape[2:], kernel)
+        end = [pad + more for pad, more in zip(end, window.overhang_for(x.shape[2:], kernel), strict=True)]
+        if begin != end or not _torch_pads(begin, kernel):
+            x, begin = padded(x, begin, end, _lowest(x.dtype)), [0] * rank
+        return _MAXIMA[rank](x, kernel, strides, begin, dilations)  # type: ignore[no-any-return]
+
+    return run
+
+
+def average_pool(node: Node) -> Operator:
+    """The mean of each window; with count_include_pad the padding counts as zeros, else it does not count."""
+    window = Window.of(node)
+    kernel = list(node.attributes["kernel_shape"])
+    rank = len(kernel)
+    strides, dilations = window.strides_for(rank), window.dilations_for(rank)
+    count_padding = bool(node.attributes.get("count_include_pad", 0))
+
+    def run(x: Tensor) -> Tensor:
+        begin, end = window.pads_for(x.shape[2:], kernel)
+        over = window.overhang_for(x.shape[2:], kernel)
+        if begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel):
+            return _MEANS[rank](x, kernel, strides, begin, False, count_padding)  # type: ignore[no-any-return]
+        counted = x.new_ones((1, 1, *x.shape[2:]))
+        counted = padded(counted, begin, end, 1.0 if count_padding else 0.0)
+        counted = padded(counted, [0] * rank, over, 0.0)
+        x = padded(padded(x, begin, end, 0.0), [0] * rank, over, 0.0)
+        taps = x.new_ones((1, 1, *kernel))
+        planes = x.reshape(-1, 1, *x.shape[2:])
+        total = _SUMS[rank](planes, taps, None, strides, 0, dilations)
+        count = _SUMS[rank](counted, taps, None, strides, 0, dilations)
+        mean = total / count
+        return mean.reshape(*x.shape[:2], *mean.shape[2:])  # type: ignore[no-any-return]
+
+    return run
+
+
+def global_max_pool(_node: Node) -> Operator:
+    """The largest value of each channel, the spatial axes kept with size 1."""
+    return lambda x: torch.amax(x, list(range(2, x.dim())), keepdim=True)
+
+
+def global_average_pool(_node: Node) -> Operator:
+    """The mean of each channel, the spatial axes kept with size 1."""
+    return lambda x: torch.mean(x, list(range(2, x.dim())), keepdim=True)
+
+
+def _torch_pads(pads: list[int], kernel: list[int]) -> bool:
+    """Whether torch's own poolings accept this padding: at most half the kernel."""
+    return all(2 * pad <= taps for pad, taps in zip(pads, kernel, strict=True))
+
+
+def _lowest(dtype: torch.dtype) -> float:
+    return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min

@@ -1,0 +1,91 @@
+"""Resize, nearest and linear."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from tightc.finetune.bridge.operator import Operator, beside, choice, integers, refuse, spread
+from tightc.model.graph import Node
+
+_COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
+
+_ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "round_prefer_floor": lambda x: torch.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: torch.floor(x + 0.5),
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+}
+
+
+def resize(node: Node) -> Operator:
+    """Samples x at other sizes, one axis after the other: nearest and linear interpolation are separable."""
+    mode = choice(node, "mode", "nearest", ("nearest", "linear"))
+    coordinates = choice(node, "coordinate_transformation_mode", "half_pixel", _COORDINATES)
+    rounding = _ROUNDINGS[choice(node, "nearest_mode", "round_prefer_floor", tuple(_ROUNDINGS))]
+    policy = choice(node, "keep_aspect_ratio_policy", "stretch", ("stretch", "not_larger", "not_smaller"))
+    if node.attributes.get("antialias", 0):
+        refuse(node, "antialias is not supported by finetune")
+    named_axes = node.attributes.get("axes")
+
+    def run(
+        x: Tensor, _roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
+    ) -> Tensor:
+        axes = [axis % x.dim() for axis in named_axes] if named_axes else list(range(x.dim()))
+        inputs = [x.shape[axis] for axis in axes]
+        if sizes is not None and sizes.numel():
+            outputs, factors = _from_sizes(inputs, integers(sizes), policy)
+        elif scales is not None:
+            factors = [float(scale) for scale in scales.tolist()]
+            outputs = [math.floor(size * factor) for size, factor in zip(inputs, factors, strict=True)]
+        else:
+            return x
+        for axis, size, factor in zip(axes, outputs, factors, strict=True):
+            if size != x.shape[axis] or factor != 1.0:
+                sources = _sources(coordinates, x.shape[axis], size, factor)
+                x = _nearest(x, axis, rounding(sources)) if mode == "nearest" else _linear(x, axis, sources)
+        return x
+
+    return run
+
+
+def _from_sizes(inputs: Sequence[int], sizes: list[int], policy: str) -> tuple[list[int], list[float]]:
+    """Output sizes and scale factors, one an axis."""
+    factors = [size / given for size, given in zip(sizes, inputs, strict=True)]
+    if policy == "stretch":
+        return sizes, factors
+    factor = min(factors) if policy == "not_larger" else max(factors)
+    return [math.floor(given * factor + 0.5) for given in inputs], [factor] * len(sizes)
+
+
+def _sources(coordinates: str, given: int, size: int, factor: float) -> Tensor:
+    """Where in an axis of `given` values each of the `size` outputs samples: (size,) float64."""
+    x = torch.arange(size, dtype=torch.float64)
+    if coordinates == "asymmetric":
+        return x / factor
+    if coordinates == "align_corners":
+        return x * ((given - 1) / (size - 1)) if size > 1 else x * 0
+    if coordinates == "pytorch_half_pixel" and size == 1:
+        return x * 0
+    if coordinates == "half_pixel_symmetric":
+        offset = given / 2 * (1 - size / (factor * given))
+        return offset + (x + 0.5) / factor - 0.5
+    return (x + 0.5) / factor - 0.5
+
+
+def _nearest(x: Tensor, axis: int, sources: Tensor) -> Tensor:
+    return spread(x, axis, sources.clamp(0, x.shape[axis] - 1).long())
+
+
+def _linear(x: Tensor, axis: int, sources: Tensor) -> Tensor:
+    """Between the two neighbours of each source; beyond the border the border's value."""
+    last = x.shape[axis] - 1
+    sources = sources.clamp(0, last)
+    low = sources.floor()
+    share = beside((sources - low).to(x.dtype), x).reshape([-1] + [1] * (x.dim() - axis - 1))
+    left = spread(x, axis, low.long())
+    right = spread(x, axis, (low + 1).clamp(max=last).long())
+    return torch.lerp(left, right, share)
