@@ -81,7 +81,7 @@ class Normalisation:
 
 
 def check_images(images: Images, shape: ImageShape, source: str) -> None:
-    """DataError, naming `source`, where there are none, or some misfit `shape`, hold NaN or a negative label."""
+    """DataError, naming `source`, where there are none, or some misfit `shape`, hold NaN, or lack a label."""
     if images.pixels.ndim != 4 or len(images.pixels) != len(images.labels) or images.labels.ndim != 1:
         raise DataError(
             f"{source}: images {images.pixels.shape} and labels {images.labels.shape} do not match",

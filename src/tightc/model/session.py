@@ -30,7 +30,7 @@ def open_session(model_bytes: bytes, origin: str, threads: int = 0) -> Inference
 
 @contextmanager
 def ort_faults(origin: str, what_failed: str) -> Iterator[None]:
-    """Turns what onnxruntime raises within into a ModelError with `origin`, `what_failed` and its first line."""
+    """Turns what onnxruntime raises within into a ModelError: `origin`, `what_failed` and its first line."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     known = (

@@ -1,0 +1,36 @@
+"""Tar archives, read in one go and never unpacked to disk."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from tightc.data.images import Images, ImageShape, Split
+from tightc.data.pictures import Picture, images_of, is_picture, serves
+from tightc.errors import DataError
+
+
+def read_archive(archive: Path, split: Split, shape: ImageShape) -> Images:
+    """The images of `split` in a tar of class folders, or of split folders of these; see `images_of`."""
+    files = members(archive, lambda path: is_picture(path) and serves(path, split))
+    pictures = (Picture(path, content) for path, content in files if is_picture(path))
+    return images_of(pictures, split, shape, str(archive))
+
+
+def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+    """The path of every file in a tar (also .gz), with its bytes where wanted; DataError if corrupt."""
+    try:
+        # As a stream: seeking back in a .gz would decompress it anew.
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                path = PurePosixPath(member.name).as_posix()
+                content = tar.extractfile(member) if wanted(path) else None
+                yield path, content.read() if content else None
+    except (tarfile.TarError, EOFError, zlib.error) as fault:
+        raise DataError(
+            f"{archive}: not a tar archive, or a corrupt one ({fault})", "fetch the archive again"
+        ) from None

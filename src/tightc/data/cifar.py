@@ -1,0 +1,154 @@
+"""CIFAR-10 as its authors publish it for Python: pickled batches of 10,000 images."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.data.archive import members
+from tightc.data.images import Images, Split
+from tightc.data.pictures import is_picture
+from tightc.errors import DataError
+
+_BATCHES: dict[Split, tuple[str, ...]] = {
+    "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
+    "test": ("test_batch",),
+}
+_ALL_BATCHES = frozenset(name for names in _BATCHES.values() for name in names)
+_NAMES = "batches.meta"
+_SHAPE = (3, 32, 32)
+_FETCH = "fetch cifar-10-python.tar.gz again from its authors' page"
+
+
+def folder_of_batches(folder: Path) -> Path | None:
+    """The folder that holds the batches: `folder`, or the one that the archive unpacks to, if any."""
+    for place in (folder, folder / "cifar-10-batches-py"):
+        if any((place / name).is_file() for name in _ALL_BATCHES):
+            return place
+    return None
+
+
+def archive_of_batches(archive: Path) -> bool:
+    """Whether a tar holds batches rather than images, by the first file that is either."""
+    for path, _ in members(archive, lambda _: False):
+        if PurePosixPath(path).name in _ALL_BATCHES:
+            return True
+        if is_picture(path):
+            return False
+    return False
+
+
+def read_batches_in_folder(folder: Path, split: Split) -> Images:
+    """(images, 3, 32, 32) uint8 of `split`; DataError where a batch is missing, corrupt or not one."""
+    names = (*_BATCHES[split], _NAMES)
+    found = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    return _images(found, split, str(folder))
+
+
+def read_batches_in_archive(archive: Path, split: Split) -> Images:
+    """As `read_batches_in_folder`, from a tar of that folder."""
+    names = {*_BATCHES[split], _NAMES}
+    files = members(archive, lambda path: PurePosixPath(path).name in names)
+    found = {PurePosixPath(path).name: content for path, content in files if content is not None}
+    return _images(found, split, str(archive))
+
+
+def _images(contents: Mapping[str, bytes], split: Split, source: str) -> Images:
+    missing = [name for name in _BATCHES[split] if name not in contents]
+    if missing:
+        raise DataError(f"{source}: {', '.join(missing)} of CIFAR-10 is missing", _FETCH)
+    batches = [_batch(contents[name], f"{source}: {name}") for name in _BATCHES[split]]
+    classes: tuple[str, ...] = ()
+    if _NAMES in contents:
+        names = _unpickle(contents[_NAMES], f"{source}: {_NAMES}").get("label_names", ())
+        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    return Images(
+        np.concatenate([pixels for pixels, _ in batches]),
+        np.concatenate([labels for _, labels in batches]),
+        classes,
+    )
+
+
+def _batch(content: bytes, origin: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """(images, 3, 32, 32) uint8 and (images,) int64."""
+    entries = _unpickle(content, origin)
+    pixels, labels = entries.get("data"), entries.get("labels")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or not isinstance(labels, list):
+        raise DataError(f"{origin}: it lacks data (uint8) or labels (list)", _FETCH)
+    if pixels.shape != (len(labels), np.prod(_SHAPE)) or not all(isinstance(label, int) for label in labels):
+        raise DataError(
+            f"{origin}: data is {' x '.join(map(str, pixels.shape))} for {len(labels)} labels, "
+            f"not one row of {np.prod(_SHAPE)} values for each",
+            _FETCH,
+        )
+    return pixels.reshape(-1, *_SHAPE), np.array(labels, np.int64)
+
+
+def _unpickle(content: bytes, origin: str) -> dict[str, Any]:
+    try:
+        entries = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+    except _ForbiddenError as fault:
+        raise DataError(
+            f"{origin}: the pickle wants {fault}, which data has no need of",
+            f"do not trust this file; {_FETCH}",
+        ) from None
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as fault:
+        raise DataError(f"{origin}: a corrupt pickle ({fault})", _FETCH) from None
+    if not isinstance(entries, dict):
+        raise DataError(f"{origin}: it holds a {type(entries).__name__}, not a dictionary", _FETCH)
+    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in entries.items()}
+
+
+class _ForbiddenError(Exception):
+    """A pickle asked for something that is not part of an array of numbers."""
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Admits arrays of plain numbers, through stand-ins: numpy's own constructors can be made to crash."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
+        if stand_in is None:
+            raise _ForbiddenError(f"{module}.{name}")
+        return stand_in
+
+
+class _ArrayType:
+    """Stands for numpy.ndarray, which such pickles only name."""
+
+
+def _empty_array(*_: object) -> NDArray[Any]:
+    return np.empty(0, np.uint8)
+
+
+def _number_type(code: str | bytes, *_: object) -> np.dtype[Any]:
+    text = code.decode() if isinstance(code, bytes) else code
+    if text.lstrip("<>|=") not in ("u1", "i1", "i2", "i4", "i8", "f4", "f8"):
+        raise _ForbiddenError(f"arrays of {text}")
+    return np.dtype(text)
+
+
+def _latin1_bytes(text: str, *_: object) -> bytes:
+    return text.encode("latin1")
+
+
+_STAND_INS: Mapping[tuple[str, str], type | Callable[..., Any]] = {
+    ("numpy", "ndarray"): _ArrayType,
+    ("numpy", "dtype"): _number_type,
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+    ("_codecs", "encode"): _latin1_bytes,
+}

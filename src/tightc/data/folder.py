@@ -1,0 +1,43 @@
+"""A folder of class folders of images, or of split folders of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tightc.data.images import Images, ImageShape, Split
+from tightc.data.pictures import SPLIT_FOLDERS, Picture, images_of, is_picture
+from tightc.errors import DataError
+
+
+def read_folder(folder: Path, split: Split, shape: ImageShape) -> Images:
+    """The images of `split` below `folder`; DataError names the file or class folder that cannot be taken."""
+    images = images_of(_pictures(folder), split, shape, str(folder))
+    for empty in _empty_folders(folder):
+        if empty.name not in images.classes:
+            raise DataError(
+                f"{empty}: a class folder without images", "put the images of that class in it, or remove it"
+            )
+    return images
+
+
+def _pictures(folder: Path) -> Iterator[Picture]:
+    for parent, _, names in os.walk(folder, onerror=_raise, followlinks=True):
+        for name in names:
+            path = Path(parent, name)
+            below = path.relative_to(folder).as_posix()
+            if is_picture(below):
+                yield Picture(below, path)
+
+
+def _empty_folders(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        empty = not folders and not any(is_picture(name) for name in names)
+        if empty and Path(parent).name.lower() not in SPLIT_FOLDERS:
+            yield Path(parent)
+
+
+def _raise(fault: OSError) -> None:
+    raise fault

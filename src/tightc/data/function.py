@@ -1,0 +1,123 @@
+"""Images that a function of the user's makes: `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import operator
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.data.arrays import as_pixels
+from tightc.data.images import Images, ImageShape, Split
+from tightc.errors import DataError
+
+_CONTRACT = "let it return Images, a torch Dataset, or another sequence of (image, label)"
+
+
+def call_function(source: str, split: Split, shape: ImageShape) -> Images:
+    """Calls `function(split)`, or `function()` where it takes nothing, with the current folder importable.
+
+    It returns Images, or a torch Dataset or other sequence of (image, label): a Pillow image, an array or a
+    tensor of (height, width), (channels, height, width) or (height, width, channels), and an integer.
+    """
+    with _current_folder_importable(), _faults_of(source):
+        function = _find(source)
+        made = function(split) if _takes_a_split(function) else function()
+        if isinstance(made, Images):
+            return made
+        if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
+            raise DataError(f"{source}: it returned a {type(made).__name__}", _CONTRACT)
+        return _collect(made, shape, source)
+
+
+def _find(source: str) -> Callable[..., Any]:
+    module_name, _, name = source.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as fault:
+        missing = fault.name or module_name
+        owner = "" if f"{module_name}.".startswith(f"{missing}.") else f", which {module_name} imports"
+        raise DataError(
+            f"{source}: no module {missing}{owner}", f"install it, or run in its folder (here: {os.getcwd()})"
+        ) from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
+        raise DataError(
+            f"{source}: {module_name} has no function {name}",
+            f"its functions are {', '.join(sorted(own)) or 'none'}",
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _takes_a_split(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind("train")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _collect(made: Any, shape: ImageShape, source: str) -> Images:
+    pixels: list[NDArray[Any]] = []
+    labels: list[int] = []
+    for index in range(len(made)):
+        try:
+            image, label = made[index]
+        except (TypeError, ValueError):
+            raise DataError(f"{source}: item {index} is not a pair (image, label)", _CONTRACT) from None
+        pixels.append(_array(image, shape))
+        if pixels[-1].shape != pixels[0].shape:
+            raise DataError(
+                f"{source}: image {index} is {pixels[-1].shape}, image 0 is {pixels[0].shape}",
+                "resize the images to one size",
+            )
+        try:
+            labels.append(operator.index(label))
+        except TypeError:
+            raise DataError(
+                f"{source}: the label of image {index} is {label!r}, not an integer",
+                "number the classes from 0",
+            ) from None
+    if not pixels:
+        raise DataError(f"{source}: no images", _CONTRACT)
+    return Images(as_pixels(np.stack(pixels), shape, source), np.array(labels, np.int64))
+
+
+def _array(image: Any, shape: ImageShape) -> NDArray[Any]:
+    if hasattr(image, "convert") and hasattr(image, "mode"):  # a Pillow image
+        image = image.convert("L" if shape.channels == 1 else "RGB")
+    return np.asarray(image)
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+@contextmanager
+def _faults_of(source: str) -> Iterator[None]:
+    """The user's function may raise anything; what and where is said in one sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as fault:
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        raise DataError(
+            f"{source}: it raised {type(fault).__name__}: {fault} ({where.filename}, line {where.lineno})",
+            "mend the function",
+        ) from fault

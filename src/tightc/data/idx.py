@@ -1,0 +1,76 @@
+"""MNIST's IDX files, also compressed by gzip."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.data.images import Images, Split
+from tightc.errors import DataError
+
+_IMAGES = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
+_TEST = re.compile(r"(t10k|test)[-_]images")
+_UNSIGNED_BYTES = 0x08
+
+
+def is_idx(name: str) -> bool:
+    """Whether a file of that name holds images in IDX form."""
+    return bool(_IMAGES.search(name.lower()))
+
+
+def read_idx_folder(folder: Path, split: Split) -> Images:
+    """The images of `split`, by MNIST's names; a folder with a single file of images gives it for either."""
+    files = sorted(path for path in folder.iterdir() if is_idx(path.name))
+    stems = {re.sub(r"\.gz$", "", path.name) for path in files}
+    if len(stems) > 1:
+        files = [path for path in files if bool(_TEST.search(path.name.lower())) == (split == "test")]
+    if not files or len({re.sub(r"\.gz$", "", path.name) for path in files}) > 1:
+        found = ", ".join(path.name for path in files) or "none"
+        raise DataError(
+            f"{folder}: the {split} split must be one file of images, found {found}",
+            "name the files as MNIST does: train-images-idx3-ubyte, t10k-images-idx3-ubyte",
+        )
+    return read_idx_file(files[0])
+
+
+def read_idx_file(images: Path) -> Images:
+    """(images, 1, height, width) uint8 with the labels of the file beside it (labels and idx1 in its name).
+
+    DataError where either is missing or corrupt.
+    """
+    stem = re.sub(r"\.gz$", "", images.name)
+    name = stem.replace("images", "labels").replace("idx3", "idx1")
+    beside = [path for path in (images.with_name(name), images.with_name(f"{name}.gz")) if path.is_file()]
+    if not beside:
+        raise DataError(f"{images}: its labels, {name} (or {name}.gz), are not beside it", "put them there")
+    pixels = _read(images, dimensions=3)
+    labels = _read(beside[0], dimensions=1)
+    return Images(pixels[:, None], labels.astype(np.int64))
+
+
+def _read(path: Path, dimensions: int) -> NDArray[Any]:
+    """Unsigned bytes. The file: two zeros, type, number of dimensions, sizes as big-endian uint32, values."""
+    content = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as fault:
+            raise DataError(f"{path}: a corrupt .gz file ({fault})", "fetch the file again") from None
+    header = 4 + 4 * dimensions
+    if content[:4] != bytes((0, 0, _UNSIGNED_BYTES, dimensions)) or len(content) < header:
+        raise DataError(
+            f"{path}: not an IDX file of unsigned bytes in {dimensions} dimensions", "fetch the file again"
+        )
+    sizes = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
+    if len(content) != header + sizes.prod():
+        raise DataError(
+            f"{path}: it holds {len(content) - header} values, its header says {' x '.join(map(str, sizes))}",
+            "fetch the file again",
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)

@@ -1,0 +1,40 @@
+"""Images and labels as arrays in a .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tightc.data.arrays import as_labels, as_pixels
+from tightc.data.images import Images, ImageShape, Split
+from tightc.errors import DataError
+
+
+def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
+    """`x_train`, `y_train` or `x_test`, `y_test` where the file has them, else `x`, `y` for either split.
+
+    DataError names the arrays found where these are not among them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = list(arrays.files)
+            pair = [
+                (x, y) for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y")) if x in names and y in names
+            ]
+            if not pair:
+                raise DataError(
+                    f"{path}: neither x_{split} and y_{split} nor x and y; "
+                    f"the arrays found are {', '.join(names) or 'none'}",
+                    "save it with numpy.savez(file, x=images, y=labels)",
+                )
+            x, y = (arrays[name] for name in pair[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as fault:
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise DataError(
+            f"{path}: not a .npz file of plain arrays, or a corrupt one ({reason})",
+            "save it with numpy.savez(file, x=images, y=labels)",
+        ) from None
+    return Images(as_pixels(x, shape, f"{path}: {pair[0][0]}"), as_labels(y, f"{path}: {pair[0][1]}"))
