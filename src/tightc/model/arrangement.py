@@ -1,0 +1,106 @@
+"""Where a model keeps its packings: metadata property `tightc.packing:WEIGHT`, one for each weight that is packed.
+
+In a permuted model the property holds everything; in a packed one the arrays are the packed tensors themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tightc.errors import ModelError
+from tightc.model.file import Model
+from tightc.model.history import get_property, set_property
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.packing import Packing
+from tightc.tiles.store import ARRAY_NAMES, from_arrays, to_arrays
+
+_PREFIX = "tightc.packing:"
+_PERMUTE_AGAIN = "run tightc permute again"
+
+
+def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
+    """`model` with the packing of each weight named, in place of all that it had."""
+    proto = model.editable()
+    for name in recorded_weights(proto):
+        set_property(proto, _PREFIX + name, None)
+    for name, packing in packings.items():
+        arrays = {key: _encode(array) for key, array in to_arrays(packing).items()}
+        write_header(proto, name, {**header(packing), "arrays": arrays})
+    return model.changed(proto)
+
+
+def read_packings(model: Model) -> dict[str, Packing]:
+    """The packings recorded whole in a model, by weight; empty where it was not permuted."""
+    found = {}
+    for name in recorded_weights(model.proto):
+        head = read_header(model.proto, name)
+        if "arrays" in head:  # in a packed model most packings are in the packed tensors
+            try:
+                found[name] = packing_of(head, {key: _decode(head["arrays"][key]) for key in ARRAY_NAMES})
+            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
+                raise ModelError(
+                    f"{model.origin}: the packing of {name} is damaged ({fault})", _PERMUTE_AGAIN
+                ) from None
+    return found
+
+
+def recorded_weights(proto: onnx.ModelProto) -> list[str]:
+    """Names of the weights for which `proto` has a packing."""
+    return [entry.key.removeprefix(_PREFIX) for entry in proto.metadata_props if entry.key.startswith(_PREFIX)]
+
+
+def header(packing: Packing) -> dict[str, Any]:
+    """What a packing is besides its tiles, as JSON."""
+    return {
+        "method": packing.method,
+        "array": str(packing.array),
+        "fan_in": packing.fan_in,
+        "filters": packing.filters,
+        "inputs": packing.inputs,
+        "groups": packing.groups,
+    }
+
+
+def packing_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Packing:
+    """The inverse of `header` and `to_arrays`."""
+    return Packing(
+        method=str(head["method"]),
+        array=ArrayShape.parse(head["array"]),
+        fan_in=int(head["fan_in"]),
+        filters=int(head["filters"]),
+        inputs=int(head["inputs"]),
+        groups=int(head["groups"]),
+        tiles=from_arrays(arrays),
+    )
+
+
+def write_header(proto: onnx.ModelProto, weight: str, head: Mapping[str, Any]) -> None:
+    """Records `head` for `weight`, in place."""
+    set_property(proto, _PREFIX + weight, json.dumps(head, separators=(",", ":")))
+
+
+def read_header(proto: onnx.ModelProto, weight: str) -> dict[str, Any]:
+    """What `write_header` recorded."""
+    try:
+        head = json.loads(get_property(proto, _PREFIX + weight) or "")
+    except ValueError:
+        raise ModelError(f"the packing of {weight} is not JSON", _PERMUTE_AGAIN) from None
+    return dict(head)
+
+
+def _encode(array: NDArray[Any]) -> dict[str, Any]:
+    data = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "zlib": data}
+
+
+def _decode(record: Mapping[str, Any]) -> NDArray[Any]:
+    raw = zlib.decompress(base64.b64decode(record["zlib"], validate=True))
+    return np.frombuffer(raw, np.dtype(record["dtype"])).reshape(record["shape"])

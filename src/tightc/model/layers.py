@@ -1,0 +1,234 @@
+"""The layers of a model as matrices, and the list of what cannot be one, with reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tightc.errors import ModelError
+from tightc.model.file import Model
+from tightc.model.graph import Array, Graph, Node, read_graph
+from tightc.model.shapes import Shapes, value_shapes
+
+_WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
+_OTHER_MULTIPLIERS = frozenset(
+    ("ConvTranspose", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "DeformConv", "Einsum")
+    + ("LSTM", "GRU", "RNN", "Attention")
+)
+_WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
+_FLOATS = ("float16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Conv, Gemm or MatMul whose constant weight is a layer matrix of `filters` x `inputs`.
+
+    `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other;
+    `vectors` is M: output pixels x batch. `shares` names the earlier layer that has the same weight, if one has.
+    """
+
+    name: str
+    op: str
+    weight: str
+    filters: int
+    inputs: int
+    groups: int
+    vectors: int
+    filters_first: bool
+    shares: str | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the dense layer."""
+        return self.filters * self.inputs * self.vectors
+
+    def matrix(self, weight: Array) -> Array:
+        """The weight tensor as (filters, inputs), a view where its layout allows."""
+        return weight.reshape(self.filters, self.inputs) if self.filters_first else weight.T
+
+    def tensor(self, matrix: Array, shape: tuple[int, ...]) -> Array:
+        """The inverse of `matrix`: (filters, inputs) back to the weight's own `shape`."""
+        return np.ascontiguousarray(matrix.reshape(shape) if self.filters_first else matrix.T)
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """An operator that multiplies but is not a layer here, why, and its multiply-accumulates where they are known."""
+
+    name: str
+    op: str
+    reason: str
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """The layers of a model in execution order, their weights, and what is not covered."""
+
+    layers: tuple[Layer, ...]
+    uncovered: tuple[Uncovered, ...]
+    weights: dict[str, NDArray[Any]]
+
+    @property
+    def owners(self) -> tuple[Layer, ...]:
+        """The layers without those that share the weight of an earlier one."""
+        return tuple(layer for layer in self.layers if layer.shares is None)
+
+    @property
+    def macs_covered(self) -> float:
+        """Share of the multiply-accumulates that the layers do, of all that are known; 1.0 where nothing is left."""
+        inside = sum(layer.macs for layer in self.layers)
+        outside = sum(entry.macs or 0 for entry in self.uncovered)
+        return inside / (inside + outside) if inside + outside else 1.0
+
+    def matrix(self, layer: Layer) -> Array:
+        """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
+        return layer.matrix(self.weights[layer.weight])
+
+
+def read_network(model: Model, batch: int | None = None) -> Network:
+    """Finds the layers of a plain model; ModelError where there is none.
+
+    Every Conv, Gemm and MatMul becomes a Layer or an Uncovered with its reason, as does every other operator that
+    multiplies; the rest (activations, pooling, sums) is not listed.
+    """
+    proto = model.proto
+    graph = read_graph(proto)
+    multipliers = [node for node in graph.nodes if _multiplies(node)]
+    wanted = [name for node in multipliers for name in (*node.inputs, *node.outputs) if name]
+    wanted = [name for name in wanted if name not in graph.tensors]
+    shapes = value_shapes(proto, model.origin, wanted, batch)
+    shapes.update({name: tensor.shape for name, tensor in graph.tensors.items()})
+    weights = _Weights(graph, proto)
+    layers: list[Layer] = []
+    uncovered: list[Uncovered] = []
+    for node in multipliers:
+        found = weights.layer_of(node, shapes, layers)
+        if isinstance(found, Layer):
+            layers.append(found)
+        else:
+            uncovered.append(Uncovered(node.label, node.op, found, _macs(node, shapes)))
+    if not layers:
+        reasons = "; ".join(f"{entry.op} {entry.name}: {entry.reason}" for entry in uncovered[:3])
+        raise ModelError(
+            f"{model.origin}: no layer can be packed ({reasons or 'it has no Conv, Gemm or MatMul'})",
+            "give a model with Conv, Gemm or MatMul layers that have constant weights",
+        )
+    return Network(tuple(layers), tuple(uncovered), {layer.weight: graph.tensors[layer.weight] for layer in layers})
+
+
+class _Weights:
+    """Which constants may serve as a layer matrix, by who else reads them."""
+
+    def __init__(self, graph: Graph, proto: onnx.ModelProto) -> None:
+        self.graph = graph
+        self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op == "Identity"}
+        self.producers = {name: node for node in graph.nodes for name in node.outputs}
+        self.readers = graph.consumers()
+        self.replaceable = {value.name for value in proto.graph.input}
+
+    def root(self, name: str) -> str:
+        """The name behind a chain of Identity nodes."""
+        while name in self.identities:
+            name = self.identities[name]
+        return name
+
+    def layer_of(self, node: Node, shapes: Shapes, earlier: list[Layer]) -> Layer | str:
+        """The layer that `node` is, or the reason why it is none."""
+        reason = _foreign(node)
+        if reason:
+            return reason
+        slots = [slot for slot in _WEIGHT_INPUTS[node.op] if self.root(node.inputs[slot]) in self.graph.tensors]
+        if not slots:
+            return self._why_not_constant(node)
+        name = self.root(node.inputs[slots[0]])
+        reason = self._refusal(node, name, slots[0])
+        if reason:
+            return reason
+        layer = _layer(node, name, self.graph.tensors[name].shape, slots[0], prod(shapes[node.outputs[0]]))
+        twin = next((other for other in earlier if other.weight == name), None)
+        if twin is None:
+            return layer
+        if (twin.groups, twin.filters_first, twin.filters) != (layer.groups, layer.filters_first, layer.filters):
+            return f"its weight {name} is shared with {twin.name}, which reads it as another matrix"
+        return Layer(**{**layer.__dict__, "shares": twin.name})
+
+    def _why_not_constant(self, node: Node) -> str:
+        producer = self.producers.get(node.inputs[1])
+        if producer is not None and producer.op == "DequantizeLinear":
+            return "its weight is quantised (it comes from DequantizeLinear)"
+        return "it has no constant weight: both sides are computed at run time"
+
+    def _refusal(self, node: Node, name: str, slot: int) -> str:
+        tensor = self.graph.tensors[name]
+        if name in self.replaceable:
+            return f"its weight {name} is also an input of the model, which a caller may replace"
+        if tensor.dtype.name not in _FLOATS:
+            return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
+        if node.op != "Conv" and tensor.ndim != 2:
+            return f"its weight {name} has {tensor.ndim} dimensions, not 2"
+        if tensor.size == 0:
+            return f"its weight {name} is empty"
+        others = [reader for reader in self._all_readers(name) if not self._reads_as_weight(reader, name)]
+        if others or name in self.graph.outputs:
+            return f"its weight {name} also feeds {others[0].label if others else 'an output of the model'}"
+        if node.op == "MatMul" and slot == 1 and self.root(node.inputs[0]) in self.graph.tensors:
+            return "both of its sides are constant"
+        return ""
+
+    def _all_readers(self, name: str) -> list[Node]:
+        found = []
+        for reader in self.readers.get(name, []):
+            found += self._all_readers(reader.outputs[0]) if reader.op == "Identity" else [reader]
+        return found
+
+    def _reads_as_weight(self, node: Node, name: str) -> bool:
+        slots = [slot for slot, value in enumerate(node.inputs) if self.root(value) == name]
+        return len(slots) == 1 and slots[0] in _WEIGHT_INPUTS.get(node.op, ())
+
+
+def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int, outputs: int) -> Layer:
+    if node.op == "Conv":
+        filters, inputs, groups, first = shape[0], prod(shape[1:]), node.attributes.get("group", 1), True
+    else:
+        first = slot == 0 or bool(node.attributes.get("transB", 0))
+        filters, inputs = shape if first else shape[::-1]
+        groups = 1
+    return Layer(node.label, node.op, weight, filters, inputs, groups, outputs // filters, first)
+
+
+def _multiplies(node: Node) -> bool:
+    standard = node.domain in ("", "ai.onnx")
+    return not standard or node.op in _WEIGHT_INPUTS or node.op in _OTHER_MULTIPLIERS or node.op in _WITH_SUBGRAPHS
+
+
+def _foreign(node: Node) -> str:
+    if node.domain not in ("", "ai.onnx"):
+        return f"operators of the domain {node.domain} are not known (functions: inline them with onnx.inliner)"
+    if node.op in _WITH_SUBGRAPHS:
+        return "layers inside a subgraph are not read"
+    if node.op not in _WEIGHT_INPUTS:
+        return f"{node.op} is not among the operators that are packed ({', '.join(_WEIGHT_INPUTS)})"
+    return ""
+
+
+def _macs(node: Node, shapes: Shapes) -> int | None:
+    """Multiply-accumulates of an operator that is not covered, where the shapes tell."""
+    left, right = (shapes.get(name) for name in (*node.inputs, "", "")[:2])
+    out = shapes.get(node.outputs[0])
+    if node.domain not in ("", "ai.onnx") or left is None or right is None or out is None:
+        return None
+    if node.op == "Conv":
+        return prod(out) * prod(right[1:])
+    if node.op == "ConvTranspose":
+        return prod(left) * prod(right[1:])
+    if node.op == "MatMul":
+        return prod(out) * left[-1]
+    if node.op == "Gemm":
+        return prod(out) * left[0 if node.attributes.get("transA", 0) else 1]
+    return None

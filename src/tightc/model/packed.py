@@ -1,0 +1,184 @@
+"""The packed form in a model: layers to packed nodes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from tightc.errors import ModelError
+from tightc.model.arrangement import header, packing_of, read_header, read_packings, with_packings, write_header
+from tightc.model.file import Model
+from tightc.model.functions import DOMAIN, FORMS, TENSORS, Form, functions, layout
+from tightc.model.graph import default_opset
+from tightc.model.layers import Layer, Network
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+from tightc.tiles.store import ARRAY_NAMES, to_arrays
+
+_IR_WITH_FUNCTIONS = 8
+
+
+def is_packed(model: Model) -> bool:
+    """Whether `model` is in the packed form."""
+    return any(function.domain == DOMAIN for function in model.proto.functions)
+
+
+def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
+    """`model` with each layer in `packings` (by weight) as a packed node; other nodes and tensors are untouched."""
+    proto = model.editable()
+    proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
+    layers = {layer.name: layer for layer in network.layers if layer.weight in packings}
+    forms = []
+    tensors: dict[str, list[onnx.TensorProto]] = {}
+    for node in proto.graph.node:
+        layer = layers.get(_label(node))
+        if layer is None or node.op_type != layer.op:
+            continue
+        forms.append(_form(node, layer))
+        if layer.weight not in tensors:
+            weight = network.weights[layer.weight]
+            tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight])
+            write_header(proto, layer.weight, header(packings[layer.weight]))
+        _to_packed(node, forms[-1], layer.weight)
+    _replace_weights(proto, tensors)
+    proto.functions.extend(functions(forms, default_opset(proto)))
+    proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    return model.changed(proto)
+
+
+def unpack_layers(model: Model) -> Model:
+    """The plain model behind a packed one, its packings recorded; a plain model comes back as it is."""
+    if not is_packed(model):
+        return model
+    proto = model.editable()
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    weights: dict[str, NDArray[Any]] = {}
+    packings = read_packings(model)  # of layers that have no weights left and so no packed tensors
+    for node in proto.graph.node:
+        form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
+        if form is None:
+            continue
+        weight = node.input[-1].removesuffix(".zero")
+        if weight not in weights:
+            try:
+                arrays = {key: numpy_helper.to_array(constants[f"{weight}.{key}"]) for key in TENSORS}
+                packings[weight] = packing_of(read_header(proto, weight), arrays)
+                weights[weight] = _rebuild(packings[weight], arrays)
+            except (KeyError, ValueError, IndexError) as fault:
+                raise ModelError(
+                    f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
+                    "run tightc pack again from the permuted model",
+                ) from None
+        _to_plain(node, form, weight)
+    _restore_weights(proto, weights)
+    kept = [function for function in proto.functions if function.domain != DOMAIN]
+    del proto.functions[:]
+    proto.functions.extend(kept)
+    opsets = [entry for entry in proto.opset_import if entry.domain != DOMAIN]
+    del proto.opset_import[:]
+    proto.opset_import.extend(opsets)
+    return with_packings(model.changed(proto), packings)
+
+
+def _label(node: onnx.NodeProto) -> str:
+    return node.name or next((output for output in node.output if output), node.op_type)
+
+
+def _form(node: onnx.NodeProto, layer: Layer) -> Form:
+    left = layer.op == "MatMul" and layer.filters_first
+    return Form(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
+
+
+def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing) -> list[onnx.TensorProto]:
+    filters, inputs = packing.slots()
+    values = LayerMatrix(layer.matrix(weight), layer.groups).weights(filters, inputs)
+    arrays = {
+        **to_arrays(packing),
+        "values": values,
+        "layout": layout(layer.filters_first, layer.filters, layer.inputs),
+        "shape": np.array(weight.shape, np.int64),
+        "zero": np.zeros((), weight.dtype),
+    }
+    return [
+        numpy_helper.from_array(np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{layer.weight}.{key}")
+        for key in TENSORS
+    ]
+
+
+def _to_packed(node: onnx.NodeProto, form: Form, weight: str) -> None:
+    kept = [node.input[1 if form.left else 0], *([node.input[2]] if form.bias else [])]
+    del node.input[:]
+    node.input.extend([*kept, *(f"{weight}.{key}" for key in TENSORS)])
+    node.op_type, node.domain = form.function, DOMAIN
+
+
+def _to_plain(node: onnx.NodeProto, form: Form, weight: str) -> None:
+    operands = {"X": node.input[0], "B": node.input[1], "W": weight}
+    del node.input[:]
+    node.input.extend(operands[key] for key in form.operands)
+    node.op_type, node.domain = form.operator, ""
+
+
+def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.TensorProto]]) -> None:
+    """Puts the packed tensors where each weight was; Constant and Identity nodes that fed it alone go with it."""
+    initializers = list(proto.graph.initializer)
+    plain = {tensor.name for tensor in initializers}
+    copies: list[onnx.TensorProto] = []
+    for tensor in initializers:
+        copies += tensors.get(tensor.name, [tensor])
+    for name, packed in tensors.items():
+        copies += [] if name in plain else packed
+    _set(proto.graph.initializer, copies)
+    gone = set(tensors)
+    read = {name for node in proto.graph.node if node.op_type != "Identity" for name in node.input}
+    read |= {value.name for value in proto.graph.output}
+    kept = []
+    for node in proto.graph.node:
+        dead = node.op_type == "Identity" and node.input[0] in gone and node.output[0] not in read
+        if dead or (node.op_type == "Constant" and node.output[0] in gone):
+            gone.add(node.output[0])
+        else:
+            kept.append(node)
+    _set(proto.graph.node, kept)
+    _set(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
+
+
+def _restore_weights(proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> None:
+    heads = {f"{name}.{TENSORS[0]}": name for name in weights}
+    parts = {f"{name}.{key}" for name in weights for key in TENSORS}
+    restored: list[onnx.TensorProto] = []
+    for tensor in proto.graph.initializer:
+        if tensor.name in heads:
+            name = heads[tensor.name]
+            restored.append(numpy_helper.from_array(weights[name], name))
+        elif tensor.name not in parts:
+            restored.append(tensor)
+    _set(proto.graph.initializer, restored)
+
+
+def _set(field: Any, items: list[Any]) -> None:
+    """Replaces the content of a repeated protobuf field by copies of `items`, which may come from it."""
+    copies = []
+    for item in items:
+        copy = type(item)()
+        copy.CopyFrom(item)
+        copies.append(copy)
+    del field[:]
+    field.extend(copies)
+
+
+def _rebuild(packing: Packing, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The dense weight, in its own shape, from the values of its slots."""
+    filters, inputs = packing.slots()
+    matrix = np.zeros((packing.filters, packing.inputs), arrays["values"].dtype)
+    local = inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
+    if len(filters) != len(arrays["values"]):
+        raise ValueError("as many values as occupied slots are needed")
+    matrix[filters, local] = arrays["values"]
+    filters_first = bool(arrays["layout"][0] != 1)
+    return np.ascontiguousarray(matrix if filters_first else matrix.T).reshape(arrays["shape"])

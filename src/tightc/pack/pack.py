@@ -1,0 +1,40 @@
+"""Pack: replace every arranged weight by its packed tensors and a function that rebuilds it."""
+
+from __future__ import annotations
+
+from tightc.errors import ModelError
+from tightc.model.arrangement import read_packings
+from tightc.model.figures import layer_matrix, packing_figures
+from tightc.model.file import Model
+from tightc.model.history import add_history
+from tightc.model.layers import read_network
+from tightc.model.packed import is_packed, pack_layers
+from tightc.report import Report
+from tightc.tiles.verify import fault
+
+
+def pack(model: Model) -> tuple[Model, Report]:
+    """The compact form of a permuted model, which runs in stock onnxruntime and gives the same outputs.
+
+    ModelError where the model has no arrangement, or one that does not hold all of its weights.
+    """
+    if is_packed(model):
+        raise ModelError(f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first")
+    packings = read_packings(model)
+    if not packings:
+        raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
+    network = read_network(model)
+    for layer in network.owners:
+        if layer.weight in packings:
+            wrong = fault(packings[layer.weight], layer_matrix(network, layer))
+            if wrong:
+                raise ModelError(
+                    f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
+                    "run tightc permute again",
+                )
+    # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
+    full = {weight: packing for weight, packing in packings.items() if packing.tiles}
+    packed = add_history(pack_layers(model, network, full), "pack", {}, None, model)
+    totals, layers = packing_figures(network, packings)
+    bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
+    return packed, Report("pack", {**totals, "bytes_in": bytes_before, "bytes_out": bytes_after}, layers)

@@ -1,0 +1,22 @@
+"""Unpack: the plain model again, every weight in its place."""
+
+from __future__ import annotations
+
+from tightc.errors import ModelError
+from tightc.model.arrangement import read_packings
+from tightc.model.figures import packing_figures
+from tightc.model.file import Model
+from tightc.model.history import add_history
+from tightc.model.layers import read_network
+from tightc.model.packed import is_packed, unpack_layers
+from tightc.report import Report
+
+
+def unpack(model: Model) -> tuple[Model, Report]:
+    """The plain model behind a packed one, with the same weights to the bit and its arrangement recorded."""
+    if not is_packed(model):
+        raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
+    plain = add_history(unpack_layers(model), "unpack", {}, None, model)
+    totals, layers = packing_figures(read_network(plain), read_packings(plain))
+    sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
+    return plain, Report("unpack", {**totals, **sizes}, layers)

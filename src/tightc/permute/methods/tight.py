@@ -1,0 +1,90 @@
+"""Tight: single weights rearranged into full tiles by simulated annealing, lossless.
+
+After X. Chen et al., "Tight Compression" (DAC 2020; TCAD 42(2), 2023), in the formulation of DESIGN section 2: an input
+may be carried by several lanes, a filter may be split over several columns, and parts that use nearby inputs share
+a tile.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import numpy as np
+
+from tightc.permute.anneal import EXCESS_COST, _anneal, _cost
+from tightc.permute.methods import structured
+from tightc.permute.parts import Draft, beyond_fan_in, draft_tiles
+from tightc.permute.task import Task
+from tightc.tiles.matrix import Ids, LayerMatrix
+from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+
+_REPORTS = 10
+
+
+def pack(matrix: LayerMatrix, task: Task) -> Packing:
+    """A lossless packing within the fan-in, in `passes_lower_bound` passes wherever the search finds room.
+
+    Tiles are drafted with all weights and annealed; weights that still exceed the fan-in of their lane move on to
+    another round of tiles. Where the fan-in is so small that this takes more passes than the ordinary array needs
+    without its empty filters and inputs, that arrangement is the result: it is a packing of fan-in 1.
+    """
+    tiles: list[Tile] = []
+    filters, inputs = matrix.nonzeros()
+    seed = task.seed
+    while len(filters):
+        (seed,) = seed.spawn(1)
+        drafts = _cool(draft_tiles(filters, inputs, task.array), task, seed)
+        leaving = [beyond_fan_in(draft.slots, task.fan_in) for draft in drafts]
+        tiles += [
+            tile_of_slots(draft.filters, np.where(gone, EMPTY, draft.slots).astype(np.int32))
+            for draft, gone in zip(drafts, leaving, strict=True)
+        ]
+        filters, inputs = _gather(drafts, leaving)
+    plain = structured.pack(matrix, task)
+    if len(plain.tiles) < len(tiles):
+        tiles = list(plain.tiles)
+    return Packing(
+        "tight", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
+    )
+
+
+def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence) -> list[Draft]:
+    """Anneals the drafts of a layer, all through the same temperatures at the same time."""
+    temperatures = task.schedule.temperatures()
+    numbered = [np.unique(draft.slots[draft.slots != EMPTY], return_inverse=True) for draft in drafts]
+    slots = []
+    for draft, (_, number) in zip(drafts, numbered, strict=True):
+        local = np.full(draft.slots.shape, EMPTY, np.int32)
+        local[draft.slots != EMPTY] = number
+        slots.append(local)
+    best = [local.copy() for local in slots]
+    moves = [int(np.count_nonzero(s != EMPTY)) * task.schedule.moves_per_weight // len(temperatures) for s in slots]
+    states = [np.uint64(state | 1) for state in seed.generate_state(len(drafts), np.uint64)]
+    costs = [_cost(local, task.fan_in)[0] for local in slots]
+    began, tried = time.perf_counter(), 0
+    for begin, end in pairwise(np.linspace(0, len(temperatures), _REPORTS + 1).astype(int)):
+        for i in range(len(drafts)):
+            costs[i], states[i] = _anneal(
+                slots[i], best[i], task.fan_in, temperatures[begin:end], moves[i], np.uint64(states[i])
+            )
+            tried += moves[i] * (end - begin)
+        figures = {
+            "cost": f"{sum(costs) / EXCESS_COST:.2f}",
+            "temperature": f"{temperatures[max(end - 1, 0)]:.3f}",
+            "moves/s": f"{tried / (time.perf_counter() - began + 1e-9) / 1e6:.0f}M",
+        }
+        task.listener(task.layer, end / len(temperatures), figures)
+    return [
+        Draft(draft.filters, np.where(local == EMPTY, EMPTY, carried[local]).astype(np.int32))
+        for draft, local, (carried, _) in zip(drafts, best, numbered, strict=True)
+    ]
+
+
+def _gather(drafts: list[Draft], leaving: list[np.ndarray]) -> tuple[Ids, Ids]:
+    """Filters and inputs of the slots that leave, sorted by filter, then input."""
+    filters = [draft.filters[np.nonzero(gone)[1]] for draft, gone in zip(drafts, leaving, strict=True)]
+    inputs = [draft.slots[gone] for draft, gone in zip(drafts, leaving, strict=True)]
+    together = np.concatenate(filters), np.concatenate(inputs)
+    order = np.lexsort(together[::-1])
+    return together[0][order], together[1][order]

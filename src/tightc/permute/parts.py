@@ -1,0 +1,73 @@
+"""The constructive start: filters cut into parts of at most `rows` weights, parts sorted into tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import Ids
+from tightc.tiles.packing import EMPTY
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A tile under construction: `filters` (columns,) int32, `slots` (lanes, columns) int32 inputs or EMPTY."""
+
+    filters: Ids
+    slots: Ids
+
+
+def draft_tiles(filters: Ids, inputs: Ids, array: ArrayShape) -> list[Draft]:
+    """Drafts that hold every weight once, in the fewest passes: passes_lower_bound of them.
+
+    `filters`, `inputs`: (weights,) int32, sorted by filter, then input. Each filter is cut, in input order, into full
+    parts of `rows` weights and a remainder. Full parts are sorted by mean input, so that parts of a tile share
+    inputs; remainders follow, longest first, so that a tile is no taller than it must be (it wastes less area than
+    parts of equal length). The weights of a part go to lanes 0, 1, 2, ... of its column.
+    """
+    if not len(filters):
+        return []
+    rank = _rank_within(filters)
+    part = np.cumsum(rank % array.rows == 0) - 1
+    sizes = np.bincount(part)
+    means = np.bincount(part, inputs) / sizes
+    is_rest = sizes < array.rows
+    order = np.lexsort((means, np.where(is_rest, -sizes, 0), is_rest))
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    part_filters = filters[rank % array.rows == 0]
+    column_of_weight = position[part]
+    lane_of_weight = rank % array.rows
+    drafts = []
+    by_column = np.argsort(column_of_weight, kind="stable")
+    ends = np.searchsorted(column_of_weight[by_column], np.arange(0, len(order) + array.columns, array.columns))
+    for start, (begin, end) in zip(range(0, len(order), array.columns), zip(ends[:-1], ends[1:], strict=True), strict=False):
+        members = order[start : start + array.columns]
+        weights = by_column[begin:end]
+        slots = np.full((int(sizes[members].max()), len(members)), EMPTY, np.int32)
+        slots[lane_of_weight[weights], column_of_weight[weights] - start] = inputs[weights]
+        drafts.append(Draft(part_filters[members], slots))
+    return drafts
+
+
+def beyond_fan_in(slots: Ids, fan_in: int) -> NDArray[np.bool_]:
+    """Which slots must leave so that no lane carries more than `fan_in` inputs: (lanes, columns) bool.
+
+    `slots`: (lanes, columns) int32 inputs or EMPTY. A lane keeps the inputs that most of its slots multiply.
+    """
+    leaving = np.zeros(slots.shape, bool)
+    for lane, row in enumerate(slots):
+        carried, uses = np.unique(row[row != EMPTY], return_counts=True)
+        if len(carried) > fan_in:
+            rarest = carried[np.argsort(-uses, kind="stable")[fan_in:]]
+            leaving[lane] = np.isin(row, rarest)
+    return leaving
+
+
+def _rank_within(groups: Ids) -> NDArray[np.int64]:
+    """Position of each element among the equal elements around it; `groups` is sorted."""
+    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))

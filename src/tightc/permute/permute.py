@@ -1,0 +1,78 @@
+"""Permute: find for every layer the packing that fills an array best, and record it in the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tightc.model.arrangement import with_packings
+from tightc.model.figures import layer_matrix, packing_figures
+from tightc.model.file import Model
+from tightc.model.history import add_history
+from tightc.model.layers import Layer, Network, read_network
+from tightc.model.packed import unpack_layers
+from tightc.permute.methods import dense, structured, tight
+from tightc.permute.options import PermuteOptions
+from tightc.permute.task import Task
+from tightc.report import Listener, Report, silent
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+from tightc.tiles.verify import fault
+
+METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
+    "dense": dense.pack,
+    "structured": structured.pack,
+    "tight": tight.pack,
+}
+
+
+def permute(
+    model: Model, options: PermuteOptions, *, seed: int = 0, listener: Listener = silent
+) -> tuple[Model, Report]:
+    """`model` with a packing recorded for every layer; its weights and outputs stay as they are.
+
+    Layers are searched on `options.jobs` threads; each has its own child of `seed`, so that the result is the same
+    for any number of them.
+    """
+    plain = unpack_layers(model)
+    network = read_network(plain)
+    packings = _search(network, options, seed, listener)
+    permuted = add_history(
+        with_packings(plain, packings), "permute", options.model_dump(mode="json", exclude={"jobs"}), seed, model
+    )
+    totals, layers = packing_figures(network, packings)
+    head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
+    return permuted, Report("permute", {**head, **totals}, layers)
+
+
+def _search(network: Network, options: PermuteOptions, seed: int, listener: Listener) -> dict[str, Packing]:
+    layers = network.owners
+    tasks = [
+        Task(options.array, options.fan_in, options.temp_schedule, child, layer.name, listener)
+        for layer, child in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True)
+    ]
+    largest_first = sorted(
+        range(len(layers)), key=lambda i: -int(np.count_nonzero(network.weights[layers[i].weight]))
+    )
+    with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
+        try:
+            futures = {
+                i: pool.submit(_arrange, layer_matrix(network, layers[i]), layers[i], tasks[i], options.method)
+                for i in largest_first
+            }
+            return {layers[i].weight: futures[i].result() for i in range(len(layers))}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _arrange(matrix: LayerMatrix, layer: Layer, task: Task, method: str) -> Packing:
+    packing = METHODS[method](matrix, task)
+    wrong = fault(packing, matrix)
+    if wrong:
+        raise AssertionError(f"{method} gave a wrong packing of {layer.name}: {wrong}")
+    task.listener(layer.name, 1.0, {"passes": str(len(packing.tiles))})
+    return packing

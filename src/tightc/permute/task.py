@@ -1,0 +1,23 @@
+"""What a packer is told besides the layer matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tightc.permute.schedule import Schedule
+from tightc.report import Listener, silent
+from tightc.tiles.array import ArrayShape
+
+
+@dataclass(frozen=True)
+class Task:
+    """The array to pack for and, for packers that search, how: `seed` is this layer's own."""
+
+    array: ArrayShape
+    fan_in: int
+    schedule: Schedule
+    seed: np.random.SeedSequence
+    layer: str = ""
+    listener: Listener = silent

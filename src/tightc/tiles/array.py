@@ -1,0 +1,47 @@
+"""The size of a systolic array, written `32x32`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from tightc.errors import OptionError
+
+LARGEST = 4096
+_FORM = f"two whole numbers from 1 to {LARGEST} joined by x, rows first, such as 32x32"
+
+
+class ArrayShape(NamedTuple):
+    """`rows` carry inputs, `columns` add up filters; both count processing elements."""
+
+    rows: int
+    columns: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """From `32x32`; OptionError for anything else."""
+        found = re.fullmatch(r"(\d+)x(\d+)", str(text).strip().lower())
+        if not found or not all(1 <= int(side) <= LARGEST for side in found.groups()):
+            raise OptionError(f"array {text!r} is not permitted", f"give {_FORM}")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validate(cls, value: object) -> Self:
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.parse(value)
+        except OptionError:
+            raise ValueError(f"is not {_FORM}") from None

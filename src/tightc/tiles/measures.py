@@ -1,0 +1,111 @@
+"""The measures of a packing, one record that adds up over layers. Definitions: DESIGN section 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import ceil, log2
+
+import numpy as np
+
+from tightc.tiles.bounds import dense_passes, passes_lower_bound
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+
+Figures = dict[str, int | float | str | None]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Counts of one packing or, added up, of a network; `fan_in_max` is the largest of all, the rest are sums.
+
+    `area` is slots (lanes used x columns used), `*_bits` are bits, `*_squares` sums of squared weights.
+    """
+
+    weights: int = 0
+    nonzeros: int = 0
+    passes: int = 0
+    dense_passes: int = 0
+    passes_lower_bound: int = 0
+    area: int = 0
+    fan_in_max: int = 0
+    lane_inputs: int = 0
+    packed_bits: int = 0
+    dense_bits: int = 0
+    dropped_weights: int = 0
+    dropped_squares: float = 0.0
+    total_squares: float = 0.0
+
+    def __add__(self, other: Measures) -> Measures:
+        sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return Measures(**{**sums, "fan_in_max": max(self.fan_in_max, other.fan_in_max)})
+
+    def figures(self) -> Figures:
+        """The measures by the names of the glossary; None for a ratio to nothing."""
+        return {
+            "weights": self.weights,
+            "nonzeros": self.nonzeros,
+            "density": ratio(self.nonzeros, self.weights),
+            "matrix_compression_rate": ratio(self.weights, self.area),
+            "tightness": ratio(self.nonzeros - self.dropped_weights, self.area),
+            "passes": self.passes,
+            "dense_passes": self.dense_passes,
+            "pass_compression": ratio(self.dense_passes, self.passes),
+            "passes_lower_bound": self.passes_lower_bound,
+            "fan_in_max": self.fan_in_max,
+            "lane_inputs": self.lane_inputs,
+            "packed_bits": self.packed_bits,
+            "bit_compression": ratio(self.dense_bits, self.packed_bits),
+            "dropped_weights": self.dropped_weights,
+            "dropped_magnitude": ratio(self.dropped_squares, self.total_squares) or 0.0,
+        }
+
+
+def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
+    """Measures of `packing` as an arrangement of `matrix`; non-zeros without a slot count as dropped."""
+    sizes = matrix.filter_sizes()
+    filters, inputs = packing.slots()
+    packed = np.zeros(matrix.values.shape, bool)
+    packed[filters, inputs - matrix.first_input(filters)] = True
+    squares = np.square(matrix.values, dtype=np.float64)
+    dropped = (matrix.values != 0) & ~packed
+    width = matrix.values.dtype.itemsize * 8
+    return Measures(
+        weights=matrix.values.size,
+        nonzeros=int(sizes.sum()),
+        passes=len(packing.tiles),
+        dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, packing.array),
+        passes_lower_bound=passes_lower_bound(sizes, packing.array),
+        area=sum(tile.area for tile in packing.tiles),
+        fan_in_max=max((tile.fan_in for tile in packing.tiles), default=0),
+        lane_inputs=sum(len(tile.inputs) for tile in packing.tiles),
+        packed_bits=packed_bits(packing, width),
+        dense_bits=matrix.values.size * width,
+        dropped_weights=int(dropped.sum()),
+        dropped_squares=float(squares[dropped].sum()),
+        total_squares=float(squares.sum()),
+    )
+
+
+def packed_bits(packing: Packing, width: int) -> int:
+    """Bits that the tiles take: weight (`width`) and select of every slot of the area, lane lists, column filters.
+
+    A select has ceil(log2 fan-in) bits; a lane's list a length and the numbers of its inputs; a column one filter.
+    """
+    select = ceil(log2(packing.fan_in))
+    length = ceil(log2(packing.fan_in + 1))
+    input_bits = max(1, ceil(log2(packing.inputs * packing.groups)))
+    filter_bits = max(1, ceil(log2(packing.filters)))
+    return sum(
+        tile.area * (width + select)
+        + tile.lanes * length
+        + len(tile.inputs) * input_bits
+        + tile.columns * filter_bits
+        for tile in packing.tiles
+    )
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """part / whole, None where there is nothing to divide by."""
+    return part / whole if whole else None
+
+

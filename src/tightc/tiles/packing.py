@@ -1,0 +1,98 @@
+"""Tile and Packing: the one form in which every method arranges a layer matrix on an array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import Ids
+
+EMPTY = -1
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What the array holds in one pass.
+
+    `filters`: (columns used,) int32, the filter of each column. `lane_starts`: (lanes used + 1,) int32, where each
+    lane's list begins in `inputs`: (lane inputs,) int32. `select`: (lanes used, columns used) int16, which of its
+    lane's inputs a slot multiplies, EMPTY for an empty slot. The weight of a slot is the layer matrix at its filter
+    and input, so a tile never holds a stale copy.
+    """
+
+    filters: Ids
+    lane_starts: Ids
+    inputs: Ids
+    select: NDArray[np.int16]
+
+    @property
+    def lanes(self) -> int:
+        """Lanes used."""
+        return int(self.select.shape[0])
+
+    @property
+    def columns(self) -> int:
+        """Columns used."""
+        return int(self.select.shape[1])
+
+    @property
+    def area(self) -> int:
+        """Slots that the tile occupies, empty ones included: lanes used x columns used."""
+        return int(self.select.size)
+
+    @property
+    def fan_in(self) -> int:
+        """Largest number of inputs on a lane."""
+        return int(np.diff(self.lane_starts).max(initial=0))
+
+    def slots(self) -> tuple[Ids, Ids]:
+        """Filter and input of every slot that is not empty, lane by lane: two (occupied,) int32."""
+        lane, column = np.nonzero(self.select != EMPTY)
+        position = self.lane_starts[lane] + self.select[lane, column]
+        return self.filters[column], self.inputs[position]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """All tiles of a layer, for an `array` whose lanes carry up to `fan_in` inputs, made by `method`.
+
+    `filters`, `inputs` and `groups` are those of the LayerMatrix; the tiles use its numbering.
+    """
+
+    method: str
+    array: ArrayShape
+    fan_in: int
+    filters: int
+    inputs: int
+    groups: int
+    tiles: tuple[Tile, ...]
+
+    def slots(self) -> tuple[Ids, Ids]:
+        """Filter and input of every slot that is not empty, tile by tile: two (occupied,) int32."""
+        if not self.tiles:
+            return np.empty(0, np.int32), np.empty(0, np.int32)
+        parts = [tile.slots() for tile in self.tiles]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def tile_of_slots(filters: Ids, slots: Ids) -> Tile:
+    """The tile whose column j has filter `filters[j]` and whose slot (i, j) multiplies input `slots[i, j]`.
+
+    `slots`: (lanes, columns) int32, EMPTY for an empty slot; lanes and columns without a weight are left out.
+    """
+    used = slots != EMPTY
+    lanes, columns = used.any(axis=1), used.any(axis=0)
+    slots, filters = slots[np.ix_(lanes, columns)], filters[columns]
+    select = np.full(slots.shape, EMPTY, np.int16)
+    lists = []
+    for lane, row in enumerate(slots):
+        occupied = row != EMPTY
+        carried, index = np.unique(row[occupied], return_inverse=True)
+        select[lane, occupied] = index
+        lists.append(carried)
+    starts = np.cumsum([0, *(len(carried) for carried in lists)], dtype=np.int32)
+    inputs = np.concatenate(lists).astype(np.int32) if lists else np.empty(0, np.int32)
+    return Tile(filters.astype(np.int32), starts, inputs, select)

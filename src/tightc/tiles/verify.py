@@ -1,0 +1,31 @@
+"""Proof that a packing is one: every weight in exactly one slot, no lane beyond the fan-in, no tile beyond the array."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import EMPTY, Packing
+
+
+def fault(packing: Packing, matrix: LayerMatrix) -> str:
+    """What is wrong with `packing` as a lossless packing of `matrix`, in words; empty where nothing is."""
+    if (packing.filters, packing.inputs, packing.groups) != (matrix.filters, matrix.inputs, matrix.groups):
+        return f"it was made for a {packing.filters}x{packing.inputs} layer of {packing.groups} groups"
+    for number, tile in enumerate(packing.tiles):
+        if tile.lanes > packing.array.rows or tile.columns > packing.array.columns:
+            return f"tile {number} takes {tile.lanes}x{tile.columns}, beyond the {packing.array} array"
+        if tile.fan_in > packing.fan_in:
+            return f"tile {number} has a lane of {tile.fan_in} inputs, beyond the fan-in {packing.fan_in}"
+        lists = np.diff(tile.lane_starts)
+        if (tile.select < EMPTY).any() or (tile.select.max(axis=1, initial=EMPTY) >= lists).any():
+            return f"tile {number} selects an input that its lane does not carry"
+    filters, inputs = packing.slots()
+    local = inputs - matrix.first_input(filters)
+    if ((filters < 0) | (filters >= matrix.filters)).any() or ((local < 0) | (local >= matrix.inputs)).any():
+        return "a slot holds a weight that the layer does not have"
+    uses = np.bincount(filters.astype(np.int64) * matrix.inputs + local, minlength=matrix.values.size)
+    if uses.max(initial=0) > 1:
+        return "a weight sits in two slots"
+    missing = np.count_nonzero((matrix.values != 0) & (uses.reshape(matrix.values.shape) == 0))
+    return f"{missing} non-zero weights have no slot" if missing else ""
