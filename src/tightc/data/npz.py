@@ -18,6 +18,8 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
 
     DataError names the arrays found where these are not among them.
     """
+    if not zipfile.is_zipfile(path):
+        raise _no_npz(path, "it has no table of contents")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)
@@ -31,10 +33,13 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
                     "save it with numpy.savez(file, x=images, y=labels)",
                 )
             x, y = (arrays[name] for name in pair[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as fault:
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise DataError(
-            f"{path}: not a .npz file of plain arrays, or a corrupt one ({reason})",
-            "save it with numpy.savez(file, x=images, y=labels)",
-        ) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as fault:
+        raise _no_npz(path, str(fault).partition("\n")[0]) from None
     return Images(as_pixels(x, shape, f"{path}: {pair[0][0]}"), as_labels(y, f"{path}: {pair[0][1]}"))
+
+
+def _no_npz(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: not a .npz file of plain arrays, or a corrupt one ({reason})",
+        "save it with numpy.savez(file, x=images, y=labels)",
+    )

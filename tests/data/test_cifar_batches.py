@@ -1,0 +1,116 @@
+"""CIFAR-10's pickled batches, as published, as pickled anew, and as an attacker writes them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tightc.data.images import ImageShape
+from tightc.data.source import open_images
+from tightc.errors import DataError
+
+SHAPE = ImageShape(3, 32, 32)
+NAMES = ["airplane", "automobile"]
+
+
+def batch(number: int) -> dict[str, Any]:
+    data = np.random.default_rng(number).integers(0, 256, (2, 3072), dtype=np.uint8)
+    return {"data": data, "labels": [number % 2, 1], "filenames": ["a.png", "b.png"]}
+
+
+def batch_bytes(number: int) -> bytes:
+    """As Python 2 wrote it: the array's bytes and the keys are byte strings, which protocol 2 passes by _codecs."""
+    return pickle.dumps({key.encode(): value for key, value in batch(number).items()}, protocol=2)
+
+
+def contents() -> dict[str, bytes]:
+    files = {f"data_batch_{number}": batch_bytes(number) for number in range(1, 6)}
+    return {**files, "test_batch": batch_bytes(6), "batches.meta": pickle.dumps({"label_names": NAMES}, 2)}
+
+
+def write_batches(folder: Path, files: dict[str, bytes]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return str(folder)
+
+
+@pytest.mark.parametrize("form", ["folder", "parent", "archive"])
+def test_both_splits(form: str, tmp_path: Path) -> None:
+    folder = Path(write_batches(tmp_path / "set" / "cifar-10-batches-py", contents()))
+    source = folder if form == "folder" else folder.parent
+    if form == "archive":
+        source = tmp_path / "cifar-10-python.tar.gz"
+        with tarfile.open(source, "w:gz") as tar:
+            tar.add(folder, "cifar-10-batches-py")
+    train, test = (open_images(str(source), split, SHAPE) for split in ("train", "test"))
+    assert train.labels.tolist() == [1, 1, 0, 1, 1, 1, 0, 1, 1, 1] and test.labels.tolist() == [0, 1]
+    assert train.pixels.shape == (10, 3, 32, 32) and train.classes == tuple(NAMES)
+    np.testing.assert_array_equal(test.pixels.reshape(2, -1), batch(6)["data"])
+
+
+def test_a_batch_written_by_python_2(tmp_path: Path) -> None:
+    # What Python 2 writes: protocol 0 or 2 with numpy.core and byte strings, here opcode by opcode.
+    data = bytes(range(256)) * 12
+    stream = io.BytesIO()
+    stream.write(
+        b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    )
+    stream.write(b"(K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN")
+    stream.write(b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + len(data).to_bytes(4, "little") + data)
+    stream.write(b"tbU\x06labels](K\x07eu.")
+    images = open_images(write_batches(tmp_path, {"test_batch": stream.getvalue()}), "test", SHAPE)
+    assert images.labels.tolist() == [7] and images.pixels.tobytes() == data
+
+
+class Evil:
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (pickle.dumps(Evil(os.system, "touch run-by-the-pickle")), "wants posix.system"),
+        (pickle.dumps(Evil(eval, "1")), "wants builtins.eval"),
+        (pickle.dumps(Evil(np.ndarray, (1,), "O", b"12345678")), "corrupt pickle|wants"),
+        (pickle.dumps({"data": np.array([print]), "labels": [1]}), "wants"),
+        (pickle.dumps(batch(1))[:100], "corrupt pickle"),
+        (b"text", "corrupt pickle"),
+        (b"", "corrupt pickle"),
+        (pickle.dumps([1]), "holds a list, not a dictionary"),
+        (pickle.dumps({"labels": [1]}, 2), "lacks data"),
+        (pickle.dumps({"data": batch(1)["data"], "labels": [1]}, 2), "2 x 3072 for 1 labels"),
+        (pickle.dumps({"data": batch(1)["data"][:, :99], "labels": [1, 1]}, 2), "2 x 99 for 2 labels"),
+        (pickle.dumps({"data": batch(1)["data"], "labels": [1, "cat"]}, 2), "not one row of 3072 values"),
+    ],
+)
+def test_hostile_and_broken_batches(
+    content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"test_batch: .*({said})"):
+        open_images(write_batches(tmp_path / "set", {"test_batch": content}), "test", SHAPE)
+    assert not (tmp_path / "run-by-the-pickle").exists()
+
+
+def test_a_missing_batch_is_not_passed_over(tmp_path: Path) -> None:
+    files = contents()
+    del files["data_batch_3"]
+    with pytest.raises(DataError, match="data_batch_3 of CIFAR-10 is missing"):
+        open_images(write_batches(tmp_path, files), "train", SHAPE)
+
+
+def test_the_network_wants_another_size(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images are 3 x 32 x 32 .* network wants 1 x 28 x 28"):
+        open_images(write_batches(tmp_path, contents()), "test", ImageShape(1, 28, 28))

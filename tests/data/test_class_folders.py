@@ -1,0 +1,187 @@
+"""Folders and tar archives of class folders of images."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tightc.data.images import Images, ImageShape
+from tightc.data.source import open_images
+from tightc.errors import DataError
+
+GREY = ImageShape(1, 4, 6)
+CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.gz"
+
+
+def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
+    """A picture of one value; size is (width, height)."""
+    stream = io.BytesIO()
+    Image.new(mode, size, value if mode in ("L", "I;16") else (value, 0, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_folder(root: Path, files: dict[str, bytes]) -> str:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return str(root)
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> str:
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return str(path)
+
+
+def write(form: str, tmp_path: Path, files: dict[str, bytes]) -> str:
+    return write_folder(tmp_path / "set", files) if form == "folder" else write_tar(tmp_path / form, files)
+
+
+def pairs(images: Images) -> list[tuple[int, str]]:
+    """(value of the first pixel, class name) of each image, in order."""
+    return [
+        (int(p[0, 0, 0]), images.classes[label])
+        for p, label in zip(images.pixels, images.labels, strict=True)
+    ]
+
+
+FORMS = ["folder", "set.tar", "set.tar.gz", "set.tgz"]
+SPLITS = {
+    "train/dog/b.png": png(2),
+    "train/dog/a.png": png(1),
+    "train/cat/a.png": png(3),
+    "train/ant/a.png": png(4),
+    "test/dog/a.png": png(5),
+    "test/cat/a.png": png(6),
+    "readme.txt": b"",
+    "test/cat/._a.png": b"resource fork",
+}
+PLAIN = {"dog/a.png": png(1), "cat/2.png": png(2), "cat/10.png": png(3)}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_split_has_its_own_images_in_sorted_order(form: str, tmp_path: Path) -> None:
+    source = write(form, tmp_path, SPLITS)
+    assert pairs(open_images(source, "train", GREY)) == [(4, "ant"), (3, "cat"), (1, "dog"), (2, "dog")]
+    test = open_images(source, "test", GREY)
+    assert pairs(test) == [(6, "cat"), (5, "dog")]
+    assert test.labels.tolist() == [1, 2]  # ant has no test images and keeps its number
+    assert test.pixels.dtype == np.uint8 and test.pixels.shape == (2, 1, 4, 6)
+
+
+@pytest.mark.parametrize("form", FORMS[:2])
+@pytest.mark.parametrize("prefix", ["", "pets/", "./"])
+def test_a_source_without_splits_serves_both(form: str, prefix: str, tmp_path: Path) -> None:
+    source = write(form, tmp_path, {prefix + name: content for name, content in PLAIN.items()})
+    for split in ("train", "test"):
+        assert pairs(open_images(source, split, GREY)) == [(3, "cat"), (2, "cat"), (1, "dog")]
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("training", "testing"), ("Train", "validation")])
+def test_split_folders_by_other_names(names: tuple[str, str], tmp_path: Path) -> None:
+    files = {f"set/{names[0]}/cat/a.png": png(1), f"set/{names[1]}/cat/a.png": png(2)}
+    source = write_tar(tmp_path / "set.tar", files)
+    assert [pairs(open_images(source, split, GREY))[0][0] for split in ("train", "test")] == [1, 2]
+
+
+def test_test_is_preferred_to_val(tmp_path: Path) -> None:
+    source = write_folder(
+        tmp_path, {"val/cat/a.png": png(1), "test/cat/a.png": png(2), "train/cat/a.png": png(3)}
+    )
+    assert pairs(open_images(source, "test", GREY)) == [(2, "cat")]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    source = write_folder(tmp_path, {"train/a.png": png(1), "car/a.png": png(2)})
+    assert pairs(open_images(source, "test", GREY)) == [(2, "car"), (1, "train")]
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 3), ("RGB", 1), ("L", 1)])
+def test_colours_follow_the_network(mode: str, channels: int, tmp_path: Path) -> None:
+    source = write_folder(tmp_path, {"cat/a.png": png(200, mode=mode)})
+    pixels = open_images(source, "test", ImageShape(channels)).pixels
+    assert pixels.shape == (1, channels, 4, 6)
+    expected = {("RGB", 3): [200, 0, 0], ("L", 3): [200] * 3, ("RGB", 1): [60], ("L", 1): [200]}[
+        mode, channels
+    ]
+    assert pixels[0, :, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "shape", "said"),
+    [
+        ({}, GREY, "no images in it"),
+        ({"cat/readme.txt": b""}, GREY, "no images in it"),
+        ({"a.png": png(1)}, GREY, "in no class folder"),
+        (
+            {"cat/a.png": png(1), "cat/b.png": png(1, (6, 5))},
+            GREY,
+            "cat/b.png: it is 6x5 .* network wants 6x4",
+        ),
+        (
+            {"cat/a.png": png(1), "cat/b.png": png(1, (7, 4))},
+            ImageShape(1),
+            "b.png: it is 7x4 .*a.png.* has 6x4",
+        ),
+        ({"cat/a.png": b"not a picture"}, GREY, "cat/a.png: not a readable image"),
+        ({"cat/a.png": png(1)[:50]}, GREY, "cat/a.png: not a readable image"),
+        ({"cat/a.png": png(1, mode="I;16")}, GREY, "cat/a.png: .*more than 8 bits"),
+        ({"cat/a.png": png(1)}, ImageShape(2, 4, 6), "1 or 3 channels, the network wants 2"),
+        ({"train/cat/a.png": png(1)}, GREY, "no test images; .* are train"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS[:2])
+def test_what_cannot_be_taken_is_named(
+    form: str, files: dict[str, bytes], shape: ImageShape, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(DataError, match=said):
+        open_images(write(form, tmp_path, files), "test", shape)
+
+
+def test_an_empty_class_folder_would_shift_the_labels(tmp_path: Path) -> None:
+    source = write_folder(tmp_path, PLAIN)
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(DataError, match="bird: a class folder without images"):
+        open_images(source, "test", GREY)
+
+
+@pytest.mark.parametrize("name", ["set.tar", "set.tar.gz"])
+@pytest.mark.parametrize("damage", ["truncated", "other", "empty"])
+def test_a_corrupt_archive(name: str, damage: str, tmp_path: Path) -> None:
+    path = Path(
+        write_tar(tmp_path / name, {f"cat/{i}.png": np.random.default_rng(i).bytes(999) for i in range(9)})
+    )
+    content = path.read_bytes()
+    path.write_bytes(
+        {"truncated": content[: len(content) // 2 + 100], "other": b"text " * 400, "empty": b""}[damage]
+    )
+    with pytest.raises(DataError, match=f"{name}: not a tar archive, or a corrupt one"):
+        open_images(str(path), "test", GREY)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("gone", "no such file or folder"), ("a.csv", "not a form .* a folder of class folders")],
+)
+def test_unknown_sources(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n")
+    with pytest.raises(DataError, match=f"{name}: {said}"):
+        open_images(str(tmp_path / name), "test", GREY)
+
+
+@pytest.mark.skipif(not CIFAR10.exists(), reason="the shared CIFAR-10 archive is not here")
+def test_the_shared_archive() -> None:
+    images = open_images(str(CIFAR10), "test", ImageShape(3, 32, 32))
+    assert images.pixels.shape == (10_000, 3, 32, 32)
+    assert np.bincount(images.labels).tolist() == [1000] * 10
+    assert images.classes[0] == "airplane" and images.classes[9] == "truck"

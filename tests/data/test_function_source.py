@@ -1,0 +1,112 @@
+"""Images that a function of the user's makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tightc.data.images import ImageShape
+from tightc.data.source import open_images
+from tightc.errors import DataError
+
+SHAPE = ImageShape(3, 4, 5)
+MODULE = """
+import numpy as np
+from PIL import Image
+from tightc.data.images import Images
+
+def channels_last():
+    return [(np.full((4, 5, 3), i, np.uint8), np.int64(i)) for i in range(3)]
+
+def by_split(split):
+    return channels_last()[: 1 if split == "test" else 2]
+
+def pillow():
+    return [(Image.new("L", (5, 4), 7), 1)]
+
+def ready():
+    return Images(np.zeros((2, 3, 4, 5), np.float32), np.array([0, 1]))
+
+def dataset():
+    import torch
+    return torch.utils.data.TensorDataset(torch.ones(2, 3, 4, 5), torch.tensor([1, 0]))
+
+def nothing(): return []
+def number(): return 3
+def no_pairs(): return [1, 2]
+def fraction(): return [(np.zeros((3, 4, 5)), 0.5)]
+def negative(): return [(np.zeros((3, 4, 5)), -1)]
+def ragged(): return [(np.zeros((3, 4, 5)), 0), (np.zeros((3, 4, 6)), 0)]
+def words(): return [(np.full((3, 4, 5), "a"), 0)]
+def large(): return [(np.zeros((3, 4, 6)), 0)]
+def fails(): return 1 / 0
+value = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`sets.own` in the current folder, and the list of imported modules as it was."""
+    before, path = dict(sys.modules), list(sys.path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "own.py").write_text(MODULE)
+    (tmp_path / "sets" / "broken.py").write_text("import a_module_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert sys.path == path
+    for name in set(sys.modules) - set(before):
+        if name.split(".")[0] == "sets":
+            del sys.modules[name]
+
+
+def test_a_sequence_of_pairs() -> None:
+    images = open_images("sets.own:channels_last", "test", SHAPE)
+    assert images.pixels.shape == (3, 3, 4, 5) and images.pixels.dtype == np.uint8
+    assert images.labels.tolist() == [0, 1, 2] == images.pixels[:, 0, 0, 0].tolist()
+
+
+def test_the_split_is_passed_where_the_function_takes_it() -> None:
+    assert [len(open_images("sets.own:by_split", split, SHAPE)) for split in ("train", "test")] == [2, 1]
+
+
+def test_pillow_images_take_the_colours_of_the_network() -> None:
+    assert open_images("sets.own:pillow", "test", SHAPE).pixels.shape == (1, 3, 4, 5)
+
+
+def test_images_are_taken_as_they_are() -> None:
+    assert len(open_images("sets.own:ready", "test", SHAPE)) == 2
+
+
+def test_a_torch_dataset() -> None:
+    pytest.importorskip("torch")
+    images = open_images("sets.own:dataset", "test", SHAPE)
+    assert images.pixels.dtype == np.float32 and images.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sets.own:channel_last", "sets.own has no function channel_last; its functions are .*channels_last"),
+        ("sets.own:value", "has no function value"),
+        ("sets.gone:f", "no module sets.gone; install it, or run in its folder"),
+        ("gone.own:f", "no module gone;"),
+        ("sets.broken:f", "no module a_module_that_is_not_there, which sets.broken imports"),
+        ("sets.own:number", "it returned a int"),
+        ("sets.own:nothing", "no images"),
+        ("sets.own:no_pairs", r"item 0 is not a pair \(image, label\)"),
+        ("sets.own:fraction", "label of image 0 is 0.5, not an integer"),
+        ("sets.own:negative", "label of image 0 is -1"),
+        ("sets.own:ragged", r"image 1 is \(3, 4, 6\), image 0 is \(3, 4, 5\)"),
+        ("sets.own:words", "is <U1"),
+        ("sets.own:large", "images are 3 x 4 x 6 .* network wants 3 x 4 x 5"),
+        ("sets.own:fails", r"it raised ZeroDivisionError: division by zero \(.*own.py, line \d+\)"),
+    ],
+)
+def test_what_cannot_be_taken_is_named(name: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        open_images(name, "test", SHAPE)

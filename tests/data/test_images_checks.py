@@ -1,0 +1,54 @@
+"""Labels against the network's classes, and normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tightc.data.images import Images, Normalisation, check_labels
+from tightc.errors import DataError, OptionError
+
+
+def images(*labels: int, classes: tuple[str, ...] = ()) -> Images:
+    return Images(np.zeros((len(labels), 3, 2, 2), np.uint8), np.array(labels, np.int64), classes)
+
+
+def test_labels_within_the_classes_pass() -> None:
+    check_labels(images(0, 9, 3), 10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "said"),
+    [
+        ((0, 10), (), "label 10 of image 1 is outside the network's 10 classes"),
+        ((0, 10), tuple("abcdefghijk"), r"label 10 \(k\) of image 1"),
+        ((-1,), (), "label -1 of image 0"),
+    ],
+)
+def test_a_label_outside_is_named(labels: tuple[int, ...], classes: tuple[str, ...], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        check_labels(images(*labels, classes=classes), 10)
+
+
+def test_bytes_are_scaled_and_floats_are_not() -> None:
+    pixels = np.full((1, 3, 1, 1), 51, np.uint8)
+    by_channel = Normalisation((0.1, 0.2, 0.0), (0.1, 1.0, 2.0)).apply(pixels)
+    np.testing.assert_allclose(by_channel[0, :, 0, 0], [1.0, 0.0, 0.1], atol=1e-6)
+    assert by_channel.dtype == np.float32
+    np.testing.assert_allclose(Normalisation((1.0,), (10.0,)).apply(pixels.astype(np.float32)), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        ((0.0,), (0.0,), "std .* is not above 0"),
+        ((0.0,), (1.0, -1.0, 1.0), "std .* is not above 0"),
+        ((float("nan"),), (1.0,), "mean .* is not permitted"),
+        ((), (1.0,), "mean .* is not permitted"),
+        ((0.0, 0.0), (1.0,), "mean has 2 values, the images have 3 channels"),
+        ((0.0,), (1.0,) * 4, "std has 4 values, the images have 3 channels"),
+    ],
+)
+def test_a_wrong_normalisation_is_named(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        Normalisation(mean, std).apply(images(0).pixels)

@@ -1,0 +1,89 @@
+"""Arrays in .npz files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tightc.data.images import ImageShape
+from tightc.data.source import open_images
+from tightc.errors import DataError
+
+SHAPE = ImageShape(3, 4, 5)
+NCHW = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
+LABELS = np.array([1, 0])
+
+
+def saved(tmp_path: Path, **arrays: Any) -> str:
+    np.savez(tmp_path / "set.npz", **arrays)
+    return str(tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_layouts_and_types(axes: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
+    images = open_images(saved(tmp_path, x=NCHW.transpose(axes).astype(dtype), y=LABELS), "test", SHAPE)
+    assert images.pixels.dtype == (np.uint8 if np.issubdtype(dtype, np.integer) else np.float32)
+    assert images.pixels.flags.c_contiguous
+    np.testing.assert_array_equal(images.pixels, NCHW)
+    assert images.labels.tolist() == [1, 0] and images.labels.dtype == np.int64 and images.classes == ()
+
+
+def test_grey_images_need_no_channel_axis_and_labels_may_be_a_column(tmp_path: Path) -> None:
+    source = saved(tmp_path, x=NCHW[:, 0], y=LABELS[:, None].astype(np.uint8))
+    images = open_images(source, "train", ImageShape(1, 4, 5))
+    np.testing.assert_array_equal(images.pixels, NCHW[:, :1])
+
+
+def test_splits_come_before_the_plain_arrays(tmp_path: Path) -> None:
+    source = saved(tmp_path, x_train=NCHW, y_train=LABELS, x=NCHW[:1], y=LABELS[:1])
+    assert [len(open_images(source, split, SHAPE)) for split in ("train", "test")] == [2, 1]
+
+
+HOLED = NCHW.astype(np.float32)
+HOLED[1, 2, 3, 4] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x": NCHW, "labels": LABELS}, "neither x_test and y_test nor x and y; .* are x, labels"),
+        ({"x_train": NCHW, "y_train": LABELS}, "arrays found are x_train, y_train"),
+        ({}, "arrays found are none"),
+        ({"x": NCHW, "y": LABELS[:1]}, "do not match"),
+        ({"x": NCHW[:0], "y": LABELS[:0]}, "no images"),
+        ({"x": NCHW[0, 0], "y": LABELS}, "x has 2 dimensions, not 3 or 4"),
+        ({"x": NCHW[..., :4], "y": LABELS}, "images are 3 x 4 x 4 .* network wants 3 x 4 x 5"),
+        ({"x": NCHW[:, :2], "y": LABELS}, "images are 2 x 4 x 5 .* network wants 3 x 4 x 5"),
+        ({"x": HOLED, "y": LABELS}, "image 1 holds NaN or infinite"),
+        ({"x": NCHW.astype(np.int16) - 1, "y": LABELS}, "x is int16 with values outside"),
+        ({"x": NCHW > 3, "y": LABELS}, "x is bool"),
+        ({"x": NCHW, "y": LABELS - 1}, "label of image 1 is -1"),
+        ({"x": NCHW, "y": LABELS / 2}, "y is float64 .* not one integer an image"),
+        ({"x": NCHW, "y": np.array(["cat", "dog"])}, "y is <U3 .* not one integer an image"),
+        ({"x": NCHW, "y": np.eye(2, dtype=int)}, r"y is int64 \(2, 2\), not one integer an image"),
+        ({"x": NCHW, "y": np.array([print, len])}, "not a .npz file of plain arrays"),
+    ],
+)
+def test_what_cannot_be_taken_is_named(arrays: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said):
+        open_images(saved(tmp_path, **arrays), "test", SHAPE)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "truncated", "npy", "damaged"])
+def test_files_that_are_no_npz(content: bytes | str, tmp_path: Path) -> None:
+    path = Path(saved(tmp_path, x=NCHW, y=LABELS))
+    if content == "npy":
+        with path.open("wb") as stream:
+            np.save(stream, NCHW)
+    elif content == "damaged":
+        whole = bytearray(path.read_bytes())
+        whole[200] ^= 255
+        path.write_bytes(whole)
+    else:
+        path.write_bytes(path.read_bytes()[:300] if content == "truncated" else content)
+    with pytest.raises(DataError, match=r"set\.npz: not a \.npz file of plain arrays"):
+        open_images(str(path), "test", SHAPE)
