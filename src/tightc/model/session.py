@@ -55,6 +55,7 @@ def ort_faults(origin: str, what_failed: str) -> Iterator[None]:
 def _first_line(fault: Exception) -> str:
     line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
+    line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # where in ORT's source it was raised
     return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."
 
 
