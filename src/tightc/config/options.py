@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,8 +37,13 @@ def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
     wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "missing":
         return f"{key} is missing", f"give {key}: {_description(options, fault['loc'])}"
+    if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # a rule between several keys
+        return wanted, "change one of them"
     meaning = _description(options, fault["loc"])
-    return f"{fault['input']!r} is not permitted: it {wanted}", f"give {meaning}" if meaning else f"change {key}"
+    return (
+        f"{fault['input']!r} is not permitted: it {wanted}",
+        f"give {meaning}" if meaning else f"change {key}",
+    )
 
 
 def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
@@ -63,7 +68,12 @@ def _at(options: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseM
     """The options class that the keys in `location` lead to, as far as they lead to one."""
     for part in location:
         field = options.model_fields.get(str(part))
-        inner = getattr(field, "annotation", None)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            options = inner
+        options = (inner_options(field.annotation) if field else None) or options
     return options
+
+
+def inner_options(annotation: Any) -> type[Options] | None:
+    """The options class in a field's type, also inside `X | None` and `tuple[X, ...]`; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return annotation
+    return next(filter(None, map(inner_options, get_args(annotation))), None)

@@ -54,7 +54,9 @@ def read_packings(model: Model) -> dict[str, Packing]:
 
 def recorded_weights(proto: onnx.ModelProto) -> list[str]:
     """Names of the weights for which `proto` has a packing."""
-    return [entry.key.removeprefix(_PREFIX) for entry in proto.metadata_props if entry.key.startswith(_PREFIX)]
+    return [
+        entry.key.removeprefix(_PREFIX) for entry in proto.metadata_props if entry.key.startswith(_PREFIX)
+    ]
 
 
 def header(packing: Packing) -> dict[str, Any]:

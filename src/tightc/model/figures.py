@@ -26,7 +26,9 @@ def density_figures(network: Network) -> tuple[dict[str, Any], Rows]:
     for layer in network.layers:
         nonzeros = int(np.count_nonzero(network.weights[layer.weight]))
         weights = layer.filters * layer.inputs
-        rows.append({**identity(layer), "weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights})
+        rows.append(
+            {**identity(layer), "weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}
+        )
     own = [row for row in rows if row["shares"] is None]
     weights, nonzeros = sum(row["weights"] for row in own), sum(row["nonzeros"] for row in own)
     return {"weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}, tuple(rows)

@@ -61,7 +61,7 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The model as one file, deterministic."""
-        return self.proto.SerializeToString(deterministic=True)
+        return bytes(self.proto.SerializeToString(deterministic=True))
 
 
 def load_model(path: str | Path) -> Model:
@@ -72,7 +72,9 @@ def load_model(path: str | Path) -> Model:
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", "check the path of the model") from None
     except OSError as fault:
-        raise ModelError(f"{path}: cannot be read ({fault.strerror})", "check the path of the model") from None
+        raise ModelError(
+            f"{path}: cannot be read ({fault.strerror})", "check the path of the model"
+        ) from None
     return _parse(content, str(path), path.parent)
 
 
@@ -117,7 +119,9 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
 
 
 def _embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Any) -> bool:
-    tensors = [tensor for _, tensor in constant_slots(proto) if external_data_helper.uses_external_data(tensor)]
+    tensors = [
+        tensor for _, tensor in constant_slots(proto) if external_data_helper.uses_external_data(tensor)
+    ]
     if not tensors:
         return False
     names = sorted({external_data_helper.ExternalDataInfo(tensor).location for tensor in tensors})
@@ -152,7 +156,9 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
-        raise ModelError(f"{origin}: the ONNX checker refuses it ({_first_line(fault)})", _EXPORT_AGAIN) from None
+        raise ModelError(
+            f"{origin}: the ONNX checker refuses it ({_first_line(fault)})", _EXPORT_AGAIN
+        ) from None
     for name, tensor in constant_slots(proto):
         if tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
             raise ModelError(

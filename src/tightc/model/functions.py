@@ -86,9 +86,7 @@ def _packed_operator(form: Form, opset: int) -> onnx.FunctionProto:
     names = _ATTRIBUTES[form.operator]
     call = helper.make_node(form.operator, form.operands, ["Y"])
     for name in names:
-        call.attribute.append(
-            onnx.AttributeProto(name=name, ref_attr_name=name, type=_ATTRIBUTE_TYPES[name])
-        )
+        call.attribute.append(onnx.AttributeProto(name=name, ref_attr_name=name, type=_ATTRIBUTE_TYPES[name]))
     return helper.make_function(
         DOMAIN,
         form.function,

@@ -21,13 +21,23 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     try:
         stages = json.loads(text or "[]")
     except ValueError:
-        raise ModelError(f"{model.origin}: its {_KEY} is not JSON", "run the stages again from the original model") from None
+        raise ModelError(
+            f"{model.origin}: its {_KEY} is not JSON", "run the stages again from the original model"
+        ) from None
     return list(stages)
 
 
-def add_history(model: Model, stage: str, options: Mapping[str, Any], seed: int | None, source: Model) -> Model:
+def add_history(
+    model: Model, stage: str, options: Mapping[str, Any], seed: int | None, source: Model
+) -> Model:
     """`model` with one more stage in its history; `source` is the model that the stage read."""
-    entry = {"stage": stage, "version": version("tightc"), "options": dict(options), "seed": seed, "input": source.sha256}
+    entry = {
+        "stage": stage,
+        "version": version("tightc"),
+        "options": dict(options),
+        "seed": seed,
+        "input": source.sha256,
+    }
     stages = [*read_history(model), entry]
     proto = model.editable()
     set_property(proto, _KEY, json.dumps(stages))

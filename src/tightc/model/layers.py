@@ -119,7 +119,9 @@ def read_network(model: Model, batch: int | None = None) -> Network:
             f"{model.origin}: no layer can be packed ({reasons or 'it has no Conv, Gemm or MatMul'})",
             "give a model with Conv, Gemm or MatMul layers that have constant weights",
         )
-    return Network(tuple(layers), tuple(uncovered), {layer.weight: graph.tensors[layer.weight] for layer in layers})
+    return Network(
+        tuple(layers), tuple(uncovered), {layer.weight: graph.tensors[layer.weight] for layer in layers}
+    )
 
 
 class _Weights:
@@ -143,7 +145,9 @@ class _Weights:
         reason = _foreign(node)
         if reason:
             return reason
-        slots = [slot for slot in _WEIGHT_INPUTS[node.op] if self.root(node.inputs[slot]) in self.graph.tensors]
+        slots = [
+            slot for slot in _WEIGHT_INPUTS[node.op] if self.root(node.inputs[slot]) in self.graph.tensors
+        ]
         if not slots:
             return self._why_not_constant(node)
         name = self.root(node.inputs[slots[0]])
@@ -154,7 +158,11 @@ class _Weights:
         twin = next((other for other in earlier if other.weight == name), None)
         if twin is None:
             return layer
-        if (twin.groups, twin.filters_first, twin.filters) != (layer.groups, layer.filters_first, layer.filters):
+        if (twin.groups, twin.filters_first, twin.filters) != (
+            layer.groups,
+            layer.filters_first,
+            layer.filters,
+        ):
             return f"its weight {name} is shared with {twin.name}, which reads it as another matrix"
         return Layer(**{**layer.__dict__, "shares": twin.name})
 
@@ -204,12 +212,19 @@ def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int, outputs: 
 
 def _multiplies(node: Node) -> bool:
     standard = node.domain in ("", "ai.onnx")
-    return not standard or node.op in _WEIGHT_INPUTS or node.op in _OTHER_MULTIPLIERS or node.op in _WITH_SUBGRAPHS
+    return (
+        not standard
+        or node.op in _WEIGHT_INPUTS
+        or node.op in _OTHER_MULTIPLIERS
+        or node.op in _WITH_SUBGRAPHS
+    )
 
 
 def _foreign(node: Node) -> str:
     if node.domain not in ("", "ai.onnx"):
-        return f"operators of the domain {node.domain} are not known (functions: inline them with onnx.inliner)"
+        return (
+            f"operators of the domain {node.domain} are not known (functions: inline them with onnx.inliner)"
+        )
     if node.op in _WITH_SUBGRAPHS:
         return "layers inside a subgraph are not read"
     if node.op not in _WEIGHT_INPUTS:

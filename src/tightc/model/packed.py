@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.arrangement import header, packing_of, read_header, read_packings, with_packings, write_header
+from tightc.model.arrangement import (
+    header,
+    packing_of,
+    read_header,
+    read_packings,
+    with_packings,
+    write_header,
+)
 from tightc.model.file import Model
 from tightc.model.functions import DOMAIN, FORMS, TENSORS, Form, functions, layout
 from tightc.model.graph import default_opset
@@ -105,7 +112,9 @@ def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing) -> list[onnx.
         "zero": np.zeros((), weight.dtype),
     }
     return [
-        numpy_helper.from_array(np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{layer.weight}.{key}")
+        numpy_helper.from_array(
+            np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{layer.weight}.{key}"
+        )
         for key in TENSORS
     ]
 

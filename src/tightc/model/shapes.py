@@ -15,7 +15,9 @@ Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
 
-def value_shapes(proto: onnx.ModelProto, origin: str, wanted: Iterable[str], batch: int | None = None) -> Shapes:
+def value_shapes(
+    proto: onnx.ModelProto, origin: str, wanted: Iterable[str], batch: int | None = None
+) -> Shapes:
     """Shapes of the values named in `wanted`, with symbolic first dimensions of the inputs set to `batch` (default 1).
 
     ONNX shape inference answers most; for what it leaves open the model runs once on zeros. ModelError where an

@@ -19,7 +19,9 @@ def pack(model: Model) -> tuple[Model, Report]:
     ModelError where the model has no arrangement, or one that does not hold all of its weights.
     """
     if is_packed(model):
-        raise ModelError(f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first")
+        raise ModelError(
+            f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first"
+        )
     packings = read_packings(model)
     if not packings:
         raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")

@@ -49,7 +49,9 @@ def _cost(slots: NDArray[np.int32], fan_in: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True)
-def _lane_change(counts: NDArray[np.int16], leaving: int, coming: int, carried: int, fan_in: int) -> tuple[int, int]:
+def _lane_change(
+    counts: NDArray[np.int16], leaving: int, coming: int, carried: int, fan_in: int
+) -> tuple[int, int]:
     """(change of a lane's carried inputs, change of its cost in quarters) when one weight leaves and another comes.
 
     `counts`: (distinct_inputs,) int16, uses of each input on the lane; `leaving`, `coming`: inputs or EMPTY, different.

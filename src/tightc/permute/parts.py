@@ -43,8 +43,12 @@ def draft_tiles(filters: Ids, inputs: Ids, array: ArrayShape) -> list[Draft]:
     lane_of_weight = rank % array.rows
     drafts = []
     by_column = np.argsort(column_of_weight, kind="stable")
-    ends = np.searchsorted(column_of_weight[by_column], np.arange(0, len(order) + array.columns, array.columns))
-    for start, (begin, end) in zip(range(0, len(order), array.columns), zip(ends[:-1], ends[1:], strict=True), strict=False):
+    ends = np.searchsorted(
+        column_of_weight[by_column], np.arange(0, len(order) + array.columns, array.columns)
+    )
+    for start, (begin, end) in zip(
+        range(0, len(order), array.columns), zip(ends[:-1], ends[1:], strict=True), strict=False
+    ):
         members = order[start : start + array.columns]
         weights = by_column[begin:end]
         slots = np.full((int(sizes[members].max()), len(members)), EMPTY, np.int32)

@@ -41,7 +41,11 @@ def permute(
     network = read_network(plain)
     packings = _search(network, options, seed, listener)
     permuted = add_history(
-        with_packings(plain, packings), "permute", options.model_dump(mode="json", exclude={"jobs"}), seed, model
+        with_packings(plain, packings),
+        "permute",
+        options.model_dump(mode="json", exclude={"jobs"}),
+        seed,
+        model,
     )
     totals, layers = packing_figures(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
@@ -60,7 +64,9 @@ def _search(network: Network, options: PermuteOptions, seed: int, listener: List
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
         try:
             futures = {
-                i: pool.submit(_arrange, layer_matrix(network, layers[i]), layers[i], tasks[i], options.method)
+                i: pool.submit(
+                    _arrange, layer_matrix(network, layers[i]), layers[i], tasks[i], options.method
+                )
                 for i in largest_first
             }
             return {layers[i].weight: futures[i].result() for i in range(len(layers))}

@@ -33,7 +33,7 @@ class Schedule(Options):
     @model_validator(mode="after")
     def _falls(self) -> Self:
         if self.t_end > self.t_start:
-            raise ValueError(f"rises: t_end {self.t_end} is above t_start {self.t_start}")
+            raise ValueError(f"t_end {self.t_end} is above t_start {self.t_start}, but temperature must fall")
         return self
 
     def temperatures(self) -> NDArray[np.float64]:

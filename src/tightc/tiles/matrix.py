@@ -43,14 +43,16 @@ class LayerMatrix:
 
     def nonzeros(self) -> tuple[Ids, Ids]:
         """Filter and input number of every non-zero, sorted by filter, then input: two (nonzeros,) int32."""
-        filters, columns = np.nonzero(self.values)
-        filters = filters.astype(np.int32)
-        return filters, columns.astype(np.int32) + self.first_input(filters)
+        rows, columns = np.nonzero(self.values)
+        filters = rows.astype(np.int32)
+        return filters, (columns + self.first_input(filters)).astype(np.int32)
 
     def weights(self, filters: Ids, inputs: Ids) -> NDArray[Any]:
         """The weight of each (filter, input) pair, same shape, dtype of `values`."""
-        return self.values[filters, inputs - self.first_input(filters)]
+        weights: NDArray[Any] = self.values[filters, inputs - self.first_input(filters)]
+        return weights
 
     def filter_sizes(self) -> NDArray[np.int64]:
         """Non-zeros of each filter: (filters,) int64."""
-        return np.count_nonzero(self.values, axis=1).astype(np.int64)
+        sizes: NDArray[np.int64] = np.count_nonzero(self.values, axis=1).astype(np.int64)
+        return sizes

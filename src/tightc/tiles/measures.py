@@ -107,5 +107,3 @@ def packed_bits(packing: Packing, width: int) -> int:
 def ratio(part: float, whole: float) -> float | None:
     """part / whole, None where there is nothing to divide by."""
     return part / whole if whole else None
-
-

@@ -59,7 +59,9 @@ def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence) -> list
         local[draft.slots != EMPTY] = number
         slots.append(local)
     best = [local.copy() for local in slots]
-    moves = [int(np.count_nonzero(s != EMPTY)) * task.schedule.moves_per_weight // len(temperatures) for s in slots]
+    moves = [
+        int(np.count_nonzero(s != EMPTY)) * task.schedule.moves_per_weight // len(temperatures) for s in slots
+    ]
     states = [np.uint64(state | 1) for state in seed.generate_state(len(drafts), np.uint64)]
     costs = [_cost(local, task.fan_in)[0] for local in slots]
     began, tried = time.perf_counter(), 0

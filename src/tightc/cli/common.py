@@ -1,0 +1,134 @@
+"""What the commands share: their flags, where models come from and go to, and how results are shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tightc.errors import OptionError, OutputError
+from tightc.model.file import Model, load_model, load_model_bytes, save_model
+from tightc.report import Listener, Report
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command speaks: `--json`, `-q`, `-v`."""
+
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def progress(self) -> AbstractContextManager[Listener]:
+        """A listener that draws progress on stderr while the context lasts."""
+        from tightc.cli.progress import progress
+
+        return progress(quiet=self.quiet, verbose=self.verbose)
+
+
+def model_argument(command: Command) -> Command:
+    """MODEL: a path, or - or nothing for a model that is piped in."""
+    return click.argument("model", required=False, metavar="[MODEL]")(command)
+
+
+def output_flag(command: Command) -> Command:
+    """`-o FILE`."""
+    return click.option(
+        "-o", "--output", metavar="FILE", help="Where to write the model; a pipe needs none, - is stdout."
+    )(command)
+
+
+def seed_flag(command: Command) -> Command:
+    """`--seed N`."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness."
+    )(command)
+
+
+def manner_flags(command: Command) -> Command:
+    """`--json`, `-q`, `-v`, given to the command as one `manner`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object if asked for.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print more: progress line by line, every layer.")
+    def with_manner(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
+        return command(*arguments, manner=Manner(as_json, quiet, verbose), **flags)
+
+    with_manner.__name__, with_manner.__doc__ = command.__name__, command.__doc__
+    with_manner.__click_params__ = [  # type: ignore[attr-defined]
+        *with_manner.__click_params__,  # type: ignore[attr-defined]
+        *getattr(command, "__click_params__", []),
+    ]
+    return with_manner  # type: ignore[return-value]
+
+
+def read_model(source: str | None) -> Model:
+    """The model at a path, or from stdin for - or nothing; UsageError where nothing is piped in."""
+    if source not in (None, "-"):
+        return load_model(str(source))
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("Give the path of a MODEL, or pipe one in.")
+    return load_model_bytes(sys.stdin.buffer.read())
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the model of a stage goes: a file, or stdout where `path` is None."""
+
+    path: Path | None
+
+    @classmethod
+    def of(cls, output: str | None, manner: Manner) -> Destination:
+        """Checked before any work: a folder that exists, no binary on a terminal, one result on stdout."""
+        if output not in (None, "-"):
+            path = Path(str(output))
+            if not path.parent.is_dir():
+                raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder", "give the path of a file")
+            if not os.access(path.parent, os.W_OK):
+                raise OutputError(
+                    f"{path}: the folder {path.parent} is not writable", "write to another folder"
+                )
+            return cls(path)
+        if manner.as_json:
+            raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
+        if output is None and sys.stdout.isatty():
+            raise OutputError(
+                "a model is binary, stdout is a terminal", "add -o FILE, or pipe it to a command"
+            )
+        return cls(None)
+
+    def write(self, model: Model) -> None:
+        """Writes the model, whole or not at all."""
+        if self.path is None:
+            sys.stdout.buffer.write(model.to_bytes())
+            sys.stdout.buffer.flush()
+        else:
+            save_model(model, self.path)
+
+
+def show(report: Report, manner: Manner, *, model_on_stdout: bool = False) -> None:
+    """The report on stdout, as JSON or as a table; on stderr where stdout holds the model."""
+    if manner.as_json:
+        click.echo(json.dumps(report.as_json(), indent=1))
+    elif not manner.quiet:
+        from tightc.cli.tables import render
+
+        render(report, every_layer=manner.verbose or not model_on_stdout, to_stderr=model_on_stdout)
+
+
+def finish(result: tuple[Model, Report], destination: Destination, manner: Manner) -> None:
+    """Writes the model of a stage and shows its report."""
+    model, report = result
+    destination.write(model)
+    show(report, manner, model_on_stdout=destination.path is None)

@@ -1,0 +1,57 @@
+"""`tightc finetune`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tightc.cli.common import (
+    Destination,
+    Manner,
+    finish,
+    manner_flags,
+    model_argument,
+    output_flag,
+    read_model,
+    seed_flag,
+)
+from tightc.cli.flags import chosen, flags_of
+from tightc.data.options import DataOptions
+from tightc.finetune.options import FinetuneOptions
+
+
+@click.command(
+    epilog="Example: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx"
+)
+@model_argument
+@flags_of(DataOptions)
+@flags_of(FinetuneOptions)
+@click.option(
+    "--teacher", metavar="MODEL", help="A model whose outputs are matched too, such as the dense one."
+)
+@seed_flag
+@output_flag
+@manner_flags
+def finetune(
+    model: str | None, teacher: str | None, seed: int, output: str | None, manner: Manner, **flags: Any
+) -> None:
+    """Train the weights that are left; zeros stay zeros.
+
+    Takes the train images where the data has a train and a test part, else all. Needs torch:
+    pip install 'tightc[finetune]'.
+    """
+    from tightc.finetune.finetune import finetune as run
+    from tightc.model.file import load_model
+    from tightc.model.image_input import image_input
+
+    data, options = chosen(DataOptions, flags), chosen(FinetuneOptions, flags)
+    destination = Destination.of(output, manner)
+    network = read_model(model)
+    master = load_model(teacher) if teacher else None
+    images = data.open("train", image_input(network.proto, network.origin).shape)
+    with manner.progress() as listener:
+        result = run(
+            network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
+        )
+    finish(result, destination, manner)

@@ -1,0 +1,83 @@
+"""Flags from options: what a stage's Options class says is what its command takes, once for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tightc.config.options import Options, inner_options
+from tightc.config.yaml import read_options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Chosen = TypeVar("Chosen", bound=Options)
+
+
+def flags_of(options: type[Options]) -> Callable[[Command], Command]:
+    """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file."""
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(options.model_fields.items()):
+            command = _flag(name, field)(command)
+        return command
+
+    return decorate
+
+
+def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
+    """The options of `kind` from the flags that were `given`; those left out keep their defaults."""
+    values: dict[str, Any] = {}
+    for name, field in kind.model_fields.items():
+        value = given.get(name)
+        if value is None or value == ():
+            continue
+        inner = inner_options(field.annotation)
+        values[name] = read_options(value, inner) if inner else value
+    return kind.of(values)
+
+
+def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag = "--" + name.replace("_", "-")
+    text = (field.description or "").rstrip(".")
+    text = f"{text[:1].upper()}{text[1:]}."
+    if field.is_required():
+        return click.option(flag, name, required=True, type=_type(field.annotation), help=text)
+    shown = _shown(field)
+    settings: dict[str, Any] = {"default": None, "help": f"{text}  [default: {shown}]" if shown else text}
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
+    if get_origin(field.annotation) is tuple and get_args(field.annotation)[0] is str:
+        return click.option(flag, name, multiple=True, metavar="NAME", **settings)
+    if inner_options(field.annotation):
+        return click.option(flag, name, metavar="FILE.yaml", **settings)
+    return click.option(flag, name, type=_type(field.annotation), **settings)
+
+
+def _type(annotation: Any) -> click.ParamType | None:
+    """The click type of a field; texts and sizes are left to the options themselves."""
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(value) for value in get_args(annotation)])
+    if get_origin(annotation) is tuple:
+        return click.STRING
+    for part in (annotation, *get_args(annotation)):
+        if part is int:
+            return click.INT
+        if part is float:
+            return click.FLOAT
+    return click.STRING
+
+
+def _shown(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined or default is None or default == () or isinstance(default, Options):
+        return ""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return (
+        ",".join(f"{value:g}" for value in default)
+        if isinstance(default, tuple) and not hasattr(default, "rows")
+        else str(default)
+    )

@@ -1,0 +1,96 @@
+"""`tightc`: finds the command, runs it, and turns errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from tightc.errors import TightcError
+
+# one line each, so that `tightc --help` need not import the commands
+COMMANDS = {
+    "inspect": "Show the layers of a model and what is not covered.",
+    "prune": "Set the least important weights to zero.",
+    "finetune": "Train the weights that are left; zeros stay zeros.",
+    "permute": "Arrange the weights that are left into few, full tiles.",
+    "pack": "Write the compact form that runs in stock onnxruntime.",
+    "unpack": "Restore the plain model from a packed one.",
+    "simulate": "Count cycles and energy on a systolic array.",
+    "evaluate": "Measure top-1 accuracy with onnxruntime.",
+    "run": "Run a recipe: a list of stages with options.",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the chain."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, from its own file."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"tightc.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest command in the error."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand:
+            raise
+        except click.UsageError as fault:
+            raise click.UsageError(f"{fault.message} Commands: {', '.join(COMMANDS)}.", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: tightc prune model.onnx --sparsity 0.9 | tightc permute | tightc pack -o packed.onnx",
+)
+@click.version_option(package_name="tightc", prog_name="tightc")
+def tightc() -> None:
+    """Make pruned neural networks dense again for the arrays that run them.
+
+    Every stage reads one ONNX model and writes one: from a file or a pipe, to -o FILE or a pipe.
+    """
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 a gate failed, 2 bad usage, configuration or input, 130 interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line and gives its exit code."""
+    try:
+        tightc.main(arguments, prog_name="tightc", standalone_mode=False)
+    except TightcError as fault:
+        click.echo(f"tightc: error: {fault}", err=True)
+        return fault.exit_code
+    except click.ClickException as fault:
+        fault.show()
+        return fault.exit_code
+    except click.exceptions.Exit as done:
+        return int(done.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("tightc: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # the reader of our pipe has left; say nothing, as other filters do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

@@ -1,0 +1,41 @@
+"""`tightc permute`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tightc.cli.common import (
+    Destination,
+    Manner,
+    finish,
+    manner_flags,
+    model_argument,
+    output_flag,
+    read_model,
+    seed_flag,
+)
+from tightc.cli.flags import chosen, flags_of
+from tightc.permute.options import PermuteOptions
+
+
+@click.command(epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx")
+@model_argument
+@flags_of(PermuteOptions)
+@seed_flag
+@output_flag
+@manner_flags
+def permute(model: str | None, seed: int, output: str | None, manner: Manner, **flags: Any) -> None:
+    """Arrange the weights that are left into few, full tiles.
+
+    Simulated annealing finds a lossless packing of every layer; the weights stay as they are, the arrangement is
+    recorded in the model. The same seed gives the same bytes for any number of jobs.
+    """
+    from tightc.permute.permute import permute as run
+
+    options = chosen(PermuteOptions, flags)
+    destination = Destination.of(output, manner)
+    with manner.progress() as listener:
+        result = run(read_model(model), options, seed=seed, listener=listener)
+    finish(result, destination, manner)

@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar on a terminal, lines with -v, nothing where nobody looks."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import click
+
+from tightc.report import Listener, silent
+
+
+@contextmanager
+def progress(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
+    """A listener that may be called from any thread."""
+    if quiet:
+        yield silent
+    elif verbose:
+        yield _Lines()
+    elif sys.stderr.isatty():
+        with _bars() as listener:
+            yield listener
+    else:
+        yield silent
+
+
+class _Lines:
+    """One line of stderr for every tenth of a task."""
+
+    def __init__(self) -> None:
+        self._tenths: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
+        with self._lock:
+            if int(done * 10) > self._tenths.get(task, -1):
+                self._tenths[task] = int(done * 10)
+                values = "  ".join(f"{label} {value}" for label, value in figures.items())
+                click.echo(f"{task}: {done:4.0%}  {values}", err=True)
+
+
+@contextmanager
+def _bars() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+        lock = threading.Lock()
+
+        def listener(task: str, done: float, figures: Mapping[str, str], /) -> None:
+            text = "  ".join(f"{label} {value}" for label, value in figures.items())
+            with lock:
+                if task not in tasks:
+                    tasks[task] = bars.add_task(task, total=1.0, figures=text)
+                bars.update(tasks[task], completed=done, figures=text, visible=done < 1.0)
+
+        yield listener

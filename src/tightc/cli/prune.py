@@ -1,0 +1,37 @@
+"""`tightc prune`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tightc.cli.common import (
+    Destination,
+    Manner,
+    finish,
+    manner_flags,
+    model_argument,
+    output_flag,
+    read_model,
+)
+from tightc.cli.flags import chosen, flags_of
+from tightc.prune.options import PruneOptions
+
+
+@click.command(epilog="Example: tightc prune model.onnx --sparsity 0.9 --keep 'conv1*' -o pruned.onnx")
+@model_argument
+@flags_of(PruneOptions)
+@output_flag
+@manner_flags
+def prune(model: str | None, output: str | None, manner: Manner, **flags: Any) -> None:
+    """Set the least important weights to zero.
+
+    Unstructured magnitude pruning: single weights go, smallest first, wherever they are. Every layer keeps at least
+    one weight. Biases stay.
+    """
+    from tightc.prune.prune import prune as run
+
+    options = chosen(PruneOptions, flags)
+    destination = Destination.of(output, manner)
+    finish(run(read_model(model), options), destination, manner)

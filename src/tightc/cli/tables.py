@@ -1,0 +1,104 @@
+"""Reports as tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tightc.report import Figures, Report
+
+# what a stage's table shows, in this order; everything is in --json
+_COLUMNS = {
+    "inspect": ("name", "operator", "matrix", "vectors", "density", "empty_filters", "empty_inputs", "macs"),
+    "prune": ("name", "operator", "matrix", "weights", "nonzeros", "density"),
+    "finetune": ("name", "nonzeros", "density"),
+    "simulate": ("name", "matrix", "vectors", "method", "passes", "cycles", "dense_cycles", "speedup")
+    + ("utilisation", "energy_pj", "energy_gain"),
+}
+_PACKED_COLUMNS = ("name", "matrix", "nonzeros", "passes", "passes_lower_bound", "dense_passes") + (
+    "matrix_compression_rate",
+    "tightness",
+    "fan_in_max",
+    "lane_inputs",
+)
+_TITLES = {
+    "matrix_compression_rate": "compression",
+    "passes_lower_bound": "bound",
+    "dense_passes": "dense passes",
+    "dense_cycles": "dense cycles",
+    "vectors": "M",
+    "matrix": "N x K",
+    "empty_filters": "empty filters",
+    "empty_inputs": "empty inputs",
+    "fan_in_max": "fan-in",
+    "lane_inputs": "lane inputs",
+    "energy_pj": "energy",
+    "energy_gain": "energy gain",
+}
+_WIDE = 160
+
+
+def render(report: Report, *, every_layer: bool, to_stderr: bool) -> None:
+    """Prints the layers, the totals, what is not covered and the notes."""
+    console = console_on(to_stderr=to_stderr)
+    columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS)
+    if every_layer and report.layers:
+        console.print(table(columns, report.layers))
+    for name, value in report.totals.items():
+        if not isinstance(value, Mapping):
+            console.print(f"{name}: {shown(name, value)}", highlight=False, markup=False)
+    for entry in report.uncovered:
+        macs = "unknown" if entry["macs"] is None else f"{entry['macs']:,}"
+        text = f"not covered: {entry['op']} {entry['name']} ({macs} MACs): {entry['reason']}"
+        console.print(text, highlight=False, markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Figures]) -> Table:
+    """A table of `rows`, one column for each key in `columns`; numbers are right-aligned."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        is_text = column in ("name", "operator", "method", "stage")
+        made.add_column(_TITLES.get(column, column.replace("_", " ")), justify="left" if is_text else "right")
+    for row in rows:
+        made.add_row(*(_cell(column, row) for column in columns))
+    return made
+
+
+def shown(name: str, value: Any) -> str:
+    """A figure as people read it."""
+    if value is None:
+        return "-"
+    if name in ("accuracy", "train_accuracy"):
+        return f"{value:.2f} %"
+    if name.endswith("_pj"):
+        return f"{value / 1e6:,.2f} uJ"
+    if name in ("matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"):
+        return f"{value:.2f}x"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def console_on(*, to_stderr: bool) -> Console:
+    """A console that does not fold tables where nobody sees its width."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _WIDE)
+
+
+def _cell(column: str, row: Figures) -> str:
+    if column == "matrix":
+        groups = f" x {row['groups']}" if row["groups"] > 1 else ""
+        return f"{row['filters']} x {row['inputs']}{groups}"
+    if column == "name" and row.get("shares"):
+        return f"{row['name']} (weight of {row['shares']})"
+    return shown(column, row[column])

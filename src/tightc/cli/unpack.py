@@ -1,0 +1,30 @@
+"""`tightc unpack`."""
+
+from __future__ import annotations
+
+import click
+
+from tightc.cli.common import (
+    Destination,
+    Manner,
+    finish,
+    manner_flags,
+    model_argument,
+    output_flag,
+    read_model,
+)
+
+
+@click.command(epilog="Example: tightc unpack packed.onnx -o plain.onnx")
+@model_argument
+@output_flag
+@manner_flags
+def unpack(model: str | None, output: str | None, manner: Manner) -> None:
+    """Restore the plain model from a packed one.
+
+    The weights come back to the bit, and the arrangement stays recorded.
+    """
+    from tightc.pack.unpack import unpack as run
+
+    destination = Destination.of(output, manner)
+    finish(run(read_model(model)), destination, manner)

@@ -1,0 +1,94 @@
+"""Options from YAML files, with errors that name the file, the line and the key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from tightc.config.options import Options, explain
+from tightc.errors import ConfigError
+
+Location = tuple[int | str, ...]
+Chosen = TypeVar("Chosen", bound=Options)
+
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"^[-+]?[0-9]+$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|nan)$", re.IGNORECASE
+    ),
+}
+
+
+def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
+    """The options of `kind` in the YAML file at `path`; ConfigError says file, line, key and what is permitted."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", "check the path of the YAML file") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path}: cannot be read as text ({fault})", "give a YAML file") from None
+    return parse_options(text, str(path), kind)
+
+
+def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
+    """As `read_options`, from the text itself; `origin` names it in errors."""
+    lines: dict[Location, int] = {}
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        value = {} if root is None else _value(root, (), lines, origin)
+    except yaml.MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        raise ConfigError(f"{origin}:{line}: not YAML ({fault.problem})", "mend the line") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{origin}:1: holds no keys", f"give keys such as {', '.join(kind.model_fields)}")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as invalid:
+        fault = invalid.errors()[0]
+        location = tuple(fault["loc"])
+        sentence, remedy = explain(kind, fault)
+        key = ".".join(str(part) for part in location)
+        where = f"{origin}:{_line(location, lines)}"
+        raise ConfigError(f"{where}: {key}: {sentence}" if key else f"{where}: {sentence}", remedy) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, with the numbers of YAML 1.2: 1e-3 is one, and 0x32 is a text (an array's size with a wrong side)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
+
+
+def _value(node: yaml.Node, location: Location, lines: dict[Location, int], origin: str) -> Any:
+    """The plain value of `node`; `lines` gets the line of every key on the way."""
+    lines[location] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*location, i), lines, origin) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        loader = _Loader("")
+        return loader.construct_object(node, deep=True)
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        line = key_node.start_mark.line + 1
+        if key in values:
+            raise ConfigError(f"{origin}:{line}: {key} is given twice", "keep one of them")
+        values[key] = _value(value_node, (*location, key), lines, origin)
+        lines[(*location, key)] = line
+    return values
+
+
+def _line(location: Location, lines: dict[Location, int]) -> int:
+    while location not in lines and location:
+        location = location[:-1]
+    return lines.get(location, 1)

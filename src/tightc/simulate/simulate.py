@@ -1,0 +1,145 @@
+"""Simulate: cycles and energy of a model on a systolic array, dense beside packed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tightc.errors import ModelError, OptionError
+from tightc.model.arrangement import read_packings
+from tightc.model.figures import identity, layer_matrix, packing_figures
+from tightc.model.file import Model
+from tightc.model.layers import Layer, Network, read_network
+from tightc.model.packed import unpack_layers
+from tightc.report import Report
+from tightc.simulate import cycles, events
+from tightc.simulate.energy import PARTS, EnergyTable, energy_pj
+from tightc.simulate.events import Events
+from tightc.simulate.options import SimulateOptions
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.measures import ratio
+from tightc.tiles.packing import Packing
+from tightc.tiles.verify import fault
+
+_DEFAULT_ARRAY = ArrayShape(32, 32)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a layer, or a network when added up, costs on the array, as it is and dense."""
+
+    passes: int = 0
+    useful_macs: int = 0
+    cycles: int = 0
+    dense_cycles: int = 0
+    events: Events = Events()
+    dense_events: Events = Events()
+
+    def __add__(self, other: Run) -> Run:
+        return Run(**{key: value + getattr(other, key) for key, value in self.__dict__.items()})
+
+
+def simulate(model: Model, options: SimulateOptions) -> Report:
+    """Cycles, utilisation and energy of every layer by closed forms, and of the same layers dense.
+
+    A layer with a packing runs its tiles; one without runs dense, zeros included. ModelError where a packing does not
+    hold the model's weights, OptionError where it was made for another array or the dataflow is not ws.
+    """
+    plain = unpack_layers(model)
+    network = read_network(plain, options.batch)
+    packings = read_packings(plain)
+    array = _array(packings, options)
+    _check(model.origin, network, packings)
+    rows = []
+    total = Run()
+    for layer in network.layers:
+        run = _run(layer, network, packings.get(layer.weight), array, options.dataflow)
+        total += run
+        method = packings[layer.weight].method if layer.weight in packings else "dense"
+        head = {**identity(layer), "method": method, "vectors": layer.vectors}
+        rows.append({**head, **_figures(run, array, options.energy)})
+    totals = {
+        "array": str(array),
+        "dataflow": options.dataflow,
+        "macs_covered": network.macs_covered,
+        "energy_table": options.energy.name,
+        **_figures(total, array, options.energy),
+        **_packing_totals(network, packings),
+    }
+    uncovered = tuple(entry.__dict__ for entry in network.uncovered)
+    notes = ("energy is a model, not measured: int8 operands, int32 sums, on-chip only (no DRAM)",)
+    return Report("simulate", totals, tuple(rows), uncovered, notes)
+
+
+def _array(packings: Mapping[str, Packing], options: SimulateOptions) -> ArrayShape:
+    arranged = next((packing.array for packing in packings.values()), None)
+    if arranged and options.dataflow != "ws":
+        raise OptionError(
+            f"--dataflow {options.dataflow}: the model's tiles are weight-stationary",
+            "use --dataflow ws, or simulate the model as it was before tightc permute",
+        )
+    if arranged and options.array not in (None, arranged):
+        raise OptionError(
+            f"--array {options.array}: the model was arranged for {arranged}",
+            f"use --array {arranged}, or run tightc permute --array {options.array} first",
+        )
+    return options.array or arranged or _DEFAULT_ARRAY
+
+
+def _check(origin: str, network: Network, packings: Mapping[str, Packing]) -> None:
+    for layer in network.owners:
+        if layer.weight in packings:
+            wrong = fault(packings[layer.weight], layer_matrix(network, layer))
+            if wrong:
+                raise ModelError(
+                    f"{origin}: the packing of {layer.name} does not fit its weights ({wrong})",
+                    "run tightc permute again",
+                )
+
+
+def _run(layer: Layer, network: Network, packing: Packing | None, array: ArrayShape, dataflow: str) -> Run:
+    block = (array, layer.filters // layer.groups, layer.inputs, layer.vectors)
+    dense_cycles = layer.groups * cycles.DENSE[dataflow](*block)
+    dense_events = sum((events.DENSE[dataflow](*block) for _ in range(layer.groups)), Events())
+    useful = int(np.count_nonzero(network.weights[layer.weight])) * layer.vectors
+    if packing is None:
+        passes = layer.groups * cycles.passes(dataflow, *block)
+        return Run(passes, useful, dense_cycles, dense_cycles, dense_events, dense_events)
+    passes = len(packing.tiles)
+    return Run(
+        passes,
+        useful,
+        passes * cycles.pass_cycles(array, layer.vectors),
+        dense_cycles,
+        events.packed_events(packing, layer.vectors),
+        dense_events,
+    )
+
+
+def _figures(run: Run, array: ArrayShape, table: EnergyTable) -> dict[str, Any]:
+    parts, dense_parts = energy_pj(run.events, table), energy_pj(run.dense_events, table)
+    energy, dense_energy = sum(parts.values()), sum(dense_parts.values())
+    slots = array.rows * array.columns
+    return {
+        "passes": run.passes,
+        "cycles": run.cycles,
+        "dense_cycles": run.dense_cycles,
+        "speedup": ratio(run.dense_cycles, run.cycles),
+        "utilisation": ratio(run.useful_macs, slots * run.cycles),
+        "energy_pj": energy,
+        "dense_energy_pj": dense_energy,
+        "energy_gain": ratio(dense_energy, energy),
+        "energy_parts_pj": {part: parts[part] for part in PARTS},
+        "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
+    }
+
+
+def _packing_totals(network: Network, packings: Mapping[str, Packing]) -> dict[str, Any]:
+    """The measures of the packings, but for the passes, which the run counts for every use of a weight."""
+    if not packings:
+        return {}
+    figures, _ = packing_figures(network, packings)
+    return {name: value for name, value in figures.items() if name != "passes"}
