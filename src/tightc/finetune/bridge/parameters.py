@@ -58,6 +58,20 @@ def running_statistics(graph: Graph) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in graph.tensors]
 
 
+def trained_layers(graph: Graph) -> dict[str, str]:
+    """Each Conv, Gemm and MatMul with a trained weight, and that weight; a shared one counts once."""
+    makers = {output: node for node in graph.nodes for output in node.outputs}
+    roles = trained_tensors(graph)
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in _PRODUCTS:
+            for place, role in _ROLES[node.op].items():
+                name = _origin(node.inputs[place], graph, makers) if place < len(node.inputs) else ""
+                if role == "weight" and name in roles and name not in found.values():
+                    found[node.label] = name
+    return found
+
+
 def _origin(name: str, graph: Graph, makers: dict[str, Node]) -> str:
     """The name behind nodes that only pass or transpose values."""
     while name not in graph.tensors and name in makers and makers[name].op in _SAME_VALUES:

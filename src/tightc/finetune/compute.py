@@ -1,0 +1,46 @@
+"""Where and in which numbers to train."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from tightc.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The device, and whether it computes in bfloat16 (weights and their updates stay float32)."""
+
+    device: torch.device
+    bf16: bool
+
+    def precision(self) -> AbstractContextManager[object]:
+        """The context in which a forward pass runs."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+def choose_compute(device: str, precision: str) -> Compute:
+    """The best that `device` (auto, cpu, cuda, cuda:N) and `precision` (auto, fp32, bf16) permit here.
+
+    OptionError where torch does not see the device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise OptionError(
+            f"--device: {device} is not here: torch sees {count} CUDA devices", "give auto or cpu"
+        )
+    return Compute(chosen, precision == "bf16" or (precision == "auto" and _fast_at_bf16(chosen)))
+
+
+def _fast_at_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # torch tells these only under private names, which come and go between its versions.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in names)

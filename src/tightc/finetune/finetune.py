@@ -1,0 +1,118 @@
+"""finetune: trains the weights that are left; zeros stay zeros, and the file changes in its tensors alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tightc.data.images import Images, Normalisation, check_images, check_labels
+from tightc.errors import DataError, ModelError, OptionError
+from tightc.finetune.options import FinetuneOptions
+from tightc.model.file import Model
+from tightc.model.graph import Array
+from tightc.model.image_input import image_input
+from tightc.report import Listener, Report, silent
+
+if TYPE_CHECKING:
+    from tightc.finetune.network import Classifier
+    from tightc.finetune.train import Outcome
+
+
+def finetune(
+    model: Model,
+    images: Images,
+    normalisation: Normalisation,
+    options: FinetuneOptions,
+    *,
+    seed: int,
+    teacher: Model | None = None,
+    listener: Listener = silent,
+) -> tuple[Model, Report]:
+    """Trains `model` on labelled images by stochastic gradient descent; gives it back with its new tensors.
+
+    Every exact zero of a Conv, Gemm or MatMul weight stays zero. With a `teacher`, which tells the same
+    classes of the same images apart, its outputs are matched too. On the CPU the seed decides the result.
+    OptionError without torch; ModelError or DataError, before any training, where model, teacher and images
+    do not fit.
+    """
+    _demand_torch()
+    from tightc.finetune.batches import Batches
+    from tightc.finetune.compute import choose_compute
+    from tightc.finetune.masks import ZeroMasks
+    from tightc.finetune.network import open_network
+    from tightc.finetune.train import Lesson, train
+
+    compute = choose_compute(options.device, options.precision)
+    _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
+    batches = Batches(images, normalisation, options.batch_size, options.augment, compute.device)
+    student = open_network(model, batches.sample, compute.device)
+    check_labels(images, student.classes)
+    master = None
+    if teacher is not None:
+        master = open_network(teacher, batches.sample, compute.device)
+        _check_classes(model, student.classes, teacher, master.classes)
+    masks = ZeroMasks.of(student.weights())
+    lesson = Lesson(student.module, master.module if master else None, batches, masks, compute)
+    outcome = train(lesson, options, seed, listener)
+    trained = student.module.trained()
+    _check_finite(trained, options)
+    return model.with_tensors(trained), _report(student, trained, masks.zeros, outcome, options)
+
+
+def _demand_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise OptionError(
+            "finetune needs torch, which is not installed", "pip install 'tightc[finetune]'"
+        ) from None
+
+
+def _check_images(images: Images, normalisation: Normalisation, models: list[Model]) -> None:
+    for model in models:
+        check_images(images, image_input(model.proto, model.origin).shape, "training images")
+    if len(images) < 2:
+        raise DataError("training images: there is one image", "give at least two, as norms need a batch")
+    normalisation.apply(images.pixels[:1])
+
+
+def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:
+    if teacher_classes != classes:
+        raise ModelError(
+            f"{teacher.origin}: the teacher tells {teacher_classes} classes apart, {model.origin} {classes}",
+            "give a teacher trained on the same classes",
+        )
+
+
+def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> None:
+    for name, tensor in trained.items():
+        if not np.isfinite(tensor).all():
+            raise ModelError(
+                f"tensor {name} is no longer finite after {options.epochs} epochs at learning rate "
+                f"{options.learning_rate}",
+                "lower --learning-rate",
+            )
+
+
+def _report(
+    student: Classifier, trained: Mapping[str, Array], zeros: int, outcome: Outcome, options: FinetuneOptions
+) -> Report:
+    weights = student.layers.values()
+    counts = [int(np.count_nonzero(trained[weight])) for weight in weights]
+    layers = tuple(
+        {"name": name, "nonzeros": count, "density": count / trained[weight].size}
+        for (name, weight), count in zip(student.layers.items(), counts, strict=True)
+    )
+    nonzeros = sum(counts)
+    totals = {
+        "train_loss": outcome.loss,
+        "train_accuracy": outcome.accuracy,
+        "epochs": options.epochs,
+        "parameters": sum(trained[name].size for name in student.module.roles),
+        "nonzeros": nonzeros,
+        "density": nonzeros / sum(trained[weight].size for weight in weights),
+        "zeros_kept": zeros,
+    }
+    return Report("finetune", totals, layers)

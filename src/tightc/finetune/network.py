@@ -1,0 +1,72 @@
+"""A model as a classifier that torch can train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tightc.errors import ModelError
+from tightc.finetune.bridge.module import TorchGraph
+from tightc.finetune.bridge.parameters import trained_layers
+from tightc.model.file import Model
+from tightc.model.graph import Graph, read_graph
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network on its device, its output the logits of `classes`; `layers`: layer name to weight name."""
+
+    module: TorchGraph
+    classes: int
+    layers: dict[str, str]
+
+    def weights(self) -> list[Tensor]:
+        """The Conv, Gemm and MatMul weights, each once."""
+        return [self.module.parameter(name) for name, role in self.module.roles.items() if role == "weight"]
+
+
+def open_network(model: Model, sample: Callable[[int], Tensor], device: torch.device) -> Classifier:
+    """`model` in torch on `device`, tried on a `sample` of images; ModelError where it cannot be trained."""
+    graph = _without_softmax(read_graph(model.proto))
+    module = TorchGraph(graph)
+    if "weight" not in module.roles.values():
+        raise ModelError(
+            f"{model.origin}: it has no weights to train", "give a model with Conv, Gemm or MatMul layers"
+        )
+    for name in module.roles:
+        dtype = module.parameter(name).dtype
+        if dtype != torch.float32:
+            raise ModelError(
+                f"{model.origin}: tensor {name} is {str(dtype)[len('torch.') :]}, finetune trains float32",
+                "finetune before the model is converted",
+            )
+    # Channels last is the order that the convolutions of both devices like best.
+    module = module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Classifier(module, _count_classes(module, sample(2), model.origin), trained_layers(graph))
+
+
+def _count_classes(module: TorchGraph, images: Tensor, origin: str) -> int:
+    """How many classes the network tells apart, found by running `images`, (2, channels, height, width)."""
+    remedy = "export the model with an open batch size"
+    try:
+        with torch.no_grad():
+            (logits,) = module(images)
+    except RuntimeError as fault:
+        line = str(fault).splitlines()[0]
+        sizes = " x ".join(map(str, images.shape))
+        raise ModelError(f"{origin}: torch cannot run it on a batch of {sizes} ({line})", remedy) from None
+    if logits.dim() != 2 or len(logits) != len(images):
+        found = " x ".join(map(str, logits.shape))
+        raise ModelError(f"{origin}: a batch of {len(images)} images gives {found} outputs", remedy)
+    return int(logits.shape[1])
+
+
+def _without_softmax(graph: Graph) -> Graph:
+    """The graph up to a closing Softmax, which the loss has of its own."""
+    last = next((node for node in graph.nodes if graph.outputs[0] in node.outputs), None)
+    if last is None or last.op != "Softmax" or len(graph.outputs) != 1:
+        return graph
+    return replace(graph, outputs=last.inputs[:1])

@@ -1,0 +1,346 @@
+"""The finetune stage on a small separable problem: which quadrant of the image is bright."""
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper, parser
+
+from tightc.data.images import Images, Normalisation
+from tightc.errors import DataError, ModelError, OptionError, TightcError
+from tightc.finetune.finetune import finetune
+from tightc.finetune.options import FinetuneOptions
+from tightc.model.file import Model, load_model_bytes
+from tightc.model.graph import read_graph
+from tightc.report import Report
+
+PLAIN = "h = Conv <pads = [1, 1, 1, 1]> (image, w1, b1)\n"
+NORMED = (
+    "c = Conv <pads = [1, 1, 1, 1]> (image, w1)\n"
+    "h = BatchNormalization <momentum = 0.9> (c, scale, shift, mean, variance)\n"
+)
+REST = (
+    "r = Relu (h)\ns = Mul (r, half)\np = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (s)\n"
+    "f = Flatten (p)\nlogits = Gemm <transB = 1> (f, w2, b2)\n"
+)
+NORMALISATION = Normalisation((0.5,), (0.25,))
+QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "precision": "fp32"}
+
+
+def network(
+    front: str = PLAIN, rest: str = REST, image: str = "batch, 1, 8, 8", seed: int = 0, **given: np.ndarray
+) -> Model:
+    """A small CNN, three quarters of whose weights are exactly zero; `given` are constants with their values."""
+    random = np.random.default_rng(seed)
+    shapes = {
+        **{"w1": (8, 1, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "variance": (8,)},
+        **{"half": (1,), "w2": (4, 32), "b2": (4,)},
+    }
+    text = front + rest
+    proto = parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 18]> g (float[{image}] image) => (float[batch, k] logits) {{ {text} }}'
+    )
+    for name, shape in shapes.items():
+        if name not in given and (f"{name}," in text or f"{name})" in text):
+            array = random.standard_normal(shape).astype(np.float32)
+            if name in ("w1", "w2"):
+                array[random.random(shape) < 0.75] = 0
+            array = np.abs(array) if name in ("scale", "variance", "half") else array
+            proto.graph.initializer.append(numpy_helper.from_array(array, name))
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in given.items())
+    return load_model_bytes(proto.SerializeToString(), "small.onnx")
+
+
+def quadrants(count: int = 256, seed: int = 0) -> Images:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, count)
+    pixels = random.integers(0, 100, (count, 1, 8, 8), dtype=np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = 4 * (label // 2), 4 * (label % 2)
+        image[0, row : row + 4, column : column + 4] += 120
+    return Images(pixels, labels, ("nw", "ne", "sw", "se"))
+
+
+def train(
+    model: Model, images: Images | None = None, seed: int = 0, **options: object
+) -> tuple[Model, Report]:
+    chosen = FinetuneOptions.of({**QUICK, **options})
+    return finetune(model, images or quadrants(), NORMALISATION, chosen, seed=seed)
+
+
+def tensors(model: Model) -> dict[str, np.ndarray]:
+    return dict(read_graph(model.proto).tensors)
+
+
+def accuracy(model: Model, images: Images) -> float:
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"image": NORMALISATION.apply(images.pixels)})[0]
+    return float((logits.argmax(1) == images.labels).mean())
+
+
+@pytest.mark.parametrize("front", [PLAIN, NORMED], ids=["plain", "normed"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_learns_and_zeros_stay_zeros(front: str, precision: str) -> None:
+    before = network(front)
+    after, report = train(before, epochs=8, precision=precision, momentum=0.9, weight_decay=0.01)
+    assert accuracy(before, quadrants(seed=1)) < 0.6
+    assert accuracy(after, quadrants(seed=1)) > 0.95
+    for name in ("w1", "w2"):
+        zero = tensors(before)[name] == 0
+        assert (tensors(after)[name][zero] == 0).all()
+        assert (tensors(after)[name][~zero] != tensors(before)[name][~zero]).all()
+    assert report.totals["zeros_kept"] == sum((tensors(before)[name] == 0).sum() for name in ("w1", "w2"))
+    onnx.checker.check_model(after.proto, full_check=True)
+
+
+def test_loss_falls() -> None:
+    losses = []
+
+    def listen(_task: str, _done: float, figures: dict[str, str]) -> None:
+        losses.append(float(figures["loss"]))
+
+    finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, listener=listen)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_only_trained_tensors_change() -> None:
+    before = network(NORMED)
+    after, _ = train(before)
+    trained = {"w1", "scale", "shift", "mean", "variance", "w2", "b2"}
+    for name, array in tensors(before).items():
+        assert (tensors(after)[name].tobytes() == array.tobytes()) is (name not in trained)
+        assert tensors(after)[name].dtype == array.dtype
+    for model in (before, after):
+        model.proto.graph.ClearField("initializer")
+    assert after.proto == before.proto
+
+
+@pytest.mark.parametrize("options", [{}, {"augment": True}, {"precision": "bf16"}])
+def test_same_seed_same_bytes(options: dict[str, object]) -> None:
+    once, report = train(network(NORMED), seed=3, **options)
+    again, same_report = train(network(NORMED), seed=3, **options)
+    other, _ = train(network(NORMED), seed=4, **options)
+    assert once.to_bytes() == again.to_bytes()
+    assert report == same_report
+    assert once.to_bytes() != other.to_bytes()
+
+
+def test_does_not_disturb_the_random_state_of_its_caller() -> None:
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    train(network(), epochs=1)
+    assert torch.equal(torch.rand(1), wanted)
+
+
+def test_teacher_replaces_the_labels_by_its_share() -> None:
+    teacher, _ = train(network(), epochs=8)
+    images = quadrants()
+    shuffled = Images(images.pixels, np.random.default_rng(9).permutation(images.labels))
+    student = network(seed=1)
+
+    def taught(labelled: Images, share: float) -> Model:
+        options = FinetuneOptions.of({**QUICK, "epochs": 12, "distil_weight": share})
+        return finetune(student, labelled, NORMALISATION, options, seed=0, teacher=teacher)[0]
+
+    assert taught(shuffled, 1.0).to_bytes() == taught(images, 1.0).to_bytes()
+    assert accuracy(taught(shuffled, 1.0), quadrants(seed=1)) > 0.9
+    assert accuracy(taught(shuffled, 0.0), quadrants(seed=1)) < 0.6
+
+
+def test_closing_softmax_is_left_to_the_loss() -> None:
+    softmax = REST.replace("logits =", "l =") + "logits = Softmax <axis = 1> (l)"
+    with_softmax, _ = train(network(rest=softmax))
+    without, _ = train(network())
+    assert tensors(with_softmax)["w1"].tobytes() == tensors(without)["w1"].tobytes()
+
+
+def test_report_and_listener() -> None:
+    heard: list[tuple[str, float, dict[str, str]]] = []
+    after, report = finetune(
+        network(),
+        quadrants(),
+        NORMALISATION,
+        FinetuneOptions.of({**QUICK, "epochs": 2}),
+        seed=0,
+        listener=lambda task, done, figures: heard.append((task, done, dict(figures))),
+    )
+    assert {task for task, _, _ in heard} == {"finetune"}
+    shares = [done for _, done, _ in heard]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert list(heard[-1][2]) == ["epoch", "loss", "accuracy", "img/s", "left"]
+    assert heard[-1][2]["epoch"] == "2/2"
+    assert heard[-1][2]["left"] == "0:00"
+    assert report.stage == "finetune"
+    assert list(report.totals) == [
+        "train_loss",
+        "train_accuracy",
+        "epochs",
+        "parameters",
+        "nonzeros",
+        "density",
+        "zeros_kept",
+    ]
+    assert report.totals["parameters"] == 72 + 8 + 128 + 4
+    assert [layer["name"] for layer in report.layers] == ["h", "logits"]
+    for layer, name in zip(report.layers, ("w1", "w2"), strict=True):
+        assert layer["nonzeros"] == np.count_nonzero(tensors(after)[name])
+        assert layer["density"] == layer["nonzeros"] / tensors(after)[name].size
+
+
+def test_interruption_is_passed_on() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, listener=interrupt)
+
+
+def check_error(kind: type[TightcError], sentence: str, remedy: str, error: TightcError) -> None:
+    assert type(error) is kind
+    assert (error.sentence, error.remedy) == (sentence, remedy)
+
+
+def test_rate_that_diverges() -> None:
+    with pytest.raises(ModelError) as fault:
+        train(network(), learning_rate=10.0, epochs=40)
+    assert fault.value.sentence.startswith("the loss is ")
+    assert "epoch " in fault.value.sentence
+    assert "learning rate" in fault.value.sentence
+    assert fault.value.remedy == "lower --learning-rate"
+
+
+@pytest.mark.parametrize("label", [4, 9])
+def test_label_outside_the_classes(label: int) -> None:
+    images = quadrants()
+    images.labels[7] = label
+    with pytest.raises(DataError, match=rf"^label {label} of image 7 is outside the network's 4 classes"):
+        train(network(), images)
+
+
+def test_single_image() -> None:
+    with pytest.raises(DataError) as fault:
+        train(network(), quadrants(1))
+    check_error(
+        DataError,
+        "training images: there is one image",
+        "give at least two, as norms need a batch",
+        fault.value,
+    )
+
+
+def test_images_of_another_size() -> None:
+    images = Images(np.zeros((4, 1, 9, 9), np.uint8), np.zeros(4, np.int64))
+    with pytest.raises(
+        DataError, match=r"^training images: the images are 1 x 9 x 9 .* the network wants 1 x 8 x 8"
+    ):
+        train(network(), images)
+
+
+def test_mean_of_another_channel_count() -> None:
+    with pytest.raises(OptionError, match=r"^mean has 3 values"):
+        finetune(
+            network(),
+            quadrants(),
+            Normalisation((0.5, 0.5, 0.5), (1.0,)),
+            FinetuneOptions.of(QUICK),
+            seed=0,
+        )
+
+
+def test_teacher_of_other_classes() -> None:
+    teacher = network(rest=REST.replace("logits =", "l =") + "logits = Concat <axis = 1> (l, l)")
+    with pytest.raises(ModelError) as fault:
+        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
+    check_error(
+        ModelError,
+        "small.onnx: the teacher tells 8 classes apart, small.onnx 4",
+        "give a teacher trained on the same classes",
+        fault.value,
+    )
+
+
+def test_batch_size_that_is_fixed() -> None:
+    flat = "shape = Constant <value_ints = [1, 32]> ()\nf = Reshape (p, shape)\n"
+    with pytest.raises(
+        ModelError, match=r"^small.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8"
+    ) as fault:
+        train(network(rest=REST.replace("f = Flatten (p)\n", flat), image="1, 1, 8, 8"))
+    assert fault.value.remedy == "export the model with an open batch size"
+
+
+def test_operator_that_is_not_known() -> None:
+    with pytest.raises(ModelError, match=r"^operator Erf of node r: it is not among"):
+        train(network(rest=REST.replace("Relu", "Erf")))
+
+
+def test_nothing_to_train() -> None:
+    rest = "a = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (image)\nlogits = Flatten (a)"
+    with pytest.raises(ModelError) as fault:
+        train(network("", rest))
+    check_error(
+        ModelError,
+        "small.onnx: it has no weights to train",
+        "give a model with Conv, Gemm or MatMul layers",
+        fault.value,
+    )
+
+
+def test_weights_that_are_not_float32() -> None:
+    rest = REST.replace("f, w2, b2", "d, w2, b2").replace("logits =", "d = Cast <to = 11> (f)\nl =")
+    model = network(
+        rest=rest.replace("w2", "w3") + "logits = Cast <to = 1> (l)", w3=np.ones((4, 32)), b2=np.ones(4)
+    )
+    with pytest.raises(ModelError) as fault:
+        train(model)
+    check_error(
+        ModelError,
+        "small.onnx: tensor w3 is float64, finetune trains float32",
+        "finetune before the model is converted",
+        fault.value,
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_device_that_is_not_here() -> None:
+    with pytest.raises(OptionError) as fault:
+        train(network(), device="cuda")
+    check_error(
+        OptionError,
+        "--device: cuda is not here: torch sees 0 CUDA devices",
+        "give auto or cpu",
+        fault.value,
+    )
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(OptionError) as fault:
+        train(network())
+    check_error(
+        OptionError,
+        "finetune needs torch, which is not installed",
+        "pip install 'tightc[finetune]'",
+        fault.value,
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("device", "gpu", "--device: 'gpu' is not permitted: it should be auto, cpu, cuda or cuda:N"),
+        ("epochs", 0, "--epochs: 0 is not permitted: it should be greater than or equal to 1"),
+        ("batch_size", 1, "--batch-size: 1 is not permitted: it should be greater than or equal to 2"),
+        ("momentum", 1.0, "--momentum: 1.0 is not permitted: it should be less than 1"),
+        ("precision", "fp16", "--precision: 'fp16' is not permitted: it should be 'auto', 'fp32' or 'bf16'"),
+    ],
+)
+def test_option_out_of_range(option: str, value: object, sentence: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        FinetuneOptions.of({option: value})
+    assert fault.value.sentence == sentence
+    assert fault.value.remedy == f"give {FinetuneOptions.model_fields[option].description}"
