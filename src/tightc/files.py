@@ -19,7 +19,9 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
     except OSError as fault:
-        raise OutputError(f"{path}: cannot be written ({fault.strerror})", "write to another folder") from None
+        raise OutputError(
+            f"{path}: cannot be written ({fault.strerror})", "write to another folder"
+        ) from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -28,7 +30,9 @@ def write_whole(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as fault:
-        raise OutputError(f"{path}: cannot be written ({fault.strerror})", "free some space, or write elsewhere") from None
+        raise OutputError(
+            f"{path}: cannot be written ({fault.strerror})", "free some space, or write elsewhere"
+        ) from None
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)

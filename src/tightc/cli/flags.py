@@ -56,7 +56,7 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     return click.option(flag, name, type=_type(field.annotation), **settings)
 
 
-def _type(annotation: Any) -> click.ParamType | None:
+def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
     if get_origin(annotation) is Literal:
         return click.Choice([str(value) for value in get_args(annotation)])

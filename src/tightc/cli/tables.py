@@ -13,17 +13,15 @@ from tightc.report import Figures, Report
 
 # what a stage's table shows, in this order; everything is in --json
 _COLUMNS = {
-    "inspect": ("name", "operator", "matrix", "vectors", "density", "empty_filters", "empty_inputs", "macs"),
-    "prune": ("name", "operator", "matrix", "weights", "nonzeros", "density"),
-    "finetune": ("name", "nonzeros", "density"),
-    "simulate": ("name", "matrix", "vectors", "method", "passes", "cycles", "dense_cycles", "speedup")
-    + ("utilisation", "energy_pj", "energy_gain"),
+    "inspect": "name operator matrix vectors density empty_filters empty_inputs macs",
+    "prune": "name operator matrix weights nonzeros density",
+    "finetune": "name nonzeros density",
+    "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
+    "simulate": "name matrix vectors method passes cycles dense_cycles speedup utilisation energy_pj energy_gain",
 }
-_PACKED_COLUMNS = ("name", "matrix", "nonzeros", "passes", "passes_lower_bound", "dense_passes") + (
-    "matrix_compression_rate",
-    "tightness",
-    "fan_in_max",
-    "lane_inputs",
+_PACKED_COLUMNS = (
+    "name matrix nonzeros passes passes_lower_bound dense_passes "
+    "matrix_compression_rate tightness fan_in_max lane_inputs"
 )
 _TITLES = {
     "matrix_compression_rate": "compression",
@@ -45,7 +43,7 @@ _WIDE = 160
 def render(report: Report, *, every_layer: bool, to_stderr: bool) -> None:
     """Prints the layers, the totals, what is not covered and the notes."""
     console = console_on(to_stderr=to_stderr)
-    columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS)
+    columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     if every_layer and report.layers:
         console.print(table(columns, report.layers))
     for name, value in report.totals.items():
@@ -63,7 +61,7 @@ def table(columns: Sequence[str], rows: Iterable[Figures]) -> Table:
     """A table of `rows`, one column for each key in `columns`; numbers are right-aligned."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        is_text = column in ("name", "operator", "method", "stage")
+        is_text = column in ("name", "operator", "method", "stage", "state")
         made.add_column(_TITLES.get(column, column.replace("_", " ")), justify="left" if is_text else "right")
     for row in rows:
         made.add_row(*(_cell(column, row) for column in columns))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tightc.errors import OptionError
 
@@ -23,23 +23,35 @@ class Options(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as invalid:
-            fault = invalid.errors()[0]
+            fault = first_fault(invalid)
             flag = "--" + "-".join(str(part).replace("_", "-") for part in fault["loc"][:1])
             sentence, remedy = explain(cls, fault)
             raise OptionError(f"{flag}: {sentence}", remedy) from None
 
 
+def rule_broken(sentence: str, remedy: str, *at: int | str) -> PydanticCustomError:
+    """What a validator raises for a rule between several keys; `at` leads from the validated value to the culprit."""
+    return PydanticCustomError("rule", "{sentence}", {"sentence": sentence, "remedy": remedy, "at": at})
+
+
+def first_fault(invalid: ValidationError) -> ErrorDetails:
+    """The fault to speak of: a key that is not permitted explains another that is missing."""
+    faults = invalid.errors()
+    return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+
+
 def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
     """A pydantic fault as (what is wrong, what to do), in terms of the option's own description."""
     key = str(fault["loc"][-1]) if fault["loc"] else ""
+    if fault["type"] == "rule":
+        return fault["ctx"]["sentence"], fault["ctx"]["remedy"]
     if fault["type"] == "extra_forbidden":
         return _unknown(key, _keys_beside(options, fault["loc"]))
-    wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if fault["type"] == "missing":
-        return f"{key} is missing", f"give {key}: {_description(options, fault['loc'])}"
-    if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # a rule between several keys
-        return wanted, "change one of them"
     meaning = _description(options, fault["loc"])
+    if fault["type"] == "missing":
+        return f"{key} is missing", f"give {key}: {meaning}"
+    wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    wanted = wanted.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
     return (
         f"{fault['input']!r} is not permitted: it {wanted}",
         f"give {meaning}" if meaning else f"change {key}",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tightc.config.options import Options, explain
+from tightc.config.options import Options, explain, first_fault
 from tightc.errors import ConfigError
 
 Location = tuple[int | str, ...]
@@ -49,9 +49,9 @@ def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:
-        fault = invalid.errors()[0]
-        location = tuple(fault["loc"])
-        sentence, remedy = explain(kind, fault)
+        first = first_fault(invalid)
+        location = (*first["loc"], *first.get("ctx", {}).get("at", ()))
+        sentence, remedy = explain(kind, first)
         key = ".".join(str(part) for part in location)
         where = f"{origin}:{_line(location, lines)}"
         raise ConfigError(f"{where}: {key}: {sentence}" if key else f"{where}: {sentence}", remedy) from None

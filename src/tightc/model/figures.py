@@ -9,7 +9,7 @@ import numpy as np
 
 from tightc.model.layers import Layer, Network
 from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import Measures, measure, ratio
+from tightc.tiles.measures import Measures, measure
 from tightc.tiles.packing import Packing
 
 Rows = tuple[dict[str, Any], ...]

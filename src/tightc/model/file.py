@@ -84,7 +84,7 @@ def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Writes `model` to `path`, in two files where it came in two (`path` and `path`.data); OutputError if it cannot."""
+    """Writes `model` to `path`, in two files (`path` and `path`.data) where it came in two; may raise OutputError."""
     path = Path(path)
     if not model.two_files:
         write_whole(path, model.to_bytes())

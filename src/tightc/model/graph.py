@@ -75,7 +75,7 @@ def default_opset(proto: onnx.ModelProto) -> int:
 
 
 def constant_slots(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Every constant tensor of the main graph, in place: initializers, then Constant nodes under their output's name."""
+    """Every constant tensor of the main graph, in place: initializers, then Constant nodes by their output's name."""
     for tensor in proto.graph.initializer:
         yield tensor.name, tensor
     for node in proto.graph.node:

@@ -17,8 +17,19 @@ from tightc.model.shapes import Shapes, value_shapes
 
 _WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
-    ("ConvTranspose", "ConvInteger", "QLinearConv", "MatMulInteger", "QLinearMatMul", "DeformConv", "Einsum")
-    + ("LSTM", "GRU", "RNN", "Attention")
+    [
+        "ConvTranspose",
+        "ConvInteger",
+        "QLinearConv",
+        "MatMulInteger",
+        "QLinearMatMul",
+        "DeformConv",
+        "Einsum",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Attention",
+    ]
 )
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
 _FLOATS = ("float16", "float32", "float64")

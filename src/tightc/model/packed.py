@@ -25,7 +25,7 @@ from tightc.model.graph import default_opset
 from tightc.model.layers import Layer, Network
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
-from tightc.tiles.store import ARRAY_NAMES, to_arrays
+from tightc.tiles.store import to_arrays
 
 _IR_WITH_FUNCTIONS = 8
 

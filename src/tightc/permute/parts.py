@@ -38,21 +38,18 @@ def draft_tiles(filters: Ids, inputs: Ids, array: ArrayShape) -> list[Draft]:
     order = np.lexsort((means, np.where(is_rest, -sizes, 0), is_rest))
     position = np.empty_like(order)
     position[order] = np.arange(len(order))
-    part_filters = filters[rank % array.rows == 0]
-    column_of_weight = position[part]
-    lane_of_weight = rank % array.rows
-    drafts = []
-    by_column = np.argsort(column_of_weight, kind="stable")
-    ends = np.searchsorted(
-        column_of_weight[by_column], np.arange(0, len(order) + array.columns, array.columns)
+    column = position[part]
+    lane = rank % array.rows
+    part_filters = filters[lane == 0]
+    firsts = range(0, len(order), array.columns)
+    by_tile = np.split(
+        np.argsort(column, kind="stable"), np.cumsum(sizes[order])[np.array(firsts[1:], int) - 1]
     )
-    for start, (begin, end) in zip(
-        range(0, len(order), array.columns), zip(ends[:-1], ends[1:], strict=True), strict=False
-    ):
-        members = order[start : start + array.columns]
-        weights = by_column[begin:end]
+    drafts = []
+    for first, weights in zip(firsts, by_tile, strict=True):
+        members = order[first : first + array.columns]
         slots = np.full((int(sizes[members].max()), len(members)), EMPTY, np.int32)
-        slots[lane_of_weight[weights], column_of_weight[weights] - start] = inputs[weights]
+        slots[lane[weights], column[weights] - first] = inputs[weights]
         drafts.append(Draft(part_filters[members], slots))
     return drafts
 

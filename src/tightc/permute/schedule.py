@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tightc.config.options import Options
+from tightc.config.options import Options, rule_broken
 
 
 class Schedule(Options):
@@ -33,7 +33,11 @@ class Schedule(Options):
     @model_validator(mode="after")
     def _falls(self) -> Self:
         if self.t_end > self.t_start:
-            raise ValueError(f"t_end {self.t_end} is above t_start {self.t_start}, but temperature must fall")
+            raise rule_broken(
+                f"t_end {self.t_end} is above t_start {self.t_start}, but temperature must fall",
+                "lower t_end or raise t_start",
+                "t_end",
+            )
         return self
 
     def temperatures(self) -> NDArray[np.float64]:

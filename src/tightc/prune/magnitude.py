@@ -16,7 +16,9 @@ def smallest(magnitudes: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     return marked
 
 
-def spare_largest(marked: NDArray[np.bool_], magnitudes: NDArray[np.float64], layer_sizes: list[int]) -> NDArray[np.bool_]:
+def spare_largest(
+    marked: NDArray[np.bool_], magnitudes: NDArray[np.float64], layer_sizes: list[int]
+) -> NDArray[np.bool_]:
     """`marked` with the largest weight of each layer spared where all of the layer's were marked: (weights,) bool.
 
     `layer_sizes`: weights of each layer, in the order in which they lie in the two (weights,) arrays.

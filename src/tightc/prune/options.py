@@ -20,5 +20,7 @@ class PruneOptions(Options):
         description="what the share is taken of: global (the smallest weights of the network) or layer (of each layer)",
     )
     keep: tuple[str, ...] = Field(
-        (), description="a layer to leave alone, by name or pattern such as 'layer1.*'; may be given several times", strict=False
+        (),
+        description="a layer to leave alone, by name or pattern such as 'layer1.*'; may be given several times",
+        strict=False,
     )

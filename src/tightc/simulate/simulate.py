@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,8 @@ class Run:
     useful_macs: int = 0
     cycles: int = 0
     dense_cycles: int = 0
-    events: Events = Events()
-    dense_events: Events = Events()
+    events: Events = field(default_factory=Events)
+    dense_events: Events = field(default_factory=Events)
 
     def __add__(self, other: Run) -> Run:
         return Run(**{key: value + getattr(other, key) for key, value in self.__dict__.items()})

@@ -1,0 +1,47 @@
+# Everything starts from Python 3.11+ and make: each target makes the environment that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LIGHT := .venv-light
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types test-light clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
+
+demo: $(VENV)/ready ## install, then run the whole chain on the embedded example
+	@$(BIN)/tightc run
+
+test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
+	$(BIN)/pytest -n auto
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m kernel
+
+check: format lint types test test-light ## format, lint, types, tests, and the tests without torch
+
+format: $(VENV)/ready
+	$(BIN)/ruff format --check src tests scripts
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check src tests scripts
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+test-light: $(LIGHT)/ready ## everything but finetune, in an environment without torch and without development tools
+	$(LIGHT)/bin/python scripts/check_light.py $(LIGHT)/bin/tightc
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tightc needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[finetune,dev]'
+	@touch $@
+
+$(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.yaml')
+	$(PYTHON) -m venv --clear $(LIGHT)
+	$(LIGHT)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
+	@touch $@
+
+clean: ## remove the environments and caches
+	rm -rf $(VENV) $(LIGHT) build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

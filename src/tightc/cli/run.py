@@ -1,0 +1,29 @@
+"""`tightc run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tightc.cli.common import Manner, manner_flags, show
+
+
+@click.command(epilog="Example: tightc run configs/resnet20-cifar10.yaml -o build/resnet20")
+@click.argument("recipe", required=False, metavar="[RECIPE.yaml]")
+@click.option("-o", "--output", metavar="FOLDER", help="Where the models go.  [default: tightc-run/NAME]")
+@manner_flags
+def run(recipe: str | None, output: str | None, manner: Manner) -> None:
+    """Run a recipe: a list of stages with options.
+
+    Without a recipe the embedded example runs: a small CNN for handwritten digits. Stages whose input and options did
+    not change are skipped, so an interrupted run continues where it was.
+    """
+    from tightc.example import RECIPE
+    from tightc.recipe.run import run_recipe
+
+    path = Path(recipe) if recipe else RECIPE
+    folder = Path(output) if output else Path("tightc-run") / path.stem
+    with manner.progress() as listener:
+        report = run_recipe(path, folder, listener=listener)
+    show(report, manner)

@@ -1,0 +1,103 @@
+"""Batch normalisation for networks whose own was folded away: put in to train, folded back after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tightc.finetune.bridge.module import TorchGraph
+from tightc.model.graph import Array, Graph, Node
+
+_EPSILON = 1e-5
+_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation between the convolution `node` and its bias; its tensors go by names of their own."""
+
+    node: Node
+    scale: str
+    shift: str
+    mean: str
+    variance: str
+
+
+def foldable_norms(graph: Graph) -> list[Norm]:
+    """A normalisation for each Conv that can take it up: its weight and bias are constants that it alone reads."""
+    readers = graph.consumers()
+    norms = []
+    for node in graph.nodes:
+        if node.op != "Conv" or len(node.inputs) < 3 or node.outputs[0] in graph.outputs:
+            continue
+        alone = all(name in graph.tensors and len(readers[name]) == 1 for name in node.inputs[1:])
+        normed = any(reader.op == "BatchNormalization" for reader in readers.get(node.outputs[0], []))
+        if alone and not normed and graph.tensors[node.inputs[1]].dtype == np.float32:
+            name = node.outputs[0]
+            norms.append(Norm(node, *(f"{name}/{part}" for part in ("scale", "shift", "mean", "variance"))))
+    return norms
+
+
+def unfolded(graph: Graph, norms: list[Norm], batches: Iterable[Tensor], device: torch.device) -> Graph:
+    """`graph` with `norms` put in, set by the outputs on `batches` such that it computes what it did."""
+    tensors = dict(graph.tensors)
+    for norm, (mean, variance) in zip(norms, _statistics(graph, norms, batches, device), strict=True):
+        tensors[norm.mean] = mean - tensors[norm.node.inputs[2]]
+        tensors[norm.variance] = variance
+        tensors[norm.scale] = np.sqrt(variance + np.float32(_EPSILON))
+        tensors[norm.shift] = mean
+    by_output = {norm.node.outputs[0]: norm for norm in norms}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        norm = by_output.get(node.outputs[0])
+        if norm is None:
+            nodes.append(node)
+            continue
+        raw = f"{node.outputs[0]}/raw"
+        nodes.append(replace(node, inputs=node.inputs[:2], outputs=(raw,)))
+        inputs = (raw, norm.scale, norm.shift, norm.mean, norm.variance)
+        attributes = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
+        nodes.append(Node("BatchNormalization", "", f"{node.label}/norm", inputs, node.outputs, attributes))
+    return replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def folded(trained: Mapping[str, Array], norms: list[Norm]) -> dict[str, Array]:
+    """The trained tensors of the graph as it was: each norm taken up by the weight and bias before it."""
+    tensors = dict(trained)
+    for norm in norms:
+        scale, shift, mean, variance = (
+            tensors.pop(name).astype(np.float64) for name in (norm.scale, norm.shift, norm.mean, norm.variance)
+        )
+        factor = scale / np.sqrt(variance + _EPSILON)
+        weight = tensors[norm.node.inputs[1]]
+        per_filter = factor.reshape(-1, *[1] * (weight.ndim - 1))
+        tensors[norm.node.inputs[1]] = (weight * per_filter).astype(np.float32)
+        tensors[norm.node.inputs[2]] = (shift - mean * factor).astype(np.float32)
+    return tensors
+
+
+def _statistics(
+    graph: Graph, norms: list[Norm], batches: Iterable[Tensor], device: torch.device
+) -> list[tuple[Array, Array]]:
+    """Mean and variance of each channel of the convolutions' outputs, (filters,) float32 each."""
+    probe = TorchGraph(replace(graph, outputs=tuple(norm.node.outputs[0] for norm in norms))).to(device).eval()
+    sums: list[list[tuple[Tensor, Tensor]]] = []
+    with torch.no_grad():
+        for images in batches:
+            sums.append([_moments(output) for output in probe(images)])
+    found = []
+    for moments in zip(*sums, strict=True):
+        mean = torch.stack([first for first, _ in moments]).mean(0)
+        variance = torch.stack([second for _, second in moments]).mean(0) - mean**2
+        found.append((mean.float().cpu().numpy(), variance.clamp(min=0).float().cpu().numpy()))
+    return found
+
+
+def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
+    axes = [axis for axis in range(output.dim()) if axis != 1]
+    values = output.double()
+    return values.mean(axes), values.square().mean(axes)

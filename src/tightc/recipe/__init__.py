@@ -1,0 +1,1 @@
+"""Recipes: the whole chain from one YAML file."""

@@ -1,0 +1,84 @@
+"""The folder of a recipe's run: a model and a record for each stage, so that an interrupted run continues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tightc.errors import OutputError
+from tightc.files import write_whole
+from tightc.model.file import Model, load_model, save_model
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Files `NN-stage.onnx` and `NN-stage.json` in `folder`."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> Workspace:
+        """The workspace in `folder`, which is made if need be."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise OutputError(
+                f"{folder}: cannot be made ({fault.strerror})", "give another folder with -o"
+            ) from None
+        return cls(folder)
+
+    def model_path(self, name: str) -> Path:
+        """Where the model of the stage `name` lies."""
+        return self.folder / f"{name}.onnx"
+
+    def done(self, name: str, key: str) -> dict[str, Any] | None:
+        """The record of the stage if it was done for the same `key` and its model is still the one written."""
+        try:
+            record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("key") != key:
+            return None
+        if record.get("model_sha256") != _sha256(self.model_path(name)):
+            return None
+        return record
+
+    def load(self, name: str) -> Model:
+        """The model of a stage that is done."""
+        return load_model(self.model_path(name))
+
+    def keep(self, name: str, key: str, model: Model | None, record: Mapping[str, Any]) -> None:
+        """Writes the model of a stage, if it makes one, then its record."""
+        if model is not None:
+            save_model(model, self.model_path(name))
+        whole = {"key": key, "model_sha256": _sha256(self.model_path(name)), **record}
+        write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
+
+
+def key_of(*parts: Any) -> str:
+    """SHA-256 of `parts` as JSON: what a stage's result depends on."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def data_key(source: str) -> str:
+    """What tells whether the data changed: a file's SHA-256, a folder's names, sizes and times, a function's name."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _sha256(path) or ""
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.is_file())
+        return key_of(
+            [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
+        )
+    return source
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
