@@ -122,9 +122,12 @@ def show(report: Report, manner: Manner, *, model_on_stdout: bool = False) -> No
     if manner.as_json:
         click.echo(json.dumps(report.as_json(), indent=1))
     elif not manner.quiet:
-        from tightc.cli.tables import render
+        from tightc.cli.tables import render, summary
 
-        render(report, every_layer=manner.verbose or not model_on_stdout, to_stderr=model_on_stdout)
+        if model_on_stdout and not manner.verbose:
+            click.echo(summary(report), err=True)
+        else:
+            render(report, to_stderr=model_on_stdout)
 
 
 def finish(result: tuple[Model, Report], destination: Destination, manner: Manner) -> None:

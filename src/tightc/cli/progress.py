@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, lines with -v, nothing where nobody looks."""
+"""Progress on stderr: a bar on a terminal, lines of text with -v, nothing where nobody looks."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
 
 
 class _Lines:
-    """One line of stderr for every tenth of a task."""
+    """One line of stderr for every quarter of a task."""
 
     def __init__(self) -> None:
-        self._tenths: dict[str, int] = {}
+        self._quarters: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
         with self._lock:
-            if int(done * 10) > self._tenths.get(task, -1):
-                self._tenths[task] = int(done * 10)
+            if int(done * 4) > self._quarters.get(task, 0):
+                self._quarters[task] = int(done * 4)
                 values = "  ".join(f"{label} {value}" for label, value in figures.items())
                 click.echo(f"{task}: {done:4.0%}  {values}", err=True)
 

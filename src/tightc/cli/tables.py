@@ -37,14 +37,29 @@ _TITLES = {
     "energy_pj": "energy",
     "energy_gain": "energy gain",
 }
+_SUMMARY = (
+    "weights",
+    "nonzeros",
+    "density",
+    "matrix_compression_rate",
+    "passes",
+    "passes_lower_bound",
+    "bytes_out",
+)
 _WIDE = 160
 
 
-def render(report: Report, *, every_layer: bool, to_stderr: bool) -> None:
+def summary(report: Report) -> str:
+    """The report in one line."""
+    figures = [f"{name} {shown(name, report.totals[name])}" for name in _SUMMARY if name in report.totals]
+    return f"{report.stage}: {', '.join(figures)}"
+
+
+def render(report: Report, *, to_stderr: bool) -> None:
     """Prints the layers, the totals, what is not covered and the notes."""
     console = console_on(to_stderr=to_stderr)
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
-    if every_layer and report.layers:
+    if report.layers:
         console.print(table(columns, report.layers))
     for name, value in report.totals.items():
         if not isinstance(value, Mapping):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tightc.errors import ModelError
+from tightc.machine import own_cores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,7 +23,7 @@ def open_session(model_bytes: bytes, origin: str, threads: int = 0) -> Inference
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what ORT would log at error level comes as an exception too
     # Given by number: left to itself, ORT pins its threads to cores that a container may not own.
-    options.intra_op_num_threads = threads or _own_cores()
+    options.intra_op_num_threads = threads or own_cores()
     with ort_faults(origin, "onnxruntime cannot load it"):
         return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
 
@@ -63,9 +63,3 @@ def _version() -> str:
     import onnxruntime
 
     return str(onnxruntime.__version__)
-
-
-def _own_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

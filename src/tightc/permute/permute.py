@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tightc.machine import own_cores
 from tightc.model.arrangement import with_packings
 from tightc.model.figures import layer_matrix, packing_figures
 from tightc.model.file import Model
@@ -54,14 +55,14 @@ def permute(
 
 def _search(network: Network, options: PermuteOptions, seed: int, listener: Listener) -> dict[str, Packing]:
     layers = network.owners
+    stop = threading.Event()
     tasks = [
-        Task(options.array, options.fan_in, options.temp_schedule, child, layer.name, listener)
+        Task(options.array, options.fan_in, options.temp_schedule, child, layer.name, listener, stop)
         for layer, child in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True)
     ]
-    largest_first = sorted(
-        range(len(layers)), key=lambda i: -int(np.count_nonzero(network.weights[layers[i].weight]))
-    )
-    with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
+    sizes = [int(np.count_nonzero(network.weights[layer.weight])) for layer in layers]
+    largest_first = sorted(range(len(layers)), key=lambda i: -sizes[i])
+    with ThreadPoolExecutor(options.jobs or own_cores()) as pool:
         try:
             futures = {
                 i: pool.submit(
@@ -71,6 +72,7 @@ def _search(network: Network, options: PermuteOptions, seed: int, listener: List
             }
             return {layers[i].weight: futures[i].result() for i in range(len(layers))}
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +14,10 @@ from tightc.tiles.array import ArrayShape
 
 @dataclass(frozen=True)
 class Task:
-    """The array to pack for and, for packers that search, how: `seed` is this layer's own."""
+    """The array to pack for and, for packers that search, how: `seed` is this layer's own.
+
+    A packer looks at `stop` now and then, and gives up with CancelledError once it is set.
+    """
 
     array: ArrayShape
     fan_in: int
@@ -21,3 +25,4 @@ class Task:
     seed: np.random.SeedSequence
     layer: str = ""
     listener: Listener = silent
+    stop: threading.Event = field(default_factory=threading.Event)

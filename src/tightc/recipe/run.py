@@ -65,10 +65,11 @@ class _Work:
     recipe: Recipe
     base: Path
     workspace: Workspace
-    listener: Listener
+    outer: Listener
 
     def start(self) -> Row:
         """Loads the recipe's model and measures it."""
+        self.listener = _named("00-dense", self.outer)
         self.model = self.dense
         key = key_of("dense", self.model.sha256, self._data_key, str(self.array), version("tightc"))
         record = self.workspace.done("00-dense", key)
@@ -85,10 +86,11 @@ class _Work:
         key = key_of(step.stage, options, self.recipe.seed, self.model.sha256, context, version("tightc"))
         record = self.workspace.done(name, key)
         if record is not None:
-            self.listener(name, 1.0, {"": "unchanged"})
+            self.outer(name, 1.0, {"": "unchanged"})
             if self.workspace.model_path(name).is_file():
                 self.model = self.workspace.load(name)
             return {**record["row"], "state": "unchanged"}
+        self.listener = _named(name, self.outer)
         changed, report = self._stages[step.stage](step.options)
         if changed is not None:
             save_model(changed, self.workspace.model_path(name))
@@ -187,3 +189,8 @@ class _Work:
             **{name: report.totals.get(name) for name in names},
             "bytes": None,
         }
+
+
+def _named(stage: str, outer: Listener) -> Listener:
+    """A listener that tells which stage a task belongs to."""
+    return lambda task, done, figures: outer(f"{stage} {task}", done, figures)

@@ -8,6 +8,7 @@ a tile.
 from __future__ import annotations
 
 import time
+from concurrent.futures import CancelledError
 from itertools import pairwise
 
 import numpy as np
@@ -67,6 +68,8 @@ def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence) -> list
     began, tried = time.perf_counter(), 0
     for begin, end in pairwise(np.linspace(0, len(temperatures), _REPORTS + 1).astype(int)):
         for i in range(len(drafts)):
+            if task.stop.is_set():
+                raise CancelledError
             costs[i], states[i] = _anneal(
                 slots[i], best[i], task.fan_in, temperatures[begin:end], moves[i], np.uint64(states[i])
             )
