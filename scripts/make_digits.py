@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tightc.data.images import Images, Normalisation
-from tightc.evaluate.evaluate import evaluate
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.evaluate import evaluate
+from tightc.evaluation.options import EvaluateOptions
 from tightc.files import write_whole
 from tightc.finetune.finetune import finetune
 from tightc.finetune.options import FinetuneOptions

@@ -12,8 +12,8 @@ import pytest
 import tightc
 from tightc.data.images import Normalisation
 from tightc.data.source import open_images
-from tightc.evaluate.evaluate import evaluate
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.evaluate import evaluate
+from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import load_model
 from tightc.model.image_input import image_input
 

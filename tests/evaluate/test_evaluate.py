@@ -14,8 +14,8 @@ from onnx import parser
 from tightc.data.images import Images, ImageShape, Normalisation
 from tightc.data.source import open_images
 from tightc.errors import DataError, ModelError, OptionError
-from tightc.evaluate.evaluate import evaluate
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.evaluate import evaluate
+from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model, load_model
 
 SHARED = Path(__file__).parents[3] / "shared"

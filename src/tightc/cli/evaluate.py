@@ -9,7 +9,7 @@ import click
 from tightc.cli.common import Manner, manner_flags, model_argument, read_model, show
 from tightc.cli.flags import chosen, flags_of
 from tightc.data.options import DataOptions
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.options import EvaluateOptions
 
 
 @click.command(
@@ -24,7 +24,7 @@ def evaluate(model: str | None, manner: Manner, **flags: Any) -> None:
 
     Takes the test images where the data has a test and a train part, else all.
     """
-    from tightc.evaluate.evaluate import evaluate as run
+    from tightc.evaluation.evaluate import evaluate as run
     from tightc.model.image_input import image_input
 
     data, options = chosen(DataOptions, flags), chosen(EvaluateOptions, flags)

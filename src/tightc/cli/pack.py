@@ -25,7 +25,7 @@ def pack(model: str | None, output: str | None, manner: Manner) -> None:
     Every arranged weight becomes a few small tensors and a function of the model that rebuilds it; onnxruntime folds
     that at load, so the packed model is as fast as the plain one and gives the same outputs.
     """
-    from tightc.pack.pack import pack as run
+    from tightc.packing.pack import pack as run
 
     destination = Destination.of(output, manner)
     finish(run(read_model(model)), destination, manner)

@@ -17,7 +17,7 @@ from tightc.cli.common import (
     seed_flag,
 )
 from tightc.cli.flags import chosen, flags_of
-from tightc.permute.options import PermuteOptions
+from tightc.permutation.options import PermuteOptions
 
 
 @click.command(epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx")
@@ -32,7 +32,7 @@ def permute(model: str | None, seed: int, output: str | None, manner: Manner, **
     Simulated annealing finds a lossless packing of every layer; the weights stay as they are, the arrangement is
     recorded in the model. The same seed gives the same bytes for any number of jobs.
     """
-    from tightc.permute.permute import permute as run
+    from tightc.permutation.permute import permute as run
 
     options = chosen(PermuteOptions, flags)
     destination = Destination.of(output, manner)

@@ -16,7 +16,7 @@ from tightc.cli.common import (
     read_model,
 )
 from tightc.cli.flags import chosen, flags_of
-from tightc.prune.options import PruneOptions
+from tightc.pruning.options import PruneOptions
 
 
 @click.command(epilog="Example: tightc prune model.onnx --sparsity 0.9 --keep 'conv1*' -o pruned.onnx")
@@ -30,7 +30,7 @@ def prune(model: str | None, output: str | None, manner: Manner, **flags: Any) -
     Unstructured magnitude pruning: single weights go, smallest first, wherever they are. Every layer keeps at least
     one weight. Biases stay.
     """
-    from tightc.prune.prune import prune as run
+    from tightc.pruning.prune import prune as run
 
     options = chosen(PruneOptions, flags)
     destination = Destination.of(output, manner)

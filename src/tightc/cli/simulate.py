@@ -8,7 +8,7 @@ import click
 
 from tightc.cli.common import Manner, manner_flags, model_argument, read_model, show
 from tightc.cli.flags import chosen, flags_of
-from tightc.simulate.options import SimulateOptions
+from tightc.simulation.options import SimulateOptions
 
 
 @click.command(epilog="Example: tightc simulate packed.onnx --array 32x32 --json")
@@ -21,7 +21,7 @@ def simulate(model: str | None, manner: Manner, **flags: Any) -> None:
     Takes a dense, pruned, permuted or packed model and shows each layer beside the same layer dense. Cycles are
     exact closed forms; energy is a model, not a measurement.
     """
-    from tightc.simulate.simulate import simulate as run
+    from tightc.simulation.simulate import simulate as run
 
     options = chosen(SimulateOptions, flags)
     show(run(read_model(model), options), manner)

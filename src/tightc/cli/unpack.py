@@ -24,7 +24,7 @@ def unpack(model: str | None, output: str | None, manner: Manner) -> None:
 
     The weights come back to the bit, and the arrangement stays recorded.
     """
-    from tightc.pack.unpack import unpack as run
+    from tightc.packing.unpack import unpack as run
 
     destination = Destination.of(output, manner)
     finish(run(read_model(model)), destination, manner)

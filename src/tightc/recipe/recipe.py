@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from tightc.config.options import Options, rule_broken
 from tightc.data.options import DataOptions
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.options import EvaluateOptions
 from tightc.finetune.options import FinetuneOptions
-from tightc.permute.options import PermuteOptions
-from tightc.prune.options import PruneOptions
-from tightc.simulate.options import SimulateOptions
+from tightc.permutation.options import PermuteOptions
+from tightc.pruning.options import PruneOptions
+from tightc.simulation.options import SimulateOptions
 
 # a stage may follow those of the same or a lower rank; simulate and evaluate fit anywhere
 _RANKS = {"prune": 0, "finetune": 0, "permute": 1, "pack": 2}

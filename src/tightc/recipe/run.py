@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,8 @@ import yaml
 
 from tightc.config.yaml import read_options
 from tightc.data.images import Images, Split
-from tightc.evaluate.evaluate import evaluate
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.evaluate import evaluate
+from tightc.evaluation.options import EvaluateOptions
 from tightc.files import write_whole
 from tightc.finetune.finetune import finetune
 from tightc.finetune.options import FinetuneOptions
@@ -23,14 +24,14 @@ from tightc.model.file import Model, load_model, save_model
 from tightc.model.image_input import image_input
 from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
-from tightc.pack.pack import pack
-from tightc.permute.permute import permute
-from tightc.prune.prune import prune
+from tightc.packing.pack import pack
+from tightc.permutation.permute import permute
+from tightc.pruning.prune import prune
 from tightc.recipe.recipe import Recipe, Step
 from tightc.recipe.workspace import Workspace, data_key, key_of
 from tightc.report import Listener, Report, silent
-from tightc.simulate.options import SimulateOptions
-from tightc.simulate.simulate import simulate
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape
 
 Row = dict[str, Any]
@@ -44,7 +45,8 @@ def run_recipe(path: Path, folder: Path, *, listener: Listener = silent) -> Repo
     """
     recipe = read_options(path, Recipe)
     workspace = Workspace.at(folder)
-    work = _Work(recipe, path.parent, workspace, listener)
+    recipe = _from_folder(recipe, path.parent, folder)
+    work = _Work(recipe, folder, workspace, listener)
     write_whole(folder / "recipe.yaml", resolved(recipe).encode())
     rows = [work.start()]
     for number, step in enumerate(recipe.stages, 1):
@@ -58,9 +60,22 @@ def resolved(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
 
 
+def _from_folder(recipe: Recipe, base: Path, folder: Path) -> Recipe:
+    """`recipe` with the paths that are relative to `base` made relative to `folder`."""
+
+    def moved(text: str) -> str:
+        path = Path(text).expanduser()
+        return text if path.is_absolute() else os.path.relpath(base / path, folder)
+
+    changes: dict[str, Any] = {"model": moved(recipe.model)}
+    if recipe.data and (base / recipe.data.data).exists():  # it may name a function instead
+        changes["data"] = recipe.data.model_copy(update={"data": moved(recipe.data.data)})
+    return recipe.model_copy(update=changes)
+
+
 @dataclass
 class _Work:
-    """A run in progress: `model` is what the last stage made."""
+    """A run in progress: `model` is what the last stage made; the recipe's paths are relative to `base`."""
 
     recipe: Recipe
     base: Path

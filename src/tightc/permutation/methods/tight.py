@@ -13,10 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from tightc.permute.anneal import EXCESS_COST, _anneal, _cost
-from tightc.permute.methods import structured
-from tightc.permute.parts import Draft, beyond_fan_in, draft_tiles
-from tightc.permute.task import Task
+from tightc.permutation.anneal import EXCESS_COST, _anneal, _cost
+from tightc.permutation.methods import structured
+from tightc.permutation.parts import Draft, beyond_fan_in, draft_tiles
+from tightc.permutation.task import Task
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tightc.config.options import Options
 from tightc.config.yaml import parse_options
-from tightc.simulate.events import Events
+from tightc.simulation.events import Events
 
 
 class Entry(Options):
@@ -53,7 +53,7 @@ PARTS = (
 @cache
 def default_table() -> EnergyTable:
     """The table that comes with tightc."""
-    text = files("tightc.simulate").joinpath("horowitz-45nm.yaml").read_text(encoding="utf-8")
+    text = files("tightc.simulation").joinpath("horowitz-45nm.yaml").read_text(encoding="utf-8")
     return parse_options(text, "horowitz-45nm.yaml", EnergyTable)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tightc.inspect.options import InspectOptions
+from tightc.inspection.options import InspectOptions
 from tightc.model.figures import density_figures, identity, layer_matrix
 from tightc.model.file import Model
 from tightc.model.history import read_history

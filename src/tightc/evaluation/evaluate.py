@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tightc.data.images import Images, Normalisation, check_images, check_labels
 from tightc.errors import ModelError
-from tightc.evaluate.options import EvaluateOptions
+from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model
 from tightc.model.image_input import ImageInput, image_input
 from tightc.model.session import open_session, ort_faults

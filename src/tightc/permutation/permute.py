@@ -15,9 +15,9 @@ from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
-from tightc.permute.methods import dense, structured, tight
-from tightc.permute.options import PermuteOptions
-from tightc.permute.task import Task
+from tightc.permutation.methods import dense, structured, tight
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.task import Task
 from tightc.report import Listener, Report, silent
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing

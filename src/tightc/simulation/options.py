@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tightc.config.options import Options
-from tightc.simulate.energy import EnergyTable, default_table
+from tightc.simulation.energy import EnergyTable, default_table
 from tightc.tiles.array import ArrayShape
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tightc.config.options import Options
-from tightc.permute.schedule import Schedule
+from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightc.permute.task import Task
+from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import Packing, Tile

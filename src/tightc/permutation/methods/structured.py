@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightc.permute.methods.dense import full_tiles
-from tightc.permute.task import Task
+from tightc.permutation.methods.dense import full_tiles
+from tightc.permutation.task import Task
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
 

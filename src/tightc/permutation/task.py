@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tightc.permute.schedule import Schedule
+from tightc.permutation.schedule import Schedule
 from tightc.report import Listener, silent
 from tightc.tiles.array import ArrayShape
 

@@ -13,8 +13,8 @@ from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
-from tightc.prune.magnitude import smallest, spare_largest
-from tightc.prune.options import PruneOptions
+from tightc.pruning.magnitude import smallest, spare_largest
+from tightc.pruning.options import PruneOptions
 from tightc.report import Report
 
 

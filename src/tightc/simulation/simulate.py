@@ -15,10 +15,10 @@ from tightc.model.file import Model
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
 from tightc.report import Report
-from tightc.simulate import cycles, events
-from tightc.simulate.energy import PARTS, EnergyTable, energy_pj
-from tightc.simulate.events import Events
-from tightc.simulate.options import SimulateOptions
+from tightc.simulation import cycles, events
+from tightc.simulation.energy import PARTS, EnergyTable, energy_pj
+from tightc.simulation.events import Events
+from tightc.simulation.options import SimulateOptions
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.measures import ratio
 from tightc.tiles.packing import Packing
