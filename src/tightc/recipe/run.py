@@ -51,7 +51,7 @@ def run_recipe(path: Path, folder: Path, *, listener: Listener = silent) -> Repo
     rows = [work.start()]
     for number, step in enumerate(recipe.stages, 1):
         rows.append(work.step(f"{number:02}-{step.stage}", step))
-    totals = {"model": recipe.model, "folder": str(folder), "seed": recipe.seed, "array": str(work.array)}
+    totals = {"model": Path(recipe.model).name, "folder": str(folder), "seed": recipe.seed, "array": str(work.array)}
     return Report("run", {**totals, "version": version("tightc")}, tuple(rows))
 
 
