@@ -1,0 +1,49 @@
+"""Random layer matrices for Hypothesis, and the packings that tightc makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tightc.permutation.permute import METHODS
+from tightc.permutation.schedule import Schedule
+from tightc.permutation.task import Task
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+
+SQUARE = ArrayShape(4, 4)
+QUICK = Schedule(steps=5, moves_per_weight=30)
+
+
+@st.composite
+def matrices(draw: st.DrawFn, largest: int = 12) -> LayerMatrix:
+    """Whole-number weights (sums are exact), zeros scattered; some filters empty, some full; groups to depthwise."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    filters = groups * draw(st.integers(1, max(1, largest // groups)))
+    inputs = draw(st.integers(1, largest))
+    if draw(st.booleans()) and draw(st.booleans()):  # depthwise: one channel in each group
+        groups, inputs = filters, draw(st.sampled_from([1, 4, 9]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    values = rng.integers(1, 9, (filters, inputs)) * rng.choice([-1, 1], (filters, inputs))
+    values *= rng.random((filters, inputs)) < draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]))
+    for filter_ in draw(st.lists(st.integers(0, filters - 1), max_size=2)):
+        values[filter_] = draw(st.sampled_from([0, 1]))
+    return LayerMatrix(values.astype(np.float32), groups)
+
+
+def arrays(largest: int = 6) -> st.SearchStrategy[ArrayShape]:
+    """Arrays of one row, of one column, and some that are larger than any layer."""
+    side = st.one_of(st.integers(1, largest), st.just(40))
+    return st.builds(ArrayShape, side, side)
+
+
+def arrange(
+    matrix: LayerMatrix,
+    method: str = "tight",
+    array: ArrayShape = SQUARE,
+    fan_in: int = 3,
+    seed: int = 0,
+) -> Packing:
+    """What a method makes of a layer matrix, with a short search."""
+    return METHODS[method](matrix, Task(array, fan_in, QUICK, np.random.SeedSequence(seed)))

@@ -1,0 +1,272 @@
+"""Every packing of every method, held to the slow verifier and to the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import oracle
+from packings import arrange, arrays, matrices
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import dense_passes, passes_lower_bound
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.measures import measure, packed_bits
+from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tiles.store import from_arrays, to_arrays
+from tightc.tiles.verify import fault
+
+METHODS = ("dense", "structured", "tight")
+FULL = LayerMatrix(np.arange(1, 25, dtype=np.float32).reshape(4, 6))
+GENEROUS = 4000
+
+
+def random_matrix(filters: int, inputs: int, density: float = 0.5, groups: int = 1) -> LayerMatrix:
+    rng = np.random.default_rng([filters, inputs])
+    return LayerMatrix((rng.random((filters, inputs)) < density).astype(np.float32), groups)
+
+
+@settings(max_examples=150)
+@given(matrices(), arrays(), st.sampled_from([1, 2, 3, 16]), st.sampled_from(METHODS))
+@example(LayerMatrix(np.zeros((3, 4), np.float32)), ArrayShape(2, 2), 1, "tight")
+@example(LayerMatrix(np.ones((1, 1), np.float32)), ArrayShape(1, 1), 1, "tight")
+@example(LayerMatrix(np.ones((6, 1), np.float32), 6), ArrayShape(1, 3), 2, "tight")
+def test_every_method_is_lossless_within_array_and_fan_in(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str
+) -> None:
+    packing = arrange(matrix, method, array, fan_in)
+    allowed = fan_in if method == "tight" else 1
+    tiles = oracle.plain(packing)
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), allowed) == []
+    assert fault(packing, matrix) == ""
+    assert packing.fan_in == allowed
+    assert len(tiles) >= oracle.lower_bound(matrix.values, tuple(array))
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays())
+def test_tight_meets_the_bound_where_fan_in_is_no_limit(matrix: LayerMatrix, array: ArrayShape) -> None:
+    packing = arrange(matrix, "tight", array, GENEROUS)
+    assert len(packing.tiles) == oracle.lower_bound(matrix.values, tuple(array))
+
+
+@settings(max_examples=40)
+@given(matrices(), arrays(), st.sampled_from([1, 2]))
+def test_tight_never_takes_more_passes_than_structured_nor_that_more_than_dense(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int
+) -> None:
+    passes = [
+        len(arrange(matrix, method, array, fan_in).tiles) for method in ("tight", "structured", "dense")
+    ]
+    assert passes == sorted(passes)
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays())
+def test_dense_fills_every_slot_in_the_passes_of_the_dense_layer(
+    matrix: LayerMatrix, array: ArrayShape
+) -> None:
+    packing = arrange(matrix, "dense", array)
+    assert all((tile.select == 0).all() for tile in packing.tiles)
+    assert sum(tile.area for tile in packing.tiles) == matrix.values.size
+    folds = oracle.measures([], matrix.values, matrix.groups, tuple(array))["dense_passes"]
+    assert len(packing.tiles) == folds
+    assert dense_passes(matrix.filters, matrix.inputs, matrix.groups, array) == folds
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays())
+def test_bound_is_that_of_the_oracle(matrix: LayerMatrix, array: ArrayShape) -> None:
+    expected = oracle.lower_bound(matrix.values, tuple(array))
+    assert passes_lower_bound(matrix.filter_sizes(), array) == expected
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**20), st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2)]), st.sampled_from([1, 2, 5]))
+def test_no_packing_at_all_beats_the_bound(seed: int, array: tuple[int, int], fan_in: int) -> None:
+    values = np.zeros((3, 3), np.float32)
+    rng = np.random.default_rng(seed)
+    values.flat[rng.choice(9, rng.integers(0, 6), replace=False)] = 1
+    optimum = oracle.fewest_passes(values, 1, array, fan_in)
+    matrix = LayerMatrix(values)
+    assert passes_lower_bound(matrix.filter_sizes(), ArrayShape(*array)) <= optimum
+    assert optimum <= len(arrange(matrix, "tight", ArrayShape(*array), fan_in).tiles)
+
+
+@settings(max_examples=80)
+@given(matrices(), arrays(), st.sampled_from([1, 2, 16]), st.sampled_from(METHODS))
+@example(LayerMatrix(np.zeros((3, 4), np.float32)), ArrayShape(2, 2), 1, "tight")
+def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str) -> None:
+    packing = arrange(matrix, method, array, fan_in)
+    back = from_arrays(to_arrays(packing))
+    assert len(back) == len(packing.tiles)
+    for found, tile in zip(back, packing.tiles, strict=True):
+        for name in ("filters", "lane_starts", "inputs", "select"):
+            one, other = getattr(found, name), getattr(tile, name)
+            assert one.dtype == other.dtype and one.tolist() == other.tolist(), name
+
+
+@pytest.mark.parametrize(
+    ("largest", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16), (65536, np.int32)]
+)
+def test_stored_numbers_take_the_smallest_type_that_holds_them(largest: int, dtype: type) -> None:
+    slots = np.array([[largest]], np.int32)
+    tile = tile_of_slots(np.array([0], np.int32), slots)
+    packing = Packing("tight", ArrayShape(2, 2), 1, 1, largest + 1, 1, (tile,))
+    arrays_ = to_arrays(packing)
+    assert arrays_["inputs"].dtype == dtype
+    assert from_arrays(arrays_)[0].inputs.tolist() == [largest]
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays(), st.sampled_from([1, 3, 16]), st.sampled_from(METHODS))
+def test_measures_are_those_of_the_oracle(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str
+) -> None:
+    packing = arrange(matrix, method, array, fan_in)
+    tiles = oracle.plain(packing)
+    figures = measure(packing, matrix).figures()
+    expected = oracle.measures(tiles, matrix.values, matrix.groups, tuple(array))
+    assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    inputs = matrix.inputs * matrix.groups
+    bits = oracle.packed_bits(tiles, 32, packing.fan_in, inputs, matrix.filters)
+    assert figures["packed_bits"] == packed_bits(packing, 32) == bits
+    assert figures["bit_compression"] == (pytest.approx(32 * matrix.values.size / bits) if bits else None)
+
+
+def test_weights_without_a_slot_are_measured_as_dropped() -> None:
+    whole = arrange(FULL, "dense")
+    partial = replace(whole, tiles=whole.tiles[1:])
+    figures = measure(partial, FULL).figures()
+    expected = oracle.measures(oracle.plain(partial), FULL.values, 1, (4, 4))
+    assert figures["dropped_weights"] == expected["dropped_weights"] == whole.tiles[0].area
+    assert figures["dropped_magnitude"] == pytest.approx(expected["dropped_magnitude"])
+    assert 0 < figures["dropped_magnitude"] < 1
+    assert figures["tightness"] == 1.0
+
+
+def test_measures_add_up_over_layers() -> None:
+    one, two = measure(arrange(FULL), FULL), measure(arrange(FULL, "dense"), FULL)
+    both = (one + two).figures()
+    assert both["passes"] == len(arrange(FULL).tiles) + len(arrange(FULL, "dense").tiles)
+    assert both["fan_in_max"] == max(one.fan_in_max, two.fan_in_max)
+    assert both["matrix_compression_rate"] == pytest.approx(48 / (one.area + two.area))
+
+
+# --- verify.fault finds damage of every kind
+
+
+def with_tile(packing: Packing, **changes: np.ndarray) -> Packing:
+    return replace(packing, tiles=(replace(packing.tiles[0], **changes), *packing.tiles[1:]))
+
+
+def changed(array: np.ndarray, at: tuple[int, ...] | int, value: int) -> np.ndarray:
+    copy = array.copy()
+    copy[at] = value
+    return copy
+
+
+DAMAGE: dict[str, tuple[Callable[[Packing, Tile], Packing], str]] = {
+    "another number of filters": (lambda p, t: replace(p, filters=5), "it was made for a 5x6 layer"),
+    "another number of inputs": (lambda p, t: replace(p, inputs=7), "it was made for a 4x7 layer"),
+    "another number of groups": (lambda p, t: replace(p, groups=2), "layer of 2 groups"),
+    "too few columns": (lambda p, t: replace(p, array=ArrayShape(4, 3)), "tile 0 takes 4x4, beyond the 4x3"),
+    "too few rows": (lambda p, t: replace(p, array=ArrayShape(3, 4)), "tile 0 takes 4x4, beyond the 3x4"),
+    "less fan-in": (lambda p, t: replace(p, fan_in=t.fan_in - 1), f"beyond the fan-in {0}"),
+    "a tile gone": (lambda p, t: replace(p, tiles=p.tiles[1:]), "non-zero weights have no slot"),
+    "a tile twice": (lambda p, t: replace(p, tiles=(*p.tiles, t)), "a weight sits in two slots"),
+    "a slot emptied": (lambda p, t: with_tile(p, select=changed(t.select, (0, 0), EMPTY)), "1 non-zero"),
+    "a select too large": (lambda p, t: with_tile(p, select=changed(t.select, (0, 0), 99)), "not carry"),
+    "a select below empty": (lambda p, t: with_tile(p, select=changed(t.select, (0, 0), -2)), "not carry"),
+    "an input changed": (lambda p, t: with_tile(p, inputs=changed(t.inputs, 0, 5)), ""),
+    "an input too large": (lambda p, t: with_tile(p, inputs=changed(t.inputs, 0, 6)), "does not have"),
+    "an input negative": (lambda p, t: with_tile(p, inputs=changed(t.inputs, 0, -1)), "does not have"),
+    "a filter too large": (lambda p, t: with_tile(p, filters=changed(t.filters, 0, 4)), "does not have"),
+    "a filter negative": (lambda p, t: with_tile(p, filters=changed(t.filters, 0, -1)), "does not have"),
+    "a filter of another column": (
+        lambda p, t: with_tile(p, filters=changed(t.filters, 0, int(t.filters[1]))),
+        "two slots",
+    ),
+    "lists too short": (lambda p, t: with_tile(p, inputs=t.inputs[:-1]), ""),
+    "a lane more than lists": (lambda p, t: with_tile(p, lane_starts=t.lane_starts[:-1]), ""),
+    "lists of negative length": (lambda p, t: with_tile(p, lane_starts=t.lane_starts[::-1].copy()), ""),
+    "a column more than filters": (lambda p, t: with_tile(p, filters=t.filters[:-1]), ""),
+}
+CRASHES = ("lists too short", "a lane more than lists", "a column more than filters")
+
+
+CRASH = pytest.mark.xfail(
+    strict=True, reason="lists that contradict each other raise IndexError or ValueError"
+)
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=CRASH) if kind in CRASHES else kind for kind in DAMAGE]
+)
+def test_damage_is_found(kind: str) -> None:
+    damage, words = DAMAGE[kind]
+    packing = arrange(FULL, "dense")
+    broken = damage(packing, packing.tiles[0])
+    assert fault(packing, FULL) == ""
+    found = fault(broken, FULL)
+    assert found and words in found
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**20))
+def test_random_damage_to_the_tiles_is_found_whenever_the_oracle_finds_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = random_matrix(6, 10)
+    packing = arrange(matrix, "tight", ArrayShape(4, 4), 3)
+    name = rng.choice(["filters", "inputs", "select"])
+    number = int(rng.integers(len(packing.tiles)))
+    array = getattr(packing.tiles[number], name).copy()
+    array.flat[rng.integers(array.size)] = rng.integers(-1, 12)
+    tiles = list(packing.tiles)
+    tiles[number] = replace(tiles[number], **{name: array})
+    broken = replace(packing, tiles=tuple(tiles))
+    faults = [
+        text
+        for text in oracle.packing_faults(oracle.plain(broken), matrix.values, 1, (4, 4), 3)
+        if "twice" not in text
+    ]
+    assert bool(fault(broken, matrix)) == bool(faults)
+
+
+def test_group_boundaries_are_kept() -> None:
+    matrix = random_matrix(4, 3, density=1.0, groups=2)
+    packing = arrange(matrix, "dense")
+    broken = with_tile(packing, filters=changed(packing.tiles[0].filters, 0, 2))
+    assert fault(broken, matrix) == "a slot holds a weight that the layer does not have"
+
+
+def test_an_input_carried_twice_by_one_lane_is_no_lost_weight() -> None:
+    tile = Tile(
+        np.array([0, 1], np.int32),
+        np.array([0, 2], np.int32),
+        np.array([0, 0], np.int32),
+        np.array([[0, 1]], np.int16),
+    )
+    packing = Packing("tight", ArrayShape(2, 2), 2, 2, 1, 1, (tile,))
+    assert fault(packing, LayerMatrix(np.ones((2, 1), np.float32))) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["0x32", "32x0", "32", "axb", "x", "32x", "-1x4", "4097x1", "3.5x4", "4x4x4", ""]
+)
+def test_wrong_arrays_are_refused(text: str) -> None:
+    from tightc.errors import OptionError
+
+    with pytest.raises(
+        OptionError, match=f"array '{text}' is not permitted; give two whole numbers from 1 to 4096"
+    ):
+        ArrayShape.parse(text)
+
+
+@pytest.mark.parametrize(("text", "shape"), [("32x16", (32, 16)), (" 1X4096 ", (1, 4096))])
+def test_rows_come_first(text: str, shape: tuple[int, int]) -> None:
+    assert ArrayShape.parse(text) == shape
