@@ -62,12 +62,15 @@ def _type(annotation: Any) -> click.ParamType[Any] | None:
         return click.Choice([str(value) for value in get_args(annotation)])
     if get_origin(annotation) is tuple:
         return click.STRING
-    for part in (annotation, *get_args(annotation)):
-        if part is int:
-            return click.INT
-        if part is float:
-            return click.FLOAT
+    for number, kind in ((int, click.INT), (float, click.FLOAT)):
+        if number in _parts(annotation):
+            return kind
     return click.STRING
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """A type and all types inside it: int, None and int | None for the last."""
+    return [annotation, *(inner for part in get_args(annotation) for inner in _parts(part))]
 
 
 def _shown(field: FieldInfo) -> str:

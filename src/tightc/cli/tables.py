@@ -66,7 +66,7 @@ def render(report: Report, *, to_stderr: bool) -> None:
             console.print(f"{name}: {shown(name, value)}", highlight=False, markup=False)
     for entry in report.uncovered:
         macs = "unknown" if entry["macs"] is None else f"{entry['macs']:,}"
-        text = f"not covered: {entry['op']} {entry['name']} ({macs} MACs): {entry['reason']}"
+        text = f"not covered: {entry['operator']} {entry['name']} ({macs} MACs): {entry['reason']}"
         console.print(text, highlight=False, markup=False)
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False)

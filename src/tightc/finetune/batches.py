@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -60,6 +61,11 @@ class Batches:
             pixels = self._views(index, generator) if self._augment else self._pixels[index]
             normalised = pixels.float().mul_(self._factor).add_(self._offset)
             yield normalised.permute(0, 3, 1, 2), self._labels[index]
+
+    def drawn(self, count: int, seed: int) -> list[Tensor]:
+        """Batches of about `count` images, drawn as in training."""
+        epoch = self.epoch(torch.Generator().manual_seed(seed))
+        return [images for images, _ in islice(epoch, -(-count // self._batch_size))]
 
     def sample(self, count: int) -> Tensor:
         """The first `count` images, unchanged but for the normalisation: a batch to try a network on."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tightc.finetune.network import Classifier
     from tightc.finetune.train import Outcome
 
+_IMAGES_MEASURED = 512
+
 
 def finetune(
     model: Model,
@@ -39,10 +41,12 @@ def finetune(
     """
     _demand_torch()
     from tightc.finetune.batches import Batches
+    from tightc.finetune.bridge.module import TorchGraph
     from tightc.finetune.compute import choose_compute
     from tightc.finetune.masks import ZeroMasks
-    from tightc.finetune.network import open_network
+    from tightc.finetune.network import open_network, place
     from tightc.finetune.train import Lesson, train
+    from tightc.finetune.unfold import foldable_norms, folded, unfolded
 
     compute = choose_compute(options.device, options.precision)
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
@@ -53,10 +57,16 @@ def finetune(
     if teacher is not None:
         master = open_network(teacher, batches.sample, compute.device)
         _check_classes(model, student.classes, teacher, master.classes)
-    masks = ZeroMasks.of(student.weights())
-    lesson = Lesson(student.module, master.module if master else None, batches, masks, compute)
+    norms = foldable_norms(student.graph) if options.unfold_norms else []
+    module = student.module
+    if norms:
+        measured = batches.drawn(_IMAGES_MEASURED, seed)
+        graph = unfolded(student.graph, norms, measured, compute.device, master.graph if master else None)
+        module = place(TorchGraph(graph), compute.device)
+    masks = ZeroMasks.of(module.weights())
+    lesson = Lesson(module, master.module if master else None, batches, masks, compute)
     outcome = train(lesson, options, seed, listener)
-    trained = student.module.trained()
+    trained = folded(module.trained(), norms)
     _check_finite(trained, options)
     return model.with_tensors(trained), _report(student, trained, masks.zeros, outcome, options)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ class ZeroMasks:
     masks: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, weights: Sequence[Tensor]) -> ZeroMasks:
+    def of(cls, weights: Iterable[Tensor]) -> ZeroMasks:
         """The masks of those of `weights` that hold a zero, on the same device, in the same memory order."""
         pruned = [weight for weight in weights if bool((weight == 0).any())]
         return cls(tuple(pruned), tuple((weight != 0).to(weight.dtype) for weight in pruned))

@@ -22,10 +22,7 @@ class Classifier:
     module: TorchGraph
     classes: int
     layers: dict[str, str]
-
-    def weights(self) -> list[Tensor]:
-        """The Conv, Gemm and MatMul weights, each once."""
-        return [self.module.parameter(name) for name, role in self.module.roles.items() if role == "weight"]
+    graph: Graph
 
 
 def open_network(model: Model, sample: Callable[[int], Tensor], device: torch.device) -> Classifier:
@@ -43,9 +40,15 @@ def open_network(model: Model, sample: Callable[[int], Tensor], device: torch.de
                 f"{model.origin}: tensor {name} is {str(dtype)[len('torch.') :]}, finetune trains float32",
                 "finetune before the model is converted",
             )
+    place(module, device)
+    return Classifier(module, _count_classes(module, sample(2), model.origin), trained_layers(graph), graph)
+
+
+def place(module: TorchGraph, device: torch.device) -> TorchGraph:
+    """`module` itself, moved to `device`, ready to be run."""
     # Channels last is the order that the convolutions of both devices like best.
-    module = module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Classifier(module, _count_classes(module, sample(2), model.origin), trained_layers(graph))
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.eval()
 
 
 def _count_classes(module: TorchGraph, images: Tensor, origin: str) -> int:

@@ -16,7 +16,7 @@ class FinetuneOptions(Options):
     epochs: int = Field(5, ge=1, description="times that every image is seen: a whole number from 1")
     batch_size: int = Field(128, ge=2, description="images a step: a whole number from 2")
     learning_rate: float = Field(
-        0.02,
+        0.05,
         gt=0,
         le=10,
         description="peak of the learning rate, from which it falls as a cosine: above 0, to 10",
@@ -35,6 +35,11 @@ class FinetuneOptions(Options):
     )
     distil_weight: float = Field(
         0.5, ge=0, le=1, description="share of the teacher in the loss, where there is one: from 0 to 1"
+    )
+    unfold_norms: bool = Field(
+        True,
+        description="put batch normalisation between convolutions and their biases while training, "
+        "and fold it away after: on or off",
     )
     augment: bool = Field(False, description="shift images at random by up to 1/8 and mirror them: on or off")
 

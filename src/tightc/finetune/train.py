@@ -73,7 +73,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def _optimizer(student: TorchGraph, options: FinetuneOptions) -> torch.optim.SGD:
-    weights = [student.parameter(name) for name, role in student.roles.items() if role == "weight"]
+    weights = student.weights()
     others = [student.parameter(name) for name, role in student.roles.items() if role != "weight"]
     groups = [
         {"params": weights, "weight_decay": options.weight_decay},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,21 +42,35 @@ def foldable_norms(graph: Graph) -> list[Norm]:
     return norms
 
 
-def unfolded(graph: Graph, norms: list[Norm], batches: Iterable[Tensor], device: torch.device) -> Graph:
-    """`graph` with `norms` put in, set by the outputs on `batches` such that it computes what it did."""
+def unfolded(
+    graph: Graph,
+    norms: list[Norm],
+    batches: Sequence[Tensor],
+    device: torch.device,
+    teacher: Graph | None = None,
+) -> Graph:
+    """`graph` with `norms` put in, which leave what it computes on `batches` as it is.
+
+    With a teacher's graph that has the same convolutions they give each channel the teacher's mean and variance
+    instead: pruning shrinks them, layer by layer, until the last ones are deaf.
+    """
+    own = _statistics(graph, norms, batches, device)
+    wanted = own
+    if teacher is not None and all(_has(teacher, norm, graph) for norm in norms):
+        wanted = _statistics(teacher, norms, batches, device)
     tensors = dict(graph.tensors)
-    for norm, (mean, variance) in zip(norms, _statistics(graph, norms, batches, device), strict=True):
+    for norm, (mean, variance), (wanted_mean, wanted_variance) in zip(norms, own, wanted, strict=True):
         tensors[norm.mean] = mean - tensors[norm.node.inputs[2]]
         tensors[norm.variance] = variance
-        tensors[norm.scale] = np.sqrt(variance + np.float32(_EPSILON))
-        tensors[norm.shift] = mean
+        tensors[norm.scale] = np.sqrt(wanted_variance + np.float32(_EPSILON))
+        tensors[norm.shift] = wanted_mean
     by_output = {norm.node.outputs[0]: norm for norm in norms}
     nodes: list[Node] = []
     for node in graph.nodes:
-        norm = by_output.get(node.outputs[0])
-        if norm is None:
+        if node.outputs[0] not in by_output:
             nodes.append(node)
             continue
+        norm = by_output[node.outputs[0]]
         raw = f"{node.outputs[0]}/raw"
         nodes.append(replace(node, inputs=node.inputs[:2], outputs=(raw,)))
         inputs = (raw, norm.scale, norm.shift, norm.mean, norm.variance)
@@ -70,25 +84,33 @@ def folded(trained: Mapping[str, Array], norms: list[Norm]) -> dict[str, Array]:
     tensors = dict(trained)
     for norm in norms:
         scale, shift, mean, variance = (
-            tensors.pop(name).astype(np.float64) for name in (norm.scale, norm.shift, norm.mean, norm.variance)
+            tensors.pop(name).astype(np.float64)
+            for name in (norm.scale, norm.shift, norm.mean, norm.variance)
         )
         factor = scale / np.sqrt(variance + _EPSILON)
         weight = tensors[norm.node.inputs[1]]
         per_filter = factor.reshape(-1, *[1] * (weight.ndim - 1))
-        tensors[norm.node.inputs[1]] = (weight * per_filter).astype(np.float32)
+        tensors[norm.node.inputs[1]] = (weight * per_filter).astype(np.float32) + np.float32(0)  # no -0.0
         tensors[norm.node.inputs[2]] = (shift - mean * factor).astype(np.float32)
     return tensors
 
 
+def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:
+    """Whether the teacher computes the same value by a convolution of the same shape."""
+    twin = next((node for node in teacher.nodes if norm.node.outputs[0] in node.outputs), None)
+    if twin is None or twin.op != "Conv" or twin.inputs[1] not in teacher.tensors:
+        return False
+    return teacher.tensors[twin.inputs[1]].shape == graph.tensors[norm.node.inputs[1]].shape
+
+
 def _statistics(
-    graph: Graph, norms: list[Norm], batches: Iterable[Tensor], device: torch.device
+    graph: Graph, norms: list[Norm], batches: Sequence[Tensor], device: torch.device
 ) -> list[tuple[Array, Array]]:
     """Mean and variance of each channel of the convolutions' outputs, (filters,) float32 each."""
-    probe = TorchGraph(replace(graph, outputs=tuple(norm.node.outputs[0] for norm in norms))).to(device).eval()
-    sums: list[list[tuple[Tensor, Tensor]]] = []
+    probe = TorchGraph(replace(graph, outputs=tuple(norm.node.outputs[0] for norm in norms)))
+    probe = probe.to(device).eval()
     with torch.no_grad():
-        for images in batches:
-            sums.append([_moments(output) for output in probe(images)])
+        sums = [[_moments(output) for output in probe(images)] for images in batches]
     found = []
     for moments in zip(*sums, strict=True):
         mean = torch.stack([first for first, _ in moments]).mean(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.graph import Array, Graph, Node, read_graph
-from tightc.model.shapes import Shapes, value_shapes
 
 _WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
@@ -39,8 +38,8 @@ _FLOATS = ("float16", "float32", "float64")
 class Layer:
     """A Conv, Gemm or MatMul whose constant weight is a layer matrix of `filters` x `inputs`.
 
-    `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other;
-    `vectors` is M: output pixels x batch. `shares` names the earlier layer that has the same weight, if one has.
+    `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other.
+    `output` is the value that it computes; `shares` names the earlier layer that has the same weight, if one has.
     """
 
     name: str
@@ -49,14 +48,9 @@ class Layer:
     filters: int
     inputs: int
     groups: int
-    vectors: int
     filters_first: bool
+    output: str
     shares: str | None = None
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the dense layer."""
-        return self.filters * self.inputs * self.vectors
 
     def matrix(self, weight: Array) -> Array:
         """The weight tensor as (filters, inputs), a view where its layout allows."""
@@ -69,12 +63,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Uncovered:
-    """An operator that multiplies but is not a layer here, why, and its multiply-accumulates where they are known."""
+    """An operator that multiplies but is not a layer here, and why."""
 
-    name: str
-    op: str
+    node: Node
     reason: str
-    macs: int | None
 
 
 @dataclass(frozen=True)
@@ -90,42 +82,30 @@ class Network:
         """The layers without those that share the weight of an earlier one."""
         return tuple(layer for layer in self.layers if layer.shares is None)
 
-    @property
-    def macs_covered(self) -> float:
-        """Share of the multiply-accumulates that the layers do, of all that are known; 1.0 where nothing is left."""
-        inside = sum(layer.macs for layer in self.layers)
-        outside = sum(entry.macs or 0 for entry in self.uncovered)
-        return inside / (inside + outside) if inside + outside else 1.0
-
     def matrix(self, layer: Layer) -> Array:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])
 
 
-def read_network(model: Model, batch: int | None = None) -> Network:
+def read_network(model: Model) -> Network:
     """Finds the layers of a plain model; ModelError where there is none.
 
     Every Conv, Gemm and MatMul becomes a Layer or an Uncovered with its reason, as does every other operator that
     multiplies; the rest (activations, pooling, sums) is not listed.
     """
-    proto = model.proto
-    graph = read_graph(proto)
-    multipliers = [node for node in graph.nodes if _multiplies(node)]
-    wanted = [name for node in multipliers for name in (*node.inputs, *node.outputs) if name]
-    wanted = [name for name in wanted if name not in graph.tensors]
-    shapes = value_shapes(proto, model.origin, wanted, batch)
-    shapes.update({name: tensor.shape for name, tensor in graph.tensors.items()})
-    weights = _Weights(graph, proto)
+    graph = read_graph(model.proto)
+    weights = _Weights(graph, model.proto)
     layers: list[Layer] = []
     uncovered: list[Uncovered] = []
-    for node in multipliers:
-        found = weights.layer_of(node, shapes, layers)
-        if isinstance(found, Layer):
-            layers.append(found)
-        else:
-            uncovered.append(Uncovered(node.label, node.op, found, _macs(node, shapes)))
+    for node in graph.nodes:
+        if _multiplies(node):
+            found = weights.layer_of(node, layers)
+            if isinstance(found, Layer):
+                layers.append(found)
+            else:
+                uncovered.append(Uncovered(node, found))
     if not layers:
-        reasons = "; ".join(f"{entry.op} {entry.name}: {entry.reason}" for entry in uncovered[:3])
+        reasons = "; ".join(f"{entry.node.op} {entry.node.label}: {entry.reason}" for entry in uncovered[:3])
         raise ModelError(
             f"{model.origin}: no layer can be packed ({reasons or 'it has no Conv, Gemm or MatMul'})",
             "give a model with Conv, Gemm or MatMul layers that have constant weights",
@@ -151,7 +131,7 @@ class _Weights:
             name = self.identities[name]
         return name
 
-    def layer_of(self, node: Node, shapes: Shapes, earlier: list[Layer]) -> Layer | str:
+    def layer_of(self, node: Node, earlier: list[Layer]) -> Layer | str:
         """The layer that `node` is, or the reason why it is none."""
         reason = _foreign(node)
         if reason:
@@ -165,7 +145,7 @@ class _Weights:
         reason = self._refusal(node, name, slots[0])
         if reason:
             return reason
-        layer = _layer(node, name, self.graph.tensors[name].shape, slots[0], prod(shapes[node.outputs[0]]))
+        layer = _layer(node, name, self.graph.tensors[name].shape, slots[0])
         twin = next((other for other in earlier if other.weight == name), None)
         if twin is None:
             return layer
@@ -175,7 +155,7 @@ class _Weights:
             layer.filters,
         ):
             return f"its weight {name} is shared with {twin.name}, which reads it as another matrix"
-        return Layer(**{**layer.__dict__, "shares": twin.name})
+        return replace(layer, shares=twin.name)
 
     def _why_not_constant(self, node: Node) -> str:
         producer = self.producers.get(node.inputs[1])
@@ -211,14 +191,14 @@ class _Weights:
         return len(slots) == 1 and slots[0] in _WEIGHT_INPUTS.get(node.op, ())
 
 
-def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int, outputs: int) -> Layer:
+def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
     if node.op == "Conv":
         filters, inputs, groups, first = shape[0], prod(shape[1:]), node.attributes.get("group", 1), True
     else:
         first = slot == 0 or bool(node.attributes.get("transB", 0))
         filters, inputs = shape if first else shape[::-1]
         groups = 1
-    return Layer(node.label, node.op, weight, filters, inputs, groups, outputs // filters, first)
+    return Layer(node.label, node.op, weight, filters, inputs, groups, first, node.outputs[0])
 
 
 def _multiplies(node: Node) -> bool:
@@ -241,20 +221,3 @@ def _foreign(node: Node) -> str:
     if node.op not in _WEIGHT_INPUTS:
         return f"{node.op} is not among the operators that are packed ({', '.join(_WEIGHT_INPUTS)})"
     return ""
-
-
-def _macs(node: Node, shapes: Shapes) -> int | None:
-    """Multiply-accumulates of an operator that is not covered, where the shapes tell."""
-    left, right = (shapes.get(name) for name in (*node.inputs, "", "")[:2])
-    out = shapes.get(node.outputs[0])
-    if node.domain not in ("", "ai.onnx") or left is None or right is None or out is None:
-        return None
-    if node.op == "Conv":
-        return prod(out) * prod(right[1:])
-    if node.op == "ConvTranspose":
-        return prod(left) * prod(right[1:])
-    if node.op == "MatMul":
-        return prod(out) * left[-1]
-    if node.op == "Gemm":
-        return prod(out) * left[0 if node.attributes.get("transA", 0) else 1]
-    return None

@@ -14,6 +14,7 @@ from tightc.model.figures import identity, layer_matrix, packing_figures
 from tightc.model.file import Model
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
+from tightc.model.streams import count_streams
 from tightc.report import Report
 from tightc.simulation import cycles, events
 from tightc.simulation.energy import PARTS, EnergyTable, energy_pj
@@ -42,6 +43,15 @@ class Run:
         return Run(**{key: value + getattr(other, key) for key, value in self.__dict__.items()})
 
 
+@dataclass(frozen=True)
+class _Load:
+    """The array, what stays in it, and the vectors that stream through a layer."""
+
+    array: ArrayShape
+    dataflow: str
+    vectors: int
+
+
 def simulate(model: Model, options: SimulateOptions) -> Report:
     """Cycles, utilisation and energy of every layer by closed forms, and of the same layers dense.
 
@@ -49,29 +59,30 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
     hold the model's weights, OptionError where it was made for another array or the dataflow is not ws.
     """
     plain = unpack_layers(model)
-    network = read_network(plain, options.batch)
+    network = read_network(plain)
+    streams = count_streams(plain, network, options)
     packings = read_packings(plain)
     array = _array(packings, options)
     _check(model.origin, network, packings)
     rows = []
     total = Run()
     for layer in network.layers:
-        run = _run(layer, network, packings.get(layer.weight), array, options.dataflow)
+        load = _Load(array, options.dataflow, streams.vectors[layer.name])
+        run = _run(layer, network, packings.get(layer.weight), load)
         total += run
         method = packings[layer.weight].method if layer.weight in packings else "dense"
-        head = {**identity(layer), "method": method, "vectors": layer.vectors}
+        head = {**identity(layer), "method": method, "vectors": load.vectors}
         rows.append({**head, **_figures(run, array, options.energy)})
     totals = {
         "array": str(array),
         "dataflow": options.dataflow,
-        "macs_covered": network.macs_covered,
+        "macs_covered": streams.macs_covered,
         "energy_table": options.energy.name,
         **_figures(total, array, options.energy),
         **_packing_totals(network, packings),
     }
-    uncovered = tuple(entry.__dict__ for entry in network.uncovered)
     notes = ("energy is a model, not measured: int8 operands, int32 sums, on-chip only (no DRAM)",)
-    return Report("simulate", totals, tuple(rows), uncovered, notes)
+    return Report("simulate", totals, tuple(rows), streams.outside, notes)
 
 
 def _array(packings: Mapping[str, Packing], options: SimulateOptions) -> ArrayShape:
@@ -100,21 +111,21 @@ def _check(origin: str, network: Network, packings: Mapping[str, Packing]) -> No
                 )
 
 
-def _run(layer: Layer, network: Network, packing: Packing | None, array: ArrayShape, dataflow: str) -> Run:
-    block = (array, layer.filters // layer.groups, layer.inputs, layer.vectors)
-    dense_cycles = layer.groups * cycles.DENSE[dataflow](*block)
-    dense_events = sum((events.DENSE[dataflow](*block) for _ in range(layer.groups)), Events())
-    useful = int(np.count_nonzero(network.weights[layer.weight])) * layer.vectors
+def _run(layer: Layer, network: Network, packing: Packing | None, load: _Load) -> Run:
+    block = (load.array, layer.filters // layer.groups, layer.inputs, load.vectors)
+    dense_cycles = layer.groups * cycles.DENSE[load.dataflow](*block)
+    dense_events = sum((events.DENSE[load.dataflow](*block) for _ in range(layer.groups)), Events())
+    useful = int(np.count_nonzero(network.weights[layer.weight])) * load.vectors
     if packing is None:
-        passes = layer.groups * cycles.passes(dataflow, *block)
+        passes = layer.groups * cycles.passes(load.dataflow, *block)
         return Run(passes, useful, dense_cycles, dense_cycles, dense_events, dense_events)
     passes = len(packing.tiles)
     return Run(
         passes,
         useful,
-        passes * cycles.pass_cycles(array, layer.vectors),
+        passes * cycles.pass_cycles(load.array, load.vectors),
         dense_cycles,
-        events.packed_events(packing, layer.vectors),
+        events.packed_events(packing, load.vectors),
         dense_events,
     )
 

@@ -87,6 +87,10 @@ class TorchGraph(nn.Module):
         """The parameter that holds the ONNX tensor `name`."""
         return self.get_parameter(self._parameter_names[name])
 
+    def weights(self) -> list[nn.Parameter]:
+        """The Conv, Gemm and MatMul weights, each once."""
+        return [self.parameter(name) for name, role in self.roles.items() if role == "weight"]
+
     def trained(self) -> dict[str, NDArray[Any]]:
         """What training may have changed: parameters and running statistics, with their shapes and dtypes."""
         held = {name: self.parameter(name).data for name in self.roles}

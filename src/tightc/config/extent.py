@@ -1,0 +1,39 @@
+"""How large the inputs are, where the model leaves it open."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from tightc.config.options import Options
+
+_SHAPE = re.compile(r"(?P<name>.+)=(?P<sides>[1-9]\d*(x[1-9]\d*)*)")
+
+
+class ExtentOptions(Options):
+    """The batch and, for inputs with other open dimensions, their shapes."""
+
+    batch: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="images at a time, at least 1; default: the model's own batch, else 1"
+    )
+    input_shape: tuple[str, ...] = Field(
+        (),
+        description="shape of an input whose size the model leaves open, such as image=1x3x224x224; once for each",
+        strict=False,
+    )
+
+    @field_validator("input_shape")
+    @classmethod
+    def _readable(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
+        for text in shapes:
+            if not _SHAPE.fullmatch(text):
+                raise ValueError(f"has {text!r}, which is not NAME=sizes joined by x")
+        return shapes
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes given, by input."""
+        found = [_SHAPE.fullmatch(text) for text in self.input_shape]
+        return {match["name"]: tuple(map(int, match["sides"].split("x"))) for match in found if match}
