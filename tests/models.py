@@ -26,7 +26,7 @@ def sparse(*shape: int, density: float = 0.3, seed: int = 0, dtype: str = "float
     rng = np.random.default_rng([seed, *shape])
     weights = rng.normal(size=shape) * (rng.random(shape) < density)
     weights.flat[rng.integers(weights.size)] = 0.5
-    return weights.astype(dtype)
+    return (weights + 0.0).astype(dtype)  # no zero of negative sign
 
 
 def _kind(dtype: str) -> str:
@@ -349,3 +349,26 @@ def save(proto: onnx.ModelProto, path: Path, two_files: bool = False) -> Path:
     else:
         path.write_bytes(proto.SerializeToString())
     return path
+
+
+def newest_opset() -> int:
+    """The newest opset that both the installed onnx and the installed onnxruntime know."""
+    import onnxruntime
+
+    for opset in range(onnx.defs.onnx_opset_version(), OPSET, -1):
+        proto = gemm(opset, helper.find_min_ir_version_for([helper.make_opsetid("", opset)]))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            onnxruntime.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception:  # noqa: BLE001
+            continue
+        return opset
+    return OPSET
+
+
+def ir_for(opset: int) -> int:
+    """The oldest IR version that may hold `opset`, 8 at least."""
+    return max(8, helper.find_min_ir_version_for([helper.make_opsetid("", opset)]))
