@@ -1,5 +1,6 @@
 """The finetune stage on a small separable problem: which quadrant of the image is bright."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -149,6 +150,14 @@ def test_teacher_replaces_the_labels_by_its_share() -> None:
     assert taught(shuffled, 1.0).to_bytes() == taught(images, 1.0).to_bytes()
     assert accuracy(taught(shuffled, 1.0), quadrants(seed=1)) > 0.9
     assert accuracy(taught(shuffled, 0.0), quadrants(seed=1)) < 0.6
+
+
+def test_norms_are_put_in_where_asked() -> None:
+    with_norms, _ = train(network())
+    without, report = train(network(), unfold_norms=False)
+    assert with_norms.to_bytes() != without.to_bytes()
+    assert report.totals["zeros_kept"] == sum((tensors(network())[name] == 0).sum() for name in ("w1", "w2"))
+    assert accuracy(without, quadrants(seed=1)) > 0.8
 
 
 def test_closing_softmax_is_left_to_the_loss() -> None:
@@ -315,6 +324,11 @@ def test_device_that_is_not_here() -> None:
         "give auto or cpu",
         fault.value,
     )
+
+
+def test_torch_is_imported_only_to_train() -> None:
+    script = "import sys, tightc.finetune.finetune, tightc.finetune.options; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
