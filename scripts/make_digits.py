@@ -22,8 +22,8 @@ from tightc.data.images import Images, Normalisation
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.files import write_whole
-from tightc.finetune.finetune import finetune
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.finetune import finetune
+from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
 
 EXAMPLE = Path(__file__).parents[1] / "src" / "tightc" / "example"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tightc.evaluation.evaluate import evaluate
-    from tightc.finetune.finetune import finetune
+    from tightc.finetuning.finetune import finetune
     from tightc.inspection.inspect import inspect
     from tightc.model.file import load_model as load
     from tightc.model.file import save_model as save
@@ -35,7 +35,7 @@ _HOMES = {
     "save": ("tightc.model.file", "save_model"),
     "inspect": ("tightc.inspection.inspect", "inspect"),
     "prune": ("tightc.pruning.prune", "prune"),
-    "finetune": ("tightc.finetune.finetune", "finetune"),
+    "finetune": ("tightc.finetuning.finetune", "finetune"),
     "permute": ("tightc.permutation.permute", "permute"),
     "pack": ("tightc.packing.pack", "pack"),
     "unpack": ("tightc.packing.unpack", "unpack"),

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from tightc.errors import ModelError
-from tightc.finetune.bridge.module import TorchGraph
+from tightc.finetuning.bridge.module import TorchGraph
 from tightc.model.graph import read_graph
 
 SHARED_MODELS = Path(__file__).parents[2].parent / "shared" / "models"

@@ -12,9 +12,10 @@ from onnx import numpy_helper, parser
 
 from tightc.data.images import Images, Normalisation
 from tightc.errors import DataError, ModelError, OptionError, TightcError
-from tightc.finetune.finetune import finetune
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.finetune import finetune
+from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
+from tightc.model.history import read_history
 from tightc.model.graph import read_graph
 from tightc.report import Report
 
@@ -116,7 +117,19 @@ def test_only_trained_tensors_change() -> None:
         assert tensors(after)[name].dtype == array.dtype
     for model in (before, after):
         model.proto.graph.ClearField("initializer")
+        model.proto.ClearField("metadata_props")
     assert after.proto == before.proto
+
+
+def test_history_says_what_was_done() -> None:
+    before = network()
+    teacher, _ = train(network(seed=1))
+    options = FinetuneOptions.of(QUICK)
+    after, _ = finetune(before, quadrants(), NORMALISATION, options, seed=7, teacher=teacher)
+    (entry,) = read_history(after)
+    assert (entry["stage"], entry["seed"], entry["input"]) == ("finetune", 7, before.sha256)
+    assert entry["options"]["epochs"] == options.epochs
+    assert entry["options"]["teacher"] == teacher.sha256
 
 
 @pytest.mark.parametrize("options", [{}, {"augment": True}, {"precision": "bf16"}])
@@ -327,7 +340,9 @@ def test_device_that_is_not_here() -> None:
 
 
 def test_torch_is_imported_only_to_train() -> None:
-    script = "import sys, tightc.finetune.finetune, tightc.finetune.options; sys.exit('torch' in sys.modules)"
+    script = (
+        "import sys, tightc.finetuning.finetune, tightc.finetuning.options; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from tightc.data.images import Images, Normalisation
-from tightc.finetune.augment import random_views
-from tightc.finetune.batches import Batches
-from tightc.finetune.loss import distillation_loss, training_loss
-from tightc.finetune.masks import ZeroMasks
-from tightc.finetune.train import learning_rate
+from tightc.finetuning.augment import random_views
+from tightc.finetuning.batches import Batches
+from tightc.finetuning.loss import distillation_loss, training_loss
+from tightc.finetuning.masks import ZeroMasks
+from tightc.finetuning.train import learning_rate
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from onnx import numpy_helper, parser
 
-from tightc.finetune.bridge.module import TorchGraph
-from tightc.finetune.unfold import foldable_norms, folded, unfolded
+from tightc.finetuning.bridge.module import TorchGraph
+from tightc.finetuning.unfold import foldable_norms, folded, unfolded
 from tightc.model.graph import Graph, read_graph
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from tightc.cli.common import (
 )
 from tightc.cli.flags import chosen, flags_of
 from tightc.data.options import DataOptions
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.options import FinetuneOptions
 
 
 @click.command(
@@ -41,7 +41,7 @@ def finetune(
     Takes the train images where the data has a train and a test part, else all. Needs torch:
     pip install 'tightc[finetune]'.
     """
-    from tightc.finetune.finetune import finetune as run
+    from tightc.finetuning.finetune import finetune as run
     from tightc.model.file import load_model
     from tightc.model.image_input import image_input
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from tightc.config.options import Options, rule_broken
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.options import FinetuneOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.simulation.options import SimulateOptions

@@ -17,8 +17,8 @@ from tightc.data.images import Images, Split
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.files import write_whole
-from tightc.finetune.finetune import finetune
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.finetune import finetune
+from tightc.finetuning.options import FinetuneOptions
 from tightc.model.figures import density_figures
 from tightc.model.file import Model, load_model, save_model
 from tightc.model.image_input import image_input
@@ -51,7 +51,12 @@ def run_recipe(path: Path, folder: Path, *, listener: Listener = silent) -> Repo
     rows = [work.start()]
     for number, step in enumerate(recipe.stages, 1):
         rows.append(work.step(f"{number:02}-{step.stage}", step))
-    totals = {"model": Path(recipe.model).name, "folder": str(folder), "seed": recipe.seed, "array": str(work.array)}
+    totals = {
+        "model": Path(recipe.model).name,
+        "folder": str(folder),
+        "seed": recipe.seed,
+        "array": str(work.array),
+    }
     return Report("run", {**totals, "version": version("tightc")}, tuple(rows))
 
 

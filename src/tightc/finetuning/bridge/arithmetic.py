@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tightc.finetune.bridge.operator import Operator, brought_together, integers
+from tightc.finetuning.bridge.operator import Operator, brought_together, integers
 from tightc.model.graph import Node
 
 

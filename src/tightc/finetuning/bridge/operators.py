@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tightc.finetune.bridge import (
+from tightc.finetuning.bridge import (
     activation,
     arithmetic,
     constant,
@@ -13,7 +13,7 @@ from tightc.finetune.bridge import (
     resize,
     shape,
 )
-from tightc.finetune.bridge.operator import Build
+from tightc.finetuning.bridge.operator import Build
 
 OPERATORS: dict[str, Build] = {
     "Add": arithmetic.add,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tightc.data.images import Images, Normalisation
-from tightc.finetune.augment import random_views
+from tightc.finetuning.augment import random_views
 
 
 class Batches:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tightc.errors import ModelError
-from tightc.finetune.bridge.module import TorchGraph
-from tightc.finetune.bridge.parameters import trained_layers
+from tightc.finetuning.bridge.module import TorchGraph
+from tightc.finetuning.bridge.parameters import trained_layers
 from tightc.model.file import Model
 from tightc.model.graph import Graph, read_graph
 

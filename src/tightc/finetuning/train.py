@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from tightc.errors import ModelError
-from tightc.finetune.batches import Batches
-from tightc.finetune.bridge.module import TorchGraph
-from tightc.finetune.compute import Compute
-from tightc.finetune.loss import training_loss
-from tightc.finetune.masks import ZeroMasks
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.batches import Batches
+from tightc.finetuning.bridge.module import TorchGraph
+from tightc.finetuning.compute import Compute
+from tightc.finetuning.loss import training_loss
+from tightc.finetuning.masks import ZeroMasks
+from tightc.finetuning.options import FinetuneOptions
 from tightc.report import Listener
 
 _STEPS_BETWEEN_REPORTS = 10

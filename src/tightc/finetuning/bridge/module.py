@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tightc.errors import ModelError
-from tightc.finetune.bridge.constant import from_array, to_array
-from tightc.finetune.bridge.operator import Operator, refuse
-from tightc.finetune.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
-from tightc.finetune.bridge.parameters import Role, running_statistics, trained_tensors
+from tightc.finetuning.bridge.constant import from_array, to_array
+from tightc.finetuning.bridge.operator import Operator, refuse
+from tightc.finetuning.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
+from tightc.finetuning.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.model.graph import Graph, Node
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from tightc.finetune.bridge.operator import (
+from tightc.finetuning.bridge.operator import (
     Operator,
     brought_together,
     choice,
@@ -15,7 +15,7 @@ from tightc.finetune.bridge.operator import (
     scalar,
     spread,
 )
-from tightc.finetune.bridge.window import padded
+from tightc.finetuning.bridge.window import padded
 from tightc.model.graph import Node
 
 

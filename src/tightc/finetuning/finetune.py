@@ -9,15 +9,17 @@ import numpy as np
 
 from tightc.data.images import Images, Normalisation, check_images, check_labels
 from tightc.errors import DataError, ModelError, OptionError
-from tightc.finetune.options import FinetuneOptions
+from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model
 from tightc.model.graph import Array
+from tightc.model.history import add_history
 from tightc.model.image_input import image_input
+from tightc.model.packed import unpack_layers
 from tightc.report import Listener, Report, silent
 
 if TYPE_CHECKING:
-    from tightc.finetune.network import Classifier
-    from tightc.finetune.train import Outcome
+    from tightc.finetuning.network import Classifier
+    from tightc.finetuning.train import Outcome
 
 _IMAGES_MEASURED = 512
 
@@ -34,20 +36,22 @@ def finetune(
 ) -> tuple[Model, Report]:
     """Trains `model` on labelled images by stochastic gradient descent; gives it back with its new tensors.
 
-    Every exact zero of a Conv, Gemm or MatMul weight stays zero. With a `teacher`, which tells the same
+    Every exact zero of a Conv, Gemm or MatMul weight stays zero, so an arrangement that the model has stays
+    valid. A packed model comes back plain. With a `teacher`, which tells the same
     classes of the same images apart, its outputs are matched too. On the CPU the seed decides the result.
     OptionError without torch; ModelError or DataError, before any training, where model, teacher and images
     do not fit.
     """
     _demand_torch()
-    from tightc.finetune.batches import Batches
-    from tightc.finetune.bridge.module import TorchGraph
-    from tightc.finetune.compute import choose_compute
-    from tightc.finetune.masks import ZeroMasks
-    from tightc.finetune.network import open_network, place
-    from tightc.finetune.train import Lesson, train
-    from tightc.finetune.unfold import foldable_norms, folded, unfolded
+    from tightc.finetuning.batches import Batches
+    from tightc.finetuning.bridge.module import TorchGraph
+    from tightc.finetuning.compute import choose_compute
+    from tightc.finetuning.masks import ZeroMasks
+    from tightc.finetuning.network import open_network, place
+    from tightc.finetuning.train import Lesson, train
+    from tightc.finetuning.unfold import foldable_norms, folded, unfolded
 
+    source, model = model, unpack_layers(model)
     compute = choose_compute(options.device, options.precision)
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
     batches = Batches(images, normalisation, options.batch_size, options.augment, compute.device)
@@ -68,7 +72,9 @@ def finetune(
     outcome = train(lesson, options, seed, listener)
     trained = folded(module.trained(), norms)
     _check_finite(trained, options)
-    return model.with_tensors(trained), _report(student, trained, masks.zeros, outcome, options)
+    settings = {**options.model_dump(mode="json"), "teacher": teacher.sha256 if teacher else None}
+    finetuned = add_history(model.with_tensors(trained), "finetune", settings, seed, source)
+    return finetuned, _report(student, trained, masks.zeros, outcome, options)
 
 
 def _demand_torch() -> None:
