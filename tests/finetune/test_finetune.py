@@ -15,8 +15,8 @@ from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
-from tightc.model.history import read_history
 from tightc.model.graph import read_graph
+from tightc.model.history import read_history
 from tightc.report import Report
 
 PLAIN = "h = Conv <pads = [1, 1, 1, 1]> (image, w1, b1)\n"
