@@ -1,0 +1,319 @@
+"""Model files in and out: what is refused, with which sentence, and what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import stat
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import models
+from tightc import files
+from tightc.errors import ModelError, OutputError, TightcError
+from tightc.files import write_whole
+from tightc.model.file import load_model, load_model_bytes, save_model
+from tightc.model.history import read_history
+from tightc.model.layers import read_network
+
+bug = pytest.mark.xfail
+
+
+def test_a_file_comes_back_as_it_was(cnn_path: Path, tmp_path: Path) -> None:
+    model = load_model(cnn_path)
+    save_model(model, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == cnn_path.read_bytes()
+    assert model.sha256 == hashlib.sha256(cnn_path.read_bytes()).hexdigest()
+    assert model.origin == str(cnn_path)
+
+
+def test_two_files_come_back_as_two_files(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    model = load_model(path)
+    assert model.two_files
+    (tmp_path / "out").mkdir()
+    save_model(model, tmp_path / "out" / "new.onnx")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["new.onnx", "new.onnx.data"]
+    again = onnx.load(tmp_path / "out" / "new.onnx")
+    for one, other in zip(models.cnn().graph.initializer, again.graph.initializer, strict=True):
+        assert one.name == other.name
+        assert numpy_helper.to_array(one).tobytes() == numpy_helper.to_array(other).tobytes()
+    onnx.checker.check_model(str(tmp_path / "out" / "new.onnx"), full_check=True)
+
+
+def test_the_digest_of_two_files_covers_the_weights(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    before = load_model(path).sha256
+    sidecar = tmp_path / "two.onnx.data"
+    content = bytearray(sidecar.read_bytes())
+    content[1] ^= 1
+    sidecar.write_bytes(bytes(content))
+    assert load_model(path).sha256 != before
+
+
+def test_tensors_are_replaced_by_name_wherever_they_are() -> None:
+    for form in ("matmul right", "weight in Constant"):
+        model = load_model_bytes(models.FORMS[form]().SerializeToString())
+        new = np.full((10, 6), 2.0, np.float32)
+        changed = model.with_tensors({"w": new})
+        assert read_network(changed).weights["w"].tolist() == new.tolist()
+        assert read_network(model).weights["w"].tolist() != new.tolist()
+        assert changed.sha256 != model.sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty; export the model again, or check that the file was copied whole"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "not an ONNX model"),
+        (b"hello, world", "not an ONNX model"),
+        (b"PK\x03\x04" + bytes(100), "not an ONNX model"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(f"{path}: {words}")
+
+
+def test_every_truncation_is_refused() -> None:
+    content = models.gemm().SerializeToString()
+    for length in range(len(content)):
+        with pytest.raises(ModelError):
+            read_network(load_model_bytes(content[:length]))
+
+
+@bug(strict=True, reason="UnicodeDecodeError and ValueError from onnx reach the user as a stack trace")
+def test_damaged_bytes_never_give_anything_but_a_named_error() -> None:
+    content = models.cnn().SerializeToString()
+    rng = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for _ in range(rng.choice([1, 2, 5])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        with contextlib.suppress(TightcError):
+            read_network(load_model_bytes(bytes(damaged)))
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no.onnx: no such file; check the path of the model"):
+        load_model(tmp_path / "no.onnx")
+    with pytest.raises(ModelError, match=r"cannot be read \(Is a directory\); check the path of the model"):
+        load_model(tmp_path)
+
+
+def test_a_missing_sidecar_is_named(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    (tmp_path / "two.onnx.data").unlink()
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert str(caught.value) == (
+        f"{path}: the weights are in two.onnx.data, which is not beside it; copy two.onnx.data into {tmp_path}"
+    )
+
+
+def test_a_truncated_sidecar_is_refused(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    sidecar = tmp_path / "two.onnx.data"
+    sidecar.write_bytes(sidecar.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"two.onnx"):
+        load_model(path)
+
+
+def test_two_files_do_not_fit_a_pipe(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    words = r"<stdin>: the weights are in a second file \(two.onnx.data\), which a pipe does not carry; give the path"
+    with pytest.raises(ModelError, match=words):
+        load_model_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("form", ["gemm", "weight in Constant"])
+def test_weights_that_are_no_numbers_are_refused(form: str, dtype: str, value: float) -> None:
+    proto = models.FORMS[form](dtype=dtype)
+    name = "w"
+    for _, tensor in models_constants(proto):
+        if tensor.name == name or form == "weight in Constant":
+            weight = numpy_helper.to_array(tensor).copy()
+            if weight.ndim == 2:
+                weight.flat[3] = value
+                tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+    with pytest.raises(
+        ModelError, match=r"tensor w holds NaN or infinite values; train or export the model again"
+    ):
+        load_model_bytes(proto.SerializeToString())
+
+
+def models_constants(proto: onnx.ModelProto):
+    for tensor in proto.graph.initializer:
+        yield tensor.name, tensor
+    for node in proto.graph.node:
+        if node.op_type == "Constant":
+            yield node.output[0], node.attribute[0].t
+
+
+def test_an_old_opset_is_refused_with_the_remedy() -> None:
+    proto = models.cnn()
+    proto.opset_import[0].version = 12
+    with pytest.raises(ModelError, match=r"opset 12 is older than 13; raise it with onnx.version_converter"):
+        load_model_bytes(proto.SerializeToString())
+
+
+def test_what_the_checker_refuses_is_refused_in_one_line() -> None:
+    proto = models.cnn()
+    proto.graph.node[0].op_type = "Convolution"
+    with pytest.raises(
+        ModelError, match=r"the ONNX checker refuses it \(.*Convolution.*\); export the model again"
+    ) as caught:
+        load_model_bytes(proto.SerializeToString())
+    assert "\n" not in str(caught.value)
+
+
+NO_LIST = pytest.mark.xfail(
+    strict=True, reason="a history that is JSON but no list of records gives a stack trace"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "{}", '[{"a": 1}]', *(pytest.param(text, marks=NO_LIST) for text in ("3", "null", "[1]", '"abc"'))],
+)
+def test_a_history_of_another_form_is_refused_or_read(text: str) -> None:
+    proto = models.cnn()
+    proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.history", value=text))
+    model = load_model_bytes(proto.SerializeToString())
+    try:
+        stages = read_history(model)
+    except ModelError as fault:
+        assert "tightc.history" in str(fault)
+    else:
+        assert all(isinstance(entry, dict) for entry in stages)
+
+
+# --- written whole or not at all
+
+
+def test_writing_replaces_a_file_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["f"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync"])
+def test_a_failure_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, broken, fail)
+    words = r"f: cannot be written \(No space left on device\); free some space, or write elsewhere"
+    with pytest.raises(OutputError, match=words):
+        write_whole(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_wrong_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"x.onnx: there is no folder .*no; make the folder first"):
+        write_whole(tmp_path / "no" / "x.onnx", b"")
+    with pytest.raises(OutputError, match=r": is a folder; give the path of a file"):
+        write_whole(tmp_path, b"")
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    with pytest.raises(
+        OutputError, match=r"cannot be written \(Permission denied\); write to another folder"
+    ):
+        write_whole(tmp_path / "x", b"")
+
+
+@bug(
+    strict=True,
+    reason="the second of two files can fail when the first is already replaced: old model, new weights",
+)
+def test_a_model_of_two_files_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    model = load_model(path)
+    save_model(model, path)  # now the sidecar has the name that tightc gives
+    zeros = {name: np.zeros_like(weight) for name, weight in read_network(model).weights.items()}
+    real, calls = os.replace, []
+
+    def fail_second(*arguments: str) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(files.os, "replace", fail_second)
+    with pytest.raises(OutputError):
+        save_model(model.with_tensors(zeros), path)
+    monkeypatch.undo()
+    weights = read_network(load_model(path)).weights
+    assert all(weight.any() for weight in weights.values())
+
+
+@bug(
+    strict=True,
+    reason="a pipe or device given with -o is replaced by a file; as root that takes /dev/null with it",
+)
+def test_a_named_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(path, b"new")
+        assert stat.S_ISFIFO(path.stat().st_mode)
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+
+
+@bug(strict=True, reason="a link is replaced by a file, and what it points to keeps the old content")
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
