@@ -124,9 +124,7 @@ def test_a_packed_model_can_be_permuted_again() -> None:
     "fan_in",
     [
         16,
-        pytest.param(
-            3, marks=pytest.mark.xfail(strict=True, reason="a second round of tiles starts from 10 % again")
-        ),
+        3,
     ],
 )
 def test_progress_is_told_for_every_layer_up_to_the_end(fan_in: int) -> None:

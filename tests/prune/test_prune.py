@@ -159,9 +159,6 @@ def test_an_unknown_layer_is_refused_with_those_that_there_are() -> None:
         prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, keep=("third",)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a name is only read as a pattern, in which [0] is a set of characters"
-)
 def test_a_layer_is_kept_by_its_own_name_even_if_that_reads_as_a_pattern() -> None:
     proto = two_layers(full(4, 4), full(4, 4, seed=1))
     proto.graph.node[0].name = "conv[0]"

@@ -371,7 +371,6 @@ def test_each_use_of_a_shared_weight_costs_cycles() -> None:
     assert report.totals["cycles"] == 2 * one["cycles"]
 
 
-@pytest.mark.xfail(strict=True, reason="passes counts every use of a weight, dense_passes and the ratio one")
 def test_the_compression_of_passes_is_that_of_the_passes_shown() -> None:
     permuted, _ = permute(loaded(models.shared_weight()), SMALL)
     totals = simulate(permuted, SimulateOptions()).totals

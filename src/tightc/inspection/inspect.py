@@ -36,7 +36,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     notes = (
         (f"MACs of {', '.join(unknown)} are not known: the share covered is at most this",) if unknown else ()
     )
-    rows = tuple(_row(network, layer, streams.vectors[layer.name]) for layer in network.layers)
+    rows = tuple(_row(network, layer, streams.vectors[layer.output]) for layer in network.layers)
     return Report("inspect", {**head, **totals}, rows, streams.outside, notes)
 
 

@@ -40,8 +40,7 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
 def read_packings(model: Model) -> dict[str, Packing]:
     """The packings recorded whole in a model, by weight; empty where it was not permuted."""
     found = {}
-    for name in recorded_weights(model.proto):
-        head = read_header(model.proto, name)
+    for name, head in read_headers(model).items():
         if "arrays" in head:  # in a packed model most packings are in the packed tensors
             try:
                 found[name] = packing_of(head, {key: _decode(head["arrays"][key]) for key in ARRAY_NAMES})
@@ -89,13 +88,18 @@ def write_header(proto: onnx.ModelProto, weight: str, head: Mapping[str, Any]) -
     set_property(proto, _PREFIX + weight, json.dumps(head, separators=(",", ":")))
 
 
-def read_header(proto: onnx.ModelProto, weight: str) -> dict[str, Any]:
-    """What `write_header` recorded."""
+def read_header(model: Model, weight: str) -> dict[str, Any]:
+    """What `write_header` recorded; ModelError where it cannot be read."""
     try:
-        head = json.loads(get_property(proto, _PREFIX + weight) or "")
-    except ValueError:
-        raise ModelError(f"the packing of {weight} is not JSON", _PERMUTE_AGAIN) from None
-    return dict(head)
+        head = json.loads(get_property(model.proto, _PREFIX + weight) or "")
+        return dict(head)
+    except (TypeError, ValueError):
+        raise ModelError(f"{model.origin}: the packing of {weight} is not JSON", _PERMUTE_AGAIN) from None
+
+
+def read_headers(model: Model) -> dict[str, dict[str, Any]]:
+    """The headers of all packings, by weight."""
+    return {name: read_header(model, name) for name in recorded_weights(model.proto)}
 
 
 def _encode(array: NDArray[Any]) -> dict[str, Any]:

@@ -69,6 +69,20 @@ def read_graph(proto: onnx.ModelProto) -> Graph:
     )
 
 
+def outer_reads(proto: onnx.ModelProto) -> dict[str, str]:
+    """Names that subgraphs (of If, Loop, Scan) read, from inside or outside, each with the node that holds one."""
+    return {name: node.name or node.output[0] for node in proto.graph.node for name in _read_inside(node)}
+
+
+def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from (value.name for value in graph.output)
+            for inner in graph.node:
+                yield from inner.input
+                yield from _read_inside(inner)
+
+
 def default_opset(proto: onnx.ModelProto) -> int:
     """The version of the standard operator set that `proto` imports; 0 where it imports none."""
     return next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.graph import Array, Graph, Node, read_graph
+from tightc.model.graph import Array, Graph, Node, outer_reads, read_graph
 
 _WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
@@ -123,6 +123,8 @@ class _Weights:
         self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op == "Identity"}
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
+        self.outputs = {self.root(name) for name in graph.outputs}
+        self.inside = outer_reads(proto)
         self.replaceable = {value.name for value in proto.graph.input}
 
     def root(self, name: str) -> str:
@@ -174,8 +176,10 @@ class _Weights:
         if tensor.size == 0:
             return f"its weight {name} is empty"
         others = [reader for reader in self._all_readers(name) if not self._reads_as_weight(reader, name)]
-        if others or name in self.graph.outputs:
-            return f"its weight {name} also feeds {others[0].label if others else 'an output of the model'}"
+        if others or name in self.inside:
+            return f"its weight {name} also feeds {others[0].label if others else self.inside[name]}"
+        if name in self.outputs:
+            return f"its weight {name} is also an output of the model"
         if node.op == "MatMul" and slot == 1 and self.root(node.inputs[0]) in self.graph.tensors:
             return "both of its sides are constant"
         return ""

@@ -15,6 +15,7 @@ from tightc.model.arrangement import (
     header,
     packing_of,
     read_header,
+    read_headers,
     read_packings,
     with_packings,
     write_header,
@@ -39,19 +40,21 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     """`model` with each layer in `packings` (by weight) as a packed node; other nodes and tensors are untouched."""
     proto = model.editable()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
-    layers = {layer.name: layer for layer in network.layers if layer.weight in packings}
+    layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
+    names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
     forms = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
     for node in proto.graph.node:
-        layer = layers.get(_label(node))
-        if layer is None or node.op_type != layer.op:
+        layer = layers.get(node.output[0])
+        if layer is None:
             continue
         forms.append(_form(node, layer))
         if layer.weight not in tensors:
             weight = network.weights[layer.weight]
-            tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight])
-            write_header(proto, layer.weight, header(packings[layer.weight]))
-        _to_packed(node, forms[-1], layer.weight)
+            stem = _free_stem(layer.weight, names)
+            tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight], stem)
+            write_header(proto, layer.weight, {**header(packings[layer.weight]), "tensors": stem})
+        _to_packed(node, forms[-1], [tensor.name for tensor in tensors[layer.weight]])
     _replace_weights(proto, tensors)
     proto.functions.extend(functions(forms, default_opset(proto)))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
@@ -64,25 +67,29 @@ def unpack_layers(model: Model) -> Model:
         return model
     proto = model.editable()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    stems = {head.get("tensors"): name for name, head in read_headers(model).items()}
     weights: dict[str, NDArray[Any]] = {}
+    restored: dict[str, str] = {}
     packings = read_packings(model)  # of layers that have no weights left and so no packed tensors
     for node in proto.graph.node:
         form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
         if form is None:
             continue
-        weight = node.input[-1].removesuffix(".zero")
+        stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
+        weight = stems.get(stem, stem)
         if weight not in weights:
             try:
-                arrays = {key: numpy_helper.to_array(constants[f"{weight}.{key}"]) for key in TENSORS}
-                packings[weight] = packing_of(read_header(proto, weight), arrays)
+                arrays = {key: numpy_helper.to_array(constants[f"{stem}.{key}"]) for key in TENSORS}
+                packings[weight] = packing_of(read_header(model, weight), arrays)
                 weights[weight] = _rebuild(packings[weight], arrays)
+                restored[stem] = weight
             except (KeyError, ValueError, IndexError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     "run tightc pack again from the permuted model",
                 ) from None
         _to_plain(node, form, weight)
-    _restore_weights(proto, weights)
+    _restore_weights(proto, weights, restored)
     kept = [function for function in proto.functions if function.domain != DOMAIN]
     del proto.functions[:]
     proto.functions.extend(kept)
@@ -92,8 +99,12 @@ def unpack_layers(model: Model) -> Model:
     return with_packings(model.changed(proto), packings)
 
 
-def _label(node: onnx.NodeProto) -> str:
-    return node.name or next((output for output in node.output if output), node.op_type)
+def _free_stem(weight: str, names: set[str]) -> str:
+    """What the packed tensors' names begin with: the weight's name, unless the model has such names already."""
+    stem = weight
+    while any(f"{stem}.{key}" in names for key in TENSORS):
+        stem += "_"
+    return stem
 
 
 def _form(node: onnx.NodeProto, layer: Layer) -> Form:
@@ -101,7 +112,7 @@ def _form(node: onnx.NodeProto, layer: Layer) -> Form:
     return Form(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
 
 
-def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing) -> list[onnx.TensorProto]:
+def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing, stem: str) -> list[onnx.TensorProto]:
     filters, inputs = packing.slots()
     values = LayerMatrix(layer.matrix(weight), layer.groups).weights(filters, inputs)
     arrays = {
@@ -112,17 +123,15 @@ def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing) -> list[onnx.
         "zero": np.zeros((), weight.dtype),
     }
     return [
-        numpy_helper.from_array(
-            np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{layer.weight}.{key}"
-        )
+        numpy_helper.from_array(np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{stem}.{key}")
         for key in TENSORS
     ]
 
 
-def _to_packed(node: onnx.NodeProto, form: Form, weight: str) -> None:
+def _to_packed(node: onnx.NodeProto, form: Form, tensors: list[str]) -> None:
     kept = [node.input[1 if form.left else 0], *([node.input[2]] if form.bias else [])]
     del node.input[:]
-    node.input.extend([*kept, *(f"{weight}.{key}" for key in TENSORS)])
+    node.input.extend([*kept, *tensors])
     node.op_type, node.domain = form.function, DOMAIN
 
 
@@ -157,17 +166,19 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
     _set(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
 
 
-def _restore_weights(proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> None:
-    heads = {f"{name}.{TENSORS[0]}": name for name in weights}
-    parts = {f"{name}.{key}" for name in weights for key in TENSORS}
-    restored: list[onnx.TensorProto] = []
+def _restore_weights(
+    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], restored: Mapping[str, str]
+) -> None:
+    """Puts each of `weights` where its packed tensors were; `restored` gives the weight for the stem of their names."""
+    heads = {f"{stem}.{TENSORS[0]}": weight for stem, weight in restored.items()}
+    parts = {f"{stem}.{key}" for stem in restored for key in TENSORS}
+    tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
         if tensor.name in heads:
-            name = heads[tensor.name]
-            restored.append(numpy_helper.from_array(weights[name], name))
+            tensors.append(numpy_helper.from_array(weights[heads[tensor.name]], heads[tensor.name]))
         elif tensor.name not in parts:
-            restored.append(tensor)
-    _set(proto.graph.initializer, restored)
+            tensors.append(tensor)
+    _set(proto.graph.initializer, tensors)
 
 
 def _set(field: Any, items: list[Any]) -> None:

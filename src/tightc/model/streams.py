@@ -19,7 +19,7 @@ _STANDARD = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Streams:
-    """`vectors`: M of each layer, output pixels x batch, by name. `outside`: a row for each operator not covered.
+    """`vectors`: M of each layer, output pixels x batch, by its output. `outside`: a row for each operator not covered.
 
     `macs`: multiply-accumulates of the dense layers; `macs_covered`: their share of all that are known, 1.0 where
     nothing is outside.
@@ -37,7 +37,7 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
     wanted = [layer.output for layer in network.layers]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
     shapes = value_shapes(model.proto, model.origin, wanted, extent)
-    vectors = {layer.name: prod(shapes[layer.output]) // layer.filters for layer in network.layers}
+    vectors = {layer.output: prod(shapes[layer.output]) // layer.filters for layer in network.layers}
     outside: tuple[dict[str, Any], ...] = tuple(
         {
             "name": entry.node.label,
@@ -47,7 +47,7 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
         }
         for entry in network.uncovered
     )
-    macs = sum(dense_macs(layer, vectors[layer.name]) for layer in network.layers)
+    macs = sum(dense_macs(layer, vectors[layer.output]) for layer in network.layers)
     known = macs + sum(row["macs"] or 0 for row in outside)
     return Streams(vectors, outside, macs, macs / known if known else 1.0)
 

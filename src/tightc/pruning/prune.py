@@ -39,18 +39,20 @@ def prune(model: Model, options: PruneOptions) -> tuple[Model, Report]:
 def _prunable(network: Network, keep: tuple[str, ...]) -> list[Layer]:
     names = [layer.name for layer in network.layers]
     for pattern in keep:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(_named(name, pattern) for name in names):
             raise OptionError(
                 f"--keep {pattern}: no layer has that name (there are {', '.join(names)})",
                 "give the name of a layer, or a pattern such as 'layer1.*'",
             )
-    kept = {
-        layer.weight for layer in network.layers if any(fnmatchcase(layer.name, pattern) for pattern in keep)
-    }
+    kept = {layer.weight for layer in network.layers if any(_named(layer.name, pattern) for pattern in keep)}
     layers = [layer for layer in network.owners if layer.weight not in kept]
     if not layers:
         raise OptionError("--keep leaves no layer to prune", "keep fewer layers")
     return layers
+
+
+def _named(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _zero_smallest(network: Network, layers: list[Layer], sparsity: float) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from tightc.tiles.measures import ratio
 from tightc.tiles.packing import Packing
 from tightc.tiles.verify import fault
 
+_COUNTED_BY_USE = ("passes", "dense_passes", "pass_compression")
 _DEFAULT_ARRAY = ArrayShape(32, 32)
 
 
@@ -33,6 +34,7 @@ class Run:
     """What a layer, or a network when added up, costs on the array, as it is and dense."""
 
     passes: int = 0
+    dense_passes: int = 0
     useful_macs: int = 0
     cycles: int = 0
     dense_cycles: int = 0
@@ -67,7 +69,7 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
     rows = []
     total = Run()
     for layer in network.layers:
-        load = _Load(array, options.dataflow, streams.vectors[layer.name])
+        load = _Load(array, options.dataflow, streams.vectors[layer.output])
         run = _run(layer, network, packings.get(layer.weight), load)
         total += run
         method = packings[layer.weight].method if layer.weight in packings else "dense"
@@ -116,12 +118,13 @@ def _run(layer: Layer, network: Network, packing: Packing | None, load: _Load) -
     dense_cycles = layer.groups * cycles.DENSE[load.dataflow](*block)
     dense_events = sum((events.DENSE[load.dataflow](*block) for _ in range(layer.groups)), Events())
     useful = int(np.count_nonzero(network.weights[layer.weight])) * load.vectors
+    dense_passes = layer.groups * cycles.passes(load.dataflow, *block)
     if packing is None:
-        passes = layer.groups * cycles.passes(load.dataflow, *block)
-        return Run(passes, useful, dense_cycles, dense_cycles, dense_events, dense_events)
+        return Run(dense_passes, dense_passes, useful, dense_cycles, dense_cycles, dense_events, dense_events)
     passes = len(packing.tiles)
     return Run(
         passes,
+        dense_passes,
         useful,
         passes * cycles.pass_cycles(load.array, load.vectors),
         dense_cycles,
@@ -136,6 +139,8 @@ def _figures(run: Run, array: ArrayShape, table: EnergyTable) -> dict[str, Any]:
     slots = array.rows * array.columns
     return {
         "passes": run.passes,
+        "dense_passes": run.dense_passes,
+        "pass_compression": ratio(run.dense_passes, run.passes),
         "cycles": run.cycles,
         "dense_cycles": run.dense_cycles,
         "speedup": ratio(run.dense_cycles, run.cycles),
@@ -149,8 +154,8 @@ def _figures(run: Run, array: ArrayShape, table: EnergyTable) -> dict[str, Any]:
 
 
 def _packing_totals(network: Network, packings: Mapping[str, Packing]) -> dict[str, Any]:
-    """The measures of the packings, but for the passes, which the run counts for every use of a weight."""
+    """The measures of the packings, but for the passes, which a run counts for every use of a weight."""
     if not packings:
         return {}
     figures, _ = packing_figures(network, packings)
-    return {name: value for name, value in figures.items() if name != "passes"}
+    return {name: value for name, value in figures.items() if name not in _COUNTED_BY_USE}

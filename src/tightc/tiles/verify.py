@@ -15,6 +15,14 @@ def fault(packing: Packing, matrix: LayerMatrix) -> str:
     for number, tile in enumerate(packing.tiles):
         if tile.lanes > packing.array.rows or tile.columns > packing.array.columns:
             return f"tile {number} takes {tile.lanes}x{tile.columns}, beyond the {packing.array} array"
+        if (
+            len(tile.filters) != tile.columns
+            or len(tile.lane_starts) != tile.lanes + 1
+            or tile.lane_starts[0] != 0
+            or tile.lane_starts[-1] != len(tile.inputs)
+            or (np.diff(tile.lane_starts) < 0).any()
+        ):
+            return f"tile {number} has lists that do not match its {tile.lanes}x{tile.columns} slots"
         if tile.fan_in > packing.fan_in:
             return f"tile {number} has a lane of {tile.fan_in} inputs, beyond the fan-in {packing.fan_in}"
         lists = np.diff(tile.lane_starts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -32,10 +33,10 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     """
     tiles: list[Tile] = []
     filters, inputs = matrix.nonzeros()
-    seed = task.seed
+    seed, share = task.seed, _Share()
     while len(filters):
         (seed,) = seed.spawn(1)
-        drafts = _cool(draft_tiles(filters, inputs, task.array), task, seed)
+        drafts = _cool(draft_tiles(filters, inputs, task.array), task, seed, share)
         leaving = [beyond_fan_in(draft.slots, task.fan_in) for draft in drafts]
         tiles += [
             tile_of_slots(draft.filters, np.where(gone, EMPTY, draft.slots).astype(np.int32))
@@ -50,7 +51,18 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     )
 
 
-def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence) -> list[Draft]:
+@dataclass
+class _Share:
+    """How far a layer has come; how many rounds there will be is not known, so each takes 9/10 of what is left."""
+
+    done: float = 0.0
+
+    def within(self, part: float) -> float:
+        """The share done when `part` of the present round is."""
+        return self.done + 0.9 * part * (1 - self.done)
+
+
+def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence, share: _Share) -> list[Draft]:
     """Anneals the drafts of a layer, all through the same temperatures at the same time."""
     temperatures = task.schedule.temperatures()
     numbered = [np.unique(draft.slots[draft.slots != EMPTY], return_inverse=True) for draft in drafts]
@@ -79,7 +91,8 @@ def _cool(drafts: list[Draft], task: Task, seed: np.random.SeedSequence) -> list
             "temperature": f"{temperatures[max(end - 1, 0)]:.3f}",
             "moves/s": f"{tried / (time.perf_counter() - began + 1e-9) / 1e6:.0f}M",
         }
-        task.listener(task.layer, end / len(temperatures), figures)
+        task.listener(task.layer, share.within(end / len(temperatures)), figures)
+    share.done = share.within(1.0)
     return [
         Draft(draft.filters, np.where(local == EMPTY, EMPTY, carried[local]).astype(np.int32))
         for draft, local, (carried, _) in zip(drafts, best, numbered, strict=True)
