@@ -1,0 +1,464 @@
+"""Bad input, each with its sentence: exit code 2, what is wrong and what to do, no stack trace, no file."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+import models
+from tightc.cli import common
+from tightc.cli.main import run
+
+COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
+FILES = "export the model again, or check that the file was copied whole"
+
+
+def bug(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with `net.onnx` in it, so that messages hold short paths."""
+    models.save(models.cnn(), tmp_path / "net.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The error of a command line that has to end with 2; what it printed besides has to be nothing."""
+    before = sorted(os.listdir())
+    assert run(list(arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert sorted(os.listdir()) == before, "a file was left"
+    return err
+
+
+def sentence(err: str) -> str:
+    assert err.startswith("tightc: error: ") and err.endswith("\n") and err.count("\n") == 1
+    return err.removeprefix("tightc: error: ").rstrip("\n")
+
+
+def usage(err: str) -> str:
+    assert err.startswith("Usage: tightc ")
+    return err.rstrip("\n").rpartition("Error: ")[2]
+
+
+# --- models
+
+STAGES = {
+    "inspect": ["inspect", "net.onnx"],
+    "prune": ["prune", "net.onnx", "--sparsity", "0.5", "-o", "out.onnx"],
+    "permute": ["permute", "net.onnx", "-o", "out.onnx"],
+    "pack": ["pack", "net.onnx", "-o", "out.onnx"],
+    "unpack": ["unpack", "net.onnx", "-o", "out.onnx"],
+    "simulate": ["simulate", "net.onnx"],
+    "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
+    "evaluate": ["evaluate", "net.onnx", "--data", "images"],
+}
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_missing_file(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "net.onnx").unlink()
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == "net.onnx: no such file; check the path of the model"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_empty_file(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "net.onnx").write_bytes(b"")
+    assert sentence(fails(capsys, *STAGES[stage])) == f"net.onnx: the file is empty; {FILES}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_truncated_file(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "net.onnx").write_bytes(models.cnn().SerializeToString()[:-40])
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == f"net.onnx: not an ONNX model, or a truncated one; {FILES}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_png_named_onnx(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "net.onnx").write_bytes(PNG)
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == f"net.onnx: not an ONNX model, or a truncated one; {FILES}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_missing_sidecar(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    models.save(models.cnn(), place / "net.onnx", two_files=True)
+    (place / "net.onnx.data").unlink()
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == (
+        "net.onnx: the weights are in net.onnx.data, which is not beside it; copy net.onnx.data into ."
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_that_are_no_numbers(
+    place: Path, capsys: pytest.CaptureFixture[str], stage: str, value: float
+) -> None:
+    proto = models.cnn()
+    weight = numpy_helper.to_array(proto.graph.initializer[2]).copy()
+    weight.flat[5] = value
+    proto.graph.initializer[2].CopyFrom(numpy_helper.from_array(weight, "second_w"))
+    models.save(proto, place / "net.onnx")
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == (
+        "net.onnx: tensor second_w holds NaN or infinite values; train or export the model again"
+    )
+
+
+@pytest.mark.parametrize("stage", ["inspect", "prune", "permute", "simulate"])
+def test_no_packable_layer(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    models.save(models.build("net (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }"), place / "net.onnx")
+    assert sentence(fails(capsys, *STAGES[stage])) == (
+        "net.onnx: no layer can be packed (it has no Conv, Gemm or MatMul); "
+        "give a model with Conv, Gemm or MatMul layers that have constant weights"
+    )
+
+
+def test_nothing_piped_in(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert usage(fails(capsys, "inspect")) == "Give the path of a MODEL, or pipe one in."
+
+
+@bug("UnicodeDecodeError: a byte that is no UTF-8 in a name of the model gives a stack trace")
+def test_a_name_that_is_no_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = models.cnn().SerializeToString()
+    (place / "net.onnx").write_bytes(content.replace(b"second_w", b"secon\xff_w"))
+    assert "net.onnx" in sentence(fails(capsys, "inspect", "net.onnx"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"arrays": 3}',
+        '{"arrays": {}}',
+        "x",
+        "3",
+        "null",
+        '"a"',
+    ],
+)
+@pytest.mark.parametrize("stage", ["pack", "simulate"])
+def test_damaged_arrangement(place: Path, capsys: pytest.CaptureFixture[str], stage: str, text: str) -> None:
+    proto = models.cnn()
+    proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.packing:first_w", value=text))
+    models.save(proto, place / "net.onnx")
+    err = sentence(fails(capsys, *STAGES[stage]))
+    assert "the packing of first_w is" in err and err.endswith("; run tightc permute again")
+
+
+# --- options
+
+ARRAY = (
+    "it is not two whole numbers from 1 to 4096 joined by x, rows first, such as 32x32; "
+    "give size of the array, rows x columns"
+)
+
+
+@pytest.mark.parametrize("array", ["0x32", "32x0", "32", "axb", "32x", "-3x4", "5000x5000"])
+@pytest.mark.parametrize("stage", ["permute", "simulate"])
+def test_arrays(place: Path, capsys: pytest.CaptureFixture[str], stage: str, array: str) -> None:
+    err = sentence(fails(capsys, *STAGES[stage], f"--array={array}"))
+    assert err.startswith(f"--array: '{array}' is not permitted: {ARRAY}")
+
+
+@pytest.mark.parametrize("fan_in", ["0", "-1", "40000"])
+def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) -> None:
+    err = sentence(fails(capsys, *STAGES["permute"], "--fan-in", fan_in))
+    assert err.startswith(f"--fan-in: {fan_in} is not permitted: it should be ")
+    assert err.endswith("; give inputs that a lane can carry, from 1 (an ordinary array) to 32767")
+
+
+@pytest.mark.parametrize("sparsity", ["1", "1.5", "-0.1", "nan", "inf"])
+def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str) -> None:
+    err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
+    assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
+    assert err.endswith(
+        "; give share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+    )
+
+
+def test_unknown_layer_in_keep(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sentence(fails(capsys, *STAGES["prune"], "--keep", "layer9*")) == (
+        "--keep layer9*: no layer has that name (there are first, second, last); "
+        "give the name of a layer, or a pattern such as 'layer1.*'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prune", "net.onnx", "-o", "out.onnx"], "Missing option '--sparsity'."),
+        (
+            ["prune", "net.onnx", "--sparsity", "lots"],
+            "Invalid value for '--sparsity': 'lots' is not a valid float.",
+        ),
+        (
+            ["permute", "net.onnx", "--method", "magic"],
+            "'magic' is not one of 'tight', 'structured', 'dense'.",
+        ),
+        (
+            ["permute", "net.onnx", "--fan-in", "2.5"],
+            "Invalid value for '--fan-in': '2.5' is not a valid integer.",
+        ),
+        (["simulate", "net.onnx", "--dataflow", "rs"], "'rs' is not one of 'ws', 'os', 'is'."),
+        (["permute", "net.onnx", "--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0."),
+        (["prune", "net.onnx", "--sparsty", "0.9"], "No such option '--sparsty'."),
+        (["inspect", "net.onnx", "other.onnx"], "Got unexpected extra argument (other.onnx)"),
+        (["squeeze", "net.onnx"], "No such command 'squeeze'."),
+    ],
+)
+def test_usage(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    assert words in usage(fails(capsys, *arguments))
+
+
+@pytest.mark.parametrize("stage", ["inspect", "simulate"])
+def test_batch(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    err = sentence(fails(capsys, stage, "net.onnx", "--batch", "0"))
+    assert err.startswith("--batch: 0 is not permitted: it should be greater than or equal to 1; give images")
+    assert run([stage, "net.onnx", "--batch", "3"]) == 0
+
+
+def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sentence(fails(capsys, "prune", "net.onnx", "--sparsity", "0.5", "--json")) == (
+        "--json: stdout would hold both the model and the JSON object; add -o FILE"
+    )
+
+
+# --- YAML
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: stepz is not a key here (permitted: kind, moves_per_weight, "
+         "steps, t_end, t_start); did you mean steps?"),
+        ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
+         "give number of temperatures, from 1 to 100000"),
+        ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
+         "give number of temperatures, from 1 to 100000"),
+        ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric' or 'linear'; "
+         "give how temperature falls from t_start to t_end: geometric or linear"),
+        ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "
+         "lower t_end or raise t_start"),
+        ("- 3\n", "s.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, moves_per_weight"),
+        ("a: [1\n", "s.yaml:2: not YAML (expected ',' or ']', but got '<stream end>'); mend the line"),
+    ],
+)  # fmt: skip
+def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, words: str) -> None:
+    (place / "s.yaml").write_text(text)
+    assert sentence(fails(capsys, *STAGES["permute"], "--temp-schedule", "s.yaml")) == words
+
+
+STEPS = "model: net.onnx\nstages:\n"
+RECIPES = {
+    "modle: net.onnx\nstages: [pack]\n": (
+        "1: modle: modle is not a key here (permitted: data, model, seed, stages); did you mean model?"
+    ),
+    STEPS + "  - pruen: {sparsity: 0.5}\n": (
+        "3: stages.0.pruen: pruen is not a key here "
+        "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
+    ),
+    STEPS + "  - prune:\n      sparsty: 0.5\n": (
+        "4: stages.0.prune.sparsty: sparsty is not a key here (permitted: keep, scope, sparsity); "
+        "did you mean sparsity?"
+    ),
+    STEPS + "  - prune: {sparsity: '0.5'}\n": (
+        "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
+        "give share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+    ),
+    STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
+        "4: stages.1: prune after permute would undo it; move prune before permute"
+    ),
+    STEPS + "  - pack\n": "3: stages.0: pack without permute; put permute before pack",
+    "stages:\n  - permute\n": "1: model: model is missing; give model: path of the ONNX model to start from",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), RECIPES.items())
+def test_recipes(place: Path, capsys: pytest.CaptureFixture[str], text: str, words: str) -> None:
+    (place / "r.yaml").write_text(text)
+    assert sentence(fails(capsys, "run", "r.yaml", "-o", "out")) == f"r.yaml:{words}"
+
+
+def test_missing_yaml(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "no.yaml: no such file; check the path of the YAML file"
+    assert sentence(fails(capsys, "run", "no.yaml")) == words
+    assert sentence(fails(capsys, *STAGES["permute"], "--temp-schedule", "no.yaml")) == words
+
+
+# --- where the result goes
+
+WRITERS = [name for name in STAGES if "-o" in STAGES[name]]
+
+
+@pytest.mark.parametrize("stage", WRITERS)
+def test_output_folder_missing(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    err = fails(capsys, *STAGES[stage][:-1], "no/out.onnx")
+    assert sentence(err) == "no/out.onnx: there is no folder no; make the folder first"
+
+
+@pytest.mark.parametrize("stage", WRITERS)
+def test_output_is_a_folder(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "folder").mkdir()
+    err = fails(capsys, *STAGES[stage][:-1], "folder")
+    assert sentence(err) == "folder: is a folder; give the path of a file"
+
+
+@pytest.mark.parametrize("stage", WRITERS)
+def test_output_folder_not_writable(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr(common.os, "access", lambda path, mode: False)
+    err = fails(capsys, *STAGES[stage])
+    assert sentence(err) == "out.onnx: the folder . is not writable; write to another folder"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_output_folder_really_not_writable(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "locked").mkdir(mode=0o555)
+    err = fails(capsys, *STAGES["prune"][:-1], "locked/out.onnx")
+    assert sentence(err) == "locked/out.onnx: the folder locked is not writable; write to another folder"
+
+
+def test_recipe_folder_that_cannot_be_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "r.yaml").write_text("model: net.onnx\nstages: [permute]\n")
+    err = sentence(fails(capsys, "run", "r.yaml", "-o", "net.onnx"))
+    assert err == "net.onnx: cannot be made (File exists); give another folder with -o"
+
+
+@pytest.mark.parametrize("stage", WRITERS)
+def test_binary_to_a_terminal(place: Path, stage: str) -> None:
+    master, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [*COMMAND, *STAGES[stage][:-2]], stdout=terminal, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(terminal)
+        os.close(master)
+    assert done.returncode == 2
+    assert sentence(done.stderr) == (
+        "a model is binary, stdout is a terminal; add -o FILE, or pipe it to a command"
+    )
+
+
+def test_no_model_on_a_terminal(place: Path) -> None:
+    master, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [*COMMAND, "inspect"], stdin=terminal, capture_output=True, text=True, timeout=60
+        )
+    finally:
+        os.close(terminal)
+        os.close(master)
+    assert done.returncode == 2
+    assert usage(done.stderr) == "Give the path of a MODEL, or pipe one in."
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@bug("OSError: a full disk behind stdout gives a stack trace and exit code 1")
+@pytest.mark.parametrize("stage", ["prune", "inspect"])
+def test_stdout_on_a_full_disk(place: Path, stage: str) -> None:
+    arguments = STAGES[stage][: -2 if stage == "prune" else None]
+    with open("/dev/full", "wb") as device:
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdout=device, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@bug("AttributeError: a closed stdout gives a stack trace")
+def test_stdout_closed(place: Path) -> None:
+    shell = " ".join(f"'{part}'" for part in [*COMMAND, "inspect", "net.onnx"]) + " >&-"
+    done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+
+
+@bug("MarkupError: rich reads [/...] in a layer's name as markup")
+def test_a_layer_whose_name_reads_as_markup(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto = models.cnn()
+    proto.graph.node[0].name = "net[/first]"
+    models.save(proto, place / "net.onnx")
+    assert run(["inspect", "net.onnx"]) == 0
+    assert "net[/first]" in capsys.readouterr().out
+
+
+@bug("rich takes [...] in a layer's name for markup and swallows it")
+def test_a_layer_whose_name_reads_as_a_style(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto = models.cnn()
+    proto.graph.node[0].name = "net[bold]"
+    models.save(proto, place / "net.onnx")
+    assert run(["inspect", "net.onnx"]) == 0
+    assert "net[bold]" in capsys.readouterr().out
+
+
+# --- data
+
+
+def pictures(folder: Path, classes: int, size: tuple[int, int] = (8, 8)) -> None:
+    for label in range(classes):
+        (folder / f"class{label}").mkdir(parents=True)
+        Image.new("RGB", size, (label, 0, 0)).save(folder / f"class{label}" / "a.png")
+
+
+DATA_STAGES = ["evaluate", "finetune"]
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_missing_data(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    err = sentence(fails(capsys, *STAGES[stage]))
+    assert err.startswith(
+        "images: no such file or folder; check the path; permitted are a folder of class folders"
+    )
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_empty_data_folder(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    (place / "images").mkdir()
+    err = sentence(fails(capsys, *STAGES[stage]))
+    assert err.startswith("images: no images in it; permitted are .bmp, .gif, .jpeg, ")
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_image_of_the_wrong_size(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    pictures(place / "images", 4, size=(9, 8))
+    err = sentence(fails(capsys, *STAGES[stage]))
+    assert err.endswith(
+        "class0/a.png: it is 9x8 pixels (width x height), the network wants 8x8; resize the images to 8x8"
+    )
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_label_outside_the_classes(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    pictures(place / "images", 5)
+    err = sentence(fails(capsys, *STAGES[stage]))
+    assert err == (
+        "label 4 (class4) of image 4 is outside the network's 4 classes (0 to 3); "
+        "take the data that the network was trained for, or number its classes from 0"
+    )
+
+
+def test_every_stage_of_the_command_line_was_tried() -> None:
+    from tightc.cli.main import COMMANDS
+
+    assert set(STAGES) | {"run"} == set(COMMANDS)
+    assert shutil.which("sh")
