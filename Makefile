@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types test-light clean
+.PHONY: help demo test check format lint types test-light reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -38,9 +38,16 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.yaml')
+	rm -rf build/lib build/bdist.*
 	$(PYTHON) -m venv --clear $(LIGHT)
 	$(LIGHT)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
 	@touch $@
+
+reference: $(VENV)/ready ## write docs/reference.md from the help texts
+	$(BIN)/python scripts/make_reference.py
+
+bench: $(VENV)/ready ## what tightc costs in time, as ratios within one run
+	$(BIN)/python scripts/bench.py $(MODEL)
 
 clean: ## remove the environments and caches
 	rm -rf $(VENV) $(LIGHT) build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

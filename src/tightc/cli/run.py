@@ -12,8 +12,9 @@ from tightc.cli.common import Manner, manner_flags, show
 @click.command(epilog="Example: tightc run configs/resnet20-cifar10.yaml -o build/resnet20")
 @click.argument("recipe", required=False, metavar="[RECIPE.yaml]")
 @click.option("-o", "--output", metavar="FOLDER", help="Where the models go.  [default: tightc-run/NAME]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness.  [default: the recipe's]")
 @manner_flags
-def run(recipe: str | None, output: str | None, manner: Manner) -> None:
+def run(recipe: str | None, output: str | None, seed: int | None, manner: Manner) -> None:
     """Run a recipe: a list of stages with options.
 
     Without a recipe the embedded example runs: a small CNN for handwritten digits. Stages whose input and options did
@@ -25,5 +26,5 @@ def run(recipe: str | None, output: str | None, manner: Manner) -> None:
     path = Path(recipe) if recipe else RECIPE
     folder = Path(output) if output else Path("tightc-run") / path.stem
     with manner.progress() as listener:
-        report = run_recipe(path, folder, listener=listener)
+        report = run_recipe(path, folder, seed=seed, listener=listener)
     show(report, manner)

@@ -37,15 +37,18 @@ from tightc.tiles.array import ArrayShape
 Row = dict[str, Any]
 
 
-def run_recipe(path: Path, folder: Path, *, listener: Listener = silent) -> Report:
+def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: Listener = silent) -> Report:
     """Runs the recipe at `path` in `folder`; stages whose input and options did not change are not run again.
 
-    `folder` gets the model and the record of every stage and the recipe with all options resolved. The report has a
+    `folder` gets the model and the record of every stage and the recipe with all options resolved; `seed` replaces
+    the recipe's where it is given. The report has a
     row for the model that the recipe starts from and one for each stage.
     """
     recipe = read_options(path, Recipe)
     workspace = Workspace.at(folder)
     recipe = _from_folder(recipe, path.parent, folder)
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
     work = _Work(recipe, folder, workspace, listener)
     write_whole(folder / "recipe.yaml", resolved(recipe).encode())
     rows = [work.start()]
