@@ -287,8 +287,10 @@ def quantised() -> onnx.ModelProto:
     )
 
 
-def with_if() -> onnx.ModelProto:
-    """A Conv in both branches of an If, one of which captures the weight of a Conv outside."""
+def with_if(capture: str = "w") -> onnx.ModelProto:
+    """A Conv in both branches of an If. Its kernel is `capture`: w, that of a Conv outside; again, the same through
+    an Identity outside; or v, the branch's own.
+    """
     weight = sparse(3, 3, 3, 3)
     outer = numpy_helper.from_array(weight, "w")
 
@@ -301,12 +303,13 @@ def with_if() -> onnx.ModelProto:
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["x", "w"], ["a"], name="outside"),
+            *([helper.make_node("Identity", ["w"], ["again"])] if capture == "again" else []),
             helper.make_node(
                 "If",
                 ["flag"],
                 ["y"],
                 name="choice",
-                then_branch=branch("then", "w"),
+                then_branch=branch("then", capture),
                 else_branch=branch("else", "v"),
             ),
         ],

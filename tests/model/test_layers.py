@@ -110,7 +110,7 @@ W = models.sparse(4, 4, seed=3)
         ),
         (models.with_lstm(), "rnn", "LSTM is not among the operators that are packed (Conv, Gemm, MatMul)"),
         (models.quantised(), "quantised", "its weight is quantised (it comes from DequantizeLinear)"),
-        (models.with_if(), "choice", "layers inside a subgraph are not read"),
+        (models.with_if("v"), "choice", "layers inside a subgraph are not read"),
         (
             pair("[odd] z = MatMul(x, free)"),
             "odd",
@@ -158,7 +158,21 @@ def test_a_weight_that_is_an_output_is_no_layer() -> None:
     proto = models.cnn()
     value = helper.make_tensor_value_info("second_w", onnx.TensorProto.FLOAT, [8, 8, 3, 3])
     proto.graph.output.append(value)
-    assert reasons(proto) == {"second": "its weight second_w also feeds an output of the model"}
+    assert reasons(proto) == {"second": "its weight second_w is also an output of the model"}
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        "w",
+        pytest.param(
+            "again", marks=pytest.mark.xfail(strict=True, reason="an Identity on the way hides the subgraph")
+        ),
+    ],
+)
+def test_a_weight_that_a_subgraph_reads_is_no_layer(capture: str) -> None:
+    with pytest.raises(ModelError, match="Conv outside: its weight w also feeds choice"):
+        read_network(loaded(models.with_if(capture)))
 
 
 def test_whole_numbers_are_no_weights() -> None:
