@@ -16,11 +16,14 @@ import onnx
 from numpy.typing import NDArray
 
 from tightc.errors import ModelError
+from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.history import get_property, set_property
+from tightc.model.layers import Network
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.packing import Packing
 from tightc.tiles.store import ARRAY_NAMES, from_arrays, to_arrays
+from tightc.tiles.verify import fault
 
 _PREFIX = "tightc.packing:"
 _PERMUTE_AGAIN = "run tightc permute again"
@@ -49,6 +52,21 @@ def read_packings(model: Model) -> dict[str, Packing]:
                     f"{model.origin}: the packing of {name} is damaged ({fault})", _PERMUTE_AGAIN
                 ) from None
     return found
+
+
+def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
+    """As `read_packings`; ModelError where a packing does not hold all weights of its layer in `network`."""
+    packings = read_packings(model)
+    for layer in network.owners:
+        wrong = (
+            fault(packings[layer.weight], layer_matrix(network, layer)) if layer.weight in packings else ""
+        )
+        if wrong:
+            raise ModelError(
+                f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
+                _PERMUTE_AGAIN,
+            )
+    return packings
 
 
 def recorded_weights(proto: onnx.ModelProto) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from tightc.errors import ModelError
-from tightc.model.arrangement import read_packings
-from tightc.model.figures import layer_matrix, packing_figures
+from tightc.model.arrangement import fitting_packings
+from tightc.model.figures import packing_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import read_network
 from tightc.model.packed import is_packed, pack_layers
 from tightc.report import Report
-from tightc.tiles.verify import fault
 
 
 def pack(model: Model) -> tuple[Model, Report]:
@@ -22,18 +21,10 @@ def pack(model: Model) -> tuple[Model, Report]:
         raise ModelError(
             f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first"
         )
-    packings = read_packings(model)
+    network = read_network(model)
+    packings = fitting_packings(model, network)
     if not packings:
         raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
-    network = read_network(model)
-    for layer in network.owners:
-        if layer.weight in packings:
-            wrong = fault(packings[layer.weight], layer_matrix(network, layer))
-            if wrong:
-                raise ModelError(
-                    f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
-                    "run tightc permute again",
-                )
     # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
     full = {weight: packing for weight, packing in packings.items() if packing.tiles}
     packed = add_history(pack_layers(model, network, full), "pack", {}, None, model)

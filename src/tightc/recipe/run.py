@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -41,15 +41,15 @@ def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: L
     """Runs the recipe at `path` in `folder`; stages whose input and options did not change are not run again.
 
     `folder` gets the model and the record of every stage and the recipe with all options resolved; `seed` replaces
-    the recipe's where it is given. The report has a
-    row for the model that the recipe starts from and one for each stage.
+    the recipe's where it is given. The report has a row for the model that the recipe starts from and one for each
+    stage.
     """
     recipe = read_options(path, Recipe)
     workspace = Workspace.at(folder)
     recipe = _from_folder(recipe, path.parent, folder)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    work = _Work(recipe, folder, workspace, listener)
+    work = _Work(recipe, workspace, listener)
     write_whole(folder / "recipe.yaml", resolved(recipe).encode())
     rows = [work.start()]
     for number, step in enumerate(recipe.stages, 1):
@@ -83,12 +83,17 @@ def _from_folder(recipe: Recipe, base: Path, folder: Path) -> Recipe:
 
 @dataclass
 class _Work:
-    """A run in progress: `model` is what the last stage made; the recipe's paths are relative to `base`."""
+    """A run in progress; the recipe's paths are relative to the workspace's folder.
+
+    `model` is what the last stage made, `listener` tells which stage its tasks belong to.
+    """
 
     recipe: Recipe
-    base: Path
     workspace: Workspace
     outer: Listener
+    listener: Listener = silent
+    model: Model = field(init=False)
+    opened: dict[Split, Images] = field(default_factory=dict)
 
     def start(self) -> Row:
         """Loads the recipe's model and measures it."""
@@ -125,7 +130,7 @@ class _Work:
     @cached_property
     def dense(self) -> Model:
         """The model that the recipe starts from."""
-        return load_model(self.base / Path(self.recipe.model).expanduser())
+        return load_model(self.workspace.folder / Path(self.recipe.model).expanduser())
 
     @cached_property
     def array(self) -> ArrayShape:
@@ -169,7 +174,7 @@ class _Work:
         """The recipe's data, its path relative to the recipe."""
         data = self.recipe.data
         assert data is not None, "the recipe was checked: stages that need data have it"
-        beside = self.base / data.data
+        beside = self.workspace.folder / data.data
         return data.model_copy(update={"data": str(beside)}) if beside.exists() else data
 
     @cached_property
@@ -177,12 +182,10 @@ class _Work:
         return data_key(self._data.data) if self.recipe.data else ""
 
     def _images(self, split: Split) -> Images:
-        if not hasattr(self, "_opened"):
-            self._opened: dict[Split, Images] = {}
-        if split not in self._opened:
+        if split not in self.opened:
             shape = image_input(self.dense.proto, self.dense.origin).shape
-            self._opened[split] = self._data.open(split, shape)
-        return self._opened[split]
+            self.opened[split] = self._data.open(split, shape)
+        return self.opened[split]
 
     def _measure(self, stage: str, model: Model) -> Row:
         """The row of a stage that made `model`."""

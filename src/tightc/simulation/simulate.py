@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import read_packings
-from tightc.model.figures import identity, layer_matrix, packing_figures
+from tightc.errors import OptionError
+from tightc.model.arrangement import fitting_packings
+from tightc.model.figures import identity, packing_figures
 from tightc.model.file import Model
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
@@ -23,7 +23,6 @@ from tightc.simulation.options import SimulateOptions
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.measures import ratio
 from tightc.tiles.packing import Packing
-from tightc.tiles.verify import fault
 
 _COUNTED_BY_USE = ("passes", "dense_passes", "pass_compression")
 _DEFAULT_ARRAY = ArrayShape(32, 32)
@@ -63,9 +62,8 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
     plain = unpack_layers(model)
     network = read_network(plain)
     streams = count_streams(plain, network, options)
-    packings = read_packings(plain)
+    packings = fitting_packings(plain, network)
     array = _array(packings, options)
-    _check(model.origin, network, packings)
     rows = []
     total = Run()
     for layer in network.layers:
@@ -100,17 +98,6 @@ def _array(packings: Mapping[str, Packing], options: SimulateOptions) -> ArraySh
             f"use --array {arranged}, or run tightc permute --array {options.array} first",
         )
     return options.array or arranged or _DEFAULT_ARRAY
-
-
-def _check(origin: str, network: Network, packings: Mapping[str, Packing]) -> None:
-    for layer in network.owners:
-        if layer.weight in packings:
-            wrong = fault(packings[layer.weight], layer_matrix(network, layer))
-            if wrong:
-                raise ModelError(
-                    f"{origin}: the packing of {layer.name} does not fit its weights ({wrong})",
-                    "run tightc permute again",
-                )
 
 
 def _run(layer: Layer, network: Network, packing: Packing | None, load: _Load) -> Run:
