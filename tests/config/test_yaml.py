@@ -1,0 +1,261 @@
+"""YAML to options: strict at every level, with file, line, key and what is permitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tightc.config.options import Options
+from tightc.config.yaml import parse_options, read_options
+from tightc.errors import ConfigError, OptionError
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.simulation.energy import EnergyTable, default_table
+from tightc.simulation.options import SimulateOptions
+from tightc.tiles.array import ArrayShape
+
+
+def error(text: str, kind: type[Options] = Schedule) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_options(text, "f.yaml", kind)
+    return str(caught.value)
+
+
+def test_values_reach_their_fields() -> None:
+    text = "kind: linear  # a comment\nt_start: 1e-1\nt_end: 0.05\nsteps: 7\nmoves_per_weight: 0\n"
+    assert parse_options(text, "f.yaml", Schedule) == Schedule(
+        kind="linear", t_start=0.1, t_end=0.05, steps=7, moves_per_weight=0
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_an_empty_file_means_the_defaults(text: str) -> None:
+    assert parse_options(text, "f.yaml", Schedule) == Schedule()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("steps: 3\nstep: 3\n", 2, "step"),
+        ("\n\n\nsteps: x\n", 4, "steps"),
+        ("kind: linear\nsteps:\n", 2, "steps"),
+        ("kind: linear\nsteps: [1]\n", 2, "steps"),
+        ("kind: linear\nsteps: {a: 1}\n", 2, "steps"),
+        ("steps: 3.0\n", 1, "steps"),
+        ("steps: true\n", 1, "steps"),
+        ("steps: '3'\n", 1, "steps"),
+        ("t_start: '0.1'\n", 1, "t_start"),
+        ("t_start: .nan\n", 1, "t_start"),
+        ("t_start: .inf\n", 1, "t_start"),
+        ("t_start: -1\n", 1, "t_start"),
+        ("t_start: 0\n", 1, "t_start"),
+        ("steps: 100001\n", 1, "steps"),
+        ("steps: 2020-01-01\n", 1, "steps"),
+        ("kind: Linear\n", 1, "kind"),
+        ("1: 2\n", 1, "1"),
+        ("<<: {steps: 3}\n", 1, "<<"),
+    ],
+)
+def test_wrong_keys_and_values_are_named_with_their_line(text: str, line: int, key: str) -> None:
+    assert error(text).startswith(f"f.yaml:{line}: {key}: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"), [("stepz", "steps"), ("moves", "moves_per_weight"), ("tstart", "t_start")]
+)
+def test_the_nearest_key_is_named(key: str, nearest: str) -> None:
+    assert error(f"{key}: 3").endswith(
+        f"(permitted: kind, moves_per_weight, steps, t_end, t_start); did you mean {nearest}?"
+    )
+
+
+def test_a_key_that_is_near_to_nothing_has_to_go() -> None:
+    assert error("qqqq: 3").endswith("; remove it")
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    assert error("steps: 3\nsteps: 4\n") == "f.yaml:2: steps is given twice; keep one of them"
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "3\n", "text\n"])
+def test_a_file_of_no_keys_is_refused(text: str) -> None:
+    assert error(text) == (
+        "f.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, moves_per_weight"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: b: c", 1),
+        ("steps: 3\n  kind: x\n", 2),
+        ("a: [1\n", 2),
+        ("steps: 1\n---\nsteps: 2\n", 2),
+        ("steps: !!python/object:os.system x", 1),
+        ("steps: !mine 3", 1),
+        ("steps: *nothing", 1),
+        ("\tsteps: 3", 1),
+    ],
+)
+def test_what_is_not_yaml_is_named_with_its_line(text: str, line: int) -> None:
+    assert error(text).startswith(f"f.yaml:{line}: not YAML (") and error(text).endswith("; mend the line")
+
+
+TRACES = pytest.mark.xfail(
+    strict=True, reason="what PyYAML raises beside MarkedYAMLError gives a stack trace"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps: 2020-99-99",
+        "steps: !!int abc",
+        "steps: !!float x",
+        "steps: !!bool x",
+        "steps: !!timestamp x",
+        "steps: \x07",
+        "steps: &a [*a]",
+        "steps: &a\n  b: *a",
+        "steps: " + "9" * 5000,
+        "[" * 3000,
+    ],
+    ids=lambda text: text[:20],
+)
+@TRACES
+def test_what_yaml_cannot_read_is_refused(text: str) -> None:
+    assert error(text).startswith("f.yaml:1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("1E2", 100.0), (".5", 0.5), ("5.", 5.0), ("+1.5", 1.5), ("3", 3.0)]
+)
+def test_numbers_are_those_of_yaml_1_2(text: str, value: float) -> None:
+    assert parse_options(f"t_start: {text}\nt_end: 1e-4", "f.yaml", Schedule).t_start == value
+
+
+@pytest.mark.parametrize("text", ["0x10", "1_000", "0o17", "1:30", "010x"])
+def test_other_numbers_are_texts(text: str) -> None:
+    assert f"steps: '{text}' is not permitted" in error(f"steps: {text}")
+
+
+def test_an_array_is_a_text_of_two_sides() -> None:
+    assert parse_options("array: 8x4", "f.yaml", PermuteOptions).array == ArrayShape(8, 4)
+    assert "is not two whole numbers from 1 to 4096 joined by x" in error("array: 0x32", PermuteOptions)
+    assert error("array: 32", PermuteOptions).startswith("f.yaml:1: array: 32 is not permitted")
+
+
+def test_keys_inside_keys_are_strict_too() -> None:
+    text = "array: 8x8\ntemp_schedule:\n  kind: linear\n  stepz: 3\n"
+    assert error(text, PermuteOptions).startswith(
+        "f.yaml:4: temp_schedule.stepz: stepz is not a key here (permitted: kind, moves_per_weight,"
+    )
+
+
+def test_a_rule_inside_a_key_names_the_line_of_the_culprit() -> None:
+    text = "array: 8x8\ntemp_schedule:\n  t_start: 0.1\n  t_end: 0.5\n"
+    assert error(text, PermuteOptions).startswith(
+        "f.yaml:4: temp_schedule.t_end: t_end 0.5 is above t_start 0.1"
+    )
+
+
+def test_a_missing_key_says_what_it_is() -> None:
+    assert error("scope: layer", PruneOptions) == (
+        "f.yaml:1: sparsity: sparsity is missing; "
+        "give sparsity: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+    )
+
+
+def test_lists_of_texts(tmp_path: Path) -> None:
+    found = parse_options("sparsity: 0.5\nkeep: [a, 'b*']", "f.yaml", PruneOptions)
+    assert found.keep == ("a", "b*")
+    assert error("sparsity: 0.5\nkeep: a", PruneOptions).startswith(
+        "f.yaml:2: keep: 'a' is not permitted: it should be a"
+    )
+    assert error("sparsity: 0.5\nkeep: [1]", PruneOptions).startswith("f.yaml:2: keep.0: 1 is not permitted")
+
+
+ENERGY = yaml.safe_dump(default_table().model_dump(mode="json"))
+
+
+def test_an_energy_table_reads_back() -> None:
+    assert parse_options(ENERGY, "f.yaml", EnergyTable) == default_table()
+
+
+@pytest.mark.parametrize("key", ["int8_multiply", "buffer_byte"])
+def test_an_energy_table_needs_every_entry_with_its_source(key: str) -> None:
+    table = default_table().model_dump(mode="json")
+    del table[key]["source"]
+    assert f"{key}.source: source is missing" in error(yaml.safe_dump(table), EnergyTable)
+    del table[key]
+    assert f"{key} is missing" in error(yaml.safe_dump(table), EnergyTable)
+    table[key] = {"pj": -1, "source": "x"}
+    assert f"{key}.pj: -1 is not permitted" in error(yaml.safe_dump(table), EnergyTable)
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    with pytest.raises(ConfigError, match=r"s.yaml: no such file; check the path of the YAML file"):
+        read_options(path, Schedule)
+    path.write_bytes(b"\x89PNG\r\n\xff")
+    with pytest.raises(ConfigError, match=r"s.yaml: cannot be read as text .*; give a YAML file"):
+        read_options(path, Schedule)
+    with pytest.raises(ConfigError, match=r"cannot be read as text"):
+        read_options(tmp_path, Schedule)
+    path.write_text("steps: 3\n")
+    assert read_options(path, Schedule).steps == 3
+
+
+@settings(max_examples=60)
+@given(
+    st.builds(
+        PermuteOptions,
+        array=st.builds(ArrayShape, st.integers(1, 4096), st.integers(1, 4096)),
+        fan_in=st.integers(1, 32767),
+        method=st.sampled_from(["tight", "structured", "dense"]),
+        temp_schedule=st.builds(
+            Schedule,
+            t_start=st.floats(1e-3, 1e3),
+            t_end=st.floats(1e-9, 1e-3),
+            steps=st.integers(1, 100_000),
+        ),
+    )
+)
+def test_options_survive_a_round_trip_through_yaml(options: PermuteOptions) -> None:
+    text = yaml.safe_dump(options.model_dump(mode="json"))
+    assert parse_options(text, "f.yaml", PermuteOptions) == options
+
+
+@settings(max_examples=150)
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        max_size=3,
+    )
+)
+def test_whatever_keys_a_file_has_the_answer_is_options_or_one_sentence(values: dict[str, object]) -> None:
+    text = yaml.safe_dump(values, allow_unicode=False)
+    try:
+        parse_options(text, "f.yaml", Schedule)
+    except ConfigError as fault:
+        assert str(fault).startswith("f.yaml:")
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Schedule().steps = 4  # type: ignore[misc]
+
+
+def test_flags_are_named_as_they_are_typed() -> None:
+    with pytest.raises(
+        OptionError, match=r"^--fan-in: 0 is not permitted: it should be greater than or equal to 1"
+    ):
+        PermuteOptions.of({"fan_in": 0})
+    with pytest.raises(OptionError, match=r"^--batch: -1 is not permitted"):
+        SimulateOptions.of({"batch": -1})
