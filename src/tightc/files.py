@@ -4,20 +4,62 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tightc.errors import OutputError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` to a temporary file in the same folder, flushes it to the disk and renames it to `path`."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder}", "make the folder first, or write elsewhere")
-    if path.is_dir():
+    """Writes `content` to a temporary file in the same folder, flushes it to the disk and renames it to `path`.
+
+    A link is followed; a pipe or a device is written to as it is. OutputError where that cannot be done.
+    """
+    write_whole_together({path: content})
+
+
+def write_whole_together(contents: Mapping[Path, bytes]) -> None:
+    """As `write_whole`, for files that belong together: all are there before the first is renamed.
+
+    Should a later one fail to be renamed, the earlier ones get their old content back.
+    """
+    staged: dict[Path, str] = {}
+    replaced: dict[Path, str | None] = {}
+    path = next(iter(contents))
+    try:
+        for path, content in contents.items():
+            target = Path(os.path.realpath(path))
+            if target.exists() and not target.is_file() and not target.is_dir():
+                target.write_bytes(content)
+            else:
+                staged[target] = _stage(path, target, content)
+        for target, temporary in staged.items():
+            path = target
+            replaced[target] = _backup(target) if len(staged) > 1 else None
+            os.replace(temporary, target)
+    except OSError as fault:
+        for target, backup in replaced.items():
+            if backup:
+                os.replace(backup, target)
+        raise OutputError(
+            f"{path}: cannot be written ({fault.strerror})", "free some space, or write elsewhere"
+        ) from None
+    finally:
+        for leftover in (*staged.values(), *replaced.values()):
+            if leftover and os.path.exists(leftover):
+                os.unlink(leftover)
+
+
+def _stage(path: Path, target: Path, content: bytes) -> str:
+    """A temporary file beside `target` that holds `content`, on the disk; `path` is what the user calls it."""
+    if not target.parent.is_dir():
+        raise OutputError(
+            f"{path}: there is no folder {path.parent}", "make the folder first, or write elsewhere"
+        )
+    if target.is_dir():
         raise OutputError(f"{path}: is a folder", "give the path of a file")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as fault:
         raise OutputError(
             f"{path}: cannot be written ({fault.strerror})", "write to another folder"
@@ -28,14 +70,19 @@ def write_whole(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as fault:
-        raise OutputError(
-            f"{path}: cannot be written ({fault.strerror})", "free some space, or write elsewhere"
-        ) from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _backup(target: Path) -> str | None:
+    """A second name for what `target` holds now, None where there is nothing."""
+    if not target.exists():
+        return None
+    name = target.with_name(f".{target.name}.{os.getpid()}.old")
+    os.link(target, name)
+    return str(name)
 
 
 def _umask() -> int:

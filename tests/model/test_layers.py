@@ -165,9 +165,7 @@ def test_a_weight_that_is_an_output_is_no_layer() -> None:
     "capture",
     [
         "w",
-        pytest.param(
-            "again", marks=pytest.mark.xfail(strict=True, reason="an Identity on the way hides the subgraph")
-        ),
+        "again",
     ],
 )
 def test_a_weight_that_a_subgraph_reads_is_no_layer(capture: str) -> None:

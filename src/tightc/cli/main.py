@@ -71,13 +71,21 @@ def tightc() -> None:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a gate failed, 2 bad usage, configuration or input, 130 interrupted."""
+    if sys.stdout is None:  # closed by the caller: say nothing to nobody
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     sys.exit(run(sys.argv[1:]))
+
+
+def _abandon_stdout() -> None:
+    """Sends what is still buffered nowhere, so that the interpreter does not fail on it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
     try:
         tightc.main(arguments, prog_name="tightc", standalone_mode=False)
+        sys.stdout.flush()
     except TightcError as fault:
         click.echo(f"tightc: error: {fault}", err=True)
         return fault.exit_code
@@ -90,7 +98,12 @@ def run(arguments: list[str]) -> int:
         click.echo("tightc: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # the reader of our pipe has left; say nothing, as other filters do
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()  # the reader of our pipe has left; say nothing, as other filters do
         return 0
+    except OSError as fault:
+        _abandon_stdout()
+        click.echo(
+            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; free some space", err=True
+        )
+        return 2
     return 0

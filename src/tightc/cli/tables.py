@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tightc.report import Figures, Report
 
@@ -79,7 +80,7 @@ def table(columns: Sequence[str], rows: Iterable[Figures]) -> Table:
         is_text = column in ("name", "operator", "method", "stage", "state")
         made.add_column(_TITLES.get(column, column.replace("_", " ")), justify="left" if is_text else "right")
     for row in rows:
-        made.add_row(*(_cell(column, row) for column in columns))
+        made.add_row(*(Text(_cell(column, row)) for column in columns))  # Text: names may hold brackets
     return made
 
 

@@ -44,6 +44,10 @@ def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise ConfigError(f"{origin}:{line}: not YAML ({fault.problem})", "mend the line") from None
+    except (yaml.YAMLError, AttributeError, LookupError, ValueError, RecursionError) as fault:
+        # what PyYAML raises on odd characters, impossible values and endless nesting
+        reason = str(fault).splitlines()[0]
+        raise ConfigError(f"{origin}:1: cannot be read as YAML ({reason})", "mend the file") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{origin}:1: holds no keys", f"give keys such as {', '.join(kind.model_fields)}")
     try:

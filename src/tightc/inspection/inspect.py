@@ -27,7 +27,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "ir_version": model.proto.ir_version,
         "opset": default_opset(model.proto),
         "packed": is_packed(model),
-        "history": [entry["stage"] for entry in read_history(model)],
+        "history": [entry.get("stage", "?") for entry in read_history(model)],
         "macs": streams.macs,
         "macs_covered": streams.macs_covered,
         "bytes": len(model.to_bytes()),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import external_data_helper, numpy_helper
 
 from tightc.errors import ModelError
-from tightc.files import write_whole
-from tightc.model.graph import constant_slots, default_opset
+from tightc.files import write_whole, write_whole_together
+from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 
 OLDEST_OPSET = 13
 _SIDECAR_FROM_BYTES = 1024
@@ -98,8 +98,7 @@ def save_model(model: Model, path: str | Path) -> None:
             external_data_helper.set_external_data(tensor, sidecar.name, offset=len(data), length=len(raw))
             tensor.ClearField("raw_data")
             data += raw
-    write_whole(sidecar, bytes(data))
-    write_whole(path, proto.SerializeToString(deterministic=True))
+    write_whole_together({sidecar: bytes(data), path: proto.SerializeToString(deterministic=True)})
 
 
 def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
@@ -113,8 +112,12 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
     digest = hashlib.sha256(content)
-    two_files = _embed_external_data(proto, origin, folder, digest)
-    _check(proto, origin)
+    try:
+        two_files = _embed_external_data(proto, origin, folder, digest)
+        _check(proto, origin)
+        _check_names(read_graph(proto))
+    except _DAMAGE as fault:
+        raise ModelError(f"{origin}: it is damaged ({_first_line(fault)})", _EXPORT_AGAIN) from None
     return Model(proto, origin, digest.hexdigest(), two_files)
 
 
@@ -167,6 +170,20 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
 
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
+
+def _check_names(graph: Graph) -> None:
+    """ValueError where a name is no text: protobuf gives the bytes then."""
+    names: list[object] = [*graph.tensors, *graph.inputs, *graph.outputs]
+    for node in graph.nodes:
+        names += [node.op, node.name, *node.inputs, *node.outputs]
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"the name {wrong!r} is not UTF-8")
+
+
+# what protobuf and onnx raise on bytes that parse but make no sense
+_DAMAGE = (AttributeError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError)
 
 
 def _first_line(fault: BaseException) -> str:

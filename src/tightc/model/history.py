@@ -20,9 +20,12 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     text = get_property(model.proto, _KEY)
     try:
         stages = json.loads(text or "[]")
+        if not isinstance(stages, list) or not all(isinstance(entry, dict) for entry in stages):
+            raise ValueError("not a list of records")
     except ValueError:
         raise ModelError(
-            f"{model.origin}: its {_KEY} is not JSON", "run the stages again from the original model"
+            f"{model.origin}: its {_KEY} is not a JSON list of records",
+            "run the stages again from the original model",
         ) from None
     return list(stages)
 

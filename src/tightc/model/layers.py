@@ -124,7 +124,7 @@ class _Weights:
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
         self.outputs = {self.root(name) for name in graph.outputs}
-        self.inside = outer_reads(proto)
+        self.inside = {self.root(name): label for name, label in outer_reads(proto).items()}
         self.replaceable = {value.name for value in proto.graph.input}
 
     def root(self, name: str) -> str:

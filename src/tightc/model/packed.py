@@ -42,6 +42,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
+    names |= {tensor.name for tensor in proto.graph.initializer}
     forms = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
     for node in proto.graph.node:
@@ -53,6 +54,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             weight = network.weights[layer.weight]
             stem = _free_stem(layer.weight, names)
             tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight], stem)
+            names |= {tensor.name for tensor in tensors[layer.weight]}
             write_header(proto, layer.weight, {**header(packings[layer.weight]), "tensors": stem})
         _to_packed(node, forms[-1], [tensor.name for tensor in tensors[layer.weight]])
     _replace_weights(proto, tensors)

@@ -96,6 +96,22 @@ class Recipe(Options):
                 raise rule_broken("pack twice", "keep one", at)
         return steps
 
+    @field_validator("stages")
+    @classmethod
+    def _on_one_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        arranged: PermuteOptions | None = None
+        for at, step in enumerate(steps):
+            arranged = step.permute or arranged
+            if arranged is None or step.simulate is None:
+                continue
+            if step.simulate.array not in (None, arranged.array):
+                sizes = f"{step.simulate.array}, the tiles are for {arranged.array}"
+                raise rule_broken(f"simulate on {sizes}", "leave its array out", at)
+            if step.simulate.dataflow != "ws":
+                sentence = f"simulate in dataflow {step.simulate.dataflow}, but tiles are weight-stationary"
+                raise rule_broken(sentence, "use ws, or simulate before permute", at)
+        return steps
+
     @model_validator(mode="after")
     def _data_where_needed(self) -> Self:
         for at, step in enumerate(self.stages):

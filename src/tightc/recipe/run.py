@@ -19,6 +19,7 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.files import write_whole
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
+from tightc.model.arrangement import recorded_weights
 from tightc.model.figures import density_figures
 from tightc.model.file import Model, load_model, save_model
 from tightc.model.image_input import image_input
@@ -189,7 +190,8 @@ class _Work:
 
     def _measure(self, stage: str, model: Model) -> Row:
         """The row of a stage that made `model`."""
-        run = simulate(model, SimulateOptions(array=self.array)).totals
+        arranged = recorded_weights(model.proto)
+        run = simulate(model, SimulateOptions(array=None if arranged else self.array)).totals
         density, _ = density_figures(read_network(unpack_layers(model)))
         row: Row = {"stage": stage, "state": "done", "accuracy": None}
         if self.recipe.data:

@@ -41,9 +41,13 @@ class Workspace:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or record.get("key") != key:
+        if (
+            not isinstance(record, dict)
+            or record.get("key") != key
+            or not isinstance(record.get("row"), dict)
+        ):
             return None
-        if record.get("model_sha256") != _sha256(self.model_path(name)):
+        if record.get("model_sha256") != self._model_sha256(name):
             return None
         return record
 
@@ -55,8 +59,14 @@ class Workspace:
         """Writes the model of a stage, if it makes one, then its record."""
         if model is not None:
             save_model(model, self.model_path(name))
-        whole = {"key": key, "model_sha256": _sha256(self.model_path(name)), **record}
+        whole = {"key": key, "model_sha256": self._model_sha256(name), **record}
         write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
+
+    def _model_sha256(self, name: str) -> str | None:
+        """SHA-256 of the stage's model and of the file of its weights, if it has one; None without a model."""
+        path = self.model_path(name)
+        weights = _sha256(path.with_name(path.name + ".data"))
+        return key_of(_sha256(path), weights) if weights else _sha256(path)
 
 
 def key_of(*parts: Any) -> str:
