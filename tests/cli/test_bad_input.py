@@ -163,8 +163,8 @@ def test_damaged_arrangement(place: Path, capsys: pytest.CaptureFixture[str], st
 # --- options
 
 ARRAY = (
-    "it is not two whole numbers from 1 to 4096 joined by x, rows first, such as 32x32; "
-    "give size of the array, rows x columns"
+    "it should be two numbers from 1 to 4096 joined by x; "
+    "permitted: size of the array, rows x columns"
 )
 
 
@@ -179,7 +179,7 @@ def test_arrays(place: Path, capsys: pytest.CaptureFixture[str], stage: str, arr
 def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) -> None:
     err = sentence(fails(capsys, *STAGES["permute"], "--fan-in", fan_in))
     assert err.startswith(f"--fan-in: {fan_in} is not permitted: it should be ")
-    assert err.endswith("; give inputs that a lane can carry, from 1 (an ordinary array) to 32767")
+    assert err.endswith("; permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767")
 
 
 @pytest.mark.parametrize("sparsity", ["1", "1.5", "-0.1", "nan", "inf"])
@@ -187,7 +187,7 @@ def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
     assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
     assert err.endswith(
-        "; give share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "; permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
     )
 
 
@@ -228,7 +228,9 @@ def test_usage(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[
 @pytest.mark.parametrize("stage", ["inspect", "simulate"])
 def test_batch(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     err = sentence(fails(capsys, stage, "net.onnx", "--batch", "0"))
-    assert err.startswith("--batch: 0 is not permitted: it should be greater than or equal to 1; give images")
+    assert err.startswith(
+        "--batch: 0 is not permitted: it should be greater than or equal to 1; permitted: images"
+    )
     assert run([stage, "net.onnx", "--batch", "3"]) == 0
 
 
@@ -244,7 +246,7 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: stepz is not a key here (permitted: kind, moves_per_weight, "
+        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: kind, moves_per_weight, "
          "steps, t_end, t_start); did you mean steps?"),
         ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
          "give number of temperatures, from 1 to 100000"),
@@ -266,15 +268,14 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
     "modle: net.onnx\nstages: [pack]\n": (
-        "1: modle: modle is not a key here (permitted: data, model, seed, stages); did you mean model?"
+        "1: modle: not a key here (permitted: data, model, seed, stages); did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
-        "3: stages.0.pruen: pruen is not a key here "
+        "3: stages.0.pruen: not a key here "
         "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: sparsty is not a key here (permitted: keep, scope, sparsity); "
-        "did you mean sparsity?"
+        "4: stages.0.prune.sparsty: not a key here (permitted: keep, scope, sparsity); did you mean sparsity?"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
@@ -284,7 +285,7 @@ RECIPES = {
         "4: stages.1: prune after permute would undo it; move prune before permute"
     ),
     STEPS + "  - pack\n": "3: stages.0: pack without permute; put permute before pack",
-    "stages:\n  - permute\n": "1: model: model is missing; give model: path of the ONNX model to start from",
+    "stages:\n  - permute\n": "1: model: missing; needed: path of the ONNX model to start from",
 }
 
 

@@ -45,8 +45,6 @@ class Commands(click.Group):
         """As click does it, with the nearest command in the error."""
         try:
             return super().resolve_command(ctx, args)
-        except click.NoSuchCommand:
-            raise
         except click.UsageError as fault:
             raise click.UsageError(f"{fault.message} Commands: {', '.join(COMMANDS)}.", ctx) from None
 

@@ -49,19 +49,19 @@ def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
         return _unknown(key, _keys_beside(options, fault["loc"]))
     meaning = _description(options, fault["loc"])
     if fault["type"] == "missing":
-        return f"{key} is missing", f"give {key}: {meaning}"
+        return "missing", f"needed: {meaning}"
     wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     wanted = wanted.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
     return (
         f"{fault['input']!r} is not permitted: it {wanted}",
-        f"give {meaning}" if meaning else f"change {key}",
+        f"permitted: {meaning}" if meaning else f"change {key}",
     )
 
 
 def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
     nearest = difflib.get_close_matches(key, permitted, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
-    return f"{key} is not a key here (permitted: {', '.join(permitted)})", hint
+    return f"not a key here (permitted: {', '.join(permitted)})", hint
 
 
 def _keys_beside(options: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -72,7 +72,7 @@ def _description(options: type[BaseModel], location: tuple[int | str, ...]) -> s
     for length in range(len(location), 0, -1):
         field = _at(options, location[: length - 1]).model_fields.get(str(location[length - 1]))
         if field is not None:
-            return field.description or ""
+            return (field.description or "").partition("; default")[0]
     return ""
 
 

@@ -32,6 +32,11 @@ class Picture:
     path: str
     content: bytes | Path | None
 
+    @property
+    def name(self) -> str:
+        """What to call it in an error: a path that can be opened, or one inside an archive."""
+        return str(self.content) if isinstance(self.content, Path) else self.path
+
 
 @dataclass(frozen=True)
 class _Placed:
@@ -128,9 +133,9 @@ def _decode(pictures: Sequence[Picture], shape: ImageShape) -> NDArray[np.uint8]
         image = _open(picture)
         if image.size != (width, height):
             fixed = shape.width and shape.height
-            wanting = "the network wants" if fixed else f"{pictures[0].path}, the first, has"
+            wanting = "the network wants" if fixed else f"{pictures[0].name}, the first, has"
             raise DataError(
-                f"{picture.path}: it is {image.width}x{image.height} pixels (width x height), "
+                f"{picture.name}: it is {image.width}x{image.height} pixels (width x height), "
                 f"{wanting} {width}x{height}",
                 f"resize the images to {width}x{height}",
             )
@@ -153,7 +158,7 @@ def _values(image: Any, picture: Picture, mode: str) -> NDArray[np.uint8]:
     """(height, width) or (height, width, 3) uint8."""
     if image.mode.startswith(("I", "F")):
         raise DataError(
-            f"{picture.path}: more than 8 bits a value ({image.mode})",
+            f"{picture.name}: more than 8 bits a value ({image.mode})",
             "convert it to 8 bits, or give a .npz",
         )
     try:
@@ -163,5 +168,4 @@ def _values(image: Any, picture: Picture, mode: str) -> NDArray[np.uint8]:
 
 
 def _unreadable(picture: Picture) -> DataError:
-    where = picture.content if isinstance(picture.content, Path) else picture.path
-    return DataError(f"{where}: not a readable image", "replace or remove the file")
+    return DataError(f"{picture.name}: not a readable image", "replace or remove the file")

@@ -44,4 +44,4 @@ class ArrayShape(NamedTuple):
         try:
             return cls.parse(value)
         except OptionError:
-            raise ValueError(f"is not {_FORM}") from None
+            raise ValueError(f"should be two numbers from 1 to {LARGEST} joined by x") from None
