@@ -249,11 +249,11 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
         ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: kind, moves_per_weight, "
          "steps, t_end, t_start); did you mean steps?"),
         ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
-         "give number of temperatures, from 1 to 100000"),
+         "permitted: number of temperatures, from 1 to 100000"),
         ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
-         "give number of temperatures, from 1 to 100000"),
+         "permitted: number of temperatures, from 1 to 100000"),
         ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric' or 'linear'; "
-         "give how temperature falls from t_start to t_end: geometric or linear"),
+         "permitted: how temperature falls from t_start to t_end: geometric or linear"),
         ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "
          "lower t_end or raise t_start"),
         ("- 3\n", "s.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, moves_per_weight"),
@@ -279,7 +279,7 @@ RECIPES = {
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
-        "give share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
         "4: stages.1: prune after permute would undo it; move prune before permute"
