@@ -162,10 +162,7 @@ def test_damaged_arrangement(place: Path, capsys: pytest.CaptureFixture[str], st
 
 # --- options
 
-ARRAY = (
-    "it should be two numbers from 1 to 4096 joined by x; "
-    "permitted: size of the array, rows x columns"
-)
+ARRAY = "it should be two numbers from 1 to 4096 joined by x; permitted: size of the array, rows x columns"
 
 
 @pytest.mark.parametrize("array", ["0x32", "32x0", "32", "axb", "32x", "-3x4", "5000x5000"])
