@@ -22,7 +22,7 @@ from tightc.cli.common import (
 def unpack(model: str | None, output: str | None, manner: Manner) -> None:
     """Restore the plain model from a packed one.
 
-    The weights come back to the bit, and the arrangement stays recorded.
+    The weights come back to the bit (only zeros lose their sign), and the arrangement stays recorded.
     """
     from tightc.packing.unpack import unpack as run
 

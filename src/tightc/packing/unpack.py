@@ -13,7 +13,7 @@ from tightc.report import Report
 
 
 def unpack(model: Model) -> tuple[Model, Report]:
-    """The plain model behind a packed one, with the same weights to the bit and its arrangement recorded."""
+    """The plain model behind a packed one: the same weights to the bit (zeros lose their sign), tiles recorded."""
     if not is_packed(model):
         raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
     plain = add_history(unpack_layers(model), "unpack", {}, None, model)
