@@ -372,4 +372,4 @@ def test_option_out_of_range(option: str, value: object, sentence: str) -> None:
     with pytest.raises(OptionError) as fault:
         FinetuneOptions.of({option: value})
     assert fault.value.sentence == sentence
-    assert fault.value.remedy == f"give {FinetuneOptions.model_fields[option].description}"
+    assert fault.value.remedy == f"permitted: {FinetuneOptions.model_fields[option].description}"
