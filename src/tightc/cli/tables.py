@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -47,7 +47,18 @@ _SUMMARY = (
     "passes_lower_bound",
     "bytes_out",
 )
-_WIDE = 160
+_FIRST_TO_GO = [
+    "method",
+    "utilisation",
+    "dense_cycles",
+    "energy_pj",
+    "dense_passes",
+    "lane_inputs",
+    "operator",
+]
+_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "state", "nonzeros"]
+_SHORTEST_NAME = 16
+_WIDE = 1000
 
 
 def summary(report: Report) -> str:
@@ -61,7 +72,7 @@ def render(report: Report, *, to_stderr: bool) -> None:
     console = console_on(to_stderr=to_stderr)
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     if report.layers:
-        console.print(table(columns, report.layers))
+        console.print(table(columns, report.layers, console.width))
     for name, value in report.totals.items():
         if not isinstance(value, Mapping):
             console.print(f"{name}: {shown(name, value)}", highlight=False, markup=False)
@@ -73,14 +84,27 @@ def render(report: Report, *, to_stderr: bool) -> None:
         console.print(f"note: {note}", highlight=False, markup=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Figures]) -> Table:
-    """A table of `rows`, one column for each key in `columns`; numbers are right-aligned."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
+    """A table of `rows`, one column for each key in `columns`; numbers are right-aligned.
+
+    Where `width` characters do not do, the columns of _FIRST_TO_GO are left out one by one, then names lose their
+    beginning, which layers of a network share.
+    """
+    texts = {column: [_cell(column, row) for row in rows] for column in columns}
+    needs = {column: max(map(len, [_title(column), *cells])) for column, cells in texts.items()}
+    gaps = 2
+    for column in _FIRST_TO_GO:
+        if sum(needs.values()) + gaps * (len(needs) - 1) - needs.get("name", 0) + _SHORTEST_NAME > width:
+            needs.pop(column, None)
+    if "name" in needs:
+        room = width - sum(needs.values()) - gaps * (len(needs) - 1) + needs["name"]
+        texts["name"] = [_from_the_end(name, max(room, _SHORTEST_NAME)) for name in texts["name"]]
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
+    for column in needs:
         is_text = column in ("name", "operator", "method", "stage", "state")
-        made.add_column(_TITLES.get(column, column.replace("_", " ")), justify="left" if is_text else "right")
-    for row in rows:
-        made.add_row(*(Text(_cell(column, row)) for column in columns))  # Text: names may hold brackets
+        made.add_column(_title(column), justify="left" if is_text else "right", no_wrap=True)
+    for cells in zip(*(texts[column] for column in needs), strict=True):
+        made.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets
     return made
 
 
@@ -107,6 +131,14 @@ def console_on(*, to_stderr: bool) -> Console:
     """A console that does not fold tables where nobody sees its width."""
     stream = sys.stderr if to_stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _WIDE)
+
+
+def _title(column: str) -> str:
+    return _TITLES.get(column, column.replace("_", " "))
+
+
+def _from_the_end(name: str, length: int) -> str:
+    return name if len(name) <= length else "…" + name[len(name) - length + 1 :]
 
 
 def _cell(column: str, row: Figures) -> str:

@@ -221,4 +221,6 @@ class _Work:
 
 def _named(stage: str, outer: Listener) -> Listener:
     """A listener that tells which stage a task belongs to."""
-    return lambda task, done, figures: outer(f"{stage} {task}", done, figures)
+    return lambda task, done, figures: outer(
+        stage if stage.endswith(task) else f"{stage} {task}", done, figures
+    )
