@@ -5,22 +5,28 @@ from __future__ import annotations
 from math import ceil
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
 from packings import arrays, matrices
-from tightc.permutation.parts import beyond_fan_in, draft_tiles
+from tightc.permutation.methods import tight
+from tightc.permutation.parts import Cut, beyond_fan_in, draft_tiles
+from tightc.permutation.schedule import Schedule
+from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import EMPTY
 
 
 @settings(max_examples=80)
-@given(matrices(), arrays())
-def test_drafts_hold_every_weight_once_in_the_fewest_passes(matrix: LayerMatrix, array: ArrayShape) -> None:
+@given(matrices(), arrays(), st.sampled_from(["full", "even"]))
+def test_drafts_hold_every_weight_once_in_the_fewest_passes(
+    matrix: LayerMatrix, array: ArrayShape, cut: Cut
+) -> None:
     filters, inputs = matrix.nonzeros()
-    drafts = draft_tiles(filters, inputs, array)
+    drafts = draft_tiles(filters, inputs, array, cut)
     assert len(drafts) == oracle.lower_bound(matrix.values, tuple(array))
     held = []
     for draft in drafts:
@@ -33,14 +39,36 @@ def test_drafts_hold_every_weight_once_in_the_fewest_passes(matrix: LayerMatrix,
 
 
 @settings(max_examples=80)
-@given(matrices(), arrays())
-def test_a_filter_takes_no_more_columns_than_it_needs(matrix: LayerMatrix, array: ArrayShape) -> None:
-    drafts = draft_tiles(*matrix.nonzeros(), array)
+@given(matrices(), arrays(), st.sampled_from(["full", "even"]))
+def test_a_filter_takes_no_more_columns_than_it_needs(
+    matrix: LayerMatrix, array: ArrayShape, cut: Cut
+) -> None:
+    drafts = draft_tiles(*matrix.nonzeros(), array, cut)
     columns = np.bincount(
         np.concatenate([np.empty(0, np.int64), *(d.filters for d in drafts)]).astype(int),
         minlength=matrix.filters,
     )
     assert columns.tolist() == [ceil(n / array.rows) for n in matrix.filter_sizes().tolist()]
+
+
+@pytest.mark.parametrize(("cut", "lengths"), [("full", [4, 4, 1]), ("even", [3, 3, 3])])
+def test_full_parts_leave_a_remainder_and_even_ones_none(cut: Cut, lengths: list[int]) -> None:
+    filters, inputs = np.zeros(9, np.int32), np.arange(9, dtype=np.int32)
+    (draft,) = draft_tiles(filters, inputs, ArrayShape(4, 4), cut)
+    assert (draft.slots != EMPTY).sum(axis=0).tolist() == lengths
+
+
+def test_even_parts_serve_where_full_ones_need_more_passes() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.exp(0.4 * rng.normal(size=(256, 1))) * np.exp(0.4 * rng.normal(size=(1, 2304)))
+    magnitudes = np.abs(rng.normal(size=(256, 2304)) * spread)
+    matrix = LayerMatrix(
+        np.where(magnitudes > np.quantile(magnitudes, 0.95), magnitudes, 0).astype(np.float32)
+    )
+    task = Task(ArrayShape(32, 32), 14, Schedule(moves_per_weight=300), np.random.SeedSequence(0))
+    bound = oracle.lower_bound(matrix.values, (32, 32))
+    assert len(tight._search(matrix, task, "full", tight._Share())) > bound
+    assert len(tight.pack(matrix, task).tiles) == bound
 
 
 @settings(max_examples=80)

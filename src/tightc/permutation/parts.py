@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import Ids
 from tightc.tiles.packing import EMPTY
+
+Cut = Literal["full", "even"]
 
 
 @dataclass(frozen=True)
@@ -20,26 +23,33 @@ class Draft:
     slots: Ids
 
 
-def draft_tiles(filters: Ids, inputs: Ids, array: ArrayShape) -> list[Draft]:
+def draft_tiles(filters: Ids, inputs: Ids, array: ArrayShape, cut: Cut) -> list[Draft]:
     """Drafts that hold every weight once, in the fewest passes: passes_lower_bound of them.
 
-    `filters`, `inputs`: (weights,) int32, sorted by filter, then input. Each filter is cut, in input order, into full
-    parts of `rows` weights and a remainder. Full parts are sorted by mean input, so that parts of a tile share
-    inputs; remainders follow, longest first, so that a tile is no taller than it must be (it wastes less area than
-    parts of equal length). The weights of a part go to lanes 0, 1, 2, ... of its column.
+    `filters`, `inputs`: (weights,) int32, sorted by filter, then input. Each filter is cut, in input order, into
+    ceil(weights / rows) parts. `full`: all but the last have `rows` weights; full parts are sorted by mean input, so
+    that parts of a tile share inputs, then come the remainders, longest first: tiles are no taller than they must be,
+    so little area is wasted. `even`: parts of one filter are of one length, and all are sorted by mean input: filters
+    of like length are cut at like places, so the parts of a tile share more inputs. The weights of a part go to lanes
+    0, 1, 2, ... of its column.
     """
     if not len(filters):
         return []
-    rank = _rank_within(filters)
-    part = np.cumsum(rank % array.rows == 0) - 1
+    rank, size = _rank_within(filters)
+    if cut == "even":
+        parts = -(-size // array.rows)
+        part_in_filter = (rank * parts) // size
+        lane, _ = _rank_within(filters.astype(np.int64) * (int(parts.max()) + 1) + part_in_filter)
+    else:
+        lane = rank % array.rows
+    part = np.cumsum(lane == 0) - 1
     sizes = np.bincount(part)
     means = np.bincount(part, inputs) / sizes
-    is_rest = sizes < array.rows
+    is_rest = (sizes < array.rows) & (cut == "full")
     order = np.lexsort((means, np.where(is_rest, -sizes, 0), is_rest))
     position = np.empty_like(order)
     position[order] = np.arange(len(order))
     column = position[part]
-    lane = rank % array.rows
     part_filters = filters[lane == 0]
     firsts = range(0, len(order), array.columns)
     by_tile = np.split(
@@ -68,7 +78,8 @@ def beyond_fan_in(slots: Ids, fan_in: int) -> NDArray[np.bool_]:
     return leaving
 
 
-def _rank_within(groups: Ids) -> NDArray[np.int64]:
-    """Position of each element among the equal elements around it; `groups` is sorted."""
+def _rank_within(groups: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each element, its position among the equal elements around it and their number; `groups` is sorted."""
     starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    return np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
+    sizes = np.diff(np.r_[starts, len(groups)])
+    return np.arange(len(groups)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)

@@ -16,39 +16,54 @@ import numpy as np
 
 from tightc.permutation.anneal import EXCESS_COST, _anneal, _cost
 from tightc.permutation.methods import structured
-from tightc.permutation.parts import Draft, beyond_fan_in, draft_tiles
+from tightc.permutation.parts import Cut, Draft, beyond_fan_in, draft_tiles
 from tightc.permutation.task import Task
+from tightc.tiles.bounds import passes_lower_bound
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _REPORTS = 10
+_CUTS: dict[Cut, int] = {"full": 0, "even": 1}
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
     """A lossless packing within the fan-in, in `passes_lower_bound` passes wherever the search finds room.
 
-    Tiles are drafted with all weights and annealed; weights that still exceed the fan-in of their lane move on to
-    another round of tiles. Where the fan-in is so small that this takes more passes than the ordinary array needs
+    Filters are cut into full parts first, which wastes the least area; where that takes more passes than the bound,
+    into even ones too, which need the smaller fan-in. Where both take more passes than the ordinary array needs
     without its empty filters and inputs, that arrangement is the result: it is a packing of fan-in 1.
     """
+    bound = passes_lower_bound(matrix.filter_sizes(), task.array)
+    share = _Share()
+    found = _search(matrix, task, "full", share)
+    if len(found) > bound:
+        found = min(found, _search(matrix, task, "even", share), key=_cost_of_tiles)
+        found = min(found, list(structured.pack(matrix, task).tiles), key=_cost_of_tiles)
+    return Packing(
+        "tight", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(found)
+    )
+
+
+def _search(matrix: LayerMatrix, task: Task, cut: Cut, share: _Share) -> list[Tile]:
+    """Tiles for all weights: drafted and annealed; what still exceeds the fan-in moves on to another round of tiles."""
     tiles: list[Tile] = []
     filters, inputs = matrix.nonzeros()
-    seed, share = task.seed, _Share()
+    seed = np.random.SeedSequence(task.seed.entropy, spawn_key=(*task.seed.spawn_key, _CUTS[cut]))
     while len(filters):
         (seed,) = seed.spawn(1)
-        drafts = _cool(draft_tiles(filters, inputs, task.array), task, seed, share)
+        drafts = _cool(draft_tiles(filters, inputs, task.array, cut), task, seed, share)
         leaving = [beyond_fan_in(draft.slots, task.fan_in) for draft in drafts]
         tiles += [
             tile_of_slots(draft.filters, np.where(gone, EMPTY, draft.slots).astype(np.int32))
             for draft, gone in zip(drafts, leaving, strict=True)
         ]
         filters, inputs = _gather(drafts, leaving)
-    plain = structured.pack(matrix, task)
-    if len(plain.tiles) < len(tiles):
-        tiles = list(plain.tiles)
-    return Packing(
-        "tight", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
-    )
+    return tiles
+
+
+def _cost_of_tiles(tiles: list[Tile]) -> tuple[int, int, int]:
+    """What makes one packing better than another: passes, then area, then lane inputs."""
+    return len(tiles), sum(tile.area for tile in tiles), sum(len(tile.inputs) for tile in tiles)
 
 
 @dataclass
