@@ -88,7 +88,7 @@ def packing_faults(
 
 
 def lower_bound(matrix: np.ndarray, array: tuple[int, int]) -> int:
-    """DESIGN section 3: columns that the filters need, spread over passes."""
+    """Columns that the filters need, spread over passes."""
     rows, columns = array
     needed = sum(ceil(sum(1 for w in row if w != 0) / rows) for row in matrix.tolist())
     return ceil(needed / columns)
@@ -140,7 +140,7 @@ def anneal_cost(slots: list[list[int]], fan_in: int) -> int:
 def measures(
     tiles: list[dict[str, Any]], matrix: np.ndarray, groups: int, array: tuple[int, int]
 ) -> dict[str, Any]:
-    """The measures of DESIGN section 3 that need no assumption about bits."""
+    """The measures that need no assumption about bits."""
     rows, columns = array
     whole = block_diagonal(matrix, groups)
     packed = set()
@@ -173,11 +173,18 @@ def measures(
 
 
 def packed_bits(tiles: list[dict[str, Any]], width: int, fan_in: int, inputs: int, filters: int) -> int:
-    """Weights and selects of every slot, a length and the input numbers of every lane, a filter for every column."""
+    """Weight and select for every slot of the area; per lane a length and its inputs; per column its filter.
+
+    A tile of fan-in 1 that is a plain block of the matrix needs its weights alone.
+    """
     bits = 0
     for tile in tiles:
-        for _ in range(len(tile["lanes"]) * len(tile["filters"])):
-            bits += width + _bits_for(fan_in)
+        slots = sum(len(row) for row in tile["select"])
+        bits += slots * width
+        carried = [k for lane in tile["lanes"] for k in lane]
+        if fan_in == 1 and all(b - a == 1 for ids in (carried, tile["filters"]) for a, b in pairwise(ids)):
+            continue
+        bits += slots * _bits_for(fan_in)
         for lane in tile["lanes"]:
             bits += _bits_for(fan_in + 1) + len(lane) * max(1, _bits_for(inputs))
         bits += len(tile["filters"]) * max(1, _bits_for(filters))
@@ -284,7 +291,7 @@ def dense_tiles(filters: int, inputs: int, array: tuple[int, int]) -> list[dict[
 
 # --- closed forms and events ------------------------------------------------------------------------------------
 
-# DESIGN section 4: (ifmap height and width with padding, kernel, channels, filters) -> cycles on a 32x32 array
+# SCALE-Sim 3.0.0: (ifmap height and width with padding, kernel, channels, filters) -> cycles on a 32x32 array
 SCALE_SIM = {
     (34, 3, 16, 16): {"ws": 5590, "os": 6592, "is": 17600},
     (18, 3, 32, 32): {"ws": 3150, "os": 2800, "is": 9072},
@@ -313,16 +320,18 @@ EVENTS = (
 )
 
 
-def packed_events(tiles: list[dict[str, Any]], vectors: int, fan_in: int) -> dict[str, int]:
+def packed_events(
+    tiles: list[dict[str, Any]], vectors: int, fan_in: int, inputs: int, filters: int
+) -> dict[str, int]:
     """Events of a packing, counted slot by slot for one vector at a time."""
     levels = _bits_for(fan_in)
     found = dict.fromkeys(EVENTS, 0)
+    found["index_bits"] = packed_bits(tiles, 0, fan_in, inputs, filters)
     for tile in tiles:
         for selected in tile["select"]:
             for _ in selected:
                 found["weight_buffer_bytes"] += 1
                 found["register_bytes"] += 1
-                found["index_bits"] += levels
     for _ in range(vectors):
         begun = set()
         for tile in tiles:
@@ -330,7 +339,7 @@ def packed_events(tiles: list[dict[str, Any]], vectors: int, fan_in: int) -> dic
             for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
                 found["lane_bytes"] += len(lane)
                 for choice in selected:
-                    found["register_bytes"] += 1 + 4
+                    found["register_bytes"] += len(lane) + 4  # every input of the lane moves on, and the sum
                     if choice != EMPTY:
                         found["macs"] += 1
                         found["multiplexer_levels"] += levels

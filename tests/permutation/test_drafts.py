@@ -67,7 +67,7 @@ def test_even_parts_serve_where_full_ones_need_more_passes() -> None:
     )
     task = Task(ArrayShape(32, 32), 14, Schedule(moves_per_weight=300), np.random.SeedSequence(0))
     bound = oracle.lower_bound(matrix.values, (32, 32))
-    assert len(tight._search(matrix, task, "full", tight._Share())) > bound
+    assert len(tight._search(matrix, task, "full", tight._Share(), 10**9)) > bound
     assert len(tight.pack(matrix, task).tiles) == bound
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tightc.errors import OptionError, OutputError
+from tightc.errors import ModelError, OptionError, OutputError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.report import Listener, Report
 
@@ -77,7 +77,12 @@ def read_model(source: str | None) -> Model:
         return load_model(str(source))
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("Give the path of a MODEL, or pipe one in.")
-    return load_model_bytes(sys.stdin.buffer.read())
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise ModelError(
+            "<stdin>: nothing was piped in", "give the path of a MODEL, or mend the command before it"
+        )
+    return load_model_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def show(report: Report, manner: Manner, *, model_on_stdout: bool = False) -> No
         from tightc.cli.tables import render, summary
 
         if model_on_stdout and not manner.verbose:
-            click.echo(summary(report), err=True)
+            click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
         else:
             render(report, to_stderr=model_on_stdout)
 

@@ -42,7 +42,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the nearest command in the error."""
+        """As click does it, with the list of commands in the error."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as fault:
@@ -101,7 +101,8 @@ def run(arguments: list[str]) -> int:
     except OSError as fault:
         _abandon_stdout()
         click.echo(
-            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; free some space", err=True
+            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; check disk and permissions",
+            err=True,
         )
         return 2
     return 0

@@ -28,7 +28,8 @@ def prune(model: str | None, output: str | None, manner: Manner, **flags: Any) -
     """Set the least important weights to zero.
 
     Unstructured magnitude pruning: single weights go, smallest first, wherever they are. Every layer keeps at least
-    one weight. Biases stay.
+    one weight. Biases stay, and so do layers kept aside: the share is taken of the others. An arrangement of the model
+    is dropped, since it was made for other zeros.
     """
     from tightc.pruning.prune import prune as run
 

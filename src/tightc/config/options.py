@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, Self, get_args
 
@@ -51,6 +52,7 @@ def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
     if fault["type"] == "missing":
         return "missing", f"needed: {meaning}"
     wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    wanted = re.sub(r" or instance of \w+", "", wanted)
     wanted = wanted.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
     return (
         f"{fault['input']!r} is not permitted: it {wanted}",

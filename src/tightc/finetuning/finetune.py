@@ -38,7 +38,8 @@ def finetune(
 
     Every exact zero of a Conv, Gemm or MatMul weight stays zero, so an arrangement that the model has stays
     valid. A packed model comes back plain. With a `teacher`, which tells the same
-    classes of the same images apart, its outputs are matched too. On the CPU the seed decides the result.
+    classes of the same images apart, its outputs are matched too. On one CPU, with one number of
+    threads, the seed decides the result.
     OptionError without torch; ModelError or DataError, before any training, where model, teacher and images
     do not fit.
     """

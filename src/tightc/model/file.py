@@ -37,7 +37,7 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file that was read, or of the one that would be written, in hexadecimal."""
+        """SHA-256, in hexadecimal, of what was read (the file, then weights in a second one) or would be written."""
         return self.file_sha256 or hashlib.sha256(self.to_bytes()).hexdigest()
 
     def editable(self) -> onnx.ModelProto:

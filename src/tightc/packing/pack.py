@@ -30,4 +30,11 @@ def pack(model: Model) -> tuple[Model, Report]:
     packed = add_history(pack_layers(model, network, full), "pack", {}, None, model)
     totals, layers = packing_figures(network, packings)
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
-    return packed, Report("pack", {**totals, "bytes_in": bytes_before, "bytes_out": bytes_after}, layers)
+    notes = (
+        ("packing made the file larger: index and functions outweigh the zeros",)
+        if bytes_after > bytes_before
+        else ()
+    )
+    return packed, Report(
+        "pack", {**totals, "bytes_in": bytes_before, "bytes_out": bytes_after}, layers, notes=notes
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tightc.machine import own_cores
 from tightc.model.arrangement import with_packings
-from tightc.model.figures import layer_matrix, packing_figures
+from tightc.model.figures import Rows, layer_matrix, packing_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import Layer, Network, read_network
@@ -50,7 +50,15 @@ def permute(
     )
     totals, layers = packing_figures(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
-    return permuted, Report("permute", {**head, **totals}, layers)
+    return permuted, Report("permute", {**head, **totals}, layers, notes=_notes(layers, options))
+
+
+def _notes(layers: Rows, options: PermuteOptions) -> tuple[str, ...]:
+    above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
+    if options.method != "tight" or not above:
+        return ()
+    names = ", ".join(above[:3]) + (f" and {len(above) - 3} more" if len(above) > 3 else "")
+    return (f"{names}: more passes than the bound; a fan-in above {options.fan_in} would take fewer",)
 
 
 def _search(network: Network, options: PermuteOptions, seed: int, listener: Listener) -> dict[str, Packing]:

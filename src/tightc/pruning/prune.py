@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from tightc.errors import OptionError
-from tightc.model.arrangement import with_packings
-from tightc.model.figures import density_figures
+from tightc.model.arrangement import recorded_weights, with_packings
+from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import Layer, Network, read_network
@@ -33,7 +33,18 @@ def prune(model: Model, options: PruneOptions) -> tuple[Model, Report]:
     pruned = with_packings(plain.with_tensors(zeroed), {})
     pruned = add_history(pruned, "prune", options.model_dump(mode="json"), None, model)
     totals, rows = density_figures(read_network(pruned))
-    return pruned, Report("prune", totals, rows)
+    return pruned, Report("prune", totals, rows, notes=_notes(plain, rows))
+
+
+def _notes(before: Model, rows: Rows) -> tuple[str, ...]:
+    notes = []
+    lone = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
+    if lone:
+        names = ", ".join(lone[:3]) + (f" and {len(lone) - 3} more" if len(lone) > 3 else "")
+        notes.append(f"{names}: a single weight is left; --keep or --scope layer would spare more")
+    if recorded_weights(before.proto):
+        notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
+    return tuple(notes)
 
 
 def _prunable(network: Network, keep: tuple[str, ...]) -> list[Layer]:

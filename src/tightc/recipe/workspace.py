@@ -41,25 +41,22 @@ class Workspace:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if (
-            not isinstance(record, dict)
-            or record.get("key") != key
-            or not isinstance(record.get("row"), dict)
-        ):
+        whole = isinstance(record, dict) and isinstance(record.get("row"), dict)
+        if not whole or record.get("key") != key or record.get("model_sha256") != self._model_sha256(name):
             return None
-        if record.get("model_sha256") != self._model_sha256(name):
-            return None
-        return record
+        return dict(record)
 
     def load(self, name: str) -> Model:
         """The model of a stage that is done."""
         return load_model(self.model_path(name))
 
-    def keep(self, name: str, key: str, model: Model | None, record: Mapping[str, Any]) -> None:
-        """Writes the model of a stage, if it makes one, then its record."""
-        if model is not None:
-            save_model(model, self.model_path(name))
-        whole = {"key": key, "model_sha256": self._model_sha256(name), **record}
+    def keep_model(self, name: str, model: Model) -> None:
+        """Writes the model of a stage."""
+        save_model(model, self.model_path(name))
+
+    def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes the record of a stage, after its model."""
+        whole = {**record, "model_sha256": self._model_sha256(name)}
         write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
 
     def _model_sha256(self, name: str) -> str | None:

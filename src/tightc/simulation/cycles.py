@@ -1,4 +1,4 @@
-"""Closed forms of cycles on a systolic array, one pass after the other. DESIGN section 4; SCALE-Sim 3.0.0.
+"""Closed forms of cycles on a systolic array, one pass after the other. docs/architecture.md; SCALE-Sim 3.0.0.
 
 R rows, C columns; a layer of N filters, K inputs and M vectors in each of `groups` groups.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import folds
 
 
 def pass_cycles(array: ArrayShape, vectors: int) -> int:
@@ -17,19 +18,19 @@ def pass_cycles(array: ArrayShape, vectors: int) -> int:
 
 def dense_ws(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
     """Weight-stationary: ceil(K / R) * ceil(N / C) * (2 R + C + M - 2)."""
-    return _folds(inputs, array.rows) * _folds(filters, array.columns) * pass_cycles(array, vectors)
+    return folds(inputs, array.rows) * folds(filters, array.columns) * pass_cycles(array, vectors)
 
 
 def dense_os(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
     """Output-stationary: ceil(M / R) * ceil(N / C) * (K + R + C - 2)."""
     stream = inputs + array.rows + array.columns - 2
-    return _folds(vectors, array.rows) * _folds(filters, array.columns) * stream
+    return folds(vectors, array.rows) * folds(filters, array.columns) * stream
 
 
 def dense_is(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
     """Input-stationary: ceil(K / R) * ceil(M / C) * (2 R + C + N - 2)."""
     stream = 2 * array.rows + array.columns + filters - 2
-    return _folds(inputs, array.rows) * _folds(vectors, array.columns) * stream
+    return folds(inputs, array.rows) * folds(vectors, array.columns) * stream
 
 
 DENSE: dict[str, Callable[[ArrayShape, int, int, int], int]] = {
@@ -42,11 +43,7 @@ DENSE: dict[str, Callable[[ArrayShape, int, int, int], int]] = {
 def passes(dataflow: str, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
     """Folds of the dense layer: how often the array is filled with what stays in it."""
     if dataflow == "ws":
-        return _folds(inputs, array.rows) * _folds(filters, array.columns)
+        return folds(inputs, array.rows) * folds(filters, array.columns)
     if dataflow == "os":
-        return _folds(vectors, array.rows) * _folds(filters, array.columns)
-    return _folds(inputs, array.rows) * _folds(vectors, array.columns)
-
-
-def _folds(size: int, side: int) -> int:
-    return -(-size // side)
+        return folds(vectors, array.rows) * folds(filters, array.columns)
+    return folds(inputs, array.rows) * folds(vectors, array.columns)

@@ -29,7 +29,7 @@ class EnergyTable(Options):
     int8_multiply: Entry = Field(description="one 8-bit multiplication: pj and source")
     int32_add: Entry = Field(description="one 32-bit addition: pj and source")
     register_byte: Entry = Field(description="one byte written to a register of a PE: pj and source")
-    lane_byte: Entry = Field(description="one activation byte put on a lane: pj and source")
+    lane_byte: Entry = Field(description="one byte put on a lane at the edge of the array: pj and source")
     multiplexer_level: Entry = Field(
         description="one byte through one 2:1 level of a multiplexer: pj and source"
     )

@@ -77,11 +77,13 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
         "array": str(array),
         "dataflow": options.dataflow,
         "macs_covered": streams.macs_covered,
-        "energy_table": options.energy.name,
+        "energy_table": f"{options.energy.name} ({options.energy.node_nm:g} nm, {options.energy.voltage_v:g} V)",
         **_figures(total, array, options.energy),
         **_packing_totals(network, packings),
     }
-    notes = ("energy is a model, not measured: int8 operands, int32 sums, on-chip only (no DRAM)",)
+    notes = (
+        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, buffers that keep up",
+    )
     return Report("simulate", totals, tuple(rows), streams.outside, notes)
 
 

@@ -1,4 +1,4 @@
-"""The measures of a packing, one record that adds up over layers. Definitions: DESIGN section 3."""
+"""The measures of a packing, one record that adds up over layers. Definitions: docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import ceil, log2
 import numpy as np
 
 from tightc.tiles.bounds import dense_passes, passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import Packing
 
 Figures = dict[str, int | float | str | None]
@@ -87,21 +87,29 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
 
 
 def packed_bits(packing: Packing, width: int) -> int:
-    """Bits that the tiles take: weight (`width`) and select of every slot of the area, lane lists, column filters.
+    """Bits that the tiles take: a weight of `width` bits for every slot of the area, and the index."""
+    return width * sum(tile.area for tile in packing.tiles) + index_bits(packing)
+
+
+def index_bits(packing: Packing) -> int:
+    """Bits that say what goes where: the select of every slot of the area, lane lists, column filters.
 
     A select has ceil(log2 fan-in) bits; a lane's list a length and the numbers of its inputs; a column one filter.
+    A tile of fan-in 1 whose inputs and filters follow one another, as a dense one, needs none of that.
     """
     select = ceil(log2(packing.fan_in))
     length = ceil(log2(packing.fan_in + 1))
     input_bits = max(1, ceil(log2(packing.inputs * packing.groups)))
     filter_bits = max(1, ceil(log2(packing.filters)))
     return sum(
-        tile.area * (width + select)
-        + tile.lanes * length
-        + len(tile.inputs) * input_bits
-        + tile.columns * filter_bits
+        tile.area * select + tile.lanes * length + len(tile.inputs) * input_bits + tile.columns * filter_bits
         for tile in packing.tiles
+        if packing.fan_in > 1 or not (_consecutive(tile.inputs) and _consecutive(tile.filters))
     )
+
+
+def _consecutive(numbers: Ids) -> bool:
+    return bool((np.diff(numbers) == 1).all())
 
 
 def ratio(part: float, whole: float) -> float | None:

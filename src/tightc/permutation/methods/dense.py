@@ -11,7 +11,7 @@ from tightc.tiles.packing import Packing, Tile
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
-    """ceil(K / rows) * ceil(N / columns) tiles for each group, fan-in 1, no empty slot. DESIGN section 2."""
+    """ceil(K / rows) * ceil(N / columns) tiles for each group, fan-in 1, no empty slot. docs/architecture.md."""
     size = matrix.filters_per_group
     tiles = []
     for group in range(matrix.groups):

@@ -11,7 +11,7 @@ from tightc.tiles.packing import Packing
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
-    """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. DESIGN section 2."""
+    """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. docs/architecture.md."""
     size = matrix.filters_per_group
     tiles = []
     for group in range(matrix.groups):

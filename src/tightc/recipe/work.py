@@ -1,0 +1,186 @@
+"""A recipe's run in progress: what each stage reads, whether it was done before, and its row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from tightc.data.images import Images, Split
+from tightc.data.options import DataOptions
+from tightc.evaluation.evaluate import evaluate
+from tightc.evaluation.options import EvaluateOptions
+from tightc.finetuning.finetune import finetune
+from tightc.finetuning.options import FinetuneOptions
+from tightc.model.arrangement import recorded_weights
+from tightc.model.figures import density_figures
+from tightc.model.file import Model, load_model
+from tightc.model.image_input import image_input
+from tightc.model.layers import read_network
+from tightc.model.packed import unpack_layers
+from tightc.packing.pack import pack
+from tightc.permutation.permute import permute
+from tightc.pruning.prune import prune
+from tightc.recipe.recipe import Recipe, Step
+from tightc.recipe.workspace import Workspace, data_key, key_of
+from tightc.report import Listener, Report, silent
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
+
+Row = dict[str, Any]
+
+_FIGURES = ("accuracy", "density", "matrix_compression_rate", "passes", "cycles", "speedup", "energy_gain")
+_NO_MATTER = {"jobs", "threads"}  # options that change nothing but the time
+_SEEDED = ("finetune", "permute")
+
+
+@dataclass
+class Work:
+    """The recipe, with paths that can be opened, and how far it has come.
+
+    `model` is what the last stage made, `made` how many stages made one, `listener` tells which stage its tasks
+    belong to.
+    """
+
+    recipe: Recipe
+    workspace: Workspace
+    outer: Listener
+    listener: Listener = silent
+    model: Model = field(init=False)
+    made: int = 0
+    names: set[str] = field(default_factory=set)
+    opened: dict[Split, Images] = field(default_factory=dict)
+
+    def start(self) -> Row:
+        """Loads the recipe's model and measures it."""
+        self.model = self.dense
+        key = key_of("dense", self.dense.sha256, version("tightc"))
+        return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
+
+    def step(self, step: Step) -> Row:
+        """Runs one stage, or takes its result from the workspace."""
+        options = step.options.model_dump(mode="json", exclude=_NO_MATTER)
+        reads = [
+            self.model.sha256,
+            self.recipe.seed if step.stage in _SEEDED else "",
+            self._data_key if step.stage in ("finetune", "evaluate") else "",
+            self.dense.sha256 if options.get("teacher") else "",
+        ]
+        key = key_of(step.stage, options, reads, version("tightc"))
+        return self._row(
+            self._name(step.stage), step.stage, key, lambda: self._stages[step.stage](step.options)
+        )
+
+    def _row(self, name: str, stage: str, key: str, act: Callable[[], tuple[Model | None, Report]]) -> Row:
+        """The row of a stage: from its record where that holds, else by what `act` gives."""
+        self.listener = _named(name, self.outer)
+        record = self.workspace.done(name, key)
+        state = "unchanged" if record else "done"
+        if record is None:
+            made, report = act()
+            if made is not None:
+                self.workspace.keep_model(name, made)
+            record = {"key": key, "report": report.as_json()}
+        else:
+            self.outer(name, 1.0, {"": "unchanged"})
+        if self.workspace.model_path(name).is_file():
+            self.model = self.workspace.load(name)
+            measured = key_of(self.measured.model_dump(mode="json"), self._data_key)
+            if record.get("measured") != measured:
+                record |= {"measured": measured, "row": self._measure(self.model)}
+                self.workspace.keep_record(name, record)
+        elif "row" not in record:
+            figures = {figure: record["report"]["totals"].get(figure) for figure in _FIGURES}
+            record["row"] = {**figures, "bytes": None}
+            self.workspace.keep_record(name, record)
+        return {"name": name, "stage": stage, **record["row"], "state": state}
+
+    def _name(self, stage: str) -> str:
+        """Stages that make a model are numbered; one that only reports has the number of the model it read."""
+        self.made += stage not in ("simulate", "evaluate")
+        name = f"{self.made:02}-{stage}"
+        while name in self.names:
+            name += "-again"
+        self.names.add(name)
+        return name
+
+    @cached_property
+    def dense(self) -> Model:
+        """The model that the recipe starts from."""
+        return load_model(self.recipe.model)
+
+    @cached_property
+    def measured(self) -> SimulateOptions:
+        """What the table is measured on: the recipe's first simulate, but in dataflow ws and on permute's array."""
+        steps = self.recipe.stages
+        options = next((step.simulate for step in steps if step.simulate), SimulateOptions())
+        arrays = [step.permute.array for step in steps if step.permute]
+        array = next(iter(arrays), options.array) or ArrayShape(32, 32)
+        return options.model_copy(update={"array": array, "dataflow": "ws"})
+
+    @property
+    def _stages(self) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
+        seed, listener = self.recipe.seed, self.listener
+        return {
+            "prune": lambda options: prune(self.model, options),
+            "finetune": self._finetune,
+            "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
+            "pack": lambda _: pack(self.model),
+            "simulate": lambda options: (None, simulate(self.model, options)),
+            "evaluate": lambda options: (None, self._evaluate(self.model, options)),
+        }
+
+    def _finetune(self, options: Any) -> tuple[Model, Report]:
+        given = options.model_dump()
+        teacher = self.dense if given.pop("teacher") else None
+        return finetune(
+            self.model,
+            self._images("train"),
+            self._data.normalisation,
+            FinetuneOptions(**given),
+            seed=self.recipe.seed,
+            teacher=teacher,
+            listener=self.listener,
+        )
+
+    def _evaluate(self, model: Model, options: EvaluateOptions) -> Report:
+        images = self._images("test")
+        return evaluate(model, images, self._data.normalisation, options, listener=self.listener)
+
+    @property
+    def _data(self) -> DataOptions:
+        assert self.recipe.data is not None, "the recipe was checked: stages that need data have it"
+        return self.recipe.data
+
+    @cached_property
+    def _data_key(self) -> str:
+        return key_of(data_key(self._data.data), self._data.mean, self._data.std) if self.recipe.data else ""
+
+    def _images(self, split: Split) -> Images:
+        if split not in self.opened:
+            self.opened[split] = self._data.open(
+                split, image_input(self.dense.proto, self.dense.origin).shape
+            )
+        return self.opened[split]
+
+    def _measure(self, model: Model) -> Row:
+        """The figures of a model, on the recipe's array, or on the one that it is arranged for."""
+        arranged = bool(recorded_weights(model.proto))
+        run = simulate(
+            model, self.measured.model_copy(update={"array": None}) if arranged else self.measured
+        ).totals
+        density, _ = density_figures(read_network(unpack_layers(model)))
+        figures = {**run, "density": density["density"]}
+        if self.recipe.data:
+            figures["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
+        return {**{figure: figures.get(figure) for figure in _FIGURES}, "bytes": len(model.to_bytes())}
+
+
+def _named(stage: str, outer: Listener) -> Listener:
+    """A listener that tells which stage a task belongs to."""
+    return lambda task, done, figures: outer(
+        stage if stage.endswith(task) else f"{stage} {task}", done, figures
+    )
