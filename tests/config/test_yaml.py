@@ -15,6 +15,7 @@ from tightc.errors import ConfigError, OptionError
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
+from tightc.recipe.recipe import Recipe
 from tightc.simulation.energy import EnergyTable, default_table
 from tightc.simulation.options import SimulateOptions
 from tightc.tiles.array import ArrayShape
@@ -253,3 +254,18 @@ def test_flags_are_named_as_they_are_typed() -> None:
         PermuteOptions.of({"fan_in": 0})
     with pytest.raises(OptionError, match=r"^--batch: -1 is not permitted"):
         SimulateOptions.of({"batch": -1})
+
+
+def test_options_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "slow.yaml").write_text("steps: 7\n")
+    text = "model: a\nstages:\n  - permute: {temp_schedule: slow.yaml}\n"
+    recipe = parse_options(text, "r.yaml", Recipe, tmp_path)
+    assert recipe.stages[0].permute is not None
+    assert recipe.stages[0].permute.temp_schedule == Schedule(steps=7)
+    (tmp_path / "slow.yaml").write_text("steps: 0\n")
+    with pytest.raises(ConfigError, match=r"slow.yaml:1: steps: 0 is not permitted"):
+        parse_options(text, "r.yaml", Recipe, tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"r.yaml:3: .*temp_schedule: 'slow' is not permitted: it should be a mapping"
+    ):
+        parse_options(text.replace("slow.yaml", "slow"), "r.yaml", Recipe, tmp_path)

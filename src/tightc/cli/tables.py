@@ -56,7 +56,7 @@ _FIRST_TO_GO = [
     "lane_inputs",
     "operator",
 ]
-_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "state", "nonzeros"]
+_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros"]
 _SHORTEST_NAME = 16
 _WIDE = 1000
 
@@ -115,7 +115,7 @@ def shown(name: str, value: Any) -> str:
     if name in ("accuracy", "train_accuracy"):
         return f"{value:.2f} %"
     if name.endswith("_pj"):
-        return f"{value / 1e6:,.2f} uJ"
+        return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"
     if name in ("matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"):
         return f"{value:.2f}x"
     if isinstance(value, bool):
@@ -124,7 +124,7 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (", ".join(map(str, value)) or "-") if isinstance(value, list) else str(value)
 
 
 def console_on(*, to_stderr: bool) -> Console:

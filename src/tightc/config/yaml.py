@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tightc.config.options import Options, explain, first_fault
+from tightc.config.options import Options, explain, first_fault, inner_options
 from tightc.errors import ConfigError
 
 Location = tuple[int | str, ...]
@@ -32,11 +32,14 @@ def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
         raise ConfigError(f"{path}: no such file", "check the path of the YAML file") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: cannot be read as text ({fault})", "give a YAML file") from None
-    return parse_options(text, str(path), kind)
+    return parse_options(text, str(path), kind, path.parent)
 
 
-def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
-    """As `read_options`, from the text itself; `origin` names it in errors."""
+def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | None = None) -> Chosen:
+    """As `read_options`, from the text itself; `origin` names it in errors.
+
+    Options within options may be given as the path of a YAML file of their own, relative to `folder`.
+    """
     lines: dict[Location, int] = {}
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -50,6 +53,7 @@ def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
         raise ConfigError(f"{origin}:1: cannot be read as YAML ({reason})", "mend the file") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{origin}:1: holds no keys", f"give keys such as {', '.join(kind.model_fields)}")
+    _read_files(value, kind, folder or Path())
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:
@@ -59,6 +63,19 @@ def parse_options(text: str, origin: str, kind: type[Chosen]) -> Chosen:
         key = ".".join(str(part) for part in location)
         where = f"{origin}:{_line(location, lines)}"
         raise ConfigError(f"{where}: {key}: {sentence}" if key else f"{where}: {sentence}", remedy) from None
+
+
+def _read_files(values: dict[str, Any], kind: type[Options], folder: Path) -> None:
+    """Replaces, in place, paths of YAML files by the options that they hold."""
+    for name, field in kind.model_fields.items():
+        inner, value = inner_options(field.annotation), values.get(name)
+        if inner is None:
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                _read_files(item, inner, folder)
+        if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+            values[name] = read_options(folder / Path(value).expanduser(), inner)
 
 
 class _Loader(yaml.SafeLoader):

@@ -150,7 +150,12 @@ def _open(picture: Picture) -> Any:
     content = picture.content.read_bytes() if isinstance(picture.content, Path) else picture.content
     try:
         return Image.open(io.BytesIO(content or b""))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{picture.name}: more than {limit:,} pixels", "give it in the network's size"
+        ) from None
+    except (OSError, SyntaxError, ValueError):
         raise _unreadable(picture) from None
 
 

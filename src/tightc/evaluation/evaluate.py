@@ -55,7 +55,9 @@ def evaluate(
         listener("evaluate", done / len(images), figures)
     accuracy = 100 * correct / len(images)
     totals = {"accuracy": accuracy, "images": len(images), "correct": correct, "classes": classes}
-    return Report("evaluate", totals)
+    few = f"the data has {len(images.classes)} classes, the network {classes}: labels follow the data's order"
+    notes = (few,) if images.classes and len(images.classes) != classes else ()
+    return Report("evaluate", totals, notes=notes)
 
 
 def _logits(

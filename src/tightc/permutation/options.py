@@ -23,7 +23,9 @@ class PermuteOptions(Options):
     method: Literal["tight", "structured", "dense"] = Field(
         "tight", description="how to arrange: tight, structured (drop empty filters and inputs) or dense"
     )
-    temp_schedule: Schedule = Field(Schedule(), description="a YAML file with the temperature schedule")
+    temp_schedule: Schedule = Field(
+        Schedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
+    )
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
     )

@@ -22,5 +22,6 @@ class SimulateOptions(ExtentOptions):
         "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
     )
     energy: EnergyTable = Field(
-        default_factory=default_table, description="a YAML file with energy per event; default: horowitz-45nm"
+        default_factory=default_table,
+        description="energy per event, a YAML file (in a recipe also its keys); default: horowitz-45nm",
     )
