@@ -13,6 +13,7 @@ from tightc.cli.main import COMMANDS
 from tightc.config.yaml import parse_options
 from tightc.example import RECIPE
 from tightc.recipe.recipe import Recipe
+from tightc.recipe.run import run_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,3 +71,15 @@ def test_the_recipes_in_configs_are_valid(path: Path) -> None:
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_figures_that_no_training_touches_are_those_of_a_run(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    text = RECIPE.read_text(encoding="utf-8")
+    head = text[: text.index("  - finetune")].replace("digits.onnx", str(RECIPE.parent / "digits.onnx"))
+    recipe.write_text(head.replace("digits.npz", str(RECIPE.parent / "digits.npz")), encoding="utf-8")
+    for row in run_recipe(recipe, tmp_path / "out").layers:
+        (line,) = re.findall(rf"^{row['stage']} .*$", README, re.MULTILINE)
+        accuracy, density, size = line.split()[1], line.split()[3], line.split()[-2]
+        assert (accuracy, density) == (f"{row['accuracy']:.2f}", f"{row['density']:.3f}")
+        assert size == f"{row['bytes']:,}"
