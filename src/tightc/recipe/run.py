@@ -30,6 +30,10 @@ def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: L
     work = Work(recipe, Workspace.at(folder), listener)
     write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
     rows = [work.start(), *(work.step(step) for step in recipe.stages)]
+    dense = rows[0]["accuracy"]
+    for row in rows:
+        accuracy = row["accuracy"]
+        row["accuracy_drop"] = None if dense is None or accuracy is None else dense - accuracy
     totals = {
         "model": Path(recipe.model).name,
         "folder": str(folder),

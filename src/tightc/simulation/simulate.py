@@ -10,7 +10,7 @@ import numpy as np
 
 from tightc.errors import OptionError
 from tightc.model.arrangement import fitting_packings
-from tightc.model.figures import identity, packing_figures
+from tightc.model.figures import identity, layer_matrix
 from tightc.model.file import Model
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
@@ -21,7 +21,7 @@ from tightc.simulation.energy import PARTS, EnergyTable, energy_pj
 from tightc.simulation.events import Events
 from tightc.simulation.options import SimulateOptions
 from tightc.tiles.array import ArrayShape
-from tightc.tiles.measures import ratio
+from tightc.tiles.measures import Measures, measure, ratio
 from tightc.tiles.packing import Packing
 
 _COUNTED_BY_USE = ("passes", "dense_passes", "pass_compression")
@@ -63,6 +63,11 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
     network = read_network(plain)
     streams = count_streams(plain, network, options)
     packings = fitting_packings(plain, network)
+    measures = {
+        layer.weight: measure(packings[layer.weight], layer_matrix(network, layer))
+        for layer in network.owners
+        if layer.weight in packings
+    }
     array = _array(packings, options)
     rows = []
     total = Run()
@@ -72,14 +77,14 @@ def simulate(model: Model, options: SimulateOptions) -> Report:
         total += run
         method = packings[layer.weight].method if layer.weight in packings else "dense"
         head = {**identity(layer), "method": method, "vectors": load.vectors}
-        rows.append({**head, **_figures(run, array, options.energy)})
+        rows.append({**head, **_figures(run, array, options.energy), **_measured(measures.get(layer.weight))})
     totals = {
         "array": str(array),
         "dataflow": options.dataflow,
         "macs_covered": streams.macs_covered,
         "energy_table": f"{options.energy.name} ({options.energy.node_nm:g} nm, {options.energy.voltage_v:g} V)",
         **_figures(total, array, options.energy),
-        **_packing_totals(network, packings),
+        **_measured(sum(measures.values(), Measures()) if measures else None),
     }
     notes = (
         "energy is a model, not measured: int8 operands, int32 sums, on-chip only, buffers that keep up",
@@ -142,9 +147,7 @@ def _figures(run: Run, array: ArrayShape, table: EnergyTable) -> dict[str, Any]:
     }
 
 
-def _packing_totals(network: Network, packings: Mapping[str, Packing]) -> dict[str, Any]:
-    """The measures of the packings, but for the passes, which a run counts for every use of a weight."""
-    if not packings:
-        return {}
-    figures, _ = packing_figures(network, packings)
+def _measured(measures: Measures | None) -> dict[str, Any]:
+    """The measures of packings, but for the passes, which a run counts for every use of a weight."""
+    figures = measures.figures() if measures else {}
     return {name: value for name, value in figures.items() if name not in _COUNTED_BY_USE}
