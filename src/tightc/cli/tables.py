@@ -75,7 +75,7 @@ def render(report: Report, *, to_stderr: bool) -> None:
         console.print(table(columns, report.layers, console.width))
     for name, value in report.totals.items():
         if not isinstance(value, Mapping):
-            console.print(f"{name}: {shown(name, value)}", highlight=False, markup=False)
+            console.print(f"{name.removesuffix('_pj')}: {shown(name, value)}", highlight=False, markup=False)
     for entry in report.uncovered:
         macs = "unknown" if entry["macs"] is None else f"{entry['macs']:,}"
         text = f"not covered: {entry['operator']} {entry['name']} ({macs} MACs): {entry['reason']}"
