@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -42,11 +43,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the list of commands in the error."""
+        """As click does it, with the nearest command in the error."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as fault:
-            raise click.UsageError(f"{fault.message} Commands: {', '.join(COMMANDS)}.", ctx) from None
+            nearest = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"Did you mean {nearest[0]}?" if nearest else f"Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command '{args[0]}'. {hint}", ctx) from fault
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing any."""
