@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +23,11 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_whole_together(contents: Mapping[Path, bytes]) -> None:
     """As `write_whole`, for files that belong together: all are there before the first is renamed.
 
-    Should a later one fail to be renamed, the earlier ones get their old content back.
+    Should a later one fail to be renamed, the earlier ones get their old content back, or go if there was none.
     """
     staged: dict[Path, str] = {}
-    replaced: dict[Path, str | None] = {}
+    backups: dict[Path, Path | None] = {}
+    replaced: list[Path] = []
     path = next(iter(contents))
     try:
         for path, content in contents.items():
@@ -35,19 +38,17 @@ def write_whole_together(contents: Mapping[Path, bytes]) -> None:
                 staged[target] = _stage(path, target, content)
         for target, temporary in staged.items():
             path = target
-            replaced[target] = _backup(target) if len(staged) > 1 else None
+            backups[target] = _backup(target) if len(staged) > 1 else None
             os.replace(temporary, target)
+            replaced.append(target)
     except OSError as fault:
-        for target, backup in replaced.items():
-            if backup:
-                os.replace(backup, target)
+        for target in replaced:
+            _restore(target, backups.pop(target))
         raise OutputError(
             f"{path}: cannot be written ({fault.strerror})", "free some space, or write elsewhere"
         ) from None
     finally:
-        for leftover in (*staged.values(), *replaced.values()):
-            if leftover and os.path.exists(leftover):
-                os.unlink(leftover)
+        _remove(*staged.values(), *filter(None, backups.values()))
 
 
 def _stage(path: Path, target: Path, content: bytes) -> str:
@@ -76,13 +77,36 @@ def _stage(path: Path, target: Path, content: bytes) -> str:
     return temporary
 
 
-def _backup(target: Path) -> str | None:
-    """A second name for what `target` holds now, None where there is nothing."""
+def _backup(target: Path) -> Path | None:
+    """A second name for what `target` holds now, a copy where the disk knows no links; None where there is nothing."""
     if not target.exists():
         return None
-    name = target.with_name(f".{target.name}.{os.getpid()}.old")
-    os.link(target, name)
-    return str(name)
+    backup = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        os.link(target, backup)
+    except OSError:
+        shutil.copy2(target, backup)
+    return backup
+
+
+def _restore(target: Path, backup: Path | None) -> None:
+    """Gives `target` its old content; the backup goes only once that has worked, and OutputError names it if not."""
+    if backup is None:
+        _remove(target)
+        return
+    try:
+        shutil.copy2(backup, target)  # not renamed: renaming is what has just failed
+    except OSError as fault:
+        raise OutputError(
+            f"{target}: its old content cannot be put back ({fault.strerror})", f"it is kept in {backup}"
+        ) from None
+    _remove(backup)
+
+
+def _remove(*paths: str | Path) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _umask() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import random
@@ -17,7 +16,7 @@ from onnx import numpy_helper
 import models
 from tightc import files
 from tightc.errors import ModelError, OutputError, TightcError
-from tightc.files import write_whole
+from tightc.files import write_whole, write_whole_together
 from tightc.model.file import load_model, load_model_bytes, save_model
 from tightc.model.history import read_history
 from tightc.model.layers import read_network
@@ -92,12 +91,17 @@ def test_every_truncation_is_refused() -> None:
 def test_damaged_bytes_never_give_anything_but_a_named_error() -> None:
     content = models.cnn().SerializeToString()
     rng = random.Random(0)
+    outcomes = set()
     for _ in range(300):
         damaged = bytearray(content)
         for _ in range(rng.choice([1, 2, 5])):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        with contextlib.suppress(TightcError):
+        try:
             read_network(load_model_bytes(bytes(damaged)))
+            outcomes.add("read")
+        except TightcError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
@@ -265,12 +269,13 @@ def test_a_model_of_two_files_is_replaced_whole_or_not_at_all(
     path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
     model = load_model(path)
     save_model(model, path)  # now the sidecar has the name that tightc gives
+    before = sorted(os.listdir(tmp_path))
     zeros = {name: np.zeros_like(weight) for name, weight in read_network(model).weights.items()}
     real, calls = os.replace, []
 
     def fail_second(*arguments: str) -> None:
         calls.append(arguments)
-        if len(calls) == 2:
+        if len(calls) > 1:
             raise OSError(28, "No space left on device")
         real(*arguments)
 
@@ -280,6 +285,54 @@ def test_a_model_of_two_files_is_replaced_whole_or_not_at_all(
     monkeypatch.undo()
     weights = read_network(load_model(path)).weights
     assert all(weight.any() for weight in weights.values())
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def failing_after_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rename but the first fails."""
+    real, calls = os.replace, []
+
+    def replace(*arguments: str) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+
+
+def test_of_two_new_files_none_stays_if_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_after_one(monkeypatch)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert os.listdir(tmp_path) == []
+
+
+def test_old_content_that_cannot_be_put_back_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    failing_after_one(monkeypatch)
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files.shutil, "copy2", refuse)
+    with pytest.raises(OutputError, match="old content cannot be put back") as caught:
+        write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert Path(caught.value.remedy.removeprefix("it is kept in ")).read_bytes() == b"old"
+
+
+def test_a_disk_without_links_is_served_by_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "link", refuse)
+    write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_a_named_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tightc.model.packed import unpack_layers
 from tightc.permutation.methods import dense, structured, tight
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.task import Task
-from tightc.report import Listener, Report, silent
+from tightc.report import Listener, Report, first_few, silent
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
 from tightc.tiles.verify import fault
@@ -57,8 +57,9 @@ def _notes(layers: Rows, options: PermuteOptions) -> tuple[str, ...]:
     above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
     if options.method != "tight" or not above:
         return ()
-    names = ", ".join(above[:3]) + (f" and {len(above) - 3} more" if len(above) > 3 else "")
-    return (f"{names}: more passes than the bound; a fan-in above {options.fan_in} would take fewer",)
+    return (
+        f"{first_few(above)}: more passes than the bound; a fan-in above {options.fan_in} may take fewer",
+    )
 
 
 def _search(network: Network, options: PermuteOptions, seed: int, listener: Listener) -> dict[str, Packing]:

@@ -15,7 +15,7 @@ from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
 from tightc.pruning.magnitude import smallest, spare_largest
 from tightc.pruning.options import PruneOptions
-from tightc.report import Report
+from tightc.report import Report, first_few
 
 
 def prune(model: Model, options: PruneOptions) -> tuple[Model, Report]:
@@ -40,8 +40,7 @@ def _notes(before: Model, rows: Rows) -> tuple[str, ...]:
     notes = []
     lone = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
     if lone:
-        names = ", ".join(lone[:3]) + (f" and {len(lone) - 3} more" if len(lone) > 3 else "")
-        notes.append(f"{names}: a single weight is left; --keep or --scope layer would spare more")
+        notes.append(f"{first_few(lone)}: a single weight is left; --keep or --scope layer would spare more")
     if recorded_weights(before.proto):
         notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
     return tuple(notes)

@@ -26,7 +26,7 @@ from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _REPORTS = 10
-_BITE = 4_000_000  # moves; about a fifth of a second
+_BITE = 4_000_000  # moves between two looks at whether to stop
 _CUTS: dict[Cut, int] = {"full": 0, "even": 1}
 
 
@@ -42,7 +42,9 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     share = _Share()
     found = _search(matrix, task, "full", share, len(ordinary))
     if len(found) > bound:
-        found = min(found, _search(matrix, task, "even", share, len(found)), key=_cost_of_tiles)
+        found = min(
+            found, _search(matrix, task, "even", share, min(len(found), len(ordinary))), key=_cost_of_tiles
+        )
     fan_in = task.fan_in
     if len(ordinary) < len(found):
         found, fan_in = ordinary, 1
