@@ -41,11 +41,19 @@ def block_diagonal(matrix: np.ndarray, groups: int) -> np.ndarray:
 
 
 def packing_faults(
-    tiles: list[dict[str, Any]], matrix: np.ndarray, groups: int, array: tuple[int, int], fan_in: int
+    tiles: list[dict[str, Any]],
+    matrix: np.ndarray,
+    groups: int,
+    array: tuple[int, int],
+    fan_in: int,
+    kept: np.ndarray | None = None,
 ) -> list[str]:
-    """All that is wrong with a lossless packing; an empty list where nothing is."""
+    """All that is wrong with a packing of `kept`, or of all non-zeros, and nothing else; empty where nothing is.
+
+    `kept`: bool, of the shape of `matrix`. A lossless packing may also give zeros a slot, a lossy one may not.
+    """
     rows, columns = array
-    whole = block_diagonal(matrix, groups)
+    whole = block_diagonal(matrix if kept is None else kept, groups)
     per_group = matrix.shape[0] // groups
     faults = []
     uses = np.zeros(whole.shape, int)
@@ -82,9 +90,53 @@ def packing_faults(
                 else:
                     uses[f, k] += 1
     faults += [f"weight {f},{k}: {uses[f, k]} slots" for f, k in zip(*np.nonzero(uses > 1), strict=True)]
+    if kept is not None:
+        faults += [
+            f"weight {f},{k}: not to be kept"
+            for f, k in zip(*np.nonzero((uses > 0) & (whole == 0)), strict=True)
+        ]
     missing = (whole != 0) & (uses == 0)
     faults += [f"weight {f},{k}: no slot" for f, k in zip(*np.nonzero(missing), strict=True)]
     return faults
+
+
+def combined_inputs(block: np.ndarray, alpha: int, gamma: float) -> list[list[int]]:
+    """Column combining of one group of a layer, (filters, inputs): the inputs of each lane, ascending.
+
+    The input with most weights opens a lane; then comes the one that fills most further filters, of equals the one
+    that drops least, then the one that would have opened a lane first.
+    """
+    weights = {k: {f for f, w in enumerate(column) if w != 0} for k, column in enumerate(block.T.tolist())}
+    waiting = sorted((k for k in weights if weights[k]), key=lambda k: (-len(weights[k]), k))
+    lanes = []
+    while waiting:
+        lane = [waiting.pop(0)]
+        filled, dropped = set(weights[lane[0]]), 0
+        while len(lane) < alpha:
+            fitting = [k for k in waiting if dropped + len(filled & weights[k]) <= gamma * len(block) + 1e-9]
+            if not fitting:
+                break
+            best = min(fitting, key=lambda k: (-len(weights[k] - filled), len(weights[k] & filled)))
+            waiting.remove(best)
+            lane.append(best)
+            dropped += len(filled & weights[best])
+            filled |= weights[best]
+        lanes.append(sorted(lane))
+    return lanes
+
+
+def combined_kept(matrix: np.ndarray, groups: int, lanes: list[list[list[int]]]) -> np.ndarray:
+    """Which weights are left once only the largest of each lane and filter is, the first of equals; bool.
+
+    `lanes`: for each group the inputs of each lane, numbered within the group.
+    """
+    kept = np.zeros(matrix.shape, bool)
+    per_group = matrix.shape[0] // groups
+    for f in range(matrix.shape[0]):
+        for lane in lanes[f // per_group]:
+            largest = max(lane, key=lambda k: (abs(float(matrix[f, k])), -k))
+            kept[f, largest] = matrix[f, largest] != 0
+    return kept
 
 
 def lower_bound(matrix: np.ndarray, array: tuple[int, int]) -> int:

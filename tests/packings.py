@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from tightc.permutation.permute import METHODS
 from tightc.permutation.schedule import Schedule
-from tightc.permutation.task import Task
+from tightc.permutation.task import Lossy, Task
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
 
 SQUARE = ArrayShape(4, 4)
 QUICK = Schedule(steps=5, moves_per_weight=30)
+LOSSY = Lossy()
 
 
 @st.composite
@@ -44,6 +45,12 @@ def arrange(
     array: ArrayShape = SQUARE,
     fan_in: int = 3,
     seed: int = 0,
+    lossy: Lossy = LOSSY,
 ) -> Packing:
     """What a method makes of a layer matrix, with a short search."""
-    return METHODS[method](matrix, Task(array, fan_in, QUICK, np.random.SeedSequence(seed)))
+    return METHODS[method](matrix, task(array, fan_in, seed, lossy))
+
+
+def task(array: ArrayShape = SQUARE, fan_in: int = 3, seed: int = 0, lossy: Lossy = LOSSY) -> Task:
+    """What a method is told, with a short search."""
+    return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy)

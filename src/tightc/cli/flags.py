@@ -79,8 +79,6 @@ def _shown(field: FieldInfo) -> str:
         return ""
     if isinstance(default, bool):
         return "on" if default else "off"
-    return (
-        ",".join(f"{value:g}" for value in default)
-        if isinstance(default, tuple) and not hasattr(default, "rows")
-        else str(default)
-    )
+    if type(default) is tuple:  # not one that has a form of its own, such as 32x32
+        return ",".join(f"{value:g}" for value in default)
+    return str(default)

@@ -30,7 +30,8 @@ def permute(model: str | None, seed: int, output: str | None, manner: Manner, **
     """Arrange the weights that are left into few, full tiles.
 
     Simulated annealing finds a lossless packing of every layer; the weights stay as they are, the arrangement is
-    recorded in the model. The same seed gives the same bytes for any number of jobs.
+    recorded in the model. A lossy method sets the weights that it drops to zero and says how many; finetune trains
+    the rest. The same seed gives the same bytes for any number of jobs.
     """
     from tightc.permutation.permute import permute as run
 

@@ -25,7 +25,8 @@ class Options(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as invalid:
             fault = first_fault(invalid)
-            flag = "--" + "-".join(str(part).replace("_", "-") for part in fault["loc"][:1])
+            location = (*fault["loc"], *fault.get("ctx", {}).get("at", ()))
+            flag = "--" + "-".join(str(part).replace("_", "-") for part in location[:1])
             sentence, remedy = explain(cls, fault)
             raise OptionError(f"{flag}: {sentence}", remedy) from None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tightc.config.options import Options
+from tightc.config.options import Options, rule_broken
 from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
@@ -20,8 +20,18 @@ class PermuteOptions(Options):
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
         16, description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
     )
-    method: Literal["tight", "structured", "dense"] = Field(
-        "tight", description="how to arrange: tight, structured (drop empty filters and inputs) or dense"
+    method: Literal["tight", "column-combine", "structured", "dense"] = Field(
+        "tight",
+        description="how to arrange: tight (single weights, annealed), column-combine (whole inputs share a lane; "
+        "lossy for gamma above 0), structured (without empty filters and inputs) or dense",
+    )
+    alpha: Annotated[int, Field(ge=1, le=32767)] = Field(
+        8,
+        description="for column-combine: inputs that share a lane at most, from 1 to 32767, within the fan-in",
+    )
+    gamma: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="for column-combine: weights dropped for each filter and lane, on average at most, at least 0",
     )
     temp_schedule: Schedule = Field(
         Schedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
@@ -29,3 +39,13 @@ class PermuteOptions(Options):
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
     )
+
+    @model_validator(mode="after")
+    def _within_the_fan_in(self) -> Self:
+        if self.method == "column-combine" and self.alpha > self.fan_in:
+            raise rule_broken(
+                f"alpha {self.alpha} is above the fan-in {self.fan_in} of the array",
+                f"lower alpha to {self.fan_in} or raise fan_in to {self.alpha}",
+                "alpha",
+            )
+        return self

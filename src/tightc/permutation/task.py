@@ -13,6 +13,17 @@ from tightc.tiles.array import ArrayShape
 
 
 @dataclass(frozen=True)
+class Lossy:
+    """What a lossy packer may leave out; column-combine reads both.
+
+    `alpha`: inputs that share a lane at most; `gamma`: weights dropped for each filter and lane, on average at most.
+    """
+
+    alpha: int = 8
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True)
 class Task:
     """The array to pack for and, for packers that search, how: `seed` is this layer's own.
 
@@ -26,3 +37,4 @@ class Task:
     layer: str = ""
     listener: Listener = silent
     stop: threading.Event = field(default_factory=threading.Event)
+    lossy: Lossy = Lossy()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from math import ceil, log2
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tightc.tiles.bounds import dense_passes, passes_lower_bound
 from tightc.tiles.matrix import Ids, LayerMatrix
@@ -63,11 +64,8 @@ class Measures:
 def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     """Measures of `packing` as an arrangement of `matrix`; non-zeros without a slot count as dropped."""
     sizes = matrix.filter_sizes()
-    filters, inputs = packing.slots()
-    packed = np.zeros(matrix.values.shape, bool)
-    packed[filters, inputs - matrix.first_input(filters)] = True
     squares = np.square(matrix.values, dtype=np.float64)
-    dropped = (matrix.values != 0) & ~packed
+    dropped = dropped_weights(packing, matrix)
     width = matrix.values.dtype.itemsize * 8
     return Measures(
         weights=matrix.values.size,
@@ -84,6 +82,20 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
         dropped_squares=float(squares[dropped].sum()),
         total_squares=float(squares.sum()),
     )
+
+
+def dropped_weights(packing: Packing, matrix: LayerMatrix) -> NDArray[np.bool_]:
+    """Which weights of `matrix` are not zero and have no slot in `packing`: (filters, inputs of a group) bool."""
+    filters, inputs = packing.slots()
+    dropped: NDArray[np.bool_] = matrix.values != 0
+    dropped[filters, inputs - matrix.first_input(filters)] = False
+    return dropped
+
+
+def kept_matrix(packing: Packing, matrix: LayerMatrix) -> LayerMatrix:
+    """`matrix` with the weights that have no slot in `packing` set to zero; its other bits stay as they are."""
+    zero = matrix.values.dtype.type(0)
+    return LayerMatrix(np.where(dropped_weights(packing, matrix), zero, matrix.values), matrix.groups)
 
 
 def packed_bits(packing: Packing, width: int) -> int:

@@ -96,3 +96,18 @@ def tile_of_slots(filters: Ids, slots: Ids) -> Tile:
     starts = np.cumsum([0, *(len(carried) for carried in lists)], dtype=np.int32)
     inputs = np.concatenate(lists).astype(np.int32) if lists else np.empty(0, np.int32)
     return Tile(filters.astype(np.int32), starts, inputs, select)
+
+
+def cut_into_tiles(filters: Ids, slots: Ids, array: ArrayShape) -> list[Tile]:
+    """The tiles of `array` that a layer of `slots` is cut into, row after row; those without a weight are left out.
+
+    `filters`: (columns,) int32, the filter of each column. `slots`: (lanes, columns) int32 inputs, EMPTY for an empty
+    slot, of any size.
+    """
+    tiles = []
+    for lane in range(0, slots.shape[0], array.rows):
+        for column in range(0, slots.shape[1], array.columns):
+            block = slots[lane : lane + array.rows, column : column + array.columns]
+            if (block != EMPTY).any():
+                tiles.append(tile_of_slots(filters[column : column + array.columns], block))
+    return tiles
