@@ -79,6 +79,8 @@ def test_every_level_is_strict(text: str, start: str) -> None:
         (["permute", "pack", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after pack would undo it"),
         (["permute", "pack", "permute"], 5, "stages.2: permute after pack would undo it"),
         (["permute", "simulate", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
+        (["permute", "pack", "finetune"], 5, "stages.2: finetune after pack would undo it; move finetune before pack"),
+        (["permute", "finetune", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
         (["pack"], 3, "stages.0: pack without permute; put permute before pack"),
         (["prune: {sparsity: 0.5}", "pack"], 4, "stages.1: pack without permute"),
         (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
@@ -89,6 +91,14 @@ def test_every_level_is_strict(text: str, start: str) -> None:
 def test_the_order_is_checked(stages: list[str], line: int, words: str) -> None:
     text = HEAD + "".join(f"  - {stage}\n" for stage in stages)
     assert error(text).startswith(f"r.yaml:{line}: {words}")
+
+
+@pytest.mark.parametrize(
+    "stages", [["permute", "finetune", "pack"], ["finetune", "permute", "finetune", "permute"]]
+)
+def test_finetune_may_follow_permute(stages: list[str]) -> None:
+    text = HEAD + "".join(f"  - {stage}\n" for stage in stages) + "data: {data: x}\n"
+    assert [step.stage for step in parse_options(text, "r.yaml", Recipe).stages] == stages
 
 
 @pytest.mark.parametrize("entry", ["permute", "permute:", "permute: {}", "{permute: }"])

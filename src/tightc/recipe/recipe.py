@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -15,8 +14,10 @@ from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.simulation.options import SimulateOptions
 
-# a stage may follow those of the same or a lower rank; simulate and evaluate fit anywhere
+# a stage may follow those of the same or a lower rank, and finetune, which keeps zeros and arrangement, permute too;
+# simulate and evaluate fit anywhere
 _RANKS = {"prune": 0, "finetune": 0, "permute": 1, "pack": 2}
+_FOLLOWS = {**_RANKS, "finetune": _RANKS["permute"]}
 
 
 class TeachableFinetune(FinetuneOptions):
@@ -83,11 +84,13 @@ class Recipe(Options):
     @classmethod
     def _in_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         ranked = [(i, step.stage) for i, step in enumerate(steps) if step.stage in _RANKS]
-        for (_, before), (at, after) in pairwise(ranked):
-            if _RANKS[after] < _RANKS[before]:
+        before = "prune"
+        for at, stage in ranked:
+            if _FOLLOWS[stage] < _RANKS[before]:
                 raise rule_broken(
-                    f"{after} after {before} would undo it", f"move {after} before {before}", at
+                    f"{stage} after {before} would undo it", f"move {stage} before {before}", at
                 )
+            before = max(before, stage, key=_RANKS.__getitem__)
         names = [stage for _, stage in ranked]
         for at, stage in ranked:
             if stage == "pack" and "permute" not in names:
