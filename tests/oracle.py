@@ -100,6 +100,25 @@ def packing_faults(
     return faults
 
 
+def first_fit(columns: list[list[int]], rows: int, fan_in: int) -> list[list[int]]:
+    """The lane of each weight of a tile, -1 where it has no room; `columns` holds the inputs of each."""
+    carried: list[set[int]] = [set() for _ in range(rows)]
+    lanes = []
+    for inputs in columns:
+        free = list(range(rows))
+        chosen = []
+        for k in inputs:
+            there = [lane for lane in free if k in carried[lane]]
+            roomy = [lane for lane in free if len(carried[lane]) < fan_in]
+            lane = (there or roomy or [-1])[0]
+            if lane >= 0:
+                free.remove(lane)
+                carried[lane].add(k)
+            chosen.append(lane)
+        lanes.append(chosen)
+    return lanes
+
+
 def combined_inputs(block: np.ndarray, alpha: int, gamma: float) -> list[list[int]]:
     """Column combining of one group of a layer, (filters, inputs): the inputs of each lane, ascending.
 

@@ -20,9 +20,10 @@ class PermuteOptions(Options):
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
         16, description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
     )
-    method: Literal["tight", "column-combine", "structured", "dense"] = Field(
+    method: Literal["tight", "first-fit", "column-combine", "structured", "dense"] = Field(
         "tight",
-        description="how to arrange: tight (single weights, annealed), column-combine (whole inputs share a lane; "
+        description="how to arrange: tight (single weights, annealed), first-fit (the same "
+        "without a search), column-combine (whole inputs share a lane; "
         "lossy for gamma above 0), structured (without empty filters and inputs) or dense",
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(

@@ -17,7 +17,7 @@ from tightc.model.graph import Array
 from tightc.model.history import add_history
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
-from tightc.permutation.methods import column_combine, dense, structured, tight
+from tightc.permutation.methods import column_combine, dense, first_fit, structured, tight
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.task import Lossy, Task
 from tightc.report import Listener, Report, first_few, silent
@@ -29,6 +29,7 @@ from tightc.tiles.verify import fault
 METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
     "column-combine": column_combine.pack,
     "dense": dense.pack,
+    "first-fit": first_fit.pack,
     "structured": structured.pack,
     "tight": tight.pack,
 }

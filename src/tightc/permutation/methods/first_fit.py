@@ -1,0 +1,135 @@
+"""First fit: tight packing without a search, each weight in the first lane that takes it; lossless.
+
+It shows what annealing is worth: filters are split and share tiles as in tight packing, but no weight that has a slot
+moves again.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tightc.permutation.task import Task
+from tightc.tiles.matrix import Ids, LayerMatrix
+from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Parts of filters, one for each column: `filters` (columns,) int32; `starts` (columns + 1,) int64, where each
+    begins in `inputs` (weights,) int32, which ascend within a part."""
+
+    filters: Ids
+    starts: NDArray[np.int64]
+    inputs: Ids
+
+
+def pack(matrix: LayerMatrix, task: Task) -> Packing:
+    """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles.
+
+    In each round filters are cut, in input order, into parts of as many weights as the array has rows and a remainder;
+    parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so it ends.
+    """
+    filters, inputs = matrix.nonzeros()
+    weights = len(filters)
+    tiles: list[Tile] = []
+    while len(filters):
+        columns = _cut(filters, inputs, task.array.rows)
+        left = []
+        for first in range(0, len(columns.filters), task.array.columns):
+            if task.stop.is_set():
+                raise CancelledError
+            tile, rest = _fill(columns, slice(first, first + task.array.columns), task)
+            tiles.append(tile)
+            left.append(rest)
+        filters, inputs = (np.concatenate(parts) for parts in zip(*left, strict=True))
+        order = np.lexsort((inputs, filters))
+        filters, inputs = filters[order], inputs[order]
+        task.listener(task.layer, 0.9 * (1 - len(filters) / weights), {"passes": str(len(tiles))})
+    return Packing(
+        "first-fit", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
+    )
+
+
+def _cut(filters: Ids, inputs: Ids, rows: int) -> _Columns:
+    """The parts of all filters in the order of their columns; both (weights,) int32, sorted by filter, then input."""
+    begins = np.flatnonzero(np.r_[True, filters[1:] != filters[:-1]])
+    rank = np.arange(len(filters)) - np.repeat(begins, np.diff(np.r_[begins, len(filters)]))
+    part = np.cumsum(rank % rows == 0) - 1
+    sizes = np.bincount(part)
+    full = sizes == rows
+    order = np.lexsort((np.bincount(part, inputs) / sizes, np.where(full, 0, -sizes), ~full))
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    return _Columns(
+        filters[rank % rows == 0][order],
+        np.append(0, np.cumsum(sizes[order])),
+        inputs[np.argsort(position[part], kind="stable")],
+    )
+
+
+def _fill(columns: _Columns, here: slice, task: Task) -> tuple[Tile, tuple[Ids, Ids]]:
+    """The tile of the columns `here`, and the filters and inputs of the weights that it has no room for."""
+    filters = columns.filters[here]
+    starts = columns.starts[here.start : here.start + len(filters) + 1]
+    inputs = columns.inputs[starts[0] : starts[-1]]
+    column = np.repeat(np.arange(len(filters)), np.diff(starts))
+    _, numbers = np.unique(inputs, return_inverse=True)
+    lanes = _first_fit(numbers.astype(np.int64), starts - starts[0], task.array.rows, task.fan_in)
+    slots = np.full((task.array.rows, len(filters)), EMPTY, np.int32)
+    fits = lanes != _NONE
+    slots[lanes[fits], column[fits]] = inputs[fits]
+    return tile_of_slots(filters, slots), (filters[column[~fits]], inputs[~fits])
+
+
+@njit(nogil=True, cache=True)
+def _first_fit(
+    items: NDArray[np.int64], starts: NDArray[np.int64], rows: int, fan_in: int
+) -> NDArray[np.int64]:
+    """The lane of each weight of a tile, _NONE where it has no room: (weights,) int64.
+
+    A weight takes the first lane that its column leaves free and that carries its input already; where there is none,
+    the first free lane that has room for one more input.
+
+    `items`: (weights,) int64, inputs as numbers from 0, column after column; `starts`: (columns + 1,) int64, where
+    each column begins among them.
+    """
+    columns = len(starts) - 1
+    capacity = min(fan_in, columns)  # a column adds no more than one input to a lane
+    carried = np.zeros(rows, np.int64)
+    taken_by = np.full(rows, _NONE, np.int64)
+    # for each input a list of the places, lane * capacity + position, that carry it, ascending
+    heads = np.full(items.max() + 1, _NONE, np.int64)
+    following = np.full(rows * capacity, _NONE, np.int64)
+    lanes = np.full(len(items), _NONE, np.int64)
+    for column in range(columns):
+        free = 0  # the lanes before it are taken or full, and stay so while this column is filled
+        for weight in range(starts[column], starts[column + 1]):
+            item = items[weight]
+            place = heads[item]
+            while place != _NONE and taken_by[place // capacity] == column:
+                place = following[place]
+            if place == _NONE:
+                while free < rows and (taken_by[free] == column or carried[free] == capacity):
+                    free += 1
+                if free == rows:
+                    continue
+                place = free * capacity + carried[free]
+                carried[free] += 1
+                before, after = _NONE, heads[item]
+                while after != _NONE and after < place:
+                    before, after = after, following[after]
+                following[place] = after
+                if before == _NONE:
+                    heads[item] = place
+                else:
+                    following[before] = place
+            lanes[weight] = place // capacity
+            taken_by[place // capacity] = column
+    return lanes
