@@ -34,7 +34,7 @@ test-light: $(LIGHT)/ready ## everything but finetune, in an environment without
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tightc needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[finetune,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,finetune,dev]'
 	@touch $@
 
 $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.yaml')

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -60,10 +61,11 @@ def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
     if get_origin(annotation) is Literal:
         return click.Choice([str(value) for value in get_args(annotation)])
-    if get_origin(annotation) is tuple:
+    parts = _parts(annotation)
+    if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
     for number, kind in ((int, click.INT), (float, click.FLOAT)):
-        if number in _parts(annotation):
+        if number in parts:
             return kind
     return click.STRING
 

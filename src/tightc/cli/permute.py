@@ -33,10 +33,16 @@ def permute(model: str | None, seed: int, output: str | None, manner: Manner, **
     recorded in the model. A lossy method sets the weights that it drops to zero and says how many; finetune trains
     the rest. The same seed gives the same bytes for any number of jobs.
     """
+    from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as run
 
     options = chosen(PermuteOptions, flags)
     destination = Destination.of(output, manner)
-    with manner.progress() as listener:
-        result = run(read_model(model), options, seed=seed, listener=listener)
+    try:
+        with manner.progress() as listener:
+            result = run(read_model(model), options, seed=seed, listener=listener)
+    except Interrupted as interrupt:
+        if destination.path is not None:
+            finish(interrupt.result, destination, manner)
+        raise
     finish(result, destination, manner)

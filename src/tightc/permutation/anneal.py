@@ -1,60 +1,115 @@
-"""The annealing kernel: swaps two weights of one column between the lanes of a tile.
+"""The annealing kernel: swaps two weights of one filter between the lanes of a block of tiles.
 
-Lanes are the rows of a tile. The cost, counted in quarters so that it stays whole, is
+A lane is a row of one of the tiles. The cost, counted in quarters so that it stays whole, is
 
     4 * (inputs beyond the fan-in, summed over lanes) + (inputs carried, summed over lanes)
 
-A swap keeps every weight in its column, so no move can lose one.
+A move takes a weight to a slot of another lane, in the same or another column of its filter, in the same or another
+tile, and brings back what that slot held: a weight of the same filter, or nothing. So no move can lose a weight or
+give a column two filters. Three moves of four go to a lane that already carries the input: found through another
+weight that reads it, which is what makes most of them worth trying.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-EMPTY = -1
+from tightc.tiles.matrix import Ids
+from tightc.tiles.packing import EMPTY
+
 EXCESS_COST = 4
 _WORST_RISE = 2 * (EXCESS_COST + 1)
-_DRAWS = 65536.0
-_MASK = np.uint64(0xFFFF)
+_GUIDED = 192  # of 256 moves
+_ONE = 4294967296.0
+
+
+class Board(NamedTuple):
+    """A block of tiles as the kernel sees it: weights, filters, inputs, tiles and lanes are numbered from 0.
+
+    `slots`: (lanes, columns) int32, the weight in each slot or EMPTY. Of each weight: `input_of`, `filter_of`,
+    `lane_of`, `column_of`, all (weights,) int32. `users`: (weights,) int32, the weights that read input i are
+    `users[user_starts[i] : user_starts[i + 1]]`. `tile_of`: (lanes,) int32. A filter's columns in a tile lie side by
+    side: `first_column`, `column_count`: (filters, tiles) int32. Its columns over all tiles are
+    `cell_starts[f] : cell_starts[f + 1]` in `cell_lane`, `cell_height` and `cell_column`: (cells,) int32 each.
+    `counts`: (lanes, inputs) unsigned, how many slots of a lane multiply each input; `carried`: (lanes,) int32, how
+    many inputs that are.
+    """
+
+    slots: Ids
+    input_of: Ids
+    filter_of: Ids
+    lane_of: Ids
+    column_of: Ids
+    user_starts: Ids
+    users: Ids
+    tile_of: Ids
+    first_column: Ids
+    column_count: Ids
+    cell_starts: Ids
+    cell_lane: Ids
+    cell_height: Ids
+    cell_column: Ids
+    counts: NDArray[Any]
+    carried: Ids
 
 
 @njit(nogil=True, cache=True)
-def _count_inputs(slots: NDArray[np.int32], distinct_inputs: int) -> NDArray[np.int16]:
-    """How many slots of each lane multiply each input: (lanes, distinct_inputs) int16; `slots` is as in `_anneal`."""
-    counts = np.zeros((slots.shape[0], distinct_inputs), np.int16)
-    for lane in range(slots.shape[0]):
-        for column in range(slots.shape[1]):
-            if slots[lane, column] != EMPTY:
-                counts[lane, slots[lane, column]] += 1
-    return counts
+def _count(board: Board) -> None:
+    """Counts `counts` and `carried` afresh from `lane_of`."""
+    board.counts[:, :] = 0
+    board.carried[:] = 0
+    for weight in range(len(board.input_of)):
+        lane, item = board.lane_of[weight], board.input_of[weight]
+        if board.counts[lane, item] == 0:
+            board.carried[lane] += 1
+        board.counts[lane, item] += 1
 
 
 @njit(nogil=True, cache=True)
-def _cost(slots: NDArray[np.int32], fan_in: int) -> tuple[int, int]:
-    """(cost in quarters, inputs beyond the fan-in) of a tile, counted afresh; `slots` is as in `_anneal`."""
-    distinct_inputs = slots.max() + 1
-    counts = _count_inputs(slots, distinct_inputs)
-    carried_by_all = 0
+def _cost(carried: Ids, fan_in: int) -> tuple[int, int]:
+    """(cost in quarters, inputs beyond the fan-in) of lanes that carry `carried`: (lanes,) int32."""
+    inputs = 0
     excess = 0
-    for lane in range(slots.shape[0]):
-        carried = 0
-        for item in range(distinct_inputs):
-            if counts[lane, item] > 0:
-                carried += 1
-        carried_by_all += carried
-        excess += max(0, carried - fan_in)
-    return EXCESS_COST * excess + carried_by_all, excess
+    for lane in range(len(carried)):
+        inputs += carried[lane]
+        excess += max(0, carried[lane] - fan_in)
+    return EXCESS_COST * excess + inputs, excess
+
+
+@njit(nogil=True, cache=True)
+def _next(state: np.uint64) -> np.uint64:
+    """The state after `state` of xorshift64* (Vigna 2016); its output is `_draw` of it."""
+    state ^= state >> np.uint64(12)
+    state ^= state << np.uint64(25)
+    state ^= state >> np.uint64(27)
+    return state
+
+
+@njit(nogil=True, cache=True)
+def _draw(state: np.uint64) -> np.uint64:
+    """64 random bits of a state."""
+    return state * np.uint64(2685821657736338717)
+
+
+@njit(nogil=True, cache=True)
+def _pick(bits: np.uint64, among: int) -> np.int64:
+    """A number below `among` from 16 random bits, or 32 for more than 65536."""
+    if among > 65536:
+        return (np.int64(bits & np.uint64(0xFFFFFFFF)) * among) >> 32
+    return (np.int64(bits & np.uint64(0xFFFF)) * among) >> 16
 
 
 @njit(nogil=True, cache=True)
 def _lane_change(
-    counts: NDArray[np.int16], leaving: int, coming: int, carried: int, fan_in: int
+    counts: NDArray[Any], leaving: int, coming: int, carried: int, fan_in: int
 ) -> tuple[int, int]:
     """(change of a lane's carried inputs, change of its cost in quarters) when one weight leaves and another comes.
 
-    `counts`: (distinct_inputs,) int16, uses of each input on the lane; `leaving`, `coming`: inputs or EMPTY, different.
+    `counts`: (inputs,) unsigned, uses of each input on the lane; `leaving`, `coming`: inputs or EMPTY, different.
     """
     change = 0
     if coming != EMPTY and counts[coming] == 0:
@@ -66,72 +121,120 @@ def _lane_change(
 
 
 @njit(nogil=True, cache=True)
+def _target(board: Board, weight: np.int64, bits: np.uint64) -> tuple[int, int]:
+    """(lane, column) of a slot that `weight` may move to, any of its filter's; `bits` are 64 random ones."""
+    item, owner = board.input_of[weight], board.filter_of[weight]
+    first = board.user_starts[item]
+    users = board.user_starts[item + 1] - first
+    if users > 1 and (bits & np.uint64(0xFF)) < _GUIDED:
+        lane = board.lane_of[board.users[first + _pick(bits >> np.uint64(8), users)]]
+        tile = board.tile_of[lane]
+        width = board.column_count[owner, tile]
+        if width > 0:
+            return lane, board.first_column[owner, tile] + _pick(bits >> np.uint64(40), width)
+    first = board.cell_starts[owner]
+    cell = first + _pick(bits >> np.uint64(8), board.cell_starts[owner + 1] - first)
+    return board.cell_lane[cell] + _pick(bits >> np.uint64(40), board.cell_height[cell]), board.cell_column[
+        cell
+    ]
+
+
+@njit(nogil=True, cache=True)
+def _rises(board: Board, fan_in: int, draws: int, state: np.uint64) -> tuple[float, np.uint64]:
+    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; state to go on with)."""
+    total, worse = 0, 0
+    weights = len(board.input_of)
+    for _ in range(draws):
+        state = _next(state)
+        weight = (np.int64(_draw(state) >> np.uint64(32)) * weights) >> 32
+        state = _next(state)
+        to_lane, to_column = _target(board, weight, _draw(state))
+        from_lane, item = board.lane_of[weight], board.input_of[weight]
+        other = board.slots[to_lane, to_column]
+        back = board.input_of[other] if other != EMPTY else EMPTY
+        if from_lane == to_lane or item == back:
+            continue
+        rise = _lane_change(board.counts[from_lane], item, back, board.carried[from_lane], fan_in)[1]
+        rise += _lane_change(board.counts[to_lane], back, item, board.carried[to_lane], fan_in)[1]
+        if rise > 0:
+            total += rise
+            worse += 1
+    return total / max(1, worse), state
+
+
+@njit(nogil=True, cache=True)
+def _save(board: Board, best: Ids) -> None:
+    """Keeps where each weight is: `best` is (2, weights) int32, lane and column."""
+    best[0, :] = board.lane_of
+    best[1, :] = board.column_of
+
+
+@njit(nogil=True, cache=True)
 def _anneal(
-    slots: NDArray[np.int32],
-    best: NDArray[np.int32],
+    board: Board,
+    best: Ids,
+    tally: NDArray[np.int64],
     fan_in: int,
-    temperatures: NDArray[np.float64],
+    temperature: float,
     moves: int,
     state: np.uint64,
-) -> tuple[int, np.uint64]:
-    """Anneals one tile in place; gives the cost of `best` in quarters and the state to go on with.
+) -> np.uint64:
+    """Tries `moves` moves at one temperature, in place; gives the state to go on with.
 
-    `slots`: (lanes, columns) int32, the number of the input that a slot multiplies among the tile's own, EMPTY for an
-    empty slot; ends as the last state. `best`: the same shape, ends as the best state that it or `slots` ever held.
-    `temperatures`: (steps,) float64, in units of the cost (one input beyond the fan-in = 1); each holds for `moves`
-    moves. `state`: of the random numbers, anything but 0.
+    `best`: (2, weights) int32, lane and column of each weight in the best state seen, which it keeps. `tally`: (3,)
+    int64, cost and best cost in quarters and moves accepted so far, which it goes on with. `temperature`: in units of
+    the cost, one input beyond the fan-in being 1. `state`: of the random numbers, anything but 0.
     """
-    lanes, columns = slots.shape
-    distinct_inputs = slots.max() + 1
-    counts = _count_inputs(slots, distinct_inputs)
-    carried = np.zeros(lanes, np.int64)
-    for lane in range(lanes):
-        for item in range(distinct_inputs):
-            carried[lane] += counts[lane, item] > 0
-    cost, _ = _cost(slots, fan_in)
-    best_cost, _ = _cost(best, fan_in)
-    unsaved = cost < best_cost
-    best_cost = min(cost, best_cost)
     accept = np.zeros(_WORST_RISE + 1, np.int64)
-    for temperature in temperatures:
-        for rise in range(_WORST_RISE + 1):
-            accept[rise] = np.int64(_DRAWS * np.exp(-rise / (EXCESS_COST * temperature)))
-        for _ in range(moves):
-            # xorshift64* (Vigna 2016): one step gives four draws of 16 bits
-            state ^= state >> np.uint64(12)
-            state ^= state << np.uint64(25)
-            state ^= state >> np.uint64(27)
-            draw = state * np.uint64(2685821657736338717)
-            column = (np.int64(draw & _MASK) * columns) >> 16
-            one = (np.int64((draw >> np.uint64(16)) & _MASK) * lanes) >> 16
-            two = (np.int64((draw >> np.uint64(32)) & _MASK) * lanes) >> 16
-            here = slots[one, column]
-            there = slots[two, column]
-            if here == there:
+    for rise in range(_WORST_RISE + 1):
+        accept[rise] = np.int64(_ONE * np.exp(-rise / (EXCESS_COST * temperature)))
+    weights = len(board.input_of)
+    cost, best_cost, accepted = tally[0], tally[1], 0
+    unsaved = False
+    for _ in range(moves):
+        state = _next(state)
+        bits = _draw(state)
+        weight = (np.int64(bits >> np.uint64(32)) * weights) >> 32
+        state = _next(state)
+        to_lane, to_column = _target(board, weight, _draw(state))
+        from_lane = board.lane_of[weight]
+        if from_lane == to_lane:
+            continue
+        item = board.input_of[weight]
+        other = board.slots[to_lane, to_column]
+        back = board.input_of[other] if other != EMPTY else EMPTY
+        if item == back:
+            continue
+        change_from, rise_from = _lane_change(
+            board.counts[from_lane], item, back, board.carried[from_lane], fan_in
+        )
+        change_to, rise_to = _lane_change(board.counts[to_lane], back, item, board.carried[to_lane], fan_in)
+        rise = rise_from + rise_to
+        if rise > 0:
+            if np.int64(bits & np.uint64(0xFFFFFFFF)) >= accept[rise]:
                 continue
-            change_one, rise_one = _lane_change(counts[one], here, there, carried[one], fan_in)
-            change_two, rise_two = _lane_change(counts[two], there, here, carried[two], fan_in)
-            rise = rise_one + rise_two
-            if rise > 0:
-                if np.int64(draw >> np.uint64(48)) >= accept[rise]:
-                    continue
-                if unsaved:
-                    best[:, :] = slots
-                    unsaved = False
-            slots[one, column] = there
-            slots[two, column] = here
-            if here != EMPTY:
-                counts[one, here] -= 1
-                counts[two, here] += 1
-            if there != EMPTY:
-                counts[one, there] += 1
-                counts[two, there] -= 1
-            carried[one] += change_one
-            carried[two] += change_two
-            cost += rise
-            if cost < best_cost:
-                best_cost = cost
-                unsaved = True
+            if unsaved:
+                _save(board, best)
+                unsaved = False
+        from_column = board.column_of[weight]
+        board.slots[from_lane, from_column] = other
+        board.slots[to_lane, to_column] = weight
+        board.lane_of[weight], board.column_of[weight] = to_lane, to_column
+        board.counts[from_lane, item] -= 1
+        board.counts[to_lane, item] += 1
+        if other != EMPTY:
+            board.lane_of[other], board.column_of[other] = from_lane, from_column
+            board.counts[to_lane, back] -= 1
+            board.counts[from_lane, back] += 1
+        board.carried[from_lane] += change_from
+        board.carried[to_lane] += change_to
+        cost += rise
+        accepted += 1
+        if cost < best_cost:
+            best_cost = cost
+            unsaved = True
     if unsaved:
-        best[:, :] = slots
-    return best_cost, state
+        _save(board, best)
+    tally[0], tally[1] = cost, best_cost
+    tally[2] += accepted
+    return state

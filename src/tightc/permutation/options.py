@@ -6,8 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tightc.config.duration import Duration
 from tightc.config.options import Options, rule_broken
 from tightc.permutation.schedule import Schedule
+from tightc.permutation.task import Objective
 from tightc.tiles.array import ArrayShape
 
 
@@ -37,8 +39,21 @@ class PermuteOptions(Options):
     temp_schedule: Schedule = Field(
         Schedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
     )
+    objective: Objective = Field(
+        "passes",
+        description="what to make small first: passes, area, inputs (that lanes carry) or cycles, which are passes "
+        "with the time shared by what they take; then follow passes, area and inputs",
+    )
+    time_limit: Duration | None = Field(
+        None,
+        description="end with the best packing found by then, such as 30s or 5m; default: that of the schedule",
+    )
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
+    )
+    dask: str | None = Field(
+        None,
+        description="search on the Dask cluster with this scheduler, such as tcp://host:8786, not on threads",
     )
 
     @model_validator(mode="after")

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tightc.machine import own_cores
+from tightc.config.extent import ExtentOptions
 from tightc.model.arrangement import with_packings
 from tightc.model.figures import Rows, layer_matrix, packing_figures
 from tightc.model.file import Model
 from tightc.model.graph import Array
 from tightc.model.history import add_history
-from tightc.model.layers import Layer, Network, read_network
+from tightc.model.layers import Network, read_network
 from tightc.model.packed import unpack_layers
-from tightc.permutation.methods import column_combine, dense, first_fit, structured, tight
+from tightc.model.streams import count_streams
+from tightc.permutation.campaign import Job, arrange
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.task import Lossy, Task
 from tightc.report import Listener, Report, first_few, silent
-from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.measures import kept_matrix
 from tightc.tiles.packing import Packing
-from tightc.tiles.verify import fault
 
-METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
-    "column-combine": column_combine.pack,
-    "dense": dense.pack,
-    "first-fit": first_fit.pack,
-    "structured": structured.pack,
-    "tight": tight.pack,
-}
-LOSSY = frozenset(("column-combine",))  # these alone may leave non-zeros without a slot
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt that ended the search early; `result` is what permute would have returned, as good as it was by
+    then."""
+
+    def __init__(self, result: tuple[Model, Report]) -> None:
+        super().__init__("permute was interrupted; its best result so far is kept")
+        self.result = result
 
 
 def permute(
@@ -44,22 +40,27 @@ def permute(
     Only a lossy method sets weights to zero, those that it gives no slot: the packing is a lossless one of what is
     left, and the report counts what is gone, measured on the weights as they were.
 
-    Layers are searched on `options.jobs` threads; each has its own child of `seed`, so that the result is the same
-    for any number of them.
+    Layers are searched on `options.jobs` threads or on a Dask cluster; each has its own child of `seed`, so that the
+    result is the same for any number of them, unless a time limit ends the search. Interrupted carries the result so
+    far when Ctrl-C does.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    packings = _search(network, options, seed, listener)
+    found, interrupted = arrange(_jobs(plain, network, options), options, seed, listener)
+    packings = {layer.weight: packing for layer, packing in zip(network.owners, found, strict=True)}
     permuted = add_history(
         with_packings(plain.with_tensors(_zeroed(network, packings)), packings),
         "permute",
-        options.model_dump(mode="json", exclude={"jobs"}),
+        options.model_dump(mode="json", exclude={"jobs", "dask"}),
         seed,
         model,
     )
     totals, layers = packing_figures(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
-    return permuted, Report("permute", {**head, **totals}, layers, notes=_notes(totals, layers, options))
+    report = Report("permute", {**head, **totals}, layers, notes=_notes(totals, layers, options))
+    if interrupted:
+        raise Interrupted((permuted, report))
+    return permuted, report
 
 
 def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> tuple[str, ...]:
@@ -89,35 +90,18 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Arra
     return zeroed
 
 
-def _search(network: Network, options: PermuteOptions, seed: int, listener: Listener) -> dict[str, Packing]:
-    layers = network.owners
-    stop = threading.Event()
-    lossy = Lossy(options.alpha, options.gamma)
-    tasks = [
-        Task(options.array, options.fan_in, options.temp_schedule, child, layer.name, listener, stop, lossy)
-        for layer, child in zip(layers, np.random.SeedSequence(seed).spawn(len(layers)), strict=True)
+def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
+    """The layers in order; the time that they share goes by non-zeros, with `cycles` also by what a pass takes."""
+    passes = dict.fromkeys((layer.output for layer in network.owners), 1)
+    if options.objective == "cycles":
+        vectors = count_streams(plain, network, ExtentOptions()).vectors
+        filling = 2 * options.array.rows + options.array.columns - 2
+        passes = {layer.output: vectors[layer.output] + filling for layer in network.owners}
+    return [
+        Job(
+            layer.name,
+            layer_matrix(network, layer),
+            int(np.count_nonzero(network.weights[layer.weight])) * passes[layer.output],
+        )
+        for layer in network.owners
     ]
-    sizes = [int(np.count_nonzero(network.weights[layer.weight])) for layer in layers]
-    largest_first = sorted(range(len(layers)), key=lambda i: -sizes[i])
-    with ThreadPoolExecutor(options.jobs or own_cores()) as pool:
-        try:
-            futures = {
-                i: pool.submit(
-                    _arrange, layer_matrix(network, layers[i]), layers[i], tasks[i], options.method
-                )
-                for i in largest_first
-            }
-            return {layers[i].weight: futures[i].result() for i in range(len(layers))}
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _arrange(matrix: LayerMatrix, layer: Layer, task: Task, method: str) -> Packing:
-    packing = METHODS[method](matrix, task)
-    wrong = fault(packing, kept_matrix(packing, matrix) if method in LOSSY else matrix)
-    if wrong:
-        raise AssertionError(f"{method} gave a wrong packing of {layer.name}: {wrong}")
-    task.listener(layer.name, 1.0, {"passes": str(len(packing.tiles))})
-    return packing

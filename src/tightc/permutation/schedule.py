@@ -1,4 +1,4 @@
-"""Temperature schedules."""
+"""Temperature schedules: how a block of tiles is cooled, and the YAML file that says so."""
 
 from __future__ import annotations
 
@@ -8,40 +8,92 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from tightc.config.duration import Duration
 from tightc.config.options import Options, rule_broken
+
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Schedule(Options):
-    """How a tile is cooled: what `--temp-schedule` reads."""
+    """How a block of tiles is cooled: what `--temp-schedule` reads."""
 
-    kind: Literal["geometric", "linear"] = Field(
-        "geometric", description="how temperature falls from t_start to t_end: geometric or linear"
+    kind: Literal["geometric", "linear", "lundy-mees", "adaptive", "tempering"] = Field(
+        "geometric",
+        description="how temperature falls from t_start to t_end: geometric, linear, lundy-mees (T / (1 + bT)), "
+        "adaptive (so that accepted moves fall from accept_start to accept_end) or tempering (replicas that keep "
+        "their temperatures and exchange their states)",
     )
-    t_start: Annotated[float, Field(gt=0)] = Field(
-        0.3, description="first temperature, above 0, in cost units (one input beyond the fan-in costs 1)"
+    t_start: Temperature | Literal["auto"] = Field(
+        0.3,
+        description="first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
+        "one worsening move in five is accepted",
     )
-    t_end: Annotated[float, Field(gt=0)] = Field(
+    t_end: Temperature = Field(
         0.03, description="last temperature, above 0 and not above t_start, in cost units"
     )
     steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        50, description="number of temperatures, from 1 to 100000"
+        30, description="number of temperatures, from 1 to 100000"
     )
     moves_per_weight: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        2000, description="swaps tried for each non-zero weight, from 0 (no annealing) to 10000000"
+        500, description="moves tried for each non-zero weight, from 0 (no annealing) to 10000000"
+    )
+    accept_start: Share = Field(0.3, description="for adaptive: share of moves accepted at first, above 0")
+    accept_end: Share = Field(0.02, description="for adaptive: share of moves accepted at last, above 0")
+    reheats: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0,
+        description="how often the best state is heated up and cooled again within the moves, from 0 to 1000",
+    )
+    reheat: Share = Field(0.5, description="what each heating reaches of the one before, above 0 up to 1")
+    replicas: Annotated[int, Field(ge=2, le=64)] = Field(
+        4, description="for tempering: number of replicas, from 2 to 64"
+    )
+    restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0,
+        description="how often a block is begun anew with other random numbers; the best stays; from 0 to 1000",
+    )
+    time_limit: Duration | None = Field(
+        None,
+        description="time for the whole search, such as 30s or 5m; the best packing by then is the result",
+    )
+    seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="random seed of the search instead of that of the stage"
     )
 
     @model_validator(mode="after")
     def _falls(self) -> Self:
-        if self.t_end > self.t_start:
+        if self.t_start != "auto" and self.t_end > self.t_start:
             raise rule_broken(
                 f"t_end {self.t_end} is above t_start {self.t_start}, but temperature must fall",
                 "lower t_end or raise t_start",
                 "t_end",
             )
+        if self.accept_end > self.accept_start:
+            raise rule_broken(
+                f"accept_end {self.accept_end} is above accept_start {self.accept_start}, but acceptance must fall",
+                "lower accept_end or raise accept_start",
+                "accept_end",
+            )
         return self
 
-    def temperatures(self) -> NDArray[np.float64]:
-        """The temperatures in order: (steps,) float64, cost units."""
+    def temperatures(self, t_start: float, steps: int) -> NDArray[np.float64]:
+        """The temperatures of one cooling from `t_start`: (steps,) float64, cost units.
+
+        Of `adaptive` the first alone counts: `adapted` gives the others.
+        """
+        t_end = min(self.t_end, t_start)
         if self.kind == "linear":
-            return np.linspace(self.t_start, self.t_end, self.steps)
-        return np.geomspace(self.t_start, self.t_end, self.steps)
+            return np.linspace(t_start, t_end, steps)
+        if self.kind == "lundy-mees":
+            # Lundy and Mees, Mathematical Programming 34, 1986: T <- T / (1 + b T), so 1/T rises in even steps
+            return 1 / np.linspace(1 / t_start, 1 / t_end, steps)
+        return np.geomspace(t_start, t_end, steps)
+
+    def adapted(self, temperature: float, accepted: float, done: float) -> float:
+        """The temperature after one at which the share `accepted` of the moves was, `done` of the cooling through.
+
+        Wanted is a share that falls geometrically from `accept_start` to `accept_end`.
+        """
+        wanted: float = self.accept_start * (self.accept_end / self.accept_start) ** done
+        factor = min(1.4, max(0.7, wanted / max(accepted, 1e-6)))
+        return max(temperature * factor, self.t_end)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
+from tightc.permutation.crew import Alone, Crew, Pace
 from tightc.permutation.schedule import Schedule
 from tightc.report import Listener, silent
 from tightc.tiles.array import ArrayShape
+
+Objective = Literal["passes", "area", "inputs", "cycles"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Lossy:
 class Task:
     """The array to pack for and, for packers that search, how: `seed` is this layer's own.
 
-    A packer looks at `stop` now and then, and gives up with CancelledError once it is set.
+    A packer that searches looks at `stop` and `pace` now and then, and comes to an end with the best packing that it
+    has once the one is set or the other has no time left; `crew` does its work, `weight` is its part of that time.
     """
 
     array: ArrayShape
@@ -38,3 +44,7 @@ class Task:
     listener: Listener = silent
     stop: threading.Event = field(default_factory=threading.Event)
     lossy: Lossy = Lossy()
+    objective: Objective = "passes"
+    crew: Crew = field(default_factory=Alone)
+    pace: Pace = field(default_factory=lambda: Pace(math.inf, 1))
+    weight: int = 1

@@ -33,7 +33,7 @@ from tightc.tiles.array import ArrayShape
 Row = dict[str, Any]
 
 _FIGURES = ("accuracy", "density", "matrix_compression_rate", "passes", "cycles", "speedup", "energy_gain")
-_NO_MATTER = {"jobs", "threads"}  # options that change nothing but the time
+_NO_MATTER = {"jobs", "threads", "dask"}  # options that change nothing but the time
 _SEEDED = ("finetune", "permute")
 
 

@@ -17,6 +17,45 @@ def passes_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape) -> in
     return folds(parts, array.columns)
 
 
+def lane_inputs_lower_bound(users: NDArray[np.int64], array: ArrayShape) -> int:
+    """Fewest lane inputs of any lossless packing: an input of u users fills ceil(u / columns) lanes at least.
+
+    `users`: (inputs,) int64, non-zeros of each input. A lane has one slot in each column, so an input on it multiplies
+    at most `columns` weights.
+    """
+    return int(np.sum(-(-users // array.columns)))
+
+
+def fan_in_lower_bound(users: NDArray[np.int64], array: ArrayShape, passes: int) -> int:
+    """Smallest fan-in of any lossless packing in `passes` passes; 0 where there is no weight.
+
+    `users`: (inputs,) int64, non-zeros of each input. All lanes together, passes * rows, must carry as many inputs as
+    `lane_inputs_lower_bound` says; and a lane of fan-in A holds at most as many weights as its A inputs have users.
+    """
+    lanes = passes * array.rows
+    if not users.any():
+        return 0
+    by_inputs = folds(lane_inputs_lower_bound(users, array), lanes)
+    weights = folds(int(users.sum()), lanes)
+    most = np.cumsum(np.sort(np.minimum(users, array.columns))[::-1])
+    return max(by_inputs, int(np.searchsorted(most, weights)) + 1)
+
+
+def area_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape, passes: int) -> int:
+    """Smallest area of any lossless packing in `passes` passes: a slot for each weight, more where one pass is all.
+
+    `filter_sizes`: (filters,) int64, non-zeros of each filter. In a single tile of h lanes a filter of n weights takes
+    ceil(n / h) columns, so the smallest h * columns over all h that fit is exact.
+    """
+    weights = int(filter_sizes.sum())
+    if passes != 1:
+        return weights
+    lanes = np.arange(1, array.rows + 1)
+    columns = np.array([int(np.sum(-(-filter_sizes // height))) for height in lanes])
+    areas = (lanes * columns)[columns <= array.columns]
+    return int(areas.min(initial=array.rows * array.columns)) if len(areas) else weights
+
+
 def folds(size: int, side: int) -> int:
     """How often an array's side is filled with `size` things: ceil(size / side)."""
     return -(-size // side)

@@ -6,7 +6,6 @@ moves again.
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,30 +30,30 @@ class _Columns:
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
-    """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles.
+    """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles."""
+    filters, inputs = matrix.nonzeros()
+    tiles = tuple(fill_tiles(filters, inputs, task))
+    return Packing("first-fit", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tiles)
+
+
+def fill_tiles(filters: Ids, inputs: Ids, task: Task) -> list[Tile]:
+    """Tiles within the fan-in for weights that are given by `filters` and `inputs`: (weights,) int32, sorted so.
 
     In each round filters are cut, in input order, into parts of as many weights as the array has rows and a remainder;
     parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so it ends.
     """
-    filters, inputs = matrix.nonzeros()
-    weights = len(filters)
     tiles: list[Tile] = []
     while len(filters):
         columns = _cut(filters, inputs, task.array.rows)
         left = []
         for first in range(0, len(columns.filters), task.array.columns):
-            if task.stop.is_set():
-                raise CancelledError
             tile, rest = _fill(columns, slice(first, first + task.array.columns), task)
             tiles.append(tile)
             left.append(rest)
         filters, inputs = (np.concatenate(parts) for parts in zip(*left, strict=True))
         order = np.lexsort((inputs, filters))
         filters, inputs = filters[order], inputs[order]
-        task.listener(task.layer, 0.9 * (1 - len(filters) / weights), {"passes": str(len(tiles))})
-    return Packing(
-        "first-fit", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
-    )
+    return tiles
 
 
 def _cut(filters: Ids, inputs: Ids, rows: int) -> _Columns:

@@ -1,0 +1,218 @@
+"""Cooling: takes a block through a temperature schedule, alone, and gives back where its weights are best placed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.permutation.anneal import EXCESS_COST, _anneal, _cost, _count, _draw, _next, _rises
+from tightc.permutation.block import Block, board_of
+from tightc.permutation.schedule import Schedule
+from tightc.tiles.matrix import Ids
+
+_BITE = 200_000  # moves between two looks at the clock and at whether to stop
+_SAMPLE = 2000  # moves that t_start: auto is taken from
+_WORSE_ACCEPTED = 0.2
+_UNIT = float(1 << 53)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do with a block: `seconds` is how long it may take, `seed` its own."""
+
+    fan_in: int
+    schedule: Schedule
+    seed: np.random.SeedSequence
+    seconds: float = math.inf
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a block is: share `done`, `cost` and `excess` of its best state, and the counts behind rates."""
+
+    done: float
+    cost: float
+    temperature: float
+    moves: int
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Cooled:
+    """`lanes`, `columns`: (weights,) int32, the best place of each weight; `carried`: (lanes,) int32 inputs of each
+    lane then; `moves` tried and `accepted`."""
+
+    lanes: Ids
+    columns: Ids
+    carried: Ids
+    moves: int = 0
+    accepted: int = 0
+
+    def excess(self, fan_in: int) -> NDArray[np.int64]:
+        """Inputs beyond the fan-in on each lane: (lanes,) int64."""
+        return np.maximum(self.carried.astype(np.int64) - fan_in, 0)
+
+    def cost(self, fan_in: int) -> int:
+        """In quarters, as the kernel counts it."""
+        return int(_cost(self.carried, fan_in)[0])
+
+
+def never() -> bool:
+    """The answer of one who does not stop the work."""
+    return False
+
+
+def unheard(_progress: Progress) -> None:
+    """For those who do not listen."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a block's work is followed from outside: `stopped` is asked, `tell` is told, between bites of moves."""
+
+    stopped: Callable[[], bool] = never
+    tell: Callable[[Progress], None] = unheard
+
+
+def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
+    """The best places for the weights of `block` that the schedule finds, never worse than where they start."""
+    runs = order.schedule.restarts + 1
+    deadline = time.monotonic() + order.seconds
+    best = None
+    for run, seed in enumerate(order.seed.spawn(runs)):
+        left = deadline - time.monotonic()
+        walk = _Walk(block, order.fan_in, seed, time.monotonic() + left / (runs - run), watch)
+        walk.share = (run / runs, 1 / runs)
+        if order.schedule.kind == "tempering":
+            found = _temper(walk, block, order)
+        else:
+            found = _fall(walk, block, order.schedule)
+        if best is None or found.cost(order.fan_in) < best.cost(order.fan_in):
+            best = found
+        if walk.over():
+            break
+    assert best is not None
+    return best
+
+
+@dataclass
+class _Walk:
+    """One state of a block on its way, with its best."""
+
+    block: Block
+    fan_in: int
+    seed: np.random.SeedSequence
+    deadline: float
+    watch: Watch
+    share: tuple[float, float] = (0.0, 1.0)
+    moves: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        self.board = board_of(self.block)
+        self.state = np.uint64(self.seed.generate_state(1, np.uint64)[0] | np.uint64(1))
+        self.tally = np.zeros(3, np.int64)
+        self.tally[:2] = _cost(self.board.carried, self.fan_in)[0]
+        self.best = np.array([self.board.lane_of, self.board.column_of])
+        # every input that is read sits on a lane at least, and on more if a lane has not the slots for its users
+        users = np.diff(self.board.user_starts)
+        self.least = int(np.sum(-(-users // self.board.slots.shape[1])))
+
+    def over(self) -> bool:
+        """Whether to end: the bound is met, or somebody or the clock says so."""
+        return self.tally[1] <= self.least or self.watch.stopped() or time.monotonic() >= self.deadline
+
+    def step(self, temperature: float, moves: int, done: float) -> float:
+        """Tries `moves` moves, fewer where time is short; gives the share accepted. `done` is where that leads to."""
+        before, tried = int(self.tally[2]), 0
+        due = self.began + done * (self.deadline - self.began)
+        while tried < moves and not self.over() and time.monotonic() <= due:
+            bite = min(_BITE, moves - tried)
+            self.state = np.uint64(
+                _anneal(self.board, self.best, self.tally, self.fan_in, temperature, bite, self.state)
+            )
+            tried += bite
+        self.moves += tried
+        first, length = self.share
+        self.watch.tell(
+            Progress(
+                first + length * done,
+                self.tally[1] / EXCESS_COST,
+                temperature,
+                self.moves,
+                int(self.tally[2]),
+            )
+        )
+        return (int(self.tally[2]) - before) / max(1, tried)
+
+    def back_to_best(self) -> None:
+        """Goes on from the best state."""
+        self.board.lane_of[:], self.board.column_of[:] = self.best
+        self.board.slots[:, :] = -1
+        self.board.slots[self.best[0], self.best[1]] = np.arange(self.best.shape[1])
+        _count(self.board)
+        self.tally[0] = self.tally[1]
+
+    def warm(self) -> float:
+        """A temperature at which one worsening move of this state in five is accepted."""
+        rise, self.state = _rises(self.board, self.fan_in, _SAMPLE, self.state)
+        return max(float(rise), 1.0) / EXCESS_COST / math.log(1 / _WORSE_ACCEPTED)
+
+    def result(self) -> Cooled:
+        """The best state."""
+        self.back_to_best()
+        carried = self.board.carried.copy()
+        return Cooled(self.best[0].copy(), self.best[1].copy(), carried, self.moves, int(self.tally[2]))
+
+
+def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
+    start = walk.warm() if schedule.t_start == "auto" else schedule.t_start
+    coolings = schedule.reheats + 1
+    steps = max(1, schedule.steps // coolings)
+    moves = block.weights * schedule.moves_per_weight // (coolings * steps)
+    for turn in range(coolings):
+        temperatures = schedule.temperatures(start * schedule.reheat**turn, steps)
+        temperature = float(temperatures[0])
+        for step in range(steps):
+            if schedule.kind != "adaptive":
+                temperature = float(temperatures[step])
+            accepted = walk.step(temperature, moves, (turn * steps + step + 1) / (coolings * steps))
+            temperature = schedule.adapted(temperature, accepted, step / steps)
+            if walk.over():
+                return walk.result()
+        if turn + 1 < coolings:
+            walk.back_to_best()
+    return walk.result()
+
+
+def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
+    """Parallel tempering (Swendsen and Wang 1986): neighbours in temperature exchange states with the chance
+    min(1, exp((1/T1 - 1/T2) (E1 - E2)))."""
+    schedule = order.schedule
+    walks = [first]
+    for seed in first.seed.spawn(schedule.replicas - 1):
+        walks.append(_Walk(block, order.fan_in, seed, first.deadline, Watch(first.watch.stopped)))
+    start = first.warm() if schedule.t_start == "auto" else schedule.t_start
+    ladder = np.geomspace(start, min(schedule.t_end, start), len(walks))
+    moves = block.weights * schedule.moves_per_weight // (schedule.steps * len(walks))
+    state = np.uint64(first.seed.spawn(1)[0].generate_state(1, np.uint64)[0] | np.uint64(1))
+    for step in range(schedule.steps):
+        for walk, temperature in zip(walks, ladder, strict=True):
+            walk.step(float(temperature), moves, (step + 1) / schedule.steps)
+        for i in range(len(walks) - 1):
+            energies = [int(walk.tally[0]) / EXCESS_COST for walk in walks[i : i + 2]]
+            chance = math.exp(min(0.0, (1 / ladder[i] - 1 / ladder[i + 1]) * (energies[0] - energies[1])))
+            state = np.uint64(_next(state))
+            if float(_draw(state) >> np.uint64(11)) / _UNIT < chance:
+                walks[i], walks[i + 1] = walks[i + 1], walks[i]
+        if any(walk.over() for walk in walks):
+            break
+    found = [walk.result() for walk in walks]
+    best = min(found, key=lambda cooled: cooled.cost(order.fan_in))
+    moved, accepted = sum(cooled.moves for cooled in found), sum(cooled.accepted for cooled in found)
+    return Cooled(best.lanes, best.columns, best.carried, moved, accepted)

@@ -1,0 +1,146 @@
+"""Plans: how tall each tile is and which filters have columns in it, before any weight has its lane."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.permutation.grouping import group_inputs, regroup
+from tightc.permutation.heights import Sizes, cut
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import Ids
+
+_FULL = 0.92  # of what lanes can carry, the most that a group should read: annealing needs some room
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The filters that have weights, largest first: `filters`: (filters,) int32; `sizes`: (filters,) int64, how many
+    weights each has; `starts`: (filters + 1,) int32, it reads `inputs[starts[i] : starts[i + 1]]`, int32."""
+
+    filters: Ids
+    sizes: Sizes
+    starts: Ids
+    inputs: Ids
+
+    @classmethod
+    def of(cls, filters: Ids, inputs: Ids) -> Crowd:
+        """From the filter and input of each weight, both (weights,) int32, sorted by filter."""
+        used, starts, sizes = np.unique(filters, return_index=True, return_counts=True)
+        ends = np.append(starts, len(filters)).astype(np.int32)
+        return cls(used.astype(np.int32), sizes, ends, inputs).ordered(np.argsort(-sizes, kind="stable"))
+
+    def ordered(self, order: NDArray[np.int64]) -> Crowd:
+        """The same filters in another order: (filters,) int64."""
+        starts = np.append(0, np.cumsum(self.sizes[order])).astype(np.int32)
+        moved = np.repeat(self.starts[:-1][order] - starts[:-1], self.sizes[order]) + np.arange(starts[-1])
+        return Crowd(self.filters[order], self.sizes[order], starts, self.inputs[moved])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile given to one filter: `filters`
+    and `tiles`: (cells,) int32, sorted by tile, then filter; within a tile they are its columns from the left."""
+
+    heights: Sizes
+    filters: Ids
+    tiles: Ids
+
+    @property
+    def area(self) -> int:
+        """Slots that the tiles occupy."""
+        return int(self.heights[self.tiles].sum())
+
+
+def plan_of_heights(crowd: Crowd, heights: Sizes, columns: int) -> Plan | None:
+    """The plan that fills tiles of `heights`, (tiles,) int64, with little waste; None where the filters do not fit."""
+    found = cut(crowd.sizes, heights, columns)
+    if found is None:
+        return None
+    class_heights, counts = found
+    cells, tall, first = [], [], 0
+    for height, count in zip(class_heights, counts.T, strict=True):
+        tiles = int(np.count_nonzero(heights == height))
+        filters, rows = stack(count, tiles, columns)
+        cells.append((crowd.filters[filters], rows + first))
+        tall.append(np.full(tiles, height))
+        first += tiles
+    return _plan(
+        np.concatenate(tall), np.concatenate([c[0] for c in cells]), np.concatenate([c[1] for c in cells])
+    )
+
+
+def even_plan(crowd: Crowd, array: ArrayShape, passes: int, fan_in: int, seed: np.uint64) -> Plan:
+    """The plan that spreads filters evenly over `passes` tiles of full height, at least as many as the bound.
+
+    Filters of like size share tiles, `columns` of them in each group. Groups with most inputs for their lanes get the
+    columns that are to spare; then filters change groups until no group reads more than its lanes can carry.
+    """
+    counts = -(-crowd.sizes // array.rows)
+    group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
+    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
+    widths = np.bincount(group_of)
+    tall = np.bincount(group_of, counts) / widths
+    spare = passes * array.columns - int(counts.sum())
+    more = np.zeros(len(widths), np.int64)
+    queue = [(-reads[g] / tall[g], g) for g in range(len(widths))]
+    heapq.heapify(queue)
+    while queue:
+        _, g = heapq.heappop(queue)
+        if widths[g] <= spare:
+            more[g] += 1
+            spare -= int(widths[g])
+            heapq.heappush(queue, (-reads[g] / (tall[g] + more[g]), g))
+    counts += more[group_of]
+    budgets = (_FULL * fan_in * array.rows * (tall + more)).astype(np.int64)
+    if (reads > budgets).any():
+        widest_first = np.argsort(-counts, kind="stable")
+        crowd, counts, group_of = crowd.ordered(widest_first), counts[widest_first], group_of[widest_first]
+        group_of = regroup((crowd.starts, crowd.inputs), counts, group_of, budgets, seed)
+    order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
+    filters, tiles = stack(counts[order], passes, array.columns)
+    return _plan(np.full(passes, array.rows), crowd.filters[order[filters]], tiles)
+
+
+def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> int:
+    """Passes in which each group of an even plan has lanes enough for its inputs, if they fill them perfectly."""
+    counts = -(-crowd.sizes // array.rows)
+    group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
+    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
+    widths = np.bincount(group_of)
+    tall = np.bincount(group_of, counts) / widths
+    columns = np.maximum(tall, reads / (fan_in * array.rows)) * widths
+    return int(np.ceil(columns.sum() / array.columns - 1e-9))
+
+
+def stack(counts: Sizes, tiles: int, columns: int) -> tuple[Sizes, Sizes]:
+    """(filter, tile) of every cell when each filter takes `counts` of them below one another: two (cells,) int64.
+
+    `counts`: (filters,) int64, in all at most tiles * columns. Each filter goes on the column that is filled least,
+    so that filters that follow one another in the list share most of their tiles; what sticks out at the end goes on
+    in the next such column (after McNaughton 1959).
+    """
+    lowest = [(0, column) for column in range(columns)]
+    filters, rows = [], []
+    for filter_, count in enumerate(counts.tolist()):
+        while count:
+            filled, column = heapq.heappop(lowest)
+            run = min(count, tiles - filled)
+            filters.append(np.full(run, filter_))
+            rows.append(np.arange(filled, filled + run))
+            count -= run
+            if filled + run < tiles:
+                heapq.heappush(lowest, (filled + run, column))
+    if not filters:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(filters), np.concatenate(rows)
+
+
+def _plan(heights: Sizes, filters: NDArray[Any], tiles: Sizes) -> Plan:
+    order = np.lexsort((filters, tiles))
+    used, numbered = np.unique(tiles[order], return_inverse=True)
+    return Plan(heights[used].astype(np.int64), filters[order].astype(np.int32), numbered.astype(np.int32))

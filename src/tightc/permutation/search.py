@@ -1,0 +1,187 @@
+"""The search for one layer: plans tried one after the other, each cooled block by block, the best packing kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.permutation.block import Block, blocks_of
+from tightc.permutation.cooling import Cooled, Order
+from tightc.permutation.heights import search_heights
+from tightc.permutation.methods import structured
+from tightc.permutation.methods.first_fit import fill_tiles
+from tightc.permutation.plan import Crowd, Plan, even_plan, passes_for, plan_of_heights
+from tightc.permutation.settle import gather, settle
+from tightc.permutation.task import Objective, Task
+from tightc.permutation.telling import Telling
+from tightc.tiles.bounds import lane_inputs_lower_bound, passes_lower_bound
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+
+_HOPE = 1.05  # a plan whose lanes would have to carry this much more than the fan-in is not tried
+_RAISES = 4  # how often tiles that were cut too low are made taller
+_PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
+_NEARLY = 0.05  # of its fan-in, what a lane of such a block is beyond it, on average
+_MORE_TILES = 8  # tiles beyond the bound that a smaller area is tried with
+_MORE_LANES = (
+    1.15,
+    1.35,
+    1.6,
+    2.0,
+    2.5,
+    3.0,
+)  # times the bound, passes that fewer lane inputs are tried with
+
+_KEYS: dict[Objective, Callable[[int, int, int], tuple[int, ...]]] = {
+    "passes": lambda passes, area, inputs: (passes, area, inputs),
+    "cycles": lambda passes, area, inputs: (passes, area, inputs),  # of one layer, every pass takes as long
+    "area": lambda passes, area, inputs: (area, passes, inputs),
+    "inputs": lambda passes, area, inputs: (inputs, passes, area),
+}
+
+
+class Search:
+    """Finds tiles for all weights of `matrix`; `run` once."""
+
+    def __init__(self, matrix: LayerMatrix, task: Task) -> None:
+        self._task = task
+        self._filters, self._inputs = matrix.nonzeros()
+        self._sizes = matrix.filter_sizes()
+        self._crowd = Crowd.of(self._filters, self._inputs)
+        self._bound = passes_lower_bound(self._sizes, task.array)
+        self._best = _without_zeros(structured.pack(matrix, task), matrix)
+        self._fan_in = 1
+        self._seconds = task.pace.share(task.weight)
+        self._telling = Telling(task, self._bound)
+
+    def run(self) -> tuple[list[Tile], int]:
+        """(tiles, the fan-in that they are made for)."""
+        if len(self._filters):
+            if not self._ended():
+                self._search()
+            if self._ended():
+                self._offer(fill_tiles(self._filters, self._inputs, self._task))
+        return self._best, self._fan_in
+
+    def _search(self) -> None:
+        passes = max(self._bound, passes_for(self._crowd, self._task.array, _HOPE * self._task.fan_in))
+        if passes == self._bound and self._level(passes):
+            self._beyond_passes()
+            return
+        while passes < len(self._best) and not self._ended():
+            excess = int(self._attempt(self._even(passes)).sum())
+            if not excess:
+                break
+            passes += max(1, math.ceil(excess / (self._task.fan_in * self._task.array.rows)))
+        self._beyond_passes()
+
+    def _level(self, passes: int) -> bool:
+        """Whether the tiles that waste least area can be filled within the fan-in, some of them made taller if not."""
+        heights = search_heights(self._crowd.sizes, self._task.array, passes, self._seed())
+        for _ in range(_RAISES):
+            plan = plan_of_heights(self._crowd, heights, self._task.array.columns)
+            if plan is None:
+                return False
+            excess = self._attempt(plan)
+            if not excess.any():
+                return True
+            failed = excess > 0
+            if self._ended() or (plan.heights[failed] == self._task.array.rows).any():
+                return False
+            more = np.maximum(1, 3 * excess[failed] // (2 * self._task.fan_in))
+            heights = plan.heights.copy()
+            heights[failed] = np.minimum(self._task.array.rows, heights[failed] + more)
+        return False
+
+    def _beyond_passes(self) -> None:
+        """Tries more passes where the objective would rather have less area or fewer lane inputs."""
+        array, crowd = self._task.array, self._crowd
+        if self._task.objective == "area":
+            for more in range(1, _MORE_TILES + 1):
+                if self._ended() or sum(tile.area for tile in self._best) == len(self._filters):
+                    return
+                self._level(self._bound + more)
+        if self._task.objective == "inputs":
+            least = lane_inputs_lower_bound(np.bincount(self._inputs), array)
+            for times in _MORE_LANES:
+                if self._ended() or sum(len(tile.inputs) for tile in self._best) <= least:
+                    return
+                passes = math.ceil(self._bound * times)
+                self._attempt(even_plan(crowd, array, passes, self._task.fan_in, self._state()))
+
+    def _even(self, passes: int) -> Plan:
+        return even_plan(self._crowd, self._task.array, passes, self._task.fan_in, self._state())
+
+    def _attempt(self, plan: Plan) -> NDArray[np.int64]:
+        """Cools a plan and keeps what comes of it if that is the best; gives each tile's inputs beyond the fan-in."""
+        task = self._task
+        blocks = blocks_of(plan, self._filters, self._inputs)
+        self._telling.begin([block.weights for block in blocks])
+        cooled = self._cool(blocks, list(range(len(blocks))), 1)
+        again = [
+            i
+            for i, found in enumerate(cooled)
+            if 0 < found.excess(task.fan_in).mean() < _NEARLY * task.fan_in
+        ]
+        if again and not self._ended():
+            for i, found in zip(again, self._cool([blocks[i] for i in again], again, _PATIENCE), strict=True):
+                cooled[i] = min(cooled[i], found, key=lambda one: one.cost(task.fan_in))
+        tiles, leaving = [], []
+        for block, found in zip(blocks, cooled, strict=True):
+            settled, gone = settle(block, found, task.fan_in)
+            tiles += settled
+            leaving.append(gone)
+        tiles += fill_tiles(*gather(blocks, leaving), task)
+        self._offer(tiles)
+        self._telling.end(len(self._best))
+        return np.concatenate(
+            [_by_tile(block, found.excess(task.fan_in)) for block, found in zip(blocks, cooled, strict=True)]
+        )
+
+    def _cool(self, blocks: list[Block], numbers: list[int], times: int) -> list[Cooled]:
+        schedule = self._task.schedule
+        schedule = schedule.model_copy(update={"moves_per_weight": times * schedule.moves_per_weight})
+        seconds, self._seconds = 0.6 * self._seconds, 0.4 * self._seconds
+        total = sum(block.weights for block in blocks)
+        orders = [
+            Order(self._task.fan_in, schedule, seed, seconds * block.weights / total)
+            for block, seed in zip(blocks, self._seed().spawn(len(blocks)), strict=True)
+        ]
+        return self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
+
+    def _offer(self, tiles: list[Tile]) -> None:
+        if self._key(tiles) < self._key(self._best):
+            self._best, self._fan_in = tiles, self._task.fan_in
+
+    def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
+        area, inputs = sum(tile.area for tile in tiles), sum(len(tile.inputs) for tile in tiles)
+        return _KEYS[self._task.objective](len(tiles), area, inputs)
+
+    def _ended(self) -> bool:
+        return self._task.stop.is_set() or self._task.pace.left() <= 0
+
+    def _seed(self) -> np.random.SeedSequence:
+        return self._task.seed.spawn(1)[0]
+
+    def _state(self) -> np.uint64:
+        return np.uint64(self._seed().generate_state(1, np.uint64)[0])
+
+
+def _by_tile(block: Block, excess: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums over the lanes of each tile."""
+    return np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
+
+
+def _without_zeros(packing: Packing, matrix: LayerMatrix) -> list[Tile]:
+    """The tiles of a packing of fan-in 1 with empty slots where the weight is zero."""
+    tiles = []
+    for tile in packing.tiles:
+        filters = np.broadcast_to(tile.filters, tile.select.shape)
+        inputs = np.broadcast_to(tile.inputs[:, None], tile.select.shape)
+        used = matrix.weights(filters, inputs) != 0
+        if used.any():
+            tiles.append(tile_of_slots(tile.filters, np.where(used, inputs, EMPTY).astype(np.int32)))
+    return tiles
