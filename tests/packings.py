@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from tightc.permutation.permute import METHODS
+from tightc.permutation.campaign import METHODS
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Lossy, Task
 from tightc.tiles.array import ArrayShape

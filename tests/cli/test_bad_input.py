@@ -243,17 +243,29 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: kind, moves_per_weight, "
-         "steps, t_end, t_start); did you mean steps?"),
+        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: accept_end, accept_start, "
+         "kind, moves_per_weight, reheat, reheats, replicas, restarts, seed, steps, t_end, t_start, time_limit); "
+         "did you mean steps?"),
         ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
          "permitted: number of temperatures, from 1 to 100000"),
         ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
          "permitted: number of temperatures, from 1 to 100000"),
-        ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric' or 'linear'; "
-         "permitted: how temperature falls from t_start to t_end: geometric or linear"),
+        ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric', 'linear', "
+         "'lundy-mees', 'adaptive' or 'tempering'; permitted: how temperature falls from t_start to t_end: geometric, "
+         "linear, lundy-mees (T / (1 + bT)), adaptive (so that accepted moves fall from accept_start to accept_end) or "
+         "tempering (replicas that keep their temperatures and exchange their states)"),
+        ("t_start: warm\n", "s.yaml:1: t_start: 'warm' is not permitted: it should be a number above 0 or auto; "
+         "permitted: first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
+         "one worsening move in five is accepted"),
+        ("steps: 9\ntime_limit: 30 days\n", "s.yaml:2: time_limit: '30 days' is not permitted: it should be a time "
+         "above 0 such as 30s, 5m or 1.5h; permitted: time for the whole search, such as 30s or 5m; the best packing "
+         "by then is the result"),
+        ("accept_start: 0.1\naccept_end: 0.2\n", "s.yaml:2: accept_end: accept_end 0.2 is above accept_start 0.1, but "
+         "acceptance must fall; lower accept_end or raise accept_start"),
         ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "
          "lower t_end or raise t_start"),
-        ("- 3\n", "s.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, moves_per_weight"),
+        ("- 3\n", "s.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, moves_per_weight, "
+         "accept_start, accept_end, reheats, reheat, replicas, restarts, time_limit, seed"),
         ("a: [1\n", "s.yaml:2: not YAML (expected ',' or ']', but got '<stream end>'); mend the line"),
     ],
 )  # fmt: skip

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 import models
+import oracle
 from tightc.cli.main import COMMANDS, run, tightc
+from tightc.model.arrangement import read_packings
+from tightc.model.file import load_model
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
 MEASURES = {
@@ -268,40 +270,45 @@ def test_unpack_undoes_pack(chain: Path) -> None:
     assert one.tobytes() == other.tobytes()
 
 
-def test_an_interrupt_ends_with_130_and_leaves_no_file(place: Path) -> None:
+def interrupted(place: Path, *more: str) -> tuple[int, bytes]:
+    """(exit code, stdout) of a long search that Ctrl-C ends; `big` is at work when `empty` is done."""
+    big = models.sparse(512, 256)
+    nodes = "{ [big] h = MatMul(x, w)\n [empty] y = MatMul(h, v) }"
     models.save(
         models.build(
-            "net (float[1, 512] x) => (float[1, 256] y) { [big] y = MatMul(x, w) }", w=models.sparse(512, 256)
+            f"net (float[1, 512] x) => (float[1, 2] y) {nodes}", w=big, v=np.zeros((256, 2), np.float32)
         ),
         place / "big.onnx",
     )
     (place / "slow.yaml").write_text("steps: 1000\nmoves_per_weight: 100000\n")
-    before = sorted(os.listdir())
+    options = ["--array", "16x16", "--temp-schedule", "slow.yaml", "--jobs", "2", "-v"]
     process = subprocess.Popen(
-        [
-            *COMMAND,
-            "permute",
-            "big.onnx",
-            "--array",
-            "16x16",
-            "--temp-schedule",
-            "slow.yaml",
-            "-v",
-            "-o",
-            "out.onnx",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*COMMAND, "permute", "big.onnx", *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    assert process.stderr
     try:
-        time.sleep(3)
-        assert process.poll() is None, "it ended before it could be interrupted"
+        assert process.stderr.readline().startswith(b"empty: 100%")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
-    assert err.endswith("tightc: interrupted\n") and "Traceback" not in err
-    assert sorted(os.listdir()) == before
+    assert err.endswith(b"tightc: interrupted\n") and b"Traceback" not in err
+    return process.returncode, out
+
+
+def test_an_interrupt_ends_with_130_and_the_best_model_so_far(place: Path) -> None:
+    before = os.listdir()
+    assert interrupted(place, "-o", "out.onnx")[0] == 130
+    assert sorted(os.listdir()) == sorted([*before, "big.onnx", "slow.yaml", "out.onnx"])
+    model = load_model(place / "out.onnx")
+    onnx.checker.check_model(model.proto, full_check=True)
+    packing = read_packings(model)["w"]
+    matrix = models.sparse(512, 256).T
+    assert oracle.packing_faults(oracle.plain(packing), matrix, 1, (16, 16), packing.fan_in) == []
+
+
+def test_an_interrupt_without_a_file_to_write_leaves_none(place: Path) -> None:
+    before = os.listdir()
+    assert interrupted(place) == (130, b"")
+    assert sorted(os.listdir()) == sorted([*before, "big.onnx", "slow.yaml"])

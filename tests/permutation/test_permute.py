@@ -150,15 +150,6 @@ def test_extreme_schedules_still_pack_losslessly(schedule: Schedule) -> None:
     assert report.totals["dropped_weights"] == 0
 
 
-@pytest.mark.parametrize("kind", ["geometric", "linear"])
-def test_temperatures_fall_from_start_to_end(kind: str) -> None:
-    temperatures = Schedule(kind=kind, t_start=0.8, t_end=0.1, steps=8).temperatures()
-    assert len(temperatures) == 8
-    assert temperatures[[0, -1]] == pytest.approx([0.8, 0.1])
-    steps = np.diff(temperatures) if kind == "linear" else np.diff(np.log(temperatures))
-    assert steps == pytest.approx([steps[0]] * 7) and steps[0] < 0
-
-
 def test_the_shared_resnet20_is_packed_in_the_fewest_passes_of_every_layer(resnet20) -> None:
     from tightc.model.file import load_model
     from tightc.pruning.options import PruneOptions

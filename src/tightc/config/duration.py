@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+_FORM = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(s|m|min|h|)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def _seconds(value: Any) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h|)", str(value).strip().lower())
-    if isinstance(value, bool) or not found or float(found[1]) == 0:
+    found = _FORM.fullmatch(str(value).strip().lower())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not 0 < seconds < math.inf:
         raise ValueError("should be a time above 0 such as 30s, 5m or 1.5h")
-    return float(found[1]) * _SECONDS[found[2]]
+    return seconds
 
 
-Duration = Annotated[
-    float, BeforeValidator(_seconds), PlainSerializer(lambda seconds: f"{seconds:g}s", return_type=str)
-]
+def _text(seconds: float) -> str:
+    """`seconds` as `_seconds` reads it, to the last bit."""
+    return f"{repr(seconds).removesuffix('.0')}s"
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_text, return_type=str)]

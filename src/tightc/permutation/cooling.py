@@ -176,7 +176,8 @@ def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
     steps = max(1, schedule.steps // coolings)
     moves = block.weights * schedule.moves_per_weight // (coolings * steps)
     for turn in range(coolings):
-        temperatures = schedule.temperatures(start * schedule.reheat**turn, steps)
+        hot = max(start * schedule.reheat**turn, min(start, schedule.t_end))
+        temperatures = schedule.temperatures(hot, steps)
         temperature = float(temperatures[0])
         for step in range(steps):
             if schedule.kind != "adaptive":

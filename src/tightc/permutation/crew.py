@@ -68,6 +68,8 @@ class Pace:
 
     def share(self, weights: int) -> float:
         """Seconds of one hand that a layer of `weights` may use from now on."""
+        if not weights:
+            return 0.0
         with self._lock:
             return max(0.0, self.left()) * self.hands * weights / max(weights, self.weights)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import sys
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from tightc.config.duration import Duration
 from tightc.config.options import Options, rule_broken
 
+
+def _start(value: Any) -> float | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise ValueError("should be a number above 0 or auto")
+    return float(value)
+
+
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# one validator, not one for each member of the union, so that a fault names the key alone
+Start = Annotated[float | Literal["auto"], PlainValidator(_start)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -24,7 +36,7 @@ class Schedule(Options):
         "adaptive (so that accepted moves fall from accept_start to accept_end) or tempering (replicas that keep "
         "their temperatures and exchange their states)",
     )
-    t_start: Temperature | Literal["auto"] = Field(
+    t_start: Start = Field(
         0.3,
         description="first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
         "one worsening move in five is accepted",

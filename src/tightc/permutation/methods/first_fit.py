@@ -6,12 +6,15 @@ moves again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tightc.permutation.cooling import never
 from tightc.permutation.task import Task
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
@@ -32,21 +35,24 @@ class _Columns:
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
     """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles."""
     filters, inputs = matrix.nonzeros()
-    tiles = tuple(fill_tiles(filters, inputs, task))
+    tiles = tuple(fill_tiles(filters, inputs, task, task.stop.is_set))
     return Packing("first-fit", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tiles)
 
 
-def fill_tiles(filters: Ids, inputs: Ids, task: Task) -> list[Tile]:
+def fill_tiles(filters: Ids, inputs: Ids, task: Task, stopped: Callable[[], bool] = never) -> list[Tile]:
     """Tiles within the fan-in for weights that are given by `filters` and `inputs`: (weights,) int32, sorted so.
 
     In each round filters are cut, in input order, into parts of as many weights as the array has rows and a remainder;
     parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so it ends.
+    CancelledError where it is `stopped` before that.
     """
     tiles: list[Tile] = []
     while len(filters):
         columns = _cut(filters, inputs, task.array.rows)
         left = []
         for first in range(0, len(columns.filters), task.array.columns):
+            if stopped():
+                raise CancelledError
             tile, rest = _fill(columns, slice(first, first + task.array.columns), task)
             tiles.append(tile)
             left.append(rest)
