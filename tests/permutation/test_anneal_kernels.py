@@ -1,122 +1,246 @@
-"""The annealing kernels against plain recounts; tiny, because they also run without JIT."""
+"""The annealing kernel against plain recounts; tiny, because it also runs without JIT."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import oracle
-from tightc.permutation.anneal import EMPTY, _anneal, _cost, _count_inputs, _lane_change
+from boards import block, blocks, board_faults, cost, lanes_of, place_faults
+from tightc.permutation.anneal import EMPTY, Board, _anneal, _cost, _lane_change, _pick, _rises, _target
+from tightc.permutation.block import Block, board_of
 
 pytestmark = pytest.mark.kernel
-HUGE = np.array([1e9])
+FEW = settings(max_examples=30)
+HOT, WARM, COLD = 1e9, 0.3, 1e-9
+TEMPERATURES = st.sampled_from([HOT, WARM, 0.05, COLD])
+FAN_INS = st.sampled_from([1, 2, 3, 9])
+SEEDS = st.integers(1, 2**63)
+
+# two tiles: filter 0 has two columns in the first and one in the second, filter 1 one in each, filter 2 one
+MIXED = ([4, 2], [[0, 0, 1, 2], [0, 1]])
 
 
-def random_slots(seed: int, lanes: int = 4, columns: int = 5, inputs: int = 7) -> np.ndarray:
-    """A tile with empty slots; each column holds an input at most once, as the inputs of one filter do."""
-    rng = np.random.default_rng(seed)
-    slots = np.full((lanes, columns), EMPTY, np.int32)
-    for column in range(columns):
-        count = rng.integers(0, min(lanes, inputs) + 1)
-        slots[rng.choice(lanes, count, replace=False), column] = rng.choice(inputs, count, replace=False)
-    slots[0, 0] = inputs - 1 if inputs - 1 not in slots[1:, 0] else slots[0, 0]
-    return slots
+class Run:
+    """A block on its way through the kernel."""
+
+    def __init__(self, block: Block, fan_in: int, seed: int) -> None:
+        self.block, self.fan_in = block, fan_in
+        self.board = board_of(block)
+        self.best = np.array([block.lanes, block.columns])
+        self.tally = np.array([cost(block, block.lanes, fan_in)] * 2 + [0])
+        self.state = np.uint64(seed)
+
+    def go(self, temperature: float, moves: int) -> None:
+        self.state = np.uint64(
+            _anneal(self.board, self.best, self.tally, self.fan_in, temperature, moves, self.state)
+        )
+
+    def costs(self) -> tuple[int, int]:
+        """Recounts of (the state, the best state)."""
+        return cost(self.block, self.board.lane_of, self.fan_in), cost(self.block, self.best[0], self.fan_in)
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("fan_in", [1, 2, 9])
-def test_cost_is_a_plain_recount(seed: int, fan_in: int) -> None:
-    slots = random_slots(seed)
-    carried = [len(set(lane) - {EMPTY}) for lane in slots.tolist()]
-    excess = sum(max(0, count - fan_in) for count in carried)
-    assert _cost(slots, fan_in) == (oracle.anneal_cost(slots.tolist(), fan_in), excess)
+@FEW
+@given(blocks(), FAN_INS)
+def test_cost_and_counts_of_a_fresh_board_are_plain_recounts(block: Block, fan_in: int) -> None:
+    board = board_of(block)
+    assert board_faults(board, block) == []
+    carried = lanes_of(block, block.lanes)
+    excess = sum(max(0, len(lane) - fan_in) for lane in carried)
+    assert _cost(board.carried, fan_in) == (cost(block, block.lanes, fan_in), excess)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_counts_are_a_plain_recount(seed: int) -> None:
-    slots = random_slots(seed)
-    counts = _count_inputs(slots, 7)
-    assert counts.tolist() == [[lane.count(k) for k in range(7)] for lane in slots.tolist()]
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("fan_in", [1, 2, 3])
-def test_the_change_of_a_lane_is_the_difference_of_two_recounts(seed: int, fan_in: int) -> None:
-    slots = random_slots(seed, lanes=3, columns=4, inputs=5)
-    counts = _count_inputs(slots, 5)
-    for lane, row in enumerate(slots.tolist()):
-        carried = len(set(row) - {EMPTY})
-        for column, leaving in enumerate(row):
-            for coming in (EMPTY, 0, 1, 2, 3, 4):
-                if coming == leaving:
-                    continue
-                after = [*row[:column], coming, *row[column + 1 :]]
-                change = len(set(after) - {EMPTY}) - carried
-                rise = oracle.anneal_cost([after], fan_in) - oracle.anneal_cost([row], fan_in)
-                assert _lane_change(counts[lane], leaving, coming, carried, fan_in) == (change, rise)
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("temperatures", [HUGE, np.array([0.3, 0.1, 0.03]), np.array([1e-9])])
-def test_the_result_is_the_best_state_seen_and_its_cost_a_full_recount(
-    seed: int, temperatures: np.ndarray
+@FEW
+@given(blocks(), FAN_INS, st.lists(st.tuples(TEMPERATURES, st.integers(0, 40)), max_size=4), SEEDS)
+def test_after_any_moves_the_running_cost_is_a_recount_and_the_best_state_is_kept(
+    block: Block, fan_in: int, calls: list[tuple[float, int]], seed: int
 ) -> None:
-    slots = random_slots(seed)
-    start = slots.copy()
-    best = slots.copy()
-    cost, _ = _anneal(slots, best, 2, temperatures, 60, np.uint64(seed + 1))
-    assert cost == oracle.anneal_cost(best.tolist(), 2) <= oracle.anneal_cost(start.tolist(), 2)
-    assert cost <= oracle.anneal_cost(slots.tolist(), 2)
-    for column in range(slots.shape[1]):  # every weight stays in its column
-        assert sorted(best[:, column]) == sorted(start[:, column]) == sorted(slots[:, column])
+    run = Run(block, fan_in, seed)
+    start, lowest = run.tally[0], run.tally[0]
+    for temperature, moves in calls:
+        run.go(temperature, moves)
+        assert board_faults(run.board, block) == []
+        assert place_faults(block, *run.best) == []
+        assert tuple(run.tally[:2]) == run.costs()
+        lowest = min(lowest, run.tally[0])
+        assert run.tally[1] <= lowest <= start
+        assert 0 <= run.tally[2] <= sum(moves for _, moves in calls)
 
 
-def test_the_best_state_is_not_the_last_one_when_it_is_hot() -> None:
-    last_is_worse = 0
-    for seed in range(20):
-        slots = random_slots(seed)
-        best = slots.copy()
-        cost, _ = _anneal(slots, best, 2, HUGE, 100, np.uint64(seed + 1))
-        last_is_worse += oracle.anneal_cost(slots.tolist(), 2) > cost
-    assert last_is_worse >= 15
+@pytest.mark.parametrize("fan_in", [1, 2])
+def test_the_best_state_is_the_lowest_of_all_states_passed_through(fan_in: int) -> None:
+    for seed in range(1, 6):
+        run, steps = Run(block(*MIXED, seed=seed), fan_in, seed), Run(block(*MIXED, seed=seed), fan_in, seed)
+        run.go(HOT, 60)
+        states = [(steps.costs()[0], block(*MIXED, seed=seed).lanes.tolist())]
+        for _ in range(60):
+            steps.go(HOT, 1)
+            states.append((steps.costs()[0], steps.board.lane_of.tolist()))
+        lowest = min(energy for energy, _ in states)
+        assert run.tally[1] == lowest < max(energy for energy, _ in states)
+        assert run.best[0].tolist() in [lanes for energy, lanes in states if energy == lowest]
 
 
-def test_the_best_state_survives_several_calls() -> None:
-    slots = random_slots(3)
-    best = slots.copy()
-    state = np.uint64(7)
-    costs = []
-    for _ in range(6):
-        cost, state = _anneal(slots, best, 1, HUGE, 30, np.uint64(state))
-        costs.append(int(cost))
-        assert cost == oracle.anneal_cost(best.tolist(), 1)
-    assert costs == sorted(costs, reverse=True)
+def test_many_calls_go_on_where_one_would_have() -> None:
+    whole, parts = (Run(block(*MIXED, seed=3), 1, 7) for _ in range(2))
+    whole.go(WARM, 90)
+    for moves in (1, 0, 29, 60):
+        parts.go(WARM, moves)
+    assert int(whole.state) == int(parts.state) and whole.tally.tolist() == parts.tally.tolist()
+    assert whole.board.slots.tolist() == parts.board.slots.tolist()
+    assert whole.costs() == parts.costs()  # the best states may differ where their costs do not
 
 
-def test_two_calls_go_on_where_one_would_have() -> None:
-    temperatures = np.array([0.5, 0.3, 0.2, 0.1])
-    whole, halves = random_slots(1), random_slots(1)
-    best_whole, best_halves = whole.copy(), halves.copy()
-    cost, state = _anneal(whole, best_whole, 2, temperatures, 40, np.uint64(5))
-    _, half = _anneal(halves, best_halves, 2, temperatures[:2], 40, np.uint64(5))
-    cost_halves, state_halves = _anneal(halves, best_halves, 2, temperatures[2:], 40, np.uint64(half))
-    assert (cost, int(state)) == (cost_halves, int(state_halves))
-    assert whole.tolist() == halves.tolist()
-    assert best_whole.tolist() == best_halves.tolist()
+def test_cold_moves_never_raise_the_cost() -> None:
+    for seed in range(1, 8):
+        run = Run(block(*MIXED, seed=seed), 1, seed)
+        before = int(run.tally[0])
+        for _ in range(50):
+            run.go(COLD, 1)
+            assert run.tally[0] <= before
+            before = int(run.tally[0])
 
 
 def test_cold_moves_reach_the_optimum_of_a_tile_that_only_needs_sorting() -> None:
     lanes, columns = 4, 6
     rng = np.random.default_rng(0)
-    slots = np.array([rng.permutation(lanes) for _ in range(columns)], np.int32).T.copy()
-    best = slots.copy()
-    cost, _ = _anneal(slots, best, 1, np.array([0.3, 0.1, 0.03]), 1500, np.uint64(11))
-    assert cost == lanes  # one input on each lane, none beyond the fan-in
+    places = np.array([rng.permutation(lanes) for _ in range(columns)], np.int32)
+    owners = np.repeat(np.arange(columns, dtype=np.int32), lanes)
+    full = Block(
+        np.array([lanes]),
+        np.arange(columns, dtype=np.int32),
+        np.zeros(columns, np.int32),
+        owners,
+        np.tile(np.arange(lanes, dtype=np.int32), columns),
+        places.ravel(),
+        owners,
+    )
+    run = Run(full, 1, 11)
+    for temperature in (0.3, 0.1, 0.03):
+        run.go(temperature, 1500)
+    assert run.tally[1] == lanes  # one input on each lane, none beyond the fan-in
 
 
-def test_nothing_moves_in_a_tile_of_one_lane() -> None:
-    slots = np.array([[0, 1, 2]], np.int32)
-    best = slots.copy()
-    cost, _ = _anneal(slots, best, 1, HUGE, 50, np.uint64(1))
-    assert best.tolist() == [[0, 1, 2]]
-    assert cost == 4 * 2 + 3
+@pytest.mark.parametrize("heights", [[1], [1, 1]])
+def test_a_filter_of_one_slot_stays_there(heights: list[int]) -> None:
+    alone = block(heights, [[tile, tile + 2] for tile in range(len(heights))])
+    run = Run(alone, 1, 5)
+    run.go(HOT, 60)
+    assert run.board.lane_of.tolist() == alone.lanes.tolist()
+    assert run.tally[2] == 0
+
+
+def test_hot_moves_reach_every_slot_of_a_filter_and_no_other() -> None:
+    lonely = block(*MIXED, few=1)  # a weight of filter 0, which has two columns of 4 lanes and one of 2
+    seen, run = set(), Run(lonely, 1, 3)
+    for _ in range(300):
+        run.go(HOT, 1)
+        seen.add((int(run.board.lane_of[0]), int(run.board.column_of[0])))
+    assert seen == {(lane, column) for lane in range(4) for column in (0, 1)} | {(4, 0), (5, 0)}
+
+
+@FEW
+@given(blocks(), FAN_INS)
+def test_the_change_of_a_lane_is_the_difference_of_two_recounts(block: Block, fan_in: int) -> None:
+    board = board_of(block)
+    items = board.counts.shape[1]
+    for lane in range(min(3, len(board.slots))):
+        counts, carried = board.counts[lane], int(board.carried[lane])
+        held = [item for item in range(items) if counts[item]]
+        for leaving in [EMPTY, *held]:
+            for coming in {EMPTY, *range(items)} - {leaving}:
+                after = counts.astype(int)
+                if leaving != EMPTY:
+                    after[leaving] -= 1
+                if coming != EMPTY:
+                    after[coming] += 1
+                now = int(np.count_nonzero(after))
+                rise = now - carried + 4 * (max(0, now - fan_in) - max(0, carried - fan_in))
+                assert _lane_change(counts, leaving, coming, carried, fan_in) == (now - carried, rise)
+
+
+@FEW
+@given(blocks(), st.lists(st.integers(0, 2**64 - 1), min_size=20, max_size=20))
+def test_a_target_is_always_a_slot_of_the_filter(block: Block, draws: list[int]) -> None:
+    board = board_of(block)
+    for number, bits in enumerate(draws):
+        weight = number % block.weights
+        lane, column = _target(board, np.int64(weight), np.uint64(bits))
+        moved = block.lanes.copy(), block.columns.copy()
+        moved[0][weight], moved[1][weight] = lane, column
+        assert [fault for fault in place_faults(block, *moved) if "two weights" not in fault] == []
+
+
+def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], float]:
+    """The chance of each slot to be the target of a weight: three draws of four follow a user of its input, if
+    another one reads it, to its lane, where the filter has columns in that tile; all others are even over cells, then
+    lanes."""
+    tile_of = board.tile_of.tolist()
+    bases = np.r_[0, np.cumsum(block.heights)]
+    cells = []
+    for cell, (owner, tile) in enumerate(
+        zip(block.cell_filters.tolist(), block.cell_tiles.tolist(), strict=True)
+    ):
+        if owner == block.filters[weight]:
+            cells.append((tile, cell - int(np.searchsorted(block.cell_tiles, tile))))
+    found: dict[tuple[int, int], float] = {}
+
+    def give(lane: int, column: int, chance: float) -> None:
+        found[lane, column] = found.get((lane, column), 0.0) + chance
+
+    users = [int(lane) for lane in block.lanes[block.inputs == block.inputs[weight]]]
+    rest = 1.0
+    if len(users) > 1:
+        for lane in users:
+            there = [column for tile, column in cells if tile == tile_of[lane]]
+            for column in there:
+                give(lane, column, 0.75 / len(users) / len(there))
+            rest -= 0.75 / len(users) if there else 0.0
+    for tile, column in cells:
+        for lane in range(int(block.heights[tile])):
+            give(int(bases[tile]) + lane, column, rest / len(cells) / int(block.heights[tile]))
+    return found
+
+
+def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
+    """(chance, rise) of every move that a state has, each made and recounted."""
+    board = board_of(block)
+    before = cost(block, block.lanes, fan_in)
+    found = []
+    for weight in range(block.weights):
+        for (lane, column), chance in chances(board, block, weight).items():
+            moved = block.lanes.copy()
+            other = board.slots[lane, column]
+            if other != EMPTY:
+                moved[other] = moved[weight]
+            moved[weight] = lane
+            found.append((chance / block.weights, cost(block, moved, fan_in) - before))
+    return found
+
+
+@pytest.mark.parametrize("fan_in", [1, 2, 9])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_the_mean_rise_is_that_of_all_moves_by_their_chances(seed: int, fan_in: int) -> None:
+    state = block(*MIXED, inputs=4, seed=seed)
+    worse = [(chance, rise) for chance, rise in rises(state, fan_in) if rise > 0]
+    share = sum(chance for chance, _ in worse)
+    assert share > 0.02
+    mean = sum(chance * rise for chance, rise in worse) / share
+    deviation = (sum(chance * (rise - mean) ** 2 for chance, rise in worse) / share) ** 0.5
+    board = board_of(state)
+    found, _ = _rises(board, fan_in, 20_000, np.uint64(seed))
+    assert abs(found - mean) <= 4 * deviation / (20_000 * share) ** 0.5 + 1e-9
+    assert board_faults(board, state) == []  # nothing was moved
+
+
+def test_the_mean_rise_of_a_state_that_only_gets_better_is_nought() -> None:
+    assert _rises(board_of(block([1], [[0]], few=1)), 1, 50, np.uint64(3))[0] == 0.0
+
+
+@FEW
+@given(st.integers(0, 2**64 - 1), st.integers(1, 2**20))
+def test_a_pick_is_below_its_number_and_grows_with_its_bits(bits: int, among: int) -> None:
+    width = 16 if among <= 65536 else 32
+    assert int(_pick(np.uint64(bits), among)) == (bits % 2**width) * among // 2**width
