@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from tightc.permutation.grouping import group_inputs, regroup
 from tightc.permutation.heights import Sizes, cut
+from tightc.permutation.relief import Readers, relieve
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import Ids
-
-_FULL = 0.92  # of what lanes can carry, the most that a group should read: annealing needs some room
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,13 @@ def plan_of_heights(crowd: Crowd, heights: Sizes, columns: int) -> Plan | None:
     )
 
 
-def even_plan(crowd: Crowd, array: ArrayShape, passes: int, fan_in: int, seed: np.uint64) -> Plan:
+def even_plan(crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: np.uint64) -> Plan:
     """The plan that spreads filters evenly over `passes` tiles of full height, at least as many as the bound.
 
-    Filters of like size share tiles, `columns` of them in each group. Groups with most inputs for their lanes get the
-    columns that are to spare; then filters change groups until no group reads more than its lanes can carry.
+    `room`: different inputs that a tile should read at most. Filters of like size share tiles, `columns` of them in
+    each group. Groups with most inputs for their lanes get the columns that are to spare; then filters change groups
+    until none reads more than its tiles have room for. Those that still do are spread over more tiles, together with
+    columns of filters so large that they can do with what a tile reads anyway.
     """
     counts = -(-crowd.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
@@ -96,14 +97,38 @@ def even_plan(crowd: Crowd, array: ArrayShape, passes: int, fan_in: int, seed: n
             spare -= int(widths[g])
             heapq.heappush(queue, (-reads[g] / (tall[g] + more[g]), g))
     counts += more[group_of]
-    budgets = (_FULL * fan_in * array.rows * (tall + more)).astype(np.int64)
-    if (reads > budgets).any():
-        widest_first = np.argsort(-counts, kind="stable")
-        crowd, counts, group_of = crowd.ordered(widest_first), counts[widest_first], group_of[widest_first]
-        group_of = regroup((crowd.starts, crowd.inputs), counts, group_of, budgets, seed)
+    budgets = (room * (tall + more)).astype(np.int64)
+    if (reads <= budgets).all():
+        order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
+        return _stacked(crowd, order, counts[order], passes, array)
+    widest_first = np.argsort(-counts, kind="stable")
+    crowd, counts, group_of = crowd.ordered(widest_first), counts[widest_first], group_of[widest_first]
+    group_of = regroup((crowd.starts, crowd.inputs), counts, group_of, budgets, seed)
     order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
-    filters, tiles = stack(counts[order], passes, array.columns)
-    return _plan(np.full(passes, array.rows), crowd.filters[order[filters]], tiles)
+    crowded = group_inputs(crowd.starts, crowd.inputs, group_of) > budgets
+    calm = order[~crowded[group_of[order]]]
+    groups = relieve(
+        Readers(crowd.starts, crowd.inputs, counts),
+        np.flatnonzero(crowded[group_of]).tolist(),
+        calm.tolist(),
+        array.columns,
+        room,
+    )
+    entries = [entry for group in groups for entry in group]
+    filters, columns = (
+        (np.array(part, np.int64) for part in zip(*entries, strict=True))
+        if entries
+        else (np.empty(0, np.int64),) * 2
+    )
+    given = np.bincount(filters, columns, minlength=len(counts)).astype(np.int64)
+    rest = counts[calm] - given[calm]
+    return _stacked(crowd, np.r_[calm, filters], np.r_[rest, columns], passes, array)
+
+
+def _stacked(crowd: Crowd, order: Sizes, counts: Sizes, passes: int, array: ArrayShape) -> Plan:
+    """The plan of full height in which the filters `order`, each with `counts` columns, are stacked in this order."""
+    entries, tiles = stack(counts, passes, array.columns)
+    return _plan(np.full(passes, array.rows), crowd.filters[order[entries]], tiles)
 
 
 def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> int:

@@ -22,6 +22,8 @@ from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _HOPE = 1.05  # a plan whose lanes would have to carry this much more than the fan-in is not tried
+_FULL = (0.92, 0.8, 0.7)  # of what a tile carries, what its group may read; annealing needs some room
+_NEAR = 0.005  # of what all lanes carry, what is beyond the fan-in where a tile less full is worth a try
 _RAISES = 4  # how often tiles that were cut too low are made taller
 _PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
 _NEARLY = 0.05  # of its fan-in, what a lane of such a block is beyond it, on average
@@ -55,7 +57,7 @@ class Search:
         self._best = _without_zeros(structured.pack(matrix, task), matrix)
         self._fan_in = 1
         self._seconds = task.pace.share(task.weight)
-        self._telling = Telling(task, self._bound)
+        self._telling = Telling(task, self._bound, len(self._best))
 
     def run(self) -> tuple[list[Tile], int]:
         """(tiles, the fan-in that they are made for)."""
@@ -72,7 +74,7 @@ class Search:
             self._beyond_passes()
             return
         while passes < len(self._best) and not self._ended():
-            excess = int(self._attempt(self._even(passes)).sum())
+            excess = self._even(passes)
             if not excess:
                 break
             passes += max(1, math.ceil(excess / (self._task.fan_in * self._task.array.rows)))
@@ -110,16 +112,26 @@ class Search:
                 if self._ended() or sum(len(tile.inputs) for tile in self._best) <= least:
                     return
                 passes = math.ceil(self._bound * times)
-                self._attempt(even_plan(crowd, array, passes, self._task.fan_in, self._state()))
+                self._attempt(
+                    even_plan(crowd, array, passes, _FULL[0] * self._task.fan_in * array.rows, self._state())
+                )
 
-    def _even(self, passes: int) -> Plan:
-        return even_plan(self._crowd, self._task.array, passes, self._task.fan_in, self._state())
+    def _even(self, passes: int) -> int:
+        """Inputs beyond the fan-in that remain when filters are spread evenly over `passes` tiles."""
+        carried = self._task.fan_in * self._task.array.rows
+        least = carried * passes
+        for full in _FULL:
+            plan = even_plan(self._crowd, self._task.array, passes, full * carried, self._state())
+            least = min(least, int(self._attempt(plan).sum()))
+            if not least or least > _NEAR * carried * passes or self._ended():
+                break
+        return least
 
     def _attempt(self, plan: Plan) -> NDArray[np.int64]:
         """Cools a plan and keeps what comes of it if that is the best; gives each tile's inputs beyond the fan-in."""
         task = self._task
         blocks = blocks_of(plan, self._filters, self._inputs)
-        self._telling.begin([block.weights for block in blocks])
+        self._telling.begin(blocks)
         cooled = self._cool(blocks, list(range(len(blocks))), 1)
         again = [
             i
