@@ -98,7 +98,8 @@ class Schedule(Options):
             return np.linspace(t_start, t_end, steps)
         if self.kind == "lundy-mees":
             # Lundy and Mees, Mathematical Programming 34, 1986: T <- T / (1 + b T), so 1/T rises in even steps
-            return 1 / np.linspace(1 / t_start, 1 / t_end, steps)
+            ratio = max(t_end / t_start, 1e-300)  # 1/T itself could be infinite
+            return t_start * ratio / (ratio + (1 - ratio) * np.linspace(0, 1, steps))
         return np.geomspace(t_start, t_end, steps)
 
     def adapted(self, temperature: float, accepted: float, done: float) -> float:
