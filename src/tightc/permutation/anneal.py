@@ -144,7 +144,7 @@ def _rises(board: Board, fan_in: int, draws: int, state: np.uint64) -> tuple[flo
     """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; state to go on with)."""
     total, worse = 0, 0
     weights = len(board.input_of)
-    for _ in range(draws):
+    for _ in range(draws if weights else 0):
         state = _next(state)
         weight = (np.int64(_draw(state) >> np.uint64(32)) * weights) >> 32
         state = _next(state)

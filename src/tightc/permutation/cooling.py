@@ -94,7 +94,7 @@ def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
             found = _fall(walk, block, order.schedule)
         if best is None or found.cost(order.fan_in) < best.cost(order.fan_in):
             best = found
-        if walk.over():
+        if walk.met() or watch.stopped() or time.monotonic() >= deadline:
             break
     assert best is not None
     return best
@@ -123,12 +123,17 @@ class _Walk:
         users = np.diff(self.board.user_starts)
         self.least = int(np.sum(-(-users // self.board.slots.shape[1])))
 
+    def met(self) -> bool:
+        """Whether the best state can be no better."""
+        return bool(self.tally[1] <= self.least)
+
     def over(self) -> bool:
         """Whether to end: the bound is met, or somebody or the clock says so."""
-        return self.tally[1] <= self.least or self.watch.stopped() or time.monotonic() >= self.deadline
+        return self.met() or self.watch.stopped() or time.monotonic() >= self.deadline
 
-    def step(self, temperature: float, moves: int, done: float) -> float:
-        """Tries `moves` moves, fewer where time is short; gives the share accepted. `done` is where that leads to."""
+    def step(self, temperature: float, moves: int, done: float) -> float | None:
+        """Tries `moves` moves, fewer where time is short; gives the share accepted, None where there was no time for
+        any. `done` is where that leads to."""
         before, tried = int(self.tally[2]), 0
         due = self.began + done * (self.deadline - self.began)
         while tried < moves and not self.over() and time.monotonic() <= due:
@@ -148,7 +153,7 @@ class _Walk:
                 int(self.tally[2]),
             )
         )
-        return (int(self.tally[2]) - before) / max(1, tried)
+        return (int(self.tally[2]) - before) / tried if tried else None
 
     def back_to_best(self) -> None:
         """Goes on from the best state."""
@@ -160,7 +165,8 @@ class _Walk:
 
     def warm(self) -> float:
         """A temperature at which one worsening move of this state in five is accepted."""
-        rise, self.state = _rises(self.board, self.fan_in, _SAMPLE, self.state)
+        rise, state = _rises(self.board, self.fan_in, _SAMPLE, self.state)
+        self.state = np.uint64(state)
         return max(float(rise), 1.0) / EXCESS_COST / math.log(1 / _WORSE_ACCEPTED)
 
     def result(self) -> Cooled:
@@ -173,8 +179,8 @@ class _Walk:
 def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
     start = walk.warm() if schedule.t_start == "auto" else schedule.t_start
     coolings = schedule.reheats + 1
-    steps = max(1, schedule.steps // coolings)
-    moves = block.weights * schedule.moves_per_weight // (coolings * steps)
+    moves = block.weights * schedule.moves_per_weight
+    steps = max(1, min(schedule.steps, moves) // coolings)
     for turn in range(coolings):
         hot = max(start * schedule.reheat**turn, min(start, schedule.t_end))
         temperatures = schedule.temperatures(hot, steps)
@@ -182,13 +188,20 @@ def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
         for step in range(steps):
             if schedule.kind != "adaptive":
                 temperature = float(temperatures[step])
-            accepted = walk.step(temperature, moves, (turn * steps + step + 1) / (coolings * steps))
-            temperature = schedule.adapted(temperature, accepted, step / steps)
+            number, parts = turn * steps + step, coolings * steps
+            accepted = walk.step(temperature, _part(moves, number, parts), (number + 1) / parts)
+            if accepted is not None:
+                temperature = schedule.adapted(temperature, accepted, step / steps)
             if walk.over():
                 return walk.result()
         if turn + 1 < coolings:
             walk.back_to_best()
     return walk.result()
+
+
+def _part(moves: int, number: int, parts: int) -> int:
+    """How many of `moves` belong to one of `parts`, which are as equal as can be and together all."""
+    return moves * (number + 1) // parts - moves * number // parts
 
 
 def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
@@ -200,11 +213,15 @@ def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
         walks.append(_Walk(block, order.fan_in, seed, first.deadline, Watch(first.watch.stopped)))
     start = first.warm() if schedule.t_start == "auto" else schedule.t_start
     ladder = np.geomspace(start, min(schedule.t_end, start), len(walks))
-    moves = block.weights * schedule.moves_per_weight // (schedule.steps * len(walks))
+    moves = block.weights * schedule.moves_per_weight
+    steps = max(1, min(schedule.steps, moves // len(walks)))
+    parts = steps * len(walks)
     state = np.uint64(first.seed.spawn(1)[0].generate_state(1, np.uint64)[0] | np.uint64(1))
-    for step in range(schedule.steps):
-        for walk, temperature in zip(walks, ladder, strict=True):
-            walk.step(float(temperature), moves, (step + 1) / schedule.steps)
+    for step in range(steps):
+        for i, (walk, temperature) in enumerate(zip(walks, ladder, strict=True)):
+            # each replica has its part of the time, or the first would use up that of a whole step
+            number = step * len(walks) + i
+            walk.step(float(temperature), _part(moves, number, parts), (number + 1) / parts)
         for i in range(len(walks) - 1):
             energies = [int(walk.tally[0]) / EXCESS_COST for walk in walks[i : i + 2]]
             chance = math.exp(min(0.0, (1 / ladder[i] - 1 / ladder[i + 1]) * (energies[0] - energies[1])))
