@@ -64,7 +64,7 @@ class Search:
         if len(self._filters):
             if not self._ended():
                 self._search()
-            if self._ended():
+            if self._ended() or len(self._best) > self._bound:
                 self._offer(fill_tiles(self._filters, self._inputs, self._task))
         return self._best, self._fan_in
 
