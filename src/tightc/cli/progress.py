@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import click
 
 from tightc.report import Listener, silent
+
+_WHILE = 10.0  # seconds
 
 
 @contextmanager
@@ -27,18 +30,22 @@ def progress(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
 
 
 class _Lines:
-    """One line of stderr for every quarter of a task."""
+    """One line of stderr when a task is first heard of, for every quarter of it, and after a while without any."""
 
     def __init__(self) -> None:
         self._quarters: dict[str, int] = {}
+        self._due: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
         with self._lock:
-            if int(done * 4) > self._quarters.get(task, 0):
-                self._quarters[task] = int(done * 4)
-                values = "  ".join(f"{label} {value}" for label, value in figures.items())
-                click.echo(f"{task}: {done:4.0%}  {values}", err=True)
+            now = time.monotonic()
+            if int(done * 4) <= self._quarters.get(task, -1) and now < self._due[task]:
+                return
+            self._quarters[task] = max(int(done * 4), self._quarters.get(task, 0))
+            self._due[task] = now + _WHILE
+            values = "  ".join(f"{label} {value}" for label, value in figures.items())
+            click.echo(f"{task}: {done:4.0%}  {values}", err=True)
 
 
 @contextmanager

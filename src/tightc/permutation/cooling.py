@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from tightc.permutation.block import Block, board_of
 from tightc.permutation.schedule import Schedule
 from tightc.tiles.matrix import Ids
 
-_BITE = 200_000  # moves between two looks at the clock and at whether to stop
+_BITE = 50_000  # moves between two looks at the clock and at whether to stop
+_TELL = 0.1  # seconds between two reports
 _SAMPLE = 2000  # moves that t_start: auto is taken from
 _WORSE_ACCEPTED = 0.2
 _UNIT = float(1 << 53)
@@ -33,7 +34,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a block is: share `done`, `cost` and `excess` of its best state, and the counts behind rates."""
+    """How far a block is: share `done`, `cost` of its best state, and over all its runs and replicas the moves."""
 
     done: float
     cost: float
@@ -83,11 +84,11 @@ def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
     """The best places for the weights of `block` that the schedule finds, never worse than where they start."""
     runs = order.schedule.restarts + 1
     deadline = time.monotonic() + order.seconds
-    best = None
+    best, log = None, _Log(watch)
     for run, seed in enumerate(order.seed.spawn(runs)):
         left = deadline - time.monotonic()
-        walk = _Walk(block, order.fan_in, seed, time.monotonic() + left / (runs - run), watch)
-        walk.share = (run / runs, 1 / runs)
+        log.share = (run / runs, 1 / runs)
+        walk = _Walk(block, order.fan_in, seed, time.monotonic() + left / (runs - run), log)
         if order.schedule.kind == "tempering":
             found = _temper(walk, block, order)
         else:
@@ -97,7 +98,34 @@ def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
         if walk.met() or watch.stopped() or time.monotonic() >= deadline:
             break
     assert best is not None
-    return best
+    log.share = (0.0, 1.0)
+    log.tell(1.0, order.schedule.t_end)
+    return replace(best, moves=log.moves, accepted=log.accepted)
+
+
+@dataclass
+class _Log:
+    """What is told of a block on its way: `share` is where its run begins and how much of the whole it is."""
+
+    watch: Watch
+    share: tuple[float, float] = (0.0, 1.0)
+    moves: int = 0
+    accepted: int = 0
+    cost: float = math.inf
+    due: float = -math.inf
+
+    def add(self, moves: int, accepted: int, cost: float) -> None:
+        """Moves made since, and what they led to."""
+        self.moves += moves
+        self.accepted += accepted
+        self.cost = min(self.cost, float(cost))
+
+    def tell(self, done: float, temperature: float) -> None:
+        """Reports if it is time to, and always at the end; `done` is a share of the run."""
+        share = self.share[0] + self.share[1] * done
+        if share >= 1 or time.monotonic() >= self.due:
+            self.due = time.monotonic() + _TELL
+            self.watch.tell(Progress(share, self.cost, temperature, self.moves, self.accepted))
 
 
 @dataclass
@@ -108,16 +136,16 @@ class _Walk:
     fan_in: int
     seed: np.random.SeedSequence
     deadline: float
-    watch: Watch
-    share: tuple[float, float] = (0.0, 1.0)
-    moves: int = field(default=0, init=False)
+    log: _Log
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
+        self.done = 0.0
         self.board = board_of(self.block)
         self.state = np.uint64(self.seed.generate_state(1, np.uint64)[0] | np.uint64(1))
         self.tally = np.zeros(3, np.int64)
         self.tally[:2] = _cost(self.board.carried, self.fan_in)[0]
+        self.log.add(0, 0, self.tally[1] / EXCESS_COST)
         self.best = np.array([self.board.lane_of, self.board.column_of])
         # every input that is read sits on a lane at least, and on more if a lane has not the slots for its users
         users = np.diff(self.board.user_starts)
@@ -129,7 +157,7 @@ class _Walk:
 
     def over(self) -> bool:
         """Whether to end: the bound is met, or somebody or the clock says so."""
-        return self.met() or self.watch.stopped() or time.monotonic() >= self.deadline
+        return self.met() or self.log.watch.stopped() or time.monotonic() >= self.deadline
 
     def step(self, temperature: float, moves: int, done: float) -> float | None:
         """Tries `moves` moves, fewer where time is short; gives the share accepted, None where there was no time for
@@ -137,22 +165,14 @@ class _Walk:
         before, tried = int(self.tally[2]), 0
         due = self.began + done * (self.deadline - self.began)
         while tried < moves and not self.over() and time.monotonic() <= due:
-            bite = min(_BITE, moves - tried)
+            bite, accepted = min(_BITE, moves - tried), int(self.tally[2])
             self.state = np.uint64(
                 _anneal(self.board, self.best, self.tally, self.fan_in, temperature, bite, self.state)
             )
             tried += bite
-        self.moves += tried
-        first, length = self.share
-        self.watch.tell(
-            Progress(
-                first + length * done,
-                self.tally[1] / EXCESS_COST,
-                temperature,
-                self.moves,
-                int(self.tally[2]),
-            )
-        )
+            self.log.add(bite, int(self.tally[2]) - accepted, self.tally[1] / EXCESS_COST)
+            self.log.tell(self.done + (done - self.done) * tried / moves, temperature)
+        self.done = done
         return (int(self.tally[2]) - before) / tried if tried else None
 
     def back_to_best(self) -> None:
@@ -172,8 +192,7 @@ class _Walk:
     def result(self) -> Cooled:
         """The best state."""
         self.back_to_best()
-        carried = self.board.carried.copy()
-        return Cooled(self.best[0].copy(), self.best[1].copy(), carried, self.moves, int(self.tally[2]))
+        return Cooled(self.best[0].copy(), self.best[1].copy(), self.board.carried.copy())
 
 
 def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
@@ -210,7 +229,7 @@ def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
     schedule = order.schedule
     walks = [first]
     for seed in first.seed.spawn(schedule.replicas - 1):
-        walks.append(_Walk(block, order.fan_in, seed, first.deadline, Watch(first.watch.stopped)))
+        walks.append(_Walk(block, order.fan_in, seed, first.deadline, first.log))
     start = first.warm() if schedule.t_start == "auto" else schedule.t_start
     ladder = np.geomspace(start, min(schedule.t_end, start), len(walks))
     moves = block.weights * schedule.moves_per_weight
@@ -231,6 +250,4 @@ def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
         if any(walk.over() for walk in walks):
             break
     found = [walk.result() for walk in walks]
-    best = min(found, key=lambda cooled: cooled.cost(order.fan_in))
-    moved, accepted = sum(cooled.moves for cooled in found), sum(cooled.accepted for cooled in found)
-    return Cooled(best.lanes, best.columns, best.carried, moved, accepted)
+    return min(found, key=lambda cooled: cooled.cost(order.fan_in))

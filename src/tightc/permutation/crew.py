@@ -9,7 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tightc.permutation.block import Block, board_of
+import numpy as np
+
+from tightc.permutation.block import Block
 from tightc.permutation.cooling import Cooled, Order, Watch, cool
 
 
@@ -81,4 +83,7 @@ class Pace:
 
 def untouched(block: Block) -> Cooled:
     """The block as it starts."""
-    return Cooled(block.lanes, block.columns, board_of(block).carried)
+    inputs = int(block.inputs.max(initial=0)) + 1
+    carried = np.unique(block.lanes.astype(np.int64) * inputs + block.inputs) // inputs
+    counts = np.bincount(carried, minlength=int(block.heights.sum()))
+    return Cooled(block.lanes, block.columns, counts.astype(np.int32))

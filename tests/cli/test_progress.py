@@ -1,0 +1,60 @@
+"""Progress on stderr: lines with -v, when they come and what they hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import models
+from tightc.cli import progress
+from tightc.cli.main import run
+
+ON_THE_WAY = re.compile(
+    r"(first|second|last): +\d+%  left \d+s  bound \d+ passes  gap \d+, trying \d+  cost \d+\.\d\d"
+    r"  temperature [0-9.e-]+  accepted \d+\.\d%  moves/s \d+[kM]?"
+)
+AT_THE_END = re.compile(r"(first|second|last): 100%  passes (\d+)  gap (\d+)")
+
+
+def test_lines_come_first_for_every_quarter_and_after_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    shown = {}
+    with progress.progress(quiet=False, verbose=True) as listener:
+        for clock.now, done in (
+            (0, 0.01), (1, 0.02), (5, 0.26), (6, 0.3), (14.9, 0.31), (15.1, 0.32), (16, 0.9), (17, 1.0), (18, 1.0),
+        ):  # fmt: skip
+            listener("conv", done, {"cost": "3.25", "left": "2s"})
+            shown[clock.now] = capsys.readouterr().err
+        listener("other", 0.0, {})
+    assert {now for now, text in shown.items() if text} == {0, 5, 15.1, 16, 17}
+    assert shown[5] == "conv:  26%  cost 3.25  left 2s\n"
+    assert capsys.readouterr().err == "other:   0%  \n"
+
+
+def test_every_line_of_a_search_has_every_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.save(models.cnn(), tmp_path / "net.onnx")
+    (tmp_path / "quick.yaml").write_text("steps: 5\nmoves_per_weight: 30\n")
+    arguments = ["--array", "4x4", "--fan-in", "3", "--temp-schedule", "quick.yaml", "-v", "-o", "out.onnx"]
+    assert run(["permute", "net.onnx", *arguments]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    for layer in ("first", "second", "last"):
+        own = [line for line in lines if line.startswith(f"{layer}: ")]
+        assert len(own) > 1
+        assert all(ON_THE_WAY.fullmatch(line) for line in own[:-1]), own
+        end = AT_THE_END.fullmatch(own[-1])
+        assert end, own
+        assert int(end[2]) >= int(end[3])

@@ -1,0 +1,160 @@
+"""Time limits: kept, spread over all temperatures, and without a trace where they are longer than needed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+import oracle
+from tightc.cli.main import run
+from tightc.model.arrangement import read_packings
+from tightc.model.figures import layer_matrix
+from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.layers import read_network
+from tightc.permutation import cooling, crew, telling
+from tightc.permutation.block import Block
+from tightc.permutation.cooling import Order, cool
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.permutation.schedule import Schedule
+from tightc.tiles.array import ArrayShape
+
+ENDLESS = 10_000_000  # moves for each weight
+TICK = 0.001
+KINDS = ("geometric", "linear", "lundy-mees", "adaptive", "tempering")
+
+
+class Clock:
+    """A clock on which every look takes a millisecond and nothing else takes time."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.looks * TICK
+
+    @property
+    def now(self) -> float:
+        return self.looks * TICK
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (cooling, crew, telling):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def network() -> Model:
+    """A layer whose lanes are scarce, so that no block of tiles meets its bound and ends early."""
+    text = "net (float[1, 256] x) => (float[1, 64] y) { [one] y = MatMul(x, w) }"
+    return load_model_bytes(
+        models.build(text, w=models.sparse(256, 64, density=0.2)).SerializeToString(), "n"
+    )
+
+
+def options(schedule: Schedule, **changes: object) -> PermuteOptions:
+    found = PermuteOptions(array=ArrayShape(16, 16), fan_in=6, temp_schedule=schedule, jobs=1)
+    return found.model_copy(update=changes)
+
+
+def assert_packed(model: Model) -> None:
+    found, packings = read_network(model), read_packings(model)
+    (layer,) = found.owners
+    matrix = layer_matrix(found, layer)
+    tiles = oracle.plain(packings[layer.weight])
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, (16, 16), 6) == []
+
+
+def arrangement(model: Model) -> dict[str, str]:
+    """What the model records of its packings, without the history, which names the limit."""
+    return {entry.key: entry.value for entry in model.proto.metadata_props if "packing" in entry.key}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_best_by_then_is_the_result(clock: Clock, kind: str) -> None:
+    schedule = Schedule(kind=kind, moves_per_weight=ENDLESS)
+    permuted, _ = permute(network(), options(schedule, time_limit=2.0))
+    assert_packed(permuted)
+    assert 1.0 < clock.now < 2.5
+
+
+def test_the_limit_of_the_schedule_counts_unless_there_is_another(clock: Clock) -> None:
+    schedule = Schedule(moves_per_weight=ENDLESS, time_limit=1.0)
+    permute(network(), options(schedule))
+    assert 0.5 < clock.now < 1.5
+    clock.looks = 0
+    permute(network(), options(schedule, time_limit=3.0))
+    assert 1.5 < clock.now < 3.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_limit_longer_than_needed_changes_nothing(kind: str) -> None:
+    schedule = Schedule(kind=kind, steps=10, moves_per_weight=40)
+    free, _ = permute(network(), options(schedule), seed=2)
+    limited, _ = permute(network(), options(schedule, time_limit=1e6), seed=2)
+    assert arrangement(free) == arrangement(limited) != {}
+
+
+def test_a_limit_of_no_time_at_all_still_gives_a_packing() -> None:
+    for limit in (1e-9, 0.01):
+        permuted, _ = permute(network(), options(Schedule(moves_per_weight=ENDLESS), time_limit=limit))
+        assert_packed(permuted)
+
+
+def test_the_flag_ends_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.save(network().proto, tmp_path / "net.onnx")
+    Path("endless.yaml").write_text(f"moves_per_weight: {ENDLESS}\ntime_limit: 10h\n")
+    flags = ["--array", "16x16", "--fan-in", "6", "--temp-schedule", "endless.yaml", "--time-limit", "0.3s"]
+    assert run(["permute", "net.onnx", *flags, "-q", "-o", "out.onnx"]) == 0
+    assert_packed(load_model("out.onnx"))
+
+
+def cooled_at(clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: Schedule) -> list[tuple[float, int]]:
+    """(temperature, moves) of every call of the kernel for a block that has three seconds."""
+    ids = np.arange(256, dtype=np.int32)
+    cells = np.arange(16, dtype=np.int32)
+    inputs = np.random.default_rng(0).integers(0, 40, 256).astype(np.int32)
+    block = Block(np.array([16]), cells, 0 * cells, ids // 16, inputs, ids % 16, ids // 16)
+    calls = []
+    kernel = cooling._anneal
+
+    def spy(board, best, tally, fan_in, temperature, moves, state):  # type: ignore[no-untyped-def]
+        calls.append((float(temperature), moves))
+        return kernel(board, best, tally, fan_in, temperature, 1, state)
+
+    monkeypatch.setattr(cooling, "_anneal", spy)
+    cool(block, Order(4, schedule, np.random.SeedSequence(0), seconds=3.0))
+    assert clock.now < 3.2
+    return calls
+
+
+def test_a_limit_is_spread_over_all_temperatures(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(steps=10, moves_per_weight=ENDLESS)
+    calls = cooled_at(clock, monkeypatch, schedule)
+    met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
+    assert met == pytest.approx(schedule.temperatures(0.3, 10).tolist())
+    counts = Counter(temperature for temperature, _ in calls).values()
+    assert min(counts) > 50 and max(counts) - min(counts) <= 3
+
+
+def test_a_limit_is_spread_over_all_replicas(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(kind="tempering", steps=5, replicas=4, moves_per_weight=ENDLESS)
+    counts = Counter(temperature for temperature, _ in cooled_at(clock, monkeypatch, schedule))
+    assert sorted(counts, reverse=True) == pytest.approx(np.geomspace(0.3, 0.03, 4).tolist())
+    assert min(counts.values()) > 100 and max(counts.values()) < 1.2 * min(counts.values())
+
+
+def test_a_limit_is_spread_over_restarts_and_reheats(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(steps=4, reheats=1, restarts=2, moves_per_weight=ENDLESS)
+    calls = cooled_at(clock, monkeypatch, schedule)
+    met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
+    assert met == pytest.approx([0.3, 0.03, 0.15, 0.03] * 3)
