@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -17,10 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import models
-import oracle
 from tightc.cli.main import COMMANDS, run, tightc
-from tightc.model.arrangement import read_packings
-from tightc.model.file import load_model
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
 MEASURES = {
@@ -91,7 +87,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\nfrom tightc.cli.main import run\ncode = run(['--help'])\n"
-        "heavy = {'torch', 'numba', 'onnxruntime', 'onnx', 'numpy', 'PIL', 'rich'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numba', 'onnxruntime', 'onnx', 'numpy', 'PIL', 'rich', 'distributed'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
@@ -268,47 +264,3 @@ def test_unpack_undoes_pack(chain: Path) -> None:
         for name in ("net.onnx", "out.onnx")
     )
     assert one.tobytes() == other.tobytes()
-
-
-def interrupted(place: Path, *more: str) -> tuple[int, bytes]:
-    """(exit code, stdout) of a long search that Ctrl-C ends; `big` is at work when `empty` is done."""
-    big = models.sparse(512, 256)
-    nodes = "{ [big] h = MatMul(x, w)\n [empty] y = MatMul(h, v) }"
-    models.save(
-        models.build(
-            f"net (float[1, 512] x) => (float[1, 2] y) {nodes}", w=big, v=np.zeros((256, 2), np.float32)
-        ),
-        place / "big.onnx",
-    )
-    (place / "slow.yaml").write_text("steps: 1000\nmoves_per_weight: 100000\n")
-    options = ["--array", "16x16", "--temp-schedule", "slow.yaml", "--jobs", "2", "-v"]
-    process = subprocess.Popen(
-        [*COMMAND, "permute", "big.onnx", *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stderr
-    try:
-        assert process.stderr.readline().startswith(b"empty: 100%")
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-        process.wait()
-    assert err.endswith(b"tightc: interrupted\n") and b"Traceback" not in err
-    return process.returncode, out
-
-
-def test_an_interrupt_ends_with_130_and_the_best_model_so_far(place: Path) -> None:
-    before = os.listdir()
-    assert interrupted(place, "-o", "out.onnx")[0] == 130
-    assert sorted(os.listdir()) == sorted([*before, "big.onnx", "slow.yaml", "out.onnx"])
-    model = load_model(place / "out.onnx")
-    onnx.checker.check_model(model.proto, full_check=True)
-    packing = read_packings(model)["w"]
-    matrix = models.sparse(512, 256).T
-    assert oracle.packing_faults(oracle.plain(packing), matrix, 1, (16, 16), packing.fan_in) == []
-
-
-def test_an_interrupt_without_a_file_to_write_leaves_none(place: Path) -> None:
-    before = os.listdir()
-    assert interrupted(place) == (130, b"")
-    assert sorted(os.listdir()) == sorted([*before, "big.onnx", "slow.yaml"])

@@ -14,6 +14,7 @@ import models
 from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError, OutputError, TightcError
 from tightc.example import RECIPE
+from tightc.permutation.permute import Interrupted, permute
 from tightc.recipe import work as recipe_work
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import resolved, run_recipe
@@ -301,6 +302,20 @@ def test_an_interrupted_run_continues(place: Path, monkeypatch: pytest.MonkeyPat
         one, other = (place / folder / f"{name}.onnx" for folder in ("whole", "out"))
         assert one.read_bytes() == other.read_bytes()
     assert whole.layers[-1]["cycles"] == run_recipe(place / "r.yaml", place / "out").layers[-1]["cycles"]
+
+
+def test_a_search_that_is_interrupted_is_no_stage_that_is_done(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **settings: object) -> None:
+        raise Interrupted(permute(*arguments, **settings))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe_work, "permute", interrupt)
+        with pytest.raises(Interrupted):
+            run_recipe(place / "r.yaml", place / "out")
+    assert sorted(path.name for path in (place / "out").glob("02*")) == []
+    assert states(place) == states_after(2)
 
 
 def test_a_run_that_stops_between_model_and_record_does_the_stage_again(

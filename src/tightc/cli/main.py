@@ -6,10 +6,14 @@ import difflib
 import importlib
 import os
 import sys
+import threading
+from contextlib import suppress
 
 import click
 
 from tightc.errors import TightcError
+
+_INTERRUPTED = 130
 
 # one line each, so that `tightc --help` need not import the commands
 COMMANDS = {
@@ -74,7 +78,18 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a gate failed, 2 bad usage, configuration or input, 130 interrupted."""
     if sys.stdout is None:  # closed by the caller: say nothing to nobody
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == _INTERRUPTED and _at_work():
+        # a second Ctrl-C, which does not wait until all threads have heard of the first
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _at_work() -> bool:
+    """Whether there are threads that the interpreter would wait for."""
+    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _abandon_stdout() -> None:
@@ -97,7 +112,7 @@ def run(arguments: list[str]) -> int:
         return int(done.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("tightc: interrupted", err=True)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our pipe has left; say nothing, as other filters do
         return 0

@@ -44,5 +44,7 @@ def permute(model: str | None, seed: int, output: str | None, manner: Manner, **
     except Interrupted as interrupt:
         if destination.path is not None:
             finish(interrupt.result, destination, manner)
+            if not manner.quiet:
+                click.echo(f"{destination.path} holds the best that was found", err=True)
         raise
     finish(result, destination, manner)

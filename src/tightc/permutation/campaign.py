@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tightc.permutation.methods import column_combine, dense, first_fit, structu
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.task import Lossy, Task
 from tightc.report import Listener
+from tightc.tiles.bounds import passes_lower_bound
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.measures import kept_matrix
 from tightc.tiles.packing import Packing
@@ -51,7 +53,7 @@ def arrange(
     schedule = options.temp_schedule
     limit = options.time_limit or schedule.time_limit or math.inf
     stop = threading.Event()
-    with _hands(options) as (crew, hands):
+    with _hands(options, stop) as (crew, hands):
         pace = Pace(limit, sum(job.weight for job in jobs), hands)
         lossy = Lossy(options.alpha, options.gamma)
         children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
@@ -73,37 +75,54 @@ def arrange(
             for job, child in zip(jobs, children, strict=True)
         ]
         # one more leads than cool, so that the crew has work while the next layer is planned
-        with ThreadPoolExecutor(hands + (hands > 1)) as leaders:
-            futures: dict[int, Future[Packing]] = {}
-            for i in sorted(range(len(jobs)), key=lambda i: -jobs[i].weight):
-                futures[i] = leaders.submit(_arrange, jobs[i], tasks[i], options.method)
-            interrupted = _wait(futures, stop)
-            return [futures[i].result() for i in range(len(jobs))], interrupted
+        leaders = ThreadPoolExecutor(hands + (hands > 1))
+        with _ends(leaders, stop):
+            largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
+            works = [partial(_arrange, jobs[i], tasks[i], options.method) for i in largest_first]
+            found, interrupted = _results(leaders, works, stop)
+            packings = dict(zip(largest_first, found, strict=True))
+            return [packings[i] for i in range(len(jobs))], interrupted
 
 
-def _wait(futures: dict[int, Future[Packing]], stop: threading.Event) -> bool:
-    """Waits for all; whether there was an interrupt."""
+def _results(
+    pool: ThreadPoolExecutor, works: Sequence[Callable[[], Packing]], stop: threading.Event
+) -> tuple[list[Packing], bool]:
+    """(what each of `works` gives, whether there was an interrupt); the first failure is raised at once."""
+    futures: list[Future[Packing]] = []
     try:
-        for future in futures.values():
-            future.result()
+        futures.extend(map(pool.submit, works))
+        wait(futures, return_when=FIRST_EXCEPTION)
     except KeyboardInterrupt:
         stop.set()
-        for future in futures.values():
-            try:
-                future.result()
-            except CancelledError:
-                raise KeyboardInterrupt from None  # a packer that has nothing to give before its end
-        return True
-    except BaseException:
-        stop.set()
-        for future in futures.values():
-            future.cancel()
-        raise
-    return False
+        futures.extend(map(pool.submit, works[len(futures) :]))
+        try:
+            return [future.result() for future in futures], True
+        except CancelledError:
+            raise KeyboardInterrupt from None  # a packer that has nothing to give before its end
+    for future in futures:
+        if future.done():
+            future.result()
+    return [future.result() for future in futures], False
 
 
 @contextmanager
-def _hands(options: PermuteOptions) -> Iterator[tuple[Crew, int]]:
+def _ends(pool: ThreadPoolExecutor, stop: threading.Event) -> Iterator[None]:
+    """Ends the work on `pool` with the context: at once on an interrupt, for those who cannot wait are here."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    except BaseException:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+@contextmanager
+def _hands(options: PermuteOptions, stop: threading.Event) -> Iterator[tuple[Crew, int]]:
     """Who works, and how many they are."""
     if options.dask:
         from tightc.permutation.dask_crew import dask_crew
@@ -112,8 +131,12 @@ def _hands(options: PermuteOptions) -> Iterator[tuple[Crew, int]]:
             yield crew, hands
         return
     hands = options.jobs or own_cores()
-    with ExitStack() as stack:
-        yield Threads(stack.enter_context(ThreadPoolExecutor(hands))) if hands > 1 else Alone(), hands
+    if hands == 1:
+        yield Alone(), hands
+        return
+    pool = ThreadPoolExecutor(hands)
+    with _ends(pool, stop):
+        yield Threads(pool), hands
 
 
 def _arrange(job: Job, task: Task, method: str) -> Packing:
@@ -122,5 +145,8 @@ def _arrange(job: Job, task: Task, method: str) -> Packing:
     if wrong:
         raise AssertionError(f"{method} gave a wrong packing of {job.name}: {wrong}")
     task.pace.finished(job.weight)
-    task.listener(job.name, 1.0, {"passes": str(len(packing.tiles))})
+    figures = {"passes": str(len(packing.tiles))}
+    if method not in LOSSY:
+        figures["gap"] = str(len(packing.tiles) - passes_lower_bound(job.matrix.filter_sizes(), task.array))
+    task.listener(job.name, 1.0, figures)
     return packing
