@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tightc.config.address import Address
 from tightc.config.duration import Duration
 from tightc.config.options import Options, rule_broken
 from tightc.permutation.schedule import Schedule
@@ -51,7 +52,7 @@ class PermuteOptions(Options):
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
     )
-    dask: str | None = Field(
+    dask: Address = Field(
         None,
         description="search on the Dask cluster with this scheduler, such as tcp://host:8786, not on threads",
     )
