@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -108,6 +109,27 @@ def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: 
         for name in ("filters", "lane_starts", "inputs", "select"):
             one, other = getattr(found, name), getattr(tile, name)
             assert one.dtype == other.dtype and one.tolist() == other.tolist(), name
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9), st.floats(0, 1), st.integers(0, 999))
+def test_a_tile_holds_what_its_slots_multiply(
+    lanes: int, columns: int, inputs: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    slots = rng.integers(0, inputs, (lanes, columns)).astype(np.int32)
+    slots[rng.random((lanes, columns)) >= share] = EMPTY
+    filters = rng.permutation(columns).astype(np.int32)
+    tile = tile_of_slots(filters, slots)
+    rows = [row for row in slots.tolist() if max(row, default=EMPTY) != EMPTY]
+    used = [j for j in range(columns) if any(row[j] != EMPTY for row in rows)]
+    carried = [sorted({item for item in row if item != EMPTY}) for row in rows]
+    assert tile.filters.tolist() == filters[used].tolist()
+    assert [tile.inputs[a:b].tolist() for a, b in itertools.pairwise(tile.lane_starts.tolist())] == carried
+    assert tile.select.tolist() == [
+        [have.index(row[j]) if row[j] != EMPTY else EMPTY for j in used]
+        for row, have in zip(rows, carried, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(

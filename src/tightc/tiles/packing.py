@@ -86,16 +86,14 @@ def tile_of_slots(filters: Ids, slots: Ids) -> Tile:
     used = slots != EMPTY
     lanes, columns = used.any(axis=1), used.any(axis=0)
     slots, filters = slots[np.ix_(lanes, columns)], filters[columns]
-    select = np.full(slots.shape, EMPTY, np.int16)
-    lists = []
-    for lane, row in enumerate(slots):
-        occupied = row != EMPTY
-        carried, index = np.unique(row[occupied], return_inverse=True)
-        select[lane, occupied] = index
-        lists.append(carried)
-    starts = np.cumsum([0, *(len(carried) for carried in lists)], dtype=np.int32)
-    inputs = np.concatenate(lists).astype(np.int32) if lists else np.empty(0, np.int32)
-    return Tile(filters.astype(np.int32), starts, inputs, select)
+    order = np.argsort(slots, axis=1)
+    ordered = np.take_along_axis(slots, order, axis=1)
+    first = ordered != EMPTY  # of the slots of a lane that multiply the same input
+    first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    select = np.empty(slots.shape, np.int16)
+    np.put_along_axis(select, order, np.cumsum(first, axis=1, dtype=np.int16) - np.int16(1), axis=1)
+    starts = np.append(0, np.cumsum(np.count_nonzero(first, axis=1))).astype(np.int32)
+    return Tile(filters.astype(np.int32), starts, ordered[first].astype(np.int32), select)
 
 
 def cut_into_tiles(filters: Ids, slots: Ids, array: ArrayShape) -> list[Tile]:
