@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tightc.permutation.campaign import METHODS
 from tightc.permutation.schedule import Schedule
-from tightc.permutation.task import Lossy, Task
+from tightc.permutation.task import Lossy, Objective, Task
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
@@ -51,6 +51,12 @@ def arrange(
     return METHODS[method](matrix, task(array, fan_in, seed, lossy))
 
 
-def task(array: ArrayShape = SQUARE, fan_in: int = 3, seed: int = 0, lossy: Lossy = LOSSY) -> Task:
+def task(
+    array: ArrayShape = SQUARE,
+    fan_in: int = 3,
+    seed: int = 0,
+    lossy: Lossy = LOSSY,
+    objective: Objective = "passes",
+) -> Task:
     """What a method is told, with a short search."""
-    return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy)
+    return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy, objective=objective)
