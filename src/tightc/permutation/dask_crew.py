@@ -28,6 +28,8 @@ _CONNECT = 10  # seconds
 _GRACE = 5.0  # seconds in which workers hand in what they have once the search is to end
 _ALONE = 30.0  # seconds without a worker after which none is expected to come back
 
+_TOPIC = "tightc"  # of all searches, since a scheduler keeps its topics; it forgets the oldest reports
+
 _ended: set[str] = set()  # on a worker: the searches that were told to end
 
 
@@ -41,14 +43,14 @@ class DaskCrew:
         self._client = client
         self._address = address
         self._search = (
-            f"tightc-{uuid.uuid4().hex}"  # what blocks report under and are ended by; not in the result
+            f"tightc-{uuid.uuid4().hex}"  # what its blocks are known by to workers; not in the result
         )
         self._watches: dict[int, Watch] = {}
         self._numbers = 0
         self._lock = threading.Lock()
         self._checked = self._manned = time.monotonic()
         self._told_to_end = False
-        client.subscribe_topic(self._search, self._hear)
+        client.subscribe_topic(_TOPIC, self._hear)
 
     def cool(
         self, blocks: Sequence[Block], orders: Sequence[Order], watches: Sequence[Watch]
@@ -112,9 +114,9 @@ class DaskCrew:
 
     def _hear(self, event: tuple[float, Sequence[Any]]) -> None:
         """What a block on its way reports; it may come late."""
-        number, *progress = event[1]
+        search, number, *progress = event[1]
         watch = self._watches.get(number)
-        if watch:
+        if search == self._search and watch:
             watch.tell(Progress(*progress))
 
     def _check(self) -> None:
@@ -171,7 +173,7 @@ def _cool(block: Block, order: Order, search: str, number: int) -> Cooled:
         nonlocal told
         if time.monotonic() >= told + _TELL:
             told = time.monotonic()
-            worker.log_event(search, (number, *astuple(progress)))
+            worker.log_event(_TOPIC, (search, number, *astuple(progress)))
 
     return cool(block, order, Watch(lambda: search in _ended, tell))
 
