@@ -14,6 +14,7 @@ from tightc.tiles.matrix import Ids
 from tightc.tiles.packing import EMPTY
 
 _LEAST_TILES = 4
+_REACH = 1.5  # times as many tiles as a filter reaches over
 _LARGEST_COUNTS = 4_000_000  # entries of a board's counts
 
 
@@ -70,6 +71,22 @@ def blocks_of(plan: Plan, filters: Ids, inputs: Ids) -> list[Block]:
             )
         )
     return blocks
+
+
+def raised(block: Block, heights: NDArray[np.int64]) -> Block:
+    """The block with taller tiles, each weight at its start: `heights` is (tiles,) int64."""
+    order = np.lexsort((block.inputs, block.filters))
+    filters = block.filters[order]
+    lanes, columns = _start(Plan(heights, block.cell_filters, block.cell_tiles), filters)
+    return Block(
+        heights,
+        block.cell_filters,
+        block.cell_tiles,
+        filters,
+        block.inputs[order],
+        lanes.astype(np.int32),
+        columns.astype(np.int32),
+    )
 
 
 def _share_out(plan: Plan, edges: NDArray[np.int64], filters: Ids, inputs: Ids) -> NDArray[np.int64]:
@@ -205,7 +222,7 @@ def _edges(plan: Plan, inputs: int) -> NDArray[np.int64]:
     edges = [0]
     while edges[-1] < tiles:
         begin = edges[-1]
-        wanted = max(_LEAST_TILES, reach[begin])
+        wanted = max(_LEAST_TILES, _REACH * reach[begin])
         wanted = min(
             wanted, max(1.0, np.sqrt(_LARGEST_COUNTS * reach[begin] / (plan.heights[begin] * inputs)))
         )

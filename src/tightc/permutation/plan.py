@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.permutation.grouping import group_inputs, regroup
-from tightc.permutation.heights import Sizes, cut
+from tightc.permutation.heights import Sizes, cut, search_heights
 from tightc.permutation.relief import Readers, relieve
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import Ids
@@ -39,6 +39,12 @@ class Crowd:
         moved = np.repeat(self.starts[:-1][order] - starts[:-1], self.sizes[order]) + np.arange(starts[-1])
         return Crowd(self.filters[order], self.sizes[order], starts, self.inputs[moved])
 
+    def part(self, first: int, last: int) -> Crowd:
+        """The filters from `first` to before `last`."""
+        begin, end = self.starts[first], self.starts[last]
+        starts = self.starts[first : last + 1] - begin
+        return Crowd(self.filters[first:last], self.sizes[first:last], starts, self.inputs[begin:end])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,6 +59,73 @@ class Plan:
     def area(self) -> int:
         """Slots that the tiles occupy."""
         return int(self.heights[self.tiles].sum())
+
+
+def level_plan(
+    crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: np.random.SeedSequence
+) -> Plan | None:
+    """A plan of little area in `passes` tiles; None where the search for heights finds none.
+
+    Large filters fill tiles of full height, and their remainders lower ones. Filters so small that a tile full of
+    their weights would read more than `room` inputs are spread evenly, over as many lanes as they need.
+    """
+    large = _large(crowd, array, passes, room)
+    above, below = crowd.part(0, large), crowd.part(large, len(crowd.sizes))
+    rest = _passes(below.sizes, array)
+    searching, grouping = seed.spawn(2)
+    plans = []
+    if large:
+        heights = search_heights(above.sizes, array, passes - rest, searching)
+        plan = plan_of_heights(above, heights, array.columns)
+        if plan is None:
+            return None
+        plans.append(plan)
+    if rest:
+        even = even_plan(below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0]))
+        plans.append(_lowered(even, below, array, room))
+    return _joined(plans)
+
+
+def _passes(sizes: Sizes, array: ArrayShape) -> int:
+    return -(-int(np.sum(-(-sizes // array.rows))) // array.columns)
+
+
+def _large(crowd: Crowd, array: ArrayShape, passes: int, room: float) -> int:
+    """How many filters, from the largest on, are to fill tiles; as many as leave the number of passes as it is."""
+    if passes == 1:
+        return len(crowd.sizes)
+    group_of = (np.arange(len(crowd.sizes)) // array.columns).astype(np.int32)
+    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
+    means = np.bincount(group_of, crowd.sizes) / np.bincount(group_of)
+    crowded = np.flatnonzero(reads * array.rows > room * means)
+    if not len(crowded):
+        return len(crowd.sizes)
+    for large in range(int(crowded[0]) * array.columns, 0, -1):
+        if _passes(crowd.sizes[:large], array) + _passes(crowd.sizes[large:], array) <= passes:
+            return large
+    return 0
+
+
+def _lowered(plan: Plan, crowd: Crowd, array: ArrayShape, room: float) -> Plan:
+    """The plan with tiles as low as their filters and the inputs that they read allow."""
+    owner = np.searchsorted(np.sort(crowd.filters), plan.filters)
+    sizes = crowd.sizes[np.argsort(crowd.filters)]
+    cells = np.bincount(owner, minlength=len(sizes))
+    heights = np.zeros(len(plan.heights), np.int64)
+    np.maximum.at(heights, plan.tiles, (-(-sizes // cells))[owner])
+    return Plan(np.minimum(heights, array.rows), plan.filters, plan.tiles)
+
+
+def _joined(plans: list[Plan]) -> Plan:
+    """The tiles of all plans, one after the other."""
+    first = np.cumsum([0, *(len(plan.heights) for plan in plans)])
+    return Plan(
+        np.concatenate([plan.heights for plan in plans]),
+        np.concatenate([plan.filters for plan in plans]),
+        np.concatenate(
+            [(plan.tiles + base).astype(np.int32) for plan, base in zip(plans, first, strict=False)]
+        ),
+    )
 
 
 def plan_of_heights(crowd: Crowd, heights: Sizes, columns: int) -> Plan | None:

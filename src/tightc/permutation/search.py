@@ -8,12 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.permutation.block import Block, blocks_of
+from tightc.permutation.block import Block, blocks_of, raised
 from tightc.permutation.cooling import Cooled, Order
-from tightc.permutation.heights import search_heights
 from tightc.permutation.methods import structured
 from tightc.permutation.methods.first_fit import fill_tiles
-from tightc.permutation.plan import Crowd, Plan, even_plan, passes_for, plan_of_heights
+from tightc.permutation.plan import Crowd, Plan, even_plan, level_plan, passes_for
 from tightc.permutation.settle import gather, settle
 from tightc.permutation.task import Objective, Task
 from tightc.permutation.telling import Telling
@@ -23,6 +22,8 @@ from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _HOPE = 1.05  # a plan whose lanes would have to carry this much more than the fan-in is not tried
 _FULL = (0.92, 0.8, 0.7)  # of what a tile carries, what its group may read; annealing needs some room
+_LEVEL = 0.78  # the same where tiles are as low as their filters allow
+_FEW = 16  # passes of a layer so small that it is worth a try without any room
 _NEAR = 0.005  # of what all lanes carry, what is beyond the fan-in where a tile less full is worth a try
 _RAISES = 4  # how often tiles that were cut too low are made taller
 _PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
@@ -70,7 +71,7 @@ class Search:
 
     def _search(self) -> None:
         passes = max(self._bound, passes_for(self._crowd, self._task.array, _HOPE * self._task.fan_in))
-        if passes == self._bound and self._level(passes):
+        if passes == self._bound and any(not self._level(passes, room) for room in self._rooms()):
             self._beyond_passes()
             return
         while passes < len(self._best) and not self._ended():
@@ -80,23 +81,15 @@ class Search:
             passes += max(1, math.ceil(excess / (self._task.fan_in * self._task.array.rows)))
         self._beyond_passes()
 
-    def _level(self, passes: int) -> bool:
-        """Whether the tiles that waste least area can be filled within the fan-in, some of them made taller if not."""
-        heights = search_heights(self._crowd.sizes, self._task.array, passes, self._seed())
-        for _ in range(_RAISES):
-            plan = plan_of_heights(self._crowd, heights, self._task.array.columns)
-            if plan is None:
-                return False
-            excess = self._attempt(plan)
-            if not excess.any():
-                return True
-            failed = excess > 0
-            if self._ended() or (plan.heights[failed] == self._task.array.rows).any():
-                return False
-            more = np.maximum(1, 3 * excess[failed] // (2 * self._task.fan_in))
-            heights = plan.heights.copy()
-            heights[failed] = np.minimum(self._task.array.rows, heights[failed] + more)
-        return False
+    def _rooms(self) -> list[float]:
+        """How many inputs a tile may read in the plans of little area, one after the other."""
+        carried = self._task.fan_in * self._task.array.rows
+        return [math.inf, _LEVEL * carried] if self._bound <= _FEW else [_LEVEL * carried]
+
+    def _level(self, passes: int, room: float) -> int:
+        """Inputs beyond the fan-in that remain in the tiles that waste least area."""
+        plan = level_plan(self._crowd, self._task.array, passes, room, self._seed())
+        return passes if plan is None else self._attempt(plan)
 
     def _beyond_passes(self) -> None:
         """Tries more passes where the objective would rather have less area or fewer lane inputs."""
@@ -105,7 +98,7 @@ class Search:
             for more in range(1, _MORE_TILES + 1):
                 if self._ended() or sum(tile.area for tile in self._best) == len(self._filters):
                     return
-                self._level(self._bound + more)
+                self._level(self._bound + more, self._rooms()[0])
         if self._task.objective == "inputs":
             least = lane_inputs_lower_bound(np.bincount(self._inputs), array)
             for times in _MORE_LANES:
@@ -122,36 +115,50 @@ class Search:
         least = carried * passes
         for full in _FULL:
             plan = even_plan(self._crowd, self._task.array, passes, full * carried, self._state())
-            least = min(least, int(self._attempt(plan).sum()))
+            least = min(least, self._attempt(plan))
             if not least or least > _NEAR * carried * passes or self._ended():
                 break
         return least
 
-    def _attempt(self, plan: Plan) -> NDArray[np.int64]:
-        """Cools a plan and keeps what comes of it if that is the best; gives each tile's inputs beyond the fan-in."""
-        task = self._task
+    def _attempt(self, plan: Plan) -> int:
+        """Cools a plan and keeps what comes of it if that is the best; gives the inputs beyond the fan-in."""
+        fan_in = self._task.fan_in
         blocks = blocks_of(plan, self._filters, self._inputs)
         self._telling.begin(blocks)
         cooled = self._cool(blocks, list(range(len(blocks))), 1)
-        again = [
-            i
-            for i, found in enumerate(cooled)
-            if 0 < found.excess(task.fan_in).mean() < _NEARLY * task.fan_in
-        ]
+        for turn in range(_RAISES):
+            again = [i for i, found in enumerate(cooled) if found.excess(fan_in).any()]
+            taller = {i: self._taller(blocks[i], (turn + 1) * cooled[i].excess(fan_in)) for i in again}
+            again = [i for i in again if taller[i] is not blocks[i]]
+            if not again or self._ended():
+                break
+            for i, found in zip(again, self._cool([taller[i] for i in again], again, 1), strict=True):
+                blocks[i], cooled[i] = taller[i], found
+        again = [i for i, found in enumerate(cooled) if 0 < found.excess(fan_in).mean() < _NEARLY * fan_in]
         if again and not self._ended():
             for i, found in zip(again, self._cool([blocks[i] for i in again], again, _PATIENCE), strict=True):
-                cooled[i] = min(cooled[i], found, key=lambda one: one.cost(task.fan_in))
+                cooled[i] = min(cooled[i], found, key=lambda one: one.cost(fan_in))
         tiles, leaving = [], []
         for block, found in zip(blocks, cooled, strict=True):
-            settled, gone = settle(block, found, task.fan_in)
+            settled, gone = settle(block, found, fan_in)
             tiles += settled
             leaving.append(gone)
-        tiles += fill_tiles(*gather(blocks, leaving), task)
+        tiles += fill_tiles(*gather(blocks, leaving), self._task)
         self._offer(tiles)
         self._telling.end(len(self._best))
-        return np.concatenate(
-            [_by_tile(block, found.excess(task.fan_in)) for block, found in zip(blocks, cooled, strict=True)]
-        )
+        return int(sum(found.excess(fan_in).sum() for found in cooled))
+
+    def _taller(self, block: Block, excess: NDArray[np.int64]) -> Block:
+        """The block with its crowded tiles made taller, all of them where some have their full height already; itself
+        where all have."""
+        rows = self._task.array.rows
+        by_tile = np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
+        if (block.heights == rows).all():
+            return block
+        if (block.heights[by_tile > 0] == rows).any():
+            by_tile = np.maximum(by_tile, int(by_tile.sum()) // len(by_tile) + 1)
+        more = np.where(by_tile > 0, np.maximum(1, 3 * by_tile // (2 * self._task.fan_in)), 0)
+        return raised(block, np.minimum(rows, block.heights + more))
 
     def _cool(self, blocks: list[Block], numbers: list[int], times: int) -> list[Cooled]:
         schedule = self._task.schedule
@@ -180,11 +187,6 @@ class Search:
 
     def _state(self) -> np.uint64:
         return np.uint64(self._seed().generate_state(1, np.uint64)[0])
-
-
-def _by_tile(block: Block, excess: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums over the lanes of each tile."""
-    return np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
 
 
 def _without_zeros(packing: Packing, matrix: LayerMatrix) -> list[Tile]:
