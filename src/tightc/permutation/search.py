@@ -128,7 +128,7 @@ class Search:
         cooled = self._cool(blocks, list(range(len(blocks))), 1)
         for turn in range(_RAISES):
             again = [i for i, found in enumerate(cooled) if found.excess(fan_in).any()]
-            taller = {i: self._taller(blocks[i], (turn + 1) * cooled[i].excess(fan_in)) for i in again}
+            taller = {i: self._taller(blocks[i], cooled[i].excess(fan_in), turn + 1) for i in again}
             again = [i for i in again if taller[i] is not blocks[i]]
             if not again or self._ended():
                 break
@@ -148,16 +148,16 @@ class Search:
         self._telling.end(len(self._best))
         return int(sum(found.excess(fan_in).sum() for found in cooled))
 
-    def _taller(self, block: Block, excess: NDArray[np.int64]) -> Block:
-        """The block with its crowded tiles made taller, all of them where some have their full height already; itself
-        where all have."""
+    def _taller(self, block: Block, excess: NDArray[np.int64], least: int) -> Block:
+        """The block with its crowded tiles made taller by `least` lanes at least, all of its tiles where some crowded
+        ones have their full height already; itself where all have."""
         rows = self._task.array.rows
         by_tile = np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
         if (block.heights == rows).all():
             return block
         if (block.heights[by_tile > 0] == rows).any():
-            by_tile = np.maximum(by_tile, int(by_tile.sum()) // len(by_tile) + 1)
-        more = np.where(by_tile > 0, np.maximum(1, 3 * by_tile // (2 * self._task.fan_in)), 0)
+            by_tile = np.maximum(by_tile, 1)
+        more = np.where(by_tile > 0, np.maximum(least, 3 * by_tile // (2 * self._task.fan_in)), 0)
         return raised(block, np.minimum(rows, block.heights + more))
 
     def _cool(self, blocks: list[Block], numbers: list[int], times: int) -> list[Cooled]:
