@@ -204,6 +204,22 @@ def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], fl
     return found
 
 
+@pytest.mark.parametrize("weight", [0, 4, -1])
+def test_targets_are_drawn_by_their_chances(weight: int) -> None:
+    state = block(*MIXED, inputs=4, seed=2)
+    board, drawn = board_of(state), 10_000
+    weight %= state.weights
+    rng = np.random.default_rng(weight)
+    found: dict[tuple[int, int], int] = {}
+    for bits in rng.integers(0, 2**64, drawn, np.uint64):
+        lane, column = _target(board, np.int64(weight), bits)
+        found[int(lane), int(column)] = found.get((int(lane), int(column)), 0) + 1
+    expected = chances(board, state, weight)
+    assert set(found) == set(expected)
+    for slot, chance in expected.items():
+        assert abs(found[slot] / drawn - chance) < 5 * (chance / drawn) ** 0.5
+
+
 def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
     """(chance, rise) of every move that a state has, each made and recounted."""
     board = board_of(block)

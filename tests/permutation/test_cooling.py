@@ -234,6 +234,20 @@ def test_replicas_exchange_their_states(monkeypatch: pytest.MonkeyPatch) -> None
     assert all(len(temperatures) > 1 for temperatures in at.values())
 
 
+def test_the_colder_replica_gets_the_better_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    energies: dict[float, list[int]] = {}
+    step = cooling._Walk.step
+
+    def watched(walk: Any, temperature: float, *rest: Any) -> Any:
+        energies.setdefault(temperature, []).append(int(walk.tally[0]))
+        return step(walk, temperature, *rest)
+
+    monkeypatch.setattr(cooling._Walk, "step", watched)
+    cool(some_block(), order(kind="tempering", t_start=0.8, t_end=0.2, replicas=2, steps=60))
+    hot, cold = (energies[temperature][1:] for temperature in (0.8, 0.2))
+    assert sum(c <= h for c, h in zip(cold, hot, strict=True)) > 0.8 * len(hot)
+
+
 @pytest.mark.parametrize("restarts", [0, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_time_limit_ends_it_on_a_way_that_is_as_cold_at_the_end(

@@ -78,3 +78,16 @@ def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
     found = regroup((starts, read), np.ones(40, np.int64), group_of, budgets, np.uint64(seed))
     before, after = (energy(unions(starts, read, groups), budgets) for groups in (group_of, found))
     assert after < before
+
+
+def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.permutation(np.repeat([3, 20], 16))  # half of the filters read what two would
+    read = [np.sort(rng.choice(60, count, replace=False)) for count in counts]
+    starts = np.cumsum([0, *counts]).astype(np.int32)
+    inputs = np.concatenate(read).astype(np.int32)
+    group_of = np.repeat(np.arange(4, dtype=np.int32), 8)
+    for tight in range(4):
+        budgets = np.where(np.arange(4) == tight, 22, 60)
+        found = regroup((starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1))
+        assert unions(starts, inputs, found)[tight] <= 22
