@@ -58,7 +58,8 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.file = self.folder / "scheduler.json"
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file))
+        where = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file)]
+        self._start("scheduler", *where, "--idle-timeout", "5 minutes")  # should nobody end it
         until(self.file.exists, "the scheduler")
         until(lambda: self.file.read_text().endswith("}"), "its address")
         self.address = json.loads(self.file.read_text())["address"]
@@ -73,20 +74,26 @@ class Cluster:
         return process
 
     def hire(self, number: int, **variables: str) -> None:
-        """Starts workers of one thread that nobody restarts."""
-        flags = ["--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder)]
-        known = set(self.client.nthreads())
-        for _ in range(number):
+        """Sees to it that there are so many workers, each of one thread and restarted by nobody."""
+        if variables:
+            self.hire(0)
+        for name in list(self.workers)[number:]:
+            self.kill(name)
+        flags = [
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(self.folder),
+            "--death-timeout",
+            "60",
+        ]
+        for _ in range(number - len(self.workers)):
             name = f"w{len(self.processes)}"
             self.workers[name] = self._start(
                 "worker", self.address, *flags, "--name", name, env={**os.environ, **variables}
             )
-        until(lambda: len(set(self.client.nthreads()) - known) == number, "the workers")
-
-    def dismiss(self) -> None:
-        for name in list(self.workers):
-            self.kill(name)
-        until(lambda: not self.client.nthreads(), "the workers to be missed")
+        until(lambda: len(self.client.nthreads()) == number, "the workers")
 
     def kill(self, name: str) -> None:
         process = self.workers.pop(name)
@@ -110,19 +117,12 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         yield cluster
     finally:
         cluster.close()
-
-
-@pytest.fixture
-def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """The scheduler, without workers."""
-    yield shared_cluster
-    shared_cluster.dismiss()
 
 
 def network() -> Model:
@@ -192,9 +192,11 @@ def test_the_search_ends_once_all_workers_are_gone(cluster: Cluster, monkeypatch
     monkeypatch.setattr(dask_crew, "_ALONE", 0.5)
     cluster.hire(1)
     with ThreadPoolExecutor(1) as pool:
-        search = pool.submit(permute, network(), options(cluster.address, moves=ENDLESS), seed=5)
+        search = pool.submit(
+            permute, network(), options(cluster.address, moves=ENDLESS, time_limit=20.0), seed=5
+        )
         until(lambda: any(cluster.busy().values()), "the worker to be at work")
-        cluster.dismiss()
+        cluster.hire(0)
         fault = search.exception(PATIENCE)
     assert isinstance(fault, OptionError)
     assert str(fault) == (
@@ -300,6 +302,7 @@ def refused(place: Path, address: str) -> str:
 
 
 def test_a_scheduler_without_workers_is_refused(cluster: Cluster, place: Path) -> None:
+    cluster.hire(0)
     assert refused(place, cluster.address) == (
         f"tightc: error: --dask {cluster.address}: the scheduler has no workers; start some with dask worker "
         f"{cluster.address}\n"
@@ -319,4 +322,5 @@ def test_workers_with_another_tightc_are_refused(cluster: Cluster, place: Path) 
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: tightc\nVersion: 9.9\n")
     cluster.hire(1, PYTHONPATH=str(other.parent))
     err = refused(place, cluster.address)
+    cluster.hire(0)
     assert "has tightc 9.9, not " in err and err.endswith("where the workers run\n") and err.count("\n") == 1
