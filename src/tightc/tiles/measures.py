@@ -8,17 +8,26 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.bounds import dense_passes, passes_lower_bound
+from tightc.tiles.bounds import (
+    area_lower_bound,
+    dense_passes,
+    fan_in_lower_bound,
+    lane_inputs_lower_bound,
+    passes_lower_bound,
+)
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import Packing
 
 Figures = dict[str, int | float | str | None]
 
+_LARGEST = ("fan_in_max", "fan_in_lower_bound")  # over layers; all other measures add up
+
 
 @dataclass(frozen=True)
 class Measures:
-    """Counts of one packing or, added up, of a network; `fan_in_max` is the largest of all, the rest are sums.
+    """Counts of one packing or, added up, of a network; fan-ins are the largest of all, the rest are sums.
 
+    The lower bounds on area, fan-in and lane inputs are those of any packing of the packed weights in as many passes.
     `area` is slots (lanes used x columns used), `*_bits` are bits, `*_squares` sums of squared weights.
     """
 
@@ -28,8 +37,11 @@ class Measures:
     dense_passes: int = 0
     passes_lower_bound: int = 0
     area: int = 0
+    area_lower_bound: int = 0
     fan_in_max: int = 0
+    fan_in_lower_bound: int = 0
     lane_inputs: int = 0
+    lane_inputs_lower_bound: int = 0
     packed_bits: int = 0
     dense_bits: int = 0
     dropped_weights: int = 0
@@ -38,7 +50,8 @@ class Measures:
 
     def __add__(self, other: Measures) -> Measures:
         sums = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        return Measures(**{**sums, "fan_in_max": max(self.fan_in_max, other.fan_in_max)})
+        largest = {name: max(getattr(self, name), getattr(other, name)) for name in _LARGEST}
+        return Measures(**{**sums, **largest})
 
     def figures(self) -> Figures:
         """The measures by the names of the glossary; None for a ratio to nothing."""
@@ -52,8 +65,12 @@ class Measures:
             "dense_passes": self.dense_passes,
             "pass_compression": ratio(self.dense_passes, self.passes),
             "passes_lower_bound": self.passes_lower_bound,
+            "area": self.area,
+            "area_lower_bound": self.area_lower_bound,
             "fan_in_max": self.fan_in_max,
+            "fan_in_lower_bound": self.fan_in_lower_bound,
             "lane_inputs": self.lane_inputs,
+            "lane_inputs_lower_bound": self.lane_inputs_lower_bound,
             "packed_bits": self.packed_bits,
             "bit_compression": ratio(self.dense_bits, self.packed_bits),
             "dropped_weights": self.dropped_weights,
@@ -67,15 +84,21 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     squares = np.square(matrix.values, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
     width = matrix.values.dtype.itemsize * 8
+    filters, inputs = packing.slots()
+    sizes_packed, users = np.bincount(filters), np.bincount(inputs)
+    array, passes = packing.array, len(packing.tiles)
     return Measures(
         weights=matrix.values.size,
         nonzeros=int(sizes.sum()),
-        passes=len(packing.tiles),
-        dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, packing.array),
-        passes_lower_bound=passes_lower_bound(sizes, packing.array),
+        passes=passes,
+        dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, array),
+        passes_lower_bound=passes_lower_bound(sizes, array),
         area=sum(tile.area for tile in packing.tiles),
+        area_lower_bound=area_lower_bound(sizes_packed, array, passes),
         fan_in_max=max((tile.fan_in for tile in packing.tiles), default=0),
+        fan_in_lower_bound=fan_in_lower_bound(users, array, passes),
         lane_inputs=sum(len(tile.inputs) for tile in packing.tiles),
+        lane_inputs_lower_bound=lane_inputs_lower_bound(users, array),
         packed_bits=packed_bits(packing, width),
         dense_bits=matrix.values.size * width,
         dropped_weights=int(dropped.sum()),
