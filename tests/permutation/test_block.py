@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import boards
 import oracle
 from boards import board_faults, place_faults
 from packings import arrays, matrices
 from tightc.permutation import block as block_module
-from tightc.permutation.block import Block, _choose, blocks_of, board_of
+from tightc.permutation.block import Block, _choose, blocks_of, board_of, raised
 from tightc.permutation.plan import Crowd, Plan, even_plan, plan_of_heights
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
@@ -69,6 +70,14 @@ def starts(block: Block) -> dict[int, list[tuple[int, int]]]:
     return {f: [slots[f][rank * len(slots[f]) // n] for rank in range(n)] for f, n in counts.items()}
 
 
+def places(block: Block) -> dict[int, list[tuple[int, int]]]:
+    """(lane, column) of each filter's weights."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for f, lane, column in zip(block.filters, block.lanes, block.columns, strict=True):
+        found.setdefault(int(f), []).append((int(lane), int(column)))
+    return found
+
+
 def check(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
     blocks = cut(plan, matrix, small)
     assert faults(blocks, plan, matrix) == []
@@ -83,15 +92,7 @@ def check(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
         for f, size in sizes.items():
             even = size * room[number, f] / sum(room[other, f] for other in range(len(blocks)))
             assert abs(held[f] - even) < 1  # as many of its weights as of its lanes
-        at = {
-            f: [
-                (int(lane), int(column))
-                for lane, column, g in zip(block.lanes, block.columns, block.filters, strict=True)
-                if f == g
-            ]
-            for f in held
-        }
-        assert at == starts(block)
+        assert places(block) == starts(block)
     return blocks
 
 
@@ -119,6 +120,19 @@ def test_blocks_of_uneven_plans_hold_every_weight_once(
     plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), heights, array.columns)
     if plan is not None:
         check(plan, matrix, small)
+
+
+@settings(max_examples=100)
+@given(boards.blocks(), st.integers(0, 2**20))
+def test_a_raised_block_holds_the_same_weights_at_their_start(block: Block, seed: int) -> None:
+    heights = block.heights + np.random.default_rng(seed).integers(0, 3, len(block.heights))
+    higher = raised(block, heights)
+    assert higher.heights.tolist() == heights.tolist()
+    assert place_faults(higher, higher.lanes, higher.columns) == []
+    assert board_faults(board_of(higher), higher) == []
+    for name in ("cell_filters", "cell_tiles", "filters", "inputs"):
+        assert getattr(higher, name).tolist() == getattr(block, name).tolist()
+    assert places(higher) == starts(higher)
 
 
 def test_small_blocks_are_a_tile_or_two_and_filters_lie_in_several() -> None:

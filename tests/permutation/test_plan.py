@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import oracle
 from packings import arrays, matrices
-from tightc.permutation.plan import Crowd, Plan, even_plan, passes_for, plan_of_heights, stack
+from tightc.permutation.plan import Crowd, Plan, even_plan, level_plan, passes_for, plan_of_heights, stack
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 
@@ -126,6 +126,38 @@ def test_even_plans_of_odd_sizes_however_crowded(shape: tuple[int, ...], share: 
         assert plan_faults(plan, matrix, array, passes) == []
         again = even_plan(crowd_of(matrix), array, passes, share * inputs, np.uint64(5))
         assert again.filters.tolist() == plan.filters.tolist()
+
+
+@settings(max_examples=200)
+@given(matrices(), arrays(), st.integers(0, 4), st.sampled_from([0.3, 1, 3, np.inf]), st.integers(0, 99))
+def test_level_plans_have_columns_for_all_weights(
+    matrix: LayerMatrix, array: ArrayShape, more: int, share: float, seed: int
+) -> None:
+    passes = oracle.lower_bound(matrix.values, tuple(array)) + more
+    if not matrix.values.any():
+        return
+    plan = level_plan(crowd_of(matrix), array, passes, share * array.rows, np.random.SeedSequence(seed))
+    assert plan is not None  # full tiles always fit
+    assert plan_faults(plan, matrix, array, passes) == []
+    full = array.rows * sum(ceil(len(read) / array.rows) for read in read_of(matrix).values())
+    if share == np.inf:
+        assert plan.area <= full
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(33, 70, 7, 5), (64, 40, 8, 8), (100, 200, 13, 9)])
+def test_level_plans_of_large_and_small_filters(shape: tuple[int, ...], share: float) -> None:
+    filters, inputs, rows, columns = shape
+    rng = np.random.default_rng(shape)
+    density = rng.random((filters, 1)) ** 2
+    matrix = LayerMatrix((rng.random((filters, inputs)) < density).astype(np.float32))
+    array = ArrayShape(rows, columns)
+    passes = oracle.lower_bound(matrix.values, tuple(array)) + 1
+    seeds = (np.random.SeedSequence(5) for _ in range(2))
+    one, two = (level_plan(crowd_of(matrix), array, passes, share * inputs, seed) for seed in seeds)
+    assert one is not None and two is not None
+    assert plan_faults(one, matrix, array, passes) == []
+    assert one.filters.tolist() == two.filters.tolist() and one.heights.tolist() == two.heights.tolist()
 
 
 @settings(max_examples=200)
