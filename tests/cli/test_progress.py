@@ -1,8 +1,15 @@
-"""Progress on stderr: lines with -v, when they come and what they hold."""
+"""Progress on stderr: lines with -v, bars on a terminal; when they come and what they hold."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -58,3 +65,50 @@ def test_every_line_of_a_search_has_every_figure(
         end = AT_THE_END.fullmatch(own[-1])
         assert end, own
         assert int(end[2]) >= int(end[3])
+
+
+def on_a_terminal(columns: int, *arguments: str) -> str:
+    """What a command draws on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-c", "from tightc.cli.main import main; main()", *arguments]
+    environment = {**os.environ, "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    drawn = b""
+    try:
+        while part := os.read(ours, 65536):
+            drawn += part
+    except OSError:  # Linux: the other side is closed
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(timeout=60) == 0, drawn.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_bar_has_the_name_and_every_figure_whatever_the_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "net (float[1, 256] x) => (float[1, 64] y) { y = MatMul(x, w) }"
+    proto = models.build(text, w=models.sparse(256, 64, density=0.2))
+    proto.graph.node[0].name = "conv[/b]"  # rich would take that for markup
+    models.save(proto, tmp_path / "net.onnx")
+    Path("endless.yaml").write_text("moves_per_weight: 10000000\n")
+    flags = ["--fan-in", "6", "--temp-schedule", "endless.yaml", "--time-limit", "1s", "-o", "out.onnx"]
+    lines = on_a_terminal(columns, "permute", "net.onnx", *flags).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= columns
+    drawn = " ".join("\n".join(lines).split())
+    assert re.search(r"conv\[/b\] \S+ left \d+s", drawn), drawn
+    for figure in (
+        "bound \\d+ passes",
+        "gap \\d+, trying \\d+",
+        "cost \\d",
+        "temperature \\d",
+        "accepted \\d",
+        "moves/s \\d",
+    ):
+        assert re.search(figure, drawn), drawn

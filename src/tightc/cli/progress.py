@@ -52,13 +52,15 @@ class _Lines:
 def _bars() -> Iterator[Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn
+    from rich.table import Column
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=12, table_column=Column(min_width=12)),
+        # takes the width that is left: a narrow terminal folds the figures rather than to cut the name
+        TextColumn("{task.fields[figures]}", markup=False, table_column=Column(ratio=1)),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:
         tasks: dict[str, TaskID] = {}
         lock = threading.Lock()
 
