@@ -6,7 +6,7 @@ A packing is a list of tiles; a tile is a dict of plain lists: `lanes` (the inpu
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from math import ceil
 from typing import Any
 
@@ -156,6 +156,48 @@ def combined_kept(matrix: np.ndarray, groups: int, lanes: list[list[list[int]]])
             largest = max(lane, key=lambda k: (abs(float(matrix[f, k])), -k))
             kept[f, largest] = matrix[f, largest] != 0
     return kept
+
+
+def nm_kept(block: np.ndarray, order: list[int], kept: int, group: int) -> np.ndarray:
+    """Which weights N:M sparsity keeps of one group of a layer, (filters, inputs): bool. Of equals the first."""
+    mask = np.zeros(block.shape, bool)
+    for f, row in enumerate(np.abs(block).tolist()):
+        for first in range(0, len(order), group):
+            members = order[first : first + group]
+            for k in sorted(members, key=lambda k: (-row[k], members.index(k)))[:kept]:
+                mask[f, k] = row[k] != 0
+    return mask
+
+
+def nm_bound(block: np.ndarray, kept: int, group: int) -> float:
+    """The magnitude of what a filter could keep at most, with as many weights, summed over filters."""
+    inputs = block.shape[1]
+    count = inputs // group * kept + min(inputs % group, kept)
+    return sum(sum(sorted(row, reverse=True)[:count]) for row in np.abs(block).tolist())
+
+
+def best_nm_magnitude(block: np.ndarray, kept: int, group: int) -> float:
+    """The magnitude kept in the best of all orders of inputs. Tiny cases only."""
+
+    def best(left: tuple[int, ...]) -> float:
+        if not left:
+            return 0.0
+        found = 0.0
+        # the short group, if there is one, is taken first
+        size = len(left) % group or group
+        pool = (
+            combinations(left, size)
+            if size < group
+            else ((left[0], *c) for c in combinations(left[1:], size - 1))
+        )
+        for members in pool:
+            rest = tuple(k for k in left if k not in members)
+            own = sum(sum(sorted((row[k] for k in members), reverse=True)[:kept]) for row in rows)
+            found = max(found, own + best(rest))
+        return found
+
+    rows = np.abs(block).tolist()
+    return best(tuple(range(block.shape[1])))
 
 
 def lower_bound(matrix: np.ndarray, array: tuple[int, int]) -> int:

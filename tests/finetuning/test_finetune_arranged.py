@@ -8,15 +8,17 @@ from tightc.model.arrangement import fitting_packings, read_packings
 from tightc.model.layers import read_network
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 SMALL = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per_weight=20), "jobs": 1}
 COMBINE = PermuteOptions(**SMALL, method="column-combine", gamma=0.5)
+NM = PermuteOptions(**SMALL, method="nm", pattern=Pattern(1, 4))
 
 
-@pytest.mark.parametrize("options", [COMBINE], ids=lambda options: options.method)
+@pytest.mark.parametrize("options", [COMBINE, NM], ids=lambda options: options.method)
 def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptions) -> None:
     permuted, report = permute(network(), options)
     assert report.totals["dropped_weights"] > 0

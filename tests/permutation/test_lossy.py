@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from tightc.tiles.array import ArrayShape
 
 QUICK = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per_weight=20), "jobs": 1}
 COMBINE = PermuteOptions(**QUICK, method="column-combine", alpha=4, gamma=0.5)
-LOSSY = [COMBINE]
+NM = PermuteOptions(**QUICK, method="nm")
+LOSSY = [COMBINE, NM]
 
 
 def loaded(proto: onnx.ModelProto) -> Model:
@@ -191,7 +193,36 @@ def test_options_are_refused_with_the_remedy(
     assert not (place / "out.onnx").exists()
 
 
-def test_other_methods_do_not_mind_the_alpha() -> None:
-    PermuteOptions.of({"method": "tight", "fan_in": 4, "alpha": 8})
-    with pytest.raises(OptionError):
-        PermuteOptions.of({"method": "column-combine", "fan_in": 4, "alpha": 8})
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fan-in", "3"], "--pattern: pattern 2:4 needs a fan-in of 4, that of the array is 3; raise fan_in to 4"),
+        (["--pattern", "4:2"], "--pattern: '4:2' is not permitted: it should be two whole numbers N:M"),
+        (["--pattern", "half"], "--pattern: 'half' is not permitted"),
+    ],
+)  # fmt: skip
+def test_patterns_are_refused_with_the_remedy(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(["permute", "net.onnx", "--method", "nm", *arguments, "-o", "out.onnx"]) == 2
+    assert capsys.readouterr().err.startswith(f"tightc: error: {words}")
+    assert not (place / "out.onnx").exists()
+
+
+def test_nm_on_the_command_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["permute", "net.onnx", "--method", "nm", "--pattern", "1:4", "-o", "out.onnx", "--json"]) == 0
+    totals = json.loads(capsys.readouterr().out)["totals"]
+    assert totals["method"] == "nm" and totals["fan_in_max"] <= 4
+    weights = read_network(load_model("out.onnx")).weights
+    inputs = {name: weight.reshape(weight.shape[0], -1).shape[1] for name, weight in weights.items()}
+    for name, weight in weights.items():
+        kept = np.count_nonzero(weight.reshape(weight.shape[0], -1), axis=1)
+        assert kept.max() <= -(-inputs[name] // 4)
+
+
+def test_other_methods_do_not_mind_alpha_and_pattern() -> None:
+    small = {"fan_in": 3, "alpha": 8, "pattern": "2:4"}
+    assert PermuteOptions.of({"method": "tight", **small}).pattern == (2, 4)
+    for method in ("column-combine", "nm"):
+        with pytest.raises(OptionError):
+            PermuteOptions.of({"method": method, **small})

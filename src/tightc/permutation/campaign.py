@@ -14,7 +14,7 @@ import numpy as np
 
 from tightc.machine import own_cores
 from tightc.permutation.crew import Alone, Crew, Pace, Threads
-from tightc.permutation.methods import column_combine, dense, first_fit, structured, tight
+from tightc.permutation.methods import column_combine, dense, first_fit, nm, structured, tight
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.task import Lossy, Task
 from tightc.report import Listener
@@ -28,10 +28,11 @@ METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
     "column-combine": column_combine.pack,
     "dense": dense.pack,
     "first-fit": first_fit.pack,
+    "nm": nm.pack,
     "structured": structured.pack,
     "tight": tight.pack,
 }
-LOSSY = frozenset(("column-combine",))  # these alone may leave non-zeros without a slot
+LOSSY = frozenset(("column-combine", "nm"))  # these alone may leave non-zeros without a slot
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def arrange(
     stop = threading.Event()
     with _hands(options, stop) as (crew, hands):
         pace = Pace(limit, sum(job.weight for job in jobs), hands)
-        lossy = Lossy(options.alpha, options.gamma)
+        lossy = Lossy(options.alpha, options.gamma, options.pattern)
         children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
         tasks = [
             Task(

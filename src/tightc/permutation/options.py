@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from tightc.config.address import Address
 from tightc.config.duration import Duration
 from tightc.config.options import Options, rule_broken
+from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Objective
 from tightc.tiles.array import ArrayShape
@@ -23,11 +24,11 @@ class PermuteOptions(Options):
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
         16, description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
     )
-    method: Literal["tight", "first-fit", "column-combine", "structured", "dense"] = Field(
+    method: Literal["tight", "first-fit", "column-combine", "nm", "structured", "dense"] = Field(
         "tight",
-        description="how to arrange: tight (single weights, annealed), first-fit (the same "
-        "without a search), column-combine (whole inputs share a lane; "
-        "lossy for gamma above 0), structured (without empty filters and inputs) or dense",
+        description="how to arrange: tight (single weights, annealed), first-fit (the same without a search), "
+        "column-combine (whole inputs share a lane; lossy for gamma above 0), nm (N:M sparsity, inputs in annealed "
+        "order; lossy), structured (without empty filters and inputs) or dense",
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(
         8,
@@ -36,6 +37,11 @@ class PermuteOptions(Options):
     gamma: Annotated[float, Field(ge=0)] = Field(
         0.0,
         description="for column-combine: weights dropped for each filter and lane, on average at most, at least 0",
+    )
+    pattern: Pattern = Field(
+        TWO_OF_FOUR,
+        description="for nm: weights that a filter keeps of so many inputs, from 1:2 to 15:16, the latter within the "
+        "fan-in",
     )
     temp_schedule: Schedule = Field(
         Schedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
@@ -64,5 +70,11 @@ class PermuteOptions(Options):
                 f"alpha {self.alpha} is above the fan-in {self.fan_in} of the array",
                 f"lower alpha to {self.fan_in} or raise fan_in to {self.alpha}",
                 "alpha",
+            )
+        if self.method == "nm" and self.pattern.group > self.fan_in:
+            raise rule_broken(
+                f"pattern {self.pattern} needs a fan-in of {self.pattern.group}, that of the array is {self.fan_in}",
+                f"raise fan_in to {self.pattern.group}",
+                "pattern",
             )
         return self

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tightc.permutation.crew import Alone, Crew, Pace
+from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.schedule import Schedule
 from tightc.report import Listener, silent
 from tightc.tiles.array import ArrayShape
@@ -19,13 +20,14 @@ Objective = Literal["passes", "area", "inputs", "cycles"]
 
 @dataclass(frozen=True)
 class Lossy:
-    """What a lossy packer may leave out; column-combine reads both.
+    """What a lossy packer may leave out: column-combine reads `alpha` and `gamma`, nm the `pattern`.
 
     `alpha`: inputs that share a lane at most; `gamma`: weights dropped for each filter and lane, on average at most.
     """
 
     alpha: int = 8
     gamma: float = 0.0
+    pattern: Pattern = TWO_OF_FOUR
 
 
 @dataclass(frozen=True)

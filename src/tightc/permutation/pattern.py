@@ -1,0 +1,50 @@
+"""The pattern of N:M sparsity, written `2:4`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from tightc.errors import OptionError
+
+LARGEST = 16
+_FORM = f"two whole numbers N:M, N from 1 and below M, M up to {LARGEST}, such as 2:4"
+
+
+class Pattern(NamedTuple):
+    """A filter keeps `kept` weights of every `group` inputs."""
+
+    kept: int
+    group: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """From `2:4`; OptionError for anything else."""
+        found = re.fullmatch(r"(\d{1,3}):(\d{1,3})", str(text).strip())
+        if not found or not 1 <= int(found[1]) < int(found[2]) <= LARGEST:
+            raise OptionError(f"pattern {text!r} is not permitted", f"give {_FORM}")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.kept}:{self.group}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validate(cls, value: object) -> Self:
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.parse(value)
+        except OptionError:
+            raise ValueError(f"should be {_FORM}") from None
+
+
+TWO_OF_FOUR = Pattern(2, 4)
