@@ -55,26 +55,31 @@ class Search:
         self._sizes = matrix.filter_sizes()
         self._crowd = Crowd.of(self._filters, self._inputs)
         self._bound = passes_lower_bound(self._sizes, task.array)
-        self._best = _without_zeros(structured.pack(matrix, task), matrix)
-        self._fan_in = 1
+        self._matrix = matrix
+        self._ordinary = structured.passes(matrix, task.array)
+        self._best: list[Tile] | None = None
+        self._fan_in = task.fan_in
         self._seconds = task.pace.share(task.weight)
-        self._telling = Telling(task, self._bound, len(self._best))
+        self._telling = Telling(task, self._bound, self._ordinary)
 
     def run(self) -> tuple[list[Tile], int]:
         """(tiles, the fan-in that they are made for)."""
-        if len(self._filters):
-            if not self._ended():
-                self._search()
-            if self._ended() or len(self._best) > self._bound:
-                self._offer(fill_tiles(self._filters, self._inputs, self._task))
-        return self._best, self._fan_in
+        if not len(self._filters):
+            return [], self._fan_in
+        if not self._ended():
+            self._search()
+        if self._ended() or self._passes() > self._bound:
+            self._offer(fill_tiles(self._filters, self._inputs, self._task), self._task.fan_in)
+        if self._ordinary <= self._passes() or self._task.objective in ("area", "inputs"):
+            self._offer(_without_zeros(structured.pack(self._matrix, self._task), self._matrix), 1)
+        return self._best or [], self._fan_in
 
     def _search(self) -> None:
         passes = max(self._bound, passes_for(self._crowd, self._task.array, _HOPE * self._task.fan_in))
         if passes == self._bound and any(not self._level(passes, room) for room in self._rooms()):
             self._beyond_passes()
             return
-        while passes < len(self._best) and not self._ended():
+        while passes < min(self._passes(), self._ordinary) and not self._ended():
             excess = self._even(passes)
             if not excess:
                 break
@@ -96,13 +101,13 @@ class Search:
         array, crowd = self._task.array, self._crowd
         if self._task.objective == "area":
             for more in range(1, _MORE_TILES + 1):
-                if self._ended() or sum(tile.area for tile in self._best) == len(self._filters):
+                if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
                     return
                 self._level(self._bound + more, self._rooms()[0])
         if self._task.objective == "inputs":
             least = lane_inputs_lower_bound(np.bincount(self._inputs), array)
             for times in _MORE_LANES:
-                if self._ended() or sum(len(tile.inputs) for tile in self._best) <= least:
+                if self._ended() or 0 < sum(len(tile.inputs) for tile in self._best or []) <= least:
                     return
                 passes = math.ceil(self._bound * times)
                 self._attempt(
@@ -144,8 +149,8 @@ class Search:
             tiles += settled
             leaving.append(gone)
         tiles += fill_tiles(*gather(blocks, leaving), self._task)
-        self._offer(tiles)
-        self._telling.end(len(self._best))
+        self._offer(tiles, fan_in)
+        self._telling.end(len(self._best or []))
         return int(sum(found.excess(fan_in).sum() for found in cooled))
 
     def _taller(self, block: Block, excess: NDArray[np.int64], least: int) -> Block:
@@ -171,9 +176,13 @@ class Search:
         ]
         return self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
 
-    def _offer(self, tiles: list[Tile]) -> None:
-        if self._key(tiles) < self._key(self._best):
-            self._best, self._fan_in = tiles, self._task.fan_in
+    def _offer(self, tiles: list[Tile], fan_in: int) -> None:
+        if self._best is None or self._key(tiles) < self._key(self._best):
+            self._best, self._fan_in = tiles, fan_in
+
+    def _passes(self) -> float:
+        """Those of the best packing so far."""
+        return math.inf if self._best is None else len(self._best)
 
     def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
         area, inputs = sum(tile.area for tile in tiles), sum(len(tile.inputs) for tile in tiles)
