@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 import models
 import oracle
+from tightc.errors import ModelError
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model_bytes
@@ -148,6 +149,27 @@ def test_extreme_schedules_still_pack_losslessly(schedule: Schedule) -> None:
     options = SMALL.model_copy(update={"temp_schedule": schedule})
     _, report = permute(loaded(models.cnn()), options)
     assert report.totals["dropped_weights"] == 0
+
+
+def test_cycles_need_the_size_of_the_input() -> None:
+    proto = models.cnn()
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
+    options = SMALL.model_copy(update={"objective": "cycles"})
+    with pytest.raises(ModelError) as refused:
+        permute(loaded(proto), options)
+    assert "is open" in refused.value.sentence
+    assert refused.value.remedy == "fix the size in the model, or take --objective passes, which needs none"
+    permute(loaded(proto), SMALL)
+
+
+@pytest.mark.parametrize("objective", ["passes", "cycles", "area", "inputs"])
+def test_a_network_without_weights_is_arranged_in_no_tiles(objective: str) -> None:
+    proto = models.build(
+        "net (float[1, 8] x) => (float[1, 4] y) { y = MatMul(x, w) }", w=np.zeros((8, 4), np.float32)
+    )
+    _, report = permute(loaded(proto), SMALL.model_copy(update={"objective": objective, "time_limit": 60.0}))
+    assert report.totals["passes"] == report.totals["lane_inputs"] == 0
 
 
 def test_the_shared_resnet20_is_packed_in_the_fewest_passes_of_every_layer(resnet20) -> None:

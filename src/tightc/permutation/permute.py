@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tightc.config.extent import ExtentOptions
+from tightc.errors import ModelError
 from tightc.model.arrangement import with_packings
 from tightc.model.figures import Rows, layer_matrix, packing_figures
 from tightc.model.file import Model
@@ -94,7 +95,11 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
     """The layers in order; the time that they share goes by non-zeros, with `cycles` also by what a pass takes."""
     passes = dict.fromkeys((layer.output for layer in network.owners), 1)
     if options.objective == "cycles":
-        vectors = count_streams(plain, network, ExtentOptions()).vectors
+        try:
+            vectors = count_streams(plain, network, ExtentOptions()).vectors
+        except ModelError as fault:  # its remedy is a flag of simulate
+            remedy = "fix the size in the model, or take --objective passes, which needs none"
+            raise ModelError(fault.sentence, remedy) from None
         filling = 2 * options.array.rows + options.array.columns - 2
         passes = {layer.output: vectors[layer.output] + filling for layer in network.owners}
     return [
