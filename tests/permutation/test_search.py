@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +30,7 @@ from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
 
+TESTS = Path(__file__).parents[1]
 FAN_INS = st.sampled_from([1, 2, 3, 16])
 OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles"])
 EMPTY_LAYER = LayerMatrix(np.zeros((3, 4), np.float32))
@@ -172,6 +177,32 @@ def test_who_is_stopped_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.
     check(packing, matrix, asked)
     assert len(keys) == 3 and keys == sorted(keys, reverse=True)
     assert key(packing, "inputs") <= keys[-1]
+
+
+SEARCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_search import arrays_of, random_matrix, task, tight, ArrayShape
+from tightc.permutation import heights
+heights._TRIES = (20, 20)
+print(arrays_of(tight.pack(random_matrix(20, 60, 0.2), task(ArrayShape(6, 6), 3, objective="area"))))
+"""
+
+
+def test_the_tiles_are_the_same_without_jit() -> None:
+    found = []
+    for disabled in ("0", "1"):
+        environment = {
+            **os.environ,
+            "NUMBA_DISABLE_JIT": disabled,
+            "PYTHONPATH": str(TESTS),
+            "PYTHONWARNINGS": "ignore",
+        }
+        command = [sys.executable, "-B", "-c", SEARCH, str(TESTS / "permutation")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    assert found[0] == found[1] != "[]"
 
 
 @pytest.mark.parametrize("objective", ["passes", "inputs"])
