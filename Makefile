@@ -46,8 +46,12 @@ $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o 
 reference: $(VENV)/ready ## write docs/reference.md from the help texts
 	$(BIN)/python scripts/make_reference.py
 
-bench: $(VENV)/ready ## what tightc costs in time, as ratios within one run
-	$(BIN)/python scripts/bench.py $(MODEL)
+bench: $(VENV)/ready-scripts ## measure all, or SECTION="...", and write docs/benchmarks.md; all takes hours
+	$(BIN)/python scripts/bench.py $(SECTION)
+
+$(VENV)/ready-scripts: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scripts]'
+	@touch $@
 
 clean: ## remove the environments and caches
 	rm -rf $(VENV) $(LIGHT) build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

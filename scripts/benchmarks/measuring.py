@@ -1,0 +1,152 @@
+"""Packings with what they cost: seconds, moves, peak memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.page import SEED
+from tightc.permutation import crew
+from tightc.permutation.block import Block
+from tightc.permutation.campaign import METHODS, Job, arrange
+from tightc.permutation.cooling import Cooled, Order, Watch
+from tightc.permutation.options import PermuteOptions
+from tightc.report import silent
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import fan_in_lower_bound, passes_lower_bound
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.measures import Measures, measure
+
+ARRAY = ArrayShape(32, 32)
+PEAK = "Peak memory is that of the process, with what it held before."
+_STEPS = (16, 12, 10, *range(9, 0, -1))
+
+Matrices = Mapping[str, LayerMatrix]
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """The measures of each layer by name, and of all; `moves` tried, `peak` MiB of the process."""
+
+    layers: dict[str, Measures]
+    seconds: float
+    moves: int
+    peak: float | None
+
+    @property
+    def total(self) -> Measures:
+        """All layers together."""
+        return sum(self.layers.values(), Measures())
+
+    @property
+    def speed(self) -> float | None:
+        """Million moves a second of the whole search; None for a method that makes none."""
+        return self.moves / self.seconds / 1e6 if self.moves else None
+
+
+def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
+    """`matrices` packed side by side as permute does it, checked to be what they were, with measures and costs."""
+    chosen = PermuteOptions(**{"array": ARRAY, **options})
+    warm(chosen.method)
+    jobs = [Job(name, matrix, int(np.count_nonzero(matrix.values))) for name, matrix in matrices.items()]
+    reset_peak()
+    with counted_moves() as moves:
+        began = time.perf_counter()
+        packings, interrupted = arrange(jobs, chosen, seed, silent)
+        seconds = time.perf_counter() - began
+    if interrupted:
+        raise KeyboardInterrupt
+    top = peak()
+    layers = {job.name: measure(packing, job.matrix) for job, packing in zip(jobs, packings, strict=True)}
+    return Arranged(layers, seconds, sum(moves), top)
+
+
+@cache
+def warm(method: str) -> None:
+    """Compiles or loads the kernels of `method`."""
+    values = np.random.default_rng(SEED).normal(size=(64, 128)) * (
+        np.random.default_rng(1).random((64, 128)) < 0.2
+    )
+    for fan_in in (16, 4):
+        options = PermuteOptions(method=method, array=ArrayShape(8, 8), fan_in=fan_in, alpha=fan_in)  # type: ignore[arg-type]
+        METHODS[method]  # a name that is none fails here
+        arrange([Job("warm", LayerMatrix(values), 1)], options, SEED, silent)
+
+
+@contextmanager
+def counted_moves() -> Iterator[list[int]]:
+    """Meanwhile the moves of every block that is cooled in this process come into the list."""
+    moves: list[int] = []
+    cool = crew.cool
+
+    def counted(block: Block, order: Order, watch: Watch) -> Cooled:
+        found = cool(block, order, watch)
+        moves.append(found.moves)
+        return found
+
+    with patch.object(crew, "cool", counted):
+        yield moves
+
+
+def reset_peak() -> None:
+    """Makes what the process holds now its peak, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> float | None:
+    """MiB that the process held at most since `reset_peak`; None where the system does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None
+
+
+def best_seconds(action: Callable[[], object], repeats: int) -> float:
+    """Wall-clock seconds of `action`: the best of `repeats`."""
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        action()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def lower_bounds(matrix: LayerMatrix, array: ArrayShape = ARRAY) -> tuple[int, int]:
+    """(fewest passes, smallest fan-in that so many passes can do with) of any lossless packing."""
+    passes = passes_lower_bound(matrix.filter_sizes(), array)
+    users = np.bincount(matrix.nonzeros()[1]).astype(np.int64)
+    return passes, fan_in_lower_bound(users, array, passes)
+
+
+def smallest_fan_in(matrix: LayerMatrix, known: Mapping[int, int]) -> int | None:
+    """The smallest fan-in tried at which tight packing reaches the pass bound; None where 16 does not.
+
+    `known`: passes at fan-ins that have been tried. Tried are 16, 12, 10, 9, 8, ... down to the first that fails, then
+    those between it and the last that did not, from below.
+    """
+    bound, least = lower_bounds(matrix)
+
+    def reached(fan_in: int) -> bool:
+        passes = known.get(fan_in) or arranged({"layer": matrix}, fan_in=fan_in).total.passes
+        return passes == bound
+
+    best = None
+    for fan_in in _STEPS:
+        if fan_in < least:
+            return best
+        if not reached(fan_in):
+            if best is None:
+                return None
+            return next((between for between in range(fan_in + 1, best) if reached(between)), best)
+        best = fan_in
+    return best

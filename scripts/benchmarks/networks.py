@@ -1,0 +1,94 @@
+"""The networks that are measured: a pruned ResNet-20, and layers of the shapes of VGG-16 and ResNet-50."""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+import tightc
+from benchmarks.page import SEED
+from tightc.model.figures import layer_matrix
+from tightc.model.file import Model
+from tightc.model.layers import read_network
+from tightc.pruning.options import PruneOptions
+from tightc.tiles.matrix import LayerMatrix
+
+MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
+RESNET20 = MODELS / "resnet20-cifar10.onnx"
+RESNET20_BN = MODELS / "resnet20-cifar10-bn.onnx"
+SYNTHETIC = (
+    "Synthetic layers hold float32 weights, standard normal times a log-normal factor (scale 0.4) for each filter and "
+    "one for each input. They are pruned by one threshold for all: the quantile of a sample of four million such "
+    "weights, since all layers have that distribution. So the density of a layer is about, not exactly, the one named."
+)
+_SCALE = 0.4
+_SAMPLE = 4_000_000
+
+Shape = tuple[int, int]
+
+
+def _vgg16() -> list[Shape]:
+    channels = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+    convolutions = [(after, 9 * before) for before, after in pairwise(channels)]
+    return [*convolutions, (4096, 25088), (4096, 4096), (1000, 4096)]
+
+
+def _resnet50() -> list[Shape]:
+    shapes, before = [(64, 3 * 49)], 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            shapes += [(width, before), (width, 9 * width), (4 * width, width)]
+            if block == 0:
+                shapes.append((4 * width, before))
+            before = 4 * width
+    return [*shapes, (1000, 2048)]
+
+
+VGG16, RESNET50 = _vgg16(), _resnet50()  # filters x inputs of every layer, in order
+LARGEST: list[Shape] = [(4096, 4096), (4096, 25088)]
+
+
+def distinct_shapes() -> list[Shape]:
+    """Those of VGG-16 and ResNet-50 but for the two largest, the smallest first."""
+    return sorted({*VGG16, *RESNET50} - {*LARGEST}, key=lambda shape: (shape[0] * shape[1], shape))
+
+
+@cache
+def pruned(path: Path, sparsity: float) -> Model:
+    """The network in the file, pruned globally."""
+    return tightc.prune(tightc.load(str(path)), PruneOptions(sparsity=sparsity))[0]
+
+
+def matrices(path: Path, sparsity: float) -> dict[str, LayerMatrix]:
+    """Its layers by name."""
+    network = read_network(pruned(path, sparsity))
+    return {layer.name: layer_matrix(network, layer) for layer in network.owners}
+
+
+def missing(path: Path) -> str:
+    """The sentence that stands where there is no such file, empty where there is one."""
+    return "" if path.exists() else f"Left out: there is no {path.name} in ../shared/models."
+
+
+def synthetic(filters: int, inputs: int, density: float, salt: str = "") -> LayerMatrix:
+    """A layer of that shape; the same shape and `salt` give the same weights before pruning."""
+    rng = np.random.default_rng([SEED, filters, inputs, zlib.crc32(salt.encode())])
+    rows = np.exp(_SCALE * rng.standard_normal((filters, 1), np.float32))
+    columns = np.exp(_SCALE * rng.standard_normal(inputs, np.float32))
+    values = rng.standard_normal((filters, inputs), np.float32)
+    values *= rows
+    values *= columns
+    values[np.abs(values) < threshold(density)] = 0
+    return LayerMatrix(values)
+
+
+@cache
+def threshold(density: float) -> float:
+    """The magnitude that a share `density` of all weights exceeds."""
+    rng = np.random.default_rng(SEED)
+    factors = np.exp(_SCALE * np.sqrt(2) * rng.standard_normal(_SAMPLE))
+    return float(np.quantile(np.abs(rng.standard_normal(_SAMPLE)) * factors, 1 - density))

@@ -1,0 +1,111 @@
+"""A section of docs/benchmarks.md: printed as it comes, written when it is whole."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from tightc.files import write_whole
+from tightc.machine import own_cores
+
+SEED = 0
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+_PACKAGES = ("tightc", "numpy", "numba", "onnxruntime")
+
+Cell = str | int | float | None
+
+
+@dataclass
+class Page:
+    """One section; `figures` are SVG files that go with it, by their names."""
+
+    section: str
+    title: str
+    quick: bool = False
+    figures: dict[str, bytes] = field(default_factory=dict)
+    _lines: list[str] = field(default_factory=list)
+    _widths: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._say(f"## {self.title}", "")
+        self.text(f"```sh\n.venv/bin/python scripts/bench.py {self.section}\n```")
+        self.text(surroundings())
+
+    def text(self, paragraph: str) -> None:
+        """A paragraph, with the empty line after it."""
+        self._say(paragraph, "")
+
+    def head(self, *names: str) -> None:
+        """The first line of a table."""
+        self._widths = [max(len(name), 6) for name in names]
+        self.row(*names)
+        self._say("|" + "|".join("-" * (width + 2) for width in self._widths) + "|")
+
+    def row(self, *cells: Cell) -> None:
+        """One more line of the table."""
+        texts = [shown(cell).ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
+        self._say("| " + " | ".join(texts) + " |")
+
+    def end(self) -> None:
+        """The end of a table."""
+        self._say("")
+
+    def figure(self, name: str, what: str, svg: bytes) -> None:
+        """A drawing, kept as docs/benchmarks/`name`.svg; `what` says what it shows."""
+        self.figures[name] = svg
+        self.text(f"![{what}](benchmarks/{name}.svg)")
+
+    def write(self) -> None:
+        """The section and its figures, each whole or not at all, then the page that all sections make."""
+        folder = DOCS / "benchmarks"
+        folder.mkdir(exist_ok=True)
+        for name, svg in self.figures.items():
+            write_whole(folder / f"{name}.svg", svg)
+        write_whole(folder / f"{self.section}.md", "\n".join(self._lines).encode())
+
+    def _say(self, *lines: str) -> None:
+        self._lines.extend(lines)
+        print(*lines, sep="\n", flush=True)
+
+
+def assemble(sections: Sequence[str]) -> None:
+    """docs/benchmarks.md from those of `sections` that have been written."""
+    parts = [
+        "# Benchmarks\n\nWritten by `make bench`; one section alone by the command at its head. Times depend on the "
+        "machine and on what else it does, ratios within a section less so.\n"
+    ]
+    files = [DOCS / "benchmarks" / f"{section}.md" for section in sections]
+    parts += [file.read_text().rstrip() + "\n" for file in files if file.exists()]
+    write_whole(DOCS / "benchmarks.md", "\n".join(parts).encode())
+
+
+def surroundings() -> str:
+    """What was measured, on what."""
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"Seed {SEED}; {own_cores()} cores of {_processor()}; Python {python}, {packages}."
+
+
+def _processor() -> str:
+    """The name of the processor, the kind of machine where it has none."""
+    if os.path.exists("/proc/cpuinfo"):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def shown(cell: Cell) -> str:
+    """A cell as it is printed: thousands apart, four digits of what is no whole number, at most three behind the
+    point."""
+    if cell is None or isinstance(cell, str):
+        return cell or ""
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    whole = len(str(int(abs(cell))))
+    return f"{cell:,.{max(0, 4 - whole)}f}"

@@ -1,0 +1,118 @@
+"""The temperature schedules side by side, all with the same number of moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measuring import ARRAY, Matrices, arranged
+from benchmarks.networks import RESNET20_BN, SYNTHETIC, matrices, missing, synthetic
+from benchmarks.page import SEED, Page
+from tightc.config.yaml import read_options
+from tightc.permutation.block import blocks_of
+from tightc.permutation.cooling import Order, cool
+from tightc.permutation.plan import Crowd, even_plan
+from tightc.permutation.schedule import Schedule
+from tightc.tiles.bounds import passes_lower_bound
+from tightc.tiles.matrix import LayerMatrix
+
+TITLE = "Temperature schedules with the same number of moves"
+_FILES = Path(__file__).resolve().parents[2] / "configs" / "schedules"
+_FULL = 0.92  # of what a tile carries, what a group of filters may read: as the search plans
+_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    name: str
+    fan_in: int
+    layers: Matrices
+
+
+@dataclass(frozen=True)
+class _Score:
+    """Means over the seeds."""
+
+    above: float
+    excess: float
+    inputs: float
+    seconds: float
+
+
+def run(page: Page) -> None:
+    """A table for each number of moves, and which schedule is ahead."""
+    page.text(
+        "The files of configs/schedules, and a linear schedule with the usual temperatures, each with the moves named "
+        f"instead of its own. Means over {len(_SEEDS)} seeds. Above: passes beyond the bound after the whole search. "
+        "Excess: inputs beyond the fan-in after a single cooling of the even plan of as many passes as the bound. "
+        f"{SYNTHETIC}"
+    )
+    if missing(RESNET20_BN):
+        page.text(missing(RESNET20_BN))
+    problems = _problems(page.quick)
+    for moves in (20,) if page.quick else (200, 500):
+        page.text(f"### {moves} moves for each weight")
+        page.head("problem", "schedule", "above", "excess", "lane inputs", "seconds")
+        scores: dict[str, list[_Score]] = {}
+        for problem in problems:
+            for name, schedule in _schedules().items():
+                score = _score(problem, schedule.model_copy(update={"moves_per_weight": moves}), page.quick)
+                scores.setdefault(name, []).append(score)
+                page.row(problem.name, name, score.above, score.excess, score.inputs, score.seconds)
+        page.end()
+        page.text(_ranking(scores))
+
+
+def _ranking(scores: dict[str, list[_Score]]) -> str:
+    """Which schedules are ahead: by passes, then by excess, over all problems."""
+    passes = {name: sum(score.above for score in all_) for name, all_ in scores.items()}
+    excess = {name: sum(score.excess for score in all_) for name, all_ in scores.items()}
+    ranking = sorted(scores, key=lambda name: (passes[name], excess[name]))
+    told = ", ".join(f"{name} ({passes[name]:.2f} above, excess {excess[name]:.0f})" for name in ranking)
+    least = min(excess, key=excess.__getitem__)
+    return f"All problems together, fewest passes first, then least excess: {told}. Least excess: {least}."
+
+
+def _schedules() -> dict[str, Schedule]:
+    found = {path.stem: read_options(path, Schedule) for path in sorted(_FILES.glob("*.yaml"))}
+    return {**found, "linear": Schedule(kind="linear")}
+
+
+def _problems(quick: bool) -> list[_Problem]:
+    if quick:
+        return [_Problem("64x576 at 0.1, fan-in 8", 8, {"layer": synthetic(64, 576, 0.1)})]
+    resnet = (
+        []
+        if missing(RESNET20_BN)
+        else [_Problem("ResNet-20-bn at 0.9, fan-in 8", 8, matrices(RESNET20_BN, 0.9))]
+    )
+    return [
+        *resnet,
+        _Problem("256x2304 at 0.05, fan-in 10", 10, {"layer": synthetic(256, 2304, 0.05)}),
+        _Problem("2048x1024 at 0.05, fan-in 9", 9, {"layer": synthetic(2048, 1024, 0.05)}),
+    ]
+
+
+def _score(problem: _Problem, schedule: Schedule, quick: bool) -> _Score:
+    scores = []
+    for seed in _SEEDS[:1] if quick else _SEEDS:
+        found = arranged(problem.layers, seed, fan_in=problem.fan_in, temp_schedule=schedule)
+        total = found.total
+        excess = sum(_excess(layer, problem.fan_in, schedule, seed) for layer in problem.layers.values())
+        above = total.passes - total.passes_lower_bound
+        scores.append((above, excess, total.lane_inputs, found.seconds))
+    return _Score(*(float(mean) for mean in np.mean(scores, axis=0)))
+
+
+def _excess(matrix: LayerMatrix, fan_in: int, schedule: Schedule, seed: int) -> int:
+    """Inputs beyond the fan-in that one cooling of the even plan leaves."""
+    filters, inputs = matrix.nonzeros()
+    passes = passes_lower_bound(matrix.filter_sizes(), ARRAY)
+    planning, cooling = np.random.SeedSequence([SEED, seed]).spawn(2)
+    state = np.uint64(planning.generate_state(1, np.uint64)[0])
+    plan = even_plan(Crowd.of(filters, inputs), ARRAY, passes, _FULL * fan_in * ARRAY.rows, state)
+    blocks = blocks_of(plan, filters, inputs)
+    orders = [Order(fan_in, schedule, own) for own in cooling.spawn(len(blocks))]
+    return sum(int(cool(*work).excess(fan_in).sum()) for work in zip(blocks, orders, strict=True))
