@@ -14,6 +14,7 @@ from tightc.permutation.block import Block, board_of
 pytestmark = pytest.mark.kernel
 FEW = settings(max_examples=30)
 HOT, WARM, COLD = 1e9, 0.3, 1e-9
+LED = 15 / 16  # of the moves, those that go where another reader of the input is
 TEMPERATURES = st.sampled_from([HOT, WARM, 0.05, COLD])
 FAN_INS = st.sampled_from([1, 2, 3, 9])
 SEEDS = st.integers(1, 2**63)
@@ -174,7 +175,7 @@ def test_a_target_is_always_a_slot_of_the_filter(block: Block, draws: list[int])
 
 
 def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], float]:
-    """The chance of each slot to be the target of a weight: three draws of four follow a user of its input, if
+    """The chance of each slot to be the target of a weight: fifteen draws of sixteen follow a user of its input, if
     another one reads it, to its lane, where the filter has columns in that tile; all others are even over cells, then
     lanes."""
     tile_of = board.tile_of.tolist()
@@ -196,8 +197,8 @@ def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], fl
         for lane in users:
             there = [column for tile, column in cells if tile == tile_of[lane]]
             for column in there:
-                give(lane, column, 0.75 / len(users) / len(there))
-            rest -= 0.75 / len(users) if there else 0.0
+                give(lane, column, LED / len(users) / len(there))
+            rest -= LED / len(users) if there else 0.0
     for tile, column in cells:
         for lane in range(int(block.heights[tile])):
             give(int(bases[tile]) + lane, column, rest / len(cells) / int(block.heights[tile]))
@@ -242,7 +243,7 @@ def test_the_mean_rise_is_that_of_all_moves_by_their_chances(seed: int, fan_in: 
     state = block(*MIXED, inputs=4, seed=seed)
     worse = [(chance, rise) for chance, rise in rises(state, fan_in) if rise > 0]
     share = sum(chance for chance, _ in worse)
-    assert share > 0.02
+    assert share > 0.01
     mean = sum(chance * rise for chance, rise in worse) / share
     deviation = (sum(chance * (rise - mean) ** 2 for chance, rise in worse) / share) ** 0.5
     board = board_of(state)

@@ -206,9 +206,9 @@ def test_an_automatic_start_accepts_one_worsening_move_in_five(kernel: Kernel) -
 
 
 def test_adaptive_follows_the_acceptance_that_is_wanted(kernel: Kernel) -> None:
-    schedule = {"steps": 40, "moves_per_weight": 4000, "t_start": 5.0, "t_end": 1e-6, "accept_end": 0.06}
-    cool(some_block(), order(kind="adaptive", **schedule))
-    wanted = [0.3 * (0.06 / 0.3) ** (step / 40) for step in range(40)]
+    schedule = {"steps": 40, "moves_per_weight": 4000, "t_start": 5.0, "t_end": 1e-6}
+    cool(some_block(), order(kind="adaptive", accept_start=0.2, accept_end=0.04, **schedule))
+    wanted = [0.2 * (0.04 / 0.2) ** (step / 40) for step in range(40)]
     ratios = [done / moves / share for (_, moves, done), share in zip(kernel.calls, wanted, strict=True)]
     assert ratios[0] > 1.5  # it starts too hot
     assert max(ratios[12:]) < 1.6 and min(ratios[12:]) > 1 / 1.6
