@@ -26,8 +26,9 @@ from tightc.tiles.packing import EMPTY, Packing, Tile, cut_into_tiles
 # temperatures, in standard deviations of what a random swap gains: at the first about one swap in a hundred is made, at
 # the last one in ten thousand, for uniform, normal, heavy-tailed and pruned weights alike
 _START, _END = 0.12, 0.085
-_DRAWS = 80  # for each input and move that the schedule has for a weight
+_DRAWS = 60  # for each input and move that the schedule has for a weight
 _MANY_INPUTS = 64
+_FIRST_SWAPS = 10  # draws to a swap at the first temperature, about
 _LARGEST_TABLE = 1024  # inputs
 _SAMPLE = 64
 _BITE = 1 << 33  # comparisons of weights between two looks at whether to stop
@@ -101,7 +102,7 @@ def find_order(
     """An order in which the N largest weights of every M inputs weigh the most, never less than in order 0, 1, 2, ...
 
     `values`: (filters, inputs), one group of a layer. The order: (inputs,) int32; inputs of a group ascend. The search
-    makes 80 x `moves_per_weight` draws for each input, of 64 inputs at most, each of which offers an input 64 others to
+    makes 60 x `moves_per_weight` draws for each input, of 64 inputs at most, each of which offers an input 64 others to
     swap with, at `steps` temperatures of its own. It ends early once nothing more can be gained, or once `stopped`.
     """
     inputs = values.shape[1]
@@ -112,6 +113,7 @@ def find_order(
     draws = schedule.moves_per_weight * _DRAWS * min(inputs, _MANY_INPUTS) // schedule.steps
     bite = max(1, _BITE // (2 * regroup.SEGMENT * groups.weights.shape[1]))
     state = np.uint64(rng.integers(1, 2**63))
+    groups = _with_table(groups, inputs, draws // _FIRST_SWAPS, draws)
     for step, temperature in enumerate(np.geomspace(_START, _END, schedule.steps) * spread):
         swaps = int(groups.tally[2])
         for first in range(0, draws, bite):
