@@ -67,6 +67,7 @@ def _drawn(curve: _Curve) -> bytes:
     """Two drawings side by side, as SVG."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     matplotlib.rcParams.update({"svg.hashsalt": "tightc", "svg.fonttype": "none", "font.size": 9})
     figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -79,6 +80,8 @@ def _drawn(curve: _Curve) -> bytes:
         for (method, one), colour in zip(curve.others.items(), ("0.6", "tab:orange"), strict=True):
             axes.axhline(getattr(one.total, measure), color=colour, label=method)
         axes.set(xscale="log", yscale="log", xlabel="seconds", ylabel=label)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_minor_formatter("{x:,.0f}")
     passes.axhline(bound, color="black", linestyle=":", label="lower bound")

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from benchmarks.measuring import arranged, lower_bounds, smallest_fan_in
-from benchmarks.networks import RESNET20, matrices, missing
+import math
+
+from benchmarks.measuring import Matrices, arranged, lower_bounds, smallest_fan_in
+from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
 
 TITLE = "Fan-in: ResNet-20 at sparsity 0.9, layer by layer, 32x32"
 
 
 def run(page: Page) -> None:
-    """One row for each layer."""
-    if missing(RESNET20):
-        page.text(missing(RESNET20))
-        return
+    """A table for each form of the network, one row for each layer."""
     page.text(
         "Smallest: the fan-in at which tight packing still takes the fewest passes that are possible. Tried are 16, "
         "12, 10, 9, 8 and so on until one fails, then what was left out above it; a larger fan-in than one that does "
         "is taken to do as well. Bound: no lossless packing in so few passes can do with less."
     )
-    layers = matrices(RESNET20, 0.9)
-    if page.quick:
-        layers = dict(list(layers.items())[:3])
+    for path in (RESNET20,) if page.quick else (RESNET20, RESNET20_BN):
+        page.text(f"### {path.name}, pruned globally")
+        if missing(path):
+            page.text(missing(path))
+        else:
+            layers = matrices(path, 0.9)
+            _table(page, dict(list(layers.items())[:3]) if page.quick else layers)
+
+
+def _table(page: Page, layers: Matrices) -> None:
     at = {fan_in: arranged(layers, fan_in=fan_in) for fan_in in (16, 8)}
     page.head(
         "layer", "filters x inputs", "non-zeros", "pass bound", "passes at 16", "at 8", "smallest", "bound"
     )
-    smallest = []
+    needed = []
     for name, matrix in layers.items():
         passes = {fan_in: found.layers[name].passes for fan_in, found in at.items()}
         bound, least = lower_bounds(matrix)
-        found = smallest_fan_in(matrix, passes)
-        smallest.append(found or 99)
+        smallest = smallest_fan_in(matrix, passes)
+        needed.append(smallest or math.inf)
         page.row(
             name,
             f"{matrix.filters}x{matrix.inputs}",
@@ -39,9 +45,9 @@ def run(page: Page) -> None:
             bound,
             passes[16],
             passes[8],
-            found or "above 16",
+            smallest or "above 16",
             least,
         )
     page.end()
-    eight, ten = (sum(one <= most for one in smallest) for most in (8, 10))
-    page.text(f"Of {len(smallest)} layers {eight} need a fan-in of 8 at most and {ten} one of 10 at most.")
+    eight, ten = (sum(one <= most for one in needed) for most in (8, 10))
+    page.text(f"Of {len(needed)} layers {eight} need a fan-in of 8 at most and {ten} one of 10 at most.")

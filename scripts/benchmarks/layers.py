@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from benchmarks.measuring import arranged, lower_bounds, smallest_fan_in
 from benchmarks.networks import LARGEST, SYNTHETIC, distinct_shapes, synthetic
 from benchmarks.page import Page
@@ -45,7 +47,7 @@ def run(page: Page) -> None:
             smallest = smallest_fan_in(matrix, passes)
             above += passes[16] > bound
             worst = max(worst, passes[8] / bound)
-            needed.append(smallest or 99)
+            needed.append(smallest or math.inf)
             page.row(
                 f"{filters}x{inputs}",
                 wide.total.nonzeros,

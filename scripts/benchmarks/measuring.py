@@ -17,7 +17,7 @@ from benchmarks.page import SEED
 from tightc.permutation import crew
 from tightc.permutation.block import Block
 from tightc.permutation.campaign import METHODS, Job, arrange
-from tightc.permutation.cooling import Cooled, Order, Watch
+from tightc.permutation.cooling import Cooled, Order, Watch, cool
 from tightc.permutation.options import PermuteOptions
 from tightc.report import silent
 from tightc.tiles.array import ArrayShape
@@ -85,7 +85,6 @@ def warm(method: str) -> None:
 def counted_moves() -> Iterator[list[int]]:
     """Meanwhile the moves of every block that is cooled in this process come into the list."""
     moves: list[int] = []
-    cool = crew.cool
 
     def counted(block: Block, order: Order, watch: Watch) -> Cooled:
         found = cool(block, order, watch)
@@ -142,11 +141,11 @@ def smallest_fan_in(matrix: LayerMatrix, known: Mapping[int, int]) -> int | None
 
     best = None
     for fan_in in _STEPS:
-        if fan_in < least:
-            return best
-        if not reached(fan_in):
-            if best is None:
-                return None
-            return next((between for between in range(fan_in + 1, best) if reached(between)), best)
-        best = fan_in
+        if fan_in >= least and reached(fan_in):
+            best = fan_in
+        elif best is None:
+            return None
+        else:
+            between = range(max(fan_in + 1, least), best)
+            return next((one for one in between if reached(one)), best)
     return best

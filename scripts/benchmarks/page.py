@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Page:
     quick: bool = False
     figures: dict[str, bytes] = field(default_factory=dict)
     _lines: list[str] = field(default_factory=list)
-    _widths: list[int] = field(default_factory=list)
+    _rows: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._say(f"## {self.title}", "")
@@ -42,23 +43,28 @@ class Page:
 
     def head(self, *names: str) -> None:
         """The first line of a table."""
-        self._widths = [max(len(name), 6) for name in names]
+        self._rows = []
         self.row(*names)
-        self._say("|" + "|".join("-" * (width + 2) for width in self._widths) + "|")
+        print("|" + "---|" * len(names), flush=True)
 
     def row(self, *cells: Cell) -> None:
         """One more line of the table."""
-        texts = [shown(cell).ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
-        self._say("| " + " | ".join(texts) + " |")
+        self._rows.append([shown(cell) for cell in cells])
+        widths = [max(len(name), 6) for name in self._rows[0]]
+        print(_line(self._rows[-1], widths), flush=True)
 
     def end(self) -> None:
-        """The end of a table."""
-        self._say("")
+        """The end of a table: it is known now how wide its columns are."""
+        widths = [max(3, *map(len, column)) for column in zip(*self._rows, strict=True)]
+        head, *rows = (_line(row, widths) for row in self._rows)
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        self._lines += [head, rule, *rows, ""]
+        print()
 
     def figure(self, name: str, what: str, svg: bytes) -> None:
         """A drawing, kept as docs/benchmarks/`name`.svg; `what` says what it shows."""
         self.figures[name] = svg
-        self.text(f"![{what}](benchmarks/{name}.svg)")
+        self.text(f"![{what}]({name}.svg)")
 
     def write(self) -> None:
         """The section and its figures, each whole or not at all, then the page that all sections make."""
@@ -80,8 +86,13 @@ def assemble(sections: Sequence[str]) -> None:
         "machine and on what else it does, ratios within a section less so.\n"
     ]
     files = [DOCS / "benchmarks" / f"{section}.md" for section in sections]
-    parts += [file.read_text().rstrip() + "\n" for file in files if file.exists()]
+    parts += [_one_folder_up(file.read_text()) for file in files if file.exists()]
     write_whole(DOCS / "benchmarks.md", "\n".join(parts).encode())
+
+
+def _one_folder_up(fragment: str) -> str:
+    """A section as it stands in the page above its folder."""
+    return re.sub(r"\]\((?=[^()]+\.svg\))", "](benchmarks/", fragment).rstrip() + "\n"
 
 
 def surroundings() -> str:
@@ -98,6 +109,10 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)) + " |"
 
 
 def shown(cell: Cell) -> str:
