@@ -187,16 +187,16 @@ def _look_up_gains(sums: Ids, turned: Ids, own: Ids, one: int, begin: int, gains
 
 @njit(nogil=True, cache=True)
 def _first_above(gains: Ids, limits: Ids, offset: int) -> int:
-    """The first of `gains` above its limit, those from `offset` on; -1 where none is."""
+    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 where none is."""
     above = 0
     here = limits[offset : offset + len(gains)]
     for i in range(len(here)):
-        if gains[i] > here[i]:
+        if (gains[i] > here[i]) & (gains[i] != 0):
             above += 1
     if above == 0:
         return -1
     first = 0
-    while gains[first] <= here[first]:
+    while gains[first] <= here[first] or gains[first] == 0:
         first += 1
     return first
 
@@ -207,8 +207,8 @@ def _regroup(groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, st
 
     A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made where its gain is
     above the next of `limits`, (LIMITS,) int32: temperature x ln(random number), so that losses have the chance of
-    Metropolis. `best`: (groups, M) int32, ends as the members that weigh the most ever. `state`: of the random numbers,
-    anything but 0.
+    Metropolis. Swaps that gain exactly nothing are not made: in a pruned layer most are such, and they lead nowhere.
+    `best`: (groups, M) int32, ends as the members that weigh the most ever. `state`: of the random numbers, not 0.
     """
     # handing over a tuple of arrays costs more than most draws do
     weights, thresholds, own = groups.weights, groups.thresholds, groups.own

@@ -172,15 +172,19 @@ def _missing(groups: Groups, inputs: int, pattern: Pattern) -> int:
 
 
 def _with_table(groups: Groups, inputs: int, swaps: int, draws: int) -> Groups:
-    """`groups` with a table of sums once swaps are so rare, `swaps` in `draws`, that it saves more than its upkeep.
+    """`groups` with a table of sums where swaps are so rare, `swaps` in `draws`, that it saves more than its upkeep.
 
     A swap counts about as many sums anew as there are inputs times M. What the search finds does not depend on it.
     """
     offers = draws * min(inputs, regroup.SEGMENT)
-    if len(groups.sums) or inputs > _LARGEST_TABLE or swaps * inputs * groups.members.shape[1] > offers:
+    upkeep = swaps * inputs * groups.members.shape[1]
+    if len(groups.sums):
+        empty = np.zeros((0, 0), np.int32)
+        return groups._replace(sums=empty, turned=empty) if upkeep > 2 * offers else groups
+    if inputs > _LARGEST_TABLE or upkeep > offers:
         return groups
-    empty = np.zeros((inputs, inputs), np.int32)
-    tabled = groups._replace(sums=empty, turned=empty.copy())
+    table = np.zeros((inputs, inputs), np.int32)
+    tabled = groups._replace(sums=table, turned=table.copy())
     regroup._tabulate_all(tabled)
     return tabled
 
