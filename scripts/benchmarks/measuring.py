@@ -27,6 +27,7 @@ from tightc.tiles.measures import Measures, measure
 
 ARRAY = ArrayShape(32, 32)
 PEAK = "Peak memory is that of the process, with what it held before."
+MANY = 50_000  # non-zeros
 _STEPS = (16, 12, 10, *range(9, 0, -1))
 
 Matrices = Mapping[str, LayerMatrix]
@@ -131,20 +132,24 @@ def smallest_fan_in(matrix: LayerMatrix, known: Mapping[int, int]) -> int | None
     """The smallest fan-in tried at which tight packing reaches the pass bound; None where 16 does not.
 
     `known`: passes at fan-ins that have been tried. Tried are 16, 12, 10, 9, 8, ... down to the first that fails, then
-    those between it and the last that did not, from below.
+    those between it and the last that did not, from below. Of layers with more than MANY weights only 16, 12, 10 and
+    8 are tried, since each takes long.
     """
     bound, least = lower_bounds(matrix)
+    many = np.count_nonzero(matrix.values) > MANY
 
     def reached(fan_in: int) -> bool:
         passes = known.get(fan_in) or arranged({"layer": matrix}, fan_in=fan_in).total.passes
         return passes == bound
 
     best = None
-    for fan_in in _STEPS:
+    for fan_in in (16, 12, 10, 8) if many else _STEPS:
         if fan_in >= least and reached(fan_in):
             best = fan_in
         elif best is None:
             return None
+        elif many:
+            break
         else:
             between = range(max(fan_in + 1, least), best)
             return next((one for one in between if reached(one)), best)

@@ -21,7 +21,7 @@ from tightc.permutation.options import PermuteOptions
 TITLE = "Speed"
 _SIDES = (512, 900, 1581, 2811, 5000)
 _DENSITY = 0.1
-_LIMIT = 600
+_LIMIT = 60
 
 
 def run(page: Page) -> None:

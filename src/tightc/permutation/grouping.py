@@ -120,4 +120,9 @@ def regroup(
     swaps = int(min(_SWAPS * len(columns), _EFFORT * len(columns) // (4 * len(inputs))))
     changed = group_of.astype(np.int32)
     _regroup(starts, inputs, like, changed, budgets, swaps, np.uint64(seed | np.uint64(1)))
-    return changed
+
+    def cost(groups: Ids) -> int:
+        reads = group_inputs(starts, inputs, groups)
+        return int(EXCESS_COST * np.maximum(reads - budgets, 0).sum() + reads.sum())
+
+    return changed if cost(changed) < cost(group_of) else group_of

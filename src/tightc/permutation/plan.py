@@ -82,7 +82,7 @@ def level_plan(
         plans.append(plan)
     if rest:
         even = even_plan(below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0]))
-        plans.append(_lowered(even, below, array, room))
+        plans.append(_lowered(even, below, array))
     return _joined(plans)
 
 
@@ -106,8 +106,8 @@ def _large(crowd: Crowd, array: ArrayShape, passes: int, room: float) -> int:
     return 0
 
 
-def _lowered(plan: Plan, crowd: Crowd, array: ArrayShape, room: float) -> Plan:
-    """The plan with tiles as low as their filters and the inputs that they read allow."""
+def _lowered(plan: Plan, crowd: Crowd, array: ArrayShape) -> Plan:
+    """The plan with tiles as low as their filters allow."""
     owner = np.searchsorted(np.sort(crowd.filters), plan.filters)
     sizes = crowd.sizes[np.argsort(crowd.filters)]
     cells = np.bincount(owner, minlength=len(sizes))
@@ -204,15 +204,17 @@ def _stacked(crowd: Crowd, order: Sizes, counts: Sizes, passes: int, array: Arra
     return _plan(np.full(passes, array.rows), crowd.filters[order[entries]], tiles)
 
 
-def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> int:
-    """Passes in which each group of an even plan has lanes enough for its inputs, if they fill them perfectly."""
+def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> tuple[int, int]:
+    """(passes in which all lanes together can carry what groups of like filters read, passes in which each group's own
+    lanes can); estimates, since filters can change groups."""
     counts = -(-crowd.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
     reads = group_inputs(crowd.starts, crowd.inputs, group_of)
     widths = np.bincount(group_of)
-    tall = np.bincount(group_of, counts) / widths
-    columns = np.maximum(tall, reads / (fan_in * array.rows)) * widths
-    return int(np.ceil(columns.sum() / array.columns - 1e-9))
+    needed = reads / (fan_in * array.rows) * widths
+    own = np.maximum(np.bincount(group_of, counts), needed)
+    together, apart = (int(np.ceil(part.sum() / array.columns - 1e-9)) for part in (needed, own))
+    return together, apart
 
 
 def stack(counts: Sizes, tiles: int, columns: int) -> tuple[Sizes, Sizes]:

@@ -75,7 +75,9 @@ class Search:
         return self._best or [], self._fan_in
 
     def _search(self) -> None:
-        passes = max(self._bound, passes_for(self._crowd, self._task.array, _HOPE * self._task.fan_in))
+        task, carried = self._task, self._task.fan_in * self._task.array.rows
+        together, apart = passes_for(self._crowd, task.array, _HOPE * task.fan_in)
+        passes = max(self._bound, together)
         if passes == self._bound and any(not self._level(passes, room) for room in self._rooms()):
             self._beyond_passes()
             return
@@ -83,7 +85,7 @@ class Search:
             excess = self._even(passes)
             if not excess:
                 break
-            passes += max(1, math.ceil(excess / (self._task.fan_in * self._task.array.rows)))
+            passes = max(passes + 1, passes + math.ceil(excess / carried), (passes + apart) // 2)
         self._beyond_passes()
 
     def _rooms(self) -> list[float]:
@@ -140,7 +142,9 @@ class Search:
             for i, found in zip(again, self._cool([taller[i] for i in again], again, 1), strict=True):
                 blocks[i], cooled[i] = taller[i], found
         again = [i for i, found in enumerate(cooled) if 0 < found.excess(fan_in).mean() < _NEARLY * fan_in]
-        if again and not self._ended():
+        beyond = sum(found.excess(fan_in).sum() for found in cooled)
+        near = beyond <= _NEAR * fan_in * sum(len(found.carried) for found in cooled)
+        if again and near and not self._ended():
             for i, found in zip(again, self._cool([blocks[i] for i in again], again, _PATIENCE), strict=True):
                 cooled[i] = min(cooled[i], found, key=lambda one: one.cost(fan_in))
         tiles, leaving = [], []
