@@ -6,8 +6,9 @@ import re
 from typing import Any, NamedTuple, Self
 
 from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema
 
+from tightc.config.written import written_schema
 from tightc.errors import OptionError
 
 LARGEST = 16
@@ -33,18 +34,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def _validate(cls, value: object) -> Self:
-        if isinstance(value, cls):
-            return value
-        try:
-            return cls.parse(value)
-        except OptionError:
-            raise ValueError(f"should be {_FORM}") from None
+        return written_schema(cls, cls.parse, _FORM)
 
 
 TWO_OF_FOUR = Pattern(2, 4)
