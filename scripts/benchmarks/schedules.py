@@ -85,7 +85,7 @@ def _schedules() -> dict[str, Schedule]:
 
 
 def _seeds(quick: bool) -> tuple[int, ...]:
-    return (SEED,) if quick else (SEED, SEED + 1, SEED + 2)
+    return (SEED,) if quick else (SEED, SEED + 1)
 
 
 def _problems(quick: bool) -> list[_Problem]:
@@ -98,8 +98,8 @@ def _problems(quick: bool) -> list[_Problem]:
     )
     return [
         *resnet,
-        _Problem("256x2304 at 0.05, fan-in 10", 10, {"layer": synthetic(256, 2304, 0.05)}),
-        _Problem("512x1024 at 0.05, fan-in 7", 7, {"layer": synthetic(512, 1024, 0.05)}),
+        _Problem("128x1152 at 0.05, fan-in 7", 7, {"layer": synthetic(128, 1152, 0.05)}),
+        _Problem("256x1024 at 0.05, fan-in 7", 7, {"layer": synthetic(256, 1024, 0.05)}),
     ]
 
 
