@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ settings.load_profile("tightc")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: also runs with NUMBA_DISABLE_JIT=1, on tiny sizes")
     set_hypothesis_home_dir(config.rootpath / ".hypothesis")
+    # a job in the background, as CI may be, ignores Ctrl-C, and so would the commands that tests start and interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

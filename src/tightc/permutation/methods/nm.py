@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tightc.errors import OptionError
 from tightc.permutation import regroup
 from tightc.permutation.pattern import Pattern
-from tightc.permutation.regroup import Groups
+from tightc.permutation.input_groups import Groups
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape

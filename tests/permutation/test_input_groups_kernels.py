@@ -8,7 +8,7 @@ import pytest
 from tightc.permutation import regroup
 from tightc.permutation.methods.nm import _groups_of
 from tightc.permutation.pattern import Pattern
-from tightc.permutation.regroup import LIMITS, Groups
+from tightc.permutation.input_groups import LIMITS, Groups
 
 pytestmark = pytest.mark.kernel
 PATTERNS = [Pattern(2, 4), Pattern(1, 2), Pattern(1, 4), Pattern(2, 3), Pattern(3, 5)]
