@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tightc.permutation import regroup
+from tightc.permutation import input_groups
+from tightc.permutation.input_groups import LIMITS, Groups
 from tightc.permutation.methods.nm import _groups_of
 from tightc.permutation.pattern import Pattern
-from tightc.permutation.input_groups import LIMITS, Groups
 
 pytestmark = pytest.mark.kernel
 PATTERNS = [Pattern(2, 4), Pattern(1, 2), Pattern(1, 4), Pattern(2, 3), Pattern(3, 5)]
@@ -45,11 +45,11 @@ def test_the_gain_of_a_swap_is_the_difference_of_two_recounts(pattern: Pattern, 
     groups = random_groups(pattern, seed=seed)
     before = kept(groups.weights, groups.members, pattern)
     tabled = groups._replace(sums=np.zeros((9, 9), np.int32), turned=np.zeros((9, 9), np.int32))
-    regroup._tabulate_all(tabled)
+    input_groups._tabulate_all(tabled)
     counted, looked_up = np.empty(9, np.int32), np.empty(9, np.int32)
     for one in range(9):
-        regroup._count_gains(groups.weights, groups.thresholds, groups.own, one, 0, counted)
-        regroup._look_up_gains(tabled.sums, tabled.turned, groups.own, one, 0, looked_up)
+        input_groups._count_gains(groups.weights, groups.thresholds, groups.own, one, 0, counted)
+        input_groups._look_up_gains(tabled.sums, tabled.turned, groups.own, one, 0, looked_up)
         assert counted.tolist() == looked_up.tolist()
         for two in range(9):
             if groups.home[one] != groups.home[two]:
@@ -60,11 +60,11 @@ def test_the_gain_of_a_swap_is_the_difference_of_two_recounts(pattern: Pattern, 
 @pytest.mark.parametrize("seed", range(5))
 def test_two_of_four_settles_as_any_pattern_does(seed: int) -> None:
     one, two = random_groups(Pattern(2, 4), 8, seed=seed), random_groups(Pattern(2, 4), 8, seed=seed)
-    for groups, settle in ((one, regroup._settle_two_of_four), (two, regroup._settle_any)):
+    for groups, settle in ((one, input_groups._settle_two_of_four), (two, input_groups._settle_any)):
         groups.thresholds[:] = 0
         groups.own[:] = 0
         for members in groups.members:
-            ranked = (groups.ranked,) if settle is regroup._settle_any else ()
+            ranked = (groups.ranked,) if settle is input_groups._settle_any else ()
             settle(groups.weights, groups.thresholds, groups.own, members, *ranked)
     assert one.thresholds.tolist() == two.thresholds.tolist()
     assert one.own.tolist() == two.own.tolist()
@@ -78,7 +78,7 @@ def test_the_result_is_the_best_state_seen_and_its_gain_a_full_recount(
     groups = random_groups(pattern)
     start = groups.members.copy()
     best = start.copy()
-    regroup._regroup(groups, best, limits(temperature), 9, 12, np.uint64(7))
+    input_groups._regroup(groups, best, limits(temperature), 9, 12, np.uint64(7))
     before = kept(groups.weights, start, pattern)
     assert groups.tally[0] == kept(groups.weights, groups.members, pattern) - before
     assert groups.tally[1] == kept(groups.weights, best, pattern) - before >= max(0, groups.tally[0])
@@ -93,10 +93,10 @@ def test_the_result_is_the_best_state_seen_and_its_gain_a_full_recount(
 def test_a_table_of_sums_changes_nothing(pattern: Pattern) -> None:
     counted, tabled = random_groups(pattern), random_groups(pattern)
     tabled = tabled._replace(sums=np.zeros((9, 9), np.int32), turned=np.zeros((9, 9), np.int32))
-    regroup._tabulate_all(tabled)
+    input_groups._tabulate_all(tabled)
     bests = [counted.members.copy(), tabled.members.copy()]
     states = [
-        regroup._regroup(groups, best, limits(8000.0), 9, 12, np.uint64(5))
+        input_groups._regroup(groups, best, limits(8000.0), 9, 12, np.uint64(5))
         for groups, best in zip((counted, tabled), bests, strict=True)
     ]
     assert states[0] == states[1]
@@ -104,7 +104,7 @@ def test_a_table_of_sums_changes_nothing(pattern: Pattern) -> None:
     assert bests[0].tolist() == bests[1].tolist()
     assert counted.tally.tolist() == tabled.tally.tolist() and counted.tally[2] > 3
     kept_up = tabled.sums.copy()
-    regroup._tabulate_all(tabled)
+    input_groups._tabulate_all(tabled)
     assert kept_up.tolist() == tabled.sums.tolist() == tabled.turned.T.tolist()
 
 
@@ -112,7 +112,7 @@ def test_the_best_state_is_not_the_last_one_when_it_is_hot() -> None:
     last_is_worse = 0
     for seed in range(8):
         groups = random_groups(Pattern(2, 4), seed=seed)
-        regroup._regroup(groups, groups.members.copy(), limits(1e9), 9, 9, np.uint64(seed + 1))
+        input_groups._regroup(groups, groups.members.copy(), limits(1e9), 9, 9, np.uint64(seed + 1))
         last_is_worse += groups.tally[0] < groups.tally[1]
     assert last_is_worse >= 5
 
@@ -123,7 +123,7 @@ def test_the_best_state_survives_several_calls() -> None:
     before = kept(groups.weights, start, Pattern(2, 4))
     state, gains = np.uint64(3), []
     for _ in range(4):
-        state = regroup._regroup(groups, best, limits(1e9), 9, 4, np.uint64(state))
+        state = input_groups._regroup(groups, best, limits(1e9), 9, 4, np.uint64(state))
         gains.append(int(groups.tally[1]))
         assert gains[-1] == kept(groups.weights, best, Pattern(2, 4)) - before
     assert gains == sorted(gains)
@@ -131,16 +131,16 @@ def test_the_best_state_survives_several_calls() -> None:
 
 def test_the_inputs_that_fill_up_the_last_group_stay_there() -> None:
     groups = random_groups(Pattern(2, 4), inputs=5)
-    regroup._regroup(groups, groups.members.copy(), limits(1e9), 5, 30, np.uint64(1))
+    input_groups._regroup(groups, groups.members.copy(), limits(1e9), 5, 30, np.uint64(1))
     assert {5, 6, 7} < set(groups.members[-1].tolist())
 
 
 def test_what_gains_nothing_is_not_swapped() -> None:
     groups = _groups_of(np.ones((3, 8)), Pattern(2, 4))
-    regroup._regroup(groups, groups.members.copy(), limits(1e9), 8, 5, np.uint64(1))
+    input_groups._regroup(groups, groups.members.copy(), limits(1e9), 8, 5, np.uint64(1))
     assert groups.tally.tolist() == [0, 0, 0]
 
 
 def test_sums_of_many_filters_do_not_overflow() -> None:
     groups = _groups_of(np.ones((9000, 5)), Pattern(1, 2))
-    assert 2**27 < groups.own.max() < 2**regroup.SUM_BITS
+    assert 2**27 < groups.own.max() < 2**input_groups.SUM_BITS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import oracle
 from packings import QUICK, arrange, arrays, matrices, task
 from tightc.errors import OptionError
-from tightc.permutation import regroup
+from tightc.permutation import input_groups
 from tightc.permutation.crew import Pace
 from tightc.permutation.methods import nm
 from tightc.permutation.methods.nm import efficacy, find_order
@@ -214,13 +214,13 @@ def test_what_is_no_pattern_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize("inputs", [64, 65, 130])
 def test_every_input_is_offered(inputs: int) -> None:
-    hot = np.full(regroup.LIMITS, -(2**30), np.int32)
+    hot = np.full(input_groups.LIMITS, -(2**30), np.int32)
     groups = nm._groups_of(np.random.default_rng(0).random((3, inputs)), Pattern(1, 2))
     offered = set()
     state = np.uint64(9)
     for _ in range(25):
         before = groups.home.copy()
-        state = regroup._regroup(groups, groups.members.copy(), hot, inputs, 2, np.uint64(state))
+        state = input_groups._regroup(groups, groups.members.copy(), hot, inputs, 2, np.uint64(state))
         offered |= set(np.flatnonzero(groups.home != before).tolist())
     assert len(offered) > 0.9 * inputs
 

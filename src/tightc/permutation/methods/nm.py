@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.errors import OptionError
-from tightc.permutation import regroup
-from tightc.permutation.pattern import Pattern
+from tightc.permutation import input_groups
 from tightc.permutation.input_groups import Groups
+from tightc.permutation.pattern import Pattern
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape
@@ -111,7 +111,7 @@ def find_order(
     best = groups.members.copy()
     spread, missing = _spread(groups, inputs, rng), _missing(groups, inputs, pattern)
     draws = schedule.moves_per_weight * _DRAWS * min(inputs, _MANY_INPUTS) // schedule.steps
-    bite = max(1, _BITE // (2 * regroup.SEGMENT * groups.weights.shape[1]))
+    bite = max(1, _BITE // (2 * input_groups.SEGMENT * groups.weights.shape[1]))
     state = np.uint64(rng.integers(1, 2**63))
     groups = _with_table(groups, inputs, draws // _FIRST_SWAPS, draws)
     for step, temperature in enumerate(np.geomspace(_START, _END, schedule.steps) * spread):
@@ -119,9 +119,11 @@ def find_order(
         for first in range(0, draws, bite):
             if not spread or groups.tally[1] >= missing or stopped():
                 return _order_of(best, inputs)
-            limits = np.clip(temperature * np.log(1 - rng.random(regroup.LIMITS)), -(2.0**30), -1)
+            limits = np.clip(temperature * np.log(1 - rng.random(input_groups.LIMITS)), -(2.0**30), -1)
             count = min(bite, draws - first)
-            state = regroup._regroup(groups, best, limits.astype(np.int32), inputs, count, np.uint64(state))
+            state = input_groups._regroup(
+                groups, best, limits.astype(np.int32), inputs, count, np.uint64(state)
+            )
         tell((step + 1) / schedule.steps, {"efficacy": f"{groups.tally[1] / max(missing, 1):.2%}"})
         groups = _with_table(groups, inputs, int(groups.tally[2]) - swaps, draws)
     return _order_of(best, inputs)
@@ -133,7 +135,7 @@ def _groups_of(values: NDArray[Any], pattern: Pattern) -> Groups:
     count = -(-inputs // pattern.group)
     places, width = count * pattern.group, -(-filters // _VECTOR) * _VECTOR
     magnitudes = np.abs(values.T.astype(np.float64))
-    top = min(2**15, 2**regroup.SUM_BITS // width) - 1
+    top = min(2**15, 2**input_groups.SUM_BITS // width) - 1
     weights = np.zeros((places, width), np.int16)
     weights[:inputs, :filters] = np.round(magnitudes * (top / (magnitudes.max() or 1.0)))
     groups = Groups(
@@ -147,7 +149,7 @@ def _groups_of(values: NDArray[Any], pattern: Pattern) -> Groups:
         np.zeros((pattern.kept + 2, width), np.int16),
         np.zeros(3, np.int64),
     )
-    regroup._settle_all(groups)
+    input_groups._settle_all(groups)
     return groups
 
 
@@ -155,9 +157,9 @@ def _spread(groups: Groups, inputs: int, rng: np.random.Generator) -> float:
     """Standard deviation of what a random swap gains, 0 where there is nothing to swap."""
     found = []
     for one in rng.integers(inputs, size=_SAMPLE):
-        begin = int(rng.integers(-(-inputs // regroup.SEGMENT))) * regroup.SEGMENT
-        gains = np.empty(min(regroup.SEGMENT, inputs - begin), np.int32)
-        regroup._count_gains(groups.weights, groups.thresholds, groups.own, int(one), begin, gains)
+        begin = int(rng.integers(-(-inputs // input_groups.SEGMENT))) * input_groups.SEGMENT
+        gains = np.empty(min(input_groups.SEGMENT, inputs - begin), np.int32)
+        input_groups._count_gains(groups.weights, groups.thresholds, groups.own, int(one), begin, gains)
         found.append(gains[groups.home[begin : begin + len(gains)] != groups.home[one]])
     together = np.concatenate(found)
     return float(together.std()) if len(together) else 0.0
@@ -176,7 +178,7 @@ def _with_table(groups: Groups, inputs: int, swaps: int, draws: int) -> Groups:
 
     A swap counts about as many sums anew as there are inputs times M. What the search finds does not depend on it.
     """
-    offers = draws * min(inputs, regroup.SEGMENT)
+    offers = draws * min(inputs, input_groups.SEGMENT)
     upkeep = swaps * inputs * groups.members.shape[1]
     if len(groups.sums):
         empty = np.zeros((0, 0), np.int32)
@@ -185,7 +187,7 @@ def _with_table(groups: Groups, inputs: int, swaps: int, draws: int) -> Groups:
         return groups
     table = np.zeros((inputs, inputs), np.int32)
     tabled = groups._replace(sums=table, turned=table.copy())
-    regroup._tabulate_all(tabled)
+    input_groups._tabulate_all(tabled)
     return tabled
 
 
