@@ -19,6 +19,10 @@ from tightc.tiles.matrix import LayerMatrix
 FAN_INS = st.sampled_from([1, 2, 4, 1000])
 
 
+def area_of(plan: Plan) -> int:
+    return sum(int(plan.heights[tile]) for tile in plan.tiles)
+
+
 def crowd_of(matrix: LayerMatrix) -> Crowd:
     return Crowd.of(*matrix.nonzeros())
 
@@ -52,8 +56,6 @@ def plan_faults(plan: Plan, matrix: LayerMatrix, array: ArrayShape, passes: int)
     if set(room) != set(read):
         faults.append("filters without cells, or cells without a filter")
     faults += [f"filter {f} has no room" for f in read if room[f] < len(read[f])]
-    if plan.area != sum(heights[tile] for tile, _ in cells):
-        faults.append("wrong area")
     return faults
 
 
@@ -109,7 +111,9 @@ def test_full_heights_fit_from_the_bound_on(matrix: LayerMatrix, array: ArraySha
     plan = plan_of_heights(crowd_of(matrix), np.full(bound + more, array.rows), array.columns)
     assert plan is not None
     assert plan_faults(plan, matrix, array, bound + more) == []
-    assert plan.area == array.rows * sum(ceil(len(read) / array.rows) for read in read_of(matrix).values())
+    assert area_of(plan) == array.rows * sum(
+        ceil(len(read) / array.rows) for read in read_of(matrix).values()
+    )
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 100.0])
@@ -141,7 +145,7 @@ def test_level_plans_have_columns_for_all_weights(
     assert plan_faults(plan, matrix, array, passes) == []
     full = array.rows * sum(ceil(len(read) / array.rows) for read in read_of(matrix).values())
     if share == np.inf:
-        assert plan.area <= full
+        assert area_of(plan) <= full
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])

@@ -151,7 +151,7 @@ def test_those_who_do_not_listen_are_told_nothing(clock: Clock, monkeypatch: pyt
     monkeypatch.setattr(telling, "untouched", count)
     quiet = Telling(packings.task(), bound=4, passes=9)
     quiet.begin([block(100)])
-    quiet.watch(0).tell(Progress(0.5, 5.0, 0.1, 1000, 100))
+    quiet.watch(0).tell(Progress(0.5, 5.0, 0.1, 1000, 100))  # raises where it counts
 
 
 def test_a_block_is_stopped_by_an_interrupt_and_by_the_limit(clock: Clock) -> None:

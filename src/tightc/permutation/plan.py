@@ -55,11 +55,6 @@ class Plan:
     filters: Ids
     tiles: Ids
 
-    @property
-    def area(self) -> int:
-        """Slots that the tiles occupy."""
-        return int(self.heights[self.tiles].sum())
-
 
 def level_plan(
     crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: np.random.SeedSequence

@@ -29,14 +29,8 @@ _RAISES = 4  # how often tiles that were cut too low are made taller
 _PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
 _NEARLY = 0.05  # of its fan-in, what a lane of such a block is beyond it, on average
 _MORE_TILES = 8  # tiles beyond the bound that a smaller area is tried with
-_MORE_LANES = (
-    1.15,
-    1.35,
-    1.6,
-    2.0,
-    2.5,
-    3.0,
-)  # times the bound, passes that fewer lane inputs are tried with
+# times the bound, passes that fewer lane inputs are tried with
+_MORE_LANES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)
 
 _KEYS: dict[Objective, Callable[[int, int, int], tuple[int, ...]]] = {
     "passes": lambda passes, area, inputs: (passes, area, inputs),
