@@ -1,0 +1,115 @@
+"""Numbers with their units as people write them: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number alone is refused."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_FORM = re.compile(
+    r"([-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]?\d{1,4})?)\s*([^\s\d.+-].*)?", re.ASCII
+)
+_LARGEST = sys.float_info.max
+_KIBI = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """One kind of measure: `units` says what each stands for in the unit that the number is held in."""
+
+    units: Mapping[str, Fraction]
+    example: str
+    zero: bool = False
+    whole: bool = False
+
+    def read(self, value: object) -> float:
+        """The number that `value` stands for; ValueError says what should be otherwise. An int where `whole`."""
+        is_text_or_number = isinstance(value, str | int | float) and not isinstance(value, bool)
+        found = _FORM.fullmatch(str(value).strip()) if is_text_or_number else None
+        if not found:
+            raise ValueError(f"should be a number and its unit, such as {self.example}")
+        if found[2] is None:
+            raise ValueError(f"has no unit: give it in {self._permitted()}, such as {self.example}")
+        if found[2] not in self.units:
+            raise ValueError(f"should be in {self._permitted()}, such as {self.example}")
+        number = self._number(Fraction(found[1]) * self.units[found[2]])
+        if number < 0 or (number == 0 and not self.zero):
+            raise ValueError("should be at least 0" if self.zero else "should be above 0")
+        if number == math.inf:
+            raise ValueError("should be finite")
+        if self.whole and not isinstance(number, int):
+            raise ValueError("should come to a whole number of bytes")
+        return number
+
+    def write(self, value: float) -> str:
+        """The shortest text from which `read` gets `value` again, to the last bit."""
+        texts: list[str] = []
+        for unit, scale in self.units.items():
+            amount = Fraction(value) / scale
+            if amount > _LARGEST:
+                continue
+            numbers = [repr(float(amount)).removesuffix(".0")]
+            if amount.denominator == 1:
+                numbers.append(str(amount.numerator))
+            texts += [f"{n} {unit}" for n in numbers if self._number(Fraction(n) * scale) == value]
+        return min(texts, key=len)
+
+    def _permitted(self) -> str:
+        *others, last = self.units
+        return f"{', '.join(others)} or {last}" if others else last
+
+    def _number(self, exact: Fraction) -> float:
+        if abs(exact) > _LARGEST:
+            return math.inf if exact > 0 else -math.inf
+        return int(exact) if self.whole and exact.denominator == 1 else float(exact)
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                self.write, return_schema=core_schema.str_schema()
+            ),
+        )
+
+
+def _units(**powers: int) -> dict[str, Fraction]:
+    """Units that are powers of ten of the first of them."""
+    return {unit: Fraction(10) ** power for unit, power in powers.items()}
+
+
+SIZE = Quantity(
+    {
+        "B": Fraction(1),
+        "KiB": Fraction(_KIBI),
+        "MiB": Fraction(_KIBI**2),
+        "GiB": Fraction(_KIBI**3),
+        "kB": Fraction(10**3),
+        "MB": Fraction(10**6),
+    },
+    "64 KiB",
+    whole=True,
+)
+_PER_SECOND = {f"{unit}/s": scale for unit, scale in SIZE.units.items()} | {"GB/s": Fraction(10**9)}
+_PER_BYTE = {
+    "pJ/byte": Fraction(1),
+    "pJ/bit": Fraction(8),
+    "pJ/64bit": Fraction(1, 8),
+    "nJ/64bit": Fraction(1000, 8),
+}
+PICOJOULE_PER_BYTE = Quantity(_PER_BYTE, "10 pJ/64bit", zero=True)
+
+Size = Annotated[int, SIZE]
+WordsPerCycle = Annotated[float, Quantity({"words/cycle": Fraction(1)}, "32 words/cycle")]
+BytesPerSecond = Annotated[float, Quantity(_PER_SECOND, "3.2 GB/s")]
+Frequency = Annotated[float, Quantity(_units(Hz=0, kHz=3, MHz=6, GHz=9), "400 MHz")]
+Picojoule = Annotated[float, Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", zero=True)]
+PicojoulePerByte = Annotated[float, PICOJOULE_PER_BYTE]
+Nanometre = Annotated[float, Quantity(_units(nm=0), "45 nm")]
+Volt = Annotated[float, Quantity(_units(V=0, mV=-3), "0.9 V")]

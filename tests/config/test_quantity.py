@@ -1,0 +1,209 @@
+"""Numbers with units: what they come to, that they read back, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, TypeAdapter
+
+from tightc.config.options import Options
+from tightc.config.quantity import (
+    PICOJOULE_PER_BYTE,
+    SIZE,
+    BytesPerSecond,
+    Frequency,
+    Nanometre,
+    Picojoule,
+    PicojoulePerByte,
+    Size,
+    Volt,
+    WordsPerCycle,
+)
+from tightc.config.yaml import parse_options
+from tightc.errors import ConfigError, OptionError
+
+ABOVE_0 = [BytesPerSecond, Frequency, Nanometre, Volt, WordsPerCycle]
+AT_LEAST_0 = [Picojoule, PicojoulePerByte]
+
+
+class Everything(Options):
+    """One field of each kind."""
+
+    size: Size = Field("1 B", description="a size", validate_default=True)
+    words: WordsPerCycle = Field("1 words/cycle", description="a width", validate_default=True)
+    bandwidth: BytesPerSecond = Field("1 B/s", description="a bandwidth", validate_default=True)
+    clock: Frequency = Field("1 Hz", description="a clock", validate_default=True)
+    energy: Picojoule = Field("1 pJ", description="an energy", validate_default=True)
+    access: PicojoulePerByte = Field("1 pJ/byte", description="an access", validate_default=True)
+    node: Nanometre = Field("1 nm", description="a node", validate_default=True)
+    voltage: Volt = Field("1 V", description="a voltage", validate_default=True)
+    other: PicojoulePerByte | None = Field(None, description="another access")
+
+
+def error(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_options(text, "f.yaml", Everything)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("size", "64 KiB", 65536),
+        ("size", "1 B", 1),
+        ("size", "1.5 KiB", 1536),
+        ("size", "24MiB", 24 * 2**20),
+        ("size", "1 GiB", 2**30),
+        ("size", "8 kB", 8000),
+        ("size", "0.5 MB", 500_000),
+        ("size", "9007199254740993 B", 2**53 + 1),
+        ("words", "32 words/cycle", 32.0),
+        ("words", "0.5 words/cycle", 0.5),
+        ("bandwidth", "3.2 GB/s", 3.2e9),
+        ("bandwidth", "480 MB/s", 4.8e8),
+        ("bandwidth", "30 GiB/s", 30 * 2.0**30),
+        ("bandwidth", "5 B/s", 5.0),
+        ("clock", "400 MHz", 4e8),
+        ("clock", "1.1 GHz", 1.1e9),
+        ("clock", "32 kHz", 32e3),
+        ("energy", "0.2 pJ", 0.2),
+        ("energy", "5 fJ", 0.005),
+        ("energy", "0.1 nJ", 100.0),
+        ("energy", "0 pJ", 0.0),
+        ("access", "10 pJ/64bit", 1.25),
+        ("access", "1.25 pJ/byte", 1.25),
+        ("access", "1.3 nJ/64bit", 162.5),
+        ("access", "2 pJ/bit", 16.0),
+        ("access", "0 pJ/bit", 0.0),
+        ("node", "45 nm", 45.0),
+        ("voltage", "0.9 V", 0.9),
+        ("voltage", "900 mV", 0.9),
+        ("voltage", " +9e-1  V ", 0.9),
+        ("other", "1 pJ/byte", 1.0),
+    ],
+)
+def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
+    found = getattr(parse_options(f"{key}: '{text}'", "f.yaml", Everything), key)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "size: 65536",
+            "65536 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+        ),
+        (
+            "bandwidth: 3.2e9",
+            "3200000000.0 is not permitted: it has no unit: "
+            "give it in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
+        ),
+        (
+            "clock: '400'",
+            "'400' is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz",
+        ),
+        ("words: 32", "32 is not permitted: it has no unit: give it in words/cycle, such as 32 words/cycle"),
+        (
+            "access: 1.25",
+            "1.25 is not permitted: it has no unit: "
+            "give it in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
+        ),
+        (
+            "size: 64 KB",
+            "'64 KB' is not permitted: it should be in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+        ),
+        (
+            "access: 1 pJ",
+            "'1 pJ' is not permitted: it should be in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
+        ),
+        ("node: 45 um", "'45 um' is not permitted: it should be in nm, such as 45 nm"),
+        ("voltage: 0.9 v", "'0.9 v' is not permitted: it should be in V or mV, such as 0.9 V"),
+        ("size: 0 KiB", "'0 KiB' is not permitted: it should be above 0"),
+        ("size: -64 KiB", "'-64 KiB' is not permitted: it should be above 0"),
+        ("size: 0.3 B", "'0.3 B' is not permitted: it should come to a whole number of bytes"),
+        ("size: 1e300 GiB", "'1e300 GiB' is not permitted: it should be finite"),
+        ("bandwidth: 0 GB/s", "'0 GB/s' is not permitted: it should be above 0"),
+        ("clock: -1 MHz", "'-1 MHz' is not permitted: it should be above 0"),
+        ("clock: 1e-9999 Hz", "'1e-9999 Hz' is not permitted: it should be above 0"),
+        ("clock: 1e9999 Hz", "'1e9999 Hz' is not permitted: it should be finite"),
+        ("energy: -0.1 pJ", "'-0.1 pJ' is not permitted: it should be at least 0"),
+        ("energy: -1e9999 pJ", "'-1e9999 pJ' is not permitted: it should be at least 0"),
+        ("other: -1 pJ/bit", "'-1 pJ/bit' is not permitted: it should be at least 0"),
+        (
+            "energy: .inf",
+            "inf is not permitted: it should be a number and its unit, such as 0.2 pJ",
+        ),
+        ("energy: pJ", "'pJ' is not permitted: it should be a number and its unit, such as 0.2 pJ"),
+        ("size: true", "True is not permitted: it should be a number and its unit, such as 64 KiB"),
+        ("size:", "None is not permitted: it should be a number and its unit, such as 64 KiB"),
+        ("size: [64 KiB]", "['64 KiB'] is not permitted: it should be a number and its unit, such as 64 KiB"),
+        (
+            "size: 1_000 B",
+            "'1_000 B' is not permitted: it should be in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+        ),
+    ],
+)
+def test_wrong_quantities_get_one_sentence(line: str, sentence: str) -> None:
+    key = line.partition(":")[0]
+    permitted = Everything.model_fields[key].description
+    assert error(f"# a comment\n{line}\n") == f"f.yaml:2: {key}: {sentence}; permitted: {permitted}"
+
+
+def test_a_number_of_endless_digits_is_refused() -> None:
+    assert "should be a number and its unit" in error(f"size: {'9' * 5000} B")
+
+
+def test_flags_take_the_same() -> None:
+    assert Everything.of({"size": "2 KiB"}).size == 2048
+    with pytest.raises(OptionError, match=r"^--size: 5 is not permitted: it has no unit"):
+        Everything.of({"size": 5})
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(65536, "64 KiB"), (1000, "1 kB"), (24 * 2**20, "24 MiB"), (1536, "1536 B"), (336, "336 B"), (1, "1 B")],
+)
+def test_sizes_are_written_short(size: int, text: str) -> None:
+    assert SIZE.write(size) == text
+
+
+def test_accesses_are_written_short() -> None:
+    assert [PICOJOULE_PER_BYTE.write(value) for value in (0.0, 1.25, 162.5)] == [
+        "0 pJ/bit",
+        "10 pJ/64bit",
+        "1.3 nJ/64bit",
+    ]
+
+
+@given(st.integers(1, 10**300))
+def test_sizes_read_back(size: int) -> None:
+    assert SIZE.read(SIZE.write(size)) == size
+
+
+@pytest.mark.parametrize("kind", ABOVE_0)
+@given(value=st.floats(0, exclude_min=True, allow_infinity=False))
+def test_numbers_above_0_read_back_to_the_last_bit(kind: type[float], value: float) -> None:
+    adapter = TypeAdapter[float](kind)
+    assert adapter.validate_python(adapter.dump_python(value, mode="json")) == value
+
+
+@pytest.mark.parametrize("kind", AT_LEAST_0)
+@given(value=st.just(sys.float_info.max) | st.floats(0, allow_infinity=False))
+def test_energies_read_back_to_the_last_bit(kind: type[float], value: float) -> None:
+    adapter = TypeAdapter[float](kind)
+    assert adapter.validate_python(adapter.dump_python(value, mode="json")) == value
+
+
+NEARLY_SIZES = st.from_regex(r"\A[-+]?\d{1,3}(\.\d{0,3})?(e[-+]?\d{1,4})? ?(B|KiB|kB|MB|GiB|b|)\Z")
+
+
+@given(NEARLY_SIZES | st.text() | st.floats() | st.integers() | st.none() | st.booleans() | st.binary())
+def test_whatever_is_given_is_a_size_or_refused(value: object) -> None:
+    try:
+        assert SIZE.read(value) > 0
+    except ValueError as fault:
+        assert str(fault).startswith(("should ", "has no unit"))
