@@ -39,7 +39,8 @@ class Layer:
     """A Conv, Gemm or MatMul whose constant weight is a layer matrix of `filters` x `inputs`.
 
     `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other.
-    `output` is the value that it computes; `shares` names the earlier layer that has the same weight, if one has.
+    `input` is the value that streams in, `output` the one that it computes; `shares` names the earlier layer that has
+    the same weight, if one has.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Layer:
     inputs: int
     groups: int
     filters_first: bool
+    input: str
     output: str
     shares: str | None = None
 
@@ -202,7 +204,8 @@ def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
         first = slot == 0 or bool(node.attributes.get("transB", 0))
         filters, inputs = shape if first else shape[::-1]
         groups = 1
-    return Layer(node.label, node.op, weight, filters, inputs, groups, first, node.outputs[0])
+    streamed = node.inputs[1 - slot]
+    return Layer(node.label, node.op, weight, filters, inputs, groups, first, streamed, node.outputs[0])
 
 
 def _multiplies(node: Node) -> bool:

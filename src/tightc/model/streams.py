@@ -21,11 +21,13 @@ _STANDARD = ("", "ai.onnx")
 class Streams:
     """`vectors`: M of each layer, output pixels x batch, by its output. `outside`: a row for each operator not covered.
 
+    `elements`: of the feature map that each layer reads, and of the one that it writes, batch included, by its output.
     `macs`: multiply-accumulates of the dense layers; `macs_covered`: their share of all that are known, 1.0 where
     nothing is outside.
     """
 
     vectors: Mapping[str, int]
+    elements: Mapping[str, tuple[int, int]]
     outside: tuple[Figures, ...]
     macs: int
     macs_covered: float
@@ -34,10 +36,13 @@ class Streams:
 def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Streams:
     """The streams of `network`, read from the plain `model`, for inputs as large as `extent` says."""
     nodes = [entry.node for entry in network.uncovered if _is_standard(entry.node)]
-    wanted = [layer.output for layer in network.layers]
+    wanted = [name for layer in network.layers for name in (layer.input, layer.output)]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
     shapes = value_shapes(model.proto, model.origin, wanted, extent)
     vectors = {layer.output: prod(shapes[layer.output]) // layer.filters for layer in network.layers}
+    elements = {
+        layer.output: (prod(shapes[layer.input]), prod(shapes[layer.output])) for layer in network.layers
+    }
     outside: tuple[dict[str, Any], ...] = tuple(
         {
             "name": entry.node.label,
@@ -49,7 +54,7 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
     )
     macs = sum(dense_macs(layer, vectors[layer.output]) for layer in network.layers)
     known = macs + sum(row["macs"] or 0 for row in outside)
-    return Streams(vectors, outside, macs, macs / known if known else 1.0)
+    return Streams(vectors, elements, outside, macs, macs / known if known else 1.0)
 
 
 def dense_macs(layer: Layer, vectors: int) -> int:

@@ -1,49 +1,110 @@
-"""Closed forms of cycles on a systolic array, one pass after the other. docs/architecture.md; SCALE-Sim 3.0.0.
+"""Closed forms of cycles: one pass, the passes of a layer on one array or several, with what the buffers deliver.
 
-R rows, C columns; a layer of N filters, K inputs and M vectors in each of `groups` groups.
+A pass loads what stays (R cycles), streams T steps and empties the array (R + C - 2 cycles), R rows and C columns:
+SCALE-Sim 3.0.0's weight- and input-stationary passes; an output-stationary one loads nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import folds
+import numpy as np
+from numpy.typing import NDArray
 
+from tightc.simulation.chip import Chip, Store
+from tightc.simulation.passes import Counts, Passes
 
-def pass_cycles(array: ArrayShape, vectors: int) -> int:
-    """Cycles of one weight-stationary pass: R to load, M to stream, R + C - 2 to fill and drain."""
-    return array.rows + vectors + array.rows + array.columns - 2
-
-
-def dense_ws(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    """Weight-stationary: ceil(K / R) * ceil(N / C) * (2 R + C + M - 2)."""
-    return folds(inputs, array.rows) * folds(filters, array.columns) * pass_cycles(array, vectors)
+_NOTHING = 1e-9  # so that 3 words at 0.3 words a cycle take 10 cycles, not 11
 
 
-def dense_os(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    """Output-stationary: ceil(M / R) * ceil(N / C) * (K + R + C - 2)."""
-    stream = inputs + array.rows + array.columns - 2
-    return folds(vectors, array.rows) * folds(filters, array.columns) * stream
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles of a layer on the arrays: `computing` if buffers kept up, and what waiting for each buffer adds.
+
+    Waiting counts in this order: what is gone if the activation buffer kept up, then the weight buffer, then the sums.
+    """
+
+    computing: int = 0
+    activation_stalls: int = 0
+    weight_stalls: int = 0
+    sum_stalls: int = 0
+
+    @property
+    def total(self) -> int:
+        """All cycles on the arrays."""
+        return self.computing + self.activation_stalls + self.weight_stalls + self.sum_stalls
 
 
-def dense_is(array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    """Input-stationary: ceil(K / R) * ceil(M / C) * (2 R + C + N - 2)."""
-    stream = 2 * array.rows + array.columns + filters - 2
-    return folds(inputs, array.rows) * folds(vectors, array.columns) * stream
+def layer_cycles(passes: Passes, chip: Chip, pieces: int = 1) -> Cycles:
+    """Cycles of a layer whose steps are cut into `pieces` as equal as can be, each taking all passes.
+
+    Passes of one piece after the other are dealt to the arrays in turn; the array that is busy longest counts.
+    """
+    free = Store()
+    limits = [
+        chip,
+        replace(chip, activations=free),
+        replace(chip, activations=free, weights=free),
+        replace(chip, activations=free, weights=free, sums=free),
+    ]
+    times = [_time(passes, limit, pieces) for limit in limits]
+    return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
 
 
-DENSE: dict[str, Callable[[ArrayShape, int, int, int], int]] = {
-    "ws": dense_ws,
-    "os": dense_os,
-    "is": dense_is,
-}
+def _time(passes: Passes, chip: Chip, pieces: int) -> int:
+    if not len(passes):
+        return 0
+    at_once = min(chip.arrays, pieces * len(passes))
+    load = load_cycles(passes, chip, at_once)
+    longer, shorter = -(-passes.steps // pieces), passes.steps // pieces
+    count = passes.steps - shorter * pieces  # pieces that are longer by a step, which come first
+    body = {steps: body_cycles(passes, chip, steps, at_once) for steps in {longer, shorter}}
+    if chip.arrays == 1 and not chip.prefetch:
+        return int(pieces * load.sum() + count * body[longer].sum() + (pieces - count) * body[shorter].sum())
+    bodies = np.concatenate([np.tile(body[longer], count), np.tile(body[shorter], pieces - count)])
+    loads = np.tile(load, pieces)
+    return max(
+        _in_turn(loads[i :: chip.arrays], bodies[i :: chip.arrays], chip.prefetch) for i in range(at_once)
+    )
 
 
-def passes(dataflow: str, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    """Folds of the dense layer: how often the array is filled with what stays in it."""
-    if dataflow == "ws":
-        return folds(inputs, array.rows) * folds(filters, array.columns)
-    if dataflow == "os":
-        return folds(vectors, array.rows) * folds(filters, array.columns)
-    return folds(inputs, array.rows) * folds(vectors, array.columns)
+def _in_turn(load: Counts, body: Counts, prefetch: bool) -> int:
+    """Cycles of one array; with `prefetch` each load but the first hides behind the body of the pass before."""
+    if not prefetch:
+        return int(load.sum() + body.sum())
+    return int(load[0] + np.maximum(body, np.append(load[1:], 0)).sum())
+
+
+def load_cycles(passes: Passes, chip: Chip, sharing: int) -> Counts:
+    """Cycles until what stays is in place, (passes,): R, or more where its buffer is slower; 0 where sums stay.
+
+    `sharing`: arrays among which buffers divide what they deliver.
+    """
+    if passes.dataflow == "os":
+        return np.zeros(len(passes), np.int64)
+    words = passes.loaded_words + passes.loaded_bits / (8 * chip.operand_bytes)
+    store = chip.weights if passes.dataflow == "ws" else chip.activations
+    return np.maximum(chip.array.rows, _cycles(words, store.words / sharing))
+
+
+def body_cycles(passes: Passes, chip: Chip, steps: int, sharing: int) -> Counts:
+    """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
+
+    `steps` is T. Sums that stayed leave while the next pass runs, which waits only where that takes longer.
+    """
+    stream = np.full(len(passes), steps, np.int64)
+    for words, store in (
+        (passes.activation_words, chip.activations),
+        (passes.weight_words, chip.weights),
+        (passes.sums_read + passes.sums_written, chip.sums),
+    ):
+        stream = np.maximum(stream, _cycles(steps * words, store.words / sharing))
+    return np.maximum(stream + chip.fill, _cycles(passes.unloaded_sums, chip.sums.words / sharing))
+
+
+def _cycles(words: NDArray[np.int64] | NDArray[np.float64], words_per_cycle: float) -> Counts:
+    if math.isinf(words_per_cycle):
+        return np.zeros(len(words), np.int64)
+    return np.ceil(words / words_per_cycle - _NOTHING).astype(np.int64)

@@ -1,42 +1,14 @@
-"""Energy from events: a model, not a measurement. Every entry of the table has a source or says that it is assumed."""
+"""Energy from events: a model, not a measurement."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-from typing import Annotated
-
-from pydantic import Field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tightc.config.options import Options
-from tightc.config.yaml import parse_options
+from tightc.simulation.chip import Chip
 from tightc.simulation.events import Events
-
-
-class Entry(Options):
-    """Energy of one event."""
-
-    pj: Annotated[float, Field(ge=0)] = Field(description="energy of one event in picojoule, at least 0")
-    source: str = Field(description="where the figure is from, or why it is assumed", min_length=1)
-
-
-class EnergyTable(Options):
-    """Picojoule per event: what `--energy` reads."""
-
-    name: str = Field(description="name of the table, for reports", min_length=1)
-    node_nm: Annotated[float, Field(gt=0)] = Field(description="process node in nanometre, above 0")
-    voltage_v: Annotated[float, Field(gt=0)] = Field(description="supply voltage in volt, above 0")
-    int8_multiply: Entry = Field(description="one 8-bit multiplication: pj and source")
-    int32_add: Entry = Field(description="one 32-bit addition: pj and source")
-    register_byte: Entry = Field(description="one byte written to a register of a PE: pj and source")
-    lane_byte: Entry = Field(description="one byte put on a lane at the edge of the array: pj and source")
-    multiplexer_level: Entry = Field(
-        description="one byte through one 2:1 level of a multiplexer: pj and source"
-    )
-    buffer_byte: Entry = Field(
-        description="one byte read from or written to an on-chip buffer: pj and source"
-    )
-
+from tightc.simulation.table import EnergyTable, MemoryEntry, Sourced
 
 PARTS = (
     "mac",
@@ -47,25 +19,66 @@ PARTS = (
     "weight_buffer",
     "partial_sum_buffer",
     "index",
+    "dram",
 )
 
 
-@cache
-def default_table() -> EnergyTable:
-    """The table that comes with tightc."""
-    text = files("tightc.simulation").joinpath("horowitz-45nm.yaml").read_text(encoding="utf-8")
-    return parse_options(text, "horowitz-45nm.yaml", EnergyTable)
+@dataclass(frozen=True)
+class Variation:
+    """One question to the table: what if the energy of `entry` were that of `table`?"""
+
+    entry: str
+    change: str
+    table: EnergyTable
 
 
-def energy_pj(events: Events, table: EnergyTable) -> dict[str, float]:
-    """Picojoule of each of PARTS. DRAM is not counted."""
+def energy_pj(events: Events, table: EnergyTable, chip: Chip) -> dict[str, float]:
+    """Picojoule of each of PARTS. Buffers cost by their size on `chip`; the index lies in the weight buffer."""
+    if chip.operand_bytes == 1:
+        mac = table.int8_multiply.energy + table.int32_add.energy
+    else:
+        mac = table.fp32_multiply.energy + table.fp32_add.energy
+    weights = table.sram_pj_per_byte(chip.weights.size)
     return {
-        "mac": events.macs * (table.int8_multiply.pj + table.int32_add.pj),
-        "multiplexer": events.multiplexer_levels * table.multiplexer_level.pj,
-        "registers": events.register_bytes * table.register_byte.pj,
-        "lanes": events.lane_bytes * table.lane_byte.pj,
-        "activation_buffer": events.activation_buffer_bytes * table.buffer_byte.pj,
-        "weight_buffer": events.weight_buffer_bytes * table.buffer_byte.pj,
-        "partial_sum_buffer": events.partial_sum_buffer_bytes * table.buffer_byte.pj,
-        "index": events.index_bits / 8 * table.buffer_byte.pj,
+        "mac": events.macs * mac,
+        "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
+        "registers": events.register_bytes * table.register_byte.energy,
+        "lanes": events.lane_bytes * table.lane_byte.energy,
+        "activation_buffer": events.activation_buffer_bytes * table.sram_pj_per_byte(chip.activations.size),
+        "weight_buffer": events.weight_buffer_bytes * weights,
+        "partial_sum_buffer": events.partial_sum_buffer_bytes * table.sram_pj_per_byte(chip.sums.size),
+        "index": events.index_bits / 8 * weights,
+        "dram": events.dram_bytes * table.dram.energy,
     }
+
+
+def variations(table: EnergyTable) -> list[Variation]:
+    """Every assumed entry halved and doubled, all of them at once too; every range at its other end."""
+    entries = {name: entry for name, entry in table if isinstance(entry, Sourced)}
+    assumed = [name for name, entry in entries.items() if entry.assumed]
+    found = [
+        Variation(name, change, _scaled(table, [name], factor))
+        for name in assumed
+        for change, factor in (("halved", 0.5), ("doubled", 2.0))
+    ]
+    if len(assumed) > 1:
+        found += [
+            Variation("all assumed", "halved", _scaled(table, assumed, 0.5)),
+            Variation("all assumed", "doubled", _scaled(table, assumed, 2.0)),
+        ]
+    for name, entry in entries.items():
+        if isinstance(entry, MemoryEntry) and entry.up_to is not None:
+            change = f"{entry.up_to:g} pJ/byte, not {entry.energy:g}"
+            found.append(Variation(name, change, _with(table, {name: entry.up_to})))
+    return found
+
+
+def _scaled(table: EnergyTable, names: list[str], factor: float) -> EnergyTable:
+    return _with(table, {name: getattr(table, name).energy * factor for name in names})
+
+
+def _with(table: EnergyTable, energies: Mapping[str, float]) -> EnergyTable:
+    changed: dict[str, Options] = {
+        name: getattr(table, name).model_copy(update={"energy": energy}) for name, energy in energies.items()
+    }
+    return table.model_copy(update=changed)

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tightc.config.extent import ExtentOptions
-from tightc.simulation.energy import EnergyTable, default_table
+from tightc.simulation.hardware import Hardware
+from tightc.simulation.table import EnergyTable, default_table
 from tightc.tiles.array import ArrayShape
 
 
 class SimulateOptions(ExtentOptions):
-    """The array that the model runs on."""
+    """The hardware that the model runs on, and what its events cost."""
 
+    hardware: Hardware | None = Field(
+        None,
+        description="array, buffers, DRAM and clock, a YAML file (in a recipe also its keys); default: an ideal chip, "
+        "whose buffers hold everything and keep up",
+    )
     array: ArrayShape | None = Field(
         None,
-        description="size of the array, rows x columns; default: the one the model was arranged for, else 32x32",
+        description="size of the array, rows x columns; default: that of the hardware, else the one the model was "
+        "arranged for, else 32x32",
+    )
+    arrays: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None,
+        description="how many arrays work side by side, from 1 to 4096; default: those of the hardware, else 1",
+    )
+    prefetch_weights: bool | None = Field(
+        None,
+        description="load what stays in the array for the next pass while a pass runs: true or false; default: as the "
+        "hardware says, else not",
     )
     dataflow: Literal["ws", "os", "is"] = Field(
         "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
@@ -24,4 +40,8 @@ class SimulateOptions(ExtentOptions):
     energy: EnergyTable = Field(
         default_factory=default_table,
         description="energy per event, a YAML file (in a recipe also its keys); default: horowitz-45nm",
+    )
+    verify: bool = Field(
+        False,
+        description="also run every layer cycle by cycle, on values that onnxruntime gives, and compare both",
     )

@@ -62,5 +62,17 @@ def folds(size: int, side: int) -> int:
 
 
 def dense_passes(filters: int, inputs: int, groups: int, array: ArrayShape) -> int:
-    """Passes of the layer unpruned: ceil(K / rows) * ceil(N / columns) for each group."""
-    return groups * folds(inputs, array.rows) * folds(filters // groups, array.columns)
+    """Passes of a layer with all its weights; `filters` counts all groups, `inputs` one.
+
+    ceil(K / rows) * ceil(N / columns) for each group, but the last blocks of several groups share a pass where they
+    fit side by side.
+    """
+    size = filters // groups
+    each = folds(inputs, array.rows) * folds(size, array.columns)
+    return groups * (each - 1) + folds(groups, side_by_side(size, inputs, array))
+
+
+def side_by_side(filters: int, inputs: int, array: ArrayShape) -> int:
+    """How many groups of `filters` x `inputs` each have their last block in one pass: block diagonal."""
+    rows, columns = (inputs - 1) % array.rows + 1, (filters - 1) % array.columns + 1
+    return min(array.rows // rows, array.columns // columns)

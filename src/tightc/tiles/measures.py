@@ -16,7 +16,7 @@ from tightc.tiles.bounds import (
     passes_lower_bound,
 )
 from tightc.tiles.matrix import Ids, LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tiles.packing import Packing, Tile
 
 Figures = dict[str, int | float | str | None]
 
@@ -130,16 +130,24 @@ def index_bits(packing: Packing) -> int:
     """Bits that say what goes where: the select of every slot of the area, lane lists, column filters.
 
     A select has ceil(log2 fan-in) bits; a lane's list a length and the numbers of its inputs; a column one filter.
-    A tile of fan-in 1 whose inputs and filters follow one another, as a dense one, needs none of that.
     """
-    select = ceil(log2(packing.fan_in))
-    length = ceil(log2(packing.fan_in + 1))
+    return sum(tile_index_bits(tile, packing) for tile in packing.tiles)
+
+
+def tile_index_bits(tile: Tile, packing: Packing) -> int:
+    """As `index_bits`, of one tile of `packing`.
+
+    None where the size of the layer says it all: in the dense packing, and in a tile of fan-in 1 whose inputs and
+    filters follow one another.
+    """
+    ordinary = packing.fan_in == 1 and _consecutive(tile.inputs) and _consecutive(tile.filters)
+    if packing.method == "dense" or ordinary:
+        return 0
+    select, length = ceil(log2(packing.fan_in)), ceil(log2(packing.fan_in + 1))
     input_bits = max(1, ceil(log2(packing.inputs * packing.groups)))
     filter_bits = max(1, ceil(log2(packing.filters)))
-    return sum(
+    return (
         tile.area * select + tile.lanes * length + len(tile.inputs) * input_bits + tile.columns * filter_bits
-        for tile in packing.tiles
-        if packing.fan_in > 1 or not (_consecutive(tile.inputs) and _consecutive(tile.filters))
     )
 
 

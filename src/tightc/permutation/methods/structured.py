@@ -6,29 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tightc.permutation.methods.dense import full_tiles
 from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import folds
-from tightc.tiles.matrix import Ids, LayerMatrix
+from tightc.tiles.dense import Block, full_passes, full_tiles
+from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:
     """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. docs/architecture.md."""
-    tiles = [tile for filters, inputs in _used(matrix) for tile in full_tiles(filters, inputs, task.array)]
-    return Packing("structured", task.array, 1, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles))
+    tiles = tuple(full_tiles(_used(matrix), task.array))
+    return Packing("structured", task.array, 1, matrix.filters, matrix.inputs, matrix.groups, tiles)
 
 
 def passes(matrix: LayerMatrix, array: ArrayShape) -> int:
     """How many tiles `pack` makes."""
-    return sum(
-        folds(len(inputs), array.rows) * folds(len(filters), array.columns)
-        for filters, inputs in _used(matrix)
-    )
+    return full_passes(((len(filters), len(inputs)) for filters, inputs in _used(matrix)), array)
 
 
-def _used(matrix: LayerMatrix) -> Iterator[tuple[Ids, Ids]]:
+def _used(matrix: LayerMatrix) -> Iterator[Block]:
     """(filters, inputs) of each group that hold a non-zero."""
     size = matrix.filters_per_group
     for group in range(matrix.groups):

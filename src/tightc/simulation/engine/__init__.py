@@ -1,0 +1,1 @@
+"""The cycle engine: values move through processing elements, cycle by cycle."""

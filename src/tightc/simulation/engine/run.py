@@ -1,0 +1,212 @@
+"""A whole layer on the cycle engine: its passes on one array or several, cycles and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.simulation.chip import Chip, Store
+from tightc.simulation.engine.output_stationary import meet
+from tightc.simulation.engine.stationary import LOG_WIDTH, Plane, load, new_loader, stream
+from tightc.simulation.passes import Dataflow
+from tightc.tiles.dense import dense_blocks, dense_packing
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.measures import tile_index_bits
+from tightc.tiles.packing import EMPTY, Packing
+
+Values = NDArray[Any]
+_PLENTY = 1e15  # words in a cycle where nothing limits
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a layer gave: `outputs` (vectors, filters), the `cycles` it took, and PEs x cycles, summed over arrays."""
+
+    outputs: Values
+    cycles: int
+    pe_steps: int
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups)."""
+
+    weights: LayerMatrix
+    vectors: Values
+
+
+def run_packing(packing: Packing, operands: Operands, chip: Chip, pieces: int = 1) -> Ran:
+    """The tiles of `packing`, weight-stationary; as `layer_cycles` of the closed form, but moved through the array."""
+    sums, cycles, busy = _stationary(packing, operands, chip, pieces, "ws")
+    return Ran(sums, cycles, busy * chip.array.rows * chip.array.columns)
+
+
+def run_dense(dataflow: Dataflow, operands: Operands, chip: Chip, pieces: int = 1) -> Ran:
+    """The layer with all its weights, zeros included."""
+    matrix, vectors = operands.weights, operands.vectors
+    per_group = matrix.filters_per_group
+    if dataflow == "ws":
+        return run_packing(
+            dense_packing(matrix.filters, matrix.inputs, matrix.groups, chip.array), operands, chip, pieces
+        )
+    if dataflow == "is":
+        # the same with the operands' parts exchanged: every vector of every group is a filter
+        groups, count = matrix.groups, len(vectors)
+        stays = (
+            vectors.reshape(count, groups, matrix.inputs)
+            .swapaxes(0, 1)
+            .reshape(groups * count, matrix.inputs)
+        )
+        streams = (
+            matrix.values.reshape(groups, per_group, matrix.inputs).swapaxes(0, 1).reshape(per_group, -1)
+        )
+        packing = dense_packing(groups * count, matrix.inputs, groups, chip.array)
+        exchanged = Operands(LayerMatrix(stays, groups), np.ascontiguousarray(streams))
+        sums, cycles, busy = _stationary(packing, exchanged, chip, pieces, "is")
+        outputs = sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
+        return Ran(outputs, cycles, busy * chip.array.rows * chip.array.columns)
+    return _output_stationary(operands, chip)
+
+
+def _stationary(
+    packing: Packing, operands: Operands, chip: Chip, pieces: int, dataflow: Dataflow
+) -> tuple[Values, int, int]:
+    """(sums, cycles of the array that is busy longest, cycles of all arrays)."""
+    steps = operands.vectors
+    sums = np.zeros((len(steps), packing.filters), steps.dtype)
+    if not packing.tiles:
+        return sums, 0, 0
+    items = len(packing.tiles) * pieces
+    at_once = min(chip.arrays, items)
+    stores = (chip.activations, chip.weights) if dataflow == "ws" else (chip.weights, chip.activations)
+    ports = _ports((*stores, chip.sums), at_once)
+    cuts = np.append(0, np.cumsum([len(part) for part in np.array_split(np.arange(len(steps)), pieces)]))
+    accumulated = _accumulated(packing)
+    took = []
+    for array in range(at_once):
+        planes = [
+            (_plane(packing, tile, accumulated[tile], operands, chip), slice(cuts[piece], cuts[piece + 1]))
+            for piece, tile in (divmod(item, len(packing.tiles)) for item in range(array, items, chip.arrays))
+        ]
+        took.append(_in_turn(planes, steps, sums, ports, chip))
+    return sums, max(took), sum(took)
+
+
+def _in_turn(
+    planes: Sequence[tuple[Plane, slice]], steps: Values, sums: Values, ports: NDArray[np.float64], chip: Chip
+) -> int:
+    """Runs passes on one array, one after the other; gives the cycles."""
+    log = np.empty((0, LOG_WIDTH), np.int64)
+    loader = new_loader(*chip.array, steps.dtype)
+    nothing = _no_plane(chip, steps.dtype)
+    cycles = 0
+    for i, (plane, part) in enumerate(planes):
+        cycles += load(loader, plane, ports[1], log)  # nothing is left to do where it was prefetched
+        following = planes[i + 1][0] if chip.prefetch and i + 1 < len(planes) else nothing
+        cycles += stream(loader, plane, following, steps[part], sums[part], ports, log)
+    return cycles
+
+
+def _accumulated(packing: Packing) -> list[int]:
+    """Of the columns of each tile, how many add to a sum that is there already."""
+    begun: set[int] = set()
+    found = []
+    for tile in packing.tiles:
+        own = 0
+        for f in tile.filters.tolist():
+            own += f in begun
+            begun.add(f)
+        found.append(own)
+    return found
+
+
+def _plane(packing: Packing, number: int, accumulated: int, operands: Operands, chip: Chip) -> Plane:
+    """Tile `number` of `packing`, its lanes at the lower rows of the array."""
+    tile = packing.tiles[number]
+    rows = chip.array.rows
+    first = rows - tile.lanes
+    used = tile.select != EMPTY
+    lane, column = np.nonzero(used)
+    weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
+    inputs = tile.inputs[tile.lane_starts[lane] + tile.select[lane, column]]
+    weights[first + lane, column] = operands.weights.weights(tile.filters[column], inputs)
+    taps[first + lane, column] = column * np.diff(tile.lane_starts)[lane] + tile.select[lane, column]
+    where = np.zeros(chip.array, bool)
+    where[first:, : tile.columns] = used
+    starts = np.concatenate([np.zeros(first, np.int32), tile.lane_starts])
+    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
+    row_words = np.zeros(rows)
+    row_words[first:] = tile.columns + index_words / tile.lanes
+    demands = np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64)
+    return Plane(weights, taps, where, starts, tile.inputs, tile.filters, row_words, demands)
+
+
+def _no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
+    """What follows the last pass."""
+    columns = chip.array.columns
+    empty = np.zeros((0, columns), dtype), np.zeros((0, columns), np.uint32), np.zeros((0, columns), bool)
+    ids = np.zeros(0, np.int32)
+    return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))
+
+
+def _output_stationary(operands: Operands, chip: Chip) -> Ran:
+    matrix, vectors = operands.weights, operands.vectors
+    outputs = np.zeros((len(vectors), matrix.filters), vectors.dtype)
+    passes = list(_corners(matrix, len(vectors), chip))
+    at_once = min(chip.arrays, len(passes))
+    ports = _ports((chip.activations, chip.weights), at_once)
+    log = np.empty((0, LOG_WIDTH), np.int64)
+    took = np.zeros(at_once, np.int64)
+    for number, corners in enumerate(passes):
+        left = np.concatenate([vectors[corner.rows, corner.inputs].T for corner in corners], axis=1)
+        above = np.concatenate([matrix.values[corner.filters].T for corner in corners], axis=1)
+        shape = (chip.array.rows, chip.array.columns)
+        sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), shape, ports, log)
+        row = column = leaving = 0
+        for corner in corners:
+            part = outputs[corner.rows, corner.filters]
+            part[:] = sums[row : row + part.shape[0], column : column + part.shape[1]]
+            row, column, leaving = row + part.shape[0], column + part.shape[1], leaving + part.size
+        # they leave while the next pass runs, which waits if it ends first
+        took[number % at_once] += max(cycles, ceil(leaving * at_once / chip.sums.words - 1e-9))
+    return Ran(outputs, int(took.max()), int(took.sum()) * chip.array.rows * chip.array.columns)
+
+
+@dataclass(frozen=True)
+class _Corner:
+    """A block of outputs that one pass makes: `rows` are vectors, `inputs` and `filters` are those of its group."""
+
+    rows: slice
+    inputs: slice
+    filters: slice
+
+
+def _corners(matrix: LayerMatrix, vectors: int, chip: Chip) -> Iterator[list[_Corner]]:
+    """The blocks of outputs of each output-stationary pass, one below and beside the other."""
+    size = matrix.filters_per_group
+    blocks = dense_blocks(size, vectors, matrix.groups, chip.array)
+    starts = np.flatnonzero(np.diff(blocks.tile, prepend=-1))
+    for members in np.split(np.arange(len(blocks.tile)), starts[1:]):
+        corners = []
+        for b in members:
+            group, row, column = int(blocks.group[b]), int(blocks.first_input[b]), int(blocks.first_filter[b])
+            first = group * size + column
+            corners.append(
+                _Corner(
+                    slice(row, row + int(blocks.inputs[b])),
+                    slice(group * matrix.inputs, (group + 1) * matrix.inputs),
+                    slice(first, first + int(blocks.filters[b])),
+                )
+            )
+        yield corners
+
+
+def _ports(stores: Sequence[Store], sharing: int) -> NDArray[np.float64]:
+    """Words that each store delivers to one array in a cycle; (stores,), finite."""
+    words = np.array([store.words / sharing for store in stores])
+    return np.where(np.isinf(words), _PLENTY, words)

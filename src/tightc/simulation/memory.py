@@ -1,0 +1,149 @@
+"""Where a layer's data lies: what goes to and from DRAM, how long that takes, and how the steps are best cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, isinf
+
+import numpy as np
+
+from tightc.simulation.chip import Chip
+from tightc.simulation.cycles import Cycles, layer_cycles
+from tightc.simulation.hardware import SUM_BYTES
+from tightc.simulation.passes import Passes
+from tightc.simulation.work import Work
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that a layer moves between DRAM and the buffers; index included with the weights."""
+
+    activation_bytes: int = 0
+    weight_bytes: int = 0
+    output_bytes: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return self.activation_bytes + self.weight_bytes + self.output_bytes
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a layer runs: its steps in `pieces`, the cycles on the arrays, the traffic, and the wait for DRAM."""
+
+    pieces: int
+    cycles: Cycles
+    traffic: Traffic
+    dram_stalls: int
+
+    @property
+    def total(self) -> int:
+        """All cycles."""
+        return self.cycles.total + self.dram_stalls
+
+
+def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
+    """The fastest way, of equals the one with least traffic, then with fewest pieces.
+
+    Pieces make sums fit that wait from pass to pass, make a piece of the feature map stay for all passes, or give
+    several arrays something to do; each piece takes all passes, so each costs loading and emptying again.
+    """
+    least = _pieces_for_sums(passes, chip)
+    wishes = {least, max(least, _pieces_for_map(passes, work, chip))}
+    options = {min(passes.steps, max(wish, share)) for wish in wishes for share in range(1, chip.arrays + 1)}
+    if passes.dataflow == "os":
+        options = {1}  # every step adds to what stays
+    found = [_schedule(passes, work, chip, pieces) for pieces in options]
+    return min(found, key=lambda way: (way.total, way.traffic.total, way.pieces))
+
+
+def _schedule(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
+    cycles = layer_cycles(passes, chip, pieces)
+    moved = traffic(passes, work, chip, pieces)
+    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip))
+
+
+def dram_stalls(moved: Traffic, busy_cycles: int, chip: Chip) -> int:
+    """Cycles that the arrays wait for DRAM: through double buffers only what takes longer than they are busy."""
+    if chip.dram is None:
+        return 0
+    ways = (
+        (moved.activation_bytes, chip.activations.hidden),
+        (moved.weight_bytes, chip.weights.hidden),
+        (moved.output_bytes, chip.sums.hidden),
+    )
+    hidden = sum(count for count, is_hidden in ways if is_hidden)
+    return ceil((moved.total - hidden) / chip.dram) + max(0, ceil(hidden / chip.dram) - busy_cycles)
+
+
+def traffic(passes: Passes, work: Work, chip: Chip, pieces: int) -> Traffic:
+    """Bytes to and from DRAM; none where it is not modelled.
+
+    Weights that do not fit into their buffer all at once are fetched whenever they are used. A feature map of which a
+    piece does not fit is fetched for every pass, as far as the pass reads it. A map that fits stays on the chip between
+    layers where the hardware keeps it.
+    """
+    if chip.dram is None:
+        return Traffic()
+    read, written = work.maps.read * chip.operand_bytes, work.maps.written * chip.operand_bytes
+    share = float(passes.map_share.sum())
+    if _map_fits(passes, read, chip, pieces):
+        share = min(1.0, share)
+    elif passes.dataflow == "is":
+        share *= pieces
+    return Traffic(
+        0 if _kept(read, work.maps.from_outside, chip) else ceil(read * share),
+        _weight_bytes(passes, work, chip, pieces),
+        0 if _kept(written, work.maps.to_outside, chip) else written,
+    )
+
+
+def _weight_bytes(passes: Passes, work: Work, chip: Chip, pieces: int) -> int:
+    if passes.dataflow == "ws":
+        layer = int(passes.loaded_words.sum()) * chip.operand_bytes + ceil(int(passes.loaded_bits.sum()) / 8)
+        return layer if layer <= chip.weights.usable else layer * pieces
+    layer = work.weights * chip.operand_bytes
+    return (
+        layer
+        if layer <= chip.weights.usable
+        else int(passes.weight_words.sum()) * passes.steps * chip.operand_bytes
+    )
+
+
+def _kept(count: int, crosses: bool, chip: Chip) -> bool:
+    return chip.keeps_maps and not crosses and count <= chip.activations.usable
+
+
+def _map_fits(passes: Passes, count: int, chip: Chip, pieces: int) -> bool:
+    """Whether what the arrays read at a time of a map of `count` bytes fits into the activation buffer."""
+    if passes.dataflow != "ws":  # there a piece has fewer filters, each of which needs the whole map
+        return count <= chip.activations.usable
+    at_once = min(pieces, max(1, chip.arrays // max(1, len(passes))))
+    return ceil(count / pieces) * at_once <= chip.activations.usable
+
+
+def _pieces_for_map(passes: Passes, work: Work, chip: Chip) -> int:
+    """Fewest pieces of which one fits into the activation buffer; as many as there are steps at most."""
+    if passes.dataflow != "ws":
+        return 1
+    return min(passes.steps, ceil(work.maps.read * chip.operand_bytes / chip.activations.usable) or 1)
+
+
+def _pieces_for_sums(passes: Passes, chip: Chip) -> int:
+    """Fewest pieces of which all sums that wait from pass to pass fit into their buffer at once."""
+    waiting = open_sums(passes, chip.arrays) * SUM_BYTES
+    if not waiting or isinf(chip.sums.usable):
+        return 1
+    return min(passes.steps, ceil(passes.steps / max(1, chip.sums.usable // waiting)))
+
+
+def open_sums(passes: Passes, arrays: int) -> int:
+    """The most sums of one step that wait for a later pass at any time, with passes dealt to `arrays` in turn."""
+    if not len(passes.open_sums):
+        return 0
+    first, last, count = passes.open_sums.T
+    change = np.zeros(len(passes) // arrays + 2, np.int64)
+    np.add.at(change, first // arrays, count)
+    np.add.at(change, last // arrays + 1, -count)
+    return int(np.cumsum(change).max())

@@ -1,0 +1,46 @@
+"""What a layer is to a simulator: a product of matrices, and the feature maps that it reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The feature maps of a layer, in elements, and whether each crosses the edge of the chip in any case."""
+
+    read: int = 0
+    written: int = 0
+    from_outside: bool = True
+    to_outside: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """The product that a layer is: `groups` times `filters` x `inputs` weights on `vectors` vectors of activations.
+
+    `filters` and `inputs` are those of one group. `positions`: inputs that come from one channel of the feature map,
+    the size of a convolution's kernel.
+    """
+
+    filters: int
+    inputs: int
+    groups: int
+    vectors: int
+    positions: int = 1
+    maps: Maps = Maps()
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature map that the layer reads, over all groups."""
+        return self.groups * self.inputs // self.positions
+
+    @property
+    def weights(self) -> int:
+        """Weights of the layer, zeros included."""
+        return self.groups * self.filters * self.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the layer gives."""
+        return self.groups * self.filters * self.vectors

@@ -1,0 +1,126 @@
+"""How an ordinary array takes a dense layer: blocks of its matrix, several groups side by side where they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import folds, side_by_side
+from tightc.tiles.matrix import Ids
+from tightc.tiles.packing import EMPTY, Packing, Tile
+
+Block = tuple[Ids, Ids]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What a layer is cut into; each field (blocks,) int64, sorted by pass.
+
+    A block has `filters` from `first_filter` and `inputs` from `first_input`, both numbered within its `group`, and is
+    on the array in pass number `tile`.
+    """
+
+    tile: NDArray[np.int64]
+    group: NDArray[np.int64]
+    first_filter: NDArray[np.int64]
+    filters: NDArray[np.int64]
+    first_input: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+
+
+def dense_blocks(filters: int, inputs: int, groups: int, array: ArrayShape) -> Blocks:
+    """The blocks of `groups` matrices of `filters` x `inputs`: inputs change fastest, then filters, then groups.
+
+    The last block of a group, where it leaves rows and columns free, waits for those of the next groups: as many as
+    fit side by side share a pass. In all there are `dense_passes` passes.
+    """
+    row, column = np.arange(0, inputs, array.rows), np.arange(0, filters, array.columns)
+    first_filter, first_input = np.repeat(column, len(row)), np.tile(row, len(column))
+    each = len(first_filter)
+    sharing = side_by_side(filters, inputs, array)
+    group, block = np.divmod(np.arange(groups * each), each)
+    if sharing > 1:  # the last blocks of `sharing` groups come after all others of these groups
+        party, member = np.divmod(group, sharing)
+        size = np.minimum(groups - party * sharing, sharing)
+        at = np.where(block < each - 1, member * (each - 1) + block, size * (each - 1))
+        tile = party * (sharing * (each - 1) + 1) + at
+        order = np.lexsort((group, tile))
+        tile, group, block = tile[order], group[order], block[order]
+    else:
+        tile = np.arange(groups * each)
+    return Blocks(
+        tile,
+        group,
+        first_filter[block],
+        np.minimum(filters - first_filter[block], array.columns),
+        first_input[block],
+        np.minimum(inputs - first_input[block], array.rows),
+    )
+
+
+def dense_packing(filters: int, inputs: int, groups: int, array: ArrayShape) -> Packing:
+    """A layer of `filters` (over all groups) with `inputs` each, zeros included, as tiles of fan-in 1."""
+    size = filters // groups
+    every = [
+        (
+            np.arange(group * size, (group + 1) * size, dtype=np.int32),
+            np.arange(group * inputs, (group + 1) * inputs, dtype=np.int32),
+        )
+        for group in range(groups)
+    ]
+    return Packing("dense", array, 1, filters, inputs, groups, tuple(full_tiles(every, array)))
+
+
+def full_tiles(groups: Iterable[Block], array: ArrayShape) -> Iterator[Tile]:
+    """Tiles that hold, for each of `groups`, every one of its filters at every one of its inputs.
+
+    `groups`: (filters, inputs) of each, int32 numbers. The last block of a group shares a tile with those of the next
+    groups as long as they fit side by side.
+    """
+    open_blocks: list[Block] = []
+    rows = columns = 0
+    for filters, inputs in groups:
+        blocks = [
+            (filters[column : column + array.columns], inputs[row : row + array.rows])
+            for column in range(0, len(filters), array.columns)
+            for row in range(0, len(inputs), array.rows)
+        ]
+        if not blocks:
+            continue
+        last = (len(blocks[-1][1]), len(blocks[-1][0]))
+        if open_blocks and (rows + last[0] > array.rows or columns + last[1] > array.columns):
+            yield _block_diagonal(open_blocks)
+            open_blocks, rows, columns = [], 0, 0
+        yield from (_block_diagonal([block]) for block in blocks[:-1])
+        open_blocks.append(blocks[-1])
+        rows, columns = rows + last[0], columns + last[1]
+    if open_blocks:
+        yield _block_diagonal(open_blocks)
+
+
+def full_passes(sizes: Iterable[tuple[int, int]], array: ArrayShape) -> int:
+    """How many tiles `full_tiles` makes of groups with so many (filters, inputs)."""
+    passes = rows = columns = 0
+    for filters, inputs in sizes:
+        if not (filters and inputs):
+            continue
+        passes += folds(filters, array.columns) * folds(inputs, array.rows) - 1
+        last = ((inputs - 1) % array.rows + 1, (filters - 1) % array.columns + 1)
+        if not rows or rows + last[0] > array.rows or columns + last[1] > array.columns:
+            passes, rows, columns = passes + 1, 0, 0
+        rows, columns = rows + last[0], columns + last[1]
+    return passes
+
+
+def _block_diagonal(blocks: list[Block]) -> Tile:
+    filters, inputs = (np.concatenate([block[side] for block in blocks]) for side in (0, 1))
+    select = np.full((len(inputs), len(filters)), EMPTY, np.int16)
+    row = column = 0
+    for own_filters, own_inputs in blocks:
+        select[row : row + len(own_inputs), column : column + len(own_filters)] = 0
+        row, column = row + len(own_inputs), column + len(own_filters)
+    return Tile(filters, np.arange(len(inputs) + 1, dtype=np.int32), inputs, select)
