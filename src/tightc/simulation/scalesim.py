@@ -68,7 +68,8 @@ dataflow {dataflow}. In this folder,
 writes results/tightc/COMPUTE_REPORT.csv, a line for each line of topology.csv, in its order, and beside it traces,
 which are large for a large network. SCALE-Sim wants a layout (-l) but does not read it with this scale.cfg, so
 topology.csv stands in. It counts cycles from 0: "Total Cycles" + 1 is what tightc simulate gives as dense cycles. A
-name that ends in _x and a number is one group of a grouped convolution: its cycles times that number are the layer's.
+name that ends in _x and a number is one group of that many in a grouped convolution: one after the other they take as
+many times its cycles, and fewer wherever tightc has several groups on the array side by side.
 """
 
 
@@ -108,8 +109,8 @@ def export_scalesim(
     """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, which is made if missing; gives their paths.
 
     One line for each layer of the plain model, in execution order. SCALE-Sim has no groups: a grouped layer is one line
-    with the matrix of one group, since all are alike and run one after the other, and `_x` with their number ends its
-    name. A layer that has no convolution of two axes and one stride with the same matrix and vectors (dilation, unequal
+    with the matrix of one group, since all are alike, and `_x` with their number ends its name: one after the other they
+    take as many times its cycles. A layer that has no convolution of two axes and one stride with the same matrix and vectors (dilation, unequal
     strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution that has. OutputError where
     a file cannot be written.
     """
