@@ -316,7 +316,9 @@ def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, t
         assert [row["name"] for row in rows] == ["strided", "depthwise", "dilated", "last"]
         for row, line in zip(rows, counted, strict=True):
             assert line["Stall Cycles"] == "0"
-            assert row["dense_cycles"] == row["groups"] * (int(line["Total Cycles"]) + 1), (
-                dataflow,
-                row["name"],
-            )
+            found = int(line["Total Cycles"]) + 1
+            assert found == closed_form(dataflow, array, row["filters"], row["inputs"], row["vectors"])
+            if (
+                row["groups"] == 1
+            ):  # SCALE-Sim runs groups one after the other, tightc may have them side by side
+                assert found == row["dense_cycles"], (dataflow, row["name"])

@@ -109,10 +109,10 @@ def export_scalesim(
     """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, which is made if missing; gives their paths.
 
     One line for each layer of the plain model, in execution order. SCALE-Sim has no groups: a grouped layer is one line
-    with the matrix of one group, since all are alike, and `_x` with their number ends its name: one after the other they
-    take as many times its cycles. A layer that has no convolution of two axes and one stride with the same matrix and vectors (dilation, unequal
-    strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution that has. OutputError where
-    a file cannot be written.
+    with the matrix of one group, since all are alike, and `_x` with their number ends its name; one after the other
+    they take as many times its cycles. A layer that has no convolution of two axes and one stride with the same matrix
+    and vectors (dilation, unequal strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution
+    that has. OutputError where a file cannot be written.
     """
     rows = _rows(unpack_layers(model), extent)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
