@@ -32,3 +32,9 @@ class DataError(TightcError):
 
 class OutputError(TightcError):
     """The result cannot be written where it was asked for."""
+
+
+class VerifyError(TightcError):
+    """Two ways to find the same figure disagree."""
+
+    exit_code = 1

@@ -43,5 +43,9 @@ class SimulateOptions(ExtentOptions):
     )
     verify: bool = Field(
         False,
-        description="also run every layer cycle by cycle, on values that onnxruntime gives, and compare both",
+        description="also run every layer cycle by cycle on what onnxruntime feeds it, and compare values and cycles",
+    )
+    inputs: str | None = Field(
+        None,
+        description="with verify: an .npz file with an array for each input of the model; default: random numbers",
     )

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tightc.model.file import Model
+from tightc.model.values import random_feeds, read_feeds
 from tightc.report import Listener, Report, silent
 from tightc.simulation.chip import Chip
 from tightc.simulation.energy import variations
 from tightc.simulation.events import count_events
 from tightc.simulation.memory import schedule
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.passes import Dataflow, Passes, dense_passes, packed_passes
+from tightc.simulation.passes import Dataflow, Passes, dense_passes
 from tightc.simulation.record import Cost, Record
 from tightc.simulation.select import chip_for
 from tightc.simulation.table import EnergyTable
@@ -25,7 +26,8 @@ _COUNTED_BY_USE = ("passes", "dense_passes", "pass_compression")
 def simulate(model: Model, options: SimulateOptions, *, seed: int = 0, listener: Listener = silent) -> Report:
     """Cycles, utilisation and energy of every layer by closed forms, and of the same layers dense.
 
-    A layer with a packing runs its tiles; one without runs dense, zeros included. ModelError where a packing does not
+    A layer with a packing runs its tiles; one without runs dense, zeros included. With `options.verify` each also runs
+    on the cycle engine, on random inputs of the model (from `seed`) or given ones. ModelError where a packing does not
     hold the model's weights, OptionError where it was made for another array or the dataflow is not ws.
     """
     workload = read_workload(model, options)
@@ -38,8 +40,7 @@ def simulate(model: Model, options: SimulateOptions, *, seed: int = 0, listener:
     ]
     total = sum(records, Record())
     gains = {f"{v.entry} {v.change}": total.energy_gain(v.table, chip) for v in variations(table)}
-    measures = workload.measures.values()
-    totals = {
+    totals: dict[str, Any] = {
         "array": str(chip.array),
         "arrays": chip.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
@@ -48,9 +49,31 @@ def simulate(model: Model, options: SimulateOptions, *, seed: int = 0, listener:
         "energy_table": table.name,
         **total.figures(table, chip),
         "energy_gain_if": gains,
-        **_measured(sum(measures, Measures()) if measures else None),
+        **_measured(sum(workload.measures.values(), Measures()) if workload.measures else None),
     }
+    if options.verify or options.inputs:
+        found = _verified(workload, chip, options, seed, listener)
+        rows = [{**row, **figures} for row, figures in zip(rows, found, strict=True)]
+        totals["verified_layers"] = len(found)
+        totals["value_error"] = max(figures["value_error"] for figures in found)
     return Report("simulate", totals, tuple(rows), workload.outside, _notes(totals, chip))
+
+
+def _verified(
+    workload: Workload, chip: Chip, options: SimulateOptions, seed: int, listener: Listener
+) -> list[dict[str, Any]]:
+    """What the cycle engine found in each layer."""
+    from tightc.simulation.verify import verify
+
+    if options.inputs:
+        feeds = read_feeds(options.inputs, workload.plain, options)
+    else:
+        feeds = random_feeds(workload.plain, options, seed)
+    found = []
+    for layer, verified in zip(workload.layers, verify(workload, chip, options.dataflow, feeds), strict=True):
+        found.append({"engine_cycles": verified.cycles, "value_error": verified.error})
+        listener("verify", len(found) / len(workload.layers), {"layer": layer.layer.name})
+    return found
 
 
 def price(workload: Workload, chip: Chip, dataflow: Dataflow) -> list[Record]:
@@ -61,9 +84,7 @@ def price(workload: Workload, chip: Chip, dataflow: Dataflow) -> list[Record]:
 def _record(layer: LayerWork, chip: Chip, dataflow: Dataflow) -> Record:
     useful = layer.nonzeros * layer.work.vectors
     dense = _cost(dense_passes(dataflow, layer.work, chip.array), layer, chip, useful)
-    if layer.packing is None:
-        return Record(dense, dense)
-    return Record(_cost(packed_passes(layer.packing, layer.work), layer, chip, useful), dense)
+    return Record(_cost(layer.passes(dataflow, chip), layer, chip, useful) if layer.packing else dense, dense)
 
 
 def _cost(passes: Passes, layer: LayerWork, chip: Chip, useful_macs: int) -> Cost:

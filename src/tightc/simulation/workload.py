@@ -18,6 +18,8 @@ from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
 from tightc.model.streams import Streams, count_streams
 from tightc.report import Figures
+from tightc.simulation.chip import Chip
+from tightc.simulation.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.simulation.work import Maps, Work
 from tightc.tiles.measures import Measures, measure
 from tightc.tiles.packing import Packing
@@ -38,6 +40,12 @@ class LayerWork:
         """How it is arranged."""
         return self.packing.method if self.packing else "dense"
 
+    def passes(self, dataflow: Dataflow, chip: Chip) -> Passes:
+        """Its tiles, or all its weights where it is not arranged."""
+        if self.packing:
+            return packed_passes(self.packing, self.work)
+        return dense_passes(dataflow, self.work, chip.array)
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -57,7 +65,8 @@ def read_workload(model: Model, extent: ExtentOptions) -> Workload:
     network = read_network(plain)
     streams = count_streams(plain, network, extent)
     packings = fitting_packings(plain, network)
-    outside = set(read_graph(plain.proto).outputs) | {value.name for value in plain.proto.graph.input}
+    graph = read_graph(plain.proto)
+    outside = {*graph.inputs, *graph.outputs}
     layers = []
     for layer in network.layers:
         crossing = (
