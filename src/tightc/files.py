@@ -12,6 +12,17 @@ from pathlib import Path
 from tightc.errors import OutputError
 
 
+def make_folder(folder: Path) -> None:
+    """Makes `folder` and those above it, if they are missing; OutputError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: cannot be made a folder ({fault.strerror})",
+            "give the path of a folder, or of a new one",
+        ) from None
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes `content` to a temporary file in the same folder, flushes it to the disk and renames it to `path`.
 

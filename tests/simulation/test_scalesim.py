@@ -25,10 +25,13 @@ from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.report import Report
-from tightc.simulation import cycles
+from tightc.simulation.chip import Chip
+from tightc.simulation.cycles import layer_cycles
 from tightc.simulation.options import SimulateOptions
+from tightc.simulation.passes import Dataflow, dense_passes
 from tightc.simulation.scalesim import export_scalesim
 from tightc.simulation.simulate import simulate
+from tightc.simulation.work import Work
 from tightc.tiles.array import ArrayShape
 
 DATAFLOWS = ("ws", "os", "is")
@@ -108,9 +111,9 @@ def scale_sim_total_cycles(dataflow: str, array: ArrayShape, filters: int, input
     return folds * lines - 1
 
 
-def closed_form(dataflow: str, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    forms = {"ws": cycles.dense_ws, "os": cycles.dense_os, "is": cycles.dense_is}
-    return forms[dataflow](array, filters, inputs, vectors)
+def closed_form(dataflow: Dataflow, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
+    passes = dense_passes(dataflow, Work(filters, inputs, 1, vectors), array)
+    return layer_cycles(passes, Chip(array)).total
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)

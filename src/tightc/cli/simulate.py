@@ -2,26 +2,78 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, model_argument, read_model, show
+from tightc.cli.common import Manner, manner_flags, model_argument, read_model, seed_flag, show
+from tightc.cli.csv_rows import rows_as_csv
 from tightc.cli.flags import chosen, flags_of
 from tightc.simulation.options import SimulateOptions
+from tightc.tiles.array import ArrayShape
+
+_LINE = 78
 
 
-@click.command(epilog="Example: tightc simulate packed.onnx --array 32x32 --json")
+@click.command(
+    epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify"
+)
 @model_argument
 @flags_of(SimulateOptions)
+@click.option(
+    "--explain", is_flag=True, help="Print what each figure means, with its formula, and nothing else."
+)
+@click.option(
+    "--trace", metavar="DIR", help="Write a CSV file into DIR with a line for each cycle of one layer."
+)
+@click.option("--layer", metavar="NAME", help="The layer for --trace.  [default: the first]")
+@click.option(
+    "--export-scalesim", metavar="DIR", help="Write the dense layers into DIR as SCALE-Sim 3 reads them."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
+@seed_flag
 @manner_flags
-def simulate(model: str | None, manner: Manner, **flags: Any) -> None:
+def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flags: Any) -> None:
     """Count cycles and energy on a systolic array.
 
     Takes a dense, pruned, permuted or packed model and shows each layer beside the same layer dense. Cycles are
-    exact closed forms; energy is a model, not a measurement.
+    exact closed forms, which --verify holds against an array that is stepped cycle by cycle; energy is a model, not a
+    measurement.
     """
+    if explain:
+        _explain()
+        return
+    from tightc.simulation.scalesim import export_scalesim
     from tightc.simulation.simulate import simulate as run
+    from tightc.simulation.trace import write_trace
 
     options = chosen(SimulateOptions, flags)
-    show(run(read_model(model), options), manner)
+    if flags["layer"] and not flags["trace"]:
+        raise click.UsageError("--layer says which layer --trace writes: give --trace DIR too.")
+    if flags["as_csv"] and manner.as_json:
+        raise click.UsageError("--csv and --json both want stdout: give one of them.")
+    read = read_model(model)
+    with manner.progress() as listener:
+        report = run(read, options, seed=seed, listener=listener)
+    written = []
+    if flags["trace"]:
+        written.append(write_trace(read, options, flags["layer"], Path(flags["trace"]), seed=seed))
+    if flags["export_scalesim"]:
+        array = ArrayShape.parse(report.totals["array"])
+        written += export_scalesim(read, Path(flags["export_scalesim"]), array, options.dataflow, options)
+    if flags["as_csv"]:
+        click.echo(rows_as_csv(report.layers), nl=False)
+    else:
+        show(report, manner)
+    for path in written if not manner.quiet else ():
+        click.echo(f"wrote {path}", err=True)
+
+
+def _explain() -> None:
+    from tightc.simulation.glossary import GLOSSARY, SYMBOLS
+
+    click.echo(click.wrap_text(SYMBOLS, _LINE))
+    for name, (unit, meaning) in GLOSSARY.items():
+        click.echo(f"\n{name}{f' [{unit}]' if unit else ''}")
+        click.echo(click.wrap_text(meaning + ".", _LINE, "  ", "  "))

@@ -119,7 +119,7 @@ class Work:
         options = next((step.simulate for step in steps if step.simulate), SimulateOptions())
         arrays = [step.permute.array for step in steps if step.permute]
         array = next(iter(arrays), options.array) or ArrayShape(32, 32)
-        return options.model_copy(update={"array": array, "dataflow": "ws"})
+        return options.model_copy(update={"array": array, "dataflow": "ws", "verify": False, "inputs": None})
 
     @property
     def _stages(self) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:

@@ -85,6 +85,7 @@ class Record:
             "dense_cycles": dense.cycles,
             "speedup": ratio(dense.cycles, own.cycles),
             "compute_cycles": own.compute_cycles,
+            "stall_cycles": own.cycles - own.compute_cycles,
             "activation_stall_cycles": own.activation_stall_cycles,
             "weight_stall_cycles": own.weight_stall_cycles,
             "sum_stall_cycles": own.sum_stall_cycles,
@@ -108,7 +109,7 @@ class Record:
     def _memory_figures(self, chip: Chip, dram_bytes_per_cycle: float) -> dict[str, Any]:
         """Traffic, and where the layer stands under the roofs of the array and of DRAM."""
         own = self.own
-        intensity = ratio(own.useful_macs, own.events.dram_bytes)
+        intensity = ratio(own.events.macs, own.events.dram_bytes)
         roof = (
             float(_slots(chip)) if intensity is None else min(_slots(chip), intensity * dram_bytes_per_cycle)
         )
@@ -119,7 +120,7 @@ class Record:
             "dram_weight_bytes": own.dram_weight_bytes,
             "dram_output_bytes": own.dram_output_bytes,
             "macs_per_dram_byte": intensity,
-            "macs_per_cycle": ratio(own.useful_macs, own.cycles),
+            "macs_per_cycle": ratio(own.events.macs, own.cycles),
             "roof_macs_per_cycle": roof,
             "roof": "array" if roof == _slots(chip) else "dram",
         }

@@ -10,8 +10,7 @@ from math import ceil, prod
 from pathlib import Path
 
 from tightc.config.extent import ExtentOptions
-from tightc.errors import OutputError
-from tightc.files import write_whole_together
+from tightc.files import make_folder, write_whole_together
 from tightc.model.file import Model
 from tightc.model.geometry import Sides, conv_geometry
 from tightc.model.graph import Node, read_graph
@@ -121,13 +120,7 @@ def export_scalesim(
         folder / "scale.cfg": _config(rows.values(), array, dataflow),
         folder / "README": _README.format(origin=model.origin, array=array, dataflow=dataflow),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise OutputError(
-            f"{folder}: cannot be made a folder ({fault.strerror})",
-            "give the path of a folder, or of a new one",
-        ) from None
+    make_folder(folder)
     write_whole_together({path: text.encode(errors="replace") for path, text in contents.items()})
     return tuple(contents)
 

@@ -24,7 +24,7 @@ def meet(
     `left`: (T, r) float32 or int32, step t of each row used; `above`: (T, c), of each column used; sums: (r, c).
     Step t enters row r r cycles late, and column c c cycles late, so that both meet in PE (r, c). `shape`: rows and
     columns of the array. `ports`: (2,) float64, words of `left` and of `above` that their buffers deliver in a cycle.
-    `log`: (cycles at least, LOG_WIDTH) int64, or no rows.
+    `log`: (cycles at least, columns of a log) int64, or no rows.
     """
     rows, columns = shape
     count, used_rows, used_columns = len(left), left.shape[1], above.shape[1]

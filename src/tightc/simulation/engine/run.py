@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.engine.output_stationary import meet
-from tightc.simulation.engine.stationary import LOG_WIDTH, Plane, load, new_loader, stream
+from tightc.simulation.engine.stationary import LOG_COLUMNS, Plane, load, new_loader, stream
 from tightc.simulation.passes import Dataflow
 from tightc.tiles.dense import dense_blocks, dense_packing
 from tightc.tiles.matrix import LayerMatrix
@@ -40,14 +40,35 @@ class Operands:
     vectors: Values
 
 
-def run_packing(packing: Packing, operands: Operands, chip: Chip, pieces: int = 1) -> Ran:
-    """The tiles of `packing`, weight-stationary; as `layer_cycles` of the closed form, but moved through the array."""
-    sums, cycles, busy = _stationary(packing, operands, chip, pieces, "ws")
+@dataclass(frozen=True)
+class Trace:
+    """What happened in each cycle of a pass, `log`: (cycles, LOG_COLUMNS) int64, on which array and in which piece."""
+
+    array: int
+    piece: int
+    tile: int
+    phase: Literal["load", "stream"]
+    log: NDArray[np.int64]
+
+
+Traces = list[Trace]
+
+
+def run_packing(
+    packing: Packing, operands: Operands, chip: Chip, pieces: int = 1, traces: Traces | None = None
+) -> Ran:
+    """The tiles of `packing`, weight-stationary; as `layer_cycles` of the closed form, but moved through the array.
+
+    `traces` gets a Trace of each phase of each pass, array by array, in order of time.
+    """
+    sums, cycles, busy = _stationary(packing, operands, (chip, pieces, "ws"), traces)
     return Ran(sums, cycles, busy * chip.array.rows * chip.array.columns)
 
 
-def run_dense(dataflow: Dataflow, operands: Operands, chip: Chip, pieces: int = 1) -> Ran:
-    """The layer with all its weights, zeros included."""
+def run_dense(
+    dataflow: Dataflow, operands: Operands, chip: Chip, pieces: int = 1, traces: Traces | None = None
+) -> Ran:
+    """The layer with all its weights, zeros included; `traces` as in `run_packing`."""
     matrix, vectors = operands.weights, operands.vectors
     per_group = matrix.filters_per_group
     if dataflow == "ws":
@@ -67,16 +88,17 @@ def run_dense(dataflow: Dataflow, operands: Operands, chip: Chip, pieces: int = 
         )
         packing = dense_packing(groups * count, matrix.inputs, groups, chip.array)
         exchanged = Operands(LayerMatrix(stays, groups), np.ascontiguousarray(streams))
-        sums, cycles, busy = _stationary(packing, exchanged, chip, pieces, "is")
+        sums, cycles, busy = _stationary(packing, exchanged, (chip, pieces, "is"), traces)
         outputs = sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
         return Ran(outputs, cycles, busy * chip.array.rows * chip.array.columns)
-    return _output_stationary(operands, chip)
+    return _output_stationary(operands, chip, traces)
 
 
 def _stationary(
-    packing: Packing, operands: Operands, chip: Chip, pieces: int, dataflow: Dataflow
+    packing: Packing, operands: Operands, way: tuple[Chip, int, Dataflow], traces: Traces | None
 ) -> tuple[Values, int, int]:
-    """(sums, cycles of the array that is busy longest, cycles of all arrays)."""
+    """(sums, cycles of the array that is busy longest, cycles of all arrays); `way`: chip, pieces, dataflow."""
+    chip, pieces, dataflow = way
     steps = operands.vectors
     sums = np.zeros((len(steps), packing.filters), steps.dtype)
     if not packing.tiles:
@@ -89,27 +111,73 @@ def _stationary(
     accumulated = _accumulated(packing)
     took = []
     for array in range(at_once):
-        planes = [
-            (_plane(packing, tile, accumulated[tile], operands, chip), slice(cuts[piece], cuts[piece + 1]))
+        turns = [
+            _Turn(
+                array,
+                piece,
+                tile,
+                _plane(packing, tile, accumulated[tile], operands, chip),
+                slice(cuts[piece], cuts[piece + 1]),
+            )
             for piece, tile in (divmod(item, len(packing.tiles)) for item in range(array, items, chip.arrays))
         ]
-        took.append(_in_turn(planes, steps, sums, ports, chip))
+        took.append(_in_turn(turns, (steps, sums), ports, chip, traces))
     return sums, max(took), sum(took)
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """A pass on one array: the tile's `plane`, and the `steps` of its piece."""
+
+    array: int
+    piece: int
+    tile: int
+    plane: Plane
+    steps: slice
+
+
 def _in_turn(
-    planes: Sequence[tuple[Plane, slice]], steps: Values, sums: Values, ports: NDArray[np.float64], chip: Chip
+    turns: Sequence[_Turn],
+    values: tuple[Values, Values],
+    ports: NDArray[np.float64],
+    chip: Chip,
+    traces: Traces | None,
 ) -> int:
-    """Runs passes on one array, one after the other; gives the cycles."""
-    log = np.empty((0, LOG_WIDTH), np.int64)
+    """Runs passes on one array, one after the other; gives the cycles. `values`: what streams, and the sums."""
+    steps, sums = values
     loader = new_loader(*chip.array, steps.dtype)
     nothing = _no_plane(chip, steps.dtype)
     cycles = 0
-    for i, (plane, part) in enumerate(planes):
-        cycles += load(loader, plane, ports[1], log)  # nothing is left to do where it was prefetched
-        following = planes[i + 1][0] if chip.prefetch and i + 1 < len(planes) else nothing
-        cycles += stream(loader, plane, following, steps[part], sums[part], ports, log)
+    for i, turn in enumerate(turns):
+        following = turns[i + 1].plane if chip.prefetch and i + 1 < len(turns) else nothing
+        part = turn.steps.stop - turn.steps.start
+        loading = _longest_load(turn.plane, ports, chip)
+        log = _new_log(loading, traces)
+        took = load(loader, turn.plane, ports[1], log)  # nothing is left to do where it was prefetched
+        _keep(traces, turn, "load", log[:took])
+        cycles += took
+        streaming = part + chip.fill + float((part * turn.plane.demands / ports).max())
+        log = _new_log(streaming + _longest_load(following, ports, chip), traces)
+        took = stream(loader, turn.plane, following, steps[turn.steps], sums[turn.steps], ports, log)
+        _keep(traces, turn, "stream", log[:took])
+        cycles += took
     return cycles
+
+
+def _longest_load(plane: Plane, ports: NDArray[np.float64], chip: Chip) -> float:
+    return chip.array.rows + float(plane.row_words.sum() / ports[1])
+
+
+def _new_log(cycles: float, traces: Traces | None) -> NDArray[np.int64]:
+    """A log for that many cycles and a few more; without lines where nobody wants a trace."""
+    return np.zeros((0 if traces is None else ceil(cycles) + 2, len(LOG_COLUMNS)), np.int64)
+
+
+def _keep(
+    traces: Traces | None, turn: _Turn, phase: Literal["load", "stream"], log: NDArray[np.int64]
+) -> None:
+    if traces is not None and len(log):
+        traces.append(Trace(turn.array, turn.piece, turn.tile, phase, log))
 
 
 def _accumulated(packing: Packing) -> list[int]:
@@ -154,19 +222,22 @@ def _no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
     return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))
 
 
-def _output_stationary(operands: Operands, chip: Chip) -> Ran:
+def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) -> Ran:
     matrix, vectors = operands.weights, operands.vectors
     outputs = np.zeros((len(vectors), matrix.filters), vectors.dtype)
     passes = list(_corners(matrix, len(vectors), chip))
     at_once = min(chip.arrays, len(passes))
     ports = _ports((chip.activations, chip.weights), at_once)
-    log = np.empty((0, LOG_WIDTH), np.int64)
     took = np.zeros(at_once, np.int64)
     for number, corners in enumerate(passes):
         left = np.concatenate([vectors[corner.rows, corner.inputs].T for corner in corners], axis=1)
         above = np.concatenate([matrix.values[corner.filters].T for corner in corners], axis=1)
         shape = (chip.array.rows, chip.array.columns)
+        demands = np.array([left.shape[1], above.shape[1]])
+        log = _new_log(len(left) + chip.fill + float((len(left) * demands / ports).max()), traces)
         sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), shape, ports, log)
+        if traces is not None:
+            traces.append(Trace(number % at_once, 0, number, "stream", log[:cycles]))
         row = column = leaving = 0
         for corner in corners:
             part = outputs[corner.rows, corner.filters]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 NOTHING = -1
 # columns of a log: how much of what happened in a cycle
-LOADING, ROWS_LOADED, STEPS_BEGUN, LANE_WORDS, MACS, SUMS_OUT, LOG_WIDTH = range(7)
+ROWS_LOADED, STEPS_BEGUN, LANE_WORDS, MACS, SUMS_OUT = range(5)
+LOG_COLUMNS = ("rows_loaded", "steps_begun", "lane_words", "macs", "sums_out")
 _SLACK = 1e-9  # so that a third of a word for three cycles is a word
 
 
@@ -61,13 +62,12 @@ def new_loader(rows: int, columns: int, dtype: np.dtype[Any]) -> Loader:
 def load(loader: Loader, plane: Plane, port: float, log: NDArray[np.int64]) -> int:
     """Moves `plane` in, and nothing else; gives the cycles that takes.
 
-    `port`: words that its buffer delivers in a cycle. `log`: (cycles at least, LOG_WIDTH) int64, or no rows.
+    `port`: words that its buffer delivers in a cycle. `log`: (cycles at least, columns of a log) int64, or no rows.
     """
     cycles = 0
     while loader.rows[0] < len(plane.row_words):
         moved = _load_cycle(loader, plane, port)
         if cycles < len(log):
-            log[cycles, LOADING] = 1
             log[cycles, ROWS_LOADED] = moved
         cycles += 1
     return cycles

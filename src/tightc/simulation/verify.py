@@ -1,0 +1,183 @@
+"""Verify: every layer on the cycle engine, with the values that onnxruntime gives, against it and the closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from tightc.errors import VerifyError
+from tightc.model.graph import Array, Node, read_graph
+from tightc.model.layers import Layer
+from tightc.model.session import open_session
+from tightc.model.values import Values, run_values
+from tightc.model.vectors import input_vectors, output_vectors
+from tightc.simulation.chip import Chip
+from tightc.simulation.cycles import layer_cycles
+from tightc.simulation.engine.run import Operands, Ran, Traces, run_dense, run_packing
+from tightc.simulation.memory import schedule
+from tightc.simulation.passes import Dataflow
+from tightc.simulation.workload import LayerWork, Workload
+from tightc.tiles.matrix import LayerMatrix
+
+TOLERANCE = 1e-4  # of the largest output of a layer
+_REMEDY = "this is a fault of tightc, not of the model: please report it with the model"
+_ACTIVATION_LIMIT, _WEIGHT_LIMIT = (
+    127,
+    63,
+)  # onnxruntime may saturate sums of two full products on older processors
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the engine found in a layer that agrees with everyone.
+
+    `cycles`: on the arrays. `error`: the largest difference to onnxruntime / the largest output. `pe_steps`: PEs x
+    cycles that were stepped through, of both runs.
+    """
+
+    cycles: int
+    error: float
+    pe_steps: int
+
+
+def verify(workload: Workload, chip: Chip, dataflow: Dataflow, feeds: Values) -> Iterator[Verified]:
+    """Runs the layers one by one, as floats and as int8; VerifyError where an engine disagrees.
+
+    Floats are the activations of onnxruntime's run of the whole model on `feeds`, the outputs too: within 1e-4 of the
+    largest. For int8 both operands are rounded to whole numbers and onnxruntime multiplies them as such: exact. Cycles
+    are those of the closed form.
+    """
+    for scene in _scenes(workload, workload.layers, feeds):
+        yield _verify_layer(scene, chip, dataflow)
+
+
+def trace_layer(
+    workload: Workload, entry: LayerWork, chip: Chip, dataflow: Dataflow, feeds: Values
+) -> Traces:
+    """What happens in every cycle of one layer, on what onnxruntime feeds it when the model gets `feeds`."""
+    traces: Traces = []
+    (scene,) = _scenes(workload, (entry,), feeds)
+    pieces = schedule(entry.passes(dataflow, chip), entry.work, chip).pieces
+    operands = _operands(
+        entry.layer, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32)
+    )
+    _run(entry, dataflow, operands, (chip, pieces), traces)
+    return traces
+
+
+def _scenes(workload: Workload, entries: Sequence[LayerWork], feeds: Values) -> Iterator[_Scene]:
+    """What each of `entries` reads and gives in one run of the model."""
+    graph = read_graph(workload.plain.proto)
+    nodes = {node.outputs[0]: node for node in graph.nodes if node.outputs}
+    names = {name for entry in entries for name in (entry.layer.input, entry.layer.output)}
+    constants = {name: graph.tensors[name] for name in names if name in graph.tensors}
+    values = run_values(workload.plain, sorted(names - set(constants)), feeds) | constants
+    for entry in entries:
+        node = nodes[entry.layer.output]
+        addend = next((graph.tensors[name] for name in node.inputs[2:3] if name in graph.tensors), None)
+        weight = workload.network.weights[entry.layer.weight]
+        yield _Scene(entry, node, weight, addend, values[entry.layer.input], values[entry.layer.output])
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A layer with the node it is, its weight and bias, and the tensors that it read and gave."""
+
+    entry: LayerWork
+    node: Node
+    weight: Array
+    addend: Array | None
+    read: Array
+    given: Array
+
+
+def _verify_layer(scene: _Scene, chip: Chip, dataflow: Dataflow) -> Verified:
+    layer, entry = scene.entry.layer, scene.entry
+    passes = entry.passes(dataflow, chip)
+    pieces = schedule(passes, entry.work, chip).pieces
+    cycles = layer_cycles(passes, chip, pieces).total
+
+    def run(value: Array, weight: Array) -> Ran:
+        return _run(entry, dataflow, _operands(layer, scene.node, value, weight), (chip, pieces))
+
+    floats = run(scene.read.astype(np.float32), scene.weight.astype(np.float32))
+    given = _as_given(scene, floats.outputs.astype(np.float64))
+    expected = output_vectors(layer, scene.given).astype(np.float64)
+    error = float(np.abs(given - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1.0))
+    if not error <= TOLERANCE:
+        raise VerifyError(f"{layer.name}: the engine's values are off by {error:.2g} of the largest", _REMEDY)
+    value, weight = _rounded(scene.read, _ACTIVATION_LIMIT), _rounded(scene.weight, _WEIGHT_LIMIT)
+    integers = run(value.astype(np.int32), weight.astype(np.int32))
+    if not np.array_equal(integers.outputs, _integer_product(layer, scene.node, value, weight)):
+        raise VerifyError(f"{layer.name}: the engine's int8 values are not those of onnxruntime", _REMEDY)
+    for took in (floats.cycles, integers.cycles):
+        if took != cycles:
+            raise VerifyError(
+                f"{layer.name}: the engine took {took} cycles, the closed form {cycles}", _REMEDY
+            )
+    return Verified(cycles, error, floats.pe_steps + integers.pe_steps)
+
+
+def _run(
+    entry: LayerWork,
+    dataflow: Dataflow,
+    operands: Operands,
+    way: tuple[Chip, int],
+    traces: Traces | None = None,
+) -> Ran:
+    """The layer on the engine; `way`: the chip, and into how many pieces the steps are cut."""
+    chip, pieces = way
+    if entry.packing:
+        return run_packing(entry.packing, operands, chip, pieces, traces)
+    return run_dense(dataflow, operands, chip, pieces, traces)
+
+
+def _operands(layer: Layer, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
+    vectors = np.ascontiguousarray(input_vectors(layer, node, value, weight.shape))
+    return Operands(LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups), vectors)
+
+
+def _as_given(scene: _Scene, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`sums` with what the node does to them: a bias, and the factors of a Gemm."""
+    attributes = scene.node.attributes
+    if scene.entry.layer.op != "Gemm":
+        return sums if scene.addend is None else sums + scene.addend
+    sums = sums * attributes.get("alpha", 1.0)
+    return sums if scene.addend is None else sums + attributes.get("beta", 1.0) * scene.addend
+
+
+def _rounded(values: NDArray[Any], limit: int) -> NDArray[np.int8]:
+    """`values` as whole numbers up to `limit`, in proportion."""
+    largest = float(np.abs(values).max(initial=0)) or 1.0
+    return np.rint(values.astype(np.float64) * (limit / largest)).astype(np.int8)
+
+
+def _integer_product(
+    layer: Layer, node: Node, value: NDArray[np.int8], weight: NDArray[np.int8]
+) -> NDArray[np.int32]:
+    """(vectors, filters) of the layer on whole numbers, by onnxruntime's operators for them."""
+    if layer.op == "Conv":
+        kept = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+        attributes = {name: entry for name, entry in node.attributes.items() if name in kept}
+        operator = helper.make_node("ConvInteger", ["x", "w"], ["y"], **attributes)
+    else:
+        value = np.ascontiguousarray(input_vectors(layer, node, value, weight.shape))
+        weight = np.ascontiguousarray(layer.matrix(weight).T)
+        operator = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    graph = helper.make_graph(
+        [operator],
+        "integers",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.INT8, value.shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = open_session(model.SerializeToString(), layer.name)
+    found = session.run(None, {"x": value})[0]
+    return output_vectors(layer, found) if layer.op == "Conv" else found
