@@ -1,0 +1,40 @@
+"""Rows of a report as CSV, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+def rows_as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A line of names and one for each row; mappings within rows are columns of their own, such as `parts.macs`.
+
+    The columns are those of all rows, in the order in which they are first seen; what a row lacks, or None, is empty.
+    """
+    flat = [dict(_cells(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    if columns:
+        writer.writeheader()
+        writer.writerows(flat)
+    return stream.getvalue()
+
+
+def _cells(row: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _cells(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", _text(value)
+
+
+def _text(value: Any) -> Any:
+    """As JSON writes it, but lists with spaces between their items."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return " ".join(str(_text(item)) for item in value)
+    return value
