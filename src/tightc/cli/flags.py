@@ -36,7 +36,11 @@ def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
         if value is None or value == ():
             continue
         inner = inner_options(field.annotation)
-        values[name] = read_options(value, inner) if inner else value
+        if inner:
+            value = read_options(value, inner)
+        elif _is_list(field) and not _is_of_texts(field):
+            value = ",".join(value)  # given once for each or as a list, and read by the options themselves
+        values[name] = value
     return kind.of(values)
 
 
@@ -48,13 +52,23 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         return click.option(flag, name, required=True, type=_type(field.annotation), help=text)
     shown = _shown(field)
     settings: dict[str, Any] = {"default": None, "help": f"{text}  [default: {shown}]" if shown else text}
-    if field.annotation is bool:
+    if field.annotation in (bool, bool | None):
         return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
-    if get_origin(field.annotation) is tuple and get_args(field.annotation)[0] is str:
-        return click.option(flag, name, multiple=True, metavar="NAME", **settings)
+    if _is_list(field):
+        metavar = "NAME" if _is_of_texts(field) else None
+        return click.option(flag, name, multiple=True, metavar=metavar, **settings)
     if inner_options(field.annotation):
         return click.option(flag, name, metavar="FILE.yaml", **settings)
     return click.option(flag, name, type=_type(field.annotation), **settings)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
+def _is_of_texts(field: FieldInfo) -> bool:
+    """Whether it is a list of texts, which may hold commas."""
+    return get_args(field.annotation)[0] is str
 
 
 def _type(annotation: Any) -> click.ParamType[Any] | None:
@@ -82,5 +96,5 @@ def _shown(field: FieldInfo) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     if type(default) is tuple:  # not one that has a form of its own, such as 32x32
-        return ",".join(f"{value:g}" for value in default)
+        return ",".join(f"{value:g}" if isinstance(value, int | float) else str(value) for value in default)
     return str(default)
