@@ -6,9 +6,11 @@ A packing is a list of tiles; a tile is a dict of plain lists: `lanes` (the inpu
 
 from __future__ import annotations
 
+from collections import Counter
+from fractions import Fraction
 from itertools import combinations, pairwise, product
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -254,7 +256,6 @@ def measures(
     tiles: list[dict[str, Any]], matrix: np.ndarray, groups: int, array: tuple[int, int]
 ) -> dict[str, Any]:
     """The measures that need no assumption about bits."""
-    rows, columns = array
     whole = block_diagonal(matrix, groups)
     packed = set()
     for tile in tiles:
@@ -267,7 +268,7 @@ def measures(
     dropped = nonzeros - packed
     squares = sum(float(whole[at]) ** 2 for at in nonzeros)
     per_group = matrix.shape[0] // groups
-    dense_passes = groups * ceil(matrix.shape[1] / rows) * ceil(per_group / columns)
+    dense_passes = len(dense_blocks(per_group, matrix.shape[1], groups, array))
     return {
         "weights": matrix.size,
         "nonzeros": len(nonzeros),
@@ -285,23 +286,28 @@ def measures(
     }
 
 
-def packed_bits(tiles: list[dict[str, Any]], width: int, fan_in: int, inputs: int, filters: int) -> int:
-    """Weight and select for every slot of the area; per lane a length and its inputs; per column its filter.
+def packed_bits(
+    tiles: list[dict[str, Any]], width: int, fan_in: int, inputs: int, filters: int, is_dense: bool = False
+) -> int:
+    """A weight for every slot of the area, and the index; `inputs` and `filters` over all groups."""
+    slots = sum(len(row) for tile in tiles for row in tile["select"])
+    return slots * width + sum(index_bits(tile, fan_in, inputs, filters, is_dense) for tile in tiles)
 
-    A tile of fan-in 1 that is a plain block of the matrix needs its weights alone.
+
+def index_bits(tile: dict[str, Any], fan_in: int, inputs: int, filters: int, is_dense: bool = False) -> int:
+    """A select for every slot of the area; per lane a length and its inputs; per column its filter.
+
+    Nothing where the numbers say themselves: in the dense arrangement, and in a tile of fan-in 1 whose inputs and
+    filters are runs of consecutive numbers.
     """
-    bits = 0
-    for tile in tiles:
-        slots = sum(len(row) for row in tile["select"])
-        bits += slots * width
-        carried = [k for lane in tile["lanes"] for k in lane]
-        if fan_in == 1 and all(b - a == 1 for ids in (carried, tile["filters"]) for a, b in pairwise(ids)):
-            continue
-        bits += slots * _bits_for(fan_in)
-        for lane in tile["lanes"]:
-            bits += _bits_for(fan_in + 1) + len(lane) * max(1, _bits_for(inputs))
-        bits += len(tile["filters"]) * max(1, _bits_for(filters))
-    return bits
+    carried = [k for lane in tile["lanes"] for k in lane]
+    is_block = all(b - a == 1 for ids in (carried, tile["filters"]) for a, b in pairwise(ids))
+    if is_dense or (fan_in == 1 and is_block):
+        return 0
+    bits = sum(len(row) for row in tile["select"]) * _bits_for(fan_in)
+    for lane in tile["lanes"]:
+        bits += _bits_for(fan_in + 1) + len(lane) * max(1, _bits_for(inputs))
+    return bits + len(tile["filters"]) * max(1, _bits_for(filters))
 
 
 def _bits_for(values: int) -> int:
@@ -312,97 +318,368 @@ def _bits_for(values: int) -> int:
     return bits
 
 
-# --- a weight-stationary array, PE by PE ------------------------------------------------------------------------
+def with_index(
+    tiles: list[dict[str, Any]], fan_in: int, inputs: int, filters: int, is_dense: bool = False
+) -> list[dict[str, Any]]:
+    """The tiles, each with the bits of its index, which are loaded with its weights."""
+    return [{**tile, "index_bits": index_bits(tile, fan_in, inputs, filters, is_dense)} for tile in tiles]
 
 
-def run_pass(
-    tile: dict[str, Any], whole: np.ndarray, vectors: np.ndarray, array: tuple[int, int]
-) -> tuple[dict[int, np.ndarray], int, int]:
-    """One tile loaded and `vectors` (M, inputs of all groups) streamed through, cycle by cycle.
+# --- dense layers as passes -------------------------------------------------------------------------------------
 
-    Gives the partial sums (M,) of each column used, the cycles that it took, and the multiply-accumulates done.
-    Activations enter lane r r cycles late and go right, sums go down, both one PE a cycle.
+
+class Part(NamedTuple):
+    """A block of the matrix of one group: its `filters` at its `inputs`, both numbered within the group."""
+
+    group: int
+    filters: range
+    inputs: range
+
+
+def dense_blocks(filters: int, inputs: int, groups: int, array: tuple[int, int]) -> list[list[Part]]:
+    """The passes of `groups` matrices of `filters` x `inputs`, each pass a list of blocks.
+
+    A group's blocks come one after the other, those that differ in their inputs first. The last one waits for the last
+    ones of the next groups as long as all that wait find room on the diagonal of one array; blocks that come first
+    never share, not even where they would fit.
     """
     rows, columns = array
-    planes: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    for r, (lane, selected) in enumerate(zip(tile["lanes"], tile["select"], strict=True)):
-        for c, choice in enumerate(selected):
-            if choice != EMPTY:
-                planes[r][c] = (whole[tile["filters"][c], lane[choice]], choice)
-    cycles = macs = 0
-    loaded: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    for row in reversed(planes):  # weights shift down, the last row first
-        loaded = [row, *loaded[:-1]]
-        cycles += 1
-    assert loaded == planes
-    count = len(vectors)
-    sums = {c: np.zeros(count, np.float64) for c in range(columns)}
-    awaited = count * columns
-    activations: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    partials: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    first_stream_cycle = cycles
-    while awaited:
-        now = cycles - first_stream_cycle
-        arriving = [[None] * columns for _ in range(rows)]
-        below: list[list[Any]] = [[None] * columns for _ in range(rows)]
-        for r in range(rows):
-            for c in range(columns):
-                if c > 0:
-                    arriving[r][c] = activations[r][c - 1]
-                elif 0 <= now - r < count:
-                    m = now - r
-                    lane = tile["lanes"][r] if r < len(tile["lanes"]) else []
-                    arriving[r][c] = (m, [vectors[m, k] for k in lane])
-                if arriving[r][c] is None:
-                    continue
-                m, bundle = arriving[r][c]
-                total = 0.0
-                if r > 0:
-                    above = partials[r - 1][c]
-                    assert above is not None and above[0] == m, "sum and activation of different vectors meet"
-                    total = above[1]
-                if loaded[r][c] is not None:
-                    weight, choice = loaded[r][c]
-                    total += float(weight) * float(bundle[choice])
-                    macs += 1
-                below[r][c] = (m, total)
-                if r == rows - 1:
-                    sums[c][m] = total
-                    awaited -= 1
-        activations, partials = arriving, below
-        cycles += 1
-    return {c: sums[c] for c in range(len(tile["filters"]))}, cycles, macs
+    passes: list[list[Part]] = []
+    waiting: list[Part] = []
+    for group in range(groups):
+        own = [
+            Part(group, range(f, min(f + columns, filters)), range(k, min(k + rows, inputs)))
+            for f in range(0, filters, columns)
+            for k in range(0, inputs, rows)
+        ]
+        together = [*waiting, own[-1]]
+        too_tall = sum(len(part.inputs) for part in together) > rows
+        too_wide = sum(len(part.filters) for part in together) > columns
+        if waiting and (too_tall or too_wide):
+            passes.append(waiting)
+            waiting = []
+        passes += [[part] for part in own[:-1]]
+        waiting = [*waiting, own[-1]]
+    return [*passes, waiting] if waiting else passes
 
 
-def run_packing(
-    tiles: list[dict[str, Any]], matrix: np.ndarray, groups: int, vectors: np.ndarray, array: tuple[int, int]
-) -> tuple[np.ndarray, int, int]:
-    """Outputs (M, filters), cycles and multiply-accumulates of a whole layer, pass after pass."""
-    whole = block_diagonal(matrix, groups)
-    outputs = np.zeros((len(vectors), matrix.shape[0]))
-    cycles = macs = 0
-    for tile in tiles:
-        sums, took, done = run_pass(tile, whole, vectors, array)
-        for column, values in sums.items():
-            outputs[:, tile["filters"][column]] += values
-        cycles += took
-        macs += done
-    return outputs, cycles, macs
-
-
-def dense_tiles(filters: int, inputs: int, array: tuple[int, int]) -> list[dict[str, Any]]:
-    """The folds of a dense layer as tiles of fan-in 1."""
-    rows, columns = array
+def dense_tiles(filters: int, inputs: int, array: tuple[int, int], groups: int = 1) -> list[dict[str, Any]]:
+    """The passes of a dense layer as tiles of fan-in 1; `filters` and `inputs` are those of one group."""
     tiles = []
-    for k in range(0, inputs, rows):
-        for f in range(0, filters, columns):
-            lanes = [[i] for i in range(k, min(k + rows, inputs))]
-            chosen = list(range(f, min(f + columns, filters)))
-            tiles.append({"lanes": lanes, "filters": chosen, "select": [[0] * len(chosen) for _ in lanes]})
+    for parts in dense_blocks(filters, inputs, groups, array):
+        lanes = [part.group * inputs + k for part in parts for k in part.inputs]
+        chosen = [part.group * filters + f for part in parts for f in part.filters]
+        select = [[0 if k // inputs == f // filters else EMPTY for f in chosen] for k in lanes]
+        tiles.append({"lanes": [[k] for k in lanes], "filters": chosen, "select": select})
     return tiles
 
 
-# --- closed forms and events ------------------------------------------------------------------------------------
+# --- a systolic array, PE by PE ---------------------------------------------------------------------------------
+
+
+class Hall(NamedTuple):
+    """What a layer runs on. Words that each buffer delivers in a cycle, as a text or number; None: as many as asked.
+
+    `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
+    `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
+    """
+
+    array: tuple[int, int]
+    streams: Any = None
+    stays: Any = None
+    sums: Any = None
+    arrays: int = 1
+    prefetch: bool = False
+    operand_bytes: int = 1
+
+    def shared(self, at_once: int) -> list[Fraction | None]:
+        """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
+        return [
+            None if words is None else Fraction(str(words)) / at_once
+            for words in (self.streams, self.stays, self.sums)
+        ]
+
+
+class Run(NamedTuple):
+    """`outputs` (vectors, filters); `cycles` of the busiest array, `all_cycles` of all arrays; `counts` of words."""
+
+    outputs: list[list[Any]]
+    cycles: int
+    all_cycles: int
+    counts: Counter[str]
+
+
+class _Queue:
+    """Words that a buffer has delivered and nobody has taken; it never stops delivering."""
+
+    def __init__(self, words_per_cycle: Fraction | None) -> None:
+        self.rate, self.words = words_per_cycle, Fraction(0)
+
+    def tick(self) -> None:
+        self.words += self.rate or 0
+
+    def has(self, words: Fraction | int) -> bool:
+        return self.rate is None or self.words >= words
+
+    def take(self, words: Fraction | int) -> None:
+        self.words -= 0 if self.rate is None else words
+
+
+class _Loading:
+    """What stays on its way up: the uppermost row enters first, below; each row that enters moves all above it up.
+
+    A row is (words, PEs); rows above the tile are empty, take no words and still a cycle each.
+    """
+
+    def __init__(self, tile: dict[str, Any], whole: Any, hall: Hall, rate: Fraction | None) -> None:
+        index_words = Fraction(tile.get("index_bits", 0), 8 * hall.operand_bytes)
+        self.waiting: list[Any] = [(0, None)] * (hall.array[0] - len(tile["lanes"]))
+        for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
+            row = [
+                None if choice == EMPTY else (whole[f][lane[choice]], choice)
+                for f, choice in zip(tile["filters"], selected, strict=True)
+            ]
+            self.waiting.append((len(row) + index_words / len(tile["lanes"]), row))
+        self.held: list[Any] = [None] * hall.array[0]
+        self.queue = _Queue(rate)
+
+    def tick(self, counts: Counter[str]) -> None:
+        """One cycle: a row enters if its words are there."""
+        self.queue.tick()
+        if not self.waiting or not self.queue.has(self.waiting[0][0]):
+            return
+        words, row = self.waiting.pop(0)
+        self.queue.take(words)
+        self.held = [*self.held[1:], row]
+        counts["loaded"] += len(row or [])
+        counts["load_hops"] += sum(len(there) for there in self.held if there is not None)
+
+
+def run_stationary(
+    tiles: list[dict[str, Any]], whole: Any, steps: Any, hall: Hall, pieces: int = 1, levels: int = 0
+) -> Run:
+    """A layer of which `whole` (columns' numbers x lanes' numbers) stays, tile after tile, and `steps` pass through.
+
+    Steps are cut into `pieces`, the longer ones first; every piece takes all tiles. Passes of one piece after the other
+    are dealt to the arrays in turn. `levels`: of multiplexers before each PE.
+    """
+    counts: Counter[str] = Counter()
+    outputs: dict[tuple[int, int], Any] = {}
+    # columns that add to a sum that an earlier column, of this or an earlier tile, has left
+    adding, begun = [], set()
+    for tile in tiles:
+        adding.append(0)
+        for f in tile["filters"]:
+            adding[-1] += f in begun
+            begun.add(f)
+    items = [(tile, part) for part in cut(len(steps), pieces) for tile in range(len(tiles))]
+    at_once = min(hall.arrays, len(items))
+    took = []
+    for array in range(at_once):
+        turns = [(tiles[tile], adding[tile], part) for tile, part in items[array :: hall.arrays]]
+        took.append(_turns(turns, whole, steps, hall, hall.shared(at_once), levels, outputs, counts))
+    filters = len(whole)
+    found = [[outputs.get((m, f), 0) for f in range(filters)] for m in range(len(steps))]
+    return Run(found, max(took, default=0), sum(took), counts)
+
+
+def cut(count: int, pieces: int) -> list[range]:
+    """0, 1, .. `count` - 1 in runs as equal as can be, longer ones first."""
+    runs, first = [], 0
+    for i in range(pieces):
+        size = count // pieces + (i < count % pieces)
+        runs.append(range(first, first + size))
+        first += size
+    return runs
+
+
+def _turns(turns, whole, steps, hall, rates, levels, outputs, counts) -> int:
+    """Cycles of one array for its passes, one after the other."""
+    cycles = 0
+    loading = _Loading(turns[0][0], whole, hall, rates[1])
+    for i, (tile, adding, part) in enumerate(turns):
+        while loading.waiting:
+            loading.tick(counts)
+            cycles += 1
+        held = loading.held
+        assert held[: len(held) - len(tile["lanes"])] == [None] * (len(held) - len(tile["lanes"]))
+        counts["index_bits"] += tile.get("index_bits", 0)
+        following = None
+        if i + 1 < len(turns):
+            loading = _Loading(turns[i + 1][0], whole, hall, rates[1])
+            following = loading if hall.prefetch else None
+        cycles += _stream(tile, adding, held, part, following, steps, hall, rates, levels, outputs, counts)
+    return cycles
+
+
+def _stream(tile, adding, held, part, following, steps, hall, rates, levels, outputs, counts) -> int:
+    """Cycles from the first step's entry until both the array is empty and `following` is loaded."""
+    rows, columns = hall.array
+    used = len(tile["filters"])
+    lanes = [[]] * (rows - len(tile["lanes"])) + tile["lanes"]
+    distinct = len({k for lane in tile["lanes"] for k in lane})
+    streams, sums = _Queue(rates[0]), _Queue(rates[2])
+    entered: list[Any] = [None] * rows  # the step that enters each row in this cycle
+    bundles: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    partial: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    waiting, left, cycles = list(part), len(part), 0
+    while left or (following and following.waiting):
+        cycles += 1
+        if following:
+            following.tick(counts)
+        streams.tick()
+        sums.tick()
+        step = None
+        if waiting and streams.has(distinct) and sums.has(used + adding):
+            step = waiting.pop(0)
+            streams.take(distinct)
+            sums.take(used + adding)
+            counts["streamed"] += distinct
+        entered = [step, *entered[:-1]]
+        now: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        below: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        for r, c in product(range(rows), range(columns)):
+            if c > 0:
+                now[r][c] = bundles[r][c - 1]
+            elif entered[r] is not None:
+                now[r][c] = (entered[r], [steps[entered[r]][k] for k in lanes[r]])
+                counts["edge"] += len(lanes[r])
+            if now[r][c] is None:
+                continue
+            m, bundle = now[r][c]
+            total = 0
+            if r > 0:
+                assert partial[r - 1][c] is not None and partial[r - 1][c][0] == m, "a sum meets another step"
+                total = partial[r - 1][c][1]
+            if held[r] is not None and c < used:
+                counts["register"] += len(bundle)
+                counts["sum"] += 1
+                if held[r][c] is not None:
+                    weight, choice = held[r][c]
+                    total = total + weight * bundle[choice]
+                    counts["mac"] += 1
+                    counts["level"] += levels
+            below[r][c] = (m, total)
+            if r == rows - 1 and c < used:
+                at = (m, tile["filters"][c])
+                counts["sum_read"] += at in outputs
+                counts["sum_written"] += 1
+                outputs[at] = outputs.get(at, 0) + total
+            left -= (r, c) == (rows - 1, columns - 1)
+        bundles, partial = now, below
+    return cycles
+
+
+def run_packing(
+    tiles: list[dict[str, Any]],
+    matrix: Any,
+    groups: int,
+    vectors: Any,
+    hall: Hall,
+    pieces: int = 1,
+    levels: int = 0,
+) -> Run:
+    """The tiles of a layer, weight-stationary: weights stay, vectors (M, inputs of all groups) pass through."""
+    whole = block_diagonal(np.asarray(matrix), groups).tolist()
+    return run_stationary(tiles, whole, np.asarray(vectors).tolist(), hall, pieces, levels)
+
+
+def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall, pieces: int = 1) -> Run:
+    """A dense layer: weights stay (ws), activations stay and filters pass through (is), or sums stay (os)."""
+    matrix, vectors = np.asarray(matrix), np.asarray(vectors)
+    size, inputs, count = len(matrix) // groups, matrix.shape[1], len(vectors)
+    if dataflow == "ws":
+        return run_packing(
+            dense_tiles(size, inputs, hall.array, groups), matrix, groups, vectors, hall, pieces
+        )
+    if dataflow == "os":
+        return _run_output_stationary(matrix.tolist(), groups, vectors.tolist(), hall)
+    # column group * M + m is vector m of that group; step f is filter f of every group
+    stays = [
+        [x if k // inputs == group else 0 for k, x in enumerate(vectors[m].tolist())]
+        for group in range(groups)
+        for m in range(count)
+    ]
+    steps = [[w for group in range(groups) for w in matrix[group * size + f].tolist()] for f in range(size)]
+    run = run_stationary(dense_tiles(count, inputs, hall.array, groups), stays, steps, hall, pieces)
+    outputs = [
+        [run.outputs[f % size][f // size * count + m] for f in range(len(matrix))] for m in range(count)
+    ]
+    return run._replace(outputs=outputs)
+
+
+def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -> Run:
+    """Rows are vectors, columns filters: activations come from the left, weights from above, sums stay.
+
+    The sums of a pass leave while the array works on; a pass takes at least as long as its own sums take to leave.
+    """
+    size, inputs = len(matrix) // groups, len(matrix[0])
+    counts: Counter[str] = Counter()
+    outputs = [[0] * len(matrix) for _ in vectors]
+    passes = dense_blocks(size, len(vectors), groups, hall.array)
+    at_once = min(hall.arrays, len(passes))
+    rates = hall.shared(at_once)
+    took = [0] * at_once
+    for number, parts in enumerate(passes):
+        down = [(part.group, m) for part in parts for m in part.inputs]
+        across = [(part.group, f) for part in parts for f in part.filters]
+        left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
+        above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
+        same = [[g == h for h, _ in across] for g, _ in down]
+        sums, cycles = _meet(left, above, same, hall.array, rates, counts)
+        for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
+            if g == h:
+                outputs[m][g * size + f] += sums[r][c]
+        leaving = sum(sum(row) for row in same)
+        counts["sum_written"] += leaving
+        took[number % at_once] += max(cycles, ceil(leaving / rates[2]) if rates[2] else 0)
+    return Run(outputs, max(took), sum(took), counts)
+
+
+def _meet(left, above, same, array, rates, counts) -> tuple[list[list[Any]], int]:
+    """One pass of which sums stay, until the last step has gone through the last PE of the whole array."""
+    rows, columns = array
+    high, wide, count = len(left[0]), len(above[0]), len(left)
+    sums = [[0] * wide for _ in range(high)]
+    queues = [_Queue(rates[0]), _Queue(rates[1])]
+    waiting, through, cycles = list(range(count)), 0, 0
+    enter_left: list[Any] = [None] * rows
+    enter_above: list[Any] = [None] * columns
+    right: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    down: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    while through < count:
+        cycles += 1
+        for queue in queues:
+            queue.tick()
+        step = None
+        if waiting and queues[0].has(high) and queues[1].has(wide):
+            step = waiting.pop(0)
+            queues[0].take(high)
+            queues[1].take(wide)
+            counts["streamed"] += high
+            counts["from_above"] += wide
+            counts["edge"] += high + wide
+        enter_left, enter_above = [step, *enter_left[:-1]], [step, *enter_above[:-1]]
+        next_right: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        next_down: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        for r, c in product(range(rows), range(columns)):
+            t = next_right[r][c] = right[r][c - 1] if c > 0 else enter_left[r]
+            u = next_down[r][c] = down[r - 1][c] if r > 0 else enter_above[c]
+            assert t == u, "operands of different steps meet"
+            if t is None:
+                continue
+            if r < high and c < wide:
+                counts["register"] += 2
+                if same[r][c]:
+                    sums[r][c] += left[t][r] * above[t][c]
+                    counts["mac"] += 1
+                    counts["sum"] += 1
+            through += (r, c) == (rows - 1, columns - 1)
+        right, down = next_right, next_down
+    return sums, cycles
+
+
+# --- closed forms, events and energy ----------------------------------------------------------------------------
 
 # SCALE-Sim 3.0.0: (ifmap height and width with padding, kernel, channels, filters) -> cycles on a 32x32 array
 SCALE_SIM = {
@@ -421,45 +698,34 @@ def dense_cycles(dataflow: str, R: int, C: int, N: int, K: int, M: int) -> int:
     return ceil(K / R) * ceil(M / C) * (2 * R + C + N - 2)
 
 
-EVENTS = (
-    "macs",
-    "multiplexer_levels",
-    "register_bytes",
-    "lane_bytes",
-    "activation_buffer_bytes",
-    "weight_buffer_bytes",
-    "partial_sum_buffer_bytes",
-    "index_bits",
-)
-
-
-def packed_events(
-    tiles: list[dict[str, Any]], vectors: int, fan_in: int, inputs: int, filters: int
+def events(
+    dataflow: str, run: Run, outputs: int, operand_bytes: int, moved: tuple[int, int, int]
 ) -> dict[str, int]:
-    """Events of a packing, counted slot by slot for one vector at a time."""
-    levels = _bits_for(fan_in)
-    found = dict.fromkeys(EVENTS, 0)
-    found["index_bits"] = packed_bits(tiles, 0, fan_in, inputs, filters)
-    for tile in tiles:
-        for selected in tile["select"]:
-            for _ in selected:
-                found["weight_buffer_bytes"] += 1
-                found["register_bytes"] += 1
-    for _ in range(vectors):
-        begun = set()
-        for tile in tiles:
-            found["activation_buffer_bytes"] += len({k for lane in tile["lanes"] for k in lane})
-            for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
-                found["lane_bytes"] += len(lane)
-                for choice in selected:
-                    found["register_bytes"] += len(lane) + 4  # every input of the lane moves on, and the sum
-                    if choice != EMPTY:
-                        found["macs"] += 1
-                        found["multiplexer_levels"] += levels
-            for f in tile["filters"]:
-                found["partial_sum_buffer_bytes"] += 4 if f not in begun else 8
-                begun.add(f)
-    return found
+    """Bytes and bits from the words that `run` counted; sums have 4 bytes.
+
+    `outputs`: of the layer, written to the activation buffer. `moved`: bytes of activations, weights and outputs
+    between DRAM and the buffers; the first two are written to theirs.
+    """
+    counts, size = run.counts, operand_bytes
+    loaded = counts["loaded"] * size
+    from_left, from_above = counts["streamed"] * size, counts["from_above"] * size
+    by_dataflow = {  # read by the array from the buffers of activations and of weights
+        "ws": (from_left, loaded),
+        "is": (loaded, from_left),
+        "os": (from_left, from_above),
+    }
+    activations, weights = by_dataflow[dataflow]
+    return {
+        "macs": counts["mac"],
+        "multiplexer_bytes": counts["level"] * size,
+        "register_bytes": (counts["register"] + counts["load_hops"]) * size + counts["sum"] * 4,
+        "lane_bytes": counts["edge"] * size + loaded,
+        "activation_buffer_bytes": activations + outputs * size + moved[0],
+        "weight_buffer_bytes": weights + moved[1],
+        "partial_sum_buffer_bytes": 4 * (counts["sum_read"] + counts["sum_written"]),
+        "index_bits": counts["index_bits"],
+        "dram_bytes": sum(moved),
+    }
 
 
 # --- convolution ------------------------------------------------------------------------------------------------

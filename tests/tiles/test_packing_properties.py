@@ -72,11 +72,10 @@ def test_dense_fills_every_slot_in_the_passes_of_the_dense_layer(
     matrix: LayerMatrix, array: ArrayShape
 ) -> None:
     packing = arrange(matrix, "dense", array)
-    assert all((tile.select == 0).all() for tile in packing.tiles)
-    assert sum(tile.area for tile in packing.tiles) == matrix.values.size
-    folds = oracle.measures([], matrix.values, matrix.groups, tuple(array))["dense_passes"]
-    assert len(packing.tiles) == folds
-    assert dense_passes(matrix.filters, matrix.inputs, matrix.groups, array) == folds
+    expected = oracle.dense_tiles(matrix.filters_per_group, matrix.inputs, tuple(array), matrix.groups)
+    assert oracle.plain(packing) == expected
+    assert len(packing.slots()[0]) == matrix.values.size
+    assert dense_passes(matrix.filters, matrix.inputs, matrix.groups, array) == len(expected)
 
 
 @settings(max_examples=60)
@@ -155,7 +154,7 @@ def test_measures_are_those_of_the_oracle(
     expected = oracle.measures(tiles, matrix.values, matrix.groups, tuple(array))
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     inputs = matrix.inputs * matrix.groups
-    bits = oracle.packed_bits(tiles, 32, packing.fan_in, inputs, matrix.filters)
+    bits = oracle.packed_bits(tiles, 32, packing.fan_in, inputs, matrix.filters, method == "dense")
     assert figures["packed_bits"] == packed_bits(packing, 32) == bits
     assert figures["bit_compression"] == (pytest.approx(32 * matrix.values.size / bits) if bits else None)
 
