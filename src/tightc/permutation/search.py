@@ -200,9 +200,10 @@ def _without_zeros(packing: Packing, matrix: LayerMatrix) -> list[Tile]:
     """The tiles of a packing of fan-in 1 with empty slots where the weight is zero."""
     tiles = []
     for tile in packing.tiles:
-        filters = np.broadcast_to(tile.filters, tile.select.shape)
-        inputs = np.broadcast_to(tile.inputs[:, None], tile.select.shape)
-        used = matrix.weights(filters, inputs) != 0
-        if used.any():
-            tiles.append(tile_of_slots(tile.filters, np.where(used, inputs, EMPTY).astype(np.int32)))
+        lane, column = np.nonzero(tile.select != EMPTY)
+        inputs = tile.inputs[lane]
+        slots = np.full(tile.select.shape, EMPTY, np.int32)
+        slots[lane, column] = np.where(matrix.weights(tile.filters[column], inputs) != 0, inputs, EMPTY)
+        if (slots != EMPTY).any():
+            tiles.append(tile_of_slots(tile.filters, slots))
     return tiles

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SYMBOLS = (
-    "R, C: rows and columns of the array; A: arrays; N, K: filters and inputs of a layer (of one group); M: its vectors, "
-    "output pixels x batch. A tile is what the array holds in one pass. Every dense_ figure is that of the same layer "
+    "R, C: rows and columns of the array; A: arrays; N, K: filters and inputs of a layer (of one group); M: its "
+    "vectors, "
+    "output pixels x batch. A tile is what the array holds in one pass. Every dense_ figure is that of the same "
+    "layer "
     "with all its weights on an ordinary array of the same chip."
 )
 
@@ -22,21 +24,26 @@ GLOSSARY: dict[str, Definition] = {
     "passes": Definition(
         "",
         "how often an array is loaded: tiles x pieces. Dense: ws ceil(K/R) ceil(N/C), os ceil(M/R) ceil(N/C), is "
-        "ceil(K/R) ceil(M/C), for each group; the last blocks of several groups share a pass where they fit side by side",
+        "ceil(K/R) ceil(M/C), for each group; the last blocks of several groups share a pass where they fit "
+        "side by side",
     ),
     "pass_compression": Definition("", "dense_passes / passes"),
     "cycles": Definition("cycles", "compute_cycles + the four stall cycles"),
     "compute_cycles": Definition(
         "cycles",
-        "cycles on the arrays if buffers kept up. A pass takes R (load) + T (stream) + R + C - 2 (empty), T = M with ws, N "
-        "with is; with os K + R + C - 2. These are SCALE-Sim 3.0.0's total cycles + 1. With prefetching the next load "
+        "cycles on the arrays if buffers kept up. A pass takes R (load) + T (stream) + R + C - 2 (empty), T = M "
+        "with ws, N "
+        "with is; with os K + R + C - 2. These are SCALE-Sim 3.0.0's total cycles + 1. With prefetching the "
+        "next load "
         "hides behind the stream: first load + sum of max(T + R + C - 2, next load). Passes are dealt to A arrays in "
         "turn, the one that is busy longest counts",
     ),
     "activation_stall_cycles": Definition(
         "cycles",
-        "waiting for the activation buffer: a pass that reads w different words a step takes max(T, ceil(T w / words per "
-        "cycle)) to stream. Arrays share the words. Where several buffers limit, activations are relieved first, then "
+        "waiting for the activation buffer: a pass that reads w different words a step takes max(T, ceil(T w / "
+        "words per "
+        "cycle)) to stream. Arrays share the words. Where several buffers limit, activations are relieved "
+        "first, then "
         "weights, then sums, and each counts what it adds",
     ),
     "weight_stall_cycles": Definition(
@@ -45,12 +52,14 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "sum_stall_cycles": Definition(
         "cycles",
-        "waiting for the partial-sum buffer: a step writes a sum for each column, and reads one where an earlier pass or "
+        "waiting for the partial-sum buffer: a step writes a sum for each column, and reads one where an "
+        "earlier pass or "
         "column left it",
     ),
     "dram_stall_cycles": Definition(
         "cycles",
-        "waiting for DRAM: what moves through double buffers beyond the cycles on the arrays, and all that moves through "
+        "waiting for DRAM: what moves through double buffers beyond the cycles on the arrays, and all that "
+        "moves through "
         "single ones",
     ),
     "stall_cycles": Definition("cycles", "the four together"),
@@ -60,7 +69,8 @@ GLOSSARY: dict[str, Definition] = {
     "dram_bytes": Definition("bytes", "dram_activation_bytes + dram_weight_bytes + dram_output_bytes"),
     "dram_activation_bytes": Definition(
         "bytes",
-        "feature map read: once if a piece of it fits into the activation buffer, else for every pass the channels that "
+        "feature map read: once if a piece of it fits into the activation buffer, else for every pass the "
+        "channels that "
         "it reads; 0 if it fits and the hardware keeps feature maps",
     ),
     "dram_weight_bytes": Definition(
@@ -79,9 +89,12 @@ GLOSSARY: dict[str, Definition] = {
     "roof": Definition("", "which roof is the lower: array or dram"),
     "energy_pj": Definition(
         "pJ",
-        "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a tile do nothing, "
-        "zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, ceil(log2 fan-in) for each "
-        "MAC. registers: a lane's inputs move through all columns used, a sum (4 bytes) through all lanes used, weights "
+        "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a tile do "
+        "nothing, "
+        "zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, ceil(log2 fan-in) "
+        "for each "
+        "MAC. registers: a lane's inputs move through all columns used, a sum (4 bytes) through all lanes used, "
+        "weights "
         "to their row. lanes: words put on the edges. activation_buffer: different inputs of a tile x T, and outputs "
         "written. weight_buffer: lanes x columns of each tile. partial_sum_buffer: sums read and written. index: "
         "selects, lane lists, column filters. dram: dram_bytes. What comes from DRAM is also written to its buffer",
