@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tightc.comparison.compare import compare
     from tightc.evaluation.evaluate import evaluate
     from tightc.finetuning.finetune import finetune
     from tightc.inspection.inspect import inspect
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tightc.simulation.simulate import simulate
 
 __all__ = [
+    "compare",
     "evaluate",
     "finetune",
     "inspect",
@@ -40,6 +42,7 @@ _HOMES = {
     "pack": ("tightc.packing.pack", "pack"),
     "unpack": ("tightc.packing.unpack", "unpack"),
     "simulate": ("tightc.simulation.simulate", "simulate"),
+    "compare": ("tightc.comparison.compare", "compare"),
     "evaluate": ("tightc.evaluation.evaluate", "evaluate"),
 }
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
+    "compare": "Compare ways to arrange the weights on the same hardware.",
     "evaluate": "Measure top-1 accuracy with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
 }

@@ -18,7 +18,10 @@ _COLUMNS = {
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
     "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
-    "simulate": "name matrix vectors method passes cycles dense_cycles speedup utilisation energy_pj energy_gain",
+    "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
+    "energy_gain engine_cycles value_error",
+    "compare": "model contender passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
+    "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
     "name matrix nonzeros passes passes_lower_bound dense_passes "
@@ -29,6 +32,9 @@ _TITLES = {
     "passes_lower_bound": "bound",
     "dense_passes": "dense passes",
     "dense_cycles": "dense cycles",
+    "stall_cycles": "stalls",
+    "engine_cycles": "engine cycles",
+    "value_error": "value error",
     "vectors": "M",
     "matrix": "N x K",
     "empty_filters": "empty filters",
@@ -37,7 +43,13 @@ _TITLES = {
     "lane_inputs": "lane inputs",
     "energy_pj": "energy",
     "energy_gain": "energy gain",
+    "over_column_combine": "over combining",
+    "energy_gain_over_column_combine": "over combining",
+    "dropped_weights": "dropped",
+    "packed_bits": "bits",
 }
+_RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
+_RATIOS |= {"over_column_combine", "energy_gain_over_column_combine"}
 _SUMMARY = (
     "weights",
     "nonzeros",
@@ -48,7 +60,10 @@ _SUMMARY = (
     "bytes_out",
 )
 _FIRST_TO_GO = [
+    "stall_cycles",
+    "energy_gain_over_column_combine",
     "method",
+    "roof",
     "utilisation",
     "dense_cycles",
     "energy_pj",
@@ -72,6 +87,7 @@ def render(report: Report, *, to_stderr: bool) -> None:
     console = console_on(to_stderr=to_stderr)
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     if report.layers:
+        columns = [column for column in columns if _tells(column, report.layers)]
         console.print(table(columns, report.layers, console.width))
     for name, value in report.totals.items():
         if not isinstance(value, Mapping):
@@ -101,7 +117,7 @@ def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
         texts["name"] = [_from_the_end(name, max(room, _SHORTEST_NAME)) for name in texts["name"]]
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
     for column in needs:
-        is_text = column in ("name", "operator", "method", "stage", "state")
+        is_text = column in ("name", "operator", "method", "stage", "state", "roof", "model", "contender")
         made.add_column(_title(column), justify="left" if is_text else "right", no_wrap=True)
     for cells in zip(*(texts[column] for column in needs), strict=True):
         made.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets
@@ -114,9 +130,11 @@ def shown(name: str, value: Any) -> str:
         return "-"
     if name in ("accuracy", "train_accuracy"):
         return f"{value:.2f} %"
+    if name == "value_error":
+        return f"{value:.1e}"
     if name.endswith("_pj"):
         return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"
-    if name in ("matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"):
+    if name in _RATIOS:
         return f"{value:.2f}x"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -131,6 +149,17 @@ def console_on(*, to_stderr: bool) -> Console:
     """A console that does not fold tables where nobody sees its width."""
     stream = sys.stderr if to_stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _WIDE)
+
+
+def _tells(column: str, rows: Sequence[Figures]) -> bool:
+    """Whether a column has anything to say: some are there on request only, and without buffers nothing stalls."""
+    if column in ("roof", "engine_cycles", "value_error"):
+        return column in rows[0]
+    if column == "model":
+        return len({row[column] for row in rows}) > 1
+    if column in ("stall_cycles", "over_column_combine", "energy_gain_over_column_combine"):
+        return any(row[column] for row in rows)
+    return True
 
 
 def _title(column: str) -> str:

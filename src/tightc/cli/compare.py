@@ -1,0 +1,43 @@
+"""`tightc compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tightc.cli.common import Manner, manner_flags, read_model, seed_flag, show
+from tightc.cli.flags import chosen, flags_of
+from tightc.comparison.options import CompareOptions
+from tightc.errors import OptionError
+
+
+@click.command(epilog="Example: tightc compare pruned.onnx --array 32x32 --fan-in 4,8,16")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@flags_of(CompareOptions)
+@seed_flag
+@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+@manner_flags
+def compare(models: tuple[str, ...], seed: int, as_csv: bool, manner: Manner, **flags: Any) -> None:
+    """Compare ways to arrange the weights on the same hardware.
+
+    Every method arranges the weights of each model anew, with the same seed, and is simulated on the same array,
+    buffers and energy table. The models are not changed. A lossy method runs without the weights that it drops, and
+    says how many.
+    """
+    from tightc.comparison.compare import compare as run
+
+    if as_csv and manner.as_json:
+        raise OptionError(
+            "--csv: stdout would hold both the rows and the JSON object", "leave one of them out"
+        )
+    options = chosen(CompareOptions, flags)
+    with manner.progress() as listener:
+        found = [read_model(model) for model in models or (None,)]
+        report = run(found, options, seed=seed, listener=listener)
+    if as_csv:
+        from tightc.cli.csv_rows import rows_as_csv
+
+        click.echo(rows_as_csv(report.layers), nl=False)
+    else:
+        show(report, manner)

@@ -1,0 +1,1 @@
+"""Compare: ways to arrange the same weights, side by side on the same chip."""

@@ -1,0 +1,219 @@
+"""Compare: ways to arrange the same weights, each simulated on the same chip with the same energy table."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import PurePath
+from typing import Any
+
+from tightc.comparison.contenders import Contender, contenders
+from tightc.comparison.options import CompareOptions
+from tightc.errors import OptionError
+from tightc.model.arrangement import read_packings, with_packings
+from tightc.model.file import Model
+from tightc.model.layers import read_network
+from tightc.model.packed import unpack_layers
+from tightc.permutation.permute import permute
+from tightc.report import Figures, Listener, Report, silent
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.measures import ratio
+
+_AS_ARRANGED = "as arranged"
+_DEFAULT_ARRAY = ArrayShape(32, 32)
+_CHIP = ("array", "arrays", "hardware", "dataflow", "energy_table")
+_MEASURED = (
+    "matrix_compression_rate",
+    "tightness",
+    "dropped_weights",
+    "dropped_magnitude",
+    "packed_bits",
+    "bit_compression",
+    "fan_in_max",
+)
+_SIMULATED = (
+    "utilisation",
+    "time_ms",
+    "dram_bytes",
+)  # the last two only where the hardware says how to count them
+_SEARCH = 0.99  # share of the progress
+
+
+def compare(
+    models: Sequence[Model], options: CompareOptions, *, seed: int = 0, listener: Listener = silent
+) -> Report:
+    """A row for each contender and model, every one arranged anew from the weights as they are, with the same `seed`.
+
+    The dense contender has all its weights, zeros included. A lossy method runs without the weights that it drops. A
+    model that is arranged already has one more row, as it is, where it runs on this chip; `notes` say so where not.
+    """
+    plain = [unpack_layers(model) for model in models]
+    array = _array_of(plain, options)
+    run = _Run(options.simulated(array), seed, listener, len(models) > 1)
+    entrants = contenders(options, array)
+    rows: list[dict[str, Any]] = []
+    for name, model in zip(_names(models), plain, strict=True):
+        found = [run.enter(name, with_packings(model, {}), contender) for contender in entrants]
+        if read_packings(model):
+            found += run.as_arranged(name, model)
+        rows += _against_reference(found, entrants)
+    notes = (
+        *run.notes,
+        *dict.fromkeys(contender.note for contender in entrants if contender.note),
+        *run.omissions,
+        *_lossy_note(rows),
+        *_fan_in_notes(rows, len(models) > 1),
+    )
+    return Report("compare", {**run.totals, "seed": seed}, tuple(rows), run.uncovered, notes)
+
+
+@dataclass
+class _Run:
+    """One comparison in progress; what simulations say of the chip and of the models gathers here."""
+
+    simulated: SimulateOptions
+    seed: int
+    listener: Listener
+    several: bool
+    totals: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    omissions: list[str] = field(default_factory=list)
+    uncovered: tuple[Figures, ...] = ()
+    _seen: set[str] = field(default_factory=set)
+
+    def enter(self, name: str, plain: Model, contender: Contender) -> dict[str, Any]:
+        """The row of `contender`, without figures where the hardware cannot run it."""
+        head = {
+            "model": name,
+            "contender": contender.label,
+            "method": contender.method,
+            "fan_in": contender.fan_in,
+        }
+        if contender.permute is None:
+            return {**head, **_row({}, {})}
+        task = f"{name} {contender.label}" if self.several else contender.label
+        progress = _Whole(task, len(read_network(plain).owners), self.listener)
+        arranged, report = permute(plain, contender.permute, seed=self.seed, listener=progress)
+        totals = self._simulate(name, plain if contender.method == "dense" else arranged)
+        self.listener(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
+        return {**head, **_row(totals, report.totals)}
+
+    def as_arranged(self, name: str, model: Model) -> list[dict[str, Any]]:
+        """The row of a model as it is, if it runs on this chip."""
+        packings = read_packings(model).values()
+        methods = sorted({packing.method for packing in packings})
+        head = {
+            "model": name,
+            "contender": _AS_ARRANGED,
+            "method": ", ".join(methods),
+            "fan_in": max(packing.fan_in for packing in packings),
+        }
+        try:
+            totals = self._simulate(name, model)
+        except OptionError as fault:
+            self.omissions.append(f"{name} is not compared as it is arranged: {fault.sentence}")
+            return []
+        return [{**head, **_row(totals, totals)}]
+
+    def _simulate(self, name: str, model: Model) -> Figures:
+        report = simulate(model, self.simulated)
+        self.totals = self.totals or {key: report.totals[key] for key in _CHIP}
+        self.notes = self.notes or report.notes[:1]
+        if name not in self._seen:
+            self._seen.add(name)
+            self.uncovered += tuple({"model": name, **entry} for entry in report.uncovered)
+        return report.totals
+
+
+class _Whole:
+    """Tells of the search in all layers as of one task."""
+
+    def __init__(self, task: str, layers: int, listener: Listener) -> None:
+        self._task, self._layers, self._listener = task, layers, listener
+        self._done: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, layer: str, done: float, figures: Mapping[str, str], /) -> None:
+        with self._lock:
+            self._done[layer] = done
+            share = sum(self._done.values()) / max(1, self._layers)
+        self._listener(self._task, _SEARCH * min(1.0, share), {"": layer, **figures})
+
+
+def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
+    """The figures of one contender; None for all of one that has none."""
+    return {
+        "passes": simulated.get("passes"),
+        "cycles": simulated.get("cycles"),
+        "stall_cycles": simulated.get("stall_cycles"),
+        "speedup": simulated.get("speedup"),
+        "over_column_combine": None,
+        "energy_pj": simulated.get("energy_pj"),
+        "energy_gain": simulated.get("energy_gain"),
+        "energy_gain_over_column_combine": None,
+        **{name: measured.get(name) for name in _MEASURED},
+        **{name: simulated[name] for name in _SIMULATED if name in simulated},
+    }
+
+
+def _against_reference(rows: list[dict[str, Any]], entrants: Sequence[Contender]) -> list[dict[str, Any]]:
+    """The rows of one model beside that of column combining without loss, where it is among them."""
+    labels = {contender.label for contender in entrants if contender.is_reference}
+    reference = next((row for row in rows if row["contender"] in labels), None)
+    if reference is not None:
+        for row in rows:
+            if row["cycles"] is not None:
+                row["over_column_combine"] = ratio(reference["cycles"], row["cycles"])
+                row["energy_gain_over_column_combine"] = ratio(reference["energy_pj"], row["energy_pj"])
+    return rows
+
+
+def _array_of(plain: Sequence[Model], options: CompareOptions) -> ArrayShape:
+    """The array of the comparison; OptionError where nothing says which of several it is."""
+    if options.array or options.hardware:
+        return options.array or options.hardware.array  # type: ignore[union-attr]
+    arranged = sorted({packing.array for model in plain for packing in read_packings(model).values()})
+    if len(arranged) > 1:
+        shapes = " and ".join(map(str, arranged))
+        raise OptionError(f"the models are arranged for {shapes}", "say with --array which it is to be")
+    return arranged[0] if arranged else _DEFAULT_ARRAY
+
+
+def _names(models: Sequence[Model]) -> list[str]:
+    """The models by the stems of their files, by their paths where stems are alike, with numbers where those are."""
+    origins = [model.origin for model in models]
+    stems = [PurePath(origin).stem for origin in origins]
+    if len(set(stems)) == len(stems):
+        return stems
+    seen = [origins[:at].count(origin) for at, origin in enumerate(origins)]
+    return [
+        f"{origin} ({before + 1})" if before else origin for origin, before in zip(origins, seen, strict=True)
+    ]
+
+
+def _lossy_note(rows: Sequence[Figures]) -> tuple[str, ...]:
+    if not any(row["dropped_weights"] for row in rows):
+        return ()
+    return (
+        "rows that drop weights are compared before tightc finetune: what accuracy that costs is not counted",
+    )
+
+
+def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
+    """Which fan-in is best for tight, where several are compared."""
+    notes = []
+    for name, group in groupby(rows, key=lambda row: row["model"]):
+        tight = [row for row in group if row["method"] == "tight" and row["contender"] != _AS_ARRANGED]
+        if len(tight) > 1:
+            least, fastest = (
+                min(tight, key=lambda row: row[key])["fan_in"] for key in ("energy_pj", "cycles")
+            )
+            whose = f"{name}: " if several else ""
+            notes.append(
+                f"{whose}tight takes least energy with a fan-in of {least}, fewest cycles with {fastest}"
+            )
+    return notes

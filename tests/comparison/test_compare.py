@@ -1,0 +1,391 @@
+"""The comparison against separate runs of permute and simulate, and what it says of what it cannot compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import models
+import tightc
+from tightc.comparison.compare import compare
+from tightc.comparison.options import CompareOptions
+from tightc.config.yaml import read_options
+from tightc.errors import ModelError, OptionError
+from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.packing.pack import pack
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.pattern import Pattern
+from tightc.permutation.permute import permute
+from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.report import Report
+from tightc.simulation.hardware import Hardware
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.simulation.table import default_table
+from tightc.tiles.array import ArrayShape
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = ArrayShape(8, 4)
+QUICK = Schedule(steps=5, moves_per_weight=50)
+FIGURES = ["passes", "cycles", "stall_cycles", "speedup", "energy_pj", "energy_gain", "utilisation"]
+MEASURES = ["matrix_compression_rate", "tightness", "dropped_weights", "dropped_magnitude", "packed_bits",
+            "bit_compression", "fan_in_max"]  # fmt: skip
+
+
+def loaded(proto: onnx.ModelProto, origin: str = "net.onnx") -> Model:
+    return load_model_bytes(proto.SerializeToString(), origin)
+
+
+def hardware(name: str) -> Hardware:
+    return read_options(CONFIGS / "hardware" / f"{name}.yaml", Hardware)
+
+
+def options(**given: Any) -> CompareOptions:
+    return CompareOptions(**{"temp_schedule": QUICK, "jobs": 1, "array": SMALL, **given})
+
+
+def labels(report: Report) -> list[str]:
+    return [row["contender"] for row in report.layers]
+
+
+def one_by_one(model: Model, method: str, chip: SimulateOptions, seed: int = 0, **own: Any) -> dict[str, Any]:
+    """What separate runs of permute and simulate say; dense is the plain model, with all its weights."""
+    array = chip.array
+    arranged, report = permute(
+        model,
+        PermuteOptions(array=array, method=method, temp_schedule=QUICK, jobs=1, **own),
+        seed=seed,
+    )
+    totals = simulate(model if method == "dense" else arranged, chip).totals
+    found = {name: totals.get(name) for name in FIGURES}
+    found["stall_cycles"] = totals["cycles"] - totals["compute_cycles"]
+    return {**found, **{name: report.totals[name] for name in MEASURES}}
+
+
+def only(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in (*FIGURES, *MEASURES)}
+
+
+# --- figures
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("form", ["cnn", "grouped", "shared weight", "empty layer"])
+def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
+    model = loaded(models.FORMS[form]())
+    asked = options(
+        fan_in=(2, 5), method=("dense", "structured", "column-combine", "nm", "first-fit", "tight")
+    )
+    chip = SimulateOptions(array=SMALL)
+    expected = {
+        "dense": one_by_one(model, "dense", chip),
+        "structured": one_by_one(model, "structured", chip),
+        "column-combine 0": one_by_one(model, "column-combine", chip, fan_in=8, gamma=0.0),
+        "column-combine 0.5": one_by_one(model, "column-combine", chip, fan_in=8, gamma=0.5),
+        "column-combine 1.75": one_by_one(model, "column-combine", chip, fan_in=8, gamma=1.75),
+        "nm 2:4": one_by_one(model, "nm", chip, seed),
+        "first-fit, fan-in 2": one_by_one(model, "first-fit", chip, fan_in=2),
+        "first-fit, fan-in 5": one_by_one(model, "first-fit", chip, fan_in=5),
+        "tight, fan-in 2": one_by_one(model, "tight", chip, seed, fan_in=2),
+        "tight, fan-in 5": one_by_one(model, "tight", chip, seed, fan_in=5),
+    }
+    report = compare([model], asked, seed=seed)
+    assert {row["contender"]: only(row) for row in report.layers} == expected
+    assert labels(report) == list(expected)
+    assert report.totals == {
+        "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "energy_table": default_table().name,
+        "seed": seed,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"batch": 5}])
+def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
+    model, tight = loaded(models.cnn()), hardware("tight-32x32")
+    asked = options(hardware=tight, array=None, **changed)
+    chip = SimulateOptions(hardware=tight, array=tight.array, **changed)
+    report = compare([model], asked)
+    dense, *_, last = report.layers
+    assert only(dense) == one_by_one(model, "dense", chip)
+    assert last["contender"] == "tight, fan-in 16"
+    assert only(last) == one_by_one(model, "tight", chip, fan_in=16)
+    assert last["dram_bytes"] > 0 and last["time_ms"] > 0
+    assert report.totals["hardware"] == "tight-32x32" and report.totals["array"] == "32x32"
+    assert report.notes[0] == "energy is a model, not measured: int8 operands, int32 sums, with DRAM"
+
+
+def test_a_real_network_on_real_hardware(resnet20: Path) -> None:
+    model, _ = prune(load_model(resnet20), PruneOptions(sparsity=0.9))
+    tight = hardware("tight-32x32")
+    report = compare([model], options(hardware=tight, array=None, fan_in=(4, 16)))
+    chip = SimulateOptions(hardware=tight, array=tight.array)
+    rows = {row["contender"]: row for row in report.layers}
+    assert only(rows["tight, fan-in 4"]) == one_by_one(model, "tight", chip, fan_in=4)
+    assert only(rows["nm 2:4"]) == one_by_one(model, "nm", chip)
+    combined = one_by_one(model, "column-combine", chip, gamma=0.0)
+    assert only(rows["column-combine 0"]) == combined
+    for row in report.layers:
+        assert row["over_column_combine"] == pytest.approx(combined["cycles"] / row["cycles"])
+        gain = row["energy_gain_over_column_combine"]
+        assert gain == pytest.approx(combined["energy_pj"] / row["energy_pj"])
+        assert row["speedup"] == pytest.approx(rows["dense"]["cycles"] / row["cycles"])
+        assert row["energy_gain"] == pytest.approx(rows["dense"]["energy_pj"] / row["energy_pj"])
+    assert rows["tight, fan-in 16"]["stall_cycles"] > 0
+    assert rows["tight, fan-in 16"]["speedup"] > rows["column-combine 0"]["speedup"] > 1
+
+
+def test_without_lossless_column_combining_nothing_is_measured_against_it() -> None:
+    report = compare([loaded(models.cnn())], options(gamma=(0.5,)))
+    for row in report.layers:
+        assert row["over_column_combine"] is None and row["energy_gain_over_column_combine"] is None
+
+
+def test_the_dense_row_holds_all_weights() -> None:
+    proto = models.cnn()
+    full = models.cnn()
+    for tensor in full.graph.initializer:
+        shape = tuple(tensor.dims)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.ones(shape, np.float32), tensor.name))
+    (sparse,), (dense,) = (
+        compare([loaded(found)], options(method=("dense",))).layers for found in (proto, full)
+    )
+    same = ("cycles", "energy_pj", "passes", "packed_bits", "matrix_compression_rate")
+    assert [sparse[name] for name in same] == [dense[name] for name in same]
+    assert (dense["speedup"], dense["energy_gain"], dense["bit_compression"]) == (1.0, 1.0, 1.0)
+
+
+def test_a_network_without_weights_has_rows_all_the_same() -> None:
+    text = "net (float[1, 4] x) => (float[1, 4] y) { y = MatMul(x, w) }"
+    report = compare([loaded(models.build(text, w=np.zeros((4, 4), np.float32)))], options())
+    assert len(report.layers) == 7
+    last = report.layers[-1]
+    assert (last["passes"], last["cycles"], last["speedup"], last["over_column_combine"]) == (
+        0,
+        0,
+        None,
+        None,
+    )
+
+
+# --- who takes part
+
+
+def test_one_row_for_each_contender_by_default() -> None:
+    report = compare([loaded(models.cnn())], options())
+    assert labels(report) == [
+        "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
+        "tight, fan-in 16",
+    ]  # fmt: skip
+    assert report.stage == "compare" and report.as_json()["schema"] == "tightc.compare/1"
+    assert {row["model"] for row in report.layers} == {"net"}
+
+
+def test_lists_give_a_row_for_each_value_once() -> None:
+    asked = options(
+        method=("tight", "nm", "column-combine", "tight"),
+        fan_in=(2, 4, 2),
+        gamma=(0.25,),
+        pattern=(Pattern(1, 4), Pattern(2, 8)),
+        alpha=4,
+    )
+    report = compare([loaded(models.cnn())], asked)
+    assert labels(report) == [
+        "tight, fan-in 2", "tight, fan-in 4", "nm 1:4", "nm 2:8", "column-combine 0.25, alpha 4",
+    ]  # fmt: skip
+    assert [row["fan_in"] for row in report.layers] == [2, 4, 4, 8, 4]
+
+
+def test_the_best_fan_in_is_named() -> None:
+    report = compare([loaded(models.cnn())], options(method=("tight",), fan_in=(1, 2, 4)))
+    energy = min(report.layers, key=lambda row: row["energy_pj"])["fan_in"]
+    cycles = min(report.layers, key=lambda row: row["cycles"])["fan_in"]
+    note = f"tight takes least energy with a fan-in of {energy}, fewest cycles with {cycles}"
+    assert report.notes[1:] == (note,)
+
+
+def test_the_seed_decides_and_jobs_do_not() -> None:
+    model, tight = loaded(models.cnn()), {"method": ("tight", "nm"), "fan_in": (2,)}
+    one = compare([model], options(**tight), seed=1)
+    assert one == compare([model], options(**tight, jobs=3), seed=1)
+    assert one.layers != compare([model], options(**tight), seed=2).layers
+
+
+def test_hardware_of_fan_in_1_leaves_no_row_out() -> None:
+    edge = hardware("edge-32x32")
+    report = compare([loaded(models.cnn())], options(hardware=edge, array=None))
+    assert labels(report) == [
+        "dense", "structured", "column-combine 0, alpha 1", "column-combine 0.5, alpha 1",
+        "column-combine 1.75, alpha 1", "nm 2:4", "tight, fan-in 1",
+    ]  # fmt: skip
+    *others, nm, tight = report.layers
+    assert {row["fan_in_max"] for row in (*others, tight)} == {1}
+    assert all(row["over_column_combine"] for row in (*others, tight))
+    assert all(nm[name] is None for name in (*FIGURES[:-1], *MEASURES, "over_column_combine"))
+    assert report.notes[1:] == (
+        "column-combine has alpha 1, not 8: a lane of edge-32x32 carries no more inputs",
+        "nm 2:4 has no figures: it needs a fan-in of 4, a lane of edge-32x32 carries 1",
+    )
+
+
+def test_rows_that_drop_weights_are_marked() -> None:
+    lossy = compare([loaded(models.cnn())], options(method=("nm",), pattern=(Pattern(1, 8),)))
+    assert lossy.layers[0]["dropped_weights"] > 0 and lossy.layers[0]["dropped_magnitude"] > 0
+    assert lossy.notes[-1] == (
+        "rows that drop weights are compared before tightc finetune: what accuracy that costs is not counted"
+    )
+    lossless = compare([loaded(models.cnn())], options(method=("tight",)))
+    assert len(lossless.notes) == 1
+
+
+# --- models
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_arranged_model_is_compared_afresh_and_as_it_is(packed: bool) -> None:
+    model = loaded(models.cnn())
+    arranged, report = permute(
+        model, PermuteOptions(array=SMALL, fan_in=2, temp_schedule=QUICK, jobs=1, method="first-fit")
+    )
+    subject = pack(arranged)[0] if packed else arranged
+    asked = options(array=None)
+    found = compare([subject], asked)
+    assert found.totals["array"] == "8x4"
+    *afresh, as_it_is = found.layers
+    assert tuple(afresh) == compare([model], options()).layers
+    totals = simulate(subject, SimulateOptions()).totals
+    assert (as_it_is["contender"], as_it_is["method"], as_it_is["fan_in"]) == ("as arranged", "first-fit", 2)
+    assert {name: as_it_is[name] for name in MEASURES} == {name: report.totals[name] for name in MEASURES}
+    for name in ("passes", "cycles", "speedup", "energy_pj", "energy_gain"):
+        assert as_it_is[name] == totals[name]
+    assert as_it_is["over_column_combine"] == afresh[2]["cycles"] / as_it_is["cycles"]
+
+
+def test_an_arrangement_that_does_not_run_here_is_named() -> None:
+    small = PermuteOptions(array=SMALL, fan_in=2, temp_schedule=QUICK)
+    arranged, _ = permute(loaded(models.cnn()), small)
+    report = compare([arranged], options(array=ArrayShape(4, 4), method=("dense",)))
+    assert labels(report) == ["dense"]
+    assert report.notes[1] == (
+        "net is not compared as it is arranged: --array 4x4: the model was arranged for 8x4"
+    )
+    wide, _ = permute(loaded(models.cnn()), PermuteOptions(fan_in=4, temp_schedule=QUICK))
+    report = compare([wide], options(hardware=hardware("edge-32x32"), array=None, method=("dense",)))
+    assert labels(report) == ["dense"]
+    assert report.notes[1].startswith(
+        "net is not compared as it is arranged: --hardware edge-32x32: its lanes carry 1 inputs, "
+    )
+
+
+def test_a_damaged_arrangement_is_an_error() -> None:
+    arranged, _ = permute(loaded(models.gemm()), PermuteOptions(array=SMALL, temp_schedule=QUICK))
+    other = arranged.with_tensors({"w": np.ones((9, 5), np.float32)})
+    with pytest.raises(ModelError, match="does not fit its weights"):
+        compare([other], options(method=("dense",)))
+
+
+def test_several_models_have_rows_of_their_own() -> None:
+    subjects = [loaded(models.cnn(), "a/one.onnx"), loaded(models.gemm(), "b/two.onnx")]
+    report = compare(subjects, options(fan_in=(2, 4)))
+    assert [row["model"] for row in report.layers] == ["one"] * 8 + ["two"] * 8
+    for at, subject in enumerate(subjects):
+        alone = compare([subject], options(fan_in=(2, 4))).layers
+        assert report.layers[8 * at : 8 * (at + 1)] == alone
+    assert [note.partition(":")[0] for note in report.notes[-2:]] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "names"),
+    [
+        (["a/net.onnx", "b/net.onnx"], ["a/net.onnx", "b/net.onnx"]),
+        (["net.onnx", "net.onnx"], ["net.onnx", "net.onnx (2)"]),
+        (["<stdin>", "net.onnx"], ["<stdin>", "net"]),
+    ],
+)
+def test_models_of_one_name_are_told_apart(origins: list[str], names: list[str]) -> None:
+    report = compare(
+        [loaded(models.gemm(), origin) for origin in origins], options(method=("dense",), array=None)
+    )
+    assert [row["model"] for row in report.layers] == names
+    assert report.totals["array"] == "32x32"
+
+
+def test_what_is_not_covered_is_listed_once_for_each_model() -> None:
+    report = compare([loaded(models.transposed()), loaded(models.attention(), "other.onnx")], options())
+    assert [(row["model"], row["operator"]) for row in report.uncovered] == [
+        ("net", "ConvTranspose"),
+        ("other", "MatMul"),
+    ]
+
+
+def test_models_arranged_for_different_arrays_need_an_array() -> None:
+    subjects = [
+        permute(loaded(models.gemm()), PermuteOptions(array=array, temp_schedule=QUICK))[0]
+        for array in (SMALL, ArrayShape(4, 4))
+    ]
+    with pytest.raises(OptionError) as fault:
+        compare(subjects, options(array=None))
+    assert str(fault.value) == "the models are arranged for 4x4 and 8x4; say with --array which it is to be"
+    report = compare(subjects, options(method=("dense",)))
+    assert labels(report) == ["dense", "as arranged", "dense"]
+
+
+# --- the rest
+
+
+def test_progress_is_told_contender_by_contender() -> None:
+    told: dict[str, list[float]] = {}
+    compare(
+        [loaded(models.cnn())],
+        options(fan_in=(2, 3), jobs=2),
+        listener=lambda task, done, _figures: told.setdefault(task, []).append(done),
+    )
+    assert list(told) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
+    for shares in told.values():
+        assert shares[-1] == 1.0 and all(0 <= share < 1 for share in shares[:-1])
+
+
+def test_the_verb_of_the_package() -> None:
+    report = tightc.compare([loaded(models.gemm())], options(method=("dense",)))
+    assert labels(report) == ["dense"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"method": "magic"}, "--method: 'magic' is not permitted: it should be 'dense', 'structured', "
+         "'column-combine', 'nm', 'first-fit' or 'tight'; permitted: what to compare, "),
+        ({"method": ()}, "--method: () is not permitted: it "),
+        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: for "),
+        ({"fan_in": "4,x"}, "--fan-in: '4,x' is not permitted: it should be whole numbers with commas between them; "),
+        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: for "),
+        ({"pattern": "2:4,4:2"}, "--pattern: '4:2' is not permitted: it should be two whole numbers N:M, "),
+        ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: 16 is above 8, the inputs that a "
+         "lane of multiplexed-32x32 can carry; lower it to 8 or leave it out"),
+    ],
+)  # fmt: skip
+def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        CompareOptions.of(given)
+    assert str(fault.value).startswith(sentence)
+
+
+def test_an_array_that_the_buffers_are_too_small_for() -> None:
+    asked = options(hardware=hardware("tight-32x32"), array=ArrayShape(512, 512))
+    with pytest.raises(OptionError) as fault:
+        compare([loaded(models.gemm())], asked)
+    assert str(fault.value) == (
+        "--array 512x512 on tight-32x32: weight_buffer.size: half of 64 KiB is less than one tile (512x512 int8 "
+        "weights); give at least 512 KiB"
+    )
+
+
+@pytest.mark.parametrize("text", ["4,8,16", [4, 8, 16], (4, 8, 16), ["4", " 8", "16"]])
+def test_lists_in_every_form(text: object) -> None:
+    assert CompareOptions.of({"fan_in": text}).fan_in == (4, 8, 16)
+    assert CompareOptions.of({"fan_in": 4, "gamma": 0, "pattern": Pattern(1, 4)}).pattern == (Pattern(1, 4),)
