@@ -728,6 +728,63 @@ def events(
     }
 
 
+def map_cells(
+    dataflow: str, shape: tuple[int, int, int], vectors: int, positions: int, tiles: Any
+) -> list[set[tuple[int, int]]]:
+    """For each pass the (channel, vector) cells of the feature map that it reads.
+
+    `shape`: filters and inputs of a group, groups; `positions`: inputs from one channel. `tiles`: the tiles of ws and
+    is, whose columns are vectors; the blocks of os, whose inputs are vectors.
+    """
+    _, inputs, _ = shape
+    cells = []
+    for tile in tiles:
+        if dataflow == "os":
+            read = {
+                ((part.group * inputs + k) // positions, m)
+                for part in tile
+                for k in range(inputs)
+                for m in part.inputs
+            }
+        else:
+            read = {
+                (lane[choice] // positions, m)
+                for lane, selected in zip(tile["lanes"], tile["select"], strict=True)
+                for f, choice in zip(tile["filters"], selected, strict=True)
+                if choice != EMPTY
+                for m in (range(vectors) if dataflow == "ws" else [f % vectors])
+            }
+        cells.append(read)
+    return cells
+
+
+def map_bytes_fetched(
+    cells: list[set[tuple[int, int]]], total_cells: int, size: int, fits: bool, times: int
+) -> int:
+    """Bytes of a feature map of `size` bytes, spread evenly over its cells, that passes fetch.
+
+    One that fits is fetched once at most, another for every pass as far as that reads it, and all that `times`.
+    """
+    asked = Fraction(sum(len(read) for read in cells), total_cells)
+    return ceil(size * (min(asked, Fraction(1)) if fits else asked * times))
+
+
+def open_sums(filters: list[list[int]], arrays: int) -> int:
+    """The most columns that wait for a later pass at any time.
+
+    `filters`: for each pass those of its columns, each column of a number once. Passes run `arrays` at a time; a number
+    waits from the round of its first pass to that of its last, if these are two passes.
+    """
+    most = 0
+    for time in range(ceil(len(filters) / arrays)):
+        waiting = 0
+        for f in {f for own in filters for f in own}:
+            its = [number for number, own in enumerate(filters) if f in own]
+            waiting += its[0] != its[-1] and its[0] // arrays <= time <= its[-1] // arrays
+        most = max(most, waiting)
+    return most
+
+
 # --- convolution ------------------------------------------------------------------------------------------------
 
 
