@@ -32,7 +32,8 @@ class Chip:
     """`arrays` arrays that share three buffers and the way to DRAM.
 
     `dram` is bytes in a cycle, None where DRAM is not modelled. `keeps_maps`: a feature map that fits into the
-    activation buffer stays there. `clock` is in hertz, None where the hardware is ideal.
+    activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `side_by_side`: a pass that
+    needs a part of the array only stands on its diagonal as often as it fits, each copy for a part of the steps.
     """
 
     array: ArrayShape
@@ -45,6 +46,7 @@ class Chip:
     dram: float | None = None
     keeps_maps: bool = True
     clock: float | None = None
+    side_by_side: bool = False
 
     @classmethod
     def of(cls, hardware: Hardware) -> Chip:
@@ -60,6 +62,7 @@ class Chip:
             hardware.dram_bytes_per_cycle,
             hardware.dram.keep_feature_maps,
             hardware.clock,
+            hardware.side_by_side,
         )
 
     @property

@@ -57,10 +57,10 @@ def _time(passes: Passes, chip: Chip, pieces: int) -> int:
     if not len(passes):
         return 0
     at_once = min(chip.arrays, pieces * len(passes))
-    load = load_cycles(passes, chip, at_once)
+    load = load_cycles(passes, chip, pieces, at_once)
     longer, shorter = -(-passes.steps // pieces), passes.steps // pieces
     count = passes.steps - shorter * pieces  # pieces that are longer by a step, which come first
-    body = {steps: body_cycles(passes, chip, steps, at_once) for steps in {longer, shorter}}
+    body = {steps: body_cycles(passes, chip, (steps, pieces), at_once) for steps in {longer, shorter}}
     if chip.arrays == 1 and not chip.prefetch:
         return int(pieces * load.sum() + count * body[longer].sum() + (pieces - count) * body[shorter].sum())
     bodies = np.concatenate([np.tile(body[longer], count), np.tile(body[shorter], pieces - count)])
@@ -77,31 +77,42 @@ def _in_turn(load: Counts, body: Counts, prefetch: bool) -> int:
     return int(load[0] + np.maximum(body, np.append(load[1:], 0)).sum())
 
 
-def load_cycles(passes: Passes, chip: Chip, sharing: int) -> Counts:
+def load_cycles(passes: Passes, chip: Chip, pieces: int, sharing: int) -> Counts:
     """Cycles until what stays is in place, (passes,): R, or more where its buffer is slower; 0 where sums stay.
 
     `sharing`: arrays among which buffers divide what they deliver.
     """
     if passes.dataflow == "os":
         return np.zeros(len(passes), np.int64)
-    words = passes.loaded_words + passes.loaded_bits / (8 * chip.operand_bytes)
+    words = copies(passes, chip, pieces) * (
+        passes.loaded_words + passes.loaded_bits / (8 * chip.operand_bytes)
+    )
     store = chip.weights if passes.dataflow == "ws" else chip.activations
     return np.maximum(chip.array.rows, _cycles(words, store.words / sharing))
 
 
-def body_cycles(passes: Passes, chip: Chip, steps: int, sharing: int) -> Counts:
+def body_cycles(passes: Passes, chip: Chip, part: tuple[int, int], sharing: int) -> Counts:
     """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
 
-    `steps` is T. Sums that stayed leave while the next pass runs, which waits only where that takes longer.
+    `part`: the steps of a piece, and the number of pieces. T is the steps divided among the copies of a pass. Sums that
+    stayed leave while the next pass runs, which waits only where that takes longer.
     """
-    stream = np.full(len(passes), steps, np.int64)
+    steps, pieces = part
+    side_by_side = copies(passes, chip, pieces)
+    stream = -(-steps // side_by_side)
     for words, store in (
         (passes.activation_words, chip.activations),
         (passes.weight_words, chip.weights),
         (passes.sums_read + passes.sums_written, chip.sums),
     ):
-        stream = np.maximum(stream, _cycles(steps * words, store.words / sharing))
+        needed = _cycles(-(-steps // side_by_side) * side_by_side * words, store.words / sharing)
+        stream = np.maximum(stream, needed)
     return np.maximum(stream + chip.fill, _cycles(passes.unloaded_sums, chip.sums.words / sharing))
+
+
+def copies(passes: Passes, chip: Chip, pieces: int) -> Counts:
+    """How often each pass stands on the array at a time, (passes,); 1 where the chip puts none side by side."""
+    return passes.copies(chip.array, pieces) if chip.side_by_side else np.ones(len(passes), np.int64)
 
 
 def _cycles(words: NDArray[np.int64] | NDArray[np.float64], words_per_cycle: float) -> Counts:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from tightc.simulation.chip import Chip
+from tightc.simulation.cycles import copies
 from tightc.simulation.hardware import SUM_BYTES
 from tightc.simulation.memory import Schedule
 from tightc.simulation.passes import Counts, Passes
@@ -41,17 +44,21 @@ class Events:
 def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Events:
     """The events of a layer that runs as `way` says."""
     size, steps, pieces = chip.operand_bytes, passes.steps, way.pieces
-    loaded = _sum(passes.loaded_words) * pieces * size
+    side_by_side = copies(passes, chip, pieces)
+    loaded = _sum(passes.loaded_words * side_by_side) * pieces * size
     activations, weights = (
         _sum(passes.activation_words) * steps * size,
         _sum(passes.weight_words) * steps * size,
     )
     sums = _sum(passes.sums_read + passes.sums_written) * steps + _sum(passes.unloaded_sums)
+    # on the diagonal, a copy's activations also pass the columns of those before it, its sums the lanes of those after
+    moved = (passes.register_words * size + passes.sums * SUM_BYTES) * (side_by_side + 1) / 2
+    rows = passes.lanes * side_by_side
+    hops = rows * (rows + 1) // 2 * passes.columns if passes.dataflow != "os" else np.zeros_like(rows)
     return Events(
         macs=_sum(passes.macs) * steps,
         multiplexer_bytes=_sum(passes.multiplexer_levels) * steps * size,
-        register_bytes=_sum(passes.register_words * size + passes.sums * SUM_BYTES) * steps
-        + _sum(passes.load_hops) * pieces * size,
+        register_bytes=round(float(moved.sum()) * steps) + _sum(hops) * pieces * size,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations
         + (loaded if passes.dataflow == "is" else 0)
@@ -59,7 +66,7 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
         + way.traffic.activation_bytes,
         weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + way.traffic.weight_bytes,
         partial_sum_buffer_bytes=sums * SUM_BYTES,
-        index_bits=_sum(passes.loaded_bits) * pieces,
+        index_bits=_sum(passes.loaded_bits * side_by_side) * pieces,
         dram_bytes=way.traffic.total,
     )
 

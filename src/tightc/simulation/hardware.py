@@ -64,6 +64,11 @@ class Hardware(Options):
     prefetch_weights: bool = Field(
         description="true where the weights of the next tile are loaded while the tile before it runs, else false"
     )
+    side_by_side: bool = Field(
+        False,
+        description="true where a tile that needs a part of the array only can stand on its diagonal several times, "
+        "each copy for a part of the vectors, else false; default: false",
+    )
     activation_buffer: Buffer = Field(
         description="where inputs of the array lie: size, bandwidth, double_buffered"
     )

@@ -34,6 +34,11 @@ class SimulateOptions(ExtentOptions):
         description="load what stays in the array for the next pass while a pass runs: true or false; default: as the "
         "hardware says, else not",
     )
+    side_by_side: bool | None = Field(
+        None,
+        description="put a tile that needs a part of the array only on its diagonal as often as it fits, each copy for "
+        "a part of the vectors: true or false; default: as the hardware says, else not",
+    )
     dataflow: Literal["ws", "os", "is"] = Field(
         "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
     )

@@ -29,19 +29,21 @@ _FLAGS = 1 << 24  # bytes at most that mark the inputs of some tiles
 class Passes:
     """What the passes of one layer ask for; each array is (passes,) int64.
 
-    Before a pass: `loaded_words`, the operands that stay, with `loaded_bits` of index; `load_hops`, the PEs that they
-    move through. At each of `steps` steps: distinct `activation_words` and `weight_words` from the buffers,
-    `edge_words` put on the edges of the array, `register_words` written to PEs, `sums` passed on from PE to PE, `macs`
-    done, `multiplexer_levels` passed, `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
+    `lanes` and `columns` are those in use, side by side groups included.
+    Before a pass: `loaded_words`, the operands that stay, with `loaded_bits` of index. At each of `steps` steps:
+    distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the edges of the array,
+    `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done, `multiplexer_levels` passed,
+    `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
     `map_share` (float64): the part of the feature map that it reads. `open_sums`: (spans, 3), first pass, last pass and
     sums of a step that wait from the one to the other; what begins and ends in one pass does not wait.
     """
 
     dataflow: Dataflow
     steps: int
+    lanes: Counts
+    columns: Counts
     loaded_words: Counts
     loaded_bits: Counts
-    load_hops: Counts
     activation_words: Counts
     weight_words: Counts
     edge_words: Counts
@@ -57,6 +59,13 @@ class Passes:
 
     def __len__(self) -> int:
         return len(self.macs)
+
+    def copies(self, array: ArrayShape, pieces: int) -> Counts:
+        """How often each pass fits on the diagonal of `array`, for parts of the steps: (passes,); 1 where sums stay."""
+        if self.dataflow == "os":
+            return np.ones(len(self), np.int64)
+        room = np.minimum(array.rows // self.lanes, array.columns // self.columns)
+        return np.minimum(room, self.steps // pieces)
 
 
 def packed_passes(packing: Packing, work: Work) -> Passes:
@@ -77,9 +86,10 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
     return Passes(
         dataflow="ws",
         steps=work.vectors,
+        lanes=lanes,
+        columns=columns,
         loaded_words=area,
         loaded_bits=np.array([tile_index_bits(tile, packing) for tile in tiles], np.int64),
-        load_hops=lanes * (lanes + 1) // 2 * columns,
         activation_words=distinct,
         weight_words=nothing,
         edge_words=carried,
@@ -117,9 +127,10 @@ def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
     return Passes(
         dataflow=dataflow,
         steps=work.vectors if dataflow == "ws" else work.filters,
+        lanes=rows,
+        columns=columns,
         loaded_words=area,
         loaded_bits=nothing,
-        load_hops=rows * (rows + 1) // 2 * columns,
         activation_words=streams,
         weight_words=rows - streams,
         edge_words=rows,
@@ -143,9 +154,10 @@ def _output_stationary(work: Work, blocks: Blocks) -> Passes:
     return Passes(
         dataflow="os",
         steps=work.inputs,
+        lanes=rows,
+        columns=columns,
         loaded_words=nothing,
         loaded_bits=nothing,
-        load_hops=nothing,
         activation_words=rows,
         weight_words=columns,
         edge_words=rows + columns,

@@ -35,10 +35,10 @@ def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
             f"{where}: the model was arranged for {arranged}",
             f"use --array {arranged}, or run tightc permute --array {array} first",
         )
-    arrays, prefetch = options.arrays, options.prefetch_weights
     if hardware is None:
-        return Chip(array, arrays or 1, bool(prefetch))
-    hardware = _changed(hardware, array, arrays, prefetch)
+        beside = bool(options.side_by_side)
+        return Chip(array, options.arrays or 1, bool(options.prefetch_weights), side_by_side=beside)
+    hardware = _changed(hardware, array, options)
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
     )
@@ -50,12 +50,12 @@ def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
     return Chip.of(hardware)
 
 
-def _changed(hardware: Hardware, array: ArrayShape, arrays: int | None, prefetch: bool | None) -> Hardware:
+def _changed(hardware: Hardware, array: ArrayShape, options: SimulateOptions) -> Hardware:
     """`hardware` with what flags say instead; OptionError where its buffers are too small for that."""
-    flags = {"array": array, "arrays": arrays, "prefetch_weights": prefetch}
-    given = {name: value for name, value in flags.items() if value is not None}
+    names = ("arrays", "prefetch_weights", "side_by_side")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     try:
-        return Hardware.model_validate({**hardware.model_dump(), **given})
+        return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})
     except ValidationError as invalid:
         fault = first_fault(invalid)
         key = ".".join(str(part) for part in (*fault["loc"], *fault.get("ctx", {}).get("at", ())))

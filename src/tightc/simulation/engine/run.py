@@ -17,7 +17,7 @@ from tightc.simulation.passes import Dataflow
 from tightc.tiles.dense import dense_blocks, dense_packing
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.measures import tile_index_bits
-from tightc.tiles.packing import EMPTY, Packing
+from tightc.tiles.packing import EMPTY, Packing, Tile
 
 Values = NDArray[Any]
 _PLENTY = 1e15  # words in a cycle where nothing limits
@@ -111,28 +111,25 @@ def _stationary(
     accumulated = _accumulated(packing)
     took = []
     for array in range(at_once):
-        turns = [
-            _Turn(
-                array,
-                piece,
-                tile,
-                _plane(packing, tile, accumulated[tile], operands, chip),
-                slice(cuts[piece], cuts[piece + 1]),
-            )
-            for piece, tile in (divmod(item, len(packing.tiles)) for item in range(array, items, chip.arrays))
-        ]
+        turns = []
+        for item in range(array, items, chip.arrays):
+            piece, number = divmod(item, len(packing.tiles))
+            copies = _copies(packing.tiles[number], len(steps) // pieces, chip)
+            plane = _plane((packing, number, copies), accumulated[number], operands, chip)
+            turns.append(_Turn(array, piece, number, plane, copies, slice(cuts[piece], cuts[piece + 1])))
         took.append(_in_turn(turns, (steps, sums), ports, chip, traces))
     return sums, max(took), sum(took)
 
 
 @dataclass(frozen=True)
 class _Turn:
-    """A pass on one array: the tile's `plane`, and the `steps` of its piece."""
+    """A pass on one array: the `plane` with all `copies` of its tile, and the `steps` of its piece."""
 
     array: int
     piece: int
     tile: int
     plane: Plane
+    copies: int
     steps: slice
 
 
@@ -150,18 +147,42 @@ def _in_turn(
     cycles = 0
     for i, turn in enumerate(turns):
         following = turns[i + 1].plane if chip.prefetch and i + 1 < len(turns) else nothing
-        part = turn.steps.stop - turn.steps.start
+        own, found = _beside(turn, steps), _beside(turn, sums)
         loading = _longest_load(turn.plane, ports, chip)
         log = _new_log(loading, traces)
         took = load(loader, turn.plane, ports[1], log)  # nothing is left to do where it was prefetched
         _keep(traces, turn, "load", log[:took])
         cycles += took
-        streaming = part + chip.fill + float((part * turn.plane.demands / ports).max())
+        streaming = len(own) + chip.fill + float((len(own) * turn.plane.demands / ports).max())
         log = _new_log(streaming + _longest_load(following, ports, chip), traces)
-        took = stream(loader, turn.plane, following, steps[turn.steps], sums[turn.steps], ports, log)
+        took = stream(loader, turn.plane, following, own, found, ports, log)
+        _apart(turn, found, sums)
         _keep(traces, turn, "stream", log[:took])
         cycles += took
     return cycles
+
+
+def _copies(tile: Tile, steps: int, chip: Chip) -> int:
+    """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
+    if not chip.side_by_side:
+        return 1
+    return min(chip.array.rows // tile.lanes, chip.array.columns // tile.columns, steps)
+
+
+def _beside(turn: _Turn, values: Values) -> Values:
+    """What each copy has to do side by side: (steps, n) -> (steps of the first copy, copies * n), zeros at the end."""
+    parts = np.array_split(values[turn.steps], turn.copies)
+    wide = np.zeros((len(parts[0]), turn.copies, values.shape[1]), values.dtype)
+    for copy, part in enumerate(parts):
+        wide[: len(part), copy] = part
+    return wide.reshape(len(parts[0]), -1)
+
+
+def _apart(turn: _Turn, wide: Values, values: Values) -> None:
+    """The inverse of `_beside`: writes what each copy found to the steps of `values` that were its own."""
+    parts = np.array_split(values[turn.steps], turn.copies)
+    for copy, part in enumerate(parts):
+        part[:] = wide.reshape(len(wide), turn.copies, -1)[: len(part), copy]
 
 
 def _longest_load(plane: Plane, ports: NDArray[np.float64], chip: Chip) -> float:
@@ -193,25 +214,45 @@ def _accumulated(packing: Packing) -> list[int]:
     return found
 
 
-def _plane(packing: Packing, number: int, accumulated: int, operands: Operands, chip: Chip) -> Plane:
-    """Tile `number` of `packing`, its lanes at the lower rows of the array."""
+def _plane(which: tuple[Packing, int, int], accumulated: int, operands: Operands, chip: Chip) -> Plane:
+    """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
+
+    Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
+    add to a sum that is there already.
+    """
+    packing, number, copies = which
     tile = packing.tiles[number]
     rows = chip.array.rows
-    first = rows - tile.lanes
-    used = tile.select != EMPTY
-    lane, column = np.nonzero(used)
+    first = rows - copies * tile.lanes
+    lane, column = np.nonzero(tile.select != EMPTY)
+    picked = tile.select[lane, column]
+    carried = np.diff(tile.lane_starts)
+    inputs = tile.inputs[tile.lane_starts[lane] + picked]
+    values = operands.weights.weights(tile.filters[column], inputs)
     weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
-    inputs = tile.inputs[tile.lane_starts[lane] + tile.select[lane, column]]
-    weights[first + lane, column] = operands.weights.weights(tile.filters[column], inputs)
-    taps[first + lane, column] = column * np.diff(tile.lane_starts)[lane] + tile.select[lane, column]
-    where = np.zeros(chip.array, bool)
-    where[first:, : tile.columns] = used
-    starts = np.concatenate([np.zeros(first, np.int32), tile.lane_starts])
-    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
+    used = np.zeros(chip.array, bool)
+    for copy in range(copies):
+        at = first + copy * tile.lanes + lane, copy * tile.columns + column
+        weights[at], used[at] = values, True
+        taps[at] = at[1] * carried[lane] + picked
     row_words = np.zeros(rows)
-    row_words[first:] = tile.columns + index_words / tile.lanes
-    demands = np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64)
-    return Plane(weights, taps, where, starts, tile.inputs, tile.filters, row_words, demands)
+    row_words[first:] = tile.columns + tile_index_bits(tile, packing) / (8 * chip.operand_bytes) / tile.lanes
+    starts = np.append(0, np.cumsum(np.tile(carried, copies)))
+    return Plane(
+        weights,
+        taps,
+        used,
+        np.concatenate([np.zeros(first, np.int64), starts]).astype(np.int32),
+        _numbered(tile.inputs, packing.inputs * packing.groups, copies),
+        _numbered(tile.filters, packing.filters, copies),
+        row_words,
+        copies * np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64),
+    )
+
+
+def _numbered(ids: NDArray[np.int32], count: int, copies: int) -> NDArray[np.int32]:
+    """`ids` once for each copy, those of copy j from j x `count` on."""
+    return (ids + count * np.arange(copies, dtype=np.int32)[:, None]).ravel().astype(np.int32)
 
 
 def _no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
