@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import models
+from tightc.cli import tables
 from tightc.cli.main import run
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
@@ -46,7 +48,7 @@ def cells(line: str) -> list[str]:
 def test_the_table_has_a_row_for_each_contender(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = printed(capsys, "net.onnx", *QUICK).splitlines()
     assert cells(header) == [
-        "contender", "passes", "cycles", "speedup", "over combining", "energy", "energy gain", "over combining",
+        "contender", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "vs combining",
         "compression", "dropped", "bits", "fan-in",
     ]  # fmt: skip
     rows = [cells(line) for line in lines[: len(CONTENDERS)]]
@@ -63,7 +65,7 @@ def test_the_model_is_a_column_where_there_are_several(
     header, *lines = printed(
         capsys, "net.onnx", "other.onnx", *QUICK, "--method", "dense,structured"
     ).splitlines()
-    assert cells(header)[:2] == ["model", "contender"] and "over combining" not in header
+    assert cells(header)[:2] == ["model", "contender"] and "vs combining" not in header
     assert [cells(line)[:2] for line in lines[:4]] == [
         ["net", "dense"], ["net", "structured"], ["other", "dense"], ["other", "structured"],
     ]  # fmt: skip
@@ -83,6 +85,24 @@ def test_a_row_without_figures_has_dashes(place: Path, capsys: pytest.CaptureFix
     out = printed(capsys, "net.onnx", "--hardware", hardware, "--method", "nm")
     assert set(cells(out.splitlines()[1])) == {"nm 2:4", "-"}
     assert "note: nm 2:4 has no figures: it needs a fan-in of 4, a lane of edge-32x32 carries 1" in out
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("names", [["net.onnx"], ["net.onnx", "other.onnx"]])
+def test_the_table_fits_the_width(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    names: list[str],
+) -> None:
+    monkeypatch.setattr(tables, "console_on", lambda **_: Console(file=sys.stdout, width=width))
+    header, *lines = printed(capsys, *names, *QUICK).splitlines()
+    rows = lines[: len(CONTENDERS) * len(names)]
+    assert all(len(line) <= width and "…" not in line for line in (header, *rows))
+    assert all(len(cells(line)) == len(cells(header)) for line in rows)
+    assert {"contender", "passes", "cycles", "speedup", "compression"} <= set(cells(header))
+    assert ("energy" in cells(header)) == (width > 100)
 
 
 def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,9 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"batch": 5}])
+@pytest.mark.parametrize(
+    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"side_by_side": True}, {"batch": 5}]
+)
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")
     asked = options(hardware=tight, array=None, **changed)
@@ -118,6 +120,14 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     assert last["dram_bytes"] > 0 and last["time_ms"] > 0
     assert report.totals["hardware"] == "tight-32x32" and report.totals["array"] == "32x32"
     assert report.notes[0] == "energy is a model, not measured: int8 operands, int32 sums, with DRAM"
+
+
+def test_every_option_of_the_hardware_is_an_option_of_compare() -> None:
+    of_other_use = {"dataflow", "verify", "inputs"}  # tiles are weight-stationary
+    shared = SimulateOptions.model_fields.keys() - of_other_use
+    assert shared <= CompareOptions.model_fields.keys()
+    ours, theirs = CompareOptions(array=SMALL), SimulateOptions(array=SMALL)
+    assert {name: getattr(ours, name) for name in shared} == {name: getattr(theirs, name) for name in shared}
 
 
 def test_a_real_network_on_real_hardware(resnet20: Path) -> None:

@@ -43,8 +43,8 @@ _TITLES = {
     "lane_inputs": "lane inputs",
     "energy_pj": "energy",
     "energy_gain": "energy gain",
-    "over_column_combine": "over combining",
-    "energy_gain_over_column_combine": "over combining",
+    "over_column_combine": "vs combining",
+    "energy_gain_over_column_combine": "vs combining",
     "dropped_weights": "dropped",
     "packed_bits": "bits",
 }
@@ -61,7 +61,9 @@ _SUMMARY = (
 )
 _FIRST_TO_GO = [
     "stall_cycles",
+    "packed_bits",
     "energy_gain_over_column_combine",
+    "dropped_weights",
     "method",
     "roof",
     "utilisation",
@@ -71,7 +73,7 @@ _FIRST_TO_GO = [
     "lane_inputs",
     "operator",
 ]
-_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros"]
+_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
 _WIDE = 1000
 
@@ -110,7 +112,8 @@ def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
     needs = {column: max(map(len, [_title(column), *cells])) for column, cells in texts.items()}
     gaps = 2
     for column in _FIRST_TO_GO:
-        if sum(needs.values()) + gaps * (len(needs) - 1) - needs.get("name", 0) + _SHORTEST_NAME > width:
+        spare = max(0, needs.get("name", 0) - _SHORTEST_NAME)
+        if sum(needs.values()) + gaps * (len(needs) - 1) - spare > width:
             needs.pop(column, None)
     if "name" in needs:
         room = width - sum(needs.values()) - gaps * (len(needs) - 1) + needs["name"]

@@ -70,6 +70,11 @@ class CompareOptions(ExtentOptions):
         description="load what stays in the array for the next pass while a pass runs; default: as the hardware says, "
         "else not",
     )
+    side_by_side: bool | None = Field(
+        None,
+        description="put a tile that needs a part of the array only on its diagonal as often as it fits, each copy for "
+        "a part of the vectors; default: as the hardware says, else not",
+    )
     energy: EnergyTable = Field(
         default_factory=default_table,
         description="energy per event, a YAML file; default: horowitz-45nm",
@@ -126,12 +131,5 @@ class CompareOptions(ExtentOptions):
 
     def simulated(self, array: ArrayShape) -> SimulateOptions:
         """What all contenders are simulated with, on that array."""
-        return SimulateOptions(
-            hardware=self.hardware,
-            array=array,
-            arrays=self.arrays,
-            prefetch_weights=self.prefetch_weights,
-            energy=self.energy,
-            batch=self.batch,
-            input_shape=self.input_shape,
-        )
+        shared = SimulateOptions.model_fields.keys() & type(self).model_fields.keys()
+        return SimulateOptions(**{**{name: getattr(self, name) for name in shared}, "array": array})
