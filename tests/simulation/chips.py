@@ -30,10 +30,12 @@ def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Chip:
     side = st.integers(1, largest)
     return Chip(
         ArrayShape(draw(side), draw(side)),
-        draw(st.integers(1, arrays)),
-        draw(st.booleans()),
-        draw(st.sampled_from([1, 4])),
-        *(Store(words=draw(WORDS)) for _ in range(3)),
+        arrays=draw(st.integers(1, arrays)),
+        prefetch=draw(st.booleans()),
+        operand_bytes=draw(st.sampled_from([1, 4])),
+        activations=Store(words=draw(WORDS)),
+        weights=Store(words=draw(WORDS)),
+        sums=Store(words=draw(WORDS)),
     )
 
 

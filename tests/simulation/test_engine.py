@@ -20,7 +20,14 @@ from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile
 
 DEPTHWISE = LayerMatrix(np.arange(1, 25, dtype=np.int32).reshape(6, 4), 6)
-SLOW = Chip(ArrayShape(5, 3), 2, True, 1, Store(words=1.5), Store(words=2), Store(words=0.5))
+SLOW = Chip(
+    ArrayShape(5, 3),
+    arrays=2,
+    prefetch=True,
+    activations=Store(words=1.5),
+    weights=Store(words=2),
+    sums=Store(words=0.5),
+)
 
 
 # --- dense layers
@@ -144,7 +151,7 @@ def test_a_packing_by_hand() -> None:
     assert oracle.packing_faults(oracle.plain(BY_HAND), MATRIX.values, 1, (3, 3), 3) == []
     vectors = vectors_for(MATRIX, 3)
     for prefetch in (False, True):
-        chip = Chip(ArrayShape(3, 3), 1, prefetch)
+        chip = Chip(ArrayShape(3, 3), prefetch=prefetch)
         ran = run_packing(BY_HAND, Operands(MATRIX, vectors), chip)
         assert ran.outputs.tolist() == (vectors @ MATRIX.values.T).tolist()
         # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
