@@ -210,10 +210,8 @@ def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
         tight = [row for row in group if row["method"] == "tight" and row["contender"] != _AS_ARRANGED]
         if len(tight) > 1:
             least, fastest = (
-                min(tight, key=lambda row: row[key])["fan_in"] for key in ("energy_pj", "cycles")
+                min(tight, key=lambda row: row[key])["contender"] for key in ("energy_pj", "cycles")
             )
             whose = f"{name}: " if several else ""
-            notes.append(
-                f"{whose}tight takes least energy with a fan-in of {least}, fewest cycles with {fastest}"
-            )
+            notes.append(f"{whose}least energy of the tight ones: {least}; fewest cycles: {fastest}")
     return notes

@@ -53,7 +53,6 @@ class _Search:
             fan_in=fan_in,
             method=method,
             temp_schedule=self.options.temp_schedule,
-            objective=self.options.objective,
             time_limit=self.options.time_limit,
             jobs=self.options.jobs,
             **own,
@@ -105,11 +104,21 @@ def _nm(method: Method, options: CompareOptions, search: _Search) -> list[Conten
     return found
 
 
-def _single_weights(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+def _first_fit(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
     return [
         Contender(f"{method}, fan-in {fan_in}", method, fan_in, search(method, fan_in))
         for fan_in in options.fan_ins
     ]
+
+
+def _tight(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+    found = []
+    for objective in options.objective:
+        aim = "" if objective == "passes" else f", {objective}"
+        for fan_in in options.fan_ins:
+            label = f"{method}, fan-in {fan_in}{aim}"
+            found.append(Contender(label, method, fan_in, search(method, fan_in, objective=objective)))
+    return found
 
 
 _OF_METHOD: dict[Method, Callable[[Method, CompareOptions, _Search], list[Contender]]] = {
@@ -117,6 +126,6 @@ _OF_METHOD: dict[Method, Callable[[Method, CompareOptions, _Search], list[Conten
     "structured": _ordinary,
     "column-combine": _column_combine,
     "nm": _nm,
-    "first-fit": _single_weights,
-    "tight": _single_weights,
+    "first-fit": _first_fit,
+    "tight": _tight,
 }

@@ -8,14 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.config.duration import Duration
-from tightc.config.extent import ExtentOptions
 from tightc.config.options import rule_broken
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Objective
-from tightc.simulation.hardware import Hardware
-from tightc.simulation.options import SimulateOptions
-from tightc.simulation.table import EnergyTable, default_table
+from tightc.simulation.options import ChipOptions, SimulateOptions
 from tightc.tiles.array import ArrayShape
 
 Method = Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]
@@ -41,8 +38,8 @@ FanIn = Annotated[int, Field(ge=1, le=32767)]
 Gamma = Annotated[float, Field(ge=0)]
 
 
-class CompareOptions(ExtentOptions):
-    """What is compared, and the hardware that all of it runs on."""
+class CompareOptions(ChipOptions):
+    """What is compared, on hardware that is the same for all."""
 
     method: Annotated[tuple[Method, ...], _listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
@@ -50,34 +47,6 @@ class CompareOptions(ExtentOptions):
         "(without empty filters and inputs), column-combine (a row for each gamma), nm (one for each pattern), "
         "first-fit or tight (one for each fan-in)",
         min_length=1,
-    )
-    hardware: Hardware | None = Field(
-        None,
-        description="array, fan-in, buffers, DRAM and clock, a YAML file; default: an ideal chip, whose buffers hold "
-        "everything and keep up",
-    )
-    array: ArrayShape | None = Field(
-        None,
-        description="size of the array, rows x columns; default: that of the hardware, else the one that the models "
-        "are arranged for, else 32x32",
-    )
-    arrays: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        None,
-        description="how many arrays work side by side, from 1 to 4096; default: those of the hardware, else 1",
-    )
-    prefetch_weights: bool | None = Field(
-        None,
-        description="load what stays in the array for the next pass while a pass runs; default: as the hardware says, "
-        "else not",
-    )
-    side_by_side: bool | None = Field(
-        None,
-        description="put a tile that needs a part of the array only on its diagonal as often as it fits, each copy for "
-        "a part of the vectors; default: as the hardware says, else not",
-    )
-    energy: EnergyTable = Field(
-        default_factory=default_table,
-        description="energy per event, a YAML file; default: horowitz-45nm",
     )
     fan_in: Annotated[tuple[FanIn, ...], _listed(int, "whole numbers")] = Field(
         (),
@@ -101,9 +70,11 @@ class CompareOptions(ExtentOptions):
         min_length=1,
     )
     temp_schedule: Schedule = Field(Schedule(), description="temperature schedule, a YAML file")
-    objective: Objective = Field(
-        "passes",
-        description="for tight: what to make small first: passes, area, inputs (that lanes carry) or cycles",
+    objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
+        ("passes",),
+        description="for tight: what to make small first, a list or once for each: passes, area, inputs (that lanes "
+        "carry), cycles, side-by-side or energy, as in permute",
+        min_length=1,
     )
     time_limit: Duration | None = Field(
         None,
@@ -131,5 +102,5 @@ class CompareOptions(ExtentOptions):
 
     def simulated(self, array: ArrayShape) -> SimulateOptions:
         """What all contenders are simulated with, on that array."""
-        shared = SimulateOptions.model_fields.keys() & type(self).model_fields.keys()
-        return SimulateOptions(**{**{name: getattr(self, name) for name in shared}, "array": array})
+        shared = {name: getattr(self, name) for name in ChipOptions.model_fields}
+        return SimulateOptions(**{**shared, "array": array})

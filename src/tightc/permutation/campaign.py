@@ -37,11 +37,15 @@ LOSSY = frozenset(("column-combine", "nm"))  # these alone may leave non-zeros w
 
 @dataclass(frozen=True)
 class Job:
-    """One layer to arrange: its `name`, its `matrix`, and its `weight` in the time that all layers share."""
+    """One layer to arrange: its `name`, its `matrix`, and its `weight` in the time that all layers share.
+
+    `vectors` stream through it, 1 where the objective does not ask.
+    """
 
     name: str
     matrix: LayerMatrix
     weight: int
+    vectors: int = 1
 
 
 def arrange(
@@ -72,6 +76,7 @@ def arrange(
                 crew,
                 pace,
                 job.weight,
+                job.vectors,
             )
             for job, child in zip(jobs, children, strict=True)
         ]

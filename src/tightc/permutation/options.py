@@ -48,8 +48,9 @@ class PermuteOptions(Options):
     )
     objective: Objective = Field(
         "passes",
-        description="what to make small first: passes, area, inputs (that lanes carry) or cycles, which are passes "
-        "with the time shared by what they take; then follow passes, area and inputs",
+        description="what to make small first: passes, area, inputs (that lanes carry), cycles, which are passes with "
+        "the time shared by what they take, side-by-side, which are cycles of an array that runs copies of small "
+        "tiles side by side, or energy; then follow passes, area and inputs",
     )
     time_limit: Duration | None = Field(
         None,

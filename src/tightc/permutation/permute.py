@@ -93,20 +93,23 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Arra
 
 def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
     """The layers in order; the time that they share goes by non-zeros, with `cycles` also by what a pass takes."""
-    passes = dict.fromkeys((layer.output for layer in network.owners), 1)
-    if options.objective == "cycles":
+    vectors = dict.fromkeys((layer.output for layer in network.owners), 1)
+    if options.objective in ("cycles", "side-by-side"):
         try:
-            vectors = count_streams(plain, network, ExtentOptions()).vectors
+            vectors = dict(count_streams(plain, network, ExtentOptions()).vectors)
         except ModelError as fault:  # its remedy is a flag of simulate
             remedy = "fix the size in the model, or take --objective passes, which needs none"
             raise ModelError(fault.sentence, remedy) from None
-        filling = 2 * options.array.rows + options.array.columns - 2
-        passes = {layer.output: vectors[layer.output] + filling for layer in network.owners}
+    each = {
+        name: options.array.pass_cycles(count) if options.objective == "cycles" else 1
+        for name, count in vectors.items()
+    }
     return [
         Job(
             layer.name,
             layer_matrix(network, layer),
-            int(np.count_nonzero(network.weights[layer.weight])) * passes[layer.output],
+            int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],
+            vectors[layer.output],
         )
         for layer in network.owners
     ]

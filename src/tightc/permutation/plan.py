@@ -193,6 +193,12 @@ def even_plan(crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: n
     return _stacked(crowd, np.r_[calm, filters], np.r_[rest, columns], passes, array)
 
 
+def narrow_plan(crowd: Crowd, array: ArrayShape, passes: int) -> Plan:
+    """The plan in which filters have as few columns as they can, in tiles as low as that allows."""
+    counts = -(-crowd.sizes // array.rows)
+    return _lowered(_stacked(crowd, np.arange(len(counts)), counts, passes, array), crowd, array)
+
+
 def _stacked(crowd: Crowd, order: Sizes, counts: Sizes, passes: int, array: ArrayShape) -> Plan:
     """The plan of full height in which the filters `order`, each with `counts` columns, are stacked in this order."""
     entries, tiles = stack(counts, passes, array.columns)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.permutation.beside import beside_plans
 from tightc.permutation.block import Block, blocks_of, raised
 from tightc.permutation.cooling import Cooled, Order
 from tightc.permutation.methods import structured
 from tightc.permutation.methods.first_fit import fill_tiles
-from tightc.permutation.plan import Crowd, Plan, even_plan, level_plan, passes_for
+from tightc.permutation.plan import Crowd, Plan, even_plan, level_plan, narrow_plan, passes_for
 from tightc.permutation.settle import gather, settle
 from tightc.permutation.task import Objective, Task
 from tightc.permutation.telling import Telling
@@ -32,11 +33,17 @@ _MORE_TILES = 8  # tiles beyond the bound that a smaller area is tried with
 # times the bound, passes that fewer lane inputs are tried with
 _MORE_LANES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)
 
-_KEYS: dict[Objective, Callable[[int, int, int], tuple[int, ...]]] = {
-    "passes": lambda passes, area, inputs: (passes, area, inputs),
-    "cycles": lambda passes, area, inputs: (passes, area, inputs),  # of one layer, every pass takes as long
-    "area": lambda passes, area, inputs: (area, passes, inputs),
-    "inputs": lambda passes, area, inputs: (inputs, passes, area),
+_BUFFER = 40  # registers' bytes for the energy of a buffer's
+_BESIDE = 3  # plans with tiles side by side that are tried
+
+# what is to be small, in this order
+_KEYS: dict[Objective, tuple[str, ...]] = {
+    "passes": ("passes", "area", "inputs"),
+    "cycles": ("passes", "area", "inputs"),  # of one layer, every pass takes as long
+    "side-by-side": ("cycles", "passes", "area", "inputs"),
+    "energy": ("energy", "passes"),
+    "area": ("area", "passes", "inputs"),
+    "inputs": ("inputs", "passes", "area"),
 }
 
 
@@ -62,9 +69,9 @@ class Search:
             return [], self._fan_in
         if not self._ended():
             self._search()
-        if self._ended() or self._passes() > self._bound:
+        if self._ended() or self._passes() > self._bound or self._task.objective == "energy":
             self._offer(fill_tiles(self._filters, self._inputs, self._task), self._task.fan_in)
-        if self._ordinary <= self._passes() or self._task.objective in ("area", "inputs"):
+        if self._ordinary <= self._passes() or self._task.objective in ("area", "inputs", "energy"):
             self._offer(_without_zeros(structured.pack(self._matrix, self._task), self._matrix), 1)
         return self._best or [], self._fan_in
 
@@ -93,8 +100,17 @@ class Search:
         return passes if plan is None else self._attempt(plan)
 
     def _beyond_passes(self) -> None:
-        """Tries more passes where the objective would rather have less area or fewer lane inputs."""
+        """Tries more passes, or smaller ones, where the objective would rather have something else small."""
         array, crowd = self._task.array, self._crowd
+        if self._task.objective == "side-by-side":
+            plans = beside_plans(crowd, array, self._task.vectors, self._cycles(self._best or []))
+            for plan in islice(plans, _BESIDE):
+                if self._ended() or not self._attempt(plan):
+                    return
+        if self._task.objective == "energy":
+            for passes in (self._bound, self._bound + 1, self._bound + 2):
+                if not self._ended():
+                    self._attempt(narrow_plan(crowd, array, passes))
         if self._task.objective == "area":
             for more in range(1, _MORE_TILES + 1):
                 if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
@@ -183,8 +199,22 @@ class Search:
         return math.inf if self._best is None else len(self._best)
 
     def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
-        area, inputs = sum(tile.area for tile in tiles), sum(len(tile.inputs) for tile in tiles)
-        return _KEYS[self._task.objective](len(tiles), area, inputs)
+        figures = {
+            "passes": len(tiles),
+            "area": sum(tile.area for tile in tiles),
+            "inputs": sum(len(tile.inputs) for tile in tiles),
+            "cycles": self._cycles(tiles),
+            "energy": sum(map(_energy, tiles)),
+        }
+        return tuple(figures[name] for name in _KEYS[self._task.objective])
+
+    def _cycles(self, tiles: list[Tile]) -> int:
+        """Cycles of an array that puts copies of small tiles side by side."""
+        array, vectors = self._task.array, self._task.vectors
+        return sum(
+            array.pass_cycles(-(-vectors // min(vectors, array.copies(tile.lanes, tile.columns))))
+            for tile in tiles
+        )
 
     def _ended(self) -> bool:
         return self._task.stop.is_set() or self._task.pace.left() <= 0
@@ -194,6 +224,16 @@ class Search:
 
     def _state(self) -> np.uint64:
         return np.uint64(self._seed().generate_state(1, np.uint64)[0])
+
+
+def _energy(tile: Tile) -> int:
+    """What a vector costs in a tile, in bytes written to a register: a byte in a buffer counts as much as forty.
+
+    Each different input is read once, each column's sum of 4 bytes read and written; a lane's inputs pass through all
+    columns, sums through all lanes. The proportion is that of the default energy table.
+    """
+    buffers = len(np.unique(tile.inputs)) + 8 * tile.columns
+    return _BUFFER * buffers + len(tile.inputs) * tile.columns + 4 * tile.area
 
 
 def _without_zeros(packing: Packing, matrix: LayerMatrix) -> list[Tile]:

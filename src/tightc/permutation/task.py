@@ -15,7 +15,7 @@ from tightc.permutation.schedule import Schedule
 from tightc.report import Listener, silent
 from tightc.tiles.array import ArrayShape
 
-Objective = Literal["passes", "area", "inputs", "cycles"]
+Objective = Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Task:
 
     A packer that searches looks at `stop` and `pace` now and then, and comes to an end with the best packing that it
     has once the one is set or the other has no time left; `crew` does its work, `weight` is its part of that time.
+    `vectors` stream through the layer.
     """
 
     array: ArrayShape
@@ -50,3 +51,4 @@ class Task:
     crew: Crew = field(default_factory=Alone)
     pace: Pace = field(default_factory=lambda: Pace(math.inf, 1))
     weight: int = 1
+    vectors: int = 1

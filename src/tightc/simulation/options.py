@@ -12,8 +12,8 @@ from tightc.simulation.table import EnergyTable, default_table
 from tightc.tiles.array import ArrayShape
 
 
-class SimulateOptions(ExtentOptions):
-    """The hardware that the model runs on, and what its events cost."""
+class ChipOptions(ExtentOptions):
+    """The hardware that models run on, and what its events cost."""
 
     hardware: Hardware | None = Field(
         None,
@@ -39,12 +39,17 @@ class SimulateOptions(ExtentOptions):
         description="put a tile that needs a part of the array only on its diagonal as often as it fits, each copy for "
         "a part of the vectors: true or false; default: as the hardware says, else not",
     )
-    dataflow: Literal["ws", "os", "is"] = Field(
-        "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
-    )
     energy: EnergyTable = Field(
         default_factory=default_table,
         description="energy per event, a YAML file (in a recipe also its keys); default: horowitz-45nm",
+    )
+
+
+class SimulateOptions(ChipOptions):
+    """What is simulated, and how it is checked."""
+
+    dataflow: Literal["ws", "os", "is"] = Field(
+        "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
     )
     verify: bool = Field(
         False,

@@ -32,6 +32,14 @@ class ArrayShape(NamedTuple):
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}"
 
+    def pass_cycles(self, steps: int) -> int:
+        """Cycles of a weight-stationary pass: rows to load, `steps` to stream, rows + columns - 2 to empty."""
+        return 2 * self.rows + self.columns - 2 + steps
+
+    def copies(self, lanes: int, columns: int) -> int:
+        """How often something of that size fits on the diagonal."""
+        return min(self.rows // lanes, self.columns // columns)
+
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return written_schema(cls, cls.parse, f"two numbers from 1 to {LARGEST} joined by x")
