@@ -382,6 +382,7 @@ class Hall(NamedTuple):
 
     `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
     `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
+    `side_by_side`: a tile stands on the diagonal of the array as often as it fits, as long as each copy has a step.
     """
 
     array: tuple[int, int]
@@ -391,11 +392,12 @@ class Hall(NamedTuple):
     arrays: int = 1
     prefetch: bool = False
     operand_bytes: int = 1
+    side_by_side: bool = False
 
     def shared(self, at_once: int) -> list[Fraction | None]:
         """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
         return [
-            None if words is None else Fraction(str(words)) / at_once
+            None if words is None else Fraction(str(words)) / max(1, at_once)
             for words in (self.streams, self.stays, self.sums)
         ]
 
@@ -425,22 +427,35 @@ class _Queue:
         self.words -= 0 if self.rate is None else words
 
 
+class _Turn(NamedTuple):
+    """A pass of a `tile`, `adding` columns of which add to sums that are there; `parts`: the steps of each copy."""
+
+    tile: dict[str, Any]
+    adding: int
+    parts: list[range]
+
+
 class _Loading:
     """What stays on its way up: the uppermost row enters first, below; each row that enters moves all above it up.
 
-    A row is (words, PEs); rows above the tile are empty, take no words and still a cycle each.
+    A row is (words, {column: slot}); rows above the copies are empty, take no words and still a cycle each. The first
+    copy is uppermost and leftmost.
     """
 
-    def __init__(self, tile: dict[str, Any], whole: Any, hall: Hall, rate: Fraction | None) -> None:
+    def __init__(self, turn: _Turn, whole: Any, hall: Hall, rate: Fraction | None) -> None:
+        tile, copies = turn.tile, len(turn.parts)
+        high, wide = len(tile["lanes"]), len(tile["filters"])
         index_words = Fraction(tile.get("index_bits", 0), 8 * hall.operand_bytes)
-        self.waiting: list[Any] = [(0, None)] * (hall.array[0] - len(tile["lanes"]))
-        for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
-            row = [
-                None if choice == EMPTY else (whole[f][lane[choice]], choice)
-                for f, choice in zip(tile["filters"], selected, strict=True)
-            ]
-            self.waiting.append((len(row) + index_words / len(tile["lanes"]), row))
-        self.held: list[Any] = [None] * hall.array[0]
+        self.waiting: list[Any] = [(0, {})] * (hall.array[0] - copies * high)
+        for copy in range(copies):
+            for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
+                row = {
+                    copy * wide + c: None if choice == EMPTY else (whole[f][lane[choice]], choice)
+                    for c, (f, choice) in enumerate(zip(tile["filters"], selected, strict=True))
+                }
+                self.waiting.append((len(row) + index_words / high, row))
+        self.index_bits = copies * tile.get("index_bits", 0)
+        self.held: list[Any] = [{}] * hall.array[0]
         self.queue = _Queue(rate)
 
     def tick(self, counts: Counter[str]) -> None:
@@ -451,8 +466,8 @@ class _Loading:
         words, row = self.waiting.pop(0)
         self.queue.take(words)
         self.held = [*self.held[1:], row]
-        counts["loaded"] += len(row or [])
-        counts["load_hops"] += sum(len(there) for there in self.held if there is not None)
+        counts["loaded"] += len(row)
+        counts["load_hops"] += sum(len(there) for there in self.held)
 
 
 def run_stationary(
@@ -461,7 +476,7 @@ def run_stationary(
     """A layer of which `whole` (columns' numbers x lanes' numbers) stays, tile after tile, and `steps` pass through.
 
     Steps are cut into `pieces`, the longer ones first; every piece takes all tiles. Passes of one piece after the other
-    are dealt to the arrays in turn. `levels`: of multiplexers before each PE.
+    are dealt to the arrays in turn. Copies of a tile cut the piece once more. `levels`: of multiplexers before each PE.
     """
     counts: Counter[str] = Counter()
     outputs: dict[tuple[int, int], Any] = {}
@@ -472,12 +487,21 @@ def run_stationary(
         for f in tile["filters"]:
             adding[-1] += f in begun
             begun.add(f)
-    items = [(tile, part) for part in cut(len(steps), pieces) for tile in range(len(tiles))]
-    at_once = min(hall.arrays, len(items))
-    took = []
-    for array in range(at_once):
-        turns = [(tiles[tile], adding[tile], part) for tile, part in items[array :: hall.arrays]]
-        took.append(_turns(turns, whole, steps, hall, hall.shared(at_once), levels, outputs, counts))
+    turns = []
+    for piece in cut(len(steps), pieces):
+        for tile, own in zip(tiles, adding, strict=True):
+            room = min(hall.array[0] // len(tile["lanes"]), hall.array[1] // len(tile["filters"]))
+            copies = min(room, len(steps) // pieces) if hall.side_by_side else 1
+            parts = [
+                range(piece.start + part.start, piece.start + part.stop) for part in cut(len(piece), copies)
+            ]
+            turns.append(_Turn(tile, own, parts))
+    at_once = min(hall.arrays, len(turns))
+    rates = hall.shared(at_once)
+    took = [
+        _turns(turns[array :: hall.arrays], whole, steps, hall, rates, levels, outputs, counts)
+        for array in range(at_once)
+    ]
     filters = len(whole)
     found = [[outputs.get((m, f), 0) for f in range(filters)] for m in range(len(steps))]
     return Run(found, max(took, default=0), sum(took), counts)
@@ -496,33 +520,42 @@ def cut(count: int, pieces: int) -> list[range]:
 def _turns(turns, whole, steps, hall, rates, levels, outputs, counts) -> int:
     """Cycles of one array for its passes, one after the other."""
     cycles = 0
-    loading = _Loading(turns[0][0], whole, hall, rates[1])
-    for i, (tile, adding, part) in enumerate(turns):
+    loading = _Loading(turns[0], whole, hall, rates[1])
+    for i, turn in enumerate(turns):
         while loading.waiting:
             loading.tick(counts)
             cycles += 1
         held = loading.held
-        assert held[: len(held) - len(tile["lanes"])] == [None] * (len(held) - len(tile["lanes"]))
-        counts["index_bits"] += tile.get("index_bits", 0)
+        assert len(held) == hall.array[0]
+        counts["index_bits"] += loading.index_bits
         following = None
         if i + 1 < len(turns):
-            loading = _Loading(turns[i + 1][0], whole, hall, rates[1])
+            loading = _Loading(turns[i + 1], whole, hall, rates[1])
             following = loading if hall.prefetch else None
-        cycles += _stream(tile, adding, held, part, following, steps, hall, rates, levels, outputs, counts)
+        cycles += _stream(turn, held, following, steps, hall, rates, levels, outputs, counts)
     return cycles
 
 
-def _stream(tile, adding, held, part, following, steps, hall, rates, levels, outputs, counts) -> int:
-    """Cycles from the first step's entry until both the array is empty and `following` is loaded."""
+def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) -> int:
+    """Cycles from the first step's entry until both the array is empty and `following` is loaded.
+
+    The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
+    none left.
+    """
     rows, columns = hall.array
-    used = len(tile["filters"])
-    lanes = [[]] * (rows - len(tile["lanes"])) + tile["lanes"]
+    tile, parts = turn.tile, turn.parts
+    high, wide, copies = len(tile["lanes"]), len(tile["filters"]), len(parts)
+    first = rows - copies * high  # uppermost row in use
     distinct = len({k for lane in tile["lanes"] for k in lane})
     streams, sums = _Queue(rates[0]), _Queue(rates[2])
-    entered: list[Any] = [None] * rows  # the step that enters each row in this cycle
+    entered: list[Any] = [None] * rows  # the time step that enters each row in this cycle
     bundles: list[list[Any]] = [[None] * columns for _ in range(rows)]
     partial: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    waiting, left, cycles = list(part), len(part), 0
+    waiting, left, cycles = list(range(len(parts[0]))), len(parts[0]), 0
+
+    def busy(copy: int, t: int) -> bool:
+        return copy < copies and t < len(parts[copy])
+
     while left or (following and following.waiting):
         cycles += 1
         if following:
@@ -530,38 +563,43 @@ def _stream(tile, adding, held, part, following, steps, hall, rates, levels, out
         streams.tick()
         sums.tick()
         step = None
-        if waiting and streams.has(distinct) and sums.has(used + adding):
+        words = copies * distinct, copies * (wide + turn.adding)
+        if waiting and streams.has(words[0]) and sums.has(words[1]):
             step = waiting.pop(0)
-            streams.take(distinct)
-            sums.take(used + adding)
-            counts["streamed"] += distinct
+            streams.take(words[0])
+            sums.take(words[1])
+            counts["streamed"] += distinct * sum(busy(copy, step) for copy in range(copies))
         entered = [step, *entered[:-1]]
         now: list[list[Any]] = [[None] * columns for _ in range(rows)]
         below: list[list[Any]] = [[None] * columns for _ in range(rows)]
         for r, c in product(range(rows), range(columns)):
+            own_row, own_column = (r - first) // high, c // wide  # copies that row and column belong to
             if c > 0:
                 now[r][c] = bundles[r][c - 1]
             elif entered[r] is not None:
-                now[r][c] = (entered[r], [steps[entered[r]][k] for k in lanes[r]])
-                counts["edge"] += len(lanes[r])
+                lane = tile["lanes"][(r - first) % high] if r >= first and busy(own_row, entered[r]) else []
+                now[r][c] = (entered[r], [steps[parts[own_row][entered[r]]][k] for k in lane])
+                counts["edge"] += len(lane)
             if now[r][c] is None:
                 continue
-            m, bundle = now[r][c]
+            t, bundle = now[r][c]
             total = 0
             if r > 0:
-                assert partial[r - 1][c] is not None and partial[r - 1][c][0] == m, "a sum meets another step"
+                assert partial[r - 1][c] is not None and partial[r - 1][c][0] == t, "a sum meets another step"
                 total = partial[r - 1][c][1]
-            if held[r] is not None and c < used:
+            if r >= first and own_column <= own_row:  # on its way to its copy, or in it
                 counts["register"] += len(bundle)
+            if r >= first and own_column <= own_row and busy(own_column, t):  # in its copy, or on its way out
                 counts["sum"] += 1
-                if held[r][c] is not None:
-                    weight, choice = held[r][c]
-                    total = total + weight * bundle[choice]
-                    counts["mac"] += 1
-                    counts["level"] += levels
-            below[r][c] = (m, total)
-            if r == rows - 1 and c < used:
-                at = (m, tile["filters"][c])
+            slot = held[r].get(c)
+            if slot is not None and busy(own_row, t):
+                weight, choice = slot
+                total = total + weight * bundle[choice]
+                counts["mac"] += 1
+                counts["level"] += levels
+            below[r][c] = (t, total)
+            if r == rows - 1 and busy(own_column, t):
+                at = (parts[own_column][t], tile["filters"][c % wide])
                 counts["sum_read"] += at in outputs
                 counts["sum_written"] += 1
                 outputs[at] = outputs.get(at, 0) + total

@@ -32,6 +32,7 @@ def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Chip:
         ArrayShape(draw(side), draw(side)),
         arrays=draw(st.integers(1, arrays)),
         prefetch=draw(st.booleans()),
+        side_by_side=draw(st.booleans()),
         operand_bytes=draw(st.sampled_from([1, 4])),
         activations=Store(words=draw(WORDS)),
         weights=Store(words=draw(WORDS)),
@@ -45,7 +46,9 @@ def hall(chip: Chip, dataflow: Dataflow) -> oracle.Hall:
     if dataflow == "is":
         from_left, stays = stays, from_left
     words = [None if math.isinf(rate) else rate for rate in (from_left, stays, chip.sums.words)]
-    return oracle.Hall(tuple(chip.array), *words, chip.arrays, chip.prefetch, chip.operand_bytes)
+    return oracle.Hall(
+        tuple(chip.array), *words, chip.arrays, chip.prefetch, chip.operand_bytes, chip.side_by_side
+    )
 
 
 def layers(largest: int = 7) -> st.SearchStrategy[LayerMatrix]:

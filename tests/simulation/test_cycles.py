@@ -116,6 +116,23 @@ def test_sums_that_stayed_take_time_to_leave() -> None:
     assert layer_cycles(passes, chip_4x4(activations=0.5)) == Cycles(16, activation_stalls=14 + 6)
 
 
+def test_copies_side_by_side_divide_the_steps() -> None:
+    # 3 tiles of 2 x 1 on 4x5: two copies one above the other; 11 vectors are 6 and 5
+    passes = dense_passes("ws", Work(1, 6, 1, 11), ArrayShape(2, 5))
+    beside = Chip(ArrayShape(4, 5), side_by_side=True)
+    assert layer_cycles(passes, replace(beside, side_by_side=False)) == Cycles(3 * (4 + 11 + 7))
+    assert layer_cycles(passes, beside) == Cycles(3 * (4 + 6 + 7))
+    # both copies are loaded, 4 words at 0.5 a cycle, and both are fed, also when one has nothing left: 6 x 4 words
+    assert layer_cycles(passes, replace(beside, weights=Store(words=0.5))) == Cycles(51, weight_stalls=3 * 4)
+    assert layer_cycles(passes, replace(beside, activations=Store(words=2))) == (
+        Cycles(51, activation_stalls=3 * 6)
+    )
+    # pieces of 2 steps and less: a copy for each
+    assert layer_cycles(passes, beside, 6) == Cycles(5 * 3 * (4 + 2 + 7) + 3 * (4 + 1 + 7))
+    assert layer_cycles(passes, beside, 5) == Cycles(15 * (4 + 1 + 7) + 3 * 1)
+    assert layer_cycles(dense_passes("os", Work(1, 6, 1, 2), ArrayShape(4, 5)), beside) == Cycles(6 + 7)
+
+
 def test_a_share_of_a_word_does_not_round_up() -> None:
     passes = dense_passes("ws", Work(1, 1, 1, 3), ArrayShape(1, 1))
     assert layer_cycles(passes, Chip(ArrayShape(1, 1), activations=Store(words=0.3))).total == 1 + 10

@@ -86,7 +86,8 @@ def expected_traffic(
     if chip.keeps_maps and not work.maps.to_outside and written <= room:
         written = 0
     if dataflow == "ws":
-        once = run.counts["loaded"] // pieces * size + -(-run.counts["index_bits"] // pieces // 8)
+        slots = sum(len(tile["lanes"]) * len(tile["filters"]) for tile in tiles)
+        once = slots * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
         again = once * pieces
     else:
         once = work.filters * work.inputs * work.groups * size
