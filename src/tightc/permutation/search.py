@@ -40,7 +40,7 @@ _BESIDE = 3  # plans with tiles side by side that are tried
 _KEYS: dict[Objective, tuple[str, ...]] = {
     "passes": ("passes", "area", "inputs"),
     "cycles": ("passes", "area", "inputs"),  # of one layer, every pass takes as long
-    "side-by-side": ("cycles", "passes", "area", "inputs"),
+    "side-by-side": ("cycles", "energy"),
     "energy": ("energy", "passes"),
     "area": ("area", "passes", "inputs"),
     "inputs": ("inputs", "passes", "area"),
@@ -102,15 +102,15 @@ class Search:
     def _beyond_passes(self) -> None:
         """Tries more passes, or smaller ones, where the objective would rather have something else small."""
         array, crowd = self._task.array, self._crowd
+        if self._task.objective in ("energy", "side-by-side"):
+            for passes in (self._bound, self._bound + 1, self._bound + 2):
+                if not self._ended():
+                    self._attempt(narrow_plan(crowd, array, passes))
         if self._task.objective == "side-by-side":
             plans = beside_plans(crowd, array, self._task.vectors, self._cycles(self._best or []))
             for plan in islice(plans, _BESIDE):
                 if self._ended() or not self._attempt(plan):
-                    return
-        if self._task.objective == "energy":
-            for passes in (self._bound, self._bound + 1, self._bound + 2):
-                if not self._ended():
-                    self._attempt(narrow_plan(crowd, array, passes))
+                    break
         if self._task.objective == "area":
             for more in range(1, _MORE_TILES + 1):
                 if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
