@@ -16,8 +16,8 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.recipe.recipe import Recipe
-from tightc.simulation.energy import EnergyTable, default_table
 from tightc.simulation.options import SimulateOptions
+from tightc.simulation.table import EnergyTable, default_table
 from tightc.tiles.array import ArrayShape
 
 
@@ -180,15 +180,20 @@ def test_an_energy_table_reads_back() -> None:
     assert parse_options(ENERGY, "f.yaml", EnergyTable) == default_table()
 
 
-@pytest.mark.parametrize("key", ["int8_multiply", "buffer_byte"])
-def test_an_energy_table_needs_every_entry_with_its_source(key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "negative"), [("int8_multiply", "-1 pJ"), ("sram", "-1 pJ/64bit"), ("dram", "-1 nJ/64bit")]
+)
+def test_an_energy_table_needs_every_entry_with_its_source(key: str, negative: str) -> None:
     table = default_table().model_dump(mode="json")
-    del table[key]["source"]
-    assert f"{key}.source: missing" in error(yaml.safe_dump(table), EnergyTable)
-    del table[key]
+    for detail in ("source", "node", "voltage", "energy"):
+        value = table[key].pop(detail)
+        assert f"{key}.{detail}: missing" in error(yaml.safe_dump(table), EnergyTable)
+        table[key][detail] = value
+    entry = table.pop(key)
     assert f"{key}: missing" in error(yaml.safe_dump(table), EnergyTable)
-    table[key] = {"pj": -1, "source": "x"}
-    assert f"{key}.pj: -1 is not permitted" in error(yaml.safe_dump(table), EnergyTable)
+    for value in (negative, negative.removeprefix("-").split()[0]):
+        table[key] = {**entry, "energy": value}
+        assert f"{key}.energy: '{value}' is not permitted" in error(yaml.safe_dump(table), EnergyTable)
 
 
 def test_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cycles, events and energy against an array that is stepped PE by PE and against plain recounts."""
+"""Simulate as a whole: its figures against the stepped array and by hand, and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import models
 import oracle
-from packings import arrange, arrays, matrices
+from packings import arrays, matrices
 from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import read_packings
 from tightc.model.file import Model, load_model, load_model_bytes
@@ -19,23 +19,24 @@ from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
-from tightc.simulation import cycles
-from tightc.simulation.events import DENSE, packed_events
+from tightc.simulation.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
+from tightc.simulation.table import default_table
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 
 # horowitz-45nm, once more by hand: pJ per event
 PJ = {
     "macs": 0.3,
-    "multiplexer_levels": 0.005,
+    "multiplexer_bytes": 0.005,
     "register_bytes": 0.03,
     "lane_bytes": 0.1,
     "activation_buffer_bytes": 1.25,
     "weight_buffer_bytes": 1.25,
     "partial_sum_buffer_bytes": 1.25,
     "index_bits": 1.25 / 8,
+    "dram_bytes": 162.5,
 }
 QUICK = Schedule(steps=5, moves_per_weight=50)
 SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1)
@@ -83,68 +84,49 @@ def test_the_oracle_gives_the_nine_figures_too(layer: tuple[int, int, int, int],
     assert found == oracle.SCALE_SIM[layer][dataflow]
 
 
-@settings(max_examples=60)
-@given(arrays(), *(st.integers(1, 90) for _ in range(3)), st.sampled_from(["ws", "os", "is"]))
-def test_closed_forms(array: ArrayShape, filters: int, inputs: int, vectors: int, dataflow: str) -> None:
-    found = cycles.DENSE[dataflow](array, filters, inputs, vectors)
-    assert found == oracle.dense_cycles(dataflow, *array, filters, inputs, vectors)
-
-
-@settings(max_examples=30)
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**20))
-def test_one_pass_takes_as_long_as_stepping_it(rows: int, columns: int, vectors: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    matrix = rng.integers(-4, 5, (rng.integers(1, columns + 1), rng.integers(1, rows + 1)))
-    values = rng.integers(-4, 5, (vectors, matrix.shape[1]))
-    tiles = oracle.dense_tiles(*matrix.shape, (rows, columns))
-    outputs, took, _ = oracle.run_packing(tiles, matrix, 1, values, (rows, columns))
-    assert cycles.pass_cycles(ArrayShape(rows, columns), vectors) == took
-    np.testing.assert_array_equal(outputs, values @ matrix.T)
-
-
 @settings(max_examples=25)
-@given(matrices(8), arrays(4), st.integers(1, 5), st.sampled_from([1, 3]))
-def test_packed_tiles_compute_the_layer_on_the_stepped_array(
-    matrix: LayerMatrix, array: ArrayShape, vectors: int, fan_in: int
-) -> None:
-    if array.rows * array.columns > 100:
-        array = ArrayShape(min(array.rows, 7), min(array.columns, 7))
-    packing = arrange(matrix, "tight", array, fan_in)
-    rng = np.random.default_rng(vectors)
-    x = rng.integers(-9, 10, (vectors, matrix.inputs * matrix.groups))
-    tiles = oracle.plain(packing)
-    outputs, took, macs = oracle.run_packing(tiles, matrix.values, matrix.groups, x, tuple(array))
-    whole = oracle.block_diagonal(matrix.values, matrix.groups)
-    np.testing.assert_array_equal(outputs, x @ whole.T)
-    assert took == len(tiles) * cycles.pass_cycles(array, vectors)
-    assert packed_events(packing, vectors).macs == macs
-
-
-@settings(max_examples=20)
-@given(matrices(8), arrays(4), st.integers(1, 5))
-def test_simulate_gives_the_cycles_and_useful_macs_of_the_stepped_array(
-    matrix: LayerMatrix, array: ArrayShape, vectors: int
+@given(matrices(8), arrays(4), st.integers(1, 5), st.integers(1, 3), st.booleans(), st.booleans())
+def test_simulate_gives_what_the_stepped_array_does(
+    matrix: LayerMatrix, array: ArrayShape, vectors: int, arrays: int, prefetch: bool, beside: bool
 ) -> None:
     matrix = LayerMatrix(matrix.values)
     array = ArrayShape(min(array.rows, 7), min(array.columns, 7))
     model = product(matrix.values, vectors)
-    options = SMALL.model_copy(update={"array": array})
+    options = SimulateOptions(array=array, arrays=arrays, prefetch_weights=prefetch, side_by_side=beside)
+    hall = oracle.Hall(tuple(array), arrays=arrays, prefetch=prefetch, side_by_side=beside)
     x = np.ones((vectors, matrix.inputs))
+    dense = oracle.dense_tiles(matrix.filters, matrix.inputs, tuple(array))
     for packed in (False, True):
-        subject = permute(model, options)[0] if packed else model
-        packings = read_packings(subject)
-        dense = oracle.dense_tiles(matrix.filters, matrix.inputs, tuple(array))
-        tiles = oracle.plain(packings["w"]) if packed else dense
-        _, took, _ = oracle.run_packing(tiles, matrix.values, 1, x, tuple(array))
-        _, dense_took, _ = oracle.run_packing(dense, matrix.values, 1, x, tuple(array))
-        (row,) = simulate(subject, SimulateOptions(array=array)).layers
-        assert (row["cycles"], row["dense_cycles"], row["passes"]) == (took, dense_took, len(tiles))
+        subject = permute(model, SMALL.model_copy(update={"array": array}))[0] if packed else model
+        packing = read_packings(subject).get("w")
+        tiles = oracle.plain(packing) if packing else dense
+        if packing:
+            tiles = oracle.with_index(tiles, packing.fan_in, matrix.inputs, matrix.filters)
+        (row,) = simulate(subject, options).layers
+        if not tiles:
+            assert (row["cycles"], row["utilisation"], row["speedup"], row["passes"]) == (0, None, None, 0)
+            continue
+        pieces = row["passes"] // len(tiles)
+        assert row["passes"] == pieces * len(tiles)
+        levels = max(1, packing.fan_in if packing else 1)
+        ran = oracle.run_packing(tiles, matrix.values, 1, x, hall, pieces, (levels - 1).bit_length())
+        np.testing.assert_array_equal(ran.outputs, x @ matrix.values.T)
+        assert row["cycles"] == row["compute_cycles"] == ran.cycles
+        # there is no better number of pieces
+        for other in range(1, vectors + 1):
+            assert ran.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, hall, other).cycles
         useful = np.count_nonzero(matrix.values) * vectors
-        if took:
-            assert row["utilisation"] == pytest.approx(useful / (array.rows * array.columns * took))
-            assert row["speedup"] == pytest.approx(dense_took / took)
+        slots = array.rows * array.columns * arrays
+        assert row["utilisation"] == pytest.approx(useful / (slots * ran.cycles))
+        events = oracle.events("ws", ran, matrix.filters * vectors, 1, (0, 0, 0))
+        assert row["energy_pj"] == pytest.approx(energy(events))
+        if not packed:
+            assert (row["dense_cycles"], row["dense_passes"]) == (row["cycles"], row["passes"])
+            before = row
         else:
-            assert row["utilisation"] is None and row["speedup"] is None
+            for name in ("dense_cycles", "dense_passes", "dense_energy_pj"):
+                assert row[name] == before[name]
+            assert row["speedup"] == pytest.approx(row["dense_cycles"] / row["cycles"])
 
 
 CONVOLUTIONS = {
@@ -164,12 +146,12 @@ def test_tiles_of_a_convolution_give_what_the_convolution_gives(form: str) -> No
     x = models.feeds(proto, batch=1)["x"].astype(np.float64)
     vectors, (height, width) = oracle.im2col(x, weight.shape[2:], **geometry)
     matrix = weight.reshape(len(weight), -1)
-    outputs, took, _ = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, (8, 4))
+    ran = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Hall((8, 4)))
     expected = oracle.convolution(x, weight, groups, **geometry)
-    found = outputs.reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
+    found = np.array(ran.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     row = simulate(permuted, SimulateOptions(batch=len(x))).layers[0]
-    assert (row["vectors"], row["cycles"]) == (len(vectors), took)
+    assert (row["vectors"], row["cycles"]) == (len(vectors), ran.cycles)
 
 
 @pytest.mark.parametrize("form", CONVOLUTIONS)
@@ -194,74 +176,51 @@ def test_the_oracle_convolves_as_onnxruntime_does(form: str) -> None:
 # --- events and energy
 
 
-@settings(max_examples=40)
-@given(matrices(8), arrays(4), st.integers(1, 4), st.sampled_from([1, 2, 3, 9]))
-def test_events_of_a_packing_are_a_plain_recount(
-    matrix: LayerMatrix, array: ArrayShape, vectors: int, fan_in: int
-) -> None:
-    packing = arrange(matrix, "tight", array, fan_in)
-    assert packed_events(packing, vectors).__dict__ == oracle.packed_events(
-        oracle.plain(packing), vectors, packing.fan_in, matrix.inputs * matrix.groups, matrix.filters
-    )
-
-
-@settings(max_examples=40)
-@given(arrays(4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5))
-def test_events_of_a_dense_layer_are_those_of_its_folds_as_tiles(
-    array: ArrayShape, filters: int, inputs: int, vectors: int
-) -> None:
-    tiles = oracle.dense_tiles(filters, inputs, tuple(array))
-    found = DENSE["ws"](array, filters, inputs, vectors)
-    assert found.__dict__ == oracle.packed_events(tiles, vectors, 1, inputs, filters)
-
-
-@settings(max_examples=40)
-@given(arrays(4), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.sampled_from(["os", "is"]))
-def test_buffer_traffic_of_the_other_dataflows_is_a_plain_recount(
-    array: ArrayShape, filters: int, inputs: int, vectors: int, dataflow: str
-) -> None:
-    rows, columns = array
-    activations = weights = sums = 0
-    if dataflow == "os":
-        for m in range(0, vectors, rows):
-            for f in range(0, filters, columns):
-                here, there = min(rows, vectors - m), min(columns, filters - f)
-                activations, weights, sums = (
-                    activations + here * inputs,
-                    weights + there * inputs,
-                    sums + here * there,
-                )
-    else:
-        for k in range(0, inputs, rows):
-            for m in range(0, vectors, columns):
-                here, there = min(rows, inputs - k), min(columns, vectors - m)
-                activations, weights = activations + here * there, weights + here * filters
-                sums += there * filters * (1 if k == 0 else 2)
-    found = DENSE[dataflow](array, filters, inputs, vectors)
-    moved = {"os": 1 + 1 + 4, "is": 1 + 4}[dataflow] * filters * inputs * vectors
-    assert found.register_bytes == moved + (inputs * vectors if dataflow == "is" else 0)
-    assert found.lane_bytes == (activations if dataflow == "os" else weights)
-    assert found.macs == filters * inputs * vectors
-    assert found.activation_buffer_bytes == activations
-    assert found.weight_buffer_bytes == weights
-    assert found.partial_sum_buffer_bytes == 4 * sums
-    assert found.index_bits == found.multiplexer_levels == 0
-
-
 def test_energy_is_events_times_the_table() -> None:
     matrix = models.sparse(6, 10, density=0.4)
     permuted, _ = permute(product(matrix, 3), SMALL)
     (row,) = simulate(permuted, SimulateOptions()).layers
-    tiles = oracle.plain(read_packings(permuted)["w"])
-    events = oracle.packed_events(tiles, 3, 3, 10, 6)
-    dense = oracle.packed_events(oracle.dense_tiles(6, 10, (8, 4)), 3, 1, 10, 6)
+    packing, x, hall = read_packings(permuted)["w"], np.ones((3, 10)), oracle.Hall((8, 4))
+    assert packing.fan_in == 3  # two levels of multiplexers
+    tiles = oracle.with_index(oracle.plain(packing), 3, 10, 6)
+    runs = [
+        oracle.run_packing(tiles, matrix, 1, x, hall, levels=2),
+        oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, hall),
+    ]
+    events, dense = (oracle.events("ws", ran, 18, 1, (0, 0, 0)) for ran in runs)
     assert row["energy_pj"] == pytest.approx(energy(events))
     assert row["dense_energy_pj"] == pytest.approx(energy(dense))
     assert row["energy_gain"] == pytest.approx(energy(dense) / energy(events))
-    assert sum(row["energy_parts_pj"].values()) == pytest.approx(row["energy_pj"])
+    for prefix in ("", "dense_"):
+        assert sum(row[f"{prefix}energy_parts_pj"].values()) == pytest.approx(row[f"{prefix}energy_pj"])
     assert row["energy_parts_pj"]["mac"] == pytest.approx(0.3 * events["macs"])
     assert row["energy_parts_pj"]["index"] == pytest.approx(1.25 / 8 * events["index_bits"])
-    assert row["energy_parts_pj"]["multiplexer"] == pytest.approx(0.005 * events["multiplexer_levels"])
+    assert row["energy_parts_pj"]["multiplexer"] == pytest.approx(0.005 * events["multiplexer_bytes"])
+    assert min(row["energy_parts_pj"]["index"], row["energy_parts_pj"]["multiplexer"]) > 0
+
+
+def test_the_gain_is_told_for_every_variation_of_the_table() -> None:
+    report = simulate(permute(loaded(models.cnn()), SMALL)[0], SimulateOptions())
+    totals, parts = report.totals, report.totals["energy_parts_pj"]
+    dense = totals["dense_energy_parts_pj"]
+    names = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_level": "multiplexer"}
+    expected = {}
+    for change, factor in (("halved", -0.5), ("doubled", 1.0)):
+        for entry, part in names.items():
+            expected[f"{entry} {change}"] = (sum(dense.values()) + factor * dense[part]) / (
+                sum(parts.values()) + factor * parts[part]
+            )
+        more, less = (sum(own[part] for part in names.values()) for own in (dense, parts))
+        expected[f"all assumed {change}"] = (sum(dense.values()) + factor * more) / (
+            sum(parts.values()) + factor * less
+        )
+    expected["dram 325 pJ/byte, not 162.5"] = totals["energy_gain"]  # on the ideal chip there is no DRAM
+    assert totals["energy_gain_if"] == pytest.approx(expected)
+    low, high = min(expected, key=expected.__getitem__), max(expected, key=expected.__getitem__)
+    assert report.notes == (
+        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, buffers that keep up",
+        f"the energy gain is {expected[low]:.2f}x with {low}, {expected[high]:.2f}x with {high}",
+    )
 
 
 def test_a_network_is_the_sum_of_its_layers() -> None:
@@ -332,6 +291,132 @@ def test_tiles_are_weight_stationary(dataflow: str) -> None:
         simulate(permuted, SimulateOptions(dataflow=dataflow))
 
 
+HARDWARE = {
+    "name": "small",
+    "array": "8x4",
+    "arrays": 2,
+    "fan_in": 3,
+    "operands": "int8",
+    "clock": "100 MHz",
+    "prefetch_weights": False,
+    "activation_buffer": {"size": "64 B", "bandwidth": "4 words/cycle", "double_buffered": True},
+    "weight_buffer": {"size": "128 B", "bandwidth": "8 words/cycle", "double_buffered": True},
+    "partial_sum_buffer": {"size": "1 KiB", "bandwidth": "16 words/cycle", "double_buffered": False},
+    "dram": {"bandwidth": "200 MB/s", "keep_feature_maps": True},
+}
+
+
+def hardware(**changes: object) -> Hardware:
+    return Hardware.model_validate({**HARDWARE, **changes})
+
+
+def refused(model: Model, **options: object) -> str:
+    with pytest.raises(OptionError) as caught:
+        simulate(model, SimulateOptions(**options))
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_hardware_of_less_fan_in_than_the_tiles_need_is_refused() -> None:
+    permuted, _ = permute(loaded(models.cnn()), SMALL)
+    assert max(tile.fan_in for packing in read_packings(permuted).values() for tile in packing.tiles) == 3
+    simulate(permuted, SimulateOptions(hardware=hardware()))
+    assert refused(permuted, hardware=hardware(fan_in=2)) == (
+        "--hardware small: its lanes carry 2 inputs, the model's tiles 3; run tightc permute --fan-in 2 first"
+    )
+    dense, _ = permute(loaded(models.cnn()), SMALL.model_copy(update={"method": "dense"}))
+    simulate(dense, SimulateOptions(hardware=hardware(fan_in=1)))
+
+
+def test_hardware_of_another_array_is_refused() -> None:
+    permuted, _ = permute(loaded(models.cnn()), SMALL)
+    assert refused(permuted, hardware=hardware(array="4x4")) == (
+        "--hardware small (4x4): the model was arranged for 8x4; "
+        "use --array 8x4, or run tightc permute --array 4x4 first"
+    )
+    assert refused(permuted, array=ArrayShape(8, 8), hardware=hardware()) == (
+        "--array 8x8: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 8x8 first"
+    )
+    # the flag overrules the file, so that both together can fit
+    totals = simulate(
+        permuted, SimulateOptions(array=ArrayShape(8, 4), hardware=hardware(array="4x4"))
+    ).totals
+    assert (totals["array"], totals["hardware"], totals["arrays"]) == ("8x4", "small", 2)
+
+
+def test_an_array_that_the_hardwares_buffers_do_not_feed_is_refused() -> None:
+    assert refused(loaded(models.cnn()), array=ArrayShape(32, 4), hardware=hardware()) == (
+        "--array 32x4 on small: weight_buffer.size: half of 128 B is less than one tile (32x4 int8 weights); "
+        "give at least 256 B"
+    )
+
+
+def test_flags_say_more_than_the_hardware_file() -> None:
+    model = loaded(models.cnn())
+    flags = {"arrays": 1, "prefetch_weights": True}
+    one = simulate(model, SimulateOptions(hardware=hardware(), **flags))
+    other = simulate(model, SimulateOptions(hardware=hardware(**flags)))
+    assert (one.totals, one.layers) == (other.totals, other.layers)
+    assert one.totals["cycles"] != simulate(model, SimulateOptions(hardware=hardware())).totals["cycles"]
+
+
+@pytest.mark.parametrize("form", models.FORMS)
+@pytest.mark.parametrize("operands", ["int8", "fp32"])
+def test_the_figures_of_a_layer_on_hardware_add_up(form: str, operands: str) -> None:
+    buffers = {name: {**HARDWARE[name], "size": "1 KiB"} for name in ("activation_buffer", "weight_buffer")}
+    permuted, _ = permute(loaded(models.FORMS[form]()), SMALL)
+    report = simulate(permuted, SimulateOptions(hardware=hardware(operands=operands, **buffers)))
+    for row in (*report.layers, report.totals):
+        stalls = sum(row[f"{kind}_stall_cycles"] for kind in ("activation", "weight", "sum", "dram"))
+        assert row["stall_cycles"] == stalls
+        assert row["cycles"] == row["compute_cycles"] + stalls
+        assert row["time_ms"] == pytest.approx(row["cycles"] / 1e5)
+        assert row["dense_time_ms"] == pytest.approx(row["dense_cycles"] / 1e5)
+        moved = sum(row[f"dram_{kind}_bytes"] for kind in ("activation", "weight", "output"))
+        assert row["dram_bytes"] == moved
+        assert row["energy_parts_pj"]["dram"] == pytest.approx(162.5 * moved)
+        assert row["energy_pj"] == pytest.approx(sum(row["energy_parts_pj"].values()))
+        assert row["cycles"] * 2 >= moved  # 2 bytes a cycle
+        roof = min(8 * 4 * 2, row["macs_per_dram_byte"] * 2) if moved else 8 * 4 * 2
+        assert row["roof_macs_per_cycle"] == pytest.approx(roof)
+        assert row["roof"] == ("array" if roof == 8 * 4 * 2 else "dram")
+        if row["cycles"]:
+            assert row["macs_per_cycle"] <= row["roof_macs_per_cycle"] * (1 + 1e-9)
+        else:
+            assert (moved, row["macs_per_cycle"], row["passes"]) == (0, None, 0)
+    for name in ("cycles", "dram_bytes", "dense_dram_bytes", "stall_cycles", "dense_stall_cycles"):
+        assert report.totals[name] == sum(row[name] for row in report.layers)
+
+
+def test_maps_stay_on_the_chip_between_layers_but_not_at_the_ends() -> None:
+    model = loaded(models.cnn())
+    large = {name: {**HARDWARE[name], "size": "1 MiB"} for name in ("activation_buffer", "weight_buffer")}
+    first, *middle, last = simulate(model, SimulateOptions(hardware=hardware(**large))).layers
+    assert first["dram_activation_bytes"] > 0 and last["dram_output_bytes"] > 0
+    assert first["dram_output_bytes"] == last["dram_activation_bytes"] == 0
+    assert all(row["dram_activation_bytes"] == row["dram_output_bytes"] == 0 for row in middle)
+    away = hardware(dram={**HARDWARE["dram"], "keep_feature_maps": False}, **large)
+    for row in simulate(model, SimulateOptions(hardware=away)).layers:
+        assert min(row["dram_activation_bytes"], row["dram_output_bytes"]) > 0
+
+
+def test_the_table_scales_with_the_buffers_of_the_hardware() -> None:
+    model = loaded(models.cnn())
+    four = {"activation_buffer": {**HARDWARE["activation_buffer"], "size": "256 B"}}
+    small, larger = (
+        simulate(model, SimulateOptions(hardware=own)).layers for own in (hardware(), hardware(**four))
+    )
+    table = default_table()
+    for one, other in zip(small, larger, strict=True):
+        assert one["energy_parts_pj"]["mac"] == other["energy_parts_pj"]["mac"]
+    assert table.sram_pj_per_byte(256) == pytest.approx(2 * table.sram_pj_per_byte(64))
+    one, other = small[-1], larger[-1]  # a Gemm, whose map of few bytes is fetched once on either
+    for name in ("passes", "dram_bytes"):
+        assert one[name] == other[name]
+    parts = [row["energy_parts_pj"]["activation_buffer"] for row in (one, other)]
+    assert parts[1] == pytest.approx(2 * parts[0])
+
+
 def test_weights_that_changed_since_permute_are_refused() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     other = permuted.with_tensors({"second_w": np.ones((8, 8, 3, 3), np.float32)})
@@ -357,9 +442,27 @@ def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str) -> None:
         assert {name: other[name] for name in one} == one
 
 
-def test_groups_are_folded_one_by_one() -> None:
+def test_groups_share_passes_side_by_side() -> None:
+    # 4 groups of 3 filters x 18 inputs on 8x4: blocks of 8, 8 and 2 inputs; no two groups have 4 columns
     (row,) = simulate(loaded(models.grouped()), SimulateOptions(array=ArrayShape(8, 4))).layers
-    assert row["cycles"] == 4 * oracle.dense_cycles("ws", 8, 4, N=3, K=18, M=9)
+    assert (row["passes"], row["cycles"]) == (4 * 3, 4 * oracle.dense_cycles("ws", 8, 4, N=3, K=18, M=9))
+    # on 8x8 the last blocks of two groups fit, 4 inputs x 6 filters
+    (row,) = simulate(loaded(models.grouped()), SimulateOptions(array=ArrayShape(8, 8))).layers
+    assert (row["passes"], row["cycles"]) == (4 * 2 + 2, 10 * (2 * 8 + 8 + 9 - 2))
+
+
+def test_a_depthwise_layer_is_dense_in_as_few_passes_as_an_ordinary_array_needs() -> None:
+    # 9 inputs x 1 filter x 8 groups on 32x32: 3 groups a pass, so 3 passes; 27 x 3 slots and 18 x 2
+    weight = np.ones((8, 1, 3, 3), np.float32)
+    text = "net (float[1, 8, 6, 6] x) => (float[1, 8, 4, 4] y) { [dw] y = Conv <group = 8> (x, w) }"
+    model = loaded(models.build(text, w=weight))
+    (row,) = simulate(model, SimulateOptions(array=ArrayShape(32, 32))).layers
+    assert (row["passes"], row["dense_passes"]) == (3, 3)
+    assert row["cycles"] == 3 * (32 + 16 + 32 + 32 - 2)
+    assert row["energy_parts_pj"]["mac"] == pytest.approx(0.3 * 8 * 9 * 16)
+    assert row["energy_parts_pj"]["weight_buffer"] == pytest.approx(1.25 * (81 + 81 + 36))
+    assert row["energy_parts_pj"]["activation_buffer"] == pytest.approx(1.25 * (8 * 9 * 16 + 8 * 16))
+    assert row["utilisation"] == pytest.approx(8 * 9 * 16 / (32 * 32 * row["cycles"]))
 
 
 def test_each_use_of_a_shared_weight_costs_cycles() -> None:
