@@ -209,12 +209,29 @@ def test_lists_give_a_row_for_each_value_once() -> None:
     assert [row["fan_in"] for row in report.layers] == [2, 4, 4, 8, 4]
 
 
-def test_the_best_fan_in_is_named() -> None:
+def test_the_best_of_tight_is_named() -> None:
     report = compare([loaded(models.cnn())], options(method=("tight",), fan_in=(1, 2, 4)))
-    energy = min(report.layers, key=lambda row: row["energy_pj"])["fan_in"]
-    cycles = min(report.layers, key=lambda row: row["cycles"])["fan_in"]
-    note = f"tight takes least energy with a fan-in of {energy}, fewest cycles with {cycles}"
-    assert report.notes[1:] == (note,)
+    energy = min(report.layers, key=lambda row: row["energy_pj"])["contender"]
+    cycles = min(report.layers, key=lambda row: row["cycles"])["contender"]
+    assert report.notes[1:] == (f"least energy of the tight ones: {energy}; fewest cycles: {cycles}",)
+
+
+def test_each_objective_has_a_row_for_each_fan_in() -> None:
+    chosen = options(method=("tight",), fan_in=(2, 4), objective=("passes", "energy"))
+    report = compare([loaded(models.cnn())], chosen)
+    assert labels(report) == [
+        "tight, fan-in 2", "tight, fan-in 4", "tight, fan-in 2, energy", "tight, fan-in 4, energy",
+    ]  # fmt: skip
+    for row in report.layers:
+        objective = "energy" if row["contender"].endswith("energy") else "passes"
+        alone = one_by_one(
+            loaded(models.cnn()),
+            "tight",
+            SimulateOptions(array=SMALL),
+            fan_in=row["fan_in"],
+            objective=objective,
+        )
+        assert {name: row[name] for name in alone} == alone
 
 
 def test_the_seed_decides_and_jobs_do_not() -> None:
