@@ -568,6 +568,7 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
             step = waiting.pop(0)
             streams.take(words[0])
             sums.take(words[1])
+            counts["begun"] += 1
             counts["streamed"] += distinct * sum(busy(copy, step) for copy in range(copies))
         entered = [step, *entered[:-1]]
         now: list[list[Any]] = [[None] * columns for _ in range(rows)]
@@ -694,6 +695,7 @@ def _meet(left, above, same, array, rates, counts) -> tuple[list[list[Any]], int
             step = waiting.pop(0)
             queues[0].take(high)
             queues[1].take(wide)
+            counts["begun"] += 1
             counts["streamed"] += high
             counts["from_above"] += wide
             counts["edge"] += high + wide

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import oracle
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.cycles import layer_cycles
-from tightc.simulation.engine.run import Operands, run_dense, run_packing
+from tightc.simulation.engine.run import Operands, Traces, run_dense, run_packing
+from tightc.simulation.engine.stationary import LOG_COLUMNS
 from tightc.simulation.passes import dense_passes, packed_passes
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
@@ -157,6 +158,64 @@ def test_a_packing_by_hand() -> None:
         # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
         assert ran.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
     check_packing(BY_HAND, MATRIX, vectors, replace(SLOW, array=ArrayShape(3, 3)), 2)
+
+
+# --- traces
+
+
+def check_traces(traces: Traces, stepped: oracle.Run, chip: Chip, is_stationary: bool) -> None:
+    """The lines of all traces together are what the stepped array counted."""
+    assert traces
+    found = dict(zip(LOG_COLUMNS, sum(trace.log.sum(axis=0) for trace in traces).tolist(), strict=True))
+    loads = sum(trace.phase == "stream" for trace in traces) if is_stationary else 0
+    assert found == {
+        "rows_loaded": chip.array.rows * loads,
+        "steps_begun": stepped.counts["begun"],
+        "lane_words": stepped.counts["edge"],
+        "macs": stepped.counts["mac"],
+        "sums_out": stepped.counts["sum_written"],
+    }
+    clocks: dict[int, int] = {}
+    for trace in traces:
+        clocks[trace.array] = clocks.get(trace.array, 0) + len(trace.log)
+    assert sorted(clocks) == list(range(len(clocks)))
+    assert max(clocks.values()) == stepped.cycles
+    assert sum(clocks.values()) == stepped.all_cycles
+
+
+@settings(max_examples=60)
+@given(layers(), st.integers(1, 6), chips(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
+@example(DEPTHWISE, 3, SLOW, "ws", 1)
+@example(DEPTHWISE, 3, SLOW, "is", 1)
+@example(DEPTHWISE, 2, SLOW, "os", 1)
+def test_traces_of_dense_layers(
+    matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int
+) -> None:
+    chip = replace(chip, side_by_side=False)
+    if dataflow == "os":
+        chip = replace(chip, sums=Store())  # sums leave without a line of their own
+    pieces = min(pieces, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
+    vectors, traces = vectors_for(matrix, count), []
+    plain = run_dense(dataflow, Operands(matrix, vectors), chip, pieces)
+    traced = run_dense(dataflow, Operands(matrix, vectors), chip, pieces, traces)
+    assert traced.outputs.tolist() == plain.outputs.tolist() and traced.cycles == plain.cycles
+    stepped = oracle.run_dense(dataflow, matrix.values, matrix.groups, vectors, hall(chip, dataflow), pieces)
+    check_traces(traces, stepped, chip, dataflow != "os")
+
+
+@settings(max_examples=60)
+@given(layers(), st.integers(1, 6), chips(), st.sampled_from(METHODS), st.integers(1, 3))
+def test_traces_of_packings(matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int) -> None:
+    chip, pieces = replace(chip, side_by_side=False), min(pieces, count)
+    packing = packed(matrix, method, chip.array, 3)
+    vectors, traces = vectors_for(matrix, count), []
+    run_packing(packing, Operands(matrix, vectors), chip, pieces, traces)
+    stepped = oracle.run_packing(
+        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(chip, "ws"), pieces
+    )
+    assert bool(traces) == bool(packing.tiles)
+    if traces:
+        check_traces(traces, stepped, chip, True)
 
 
 # --- what is wrong in a packing shows in its values
