@@ -28,8 +28,8 @@ REGISTER, LANE, LEVEL, SRAM, DRAM = 0.03, 0.1, 0.005, 10 / 8, 1300 / 8
 
 
 def chip_of(size: int, dram: float | None) -> Chip:
-    """Buffers of 2, 8 and 32 KiB: half of, as much as and twice the energy of the table's memory."""
-    stores = [Store(size=kib * KIB, usable=kib * KIB) for kib in (2, 8, 32)]
+    """Buffers of 2, 128 and 32 KiB: half of, four times and twice the energy of the table's memory."""
+    stores = [Store(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
     return Chip(
         ArrayShape(2, 2),
         operand_bytes=size,
@@ -55,7 +55,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
         "registers": (4 * 6 * (size + 4) + 8 * size) * REGISTER,
         "lanes": (4 * 3 + 6) * size * LANE,
         "activation_buffer": size * (4 * 3 + 8 + (12 if dram else 0)) * SRAM / 2,
-        "weight_buffer": size * (6 + (6 if dram else 0)) * SRAM,
+        "weight_buffer": size * (6 + (6 if dram else 0)) * SRAM * 4,
         "partial_sum_buffer": 4 * 4 * (2 + 4) * SRAM * 2,
         "index": 0.0,
         "dram": (from_dram + (size * 8 if dram else 0)) * DRAM,
@@ -67,7 +67,7 @@ def test_multiplexers_and_index_by_hand() -> None:
     events = Events(multiplexer_bytes=200, index_bits=80)
     found = energy_pj(events, TABLE, chip_of(1, None))
     assert found == pytest.approx(
-        {**dict.fromkeys(PARTS, 0.0), "multiplexer": 200 * LEVEL, "index": 10 * SRAM}
+        {**dict.fromkeys(PARTS, 0.0), "multiplexer": 200 * LEVEL, "index": 10 * SRAM * 4}
     )
 
 

@@ -158,6 +158,10 @@ def test_a_packing_by_hand() -> None:
         # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
         assert ran.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
     check_packing(BY_HAND, MATRIX, vectors, replace(SLOW, array=ArrayShape(3, 3)), 2)
+    # input 4 is on two lanes and read once: 4 words for each vector, then 1
+    thirsty = Chip(ArrayShape(3, 3), activations=Store(words=1))
+    assert run_packing(BY_HAND, Operands(MATRIX, vectors), thirsty).cycles == 2 * (3 + 4) + 3 * 4 + 3 * 1
+    check_packing(BY_HAND, MATRIX, vectors, thirsty, 1)
 
 
 # --- traces

@@ -400,6 +400,16 @@ def test_maps_stay_on_the_chip_between_layers_but_not_at_the_ends() -> None:
         assert min(row["dram_activation_bytes"], row["dram_output_bytes"]) > 0
 
 
+def test_the_first_and_the_last_layer_meet_the_outside_also_behind_other_operators() -> None:
+    text = """net (float[4, 6] x) => (float[4, 3] y) {
+        before = Relu(x)  one = MatMul(before, v)  two = MatMul(one, w)  y = Softmax(two)
+    }"""
+    model = loaded(models.build(text, v=models.sparse(6, 5), w=models.sparse(5, 3)))
+    first, last = simulate(model, SimulateOptions(hardware=hardware())).layers
+    assert (first["dram_activation_bytes"], first["dram_output_bytes"]) == (4 * 6, 0)
+    assert (last["dram_activation_bytes"], last["dram_output_bytes"]) == (0, 4 * 3)
+
+
 def test_the_table_scales_with_the_buffers_of_the_hardware() -> None:
     model = loaded(models.cnn())
     four = {"activation_buffer": {**HARDWARE["activation_buffer"], "size": "256 B"}}
