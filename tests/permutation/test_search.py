@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 import models
 import oracle
-from packings import arrange, arrays, matrices, task
-from tightc.model.file import load_model_bytes
+from packings import QUICK, arrange, arrays, matrices, task
+from tightc.cli.main import run
+from tightc.errors import ModelError
+from tightc.model.file import Model, load_model_bytes
 from tightc.permutation import block as block_module
 from tightc.permutation import search
 from tightc.permutation.crew import Alone, Pace, Threads
@@ -26,13 +28,15 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Objective, Task
+from tightc.simulation.table import default_table
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tiles.packing import EMPTY, Packing, Tile
 
 TESTS = Path(__file__).parents[1]
 FAN_INS = st.sampled_from([1, 2, 3, 16])
-OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles"])
+OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles", "side-by-side", "energy"])
+VECTORS = st.sampled_from([1, 5, 49, 1024])
 EMPTY_LAYER = LayerMatrix(np.zeros((3, 4), np.float32))
 ONE_ROW = LayerMatrix(np.ones((1, 9), np.float32))
 ONE_COLUMN = LayerMatrix(np.ones((9, 1), np.float32))
@@ -55,13 +59,36 @@ def check(packing: Packing, matrix: LayerMatrix, asked: Task) -> None:
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []
 
 
-def key(packing: Packing, objective: Objective) -> int:
+def key(packing: Packing, objective: Objective, vectors: int = 1) -> int:
     return {
         "passes": len(packing.tiles),
         "cycles": len(packing.tiles),
         "area": sum(tile.area for tile in packing.tiles),
         "inputs": sum(len(tile.inputs) for tile in packing.tiles),
+        "side-by-side": sum(cycles_of(tile, packing.array, vectors) for tile in packing.tiles),
+        "energy": sum(energy_of(tile) for tile in packing.tiles),
     }[objective]
+
+
+def cycles_of(tile: Tile, array: ArrayShape, vectors: int) -> int:
+    """Of a tile that stands on the diagonal as often as it fits, each copy for a part of the vectors."""
+    lanes, columns = tile.select.shape
+    copies = 1
+    while copies < vectors and (copies + 1) * lanes <= array.rows and (copies + 1) * columns <= array.columns:
+        copies += 1
+    most = -(-vectors // copies)
+    return array.rows + most + array.rows + array.columns - 2
+
+
+def energy_of(tile: Tile) -> int:
+    """Bytes through registers for a vector; one to or from a buffer counts as forty."""
+    columns = tile.select.shape[1]
+    total = 40 * len(set(tile.inputs.tolist()))  # each different input is read once
+    total += 40 * columns * (4 + 4)  # a sum is read and written
+    for first, last in zip(tile.lane_starts[:-1], tile.lane_starts[1:], strict=True):
+        total += int(last - first) * columns  # what a lane carries passes every column
+        total += 4 * columns  # and every column's sum the lane
+    return total
 
 
 def arrays_of(packing: Packing) -> list[list[int]]:
@@ -73,16 +100,22 @@ def arrays_of(packing: Packing) -> list[list[int]]:
 
 
 @settings(max_examples=200)
-@given(matrices(), arrays(), FAN_INS, OBJECTIVES, st.integers(0, 99))
-@example(EMPTY_LAYER, ArrayShape(2, 2), 1, "passes", 0)
-@example(ONE_ROW, ArrayShape(4, 4), 1, "area", 0)
-@example(ONE_COLUMN, ArrayShape(4, 4), 1, "inputs", 0)
-@example(FULL, ArrayShape(4, 40), 2, "cycles", 0)
-@example(DIAGONAL, ArrayShape(40, 4), 1, "passes", 0)
+@given(matrices(), arrays(), FAN_INS, OBJECTIVES, VECTORS, st.integers(0, 99))
+@example(EMPTY_LAYER, ArrayShape(2, 2), 1, "passes", 1, 0)
+@example(EMPTY_LAYER, ArrayShape(4, 4), 1, "side-by-side", 9, 0)
+@example(EMPTY_LAYER, ArrayShape(2, 2), 1, "energy", 1, 0)
+@example(ONE_ROW, ArrayShape(4, 4), 1, "area", 1, 0)
+@example(ONE_ROW, ArrayShape(40, 40), 1, "side-by-side", 1024, 0)
+@example(ONE_COLUMN, ArrayShape(4, 4), 1, "inputs", 1, 0)
+@example(ONE_COLUMN, ArrayShape(1, 1), 1, "side-by-side", 49, 0)
+@example(FULL, ArrayShape(4, 40), 2, "cycles", 1, 0)
+@example(FULL, ArrayShape(16, 16), 2, "side-by-side", 5, 0)
+@example(DIAGONAL, ArrayShape(40, 4), 1, "passes", 1, 0)
+@example(DIAGONAL, ArrayShape(40, 4), 1, "energy", 1, 0)
 def test_every_search_is_lossless_within_the_fan_in(
-    matrix: LayerMatrix, array: ArrayShape, fan_in: int, objective: Objective, seed: int
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, objective: Objective, vectors: int, seed: int
 ) -> None:
-    asked = task(array, fan_in, seed, objective=objective)
+    asked = replace(task(array, fan_in, seed, objective=objective), vectors=vectors)
     check(tight.pack(matrix, asked), matrix, asked)
 
 
@@ -130,20 +163,136 @@ def test_each_objective_finds_the_least_of_what_it_is_for(
 ) -> None:
     matrix = random_matrix(filters, inputs, density)
     schedule = Schedule(moves_per_weight=100)
-    names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles")
+    names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles", "side-by-side", "energy")
     found = {}
     for name in names:
-        asked = replace(task(ArrayShape(*array), fan_in, objective=name), schedule=schedule)
+        asked = replace(task(ArrayShape(*array), fan_in, objective=name), schedule=schedule, vectors=400)
         found[name] = tight.pack(matrix, asked)
         check(found[name], matrix, asked)
     for name in names:
-        assert key(found[name], name) == min(key(packing, name) for packing in found.values())
+        # narrow plans, which only the last two try, may have less area, too
+        others = found if name in names[4:] else names[:4]
+        assert key(found[name], name, 400) == min(key(found[other], name, 400) for other in others)
     assert key(found["area"], "area") < key(found["inputs"], "area")
     assert key(found["inputs"], "inputs") < key(found["area"], "inputs")
+    assert key(found["energy"], "energy") < key(found["inputs"], "energy")
+
+
+def again(asked: Task) -> np.random.SeedSequence:
+    """The seed as it was before anyone had children of it."""
+    return np.random.SeedSequence(asked.seed.entropy)
+
+
+RIVALS = ("passes", "structured", "first-fit")
+
+
+def rival(name: str, matrix: LayerMatrix, asked: Task) -> Packing:
+    """What the objective passes, or a method that needs no search, makes of it."""
+    if name == "passes":
+        return tight.pack(matrix, replace(asked, objective="passes", seed=again(asked)))
+    return arrange(matrix, name, asked.array, asked.fan_in)
+
+
+@settings(max_examples=80)
+@given(matrices(), arrays(), FAN_INS, VECTORS, st.integers(0, 99))
+def test_energy_is_never_more_than_that_of_its_rivals(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
+) -> None:
+    asked = replace(task(array, fan_in, seed, objective="energy"), vectors=vectors)
+    own = key(tight.pack(matrix, asked), "energy")
+    for name in RIVALS:
+        assert own <= key(rival(name, matrix, asked), "energy"), name
+
+
+@settings(max_examples=80)
+@given(matrices(), arrays(), FAN_INS, VECTORS, st.integers(0, 99))
+def test_tiles_side_by_side_are_no_slower_than_the_ordinary_array_and_fewest_passes(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
+) -> None:
+    asked = replace(task(array, fan_in, seed, objective="side-by-side"), vectors=vectors)
+    own = key(tight.pack(matrix, asked), "side-by-side", vectors)
+    for name in ("passes", "structured"):
+        assert own <= key(rival(name, matrix, asked), "side-by-side", vectors), name
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="first fit is offered only where passes are above the bound, not where it has fewer cycles",
+)
+def test_tiles_side_by_side_are_no_slower_than_first_fit() -> None:
+    matrix = LayerMatrix(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0]], np.float32))
+    asked = replace(task(ArrayShape(2, 2), 1, objective="side-by-side"), vectors=5)
+    packing = tight.pack(matrix, asked)
+    check(packing, matrix, asked)
+    assert key(packing, "side-by-side", 5) <= key(rival("first-fit", matrix, asked), "side-by-side", 5)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="more passes at first end the search for fewer where their tiles stand side by side"
+)
+def test_tiles_side_by_side_are_no_slower_than_the_fewest_passes_found() -> None:
+    values = np.ones((7, 7), np.float32)
+    values[1, 1:3] = values[4, 2] = 0
+    asked = replace(task(ArrayShape(2, 5), 2, objective="side-by-side"), vectors=2)
+    own = key(tight.pack(LayerMatrix(values), asked), "side-by-side", 2)
+    assert own <= key(rival("passes", LayerMatrix(values), asked), "side-by-side", 2)
+
+
+@pytest.mark.parametrize(
+    ("filters", "inputs", "steps"),
+    [(2, 4, 1024 // 4), (1, 16, 1024 // 4), (2, 16, 1024 // 2), (1, 1, 1024 // 16)],
+    ids=["2 x 4 lanes and columns, or 4 x 2", "4 x 4", "8 x 4, or 4 x 8", "1 x 1"],
+)
+def test_small_tiles_stand_side_by_side_as_often_as_they_can(filters: int, inputs: int, steps: int) -> None:
+    asked = replace(task(ArrayShape(16, 16), 4, objective="side-by-side"), vectors=1024)
+    packing = tight.pack(LayerMatrix(np.ones((filters, inputs), np.float32)), asked)
+    assert key(packing, "side-by-side", 1024) == 16 + steps + 16 + 16 - 2
+
+
+def test_cycles_side_by_side_depend_on_the_vectors() -> None:
+    matrix = random_matrix(20, 60, 0.2)
+    found = []
+    for vectors in (1, 4096):
+        asked = replace(task(ArrayShape(16, 16), 8, objective="side-by-side"), vectors=vectors)
+        found.append(tight.pack(matrix, asked))
+        check(found[-1], matrix, asked)
+    one, many = found
+    assert len(one.tiles) < len(many.tiles)
+    assert key(many, "side-by-side", 4096) < key(one, "side-by-side", 4096)
+    assert key(one, "side-by-side", 1) < key(many, "side-by-side", 1)
+
+
+def test_the_energy_that_is_sought_is_the_recount() -> None:
+    tile = Tile(
+        np.array([3, 1, 3], np.int32),
+        np.array([0, 2, 3], np.int32),
+        np.array([5, 7, 7], np.int32),
+        np.array([[0, 1, EMPTY], [0, EMPTY, 0]], np.int16),
+    )
+    # 2 different inputs and 3 columns' sums of 4 bytes to and fro; 3 inputs through 3 columns, 4 bytes through 6 slots
+    assert energy_of(tile) == 40 * (2 + 3 * 8) + 3 * 3 + 4 * 6
+    assert search._energy(tile) == energy_of(tile)
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays(), FAN_INS, VECTORS)
+def test_the_keys_of_the_search_are_the_recounts(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int
+) -> None:
+    packing = arrange(matrix, "first-fit", array, fan_in)
+    expected = {name: key(packing, name, vectors) for name in ("passes", "energy", "side-by-side")}
+    for name, keys in {"energy": ("energy", "passes"), "side-by-side": ("side-by-side", "energy")}.items():
+        asked = replace(task(array, fan_in, objective=name), vectors=vectors)
+        assert search.Search(matrix, asked)._key(list(packing.tiles)) == tuple(expected[k] for k in keys)
+
+
+def test_the_energy_that_is_sought_has_the_proportions_of_the_table() -> None:
+    table = default_table()
+    assert table.sram_pj_per_byte(None) / table.register_byte.energy == pytest.approx(search._BUFFER, rel=0.1)
 
 
 @pytest.mark.parametrize("limit", ["time", "stop"])
-@pytest.mark.parametrize("objective", ["passes", "area", "inputs"])
+@pytest.mark.parametrize("objective", ["passes", "area", "inputs", "side-by-side", "energy"])
 def test_without_any_time_it_is_no_worse_than_what_needs_no_search(objective: Objective, limit: str) -> None:
     matrix = random_matrix(40, 90, 0.3)
     asked = task(ArrayShape(8, 8), 4, objective=objective)
@@ -151,12 +300,13 @@ def test_without_any_time_it_is_no_worse_than_what_needs_no_search(objective: Ob
         asked = replace(asked, pace=Pace(0.0, 1))
     else:
         asked.stop.set()
+    asked = replace(asked, vectors=49)
     packing = tight.pack(matrix, asked)
     check(packing, matrix, asked)
     structured, first_fit = (
-        key(arrange(matrix, name, ArrayShape(8, 8), 4), objective) for name in ("structured", "first-fit")
+        key(arrange(matrix, name, ArrayShape(8, 8), 4), objective, 49) for name in ("structured", "first-fit")
     )
-    assert key(packing, objective) <= min(structured, first_fit)
+    assert key(packing, objective, 49) <= min(structured, first_fit)
 
 
 def test_who_is_stopped_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,15 +355,15 @@ def test_the_tiles_are_the_same_without_jit() -> None:
     assert found[0] == found[1] != "[]"
 
 
-@pytest.mark.parametrize("objective", ["passes", "inputs"])
+@pytest.mark.parametrize("objective", ["passes", "inputs", "side-by-side", "energy"])
 def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_module, "_LEAST_TILES", 1)
     monkeypatch.setattr(block_module, "_LARGEST_COUNTS", 1)  # as many blocks as can be
     matrix = random_matrix(64, 288, 0.1)
-    alone = tight.pack(matrix, replace(task(ArrayShape(16, 16), 4, objective=objective), crew=Alone()))
+    asked = replace(task(ArrayShape(16, 16), 4, objective=objective), vectors=49)
+    alone = tight.pack(matrix, replace(asked, crew=Alone()))
     with ThreadPoolExecutor(4) as pool:
-        asked = replace(task(ArrayShape(16, 16), 4, objective=objective), crew=Threads(pool))
-        threads = tight.pack(matrix, asked)
+        threads = tight.pack(matrix, replace(asked, crew=Threads(pool), seed=again(asked)))
     assert arrays_of(alone) == arrays_of(threads)
 
 
@@ -226,7 +376,10 @@ def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: p
     ],
     ids=lambda schedule: schedule.kind,
 )
-def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(schedule: Schedule) -> None:
+@pytest.mark.parametrize("objective", ["passes", "side-by-side", "energy"])
+def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
+    schedule: Schedule, objective: Objective
+) -> None:
     proto = models.build(
         "net (float[1, 96] x) => (float[1, 10] y) { a = MatMul(x, u)\n b = MatMul(a, v)\n y = MatMul(b, w) }",
         u=models.sparse(96, 64, density=0.2),
@@ -234,7 +387,7 @@ def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(schedule: Schedul
         w=models.sparse(80, 10, density=0.5),
     )
     model = load_model_bytes(proto.SerializeToString(), "net.onnx")
-    options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule)
+    options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule, objective=objective)
     results = [
         permute(model, options.model_copy(update={"jobs": jobs}), seed=5)[0].to_bytes() for jobs in (1, 2, 4)
     ]
@@ -254,3 +407,59 @@ def test_a_seed_in_the_schedule_replaces_that_of_the_stage() -> None:
 
     assert tiles(1, 9) == tiles(2, 9) == tiles(9, None)
     assert tiles(1, None) != tiles(2, None)
+
+
+# --- the new objectives as a user meets them
+
+
+def open_sizes() -> Model:
+    proto = models.cnn()
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
+    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+
+
+def test_tiles_side_by_side_need_the_size_of_the_input() -> None:
+    options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1)
+    refusals = []
+    for objective in ("side-by-side", "cycles"):
+        with pytest.raises(ModelError) as refused:
+            permute(open_sizes(), options.model_copy(update={"objective": objective}))
+        refusals.append((refused.value.sentence, refused.value.remedy))
+    assert refusals[0] == refusals[1]
+    assert refusals[0] == (
+        "net.onnx: the size of input image is open (1x3xsidexside)",
+        "fix the size in the model, or take --objective passes, which needs none",
+    )
+    permute(open_sizes(), options.model_copy(update={"objective": "energy"}))
+
+
+def test_tiles_side_by_side_with_open_sizes_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.save(open_sizes().proto, tmp_path / "net.onnx")
+    assert run(["permute", "net.onnx", "--objective", "side-by-side", "-o", "out.onnx"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "tightc: error: net.onnx: the size of input image is open (1x3xsidexside); "
+        "fix the size in the model, or take --objective passes, which needs none\n",
+    )
+    assert sorted(os.listdir()) == ["net.onnx"]
+
+
+@pytest.mark.parametrize("objective", ["side-by-side", "energy"])
+def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(objective: Objective) -> None:
+    proto = models.build(
+        "net (float[1, 8] x) => (float[1, 6] y) { a = MatMul(x, v)\n y = MatMul(a, w) }",
+        v=np.zeros((8, 8), np.float32),
+        w=models.sparse(8, 6),
+    )
+    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    options = PermuteOptions(
+        array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1, objective=objective
+    )
+    for limit in (1e-9, 60.0):
+        _, report = permute(model, options.model_copy(update={"time_limit": limit}))
+        assert report.totals["dropped_weights"] == 0
+        assert report.layers[0]["passes"] == 0 < report.layers[1]["passes"]
