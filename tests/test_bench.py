@@ -20,12 +20,13 @@ def written() -> dict[Path, int]:
 
 def test_quick_prints_tables_with_the_command_that_prints_them_and_writes_nothing() -> None:
     before = written()
-    ran = bench("--quick", "curve", "layers")
+    ran = bench("--quick", "curve", "layers", "simulation")
     assert ran.returncode == 0, ran.stderr
-    for section in ("curve", "layers"):
+    for section in ("curve", "layers", "simulation"):
         assert f".venv/bin/python scripts/bench.py {section}\n" in ran.stdout
     assert "\n| tight  | 30             | " in ran.stdout
     assert "\n| 64x147 | " in ran.stdout
+    assert "\n| 10x10, 64 to 64 |           | 5,688       | 5,688        |" in ran.stdout
     assert written() == before
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -111,14 +112,35 @@ def peak() -> float | None:
     return None
 
 
+class Times(NamedTuple):
+    """Wall-clock seconds of several runs."""
+
+    best: float
+    median: float
+
+    @property
+    def ms(self) -> tuple[float, float]:
+        """Both in milliseconds."""
+        return 1e3 * self.best, 1e3 * self.median
+
+
+def times(action: Callable[[], object], repeats: int) -> Times:
+    """Seconds of `action` over `repeats`, after one to warm up."""
+    action()
+    found = [seconds(action) for _ in range(repeats)]
+    return Times(min(found), median(found))
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall-clock seconds of `action`."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
 def best_seconds(action: Callable[[], object], repeats: int) -> float:
     """Wall-clock seconds of `action`: the best of `repeats`."""
-    best = float("inf")
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action()
-        best = min(best, time.perf_counter() - began)
-    return best
+    return min(seconds(action) for _ in range(repeats))
 
 
 def lower_bounds(matrix: LayerMatrix, array: ArrayShape = ARRAY) -> tuple[int, int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 import tightc
 from benchmarks.page import SEED
 from tightc.model.figures import layer_matrix
-from tightc.model.file import Model
+from tightc.model.file import Model, load_model_bytes
 from tightc.model.layers import read_network
 from tightc.pruning.options import PruneOptions
 from tightc.tiles.matrix import LayerMatrix
@@ -92,3 +95,57 @@ def threshold(density: float) -> float:
     rng = np.random.default_rng(SEED)
     factors = np.exp(_SCALE * np.sqrt(2) * rng.standard_normal(_SAMPLE))
     return float(np.quantile(np.abs(rng.standard_normal(_SAMPLE)) * factors, 1 - density))
+
+
+def resnet50(density: float) -> Model:
+    """A model with the layers of ResNet-50 for an image of 224x224, strides in the 3x3 layers as torchvision has them.
+
+    Synthetic weights, no biases. A block's shortcut comes after its three layers, as in RESNET50.
+    """
+    graph = _Graph([], [], density)
+    x = graph.conv("image", 7, 2)
+    x = graph.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            inner = graph.conv(graph.conv(x, 1, 1), 3, stride)
+            outer = graph.conv(inner, 1, 1, relu=False)
+            shortcut = x if block else graph.conv(x, 1, stride, relu=False)
+            x = graph.node("Relu", graph.node("Add", outer, shortcut))
+    x = graph.node("Flatten", graph.node("GlobalAveragePool", x))
+    y = graph.layer("Gemm", x, (1, 1), transB=1)
+    ends = (("image", [1, 3, 224, 224]), (y, [1, RESNET50[-1][0]]))
+    first, last = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name, sides in ends)
+    made = helper.make_graph(graph.nodes, "resnet50", [first], [last], graph.weights)
+    proto = helper.make_model(made, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+    return load_model_bytes(proto.SerializeToString(), "resnet50.onnx")
+
+
+@dataclass
+class _Graph:
+    """A network of the layers of RESNET50 while it grows; `layer` takes them in order."""
+
+    nodes: list[onnx.NodeProto]
+    weights: list[onnx.TensorProto]
+    density: float
+
+    def node(self, operator: str, *inputs: str, **attributes: object) -> str:
+        """One more node; gives the name of its output."""
+        self.nodes.append(helper.make_node(operator, inputs, [f"v{len(self.nodes)}"], **attributes))
+        return self.nodes[-1].output[0]
+
+    def layer(self, operator: str, x: str, kernel: tuple[int, int], **attributes: object) -> str:
+        """One more node that has the weights of the next layer."""
+        number = len(self.weights)
+        filters, inputs = RESNET50[number]
+        values = synthetic(filters, inputs, self.density, salt=str(number)).values
+        if operator == "Conv":
+            values = values.reshape(filters, -1, *kernel)
+        self.weights.append(numpy_helper.from_array(values, f"w{number}"))
+        return self.node(operator, x, f"w{number}", **attributes)
+
+    def conv(self, x: str, side: int, stride: int, relu: bool = True) -> str:
+        """One more convolution, `side` x `side`."""
+        pads, kernel = [side // 2] * 4, (side, side)
+        y = self.layer("Conv", x, kernel, kernel_shape=kernel, strides=[stride, stride], pads=pads)
+        return self.node("Relu", y) if relu else y

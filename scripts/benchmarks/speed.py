@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 import tightc
 from benchmarks.kernel import kernel_speed
 from benchmarks.measuring import PEAK, arranged, best_seconds, peak, reset_peak, warm
-from benchmarks.networks import LARGEST, RESNET20, RESNET50, SYNTHETIC, missing, pruned, synthetic
+from benchmarks.networks import LARGEST, RESNET20, RESNET50, SYNTHETIC, missing, pruned, resnet50, synthetic
 from benchmarks.page import SEED, Page
-from tightc.model.file import Model
 from tightc.permutation.options import PermuteOptions
 
 TITLE = "Speed"
@@ -101,8 +95,7 @@ def _sizes(page: Page) -> None:
 
 
 def _resnet50(page: Page) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        model = _network(Path(folder) / "network.onnx")
+    model = resnet50(_DENSITY)
     weights = sum(filters * inputs for filters, inputs in RESNET50)
     page.text(
         f"### A network of the size of ResNet-50, `tightc.permute`\n\n{len(RESNET50)} layers with the shapes of "
@@ -122,21 +115,6 @@ def _resnet50(page: Page) -> None:
         None if top is None else round(top),
     )
     page.end()
-
-
-def _network(path: Path) -> Model:
-    """A model with one Gemm for each layer of ResNet-50, side by side; `path` is where it is put together."""
-    nodes, inputs, outputs, weights = [], [], [], []
-    for number, (filters, width) in enumerate(RESNET50):
-        values = synthetic(filters, width, _DENSITY, salt=str(number)).values
-        weights.append(numpy_helper.from_array(values, f"w{number}"))
-        names = [f"x{number}", f"w{number}"]
-        nodes.append(helper.make_node("Gemm", names, [f"y{number}"], name=f"layer{number}", transB=1))
-        inputs.append(helper.make_tensor_value_info(f"x{number}", TensorProto.FLOAT, [1, width]))
-        outputs.append(helper.make_tensor_value_info(f"y{number}", TensorProto.FLOAT, [1, filters]))
-    graph = helper.make_graph(nodes, "layers", inputs, outputs, weights)
-    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
-    return tightc.load(str(path))
 
 
 def _largest(page: Page) -> None:
