@@ -98,7 +98,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "clock: 100 MHz",
             "clocks: 100 MHz",
             "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, weight_buffer); did you mean clock?",
+            "operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); did you mean clock?",
         ),
         (
             "keep_feature_maps: true",

@@ -66,6 +66,11 @@ class Chip:
         )
 
     @property
+    def is_ideal(self) -> bool:
+        """Whether nothing limits but the arrays."""
+        return self.dram is None and self.activations == self.weights == self.sums == Store()
+
+    @property
     def fill(self) -> int:
         """Cycles from the first step's entry until it has left the array, less one: rows + columns - 2."""
         return self.array.rows + self.array.columns - 2

@@ -94,8 +94,8 @@ def load_cycles(passes: Passes, chip: Chip, pieces: int, sharing: int) -> Counts
 def body_cycles(passes: Passes, chip: Chip, part: tuple[int, int], sharing: int) -> Counts:
     """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
 
-    `part`: the steps of a piece, and the number of pieces. T is the steps divided among the copies of a pass. Sums that
-    stayed leave while the next pass runs, which waits only where that takes longer.
+    `part`: the steps of a piece, and the number of pieces. T is the steps divided among the copies of a pass. A pass
+    takes at least as long as the sums that stayed in it take to leave, which they do while the next one runs.
     """
     steps, pieces = part
     side_by_side = copies(passes, chip, pieces)

@@ -21,7 +21,7 @@ class Events:
     `macs`: multiply-accumulates done, zeros of a dense array included, empty slots of a tile not. `multiplexer_bytes`:
     through each 2:1 level on the way of an activation to a PE. `register_bytes`: written in PEs, by what passes on, by
     sums and by loading. `lane_bytes`: put on the edges of the array. `*_buffer_bytes`: read from or written to that
-    buffer, by the array, by DRAM and, as outputs of the layer, to the activation buffer. `index_bits`: selects, lane
+    buffer, by the array, for DRAM and, as outputs of the layer, to the activation buffer. `index_bits`: selects, lane
     lists and column filters, read with the weights. `dram_bytes`: to or from DRAM.
     """
 
@@ -51,24 +51,42 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
         _sum(passes.weight_words) * steps * size,
     )
     sums = _sum(passes.sums_read + passes.sums_written) * steps + _sum(passes.unloaded_sums)
-    # on the diagonal, a copy's activations also pass the columns of those before it, its sums the lanes of those after
-    moved = (passes.register_words * size + passes.sums * SUM_BYTES) * (side_by_side + 1) / 2
+    moved = passes.register_words * size * _passed(steps, pieces, side_by_side)
+    moved += passes.sums * SUM_BYTES * _passed(steps, pieces, side_by_side, downwards=True)
     rows = passes.lanes * side_by_side
     hops = rows * (rows + 1) // 2 * passes.columns if passes.dataflow != "os" else np.zeros_like(rows)
     return Events(
         macs=_sum(passes.macs) * steps,
         multiplexer_bytes=_sum(passes.multiplexer_levels) * steps * size,
-        register_bytes=round(float(moved.sum()) * steps) + _sum(hops) * pieces * size,
+        register_bytes=_sum(moved) + _sum(hops) * pieces * size,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations
         + (loaded if passes.dataflow == "is" else 0)
         + work.outputs * size
-        + way.traffic.activation_bytes,
+        + way.traffic.activation_bytes
+        + way.traffic.output_bytes,
         weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + way.traffic.weight_bytes,
         partial_sum_buffer_bytes=sums * SUM_BYTES,
         index_bits=_sum(passes.loaded_bits * side_by_side) * pieces,
         dram_bytes=way.traffic.total,
     )
+
+
+def _passed(steps: int, pieces: int, side_by_side: Counts, *, downwards: bool = False) -> Counts:
+    """Steps, each as often as it passes the columns of a copy, or (`downwards`) the lanes of one: (passes,).
+
+    On the diagonal an activation also passes the columns of the copies before its own, a sum the lanes of those after.
+    Steps are cut into pieces, and those into parts for copies, as equal as can be, longer ones first.
+    """
+    longer, shorter = -(-steps // pieces), steps // pieces
+    count = steps - shorter * pieces
+    total = np.zeros_like(side_by_side)
+    for length, times in ((longer, count), (shorter, pieces - count)):
+        each, rest = length // side_by_side, length % side_by_side
+        alike = each * side_by_side * (side_by_side + 1) // 2
+        first = rest * (rest + 1) // 2  # of the first copies, which have a step more
+        total += times * (alike + (rest * side_by_side - first + rest if downwards else first))
+    return total
 
 
 def _sum(counts: Counts) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil, isinf
+from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from tightc.simulation.cycles import Cycles, layer_cycles
 from tightc.simulation.hardware import SUM_BYTES
 from tightc.simulation.passes import Passes
 from tightc.simulation.work import Work
+
+_NOTHING = 1e-9  # of a byte, which sums of shares may be off
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,13 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a layer runs: its steps in `pieces`, the cycles on the arrays, the traffic, and the wait for DRAM."""
+    """How a layer runs: on how many `arrays`, its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM."""
 
     pieces: int
     cycles: Cycles
     traffic: Traffic
     dram_stalls: int
+    arrays: int = 1
 
     @property
     def total(self) -> int:
@@ -44,24 +47,35 @@ class Schedule:
 
 
 def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
-    """The fastest way, of equals the one with least traffic, then with fewest pieces.
+    """The fastest way found, of equals the one with least traffic, then with fewest pieces.
 
     Pieces make sums fit that wait from pass to pass, make a piece of the feature map stay for all passes, or give
-    several arrays something to do; each piece takes all passes, so each costs loading and emptying again.
+    several arrays something to do; each piece takes all passes, so each costs loading and emptying again. Where buffers
+    are slow for all arrays at once, half of them, a quarter and so on are tried too.
     """
+    found = []
+    arrays = chip.arrays
+    while arrays:
+        part = replace(chip, arrays=arrays)
+        found += [_schedule(passes, work, part, pieces) for pieces in _pieces(passes, work, part)]
+        arrays = 0 if chip.is_ideal else arrays // 2
+    return min(found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays))
+
+
+def _pieces(passes: Passes, work: Work, chip: Chip) -> set[int]:
+    """Numbers of pieces that may be worth a try."""
+    if passes.dataflow == "os":
+        return {1}  # every step adds to what stays
     least = _pieces_for_sums(passes, chip)
     wishes = {least, max(least, _pieces_for_map(passes, work, chip))}
-    options = {min(passes.steps, max(wish, share)) for wish in wishes for share in range(1, chip.arrays + 1)}
-    if passes.dataflow == "os":
-        options = {1}  # every step adds to what stays
-    found = [_schedule(passes, work, chip, pieces) for pieces in options]
-    return min(found, key=lambda way: (way.total, way.traffic.total, way.pieces))
+    shares = range(1, 2 * chip.arrays + 1) if chip.arrays > 1 else (1,)
+    return {min(passes.steps, max(wish, share)) for wish in wishes for share in shares}
 
 
 def _schedule(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
     cycles = layer_cycles(passes, chip, pieces)
     moved = traffic(passes, work, chip, pieces)
-    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip))
+    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip), chip.arrays)
 
 
 def dram_stalls(moved: Traffic, busy_cycles: int, chip: Chip) -> int:
@@ -71,7 +85,7 @@ def dram_stalls(moved: Traffic, busy_cycles: int, chip: Chip) -> int:
     ways = (
         (moved.activation_bytes, chip.activations.hidden),
         (moved.weight_bytes, chip.weights.hidden),
-        (moved.output_bytes, chip.sums.hidden),
+        (moved.output_bytes, chip.activations.hidden),
     )
     hidden = sum(count for count, is_hidden in ways if is_hidden)
     return ceil((moved.total - hidden) / chip.dram) + max(0, ceil(hidden / chip.dram) - busy_cycles)
@@ -87,13 +101,11 @@ def traffic(passes: Passes, work: Work, chip: Chip, pieces: int) -> Traffic:
     if chip.dram is None:
         return Traffic()
     read, written = work.maps.read * chip.operand_bytes, work.maps.written * chip.operand_bytes
-    share = float(passes.map_share.sum())
+    share = float(passes.map_share.sum()) * (pieces if passes.dataflow == "is" else 1)
     if _map_fits(passes, read, chip, pieces):
-        share = min(1.0, share)
-    elif passes.dataflow == "is":
-        share *= pieces
+        share = min(passes.map_read, share)
     return Traffic(
-        0 if _kept(read, work.maps.from_outside, chip) else ceil(read * share),
+        0 if _kept(read, work.maps.from_outside, chip) else ceil(read * share - _NOTHING),
         _weight_bytes(passes, work, chip, pieces),
         0 if _kept(written, work.maps.to_outside, chip) else written,
     )
@@ -112,7 +124,12 @@ def _weight_bytes(passes: Passes, work: Work, chip: Chip, pieces: int) -> int:
 
 
 def _kept(count: int, crosses: bool, chip: Chip) -> bool:
-    return chip.keeps_maps and not crosses and count <= chip.activations.usable
+    """Whether a map of `count` bytes stays on the chip; the one read and the one written have half a buffer each."""
+    return (
+        chip.keeps_maps
+        and not crosses
+        and (chip.activations.size is None or 2 * count <= chip.activations.size)
+    )
 
 
 def _map_fits(passes: Passes, count: int, chip: Chip, pieces: int) -> bool:
@@ -133,9 +150,10 @@ def _pieces_for_map(passes: Passes, work: Work, chip: Chip) -> int:
 def _pieces_for_sums(passes: Passes, chip: Chip) -> int:
     """Fewest pieces of which all sums that wait from pass to pass fit into their buffer at once."""
     waiting = open_sums(passes, chip.arrays) * SUM_BYTES
-    if not waiting or isinf(chip.sums.usable):
+    if waiting * passes.steps <= chip.sums.usable:
         return 1
-    return min(passes.steps, ceil(passes.steps / max(1, chip.sums.usable // waiting)))
+    steps_at_once = int(chip.sums.usable // (waiting * max(1, chip.arrays // len(passes))))
+    return min(passes.steps, ceil(passes.steps / max(1, steps_at_once)))
 
 
 def open_sums(passes: Passes, arrays: int) -> int:

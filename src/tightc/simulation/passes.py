@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,9 @@ class Passes:
     distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the edges of the array,
     `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done, `multiplexer_levels` passed,
     `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
-    `map_share` (float64): the part of the feature map that it reads. `open_sums`: (spans, 3), first pass, last pass and
-    sums of a step that wait from the one to the other; what begins and ends in one pass does not wait.
+    `map_share` (float64): the part of the feature map that it reads; `map_read`: that of all passes together.
+    `open_sums`: (spans, 3), first pass, last pass and sums of a step that wait from the one to the other; what begins
+    and ends in one pass does not wait.
     """
 
     dataflow: Dataflow
@@ -55,6 +56,7 @@ class Passes:
     sums_written: Counts
     unloaded_sums: Counts
     map_share: NDArray[np.float64]
+    map_read: float
     open_sums: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
     columns = np.array([tile.columns for tile in tiles], np.int64)
     carried = np.array([len(tile.inputs) for tile in tiles], np.int64)
     weights = np.array([np.count_nonzero(tile.select >= 0) for tile in tiles], np.int64)
-    distinct, channels = _distinct(packing, work)
+    distinct, channels, every_channel = _distinct(packing, work)
     first, last, begun = _spans(packing)
     area = lanes * columns
     nothing = np.zeros_like(area)
@@ -101,6 +103,7 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
         sums_written=columns,
         unloaded_sums=nothing,
         map_share=channels / work.channels,
+        map_read=every_channel / work.channels,
         open_sums=np.stack([first, last, np.ones_like(first)], axis=1)[first < last],
     )
 
@@ -115,33 +118,37 @@ def dense_passes(dataflow: Dataflow, work: Work, array: ArrayShape) -> Passes:
 
 
 def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
-    """Weights (ws) or activations (is) stay: rows carry inputs, columns add up filters (ws) or vectors (is)."""
+    """Weights (ws) or activations (is) stay: rows carry inputs, columns add up filters (ws) or vectors (is).
+
+    Groups side by side stand on the diagonal: an activation also passes the columns of the groups before its own, a
+    sum the lanes of those after.
+    """
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
-    area = rows * columns
-    nothing = np.zeros_like(area)
+    products = _per_pass(blocks.filters * blocks.inputs, blocks)
+    nothing = np.zeros_like(rows)
     streams = rows if dataflow == "ws" else nothing
-    channels = (
-        (blocks.first_input + blocks.inputs - 1) // work.positions - blocks.first_input // work.positions + 1
-    )
-    share = _per_pass(channels, blocks) / work.channels
+    last_channel = (blocks.first_input + blocks.inputs - 1) // work.positions
+    channels = last_channel - blocks.first_input // work.positions + 1
+    share = channels if dataflow == "ws" else channels * blocks.filters / work.vectors
     return Passes(
         dataflow=dataflow,
         steps=work.vectors if dataflow == "ws" else work.filters,
         lanes=rows,
         columns=columns,
-        loaded_words=area,
+        loaded_words=products,
         loaded_bits=nothing,
         activation_words=streams,
         weight_words=rows - streams,
         edge_words=rows,
-        register_words=area,
-        sums=area,
-        macs=_per_pass(blocks.filters * blocks.inputs, blocks),
+        register_words=_per_pass(blocks.inputs * _so_far(blocks.filters, blocks), blocks),
+        sums=_per_pass(blocks.filters * (blocks.inputs + _to_come(blocks.inputs, blocks)), blocks),
+        macs=products,
         multiplexer_levels=nothing,
         sums_read=_per_pass(np.where(blocks.first_input > 0, blocks.filters, 0), blocks),
         sums_written=columns,
         unloaded_sums=nothing,
-        map_share=share if dataflow == "ws" else share * columns / work.vectors,
+        map_share=_per_pass(share, blocks) / work.channels,
+        map_read=1.0,
         open_sums=_open_sums(blocks),
     )
 
@@ -149,7 +156,9 @@ def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
 def _output_stationary(work: Work, blocks: Blocks) -> Passes:
     """Sums stay: rows are vectors (the inputs of `blocks`), columns filters; both operands stream, input by input."""
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
-    area, nothing = rows * columns, np.zeros_like(rows)
+    nothing = np.zeros_like(rows)
+    left = blocks.inputs * _so_far(blocks.filters, blocks)
+    above = blocks.filters * _so_far(blocks.inputs, blocks)
     outputs = _per_pass(blocks.filters * blocks.inputs, blocks)
     return Passes(
         dataflow="os",
@@ -161,7 +170,7 @@ def _output_stationary(work: Work, blocks: Blocks) -> Passes:
         activation_words=rows,
         weight_words=columns,
         edge_words=rows + columns,
-        register_words=2 * area,
+        register_words=_per_pass(left + above, blocks),
         sums=outputs,
         macs=outputs,
         multiplexer_levels=nothing,
@@ -169,14 +178,33 @@ def _output_stationary(work: Work, blocks: Blocks) -> Passes:
         sums_written=nothing,
         unloaded_sums=outputs,
         map_share=rows / (work.vectors * work.groups),
+        map_read=1.0,
         open_sums=np.empty((0, 3), np.int64),
     )
 
 
-def _per_pass(values: Counts, blocks: Blocks) -> Counts:
+def _per_pass(values: NDArray[Any], blocks: Blocks) -> NDArray[Any]:
     """`values` (blocks,) summed over the blocks of each pass."""
-    starts = np.flatnonzero(np.diff(blocks.tile, prepend=-1))
-    return np.add.reduceat(values, starts)
+    return np.add.reduceat(values, _starts(blocks))
+
+
+def _so_far(values: Counts, blocks: Blocks) -> Counts:
+    """`values` (blocks,) summed over the blocks of the same pass up to each, its own included."""
+    total = np.cumsum(values)
+    starts = _starts(blocks)
+    before = np.repeat(total[starts] - values[starts], np.diff(np.append(starts, len(values))))
+    return total - before
+
+
+def _to_come(values: Counts, blocks: Blocks) -> Counts:
+    """`values` (blocks,) summed over the blocks of the same pass after each."""
+    sizes = np.diff(np.append(_starts(blocks), len(values)))
+    return np.repeat(_per_pass(values, blocks), sizes) - _so_far(values, blocks)
+
+
+def _starts(blocks: Blocks) -> Counts:
+    """The first block of each pass."""
+    return np.flatnonzero(np.diff(blocks.tile, prepend=-1))
 
 
 def _open_sums(blocks: Blocks) -> NDArray[np.int64]:
@@ -199,17 +227,19 @@ def _spans(packing: Packing) -> tuple[Counts, Counts, Counts]:
     return first[first >= 0], last[last >= 0], begun
 
 
-def _distinct(packing: Packing, work: Work) -> tuple[Counts, Counts]:
-    """(different inputs, different channels) of each tile."""
+def _distinct(packing: Packing, work: Work) -> tuple[Counts, Counts, int]:
+    """(different inputs, different channels) of each tile, and different channels of all."""
     tiles, inputs = packing.tiles, packing.inputs * packing.groups
     found = np.empty((2, len(tiles)), np.int64)
+    every = np.zeros(work.channels, bool)
     at_once = max(1, _FLAGS // inputs)
     for first in range(0, len(tiles), at_once):
         some = tiles[first : first + at_once]
         flags = np.zeros((len(some), inputs), bool)
         rows = np.repeat(np.arange(len(some)), [len(tile.inputs) for tile in some])
         flags[rows, np.concatenate([tile.inputs for tile in some])] = True
-        found[0, first : first + at_once] = flags.sum(axis=1)
         by_channel = flags.reshape(len(some), work.channels, work.positions).any(axis=2)
+        found[0, first : first + at_once] = flags.sum(axis=1)
         found[1, first : first + at_once] = by_channel.sum(axis=1)
-    return found[0], found[1]
+        every |= by_channel.any(axis=0)
+    return found[0], found[1], int(every.sum())

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.values import random_feeds, read_feeds
 from tightc.report import Listener, Report, silent
 from tightc.simulation.chip import Chip
 from tightc.simulation.energy import variations
 from tightc.simulation.events import count_events
-from tightc.simulation.memory import schedule
+from tightc.simulation.hardware import SUM_BYTES
+from tightc.simulation.memory import open_sums, schedule
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.passes import Dataflow, Passes, dense_passes
 from tightc.simulation.record import Cost, Record
@@ -88,6 +90,13 @@ def _record(layer: LayerWork, chip: Chip, dataflow: Dataflow) -> Record:
 
 
 def _cost(passes: Passes, layer: LayerWork, chip: Chip, useful_macs: int) -> Cost:
+    waiting, room = open_sums(passes, 1) * SUM_BYTES, chip.sums.usable
+    if waiting > room:
+        raise OptionError(
+            f"--hardware: {layer.layer.name} keeps {waiting:,} bytes of sums of one vector waiting, the partial-sum "
+            f"buffer has room for {room:,.0f}",
+            "give a larger partial_sum_buffer",
+        )
     way = schedule(passes, layer.work, chip)
     return Cost.of(len(passes), way, useful_macs, count_events(passes, layer.work, chip, way))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,8 @@ from tightc.model.session import open_session
 from tightc.model.values import Values, run_values
 from tightc.model.vectors import input_vectors, output_vectors
 from tightc.simulation.chip import Chip
-from tightc.simulation.cycles import layer_cycles
 from tightc.simulation.engine.run import Operands, Ran, Traces, run_dense, run_packing
-from tightc.simulation.memory import schedule
+from tightc.simulation.memory import Schedule, schedule
 from tightc.simulation.passes import Dataflow
 from tightc.simulation.workload import LayerWork, Workload
 from tightc.tiles.matrix import LayerMatrix
@@ -63,11 +62,11 @@ def trace_layer(
     """What happens in every cycle of one layer, on what onnxruntime feeds it when the model gets `feeds`."""
     traces: Traces = []
     (scene,) = _scenes(workload, (entry,), feeds)
-    pieces = schedule(entry.passes(dataflow, chip), entry.work, chip).pieces
+    way = schedule(entry.passes(dataflow, chip), entry.work, chip)
     operands = _operands(
         entry.layer, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32)
     )
-    _run(entry, dataflow, operands, (chip, pieces), traces)
+    _run(entry, dataflow, operands, (chip, way), traces)
     return traces
 
 
@@ -100,11 +99,11 @@ class _Scene:
 def _verify_layer(scene: _Scene, chip: Chip, dataflow: Dataflow) -> Verified:
     layer, entry = scene.entry.layer, scene.entry
     passes = entry.passes(dataflow, chip)
-    pieces = schedule(passes, entry.work, chip).pieces
-    cycles = layer_cycles(passes, chip, pieces).total
+    way = schedule(passes, entry.work, chip)
+    cycles = way.cycles.total
 
     def run(value: Array, weight: Array) -> Ran:
-        return _run(entry, dataflow, _operands(layer, scene.node, value, weight), (chip, pieces))
+        return _run(entry, dataflow, _operands(layer, scene.node, value, weight), (chip, way))
 
     floats = run(scene.read.astype(np.float32), scene.weight.astype(np.float32))
     given = _as_given(scene, floats.outputs.astype(np.float64))
@@ -128,14 +127,14 @@ def _run(
     entry: LayerWork,
     dataflow: Dataflow,
     operands: Operands,
-    way: tuple[Chip, int],
+    plan: tuple[Chip, Schedule],
     traces: Traces | None = None,
 ) -> Ran:
-    """The layer on the engine; `way`: the chip, and into how many pieces the steps are cut."""
-    chip, pieces = way
+    """The layer on the engine, on a chip as a schedule says."""
+    chip, way = replace(plan[0], arrays=plan[1].arrays), plan[1]
     if entry.packing:
-        return run_packing(entry.packing, operands, chip, pieces, traces)
-    return run_dense(dataflow, operands, chip, pieces, traces)
+        return run_packing(entry.packing, operands, chip, way.pieces, traces)
+    return run_dense(dataflow, operands, chip, way.pieces, traces)
 
 
 def _operands(layer: Layer, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:

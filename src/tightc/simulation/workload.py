@@ -41,8 +41,8 @@ class LayerWork:
         return self.packing.method if self.packing else "dense"
 
     def passes(self, dataflow: Dataflow, chip: Chip) -> Passes:
-        """Its tiles, or all its weights where it is not arranged."""
-        if self.packing:
+        """Its tiles, or all its weights where it is not arranged or the arrangement holds all."""
+        if self.packing and self.packing.method != "dense":
             return packed_passes(self.packing, self.work)
         return dense_passes(dataflow, self.work, chip.array)
 

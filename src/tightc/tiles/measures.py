@@ -140,8 +140,9 @@ def tile_index_bits(tile: Tile, packing: Packing) -> int:
     None where the size of the layer says it all: in the dense packing, and in a tile of fan-in 1 whose inputs and
     filters follow one another.
     """
-    ordinary = packing.fan_in == 1 and _consecutive(tile.inputs) and _consecutive(tile.filters)
-    if packing.method == "dense" or ordinary:
+    if packing.method == "dense":
+        return 0
+    if packing.fan_in == 1 and _consecutive(tile.inputs) and _consecutive(tile.filters):
         return 0
     select, length = ceil(log2(packing.fan_in)), ceil(log2(packing.fan_in + 1))
     input_bits = max(1, ceil(log2(packing.inputs * packing.groups)))

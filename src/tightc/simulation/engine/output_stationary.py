@@ -15,6 +15,7 @@ from tightc.simulation.engine.stationary import LANE_WORDS, MACS, NOTHING, STEPS
 def meet(
     left: NDArray[Any],
     above: NDArray[Any],
+    used: NDArray[np.bool_],
     shape: tuple[int, int],
     ports: NDArray[np.float64],
     log: NDArray[np.int64],
@@ -22,9 +23,9 @@ def meet(
     """Streams both operands through an empty array until the last product is made: (sums, cycles).
 
     `left`: (T, r) float32 or int32, step t of each row used; `above`: (T, c), of each column used; sums: (r, c).
-    Step t enters row r r cycles late, and column c c cycles late, so that both meet in PE (r, c). `shape`: rows and
-    columns of the array. `ports`: (2,) float64, words of `left` and of `above` that their buffers deliver in a cycle.
-    `log`: (cycles at least, columns of a log) int64, or no rows.
+    Step t enters row r r cycles late, and column c c cycles late, so that both meet in PE (r, c). `used`: (r, c) bool,
+    PEs whose sum anybody wants. `shape`: rows and columns of the array. `ports`: (2,) float64, words of `left` and of
+    `above` that their buffers deliver in a cycle. `log`: (cycles at least, columns of a log) int64, or no rows.
     """
     rows, columns = shape
     count, used_rows, used_columns = len(left), left.shape[1], above.shape[1]
@@ -63,20 +64,26 @@ def meet(
         left_array += done[head + columns - 1] != NOTHING
         if cycles < len(log):
             log[cycles, STEPS_BEGUN] = edge_left[0] != NOTHING
-            _write(log, cycles, edge_left[:used_rows], edge_above[:used_columns])
+            _write(log, cycles, used, edge_left, edge_above)
         cycles += 1
     if cycles <= len(log):
-        log[cycles - 1, SUMS_OUT] = used_rows * used_columns
+        log[cycles - 1, SUMS_OUT] = np.count_nonzero(used)
     return sums, cycles
 
 
 @njit(nogil=True, cache=True)
 def _write(
-    log: NDArray[np.int64], cycle: int, edge_left: NDArray[np.int64], edge_above: NDArray[np.int64]
+    log: NDArray[np.int64],
+    cycle: int,
+    used: NDArray[np.bool_],
+    edge_left: NDArray[np.int64],
+    edge_above: NDArray[np.int64],
 ) -> None:
     """Fills line `cycle` of the log but for what is known already."""
-    log[cycle, LANE_WORDS] = np.count_nonzero(edge_left != NOTHING) + np.count_nonzero(edge_above != NOTHING)
-    for r in range(len(edge_left)):
-        for c in range(len(edge_above)):
-            if cycle >= r + c:
+    rows, columns = used.shape
+    log[cycle, LANE_WORDS] = np.count_nonzero(edge_left[:rows] != NOTHING)
+    log[cycle, LANE_WORDS] += np.count_nonzero(edge_above[:columns] != NOTHING)
+    for r in range(rows):
+        for c in range(columns):
+            if used[r, c] and cycle >= r + c:
                 log[cycle, MACS] += log[cycle - r - c, STEPS_BEGUN]

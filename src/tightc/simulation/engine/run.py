@@ -171,6 +171,8 @@ def _copies(tile: Tile, steps: int, chip: Chip) -> int:
 
 def _beside(turn: _Turn, values: Values) -> Values:
     """What each copy has to do side by side: (steps, n) -> (steps of the first copy, copies * n), zeros at the end."""
+    if turn.copies == 1:
+        return values[turn.steps]
     parts = np.array_split(values[turn.steps], turn.copies)
     wide = np.zeros((len(parts[0]), turn.copies, values.shape[1]), values.dtype)
     for copy, part in enumerate(parts):
@@ -180,6 +182,8 @@ def _beside(turn: _Turn, values: Values) -> Values:
 
 def _apart(turn: _Turn, wide: Values, values: Values) -> None:
     """The inverse of `_beside`: writes what each copy found to the steps of `values` that were its own."""
+    if turn.copies == 1:
+        return  # then `wide` is a view
     parts = np.array_split(values[turn.steps], turn.copies)
     for copy, part in enumerate(parts):
         part[:] = wide.reshape(len(wide), turn.copies, -1)[: len(part), copy]
@@ -236,7 +240,10 @@ def _plane(which: tuple[Packing, int, int], accumulated: int, operands: Operands
         weights[at], used[at] = values, True
         taps[at] = at[1] * carried[lane] + picked
     row_words = np.zeros(rows)
-    row_words[first:] = tile.columns + tile_index_bits(tile, packing) / (8 * chip.operand_bytes) / tile.lanes
+    # the zeros between groups that stand side by side follow from the layer's size
+    stored = np.count_nonzero(tile.select != EMPTY, axis=1) if packing.method == "dense" else tile.columns
+    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
+    row_words[first:] = np.tile(stored + index_words / np.full(tile.lanes, tile.lanes), copies)
     starts = np.append(0, np.cumsum(np.tile(carried, copies)))
     return Plane(
         weights,
@@ -276,7 +283,8 @@ def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) ->
         shape = (chip.array.rows, chip.array.columns)
         demands = np.array([left.shape[1], above.shape[1]])
         log = _new_log(len(left) + chip.fill + float((len(left) * demands / ports).max()), traces)
-        sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), shape, ports, log)
+        used = _diagonal([(corner.height, corner.width) for corner in corners])
+        sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), used, shape, ports, log)
         if traces is not None:
             traces.append(Trace(number % at_once, 0, number, "stream", log[:cycles]))
         row = column = leaving = 0
@@ -296,6 +304,26 @@ class _Corner:
     rows: slice
     inputs: slice
     filters: slice
+
+    @property
+    def height(self) -> int:
+        """Vectors that it holds."""
+        return int(self.rows.stop - self.rows.start)
+
+    @property
+    def width(self) -> int:
+        """Filters that it holds."""
+        return int(self.filters.stop - self.filters.start)
+
+
+def _diagonal(sizes: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Blocks of (height, width), each below and to the right of the one before."""
+    used = np.zeros(tuple(map(sum, zip(*sizes, strict=True))), bool)
+    row = column = 0
+    for height, width in sizes:
+        used[row : row + height, column : column + width] = True
+        row, column = row + height, column + width
+    return used
 
 
 def _corners(matrix: LayerMatrix, vectors: int, chip: Chip) -> Iterator[list[_Corner]]:

@@ -132,11 +132,16 @@ def stream(
             _rewind(rings, leaving, plane.starts, columns)
             head = columns
         head -= 1
-        edge[1:] = edge[:-1].copy()
+        for r in range(rows - 1, 0, -1):
+            edge[r] = edge[r - 1]
         edge[0] = NOTHING
-        words += ports
-        if begun < len(steps) and (words + _SLACK >= plane.demands).all():
-            words -= plane.demands
+        ready = begun < len(steps)
+        for i in range(3):
+            words[i] += ports[i]
+            ready &= words[i] + _SLACK >= plane.demands[i]
+        if ready:
+            for i in range(3):
+                words[i] -= plane.demands[i]
             edge[0] = begun
             begun += 1
         for r in range(first, rows):
@@ -172,16 +177,13 @@ def _multiply(
     rows, used = partial.shape
     length = 2 * weights.shape[1]
     for r in range(rows - 1, first - 1, -1):
-        count = starts[r + 1] - starts[r]
-        at = length * starts[r] + head * count
-        lane, weight, tap, own = rings[at:], weights[r], taps[r], partial[r]
+        at = np.uint64(length * starts[r] + head * (starts[r + 1] - starts[r]))
         if r == first:
             for c in range(used):
-                own[c] = weight[c] * lane[tap[c]]
+                partial[r, c] = weights[r, c] * rings[at + np.uint64(taps[r, c])]
         else:
-            above = partial[r - 1]
             for c in range(used):
-                own[c] = above[c] + weight[c] * lane[tap[c]]
+                partial[r, c] = partial[r - 1, c] + weights[r, c] * rings[at + np.uint64(taps[r, c])]
 
 
 @njit(nogil=True, cache=True)
