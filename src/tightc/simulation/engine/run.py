@@ -72,9 +72,8 @@ def run_dense(
     matrix, vectors = operands.weights, operands.vectors
     per_group = matrix.filters_per_group
     if dataflow == "ws":
-        return run_packing(
-            dense_packing(matrix.filters, matrix.inputs, matrix.groups, chip.array), operands, chip, pieces
-        )
+        packing = dense_packing(matrix.filters, matrix.inputs, matrix.groups, chip.array)
+        return run_packing(packing, operands, chip, pieces, traces)
     if dataflow == "is":
         # the same with the operands' parts exchanged: every vector of every group is a filter
         groups, count = matrix.groups, len(vectors)
