@@ -123,7 +123,7 @@ def stream(
     rings = np.zeros(length * plane.starts[rows], steps.dtype)
     leaving = np.full(length, NOTHING, np.int32)
     edge = np.full(rows, NOTHING, np.int32)
-    partial = np.zeros((rows, used), sums.dtype)
+    partial = np.zeros((rows + 1, used), sums.dtype)  # above the first row nothing enters
     words = np.zeros(3)
     head, begun, left, cycles = columns, 0, 0, 0
     while left < len(steps) or loader.rows[0] < len(following.row_words):
@@ -153,7 +153,7 @@ def stream(
         _multiply(weights, taps, rings, partial, plane.starts, head, first)
         for c in range(used):
             if leaving[head + c] != NOTHING:
-                sums[leaving[head + c], plane.outputs[c]] += partial[rows - 1, c]
+                sums[leaving[head + c], plane.outputs[c]] += partial[rows, c]
         left += leaving[head + columns - 1] != NOTHING
         if cycles < len(log):
             log[cycles, ROWS_LOADED] = loaded
@@ -174,16 +174,17 @@ def _multiply(
     first: int,
 ) -> None:
     """One cycle of all PEs, from the last row up: each adds its product to the sum that the PE above has made."""
-    rows, used = partial.shape
+    rows, used = len(weights), partial.shape[1]
     length = 2 * weights.shape[1]
     for r in range(rows - 1, first - 1, -1):
-        at = np.uint64(length * starts[r] + head * (starts[r + 1] - starts[r]))
-        if r == first:
+        count = starts[r + 1] - starts[r]
+        at = np.uint64(length * starts[r] + head * count)
+        if count == 1:  # an ordinary lane, which needs no selects
             for c in range(used):
-                partial[r, c] = weights[r, c] * rings[at + np.uint64(taps[r, c])]
+                partial[r + 1, c] = partial[r, c] + weights[r, c] * rings[at + np.uint64(c)]
         else:
             for c in range(used):
-                partial[r, c] = partial[r - 1, c] + weights[r, c] * rings[at + np.uint64(taps[r, c])]
+                partial[r + 1, c] = partial[r, c] + weights[r, c] * rings[at + np.uint64(taps[r, c])]
 
 
 @njit(nogil=True, cache=True)
