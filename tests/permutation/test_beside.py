@@ -268,6 +268,7 @@ def test_narrow_plans_have_as_few_columns_as_can_be_in_tiles_as_low_as_that_allo
     assert plan.heights.tolist() == lowest
 
 
+@pytest.mark.kernel
 def test_a_narrow_plan_by_hand() -> None:
     values = np.zeros((4, 7), np.float32)
     for f, size in enumerate([2, 7, 1, 3]):

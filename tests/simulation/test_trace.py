@@ -150,6 +150,7 @@ def test_a_dense_layer_whose_weights_stay_has_a_line_for_every_cycle(tmp_path: P
     check_clocks(lines, row_of(model, "second", array=ARRAY)["cycles"])
 
 
+@pytest.mark.kernel
 def test_output_stationary_by_hand(tmp_path: Path) -> None:
     """2 filters x 3 inputs, 2 vectors on 3 x 2: 3 steps, 3 cycles until the last of them has left the array."""
     proto = models.build(
@@ -169,6 +170,7 @@ def test_output_stationary_by_hand(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.kernel
 def test_weight_stationary_by_hand(tmp_path: Path) -> None:
     """One tile of 1 lane x 2 columns on 2 x 3, 2 vectors: 2 cycles to load, 2 to stream, 3 to empty the array."""
     proto = models.build(
