@@ -50,7 +50,8 @@ class PermuteOptions(Options):
         "passes",
         description="what to make small first: passes, area, inputs (that lanes carry), cycles, which are passes with "
         "the time shared by what they take, side-by-side, which are cycles of an array that runs copies of small "
-        "tiles side by side, or energy; then follow passes, area and inputs",
+        "tiles side by side, or energy, which is that of an array among packings of fewest passes; then follow passes, "
+        "area and inputs",
     )
     time_limit: Duration | None = Field(
         None,

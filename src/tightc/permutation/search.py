@@ -41,7 +41,7 @@ _KEYS: dict[Objective, tuple[str, ...]] = {
     "passes": ("passes", "area", "inputs"),
     "cycles": ("passes", "area", "inputs"),  # of one layer, every pass takes as long
     "side-by-side": ("cycles", "energy"),
-    "energy": ("energy", "passes"),
+    "energy": ("passes", "energy"),
     "area": ("area", "passes", "inputs"),
     "inputs": ("inputs", "passes", "area"),
 }
@@ -103,7 +103,7 @@ class Search:
         """Tries more passes, or smaller ones, where the objective would rather have something else small."""
         array, crowd = self._task.array, self._crowd
         if self._task.objective in ("energy", "side-by-side"):
-            for passes in (self._bound, self._bound + 1, self._bound + 2):
+            for passes in sorted({self._bound, int(self._passes())}):
                 if not self._ended():
                     self._attempt(narrow_plan(crowd, array, passes))
         if self._task.objective == "side-by-side":
