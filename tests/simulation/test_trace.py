@@ -111,12 +111,7 @@ def test_the_tiles_of_a_layer(layer: str, options: dict[str, object], tmp_path: 
         assert total((line for line in lines if line["phase"] == "stream"), "rows_loaded") == 0
 
 
-DENSE_WS = pytest.param(
-    "ws", marks=pytest.mark.xfail(strict=True, reason="a dense layer with weights that stay leaves no lines")
-)
-
-
-@pytest.mark.parametrize("dataflow", [DENSE_WS, "os", "is"])
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is"])
 @pytest.mark.parametrize("arrays", [1, 3])
 @pytest.mark.parametrize("form", ["cnn", "grouped", "depthwise", "matmul left", "gemm"])
 def test_a_dense_layer(form: str, arrays: int, dataflow: str, tmp_path: Path) -> None:
