@@ -23,7 +23,8 @@ from tightc.config.extent import ExtentOptions
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model_bytes
 from tightc.simulation.chip import Chip
-from tightc.simulation.engine.run import Operands, run_dense
+from tightc.simulation.engine.planes import Operands
+from tightc.simulation.engine.run import run_dense
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.scalesim import export_scalesim
 from tightc.simulation.simulate import price

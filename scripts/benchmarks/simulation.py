@@ -24,7 +24,8 @@ from tightc.model.file import Model
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.schedule import Schedule
 from tightc.simulation.chip import Chip
-from tightc.simulation.engine.run import Operands, Ran, run_dense, run_packing
+from tightc.simulation.engine.planes import Operands
+from tightc.simulation.engine.run import Ran, run_dense, run_packing
 from tightc.simulation.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.passes import Dataflow

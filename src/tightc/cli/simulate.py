@@ -49,17 +49,17 @@ def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flag
     from tightc.simulation.trace import write_trace
 
     options = chosen(SimulateOptions, flags)
-    if flags["layer"] and not flags["trace"]:
+    if flags["layer"] is not None and flags["trace"] is None:
         raise click.UsageError("--layer says which layer --trace writes: give --trace DIR too.")
     if flags["as_csv"] and manner.as_json:
         raise click.UsageError("--csv and --json both want stdout: give one of them.")
     read = read_model(model)
+    written = []
+    if flags["trace"] is not None:
+        written.append(write_trace(read, options, flags["layer"], Path(flags["trace"]), seed=seed))
     with manner.progress() as listener:
         report = run(read, options, seed=seed, listener=listener)
-    written = []
-    if flags["trace"]:
-        written.append(write_trace(read, options, flags["layer"], Path(flags["trace"]), seed=seed))
-    if flags["export_scalesim"]:
+    if flags["export_scalesim"] is not None:
         array = ArrayShape.parse(report.totals["array"])
         written += export_scalesim(read, Path(flags["export_scalesim"]), array, options.dataflow, options)
     if flags["as_csv"]:

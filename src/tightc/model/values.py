@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,22 +48,35 @@ def random_feeds(model: Model, extent: ExtentOptions, seed: int) -> Values:
 def read_feeds(path: str, model: Model, extent: ExtentOptions) -> Values:
     """An array for each input of the model from an .npz file; DataError where one is missing or does not fit."""
     wanted = _inputs(model, extent)
-    try:
-        with np.load(Path(path).expanduser()) as stored:
-            feeds = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as fault:
-        raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
+    stored = _read_npz(path)
+    feeds = {}
     for name, (dtype, shape) in wanted.items():
-        if name not in feeds:
-            held = ", ".join(feeds) or "nothing"
+        if name not in stored:
+            held = ", ".join(stored) or "nothing"
             raise DataError(f"{path}: has no array for input {name} (it has {held})", f"add {name}")
-        if feeds[name].shape != shape:
-            found, needed = ("x".join(map(str, sides)) for sides in (feeds[name].shape, shape))
+        array = stored[name]
+        if array.shape != shape:
+            found, needed = ("x".join(map(str, sides)) or "a single number" for sides in (array.shape, shape))
             raise DataError(
                 f"{path}: {name} is {found}, the model takes {needed}", "mend the array, or give --batch"
             )
-        feeds[name] = feeds[name].astype(dtype)
-    return {name: feeds[name] for name in wanted}
+        if array.dtype.kind not in "biuf":
+            raise DataError(
+                f"{path}: {name} holds {array.dtype}, the model takes {dtype}", "give real numbers"
+            )
+        feeds[name] = array.astype(dtype)
+    return feeds
+
+
+def _read_npz(path: str) -> Values:
+    try:
+        stored = np.load(Path(path).expanduser())
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array")
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as fault:
+        raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
 
 
 def _inputs(model: Model, extent: ExtentOptions) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:

@@ -71,8 +71,6 @@ def _plan(crowd: Crowd, kinds: list[Kind]) -> Plan | None:
     given = []
     for kind, after in zip(larger, kinds[1:], strict=True):
         counts = _columns(rest, kind, after.rows)
-        if counts is None:
-            return None
         rest = np.maximum(0, rest - counts * kind.rows)
         given.append(counts)
     for height in range(1, last.rows + 1):
@@ -82,15 +80,18 @@ def _plan(crowd: Crowd, kinds: list[Kind]) -> Plan | None:
     return None
 
 
-def _columns(sizes: Sizes, kind: Kind, next_rows: int) -> Sizes | None:
-    """Columns that each filter takes in tiles of `kind`: (filters,) int64; None where they overflow.
+def _columns(sizes: Sizes, kind: Kind, next_rows: int) -> Sizes:
+    """Columns that each filter takes in tiles of `kind`: (filters,) int64.
 
-    Every filter takes the columns that it fills; those to spare go where they save most columns of `next_rows`.
+    Every filter takes the columns that it fills, the largest ones fewer where there are not so many; those to spare go
+    where they save most columns of `next_rows`.
     """
     counts = sizes // kind.rows
     spare = kind.tiles * kind.columns - int(counts.sum())
-    if spare < 0:
-        return None
+    while spare < 0:
+        largest = np.flatnonzero(counts)[:-spare]
+        counts[largest] -= 1
+        spare += len(largest)
     saved = -(-(sizes - counts * kind.rows) // next_rows)
     chosen = np.argsort(-saved, kind="stable")[:spare]
     counts[chosen[saved[chosen] > 0]] += 1

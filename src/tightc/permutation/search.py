@@ -59,6 +59,7 @@ class Search:
         self._matrix = matrix
         self._ordinary = structured.passes(matrix, task.array)
         self._best: list[Tile] | None = None
+        self._fewest = math.inf  # passes of any packing found, the best or not
         self._fan_in = task.fan_in
         self._seconds = task.pace.share(task.weight)
         self._telling = Telling(task, self._bound, self._ordinary)
@@ -69,9 +70,9 @@ class Search:
             return [], self._fan_in
         if not self._ended():
             self._search()
-        if self._ended() or self._passes() > self._bound or self._task.objective == "energy":
+        if self._ended() or self._fewest > self._bound or self._task.objective in ("energy", "side-by-side"):
             self._offer(fill_tiles(self._filters, self._inputs, self._task), self._task.fan_in)
-        if self._ordinary <= self._passes() or self._task.objective in ("area", "inputs", "energy"):
+        if self._ordinary <= self._fewest or self._task.objective not in ("passes", "cycles"):
             self._offer(_without_zeros(structured.pack(self._matrix, self._task), self._matrix), 1)
         return self._best or [], self._fan_in
 
@@ -82,7 +83,7 @@ class Search:
         if passes == self._bound and any(not self._level(passes, room) for room in self._rooms()):
             self._beyond_passes()
             return
-        while passes < min(self._passes(), self._ordinary) and not self._ended():
+        while passes < min(self._fewest, self._ordinary) and not self._ended():
             excess = self._even(passes)
             if not excess:
                 break
@@ -103,7 +104,7 @@ class Search:
         """Tries more passes, or smaller ones, where the objective would rather have something else small."""
         array, crowd = self._task.array, self._crowd
         if self._task.objective in ("energy", "side-by-side"):
-            for passes in sorted({self._bound, int(self._passes())}):
+            for passes in sorted({self._bound, len(self._best or []) or self._bound}):
                 if not self._ended():
                     self._attempt(narrow_plan(crowd, array, passes))
         if self._task.objective == "side-by-side":
@@ -191,12 +192,9 @@ class Search:
         return self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
 
     def _offer(self, tiles: list[Tile], fan_in: int) -> None:
+        self._fewest = min(self._fewest, len(tiles))
         if self._best is None or self._key(tiles) < self._key(self._best):
             self._best, self._fan_in = tiles, fan_in
-
-    def _passes(self) -> float:
-        """Those of the best packing so far."""
-        return math.inf if self._best is None else len(self._best)
 
     def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
         figures = {

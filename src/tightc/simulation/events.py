@@ -44,7 +44,7 @@ class Events:
 def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Events:
     """The events of a layer that runs as `way` says."""
     size, steps, pieces = chip.operand_bytes, passes.steps, way.pieces
-    side_by_side = copies(passes, chip, pieces)
+    side_by_side = copies(passes, way.chip(chip), pieces)
     loaded = _sum(passes.loaded_words * side_by_side) * pieces * size
     activations, weights = (
         _sum(passes.activation_words) * steps * size,

@@ -23,44 +23,40 @@ class Definition(NamedTuple):
 GLOSSARY: dict[str, Definition] = {
     "passes": Definition(
         "",
-        "how often an array is loaded: tiles x pieces. Dense: ws ceil(K/R) ceil(N/C), os ceil(M/R) ceil(N/C), is "
-        "ceil(K/R) ceil(M/C), for each group; the last blocks of several groups share a pass where they fit "
-        "side by side",
+        "how often an array is loaded: tiles x pieces. Dense: ws ceil(K/R) ceil(N/C), os ceil(M/R) "
+        "ceil(N/C), is ceil(K/R) ceil(M/C), for each group; the last blocks of several groups share a pass "
+        "where they fit side by side",
     ),
     "pass_compression": Definition("", "dense_passes / passes"),
     "cycles": Definition("cycles", "compute_cycles + the four stall cycles"),
     "compute_cycles": Definition(
         "cycles",
-        "cycles on the arrays if buffers kept up. A pass takes R (load) + T (stream) + R + C - 2 (empty), T = M "
-        "with ws, N "
-        "with is; with os K + R + C - 2. These are SCALE-Sim 3.0.0's total cycles + 1. With prefetching the "
-        "next load "
-        "hides behind the stream: first load + sum of max(T + R + C - 2, next load). Passes are dealt to A arrays in "
+        "cycles on the arrays if buffers kept up. A pass takes R (load) + T (stream) + R + C - 2 (empty), T "
+        "= M with ws, N with is; with os K + R + C - 2. These are SCALE-Sim 3.0.0's total cycles + 1. With "
+        "prefetching the next load hides behind the stream: first load + sum of max(T + R + C - 2, next "
+        "load). Side by side, T is divided among the copies of a tile. Passes are dealt to A arrays in "
         "turn, the one that is busy longest counts",
     ),
     "activation_stall_cycles": Definition(
         "cycles",
-        "waiting for the activation buffer: a pass that reads w different words a step takes max(T, ceil(T w / "
-        "words per "
-        "cycle)) to stream. Arrays share the words. Where several buffers limit, activations are relieved "
-        "first, then "
-        "weights, then sums, and each counts what it adds",
+        "waiting for the activation buffer: a pass that reads w different words a step takes max(T, ceil(T "
+        "w / words per cycle)) to stream. Arrays share the words. Where several buffers limit, activations "
+        "are relieved first, then weights, then sums, and each counts what it adds",
     ),
     "weight_stall_cycles": Definition(
         "cycles",
-        "waiting for the weight buffer: loading takes max(R, ceil(words of tile and index / words per cycle))",
+        "waiting for the weight buffer: loading takes max(R, ceil(words of tile and index / words per "
+        "cycle))",
     ),
     "sum_stall_cycles": Definition(
         "cycles",
         "waiting for the partial-sum buffer: a step writes a sum for each column, and reads one where an "
-        "earlier pass or "
-        "column left it",
+        "earlier pass or column left it",
     ),
     "dram_stall_cycles": Definition(
         "cycles",
         "waiting for DRAM: what moves through double buffers beyond the cycles on the arrays, and all that "
-        "moves through "
-        "single ones",
+        "moves through single ones",
     ),
     "stall_cycles": Definition("cycles", "the four together"),
     "speedup": Definition("", "dense_cycles / cycles"),
@@ -70,46 +66,55 @@ GLOSSARY: dict[str, Definition] = {
     "dram_activation_bytes": Definition(
         "bytes",
         "feature map read: once if a piece of it fits into the activation buffer, else for every pass the "
-        "channels that "
-        "it reads; 0 if it fits and the hardware keeps feature maps",
+        "channels that it reads; 0 if it fits and the hardware keeps feature maps",
     ),
     "dram_weight_bytes": Definition(
-        "bytes", "weights and index: once if a layer's fit into their buffer, else for each of its pieces"
+        "bytes",
+        "weights and index: once if a layer's fit into their buffer, else for each of its pieces",
     ),
     "dram_output_bytes": Definition(
-        "bytes", "outputs written; 0 if they stay on the chip for the next layer"
+        "bytes",
+        "outputs written; 0 if they stay on the chip for the next layer",
     ),
     "macs_per_dram_byte": Definition(
-        "", "operational intensity: multiply-accumulates done (zeros of a dense layer included) / dram_bytes"
+        "",
+        "operational intensity: multiply-accumulates done (zeros of a dense layer included) / dram_bytes",
     ),
     "macs_per_cycle": Definition("", "multiply-accumulates done / cycles"),
     "roof_macs_per_cycle": Definition(
-        "", "min(A R C, macs_per_dram_byte x DRAM bytes per cycle): the roofline"
+        "",
+        "min(A R C, macs_per_dram_byte x DRAM bytes per cycle): the roofline",
     ),
     "roof": Definition("", "which roof is the lower: array or dram"),
     "energy_pj": Definition(
         "pJ",
-        "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a tile do "
-        "nothing, "
-        "zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, ceil(log2 fan-in) "
-        "for each "
-        "MAC. registers: a lane's inputs move through all columns used, a sum (4 bytes) through all lanes used, "
-        "weights "
-        "to their row. lanes: words put on the edges. activation_buffer: different inputs of a tile x T, and outputs "
-        "written. weight_buffer: lanes x columns of each tile. partial_sum_buffer: sums read and written. index: "
-        "selects, lane lists, column filters. dram: dram_bytes. What comes from DRAM is also written to its buffer",
+        "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a "
+        "tile do nothing, zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, "
+        "ceil(log2 fan-in) for each MAC. registers: a lane's inputs move through all columns used, a sum (4 "
+        "bytes) through all lanes used, weights to their row. lanes: words put on the edges. "
+        "activation_buffer: different inputs of a tile x T, and outputs written. weight_buffer: lanes x "
+        "columns of each tile. partial_sum_buffer: sums read and written. index: selects, lane lists, "
+        "column filters. dram: dram_bytes. What comes from DRAM is also written to its buffer",
     ),
+    "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),
     "energy_gain_if": Definition(
         "",
-        "energy_gain if an assumed entry of the table were half or twice as large, or a range at its other end",
+        "energy_gain if an assumed entry of the table were half or twice as large, or a range at its other "
+        "end",
     ),
     "macs_covered": Definition("", "share of the model's multiply-accumulates that the layers do"),
     "engine_cycles": Definition(
-        "cycles", "with --verify: cycles on the arrays that the cycle engine counted"
+        "cycles",
+        "with --verify: cycles on the arrays that the cycle engine counted",
+    ),
+    "verified_layers": Definition(
+        "",
+        "with --verify: layers in which everyone agreed; all, or the command fails",
     ),
     "value_error": Definition(
         "",
-        "with --verify: the largest difference between the engine's and onnxruntime's outputs / the largest output",
+        "with --verify: the largest difference between the engine's and onnxruntime's outputs / the largest "
+        "output",
     ),
 }

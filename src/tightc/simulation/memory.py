@@ -32,13 +32,21 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a layer runs: on how many `arrays`, its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM."""
+    """How a layer runs: its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM.
+
+    `arrays`: how many it uses; `side_by_side`: whether small tiles stand there several times.
+    """
 
     pieces: int
     cycles: Cycles
     traffic: Traffic
     dram_stalls: int
     arrays: int = 1
+    side_by_side: bool = False
+
+    def chip(self, whole: Chip) -> Chip:
+        """What it uses of the chip."""
+        return replace(whole, arrays=self.arrays, side_by_side=self.side_by_side)
 
     @property
     def total(self) -> int:
@@ -51,15 +59,18 @@ def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
 
     Pieces make sums fit that wait from pass to pass, make a piece of the feature map stay for all passes, or give
     several arrays something to do; each piece takes all passes, so each costs loading and emptying again. Where buffers
-    are slow for all arrays at once, half of them, a quarter and so on are tried too.
+    limit, half of the arrays, a quarter and so on are tried too, and copies side by side only where they gain.
     """
     found = []
     arrays = chip.arrays
     while arrays:
-        part = replace(chip, arrays=arrays)
-        found += [_schedule(passes, work, part, pieces) for pieces in _pieces(passes, work, part)]
+        for beside in {chip.side_by_side, chip.side_by_side and chip.is_ideal}:
+            part = replace(chip, arrays=arrays, side_by_side=beside)
+            found += [_schedule(passes, work, part, pieces) for pieces in _pieces(passes, work, part)]
         arrays = 0 if chip.is_ideal else arrays // 2
-    return min(found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays))
+    return min(
+        found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.side_by_side)
+    )
 
 
 def _pieces(passes: Passes, work: Work, chip: Chip) -> set[int]:
@@ -75,7 +86,8 @@ def _pieces(passes: Passes, work: Work, chip: Chip) -> set[int]:
 def _schedule(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
     cycles = layer_cycles(passes, chip, pieces)
     moved = traffic(passes, work, chip, pieces)
-    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip), chip.arrays)
+    stalls = dram_stalls(moved, cycles.total, chip)
+    return Schedule(pieces, cycles, moved, stalls, chip.arrays, chip.side_by_side)
 
 
 def dram_stalls(moved: Traffic, busy_cycles: int, chip: Chip) -> int:

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.engine.output_stationary import meet
+from tightc.simulation.engine.planes import (
+    Operands,
+    Values,
+    accumulated_columns,
+    copies_of,
+    no_plane,
+    plane_of,
+)
 from tightc.simulation.engine.stationary import LOG_COLUMNS, Plane, load, new_loader, stream
+from tightc.simulation.engine.trace import Phase, Trace, Traces, new_log, without_padding
 from tightc.simulation.passes import Dataflow
 from tightc.tiles.dense import dense_blocks, dense_packing
 from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import tile_index_bits
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tiles.packing import Packing
 
-Values = NDArray[Any]
 _PLENTY = 1e15  # words in a cycle where nothing limits
 
 
@@ -30,28 +36,6 @@ class Ran:
     outputs: Values
     cycles: int
     pe_steps: int
-
-
-@dataclass(frozen=True)
-class Operands:
-    """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups)."""
-
-    weights: LayerMatrix
-    vectors: Values
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What happened in each cycle of a pass, `log`: (cycles, LOG_COLUMNS) int64, on which array and in which piece."""
-
-    array: int
-    piece: int
-    tile: int
-    phase: Literal["load", "stream"]
-    log: NDArray[np.int64]
-
-
-Traces = list[Trace]
 
 
 def run_packing(
@@ -107,14 +91,14 @@ def _stationary(
     stores = (chip.activations, chip.weights) if dataflow == "ws" else (chip.weights, chip.activations)
     ports = _ports((*stores, chip.sums), at_once)
     cuts = np.append(0, np.cumsum([len(part) for part in np.array_split(np.arange(len(steps)), pieces)]))
-    accumulated = _accumulated(packing)
+    accumulated = accumulated_columns(packing)
     took = []
     for array in range(at_once):
         turns = []
         for item in range(array, items, chip.arrays):
             piece, number = divmod(item, len(packing.tiles))
-            copies = _copies(packing.tiles[number], len(steps) // pieces, chip)
-            plane = _plane((packing, number, copies), accumulated[number], operands, chip)
+            copies = copies_of(packing.tiles[number], len(steps) // pieces, chip)
+            plane = plane_of((packing, number, copies), accumulated[number], operands, chip)
             turns.append(_Turn(array, piece, number, plane, copies, slice(cuts[piece], cuts[piece + 1])))
         took.append(_in_turn(turns, (steps, sums), ports, chip, traces))
     return sums, max(took), sum(took)
@@ -142,30 +126,25 @@ def _in_turn(
     """Runs passes on one array, one after the other; gives the cycles. `values`: what streams, and the sums."""
     steps, sums = values
     loader = new_loader(*chip.array, steps.dtype)
-    nothing = _no_plane(chip, steps.dtype)
+    nothing = no_plane(chip, steps.dtype)
     cycles = 0
     for i, turn in enumerate(turns):
         following = turns[i + 1].plane if chip.prefetch and i + 1 < len(turns) else nothing
         own, found = _beside(turn, steps), _beside(turn, sums)
+        part = turn.steps.stop - turn.steps.start
         loading = _longest_load(turn.plane, ports, chip)
-        log = _new_log(loading, traces)
+        log = new_log(loading, traces)
         took = load(loader, turn.plane, ports[1], log)  # nothing is left to do where it was prefetched
         _keep(traces, turn, "load", log[:took])
         cycles += took
         streaming = len(own) + chip.fill + float((len(own) * turn.plane.demands / ports).max())
-        log = _new_log(streaming + _longest_load(following, ports, chip), traces)
+        log = new_log(streaming + _longest_load(following, ports, chip), traces)
         took = stream(loader, turn.plane, following, own, found, ports, log)
         _apart(turn, found, sums)
+        without_padding(log[:took], turn.plane, part, turn.copies)
         _keep(traces, turn, "stream", log[:took])
         cycles += took
     return cycles
-
-
-def _copies(tile: Tile, steps: int, chip: Chip) -> int:
-    """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
-    if not chip.side_by_side:
-        return 1
-    return min(chip.array.rows // tile.lanes, chip.array.columns // tile.columns, steps)
 
 
 def _beside(turn: _Turn, values: Values) -> Values:
@@ -192,81 +171,9 @@ def _longest_load(plane: Plane, ports: NDArray[np.float64], chip: Chip) -> float
     return chip.array.rows + float(plane.row_words.sum() / ports[1])
 
 
-def _new_log(cycles: float, traces: Traces | None) -> NDArray[np.int64]:
-    """A log for that many cycles and a few more; without lines where nobody wants a trace."""
-    return np.zeros((0 if traces is None else ceil(cycles) + 2, len(LOG_COLUMNS)), np.int64)
-
-
-def _keep(
-    traces: Traces | None, turn: _Turn, phase: Literal["load", "stream"], log: NDArray[np.int64]
-) -> None:
+def _keep(traces: Traces | None, turn: _Turn, phase: Phase, log: NDArray[np.int64]) -> None:
     if traces is not None and len(log):
         traces.append(Trace(turn.array, turn.piece, turn.tile, phase, log))
-
-
-def _accumulated(packing: Packing) -> list[int]:
-    """Of the columns of each tile, how many add to a sum that is there already."""
-    begun: set[int] = set()
-    found = []
-    for tile in packing.tiles:
-        own = 0
-        for f in tile.filters.tolist():
-            own += f in begun
-            begun.add(f)
-        found.append(own)
-    return found
-
-
-def _plane(which: tuple[Packing, int, int], accumulated: int, operands: Operands, chip: Chip) -> Plane:
-    """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
-
-    Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
-    add to a sum that is there already.
-    """
-    packing, number, copies = which
-    tile = packing.tiles[number]
-    rows = chip.array.rows
-    first = rows - copies * tile.lanes
-    lane, column = np.nonzero(tile.select != EMPTY)
-    picked = tile.select[lane, column]
-    carried = np.diff(tile.lane_starts)
-    inputs = tile.inputs[tile.lane_starts[lane] + picked]
-    values = operands.weights.weights(tile.filters[column], inputs)
-    weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
-    used = np.zeros(chip.array, bool)
-    for copy in range(copies):
-        at = first + copy * tile.lanes + lane, copy * tile.columns + column
-        weights[at], used[at] = values, True
-        taps[at] = at[1] * carried[lane] + picked
-    row_words = np.zeros(rows)
-    # the zeros between groups that stand side by side follow from the layer's size
-    stored = np.count_nonzero(tile.select != EMPTY, axis=1) if packing.method == "dense" else tile.columns
-    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
-    row_words[first:] = np.tile(stored + index_words / np.full(tile.lanes, tile.lanes), copies)
-    starts = np.append(0, np.cumsum(np.tile(carried, copies)))
-    return Plane(
-        weights,
-        taps,
-        used,
-        np.concatenate([np.zeros(first, np.int64), starts]).astype(np.int32),
-        _numbered(tile.inputs, packing.inputs * packing.groups, copies),
-        _numbered(tile.filters, packing.filters, copies),
-        row_words,
-        copies * np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64),
-    )
-
-
-def _numbered(ids: NDArray[np.int32], count: int, copies: int) -> NDArray[np.int32]:
-    """`ids` once for each copy, those of copy j from j x `count` on."""
-    return (ids + count * np.arange(copies, dtype=np.int32)[:, None]).ravel().astype(np.int32)
-
-
-def _no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
-    """What follows the last pass."""
-    columns = chip.array.columns
-    empty = np.zeros((0, columns), dtype), np.zeros((0, columns), np.uint32), np.zeros((0, columns), bool)
-    ids = np.zeros(0, np.int32)
-    return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))
 
 
 def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) -> Ran:
@@ -281,18 +188,23 @@ def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) ->
         above = np.concatenate([matrix.values[corner.filters].T for corner in corners], axis=1)
         shape = (chip.array.rows, chip.array.columns)
         demands = np.array([left.shape[1], above.shape[1]])
-        log = _new_log(len(left) + chip.fill + float((len(left) * demands / ports).max()), traces)
+        log = new_log(len(left) + chip.fill + float((len(left) * demands / ports).max()), traces)
         used = _diagonal([(corner.height, corner.width) for corner in corners])
         sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), used, shape, ports, log)
-        if traces is not None:
-            traces.append(Trace(number % at_once, 0, number, "stream", log[:cycles]))
         row = column = leaving = 0
         for corner in corners:
             part = outputs[corner.rows, corner.filters]
             part[:] = sums[row : row + part.shape[0], column : column + part.shape[1]]
             row, column, leaving = row + part.shape[0], column + part.shape[1], leaving + part.size
         # they leave while the next pass runs, which waits if it ends first
-        took[number % at_once] += max(cycles, ceil(leaving * at_once / chip.sums.words - 1e-9))
+        lasts = max(cycles, ceil(leaving * at_once / chip.sums.words - 1e-9))
+        took[number % at_once] += lasts
+        if traces is not None:
+            waiting = np.zeros((lasts - cycles, len(LOG_COLUMNS)), np.int64)
+            log = np.concatenate([log[:cycles], waiting])
+            traces.append(Trace(number % at_once, 0, number, "stream", log))
+    if traces is not None:
+        traces.sort(key=lambda trace: trace.array)
     return Ran(outputs, int(took.max()), int(took.sum()) * chip.array.rows * chip.array.columns)
 
 

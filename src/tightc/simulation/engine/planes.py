@@ -1,0 +1,97 @@
+"""Tiles as the planes that an array holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.simulation.chip import Chip
+from tightc.simulation.engine.stationary import Plane
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.measures import tile_index_bits
+from tightc.tiles.packing import EMPTY, Packing, Tile
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups)."""
+
+    weights: LayerMatrix
+    vectors: Values
+
+
+def copies_of(tile: Tile, steps: int, chip: Chip) -> int:
+    """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
+    if not chip.side_by_side:
+        return 1
+    return min(chip.array.rows // tile.lanes, chip.array.columns // tile.columns, steps)
+
+
+def accumulated_columns(packing: Packing) -> list[int]:
+    """Of the columns of each tile, how many add to a sum that is there already."""
+    begun: set[int] = set()
+    found = []
+    for tile in packing.tiles:
+        own = 0
+        for f in tile.filters.tolist():
+            own += f in begun
+            begun.add(f)
+        found.append(own)
+    return found
+
+
+def plane_of(which: tuple[Packing, int, int], accumulated: int, operands: Operands, chip: Chip) -> Plane:
+    """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
+
+    Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
+    add to a sum that is there already.
+    """
+    packing, number, copies = which
+    tile = packing.tiles[number]
+    rows = chip.array.rows
+    first = rows - copies * tile.lanes
+    lane, column = np.nonzero(tile.select != EMPTY)
+    picked = tile.select[lane, column]
+    carried = np.diff(tile.lane_starts)
+    inputs = tile.inputs[tile.lane_starts[lane] + picked]
+    values = operands.weights.weights(tile.filters[column], inputs)
+    weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
+    used = np.zeros(chip.array, bool)
+    for copy in range(copies):
+        at = first + copy * tile.lanes + lane, copy * tile.columns + column
+        weights[at], used[at] = values, True
+        taps[at] = at[1] * carried[lane] + picked
+    row_words = np.zeros(rows)
+    # the zeros between groups that stand side by side follow from the layer's size
+    stored = np.count_nonzero(tile.select != EMPTY, axis=1) if packing.method == "dense" else tile.columns
+    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
+    row_words[first:] = np.tile(stored + index_words / np.full(tile.lanes, tile.lanes), copies)
+    starts = np.append(0, np.cumsum(np.tile(carried, copies)))
+    return Plane(
+        weights,
+        taps,
+        used,
+        np.concatenate([np.zeros(first, np.int64), starts]).astype(np.int32),
+        _numbered(tile.inputs, packing.inputs * packing.groups, copies),
+        _numbered(tile.filters, packing.filters, copies),
+        row_words,
+        copies * np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64),
+    )
+
+
+def no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
+    """What follows the last pass."""
+    columns = chip.array.columns
+    empty = np.zeros((0, columns), dtype), np.zeros((0, columns), np.uint32), np.zeros((0, columns), bool)
+    ids = np.zeros(0, np.int32)
+    return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))
+
+
+def _numbered(ids: NDArray[np.int32], count: int, copies: int) -> NDArray[np.int32]:
+    """`ids` once for each copy, those of copy j from j x `count` on."""
+    return (ids + count * np.arange(copies, dtype=np.int32)[:, None]).ravel().astype(np.int32)
