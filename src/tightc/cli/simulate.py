@@ -51,6 +51,9 @@ def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flag
     options = chosen(SimulateOptions, flags)
     if flags["layer"] is not None and flags["trace"] is None:
         raise click.UsageError("--layer says which layer --trace writes: give --trace DIR too.")
+    for name in ("trace", "layer", "export_scalesim", "inputs"):
+        if flags[name] == "":
+            raise click.UsageError(f"--{name.replace('_', '-')} is empty: give a name or leave it out.")
     if flags["as_csv"] and manner.as_json:
         raise click.UsageError("--csv and --json both want stdout: give one of them.")
     read = read_model(model)

@@ -74,7 +74,11 @@ def _read_npz(path: str) -> Values:
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array")
         with stored:
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
+        strange = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), "")
+        if strange:
+            raise ValueError(f"{strange} is no array")
+        return arrays
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as fault:
         raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
 

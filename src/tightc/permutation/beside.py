@@ -30,7 +30,7 @@ def beside_plans(crowd: Crowd, array: ArrayShape, vectors: int, below: int) -> I
     """Plans of full tiles and up to two kinds of small ones that take fewer than `below` cycles, the fastest first.
 
     Small tiles stand on the array several times. Filters fill columns of the larger tiles first; the last kind is as
-    low as what is left allows.
+    low as what is left allows, which may let it stand more often than the order knows.
     """
     weights = int(crowd.sizes.sum())
     found = []

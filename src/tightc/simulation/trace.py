@@ -12,8 +12,8 @@ from tightc.files import make_folder, write_whole
 from tightc.model.file import Model
 from tightc.model.values import random_feeds, read_feeds
 from tightc.report import first_few
-from tightc.simulation.engine.trace import Trace
 from tightc.simulation.engine.stationary import LOG_COLUMNS
+from tightc.simulation.engine.trace import Trace
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.select import chip_for
 from tightc.simulation.verify import trace_layer
