@@ -374,6 +374,22 @@ def dense_tiles(filters: int, inputs: int, array: tuple[int, int], groups: int =
     return tiles
 
 
+def with_groups(tiles: list[dict[str, Any]], filters: int, inputs: int) -> list[dict[str, Any]]:
+    """The tiles of a dense layer, each with the group of each of its lanes and of each of its columns.
+
+    `filters` and `inputs` are those of one group. Groups that share a tile stand down its diagonal, in order. A slot of
+    a lane and a column of different groups holds a zero that nobody stores: the layer's size says where they are.
+    """
+    return [
+        {
+            **tile,
+            "lane_groups": [lane[0] // inputs for lane in tile["lanes"]],
+            "column_groups": [f // filters for f in tile["filters"]],
+        }
+        for tile in tiles
+    ]
+
+
 # --- a systolic array, PE by PE ---------------------------------------------------------------------------------
 
 
@@ -435,11 +451,21 @@ class _Turn(NamedTuple):
     parts: list[range]
 
 
+def _lane_groups(tile: dict[str, Any]) -> list[int]:
+    """The group of each lane; one for all where the tile has none."""
+    return tile.get("lane_groups", [0] * len(tile["lanes"]))
+
+
+def _column_groups(tile: dict[str, Any]) -> list[int]:
+    """The group of each column; one for all where the tile has none."""
+    return tile.get("column_groups", [0] * len(tile["filters"]))
+
+
 class _Loading:
     """What stays on its way up: the uppermost row enters first, below; each row that enters moves all above it up.
 
     A row is (words, {column: slot}); rows above the copies are empty, take no words and still a cycle each. The first
-    copy is uppermost and leftmost.
+    copy is uppermost and leftmost. Where a tile has groups, a row has the slots of its own group only.
     """
 
     def __init__(self, turn: _Turn, whole: Any, hall: Hall, rate: Fraction | None) -> None:
@@ -448,10 +474,12 @@ class _Loading:
         index_words = Fraction(tile.get("index_bits", 0), 8 * hall.operand_bytes)
         self.waiting: list[Any] = [(0, {})] * (hall.array[0] - copies * high)
         for copy in range(copies):
-            for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
+            for lane, selected, group in zip(tile["lanes"], tile["select"], _lane_groups(tile), strict=True):
+                chosen = zip(tile["filters"], selected, _column_groups(tile), strict=True)
                 row = {
                     copy * wide + c: None if choice == EMPTY else (whole[f][lane[choice]], choice)
-                    for c, (f, choice) in enumerate(zip(tile["filters"], selected, strict=True))
+                    for c, (f, choice, other) in enumerate(chosen)
+                    if group == other
                 }
                 self.waiting.append((len(row) + index_words / high, row))
         self.index_bits = copies * tile.get("index_bits", 0)
@@ -540,12 +568,16 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
     """Cycles from the first step's entry until both the array is empty and `following` is loaded.
 
     The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
-    none left.
+    none left. Copies stand down the diagonal, and the groups of each: an activation passes all columns up to those of
+    its own group in its own copy, a sum all lanes from those of its own group in its own copy on.
     """
     rows, columns = hall.array
     tile, parts = turn.tile, turn.parts
     high, wide, copies = len(tile["lanes"]), len(tile["filters"]), len(parts)
     first = rows - copies * high  # uppermost row in use
+    # (copy, group) of each row and column in use: how far down the diagonal it stands
+    lanes_at = [(copy, group) for copy in range(copies) for group in _lane_groups(tile)]
+    columns_at = [(copy, group) for copy in range(copies) for group in _column_groups(tile)]
     distinct = len({k for lane in tile["lanes"] for k in lane})
     streams, sums = _Queue(rates[0]), _Queue(rates[2])
     entered: list[Any] = [None] * rows  # the time step that enters each row in this cycle
@@ -575,6 +607,7 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
         below: list[list[Any]] = [[None] * columns for _ in range(rows)]
         for r, c in product(range(rows), range(columns)):
             own_row, own_column = (r - first) // high, c // wide  # copies that row and column belong to
+            is_used = r >= first and c < len(columns_at) and columns_at[c] <= lanes_at[r - first]
             if c > 0:
                 now[r][c] = bundles[r][c - 1]
             elif entered[r] is not None:
@@ -588,9 +621,9 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
             if r > 0:
                 assert partial[r - 1][c] is not None and partial[r - 1][c][0] == t, "a sum meets another step"
                 total = partial[r - 1][c][1]
-            if r >= first and own_column <= own_row:  # on its way to its copy, or in it
+            if is_used:  # on its way to its copy and group, or in it
                 counts["register"] += len(bundle)
-            if r >= first and own_column <= own_row and busy(own_column, t):  # in its copy, or on its way out
+            if is_used and busy(own_column, t):  # in its copy and group, or on its way out
                 counts["sum"] += 1
             slot = held[r].get(c)
             if slot is not None and busy(own_row, t):
@@ -628,9 +661,8 @@ def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall,
     matrix, vectors = np.asarray(matrix), np.asarray(vectors)
     size, inputs, count = len(matrix) // groups, matrix.shape[1], len(vectors)
     if dataflow == "ws":
-        return run_packing(
-            dense_tiles(size, inputs, hall.array, groups), matrix, groups, vectors, hall, pieces
-        )
+        tiles = with_groups(dense_tiles(size, inputs, hall.array, groups), size, inputs)
+        return run_packing(tiles, matrix, groups, vectors, hall, pieces)
     if dataflow == "os":
         return _run_output_stationary(matrix.tolist(), groups, vectors.tolist(), hall)
     # column group * M + m is vector m of that group; step f is filter f of every group
@@ -640,7 +672,8 @@ def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall,
         for m in range(count)
     ]
     steps = [[w for group in range(groups) for w in matrix[group * size + f].tolist()] for f in range(size)]
-    run = run_stationary(dense_tiles(count, inputs, hall.array, groups), stays, steps, hall, pieces)
+    tiles = with_groups(dense_tiles(count, inputs, hall.array, groups), count, inputs)
+    run = run_stationary(tiles, stays, steps, hall, pieces)
     outputs = [
         [run.outputs[f % size][f // size * count + m] for f in range(len(matrix))] for m in range(count)
     ]
@@ -664,20 +697,25 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -
         across = [(part.group, f) for part in parts for f in part.filters]
         left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
         above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
-        same = [[g == h for h, _ in across] for g, _ in down]
-        sums, cycles = _meet(left, above, same, hall.array, rates, counts)
+        groups_at = [g for g, _ in down], [h for h, _ in across]
+        sums, cycles = _meet(left, above, groups_at, hall.array, rates, counts)
         for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
             if g == h:
                 outputs[m][g * size + f] += sums[r][c]
-        leaving = sum(sum(row) for row in same)
+        leaving = sum(g == h for (g, _), (h, _) in product(down, across))
         counts["sum_written"] += leaving
         took[number % at_once] += max(cycles, ceil(leaving / rates[2]) if rates[2] else 0)
     return Run(outputs, max(took), sum(took), counts)
 
 
-def _meet(left, above, same, array, rates, counts) -> tuple[list[list[Any]], int]:
-    """One pass of which sums stay, until the last step has gone through the last PE of the whole array."""
+def _meet(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
+    """One pass of which sums stay, until the last step has gone through the last PE of the whole array.
+
+    `groups_at`: the group of each row and of each column, in order down the diagonal. An operand moves on until it is
+    through with its own group.
+    """
     rows, columns = array
+    row_group, column_group = groups_at
     high, wide, count = len(left[0]), len(above[0]), len(left)
     sums = [[0] * wide for _ in range(high)]
     queues = [_Queue(rates[0]), _Queue(rates[1])]
@@ -709,14 +747,22 @@ def _meet(left, above, same, array, rates, counts) -> tuple[list[list[Any]], int
             if t is None:
                 continue
             if r < high and c < wide:
-                counts["register"] += 2
-                if same[r][c]:
+                counts["register"] += column_group[c] <= row_group[r]  # the one from the left
+                counts["register"] += row_group[r] <= column_group[c]  # the one from above
+                if row_group[r] == column_group[c]:
                     sums[r][c] += left[t][r] * above[t][c]
                     counts["mac"] += 1
                     counts["sum"] += 1
             through += (r, c) == (rows - 1, columns - 1)
         right, down = next_right, next_down
     return sums, cycles
+
+
+def stored_words(tiles: list[dict[str, Any]]) -> int:
+    """Weights that tiles hold in memory: one for every slot, zeros between groups of a dense layer left out."""
+    return sum(
+        group == other for tile in tiles for group, other in product(_lane_groups(tile), _column_groups(tile))
+    )
 
 
 # --- closed forms, events and energy ----------------------------------------------------------------------------
@@ -744,7 +790,7 @@ def events(
     """Bytes and bits from the words that `run` counted; sums have 4 bytes.
 
     `outputs`: of the layer, written to the activation buffer. `moved`: bytes of activations, weights and outputs
-    between DRAM and the buffers; the first two are written to theirs.
+    between DRAM and the buffers; the first two are written to theirs, outputs are read from that of activations.
     """
     counts, size = run.counts, operand_bytes
     loaded = counts["loaded"] * size
@@ -760,7 +806,7 @@ def events(
         "multiplexer_bytes": counts["level"] * size,
         "register_bytes": (counts["register"] + counts["load_hops"]) * size + counts["sum"] * 4,
         "lane_bytes": counts["edge"] * size + loaded,
-        "activation_buffer_bytes": activations + outputs * size + moved[0],
+        "activation_buffer_bytes": activations + outputs * size + moved[0] + moved[2],
         "weight_buffer_bytes": weights + moved[1],
         "partial_sum_buffer_bytes": 4 * (counts["sum_read"] + counts["sum_written"]),
         "index_bits": counts["index_bits"],
@@ -803,26 +849,33 @@ def map_bytes_fetched(
 ) -> int:
     """Bytes of a feature map of `size` bytes, spread evenly over its cells, that passes fetch.
 
-    One that fits is fetched once at most, another for every pass as far as that reads it, and all that `times`.
+    Of one that fits, each cell that any pass reads is fetched once; of another a pass fetches all that it reads, and
+    all passes do so `times`.
     """
-    asked = Fraction(sum(len(read) for read in cells), total_cells)
-    return ceil(size * (min(asked, Fraction(1)) if fits else asked * times))
+    if fits:
+        return ceil(Fraction(size * len(set().union(*cells)), total_cells))
+    return ceil(Fraction(size * times * sum(len(read) for read in cells), total_cells))
 
 
-def open_sums(filters: list[list[int]], arrays: int) -> int:
-    """The most columns that wait for a later pass at any time.
+def waiting_sums(filters: list[list[int]], pieces: list[range], arrays: int) -> int:
+    """The most sums that wait for a later pass at any time.
 
-    `filters`: for each pass those of its columns, each column of a number once. Passes run `arrays` at a time; a number
-    waits from the round of its first pass to that of its last, if these are two passes.
+    `filters`: for each pass those of its columns. Each of `pieces` takes all passes, for each of its steps; those of
+    one piece after the other run, `arrays` at a time. A sum waits from the round of its first pass to that of its last,
+    if these are two passes.
     """
-    most = 0
-    for time in range(ceil(len(filters) / arrays)):
-        waiting = 0
-        for f in {f for own in filters for f in own}:
-            its = [number for number, own in enumerate(filters) if f in own]
-            waiting += its[0] != its[-1] and its[0] // arrays <= time <= its[-1] // arrays
-        most = max(most, waiting)
-    return most
+    spans = []
+    for f in {f for own in filters for f in own}:
+        its = [number for number, own in enumerate(filters) if f in own]
+        if its[0] != its[-1]:
+            spans.append((its[0], its[-1]))
+    waiting: Counter[int] = Counter()
+    for i, piece in enumerate(pieces):
+        for first, last in spans:
+            rounds = (i * len(filters) + first) // arrays, (i * len(filters) + last) // arrays
+            for time in range(rounds[0], rounds[1] + 1):
+                waiting[time] += len(piece)
+    return max(waiting.values(), default=0)
 
 
 # --- convolution ------------------------------------------------------------------------------------------------

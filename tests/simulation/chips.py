@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 import oracle
 from packings import arrange, matrices
+from tightc.model.layers import Layer
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.task import Lossy
 from tightc.simulation.chip import Chip, Store
-from tightc.simulation.passes import Dataflow
+from tightc.simulation.passes import Dataflow, Passes
 from tightc.simulation.work import Maps, Work
+from tightc.simulation.workload import LayerWork
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
@@ -85,10 +87,17 @@ def kept(packing: Packing, matrix: LayerMatrix) -> np.ndarray:
 
 
 def tiles_of(packing: Packing) -> list[dict[str, Any]]:
-    """The tiles as plain lists with the bits of their index."""
+    """The tiles as plain lists with the bits of their index; those of a dense layer with their groups instead."""
+    if packing.method == "dense":
+        return oracle.with_groups(oracle.plain(packing), packing.filters // packing.groups, packing.inputs)
     inputs = packing.inputs * packing.groups
-    is_dense = packing.method == "dense"
-    return oracle.with_index(oracle.plain(packing), packing.fan_in, inputs, packing.filters, is_dense)
+    return oracle.with_index(oracle.plain(packing), packing.fan_in, inputs, packing.filters)
+
+
+def tile_passes(packing: Packing, work: Work) -> Passes:
+    """The passes that a layer with that packing runs."""
+    layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, "x", "y")
+    return LayerWork(layer, {}, work, 0, packing).passes("ws", Chip(packing.array))
 
 
 def levels_of(packing: Packing) -> int:

@@ -54,7 +54,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
         # activations and sums through 4 and 2 PEs for 4 vectors, weights through 3 x 2 PEs and 1 x 2
         "registers": (4 * 6 * (size + 4) + 8 * size) * REGISTER,
         "lanes": (4 * 3 + 6) * size * LANE,
-        "activation_buffer": size * (4 * 3 + 8 + (12 if dram else 0)) * SRAM / 2,
+        "activation_buffer": size * (4 * 3 + 8 + (12 + 8 if dram else 0)) * SRAM / 2,
         "weight_buffer": size * (6 + (6 if dram else 0)) * SRAM * 4,
         "partial_sum_buffer": 4 * 4 * (2 + 4) * SRAM * 2,
         "index": 0.0,

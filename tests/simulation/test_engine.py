@@ -6,16 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chips import DATAFLOWS, METHODS, chips, hall, kept, layers, packed, tiles_of, vectors_for, work_of
+from chips import (
+    DATAFLOWS,
+    METHODS,
+    chips,
+    hall,
+    kept,
+    layers,
+    packed,
+    tile_passes,
+    tiles_of,
+    vectors_for,
+    work_of,
+)
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import oracle
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.cycles import layer_cycles
-from tightc.simulation.engine.run import Operands, Traces, run_dense, run_packing
+from tightc.simulation.engine.planes import Operands
+from tightc.simulation.engine.run import run_dense, run_packing
 from tightc.simulation.engine.stationary import LOG_COLUMNS
-from tightc.simulation.passes import dense_passes, packed_passes
+from tightc.simulation.engine.trace import Traces
+from tightc.simulation.passes import dense_passes
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile
@@ -93,7 +107,7 @@ def check_packing(
     )
     assert ran.outputs.dtype == vectors.dtype
     assert ran.outputs.tolist() == stepped.outputs == (vectors @ kept(packing, matrix).T).tolist()
-    closed = layer_cycles(packed_passes(packing, work_of(matrix, len(vectors))), chip, pieces)
+    closed = layer_cycles(tile_passes(packing, work_of(matrix, len(vectors))), chip, pieces)
     assert ran.cycles == closed.total == stepped.cycles
     assert ran.pe_steps == stepped.all_cycles * chip.array.rows * chip.array.columns
 
@@ -195,7 +209,6 @@ def check_traces(traces: Traces, stepped: oracle.Run, chip: Chip, is_stationary:
 def test_traces_of_dense_layers(
     matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int
 ) -> None:
-    chip = replace(chip, side_by_side=False)
     if dataflow == "os":
         chip = replace(chip, sums=Store())  # sums leave without a line of their own
     pieces = min(pieces, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
@@ -210,7 +223,7 @@ def test_traces_of_dense_layers(
 @settings(max_examples=60)
 @given(layers(), st.integers(1, 6), chips(), st.sampled_from(METHODS), st.integers(1, 3))
 def test_traces_of_packings(matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int) -> None:
-    chip, pieces = replace(chip, side_by_side=False), min(pieces, count)
+    pieces = min(pieces, count)
     packing = packed(matrix, method, chip.array, 3)
     vectors, traces = vectors_for(matrix, count), []
     run_packing(packing, Operands(matrix, vectors), chip, pieces, traces)

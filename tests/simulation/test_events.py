@@ -15,6 +15,7 @@ from chips import (
     layers,
     levels_of,
     packed,
+    tile_passes,
     tiles_of,
     vectors_for,
     work_of,
@@ -27,15 +28,24 @@ from tightc.simulation.chip import Chip, Store
 from tightc.simulation.cycles import layer_cycles
 from tightc.simulation.events import Events, count_events
 from tightc.simulation.memory import Schedule, Traffic, dram_stalls, traffic
-from tightc.simulation.passes import Passes, dense_passes, packed_passes
+from tightc.simulation.passes import Passes, dense_passes
 from tightc.simulation.work import Maps, Work
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 
 SIZES = st.sampled_from([1, 7, 30, 100, 1000, float("inf")])
 DEPTHWISE = LayerMatrix(np.ones((3, 2), np.int32), 3)
+NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
+ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
+BESIDE = Chip(ArrayShape(5, 4), side_by_side=True)  # room for two copies of a pass that two groups share
 SMALL = Chip(ArrayShape(4, 4), activations=Store(usable=9), dram=1.0)
-STORES = st.builds(Store, usable=SIZES, words=st.just(float("inf")), hidden=st.booleans())
+STORES = st.builds(
+    Store,
+    size=st.sampled_from([None, 7, 60, 100, 800]),
+    usable=SIZES,
+    words=st.just(float("inf")),
+    hidden=st.booleans(),
+)
 
 
 @st.composite
@@ -62,7 +72,8 @@ def maps(draw: st.DrawFn) -> Maps:
 def way_of(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
     cycles = layer_cycles(passes, chip, pieces)
     moved = traffic(passes, work, chip, pieces)
-    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip))
+    stalls = dram_stalls(moved, cycles.total, chip)
+    return Schedule(pieces, cycles, moved, stalls, chip.arrays, chip.side_by_side)
 
 
 def expected_traffic(
@@ -71,7 +82,7 @@ def expected_traffic(
     """Bytes of activations, weights and outputs, by the words of `traffic`."""
     if chip.dram is None:
         return 0, 0, 0
-    size, room = chip.operand_bytes, chip.activations.usable
+    size, room, built = chip.operand_bytes, chip.activations.usable, chip.activations.size
     shape = (work.filters, work.inputs, work.groups)
     cells = oracle.map_cells(dataflow, shape, work.vectors, work.positions, tiles)
     read, written = work.maps.read * size, work.maps.written * size
@@ -81,13 +92,13 @@ def expected_traffic(
         fits = -(-read // pieces) * min(pieces, together) <= room
     total = work.channels * work.vectors
     activations = oracle.map_bytes_fetched(cells, total, read, fits, pieces if dataflow == "is" else 1)
-    if chip.keeps_maps and not work.maps.from_outside and read <= room:
+    # a map has half of the buffer, however that is divided otherwise
+    if chip.keeps_maps and not work.maps.from_outside and (built is None or read <= built / 2):
         activations = 0
-    if chip.keeps_maps and not work.maps.to_outside and written <= room:
+    if chip.keeps_maps and not work.maps.to_outside and (built is None or written <= built / 2):
         written = 0
     if dataflow == "ws":
-        slots = sum(len(tile["lanes"]) * len(tile["filters"]) for tile in tiles)
-        once = slots * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
+        once = oracle.stored_words(tiles) * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
         again = once * pieces
     else:
         once = work.filters * work.inputs * work.groups * size
@@ -112,6 +123,8 @@ def check(
 
 
 @settings(max_examples=150)
+@example(ROW, 5, BESIDE, "tight", 2, Maps(60, 1), 0)
+@example(ROW, 5, BESIDE, "nm", 1, Maps(60, 1), 0)
 @given(
     layers(),
     st.integers(1, 5),
@@ -137,7 +150,7 @@ def test_events_of_packings(
         pieces,
         levels_of(packing),
     )
-    check("ws", packed_passes(packing, work), work, chip, pieces, tiles, run)
+    check("ws", tile_passes(packing, work), work, chip, pieces, tiles, run)
 
 
 @settings(max_examples=200)
@@ -153,6 +166,8 @@ def test_events_of_packings(
 @example(DEPTHWISE, 2, SMALL, "ws", 1, Maps(60, 1), 0)
 @example(DEPTHWISE, 2, SMALL, "os", 1, Maps(60, 1), 0)
 @example(DEPTHWISE, 2, SMALL, "is", 1, Maps(60, 1), 0)
+@example(NARROW, 5, BESIDE, "ws", 1, Maps(60, 1), 0)
+@example(NARROW, 5, BESIDE, "is", 1, Maps(60, 1), 0)
 def test_events_of_dense_layers(
     matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int, shape: Maps, kernel: int
 ) -> None:
@@ -160,7 +175,9 @@ def test_events_of_dense_layers(
     pieces = min(pieces, {"ws": count, "is": filters, "os": 1}[dataflow])
     work = work_of(matrix, count, kernel_of(kernel, inputs), shape)
     tiles = {
-        "ws": lambda: oracle.dense_tiles(filters, inputs, tuple(chip.array), groups),
+        "ws": lambda: oracle.with_groups(
+            oracle.dense_tiles(filters, inputs, tuple(chip.array), groups), filters, inputs
+        ),
         "is": lambda: oracle.dense_tiles(count, inputs, tuple(chip.array), groups),
         "os": lambda: oracle.dense_blocks(filters, count, groups, tuple(chip.array)),
     }[dataflow]()
@@ -190,6 +207,19 @@ def test_events_by_hand(size: int) -> None:
     work, chip = Work(2, 3, 1, 4), Chip(ArrayShape(2, 2), operand_bytes=size)
     passes = dense_passes("ws", work, chip.array)
     assert count_events(passes, work, chip, way_of(passes, work, chip, 1)) == events_by_hand(size)
+
+
+def test_copies_that_a_way_does_without_cost_nothing() -> None:
+    work, chip = Work(1, 1, 1, 4), Chip(ArrayShape(2, 2), side_by_side=True)
+    passes = dense_passes("ws", work, chip.array)
+    way = way_of(passes, work, chip, 1)
+    beside, alone = (
+        count_events(passes, work, chip, replace(way, side_by_side=copies)) for copies in (True, False)
+    )
+    assert (beside.weight_buffer_bytes, alone.weight_buffer_bytes) == (2, 1)
+    # one weight moves up a row, its copy two; steps of the second pass the first's column, its sums the other's lane
+    assert alone.register_bytes == 1 + 4 * (1 + 4)
+    assert beside.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
 
 
 def test_each_piece_loads_again_and_nothing_else_changes() -> None:

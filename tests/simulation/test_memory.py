@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil, inf
+from itertools import product
+from math import inf
 
+import numpy as np
 import pytest
-from chips import DATAFLOWS, chips, layers, packed, work_of
-from hypothesis import given, settings
+from chips import DATAFLOWS, chips, layers, packed, tile_passes, work_of
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import oracle
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.cycles import layer_cycles
 from tightc.simulation.memory import Schedule, Traffic, dram_stalls, open_sums, schedule, traffic
-from tightc.simulation.passes import Passes, dense_passes, packed_passes
+from tightc.simulation.passes import Passes, dense_passes
 from tightc.simulation.work import Maps, Work
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
@@ -22,6 +24,7 @@ from tightc.tiles.matrix import LayerMatrix
 KINDS = (*DATAFLOWS, "tight")
 STORES = st.builds(
     Store,
+    size=st.sampled_from([None, 30, 200, 800]),
     usable=st.sampled_from([8, 30, 100, 400, inf]),
     words=st.sampled_from([0.5, 1, 3, 8, inf]),
     hidden=st.booleans(),
@@ -47,16 +50,19 @@ MAPS = st.builds(Maps, st.integers(1, 500), st.integers(1, 500), st.booleans(), 
 def passes_of(matrix: LayerMatrix, kind: str, work: Work, chip: Chip) -> Passes:
     if kind in DATAFLOWS:
         return dense_passes(kind, work, chip.array)
-    return packed_passes(packed(matrix, kind, chip.array, 3), work)
+    return tile_passes(packed(matrix, kind, chip.array, 3), work)
 
 
 def way_of(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
     cycles, moved = layer_cycles(passes, chip, pieces), traffic(passes, work, chip, pieces)
-    return Schedule(pieces, cycles, moved, dram_stalls(moved, cycles.total, chip))
+    stalls = dram_stalls(moved, cycles.total, chip)
+    return Schedule(pieces, cycles, moved, stalls, chip.arrays, chip.side_by_side)
 
 
 def filters_of_passes(matrix: LayerMatrix, kind: str, vectors: int, chip: Chip) -> list[list[int]]:
-    """The columns' numbers in each pass that leaves sums at every step."""
+    """The columns' numbers in each pass that leaves sums at every step; none where they stay."""
+    if kind == "os":
+        return []
     if kind == "tight":
         return [tile.filters.tolist() for tile in packed(matrix, kind, chip.array, 3).tiles]
     columns = matrix.filters_per_group if kind == "ws" else vectors
@@ -64,12 +70,34 @@ def filters_of_passes(matrix: LayerMatrix, kind: str, vectors: int, chip: Chip) 
     return [tile["filters"] for tile in tiles]
 
 
-def fewest_pieces(passes: Passes, waiting: int, chip: Chip) -> int:
-    """So many that all sums of a piece which wait at a time lie in their buffer; a piece has one step at least."""
-    pieces = 1
-    while pieces < passes.steps and 4 * waiting * ceil(passes.steps / pieces) > chip.sums.usable:
-        pieces += 1
-    return pieces
+def room_for_a_vector(chip: Chip, filters: list[list[int]]) -> Chip:
+    """The chip with room for the sums of one vector at least; a layer that has not even that is refused."""
+    one = 4 * oracle.waiting_sums(filters, [range(1)], 1)
+    return replace(chip, sums=replace(chip.sums, usable=max(one, chip.sums.usable)))
+
+
+def ways_that_fit(
+    passes: Passes, work: Work, chip: Chip, filters: list[list[int]], arrays: list[int]
+) -> list[Schedule]:
+    """On each number of arrays, in any number of pieces of which all sums that wait at a time lie in their buffer.
+
+    With copies side by side and without, where the chip can.
+    """
+    most = 1 if passes.dataflow == "os" else passes.steps
+    ways = []
+    for count, pieces in product(arrays, range(1, most + 1)):
+        waiting = oracle.waiting_sums(filters, oracle.cut(passes.steps, pieces), count)
+        if 4 * waiting <= chip.sums.usable:
+            ways += [
+                way_of(passes, work, replace(chip, arrays=count, side_by_side=beside), pieces)
+                for beside in ([True, False] if chip.side_by_side else [False])
+            ]
+    return ways
+
+
+def halves(arrays: int) -> list[int]:
+    """All arrays, half of them, a quarter and so on."""
+    return [arrays, *halves(arrays // 2)] if arrays else []
 
 
 # --- sums that wait
@@ -81,8 +109,8 @@ def test_sums_that_wait_are_those_of_a_plain_recount(
     matrix: LayerMatrix, chip: Chip, kind: str, vectors: int, arrays: int
 ) -> None:
     passes = passes_of(matrix, kind, work_of(matrix, vectors), chip)
-    expected = oracle.open_sums(filters_of_passes(matrix, kind, vectors, chip), arrays)
-    assert open_sums(passes, arrays) == expected
+    filters = filters_of_passes(matrix, kind, vectors, chip)
+    assert open_sums(passes, arrays) == oracle.waiting_sums(filters, [range(1)], arrays)
 
 
 def test_sums_that_wait_by_hand() -> None:
@@ -96,12 +124,33 @@ def test_sums_that_wait_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usable", "pieces"), [(inf, 1), (80, 1), (79, 2), (40, 2), (39, 3), (16, 5), (15, 10), (8, 10), (4, 10)]
+    ("usable", "pieces"), [(inf, 1), (80, 1), (79, 2), (40, 2), (39, 3), (16, 5), (15, 10), (8, 10)]
 )
 def test_steps_are_cut_until_their_sums_fit(usable: float, pieces: int) -> None:
     # 2 sums of 4 bytes wait in each of 10 steps
     work, chip = Work(5, 6, 1, 10), Chip(ArrayShape(2, 2), sums=Store(usable=usable))
     assert schedule(dense_passes("ws", work, chip.array), work, chip).pieces == pieces
+
+
+def test_sums_of_pieces_that_run_at_the_same_time_wait_together() -> None:
+    # two passes of 2 + n + 2 cycles, one array each: with four arrays two pieces run at once
+    work, chip = Work(2, 4, 1, 10), Chip(ArrayShape(2, 2), arrays=4, sums=Store(usable=80))
+    passes = dense_passes("ws", work, chip.array)
+    way = schedule(passes, work, chip)
+    assert (way.arrays, way.pieces, way.total) == (4, 2, 2 + 5 + 2)
+    # 2 sums of 4 bytes a step: 2 steps of two pieces each fit, or 5 of one piece on two arrays, which takes 18 cycles
+    way = schedule(passes, work, replace(chip, sums=Store(usable=40)))
+    assert (way.arrays, way.pieces, way.total) == (4, 6, (2 + 2 + 2) + (2 + 2 + 2) + (2 + 1 + 2))
+
+
+def test_fewer_arrays_run_where_the_sums_of_more_do_not_fit() -> None:
+    # one vector: 2 filters in passes 0 and 1, the next 2 in passes 2 and 3, all at once on four arrays
+    work, chip = Work(4, 4, 1, 1), Chip(ArrayShape(2, 2), arrays=4, sums=Store(usable=16))
+    passes = dense_passes("ws", work, chip.array)
+    way = schedule(passes, work, chip)
+    assert (way.arrays, way.total) == (4, 2 + 1 + 2)
+    way = schedule(passes, work, replace(chip, sums=Store(usable=15)))
+    assert (way.arrays, way.total) == (2, 2 * (2 + 1 + 2))
 
 
 # --- the choice of pieces
@@ -113,33 +162,77 @@ def test_one_array_runs_in_the_best_of_all_ways(
     matrix: LayerMatrix, vectors: int, chip: Chip, kind: str, maps: Maps
 ) -> None:
     work = work_of(matrix, vectors, 1, maps)
-    passes = passes_of(matrix, kind, work, chip)
-    waiting = 0 if kind == "os" else oracle.open_sums(filters_of_passes(matrix, kind, vectors, chip), 1)
-    least = fewest_pieces(passes, waiting, chip)
-    most = 1 if kind == "os" else passes.steps
-    ways = [way_of(passes, work, chip, pieces) for pieces in range(least, most + 1)]
-    best = min(ways, key=lambda way: (way.total, way.traffic.total, way.pieces))
+    passes, filters = passes_of(matrix, kind, work, chip), filters_of_passes(matrix, kind, vectors, chip)
+    chip = room_for_a_vector(chip, filters)
+    ways = ways_that_fit(passes, work, chip, filters, [1])
+    if chip.is_ideal:  # then copies never cost anything
+        ways = [way for way in ways if way.side_by_side == chip.side_by_side]
+    best = min(ways, key=lambda way: (way.total, way.traffic.total, way.pieces, way.side_by_side))
     assert schedule(passes, work, chip) == best
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(layers(), st.integers(1, 30), crowded_chips(), st.sampled_from(KINDS), MAPS)
 def test_several_arrays_run_in_one_of_all_ways_and_in_a_good_one(
     matrix: LayerMatrix, vectors: int, chip: Chip, kind: str, maps: Maps
 ) -> None:
     work = work_of(matrix, vectors, 1, maps)
-    passes = passes_of(matrix, kind, work, chip)
-    waiting = (
-        0 if kind == "os" else oracle.open_sums(filters_of_passes(matrix, kind, vectors, chip), chip.arrays)
-    )
-    least = fewest_pieces(passes, waiting, chip)
-    most = 1 if kind == "os" else passes.steps
-    ways = [way_of(passes, work, chip, pieces) for pieces in range(least, most + 1)]
+    passes, filters = passes_of(matrix, kind, work, chip), filters_of_passes(matrix, kind, vectors, chip)
+    chip = room_for_a_vector(chip, filters)
+    ways = ways_that_fit(passes, work, chip, filters, halves(chip.arrays))
     found = schedule(passes, work, chip)
     assert found in ways
     assert found.total <= MISSED * min(way.total for way in ways)
-    if least == 1:
+    if ways[0] == way_of(passes, work, chip, 1):
         assert found.total <= ways[0].total
+
+
+@settings(max_examples=150)
+@given(layers(), st.integers(1, 30), crowded_chips(arrays=8), st.sampled_from(KINDS), MAPS)
+def test_half_of_the_arrays_are_never_faster(
+    matrix: LayerMatrix, vectors: int, chip: Chip, kind: str, maps: Maps
+) -> None:
+    assume(chip.arrays > 1)
+    work = work_of(matrix, vectors, 1, maps)
+    passes = passes_of(matrix, kind, work, chip)
+    half = schedule(passes, work, replace(chip, arrays=chip.arrays // 2))
+    assert schedule(passes, work, chip).total <= half.total
+
+
+def test_half_of_the_arrays_are_used_where_all_would_wait() -> None:
+    # 3 passes of 4 words at a word a cycle: 4 cycles to load on one array, 8 where two share, 12 where three do
+    work, chip = Work(2, 6, 1, 1), Chip(ArrayShape(2, 2), weights=Store(words=1))
+    passes = dense_passes("ws", work, chip.array)
+    found = [schedule(passes, work, replace(chip, arrays=arrays)) for arrays in (1, 2, 3, 4, 5)]
+    # two arrays would take 2 x (8 + 3), the second being idle half the time
+    assert [(way.arrays, way.total) for way in found] == [(1, 3 * 7), (1, 3 * 7), (3, 15), (4, 15), (5, 15)]
+    # a single pass is as fast on one of four arrays as on the only one; then none is taken away
+    one = dense_passes("ws", Work(2, 2, 1, 1), chip.array)
+    assert schedule(one, Work(2, 2, 1, 1), replace(chip, arrays=4)).arrays == 4
+
+
+@pytest.mark.parametrize(("words", "beside", "total"), [(1, True, 5), (0.7, False, 6), (0.5, False, 6)])
+def test_copies_stand_side_by_side_only_where_they_gain(words: float, beside: bool, total: int) -> None:
+    # two vectors, one weight: a copy alone takes 2 + 2 + 2 cycles, two take 2 + 1 + 2 but load two words
+    work, chip = Work(1, 1, 1, 2), Chip(ArrayShape(2, 2), side_by_side=True, weights=Store(words=words))
+    way = schedule(dense_passes("ws", work, chip.array), work, chip)
+    assert (way.side_by_side, way.total) == (beside, total)
+
+
+@pytest.mark.parametrize(("dram", "pieces", "total"), [(1.82, 1, 179), (1.8, 2, 180), (1.7, 2, 180)])
+def test_of_ways_that_take_as_long_the_one_that_moves_less_is_taken(
+    dram: float, pieces: int, total: int
+) -> None:
+    # 6 passes for 10 vectors: in one piece 6 x 20 cycles, the map of 60 bytes comes three times; in two pieces 6 x 30
+    # cycles, it comes once, and there are 54 bytes of weights and 90 of outputs
+    work = Work(9, 6, 1, 10, 2, Maps(60, 90))
+    chip = Chip(ArrayShape(4, 4), activations=Store(usable=59), dram=dram)
+    passes = dense_passes("ws", work, chip.array)
+    one, two = (way_of(passes, work, chip, count) for count in (1, 2))
+    assert (one.cycles.total, one.traffic.total) == (120, 180 + 54 + 90)
+    assert (two.cycles.total, two.traffic.total) == (180, 60 + 54 + 90)
+    way = schedule(passes, work, chip)
+    assert (way.pieces, way.total) == (pieces, total)
 
 
 MISSED = 1.15  # what schedule may take beyond the best, since it does not try every number of pieces
@@ -184,7 +277,11 @@ MORE = {
 }
 LARGER = {
     name: lambda chip, name=name: {
-        name: replace(getattr(chip, name), usable=getattr(chip, name).usable * 1.7)
+        name: replace(
+            getattr(chip, name),
+            usable=getattr(chip, name).usable * 1.7,
+            size=getattr(chip, name).size and 2 * getattr(chip, name).size,
+        )
     }
     for name in ("activations", "weights", "sums")
 }
@@ -230,8 +327,9 @@ def test_every_word_crosses_the_edge_once_at_least(
     moved = traffic(passes, work, chip, 1 if dataflow == "os" else min(pieces, passes.steps))
     size, room = chip.operand_bytes, chip.activations.usable
     assert moved.weight_bytes >= matrix.values.size * size
-    stays_in = chip.keeps_maps and not maps.from_outside and maps.read * size <= room
-    stays_out = chip.keeps_maps and not maps.to_outside and maps.written * size <= room
+    half = inf if chip.activations.size is None else chip.activations.size / 2
+    stays_in = chip.keeps_maps and not maps.from_outside and maps.read * size <= half
+    stays_out = chip.keeps_maps and not maps.to_outside and maps.written * size <= half
     assert moved.activation_bytes == 0 if stays_in else moved.activation_bytes >= maps.read * size
     assert moved.output_bytes == (0 if stays_out else maps.written * size)
     if room == chip.weights.usable == inf:
@@ -286,22 +384,55 @@ def test_a_map_that_does_not_fit_is_fetched_by_every_pass_that_reads_it() -> Non
     assert traffic(passes, work, replace(chip, arrays=12), 2).activation_bytes == 180
 
 
+def test_of_a_map_that_fits_comes_what_any_pass_reads() -> None:
+    # 2 filters x 8 inputs, 4 channels of 2, on 2x2: filter 0 reads channels 0 and 1, filter 1 channels 1 and 3
+    values = np.zeros((2, 8), np.int32)
+    values[0, [0, 1, 2]] = values[1, [2, 6, 7]] = 1
+    matrix, chip = LayerMatrix(values), Chip(ArrayShape(2, 2), activations=Store(usable=80), dram=1.0)
+    packing = packed(matrix, "first-fit", chip.array, 1)
+    work = Work(2, 8, 1, 10, 2, Maps(80, 20))
+    passes = tile_passes(packing, work)
+    channels = [{k // 2 for lane in tile["lanes"] for k in lane} for tile in oracle.plain(packing)]
+    asked = sum(map(len, channels))
+    assert set().union(*channels) == {0, 1, 3} and asked > 4
+    assert traffic(passes, work, chip, 1).activation_bytes == 60
+    small = replace(chip, activations=Store(usable=79))
+    assert traffic(passes, work, small, 1).activation_bytes == 20 * asked
+    # the dense layer reads all
+    assert traffic(dense_passes("ws", work, chip.array), work, chip, 1).activation_bytes == 80
+
+
+def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
+    # 1 filter x 20 inputs on 1x1: 20 times 1/20 of a map of 20 bytes, which in floats is more than 20
+    work, chip = (
+        Work(1, 20, 1, 1, 1, Maps(20, 1)),
+        Chip(ArrayShape(1, 1), activations=Store(usable=1), dram=1.0),
+    )
+    assert traffic(dense_passes("ws", work, chip.array), work, chip, 1).activation_bytes == 20
+
+
+@pytest.mark.parametrize("usable", [40, 80, inf])
 @pytest.mark.parametrize(
-    ("outside", "keeps", "usable", "expected"),
+    ("outside", "keeps", "size", "expected"),
     [
-        ((False, False), True, 60, (0, 0)),
-        ((False, False), True, 59, (60, 0)),
-        ((False, False), True, 39, (60, 40)),
-        ((True, False), True, 60, (60, 0)),
-        ((False, True), True, 60, (0, 40)),
-        ((False, False), False, 60, (60, 40)),
+        ((False, False), True, None, (0, 0)),
+        ((False, False), True, 120, (0, 0)),  # half of it for the map that is read, half for the other
+        ((False, False), True, 119, (60, 0)),
+        ((False, False), True, 80, (60, 0)),
+        ((False, False), True, 79, (60, 40)),
+        ((True, False), True, 120, (60, 0)),
+        ((False, True), True, 120, (0, 40)),
+        ((True, True), True, None, (60, 40)),
+        ((False, False), False, 120, (60, 40)),
+        ((False, False), False, None, (60, 40)),
     ],
 )
 def test_maps_that_fit_stay_between_layers(
-    outside: tuple[bool, bool], keeps: bool, usable: int, expected: tuple[int, int]
+    outside: tuple[bool, bool], keeps: bool, size: int | None, expected: tuple[int, int], usable: float
 ) -> None:
     work = replace(HAND, maps=Maps(60, 40, *outside))
-    chip = Chip(ArrayShape(4, 4), activations=Store(usable=usable), dram=1.0, keeps_maps=keeps)
+    store = Store(size=size, usable=usable)
+    chip = Chip(ArrayShape(4, 4), activations=store, dram=1.0, keeps_maps=keeps)
     moved = traffic(dense_passes("ws", work, chip.array), work, chip, 1)
     assert (moved.activation_bytes, moved.output_bytes) == expected
 
@@ -313,9 +444,9 @@ def test_maps_that_fit_stay_between_layers(
         ((True, True, True), 1.0, 60, 0),  # 60 bytes in all
         ((True, True, True), 1.0, 59, 1),
         ((True, True, True), 4.0, 10, 5),
-        ((False, True, True), 1.0, 60, 10),  # 10 bytes are waited for
+        ((False, True, True), 1.0, 60, 10 + 30),  # outputs, too, leave by the buffer of activations
         ((True, False, True), 1.0, 0, 20 + 40),
-        ((True, True, False), 1.0, 40, 30),
+        ((True, True, False), 1.0, 40, 20),  # sums do not go to DRAM
         ((False, False, False), 0.5, 1000, 120),
         ((True, True, True), 0.7, 80, 6),  # 85.7 cycles
     ],

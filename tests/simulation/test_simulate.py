@@ -310,6 +310,9 @@ def hardware(**changes: object) -> Hardware:
     return Hardware.model_validate({**HARDWARE, **changes})
 
 
+TIGHT = {"size": "100 B", "bandwidth": "1.5 words/cycle", "double_buffered": False}
+
+
 def refused(model: Model, **options: object) -> str:
     with pytest.raises(OptionError) as caught:
         simulate(model, SimulateOptions(**options))
@@ -349,6 +352,24 @@ def test_an_array_that_the_hardwares_buffers_do_not_feed_is_refused() -> None:
         "--array 32x4 on small: weight_buffer.size: half of 128 B is less than one tile (32x4 int8 weights); "
         "give at least 256 B"
     )
+
+
+def test_a_buffer_too_small_for_the_sums_of_one_vector_is_refused() -> None:
+    matrix = models.sparse(12, 30, density=0.5)
+    permuted, _ = permute(product(matrix, 3), SMALL)
+    filters = [tile["filters"] for tile in oracle.plain(read_packings(permuted)["w"])]
+    waiting = 4 * oracle.waiting_sums(filters, [range(1)], 1)
+    assert waiting > 4 * 4  # so many that a file with this buffer is accepted
+    # the dense layer of 12 x 30 has 4 sums waiting on one array, and any number of arrays keeps one way that fits
+    for count in (1, 2, 5):
+        sums = {"size": f"{waiting} B", "bandwidth": "1 words/cycle", "double_buffered": False}
+        simulate(permuted, SimulateOptions(hardware=hardware(partial_sum_buffer=sums, arrays=count)))
+        sums["size"] = f"{waiting - 1} B"
+        assert refused(permuted, hardware=hardware(partial_sum_buffer=sums, arrays=count)) == (
+            f"--hardware: mm keeps {waiting} bytes of sums of one vector waiting, the partial-sum buffer has room for "
+            f"{waiting - 1}; give a larger partial_sum_buffer"
+        )
+    simulate(product(matrix, 3), SimulateOptions(hardware=hardware(partial_sum_buffer=sums)))
 
 
 def test_flags_say_more_than_the_hardware_file() -> None:
@@ -442,11 +463,13 @@ def test_a_packed_model_costs_what_the_permuted_one_does(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str) -> None:
+@pytest.mark.parametrize("own", [{}, {"arrays": 3, "side_by_side": True}, {"hardware": None}])
+def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
+    own = {**own, "hardware": hardware(activation_buffer=TIGHT)} if "hardware" in own else own
     model = loaded(models.FORMS[form]())
     arranged, _ = permute(model, SMALL.model_copy(update={"method": "dense"}))
-    plain = simulate(model, SimulateOptions(array=ArrayShape(8, 4)))
-    tiled = simulate(arranged, SimulateOptions())
+    plain = simulate(model, SimulateOptions(array=ArrayShape(8, 4), **own))
+    tiled = simulate(arranged, SimulateOptions(**own))
     for one, other in zip(plain.layers, tiled.layers, strict=True):
         assert one["method"] == other["method"] == "dense"
         assert {name: other[name] for name in one} == one
@@ -462,7 +485,7 @@ def test_groups_share_passes_side_by_side() -> None:
 
 
 def test_a_depthwise_layer_is_dense_in_as_few_passes_as_an_ordinary_array_needs() -> None:
-    # 9 inputs x 1 filter x 8 groups on 32x32: 3 groups a pass, so 3 passes; 27 x 3 slots and 18 x 2
+    # 9 inputs x 1 filter x 8 groups on 32x32: 3 groups a pass, so 3 passes; each group loads its own 9 weights only
     weight = np.ones((8, 1, 3, 3), np.float32)
     text = "net (float[1, 8, 6, 6] x) => (float[1, 8, 4, 4] y) { [dw] y = Conv <group = 8> (x, w) }"
     model = loaded(models.build(text, w=weight))
@@ -470,7 +493,11 @@ def test_a_depthwise_layer_is_dense_in_as_few_passes_as_an_ordinary_array_needs(
     assert (row["passes"], row["dense_passes"]) == (3, 3)
     assert row["cycles"] == 3 * (32 + 16 + 32 + 32 - 2)
     assert row["energy_parts_pj"]["mac"] == pytest.approx(0.3 * 8 * 9 * 16)
-    assert row["energy_parts_pj"]["weight_buffer"] == pytest.approx(1.25 * (81 + 81 + 36))
+    assert row["energy_parts_pj"]["weight_buffer"] == pytest.approx(1.25 * 8 * 9)
+    # an activation passes its own column and those of the groups before, a sum its own 9 lanes and those after
+    passed = 16 * (2 * 9 * (1 + 2 + 3) + 9 * (1 + 2))
+    loading = 2 * sum(range(27 + 1)) + sum(range(18 + 1))  # one weight in each row
+    assert row["energy_parts_pj"]["registers"] == pytest.approx(0.03 * (passed * (1 + 4) + loading))
     assert row["energy_parts_pj"]["activation_buffer"] == pytest.approx(1.25 * (8 * 9 * 16 + 8 * 16))
     assert row["utilisation"] == pytest.approx(8 * 9 * 16 / (32 * 32 * row["cycles"]))
 
