@@ -51,10 +51,13 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
         _sum(passes.weight_words) * steps * size,
     )
     sums = _sum(passes.sums_read + passes.sums_written) * steps + _sum(passes.unloaded_sums)
-    moved = passes.register_words * size * _passed(steps, pieces, side_by_side)
-    moved += passes.sums * SUM_BYTES * _passed(steps, pieces, side_by_side, downwards=True)
-    rows = passes.lanes * side_by_side
-    hops = rows * (rows + 1) // 2 * passes.columns if passes.dataflow != "os" else np.zeros_like(rows)
+    # what a copy streams in also passes the copies before it, what it adds up those after, all of the same size
+    before = _passed(steps, pieces, side_by_side) - steps
+    after = _passed(steps, pieces, side_by_side, downwards=True) - steps
+    moved = (passes.register_words * steps + passes.edge_words * passes.columns * before) * size
+    moved += (passes.sums * steps + passes.lanes * passes.columns * after) * SUM_BYTES
+    rows = passes.lanes * side_by_side  # a row's words move up through the rows below it
+    hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return Events(
         macs=_sum(passes.macs) * steps,
         multiplexer_bytes=_sum(passes.multiplexer_levels) * steps * size,

@@ -92,9 +92,11 @@ GLOSSARY: dict[str, Definition] = {
         "tile do nothing, zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, "
         "ceil(log2 fan-in) for each MAC. registers: a lane's inputs move through all columns used, a sum (4 "
         "bytes) through all lanes used, weights to their row. lanes: words put on the edges. "
-        "activation_buffer: different inputs of a tile x T, and outputs written. weight_buffer: lanes x "
-        "columns of each tile. partial_sum_buffer: sums read and written. index: selects, lane lists, "
-        "column filters. dram: dram_bytes. What comes from DRAM is also written to its buffer",
+        "activation_buffer: different inputs of a tile x T, outputs written, and read again if they go to "
+        "DRAM. weight_buffer: lanes x columns of each tile; of a dense layer its weights. "
+        "partial_sum_buffer: sums read and written. index: selects, lane lists, column filters. dram: "
+        "dram_bytes. What comes from DRAM is also written to its buffer. Groups and copies side by side "
+        "stand on the diagonal: what streams in passes those before its own, sums pass those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),

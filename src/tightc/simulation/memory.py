@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isinf
 
 import numpy as np
 
@@ -66,7 +66,8 @@ def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
     while arrays:
         for beside in {chip.side_by_side, chip.side_by_side and chip.is_ideal}:
             part = replace(chip, arrays=arrays, side_by_side=beside)
-            found += [_schedule(passes, work, part, pieces) for pieces in _pieces(passes, work, part)]
+            ways = [pieces for pieces in _pieces(passes, work, part) if _sums_fit(passes, part, pieces)]
+            found += [_schedule(passes, work, part, pieces) for pieces in ways]
         arrays = 0 if chip.is_ideal else arrays // 2
     return min(
         found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.side_by_side)
@@ -166,6 +167,23 @@ def _pieces_for_sums(passes: Passes, chip: Chip) -> int:
         return 1
     steps_at_once = int(chip.sums.usable // (waiting * max(1, chip.arrays // len(passes))))
     return min(passes.steps, ceil(passes.steps / max(1, steps_at_once)))
+
+
+def _sums_fit(passes: Passes, chip: Chip, pieces: int) -> bool:
+    """Whether sums that wait fit into their buffer also where several arrays are at more than one piece at a time.
+
+    On one array fewer cannot wait than with the fewest pieces that are tried.
+    """
+    if chip.arrays == 1 or isinf(chip.sums.usable) or not len(passes.open_sums):
+        return True
+    lengths = passes.steps // pieces + (np.arange(pieces) < passes.steps % pieces)
+    first, last, count = passes.open_sums.T
+    begin = np.arange(pieces)[:, None] * len(passes)
+    change = np.zeros(pieces * len(passes) // chip.arrays + 2, np.int64)
+    waiting = lengths[:, None] * count
+    np.add.at(change, (begin + first) // chip.arrays, waiting)
+    np.add.at(change, (begin + last) // chip.arrays + 1, -waiting)
+    return int(np.cumsum(change).max()) * SUM_BYTES <= chip.sums.usable
 
 
 def open_sums(passes: Passes, arrays: int) -> int:
