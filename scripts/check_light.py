@@ -40,7 +40,8 @@ def main() -> None:
         call(command, "permute", pruned, "--array", "16x16", "--fan-in", "8", "-o", permuted)
         call(command, "pack", permuted, "-o", packed)
         call(command, "unpack", packed, "-o", plain)
-        speedup = json.loads(call(command, "simulate", packed, "--json"))["totals"]["speedup"]
+        speedup = json.loads(call(command, "simulate", packed, "--verify", "--json"))["totals"]["speedup"]
+        call(command, "compare", pruned, "--method", "dense,tight", "--array", "16x16", "--fan-in", "8")
         before, after = (
             json.loads(call(command, "evaluate", model, "--data", DATA, "--json"))["totals"]["accuracy"]
             for model in (pruned, packed)
@@ -52,7 +53,7 @@ def main() -> None:
     if "tightc[finetune]" not in refusal or speedup <= 1 or before != after:
         sys.exit(f"not as it should be: {refusal!r}, speedup {speedup}, accuracy {before} and {after}")
     print(
-        f"light: 9 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; finetune says why not"
+        f"light: 10 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; finetune says why not"
     )
 
 
