@@ -55,32 +55,38 @@ def plane_of(which: tuple[Packing, int, int], accumulated: int, operands: Operan
     tile = packing.tiles[number]
     rows = chip.array.rows
     first = rows - copies * tile.lanes
-    lane, column = np.nonzero(tile.select != EMPTY)
-    picked = tile.select[lane, column]
+    occupied = tile.select != EMPTY
+    picked = np.where(occupied, tile.select, 0)
     carried = np.diff(tile.lane_starts)
-    inputs = tile.inputs[tile.lane_starts[lane] + picked]
-    values = operands.weights.weights(tile.filters[column], inputs)
+    inputs = tile.inputs[tile.lane_starts[:-1, None] + picked]
+    local = np.where(occupied, inputs - operands.weights.first_input(tile.filters), 0)
+    values = np.where(occupied, operands.weights.values[tile.filters, local], 0)
     weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
     used = np.zeros(chip.array, bool)
     for copy in range(copies):
-        at = first + copy * tile.lanes + lane, copy * tile.columns + column
-        weights[at], used[at] = values, True
-        taps[at] = at[1] * carried[lane] + picked
+        columns = np.arange(copy * tile.columns, (copy + 1) * tile.columns)
+        at = (
+            slice(first + copy * tile.lanes, first + (copy + 1) * tile.lanes),
+            slice(columns[0], columns[-1] + 1),
+        )
+        weights[at], used[at] = values, occupied
+        taps[at] = np.where(occupied, carried[:, None] * columns + picked, 0)
     row_words = np.zeros(rows)
     # the zeros between groups that stand side by side follow from the layer's size
-    stored = np.count_nonzero(tile.select != EMPTY, axis=1) if packing.method == "dense" else tile.columns
+    stored = np.count_nonzero(occupied, axis=1) if packing.method == "dense" else tile.columns
     index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
-    row_words[first:] = np.tile(stored + index_words / np.full(tile.lanes, tile.lanes), copies)
-    starts = np.append(0, np.cumsum(np.tile(carried, copies)))
+    row_words[first:] = np.tile(stored + np.full(tile.lanes, index_words / tile.lanes), copies)
+    starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(carried, copies)))
+    distinct = len(set(tile.inputs.tolist()))
     return Plane(
         weights,
         taps,
         used,
-        np.concatenate([np.zeros(first, np.int64), starts]).astype(np.int32),
+        starts.astype(np.int32),
         _numbered(tile.inputs, packing.inputs * packing.groups, copies),
         _numbered(tile.filters, packing.filters, copies),
         row_words,
-        copies * np.array([len(np.unique(tile.inputs)), 0, tile.columns + accumulated], np.float64),
+        copies * np.array([distinct, 0, tile.columns + accumulated], np.float64),
     )
 
 
