@@ -808,7 +808,8 @@ def events(
         "lane_bytes": counts["edge"] * size + loaded,
         "activation_buffer_bytes": activations + outputs * size + moved[0] + moved[2],
         "weight_buffer_bytes": weights + moved[1],
-        "partial_sum_buffer_bytes": 4 * (counts["sum_read"] + counts["sum_written"]),
+        # what was written last for a place is read too, to leave
+        "partial_sum_buffer_bytes": 4 * (2 * counts["sum_written"]),
         "index_bits": counts["index_bits"],
         "dram_bytes": sum(moved),
     }

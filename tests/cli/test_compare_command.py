@@ -48,7 +48,7 @@ def cells(line: str) -> list[str]:
 def test_the_table_has_a_row_for_each_contender(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = printed(capsys, "net.onnx", *QUICK).splitlines()
     assert cells(header) == [
-        "contender", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "vs combining",
+        "contender", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs combining",
         "compression", "dropped", "bits", "fan-in",
     ]  # fmt: skip
     rows = [cells(line) for line in lines[: len(CONTENDERS)]]

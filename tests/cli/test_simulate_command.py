@@ -77,7 +77,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 # what names a layer, a model or a setting: no figures
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
-SETTINGS = {"array", "arrays", "hardware", "dataflow", "energy_table"}
+SETTINGS = {
+    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "side_by_side", "energy_table", "hardware_file",
+    "energy_file",
+}  # fmt: skip
 EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
 
 
@@ -172,7 +175,8 @@ def test_csv_has_a_line_for_each_layer(place: Path, capsys: pytest.CaptureFixtur
 def test_csv_of_a_dense_model_and_quietly(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, "net.onnx", "--csv")
     assert printed(capsys, "net.onnx", "--csv", "-q") == (out, "")
-    assert out.startswith("name,operator,filters,inputs,groups,shares,method,vectors,passes,dense_passes,")
+    head = "name,operator,filters,inputs,groups,shares,method,vectors,pieces,arrays_used,passes,dense_passes,"
+    assert out.startswith(head)
     assert len(out.splitlines()) == 4
 
 
@@ -323,7 +327,7 @@ def test_hardware_whose_lanes_carry_less_than_the_tiles(
 ) -> None:
     write_hardware(place / "narrow.yaml", name="narrow", fan_in=2)
     assert refused(capsys, "tight.onnx", "--hardware", "narrow.yaml") == (
-        "--hardware narrow: its lanes carry 2 inputs, the model's tiles 3; run tightc permute --fan-in 2 first"
+        "--hardware narrow: fan-in 2, the model's tiles need 3; run tightc permute --fan-in 2 first"
     )
     printed(capsys, "net.onnx", "--hardware", "narrow.yaml")
     printed(capsys, "tight.onnx", "--hardware", "small.yaml")

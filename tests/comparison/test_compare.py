@@ -100,8 +100,9 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     assert {row["contender"]: only(row) for row in report.layers} == expected
     assert labels(report) == list(expected)
     assert report.totals == {
-        "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "energy_table": default_table().name,
-        "seed": seed,
+        "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
+        "side_by_side": False, "energy_table": default_table().name, "hardware_file": {},
+        "energy_file": default_table().model_dump(mode="json"), "seed": seed,
     }  # fmt: skip
 
 
@@ -303,7 +304,7 @@ def test_an_arrangement_that_does_not_run_here_is_named() -> None:
     report = compare([wide], options(hardware=hardware("edge-32x32"), array=None, method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1].startswith(
-        "net is not compared as it is arranged: --hardware edge-32x32: its lanes carry 1 inputs, "
+        "net is not compared as it is arranged: --hardware edge-32x32: fan-in 1, the model's tiles need "
     )
 
 

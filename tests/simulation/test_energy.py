@@ -56,7 +56,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
         "lanes": (4 * 3 + 6) * size * LANE,
         "activation_buffer": size * (4 * 3 + 8 + (12 + 8 if dram else 0)) * SRAM / 2,
         "weight_buffer": size * (6 + (6 if dram else 0)) * SRAM * 4,
-        "partial_sum_buffer": 4 * 4 * (2 + 4) * SRAM * 2,
+        "partial_sum_buffer": 4 * 4 * (2 + 4 + 2) * SRAM * 2,
         "index": 0.0,
         "dram": (from_dram + (size * 8 if dram else 0)) * DRAM,
     }
@@ -129,7 +129,7 @@ def test_what_is_assumed_is_halved_and_doubled_and_ranges_are_taken_at_their_oth
         for entry, part in ASSUMED.items():
             expected[entry, change] = {part: factor}
         expected["all assumed", change] = dict.fromkeys(ASSUMED.values(), factor)
-    expected["dram", "325 pJ/byte, not 162.5"] = {"dram": 2.0}
+    expected["dram", "325 pJ/byte instead of 162.5"] = {"dram": 2.0}
     assert found == expected
     assert changed_parts(TABLE) == {}
 

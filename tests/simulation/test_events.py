@@ -198,7 +198,7 @@ def events_by_hand(size: int) -> Events:
         lane_bytes=4 * (2 + 1) * size + (4 + 2) * size,
         activation_buffer_bytes=4 * (2 + 1) * size + 8 * size,
         weight_buffer_bytes=(4 + 2) * size,
-        partial_sum_buffer_bytes=4 * 4 * (2 + (2 + 2)),
+        partial_sum_buffer_bytes=4 * 4 * (2 + (2 + 2) + 2),
     )
 
 

@@ -12,12 +12,18 @@ from chips import DATAFLOWS, chips, layers, packed, tile_passes, work_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import models
 import oracle
+from packings import arrange
+from tightc.config.extent import ExtentOptions
+from tightc.model.file import load_model_bytes
 from tightc.simulation.chip import Chip, Store
 from tightc.simulation.cycles import layer_cycles
+from tightc.simulation.events import count_events
 from tightc.simulation.memory import Schedule, Traffic, dram_stalls, open_sums, schedule, traffic
-from tightc.simulation.passes import Passes, dense_passes
+from tightc.simulation.passes import Passes, dense_passes, packed_passes
 from tightc.simulation.work import Maps, Work
+from tightc.simulation.workload import read_workload
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 
@@ -457,3 +463,53 @@ def test_waiting_for_dram_by_hand(
     stores = dict(zip(("activations", "weights", "sums"), (Store(hidden=own) for own in hidden), strict=True))
     chip = Chip(ArrayShape(4, 4), dram=dram, **stores)
     assert dram_stalls(Traffic(10, 20, 30), busy, chip) == stalls
+
+
+@pytest.mark.parametrize(
+    ("size", "written", "read"), [(2 * 64, 0, 0), (2 * 64 - 1, 64, 16), (2 * 16, 64, 16)]
+)
+def test_whoever_writes_a_map_and_whoever_reads_it_say_the_same_of_it(
+    size: int, written: int, read: int
+) -> None:
+    # 8x8 pixels are written, a pool makes 4x4 of them: what does not stay for the one does not for the other
+    text = """net (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) {
+        [a] m = Conv(x, v)
+        p = MaxPool <kernel_shape=[2, 2], strides=[2, 2]> (m)
+        [b] y = Conv(p, w)
+    }"""
+    weight = np.ones((1, 1, 1, 1), np.float32)
+    model = load_model_bytes(models.build(text, v=weight, w=weight).SerializeToString())
+    layers = read_workload(model, ExtentOptions()).layers
+    chip = Chip(ArrayShape(2, 2), activations=Store(size, size), dram=1.0)
+    moved = [traffic(dense_passes("ws", layer.work, chip.array), layer.work, chip, 1) for layer in layers]
+    assert (moved[0].activation_bytes, moved[1].output_bytes) == (64, 16)  # the ends of the network
+    assert (moved[0].output_bytes, moved[1].activation_bytes) == (written, read)
+
+
+def test_a_map_that_goes_two_ways_is_kept_for_both_or_none() -> None:
+    text = """net (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) {
+        [a] m = Conv(x, v)
+        [b] n = Conv(m, v2)
+        s = Add(m, n)
+        [c] y = Conv(s, v3)
+    }"""
+    weight = np.ones((2, 2, 1, 1), np.float32)
+    model = load_model_bytes(models.build(text, v=weight, v2=weight, v3=weight).SerializeToString())
+    maps = [layer.work.maps for layer in read_workload(model, ExtentOptions()).layers]
+    assert [(m.from_outside, m.to_outside) for m in maps] == [(True, False), (False, False), (False, True)]
+    assert [(m.read_from, m.written_for) for m in maps] == [(0, 32), (32, 32), (32, 0)]
+
+
+def test_wide_multiplexers_cost_as_wide_as_they_are() -> None:
+    matrix = LayerMatrix(np.ones((2, 6), np.float32))
+    packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
+    work = Work(2, 6, 1, 5)
+    for fan_in, levels in ((None, 1), (2, 1), (16, 4)):
+        chip = Chip(ArrayShape(4, 4), fan_in=fan_in)
+        passes = packed_passes(packing, work)
+        assert (
+            count_events(passes, work, chip, schedule(passes, work, chip)).multiplexer_bytes
+            == 12 * 5 * levels
+        )
+        dense = dense_passes("ws", work, chip.array)
+        assert count_events(dense, work, chip, schedule(dense, work, chip)).multiplexer_bytes == 0

@@ -152,3 +152,26 @@ def test_groups_that_fit_side_by_side_share_a_pass(
     assert side_by_side(filters, inputs, shape) == sharing
     assert dense_passes(filters * groups, inputs, groups, shape) == passes
     assert len(dense_packing(filters * groups, inputs, groups, shape).tiles) == passes
+
+
+@pytest.mark.parametrize("method", ["column-combine", "nm"])
+def test_groups_of_lossy_methods_stand_side_by_side_too(method: str) -> None:
+    values = np.arange(1, 8 * 9 + 1, dtype=np.float32).reshape(
+        8, 9
+    )  # depthwise: 8 groups of 1 filter, 9 inputs
+    packing = arrange(LayerMatrix(values, groups=8), method, ArrayShape(32, 32), fan_in=8)
+    tiles = oracle.plain(packing)
+    lanes = (
+        9 if method == "column-combine" else 5
+    )  # weights of a filter never share a lane; 2 of 4 inputs are kept
+    assert len(tiles) == -(-8 // (32 // lanes))
+    assert sum(len(tile["filters"]) for tile in tiles) == 8
+    kept = np.zeros((8, 9), bool)
+    for tile in tiles:
+        for lane, selected in zip(tile["lanes"], tile["select"], strict=True):
+            for f, choice in zip(tile["filters"], selected, strict=True):
+                if choice != EMPTY:
+                    assert lane[choice] // 9 == f
+                    kept[f, lane[choice] % 9] = True
+    assert kept.sum() == 8 * lanes
+    assert oracle.packing_faults(tiles, values, 8, (32, 32), packing.fan_in, kept) == []

@@ -44,7 +44,7 @@ _TITLES = {
     "energy_pj": "energy",
     "energy_gain": "energy gain",
     "over_column_combine": "vs combining",
-    "energy_gain_over_column_combine": "vs combining",
+    "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
     "packed_bits": "bits",
 }
@@ -92,7 +92,7 @@ def render(report: Report, *, to_stderr: bool) -> None:
         columns = [column for column in columns if _tells(column, report.layers)]
         console.print(table(columns, report.layers, console.width))
     for name, value in report.totals.items():
-        if not isinstance(value, Mapping):
+        if not _is_nested(value):
             console.print(f"{name.removesuffix('_pj')}: {shown(name, value)}", highlight=False, markup=False)
     for entry in report.uncovered:
         macs = "unknown" if entry["macs"] is None else f"{entry['macs']:,}"
@@ -152,6 +152,13 @@ def console_on(*, to_stderr: bool) -> Console:
     """A console that does not fold tables where nobody sees its width."""
     stream = sys.stderr if to_stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _WIDE)
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a figure is many, which only JSON shows."""
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and any(isinstance(e, Mapping) for e in value)
+    )
 
 
 def _tells(column: str, rows: Sequence[Figures]) -> bool:

@@ -25,7 +25,17 @@ from tightc.tiles.measures import ratio
 
 _AS_ARRANGED = "as arranged"
 _DEFAULT_ARRAY = ArrayShape(32, 32)
-_CHIP = ("array", "arrays", "hardware", "dataflow", "energy_table")
+_CHIP = (
+    "array",
+    "arrays",
+    "hardware",
+    "dataflow",
+    "prefetch_weights",
+    "side_by_side",
+    "energy_table",
+    "hardware_file",
+    "energy_file",
+)
 _MEASURED = (
     "matrix_compression_rate",
     "tightness",

@@ -34,6 +34,7 @@ class Chip:
     `dram` is bytes in a cycle, None where DRAM is not modelled. `keeps_maps`: a feature map that fits into the
     activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `side_by_side`: a pass that
     needs a part of the array only stands on its diagonal as often as it fits, each copy for a part of the steps.
+    `fan_in`: inputs that its multiplexers choose from, None where they are as wide as each layer needs.
     """
 
     array: ArrayShape
@@ -47,6 +48,7 @@ class Chip:
     keeps_maps: bool = True
     clock: float | None = None
     side_by_side: bool = False
+    fan_in: int | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Chip:
@@ -63,6 +65,7 @@ class Chip:
             hardware.dram.keep_feature_maps,
             hardware.clock,
             hardware.side_by_side,
+            hardware.fan_in,
         )
 
     @property

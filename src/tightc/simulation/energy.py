@@ -68,7 +68,7 @@ def variations(table: EnergyTable) -> list[Variation]:
         ]
     for name, entry in entries.items():
         if isinstance(entry, MemoryEntry) and entry.up_to is not None:
-            change = f"{entry.up_to:g} pJ/byte, not {entry.energy:g}"
+            change = f"{entry.up_to:g} pJ/byte instead of {entry.energy:g}"
             found.append(Variation(name, change, _with(table, {name: entry.up_to})))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import ceil, log2
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
         _sum(passes.activation_words) * steps * size,
         _sum(passes.weight_words) * steps * size,
     )
-    sums = _sum(passes.sums_read + passes.sums_written) * steps + _sum(passes.unloaded_sums)
+    sums = _sum(passes.sums_written) * steps + _sum(passes.unloaded_sums)
+    levels = ceil(log2(chip.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
     # what a copy streams in also passes the copies before it, what it adds up those after, all of the same size
     before = _passed(steps, pieces, side_by_side) - steps
     after = _passed(steps, pieces, side_by_side, downwards=True) - steps
@@ -60,7 +62,7 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
     hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return Events(
         macs=_sum(passes.macs) * steps,
-        multiplexer_bytes=_sum(passes.multiplexer_levels) * steps * size,
+        multiplexer_bytes=_sum(passes.macs) * levels * steps * size,
         register_bytes=_sum(moved) + _sum(hops) * pieces * size,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations
@@ -69,7 +71,7 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
         + way.traffic.activation_bytes
         + way.traffic.output_bytes,
         weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + way.traffic.weight_bytes,
-        partial_sum_buffer_bytes=sums * SUM_BYTES,
+        partial_sum_buffer_bytes=2 * sums * SUM_BYTES,  # each is read once, to be added to or to leave
         index_bits=_sum(passes.loaded_bits * side_by_side) * pieces,
         dram_bytes=way.traffic.total,
     )

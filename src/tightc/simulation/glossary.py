@@ -27,6 +27,12 @@ GLOSSARY: dict[str, Definition] = {
         "ceil(N/C), is ceil(K/R) ceil(M/C), for each group; the last blocks of several groups share a pass "
         "where they fit side by side",
     ),
+    "pieces": Definition(
+        "",
+        "into how many parts the steps of a layer are cut, so that sums or feature maps fit or arrays have "
+        "something to do; each part takes all passes",
+    ),
+    "arrays_used": Definition("", "arrays that the layer runs on; fewer than there are where buffers limit"),
     "pass_compression": Definition("", "dense_passes / passes"),
     "cycles": Definition("cycles", "compute_cycles + the four stall cycles"),
     "compute_cycles": Definition(
@@ -90,13 +96,14 @@ GLOSSARY: dict[str, Definition] = {
         "pJ",
         "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a "
         "tile do nothing, zeros of a dense array do. multiplexer: each 2:1 level that an activation passes, "
-        "ceil(log2 fan-in) for each MAC. registers: a lane's inputs move through all columns used, a sum (4 "
-        "bytes) through all lanes used, weights to their row. lanes: words put on the edges. "
-        "activation_buffer: different inputs of a tile x T, outputs written, and read again if they go to "
-        "DRAM. weight_buffer: lanes x columns of each tile; of a dense layer its weights. "
-        "partial_sum_buffer: sums read and written. index: selects, lane lists, column filters. dram: "
-        "dram_bytes. What comes from DRAM is also written to its buffer. Groups and copies side by side "
-        "stand on the diagonal: what streams in passes those before its own, sums pass those after",
+        "ceil(log2 fan-in) for each MAC, the fan-in of the hardware or, on an ideal chip, of the tiles. "
+        "registers: a lane's inputs move through all columns used, a sum (4 bytes) through all lanes used, "
+        "weights to their row. lanes: words put on the edges. activation_buffer: different inputs of a tile "
+        "x T, outputs written, and read again if they go to DRAM. weight_buffer: lanes x columns of each "
+        "tile; of a dense layer its weights. partial_sum_buffer: every sum written once and read once, to "
+        "be added to or to leave. index: selects, lane lists, column filters. dram: dram_bytes. What comes "
+        "from DRAM is also written to its buffer. Groups and copies side by side stand on the diagonal: "
+        "what streams in passes those before its own, sums pass those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),

@@ -118,9 +118,11 @@ def traffic(passes: Passes, work: Work, chip: Chip, pieces: int) -> Traffic:
     if _map_fits(passes, read, chip, pieces):
         share = min(passes.map_read, share)
     return Traffic(
-        0 if _kept(read, work.maps.from_outside, chip) else ceil(read * share - _NOTHING),
+        0
+        if _kept(max(work.maps.read, work.maps.read_from), work.maps.from_outside, chip)
+        else ceil(read * share - _NOTHING),
         _weight_bytes(passes, work, chip, pieces),
-        0 if _kept(written, work.maps.to_outside, chip) else written,
+        0 if _kept(max(work.maps.written, work.maps.written_for), work.maps.to_outside, chip) else written,
     )
 
 
@@ -136,13 +138,10 @@ def _weight_bytes(passes: Passes, work: Work, chip: Chip, pieces: int) -> int:
     )
 
 
-def _kept(count: int, crosses: bool, chip: Chip) -> bool:
-    """Whether a map of `count` bytes stays on the chip; the one read and the one written have half a buffer each."""
-    return (
-        chip.keeps_maps
-        and not crosses
-        and (chip.activations.size is None or 2 * count <= chip.activations.size)
-    )
+def _kept(elements: int, crosses: bool, chip: Chip) -> bool:
+    """Whether a map stays on the chip; the one read and the one written have half a buffer each."""
+    fits = chip.activations.size is None or 2 * elements * chip.operand_bytes <= chip.activations.size
+    return chip.keeps_maps and not crosses and fits
 
 
 def _map_fits(passes: Passes, count: int, chip: Chip, pieces: int) -> bool:

@@ -57,5 +57,6 @@ class SimulateOptions(ChipOptions):
     )
     inputs: str | None = Field(
         None,
-        description="with verify: an .npz file with an array for each input of the model; default: random numbers",
+        description="an .npz file with an array for each input of the model, for --trace and for verify, which it "
+        "implies; default: random numbers",
     )

@@ -8,7 +8,6 @@ output-stationary, sums stay and each step is one input.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2
 from typing import Any, Literal
 
 import numpy as np
@@ -29,10 +28,11 @@ _FLAGS = 1 << 24  # bytes at most that mark the inputs of some tiles
 class Passes:
     """What the passes of one layer ask for; each array is (passes,) int64.
 
+    `fan_in`: what the passes are made for, 1 on an ordinary array.
     `lanes` and `columns` are those in use, side by side groups included.
     Before a pass: `loaded_words`, the operands that stay, with `loaded_bits` of index. At each of `steps` steps:
     distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the edges of the array,
-    `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done, `multiplexer_levels` passed,
+    `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done,
     `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
     `map_share` (float64): the part of the feature map that it reads; `map_read`: that of all passes together.
     `open_sums`: (spans, 3), first pass, last pass and sums of a step that wait from the one to the other; what begins
@@ -41,6 +41,7 @@ class Passes:
 
     dataflow: Dataflow
     steps: int
+    fan_in: int
     lanes: Counts
     columns: Counts
     loaded_words: Counts
@@ -51,7 +52,6 @@ class Passes:
     register_words: Counts
     sums: Counts
     macs: Counts
-    multiplexer_levels: Counts
     sums_read: Counts
     sums_written: Counts
     unloaded_sums: Counts
@@ -88,6 +88,7 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
     return Passes(
         dataflow="ws",
         steps=work.vectors,
+        fan_in=packing.fan_in,
         lanes=lanes,
         columns=columns,
         loaded_words=area,
@@ -98,7 +99,6 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
         register_words=carried * columns,
         sums=area,
         macs=weights,
-        multiplexer_levels=weights * ceil(log2(packing.fan_in)),
         sums_read=columns - begun,
         sums_written=columns,
         unloaded_sums=nothing,
@@ -133,6 +133,7 @@ def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
     return Passes(
         dataflow=dataflow,
         steps=work.vectors if dataflow == "ws" else work.filters,
+        fan_in=1,
         lanes=rows,
         columns=columns,
         loaded_words=products,
@@ -143,7 +144,6 @@ def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
         register_words=_per_pass(blocks.inputs * _so_far(blocks.filters, blocks), blocks),
         sums=_per_pass(blocks.filters * (blocks.inputs + _to_come(blocks.inputs, blocks)), blocks),
         macs=products,
-        multiplexer_levels=nothing,
         sums_read=_per_pass(np.where(blocks.first_input > 0, blocks.filters, 0), blocks),
         sums_written=columns,
         unloaded_sums=nothing,
@@ -163,6 +163,7 @@ def _output_stationary(work: Work, blocks: Blocks) -> Passes:
     return Passes(
         dataflow="os",
         steps=work.inputs,
+        fan_in=1,
         lanes=rows,
         columns=columns,
         loaded_words=nothing,
@@ -173,7 +174,6 @@ def _output_stationary(work: Work, blocks: Blocks) -> Passes:
         register_words=_per_pass(left + above, blocks),
         sums=outputs,
         macs=outputs,
-        multiplexer_levels=nothing,
         sums_read=nothing,
         sums_written=nothing,
         unloaded_sums=outputs,

@@ -18,6 +18,7 @@ class Cost:
     """What a layer, or a network when added up, costs on a chip.
 
     `cycles` = `compute_cycles` + the four `*_stall_cycles`; `useful_macs` are those of weights that are not zero.
+    `pieces` of the steps and `arrays_used` are those of a layer, of a network they say nothing.
     """
 
     passes: int = 0
@@ -32,6 +33,8 @@ class Cost:
     dram_output_bytes: int = 0
     useful_macs: int = 0
     events: Events = field(default_factory=Events)
+    pieces: int = 0
+    arrays_used: int = 0
 
     @classmethod
     def of(cls, passes: int, way: Schedule, useful_macs: int, events: Events) -> Cost:
@@ -50,6 +53,8 @@ class Cost:
             moved.output_bytes,
             useful_macs,
             events,
+            way.pieces,
+            way.arrays,
         )
 
     def __add__(self, other: Cost) -> Cost:

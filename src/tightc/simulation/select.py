@@ -44,7 +44,7 @@ def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
     )
     if needed > hardware.fan_in:
         raise OptionError(
-            f"--hardware {hardware.name}: its lanes carry {hardware.fan_in} inputs, the model's tiles {needed}",
+            f"--hardware {hardware.name}: fan-in {hardware.fan_in}, the model's tiles need {needed}",
             f"run tightc permute --fan-in {hardware.fan_in} first",
         )
     return Chip.of(hardware)

@@ -12,7 +12,7 @@ from tightc.report import Listener, Report, silent
 from tightc.simulation.chip import Chip
 from tightc.simulation.energy import variations
 from tightc.simulation.events import count_events
-from tightc.simulation.hardware import SUM_BYTES
+from tightc.simulation.hardware import SUM_BYTES, Hardware
 from tightc.simulation.memory import open_sums, schedule
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.passes import Dataflow, Passes, dense_passes
@@ -41,12 +41,19 @@ def simulate(model: Model, options: SimulateOptions, *, seed: int = 0, listener:
         for layer, record in zip(workload.layers, records, strict=True)
     ]
     total = sum(records, Record())
-    gains = {f"{v.entry} {v.change}": total.energy_gain(v.table, chip) for v in variations(table)}
+    gains = [
+        {"entry": v.entry, "change": v.change, "energy_gain": total.energy_gain(v.table, chip)}
+        for v in variations(table)
+    ]
     totals: dict[str, Any] = {
         "array": str(chip.array),
         "arrays": chip.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
+        "prefetch_weights": chip.prefetch,
+        "side_by_side": chip.side_by_side,
+        "hardware_file": _as_run(options.hardware, chip),
+        "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
         "energy_table": table.name,
         **total.figures(table, chip),
@@ -78,6 +85,15 @@ def _verified(
     return found
 
 
+def _as_run(hardware: Hardware | None, chip: Chip) -> dict[str, Any]:
+    """The keys of the hardware file with what flags say instead; none for an ideal chip."""
+    if hardware is None:
+        return {}
+    said = {"array": str(chip.array), "arrays": chip.arrays}
+    switches = {"prefetch_weights": chip.prefetch, "side_by_side": chip.side_by_side}
+    return {**hardware.model_dump(mode="json"), **said, **switches}
+
+
 def price(workload: Workload, chip: Chip, dataflow: Dataflow) -> list[Record]:
     """The record of every layer, in order."""
     return [_record(layer, chip, dataflow) for layer in workload.layers]
@@ -104,7 +120,13 @@ def _cost(passes: Passes, layer: LayerWork, chip: Chip, useful_macs: int) -> Cos
 def _row(
     layer: LayerWork, record: Record, workload: Workload, table: EnergyTable, chip: Chip
 ) -> dict[str, Any]:
-    head = {**layer.identity, "method": layer.method, "vectors": layer.work.vectors}
+    head = {
+        **layer.identity,
+        "method": layer.method,
+        "vectors": layer.work.vectors,
+        "pieces": record.own.pieces,
+        "arrays_used": record.own.arrays_used,
+    }
     measures = None if layer.layer.shares else workload.measures.get(layer.layer.weight)
     return {**head, **record.figures(table, chip), **_measured(measures)}
 
@@ -119,8 +141,9 @@ def _notes(totals: Mapping[str, Any], chip: Chip) -> tuple[str, ...]:
     operands = "int8 operands, int32 sums" if chip.operand_bytes == 1 else "fp32 operands and sums"
     where = "on-chip only, buffers that keep up" if chip.dram is None else "with DRAM"
     model = f"energy is a model, not measured: {operands}, {where}"
-    gains = {what: gain for what, gain in totals["energy_gain_if"].items() if gain is not None}
+    gains = [entry for entry in totals["energy_gain_if"] if entry["energy_gain"] is not None]
     if not gains or totals["cycles"] == totals["dense_cycles"]:
         return (model,)
-    low, high = min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__)
-    return (model, f"the energy gain is {gains[low]:.2f}x with {low}, {gains[high]:.2f}x with {high}")
+    ends = (choose(gains, key=lambda entry: entry["energy_gain"]) for choose in (min, max))
+    told = (f"{end['energy_gain']:.2f}x ({end['entry']} {end['change']})" for end in ends)
+    return (model, f"what is assumed in the energy table moves the energy gain from {' to '.join(told)}")

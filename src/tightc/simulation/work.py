@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Maps:
-    """The feature maps of a layer, in elements, and whether each crosses the edge of the chip in any case."""
+    """The feature maps of a layer, in elements, and whether each crosses the edge of the chip in any case.
+
+    `read_from`: the largest map that this layer and those that its map comes from have of it; `written_for`: likewise
+    for the one that it writes. A map stays on the chip only if that fits, so that all say the same of it.
+    """
 
     read: int = 0
     written: int = 0
     from_outside: bool = True
     to_outside: bool = True
+    read_from: int = 0
+    written_for: int = 0
 
 
 @dataclass(frozen=True)

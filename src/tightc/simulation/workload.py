@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,7 +13,7 @@ from tightc.config.extent import ExtentOptions
 from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import identity, layer_matrix
 from tightc.model.file import Model
-from tightc.model.graph import read_graph
+from tightc.model.graph import Graph, read_graph
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
 from tightc.model.streams import Streams, count_streams
@@ -65,34 +65,56 @@ def read_workload(model: Model, extent: ExtentOptions) -> Workload:
     network = read_network(plain)
     streams = count_streams(plain, network, extent)
     packings = fitting_packings(plain, network)
-    graph = read_graph(plain.proto)
-    outside = {*graph.inputs, *graph.outputs}
-    layers = []
-    for layer in network.layers:
-        crossing = (
-            layer.input in outside or layer.output == network.layers[0].output,
-            layer.output in outside or layer.output == network.layers[-1].output,
+    maps = _maps(network, streams, read_graph(plain.proto))
+    layers = tuple(
+        LayerWork(
+            layer,
+            identity(layer),
+            _work(layer, network, streams, maps[layer.output]),
+            int(np.count_nonzero(network.weights[layer.weight])),
+            packings.get(layer.weight),
         )
-        layers.append(
-            LayerWork(
-                layer,
-                identity(layer),
-                _work(layer, network, streams, crossing),
-                int(np.count_nonzero(network.weights[layer.weight])),
-                packings.get(layer.weight),
-            )
-        )
+        for layer in network.layers
+    )
     measures = {
         layer.weight: measure(packings[layer.weight], layer_matrix(network, layer))
         for layer in network.owners
         if layer.weight in packings
     }
-    return Workload(plain, network, tuple(layers), measures, streams.outside, streams.macs_covered)
+    return Workload(plain, network, layers, measures, streams.outside, streams.macs_covered)
 
 
-def _work(layer: Layer, network: Network, streams: Streams, crossing: tuple[bool, bool]) -> Work:
-    """`crossing`: whether the map that it reads comes from outside, and whether the one that it writes goes there."""
+def _work(layer: Layer, network: Network, streams: Streams, maps: Maps) -> Work:
     positions = prod(network.weights[layer.weight].shape[2:]) if layer.op == "Conv" else 1
-    maps = Maps(*streams.elements[layer.output], *crossing)
     vectors = streams.vectors[layer.output]
     return Work(layer.filters // layer.groups, layer.inputs, layer.groups, vectors, positions, maps)
+
+
+def _maps(network: Network, streams: Streams, graph: Graph) -> dict[str, Maps]:
+    """The feature maps of each layer, by its output, with those of the layers before and behind it."""
+    producers = {name: node for node in graph.nodes for name in node.outputs}
+    layers = {layer.output for layer in network.layers}
+
+    def sources(values: Iterable[str]) -> set[str]:
+        """Layers, by output, and inputs of the model that `values` come from with no layer between."""
+        found, seen, waiting = set(), set(), list(values)
+        while waiting:
+            name = waiting.pop()
+            if name in layers or name in graph.inputs:
+                found.add(name)
+            elif name not in seen and name in producers:
+                seen.add(name)
+                waiting += producers[name].inputs
+        return found
+
+    reads = {layer.output: sources([layer.input]) for layer in network.layers}
+    leaving = sources(graph.outputs)
+    maps = {}
+    for output, (read, written) in streams.elements.items():
+        before = [streams.elements[name][1] for name in reads[output] & layers]
+        behind = [streams.elements[name][0] for name in layers if output in reads[name]]
+        from_outside = not reads[output] <= layers
+        maps[output] = Maps(
+            read, written, from_outside, output in leaving, max(before, default=0), max(behind, default=0)
+        )
+    return maps

@@ -1,4 +1,4 @@
-"""How an ordinary array takes a dense layer: blocks of its matrix, several groups side by side where they fit."""
+"""How an ordinary array takes a dense layer: blocks of its matrix; and several groups side by side where they fit."""
 
 from __future__ import annotations
 
@@ -102,6 +102,20 @@ def full_tiles(groups: Iterable[Block], array: ArrayShape) -> Iterator[Tile]:
         yield _block_diagonal(open_blocks)
 
 
+def merged(tiles: Iterable[Tile], array: ArrayShape) -> Iterator[Tile]:
+    """The same tiles, but each with the next ones on its diagonal as long as they fit; for layers of several groups."""
+    together: list[Tile] = []
+    rows = columns = 0
+    for tile in tiles:
+        if together and (rows + tile.lanes > array.rows or columns + tile.columns > array.columns):
+            yield _diagonal(together)
+            together, rows, columns = [], 0, 0
+        together.append(tile)
+        rows, columns = rows + tile.lanes, columns + tile.columns
+    if together:
+        yield _diagonal(together)
+
+
 def full_passes(sizes: Iterable[tuple[int, int]], array: ArrayShape) -> int:
     """How many tiles `full_tiles` makes of groups with so many (filters, inputs)."""
     passes = rows = columns = 0
@@ -117,10 +131,32 @@ def full_passes(sizes: Iterable[tuple[int, int]], array: ArrayShape) -> int:
 
 
 def _block_diagonal(blocks: list[Block]) -> Tile:
-    filters, inputs = (np.concatenate([block[side] for block in blocks]) for side in (0, 1))
-    select = np.full((len(inputs), len(filters)), EMPTY, np.int16)
+    return _diagonal(
+        [
+            Tile(
+                filters,
+                np.arange(len(inputs) + 1, dtype=np.int32),
+                inputs,
+                np.zeros((len(inputs), len(filters)), np.int16),
+            )
+            for filters, inputs in blocks
+        ]
+    )
+
+
+def _diagonal(tiles: list[Tile]) -> Tile:
+    """All tiles in one, each below and to the right of the one before."""
+    if len(tiles) == 1:
+        return tiles[0]
+    select = np.full((sum(t.lanes for t in tiles), sum(t.columns for t in tiles)), EMPTY, np.int16)
     row = column = 0
-    for own_filters, own_inputs in blocks:
-        select[row : row + len(own_inputs), column : column + len(own_filters)] = 0
-        row, column = row + len(own_inputs), column + len(own_filters)
-    return Tile(filters, np.arange(len(inputs) + 1, dtype=np.int32), inputs, select)
+    for tile in tiles:
+        select[row : row + tile.lanes, column : column + tile.columns] = tile.select
+        row, column = row + tile.lanes, column + tile.columns
+    carried = np.concatenate([np.diff(tile.lane_starts) for tile in tiles])
+    return Tile(
+        np.concatenate([tile.filters for tile in tiles]),
+        np.append(0, np.cumsum(carried)).astype(np.int32),
+        np.concatenate([tile.inputs for tile in tiles]),
+        select,
+    )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tightc.errors import OptionError
 from tightc.permutation.task import Task
+from tightc.tiles.dense import merged
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, cut_into_tiles
 
@@ -46,6 +47,8 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
         slots = _slots(values[filters], lanes)
         slots[slots != EMPTY] += group * matrix.inputs
         tiles += cut_into_tiles(filters + np.int32(group * size), slots, task.array)
+    if matrix.groups > 1:
+        tiles = list(merged(tiles, task.array))
     return Packing(
         "column-combine", task.array, alpha, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
     )

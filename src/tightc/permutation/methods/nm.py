@@ -20,6 +20,7 @@ from tightc.permutation.pattern import Pattern
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Task
 from tightc.tiles.array import ArrayShape
+from tightc.tiles.dense import merged
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, cut_into_tiles
 
@@ -68,6 +69,8 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
         filters = np.flatnonzero((slots != EMPTY).any(axis=0)).astype(np.int32)
         slots = np.where(slots == EMPTY, EMPTY, slots + group * matrix.inputs)[:, filters]
         tiles += _tiles(filters + np.int32(group * size), slots.astype(np.int32), pattern, task.array)
+    if matrix.groups > 1:
+        tiles = list(merged(tiles, task.array))
     return Packing(
         "nm", task.array, pattern.group, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
     )
