@@ -114,9 +114,8 @@ def stream(
     weights, taps = loader.weights.copy(), loader.taps.copy()
     loader.rows[0], loader.words[0] = 0, 0.0
     rows, columns = weights.shape
-    used, lanes = len(plane.outputs), np.diff(plane.starts)
-    first = 0
-    while first < rows - 1 and lanes[first] == 0:
+    used, first = len(plane.outputs), 0
+    while first < rows - 1 and plane.starts[first + 1] == 0:
         first += 1
     # a row's registers are a ring: its head moves left instead of all that it holds moving right
     length = 2 * columns
@@ -144,11 +143,7 @@ def stream(
                 words[i] -= plane.demands[i]
             edge[0] = begun
             begun += 1
-        for r in range(first, rows):
-            if edge[r] != NOTHING:
-                at = length * plane.starts[r] + head * lanes[r]
-                for i in range(lanes[r]):
-                    rings[at + i] = steps[edge[r], plane.inputs[plane.starts[r] + i]]
+        _feed(rings, steps, edge, plane.starts, plane.inputs, head)
         leaving[head] = edge[rows - 1]
         _multiply(weights, taps, rings, partial, plane.starts, head, first)
         for c in range(used):
@@ -161,6 +156,24 @@ def stream(
             _write(log, cycles, plane, edge, leaving[head : head + used])
         cycles += 1
     return cycles
+
+
+@njit(nogil=True, cache=True)
+def _feed(
+    rings: NDArray[Any],
+    steps: NDArray[Any],
+    edge: NDArray[np.int32],
+    starts: NDArray[np.int32],
+    inputs: NDArray[np.int32],
+    head: int,
+) -> None:
+    """Puts what each row's step has for its lane at the head of the row's registers."""
+    length = len(rings) // max(1, starts[-1])
+    for r in range(len(edge)):
+        if edge[r] != NOTHING:
+            at = length * starts[r] + head * (starts[r + 1] - starts[r])
+            for i in range(starts[r], starts[r + 1]):
+                rings[at + i - starts[r]] = steps[edge[r], inputs[i]]
 
 
 @njit(nogil=True, cache=True)
