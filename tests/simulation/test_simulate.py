@@ -535,3 +535,24 @@ def test_the_pruned_and_packed_resnet20_is_more_than_five_times_as_fast(resnet20
     assert simulate(pruned, SimulateOptions()).totals["speedup"] == 1.0
     permuted, _ = permute(pruned, PermuteOptions(temp_schedule=Schedule(moves_per_weight=500)))
     assert simulate(pack(permuted)[0], SimulateOptions()).totals["speedup"] > 5
+
+
+def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
+    # three layers of one weight: the maps of one image stay on the chip, those of 64 do not
+    text = """net (float[N, 1, 16, 16] x) => (float[N, 1, 16, 16] y) {
+        [a] m = Conv(x, w)
+        [b] n = Conv(m, w)
+        [c] y = Conv(n, w)
+    }"""
+    model = loaded(models.build(text, w=np.ones((1, 1, 1, 1), np.float32)))
+    buffer = {**HARDWARE["activation_buffer"], "size": "1 KiB"}
+    slow = {"bandwidth": "10 MB/s", "keep_feature_maps": True}
+    told = []
+    for keeps, batch in ((True, 1), (True, 64), (False, 64)):
+        own = hardware(arrays=1, activation_buffer=buffer, dram={**slow, "keep_feature_maps": keeps})
+        alone, together = (simulate(model, SimulateOptions(hardware=own, batch=size)) for size in (1, batch))
+        each, all_of_them = (report.totals["cycles"] for report in (alone, together))
+        note = f"images one by one take fewer cycles: {each:,} each, in a batch {all_of_them // batch:,}"
+        assert (note in together.notes) == (each * batch < all_of_them)
+        told.append(note in together.notes)
+    assert told == [False, True, False]

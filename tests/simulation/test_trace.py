@@ -330,11 +330,19 @@ def test_names_of_layers_that_are_no_names_of_files(name: str, file: str, tmp_pa
     assert os.listdir(tmp_path) == [file]
 
 
-@pytest.mark.parametrize("layer", ["third", "", "First", "first.csv"])
-def test_a_layer_that_is_not_there(layer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layer", "hint"),
+    [
+        ("nothing", "give one of first, second, last"),
+        ("", "give one of first, second, last"),
+        ("First", "did you mean first?"),
+        ("/block/second", "did you mean second?"),
+    ],
+)
+def test_a_layer_that_is_not_there(layer: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         traced(loaded(models.cnn()), tmp_path / "new", layer)
-    assert str(caught.value) == f"--layer {layer}: no such layer; give one of first, second, last"
+    assert str(caught.value) == f"--layer {layer}: no such layer; {hint}"
     assert not os.listdir(tmp_path)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SYMBOLS = (
-    "R, C: rows and columns of the array; A: arrays; N, K: filters and inputs of a layer (of one group); M: its "
-    "vectors, "
-    "output pixels x batch. A tile is what the array holds in one pass. Every dense_ figure is that of the same "
-    "layer "
-    "with all its weights on an ordinary array of the same chip."
+    "R, C: rows and columns of the array; A: arrays; N, K: filters and inputs of a layer (of one group); M: "
+    "its vectors, output pixels x batch. A tile is what the array holds in one pass. Every dense_ figure is "
+    "that of the same layer with all its weights on an ordinary array of the same chip. Figures of an "
+    "arrangement, such as area or tightness, are those of tightc permute."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from pathlib import Path
@@ -33,7 +34,9 @@ def write_trace(
     chip = chip_for(workload, options)
     names = [entry.layer.name for entry in workload.layers]
     if layer is not None and layer not in names:
-        raise OptionError(f"--layer {layer}: no such layer", f"give one of {first_few(names)}")
+        nearest = difflib.get_close_matches(layer, names, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {first_few(names)}"
+        raise OptionError(f"--layer {layer}: no such layer", hint)
     if options.inputs:
         feeds = read_feeds(options.inputs, workload.plain, options)
     else:
