@@ -29,7 +29,7 @@ def copies_of(tile: Tile, steps: int, chip: Chip) -> int:
     """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
     if not chip.side_by_side:
         return 1
-    return min(chip.array.rows // tile.lanes, chip.array.columns // tile.columns, steps)
+    return min(chip.array.copies(tile.lanes, tile.columns), steps)
 
 
 def accumulated_columns(packing: Packing) -> list[int]:
