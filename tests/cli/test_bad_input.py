@@ -199,7 +199,6 @@ def test_unknown_layer_in_keep(place: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prune", "net.onnx", "-o", "out.onnx"], "Missing option '--sparsity'."),
         (
             ["prune", "net.onnx", "--sparsity", "lots"],
             "Invalid value for '--sparsity': 'lots' is not a valid float.",
@@ -285,7 +284,7 @@ RECIPES = {
         "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: keep, scope, sparsity); did you mean sparsity?"
+        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, floor, keep, scope, sparsity); did you mean sparsity?"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "

@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from tightc.bridge.module import TorchGraph
 from tightc.errors import ModelError
-from tightc.finetuning.bridge.module import TorchGraph
 from tightc.model.graph import read_graph
 
 SHARED_MODELS = Path(__file__).parents[2].parent / "shared" / "models"

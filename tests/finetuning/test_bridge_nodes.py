@@ -11,10 +11,10 @@ from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.test_case import TestCase as NodeCase
 from onnx.backend.test.loader import load_model_tests
 
+from tightc.bridge.constant import from_array
+from tightc.bridge.module import TorchGraph
+from tightc.bridge.operators import OPERATORS
 from tightc.errors import ModelError
-from tightc.finetuning.bridge.constant import from_array
-from tightc.finetuning.bridge.module import TorchGraph
-from tightc.finetuning.bridge.operators import OPERATORS
 from tightc.model.graph import read_graph
 
 # Cases that are not held to the stored outputs, by pattern of their name, with the reason. Each must fail:

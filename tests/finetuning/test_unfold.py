@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import numpy_helper, parser
 
-from tightc.finetuning.bridge.module import TorchGraph
+from tightc.bridge.module import TorchGraph
 from tightc.finetuning.unfold import foldable_norms, folded, unfolded
 from tightc.model.graph import Graph, read_graph
 

@@ -19,9 +19,9 @@ from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
-from tightc.pruning.magnitude import smallest, spare_largest
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
+from tightc.selection.largest import largest, largest_with_floors
 from tightc.tiles.array import ArrayShape
 
 
@@ -58,22 +58,16 @@ def test_the_smallest_go_with_ties_and_guard_as_a_naive_search_says(
 ) -> None:
     one, two = np.array(numbers[:6]).reshape(2, 3), np.array(numbers[6:]).reshape(3, 2)
     pruned, _ = prune(loaded(two_layers(one, two)), PruneOptions(sparsity=sparsity, scope=scope))
-    layers = [one.ravel().tolist(), two.ravel().tolist()]
-    expected = [list(map(float, layer)) for layer in layers]
-    if scope == "global":
-        flat = layers[0] + layers[1]
-        for i in oracle.smallest_zeroed([abs(v) for v in flat], round(sparsity * 12)):
-            expected[i // 6][i % 6] = 0.0
-    else:
-        for layer, values in zip(layers, expected, strict=True):
-            for i in oracle.smallest_zeroed([abs(v) for v in layer], round(sparsity * 6)):
-                values[i] = 0.0
-    for layer, values in zip(layers, expected, strict=True):
-        if not any(values) and any(layer):
-            largest = max(range(6), key=lambda i: (abs(layer[i]), -i))
-            values[largest] = float(layer[largest])
+    flat = one.T.ravel().tolist() + two.T.ravel().tolist()  # filter by filter
+    expected = list(map(float, flat))
+    for scope_layers in ([(0, 6), (6, 12)],) if scope == "global" else ([(0, 6)], [(6, 12)]):
+        spared = {max(range(*ends), key=lambda i: (abs(flat[i]), i)) for ends in scope_layers}
+        others = [i for ends in scope_layers for i in range(*ends) if i not in spared]
+        count = min(len(others), round(sparsity * (len(others) + len(spared))))
+        for place in oracle.smallest_zeroed([abs(flat[i]) for i in others], count):
+            expected[others[place]] = 0.0
     found = weights_of(pruned.proto)
-    assert [found["v"].ravel().tolist(), found["w"].ravel().tolist()] == expected
+    assert found["v"].T.ravel().tolist() + found["w"].T.ravel().tolist() == expected
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9, 0.95])
@@ -97,7 +91,7 @@ def test_global_takes_from_the_layer_of_small_weights() -> None:
 def test_no_layer_loses_all_its_weights() -> None:
     proto = two_layers(full(10, 10) * 0.01, full(10, 10, seed=1) + 5)
     pruned, report = prune(loaded(proto), PruneOptions(sparsity=0.6))
-    assert [row["nonzeros"] for row in report.layers] == [1, 80]
+    assert [row["nonzeros"] for row in report.layers] == [1, 79]
     kept = weights_of(pruned.proto)["v"]
     assert np.abs(kept).max() == np.abs(weights_of(proto)["v"]).max()
 
@@ -202,20 +196,24 @@ def test_history_records_the_options() -> None:
     model = loaded(models.cnn())
     pruned, _ = prune(model, PruneOptions(sparsity=0.9, keep=("last",)))
     (entry,) = json.loads(pruned.proto.metadata_props[0].value)
-    assert entry["options"] == {"sparsity": 0.9, "scope": "global", "keep": ["last"]}
+    assert {key: value for key, value in entry["options"].items() if value is not None} == {
+        "sparsity": 0.9,
+        "scope": "global",
+        "keep": ["last"],
+        "floor": 0.0,
+    }
     assert (entry["stage"], entry["input"]) == ("prune", model.sha256)
 
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.data())
-def test_the_kernel_marks_exactly_the_smallest(magnitudes: list[int], data: st.DataObject) -> None:
+def test_the_kernel_leaves_exactly_the_smallest(magnitudes: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(magnitudes)))
-    marked = smallest(np.array(magnitudes, np.float64), count)
-    assert set(np.flatnonzero(marked)) == oracle.smallest_zeroed(magnitudes, count)
+    kept = largest(np.array(magnitudes, np.float64), len(magnitudes) - count)
+    assert set(np.flatnonzero(~kept)) == oracle.smallest_zeroed(magnitudes, count)
 
 
-def test_the_guard_spares_the_first_of_the_largest() -> None:
-    marked = np.array([True, True, True, True, False])
-    spared = spare_largest(marked, np.array([1.0, 3, 3, 1, 2]), [3, 2])
-    assert spared.tolist() == [True, False, True, True, False]
-    assert marked.tolist() == [True, True, True, True, False]
+def test_a_floor_is_kept_whatever_the_others_are_worth() -> None:
+    saliency = np.array([1.0, 3, 2, 9, 8])
+    assert largest_with_floors(saliency, 2, [3, 2], [1, 0]).tolist() == [False, True, False, True, False]
+    assert largest_with_floors(saliency, 2, [3, 2], [2, 1]).tolist() == [False, True, True, True, False]

@@ -44,8 +44,8 @@ def finetune(
     do not fit.
     """
     _demand_torch()
+    from tightc.bridge.module import TorchGraph
     from tightc.finetuning.batches import Batches
-    from tightc.finetuning.bridge.module import TorchGraph
     from tightc.finetuning.compute import choose_compute
     from tightc.finetuning.masks import ZeroMasks
     from tightc.finetuning.network import open_network, place

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tightc.bridge.module import TorchGraph
+from tightc.bridge.parameters import trained_layers
 from tightc.errors import ModelError
-from tightc.finetuning.bridge.module import TorchGraph
-from tightc.finetuning.bridge.parameters import trained_layers
 from tightc.model.file import Model
 from tightc.model.graph import Graph, read_graph
 

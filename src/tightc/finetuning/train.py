@@ -9,9 +9,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from tightc.bridge.module import TorchGraph
 from tightc.errors import ModelError
 from tightc.finetuning.batches import Batches
-from tightc.finetuning.bridge.module import TorchGraph
 from tightc.finetuning.compute import Compute
 from tightc.finetuning.loss import training_loss
 from tightc.finetuning.masks import ZeroMasks

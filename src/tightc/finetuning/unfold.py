@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tightc.finetuning.bridge.module import TorchGraph
+from tightc.bridge.module import TorchGraph
 from tightc.model.graph import Array, Graph, Node
 
 _EPSILON = 1e-5

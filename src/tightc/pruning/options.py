@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Self
 
-from pydantic import Field
+from pydantic import model_validator
 
-from tightc.config.options import Options
+from tightc.config.options import rule_broken
+from tightc.selection.options import SelectionOptions
 
 
-class PruneOptions(Options):
-    """How many weights go, and where from."""
+class PruneOptions(SelectionOptions):
+    """How many weights go, where from, and in which units."""
 
-    sparsity: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
-    )
-    scope: Literal["global", "layer"] = Field(
-        "global",
-        description="what the share is taken of: global (the smallest weights of the network) or layer (of each layer)",
-    )
-    keep: tuple[str, ...] = Field(
-        (),
-        description="a layer to leave alone, by name or pattern such as 'layer1.*'; may be given several times",
-        strict=False,
-    )
+    @model_validator(mode="after")
+    def _a_target(self) -> Self:
+        if self.share is None:
+            raise rule_broken(
+                "missing", "needed: a share of zeros such as 0.9, or --budget with --align", "sparsity"
+            )
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tightc.finetuning.bridge import (
+from tightc.bridge import (
     activation,
     arithmetic,
     constant,
@@ -13,7 +13,7 @@ from tightc.finetuning.bridge import (
     resize,
     shape,
 )
-from tightc.finetuning.bridge.operator import Build
+from tightc.bridge.operator import Build
 
 OPERATORS: dict[str, Build] = {
     "Add": arithmetic.add,

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from tightc.finetuning.bridge.operator import (
+from tightc.bridge.operator import (
     Operator,
     brought_together,
     choice,
@@ -15,7 +15,7 @@ from tightc.finetuning.bridge.operator import (
     scalar,
     spread,
 )
-from tightc.finetuning.bridge.window import padded
+from tightc.bridge.window import padded
 from tightc.model.graph import Node
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tightc.finetuning.bridge.operator import Operator, integers, refuse
+from tightc.bridge.operator import Operator, integers, refuse
 from tightc.model.graph import Node
 
 # The numbers of onnx.TensorProto.DataType, as far as torch computes with the types.

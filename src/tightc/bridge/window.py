@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.finetuning.bridge.operator import choice
+from tightc.bridge.operator import choice
 from tightc.model.graph import Node
 
 

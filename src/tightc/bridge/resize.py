@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tightc.finetuning.bridge.operator import Operator, beside, choice, integers, refuse, spread
+from tightc.bridge.operator import Operator, beside, choice, integers, refuse, spread
 from tightc.model.graph import Node
 
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")

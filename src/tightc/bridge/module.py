@@ -9,11 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tightc.bridge.constant import from_array, to_array
+from tightc.bridge.operator import Operator, refuse
+from tightc.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
+from tightc.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.errors import ModelError
-from tightc.finetuning.bridge.constant import from_array, to_array
-from tightc.finetuning.bridge.operator import Operator, refuse
-from tightc.finetuning.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
-from tightc.finetuning.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.model.graph import Graph, Node
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tightc.finetuning.bridge.operator import Operator, brought_together, integers
+from tightc.bridge.operator import Operator, brought_together, integers
 from tightc.model.graph import Node
 
 

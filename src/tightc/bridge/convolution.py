@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.finetuning.bridge.operator import Operator
-from tightc.finetuning.bridge.window import Window, padded
+from tightc.bridge.operator import Operator
+from tightc.bridge.window import Window, padded
 from tightc.model.graph import Node
 
 _CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.finetuning.bridge.operator import Operator
+from tightc.bridge.operator import Operator
 from tightc.model.graph import Node
 
 

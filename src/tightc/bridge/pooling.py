@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.finetuning.bridge.operator import Operator
-from tightc.finetuning.bridge.window import Window, padded
+from tightc.bridge.operator import Operator
+from tightc.bridge.window import Window, padded
 from tightc.model.graph import Node
 
 _MAXIMA: dict[int, Operator] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}

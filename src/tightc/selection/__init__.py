@@ -1,0 +1,1 @@
+"""Selection: which weights to keep, given what each is worth."""

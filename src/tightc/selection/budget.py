@@ -1,0 +1,36 @@
+"""What a network may cost, written `compression=10` or `speedup=8`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple, Self, cast
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from tightc.config.written import written_schema
+from tightc.errors import OptionError
+
+_FORM = "compression= or speedup= and a number above 1, such as compression=10"
+
+
+class Budget(NamedTuple):
+    """The cost that counts, area (compression) or cycles (speedup), and how many times less it is to be than dense."""
+
+    kind: Literal["compression", "speedup"]
+    factor: float
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """From `compression=10`; OptionError for anything else."""
+        found = re.fullmatch(r"(compression|speedup)=(\d+(?:\.\d+)?)", str(text).strip())
+        if not found or not 1 < float(found[2]) <= 1e6:
+            raise OptionError(f"budget {text!r} is not permitted", f"give {_FORM}")
+        return cls(cast(Literal["compression", "speedup"], found[1]), float(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.factor:g}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return written_schema(cls, cls.parse, _FORM)

@@ -1,0 +1,64 @@
+"""Which weights to keep: the options that prune and gradual finetuning share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tightc.config.options import Options, rule_broken
+from tightc.selection.budget import Budget
+from tightc.tiles.array import ArrayShape
+
+
+class SelectionOptions(Options):
+    """How many weights go, where from, and in which units."""
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+    )
+    scope: Literal["global", "layer"] = Field(
+        "global",
+        description="what the share is taken of: global (the least of the network) or layer (of each layer)",
+    )
+    keep: tuple[str, ...] = Field(
+        (),
+        description="a layer to leave alone, by name or pattern such as 'layer1.*'; may be given several times",
+        strict=False,
+    )
+    floor: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="least density of any layer, as a share of the density asked for, so that none collapses: "
+        "0 (one weight) to 1",
+    )
+    align: ArrayShape | None = Field(
+        None,
+        description="keep a filter's weights in whole parts of as many as this array has rows, so that lanes are full: "
+        "ROWSxCOLUMNS, such as 32x32",
+    )
+    budget: Budget | None = Field(
+        None,
+        description="with align, instead of a sparsity: compression=10 (a tenth of the area) "
+        "or speedup=8 (an eighth of the cycles, in whole tiles)",
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.budget is not None and self.sparsity is not None:
+            raise rule_broken("a sparsity and a budget at once", "give --sparsity or --budget", "budget")
+        if self.budget is not None and self.align is None:
+            raise rule_broken(
+                f"{self.budget} needs the array that it is meant for", "add --align 32x32", "budget"
+            )
+        if self.align is not None and self.scope == "layer" and self.budget is not None:
+            raise rule_broken("a budget is of the network", "leave --scope layer out", "scope")
+        return self
+
+    @property
+    def share(self) -> float | None:
+        """The share of the cost (weights, area or cycles) to be left; None where nothing was asked for."""
+        if self.budget is not None:
+            return 1 / self.budget.factor
+        return None if self.sparsity is None else 1 - self.sparsity

@@ -1,0 +1,57 @@
+"""The layers of a network that take part, and what the array needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tightc.config.extent import ExtentOptions
+from tightc.errors import OptionError
+from tightc.model.file import Model
+from tightc.model.layers import Layer, Network
+from tightc.model.streams import count_streams
+from tightc.selection.options import SelectionOptions
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """A layer, and how many vectors stream through its passes: 1 where nothing that was asked for depends on it."""
+
+    layer: Layer
+    vectors: int
+
+
+def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
+    """The layers of a plain `model` that are not kept aside, each weight once, in execution order.
+
+    OptionError where --keep names no layer, or leaves none.
+    """
+    layers = _not_kept(network, options.keep)
+    if options.budget is None or options.budget.kind != "speedup":
+        return [Prunable(layer, 1) for layer in layers]
+    vectors = count_streams(model, network, ExtentOptions()).vectors
+    users = {layer.weight: 0 for layer in layers}
+    for layer in network.layers:
+        if layer.weight in users:
+            users[layer.weight] += vectors[layer.output]
+    return [Prunable(layer, users[layer.weight]) for layer in layers]
+
+
+def _not_kept(network: Network, keep: Sequence[str]) -> list[Layer]:
+    names = [layer.name for layer in network.layers]
+    for pattern in keep:
+        if not any(_named(name, pattern) for name in names):
+            raise OptionError(
+                f"--keep {pattern}: no layer has that name (there are {', '.join(names)})",
+                "give the name of a layer, or a pattern such as 'layer1.*'",
+            )
+    kept = {layer.weight for layer in network.layers if any(_named(layer.name, pattern) for pattern in keep)}
+    layers = [layer for layer in network.owners if layer.weight not in kept]
+    if not layers:
+        raise OptionError("--keep leaves no layer to prune", "keep fewer layers")
+    return layers
+
+
+def _named(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)

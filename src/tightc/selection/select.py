@@ -1,0 +1,85 @@
+"""Keep what is worth most: one by one, or in the parts and tiles of an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+
+from tightc.errors import OptionError
+from tightc.selection.aligned import keep_parts, part_worths, parts_of_best, spend, unit_worths
+from tightc.selection.largest import Kept, Saliency, largest_with_floors
+from tightc.selection.options import SelectionOptions
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import dense_passes
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a layer's weights are worth: `saliency`, (filters, inputs) float64, at least 0, without NaN.
+
+    `groups` blocks lie one below the other; `vectors` stream through each pass.
+    """
+
+    saliency: Saliency
+    groups: int = 1
+    vectors: int = 1
+
+
+def select(layers: Sequence[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
+    """For each layer which weights stay, (filters, inputs) bool, so that `share` of the cost is left.
+
+    The cost is weights, or with a budget area or cycles as in docs/architecture.md. Every layer keeps one weight (or
+    part) at least, and its floor. A `share` of 1 keeps all.
+    """
+    if share >= 1:
+        return [np.ones(layer.saliency.shape, bool) for layer in layers]
+    scopes = [[layer] for layer in layers] if options.scope == "layer" else [list(layers)]
+    choose = _single if options.align is None else _aligned
+    return [kept for scope in scopes for kept in choose(scope, options, share)]
+
+
+def _single(layers: list[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
+    sizes = [layer.saliency.size for layer in layers]
+    least = options.floor * share
+    floors = [max(1, round(least * size)) for size in sizes]
+    flat = np.concatenate([layer.saliency.ravel() for layer in layers])
+    count = sum(sizes) - round((1 - share) * sum(sizes))
+    kept = largest_with_floors(flat, count, sizes, floors)
+    parts = np.split(kept, np.cumsum(sizes)[:-1])
+    return [part.reshape(layer.saliency.shape) for part, layer in zip(parts, layers, strict=True)]
+
+
+def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
+    array = options.align
+    assert array is not None, "the caller looked"
+    by_cycles = options.budget is not None and options.budget.kind == "speedup"
+    size = array.columns if by_cycles else 1
+    worths = [part_worths(layer.saliency, array.rows) for layer in layers]
+    units = [unit_worths(worth, size) for worth in worths]
+    if by_cycles:
+        costs = [float(array.pass_cycles(layer.vectors)) for layer in layers]
+        dense = sum(cost * _dense_passes(layer, array) for cost, layer in zip(costs, layers, strict=True))
+    else:
+        costs = [float(min(array.rows, layer.saliency.shape[1])) for layer in layers]
+        dense = float(sum(layer.saliency.size for layer in layers))
+    floors = [max(1, round(options.floor * share * len(unit))) for unit in units]
+    least = float(np.dot(floors, costs))
+    if options.budget is not None and least > share * dense:
+        raise OptionError(
+            f"--budget {options.budget}: with one {'tile' if by_cycles else 'part'} for each layer, or its floor, "
+            f"{options.budget.kind} is {dense / least:.2f}",
+            f"give at most {options.budget.kind}={floor(100 * dense / least) / 100}",
+        )
+    taken = spend(units, costs, share * dense, floors)
+    return [
+        keep_parts(layer.saliency, array.rows, parts_of_best(worth, count * size))
+        for layer, worth, count in zip(layers, worths, taken, strict=True)
+    ]
+
+
+def _dense_passes(layer: Candidates, array: ArrayShape) -> int:
+    filters, inputs = layer.saliency.shape
+    return dense_passes(filters, inputs, layer.groups, array)

@@ -1,0 +1,62 @@
+"""Budgets as text, and what a selection refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tightc.errors import OptionError
+from tightc.pruning.options import PruneOptions
+from tightc.selection.budget import Budget
+from tightc.selection.select import Candidates, select
+
+
+@pytest.mark.parametrize("text", ["compression=10", "speedup=7.5", "compression=10.28"])
+def test_a_budget_reads_and_writes_the_same_text(text: str) -> None:
+    assert str(Budget.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["10", "size=3", "compression=1", "speedup=0.5", "compression=", "speedup=1e3", 7]
+)
+def test_other_budgets_are_refused(text: object) -> None:
+    with pytest.raises(OptionError) as fault:
+        Budget.parse(text)
+    assert str(fault.value) == (
+        f"budget {text!r} is not permitted; "
+        "give compression= or speedup= and a number above 1, such as compression=10"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "--sparsity: missing; needed: a share of zeros such as 0.9, or --budget with --align"),
+        (
+            {"sparsity": 0.5, "align": "8x8", "budget": "speedup=2"},
+            "--budget: a sparsity and a budget at once; give --sparsity or --budget",
+        ),
+        (
+            {"budget": "speedup=2"},
+            "--budget: speedup=2 needs the array that it is meant for; add --align 32x32",
+        ),
+        (
+            {"budget": "speedup=2", "align": "8x8", "scope": "layer"},
+            "--scope: a budget is of the network; leave --scope layer out",
+        ),
+    ],
+)
+def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        PruneOptions.of(given)
+    assert str(fault.value) == message
+
+
+def test_a_budget_below_the_floors_is_refused_with_what_can_be_had() -> None:
+    layers = [Candidates(np.ones((8, 16)), vectors=10), Candidates(np.ones((8, 16)), vectors=10)]
+    options = PruneOptions.of({"align": "8x8", "budget": "speedup=4"})
+    with pytest.raises(OptionError) as fault:
+        select(layers, options, 0.25)
+    assert str(fault.value) == (
+        "--budget speedup=4: with one tile for each layer, or its floor, speedup is 2.00; give at most speedup=2.0"
+    )
