@@ -284,7 +284,8 @@ RECIPES = {
         "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, floor, keep, scope, sparsity); did you mean sparsity?"
+        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, floor, keep, scope, sparsity); "
+        "did you mean sparsity?"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "

@@ -201,6 +201,7 @@ def test_report_and_listener() -> None:
     assert list(report.totals) == [
         "train_loss",
         "train_accuracy",
+        "validation_accuracy",
         "epochs",
         "parameters",
         "nonzeros",

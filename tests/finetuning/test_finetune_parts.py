@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from tightc.data.images import Images, Normalisation
-from tightc.finetuning.augment import random_views
+from tightc.finetuning.augment import cut_views, draw_views
 from tightc.finetuning.batches import Batches
 from tightc.finetuning.loss import distillation_loss, training_loss
-from tightc.finetuning.masks import ZeroMasks
-from tightc.finetuning.train import learning_rate
+from tightc.finetuning.masks import Masks
+from tightc.finetuning.options import TrainingOptions
+from tightc.finetuning.rates import cosine_rate
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,8 @@ def test_augmented_sample_is_not_shifted() -> None:
 def test_every_random_view_is_a_window_of_its_image_or_its_mirror() -> None:
     pixels = torch.randint(0, 256, (3, 6, 8, 2), dtype=torch.uint8)
     index = torch.arange(3).repeat(40)
-    views = random_views(pixels, index, (4, 4), (1, 2), torch.Generator().manual_seed(0))
+    rows, columns = draw_views(len(index), (4, 4), (1, 2), torch.Generator().manual_seed(0))
+    views = cut_views(pixels, index, rows, columns)
     places = set()
     for image, view in zip(index.tolist(), views, strict=True):
         found = [
@@ -90,8 +92,9 @@ def test_distillation_loss_is_the_divergence_at_temperature() -> None:
 def test_loss_is_shared_between_labels_and_teacher() -> None:
     logits, teacher = torch.randn(2, 5, 3)
     labels = torch.tensor([0, 1, 2, 0, 1])
-    plain = training_loss(logits, labels, None, 3.0, 0.25)
-    both = training_loss(logits, labels, teacher, 3.0, 0.25)
+    options = TrainingOptions(distil_temperature=3.0, distil_weight=0.25)
+    plain = training_loss(logits, labels, None, options)
+    both = training_loss(logits, labels, teacher, options)
     assert float(both) == pytest.approx(
         float(0.75 * plain + 0.25 * distillation_loss(logits, teacher, 3.0)), rel=1e-5
     )
@@ -100,29 +103,29 @@ def test_loss_is_shared_between_labels_and_teacher() -> None:
 def test_masks_clear_gradient_weight_and_momentum() -> None:
     pruned = torch.nn.Parameter(torch.tensor([[0.0, 1.0], [-0.0, 2.0]]))
     full = torch.nn.Parameter(torch.ones(2, 2))
-    masks = ZeroMasks.of([pruned, full])
+    masks = Masks([pruned, full])
     assert masks.zeros == 2
     optimizer = torch.optim.SGD([pruned, full], lr=0.1, momentum=0.9)
     for weight in (pruned, full):
         weight.grad = torch.ones(2, 2)
-    masks.clear_gradients()
+    masks.before_update()
     assert pruned.grad is not None
     assert pruned.grad.tolist() == [[0.0, 1.0], [0.0, 1.0]]
     assert full.grad is not None
     assert full.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]
     pruned.grad.fill_(1.0)  # as if something else had moved them
     optimizer.step()
-    masks.clear_weights(optimizer)
+    masks.after_update(optimizer)
     assert pruned[:, 0].tolist() == [0.0, 0.0]
     assert optimizer.state[pruned]["momentum_buffer"][:, 0].tolist() == [0.0, 0.0]
     assert optimizer.state[full]["momentum_buffer"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
 def test_learning_rate_rises_and_falls() -> None:
-    rates = [learning_rate(step, 100, 0.1) for step in range(100)]
+    rates = [cosine_rate(step, 100, 0.1, 0.05) for step in range(100)]
     top = rates.index(max(rates))
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert top == 4
     assert 0 < rates[-1] < 1e-4
-    assert learning_rate(0, 1, 0.1) == 0.1
+    assert cosine_rate(0, 1, 0.1, 0.05) == 0.1

@@ -91,6 +91,14 @@ class TorchGraph(nn.Module):
         """The Conv, Gemm and MatMul weights, each once."""
         return [self.parameter(name) for name, role in self.roles.items() if role == "weight"]
 
+    def statistics(self) -> list[tuple[Tensor, float]]:
+        """Running means and variances that follow the batches, and how much a batch counts, above 0 to 1."""
+        return [
+            (self.get_buffer(self._buffer_names[name]), share)
+            for name, share in self._statistics.items()
+            if share > 0
+        ]
+
     def trained(self) -> dict[str, NDArray[Any]]:
         """What training may have changed: parameters and running statistics, with their shapes and dtypes."""
         held = {name: self.parameter(name).data for name in self.roles}

@@ -46,16 +46,16 @@ def trained_tensors(graph: Graph) -> dict[str, Role]:
     return found
 
 
-def running_statistics(graph: Graph) -> list[str]:
-    """The constants that hold running means and variances, in the order of the nodes."""
+def running_statistics(graph: Graph) -> dict[str, float]:
+    """The constants that hold running means and variances, in the order of the nodes, and how much a batch counts."""
     makers = {output: node for node in graph.nodes for output in node.outputs}
-    names = [
-        _origin(name, graph, makers)
-        for node in graph.nodes
-        if node.op == "BatchNormalization"
-        for name in node.inputs[3:5]
-    ]
-    return [name for name in dict.fromkeys(names) if name in graph.tensors]
+    found: dict[str, float] = {}
+    for node in graph.nodes:
+        if node.op == "BatchNormalization":
+            share = 1 - float(node.attributes.get("momentum", 0.9))
+            names = (_origin(name, graph, makers) for name in node.inputs[3:5])
+            found.update({name: share for name in names if name in graph.tensors and name not in found})
+    return found
 
 
 def trained_layers(graph: Graph) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,20 +39,37 @@ def finetune(
 ) -> None:
     """Train the weights that are left; zeros stay zeros.
 
-    Takes the train images where the data has a train and a test part, else all. Needs torch:
+    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained, and may come
+    back until --regrow-until. Takes the train images where the data has a train and a test part, else all. While it
+    runs, the training is kept in OUTPUT.checkpoint, or where --checkpoint says: the same command goes on from there.
+    For several devices or machines: torchrun --nproc-per-node N --no-python tightc finetune ... Needs torch:
     pip install 'tightc[finetune]'.
     """
+    from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
+    from tightc.finetuning.team import Team
     from tightc.model.file import load_model
     from tightc.model.image_input import image_input
 
     data, options = chosen(DataOptions, flags), chosen(FinetuneOptions, flags)
     destination = Destination.of(output, manner)
+    if options.checkpoint is None and destination.path is not None:
+        options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
     images = data.open("train", image_input(network.proto, network.origin).shape)
-    with manner.progress() as listener:
-        result = run(
-            network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
-        )
-    finish(result, destination, manner)
+    try:
+        with manner.progress() as listener:
+            result = run(
+                network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
+            )
+    except Interrupted as interrupt:
+        if destination.path is not None and Team.of_environment().leads:
+            finish(interrupt.result, destination, manner)
+            if not manner.quiet:
+                click.echo(f"{destination.path} holds what was trained by then", err=True)
+        raise
+    if Team.of_environment().leads:
+        finish(result, destination, manner)
+        if options.checkpoint is not None:
+            Path(options.checkpoint).unlink(missing_ok=True)

@@ -30,10 +30,10 @@ from tightc.pruning.options import PruneOptions
 def prune(model: str | None, output: str | None, manner: Manner, **flags: Any) -> None:
     """Set the least important weights to zero.
 
-    Single weights go, those worth least first, wherever they are. With --align a filter keeps its weights in whole parts
-    of the array's rows, so that what is left fills the array, and a --budget of area or cycles may take the place of the
-    share. Every layer keeps at least one weight. Biases stay, and so do layers kept aside: the share is taken of the
-    others. An arrangement of the model is dropped, since it was made for other zeros.
+    Single weights go, those worth least first, wherever they are. With --align a filter keeps its weights in whole
+    parts of the array's rows, so that what is left fills the array, and a --budget of area or cycles may take the place
+    of the share. Every layer keeps at least one weight. Biases stay, and so do layers kept aside: the share is taken of
+    the others. An arrangement of the model is dropped, since it was made for other zeros.
     """
     from tightc.pruning.prune import prune as run
 

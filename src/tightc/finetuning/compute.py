@@ -22,13 +22,17 @@ class Compute:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
-def choose_compute(device: str, precision: str) -> Compute:
+def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
     """The best that `device` (auto, cpu, cuda, cuda:N) and `precision` (auto, fp32, bf16) permit here.
+
+    Of several processes on a machine each takes the CUDA device of its own number where none was named.
 
     OptionError where torch does not see the device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and local_rank:
+        device = f"cuda:{local_rank}"
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""finetune: trains the weights that are left; zeros stay zeros, and the file changes in its tensors alone."""
+"""Finetune: train the weights that are left; zeros stay zeros, and the file changes in its tensors alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tightc.data.images import Images, Normalisation, check_images, check_labels
+from tightc.data.images import Images, Normalisation, check_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
+from tightc.model.arrangement import with_packings
 from tightc.model.file import Model
 from tightc.model.graph import Array
 from tightc.model.history import add_history
@@ -18,10 +19,17 @@ from tightc.model.packed import unpack_layers
 from tightc.report import Listener, Report, silent
 
 if TYPE_CHECKING:
-    from tightc.finetuning.network import Classifier
-    from tightc.finetuning.train import Outcome
+    from tightc.finetuning.course import Outcome
+    from tightc.finetuning.session import Session
 
-_IMAGES_MEASURED = 512
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt that ended the training early; `result` is what finetune would have returned, as good as it was by
+    then."""
+
+    def __init__(self, result: tuple[Model, Report]) -> None:
+        super().__init__("finetune was interrupted; its best result so far is kept")
+        self.result = result
 
 
 def finetune(
@@ -34,48 +42,35 @@ def finetune(
     teacher: Model | None = None,
     listener: Listener = silent,
 ) -> tuple[Model, Report]:
-    """Trains `model` on labelled images by stochastic gradient descent; gives it back with its new tensors.
+    """Trains `model` on labelled images; gives it back with its new tensors.
 
     Every exact zero of a Conv, Gemm or MatMul weight stays zero, so an arrangement that the model has stays
-    valid. A packed model comes back plain. With a `teacher`, which tells the same
+    valid, unless a sparsity or budget is asked for: then ever more weights become zero while the others are trained,
+    and an arrangement is dropped. A packed model comes back plain. With a `teacher`, which tells the same
     classes of the same images apart, its outputs are matched too. On one CPU, with one number of
-    threads, the seed decides the result.
+    threads, the seed decides the result, also of a run that went on from its checkpoint. Under torchrun every
+    process trains on its share of each batch, and all return the same weights.
     OptionError without torch; ModelError or DataError, before any training, where model, teacher and images
-    do not fit.
+    do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
     """
     _demand_torch()
-    from tightc.bridge.module import TorchGraph
-    from tightc.finetuning.batches import Batches
-    from tightc.finetuning.compute import choose_compute
-    from tightc.finetuning.masks import ZeroMasks
-    from tightc.finetuning.network import open_network, place
-    from tightc.finetuning.train import Lesson, train
-    from tightc.finetuning.unfold import foldable_norms, folded, unfolded
+    from tightc.finetuning.session import open_session
 
     source, model = model, unpack_layers(model)
-    compute = choose_compute(options.device, options.precision)
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
-    batches = Batches(images, normalisation, options.batch_size, options.augment, compute.device)
-    student = open_network(model, batches.sample, compute.device)
-    check_labels(images, student.classes)
-    master = None
-    if teacher is not None:
-        master = open_network(teacher, batches.sample, compute.device)
-        _check_classes(model, student.classes, teacher, master.classes)
-    norms = foldable_norms(student.graph) if options.unfold_norms else []
-    module = student.module
-    if norms:
-        measured = batches.drawn(_IMAGES_MEASURED, seed)
-        graph = unfolded(student.graph, norms, measured, compute.device, master.graph if master else None)
-        module = place(TorchGraph(graph), compute.device)
-    masks = ZeroMasks.of(module.weights())
-    lesson = Lesson(module, master.module if master else None, batches, masks, compute)
-    outcome = train(lesson, options, seed, listener)
-    trained = folded(module.trained(), norms)
+    session = open_session(model, images, normalisation, options, seed=seed, teacher=teacher)
+    outcome = session.train(listener, options)
+    trained = session.trained()
     _check_finite(trained, options)
-    settings = {**options.model_dump(mode="json"), "teacher": teacher.sha256 if teacher else None}
-    finetuned = add_history(model.with_tensors(trained), "finetune", settings, seed, source)
-    return finetuned, _report(student, trained, masks.zeros, outcome, options)
+    finetuned = model.with_tensors(trained)
+    if options.share is not None:
+        finetuned = with_packings(finetuned, {})
+    settings = {**options.that_matter(), "teacher": teacher.sha256 if teacher else None}
+    finetuned = add_history(finetuned, "finetune", settings, seed, source)
+    report = _report(session, trained, outcome, options)
+    if outcome.interrupted:
+        raise Interrupted((finetuned, report))
+    return finetuned, report
 
 
 def _demand_torch() -> None:
@@ -95,14 +90,6 @@ def _check_images(images: Images, normalisation: Normalisation, models: list[Mod
     normalisation.apply(images.pixels[:1])
 
 
-def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:
-    if teacher_classes != classes:
-        raise ModelError(
-            f"{teacher.origin}: the teacher tells {teacher_classes} classes apart, {model.origin} {classes}",
-            "give a teacher trained on the same classes",
-        )
-
-
 def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> None:
     for name, tensor in trained.items():
         if not np.isfinite(tensor).all():
@@ -114,22 +101,24 @@ def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> Non
 
 
 def _report(
-    student: Classifier, trained: Mapping[str, Array], zeros: int, outcome: Outcome, options: FinetuneOptions
+    session: Session, trained: Mapping[str, Array], outcome: Outcome, options: FinetuneOptions
 ) -> Report:
-    weights = student.layers.values()
-    counts = [int(np.count_nonzero(trained[weight])) for weight in weights]
-    layers = tuple(
+    layers = session.layers
+    counts = [int(np.count_nonzero(trained[weight])) for weight in layers.values()]
+    rows = tuple(
         {"name": name, "nonzeros": count, "density": count / trained[weight].size}
-        for (name, weight), count in zip(student.layers.items(), counts, strict=True)
+        for (name, weight), count in zip(layers.items(), counts, strict=True)
     )
     nonzeros = sum(counts)
     totals = {
         "train_loss": outcome.loss,
         "train_accuracy": outcome.accuracy,
+        "validation_accuracy": outcome.validation_accuracy,
         "epochs": options.epochs,
-        "parameters": sum(trained[name].size for name in student.module.roles),
+        "parameters": sum(trained[name].size for name in session.parameters),
         "nonzeros": nonzeros,
-        "density": nonzeros / sum(trained[weight].size for weight in weights),
-        "zeros_kept": zeros,
+        "density": nonzeros / sum(trained[weight].size for weight in layers.values()),
+        "zeros_kept": session.zeros,
     }
-    return Report("finetune", totals, layers)
+    note = "the training was interrupted: weights and sparsity are as they were by then"
+    return Report("finetune", totals, rows, notes=(note,) if outcome.interrupted else ())

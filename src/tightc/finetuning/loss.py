@@ -5,19 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from tightc.finetuning.options import TrainingOptions
+
 
 def training_loss(
-    logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, temperature: float, teacher_share: float
+    logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, options: TrainingOptions
 ) -> Tensor:
     """Cross-entropy with the labels and, where there is a teacher, the distance to it, by shares; () float32.
 
     `logits` and `teacher_logits`: (images, classes); `labels`: (images,) int64.
     """
     logits = logits.float()
+    own = functional.cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
     if teacher_logits is None:
-        return functional.cross_entropy(logits, labels)
-    distance = distillation_loss(logits, teacher_logits.float(), temperature)
-    return (1 - teacher_share) * functional.cross_entropy(logits, labels) + teacher_share * distance
+        return own
+    distance = distillation_loss(logits, teacher_logits.float(), options.distil_temperature)
+    return (1 - options.distil_weight) * own + options.distil_weight * distance
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

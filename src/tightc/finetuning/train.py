@@ -2,158 +2,204 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tightc.bridge.module import TorchGraph
-from tightc.errors import ModelError
+from tightc.finetuning.averages import RunningMean
 from tightc.finetuning.batches import Batches
+from tightc.finetuning.checkpoint import Checkpoint
 from tightc.finetuning.compute import Compute
+from tightc.finetuning.course import Course, Outcome
+from tightc.finetuning.gradual import Gradual
 from tightc.finetuning.loss import training_loss
-from tightc.finetuning.masks import ZeroMasks
+from tightc.finetuning.masks import Masks
+from tightc.finetuning.optimizer import make_optimizer, set_rate
 from tightc.finetuning.options import FinetuneOptions
+from tightc.finetuning.renorm import measure_norms
+from tightc.finetuning.team import Team
 from tightc.report import Listener
-
-_STEPS_BETWEEN_REPORTS = 10
-_WARM_UP_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Means over the last epoch, as seen in training: loss, and accuracy in percent."""
-
-    loss: float
-    accuracy: float
+from tightc.selection.prunable import Prunable
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is trained, by whom, on what."""
+    """What is trained, by whom, on what, where; `layers` are those to prune meanwhile, if a share was asked for."""
 
     student: TorchGraph
     teacher: TorchGraph | None
     batches: Batches
-    masks: ZeroMasks
+    validation: Batches | None
+    layers: list[Prunable]
     compute: Compute
+    team: Team
 
 
-def train(lesson: Lesson, options: FinetuneOptions, seed: int, listener: Listener) -> Outcome:
-    """Trains the student in place; on the CPU the result depends on the seed alone.
+class Training:
+    """A lesson in progress: everything that the next step depends on."""
 
-    ModelError, with epoch, step and learning rate, once the loss is not finite.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = _optimizer(lesson.student, options)
-    progress = _Progress(options.epochs, len(lesson.batches), lesson.batches.batch_size, listener)
-    steps = options.epochs * len(lesson.batches)
-    lesson.student.train()
-    with torch.random.fork_rng(enabled=True):
-        torch.manual_seed(seed)  # Dropout draws from torch's own generator
-        for epoch in range(options.epochs):
-            progress.start(epoch)
-            for step, (images, labels) in enumerate(lesson.batches.epoch(generator)):
-                rate = learning_rate(epoch * len(lesson.batches) + step, steps, options.learning_rate)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                loss, logits = _step(lesson, options, optimizer, images, labels)
-                progress.add(step, rate, loss, (logits.argmax(1) == labels).sum())
-    lesson.student.eval()
-    return progress.outcome()
+    def __init__(self, lesson: Lesson, options: FinetuneOptions, seed: int) -> None:
+        self.lesson, self.options, self.seed = lesson, options, seed
+        self.steps = options.epochs * len(lesson.batches)
+        self.step = 0
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order: Tensor | None = None
+        self.optimizer = make_optimizer(lesson.student, options)
+        self.gradual = None
+        if options.share is not None:
+            self.gradual = Gradual(lesson.student, lesson.layers, options, self.steps)
+            self.masks = self.gradual.masks
+        else:
+            self.masks = Masks([weight for weight in lesson.student.weights() if bool((weight == 0).any())])
+        self.mean = RunningMean(lesson.student.parameters(), options.average) if options.average else None
+        self.best: dict[str, Any] | None = None
 
+    def run(self, listener: Listener, checkpoint: Checkpoint | None) -> Outcome:
+        """Trains to the end, from the checkpoint if there is one; on one CPU the seed alone decides the result.
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """The rate at `step` of `steps`: a linear rise over the first twentieth and half a cosine down to 0."""
-    warm_up = max(1, round(steps * _WARM_UP_SHARE))
-    rise = min(1.0, (step + 1) / warm_up)
-    return peak * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+        ModelError, with epoch, step and learning rate, once the loss is not finite.
+        """
+        batches, options = self.lesson.batches, self.options
+        course = Course(options.epochs, len(batches), batches.batch_size, listener)
+        with torch.random.fork_rng(enabled=True):
+            torch.manual_seed(self.seed)  # Dropout draws from torch's own generator
+            saved = checkpoint.read() if checkpoint else None
+            if saved is not None:
+                self._load(saved)
+                course.load(saved["course"])
+            try:
+                self._go_on(course, checkpoint)
+            except KeyboardInterrupt:
+                self._finish(course, complete=False)
+                return course.outcome(interrupted=True)
+            self._finish(course, complete=True)
+        return course.outcome()
 
+    def _go_on(self, course: Course, checkpoint: Checkpoint | None) -> None:
+        batches, team, compute = self.lesson.batches, self.lesson.team, self.lesson.compute
+        forward: nn.Module = self.lesson.student
+        if team.size > 1:
+            devices = [compute.device] if compute.device.type == "cuda" else None
+            forward = nn.parallel.DistributedDataParallel(forward, devices, find_unused_parameters=True)
+        self.lesson.student.train()
+        while self.step < self.steps:
+            epoch, place = divmod(self.step, len(batches))
+            if self.order is None:
+                self.order = batches.order(self.generator)
+                course.start(epoch)
+            images, labels = batches.batch(self.order[place], self.generator, team)
+            rate = set_rate(self.optimizer, self.options, self.step, self.steps)
+            loss, logits = self._update(forward, images, labels)
+            self.step += 1
+            course.add(rate, loss, (logits.argmax(1) == labels).sum() * team.size)
+            if place + 1 == len(batches):
+                self.order = None
+                self._validate(course)
+            if checkpoint is not None and checkpoint.due and team.leads:
+                course.look()
+                checkpoint.write({**self._state(), "course": course.state()})
 
-def _optimizer(student: TorchGraph, options: FinetuneOptions) -> torch.optim.SGD:
-    weights = student.weights()
-    others = [student.parameter(name) for name, role in student.roles.items() if role != "weight"]
-    groups = [
-        {"params": weights, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        momentum=options.momentum,
-        nesterov=options.momentum > 0,
-    )
+    def _update(self, forward: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One step; gives the loss, () float32, and the logits, (images, classes), on the device."""
+        if self.gradual is not None:
+            self.gradual.act(self.step)
+        with self.lesson.compute.precision():
+            (logits,) = forward(images)
+            teacher_logits = None
+            if self.lesson.teacher is not None:
+                with torch.no_grad():
+                    (teacher_logits,) = self.lesson.teacher(images)
+        loss = training_loss(logits, labels, teacher_logits, self.options)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.masks.before_update()
+        self.optimizer.step()
+        self.masks.after_update(self.optimizer)
+        if self.mean is not None:
+            self.mean.add()
+        return loss.detach(), logits.detach()
 
+    def _validate(self, course: Course) -> None:
+        """Looks at the images held apart, and keeps what does best on them once no more is to be pruned."""
+        if self.lesson.validation is None or not self.lesson.team.leads:
+            return
+        with self._shown():
+            course.validation = self._accuracy(self.lesson.validation)
+            final = self.gradual is None or self.gradual.settled
+            if final and (self.best is None or course.validation > self.best["accuracy"]):
+                held = {
+                    name: value.detach().clone() for name, value in self.lesson.student.state_dict().items()
+                }
+                self.best = {"accuracy": course.validation, "student": held}
+        self.lesson.student.train()
 
-def _step(
-    lesson: Lesson, options: FinetuneOptions, optimizer: torch.optim.SGD, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One update; gives the loss, () float32, and the logits, (images, classes), on the device."""
-    with lesson.compute.precision():
-        (logits,) = lesson.student(images)
-        teacher_logits = None
-        if lesson.teacher is not None:
-            with torch.no_grad():
-                (teacher_logits,) = lesson.teacher(images)
-    loss = training_loss(logits, labels, teacher_logits, options.distil_temperature, options.distil_weight)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    lesson.masks.clear_gradients()
-    optimizer.step()
-    lesson.masks.clear_weights(optimizer)
-    return loss.detach(), logits.detach()
+    @torch.no_grad()
+    def _accuracy(self, batches: Batches) -> float:
+        self.lesson.student.eval()
+        right = seen = 0
+        for images, labels in batches.plain():
+            with self.lesson.compute.precision():
+                (logits,) = self.lesson.student(images)
+            right += int((logits.argmax(1) == labels).sum())
+            seen += len(labels)
+        return 100 * right / seen
 
+    def _finish(self, course: Course, *, complete: bool) -> None:
+        """Leaves in the student what is kept."""
+        student = self.lesson.student
+        if complete and self.gradual is not None:
+            self.gradual.close()
+        if self.best is not None:
+            student.load_state_dict(self.best["student"])
+        elif self.mean is not None:
+            self.mean.swap()
+        self.masks.clear()
+        if self.options.renorm_images:
+            drawn = self.lesson.batches.drawn(self.options.renorm_images, self.seed)
+            measure_norms(student, drawn, self.lesson.compute)
+        if self.lesson.validation is not None:
+            course.validation = self._accuracy(self.lesson.validation)
+        student.eval()
 
-class _Progress:
-    """Gathers losses on the device, and looks at them every few steps: each look waits for the device."""
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """The running mean, if there is one, in the student's place for a while."""
+        if self.mean is None:
+            yield
+            return
+        self.mean.swap()
+        self.masks.clear()
+        yield
+        self.mean.swap()
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, listener: Listener) -> None:
-        self._epochs, self._steps, self._batch_size, self._listener = epochs, steps, batch_size, listener
-        self._began = perf_counter()
-        self.start(0)
-
-    def start(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._seen = 0
-        self._loss_sum = 0.0
-        self._right = 0
-        self._pending: list[tuple[float, Tensor, Tensor]] = []
-
-    def add(self, step: int, rate: float, loss: Tensor, right: Tensor) -> None:
-        self._pending.append((rate, loss, right))
-        if len(self._pending) == _STEPS_BETWEEN_REPORTS or step + 1 == self._steps:
-            self._look()
-
-    def outcome(self) -> Outcome:
-        return Outcome(self._loss_sum / self._seen, 100 * self._right / (self._seen * self._batch_size))
-
-    def _look(self) -> None:
-        losses = torch.stack([loss for _, loss, _ in self._pending]).tolist()
-        for (rate, _, _), loss in zip(self._pending, losses, strict=True):
-            self._seen += 1
-            if not math.isfinite(loss):
-                place = f"epoch {self._epoch + 1}, step {self._seen}, learning rate {rate:.3g}"
-                raise ModelError(
-                    f"the loss is {loss} ({place})",
-                    "lower --learning-rate",
-                )
-        self._loss_sum += sum(losses)
-        self._right += int(torch.stack([right for _, _, right in self._pending]).sum())
-        self._pending.clear()
-        done = (self._epoch * self._steps + self._seen) / (self._epochs * self._steps)
-        self._listener("finetune", done, self._figures(done))
-
-    def _figures(self, done: float) -> dict[str, str]:
-        seconds = perf_counter() - self._began
-        left = round(seconds * (1 - done) / done)
-        images = done * self._epochs * self._steps * self._batch_size
-        now = self.outcome()
+    def _state(self) -> dict[str, Any]:
+        on_cuda = self.lesson.compute.device.type == "cuda"
         return {
-            "epoch": f"{self._epoch + 1}/{self._epochs}",
-            "loss": f"{now.loss:.3f}",
-            "accuracy": f"{now.accuracy:.1f} %",
-            "img/s": f"{images / seconds:.0f}",
-            "left": f"{left // 60}:{left % 60:02d}",
+            "step": self.step,
+            "student": self.lesson.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "masks": self.masks.state(),
+            "mean": None if self.mean is None else {"steps": self.mean.steps, "means": list(self.mean.means)},
+            "best": self.best,
+            "generator": self.generator.get_state(),
+            "order": self.order,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.lesson.compute.device) if on_cuda else None,
         }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.step, self.best, self.order = state["step"], state["best"], state["order"]
+        self.lesson.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.masks.load(state["masks"])
+        if self.mean is not None:
+            self.mean.load(**state["mean"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.lesson.compute.device)

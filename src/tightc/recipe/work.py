@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from tightc.data.images import Images, Split
@@ -33,7 +34,13 @@ from tightc.tiles.array import ArrayShape
 Row = dict[str, Any]
 
 _FIGURES = ("accuracy", "density", "matrix_compression_rate", "passes", "cycles", "speedup", "energy_gain")
-_NO_MATTER = {"jobs", "threads", "dask"}  # options that change nothing but the time
+_NO_MATTER = {
+    "jobs",
+    "threads",
+    "dask",
+    "checkpoint",
+    "checkpoint_minutes",
+}  # options that change nothing but the time
 _SEEDED = ("finetune", "permute")
 
 
@@ -71,7 +78,7 @@ class Work:
         ]
         key = key_of(step.stage, options, reads, version("tightc"))
         return self._row(
-            self._name(step.stage), step.stage, key, lambda: self._stages[step.stage](step.options)
+            self._name(step.stage), step.stage, key, lambda: self._stages(key)[step.stage](step.options)
         )
 
     def _row(self, name: str, stage: str, key: str, act: Callable[[], tuple[Model | None, Report]]) -> Row:
@@ -83,6 +90,7 @@ class Work:
             made, report = act()
             if made is not None:
                 self.workspace.keep_model(name, made)
+                self.workspace.checkpoint_path(key).unlink(missing_ok=True)
             record = {"key": key, "report": report.as_json()}
         else:
             self.outer(name, 1.0, {"": "unchanged"})
@@ -121,20 +129,19 @@ class Work:
         array = next(iter(arrays), options.array) or ArrayShape(32, 32)
         return options.model_copy(update={"array": array, "dataflow": "ws", "verify": False, "inputs": None})
 
-    @property
-    def _stages(self) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
+    def _stages(self, key: str) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
         seed, listener = self.recipe.seed, self.listener
         return {
             "prune": lambda options: prune(self.model, options),
-            "finetune": self._finetune,
+            "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
             "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
             "pack": lambda _: pack(self.model),
             "simulate": lambda options: (None, simulate(self.model, options)),
             "evaluate": lambda options: (None, self._evaluate(self.model, options)),
         }
 
-    def _finetune(self, options: Any) -> tuple[Model, Report]:
-        given = options.model_dump()
+    def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
+        given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
         teacher = self.dense if given.pop("teacher") else None
         return finetune(
             self.model,

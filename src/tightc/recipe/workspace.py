@@ -35,6 +35,10 @@ class Workspace:
         """Where the model of the stage `name` lies."""
         return self.folder / f"{name}.onnx"
 
+    def checkpoint_path(self, key: str) -> Path:
+        """Where a training that `key` describes is kept while it runs."""
+        return self.folder / f"{key[:16]}.checkpoint"
+
     def done(self, name: str, key: str) -> dict[str, Any] | None:
         """The record of the stage if it was done for the same `key` and its model is still the one written."""
         try:

@@ -1,0 +1,53 @@
+"""A training on disk, so that a run that dies goes on where it was."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from time import monotonic
+from typing import Any
+
+import torch
+
+from tightc.errors import OptionError
+from tightc.files import write_whole
+
+
+@dataclass
+class Checkpoint:
+    """The file at `path`, written at most every `seconds`; `key` says which run it belongs to."""
+
+    path: Path
+    seconds: float
+    key: str
+
+    def __post_init__(self) -> None:
+        self._written = monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return monotonic() - self._written >= self.seconds
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Writes `state`, of tensors, numbers, texts, lists and dicts, whole or not at all."""
+        content = io.BytesIO()
+        torch.save({"key": self.key, "state": state}, content)
+        write_whole(self.path, content.getvalue())
+        self._written = monotonic()
+
+    def read(self) -> dict[str, Any] | None:
+        """The state, on the CPU; None where there is no file. OptionError where it is not a state of this run."""
+        if not self.path.exists():
+            return None
+        remedy = "remove it, or give the options and files of then"
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            key, state = found["key"], found["state"]
+        except (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError):
+            raise OptionError(f"{self.path}: not a checkpoint of finetune", remedy) from None
+        if key != self.key:
+            raise OptionError(f"{self.path}: a checkpoint of another run", remedy)
+        return dict(state)

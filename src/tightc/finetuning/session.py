@@ -1,0 +1,139 @@
+"""A training made ready: model, teacher and images checked against each other and put on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tightc.bridge.module import TorchGraph
+from tightc.data.images import Images, Normalisation, check_labels
+from tightc.data.split import hold_apart
+from tightc.errors import ModelError
+from tightc.finetuning.batches import Batches
+from tightc.finetuning.checkpoint import Checkpoint
+from tightc.finetuning.compute import choose_compute
+from tightc.finetuning.course import Outcome
+from tightc.finetuning.network import Classifier, open_network, place
+from tightc.finetuning.options import FinetuneOptions
+from tightc.finetuning.team import Team
+from tightc.finetuning.train import Lesson, Training
+from tightc.finetuning.unfold import Norm, foldable_norms, folded, unfolded
+from tightc.model.file import Model
+from tightc.model.graph import Array
+from tightc.model.layers import read_network
+from tightc.report import Listener, silent
+from tightc.selection.prunable import prunable
+
+_IMAGES_MEASURED = 512
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training that can begin, `key` naming all that its result depends on; `norms` were put in for its time."""
+
+    student: Classifier
+    training: Training
+    norms: list[Norm]
+    team: Team
+    key: str
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Layer name to weight name."""
+        return self.student.layers
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the tensors that are trained, as in the file."""
+        return list(self.student.module.roles)
+
+    @property
+    def zeros(self) -> int:
+        """How many weights were zero from the start."""
+        return self.training.masks.zeros
+
+    def train(self, listener: Listener, options: FinetuneOptions) -> Outcome:
+        """Trains to the end; only the leader of a team speaks and writes."""
+        checkpoint = None
+        if options.checkpoint is not None:
+            checkpoint = Checkpoint(Path(options.checkpoint), 60 * options.checkpoint_minutes, self.key)
+        try:
+            return self.training.run(listener if self.team.leads else silent, checkpoint)
+        finally:
+            self.team.part()
+
+    def trained(self) -> dict[str, Array]:
+        """The tensors of the file as they are now, the norms folded back."""
+        return folded(self.training.lesson.student.trained(), self.norms)
+
+
+def open_session(
+    model: Model,
+    images: Images,
+    normalisation: Normalisation,
+    options: FinetuneOptions,
+    *,
+    seed: int,
+    teacher: Model | None,
+) -> Session:
+    """Everything that training the plain `model` needs; ModelError, DataError or OptionError where it does not fit."""
+    team = Team.of_environment()
+    compute = choose_compute(options.device, options.precision, team.local_rank)
+    key = _key(model, images, normalisation, options, seed, teacher, team)
+    images, apart = hold_apart(images, options.validation)
+    batches = Batches(images, normalisation, options.batch_size, options.augment, compute.device)
+    team.check(batches.batch_size)
+    validation = None
+    if options.validation:
+        validation = Batches(apart, normalisation, options.batch_size, False, compute.device)
+    student = open_network(model, batches.sample, compute.device)
+    check_labels(images, student.classes)
+    master = None
+    if teacher is not None:
+        master = open_network(teacher, batches.sample, compute.device)
+        _check_classes(model, student.classes, teacher, master.classes)
+    norms = foldable_norms(student.graph) if options.unfold_norms else []
+    module = student.module
+    if norms:
+        measured = batches.drawn(_IMAGES_MEASURED, seed)
+        graph = unfolded(student.graph, norms, measured, compute.device, master.graph if master else None)
+        module = place(TorchGraph(graph), compute.device)
+    layers = [] if options.share is None else prunable(model, read_network(model), options)
+    taught_by = master.module if master else None
+    team.meet(compute.device.type)
+    lesson = Lesson(module, taught_by, batches, validation, layers, compute, team)
+    return Session(student, Training(lesson, options, seed), norms, team, key)
+
+
+def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:
+    if teacher_classes != classes:
+        raise ModelError(
+            f"{teacher.origin}: the teacher tells {teacher_classes} classes apart, {model.origin} {classes}",
+            "give a teacher trained on the same classes",
+        )
+
+
+def _key(
+    model: Model,
+    images: Images,
+    normalisation: Normalisation,
+    options: FinetuneOptions,
+    seed: int,
+    teacher: Model | None,
+    team: Team,
+) -> str:
+    seen = hashlib.sha256(images.pixels.tobytes())
+    seen.update(images.labels.tobytes())
+    parts = (
+        version("tightc"),
+        model.sha256,
+        teacher.sha256 if teacher else "",
+        seen.hexdigest(),
+        repr(normalisation),
+        repr(options.that_matter()),
+        str(seed),
+        str(team.size),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
