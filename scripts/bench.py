@@ -25,6 +25,7 @@ SECTIONS = {
     "curve": "curve",
     "chain": "chain",
     "simulation": "simulation",
+    "training": "training",
 }
 
 
