@@ -42,8 +42,8 @@ def run(page: Page) -> None:
     images = _images(_BATCH * steps)
     page.text(
         f"ResNet-20 (`{_NETWORK.name}`), batches of {_BATCH}, shifted and mirrored, SGD; {torch.get_num_threads()} "
-        f"threads, torch {torch.__version__}. Every figure is the median of {rounds} blocks of {steps} steps, one block "
-        "of each in turn, so that what else the machine does meets all alike. Ratio: to the loop by hand "
+        f"threads, torch {torch.__version__}. Every figure is the median of {rounds} blocks of {steps} steps, one "
+        "block of each in turn, so that what else the machine does meets all alike. Ratio: to the loop by hand "
         "(`scripts/benchmarks/hand_written.py`) of the same round, median."
     )
     for precision in ("bf16", "fp32"):
