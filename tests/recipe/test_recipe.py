@@ -21,6 +21,7 @@ from tightc.recipe.run import resolved, run_recipe
 from tightc.recipe.workspace import data_key
 
 HEAD = "model: net.onnx\nstages:\n"
+HALF = "prune: {sparsity: 0.5}"
 CHAIN = """model: net.onnx
 seed: 3
 stages:
@@ -82,6 +83,9 @@ def test_every_level_is_strict(text: str, start: str) -> None:
         (["permute", "simulate", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
         (["permute", "pack", "finetune"], 5, "stages.2: finetune after pack would undo it; move finetune before pack"),
         (["permute", "finetune", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
+        (["permute", HALF, "pack"], 4, "stages.1: prune after permute would undo it; move prune before permute, or"),
+        (["permute", HALF, "permute", HALF], 6, "stages.3: prune after permute would undo it"),
+        (["permute", "finetune: {sparsity: 0.9}"], 4, "stages.1: finetune with a sparsity or budget after permute"),
         (["pack"], 3, "stages.0: pack without permute; put permute before pack"),
         (["prune: {sparsity: 0.5}", "pack"], 4, "stages.1: pack without permute"),
         (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
@@ -100,6 +104,35 @@ def test_the_order_is_checked(stages: list[str], line: int, words: str) -> None:
 def test_finetune_may_follow_permute(stages: list[str]) -> None:
     text = HEAD + "".join(f"  - {stage}\n" for stage in stages) + "data: {data: x}\n"
     assert [step.stage for step in parse_options(text, "r.yaml", Recipe).stages] == stages
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ["prune: {sparsity: 0.5}", "permute", "finetune", "prune: {sparsity: 0.9}", "permute", "finetune", "pack"],
+        ["permute", "finetune: {sparsity: 0.9}", "permute", "pack"],
+    ],
+)  # fmt: skip
+def test_prune_may_follow_permute_where_permute_follows_it(stages: list[str]) -> None:
+    text = HEAD + "".join(f"  - {stage}\n" for stage in stages) + "data: {data: x}\n"
+    assert len(parse_options(text, "r.yaml", Recipe).stages) == len(stages)
+
+
+def test_prune_combine_and_prune_again_ends_with_what_the_last_permute_kept(place: Path) -> None:
+    combine = "permute: {array: 8x8, method: column-combine, gamma: 0.5}"
+    stages = ["prune: {sparsity: 0.5}", combine, "prune: {sparsity: 0.8}", combine, "pack"]
+    (place / "r.yaml").write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
+    rows = run_recipe(place / "r.yaml", place / "out").layers
+    once, dropped, again = rows[2], rows[3], rows[4]
+    assert once["matrix_compression_rate"] < again["matrix_compression_rate"]
+    assert dropped["matrix_compression_rate"] is None and dropped["density"] == pytest.approx(0.2, abs=0.01)
+    assert rows[-1]["matrix_compression_rate"] == again["matrix_compression_rate"]
+
+
+def test_the_dataflow_is_free_again_where_prune_dropped_the_tiles(place: Path) -> None:
+    stages = ["permute", "prune: {sparsity: 0.5}", "simulate: {array: 16x16, dataflow: os}", "permute"]
+    text = HEAD + "".join(f"  - {stage}\n" for stage in stages)
+    assert len(parse_options(text, "r.yaml", Recipe).stages) == 4
 
 
 @pytest.mark.parametrize("entry", ["permute", "permute:", "permute: {}", "{permute: }"])

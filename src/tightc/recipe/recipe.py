@@ -14,10 +14,8 @@ from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.simulation.options import SimulateOptions
 
-# a stage may follow those of the same or a lower rank, and finetune, which keeps zeros and arrangement, permute too;
 # simulate and evaluate fit anywhere
-_RANKS = {"prune": 0, "finetune": 0, "permute": 1, "pack": 2}
-_FOLLOWS = {**_RANKS, "finetune": _RANKS["permute"]}
+_IN_ORDER = ("prune", "finetune", "permute", "pack")
 
 
 class TeachableFinetune(FinetuneOptions):
@@ -69,6 +67,11 @@ class Step(Options):
         """Options of the stage."""
         return getattr(self, self.stage)
 
+    @property
+    def prunes(self) -> bool:
+        """Whether the stage sets further weights to zero, which drops an arrangement."""
+        return self.prune is not None or (self.finetune is not None and self.finetune.share is not None)
+
 
 class Recipe(Options):
     """The whole chain; paths are relative to the recipe's own folder."""
@@ -83,20 +86,31 @@ class Recipe(Options):
     @field_validator("stages")
     @classmethod
     def _in_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        ranked = [(i, step.stage) for i, step in enumerate(steps) if step.stage in _RANKS]
-        before = "prune"
-        for at, stage in ranked:
-            if _FOLLOWS[stage] < _RANKS[before]:
-                raise rule_broken(
-                    f"{stage} after {before} would undo it", f"move {stage} before {before}", at
-                )
-            before = max(before, stage, key=_RANKS.__getitem__)
-        names = [stage for _, stage in ranked]
-        for at, stage in ranked:
-            if stage == "pack" and "permute" not in names:
-                raise rule_broken("pack without permute", "put permute before pack", at)
-            if stage == "pack" and names.count("pack") > 1:
+        """Nothing after pack, one pack, and no arrangement that a later prune would leave the chain without.
+
+        Prune may follow permute where permute follows it: column combining's training prunes, combines and trains by
+        turns. Finetune without a sparsity or budget keeps zeros and arrangement.
+        """
+        names = [step.stage for step in steps]
+        for at, step in enumerate(steps):
+            before, after = names[:at], names[at + 1 :]
+            if step.stage not in _IN_ORDER:
+                continue
+            if step.stage == "pack" and "pack" in after:
                 raise rule_broken("pack twice", "keep one", at)
+            if "pack" in before:
+                raise rule_broken(
+                    f"{step.stage} after pack would undo it", f"move {step.stage} before pack", at
+                )
+            if step.prunes and "permute" in before and "permute" not in after:
+                which = step.stage if step.stage == "prune" else "finetune with a sparsity or budget"
+                raise rule_broken(
+                    f"{which} after permute would undo it",
+                    f"move {step.stage} before permute, or permute again after it",
+                    at,
+                )
+            if step.stage == "pack" and "permute" not in before:
+                raise rule_broken("pack without permute", "put permute before pack", at)
         return steps
 
     @field_validator("stages")
@@ -104,7 +118,7 @@ class Recipe(Options):
     def _on_one_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         arranged: PermuteOptions | None = None
         for at, step in enumerate(steps):
-            arranged = step.permute or arranged
+            arranged = None if step.prunes else step.permute or arranged
             if arranged is None or step.simulate is None:
                 continue
             if step.simulate.array not in (None, arranged.array):
