@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tightc.selection.largest import Kept, Saliency
 
+ROUNDING = 1e-12  # a share such as 1 - 0.9 or 1 / 49 is a little less than what it stands for, and has to buy as much
+
 
 def part_worths(saliency: Saliency, rows: int) -> Saliency:
     """What each filter's parts are worth, best first: (filters, ceil(inputs / rows)) float64, falling along a filter.
@@ -71,14 +73,14 @@ def spend(
     Extremum Problems": the relaxed knapsack splits one unit at most).
     """
     taken = np.array(floors, np.int64)
-    left = budget - float(np.dot(taken, costs))
+    left = budget * (1 + ROUNDING) - float(np.dot(taken, costs))
     layers = np.concatenate(
         [np.full(len(w) - f, i) for i, (w, f) in enumerate(zip(worths, floors, strict=True))]
     )
     ratios = np.concatenate([w[f:] / c for w, f, c in zip(worths, floors, costs, strict=True)])
     order = np.argsort(-ratios, kind="stable")
     each = np.asarray(costs, np.float64)[layers[order]]
-    fits = int(np.searchsorted(np.cumsum(each), left * (1 + 1e-12), side="right"))
+    fits = int(np.searchsorted(np.cumsum(each), left, side="right"))
     taken += np.bincount(layers[order[:fits]], minlength=len(worths))
     left -= float(each[:fits].sum())
     while True:

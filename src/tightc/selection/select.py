@@ -9,7 +9,7 @@ from math import floor
 import numpy as np
 
 from tightc.errors import OptionError
-from tightc.selection.aligned import keep_parts, part_worths, parts_of_best, spend, unit_worths
+from tightc.selection.aligned import ROUNDING, keep_parts, part_worths, parts_of_best, spend, unit_worths
 from tightc.selection.largest import Kept, Saliency, largest_with_floors
 from tightc.selection.options import SelectionOptions
 from tightc.tiles.array import ArrayShape
@@ -67,11 +67,14 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
         dense = float(sum(layer.saliency.size for layer in layers))
     floors = [max(1, round(options.floor * share * len(unit))) for unit in units]
     least = float(np.dot(floors, costs))
-    if options.budget is not None and least > share * dense:
+    if options.budget is not None and least > share * dense * (1 + ROUNDING):
+        most = floor(100 * dense / least) / 100
         raise OptionError(
             f"--budget {options.budget}: with one {'tile' if by_cycles else 'part'} for each layer, or its floor, "
             f"{options.budget.kind} is {dense / least:.2f}",
-            f"give at most {options.budget.kind}={floor(100 * dense / least) / 100}",
+            f"give at most {options.budget.kind}={most}"
+            if most > 1
+            else "give --sparsity instead, or a smaller array",
         )
     taken = spend(units, costs, share * dense, floors)
     return [
