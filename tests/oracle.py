@@ -924,3 +924,65 @@ def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
         gone.add(least)
         del left[least]
     return gone
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------
+
+
+def largest_kept(worths: list[float], count: int) -> list[bool]:
+    """The `count` largest; of equal ones the later."""
+    order = sorted(range(len(worths)), key=lambda place: (worths[place], place))
+    stay = set(order[max(0, len(worths) - max(0, count)) :])
+    return [place in stay for place in range(len(worths))]
+
+
+def largest_with_floors(layers: list[list[float]], count: int, floors: list[int]) -> list[list[bool]]:
+    """Of each layer its floor, and of all that is left the largest, until `count` are kept."""
+    kept = [largest_kept(worths, floor) for worths, floor in zip(layers, floors, strict=True)]
+    rest = sorted(
+        (worth, number, place)
+        for number, worths in enumerate(layers)
+        for place, worth in enumerate(worths)
+        if not kept[number][place]
+    )
+    while rest and sum(map(sum, kept)) < count:
+        _, number, place = rest.pop()
+        kept[number][place] = True
+    return kept
+
+
+def parts(worths: list[float], rows: int) -> list[list[int]]:
+    """A filter's weights by number, those worth most first, of equal ones the first, `rows` to a part."""
+    order = sorted(range(len(worths)), key=lambda place: (-worths[place], place))
+    return [order[begin : begin + rows] for begin in range(0, len(order), rows)]
+
+
+def most_worth(units: list[list[float]], costs: list[float], budget: float, floors: list[int]) -> float:
+    """The most that `budget` buys, by trying everything: of each layer its floor, then as many units as it takes."""
+    best = -1.0
+    for taken in product(*(range(floor, len(worths) + 1) for worths, floor in zip(units, floors, strict=True))):
+        price = sum(count * cost for count, cost in zip(taken, costs, strict=True))
+        if price <= budget or list(taken) == floors:
+            best = max(best, sum(sum(worths[:count]) for worths, count in zip(units, taken, strict=True)))
+    return best
+
+
+def most_relaxed_worth(
+    units: list[list[float]], costs: list[float], budget: float, floors: list[int]
+) -> float:
+    """The same where the last unit may be cut: no choice of whole units is worth more."""
+    worth = sum(sum(worths[:floor]) for worths, floor in zip(units, floors, strict=True))
+    left = budget - sum(cost * floor for cost, floor in zip(costs, floors, strict=True))
+    others = sorted(
+        (
+            (unit / cost, cost)
+            for worths, cost, floor in zip(units, costs, floors, strict=True)
+            for unit in worths[floor:]
+        ),
+        reverse=True,
+    )
+    for density, cost in others:
+        piece = min(cost, max(0.0, left))
+        worth += density * piece
+        left -= piece
+    return worth
