@@ -26,7 +26,7 @@ _BATCH = 128
 _VARIANTS: dict[str, dict[str, object]] = {
     "finetune": {},
     "finetune --teacher": {"teacher": True},
-    "finetune --sparsity 0.9 (regrowing)": {"sparsity": 0.9, "regrow_until": 1.0},
+    "finetune --sparsity 0.9 --regrow 0.1": {"sparsity": 0.9, "regrow": 0.1},
     "finetune --align 32x32 --budget compression=10": {"align": "32x32", "budget": "compression=10"},
     "finetune --average 0.999": {"average": 0.999},
 }

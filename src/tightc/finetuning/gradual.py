@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
 from tightc.finetuning.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.rates import share_left
+from tightc.finetuning.rates import regrow_share, share_left
+from tightc.model.graph import Array
 from tightc.selection.prunable import Prunable
+from tightc.selection.regrown import regrown
 from tightc.selection.select import Candidates, select
 
 
@@ -28,46 +31,55 @@ class Gradual:
         assert options.share is not None, "the caller looked"
         self._layers, self._options, self._end = layers, options, options.share
         self._first, self._last = round(options.prune_from * steps), round(options.prune_until * steps)
-        regrow = round(options.regrow_until * steps)
-        self._end_step = max(self._last, regrow)
-        self.settled = False
+        self._regrow_last = round(options.regrow_until * steps) if options.regrow else 0
         self._weights = [student.parameter(entry.layer.weight) for entry in layers]
         used = sum(int((weight != 0).sum()) for weight in self._weights)
         self._start = max(self._end, used / sum(weight.numel() for weight in self._weights))
         others = [weight for weight in student.weights() if not any(weight is own for own in self._weights)]
-        self.masks = Masks([*self._weights, *others], regrowing=regrow > self._first)
+        self.masks = Masks([*self._weights, *others])
+        self.settled = False
         self._chosen(self._end)
 
     def act(self, step: int) -> None:
-        """To be called before each step, counted from 0."""
+        """To be called in each step, counted from 0, between the backward pass and the update."""
         if self.settled or step < self._first:
             return
-        if step >= self._end_step:
+        if step >= max(self._last, self._regrow_last):
             self.close()
         elif (step - self._first) % self._options.prune_every == 0:
-            self._prune(step)
+            done = (step - self._first) / (self._last - self._first) if step < self._last else 1.0
+            share = share_left(self._options.schedule, done, self._start, self._end)
+            moved = regrow_share(step - self._first, self._regrow_last - self._first, self._options.regrow)
+            for index, kept in enumerate(self._chosen(share)):
+                self._take(index, self._regrown(index, kept, moved) if moved else kept)
 
     def close(self) -> None:
         """Meets the share asked for, for good; to be called at the end, in case no step did."""
         if not self.settled:
-            self._prune(self._end_step)
-            self.masks.settle()
+            for index, kept in enumerate(self._chosen(self._end)):
+                self._take(index, kept)
             self.settled = True
 
-    def _prune(self, step: int) -> None:
-        done = (step - self._first) / max(1, self._last - self._first)
-        done = 1.0 if step >= self._last else done
-        kept = self._chosen(share_left(self._options.schedule, done, self._start, self._end))
-        others = self.masks.masks[len(self._weights) :]
-        self.masks.choose([*kept, *(mask != 0 for mask in others)])
-
-    def _chosen(self, share: float) -> list[torch.Tensor]:
-        candidates = []
-        for entry, weight in zip(self._layers, self.masks.candidates(), strict=False):
-            matrix = entry.layer.matrix(weight.float().cpu().numpy()).astype(np.float64)
-            candidates.append(Candidates(np.square(matrix), entry.layer.groups, entry.vectors))
-        chosen = select(candidates, self._options, share)
-        return [
-            torch.from_numpy(entry.layer.tensor(kept, tuple(weight.shape))).to(weight.device)
-            for entry, weight, kept in zip(self._layers, self._weights, chosen, strict=True)
+    def _chosen(self, share: float) -> list[Array]:
+        """For each layer which weights stay, (filters, inputs) bool."""
+        candidates = [
+            Candidates(self._matrix(index, weight.detach().square()), entry.layer.groups, entry.vectors)
+            for index, (entry, weight) in enumerate(zip(self._layers, self._weights, strict=True))
         ]
+        return list(select(candidates, self._options, share))
+
+    def _regrown(self, index: int, kept: Array, share: float) -> Array:
+        weight = self._weights[index]
+        if weight.grad is None:
+            return kept
+        pull = self._matrix(index, weight.grad.abs() * self.masks.allowed[index])
+        return regrown(self._matrix(index, weight.detach().square()), kept, pull, share)
+
+    def _matrix(self, index: int, tensor: Tensor) -> Array:
+        matrix: Array = self._layers[index].layer.matrix(tensor.cpu().numpy()).astype(np.float64)
+        return matrix
+
+    def _take(self, index: int, kept: Array) -> None:
+        weight = self._weights[index]
+        shaped = self._layers[index].layer.tensor(kept, tuple(weight.shape))
+        self.masks.choose(index, torch.from_numpy(shaped).to(weight.device))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,64 +12,39 @@ from torch.optim import Optimizer
 class Masks:
     """Weights that keep zeros, and for each its mask: 0 where it is zero, else 1, of the same dtype and order.
 
-    A weight that is zero at the start stays so for ever. With `regrowing`, weights that are pruned later are trained
-    on out of sight: passes see them as zero, updates do not, and a later choice may take them back (dynamic pruning
-    with feedback, Lin et al., ICLR 2020, section 3).
+    A weight that is zero at the start stays so for ever; `allowed` are the masks of the start.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], *, regrowing: bool = False) -> None:
+    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
         self.weights = tuple(weights)
         self.allowed = tuple((weight != 0).to(weight.dtype) for weight in self.weights)
         self.masks = tuple(allowed.clone() for allowed in self.allowed)
-        self.hidden: tuple[Tensor, ...] | None = None
-        if regrowing:
-            self.hidden = tuple(weight.detach().clone() for weight in self.weights)
 
     @property
     def zeros(self) -> int:
         """How many weights are zero for ever."""
         return sum(int((allowed == 0).sum()) for allowed in self.allowed)
 
-    def candidates(self) -> tuple[Tensor, ...]:
-        """The weights to choose from: with those out of sight, if they are trained on."""
-        return self.hidden if self.hidden is not None else tuple(weight.detach() for weight in self.weights)
-
     @torch.no_grad()
-    def choose(self, kept: Iterable[Tensor]) -> None:
-        """Takes `kept`, bool tensors of the weights' shapes, as the new masks, where a weight is allowed at all."""
-        for index, chosen in enumerate(kept):
-            weight, mask = self.weights[index], self.masks[index]
-            mask.copy_(chosen.to(weight.dtype) * self.allowed[index])
-            if self.hidden is not None:
-                weight.copy_(self.hidden[index] * mask)
-            else:
-                weight.mul_(mask)
+    def choose(self, index: int, kept: Tensor) -> None:
+        """Takes `kept`, bool, as the new mask of weight number `index`, where that is allowed at all."""
+        self.masks[index].copy_(kept).mul_(self.allowed[index])
+        self.weights[index].mul_(self.masks[index])
 
-    def settle(self) -> None:
-        """Ends the regrowing: what is pruned now stays so."""
-        self.hidden = None
-
-    @torch.no_grad()
     def before_update(self) -> None:
-        """To be called between the backward pass and the optimizer's step."""
-        for index, weight in enumerate(self.weights):
-            limits = self.masks if self.hidden is None else self.allowed
+        """To be called between the backward pass and the optimizer's step: clears the gradients."""
+        for weight, mask in zip(self.weights, self.masks, strict=True):
             if weight.grad is not None:
-                weight.grad.mul_(limits[index])
-            if self.hidden is not None:
-                weight.copy_(self.hidden[index])
+                weight.grad.mul_(mask)
 
     @torch.no_grad()
     def after_update(self, optimizer: Optimizer) -> None:
         """To be called after the optimizer's step: clears the weights and what the optimizer remembers of them."""
-        for index, weight in enumerate(self.weights):
-            limits = self.masks[index] if self.hidden is None else self.allowed[index]
+        for weight, mask in zip(self.weights, self.masks, strict=True):
+            weight.mul_(mask)
             for remembered in optimizer.state[weight].values():
                 if isinstance(remembered, Tensor) and remembered.shape == weight.shape:
-                    remembered.mul_(limits)
-            if self.hidden is not None:
-                self.hidden[index].copy_(weight).mul_(limits)
-            weight.mul_(self.masks[index])
+                    remembered.mul_(mask)
 
     @torch.no_grad()
     def clear(self) -> None:
@@ -78,17 +52,8 @@ class Masks:
         for weight, mask in zip(self.weights, self.masks, strict=True):
             weight.mul_(mask)
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
-        return {"masks": list(self.masks), "hidden": None if self.hidden is None else list(self.hidden)}
-
     @torch.no_grad()
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state` gave."""
-        for mask, saved in zip(self.masks, state["masks"], strict=True):
+    def load(self, masks: Iterable[Tensor]) -> None:
+        """Takes over the masks of another."""
+        for mask, saved in zip(self.masks, masks, strict=True):
             mask.copy_(saved)
-        if state["hidden"] is None:
-            self.hidden = None
-        elif self.hidden is not None:
-            for hidden, saved in zip(self.hidden, state["hidden"], strict=True):
-                hidden.copy_(saved)

@@ -119,14 +119,16 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         description="share of the steps after which the sparsity or budget is met: from 0 to 1",
     )
     prune_every: int = Field(32, ge=1, description="steps between two prunings: a whole number from 1")
-    regrow_until: float = Field(
-        0.75,
+    regrow: float = Field(
+        0.0,
         ge=0,
-        le=1,
-        description="share of the steps until which pruned weights, trained on out of sight, may come back: from 0 "
-        "(never) to 1",
+        le=0.5,
+        description="share of each filter's weights exchanged in a pruning for zeros with the largest gradients, "
+        "falling to none: from 0 (never) to 0.5",
     )
-
+    regrow_until: float = Field(
+        0.75, ge=0, le=1, description="share of the steps until which weights are exchanged: from 0 to 1"
+    )
     checkpoint: str | None = Field(
         None, description="file to keep the training in while it runs; the same command goes on from it"
     )

@@ -42,5 +42,10 @@ def share_left(kind: str, done: float, start: float, end: float) -> float:
     return end + (start - end) * (rest**3 if kind == "cubic" else rest)
 
 
+def regrow_share(step: int, steps: int, most: float) -> float:
+    """The share of weights exchanged at `step` of `steps`: from `most` down to 0 as half a cosine."""
+    return _between(most, 0.0, step / steps) if step < steps else 0.0
+
+
 def _between(first: float, last: float, share: float) -> float:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))

@@ -106,8 +106,6 @@ class Training:
 
     def _update(self, forward: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One step; gives the loss, () float32, and the logits, (images, classes), on the device."""
-        if self.gradual is not None:
-            self.gradual.act(self.step)
         with self.lesson.compute.precision():
             (logits,) = forward(images)
             teacher_logits = None
@@ -117,6 +115,8 @@ class Training:
         loss = training_loss(logits, labels, teacher_logits, self.options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.gradual is not None:
+            self.gradual.act(self.step)
         self.masks.before_update()
         self.optimizer.step()
         self.masks.after_update(self.optimizer)
@@ -183,7 +183,8 @@ class Training:
             "step": self.step,
             "student": self.lesson.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "masks": self.masks.state(),
+            "masks": list(self.masks.masks),
+            "settled": self.gradual is not None and self.gradual.settled,
             "mean": None if self.mean is None else {"steps": self.mean.steps, "means": list(self.mean.means)},
             "best": self.best,
             "generator": self.generator.get_state(),
@@ -197,6 +198,8 @@ class Training:
         self.lesson.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.masks.load(state["masks"])
+        if self.gradual is not None:
+            self.gradual.settled = state["settled"]
         if self.mean is not None:
             self.mean.load(**state["mean"])
         self.generator.set_state(state["generator"])
