@@ -53,7 +53,7 @@ def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], m
 
 
 def test_a_budget_below_the_floors_is_refused_with_what_can_be_had() -> None:
-    layers = [Candidates(np.ones((8, 16)), vectors=10), Candidates(np.ones((8, 16)), vectors=10)]
+    layers = [Candidates(np.ones((8, 16)), vectors=(10,)), Candidates(np.ones((8, 16)), vectors=(10,))]
     options = PruneOptions.of({"align": "8x8", "budget": "speedup=4"})
     with pytest.raises(OptionError) as fault:
         select(layers, options, 0.25)

@@ -27,7 +27,9 @@ def networks(draw: st.DrawFn) -> list[Candidates]:
         filters, inputs = groups * draw(st.integers(1, 4)), draw(st.integers(1, 9))
         worths = draw(st.lists(st.integers(0, 5), min_size=filters * inputs, max_size=filters * inputs))
         matrix = np.array(worths, np.float64).reshape(filters, inputs)
-        found.append(Candidates(matrix, groups, draw(st.integers(1, 30))))
+        found.append(
+            Candidates(matrix, groups, tuple(draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))))
+        )
     return found
 
 
@@ -139,7 +141,7 @@ def test_cycles_are_met_in_whole_tiles_or_refused_with_a_number_that_can_be(
         return
     share, masks = kept
     units = [units_of(layer, rows, columns) for layer in layers]
-    costs = [float(2 * rows + columns - 2 + layer.vectors) for layer in layers]
+    costs = [float(sum(2 * rows + columns - 2 + vectors for vectors in layer.vectors)) for layer in layers]
     passes = [
         oracle.dense_blocks(
             len(layer.saliency) // layer.groups, layer.saliency.shape[1], layer.groups, (rows, columns)

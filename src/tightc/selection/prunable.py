@@ -16,10 +16,13 @@ from tightc.selection.options import SelectionOptions
 
 @dataclass(frozen=True)
 class Prunable:
-    """A layer, and how many vectors stream through its passes: 1 where nothing that was asked for depends on it."""
+    """A layer, and how many vectors stream through its passes: 1 where nothing that was asked for depends on it.
+
+    Where layers share its weight, `vectors` has a number for each of them.
+    """
 
     layer: Layer
-    vectors: int
+    vectors: tuple[int, ...]
 
 
 def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
@@ -29,13 +32,14 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     """
     layers = _not_kept(network, options.keep)
     if options.budget is None or options.budget.kind != "speedup":
-        return [Prunable(layer, 1) for layer in layers]
+        return [Prunable(layer, (1,)) for layer in layers]
     vectors = count_streams(model, network, ExtentOptions()).vectors
-    users = {layer.weight: 0 for layer in layers}
-    for layer in network.layers:
-        if layer.weight in users:
-            users[layer.weight] += vectors[layer.output]
-    return [Prunable(layer, users[layer.weight]) for layer in layers]
+    return [
+        Prunable(
+            owner, tuple(vectors[layer.output] for layer in network.layers if layer.weight == owner.weight)
+        )
+        for owner in layers
+    ]
 
 
 def _not_kept(network: Network, keep: Sequence[str]) -> list[Layer]:

@@ -20,12 +20,13 @@ from tightc.tiles.bounds import dense_passes
 class Candidates:
     """What a layer's weights are worth: `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
-    `groups` blocks lie one below the other; `vectors` stream through each pass.
+    `groups` blocks lie one below the other; `vectors` stream through each pass, a number for each layer that has these
+    weights, since each loads them anew.
     """
 
     saliency: Saliency
     groups: int = 1
-    vectors: int = 1
+    vectors: tuple[int, ...] = (1,)
 
 
 def select(layers: Sequence[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
@@ -60,7 +61,7 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
     worths = [part_worths(layer.saliency, array.rows) for layer in layers]
     units = [unit_worths(worth, size) for worth in worths]
     if by_cycles:
-        costs = [float(array.pass_cycles(layer.vectors)) for layer in layers]
+        costs = [float(sum(map(array.pass_cycles, layer.vectors))) for layer in layers]
         dense = sum(cost * _dense_passes(layer, array) for cost, layer in zip(costs, layers, strict=True))
     else:
         costs = [float(min(array.rows, layer.saliency.shape[1])) for layer in layers]

@@ -1,0 +1,169 @@
+"""Networks pruned for an array, arranged and simulated: what was asked for is what the array then needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import models
+import oracle
+from tightc.model.file import load_model_bytes
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
+
+ROWS, COLUMNS = 8, 6
+TEXT = """net (float[1, 4, 8, 8] x) => (float[1, 10] y) {
+    [first] a = Conv<pads = [1, 1, 1, 1]>(x, first_w)
+    [grouped] b = Conv<group = 4, pads = [1, 1, 1, 1], strides = [2, 2]>(a, grouped_w)
+    [deep] c = Conv<group = 24, pads = [1, 1, 1, 1], strides = [2, 2]>(b, deep_w)
+    d = Flatten(c)
+    [gemm] e = Gemm<transB = 1>(d, gemm_w)
+    [plain] f = Gemm(e, plain_w)
+    [product] y = MatMul(f, product_w)
+}"""
+LINE = """net (float[1, 6, 20] x) => (float[1, 12, 16] y) {
+    [one] a = Conv(x, one_w)
+    [two] y = Conv<group = 2>(a, two_w)
+}"""
+# weight: (shape, whether the filters come first, groups)
+LAYERS = {
+    "first_w": ((16, 4, 3, 3), True, 1),
+    "grouped_w": ((24, 4, 3, 3), True, 4),
+    "deep_w": ((24, 1, 3, 3), True, 24),
+    "gemm_w": ((30, 96), True, 1),
+    "plain_w": ((30, 20), False, 1),
+    "product_w": ((20, 10), False, 1),
+}
+LINE_LAYERS = {"one_w": ((16, 6, 3), True, 1), "two_w": ((12, 8, 3), True, 2)}
+NETWORKS = {"planes": (TEXT, LAYERS), "line": (LINE, LINE_LAYERS)}
+
+
+def build(which: str) -> onnx.ModelProto:
+    text, layers = NETWORKS[which]
+    return models.build(
+        text,
+        **{
+            name: np.random.default_rng([len(name), *shape]).normal(size=shape).astype(np.float32)
+            for name, (shape, _, _) in layers.items()
+        },
+    )
+
+
+def matrices(proto: onnx.ModelProto, which: str) -> dict[str, np.ndarray]:
+    """Each weight as (filters, inputs), by what the operators' own documents say of their layout."""
+    found = {}
+    for tensor in proto.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        _, filters_first, _ = NETWORKS[which][1][tensor.name]
+        found[tensor.name] = array.reshape(len(array), -1) if filters_first else array.T
+    return found
+
+
+def arranged(which: str, **given: Any) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+    """(matrices, totals of permute, totals of simulate) of the network pruned as `given` says."""
+    pruned, _ = prune(
+        load_model_bytes(build(which).SerializeToString(), "net.onnx"),
+        PruneOptions.of({"align": f"{ROWS}x{COLUMNS}", **given}),
+    )
+    array = ArrayShape(ROWS, COLUMNS)
+    schedule = Schedule(moves_per_weight=200)
+    permuted, report = permute(
+        pruned, PermuteOptions(array=array, fan_in=256, temp_schedule=schedule, jobs=1)
+    )
+    return (
+        matrices(pruned.proto, which),
+        report.totals,
+        simulate(permuted, SimulateOptions(array=array)).totals,
+    )
+
+
+def assert_whole_parts(kept: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> None:
+    for name, matrix in kept.items():
+        for filter_kept, filter_before in zip(matrix, before[name], strict=True):
+            count = np.count_nonzero(filter_kept)
+            assert count % ROWS == 0 or count == len(filter_kept)
+            largest = np.sort(np.abs(filter_before))[len(filter_before) - count :]
+            assert (np.sort(np.abs(filter_kept[filter_kept != 0])) == largest).all()
+
+
+def assert_fewest_passes(kept: dict[str, np.ndarray], totals: dict[str, Any]) -> None:
+    fewest = sum(oracle.lower_bound(matrix, (ROWS, COLUMNS)) for matrix in kept.values())
+    assert totals["passes"] == totals["passes_lower_bound"] == fewest
+    assert totals["dropped_weights"] == 0
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("sparsity", [0.3, 0.8, 0.95])
+def test_a_sparsity_is_met_in_whole_parts_that_need_no_more_passes_than_they_must(
+    which: str, sparsity: float
+) -> None:
+    kept, totals, _ = arranged(which, sparsity=sparsity)
+    before = matrices(build(which), which)
+    assert_whole_parts(kept, before)
+    assert_fewest_passes(kept, totals)
+    weights = sum(matrix.size for matrix in kept.values())
+    left = sum(np.count_nonzero(matrix) for matrix in kept.values())
+    parts = sum(len(matrix) * -(-matrix.shape[1] // ROWS) for matrix in kept.values())
+    # a filter's last part is counted as a whole one
+    over = sum(len(matrix) * (-matrix.shape[1] % min(ROWS, matrix.shape[1])) for matrix in kept.values())
+    assert left <= (1 - sparsity) * weights + 1e-6
+    assert left > (1 - sparsity) * weights - ROWS - over
+    assert parts > 0
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("factor", [1.5, 3, 8])
+def test_a_compression_is_what_the_arranged_network_has(which: str, factor: float) -> None:
+    kept, totals, _ = arranged(which, budget=f"compression={factor}")
+    assert_whole_parts(kept, matrices(build(which), which))
+    assert_fewest_passes(kept, totals)
+    assert totals["matrix_compression_rate"] >= factor
+    area = sum(
+        min(ROWS, matrix.shape[1]) * sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
+        for matrix in kept.values()
+    )
+    weights = sum(matrix.size for matrix in kept.values())
+    assert weights / factor - ROWS < area <= weights / factor + 1e-6
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("factor", [1.5, 3, 6])
+def test_a_speedup_is_what_the_simulator_counts_and_tiles_are_full(which: str, factor: float) -> None:
+    kept, totals, counted = arranged(which, budget=f"speedup={factor}")
+    assert_whole_parts(kept, matrices(build(which), which))
+    assert_fewest_passes(kept, totals)
+    assert counted["speedup"] >= factor
+    dearest = 2 * ROWS + COLUMNS - 2 + 64  # a pass of the layer through which most vectors stream
+    assert counted["dense_cycles"] / factor - counted["cycles"] < dearest
+    for matrix in kept.values():
+        parts = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
+        assert parts % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
+
+
+def test_a_weight_that_two_layers_share_costs_the_passes_of_both() -> None:
+    """Its tiles are loaded once for each of the two, whose passes cost less than twice those of the other layer."""
+    proto = models.build(
+        """net (float[1, 8, 1, 2] x) => (float[1, 8, 1, 2] y) {
+            [one] a = Conv(x, shared)
+            [two] b = Conv(a, shared)
+            [three] y = Conv(b, alone)
+        }""",
+        shared=np.random.default_rng(0).normal(size=(8, 8, 1, 1)).astype(np.float32) * 10,
+        alone=np.random.default_rng(1).normal(size=(8, 8, 1, 1)).astype(np.float32),
+    )
+    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    options = PruneOptions.of({"align": "2x2", "budget": "speedup=2.4"})
+    pruned, _ = prune(model, options)
+    array = ArrayShape(2, 2)
+    permuted, _ = permute(pruned, PermuteOptions(array=array, fan_in=64, jobs=1))
+    assert simulate(permuted, SimulateOptions(array=array)).totals["speedup"] >= 2.4
