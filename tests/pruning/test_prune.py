@@ -201,6 +201,7 @@ def test_history_records_the_options() -> None:
         "scope": "global",
         "keep": ["last"],
         "floor": 0.0,
+        "granularity": "weight",
     }
     assert (entry["stage"], entry["input"]) == ("prune", model.sha256)
 

@@ -20,7 +20,7 @@ from tightc.pruning.options import PruneOptions
 
 
 @click.command(
-    epilog="Examples: tightc prune model.onnx --sparsity 0.9 --keep 'conv1*' -o pruned.onnx; "
+    epilog="Example: tightc prune model.onnx --sparsity 0.9 --keep 'conv1*' -o pruned.onnx; for an array: "
     "tightc prune model.onnx --align 32x32 --budget compression=10 -o pruned.onnx"
 )
 @model_argument
@@ -32,8 +32,10 @@ def prune(model: str | None, output: str | None, manner: Manner, **flags: Any) -
 
     Single weights go, those worth least first, wherever they are. With --align a filter keeps its weights in whole
     parts of the array's rows, so that what is left fills the array, and a --budget of area or cycles may take the place
-    of the share. Every layer keeps at least one weight. Biases stay, and so do layers kept aside: the share is taken of
-    the others. An arrangement of the model is dropped, since it was made for other zeros.
+    of the share. With --granularity filter whole filters go, those of the least mean square first, and with each the
+    inputs that read its channel, unless that is added to others. Every layer keeps at least one weight. Biases stay,
+    and so do layers kept aside: the share is taken of the others. An arrangement of the model is dropped, since it was
+    made for other zeros.
     """
     from tightc.pruning.prune import prune as run
 

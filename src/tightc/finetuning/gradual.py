@@ -63,7 +63,12 @@ class Gradual:
     def _chosen(self, share: float) -> list[Array]:
         """For each layer which weights stay, (filters, inputs) bool."""
         candidates = [
-            Candidates(self._matrix(index, weight.detach().square()), entry.layer.groups, entry.vectors)
+            Candidates(
+                self._matrix(index, weight.detach().square()),
+                entry.layer.groups,
+                entry.vectors,
+                entry.channels,
+            )
             for index, (entry, weight) in enumerate(zip(self._layers, self._weights, strict=True))
         ]
         return list(select(candidates, self._options, share))

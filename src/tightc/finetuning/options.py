@@ -144,6 +144,10 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
                 "give --prune-from at most --prune-until",
                 "prune_until",
             )
+        if self.regrow and self.granularity == "filter":
+            raise rule_broken(
+                "weights that come back one by one would undo whole filters", "leave --regrow out", "regrow"
+            )
         return self
 
     def that_matter(self) -> dict[str, Any]:

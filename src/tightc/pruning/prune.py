@@ -28,15 +28,20 @@ def prune(model: Model, options: PruneOptions) -> tuple[Model, Report]:
     pruned = with_packings(plain.with_tensors(_pruned(network, layers, options)), {})
     pruned = add_history(pruned, "prune", options.model_dump(mode="json"), None, model)
     totals, rows = density_figures(read_network(pruned))
-    return pruned, Report("prune", totals, rows, notes=_notes(plain, rows))
+    return pruned, Report("prune", totals, rows, notes=_notes(plain, rows, options))
 
 
-def _notes(before: Model, rows: Rows) -> tuple[str, ...]:
+def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     notes = []
     lone = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
     if lone:
         notes.append(
             f"{first_few(lone)}: a single weight is left; --floor, --keep or --scope layer would spare more"
+        )
+    if options.granularity == "filter":
+        notes.append(
+            "a filter without weights gives a constant, what bias and norm make of zero; where the inputs that read it "
+            "went with it, the constant is missing until tightc finetune trains the rest"
         )
     if recorded_weights(before.proto):
         notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
@@ -49,7 +54,7 @@ def _pruned(network: Network, layers: list[Prunable], options: PruneOptions) -> 
     assert share is not None, "the options were checked"
     matrices = [network.matrix(entry.layer) for entry in layers]
     candidates = [
-        Candidates(np.square(matrix.astype(np.float64)), entry.layer.groups, entry.vectors)
+        Candidates(np.square(matrix.astype(np.float64)), entry.layer.groups, entry.vectors, entry.channels)
         for matrix, entry in zip(matrices, layers, strict=True)
     ]
     pruned = {}

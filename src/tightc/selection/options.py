@@ -33,6 +33,11 @@ class SelectionOptions(Options):
         description="least density of any layer, as a share of the density asked for, so that none collapses: "
         "0 (one weight) to 1",
     )
+    granularity: Literal["weight", "filter"] = Field(
+        "weight",
+        description="what goes as a whole: weight (each alone) or filter (all weights of an output channel, with "
+        "the inputs of later layers that read nothing but that channel)",
+    )
     align: ArrayShape | None = Field(
         None,
         description="keep a filter's weights in whole parts of as many as this array has rows, so that lanes are full: "
@@ -51,6 +56,12 @@ class SelectionOptions(Options):
         if self.budget is not None and self.align is None:
             raise rule_broken(
                 f"{self.budget} needs the array that it is meant for", "add --align 32x32", "budget"
+            )
+        if self.align is not None and self.granularity == "filter":
+            raise rule_broken(
+                "filters that go as a whole leave no parts to align",
+                "give --align or --granularity filter",
+                "granularity",
             )
         if self.align is not None and self.scope == "layer" and self.budget is not None:
             raise rule_broken("a budget is of the network", "leave --scope layer out", "scope")

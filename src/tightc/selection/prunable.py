@@ -11,18 +11,22 @@ from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layers import Layer, Network
 from tightc.model.streams import count_streams
+from tightc.selection.channels import channels_of
+from tightc.selection.filters import UNKNOWN, Channels
 from tightc.selection.options import SelectionOptions
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """A layer, and how many vectors stream through its passes: 1 where nothing that was asked for depends on it.
+    """A layer, how many vectors stream through its passes, and what its channels are to other layers.
 
-    Where layers share its weight, `vectors` has a number for each of them.
+    The latter two are 1 and nothing where nothing that was asked for depends on them. Where layers share its weight,
+    `vectors` has a number for each of them.
     """
 
     layer: Layer
-    vectors: tuple[int, ...]
+    vectors: tuple[int, ...] = (1,)
+    channels: Channels = UNKNOWN
 
 
 def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
@@ -31,8 +35,11 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     OptionError where --keep names no layer, or leaves none.
     """
     layers = _not_kept(network, options.keep)
+    if options.granularity == "filter":
+        channels = channels_of(model, network, layers)
+        return [Prunable(layer, channels=each) for layer, each in zip(layers, channels, strict=True)]
     if options.budget is None or options.budget.kind != "speedup":
-        return [Prunable(layer, (1,)) for layer in layers]
+        return [Prunable(layer) for layer in layers]
     vectors = count_streams(model, network, ExtentOptions()).vectors
     return [
         Prunable(

@@ -10,6 +10,7 @@ import numpy as np
 
 from tightc.errors import OptionError
 from tightc.selection.aligned import ROUNDING, keep_parts, part_worths, parts_of_best, spend, unit_worths
+from tightc.selection.filters import UNKNOWN, Channels, keep_filters
 from tightc.selection.largest import Kept, Saliency, largest_with_floors
 from tightc.selection.options import SelectionOptions
 from tightc.tiles.array import ArrayShape
@@ -21,12 +22,13 @@ class Candidates:
     """What a layer's weights are worth: `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
     `groups` blocks lie one below the other; `vectors` stream through each pass, a number for each layer that has these
-    weights, since each loads them anew.
+    weights, since each loads them anew; `channels` lead to the layers around it.
     """
 
     saliency: Saliency
     groups: int = 1
     vectors: tuple[int, ...] = (1,)
+    channels: Channels = UNKNOWN
 
 
 def select(layers: Sequence[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
@@ -37,6 +39,8 @@ def select(layers: Sequence[Candidates], options: SelectionOptions, share: float
     """
     if share >= 1:
         return [np.ones(layer.saliency.shape, bool) for layer in layers]
+    if options.granularity == "filter":
+        return keep_filters(layers, share, options.floor, by_layer=options.scope == "layer")
     scopes = [[layer] for layer in layers] if options.scope == "layer" else [list(layers)]
     choose = _single if options.align is None else _aligned
     return [kept for scope in scopes for kept in choose(scope, options, share)]

@@ -1,0 +1,370 @@
+"""Whole filters: which go, which inputs go with them, and what is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+import models
+from tightc.errors import OptionError
+from tightc.model.file import Model, load_model_bytes
+from tightc.model.layers import read_network
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.selection.channels import channels_of
+from tightc.selection.filters import Channels, keep_filters
+from tightc.selection.select import Candidates
+from tightc.tiles.array import ArrayShape
+
+FREE = Channels()
+
+
+def full(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)
+
+
+def loaded(proto: onnx.ModelProto) -> Model:
+    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+
+
+def weights(model: Model) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
+
+
+def of(proto: onnx.ModelProto, keep: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
+    """For each layer by name the name of its source, and whether its filters may go."""
+    model = loaded(proto)
+    network = read_network(model)
+    layers = [layer for layer in network.owners if layer.name not in keep]
+    found = channels_of(model, network, layers)
+    return {
+        layer.name: (None if each.source is None else layers[each.source].name, each.removable)
+        for layer, each in zip(layers, found, strict=True)
+    }
+
+
+def filtered(sparsity: float, **more: object) -> PruneOptions:
+    return PruneOptions.of({"sparsity": sparsity, "granularity": "filter", **more})
+
+
+# --- which filters
+
+
+def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: set[tuple[int, int]]) -> list:
+    """Weight by weight: it stays where its filter does and, with a source, the filter that it reads."""
+    kept = []
+    for place, saliency in enumerate(saliencies):
+        layer = np.ones(saliency.shape, bool)
+        for row in range(saliency.shape[0]):
+            for column in range(saliency.shape[1]):
+                source = sources[place]
+                if (place, row) in gone:
+                    layer[row, column] = False
+                elif source is not None:
+                    each = saliency.shape[1] // saliencies[source].shape[0]
+                    layer[row, column] = bool(kept[source][column // each].any())
+        kept.append(layer)
+    return kept
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([0.05, 0.2, 0.5, 0.8, 0.97]),
+    st.booleans(),
+    st.sampled_from([0.0, 1.0]),
+)
+def test_filters_go_from_the_least_until_the_share_is_met(
+    seed: int, share: float, by_layer: bool, floor: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    shapes, sources = [(4, 9), (3, 8), (5, 12)], [None, 0, 1]
+    saliencies = [np.square(rng.normal(size=shape)) for shape in shapes]
+    parts = [
+        Candidates(saliency, channels=Channels(source))
+        for saliency, source in zip(saliencies, sources, strict=True)
+    ]
+    means = [saliency.mean(axis=1) for saliency in saliencies]
+    spared, order = set(), []
+    for place, mean in enumerate(means):
+        ranked = sorted(range(len(mean)), key=lambda row: mean[row])
+        count = max(1, round(floor * share * len(mean)))
+        spared |= {(place, row) for row in ranked[len(ranked) - count :]}
+        order += [
+            ((rank + 0.5) / len(mean) if by_layer else mean[row], place, row)
+            for rank, row in enumerate(ranked)
+        ]
+    order = [(place, row) for _, place, row in sorted(order) if (place, row) not in spared]
+    total = sum(saliency.size for saliency in saliencies)
+    gone: set[tuple[int, int]] = set()
+    for one in order:
+        if sum(kept.sum() for kept in left_by_hand(saliencies, sources, gone)) <= share * total:
+            break
+        gone.add(one)
+    found = keep_filters(parts, share, floor, by_layer=by_layer)
+    for ours, expected in zip(found, left_by_hand(saliencies, sources, gone), strict=True):
+        assert np.array_equal(ours, expected)
+
+
+def test_inputs_that_went_earlier_do_not_make_a_filter_worth_less() -> None:
+    worth = np.array([[4.0, 0, 0, 0], [4.0, 0, 0, 0]])
+    other = np.array([[1.1, 1.1, 1.1, 1.1], [1.2, 1.2, 1.2, 1.2]])
+    ours, theirs = keep_filters([Candidates(worth), Candidates(other)], 0.8, 0, by_layer=False)
+    assert ours.all() and theirs.tolist() == [[False] * 4, [True] * 4]
+
+
+def test_a_layer_that_can_lose_no_filter_keeps_all_but_loses_inputs() -> None:
+    first = Candidates(np.array([[1.0], [2.0], [3.0]]))
+    last = Candidates(np.full((2, 6), 0.1), channels=Channels(0, removable=False))
+    ours, theirs = keep_filters([first, last], 0.1, 0, by_layer=False)
+    assert ours.ravel().tolist() == [False, False, True]
+    assert theirs.tolist() == [[False] * 4 + [True] * 2] * 2
+
+
+def test_a_depthwise_filter_goes_with_its_channel_and_takes_the_next_layers_inputs() -> None:
+    first = Candidates(np.array([[1.0, 1], [9, 9], [2, 2]]))
+    depthwise = Candidates(np.ones((3, 4)), groups=3, channels=Channels(0, removable=False))
+    last = Candidates(np.ones((2, 3)), channels=Channels(1, removable=False))
+    _, inner, after = keep_filters([first, depthwise, last], 0.7, 0, by_layer=False)
+    assert inner.all(axis=1).tolist() == [False, True, True] and inner.any(axis=1).tolist() == [
+        False,
+        True,
+        True,
+    ]
+    assert after.tolist() == [[False, True, True]] * 2
+
+
+# --- what reads what
+
+
+def test_a_chain_is_followed_through_norms_activations_pooling_and_flattening() -> None:
+    proto = models.build(
+        """net (float[B, 3, 8, 8] x) => (float[B, 5] y) {
+            [one] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
+            b = BatchNormalization(a, s, s, s, s)
+            c = Relu(b)
+            d = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(c)
+            [two] e = Conv(d, w2)
+            f = Sigmoid(e)
+            g = Mul(e, f)
+            h = Mul(g, half)
+            i = Flatten(h)
+            [three] j = Gemm<transB = 1>(i, w3)
+            k = Clip(j)
+            [four] l = MatMul(k, w4)
+            y = Add(l, bias)
+        }""",
+        w1=full(4, 3, 3, 3), s=np.ones(4, np.float32), w2=full(6, 4, 3, 3), half=np.float32(0.5),
+        w3=full(7, 24), w4=full(7, 5), bias=np.ones(5, np.float32),
+    )  # fmt: skip
+    assert of(proto) == {
+        "one": (None, True),
+        "two": ("one", True),
+        "three": ("two", True),
+        "four": ("three", False),
+    }
+    assert of(proto, keep=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
+
+
+def test_channels_that_are_added_or_concatenated_are_left_alone() -> None:
+    proto = models.build(
+        """net (float[1, 4, 6, 6] x) => (float[1, 2, 6, 6] y) {
+            [stem] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
+            b = Relu(a)
+            [inner] c = Conv<pads = [1, 1, 1, 1]>(b, w2)
+            [outer] d = Conv<pads = [1, 1, 1, 1]>(c, w3)
+            e = Add(b, d)
+            [after] f = Conv<pads = [1, 1, 1, 1]>(e, w4)
+            g = Concat<axis = 1>(f, b)
+            [last] y = Conv(g, w5)
+        }""",
+        w1=full(4, 4, 3, 3), w2=full(4, 4, 3, 3, seed=1), w3=full(4, 4, 3, 3, seed=2), w4=full(4, 4, 3, 3, seed=3),
+        w5=full(2, 8, 1, 1),
+    )  # fmt: skip
+    assert of(proto) == {
+        "stem": (None, True),
+        "inner": ("stem", True),
+        "outer": ("inner", True),
+        "after": (None, True),
+        "last": (None, False),
+    }
+
+
+def test_what_reaches_an_output_past_all_other_layers_stays() -> None:
+    proto = models.build(
+        """net (float[1, 4, 6, 6] x) => (float[1, 4, 6, 6] y) {
+            [one] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
+            [two] b = Conv<pads = [1, 1, 1, 1]>(a, w2)
+            y = Add(a, b)
+        }""",
+        w1=full(4, 4, 3, 3),
+        w2=full(4, 4, 3, 3, seed=1),
+    )
+    assert of(proto) == {"one": (None, False), "two": ("one", False)}
+
+
+def test_grouped_layers_lose_inputs_and_depthwise_ones_follow() -> None:
+    proto = models.build(
+        """net (float[1, 3, 6, 6] x) => (float[1, 2, 2, 2] y) {
+            [one] a = Conv(x, w1)
+            [deep] b = Conv<group = 4>(a, w2)
+            [pairs] c = Conv<group = 2, pads = [1, 1, 1, 1]>(b, w3)
+            [last] y = Conv(c, w4)
+        }""",
+        w1=full(4, 3, 3, 3), w2=full(4, 1, 3, 3), w3=full(6, 2, 3, 3), w4=full(2, 6, 1, 1),
+    )  # fmt: skip
+    assert of(proto) == {
+        "one": (None, True),
+        "deep": ("one", False),
+        "pairs": ("deep", True),
+        "last": ("pairs", False),
+    }
+
+
+@pytest.mark.parametrize("name", ["shared weight", "matmul left", "gemm transA", "weight through Identity"])
+def test_forms_in_which_channels_do_not_lie_side_by_side_have_no_source(name: str) -> None:
+    assert all(source is None for source, _ in of(models.FORMS[name]()).values())
+
+
+def test_a_matmul_that_reads_an_image_row_by_row_has_no_source() -> None:
+    proto = models.build(
+        """net (float[1, 3, 6, 6] x) => (float[1, 4, 4, 5] y) {
+            [conv] a = Conv(x, w)
+            [rows] y = MatMul(a, v)
+        }""",
+        w=full(4, 3, 3, 3),
+        v=full(4, 5),
+    )
+    assert of(proto) == {"conv": (None, True), "rows": (None, False)}
+
+
+def test_a_reshape_that_mixes_images_is_no_flattening() -> None:
+    proto = models.build(
+        """net (float[2, 3, 4, 4] x) => (float[4, 5] y) {
+            [conv] a = Conv(x, w)
+            b = Reshape(a, shape)
+            [last] y = Gemm(b, v)
+        }""",
+        w=full(4, 3, 3, 3),
+        shape=np.array([4, 8]),
+        v=full(8, 5),
+    )
+    assert of(proto) == {"conv": (None, True), "last": (None, False)}
+
+
+# --- prune and what follows
+
+
+def test_rows_and_inputs_vanish_and_structured_packing_is_full() -> None:
+    model = loaded(dense_cnn())
+    pruned, report = prune(model, filtered(0.7))
+    assert report.totals["density"] <= 0.3
+    assert report.notes[0].startswith("a filter without weights gives a constant")
+    found = weights(pruned)
+    alive = found["first_w"].reshape(8, -1).any(axis=1)
+    assert 0 < alive.sum() < 8
+    assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
+    _, arranged = permute(pruned, PermuteOptions(array=ArrayShape(8, 8), method="structured"))
+    assert arranged.totals["tightness"] == 1.0
+    assert arranged.totals["matrix_compression_rate"] == pytest.approx(1 / report.totals["density"])
+
+
+def dense_cnn() -> onnx.ModelProto:
+    proto = models.cnn()
+    for tensor in proto.graph.initializer:
+        if tensor.name.endswith("_w"):
+            tensor.CopyFrom(numpy_helper.from_array(full(*tensor.dims), tensor.name))
+    return proto
+
+
+def test_what_a_filter_takes_along_changes_the_outputs_by_its_constant_alone() -> None:
+    proto = dense_cnn()
+    pruned, _ = prune(loaded(proto), filtered(0.5))
+    rows_only = onnx.ModelProto()
+    rows_only.CopyFrom(proto)
+    found = weights(pruned)
+    for tensor in rows_only.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if tensor.name.endswith("_w") and tensor.name != "last_w":
+            dead = ~found[tensor.name].reshape(len(value), -1).any(axis=1)
+            value = np.where(dead.reshape(-1, *[1] * (value.ndim - 1)), np.float32(0), value)
+        if tensor.name == "first_b":  # so that the constant is zero
+            value = np.where(found["first_w"].reshape(8, -1).any(axis=1), value, np.float32(0))
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    constant_free = onnx.ModelProto()
+    constant_free.CopyFrom(pruned.proto)
+    for tensor in constant_free.graph.initializer:
+        if tensor.name == "first_b":
+            (bias,) = (t for t in rows_only.graph.initializer if t.name == "first_b")
+            tensor.CopyFrom(bias)
+    feeds = models.feeds(proto)
+    ours, theirs = (
+        onnxruntime.InferenceSession(p.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, feeds
+        )[0]
+        for p in (constant_free, rows_only)
+    )
+    assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_kept_aside_lose_nothing() -> None:
+    model = loaded(dense_cnn())
+    pruned, _ = prune(model, filtered(0.5, keep=("second",)))
+    assert np.array_equal(weights(pruned)["second_w"], weights(model)["second_w"])
+
+
+def test_by_layer_all_get_thinner_alike() -> None:
+    pruned, _ = prune(loaded(dense_cnn()), filtered(0.6, scope="layer"))
+    found = weights(pruned)
+    counts = [int(found[name].any(axis=(1, 2, 3)).sum()) for name in ("first_w", "second_w")]
+    assert abs(counts[0] - counts[1]) <= 1 and all(0 < count < 8 for count in counts)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"sparsity": 0.5, "align": "8x8", "granularity": "filter"},
+            "--granularity: filters that go as a whole leave no parts to align; give --align or --granularity filter",
+        ),
+    ],
+)
+def test_filters_and_parts_do_not_go_together(given: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        PruneOptions.of(given)
+    assert str(fault.value) == message
+
+
+def test_training_prunes_filters_little_by_little() -> None:
+    pytest.importorskip("torch")
+    from tightc.data.images import Images, Normalisation
+    from tightc.finetuning.finetune import finetune
+    from tightc.finetuning.options import FinetuneOptions
+
+    rng = np.random.default_rng(0)
+    images = Images(rng.integers(0, 256, (64, 3, 8, 8), np.uint8), rng.integers(0, 4, 64))
+    options = FinetuneOptions(
+        epochs=2, batch_size=16, sparsity=0.6, granularity="filter", prune_every=1, device="cpu"
+    )
+    trained, report = finetune(loaded(dense_cnn()), images, Normalisation(), options, seed=0)
+    assert report.totals["density"] <= 0.4
+    found = weights(trained)
+    alive = found["first_w"].reshape(8, -1).any(axis=1)
+    assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
+
+
+def test_single_weights_that_come_back_are_refused() -> None:
+    pytest.importorskip("torch")
+    from tightc.finetuning.options import FinetuneOptions
+
+    with pytest.raises(
+        OptionError, match="--regrow: weights that come back one by one would undo whole filters"
+    ):
+        FinetuneOptions.of({"sparsity": 0.5, "granularity": "filter", "regrow": 0.1})
