@@ -46,7 +46,7 @@ class Gradual:
             return
         if step >= max(self._last, self._regrow_last):
             self.close()
-        elif (step - self._first) % self._options.prune_every == 0:
+        elif step == self._last or (step - self._first) % self._options.prune_every == 0:
             done = (step - self._first) / (self._last - self._first) if step < self._last else 1.0
             share = share_left(self._options.schedule, done, self._start, self._end)
             moved = regrow_share(step - self._first, self._regrow_last - self._first, self._options.regrow)
@@ -61,7 +61,7 @@ class Gradual:
             self.settled = True
 
     def _chosen(self, share: float) -> list[Array]:
-        """For each layer which weights stay, (filters, inputs) bool."""
+        """For each layer which weights stay, (filters, inputs) bool: of those that are left."""
         candidates = [
             Candidates(
                 self._matrix(index, weight.detach().square()),
@@ -71,7 +71,11 @@ class Gradual:
             )
             for index, (entry, weight) in enumerate(zip(self._layers, self._weights, strict=True))
         ]
-        return list(select(candidates, self._options, share))
+        # A budget's last units may be worth nothing: weights that were pruned before, which only regrowing brings back.
+        return [
+            kept & (self._matrix(index, self.masks.masks[index]) != 0)
+            for index, kept in enumerate(select(candidates, self._options, share))
+        ]
 
     def _regrown(self, index: int, kept: Array, share: float) -> Array:
         weight = self._weights[index]
