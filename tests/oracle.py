@@ -960,7 +960,9 @@ def parts(worths: list[float], rows: int) -> list[list[int]]:
 def most_worth(units: list[list[float]], costs: list[float], budget: float, floors: list[int]) -> float:
     """The most that `budget` buys, by trying everything: of each layer its floor, then as many units as it takes."""
     best = -1.0
-    for taken in product(*(range(floor, len(worths) + 1) for worths, floor in zip(units, floors, strict=True))):
+    for taken in product(
+        *(range(floor, len(worths) + 1) for worths, floor in zip(units, floors, strict=True))
+    ):
         price = sum(count * cost for count, cost in zip(taken, costs, strict=True))
         if price <= budget or list(taken) == floors:
             best = max(best, sum(sum(worths[:count]) for worths, count in zip(units, taken, strict=True)))
@@ -986,3 +988,19 @@ def most_relaxed_worth(
         worth += density * piece
         left -= piece
     return worth
+
+
+def regrown(worths: list[float], kept: list[bool], pulls: list[float], share: float) -> list[bool]:
+    """One filter after `share` of its weights, the least, gave their places to the zeros that are pulled at most."""
+    going = sorted(
+        (place for place, stays in enumerate(kept) if stays), key=lambda place: (worths[place], place)
+    )
+    coming = sorted(
+        (place for place, stays in enumerate(kept) if not stays and pulls[place] > 0),
+        key=lambda place: (-pulls[place], place),
+    )
+    count = min(int(share * len(going)), len(coming))
+    found = list(kept)
+    for old, new in zip(going[:count], coming[:count], strict=True):
+        found[old], found[new] = False, True
+    return found

@@ -1,0 +1,76 @@
+"""Zeros of the file that is trained are zeros of the one that comes back, whatever trains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import lessons
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strong decay": {"weight_decay": 0.5},
+    "no momentum": {"momentum": 0.0},
+    "running mean": {"average": 0.9},
+    "label smoothing": {"label_smoothing": 0.2},
+    "one cycle": {"rate": "one-cycle", "warm_up": 0.3},
+    "measured norms": {"renorm_images": 40},
+    "norms left folded": {"unfold_norms": False},
+    "validation": {"validation": 16, "average": 0.5},
+    "augmented": {"augment": True},
+    "pruned on": {"sparsity": 0.8},
+    "pruned on, regrown": {"sparsity": 0.8, "regrow": 0.5, "regrow_until": 1.0},
+    "pruned on in parts": {"sparsity": 0.8, "align": "4x4", "regrow": 0.5, "average": 0.9, "renorm_images": 32},
+}  # fmt: skip
+
+
+def assert_zeros_stay(which: str, **options: Any) -> None:
+    before = lessons.network(which, density=0.5)
+    after, report = lessons.train(before, **options)
+    old, new = lessons.tensors(before), lessons.tensors(after)
+    for name in lessons.WEIGHTS[which]:
+        zero = old[name] == 0
+        assert zero.any() and (new[name][zero] == 0).all()
+        assert not np.signbit(new[name][zero]).any()
+        if "sparsity" not in options:
+            assert (new[name][~zero] != 0).all() and (new[name][~zero] != old[name][~zero]).any()
+    assert report.totals["zeros_kept"] == sum(int((old[name] == 0).sum()) for name in lessons.WEIGHTS[which])
+    assert report.totals["nonzeros"] == sum(lessons.counts(after, which).values())
+    onnx.checker.check_model(after.proto, full_check=True)
+    session = onnxruntime.InferenceSession(after.to_bytes(), providers=["CPUExecutionProvider"])
+    images = lessons.NORMALISATION.apply(lessons.quadrants().pixels)
+    assert np.isfinite(session.run(None, {"image": images})[0]).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("way", WAYS)
+def test_zeros_stay_with_both_optimizers(optimizer: str, way: str) -> None:
+    rate = 0.05 if optimizer == "sgd" else 0.005
+    assert_zeros_stay("folded", optimizer=optimizer, **{"learning_rate": rate, **WAYS[way]})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_zeros_stay_in_bfloat16(way: str) -> None:
+    assert_zeros_stay("normed", precision="bf16", epochs=2, **WAYS[way])
+
+
+@pytest.mark.parametrize("way", ["plain", "running mean", "pruned on, regrown", "pruned on in parts"])
+@pytest.mark.parametrize("which", ["grouped", "shared", "dropout"])
+def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
+    assert_zeros_stay(which, **WAYS[way])
+
+
+@pytest.mark.parametrize("unfold_norms", [True, False])
+def test_a_filter_without_weights_stays_empty(unfold_norms: bool) -> None:
+    before = lessons.network("folded")
+    weight = lessons.tensors(before)["first_w"].copy()
+    weight[3] = 0
+    before = before.with_tensors({"first_w": weight})
+    after, _ = lessons.train(before, unfold_norms=unfold_norms, weight_decay=0.1)
+    found = lessons.tensors(after)
+    assert (found["first_w"][3] == 0).all()
+    assert all(np.isfinite(tensor).all() for tensor in found.values())
