@@ -33,7 +33,16 @@ from tightc.tiles.array import ArrayShape
 
 Row = dict[str, Any]
 
-_FIGURES = ("accuracy", "density", "matrix_compression_rate", "passes", "cycles", "speedup", "energy_gain")
+_FIGURES = (
+    "accuracy",
+    "density",
+    "matrix_compression_rate",
+    "tightness",
+    "passes",
+    "cycles",
+    "speedup",
+    "energy_gain",
+)
 _NO_MATTER = {
     "jobs",
     "threads",
@@ -96,7 +105,7 @@ class Work:
             self.outer(name, 1.0, {"": "unchanged"})
         if self.workspace.model_path(name).is_file():
             self.model = self.workspace.load(name)
-            measured = key_of(self.measured.model_dump(mode="json"), self._data_key)
+            measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
             if record.get("measured") != measured:
                 record |= {"measured": measured, "row": self._measure(self.model)}
                 self.workspace.keep_record(name, record)
