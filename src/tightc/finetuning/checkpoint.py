@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from time import monotonic
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
 from tightc.errors import OptionError
 from tightc.files import write_whole
+
+# what reading any bytes may end in
+_BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    UnpicklingError,
+    BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass
@@ -43,11 +58,19 @@ class Checkpoint:
         if not self.path.exists():
             return None
         remedy = "remove it, or give the options and files of then"
-        try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
-            key, state = found["key"], found["state"]
-        except (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError):
-            raise OptionError(f"{self.path}: not a checkpoint of finetune", remedy) from None
-        if key != self.key:
+        found = self._load()
+        if not isinstance(found, dict) or found.keys() != {"key", "state"}:
+            raise OptionError(f"{self.path}: not a checkpoint of finetune", remedy)
+        if found["key"] != self.key:
             raise OptionError(f"{self.path}: a checkpoint of another run", remedy)
-        return dict(state)
+        return dict(found["state"])
+
+    def _load(self) -> Any:
+        """What torch saved there; None where it did not, or where a byte is not as it was written."""
+        try:
+            with ZipFile(self.path) as archive:
+                if archive.testzip() is not None:
+                    return None
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except _BROKEN:
+            return None

@@ -82,8 +82,8 @@ def open_session(
     team = Team.of_environment()
     compute = choose_compute(options.device, options.precision, team.local_rank)
     key = _key(model, images, normalisation, options, seed, teacher, team)
-    images, apart = hold_apart(images, options.validation)
-    batches = Batches(images, normalisation, options.batch_size, options.augment, compute.device)
+    trained_on, apart = hold_apart(images, options.validation)
+    batches = Batches(trained_on, normalisation, options.batch_size, options.augment, compute.device)
     team.check(batches.batch_size)
     validation = None
     if options.validation:

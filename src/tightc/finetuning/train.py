@@ -174,8 +174,10 @@ class Training:
             return
         self.mean.swap()
         self.masks.clear()
-        yield
-        self.mean.swap()
+        try:
+            yield
+        finally:  # Ctrl-C too leaves each in its place
+            self.mean.swap()
 
     def _state(self) -> dict[str, Any]:
         on_cuda = self.lesson.compute.device.type == "cuda"
