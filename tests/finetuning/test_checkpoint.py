@@ -1,0 +1,263 @@
+"""A training that dies at any step goes on to the very bytes of one that did not, and with nothing else's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lessons
+from tightc.data.images import Images, Normalisation
+from tightc.errors import OptionError
+from tightc.finetuning.checkpoint import Checkpoint
+from tightc.finetuning.course import Course
+from tightc.finetuning.finetune import Interrupted, finetune
+from tightc.finetuning.masks import Masks
+from tightc.finetuning.options import FinetuneOptions
+from tightc.finetuning.train import Training
+from tightc.model.file import Model
+
+REMEDY = "remove it, or give the options and files of then"
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_until": 0.9}),
+    "adamw, mean, validation": (
+        "folded",
+        {"optimizer": "adamw", "learning_rate": 0.01, "average": 0.9, "validation": 16, "batch_size": 12},
+    ),
+    "dropout, augmented": ("dropout", {"augment": True}),
+    "cycles, mean of pruned, norms measured": (
+        "normed",
+        {"align": "3x2", "budget": "speedup=2", "average": 0.8, "renorm_images": 32, "validation": 16},
+    ),
+    "bfloat16, one cycle, shared": (
+        "shared",
+        {"precision": "bf16", "rate": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
+    ),
+    "one stroke with dropout and adamw": (
+        "dropout",
+        {"optimizer": "adamw", "sparsity": 0.6, "schedule": "one-shot", "prune_from": 0.4, "validation": 8},
+    ),
+}  # fmt: skip
+
+
+class Killed(BaseException):
+    """Nothing handles it, as nothing handles a kill."""
+
+
+def dying_at(written: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> None:
+    """Runs until the checkpoint has been written so many times."""
+    write, count = Checkpoint.write, 0
+
+    def once_too_often(self: Checkpoint, state: dict[str, Any]) -> None:
+        nonlocal count
+        write(self, state)
+        count += 1
+        if count == written:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "write", once_too_often)
+        with pytest.raises(Killed):
+            run()
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which, options = RUNS[run]
+    model = lessons.network(which)
+    undisturbed, report = lessons.train(model, seed=5, **options)
+    saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
+    for steps in ([1], [3, 1], [4, 4], [5, 2, 1]):
+        for step in steps:
+            dying_at(step, monkeypatch, lambda: lessons.train(model, seed=5, **options, **saving))
+        torch.manual_seed(99)  # the state of the process that goes on must not matter
+        found, same = lessons.train(model, seed=5, **options, **saving)
+        assert found.to_bytes() == undisturbed.to_bytes()
+        assert same == report
+        (tmp_path / "c").unlink()
+
+
+def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lessons.network("normed")
+    options = {"average": 0.7, "sparsity": 0.5, "prune_until": 1.0, "renorm_images": 16, "validation": 16}
+    undisturbed, report = lessons.train(model, **options)
+    saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
+    dying_at(9, monkeypatch, lambda: lessons.train(model, **options, **saving))
+    found, same = lessons.train(model, **options, **saving)
+    assert (found.to_bytes(), same) == (undisturbed.to_bytes(), report)
+
+
+def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
+    lessons.train(lessons.network("folded"), checkpoint=str(tmp_path / "c"), checkpoint_minutes=60.0)
+    assert not list(tmp_path.iterdir())
+
+
+# --- a checkpoint of something else
+
+
+def given_up(path: Path, **given: Any) -> OptionError:
+    with pytest.raises(OptionError) as fault:
+        lessons.train(given.pop("model", lessons.network("folded")), checkpoint=str(path), **given)
+    return fault.value
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint of a run that died."""
+    path = tmp_path / "left"
+    saving = {"checkpoint": str(path), "checkpoint_minutes": 0.0}
+    dying_at(2, monkeypatch, lambda: lessons.train(lessons.network("folded"), **saving))
+    return path
+
+
+def brighter() -> Images:
+    images = lessons.quadrants()
+    return replace(images, pixels=images.pixels + np.uint8(1))
+
+
+def relabelled() -> Images:
+    images = lessons.quadrants()
+    return replace(images, labels=np.where(images.labels == 0, 1, images.labels))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"seed": 1},
+        {"learning_rate": 0.04},
+        {"epochs": 4},
+        {"sparsity": 0.5},
+        {"model": lessons.network("folded", seed=1)},
+        {"model": lessons.network("dropout")},
+        {"images": brighter()},
+        {"images": relabelled()},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: Path) -> None:
+    fault = given_up(left, **given)
+    assert (fault.sentence, fault.remedy) == (f"{left}: a checkpoint of another run", REMEDY)
+    assert fault.exit_code == 2
+    assert left.exists()
+
+
+def test_the_checkpoint_of_a_run_with_another_teacher_or_normalisation_is_refused(left: Path) -> None:
+    options = FinetuneOptions.of({**lessons.QUICK, "checkpoint": str(left)})
+    model, images = lessons.network("folded"), lessons.quadrants()
+    for normalisation, teacher in ((lessons.NORMALISATION, model), (Normalisation((0.4,), (0.25,)), None)):
+        with pytest.raises(OptionError, match="a checkpoint of another run"):
+            finetune(model, images, normalisation, options, seed=0, teacher=teacher)
+
+
+def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_path: Path) -> None:
+    moved = left.rename(tmp_path / "moved")
+    undisturbed, _ = lessons.train(lessons.network("folded"))
+    found, _ = lessons.train(lessons.network("folded"), checkpoint=str(moved), checkpoint_minutes=3.0)
+    assert found.to_bytes() == undisturbed.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.zeros(3), [1, 2], None, 7, "text", {"state": {}}, {"key": "k"}, {"a": torch.zeros(1)}, Path("a")],
+    ids=repr,
+)
+def test_other_things_that_torch_saves_are_no_checkpoint(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "c")
+    fault = given_up(tmp_path / "c")
+    assert (fault.sentence, fault.remedy) == (f"{tmp_path / 'c'}: not a checkpoint of finetune", REMEDY)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    assert given_up(tmp_path).sentence == f"{tmp_path}: not a checkpoint of finetune"
+
+
+def test_a_checkpoint_that_was_cut_is_refused(left: Path) -> None:
+    whole = left.read_bytes()
+    for size in (0, 1, 4, 30, 64, 100, len(whole) // 2, len(whole) - 100, len(whole) - 1):
+        left.write_bytes(whole[:size])
+        assert given_up(left).sentence == f"{left}: not a checkpoint of finetune", size
+
+
+def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_as_whole(left: Path) -> None:
+    whole = left.read_bytes()
+    undisturbed, _ = lessons.train(lessons.network("folded"))
+    refused = 0
+    for place in np.random.default_rng(0).integers(0, len(whole), 40).tolist():
+        left.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        try:
+            found, _ = lessons.train(lessons.network("folded"), checkpoint=str(left))
+            assert found.to_bytes() == undisturbed.to_bytes(), place
+        except OptionError as fault:
+            assert fault.sentence == f"{left}: not a checkpoint of finetune"
+            refused += 1
+    assert refused > 10
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x02}q\x00("]))
+def test_any_bytes_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, begin: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "c"
+    path.write_bytes(begin + content)
+    with pytest.raises(OptionError) as fault:
+        Checkpoint(path, 0, "key").read()
+    assert fault.value.sentence == f"{path}: not a checkpoint of finetune"
+
+
+# --- Ctrl-C
+
+
+def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, **options: Any) -> Model:
+    """What a training leaves that Ctrl-C ends in the so-manieth call of a method."""
+    owner, name = where
+    method, count = getattr(owner, name), 0
+
+    def pressed(*arguments: Any, **given: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == call:
+            raise KeyboardInterrupt
+        return method(*arguments, **given)
+
+    with patch.context() as once:
+        once.setattr(owner, name, pressed)
+        with pytest.raises(Interrupted) as caught:
+            lessons.train(lessons.network("folded", density=0.6), **options)
+    model, report = caught.value.result
+    assert report.notes == ("the training was interrupted: weights and sparsity are as they were by then",)
+    assert report.totals["nonzeros"] == sum(lessons.counts(model, "folded").values())
+    return model
+
+
+def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean stands in the network's place just then; a moment later it is the best so far."""
+    options = {"average": 0.9, "validation": 16, "batch_size": 12}
+    within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
+    # called when a course is made, and at the start of each epoch: the second epoch's comes after the look
+    behind = interrupted(monkeypatch, (Course, "start"), 3, **options)
+    assert within.to_bytes() == behind.to_bytes()
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.7])
+def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
+    sparsity: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = lessons.tensors(lessons.network("folded", density=0.6))
+    options = {"momentum": 0.9, "sparsity": sparsity, "prune_every": 1, "average": 0.5}
+    for call in (1, 4, 11):
+        after = interrupted(monkeypatch, (Masks, "after_update"), call, **options)
+        for name in lessons.WEIGHTS["folded"]:
+            assert not lessons.tensors(after)[name][before[name] == 0].any()
+    left = sum(lessons.counts(after, "folded").values())
+    assert sparsity is None or left == 200 - round(sparsity * 200)
