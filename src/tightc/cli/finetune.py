@@ -23,7 +23,8 @@ from tightc.finetuning.options import FinetuneOptions
 
 
 @click.command(
-    epilog="Example: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx"
+    epilog="Examples: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx; "
+    "tightc finetune model.onnx --data images/ --align 32x32 --budget compression=10 --epochs 30 -o aligned.onnx"
 )
 @model_argument
 @flags_of(DataOptions)
@@ -37,13 +38,12 @@ from tightc.finetuning.options import FinetuneOptions
 def finetune(
     model: str | None, teacher: str | None, seed: int, output: str | None, manner: Manner, **flags: Any
 ) -> None:
-    """Train the weights that are left; zeros stay zeros.
+    """Train the weights that are left, or prune while training; zeros stay zeros.
 
-    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained, and may come
-    back until --regrow-until. Takes the train images where the data has a train and a test part, else all. While it
-    runs, the training is kept in OUTPUT.checkpoint, or where --checkpoint says: the same command goes on from there.
-    For several devices or machines: torchrun --nproc-per-node N --no-python tightc finetune ... Needs torch:
-    pip install 'tightc[finetune]'.
+    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained. Takes the train
+    images where the data has a train and a test part, else all. While it runs, the training is kept in
+    OUTPUT.checkpoint, or where --checkpoint says: the same command goes on from there. For several devices or machines:
+    torchrun --nproc-per-node N --no-python tightc finetune ... Needs torch: pip install 'tightc[finetune]'.
     """
     from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
