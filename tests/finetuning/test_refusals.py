@@ -1,0 +1,192 @@
+"""Every sentence that finetune can end with, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+import lessons
+from tightc.errors import ModelError, OptionError
+from tightc.finetuning import train as training
+from tightc.finetuning.options import FinetuneOptions
+from tightc.finetuning.team import Team
+from tightc.model.file import Model, load_model_bytes
+
+
+def refused(call: Callable[[], object]) -> tuple[str, str, int]:
+    with pytest.raises((ModelError, OptionError)) as fault:
+        call()
+    return fault.value.sentence, fault.value.remedy, fault.value.exit_code
+
+
+def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the loss of that step, counted from 1, what it never should be."""
+    count, loss = 0, training.training_loss
+
+    def once(*arguments: Any) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        found = loss(*arguments)
+        return found * value if count == step else found
+
+    monkeypatch.setattr(training, "training_loss", once)
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "sentence"),
+    [
+        (1, float("nan"), "the loss is nan (epoch 1, step 1, learning rate 0.04)"),
+        (3, float("inf"), "the loss is inf (epoch 1, step 3, learning rate 0.0373)"),
+        (12, float("nan"), "the loss is nan (epoch 3, step 4, learning rate 0.000681)"),
+    ],
+)
+def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(
+    step: int, value: float, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cosine from 0.04 without warm-up over 12 steps: 0.04 cos^2(90 degrees * step / 12)."""
+    broken_at(step, value, monkeypatch)
+    found = refused(lambda: lessons.train(lessons.network("folded"), learning_rate=0.04, warm_up=0.0))
+    assert found == (sentence, "lower --learning-rate", 2)
+
+
+def test_a_tensor_that_is_not_finite_at_the_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = training.Training._update
+
+    def too_far(self: training.Training, *arguments: Any) -> Any:
+        found = update(self, *arguments)
+        if self.step == self.steps - 1:
+            with torch.no_grad():
+                self.lesson.student.parameter("last_w").fill_(float("inf"))
+        return found
+
+    monkeypatch.setattr(training.Training, "_update", too_far)
+    found = refused(lambda: lessons.train(lessons.network("normed"), learning_rate=0.01))
+    sentence = "tensor last_w is no longer finite after 3 epochs at learning rate 0.01"
+    assert found == (sentence, "lower --learning-rate", 2)
+
+
+def test_no_checkpoint_is_written_of_a_network_that_diverged(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c"
+    broken_at(6, float("nan"), monkeypatch)
+    saving = {"checkpoint": str(path), "checkpoint_minutes": 0.0}
+    sentence, _, _ = refused(lambda: lessons.train(lessons.network("folded"), **saving))
+    assert "epoch 2, step 2" in sentence
+    state = torch.load(path, weights_only=True)["state"]
+    assert state["step"] == 5
+    assert all(torch.isfinite(value).all() for value in state["student"].values())
+
+
+def changed(change: Callable[[onnx.ModelProto], None]) -> Model:
+    proto = lessons.proto_of("folded")
+    change(proto)
+    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+
+
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
+    def mixed(proto: onnx.ModelProto) -> None:
+        proto.graph.node[-1].output[0] = "each"
+        proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
+        proto.graph.node.append(onnx.helper.make_node("ReduceMean", ["each", "axes"], ["logits"]))
+
+    found = refused(lambda: lessons.train(changed(mixed)))
+    sentence = "net.onnx: a batch of 2 images gives 1 x 4 outputs"
+    assert found == (sentence, "export the model with an open batch size", 2)
+
+
+def test_a_network_of_one_image_is_refused() -> None:
+    def of_one(proto: onnx.ModelProto) -> None:
+        for node in proto.graph.node:
+            if node.op_type == "Flatten":
+                node.op_type = "Reshape"
+                node.input.append("shape")
+        proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 32]), "shape"))
+        for value in (*proto.graph.input, *proto.graph.output):
+            value.type.tensor_type.shape.dim[0].Clear()
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    found = refused(lambda: lessons.train(changed(of_one)))
+    assert found == (
+        "net.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8 (shape '[1, 32]' is invalid for input of size 64)",
+        "export the model with an open batch size",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence", "remedy"),
+    [
+        (
+            {"sparsity": 0.5, "prune_from": 0.6, "prune_until": 0.25},
+            "--prune-until: pruning would end at 0.25, before it begins at 0.6",
+            "give --prune-from at most --prune-until",
+        ),
+        (
+            {"sparsity": 0.5, "align": "4x4", "budget": "speedup=2"},
+            "--budget: a sparsity and a budget at once",
+            "give --sparsity or --budget",
+        ),
+        (
+            {"budget": "compression=2"},
+            "--budget: compression=2 needs the array that it is meant for",
+            "add --align 32x32",
+        ),
+        (
+            {"align": "4x4", "budget": "compression=2", "scope": "layer"},
+            "--scope: a budget is of the network",
+            "leave --scope layer out",
+        ),
+        (
+            {"align": "4x4", "budget": "area=2"},
+            "--budget: 'area=2' is not permitted: it should be compression= or speedup= and a number above 1, such as "
+            "compression=10",
+            f"permitted: {FinetuneOptions.model_fields['budget'].description}",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    given: dict[str, Any], sentence: str, remedy: str
+) -> None:
+    assert refused(lambda: FinetuneOptions.of(given)) == (sentence, remedy, 2)
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence", "remedy"),
+    [
+        (
+            ("third",),
+            "--keep third: no layer has that name (there are first, last)",
+            "give the name of a layer, or a pattern such as 'layer1.*'",
+        ),
+        (("first", "l*"), "--keep leaves no layer to prune", "keep fewer layers"),
+    ],
+)
+def test_layers_to_keep_that_are_none_or_all_are_refused(
+    keep: tuple[str, ...], sentence: str, remedy: str
+) -> None:
+    found = refused(lambda: lessons.train(lessons.network("folded"), sparsity=0.5, keep=keep))
+    assert found == (sentence, remedy, 2)
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
+    for size, members in ((30, 4), (2, 3)):
+        found = refused(lambda: Team(0, members).check(size))  # noqa: B023
+        sentence = f"--batch-size {size} cannot be dealt out to {members} processes"
+        assert found == (sentence, f"give a multiple of {members}", 2)
+    Team(1, 4).check(32)
+
+
+def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Team.of_environment() == Team(0, 1, 0)
+    assert Team.of_environment().leads
+    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert Team.of_environment() == Team(5, 8, 1)
+    assert not Team.of_environment().leads
