@@ -98,6 +98,23 @@ def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
     assert (found.to_bytes(), same) == (undisturbed.to_bytes(), report)
 
 
+def test_what_was_done_before_it_died_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
+    dying_at(7, monkeypatch, lambda: lessons.train(lessons.network("folded"), **saving))
+    update, count = Masks.after_update, 0
+
+    def counted(self: Masks, optimizer: Any) -> None:
+        nonlocal count
+        count += 1
+        update(self, optimizer)
+
+    monkeypatch.setattr(Masks, "after_update", counted)
+    lessons.train(lessons.network("folded"), **saving)
+    assert count == 12 - 7
+
+
 def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
     lessons.train(lessons.network("folded"), checkpoint=str(tmp_path / "c"), checkpoint_minutes=60.0)
     assert not list(tmp_path.iterdir())
