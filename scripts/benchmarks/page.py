@@ -99,10 +99,10 @@ def surroundings() -> str:
     """What was measured, on what."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"Seed {SEED}; {own_cores()} cores of {_processor()}; Python {python}, {packages}."
+    return f"Seed {SEED}; {own_cores()} cores of {processor()}; Python {python}, {packages}."
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the processor, the kind of machine where it has none."""
     if os.path.exists("/proc/cpuinfo"):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,0 +1,56 @@
+"""Accuracy over matrix compression rate, one line for each method."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from equal_accuracy.settings import Setting, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARKS = "osD^vP*X"
+_LOSSES = (0.5, 1.0)
+
+
+def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
+    """The networks side by side, as SVG: the same settings give the same bytes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update({"svg.hashsalt": "tightc", "svg.fonttype": "none", "font.size": 9})
+    figure = Figure(figsize=(5 * len(networks), 4), layout="constrained")
+    methods = sorted({one.method for settings in networks.values() for one in settings})
+    looks = {method: (f"C{place % 10}", _MARKS[place % len(_MARKS)]) for place, method in enumerate(methods)}
+    panels = figure.subplots(1, len(networks), squeeze=False)[0]
+    for axes, (network, settings) in zip(panels, networks.items(), strict=True):
+        _panel(axes, network, settings, looks)
+    svg = io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return svg.getvalue()
+
+
+def _panel(
+    axes: Axes, network: str, settings: Sequence[Setting], looks: Mapping[str, tuple[str, str]]
+) -> None:
+    for method in dict.fromkeys(one.method for one in settings):
+        colour, mark = looks[method]
+        points = [one for one in settings if one.method == method]
+        for one in points:
+            if len(one.records) > 1:
+                rates, accuracies = one.each("matrix_compression_rate"), one.each("accuracy")
+                axes.plot(rates, accuracies, mark, color=colour, markersize=3, alpha=0.5)
+        rates = [one.mean("matrix_compression_rate") for one in points]
+        axes.plot(rates, [one.mean("accuracy") for one in points], f"{mark}-", color=colour, label=method)
+    dense = settings[0].dense_accuracy
+    axes.axhline(dense, color="black", linewidth=0.8, label="dense")
+    for loss in _LOSSES:
+        axes.axhline(dense - loss, color="0.5", linewidth=0.8, linestyle="--")
+        axes.annotate(
+            f"dense - {loss:g}", (1, dense - loss), (-3, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", fontsize=7,
+        )  # fmt: skip
+    axes.set(title=title(network), xlabel="matrix compression rate", ylabel="accuracy, %")
+    axes.legend(fontsize=7)

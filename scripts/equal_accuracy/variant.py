@@ -1,0 +1,145 @@
+"""A recipe with some of its options changed, and a seed: one run of the comparison."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tightc.config.yaml import read_options
+from tightc.errors import OptionError
+from tightc.files import write_whole
+from tightc.recipe.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "configs" / "experiments"
+
+Raw = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One option of every stage of a name: finetune.budget=compression=12."""
+
+    stage: str
+    option: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Change:
+        """From STAGE.OPTION=VALUE; OptionError for anything else."""
+        found = re.fullmatch(r"(\w+)\.(\w+)=(.+)", text)
+        if not found:
+            raise OptionError(
+                f"--set {text}: not a change", "give STAGE.OPTION=VALUE, such as finetune.epochs=5"
+            )
+        return cls(found[1], found[2], found[3])
+
+    def __str__(self) -> str:
+        return f"{self.stage}.{self.option}={self.value}"
+
+    @property
+    def slug(self) -> str:
+        """As a part of a file's name."""
+        return f"{self.option}-{re.sub(r'[^A-Za-z0-9.]+', '-', self.value)}"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The recipe `base`, a name in configs/experiments or a path, with `changes`; a `seed` of None is its own."""
+
+    base: str
+    changes: tuple[Change, ...] = ()
+    seed: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the recipe lies."""
+        return Path(self.base) if self.base.endswith(".yaml") else RECIPES / f"{self.base}.yaml"
+
+    @property
+    def setting(self) -> str:
+        """The name of the recipe and its changes, such as resnet20-aligned-budget-compression-12."""
+        return "-".join([self.path.stem, *(change.slug for change in self.changes)])
+
+    @property
+    def name(self) -> str:
+        """The same with the seed, where it is not the recipe's own."""
+        return self.setting if self.seed is None else f"{self.setting}-seed{self.seed}"
+
+    @property
+    def command(self) -> str:
+        """What makes this run."""
+        parts = ["python scripts/experiments.py", self.base, *(f"--set {change}" for change in self.changes)]
+        return " ".join([*parts, *([] if self.seed is None else [f"--seeds {self.seed}"])])
+
+
+def variants_of(
+    base: str, changes: Sequence[Change], points: Sequence[str], seeds: Sequence[int]
+) -> list[Variant]:
+    """A run for each seed and each of `points`, budgets of compression that a recipe with such a budget gets.
+
+    What does not change the recipe is left out, so that a run has one name. OptionError where a stage is not in it.
+    """
+    raw = read_raw(Variant(base).path)
+    has_budget = any(name == "finetune" and "budget" in options for name, options in _stages(raw))
+    budgets: list[tuple[Change, ...]] = [()]
+    if points and has_budget:
+        budgets = [(Change("finetune", "budget", f"compression={point}"),) for point in points]
+    found = []
+    for budget in budgets:
+        wanted = tuple(change for change in (*changes, *budget) if not _as_it_is(raw, change))
+        own = raw.get("seed", 0)
+        found += [Variant(base, wanted, None if seed == own else seed) for seed in seeds or [own]]
+    return found
+
+
+def write_recipe(variant: Variant, path: Path) -> None:
+    """The recipe of `variant` as a file at `path`, which its own paths are relative to."""
+    raw = read_raw(variant.path)
+    for change in variant.changes:
+        for options in (options for name, options in _stages(raw) if name == change.stage):
+            options[change.option] = yaml.safe_load(change.value)
+    raw["stages"] = [{name: options} for name, options in _stages(raw)]
+    base = variant.path.resolve().parent
+    raw["model"] = os.path.relpath(base / raw["model"], path.parent.resolve())
+    if "data" in raw and is_path(raw["data"]["data"], base):
+        raw["data"]["data"] = os.path.relpath(base / raw["data"]["data"], path.parent.resolve())
+    write_whole(path, yaml.safe_dump(raw, sort_keys=False).encode())
+
+
+def read_raw(path: Path) -> Raw:
+    """A recipe as plain YAML, its stages as mappings; OptionError or ConfigError where there is none at `path`."""
+    if not path.is_file():
+        known = ", ".join(found.stem for found in sorted(RECIPES.glob("*.yaml")))
+        raise OptionError(f"{path.stem}: no such recipe", f"give one of {known}, or the path of a YAML file")
+    read_options(path, Recipe)
+    raw: Raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw["stages"] = [
+        {stage: {}} if isinstance(stage, str) else {name: options or {} for name, options in stage.items()}
+        for stage in raw["stages"]
+    ]
+    return raw
+
+
+def is_path(data: str, base: Path) -> bool:
+    """Data may also be given as package.module:function."""
+    return ":" not in data or (base / data).exists()
+
+
+def _stages(raw: Raw) -> list[tuple[str, Raw]]:
+    return [(name, options) for stage in raw["stages"] for name, options in stage.items()]
+
+
+def _as_it_is(raw: Raw, change: Change) -> bool:
+    """Whether the recipe says already what `change` does; OptionError where it has no such stage."""
+    held = [options for name, options in _stages(raw) if name == change.stage]
+    if not held:
+        there = ", ".join(dict.fromkeys(name for name, _ in _stages(raw)))
+        raise OptionError(f"--set {change}: the recipe has no stage {change.stage}", f"name one of {there}")
+    return all(options.get(change.option) == yaml.safe_load(change.value) for options in held)

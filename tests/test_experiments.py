@@ -1,0 +1,355 @@
+"""Runs of the comparison: on the embedded example for real, their page from records written by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import yaml
+
+from tightc.errors import OptionError, TightcError
+from tightc.example import RECIPE
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import experiments  # noqa: E402
+from equal_accuracy import running  # noqa: E402
+from equal_accuracy.checking import Checked, check  # noqa: E402
+from equal_accuracy.running import SCHEMA  # noqa: E402
+from equal_accuracy.section import BEGIN, END, rewrite, written  # noqa: E402
+from equal_accuracy.settings import baseline, best_within, read_records, settings_of  # noqa: E402
+from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe  # noqa: E402
+
+HEAD = "model: digits.onnx\ndata: {data: digits.npz}\nseed: 0\nstages:\n"
+TRAIN = "epochs: 1, batch_size: 256, teacher: true"
+PERMUTE = "  - permute: {array: 16x16, fan_in: 8, temp_schedule: {moves_per_weight: 5}%s}\n"
+ALIGNED = (
+    f"{HEAD}  - finetune: {{align: 16x16, budget: compression=6, {TRAIN}}}\n{PERMUTE % ''}"
+    "  - pack\n  - simulate\n"
+)
+COMBINED = (
+    f"{HEAD}  - prune: {{sparsity: 0.8}}\n{PERMUTE % ', method: column-combine, gamma: 0.5'}"
+    f"  - finetune: {{{TRAIN}}}\n  - pack\n"
+)
+
+Command = Callable[..., int]
+Record = dict[str, Any]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from threads, and beside other tests they wait for one another."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with two recipes for the digits, and a page."""
+    for name in ("digits.onnx", "digits.npz"):
+        shutil.copy(RECIPE.parent / name, tmp_path / name)
+    (tmp_path / "digits-aligned.yaml").write_text(ALIGNED)
+    (tmp_path / "digits-column-combine-0.5.yaml").write_text(COMBINED)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    return tmp_path
+
+
+@pytest.fixture
+def command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The script, keeping its runs and pages in `place`; gives the exit code."""
+
+    def run(*arguments: str) -> int:
+        folders = ["--work", str(place / "work"), "--docs", str(place / "docs")]
+        monkeypatch.setattr(sys, "argv", ["experiments.py", *arguments, *folders])
+        return experiments.main()
+
+    return run
+
+
+def record(network: str, method: str, rate: float, drop: float, seed: int = 0, **changes: str) -> Record:
+    """As a run would leave it, as far as the page reads it."""
+    setting = "-".join([network, method, *changes.values()])
+    dense = {"stage": "dense", "accuracy": 90.0}
+    packed = {
+        "stage": "pack", "accuracy": 90.0 - drop, "accuracy_drop": drop, "density": 1 / rate, "tightness": 1.0,
+        "matrix_compression_rate": rate, "passes": round(300 / rate), "cycles": round(90_000 / rate),
+        "speedup": rate / 2, "energy_gain": rate / 3, "bytes": 100_000,
+    }  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "name": f"{setting}-{seed}",
+        "setting": setting,
+        "network": network,
+        "method": method,
+        "changes": {f"finetune.{key}": value for key, value in changes.items()},
+        "command": f"python scripts/experiments.py {setting}" + (f" --seeds {seed}" if seed else ""),
+        "seed": seed,
+        "epochs": 20,
+        "rows": [dense, packed],
+        "versions": {"tightc": "0.1.0"},
+        "processor": "a processor",
+        "cores": 2,
+        "seconds": 1800.0,
+    }
+
+
+# --- runs
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_leaves_its_record_its_model_and_the_page(place: Path, command: Command) -> None:
+    recipes = [str(place / "digits-aligned.yaml"), str(place / "digits-column-combine-0.5.yaml")]
+    assert command(*recipes, "--points", "4,6") == 0
+    results = place / "docs" / "results"
+    names = ["digits-aligned", "digits-aligned-budget-compression-4", "digits-column-combine-0.5"]
+    assert sorted(path.stem for path in results.glob("*.json")) == names
+    aligned, loose, combined = (json.loads((results / f"{name}.json").read_text()) for name in names)
+    assert [row["stage"] for row in aligned["rows"]] == ["dense", "finetune", "permute", "pack", "simulate"]
+    rates = [found["rows"][-1]["matrix_compression_rate"] for found in (aligned, loose)]
+    assert rates[0] > 5 > 4.2 > rates[1] > 3
+    figures = "accuracy accuracy_drop density tightness passes cycles speedup energy_gain bytes"
+    assert set(figures.split()) < set(combined["rows"][-1])
+    assert (aligned["network"], aligned["method"], aligned["seed"], aligned["epochs"]) == (
+        "digits",
+        "aligned",
+        0,
+        1,
+    )
+    assert loose["changes"] == {"finetune.budget": "compression=4"} and aligned["changes"] == {}
+    assert loose["recipe"]["stages"][0]["finetune"]["budget"] == "compression=4"
+    assert aligned["recipe"]["model"] == "../../digits.onnx"
+    assert str(place) not in json.dumps([aligned["recipe"], aligned["rows"], aligned["versions"]])
+    assert set(aligned["versions"]) >= {"tightc", "torch", "onnxruntime", "numpy"} and aligned["seconds"] > 0
+    for name in names:
+        onnx.checker.check_model(str(results / f"{name}.onnx"), full_check=True)
+    page = (place / "docs" / "results.md").read_text()
+    assert page.startswith(f"before\n{BEGIN}\n") and page.endswith(f"\n{END}\nafter\n") and "old" not in page
+    assert "| aligned, budget compression=4 |" in page and "| column-combine-0.5 " in page
+
+    written_at = (results / "digits-aligned.json").read_bytes()
+    assert command(*recipes, "--points", "4,6") == 0
+    assert (results / "digits-aligned.json").read_bytes() == written_at, "a finished stage was run again"
+    assert (place / "docs" / "results.md").read_text() == page
+
+    assert command("--check") == 0
+    combined["rows"][-1]["cycles"] += 1
+    (results / "digits-column-combine-0.5.json").write_text(json.dumps(combined))
+    assert command("--check") == 1
+    (place / "digits.npz").unlink()
+    assert command("--check") == 2
+
+
+def test_an_interrupted_run_counts_its_time_and_goes_on(
+    place: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_recipe: Path, folder: Path, **_: object) -> None:
+        folder.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run_recipe", interrupted)
+    assert command(str(place / "digits-aligned.yaml")) == 130
+    assert "interrupted: the same command goes on" in capsys.readouterr().err
+    assert float((place / "work" / "digits-aligned" / "seconds").read_text()) >= 0
+    assert not (place / "docs" / "results").exists()
+
+
+# --- which runs
+
+
+def test_points_are_budgets_of_the_recipes_that_have_one() -> None:
+    found = variants_of("resnet20-aligned", [], ["8", "10.28"], [0, 1])
+    assert [one.name for one in found] == [
+        "resnet20-aligned-budget-compression-8",
+        "resnet20-aligned-budget-compression-8-seed1",
+        "resnet20-aligned",
+        "resnet20-aligned-seed1",
+    ]
+    assert found[1].command == (
+        "python scripts/experiments.py resnet20-aligned --set finetune.budget=compression=8 --seeds 1"
+    )
+    assert [one.name for one in variants_of("resnet20-filters", [], ["8"], [])] == ["resnet20-filters"]
+
+
+def test_a_change_reaches_every_stage_of_its_name_and_paths_still_lead_there(tmp_path: Path) -> None:
+    variant = Variant("resnet20-column-combine-0.5", (Change.parse("finetune.epochs=1"),))
+    write_recipe(variant, tmp_path / "changed.yaml")
+    changed = yaml.safe_load((tmp_path / "changed.yaml").read_text())
+    assert {stage["finetune"]["epochs"] for stage in changed["stages"] if "finetune" in stage} == {1}
+    assert (
+        tmp_path / changed["model"]
+    ).resolve() == ROOT.parent / "shared" / "models" / "resnet20-cifar10-bn.onnx"
+    assert (tmp_path / changed["data"]["data"]).resolve().name == "cifar10-jpeg.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("resnet20-tight", "finetune.epochs=1", "resnet20-tight: no such recipe; give one of resnet20-aligned, "),
+        ("resnet20-aligned", "prune.sparsity=0.5", "--set prune.sparsity=0.5: the recipe has no stage prune; name"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_named(name: str, change: str, message: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        variants_of(name, [Change.parse(change)], [], [])
+    assert str(fault.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["finetune.epochs", "epochs=1", "finetune.=1", "a.b="])
+def test_other_changes_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"not a change; give STAGE.OPTION=VALUE"):
+        Change.parse(text)
+
+
+def test_a_wrong_option_is_refused_before_any_work(
+    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epoch=1") == 2
+    assert "stages.0.finetune.epoch: not a key here" in capsys.readouterr().err
+
+
+def test_nothing_named_is_bad_usage(command: Command) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 2
+
+
+def test_the_recipes_have_names_of_network_and_method() -> None:
+    assert {path.stem.partition("-")[0] for path in RECIPES.glob("*.yaml")} == {"resnet20", "vgg16"}
+
+
+# --- the page
+
+
+def test_seeds_are_put_together_and_ratios_are_to_column_combining_at_its_best() -> None:
+    text = written(
+        [
+            record("resnet20", "aligned", 12.0, 0.4, budget="compression=12"),
+            record("resnet20", "aligned", 12.0, 0.8, seed=1, budget="compression=12"),
+            record("resnet20", "column-combine-0.5", 6.0, 0.9),
+            record("resnet20", "column-combine-1.75", 8.0, 2.0),
+        ],
+        "results/drawing.svg",
+    )
+    lines = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    }
+    assert "### ResNet-20, dense 90.00 %" in text and "(results/drawing.svg)" in text
+    assert lines["aligned, budget compression=12"][:4] == [
+        "0, 1",
+        "89.40 % (89.20 to 89.60)",
+        "0.60",
+        "0.083",
+    ]
+    assert lines["aligned, budget compression=12"][-3:] == ["2.00x", "2.00x", "2.00x"]
+    assert "ratios to column-combine-0.5, above 1 where better" in text
+    assert lines["aligned"] == ["-", "12.00x (drop 0.60)"]
+    assert "python scripts/experiments.py resnet20-aligned-compression=12 --seeds 0,1\n" in text
+    assert "20 epochs a run, 2.0 hours in all; 2 cores of a processor; tightc 0.1.0." in text
+
+
+def test_the_baseline_drops_at_most_a_point_or_else_least() -> None:
+    def of(*drops: float) -> str | None:
+        runs = [record("n", f"column-combine-{i}", 5.0 + i, drop) for i, drop in enumerate(drops)]
+        found = baseline(settings_of([*runs, record("n", "aligned", 9.0, 0.1)])["n"])
+        return found and found.method
+
+    assert of(0.5, 0.9, 1.1) == "column-combine-1"
+    assert of(1.5, 1.2, 3.0) == "column-combine-1"
+    assert of() is None
+    assert best_within(settings_of([record("n", "aligned", 9.0, 0.6)])["n"], 0.5) is None
+
+
+def test_without_column_combining_there_are_no_ratios() -> None:
+    text = written([record("vgg16", "aligned", 30.0, 0.1)], None)
+    assert "ratios to" not in text and "![" not in text and "### VGG-16" in text
+
+
+def test_runs_without_a_packed_model_are_left_out() -> None:
+    dense = record("vgg16", "dense", 1.0, 0.0)
+    dense["rows"] = dense["rows"][:1]
+    assert settings_of([dense]) == {}
+    assert written([dense], None) == "No run is recorded yet."
+
+
+def test_other_json_files_are_no_records(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(record("n", "aligned", 9.0, 0.6)))
+    (tmp_path / "b.json").write_text("{}")
+    assert [found["method"] for found in read_records(tmp_path)] == ["aligned"]
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_page_without_its_marks_is_left_as_it_is(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text(text)
+    with pytest.raises(TightcError, match="put both where the tables belong"):
+        rewrite(page, [], None)
+    assert page.read_text() == text
+
+
+def test_the_page_of_the_project_is_what_its_records_make(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "results.md"
+    results = ROOT / "docs" / "results"
+    drawing = f"results/{experiments.DRAWING}" if (results / experiments.DRAWING).exists() else None
+    copy = tmp_path / "results.md"
+    shutil.copy(page, copy)
+    rewrite(copy, read_records(results), drawing)
+    assert copy.read_text() == page.read_text(), "run python scripts/experiments.py --page"
+
+
+def test_the_same_records_make_the_same_drawing() -> None:
+    pytest.importorskip("matplotlib")
+    from equal_accuracy.drawing import drawn
+
+    runs = [
+        *(record("resnet20", "aligned", rate, rate / 10, budget=str(rate)) for rate in (6.0, 8.0, 12.0)),
+        *(
+            record("resnet20", "column-combine-0.5", 6.0, drop, seed=seed)
+            for seed, drop in enumerate((0.9, 1.1))
+        ),
+        record("vgg16", "aligned", 30.0, 0.5),
+    ]
+    svg = drawn(settings_of(runs))
+    assert svg == drawn(settings_of(runs)) and svg.startswith(b"<?xml")
+    for text in (b"ResNet-20", b"VGG-16", b"aligned", b"column-combine-0.5", b"dense - 0.5", b"dense - 1"):
+        assert text in svg
+
+
+# --- checking
+
+
+def test_a_model_that_was_too_large_to_keep_is_not_checked(tmp_path: Path) -> None:
+    assert check(record("n", "aligned", 9.0, 0.6), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("figures", "agrees"),
+    [
+        ({"accuracy": (87.6, 87.65), "cycles": (100, 100)}, True),
+        ({"accuracy": (87.6, 87.75), "cycles": (100, 100)}, False),
+        ({"accuracy": (87.6, 87.6), "cycles": (100, 101)}, False),
+    ],
+)
+def test_accuracy_may_differ_by_rounding_and_cycles_may_not(
+    figures: dict[str, tuple[float, float]], agrees: bool
+) -> None:
+    checked = Checked("name", figures)
+    assert checked.agrees == agrees and str(checked).endswith("agrees" if agrees else "DIFFERS")
+
+
+def test_the_first_packed_model_of_the_project_is_what_its_record_says(shared: Path) -> None:
+    results = ROOT / "docs" / "results"
+    found = [checked for one in read_records(results)[:1] if (checked := check(one, results))]
+    assert all(checked.agrees for checked in found), found
