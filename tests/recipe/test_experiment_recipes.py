@@ -53,7 +53,7 @@ def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path)
     for step in steps:
         if step.finetune:
             options = step.finetune
-            assert (options.learning_rate, options.weight_decay, options.distil_weight) == (0.1, 0.0001, 0.9)
+            assert (options.learning_rate, options.weight_decay, options.distil_weight) == (0.05, 0.0001, 0.9)
             assert options.augment and options.teacher
         if step.permute:
             assert (step.permute.array, step.permute.fan_in) == (ArrayShape(32, 32), 16)

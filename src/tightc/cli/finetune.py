@@ -40,8 +40,8 @@ def finetune(
 ) -> None:
     """Train the weights that are left, or prune while training; zeros stay zeros.
 
-    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained. Takes the train
-    images where the data has a train and a test part, else all. While it runs, the training is kept in
+    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained. Takes the
+    train images where the data has a train and a test part, else all. While it runs, the training is kept in
     OUTPUT.checkpoint, or where --checkpoint says: the same command goes on from there. For several devices or machines:
     torchrun --nproc-per-node N --no-python tightc finetune ... Needs torch: pip install 'tightc[finetune]'.
     """
