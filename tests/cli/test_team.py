@@ -1,0 +1,148 @@
+"""Several processes that train together, as torchrun starts them: one file, one report, one training."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import lessons
+import models
+
+FOLDER = Path(sys.executable).parent
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+COMMON = ["--device", "cpu", "--precision", "fp32", "--mean", "0.5", "--std", "0.25", "--no-unfold-norms"]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for which in ("folded", "normed"):
+        models.save(lessons.proto_of(which, density=0.8), tmp_path / f"{which}.onnx")
+    images = lessons.quadrants()
+    np.savez(tmp_path / "data.npz", x=images.pixels, y=images.labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(
+    processes: int, output: str, *further: str, model: str = "folded.onnx"
+) -> subprocess.CompletedProcess[str]:
+    tightc = [
+        str(FOLDER / "tightc"),
+        "finetune",
+        model,
+        "--data",
+        "data.npz",
+        *COMMON,
+        "--json",
+        "-o",
+        output,
+    ]
+    torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", str(processes), "--no-python"]
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
+    return subprocess.run([*(torchrun if processes > 1 else []), *tightc, *further], **settings)
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+
+
+TRAINED = ["--epochs", "3", "--batch-size", "16", "--learning-rate", "0.02"]
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        [],
+        ["--sparsity", "0.6", "--regrow", "0.3", "--prune-every", "2", "--optimizer", "adamw"],
+    ],
+    ids=["zeros", "pruned, regrown, adamw"],
+)  # fmt: skip
+def test_two_processes_train_as_one_does(further: list[str], place: Path) -> None:
+    arguments = [*TRAINED, *further]
+    one, two = run(1, "one.onnx", *arguments), run(2, "two.onnx", *arguments)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    alone, together = tensors(place / "one.onnx"), tensors(place / "two.onnx")
+    before = tensors(place / "folded.onnx")
+    for name, tensor in alone.items():
+        np.testing.assert_allclose(together[name], tensor, rtol=1e-3, atol=1e-4, err_msg=name)
+        assert ((together[name] == 0) == (tensor == 0)).all()
+    assert not np.allclose(before["first_w"], alone["first_w"], rtol=0.01, atol=0.01)
+    reports = [json.loads(process.stdout) for process in (one, two)]  # one object, or this fails
+    for key in ("nonzeros", "density", "zeros_kept", "epochs", "parameters"):
+        assert reports[0]["totals"][key] == reports[1]["totals"][key]
+    assert sorted(os.listdir()) == ["data.npz", "folded.onnx", "normed.onnx", "one.onnx", "two.onnx"]
+
+
+def test_norms_means_validation_and_random_views_leave_one_valid_model(place: Path) -> None:
+    further = [
+        "--average",
+        "0.8",
+        "--validation",
+        "16",
+        "--renorm-images",
+        "32",
+        "--augment",
+        "--sparsity",
+        "0.5",
+    ]
+    process = run(2, "two.onnx", *TRAINED, *further, model="normed.onnx")
+    assert process.returncode == 0, process.stderr
+    onnx.checker.check_model(onnx.load("two.onnx"), full_check=True)
+    found, totals = tensors(place / "two.onnx"), json.loads(process.stdout)["totals"]
+    assert (
+        sum(int(np.count_nonzero(found[name])) for name in ("first_w", "last_w")) == 100 == totals["nonzeros"]
+    )
+    assert 0 <= totals["validation_accuracy"] <= 100
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused_with_its_sentence(place: Path) -> None:
+    process = run(2, "two.onnx", "--batch-size", "15")
+    assert process.returncode != 0
+    sentence = "tightc: error: --batch-size 15 cannot be dealt out to 2 processes; give a multiple of 2"
+    assert sentence in process.stderr.splitlines()
+    assert process.stdout == ""
+    assert not (place / "two.onnx").exists()
+
+
+def test_a_team_that_is_killed_goes_on_together(place: Path) -> None:
+    """The leader alone writes, all go on from what it wrote."""
+    whole = run(2, "whole.onnx", *TRAINED)
+    assert whole.returncode == 0, whole.stderr
+    dying = (
+        "import sys; from tightc.finetuning.checkpoint import Checkpoint as C; write = C.write\n"
+        "def once(self, state):\n"
+        "    write(self, state)\n"
+        "    import os, signal; state['step'] == 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "C.write = once\nfrom tightc.cli.main import main; main()"
+    )
+    (place / "dying.py").write_text(dying)
+    arguments = [
+        "finetune",
+        "folded.onnx",
+        "--data",
+        "data.npz",
+        *COMMON,
+        "--json",
+        "-o",
+        "two.onnx",
+        *TRAINED,
+    ]
+    torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", "2", "dying.py"]
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
+    killed = subprocess.run([*torchrun, *arguments, "--checkpoint-minutes", "0"], **settings)
+    assert killed.returncode != 0 and not (place / "two.onnx").exists()
+    assert (place / "two.onnx.checkpoint").exists()
+    went_on = run(2, "two.onnx", *TRAINED, "--checkpoint-minutes", "0")
+    assert went_on.returncode == 0, went_on.stderr
+    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
+    assert went_on.stdout == whole.stdout
+    assert not (place / "two.onnx.checkpoint").exists()
