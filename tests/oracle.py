@@ -990,6 +990,21 @@ def most_relaxed_worth(
     return worth
 
 
+def bought_one_by_one(
+    units: list[list[float]], costs: list[float], budget: float, floors: list[int]
+) -> list[int]:
+    """The floors, then again and again the unit that fits and is worth most for its cost; of equal ones the first."""
+    taken = list(floors)
+    while True:
+        left = budget - sum(cost * count for cost, count in zip(costs, taken, strict=True))
+        fitting = [
+            number for number, one in enumerate(units) if taken[number] < len(one) and costs[number] <= left
+        ]
+        if not fitting:
+            return taken
+        taken[max(fitting, key=lambda number: (units[number][taken[number]] / costs[number], -number))] += 1
+
+
 def regrown(worths: list[float], kept: list[bool], pulls: list[float], share: float) -> list[bool]:
     """One filter after `share` of its weights, the least, gave their places to the zeros that are pulled at most."""
     going = sorted(

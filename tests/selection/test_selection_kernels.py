@@ -138,6 +138,15 @@ def test_what_is_bought_stays_within_the_budget_and_within_a_unit_of_the_most(
     assert most - dearest - 1e-9 <= worth <= oracle.most_worth(units, costs, budget, floors) <= most + 1e-9
 
 
+@given(purses())
+def test_units_are_bought_by_worth_for_their_cost_those_that_fit(
+    purse: tuple[list[list[float]], list[float], float, list[int]],
+) -> None:
+    units, costs, budget, floors = purse
+    taken = spend([np.array(worths) for worths in units], costs, budget, floors)
+    assert taken == oracle.bought_one_by_one(units, costs, budget, floors)
+
+
 @given(purses(same_cost=True))
 def test_nothing_is_worth_more_where_all_units_cost_the_same(
     purse: tuple[list[list[float]], list[float], float, list[int]],
