@@ -205,6 +205,14 @@ def test_what_is_not_there_is_named(name: str, change: str, message: str) -> Non
     assert str(fault.value).startswith(message)
 
 
+def test_a_command_can_be_pasted_and_a_name_is_one_of_a_file() -> None:
+    variant = Variant("resnet20-aligned", (Change.parse("permute.temp_schedule={moves_per_weight: 20}"),), 2)
+    assert variant.command == (
+        "python scripts/experiments.py resnet20-aligned --set 'permute.temp_schedule={moves_per_weight: 20}' --seeds 2"
+    )
+    assert variant.name == "resnet20-aligned-temp-schedule-moves-per-weight-20-seed2"
+
+
 @pytest.mark.parametrize("text", ["finetune.epochs", "epochs=1", "finetune.=1", "a.b="])
 def test_other_changes_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match=r"not a change; give STAGE.OPTION=VALUE"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ class Change:
     @property
     def slug(self) -> str:
         """As a part of a file's name."""
-        return f"{self.option}-{re.sub(r'[^A-Za-z0-9.]+', '-', self.value)}"
+        words = f"{self.option}-{self.value}".replace("_", "-")
+        return re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class Variant:
     @property
     def command(self) -> str:
         """What makes this run."""
-        parts = ["python scripts/experiments.py", self.base, *(f"--set {change}" for change in self.changes)]
-        return " ".join([*parts, *([] if self.seed is None else [f"--seeds {self.seed}"])])
+        changes = [word for change in self.changes for word in ("--set", str(change))]
+        seeds = [] if self.seed is None else ["--seeds", str(self.seed)]
+        return shlex.join(["python", "scripts/experiments.py", self.base, *changes, *seeds])
 
 
 def variants_of(
