@@ -13,14 +13,16 @@ import onnx
 import pytest
 import yaml
 
+import models
 from tightc.errors import OptionError, TightcError
 from tightc.example import RECIPE
+from tightc.report import Report, silent
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import experiments  # noqa: E402
-from equal_accuracy import running  # noqa: E402
+from equal_accuracy import running, variant  # noqa: E402
 from equal_accuracy.checking import Checked, check  # noqa: E402
 from equal_accuracy.running import SCHEMA  # noqa: E402
 from equal_accuracy.section import BEGIN, END, rewrite, written  # noqa: E402
@@ -164,6 +166,35 @@ def test_an_interrupted_run_counts_its_time_and_goes_on(
     assert not (place / "docs" / "results").exists()
 
 
+def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def recipe_run(_recipe: Path, folder: Path, **_: object) -> Report:
+        ran.append(folder.name)
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text("model: m\nstages: [{finetune: {epochs: 3}}]\n")
+        (folder / "01-finetune.onnx").write_bytes(b"trained")
+        row = {"name": "01-finetune", "stage": "finetune", "state": "done", "bytes": 7}
+        return Report("run", {"seed": 0, "array": "32x32"}, (row,))
+
+    root = tmp_path / "root"
+    shutil.copytree(RECIPES, root / "configs" / "experiments")
+    monkeypatch.setattr(running, "ROOT", root)
+    monkeypatch.setattr(variant, "RECIPES", root / "configs" / "experiments")
+    monkeypatch.setattr(running, "run_recipe", recipe_run)
+    monkeypatch.setattr(running, "vgg16", lambda **_: models.cnn())
+    for _ in range(2):
+        running.run(Variant("vgg16-aligned"), tmp_path / "work", tmp_path / "results", silent)
+        shutil.rmtree(tmp_path / "work" / "vgg16-aligned")
+    assert ran == ["vgg16-dense", "vgg16-aligned", "vgg16-aligned"]
+    assert (root / "build" / "vgg16.onnx").read_bytes() == b"trained"
+    assert (root / "build" / "vgg16-random.onnx").exists()
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "vgg16-aligned.json",
+        "vgg16-dense.json",
+    ]
+
+
 # --- which runs
 
 
@@ -182,8 +213,8 @@ def test_points_are_budgets_of_the_recipes_that_have_one() -> None:
 
 
 def test_a_change_reaches_every_stage_of_its_name_and_paths_still_lead_there(tmp_path: Path) -> None:
-    variant = Variant("resnet20-column-combine-0.5", (Change.parse("finetune.epochs=1"),))
-    write_recipe(variant, tmp_path / "changed.yaml")
+    combined = Variant("resnet20-column-combine-0.5", (Change.parse("finetune.epochs=1"),))
+    write_recipe(combined, tmp_path / "changed.yaml")
     changed = yaml.safe_load((tmp_path / "changed.yaml").read_text())
     assert {stage["finetune"]["epochs"] for stage in changed["stages"] if "finetune" in stage} == {1}
     assert (
@@ -206,11 +237,11 @@ def test_what_is_not_there_is_named(name: str, change: str, message: str) -> Non
 
 
 def test_a_command_can_be_pasted_and_a_name_is_one_of_a_file() -> None:
-    variant = Variant("resnet20-aligned", (Change.parse("permute.temp_schedule={moves_per_weight: 20}"),), 2)
-    assert variant.command == (
+    quick = Variant("resnet20-aligned", (Change.parse("permute.temp_schedule={moves_per_weight: 20}"),), 2)
+    assert quick.command == (
         "python scripts/experiments.py resnet20-aligned --set 'permute.temp_schedule={moves_per_weight: 20}' --seeds 2"
     )
-    assert variant.name == "resnet20-aligned-temp-schedule-moves-per-weight-20-seed2"
+    assert quick.name == "resnet20-aligned-temp-schedule-moves-per-weight-20-seed2"
 
 
 @pytest.mark.parametrize("text", ["finetune.epochs", "epochs=1", "finetune.=1", "a.b="])
