@@ -15,12 +15,14 @@ import lessons
 import oracle
 from tightc.bridge.module import TorchGraph
 from tightc.finetuning.averages import RunningMean
+from tightc.finetuning.batches import Batches
 from tightc.finetuning.compute import Compute, choose_compute
 from tightc.finetuning.masks import Masks
 from tightc.finetuning.optimizer import make_optimizer
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.rates import cosine_rate, one_cycle, share_left
 from tightc.finetuning.renorm import measure_norms
+from tightc.finetuning.team import Team
 from tightc.model.graph import read_graph
 
 FP32 = Compute(torch.device("cpu"), bf16=False)
@@ -200,6 +202,23 @@ def test_weights_decay_and_nothing_else_does(optimizer: str) -> None:
     for name, array in student.trained().items():
         share = 0.95 if name in ("first_w", "last_w") else 1.0
         np.testing.assert_allclose(array, share * before[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -> None:
+    batches = Batches(lessons.quadrants(), lessons.NORMALISATION, 16, augment, torch.device("cpu"))
+    chosen = batches.order(torch.Generator().manual_seed(1))[0]
+    generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
+    whole, labels = batches.batch(chosen, generators[-1])
+    shares = [batches.batch(chosen, generators[rank], Team(rank, size)) for rank in range(size)]
+    assert all(len(images) == len(own) == 16 // size for images, own in shares)
+    for place in range(16):
+        images, own = shares[place % size]
+        assert torch.equal(images[place // size], whole[place])
+        assert own[place // size] == labels[place]
+    states = {generator.get_state().numpy().tobytes() for generator in generators}
+    assert len(states) == 1, "all draw as much, so that they stay in step"
 
 
 def test_devices_and_numbers_are_those_asked_for() -> None:
