@@ -160,6 +160,16 @@ def test_ctrl_c_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(pl
     assert sorted(os.listdir()) == ["dropping.onnx", "net.onnx", "out.onnx", "whole.onnx"]
 
 
+def test_ctrl_c_leaves_a_model_that_is_its_own_output_as_it_was(place: Path) -> None:
+    before = (place / "net.onnx").read_bytes()
+    arguments = command("sgd, regrown", "net.onnx", "--checkpoint-minutes", "0")
+    code, out, err = ended(arguments, signal.SIGINT, place / "net.onnx.checkpoint", 0.0)
+    assert (code, out, err) == (130, "", "\ntightc: interrupted\n")
+    assert (place / "net.onnx").read_bytes() == before
+    assert finished(arguments).returncode == 0
+    assert (place / "net.onnx").read_bytes() != before
+
+
 def assert_runs(path: Path, nonzeros: int) -> None:
     """It is a valid model that tells numbers apart, with as many weights as the report says."""
     proto = onnx.load(str(path))

@@ -190,3 +190,29 @@ def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
     assert Team.of_environment() == Team(5, 8, 1)
     assert not Team.of_environment().leads
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1)],
+)
+def test_how_to_prune_without_how_much_is_refused(option: str, value: object) -> None:
+    with pytest.raises(OptionError) as fault:
+        FinetuneOptions.of({option: value})
+    sentence = f"--{option}: nothing is pruned, for no share is asked for; add --sparsity or --budget"
+    assert str(fault.value) == sentence
+    assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).share is None
+
+
+def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> None:
+    heard: list[float] = []
+    found = refused(
+        lambda: lessons.train(
+            lessons.network("normed"),
+            checkpoint="nowhere/at/all",
+            listener=lambda _, done, __: heard.append(done),
+        )
+    )
+    sentence = "nowhere/at/all: there is no folder nowhere/at for the checkpoint"
+    assert found == (sentence, "make the folder first", 2)
+    assert heard == []

@@ -64,7 +64,9 @@ def finetune(
                 network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
             )
     except Interrupted as interrupt:
-        if destination.path is not None and Team.of_environment().leads:
+        in_place = model is not None and destination.path is not None and destination.path == Path(model)
+        # the model that was read is what the checkpoint belongs to
+        if destination.path is not None and not in_place and Team.of_environment().leads:
             finish(interrupt.result, destination, manner)
             if not manner.quiet:
                 click.echo(f"{destination.path} holds what was trained by then", err=True)

@@ -54,7 +54,15 @@ class Checkpoint:
         self._written = monotonic()
 
     def read(self) -> dict[str, Any] | None:
-        """The state, on the CPU; None where there is no file. OptionError where it is not a state of this run."""
+        """The state, on the CPU; None where there is no file yet.
+
+        OptionError where it is not a state of this run, or where no file could be written.
+        """
+        if not self.path.parent.is_dir():
+            raise OptionError(
+                f"{self.path}: there is no folder {self.path.parent} for the checkpoint",
+                "make the folder first",
+            )
         if not self.path.exists():
             return None
         remedy = "remove it, or give the options and files of then"

@@ -137,6 +137,16 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     )
 
     @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        given = {"align", "keep", "floor", "granularity", "regrow"} & self.model_fields_set
+        for name in sorted(given):
+            if self.share is None and getattr(self, name) != type(self).model_fields[name].default:
+                raise rule_broken(
+                    "nothing is pruned, for no share is asked for", "add --sparsity or --budget", name
+                )
+        return self
+
+    @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.prune_until < self.prune_from:
             raise rule_broken(
