@@ -284,7 +284,7 @@ RECIPES = {
         "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, floor, keep, scope, sparsity); "
+        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, images, keep, scope, sparsity); "
         "did you mean sparsity?"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (

@@ -12,17 +12,25 @@ from pydantic_core import PydanticUndefined
 
 from tightc.config.options import Options, inner_options
 from tightc.config.yaml import read_options
+from tightc.errors import OptionError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
 
-def flags_of(options: type[Options]) -> Callable[[Command], Command]:
-    """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file."""
+def flags_of(
+    options: type[Options], *, spared: bool = False, besides: tuple[str, ...] = ()
+) -> Callable[[Command], Command]:
+    """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file.
+
+    Where they may be `spared`, the command can do without those that the options themselves require. The fields
+    `besides` have flags already.
+    """
 
     def decorate(command: Command) -> Command:
         for name, field in reversed(options.model_fields.items()):
-            command = _flag(name, field)(command)
+            if name not in besides:
+                command = _flag(name, field, spared)(command)
         return command
 
     return decorate
@@ -44,11 +52,22 @@ def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
     return kind.of(values)
 
 
-def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+def chosen_if(kind: type[Chosen], given: dict[str, Any], key: str, flag: str | None = None) -> Chosen | None:
+    """The same where `key` was given, by its `flag`, else None; OptionError where others were given without it."""
+    if given.get(key) is not None:
+        return chosen(kind, given)
+    for name in kind.model_fields:
+        if given.get(name) not in (None, ()):
+            needed = flag or key.replace("_", "-")
+            raise OptionError(f"--{name.replace('_', '-')}: it needs --{needed}", f"add --{needed}")
+    return None
+
+
+def _flag(name: str, field: FieldInfo, spared: bool) -> Callable[[Command], Command]:
     flag = "--" + name.replace("_", "-")
     text = (field.description or "").rstrip(".")
     text = f"{text[:1].upper()}{text[1:]}."
-    if field.is_required():
+    if field.is_required() and not spared:
         return click.option(flag, name, required=True, type=_type(field.annotation), help=text)
     shown = _shown(field)
     settings: dict[str, Any] = {"default": None, "help": f"{text}  [default: {shown}]" if shown else text}

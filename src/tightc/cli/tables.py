@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tightc.inspection.options import SPARSITIES
 from tightc.report import Figures, Report
 
+_LOSSES = {"accuracy_drop": "drop at", "divergence": "KL at"}
 # what a stage's table shows, in this order; everything is in --json
 _COLUMNS = {
-    "inspect": "name operator matrix vectors density empty_filters empty_inputs macs",
+    "inspect": "name operator matrix vectors density empty_filters empty_inputs macs "
+    + " ".join(f"{figure}_at_{sparsity}" for figure in _LOSSES for sparsity in SPARSITIES),
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
     "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
@@ -47,6 +50,11 @@ _TITLES = {
     "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
     "packed_bits": "bits",
+    **{
+        f"{figure}_at_{sparsity}": f"{title} {sparsity}"
+        for figure, title in _LOSSES.items()
+        for sparsity in SPARSITIES
+    },
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
 _RATIOS |= {"over_column_combine", "energy_gain_over_column_combine"}
@@ -60,6 +68,7 @@ _SUMMARY = (
     "bytes_out",
 )
 _FIRST_TO_GO = [
+    *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
     "stall_cycles",
     "packed_bits",
     "energy_gain_over_column_combine",
@@ -133,6 +142,8 @@ def shown(name: str, value: Any) -> str:
         return "-"
     if name in ("accuracy", "train_accuracy"):
         return f"{value:.2f} %"
+    if name.startswith("accuracy_drop_at"):
+        return f"{value:.2f}"
     if name == "value_error":
         return f"{value:.1e}"
     if name.endswith("_pj"):
@@ -163,7 +174,7 @@ def _is_nested(value: Any) -> bool:
 
 def _tells(column: str, rows: Sequence[Figures]) -> bool:
     """Whether a column has anything to say: some are there on request only, and without buffers nothing stalls."""
-    if column in ("roof", "engine_cycles", "value_error"):
+    if column in ("roof", "engine_cycles", "value_error") or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "model":
         return len({row[column] for row in rows}) > 1

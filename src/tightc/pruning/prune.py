@@ -2,33 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from tightc.calibration.images import Calibration
+from tightc.data.images import Images, Normalisation
+from tightc.errors import OptionError
 from tightc.model.arrangement import recorded_weights, with_packings
 from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import Network, read_network
 from tightc.model.packed import unpack_layers
+from tightc.pruning.fisher import demand_torch, fisher_worths
 from tightc.pruning.options import PruneOptions
-from tightc.report import Report, first_few
+from tightc.report import Listener, Report, first_few, silent
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 
 
-def prune(model: Model, options: PruneOptions) -> tuple[Model, Report]:
+@dataclass(frozen=True)
+class Seen:
+    """The images that a criterion looks at, and how a network wants them."""
+
+    images: Images
+    normalisation: Normalisation
+
+
+def prune(
+    model: Model,
+    options: PruneOptions,
+    seen: Seen | None = None,
+    *,
+    seed: int = 0,
+    listener: Listener = silent,
+) -> tuple[Model, Report]:
     """`model` with weights of its layers (those kept aside) set to zero until the share asked for is left.
 
-    Biases stay. Every layer keeps at least one weight. An arrangement of the model is dropped: it was made for other
-    zeros. OptionError where --keep names no layer.
+    Biases stay, and so do the weights that are left, but with criterion obs, which adapts both. Every layer keeps at
+    least one weight. An arrangement of the model is dropped: it was made for other zeros. Criteria other than magnitude
+    look at images that are `seen`, drawn by `seed`: on one machine the same bytes come out for any number of threads.
+    OptionError where --keep names no layer, images are missing, or a layer is too large for the criterion; ModelError
+    and DataError where model and images do not fit.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
     layers = prunable(plain, network, options)
-    pruned = with_packings(plain.with_tensors(_pruned(network, layers, options)), {})
-    pruned = add_history(pruned, "prune", options.model_dump(mode="json"), None, model)
+    changed = _changed(plain, network, layers, options, _Sight(seen, seed, listener))
+    pruned = with_packings(plain.with_tensors(changed), {})
+    drawn_by = seed if options.sees_images else None
+    pruned = add_history(pruned, "prune", options.model_dump(mode="json"), drawn_by, model)
     totals, rows = density_figures(read_network(pruned))
     return pruned, Report("prune", totals, rows, notes=_notes(plain, rows, options))
+
+
+@dataclass(frozen=True)
+class _Sight:
+    seen: Seen | None
+    seed: int
+    listener: Listener
+
+    def drawn(self, model: Model, options: PruneOptions) -> Calibration:
+        if self.seen is None:
+            raise OptionError(
+                f"--criterion {options.criterion}: it looks at images, and there are none", "add --data PATH"
+            )
+        return Calibration.of(
+            model, self.seen.images, self.seen.normalisation, options.image_count, self.seed
+        )
+
+
+def _changed(
+    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, sight: _Sight
+) -> dict[str, np.ndarray]:
+    """The tensors that pruning changes, by name."""
+    share = options.share
+    assert share is not None, "the options were checked"
+    if options.criterion == "obs":
+        from tightc.pruning.obs.obs import SecondOrder  # which loads a compiler that magnitude does without
+
+        calibration = sight.drawn(model, options)
+        return SecondOrder(model, network, layers, calibration, sight.listener).prune(options, share)
+    matrices = [network.matrix(entry.layer) for entry in layers]
+    if options.criterion == "fisher":
+        demand_torch()
+        worths = fisher_worths(model, network, layers, sight.drawn(model, options), sight.listener)
+    else:
+        worths = [np.square(matrix.astype(np.float64)) for matrix in matrices]
+    candidates = [
+        Candidates(worth, entry.layer.groups, entry.vectors, entry.channels)
+        for worth, entry in zip(worths, layers, strict=True)
+    ]
+    pruned = {}
+    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, share), strict=True):
+        weight = network.weights[entry.layer.weight]
+        left = np.where(kept, matrix, weight.dtype.type(0))
+        pruned[entry.layer.weight] = entry.layer.tensor(left, weight.shape)
+    return pruned
 
 
 def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
@@ -38,7 +109,7 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
         notes.append(
             f"{first_few(lone)}: a single weight is left; --floor, --keep or --scope layer would spare more"
         )
-    if options.granularity == "filter":
+    if options.granularity == "filter" and options.criterion != "obs":
         notes.append(
             "a filter without weights gives a constant, what bias and norm make of zero; where the inputs that read it "
             "went with it, the constant is missing until tightc finetune trains the rest"
@@ -46,20 +117,3 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     if recorded_weights(before.proto):
         notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
     return tuple(notes)
-
-
-def _pruned(network: Network, layers: list[Prunable], options: PruneOptions) -> dict[str, np.ndarray]:
-    """The weights of `layers` with those worth least set to zero, by name."""
-    share = options.share
-    assert share is not None, "the options were checked"
-    matrices = [network.matrix(entry.layer) for entry in layers]
-    candidates = [
-        Candidates(np.square(matrix.astype(np.float64)), entry.layer.groups, entry.vectors, entry.channels)
-        for matrix, entry in zip(matrices, layers, strict=True)
-    ]
-    pruned = {}
-    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, share), strict=True):
-        weight = network.weights[entry.layer.weight]
-        left = np.where(kept, matrix, weight.dtype.type(0))
-        pruned[entry.layer.weight] = entry.layer.tensor(left, weight.shape)
-    return pruned

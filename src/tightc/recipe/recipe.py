@@ -63,6 +63,16 @@ class Step(Options):
         return next(iter(self.model_fields_set))
 
     @property
+    def sees_images(self) -> bool:
+        """Whether the stage needs data."""
+        return self.stage in ("finetune", "evaluate") or (self.prune is not None and self.prune.sees_images)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the seed matters."""
+        return self.stage == "permute" or (self.sees_images and self.stage != "evaluate")
+
+    @property
     def options(self) -> Any:
         """Options of the stage."""
         return getattr(self, self.stage)
@@ -132,7 +142,7 @@ class Recipe(Options):
     @model_validator(mode="after")
     def _data_where_needed(self) -> Self:
         for at, step in enumerate(self.stages):
-            if step.stage in ("finetune", "evaluate") and self.data is None:
+            if step.sees_images and self.data is None:
                 raise rule_broken(
                     f"{step.stage} needs data", "add data: {data: path of the images}", "stages", at
                 )

@@ -23,7 +23,8 @@ from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
 from tightc.packing.pack import pack
 from tightc.permutation.permute import permute
-from tightc.pruning.prune import prune
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import Seen, prune
 from tightc.recipe.recipe import Recipe, Step
 from tightc.recipe.workspace import Workspace, data_key, key_of
 from tightc.report import Listener, Report, silent
@@ -50,7 +51,6 @@ _NO_MATTER = {
     "checkpoint",
     "checkpoint_minutes",
 }  # options that change nothing but the time
-_SEEDED = ("finetune", "permute")
 
 
 @dataclass
@@ -81,8 +81,8 @@ class Work:
         options = step.options.model_dump(mode="json", exclude=_NO_MATTER)
         reads = [
             self.model.sha256,
-            self.recipe.seed if step.stage in _SEEDED else "",
-            self._data_key if step.stage in ("finetune", "evaluate") else "",
+            self.recipe.seed if step.draws else "",
+            self._data_key if step.sees_images else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
         key = key_of(step.stage, options, reads, version("tightc"))
@@ -141,13 +141,17 @@ class Work:
     def _stages(self, key: str) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
         seed, listener = self.recipe.seed, self.listener
         return {
-            "prune": lambda options: prune(self.model, options),
+            "prune": self._prune,
             "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
             "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
             "pack": lambda _: pack(self.model),
             "simulate": lambda options: (None, simulate(self.model, options)),
             "evaluate": lambda options: (None, self._evaluate(self.model, options)),
         }
+
+    def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
+        seen = Seen(self._images("train"), self._data.normalisation) if options.sees_images else None
+        return prune(self.model, options, seen, seed=self.recipe.seed, listener=self.listener)
 
     def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}

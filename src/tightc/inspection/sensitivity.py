@@ -1,0 +1,68 @@
+"""Sensitivity: what a network loses when one layer alone is pruned by magnitude, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.calibration.divergence import divergence
+from tightc.calibration.images import Calibration
+from tightc.data.images import Images, Normalisation, check_labels
+from tightc.inspection.options import SPARSITIES, SensitivityOptions
+from tightc.model.file import Model
+from tightc.model.layers import Layer, Network, read_network
+from tightc.model.packed import unpack_layers
+from tightc.report import Figures, Listener, Report, silent
+from tightc.selection.largest import largest
+
+
+def with_sensitivity(
+    report: Report,
+    model: Model,
+    images: Images,
+    normalisation: Normalisation,
+    options: SensitivityOptions,
+    *,
+    listener: Listener = silent,
+) -> Report:
+    """The `report` of inspect with what each layer of `model` is good for, on images that the seed draws.
+
+    Totals: accuracy (percent) of the model as it is, and images. Each row has, for each sparsity S of SPARSITIES,
+    `accuracy_drop_at_S` (points) and `divergence_at_S` (nats, of the chances of the classes from what they were); None
+    for a layer whose weight an earlier one has, which is pruned with that. ModelError or DataError where model, images
+    and labels do not fit.
+    """
+    plain = unpack_layers(model)
+    network = read_network(plain)
+    drawn = Calibration.of(plain, images, normalisation, options.images, options.seed)
+    before = drawn.logits(plain)
+    check_labels(images, before.shape[1])
+    accuracy = _accuracy(before, drawn.labels)
+    rows: list[Figures] = []
+    for layer, row in zip(network.layers, report.layers, strict=True):
+        loss: dict[str, float | None] = {}
+        for sparsity in SPARSITIES:
+            drop = moved = None
+            if layer.shares is None:
+                after = drawn.logits(_pruned(plain, network, layer, sparsity))
+                drop, moved = accuracy - _accuracy(after, drawn.labels), divergence(before, after)
+            loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": moved}
+        rows.append({**row, **loss})
+        listener("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
+    totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
+    return replace(report, totals=totals, layers=tuple(rows))
+
+
+def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Model:
+    """The model with the smallest weights of one layer zero."""
+    weight = network.weights[layer.weight]
+    sizes = np.abs(weight.astype(np.float64)).ravel()
+    kept = largest(sizes, len(sizes) - round(sparsity * len(sizes))).reshape(weight.shape)
+    return model.with_tensors({layer.weight: np.where(kept, weight, weight.dtype.type(0))})
+
+
+def _accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Top-1, in percent."""
+    return 100 * float(np.mean(logits.argmax(axis=1) == labels))

@@ -1,0 +1,1 @@
+"""Second-order pruning: which weights go is decided layer by layer, and those that stay take over their work."""

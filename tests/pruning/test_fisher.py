@@ -1,0 +1,214 @@
+"""Pruning by Fisher information: gradients against differences of the loss that onnxruntime gives."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+import models
+from tightc.calibration import hands
+from tightc.calibration.images import Calibration
+from tightc.data.images import Images, Normalisation
+from tightc.errors import DataError, ModelError, OptionError
+from tightc.model.file import Model, load_model_bytes
+from tightc.model.layers import read_network
+from tightc.pruning.fisher import fisher_worths
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import Seen, prune
+from tightc.report import silent
+from tightc.selection.prunable import prunable
+from tightc.tiles.array import ArrayShape
+
+torch = pytest.importorskip("torch")
+PLAIN = Normalisation()
+
+
+def loaded(proto: onnx.ModelProto) -> Model:
+    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+
+
+def full(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with no weight zero."""
+    for tensor in proto.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.ndim > 1:
+            drawn = np.random.default_rng(values.size).normal(size=values.shape).astype(values.dtype)
+            tensor.CopyFrom(numpy_helper.from_array(drawn, tensor.name))
+    return proto
+
+
+def some(count: int = 6, classes: int = 4) -> Images:
+    rng = np.random.default_rng(1)
+    return Images(rng.normal(size=(count, 3, 8, 8)).astype(np.float32), rng.integers(0, classes, count))
+
+
+def worths_of(proto: onnx.ModelProto, images: Images) -> list[np.ndarray]:
+    model = loaded(proto)
+    network = read_network(model)
+    layers = prunable(model, network, PruneOptions(sparsity=0.5))
+    drawn = Calibration.of(model, images, PLAIN, len(images), 0)
+    return fisher_worths(model, network, layers, drawn, silent)
+
+
+def cross_entropy(proto: onnx.ModelProto, pixels: np.ndarray, labels: np.ndarray) -> float:
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"image": pixels})[0].astype(np.float64)
+    chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return float(-np.mean(chances[np.arange(len(labels)), labels]))
+
+
+def nudged(proto: onnx.ModelProto, name: str, place: tuple[int, ...], by: float) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(proto)
+    for tensor in changed.graph.initializer:
+        if tensor.name == name:
+            values = numpy_helper.to_array(tensor).copy()
+            values[place] += by
+            tensor.CopyFrom(numpy_helper.from_array(values, name))
+    return changed
+
+
+@pytest.mark.parametrize("batch", ["B", "3"])
+def test_worths_are_squares_of_weights_and_of_differences(batch: str) -> None:
+    proto, images = full(models.cnn(batch=batch)), some()
+    found = worths_of(proto, images)
+    groups = [[i] for i in range(6)] if batch == "B" else None
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    if groups is None:  # of a fixed batch the mean loss counts, in the order in which images were drawn
+        order = np.random.default_rng(0).permutation(6)
+        groups = [order[:3].tolist(), order[3:].tolist()]
+    for name, worth in zip(("first_w", "second_w", "last_w"), found, strict=True):
+        for place in [(0,) * weights[name].ndim, tuple(size - 1 for size in weights[name].shape)]:
+            squares = []
+            for group in groups:
+                ends = [
+                    cross_entropy(nudged(proto, name, place, by), images.pixels[group], images.labels[group])
+                    for by in (1e-2, -1e-2)
+                ]
+                squares.append(((ends[0] - ends[1]) / 2e-2) ** 2)
+            wanted = weights[name][place] ** 2 * np.mean(squares)
+            flat = np.ravel_multi_index(place, weights[name].shape)
+            assert worth.ravel()[flat] == pytest.approx(wanted, rel=0.05, abs=1e-5)
+
+
+def test_a_closing_softmax_is_left_to_the_loss() -> None:
+    proto = full(models.cnn())
+    with_softmax = onnx.ModelProto()
+    with_softmax.CopyFrom(proto)
+    with_softmax.graph.node[-1].output[0] = "scores"
+    with_softmax.graph.node.append(onnx.helper.make_node("Softmax", ["scores"], ["logits"], axis=-1))
+    for one, two in zip(worths_of(proto, some()), worths_of(with_softmax, some()), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_least_worth_go_and_the_others_keep_their_bits() -> None:
+    proto, images = full(models.cnn()), some()
+    options = PruneOptions(sparsity=0.6, criterion="fisher")
+    pruned, report = prune(loaded(proto), options, Seen(images, PLAIN))
+    worths = np.concatenate([worth.ravel() for worth in worths_of(proto, images)])
+    after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
+    before = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    gone = np.concatenate([after[name].ravel() == 0 for name in ("first_w", "second_w", "last_w")])
+    assert gone.sum() == round(0.6 * len(worths))
+    assert worths[gone].max() <= worths[~gone].min()
+    assert all((after[name][after[name] != 0] == before[name][after[name] != 0]).all() for name in before)
+    assert report.totals["nonzeros"] == len(worths) - gone.sum()
+
+
+def test_whole_parts_of_an_array() -> None:
+    options = PruneOptions(sparsity=0.5, criterion="fisher", align=ArrayShape(9, 4))
+    pruned, _ = prune(loaded(full(models.cnn())), options, Seen(some(), PLAIN))
+    after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
+    for name in ("first_w", "second_w"):
+        counts = np.count_nonzero(after[name].reshape(8, -1), axis=1)
+        assert set((counts % 9).tolist()) == {0}
+
+
+def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr(hands, "own_cores", lambda cores=cores: cores)
+        found.append([worth.tobytes() for worth in worths_of(full(models.cnn()), some())])
+    assert found[0] == found[1]
+    assert torch.get_num_threads() == threads
+
+
+def test_torch_is_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_torch(name: str, *rest: object) -> object:
+        if name == "torch":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_torch)
+    with pytest.raises(
+        OptionError, match=r"--criterion fisher needs torch, .*; pip install 'tightc\[finetune\]'"
+    ):
+        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(some(), PLAIN))
+
+
+def test_images_are_demanded() -> None:
+    with pytest.raises(OptionError, match="--criterion fisher: it looks at images"):
+        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"))
+
+
+@pytest.mark.parametrize(
+    ("make", "images", "said", "kind"),
+    [
+        (models.cnn, some(classes=9), r"label \d is outside the network's 4 classes", DataError),
+        (lambda: models.cnn(dtype="float16"), some(), "input image is float16", ModelError),
+        (
+            lambda: models.build(
+                "net (float[B, 3, 8, 8] image) => (float[M, N] y) <int64[2] s = {-1, 1}> "
+                "{ [c] a = Conv(image, w)\ny = Reshape(a, s) }",
+                w=models.sparse(2, 3, 3, 3),
+            ),
+            some(),
+            "its output is 72 x 1 for 1 images",
+            ModelError,
+        ),
+        (
+            lambda: models.build(
+                "net (float[B, 3, 8, 8] image) => (float[B, 4] y) "
+                "{ a = Cast<to = 10>(image)\nb = Conv(a, w)\nc = GlobalAveragePool(b)\nd = Flatten(c)\n"
+                "y = Cast<to = 1>(d) }",
+                w=models.sparse(4, 3, 3, 3, dtype="float16"),
+            ),
+            some(),
+            "tensor w is float16, fisher computes in float32",
+            ModelError,
+        ),
+        (
+            lambda: models.build(
+                "net (float[B, 3, 8, 8] image) => (float[B, N] y) <int64[2] s = {2, -1}> "
+                "{ [c] a = Conv(image, w)\nb = GlobalAveragePool(a)\nc = Reshape(b, s)\nd = Flatten(b)\n"
+                "e = MatMul(d, v)\nf = MatMul(e, c)\ny = Relu(f) }",
+                w=models.sparse(5, 3, 3, 3),
+                v=models.sparse(5, 2),
+            ),
+            some(),
+            "torch cannot run it on a batch of 1",
+            ModelError,
+        ),
+    ],
+)
+def test_what_does_not_fit(
+    make: Callable[[], onnx.ModelProto], images: Images, said: str, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=said):
+        prune(loaded(make()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(images, PLAIN))
+
+
+def test_a_gradient_that_overflows() -> None:
+    images = some()
+    images.pixels[0] = 3e38
+    with pytest.raises(ModelError, match="its gradient is not finite on these images; check --mean"):
+        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(images, PLAIN))

@@ -1,0 +1,240 @@
+"""Second-order pruning of one layer against brute force and numpy; tiny, because it also runs without JIT."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tightc.calibration import hands
+from tightc.pruning.obs import elimination, fit, moments
+from tightc.pruning.obs.elimination import first_losses, fitted, in_place, removals, strengths, swept
+from tightc.pruning.obs.factor import factored, inverse_of, inverse_root, solved
+from tightc.pruning.obs.fit import Fit
+from tightc.pruning.obs.moments import Moments, empty_moments, moments_of
+
+pytestmark = pytest.mark.kernel
+
+
+def layer(filters: int = 3, inputs: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, (filters, inputs), and second moments of inputs that depend on each other."""
+    rng = np.random.default_rng([seed, filters, inputs])
+    x = rng.normal(size=(4 * inputs, inputs)) @ rng.normal(size=(inputs, inputs))
+    return rng.normal(size=(filters, inputs)), x.T @ x / len(x) + 0.01 * np.eye(inputs)
+
+
+def inverse(matrix: np.ndarray) -> np.ndarray:
+    return inverse_of(inverse_root(factored(matrix)))
+
+
+def error(weights: np.ndarray, best: np.ndarray, matrix: np.ndarray) -> float:
+    return float(np.sum((weights - best) @ matrix * (weights - best)))
+
+
+def least_squares(best: np.ndarray, matrix: np.ndarray, places: list[int]) -> np.ndarray:
+    """One filter: min (w - best) matrix (w - best)' with w zero but at `places`, by an explicit design matrix."""
+    root = np.linalg.cholesky(matrix).T
+    found = np.zeros(len(best))
+    if places:
+        found[places] = np.linalg.lstsq(root[:, places], root @ best, rcond=None)[0]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 70, 130])
+def test_factors_inverse_and_solutions_are_numpys(size: int) -> None:
+    weights, matrix = layer(3, size)
+    upper = factored(matrix)
+    assert (np.tril(upper, -1) == 0).all()
+    np.testing.assert_allclose(upper @ upper.T, matrix, rtol=1e-9, atol=1e-9)
+    root = inverse_root(upper)
+    assert (np.triu(root, 1) == 0).all()
+    np.testing.assert_allclose(root, np.linalg.inv(upper).T, rtol=1e-6, atol=1e-7)
+    found = inverse_of(root)
+    assert (found == found.T).all()
+    np.testing.assert_allclose(found @ matrix, np.eye(size), atol=1e-6)
+    np.testing.assert_allclose(solved(upper, weights) @ matrix, weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_go_in_the_order_of_an_exhaustive_search(seed: int) -> None:
+    weights, matrix = layer(seed=seed)
+    order, losses = removals(weights, inverse(matrix), np.zeros(weights.shape, bool))
+    for best, gone, added in zip(weights, order.tolist(), losses, strict=True):
+        left, before = list(range(len(best))), 0.0
+        for place, loss in zip(gone, added, strict=True):
+            errors = {}
+            for candidate in left:
+                rest = [other for other in left if other != candidate]
+                errors[candidate] = error(least_squares(best, matrix, rest), best, matrix)
+            assert place == min(errors, key=errors.__getitem__)
+            assert loss == pytest.approx(errors[place] - before, rel=1e-6, abs=1e-9)
+            before = errors[place]
+            left.remove(place)
+        assert before == pytest.approx(best @ matrix @ best)
+
+
+def test_what_is_gone_goes_first() -> None:
+    weights, matrix = layer(2, 6)
+    gone = np.array([[True, False, False, True, False, False], [False] * 6])
+    order, losses = removals(weights, inverse(matrix), gone)
+    assert set(order[0, :2].tolist()) == {0, 3}
+    placed = in_place(order, losses, gone)
+    assert (placed[gone] == 0).all() and (placed[~gone] > 0).all()
+
+
+def test_losses_in_place_never_fall_along_the_order() -> None:
+    order, losses = np.array([[2, 0, 1]]), np.array([[3.0, 1.0, 4.0]])
+    assert in_place(order, losses, np.zeros((1, 3), bool)).tolist() == [[3.0, 4.0, 3.0]]
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 7), st.integers(0, 99), st.data())
+def test_fitted_weights_are_the_least_squares_solution(inputs: int, seed: int, data: st.DataObject) -> None:
+    weights, matrix = layer(2, inputs, seed)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=2 * inputs, max_size=2 * inputs)))
+    kept = kept.reshape(2, inputs)
+    found = fitted(weights @ matrix, matrix, kept)
+    for row in range(2):
+        wanted = least_squares(weights[row], matrix, np.flatnonzero(kept[row]).tolist())
+        np.testing.assert_allclose(found[row], wanted, rtol=1e-5, atol=1e-6)
+    assert (found[~kept] == 0).all()
+
+
+def test_the_sum_of_losses_is_the_error_of_the_fit() -> None:
+    weights, matrix = layer(3, 8)
+    order, losses = removals(weights, inverse(matrix), np.zeros(weights.shape, bool))
+    for count in range(9):
+        kept = np.ones(weights.shape, bool)
+        np.put_along_axis(kept, order[:, :count], False, axis=1)
+        found = fitted(weights @ matrix, matrix, kept)
+        assert error(found, weights, matrix) == pytest.approx(losses[:, :count].sum(), rel=1e-6, abs=1e-9)
+
+
+def test_the_first_loss_is_that_of_one_removal() -> None:
+    weights, matrix = layer()
+    losses = first_losses(weights, inverse_root(factored(matrix)), weights > 1)
+    for row, column in np.ndindex(weights.shape):
+        rest = [place for place in range(6) if place != column]
+        alone = error(least_squares(weights[row], matrix, rest), weights[row], matrix)
+        assert losses[row, column] == pytest.approx(0 if weights[row, column] > 1 else alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sweep_adapts_what_comes_after_the_column(seed: int) -> None:
+    weights, matrix = layer(20, 6, seed)
+    kept = np.random.default_rng(seed).random(weights.shape) < 0.5
+    found = swept(weights, inverse_root(factored(matrix)), kept)
+    assert (found[~kept] == 0).all()
+    for row in range(20):
+        current = weights[row].copy()
+        for column in np.flatnonzero(~kept[row]):
+            # least squares over the columns behind, with those up to here as they are now
+            held, behind = np.arange(column), np.arange(column + 1, 6)
+            current[column] = 0
+            push = matrix[np.ix_(behind, np.append(held, column))] @ (
+                np.append(current[held], 0) - weights[row, : column + 1]
+            )
+            if len(behind):
+                current[behind] = weights[row, behind] - np.linalg.solve(matrix[np.ix_(behind, behind)], push)
+        np.testing.assert_allclose(found[row], current, atol=1e-6)
+
+
+def test_strengths_are_quadratic_forms() -> None:
+    weights, matrix = layer(5, 7)
+    weights[weights < 0] = 0
+    np.testing.assert_allclose(strengths(weights, matrix), np.diag(weights @ matrix @ weights.T))
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_moments_are_sums_of_products_of_each_group(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "_BLOCK", 4)
+    rng = np.random.default_rng(0)
+    x = rng.normal(1, 1, (11, 4 * groups)).astype(np.float32)
+    y = rng.normal(2, 1, (11, 2 * groups)).astype(np.float32)
+    found = moments_of(x[:5], y[:5], groups)
+    found += moments_of(x[5:], y[5:], groups)
+    for which, offset in ((found, 0.0), (found.centred(), 1.0)):
+        into = x - offset * x.mean(axis=0, dtype=np.float64)
+        out = y - offset * y.mean(axis=0, dtype=np.float64)
+        for group in range(groups):
+            mine = into[:, 4 * group : 4 * group + 4]
+            np.testing.assert_allclose(which.inputs[group], mine.T @ mine, rtol=1e-4, atol=1e-4)
+            rows = slice(2 * group, 2 * group + 2)
+            np.testing.assert_allclose(which.across[rows], out[:, rows].T @ mine, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(which.outputs, np.square(out).sum(axis=0), rtol=1e-4)
+    assert found.count == 11
+
+
+def sums_of(groups: int = 2, seed: int = 0) -> tuple[Moments, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(2 * groups, 5))
+    x = (rng.normal(size=(400, 5 * groups)) @ rng.normal(size=(5 * groups, 5 * groups))).astype(np.float32)
+    y = np.concatenate(
+        [x[:, 5 * g : 5 * g + 5] @ weights[2 * g : 2 * g + 2].T for g in range(groups)], axis=1
+    )
+    return moments_of(x, y.astype(np.float32), groups), weights
+
+
+@pytest.mark.parametrize("affordable", [0.0, 1e11])
+def test_a_fit_to_its_own_outputs_is_the_layer_itself(
+    affordable: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "_AFFORDABLE", affordable)
+    sums, weights = sums_of()
+    found = Fit.of([sums], weights)
+    np.testing.assert_allclose(found.weights(np.ones(weights.shape, bool)), weights, atol=1e-4)
+    np.testing.assert_allclose(found.scales(weights), 1, atol=1e-4)
+    kept = found.losses() > np.median(found.losses())
+    pruned = found.weights(kept)
+    assert (pruned[~kept] == 0).all() and (pruned[kept] != 0).all()
+    scales = found.scales(pruned)
+    strong = (scales < 2) & pruned.any(axis=1)
+    blocks = found.undamped[np.arange(len(weights)) // 2]
+    strength = np.einsum("nk,nkl,nl->n", pruned * scales[:, None], blocks, pruned * scales[:, None])
+    np.testing.assert_allclose(strength[strong], found.squares[strong], rtol=1e-6)
+
+
+def test_inputs_that_are_always_zero_leave_the_weights_as_they_were() -> None:
+    weights = np.arange(1.0, 7.0).reshape(2, 3)
+    sums = empty_moments(2, 3, 1)
+    sums.count = 5
+    found = Fit.of([sums], weights)
+    np.testing.assert_allclose(found.weights(weights > 2), np.where(weights > 2, weights, 0))
+    assert (found.scales(weights) == 1).all()
+
+
+def test_uses_of_one_weight_are_fitted_together() -> None:
+    sums, weights = sums_of(1)
+    twice = Fit.of([sums, sums], weights)
+    once = Fit.of([sums], weights)
+    np.testing.assert_allclose(twice.best, once.best, rtol=1e-12)
+
+
+@pytest.mark.parametrize("filters", [1, 5, 33])
+def test_the_number_of_cores_changes_no_bit(filters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, matrix = layer(filters, 70)
+    kept = weights > 0
+
+    def everything() -> list[bytes]:
+        root = inverse_root(factored(matrix))
+        order, losses = removals(weights[:, :10], inverse(matrix[:10, :10]), kept[:, :10])
+        results = [root, inverse_of(root), solved(factored(matrix), weights), order, losses]
+        results += [fitted(weights, matrix, kept), swept(weights, root, kept), strengths(weights, matrix)]
+        return [result.tobytes() for result in results]
+
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(hands, "own_cores", lambda cores=cores: cores)
+        found.append(everything())
+    assert found[0] == found[1] == found[2]
+
+
+def test_rows_are_cut_anywhere() -> None:
+    weights, matrix = layer(2 * elimination._SWEPT + 1, 4)
+    kept = weights > 0
+    whole = fitted(weights @ matrix, matrix, kept)
+    assert all(
+        (fitted((weights @ matrix)[row : row + 1], matrix, kept[row : row + 1]) == whole[row]).all()
+        for row in range(len(weights))
+    )
