@@ -284,15 +284,18 @@ RECIPES = {
         "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, images, keep, scope, sparsity); "
-        "did you mean sparsity?"
+        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, "
+        "images, keep, scope, sparsity); did you mean sparsity?"
+    ),
+    STEPS + "  - finetune: {checkpoint: kept}\n": (
+        "3: stages.0.finetune.checkpoint: the folder of the run keeps the checkpoint; leave it out"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
         "permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
-        "4: stages.1: prune after permute would undo it; move prune before permute"
+        "4: stages.1: prune after permute would undo it; move prune before permute, or permute again after it"
     ),
     STEPS + "  - pack\n": "3: stages.0: pack without permute; put permute before pack",
     "stages:\n  - permute\n": "1: model: missing; needed: path of the ONNX model to start from",

@@ -23,6 +23,12 @@ class TeachableFinetune(FinetuneOptions):
 
     teacher: bool = Field(False, description="whether the recipe's own dense model teaches: true or false")
 
+    @model_validator(mode="after")
+    def _kept_by_the_run(self) -> Self:
+        if self.checkpoint is not None:
+            raise rule_broken("the folder of the run keeps the checkpoint", "leave it out", "checkpoint")
+        return self
+
 
 class Nothing(Options):
     """A stage without options."""
