@@ -23,7 +23,7 @@ from tightc.finetuning.options import FinetuneOptions
 
 
 @click.command(
-    epilog="Examples: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx; "
+    epilog="Example: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx; or "
     "tightc finetune model.onnx --data images/ --align 32x32 --budget compression=10 --epochs 30 -o aligned.onnx"
 )
 @model_argument
