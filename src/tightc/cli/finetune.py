@@ -23,7 +23,7 @@ from tightc.finetuning.options import FinetuneOptions
 
 
 @click.command(
-    epilog="Example: tightc finetune pruned.onnx --data images/ --teacher model.onnx --epochs 10 -o finetuned.onnx; or "
+    epilog="Example: tightc finetune pruned.onnx --data images/ --epochs 10 -o finetuned.onnx; while it trains: "
     "tightc finetune model.onnx --data images/ --align 32x32 --budget compression=10 --epochs 30 -o aligned.onnx"
 )
 @model_argument
