@@ -38,7 +38,7 @@ from tightc.finetuning.options import FinetuneOptions
 def finetune(
     model: str | None, teacher: str | None, seed: int, output: str | None, manner: Manner, **flags: Any
 ) -> None:
-    """Train the weights that are left, or prune while training; zeros stay zeros.
+    """Train what is left, or prune while training; zeros stay.
 
     With --sparsity, or --align and --budget, ever more weights become zero while the others are trained. Takes the
     train images where the data has a train and a test part, else all. While it runs, the training is kept in
