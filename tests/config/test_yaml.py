@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tightc.config.options import Options
 from tightc.config.yaml import parse_options, read_options
+from tightc.data.options import DataOptions
+from tightc.data.source import FORMS
 from tightc.errors import ConfigError, OptionError
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.schedule import Schedule
@@ -158,9 +160,9 @@ def test_a_rule_inside_a_key_names_the_line_of_the_culprit() -> None:
 
 
 def test_a_missing_key_says_what_it_is() -> None:
+    assert error("mean: [0.5]", DataOptions) == f"f.yaml:1: data: missing; needed: {FORMS}"
     assert error("scope: layer", PruneOptions) == (
-        "f.yaml:1: sparsity: missing; "
-        "needed: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "f.yaml:1: sparsity: missing; needed: a share of zeros such as 0.9, or --budget with --align"
     )
 
 
