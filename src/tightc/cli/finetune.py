@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,13 @@ def finetune(
             if not manner.quiet:
                 click.echo(f"{destination.path} holds what was trained by then", err=True)
         raise
-    if Team.of_environment().leads:
+    team = Team.of_environment()
+    if team.leads:
         finish(result, destination, manner)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
+    if team.size > 1:
+        # torch's threads do not always survive the interpreter's end, and a member that dies there fails the whole team
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -60,9 +60,12 @@ class Session:
         if options.checkpoint is not None:
             checkpoint = Checkpoint(Path(options.checkpoint), 60 * options.checkpoint_minutes, self.key)
         try:
-            return self.training.run(listener if self.team.leads else silent, checkpoint)
-        finally:
-            self.team.part()
+            outcome = self.training.run(listener if self.team.leads else silent, checkpoint)
+        except BaseException:
+            self.team.part(together=False)
+            raise
+        self.team.part(together=not outcome.interrupted)
+        return outcome
 
     def trained(self) -> dict[str, Array]:
         """The tensors of the file as they are now, the norms folded back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 
@@ -41,11 +42,14 @@ class Team:
         if self.size > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
 
-    def part(self) -> None:
-        """Ends what `meet` began."""
+    def part(self, *, together: bool) -> None:
+        """Ends what `meet` began; `together` where the others come here too: then none leaves before all are done."""
         from torch import distributed
 
         if self.size > 1 and distributed.is_initialized():
+            gc.collect()  # what averaged gradients holds on to the group, whose threads must end before the process
+            if together:
+                distributed.barrier()
             distributed.destroy_process_group()
 
 
