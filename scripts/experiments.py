@@ -3,6 +3,7 @@
     python scripts/experiments.py resnet20-aligned resnet20-column-combine-0.5 --seeds 0,1,2
     python scripts/experiments.py resnet20-aligned --points 6,8,10.28,12,14
     python scripts/experiments.py resnet20-filters --set finetune.sparsity=0.7
+    python scripts/experiments.py resnet20-column-combine-0.5 --set prune.sparsity=[0.5,0.7,0.82,0.9]
     python scripts/experiments.py --all
     python scripts/experiments.py --page
     python scripts/experiments.py --check
@@ -23,7 +24,7 @@ from equal_accuracy.checking import check
 from equal_accuracy.drawing import drawn
 from equal_accuracy.running import run
 from equal_accuracy.section import rewrite
-from equal_accuracy.settings import read_records, settings_of
+from equal_accuracy.settings import given_accuracy, read_records, settings_of
 from equal_accuracy.variant import RECIPES, ROOT, Change, Variant, variants_of
 from tightc.cli.progress import progress
 from tightc.errors import TightcError
@@ -65,7 +66,8 @@ def write_page(docs: Path) -> None:
     networks = settings_of(records)
     if networks:
         try:
-            write_whole(results / DRAWING, drawn(networks))
+            given = {network: given_accuracy(records, network) for network in networks}
+            write_whole(results / DRAWING, drawn(networks, given))
         except ModuleNotFoundError as missing:
             print(f"no drawing without {missing.name}: pip install -e '.[scripts]'", file=sys.stderr)
     exists = networks and (results / DRAWING).exists()
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--set", type=_change, action="append", default=[], metavar="STAGE.OPTION=VALUE",
-        help="change an option in every stage of that name; may be given several times",
+        help="change an option in every stage of that name, or each to its own of a list; may be given several times",
     )  # fmt: skip
     parser.add_argument("--page", action="store_true", help="write tables and drawing from what is recorded")
     parser.add_argument("--check", action="store_true", help="evaluate and simulate the packed models again")

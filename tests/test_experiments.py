@@ -26,7 +26,7 @@ from equal_accuracy import running, variant  # noqa: E402
 from equal_accuracy.checking import Checked, check  # noqa: E402
 from equal_accuracy.running import SCHEMA  # noqa: E402
 from equal_accuracy.section import BEGIN, END, rewrite, written  # noqa: E402
-from equal_accuracy.settings import baseline, best_within, read_records, settings_of  # noqa: E402
+from equal_accuracy.settings import best, given_accuracy, levels, read_records, settings_of  # noqa: E402
 from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe  # noqa: E402
 
 HEAD = "model: digits.onnx\ndata: {data: digits.npz}\nseed: 0\nstages:\n"
@@ -180,6 +180,7 @@ def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch
     root = tmp_path / "root"
     shutil.copytree(RECIPES, root / "configs" / "experiments")
     monkeypatch.setattr(running, "ROOT", root)
+    monkeypatch.setattr(running, "RECIPES", root / "configs" / "experiments")
     monkeypatch.setattr(variant, "RECIPES", root / "configs" / "experiments")
     monkeypatch.setattr(running, "run_recipe", recipe_run)
     monkeypatch.setattr(running, "vgg16", lambda **_: models.cnn())
@@ -217,14 +218,26 @@ def test_a_change_reaches_every_stage_of_its_name_and_paths_still_lead_there(tmp
     write_recipe(combined, tmp_path / "changed.yaml")
     changed = yaml.safe_load((tmp_path / "changed.yaml").read_text())
     assert {stage["finetune"]["epochs"] for stage in changed["stages"] if "finetune" in stage} == {1}
-    model = ROOT.parent / "shared" / "models" / "resnet20-cifar10-bn.onnx"
-    assert (tmp_path / changed["model"]).resolve() == model.resolve()
+    assert (tmp_path / changed["model"]).resolve() == (ROOT / "build" / "resnet20.onnx").resolve()
     assert (tmp_path / changed["data"]["data"]).resolve().name == "cifar10-jpeg.tar.gz"
+
+
+def test_a_list_gives_each_stage_its_own(tmp_path: Path) -> None:
+    change = Change.parse("prune.sparsity=[0.4,0.6,0.8,0.9]")
+    write_recipe(Variant("resnet20-column-combine-0.5", (change,)), tmp_path / "changed.yaml")
+    stages = yaml.safe_load((tmp_path / "changed.yaml").read_text())["stages"]
+    assert [stage["prune"]["sparsity"] for stage in stages if "prune" in stage] == [0.4, 0.6, 0.8, 0.9]
+    found = variants_of("resnet20-column-combine-0.5", [change], [], [])
+    assert [one.name for one in found] == ["resnet20-column-combine-0.5-sparsity-0.4-0.6-0.8-0.9"]
 
 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
+        (
+            "resnet20-column-combine-0.5", "prune.sparsity=[0.4,0.6]",
+            "--set prune.sparsity=[0.4,0.6]: 2 values for 4 stages of that name; give one for each, or one for all",
+        ),
         ("resnet20-tight", "finetune.epochs=1", "resnet20-tight: no such recipe; give one of resnet20-aligned, "),
         ("resnet20-aligned", "prune.sparsity=0.5", "--set prune.sparsity=0.5: the recipe has no stage prune; name"),
     ],
@@ -269,50 +282,75 @@ def test_the_recipes_have_names_of_network_and_method() -> None:
 # --- the page
 
 
-def test_seeds_are_put_together_and_ratios_are_to_column_combining_at_its_best() -> None:
+def cells(text: str) -> dict[str, list[list[str]]]:
+    """The rows of all tables in `text`, by their first cell."""
+    found: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("| "):
+            first, *rest = (cell.strip() for cell in line.split("|")[1:-1])
+            found.setdefault(first, []).append(rest)
+    return found
+
+
+def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None:
     text = written(
         [
             record("resnet20", "aligned", 12.0, 0.4, budget="compression=12"),
             record("resnet20", "aligned", 12.0, 0.8, seed=1, budget="compression=12"),
+            record("resnet20", "unaligned", 11.0, 0.9),
+            record("resnet20", "filters", 20.0, 0.9),
             record("resnet20", "column-combine-0.5", 6.0, 0.9),
             record("resnet20", "column-combine-1.75", 8.0, 2.0),
         ],
         "results/drawing.svg",
     )
-    lines = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    }
-    assert "### ResNet-20, dense 90.00 %" in text and "(results/drawing.svg)" in text
-    assert lines["aligned, budget compression=12"][:4] == [
-        "0, 1",
-        "89.40 % (89.20 to 89.60)",
-        "0.60",
-        "0.083",
-    ]
-    assert lines["aligned, budget compression=12"][-3:] == ["2.00x", "2.00x", "2.00x"]
-    assert "ratios to column-combine-0.5, above 1 where better" in text
-    assert lines["aligned"] == ["-", "12.00x (drop 0.60)"]
+    lines = cells(text)
+    assert "### ResNet-20, dense 90.00 %\n" in text and "(results/drawing.svg)" in text
+    seen = ["0, 1", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
+    assert lines["aligned, budget compression=12"][0][:4] == seen
+    assert lines["largest compression at"] == [["dense - 0.5: 89.50 %", "dense - 1: 89.00 %"]]
+    assert lines["aligned"] == [["-", "12.00x (89.40 %)"]]
+    assert lines["tight over combining at"] == [["compression", "speedup", "energy gain"]]
+    assert lines["dense - 0.5: 89.50 %"] == [["-"] * 3]
+    ratios = ["2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"]
+    assert lines["dense - 1: 89.00 %"] == [ratios]
     assert "python scripts/experiments.py resnet20-aligned-compression=12 --seeds 0,1\n" in text
-    assert "20 epochs a run, 2.0 hours in all; 2 cores of a processor; tightc 0.1.0." in text
+    assert "20 epochs a run, 3.0 hours in all; 2 cores of a processor; tightc 0.1.0." in text
 
 
-def test_the_baseline_drops_at_most_a_point_or_else_least() -> None:
-    def of(*drops: float) -> str | None:
-        runs = [record("n", f"column-combine-{i}", 5.0 + i, drop) for i, drop in enumerate(drops)]
-        found = baseline(settings_of([*runs, record("n", "aligned", 9.0, 0.1)])["n"])
-        return found and found.method
+def dense(network: str, model: str, given: float) -> Record:
+    """The record of a dense network's training, from a network of accuracy `given` to one of 90 %."""
+    trained = record(network, "dense", 1.0, 0.0)
+    rows = [{"stage": "dense", "accuracy": given}, {"stage": "finetune", "accuracy": 90.0}]
+    return {**trained, "setting": f"{network}-dense", "rows": rows, "recipe": {"model": model}}
 
-    assert of(0.5, 0.9, 1.1) == "column-combine-1"
-    assert of(1.5, 1.2, 3.0) == "column-combine-1"
-    assert of() is None
-    assert best_within(settings_of([record("n", "aligned", 9.0, 0.6)])["n"], 0.5) is None
+
+def test_a_network_that_was_given_is_a_measure_too() -> None:
+    runs = [record("resnet20", "aligned", 30.0, 3.0), record("resnet20", "column-combine-1.75", 10.0, 2.4)]
+    text = written([dense("resnet20", "../../../shared/given.onnx", 88.5), *runs], None)
+    lines = cells(text)
+    assert "### ResNet-20, dense 90.00 % (88.50 % as given, before it was trained further)\n" in text
+    assert lines["aligned"][1] == ["-", "-", "-", "-"]
+    assert lines["column-combine-1.75"][1] == ["-", "-", "-", "10.00x (87.60 %)"]
+    runs[0]["rows"][-1]["accuracy"] = 87.5
+    lines = cells(written([dense("resnet20", "../../../shared/given.onnx", 88.5), *runs], None))
+    assert lines["given - 1: 87.50 %"][0][0] == "3.00 (30.00x, 10.00x)"
+
+
+def test_a_network_from_random_weights_is_none() -> None:
+    made = dense("vgg16", "../../build/vgg16-random.onnx", 10.0)
+    assert given_accuracy([made], "vgg16") is None
+    assert given_accuracy([dense("resnet20", "../given.onnx", 88.5)], "vgg16") is None
+    assert [level.accuracy for level in levels(90.0, None)] == [89.5, 89.0]
+
+
+def test_without_runs_there_is_no_best() -> None:
+    assert best([], "accuracy") is None
 
 
 def test_without_column_combining_there_are_no_ratios() -> None:
     text = written([record("vgg16", "aligned", 30.0, 0.1)], None)
-    assert "ratios to" not in text and "![" not in text and "### VGG-16" in text
+    assert "tight over combining" not in text and "![" not in text and "### VGG-16" in text
 
 
 def test_runs_without_a_packed_model_are_left_out() -> None:
@@ -359,9 +397,11 @@ def test_the_same_records_make_the_same_drawing() -> None:
         ),
         record("vgg16", "aligned", 30.0, 0.5),
     ]
-    svg = drawn(settings_of(runs))
-    assert svg == drawn(settings_of(runs)) and svg.startswith(b"<?xml")
-    for text in (b"ResNet-20", b"VGG-16", b"aligned", b"column-combine-0.5", b"dense - 0.5", b"dense - 1"):
+    given = {"resnet20": 88.0, "vgg16": None}
+    svg = drawn(settings_of(runs), given)
+    assert svg == drawn(settings_of(runs), given) and svg.startswith(b"<?xml")
+    texts = b"ResNet-20,VGG-16,aligned,column-combine-0.5,dense - 0.5,dense - 1,given - 0.5,given - 1"
+    for text in texts.split(b","):
         assert text in svg
 
 

@@ -6,17 +6,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from equal_accuracy.settings import Setting, title
+from equal_accuracy.settings import Level, Setting, levels, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKS = "osD^vP*X"
-_LOSSES = (0.5, 1.0)
 
 
-def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
-    """The networks side by side, as SVG: the same settings give the same bytes."""
+def drawn(networks: Mapping[str, Sequence[Setting]], given: Mapping[str, float | None]) -> bytes:
+    """The networks side by side, as SVG: the same settings give the same bytes; `given`: accuracies before training."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -27,6 +26,7 @@ def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
     panels = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, (network, settings) in zip(panels, networks.items(), strict=True):
         _panel(axes, network, settings, looks)
+        _lines(axes, levels(settings[0].dense_accuracy, given[network]))
     svg = io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return svg.getvalue()
@@ -44,13 +44,15 @@ def _panel(
                 axes.plot(rates, accuracies, mark, color=colour, markersize=3, alpha=0.5)
         rates = [one.mean("matrix_compression_rate") for one in points]
         axes.plot(rates, [one.mean("accuracy") for one in points], f"{mark}-", color=colour, label=method)
-    dense = settings[0].dense_accuracy
-    axes.axhline(dense, color="black", linewidth=0.8, label="dense")
-    for loss in _LOSSES:
-        axes.axhline(dense - loss, color="0.5", linewidth=0.8, linestyle="--")
-        axes.annotate(
-            f"dense - {loss:g}", (1, dense - loss), (-3, 2), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="right", fontsize=7,
-        )  # fmt: skip
+    axes.axhline(settings[0].dense_accuracy, color="black", linewidth=0.8, label="dense")
     axes.set(title=title(network), xlabel="matrix compression rate", ylabel="accuracy, %")
     axes.legend(fontsize=7)
+
+
+def _lines(axes: Axes, held: Sequence[Level]) -> None:
+    for level in held:
+        axes.axhline(level.accuracy, color="0.5", linewidth=0.8, linestyle="--")
+        axes.annotate(
+            level.label, (1, level.accuracy), (-3, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", fontsize=7,
+        )  # fmt: skip

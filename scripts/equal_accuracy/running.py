@@ -15,7 +15,7 @@ import onnx
 import yaml
 
 from benchmarks.page import processor
-from equal_accuracy.variant import ROOT, Variant, is_path, read_raw, write_recipe
+from equal_accuracy.variant import RECIPES, ROOT, Variant, is_path, read_raw, write_recipe
 from make_vgg16 import vgg16
 from tightc.files import write_whole
 from tightc.machine import own_cores
@@ -113,8 +113,8 @@ def _prepare(variant: Variant, work: Path, results: Path, listener: Listener) ->
     model.parent.mkdir(exist_ok=True)
     if model.name == "vgg16-random.onnx":
         onnx.save(vgg16(classes=10, seed=0), model)
-    elif model.name == "vgg16.onnx":
-        run(Variant("vgg16-dense"), work, results, listener)
+    elif (RECIPES / f"{model.stem}-dense.yaml").exists():
+        run(Variant(f"{model.stem}-dense"), work, results, listener)
 
 
 def _hand_on(variant: Variant, report: Report, folder: Path) -> None:

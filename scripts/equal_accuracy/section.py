@@ -6,16 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from equal_accuracy.running import Record
-from equal_accuracy.settings import Setting, baseline, best_within, packed_row, settings_of, title
+from equal_accuracy.settings import (
+    Level,
+    Setting,
+    best,
+    given_accuracy,
+    is_combined,
+    is_tight,
+    levels,
+    packed_row,
+    settings_of,
+    title,
+)
 from tightc.errors import OptionError
 from tightc.files import write_whole
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
-_LOSSES = (0.5, 1.0)
 _COLUMNS = (
     "method", "seeds", "accuracy", "drop", "density", "compression", "tightness", "passes", "cycles", "speedup",
-    "energy gain", "bytes", "compression vs combining", "cycles vs combining", "energy vs combining",
+    "energy gain", "bytes",
 )  # fmt: skip
+_COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "energy gain": "energy_gain"}
 
 
 def rewrite(page: Path, records: Sequence[Record], drawing: str | None) -> None:
@@ -37,29 +48,22 @@ def written(records: Sequence[Record], drawing: str | None) -> str:
         return "No run is recorded yet."
     parts = [f"![Accuracy over matrix compression rate, by method]({drawing})"] if drawing else []
     for network, settings in networks.items():
-        parts += [f"### {title(network)}, dense {_percent(settings[0].dense_accuracy)}", _all(settings)]
-        parts += [_best(settings), _commands(settings)]
+        given = given_accuracy(records, network)
+        held = levels(settings[0].dense_accuracy, given)
+        table = _table(_COLUMNS, [_row(one) for one in settings])
+        parts += [_head(network, settings[0].dense_accuracy, given), table, _largest(settings, held)]
+        parts += [part for part in (_compared(settings, held), _commands(settings)) if part]
     return "\n\n".join([*parts, _surroundings(records)])
 
 
-def _all(settings: Sequence[Setting]) -> str:
-    reference = baseline(settings)
-    table = _table(_COLUMNS, [_row(one, reference) for one in settings])
-    if reference is None:
-        return table
-    return f"{table}\n\nThe last three columns are ratios to {reference.label}, above 1 where better."
+def _head(network: str, dense: float, given: float | None) -> str:
+    further = "" if given is None else f" ({_percent(given)} as given, before it was trained further)"
+    return f"### {title(network)}, dense {_percent(dense)}{further}"
 
 
-def _row(one: Setting, reference: Setting | None) -> list[str]:
+def _row(one: Setting) -> list[str]:
     accuracies = one.each("accuracy")
     spread = f" ({min(accuracies):.2f} to {max(accuracies):.2f})" if len(accuracies) > 1 else ""
-    ratios = ["", "", ""]
-    if reference is not None:
-        ratios = [
-            f"{one.mean('matrix_compression_rate') / reference.mean('matrix_compression_rate'):.2f}x",
-            f"{reference.mean('cycles') / one.mean('cycles'):.2f}x",
-            f"{one.mean('energy_gain') / reference.mean('energy_gain'):.2f}x",
-        ]
     return [
         one.label,
         ", ".join(map(str, one.seeds)),
@@ -73,23 +77,44 @@ def _row(one: Setting, reference: Setting | None) -> list[str]:
         f"{one.mean('speedup'):.2f}x",
         f"{one.mean('energy_gain'):.2f}x",
         f"{one.mean('bytes'):,.0f}",
-        *ratios,
     ]
 
 
-def _best(settings: Sequence[Setting]) -> str:
-    """For each method the most compression at no more than a loss."""
+def _largest(settings: Sequence[Setting], held: Sequence[Level]) -> str:
+    """For each method the most compression at each level of accuracy."""
     rows = []
     for method in dict.fromkeys(one.method for one in settings):
         of_method = [one for one in settings if one.method == method]
-        rows.append([method, *(_best_cell(best_within(of_method, loss)) for loss in _LOSSES)])
-    return _table(["largest compression", *(f"drop up to {loss:g}" for loss in _LOSSES)], rows)
+        found = [best(level.met(of_method), "matrix_compression_rate") for level in held]
+        rows.append([method, *(_largest_cell(one) for one in found)])
+    return _table(["largest compression at", *(_level(level) for level in held)], rows)
 
 
-def _best_cell(one: Setting | None) -> str:
+def _largest_cell(one: Setting | None) -> str:
     if one is None:
         return "-"
-    return f"{one.mean('matrix_compression_rate'):.2f}x (drop {one.mean('accuracy_drop'):.2f})"
+    return f"{one.mean('matrix_compression_rate'):.2f}x ({_percent(one.mean('accuracy'))})"
+
+
+def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> str:
+    """Tight packing over column combining, each with its best run of a level for each figure; empty without either."""
+    if not (any(map(is_tight, settings)) and any(map(is_combined, settings))):
+        return ""
+    rows = [[_level(level), *(_ratio(level, settings, key) for key in _COMPARED.values())] for level in held]
+    return _table(["tight over combining at", *_COMPARED], rows)
+
+
+def _ratio(level: Level, settings: Sequence[Setting], figure: str) -> str:
+    met = level.met(settings)
+    tight, combined = best(filter(is_tight, met), figure), best(filter(is_combined, met), figure)
+    if tight is None or combined is None:
+        return "-"
+    over, under = tight.mean(figure), combined.mean(figure)
+    return f"{over / under:.2f} ({over:.2f}x, {under:.2f}x)"
+
+
+def _level(level: Level) -> str:
+    return f"{level.label}: {_percent(level.accuracy)}"
 
 
 def _commands(settings: Sequence[Setting]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -11,7 +11,9 @@ from typing import Any
 
 from equal_accuracy.running import SCHEMA, Record
 
-_BASELINE = "column-combine"
+_COMBINED = "column-combine"
+_TIGHT = ("aligned", "unaligned")
+_LOSSES = (0.5, 1.0)
 _TITLES = {"resnet20": "ResNet-20", "vgg16": "VGG-16"}
 
 
@@ -90,20 +92,47 @@ def packed_row(record: Record) -> dict[str, Any]:
     return dict(rows[-1]) if rows else {}
 
 
-def baseline(settings: Sequence[Setting], loss: float = 1.0) -> Setting | None:
-    """Column combining at its best: most compression among its settings that lose at most `loss` points of accuracy.
+@dataclass(frozen=True)
+class Level:
+    """An accuracy that runs are held to, percent: so many points below a dense network."""
 
-    Where all lose more, that which loses least; None without any.
-    """
-    combined = [one for one in settings if one.method.startswith(_BASELINE)]
-    within = best_within(combined, loss)
-    return within or min(combined, key=lambda one: one.mean("accuracy_drop"), default=None)
+    label: str
+    accuracy: float
+
+    def met(self, settings: Iterable[Setting]) -> list[Setting]:
+        """Those of `settings` that have this accuracy, or more."""
+        return [one for one in settings if one.mean("accuracy") >= self.accuracy - 1e-9]
 
 
-def best_within(settings: Sequence[Setting], loss: float) -> Setting | None:
-    """The setting with the largest matrix compression rate of those that lose at most `loss` points of accuracy."""
-    within = [one for one in settings if one.mean("accuracy_drop") <= loss]
-    return max(within, key=lambda one: one.mean("matrix_compression_rate"), default=None)
+def given_accuracy(records: Iterable[Record], network: str) -> float | None:
+    """Of the network as it was given, percent, where NETWORK-dense trained it further; None where it was made here."""
+    for record in records:
+        if record["setting"] == f"{network}-dense" and Path(record["recipe"]["model"]).parent.name != "build":
+            return float(record["rows"][0]["accuracy"])
+    return None
+
+
+def levels(dense: float, given: float | None) -> list[Level]:
+    """Half a point and a point below the dense network that runs start from, then below the one that was given."""
+    names = {"dense": dense} if given is None else {"dense": dense, "given": given}
+    return [
+        Level(f"{name} - {loss:g}", accuracy - loss) for name, accuracy in names.items() for loss in _LOSSES
+    ]
+
+
+def is_tight(one: Setting) -> bool:
+    """Whether single weights were arranged, which loses none."""
+    return one.method in _TIGHT
+
+
+def is_combined(one: Setting) -> bool:
+    """Whether its columns were combined."""
+    return one.method.startswith(_COMBINED)
+
+
+def best(settings: Iterable[Setting], figure: str) -> Setting | None:
+    """The one with the most of `figure`; None without any."""
+    return max(settings, key=lambda one: one.mean(figure), default=None)
 
 
 def title(network: str) -> str:

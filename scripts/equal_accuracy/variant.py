@@ -25,7 +25,7 @@ Raw = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """One option of every stage of a name: finetune.budget=compression=12."""
+    """One option of every stage of a name: finetune.budget=compression=12, or prune.sparsity=[0.5,0.8] for two."""
 
     stage: str
     option: str
@@ -43,6 +43,18 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.stage}.{self.option}={self.value}"
+
+    def values(self, stages: int) -> list[Any]:
+        """What each of so many stages gets: its own of a list, else the same; OptionError where a list does not fit."""
+        value = yaml.safe_load(self.value)
+        if not isinstance(value, list):
+            return [value] * stages
+        if len(value) != stages:
+            raise OptionError(
+                f"--set {self}: {len(value)} values for {stages} stages of that name",
+                "give one for each, or one for all",
+            )
+        return value
 
     @property
     def slug(self) -> str:
@@ -106,8 +118,9 @@ def write_recipe(variant: Variant, path: Path) -> None:
     """The recipe of `variant` as a file at `path`, which its own paths are relative to."""
     raw = read_raw(variant.path)
     for change in variant.changes:
-        for options in (options for name, options in _stages(raw) if name == change.stage):
-            options[change.option] = yaml.safe_load(change.value)
+        held = _held(raw, change)
+        for options, value in zip(held, change.values(len(held)), strict=True):
+            options[change.option] = value
     raw["stages"] = [{name: options} for name, options in _stages(raw)]
     base = variant.path.resolve().parent
     raw["model"] = os.path.relpath(base / raw["model"], path.parent.resolve())
@@ -141,8 +154,14 @@ def _stages(raw: Raw) -> list[tuple[str, Raw]]:
 
 def _as_it_is(raw: Raw, change: Change) -> bool:
     """Whether the recipe says already what `change` does; OptionError where it has no such stage."""
-    held = [options for name, options in _stages(raw) if name == change.stage]
+    held = _held(raw, change)
     if not held:
         there = ", ".join(dict.fromkeys(name for name, _ in _stages(raw)))
         raise OptionError(f"--set {change}: the recipe has no stage {change.stage}", f"name one of {there}")
-    return all(options.get(change.option) == yaml.safe_load(change.value) for options in held)
+    wanted = change.values(len(held))
+    return all(options.get(change.option) == value for options, value in zip(held, wanted, strict=True))
+
+
+def _held(raw: Raw, change: Change) -> list[Raw]:
+    """The options of all stages that `change` names."""
+    return [options for name, options in _stages(raw) if name == change.stage]
