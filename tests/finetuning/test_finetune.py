@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import onnx
@@ -10,6 +11,8 @@ import pytest
 import torch
 from onnx import numpy_helper, parser
 
+import lessons
+from lessons import NORMALISATION
 from tightc.data.images import Images, Normalisation
 from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
@@ -28,7 +31,7 @@ REST = (
     "r = Relu (h)\ns = Mul (r, half)\np = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (s)\n"
     "f = Flatten (p)\nlogits = Gemm <transB = 1> (f, w2, b2)\n"
 )
-NORMALISATION = Normalisation((0.5,), (0.25,))
+quadrants = partial(lessons.quadrants, 256)
 QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "precision": "fp32"}
 
 
@@ -54,16 +57,6 @@ def network(
             proto.graph.initializer.append(numpy_helper.from_array(array, name))
     proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in given.items())
     return load_model_bytes(proto.SerializeToString(), "small.onnx")
-
-
-def quadrants(count: int = 256, seed: int = 0) -> Images:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 4, count)
-    pixels = random.integers(0, 100, (count, 1, 8, 8), dtype=np.uint8)
-    for image, label in zip(pixels, labels, strict=True):
-        row, column = 4 * (label // 2), 4 * (label % 2)
-        image[0, row : row + 4, column : column + 4] += 120
-    return Images(pixels, labels, ("nw", "ne", "sw", "se"))
 
 
 def train(
@@ -247,7 +240,7 @@ def test_label_outside_the_classes(label: int) -> None:
 
 def test_single_image() -> None:
     with pytest.raises(DataError) as fault:
-        train(network(), quadrants(1))
+        train(network(), lessons.quadrants(1))
     check_error(
         DataError,
         "training images: there is one image",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tightc.bridge.logits import check_float32, without_softmax
 from tightc.bridge.module import TorchGraph
 from tightc.bridge.parameters import trained_layers
 from tightc.errors import ModelError
@@ -27,19 +28,14 @@ class Classifier:
 
 def open_network(model: Model, sample: Callable[[int], Tensor], device: torch.device) -> Classifier:
     """`model` in torch on `device`, tried on a `sample` of images; ModelError where it cannot be trained."""
-    graph = _without_softmax(read_graph(model.proto))
+    graph = without_softmax(read_graph(model.proto))
     module = TorchGraph(graph)
     if "weight" not in module.roles.values():
         raise ModelError(
             f"{model.origin}: it has no weights to train", "give a model with Conv, Gemm or MatMul layers"
         )
-    for name in module.roles:
-        dtype = module.parameter(name).dtype
-        if dtype != torch.float32:
-            raise ModelError(
-                f"{model.origin}: tensor {name} is {str(dtype)[len('torch.') :]}, finetune trains float32",
-                "finetune before the model is converted",
-            )
+    remedy = "finetune before the model is converted"
+    check_float32(module, model.origin, needs="finetune trains", remedy=remedy)
     place(module, device)
     return Classifier(module, _count_classes(module, sample(2), model.origin), trained_layers(graph), graph)
 
@@ -65,11 +61,3 @@ def _count_classes(module: TorchGraph, images: Tensor, origin: str) -> int:
         found = " x ".join(map(str, logits.shape))
         raise ModelError(f"{origin}: a batch of {len(images)} images gives {found} outputs", remedy)
     return int(logits.shape[1])
-
-
-def _without_softmax(graph: Graph) -> Graph:
-    """The graph up to a closing Softmax, which the loss has of its own."""
-    last = next((node for node in graph.nodes if graph.outputs[0] in node.outputs), None)
-    if last is None or last.op != "Softmax" or len(graph.outputs) != 1:
-        return graph
-    return replace(graph, outputs=last.inputs[:1])

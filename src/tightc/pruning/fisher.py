@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.bridge.logits import check_float32, without_softmax
 from tightc.calibration.hands import side_by_side, spans
 from tightc.calibration.images import Calibration
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.file import Model
-from tightc.model.graph import Graph, read_graph
+from tightc.model.graph import read_graph
 from tightc.model.layers import Network
 from tightc.report import Listener
 from tightc.selection.prunable import Prunable
@@ -50,7 +50,7 @@ def fisher_worths(
     """
     from tightc.bridge.module import TorchGraph
 
-    module = TorchGraph(_without_softmax(read_graph(model.proto))).eval()
+    module = TorchGraph(without_softmax(read_graph(model.proto))).eval()
     names = [entry.layer.weight for entry in layers]
     _check(module, names, model.origin)
     size = calibration.batch if calibration.fixed else 1
@@ -131,25 +131,10 @@ def _loss(module: TorchGraph, pixels: Tensor, labels: NDArray[np.int64], origin:
 
 
 def _check(module: TorchGraph, names: list[str], origin: str) -> None:
-    import torch
-
     for name in names:
         if name not in module.roles:
             raise ModelError(
                 f"{origin}: no gradient reaches the weight {name}", "keep its layer, or prune by magnitude"
             )
-    for name in module.roles:
-        dtype = module.parameter(name).dtype
-        if dtype != torch.float32:
-            raise ModelError(
-                f"{origin}: tensor {name} is {str(dtype).removeprefix('torch.')}, fisher computes in float32",
-                "prune before the model is converted, or by magnitude",
-            )
-
-
-def _without_softmax(graph: Graph) -> Graph:
-    """The graph up to a closing Softmax, which the loss has of its own."""
-    last = next((node for node in graph.nodes if graph.outputs[0] in node.outputs), None)
-    if last is None or last.op != "Softmax" or len(graph.outputs) != 1:
-        return graph
-    return replace(graph, outputs=last.inputs[:1])
+    remedy = "prune before the model is converted, or by magnitude"
+    check_float32(module, origin, needs="fisher computes in", remedy=remedy)
