@@ -24,7 +24,7 @@ from equal_accuracy.checking import check
 from equal_accuracy.drawing import drawn
 from equal_accuracy.running import run
 from equal_accuracy.section import rewrite
-from equal_accuracy.settings import given_accuracy, read_records, settings_of
+from equal_accuracy.settings import read_records, settings_of
 from equal_accuracy.variant import RECIPES, ROOT, Change, Variant, variants_of
 from tightc.cli.progress import progress
 from tightc.errors import TightcError
@@ -66,8 +66,7 @@ def write_page(docs: Path) -> None:
     networks = settings_of(records)
     if networks:
         try:
-            given = {network: given_accuracy(records, network) for network in networks}
-            write_whole(results / DRAWING, drawn(networks, given))
+            write_whole(results / DRAWING, drawn(networks))
         except ModuleNotFoundError as missing:
             print(f"no drawing without {missing.name}: pip install -e '.[scripts]'", file=sys.stderr)
     exists = networks and (results / DRAWING).exists()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _MARKS = "osD^vP*X"
 
 
-def drawn(networks: Mapping[str, Sequence[Setting]], given: Mapping[str, float | None]) -> bytes:
-    """The networks side by side, as SVG: the same settings give the same bytes; `given`: accuracies before training."""
+def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
+    """The networks side by side, as SVG: the same settings give the same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -26,7 +26,7 @@ def drawn(networks: Mapping[str, Sequence[Setting]], given: Mapping[str, float |
     panels = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, (network, settings) in zip(panels, networks.items(), strict=True):
         _panel(axes, network, settings, looks)
-        _lines(axes, levels(settings[0].dense_accuracy, given[network]))
+        _lines(axes, levels(settings[0].dense_accuracy))
     svg = io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return svg.getvalue()

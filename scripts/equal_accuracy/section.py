@@ -10,7 +10,6 @@ from equal_accuracy.settings import (
     Level,
     Setting,
     best,
-    given_accuracy,
     is_combined,
     is_tight,
     levels,
@@ -48,17 +47,12 @@ def written(records: Sequence[Record], drawing: str | None) -> str:
         return "No run is recorded yet."
     parts = [f"![Accuracy over matrix compression rate, by method]({drawing})"] if drawing else []
     for network, settings in networks.items():
-        given = given_accuracy(records, network)
-        held = levels(settings[0].dense_accuracy, given)
+        dense = settings[0].dense_accuracy
+        held = levels(dense)
         table = _table(_COLUMNS, [_row(one) for one in settings])
-        parts += [_head(network, settings[0].dense_accuracy, given), table, _largest(settings, held)]
+        parts += [f"### {title(network)}, dense {_percent(dense)}", table, _largest(settings, held)]
         parts += [part for part in (_compared(settings, held), _commands(settings)) if part]
     return "\n\n".join([*parts, _surroundings(records)])
-
-
-def _head(network: str, dense: float, given: float | None) -> str:
-    further = "" if given is None else f" ({_percent(given)} as given, before it was trained further)"
-    return f"### {title(network)}, dense {_percent(dense)}{further}"
 
 
 def _row(one: Setting) -> list[str]:
@@ -87,7 +81,7 @@ def _largest(settings: Sequence[Setting], held: Sequence[Level]) -> str:
         of_method = [one for one in settings if one.method == method]
         found = [best(level.met(of_method), "matrix_compression_rate") for level in held]
         rows.append([method, *(_largest_cell(one) for one in found)])
-    return _table(["largest compression at", *(_level(level) for level in held)], rows)
+    return _table(["largest compression", *(level.label for level in held)], rows)
 
 
 def _largest_cell(one: Setting | None) -> str:
@@ -100,8 +94,8 @@ def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> str:
     """Tight packing over column combining, each with its best run of a level for each figure; empty without either."""
     if not (any(map(is_tight, settings)) and any(map(is_combined, settings))):
         return ""
-    rows = [[_level(level), *(_ratio(level, settings, key) for key in _COMPARED.values())] for level in held]
-    return _table(["tight over combining at", *_COMPARED], rows)
+    rows = [[level.label, *(_ratio(level, settings, key) for key in _COMPARED.values())] for level in held]
+    return _table(["tight over combining", *_COMPARED], rows)
 
 
 def _ratio(level: Level, settings: Sequence[Setting], figure: str) -> str:
@@ -111,10 +105,6 @@ def _ratio(level: Level, settings: Sequence[Setting], figure: str) -> str:
         return "-"
     over, under = tight.mean(figure), combined.mean(figure)
     return f"{over / under:.2f} ({over:.2f}x, {under:.2f}x)"
-
-
-def _level(level: Level) -> str:
-    return f"{level.label}: {_percent(level.accuracy)}"
 
 
 def _commands(settings: Sequence[Setting]) -> str:

@@ -104,20 +104,9 @@ class Level:
         return [one for one in settings if one.mean("accuracy") >= self.accuracy - 1e-9]
 
 
-def given_accuracy(records: Iterable[Record], network: str) -> float | None:
-    """Of the network as it was given, percent, where NETWORK-dense trained it further; None where it was made here."""
-    for record in records:
-        if record["setting"] == f"{network}-dense" and Path(record["recipe"]["model"]).parent.name != "build":
-            return float(record["rows"][0]["accuracy"])
-    return None
-
-
-def levels(dense: float, given: float | None) -> list[Level]:
-    """Half a point and a point below the dense network that runs start from, then below the one that was given."""
-    names = {"dense": dense} if given is None else {"dense": dense, "given": given}
-    return [
-        Level(f"{name} - {loss:g}", accuracy - loss) for name, accuracy in names.items() for loss in _LOSSES
-    ]
+def levels(dense: float) -> list[Level]:
+    """Half a point and a point below a dense network's accuracy."""
+    return [Level(f"drop up to {loss:g}", dense - loss) for loss in _LOSSES]
 
 
 def is_tight(one: Setting) -> bool:

@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "folded",
         {"optimizer": "adamw", "learning_rate": 0.01, "average": 0.9, "validation": 16, "batch_size": 12},
     ),
-    "dropout, augmented": ("dropout", {"augment": True}),
+    "dropout, augmented": ("dropout", {"augment": True, "mixup": 0.4}),
     "cycles, mean of pruned, norms measured": (
         "normed",
         {"align": "3x2", "budget": "speedup=2", "average": 0.8, "renorm_images": 32, "validation": 16},

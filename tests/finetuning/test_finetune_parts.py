@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tightc.data.images import Images, Normalisation
-from tightc.finetuning.augment import cut_views, draw_views
+from tightc.finetuning.augment import blend, cut_views, draw_shares, draw_views
 from tightc.finetuning.batches import Batches
 from tightc.finetuning.loss import distillation_loss, training_loss
 from tightc.finetuning.masks import Masks
@@ -129,3 +129,16 @@ def test_learning_rate_rises_and_falls() -> None:
     assert top == 4
     assert 0 < rates[-1] < 1e-4
     assert cosine_rate(0, 1, 0.1, 0.05) == 0.1
+
+
+def test_shares_fill_the_range_that_is_asked_for() -> None:
+    shares = draw_shares(2000, 0.3, torch.Generator().manual_seed(0))
+    assert 0 <= shares.min() < 0.01 and 0.29 < shares.max() <= 0.3 and abs(shares.mean() - 0.15) < 0.01
+
+
+def test_a_blend_holds_its_share_of_image_and_label() -> None:
+    images, labels = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 4, 4), torch.tensor([2, 0, 2])
+    mixed, chances = blend(images, labels, torch.tensor([0.5, 0.25, 0.0]), 4)
+    for image, level in zip(mixed, (1.0, 0.75, 2.0), strict=True):
+        assert torch.equal(image, torch.full((2, 4, 4), level))
+    assert chances.tolist() == [[0, 0, 1, 0], [0.75, 0, 0.25, 0], [0, 0, 1, 0]]

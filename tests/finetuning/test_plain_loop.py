@@ -23,15 +23,22 @@ def forward(p: dict[str, Tensor], x: Tensor) -> Tensor:
     return functional.linear(h.flatten(1), p["last_w"], p["last_b"])
 
 
-def batches(seed: int) -> list[tuple[Tensor, Tensor]]:
-    """The images in the order that the seed alone decides: one permutation for each epoch."""
+def batches(seed: int, mixup: float) -> list[tuple[Tensor, Tensor]]:
+    """Images and chances of classes in the order that the seed alone decides: one permutation for each epoch.
+
+    Each image takes a share, drawn for each batch, of the one before it in the batch.
+    """
     images, generator = lessons.quadrants(), torch.Generator().manual_seed(seed)
     pixels = (torch.from_numpy(images.pixels).float() / 255 - 0.5) / 0.25
-    labels = torch.from_numpy(images.labels)
+    chances = functional.one_hot(torch.from_numpy(images.labels), 4).float()
     found = []
     for _ in range(EPOCHS):
-        order = torch.randperm(64, generator=generator)
-        found += [(pixels[chosen], labels[chosen]) for chosen in order.split(BATCH)]
+        for chosen in torch.randperm(64, generator=generator).split(BATCH):
+            s = mixup * torch.rand(BATCH, generator=generator) if mixup else torch.zeros(BATCH)
+            mixes = list(zip(s, chosen, chosen[[-1, *range(BATCH - 1)]], strict=True))
+            x = torch.stack([(1 - share) * pixels[k] + share * pixels[j] for share, k, j in mixes])
+            y = torch.stack([(1 - share) * chances[k] + share * chances[j] for share, k, j in mixes])
+            found.append((x, y))
     return found
 
 
@@ -89,15 +96,16 @@ def by_hand(
     smoothing: float = 0.0,
     average: float = 0.0,
     left: int | None = None,
+    mixup: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """`left`: how many weights stay when half of the steps are done."""
     given = lessons.tensors(lessons.network("folded", density=0.8))
     p = {name: torch.from_numpy(given[name].copy()).requires_grad_() for name in NAMES}
     masks = {name: (p[name] != 0).float() for name in ("first_w", "last_w")}
     means = {name: p[name].detach().clone() for name in NAMES}
-    for step, (x, labels) in enumerate(batches(seed)):
+    for step, (x, chances) in enumerate(batches(seed, mixup)):
         logits = forward(p, x)
-        wanted = functional.one_hot(labels, 4) * (1 - smoothing) + smoothing / 4
+        wanted = chances * (1 - smoothing) + smoothing / 4
         loss = -(wanted * logits.log_softmax(1)).sum(1).mean()
         for name in NAMES:
             p[name].grad = None
@@ -135,11 +143,15 @@ ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune
         ({**ADAMW, **COSINE}, lambda: Adam(0.3), cosine, {}),
         ({**ADAMW, **CYCLE}, lambda: Adam(0.3), one_cycle, {}),
         ({**SGD, **COSINE, "label_smoothing": 0.3}, lambda: Nesterov(0.1), cosine, {"smoothing": 0.3}),
+        ({**SGD, **COSINE, "mixup": 0.5}, lambda: Nesterov(0.1), cosine, {"mixup": 0.5}),
         ({**SGD, **COSINE, "average": 0.6}, lambda: Nesterov(0.1), cosine, {"average": 0.6}),
         ({**SGD, **COSINE, **ONE_STROKE}, lambda: Nesterov(0.1), cosine, {"left": 60}),
         ({**ADAMW, **COSINE, **ONE_STROKE, "average": 0.6}, lambda: Adam(0.3), cosine, {"left": 60, "average": 0.6}),
     ],
-    ids=["sgd", "sgd, cycle", "adamw", "adamw, cycle", "smoothed", "mean", "one stroke", "one stroke, adamw, mean"],
+    ids=[
+        "sgd", "sgd, cycle", "adamw", "adamw, cycle", "smoothed", "mixed", "mean", "one stroke",
+        "one stroke, adamw, mean",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [0, 3])
 def test_training_is_the_one_written_by_hand(

@@ -9,14 +9,15 @@ from tightc.finetuning.options import TrainingOptions
 
 
 def training_loss(
-    logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, options: TrainingOptions
+    logits: Tensor, targets: Tensor, teacher_logits: Tensor | None, options: TrainingOptions
 ) -> Tensor:
     """Cross-entropy with the labels and, where there is a teacher, the distance to it, by shares; () float32.
 
-    `logits` and `teacher_logits`: (images, classes); `labels`: (images,) int64.
+    `logits` and `teacher_logits`: (images, classes); `targets`: labels, (images,) int64, or chances of the classes,
+    (images, classes) float32.
     """
     logits = logits.float()
-    own = functional.cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
+    own = functional.cross_entropy(logits, targets, label_smoothing=options.label_smoothing)
     if teacher_logits is None:
         return own
     distance = distillation_loss(logits, teacher_logits.float(), options.distil_temperature)

@@ -75,6 +75,9 @@ class TrainingOptions(Options):
         "and fold it away after: on or off",
     )
     augment: bool = Field(False, description="shift images at random by up to 1/8 and mirror them: on or off")
+    mixup: float = Field(
+        0.0, ge=0, le=0.5, description="largest share of another image blended into each: 0 (none) to 0.5"
+    )
     validation: int = Field(
         0,
         ge=0,

@@ -106,7 +106,7 @@ def open_session(
     layers = [] if options.share is None else prunable(model, read_network(model), options)
     taught_by = master.module if master else None
     team.meet(compute.device.type)
-    lesson = Lesson(module, taught_by, batches, validation, layers, compute, team)
+    lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team)
     return Session(student, Training(lesson, options, seed), norms, team, key)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tightc.bridge.module import TorchGraph
+from tightc.finetuning.augment import blend, draw_shares
 from tightc.finetuning.averages import RunningMean
 from tightc.finetuning.batches import Batches
 from tightc.finetuning.checkpoint import Checkpoint
@@ -29,9 +30,13 @@ from tightc.selection.prunable import Prunable
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is trained, by whom, on what, where; `layers` are those to prune meanwhile, if a share was asked for."""
+    """What is trained to tell so many `classes` apart, by whom, on what, where.
+
+    `layers` are those to prune meanwhile, if a share was asked for.
+    """
 
     student: TorchGraph
+    classes: int
     teacher: TorchGraph | None
     batches: Batches
     validation: Batches | None
@@ -94,7 +99,7 @@ class Training:
                 course.start(epoch)
             images, labels = batches.batch(self.order[place], self.generator, team)
             rate = set_rate(self.optimizer, self.options, self.step, self.steps)
-            loss, logits = self._update(forward, images, labels)
+            loss, logits = self._update(forward, *self._blended(images, labels))
             self.step += 1
             course.add(rate, loss, (logits.argmax(1) == labels).sum() * team.size)
             if place + 1 == len(batches):
@@ -104,7 +109,15 @@ class Training:
                 course.look()
                 checkpoint.write({**self._state(), "course": course.state()})
 
-    def _update(self, forward: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _blended(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and what to learn of them, with a part of another image in each where that is asked for."""
+        if not self.options.mixup:
+            return images, labels
+        team, size = self.lesson.team, self.lesson.batches.batch_size
+        shares = draw_shares(size, self.options.mixup, self.generator)[team.rank :: team.size]
+        return blend(images, labels, shares.to(images.device), self.lesson.classes)
+
+    def _update(self, forward: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """One step; gives the loss, () float32, and the logits, (images, classes), on the device."""
         with self.lesson.compute.precision():
             (logits,) = forward(images)
@@ -112,7 +125,7 @@ class Training:
             if self.lesson.teacher is not None:
                 with torch.no_grad():
                     (teacher_logits,) = self.lesson.teacher(images)
-        loss = training_loss(logits, labels, teacher_logits, self.options)
+        loss = training_loss(logits, targets, teacher_logits, self.options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.gradual is not None:
