@@ -272,17 +272,26 @@ def with_lstm() -> onnx.ModelProto:
     )
 
 
-def quantised() -> onnx.ModelProto:
-    """A Conv whose weight comes from DequantizeLinear, before a float one."""
+def quantised(
+    scale: np.ndarray | float = 0.1,
+    zero: np.ndarray | float = 0,
+    settings: str = "",
+    rest: str = "",
+    kind: str = "int8",
+) -> onnx.ModelProto:
+    """A Conv whose weight comes from DequantizeLinear, with `settings`, before a float one; `rest` are more nodes."""
     return build(
-        """net (float[1, 2, 6, 6] x) => (float[1, 3, 2, 2] y) {
-            w = DequantizeLinear(q, scale, zero)
+        f"""net (float[1, 2, 6, 6] x) => (float[1, 3, 2, 2] y) {{
+            w = DequantizeLinear{settings}(q, scale, zero)
             [quantised] a = Conv(x, w)
             [float] y = Conv(a, v)
-        }""",
-        q=np.arange(4 * 2 * 9, dtype=np.int8).reshape(4, 2, 3, 3),
-        scale=np.float32(0.1),
-        zero=np.int8(0),
+            {rest}
+        }}""",
+        newest_opset() if "block" in settings else OPSET,
+        ir_for(newest_opset()) if "block" in settings else IR,
+        q=np.arange(4 * 2 * 9).reshape(4, 2, 3, 3).astype(kind),
+        scale=np.asarray(scale, np.float32),
+        zero=np.asarray(zero, kind),
         v=sparse(3, 4, 3, 3),
     )
 

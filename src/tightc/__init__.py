@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tightc.packing.unpack import unpack
     from tightc.permutation.permute import permute
     from tightc.pruning.prune import prune
+    from tightc.quantization.quantize import quantize
     from tightc.simulation.simulate import simulate
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "pack",
     "permute",
     "prune",
+    "quantize",
     "save",
     "simulate",
     "unpack",
@@ -38,6 +40,7 @@ _HOMES = {
     "inspect": ("tightc.inspection.inspect", "inspect"),
     "prune": ("tightc.pruning.prune", "prune"),
     "finetune": ("tightc.finetuning.finetune", "finetune"),
+    "quantize": ("tightc.quantization.quantize", "quantize"),
     "permute": ("tightc.permutation.permute", "permute"),
     "pack": ("tightc.packing.pack", "pack"),
     "unpack": ("tightc.packing.unpack", "unpack"),

@@ -57,6 +57,7 @@ def usage(err: str) -> str:
 STAGES = {
     "inspect": ["inspect", "net.onnx"],
     "prune": ["prune", "net.onnx", "--sparsity", "0.5", "-o", "out.onnx"],
+    "quantize": ["quantize", "net.onnx", "-o", "out.onnx"],
     "permute": ["permute", "net.onnx", "-o", "out.onnx"],
     "pack": ["pack", "net.onnx", "-o", "out.onnx"],
     "unpack": ["unpack", "net.onnx", "-o", "out.onnx"],
@@ -281,7 +282,7 @@ RECIPES = {
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
         "3: stages.0.pruen: not a key here "
-        "(permitted: evaluate, finetune, pack, permute, prune, simulate); did you mean prune?"
+        "(permitted: evaluate, finetune, pack, permute, prune, quantize, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
         "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, "
@@ -460,6 +461,14 @@ def test_label_outside_the_classes(place: Path, capsys: pytest.CaptureFixture[st
         "label 4 (class4) of image 4 is outside the network's 4 classes (0 to 3); "
         "take the data that the network was trained for, or number its classes from 0"
     )
+
+
+@pytest.mark.parametrize("flag", ["--calibration=entropy", "--percentile=99", "--images=5"])
+def test_quantize_looks_at_images_only_where_there_are_some(
+    place: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    err = sentence(fails(capsys, *STAGES["quantize"], flag))
+    assert err == f"{flag.partition('=')[0]}: it needs --data; add --data"
 
 
 def test_every_stage_of_the_command_line_was_tried() -> None:

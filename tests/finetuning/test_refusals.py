@@ -165,7 +165,7 @@ def test_options_that_do_not_go_together_are_refused(
             "--keep third: no layer has that name (there are first, last)",
             "give the name of a layer, or a pattern such as 'layer1.*'",
         ),
-        (("first", "l*"), "--keep leaves no layer to prune", "keep fewer layers"),
+        (("first", "l*"), "--keep leaves no layer", "keep fewer layers"),
     ],
 )
 def test_layers_to_keep_that_are_none_or_all_are_refused(

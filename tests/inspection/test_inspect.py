@@ -66,7 +66,12 @@ def test_groups_are_counted_one_by_one() -> None:
 SHARES = {
     "attention": (models.attention, "scores", 5 * 8 * 6, 5 * 6 * 5),
     "transposed": (models.transposed, "up", 4 * 27 * 16, 4 * 16 * 18),
-    "quantised": (models.quantised, "quantised", 3 * 36 * 4, 4 * 18 * 16),
+    "quantised": (
+        lambda: models.quantised(np.ones(2), np.zeros(2), "<axis = 1>"),
+        "quantised",
+        3 * 36 * 4,
+        4 * 18 * 16,
+    ),
 }
 
 

@@ -109,7 +109,6 @@ W = models.sparse(4, 4, seed=3)
             "ConvTranspose is not among the operators that are packed (Conv, Gemm, MatMul)",
         ),
         (models.with_lstm(), "rnn", "LSTM is not among the operators that are packed (Conv, Gemm, MatMul)"),
-        (models.quantised(), "quantised", "its weight is quantised (it comes from DequantizeLinear)"),
         (models.with_if("v"), "choice", "layers inside a subgraph are not read"),
         (
             pair("[odd] z = MatMul(x, free)"),

@@ -14,13 +14,13 @@ from onnx import numpy_helper
 import models
 from tightc.calibration import hands
 from tightc.calibration.images import Calibration
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.layers import read_network
 from tightc.pruning.fisher import fisher_worths
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import Seen, prune
+from tightc.pruning.prune import prune
 from tightc.report import silent
 from tightc.selection.prunable import prunable
 from tightc.tiles.array import ArrayShape

@@ -131,7 +131,7 @@ def test_layers_kept_aside_stay(keep: tuple[str, ...], untouched: set[str]) -> N
     proto = models.cnn()
     options = PruneOptions(sparsity=0.9, keep=keep)
     if len(untouched) == 3:
-        with pytest.raises(OptionError, match="--keep leaves no layer to prune; keep fewer layers"):
+        with pytest.raises(OptionError, match="--keep leaves no layer; keep fewer layers"):
             prune(loaded(proto), options)
         return
     pruned, _ = prune(loaded(proto), options)

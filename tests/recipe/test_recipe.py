@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import models
 from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError, OutputError, TightcError
 from tightc.example import RECIPE
+from tightc.model.file import load_model
 from tightc.permutation.permute import Interrupted, permute
 from tightc.recipe import work as recipe_work
 from tightc.recipe.recipe import Recipe
@@ -86,6 +88,8 @@ def test_every_level_is_strict(text: str, start: str) -> None:
         (["permute", HALF, "pack"], 4, "stages.1: prune after permute would undo it; move prune before permute, or"),
         (["permute", HALF, "permute", HALF], 6, "stages.3: prune after permute would undo it"),
         (["permute", "finetune: {sparsity: 0.9}"], 4, "stages.1: finetune with a sparsity or budget after permute"),
+        (["permute", "quantize"], 4, "stages.1: quantize after permute would undo it; move quantize"),
+        (["quantize: {activations: true}"], 3, "stages.0: quantize needs data; add data: {data: path"),
         (["pack"], 3, "stages.0: pack without permute; put permute before pack"),
         (["prune: {sparsity: 0.5}", "pack"], 4, "stages.1: pack without permute"),
         (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
@@ -461,3 +465,23 @@ def test_a_missing_model_is_named_as_the_recipe_has_it(place: Path) -> None:
     with pytest.raises(TightcError) as caught:
         run_recipe(place / "r.yaml", place / "out")
     assert str(caught.value).startswith(f"{place / 'net.onnx'}: no such file")
+
+
+def test_quantize_rounds_weights_and_where_it_is_told_to_activations_too(tmp_path: Path) -> None:
+    for name in ("digits.onnx", "digits.npz"):
+        shutil.copy(RECIPE.parent / name, tmp_path / name)
+    stages = ["prune: {sparsity: 0.5}", "quantize: %s", "permute: {array: 8x8}", "pack"]
+    text = "model: digits.onnx\ndata: {data: digits.npz}\nstages:\n" + "".join(
+        f"  - {stage}\n" for stage in stages
+    )
+    for options, pairs in (("{}", 0), ("{activations: true, images: 64, calibration: min-max}", 5)):
+        (tmp_path / "r.yaml").write_text(text % options)
+        rows = run_recipe(tmp_path / "r.yaml", tmp_path / "out").layers
+        assert [row["stage"] for row in rows] == ["dense", "prune", "quantize", "permute", "pack"]
+        nodes = [node.op_type for node in load_model(tmp_path / "out" / "02-quantize.onnx").proto.graph.node]
+        assert (nodes.count("DequantizeLinear") - nodes.count("QuantizeLinear"), nodes.count("QuantizeLinear")) == (
+            5, pairs,
+        )  # fmt: skip
+        assert (
+            rows[2]["bytes"] < 0.5 * rows[1]["bytes"] and abs(rows[1]["accuracy"] - rows[-1]["accuracy"]) < 2
+        )

@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": "Show the layers of a model and what is not covered.",
     "prune": "Set the least important weights to zero.",
     "finetune": "Train what is left, or prune while training; zeros stay.",
+    "quantize": "Make weights whole numbers of eight bits.",
     "permute": "Arrange the weights that are left into few, full tiles.",
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",

@@ -47,8 +47,8 @@ def prune(model: str | None, seed: int, output: str | None, manner: Manner, **fl
     biases or norms, are adapted so that each layer gives what it gave before. Takes the train images where the data has
     a train and a test part, else all. Criterion fisher needs labels, and torch: pip install 'tightc[finetune]'.
     """
+    from tightc.data.images import Seen
     from tightc.model.image_input import image_input
-    from tightc.pruning.prune import Seen
     from tightc.pruning.prune import prune as run
 
     options, data = chosen(PruneOptions, flags), chosen_if(DataOptions, flags, "data")

@@ -20,6 +20,7 @@ _COLUMNS = {
     + " ".join(f"{figure}_at_{sparsity}" for figure in _LOSSES for sparsity in SPARSITIES),
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
+    "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
     "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
@@ -49,6 +50,8 @@ _TITLES = {
     "over_column_combine": "vs combining",
     "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
+    "rounded_to_zero": "to zero",
+    "input_scale": "input scale",
     "packed_bits": "bits",
     **{
         f"{figure}_at_{sparsity}": f"{title} {sparsity}"
@@ -144,7 +147,7 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at"):
         return f"{value:.2f}"
-    if name == "value_error":
+    if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):
         return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"

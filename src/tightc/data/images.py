@@ -80,6 +80,14 @@ class Normalisation:
         return (pixels.astype(np.float32) * scale - mean) / std
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Images that a stage looks at, and how the network wants them."""
+
+    images: Images
+    normalisation: Normalisation
+
+
 def check_images(images: Images, shape: ImageShape, source: str) -> None:
     """DataError, naming `source`, where there are none, or some misfit `shape`, hold NaN, or lack a label."""
     if images.pixels.ndim != 4 or len(images.pixels) != len(images.labels) or images.labels.ndim != 1:

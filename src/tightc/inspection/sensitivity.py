@@ -58,7 +58,7 @@ def with_sensitivity(
 def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Model:
     """The model with the smallest weights of one layer zero."""
     weight = network.weights[layer.weight]
-    sizes = np.abs(weight.astype(np.float64)).ravel()
+    sizes = np.abs(layer.tensor(network.real_matrix(layer), weight.shape)).ravel()
     kept = largest(sizes, len(sizes) - round(sparsity * len(sizes))).reshape(weight.shape)
     return model.with_tensors({layer.weight: np.where(kept, weight, weight.dtype.type(0))})
 

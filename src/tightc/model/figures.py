@@ -16,8 +16,9 @@ Rows = tuple[dict[str, Any], ...]
 
 
 def layer_matrix(network: Network, layer: Layer) -> LayerMatrix:
-    """The matrix of `layer` with its groups."""
-    return LayerMatrix(network.matrix(layer), layer.groups)
+    """The matrix of `layer` with its groups, and its scales where its weights are whole numbers."""
+    quantised = network.quantised.get(layer.weight)
+    return LayerMatrix(network.matrix(layer), layer.groups, quantised.scale if quantised else None)
 
 
 def density_figures(network: Network) -> tuple[dict[str, Any], Rows]:

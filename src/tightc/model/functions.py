@@ -1,8 +1,8 @@
 """The model-local functions of the packed form: an operator that first rebuilds its weight from the tiles.
 
 A packed node calls `tightc.PackedConv`, `PackedConvBias`, `PackedGemm`, `PackedGemmBias`, `PackedMatMul` or
-`PackedLeftMatMul`; each calls `tightc.Rebuild`, then the operator itself. All inputs of Rebuild are constants, so
-onnxruntime folds it at load.
+`PackedLeftMatMul`; each calls `tightc.Rebuild`, then the operator itself. A weight of whole numbers is rebuilt by a
+node of its own, before its DequantizeLinear. All inputs of Rebuild are constants, so onnxruntime folds it at load.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 DOMAIN = "tightc"
+REBUILD = "Rebuild"
 # `values` in slot order, five arrays of tightc.tiles.store, then the weight's layout and shape and a zero of its dtype
 TENSORS = ("values", "occupied", "select", "lane_starts", "inputs", "filters", "layout", "shape", "zero")
 _ATTRIBUTES = {
@@ -92,7 +93,7 @@ def _packed_operator(form: Form, opset: int) -> onnx.FunctionProto:
         form.function,
         ["X", *(["B"] if form.bias else []), *TENSORS],
         ["Y"],
-        [helper.make_node("Rebuild", list(TENSORS), ["W"], domain=DOMAIN), call],
+        [helper.make_node(REBUILD, list(TENSORS), ["W"], domain=DOMAIN), call],
         [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)],
         attributes=list(names),
     )
@@ -155,7 +156,7 @@ def _rebuild(opset: int) -> onnx.FunctionProto:
         _node("Reshape", ["flat", "shape"], "W"),
     ]
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_function(DOMAIN, "Rebuild", list(TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
 
 
 def _node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:

@@ -7,12 +7,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.graph import Array, Graph, Node, outer_reads, read_graph
+from tightc.model.quantised import Quantised, quantised_weights
 
 _WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
@@ -36,7 +36,7 @@ _FLOATS = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Layer:
-    """A Conv, Gemm or MatMul whose constant weight is a layer matrix of `filters` x `inputs`.
+    """A Conv, Gemm or MatMul whose constant `weight`, of real or whole numbers, is a matrix of `filters` x `inputs`.
 
     `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other.
     `input` is the value that streams in, `output` the one that it computes; `shares` names the earlier layer that has
@@ -73,11 +73,15 @@ class Uncovered:
 
 @dataclass(frozen=True)
 class Network:
-    """The layers of a model in execution order, their weights, and what is not covered."""
+    """The layers of a model in execution order, their weights, and what is not covered.
+
+    `quantised`: of the weights that are whole numbers, what makes them real.
+    """
 
     layers: tuple[Layer, ...]
     uncovered: tuple[Uncovered, ...]
     weights: dict[str, NDArray[Any]]
+    quantised: dict[str, Quantised]
 
     @property
     def owners(self) -> tuple[Layer, ...]:
@@ -88,6 +92,19 @@ class Network:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])
 
+    def real_matrix(self, layer: Layer) -> NDArray[np.float64]:
+        """The same as real numbers: whole ones times their scales."""
+        matrix: NDArray[np.float64] = self.matrix(layer).astype(np.float64)
+        quantised = self.quantised.get(layer.weight)
+        return matrix if quantised is None else matrix * quantised.scale[:, None]
+
+    def real_tensor(self, layer: Layer) -> Array:
+        """The weight of `layer` in its own shape: as it is, or float32 where it is whole numbers times scales."""
+        weight = self.weights[layer.weight]
+        if layer.weight not in self.quantised:
+            return weight
+        return layer.tensor(self.real_matrix(layer).astype(np.float32), weight.shape)
+
 
 def read_network(model: Model) -> Network:
     """Finds the layers of a plain model; ModelError where there is none.
@@ -96,7 +113,7 @@ def read_network(model: Model) -> Network:
     multiplies; the rest (activations, pooling, sums) is not listed.
     """
     graph = read_graph(model.proto)
-    weights = _Weights(graph, model.proto)
+    weights = _Weights(graph, model)
     layers: list[Layer] = []
     uncovered: list[Uncovered] = []
     for node in graph.nodes:
@@ -112,16 +129,18 @@ def read_network(model: Model) -> Network:
             f"{model.origin}: no layer can be packed ({reasons or 'it has no Conv, Gemm or MatMul'})",
             "give a model with Conv, Gemm or MatMul layers that have constant weights",
         )
-    return Network(
-        tuple(layers), tuple(uncovered), {layer.weight: graph.tensors[layer.weight] for layer in layers}
-    )
+    used = {layer.weight: graph.tensors[layer.weight] for layer in layers}
+    quantised = {entry.weight: entry for entry in weights.quantised.values() if entry.weight in used}
+    return Network(tuple(layers), tuple(uncovered), used, quantised)
 
 
 class _Weights:
     """Which constants may serve as a layer matrix, by who else reads them."""
 
-    def __init__(self, graph: Graph, proto: onnx.ModelProto) -> None:
+    def __init__(self, graph: Graph, model: Model) -> None:
+        proto = model.proto
         self.graph = graph
+        self.quantised = quantised_weights(graph, model.origin)
         self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op == "Identity"}
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
@@ -140,16 +159,17 @@ class _Weights:
         reason = _foreign(node)
         if reason:
             return reason
-        slots = [
-            slot for slot in _WEIGHT_INPUTS[node.op] if self.root(node.inputs[slot]) in self.graph.tensors
-        ]
+        slots = [slot for slot in _WEIGHT_INPUTS[node.op] if self._constant(self.root(node.inputs[slot]))]
         if not slots:
             return self._why_not_constant(node)
-        name = self.root(node.inputs[slots[0]])
-        reason = self._refusal(node, name, slots[0])
+        value = self.root(node.inputs[slots[0]])
+        name = self._constant(value)
+        reason = self._refusal(node, value, slots[0])
         if reason:
             return reason
         layer = _layer(node, name, self.graph.tensors[name].shape, slots[0])
+        if value in self.quantised and not _along_filters(self.quantised[value], layer):
+            return f"its weight {name} has scales that do not go along its filters"
         twin = next((other for other in earlier if other.weight == name), None)
         if twin is None:
             return layer
@@ -161,28 +181,38 @@ class _Weights:
             return f"its weight {name} is shared with {twin.name}, which reads it as another matrix"
         return replace(layer, shares=twin.name)
 
+    def _constant(self, value: str) -> str:
+        """The constant that a value is, or is made of by DequantizeLinear; empty where it is neither."""
+        if value in self.quantised:
+            return self.quantised[value].weight
+        return value if value in self.graph.tensors else ""
+
     def _why_not_constant(self, node: Node) -> str:
         producer = self.producers.get(node.inputs[1])
         if producer is not None and producer.op == "DequantizeLinear":
-            return "its weight is quantised (it comes from DequantizeLinear)"
+            return "its weight is quantised by blocks, or with scales computed at run time"
         return "it has no constant weight: both sides are computed at run time"
 
-    def _refusal(self, node: Node, name: str, slot: int) -> str:
+    def _refusal(self, node: Node, value: str, slot: int) -> str:
+        name = self._constant(value)
         tensor = self.graph.tensors[name]
         if name in self.replaceable:
             return f"its weight {name} is also an input of the model, which a caller may replace"
-        if tensor.dtype.name not in _FLOATS:
+        if value not in self.quantised and tensor.dtype.name not in _FLOATS:
             return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
         if node.op != "Conv" and tensor.ndim != 2:
             return f"its weight {name} has {tensor.ndim} dimensions, not 2"
         if tensor.size == 0:
             return f"its weight {name} is empty"
-        others = [reader for reader in self._all_readers(name) if not self._reads_as_weight(reader, name)]
-        if others or name in self.inside:
-            return f"its weight {name} also feeds {others[0].label if others else self.inside[name]}"
-        if name in self.outputs:
+        others = [reader for reader in self._all_readers(value) if not self._reads_as_weight(reader, value)]
+        if value in self.quantised:
+            others += self.readers[name][1:]
+        inside = next((self.inside[read] for read in (value, name) if read in self.inside), "")
+        if others or inside:
+            return f"its weight {name} also feeds {others[0].label if others else inside}"
+        if {value, name} & self.outputs:
             return f"its weight {name} is also an output of the model"
-        if node.op == "MatMul" and slot == 1 and self.root(node.inputs[0]) in self.graph.tensors:
+        if node.op == "MatMul" and slot == 1 and self._constant(self.root(node.inputs[0])):
             return "both of its sides are constant"
         return ""
 
@@ -206,6 +236,10 @@ def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
         groups = 1
     streamed = node.inputs[1 - slot]
     return Layer(node.label, node.op, weight, filters, inputs, groups, first, streamed, node.outputs[0])
+
+
+def _along_filters(quantised: Quantised, layer: Layer) -> bool:
+    return len(quantised.scale) == 1 or quantised.axis == (0 if layer.filters_first else 1)
 
 
 def _multiplies(node: Node) -> bool:

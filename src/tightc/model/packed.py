@@ -21,7 +21,7 @@ from tightc.model.arrangement import (
     write_header,
 )
 from tightc.model.file import Model
-from tightc.model.functions import DOMAIN, FORMS, TENSORS, Form, functions, layout
+from tightc.model.functions import DOMAIN, FORMS, REBUILD, TENSORS, Form, functions, layout
 from tightc.model.graph import default_opset
 from tightc.model.layers import Layer, Network
 from tightc.tiles.matrix import LayerMatrix
@@ -37,27 +37,38 @@ def is_packed(model: Model) -> bool:
 
 
 def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
-    """`model` with each layer in `packings` (by weight) as a packed node; other nodes and tensors are untouched."""
+    """`model` with each layer in `packings` (by weight) as a packed node; other nodes and tensors are untouched.
+
+    Where a weight is whole numbers, the layer stays too: a node before it rebuilds the constant that
+    DequantizeLinear reads.
+    """
     proto = model.editable()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
     names |= {tensor.name for tensor in proto.graph.initializer}
     forms = []
+    rebuilt: list[onnx.NodeProto] = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
     for node in proto.graph.node:
         layer = layers.get(node.output[0])
         if layer is None:
             continue
-        forms.append(_form(node, layer))
-        if layer.weight not in tensors:
+        new = layer.weight not in tensors
+        if new:
             weight = network.weights[layer.weight]
             stem = _free_stem(layer.weight, names)
             tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight], stem)
             names |= {tensor.name for tensor in tensors[layer.weight]}
             write_header(proto, layer.weight, {**header(packings[layer.weight]), "tensors": stem})
-        _to_packed(node, forms[-1], [tensor.name for tensor in tensors[layer.weight]])
+        names_of = [tensor.name for tensor in tensors[layer.weight]]
+        if layer.weight not in network.quantised:
+            forms.append(_form(node, layer))
+            _to_packed(node, forms[-1], names_of)
+        elif new:
+            rebuilt.append(helper.make_node(REBUILD, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
+    _set(proto.graph.node, [*rebuilt, *proto.graph.node])
     proto.functions.extend(functions(forms, default_opset(proto)))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model.changed(proto)
@@ -74,8 +85,8 @@ def unpack_layers(model: Model) -> Model:
     restored: dict[str, str] = {}
     packings = read_packings(model)  # of layers that have no weights left and so no packed tensors
     for node in proto.graph.node:
-        form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
-        if form is None:
+        form = FORMS.get(node.op_type)
+        if node.domain != DOMAIN or (form is None and node.op_type != REBUILD):
             continue
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         weight = stems.get(stem, stem)
@@ -90,7 +101,9 @@ def unpack_layers(model: Model) -> Model:
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     "run tightc pack again from the permuted model",
                 ) from None
-        _to_plain(node, form, weight)
+        if form is not None:
+            _to_plain(node, form, weight)
+    _set(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, restored)
     kept = [function for function in proto.functions if function.domain != DOMAIN]
     del proto.functions[:]

@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 _EXCERPT = 200
 
 
-def open_session(model_bytes: bytes, origin: str, threads: int = 0) -> InferenceSession:
-    """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load."""
+def open_session(
+    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
+) -> InferenceSession:
+    """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load.
+
+    Where it shall be `literal`, whole numbers are made real as the model says; else onnxruntime may multiply them as
+    such, and a MatMul of int8 weights then rounds its other operand too (MatMulNBits).
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what ORT would log at error level comes as an exception too
     # Given by number: left to itself, ORT pins its threads to cores that a container may not own.
     options.intra_op_num_threads = threads or own_cores()
+    if literal:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     with ort_faults(origin, "onnxruntime cannot load it"):
         return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
 

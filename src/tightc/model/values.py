@@ -24,12 +24,12 @@ Values = dict[str, NDArray[Any]]
 
 
 def run_values(model: Model, names: Iterable[str], feeds: Mapping[str, NDArray[Any]]) -> Values:
-    """The values named, of one run on `feeds`. ModelError where onnxruntime cannot run it on them."""
+    """The values named, of one run on `feeds`, literally. ModelError where onnxruntime cannot run it on them."""
     wanted = list(dict.fromkeys(name for name in names if name not in feeds))
     proto = model.editable()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
-    session = open_session(proto.SerializeToString(), model.origin)
+    session = open_session(proto.SerializeToString(), model.origin, literal=True)
     with ort_faults(model.origin, "onnxruntime cannot run it"):
         found = session.run(wanted, dict(feeds)) if wanted else []
     return {**feeds, **dict(zip(wanted, found, strict=True))}

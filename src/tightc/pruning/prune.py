@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightc.calibration.images import Calibration
-from tightc.data.images import Images, Normalisation
-from tightc.errors import OptionError
+from tightc.data.images import Seen
+from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import recorded_weights, with_packings
 from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
@@ -20,14 +20,6 @@ from tightc.pruning.options import PruneOptions
 from tightc.report import Listener, Report, first_few, silent
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The images that a criterion looks at, and how a network wants them."""
-
-    images: Images
-    normalisation: Normalisation
 
 
 def prune(
@@ -79,6 +71,11 @@ def _changed(
     """The tensors that pruning changes, by name."""
     share = options.share
     assert share is not None, "the options were checked"
+    if network.quantised and options.sees_images:
+        raise ModelError(
+            f"{model.origin}: its weights are whole numbers, {options.criterion} wants real ones",
+            "prune before tightc quantize, or by magnitude",
+        )
     if options.criterion == "obs":
         from tightc.pruning.obs.obs import SecondOrder  # which loads a compiler that magnitude does without
 
@@ -89,7 +86,7 @@ def _changed(
         demand_torch()
         worths = fisher_worths(model, network, layers, sight.drawn(model, options), sight.listener)
     else:
-        worths = [np.square(matrix.astype(np.float64)) for matrix in matrices]
+        worths = [np.square(network.real_matrix(entry.layer)) for entry in layers]
     candidates = [
         Candidates(worth, entry.layer.groups, entry.vectors, entry.channels)
         for worth, entry in zip(worths, layers, strict=True)

@@ -12,10 +12,11 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
+from tightc.quantization.options import QuantizeOptions
 from tightc.simulation.options import SimulateOptions
 
 # simulate and evaluate fit anywhere
-_IN_ORDER = ("prune", "finetune", "permute", "pack")
+_IN_ORDER = ("prune", "finetune", "quantize", "permute", "pack")
 
 
 class TeachableFinetune(FinetuneOptions):
@@ -30,6 +31,14 @@ class TeachableFinetune(FinetuneOptions):
         return self
 
 
+class SeeingQuantize(QuantizeOptions):
+    """Quantize in a recipe, which has the data at hand."""
+
+    activations: bool = Field(
+        False, description="whether what streams into the layers is rounded too: true or false"
+    )
+
+
 class Nothing(Options):
     """A stage without options."""
 
@@ -39,6 +48,9 @@ class Step(Options):
 
     prune: PruneOptions | None = Field(None, description="options of prune, such as {sparsity: 0.9}")
     finetune: TeachableFinetune | None = Field(None, description="options of finetune, such as {epochs: 5}")
+    quantize: SeeingQuantize | None = Field(
+        None, description="options of quantize, such as {activations: true}"
+    )
     permute: PermuteOptions | None = Field(None, description="options of permute, such as {fan_in: 16}")
     pack: Nothing | None = Field(None, description="no options")
     simulate: SimulateOptions | None = Field(None, description="options of simulate, such as {array: 32x32}")
@@ -71,7 +83,10 @@ class Step(Options):
     @property
     def sees_images(self) -> bool:
         """Whether the stage needs data."""
-        return self.stage in ("finetune", "evaluate") or (self.prune is not None and self.prune.sees_images)
+        sees = (self.prune is not None and self.prune.sees_images) or (
+            self.quantize is not None and self.quantize.activations
+        )
+        return self.stage in ("finetune", "evaluate") or sees
 
     @property
     def draws(self) -> bool:
@@ -84,9 +99,10 @@ class Step(Options):
         return getattr(self, self.stage)
 
     @property
-    def prunes(self) -> bool:
-        """Whether the stage sets further weights to zero, which drops an arrangement."""
-        return self.prune is not None or (self.finetune is not None and self.finetune.share is not None)
+    def disarranges(self) -> bool:
+        """Whether the stage may set further weights to zero, which drops an arrangement."""
+        gradual = self.finetune is not None and self.finetune.share is not None
+        return self.stage in ("prune", "quantize") or gradual
 
 
 class Recipe(Options):
@@ -118,8 +134,8 @@ class Recipe(Options):
                 raise rule_broken(
                     f"{step.stage} after pack would undo it", f"move {step.stage} before pack", at
                 )
-            if step.prunes and "permute" in before and "permute" not in after:
-                which = step.stage if step.stage == "prune" else "finetune with a sparsity or budget"
+            if step.disarranges and "permute" in before and "permute" not in after:
+                which = "finetune with a sparsity or budget" if step.finetune else step.stage
                 raise rule_broken(
                     f"{which} after permute would undo it",
                     f"move {step.stage} before permute, or permute again after it",
@@ -134,7 +150,7 @@ class Recipe(Options):
     def _on_one_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         arranged: PermuteOptions | None = None
         for at, step in enumerate(steps):
-            arranged = None if step.prunes else step.permute or arranged
+            arranged = None if step.disarranges else step.permute or arranged
             if arranged is None or step.simulate is None:
                 continue
             if step.simulate.array not in (None, arranged.array):

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tightc.data.images import Images, Split
+from tightc.data.images import Images, Seen, Split
 from tightc.data.options import DataOptions
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -24,8 +24,10 @@ from tightc.model.packed import unpack_layers
 from tightc.packing.pack import pack
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import Seen, prune
-from tightc.recipe.recipe import Recipe, Step
+from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
+from tightc.recipe.recipe import Recipe, SeeingQuantize, Step
 from tightc.recipe.workspace import Workspace, data_key, key_of
 from tightc.report import Listener, Report, silent
 from tightc.simulation.options import SimulateOptions
@@ -143,6 +145,7 @@ class Work:
         return {
             "prune": self._prune,
             "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
+            "quantize": self._quantize,
             "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
             "pack": lambda _: pack(self.model),
             "simulate": lambda options: (None, simulate(self.model, options)),
@@ -152,6 +155,11 @@ class Work:
     def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
         seen = Seen(self._images("train"), self._data.normalisation) if options.sees_images else None
         return prune(self.model, options, seen, seed=self.recipe.seed, listener=self.listener)
+
+    def _quantize(self, options: SeeingQuantize) -> tuple[Model, Report]:
+        seen = Seen(self._images("train"), self._data.normalisation) if options.activations else None
+        plain = QuantizeOptions(**options.model_dump(exclude={"activations"}))
+        return quantize(self.model, plain, seen, seed=self.recipe.seed, listener=self.listener)
 
     def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}

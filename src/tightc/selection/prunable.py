@@ -34,7 +34,7 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
 
     OptionError where --keep names no layer, or leaves none.
     """
-    layers = _not_kept(network, options.keep)
+    layers = layers_but(network, options.keep)
     if options.granularity == "filter":
         channels = channels_of(model, network, layers)
         return [Prunable(layer, channels=each) for layer, each in zip(layers, channels, strict=True)]
@@ -49,7 +49,8 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     ]
 
 
-def _not_kept(network: Network, keep: Sequence[str]) -> list[Layer]:
+def layers_but(network: Network, keep: Sequence[str]) -> list[Layer]:
+    """The layers of `network` that `keep` does not name, each weight once; OptionError where it names none or all."""
     names = [layer.name for layer in network.layers]
     for pattern in keep:
         if not any(_named(name, pattern) for name in names):
@@ -60,7 +61,7 @@ def _not_kept(network: Network, keep: Sequence[str]) -> list[Layer]:
     kept = {layer.weight for layer in network.layers if any(_named(layer.name, pattern) for pattern in keep)}
     layers = [layer for layer in network.owners if layer.weight not in kept]
     if not layers:
-        raise OptionError("--keep leaves no layer to prune", "keep fewer layers")
+        raise OptionError("--keep leaves no layer", "keep fewer layers")
     return layers
 
 

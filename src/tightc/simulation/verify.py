@@ -83,7 +83,7 @@ def _scenes(workload: Workload, entries: Sequence[LayerWork], feeds: Values) -> 
     for entry in entries:
         node = nodes[entry.layer.output]
         addend = values.get(addends[entry.layer.output])
-        weight = workload.network.weights[entry.layer.weight]
+        weight = workload.network.real_tensor(entry.layer)
         yield _Scene(entry, node, weight, addend, values[entry.layer.input], values[entry.layer.output])
 
 

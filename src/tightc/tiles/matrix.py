@@ -13,14 +13,21 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class LayerMatrix:
-    """`values`: (filters, inputs of a group), any float dtype; `groups` blocks lie one below the other.
+    """`values`: (filters, inputs of a group), real numbers, or int8; `groups` blocks lie one below the other.
 
     Filters and inputs are numbered over all groups: filter f belongs to group f // (filters / groups), and input k of
     that group is number group * inputs + k. So a grouped layer is a block-diagonal matrix, stored without its zeros.
+    `scale`: (filters,) or (1,) float64, what whole numbers are multiplied by to be what they stand for.
     """
 
     values: NDArray[Any]
     groups: int = 1
+    scale: NDArray[np.float64] | None = None
+
+    @property
+    def real(self) -> NDArray[Any]:
+        """What the values stand for: (filters, inputs of a group)."""
+        return self.values if self.scale is None else self.values * self.scale[:, None]
 
     @property
     def filters(self) -> int:

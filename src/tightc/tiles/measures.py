@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 
 import numpy as np
@@ -81,7 +81,7 @@ class Measures:
 def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     """Measures of `packing` as an arrangement of `matrix`; non-zeros without a slot count as dropped."""
     sizes = matrix.filter_sizes()
-    squares = np.square(matrix.values, dtype=np.float64)
+    squares = np.square(matrix.real, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
     width = matrix.values.dtype.itemsize * 8
     filters, inputs = packing.slots()
@@ -118,7 +118,7 @@ def dropped_weights(packing: Packing, matrix: LayerMatrix) -> NDArray[np.bool_]:
 def kept_matrix(packing: Packing, matrix: LayerMatrix) -> LayerMatrix:
     """`matrix` with the weights that have no slot in `packing` set to zero; its other bits stay as they are."""
     zero = matrix.values.dtype.type(0)
-    return LayerMatrix(np.where(dropped_weights(packing, matrix), zero, matrix.values), matrix.groups)
+    return replace(matrix, values=np.where(dropped_weights(packing, matrix), zero, matrix.values))
 
 
 def packed_bits(packing: Packing, width: int) -> int:

@@ -41,7 +41,7 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     size = matrix.filters_per_group
     tiles = []
     for group in range(matrix.groups):
-        values = matrix.values[group * size : (group + 1) * size]
+        values = matrix.real[group * size : (group + 1) * size]
         filters = np.flatnonzero((values != 0).any(axis=1)).astype(np.int32)
         lanes = combine(values, task, done=group / matrix.groups, share=1 / matrix.groups)
         slots = _slots(values[filters], lanes)

@@ -55,7 +55,7 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     end = time.monotonic() + task.pace.share(task.weight)
     tiles: list[Tile] = []
     for group in range(matrix.groups):
-        values = matrix.values[group * size : (group + 1) * size]
+        values = matrix.real[group * size : (group + 1) * size]
         seed = np.random.SeedSequence(task.seed.entropy, spawn_key=(*task.seed.spawn_key, group))
         order = find_order(
             values,

@@ -1,0 +1,1 @@
+"""Weights, and what streams through them, as whole numbers."""

@@ -1,0 +1,253 @@
+"""Quantize: onnxruntime says what the whole numbers compute, numpy says what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+import models
+from tightc.data.images import Images, Normalisation, Seen
+from tightc.errors import ModelError, OptionError
+from tightc.model.file import Model, load_model_bytes
+from tightc.model.history import read_history
+from tightc.model.layers import read_network
+from tightc.packing.pack import pack
+from tightc.packing.unpack import unpack
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
+
+QUICK = PermuteOptions(
+    array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
+)
+
+
+def loaded(proto: onnx.ModelProto) -> Model:
+    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+
+
+def outputs(model: Model, feeds: dict[str, np.ndarray], *, literal: bool = False) -> list[np.ndarray]:
+    """Of stock onnxruntime; where `literal`, without its ways to multiply whole numbers faster."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    if literal:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(model.to_bytes(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, feeds))
+
+
+def tensors(model: Model) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
+
+
+@pytest.mark.parametrize("opset", [13, models.OPSET, models.newest_opset()])
+@pytest.mark.parametrize("form", models.FORMS)
+def test_the_model_computes_with_its_whole_numbers(form: str, opset: int) -> None:
+    model = loaded(models.FORMS[form](opset, models.ir_for(opset)))
+    whole, report = quantize(model, QuantizeOptions())
+    onnx.checker.check_model(whole.proto, full_check=True)
+    network, before = read_network(whole), read_network(model)
+    real = {}
+    for layer, old in zip(network.owners, before.owners, strict=True):
+        assert network.weights[layer.weight].dtype == np.int8
+        matrix, was = network.real_matrix(layer), before.real_matrix(old)
+        assert np.abs(matrix - was).max() <= np.abs(was).max() / 127  # half a step, or cut off a little
+        assert (matrix[was == 0] == 0).all()
+        real[old.weight] = network.real_tensor(layer)
+    by_hand = model.with_tensors(real)
+    feeds = models.feeds(model.proto)
+    for found, expected in zip(outputs(whole, feeds, literal=True), outputs(by_hand, feeds), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    untouched = tensors(model).keys() - {layer.weight for layer in before.layers}
+    assert all(tensors(whole)[name].tobytes() == tensors(model)[name].tobytes() for name in untouched)
+    assert [entry["stage"] for entry in read_history(whole)] == ["quantize"]
+    assert report.totals["weights"] == sum(row["weights"] for row in report.layers)
+
+
+@pytest.mark.parametrize("form", models.FORMS)
+def test_the_chain_keeps_every_bit(form: str) -> None:
+    whole, _ = quantize(loaded(models.FORMS[form]()), QuantizeOptions())
+    pruned, _ = prune(whole, PruneOptions(sparsity=0.3))
+    arranged, _ = permute(pruned, QUICK)
+    packed, report = pack(arranged)
+    onnx.checker.check_model(packed.proto, full_check=True)
+    plain, _ = unpack(packed)
+    feeds = models.feeds(whole.proto)
+    expected = outputs(pruned, feeds)
+    for model in (arranged, packed, plain):
+        assert all(map(np.array_equal, outputs(model, feeds), expected))
+    assert report.totals["dropped_weights"] == 0
+    before, after = read_network(pruned), read_network(plain)
+    for old, new in zip(before.owners, after.owners, strict=True):
+        assert np.array_equal(before.matrix(old), after.matrix(new))
+    verified = simulate(packed, SimulateOptions(verify=True, batch=2 if form == "cnn" else None))
+    assert all(row["value_error"] < 1e-4 for row in verified.layers)
+
+
+def test_magnitudes_are_compared_as_what_they_stand_for() -> None:
+    weight = np.array([[1.0, 0.6], [0.01, 0.008]], np.float32)
+    proto = models.build(
+        "net (float[1, 2] x) => (float[1, 2] y) { [mm] y = MatMul(w, x1) \n x1 = Transpose(x) }".replace(
+            "{ [mm] y = MatMul(w, x1) \n x1 = Transpose(x) }", "{ [g] y = Gemm<transB = 1>(x, w) }"
+        ),
+        w=weight,
+    )
+    pruned, _ = prune(quantize(loaded(proto), QuantizeOptions())[0], PruneOptions(sparsity=0.5))
+    network = read_network(pruned)
+    assert (network.matrix(network.layers[0]) != 0).tolist() == [[True, True], [False, False]]
+
+
+def classifier() -> tuple[Model, Seen]:
+    """An image through two linear layers, and images to see."""
+    proto = models.build(
+        """net (float[b, 1, 2, 2] image) => (float[b, 3] y) {
+            f = Flatten(image)
+            [one] a = Gemm<transB = 1>(f, w)
+            r = Relu(a)
+            [two] y = Gemm<transB = 1>(r, v)
+        }""",
+        w=models.sparse(5, 4, density=1.0),
+        v=models.sparse(3, 5, density=1.0, seed=1),
+    )
+    pixels = np.random.default_rng(0).normal(size=(40, 1, 2, 2)).astype(np.float32)
+    return loaded(proto), Seen(Images(pixels, np.zeros(40, np.int64), ("a", "b", "c")), Normalisation())
+
+
+def test_inputs_are_rounded_to_steps_of_what_the_images_reach() -> None:
+    model, seen = classifier()
+    whole, report = quantize(model, QuantizeOptions(calibration="min-max"), seen)
+    onnx.checker.check_model(whole.proto, full_check=True)
+    network = read_network(whole)
+    one, two = (network.real_matrix(layer) for layer in network.layers)
+
+    def rounded(values: np.ndarray, step: float) -> np.ndarray:
+        return np.clip(np.rint(values / step), -128, 127) * step
+
+    flat = seen.images.pixels.reshape(40, 4).astype(np.float64)
+    steps = [row["input_scale"] for row in report.layers]
+    assert steps[0] == pytest.approx(np.abs(flat).max() / 127)
+    hidden = np.maximum(rounded(flat, steps[0]) @ one.T, 0)
+    expected = rounded(hidden, steps[1]) @ two.T
+    (found,) = outputs(whole, {"image": seen.images.pixels})
+    np.testing.assert_allclose(found, expected, atol=1.5 * steps[1] * np.abs(two).max())
+    assert np.abs(found - expected).mean() < 0.1 * steps[1]
+
+
+@pytest.mark.parametrize("calibration", ["percentile", "entropy"])
+def test_ranges_that_leave_the_largest_out_are_narrower(calibration: str) -> None:
+    model, seen = classifier()
+    pixels = np.random.default_rng(1).normal(size=(4000, 1, 2, 2)).astype(np.float32)
+    pixels[0, 0, 0, 0] = 50
+    seen = Seen(Images(pixels, np.zeros(4000, np.int64), seen.images.classes), Normalisation())
+    _, report = quantize(model, QuantizeOptions(calibration=calibration, percentile=99.9, images=4000), seen)
+    assert 2 < 127 * report.layers[0]["input_scale"] < 20
+
+
+def test_inputs_can_follow_later_and_nothing_is_done_twice() -> None:
+    model, seen = classifier()
+    once, _ = quantize(model, QuantizeOptions(), seen)
+    weights, _ = quantize(model, QuantizeOptions())
+    later, _ = quantize(weights, QuantizeOptions(), seen)
+    feeds = {"image": seen.images.pixels}
+    # ranges are those of the model that was given, whose weights were rounded already
+    np.testing.assert_allclose(outputs(later, feeds)[0], outputs(once, feeds)[0], atol=0.1)
+    for seen_again in (None, seen):
+        with pytest.raises(
+            ModelError, match=r"net.onnx: what could be is quantised already; use it as it is"
+        ):
+            quantize(later, QuantizeOptions(), seen_again)
+
+
+def test_layers_kept_stay_real() -> None:
+    model, seen = classifier()
+    whole, _ = quantize(model, QuantizeOptions(keep=("two",)), seen)
+    assert [node.op_type for node in whole.proto.graph.node].count("DequantizeLinear") == 2
+    assert "v" in tensors(whole) and "w" not in tensors(whole)
+    with pytest.raises(OptionError, match="--keep three: no layer has that name"):
+        quantize(model, QuantizeOptions(keep=("three",)))
+
+
+def test_what_becomes_zero_and_what_is_gone_is_said() -> None:
+    weight = np.array([[1.0, 0.001], [0.5, 0.5]], np.float32)
+    proto = models.build(
+        "net (float[1, 2] x) => (float[1, 2] y) { [g] y = Gemm<transB = 1>(x, w) }", w=weight
+    )
+    arranged, _ = permute(loaded(proto), QUICK)
+    whole, report = quantize(arranged, QuantizeOptions())
+    assert report.totals["rounded_to_zero"] == 1 and report.totals["nonzeros"] == 3
+    assert report.notes == (
+        "g: some weights are below half a step and became zero",
+        "the arrangement was made for the weights before and is gone: run tightc permute again",
+    )
+    assert not [entry for entry in whole.proto.metadata_props if entry.key.startswith("tightc.packing:")]
+
+
+def test_other_kinds_of_weights_are_refused() -> None:
+    half = loaded(models.FORMS["gemm"](dtype="float16"))
+    with pytest.raises(ModelError) as fault:
+        quantize(half, QuantizeOptions())
+    assert str(fault.value).endswith(
+        "is float16, quantize takes float32; quantise before the model is converted, or keep the layer"
+    )
+
+
+@pytest.mark.parametrize("criterion", ["obs", "fisher"])
+def test_criteria_that_adapt_weights_want_real_ones(criterion: str) -> None:
+    model, seen = classifier()
+    whole, _ = quantize(model, QuantizeOptions())
+    with pytest.raises(ModelError) as fault:
+        prune(whole, PruneOptions(sparsity=0.5, criterion=criterion), seen)
+    assert str(fault.value) == (
+        f"net.onnx: its weights are whole numbers, {criterion} wants real ones; prune before tightc quantize, or by "
+        "magnitude"
+    )
+
+
+def test_what_onnxruntime_quantised_is_taken_as_it_is(tmp_path: Path) -> None:
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    model, seen = classifier()
+    onnx.save(model.proto, tmp_path / "float.onnx")
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"image": seen.images.pixels}]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self.left.pop() if self.left else None
+
+    def by_onnxruntime(name: str, kind: object) -> Model:
+        quantization.quantize_static(
+            tmp_path / "float.onnx",
+            tmp_path / name,
+            Reader(),
+            per_channel=True,
+            weight_type=kind,
+            activation_type=kind,
+        )
+        return load_model_bytes((tmp_path / name).read_bytes(), name)
+
+    symmetric = by_onnxruntime("s.onnx", quantization.QuantType.QInt8)
+    assert [layer.name for layer in read_network(symmetric).layers] == ["one", "two"]
+    packed, _ = pack(permute(symmetric, QUICK)[0])
+    feeds = {"image": seen.images.pixels}
+    assert np.array_equal(outputs(packed, feeds)[0], outputs(symmetric, feeds)[0])
+    asymmetric = by_onnxruntime("a.onnx", quantization.QuantType.QUInt8)
+    with pytest.raises(ModelError) as fault:
+        read_network(asymmetric)
+    assert str(fault.value).startswith("a.onnx: the weight ")
+    assert str(fault.value).endswith(
+        "is quantised as uint8 (asymmetric); give tightc quantize the float model, or quantise weights as int8 with "
+        "zero points of 0 (symmetric)"
+    )

@@ -1,0 +1,53 @@
+"""Scales of int8: against every step tried in plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tightc.quantization.scale import best_scales, to_int8
+
+ROWS = arrays(
+    np.float64, st.tuples(st.integers(1, 3), st.integers(1, 12)), elements=st.floats(-4, 4, width=32)
+)
+
+
+def error(row: list[float], step: float) -> float:
+    """Sum of squares that rounding to the nearest of -127 to 127 steps leaves."""
+    return sum((max(-127, min(127, round(value / step))) * step - value) ** 2 for value in row)
+
+
+@given(ROWS)
+def test_a_row_keeps_its_zeros_and_signs_and_never_reaches_minus_128(rows: np.ndarray) -> None:
+    scales = best_scales(rows)
+    whole = to_int8(rows, scales)
+    assert whole.dtype == np.int8 and scales.dtype == np.float32 and (scales > 0).all()
+    assert (whole[rows == 0] == 0).all() and (np.abs(whole.astype(int)) <= 127).all()
+    assert (whole * np.sign(rows) >= 0).all()
+
+
+@given(ROWS)
+def test_the_error_is_at_most_that_of_spanning_all(rows: np.ndarray) -> None:
+    for row, step in zip(rows.tolist(), best_scales(rows).tolist(), strict=True):
+        largest = max(map(abs, row))
+        if largest > 1e-3:
+            assert error(row, step) <= error(row, float(np.float32(largest / 127))) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_step_leaves_less(seed: int) -> None:
+    row = np.random.default_rng(seed).standard_t(3, size=600)
+    (step,) = best_scales(row[None])
+    largest = np.abs(row).max()
+    steps = [largest / 127 * share / 1000 for share in range(500, 1001)]
+    assert error(row.tolist(), float(step)) <= 1.02 * min(error(row.tolist(), other) for other in steps)
+
+
+def test_a_lone_giant_is_cut_off_where_that_is_better() -> None:
+    row = np.concatenate([np.random.default_rng(0).normal(size=40_000), [12.0]])[None]
+    (step,) = best_scales(row)
+    assert 127 * step < 11
+    assert error(row[0].tolist(), float(step)) < 0.9 * error(row[0].tolist(), 12 / 127)
