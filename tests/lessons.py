@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalisation, Seen
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
 from tightc.report import Report
 
 NORMALISATION = Normalisation((0.5,), (0.25,))
@@ -74,6 +76,12 @@ def proto_of(which: str, density: float = 1.0, seed: int = 0) -> onnx.ModelProto
 def network(which: str, density: float = 1.0, seed: int = 0) -> Model:
     """The same as the package reads it."""
     return load_model_bytes(proto_of(which, density, seed).SerializeToString(), f"{which}.onnx")
+
+
+def whole(which: str, density: float = 1.0, seed: int = 0) -> Model:
+    """The same with weights and activations as int8."""
+    seen = Seen(quadrants(), NORMALISATION)
+    return quantize(network(which, density, seed), QuantizeOptions(), seen)[0]
 
 
 def quadrants(count: int = 64, seed: int = 0) -> Images:

@@ -31,9 +31,11 @@ EXCLUDED = {
     r"test_resize_.*_antialias": "antialias is refused",
     r"test_resize_tf_crop_and_resize.*": "tf_crop_and_resize is refused",
     r"test_resize_downsample_scales_linear_align_corners": "it wants 2.4 outputs; onnxruntime rounds too",
+    r"test_(de)?quantizelinear_(e4m3fn.*|e5m2|float4e2m1|u?int[24])": _NO_SUCH_TYPE,
+    r"test_(de)?quantizelinear_blocked.*": "scales by blocks are refused",
     r"test_training_dropout(_default)?(_mask)?": _RANDOM,
 }
-_REFUSED = r".*(argmax|cubic|antialias|tf_crop).*"
+_REFUSED = r".*(argmax|cubic|antialias|tf_crop|linear_blocked).*"
 
 
 @cache
@@ -62,6 +64,11 @@ def _check(case: NodeCase) -> None:
         found = module(*map(_tensor, inputs))
         assert len(found) == len(outputs)
         for tensor, wanted in zip(found, map(_tensor, outputs), strict=True):
+            if case.model.graph.node[0].op_type == "QuantizeLinear":
+                assert (
+                    tensor.dtype == torch.float32
+                )  # so that gradients pass; the values are whole all the same
+                wanted = wanted.to(tensor.dtype)
             assert tensor.dtype == wanted.dtype
             assert tensor.shape == wanted.shape
             torch.testing.assert_close(tensor, wanted, rtol=case.rtol, atol=1e-6, equal_nan=True)

@@ -40,6 +40,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "shared",
         {"precision": "bf16", "rate": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
     ),
+    "digits of int8": (
+        "int8 normed",
+        {"granularity": "subword", "sparsity": 0.6, "average": 0.8, "validation": 8, "mixup": 0.3},
+    ),
     "one stroke with dropout and adamw": (
         "dropout",
         {"optimizer": "adamw", "sparsity": 0.6, "schedule": "one-shot", "prune_from": 0.4, "validation": 8},
@@ -73,7 +77,7 @@ def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     which, options = RUNS[run]
-    model = lessons.network(which)
+    model = lessons.whole(which.split()[1]) if " " in which else lessons.network(which)
     undisturbed, report = lessons.train(model, seed=5, **options)
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     for steps in ([1], [3, 1], [4, 4], [5, 2, 1]):

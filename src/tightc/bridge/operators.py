@@ -10,6 +10,7 @@ from tightc.bridge import (
     linear,
     normalisation,
     pooling,
+    quantisation,
     resize,
     shape,
 )
@@ -25,6 +26,7 @@ OPERATORS: dict[str, Build] = {
     "Constant": constant.constant,
     "ConstantOfShape": constant.constant_of_shape,
     "Conv": convolution.convolution,
+    "DequantizeLinear": quantisation.dequantize_linear,
     "Div": arithmetic.divide,
     "Dropout": normalisation.dropout,
     "Flatten": shape.flatten,
@@ -41,6 +43,7 @@ OPERATORS: dict[str, Build] = {
     "Mul": arithmetic.multiply,
     "PRelu": activation.prelu,
     "Pad": shape.pad,
+    "QuantizeLinear": quantisation.quantize_linear,
     "ReduceMean": arithmetic.reduce_mean,
     "Relu": activation.relu,
     "Reshape": shape.reshape,

@@ -143,7 +143,12 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     def _nothing_in_vain(self) -> Self:
         given = {"align", "keep", "floor", "granularity", "regrow"} & self.model_fields_set
         for name in sorted(given):
-            if self.share is None and getattr(self, name) != type(self).model_fields[name].default:
+            fixed = name == "granularity" and self.granularity == "subword"  # zero digits stay zero
+            if (
+                self.share is None
+                and not fixed
+                and getattr(self, name) != type(self).model_fields[name].default
+            ):
                 raise rule_broken(
                     "nothing is pruned, for no share is asked for", "add --sparsity or --budget", name
                 )
@@ -157,9 +162,10 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
                 "give --prune-from at most --prune-until",
                 "prune_until",
             )
-        if self.regrow and self.granularity == "filter":
+        if self.regrow and self.granularity != "weight":
+            which = "whole filters" if self.granularity == "filter" else "a choice of digits"
             raise rule_broken(
-                "weights that come back one by one would undo whole filters", "leave --regrow out", "regrow"
+                f"weights that come back one by one would undo {which}", "leave --regrow out", "regrow"
             )
         return self
 

@@ -15,6 +15,7 @@ from tightc.finetuning.batches import Batches
 from tightc.finetuning.checkpoint import Checkpoint
 from tightc.finetuning.compute import choose_compute
 from tightc.finetuning.course import Outcome
+from tightc.finetuning.grid import Grid, as_whole
 from tightc.finetuning.network import Classifier, open_network, place
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
@@ -23,19 +24,24 @@ from tightc.finetuning.unfold import Norm, foldable_norms, folded, unfolded
 from tightc.model.file import Model
 from tightc.model.graph import Array
 from tightc.model.layers import read_network
+from tightc.model.quantised import Quantised
 from tightc.report import Listener, silent
-from tightc.selection.prunable import prunable
+from tightc.selection.prunable import layers_but, prunable
 
 _IMAGES_MEASURED = 512
 
 
 @dataclass(frozen=True)
 class Session:
-    """A training that can begin, `key` naming all that its result depends on; `norms` were put in for its time."""
+    """A training that can begin, `key` naming all that its result depends on.
+
+    `norms` were put in for its time; `whole` are the weights that are whole numbers.
+    """
 
     student: Classifier
     training: Training
     norms: list[Norm]
+    whole: tuple[Quantised, ...]
     team: Team
     key: str
 
@@ -68,8 +74,9 @@ class Session:
         return outcome
 
     def trained(self) -> dict[str, Array]:
-        """The tensors of the file as they are now, the norms folded back."""
-        return folded(self.training.lesson.student.trained(), self.norms)
+        """The tensors as they are now, the norms folded back, whole numbers both as such and as real ones."""
+        tensors = folded(self.training.lesson.student.trained(), self.norms)
+        return {**tensors, **as_whole(tensors, self.whole)}
 
 
 def open_session(
@@ -85,6 +92,10 @@ def open_session(
     team = Team.of_environment()
     compute = choose_compute(options.device, options.precision, team.local_rank)
     key = _key(model, images, normalisation, options, seed, teacher, team)
+    if options.granularity == "subword":
+        network = read_network(model)
+        network.demand_digits(layers_but(network, options.keep), model.origin)
+    model, whole = _made_real(model)
     trained_on, apart = hold_apart(images, options.validation)
     batches = Batches(trained_on, normalisation, options.batch_size, options.augment, compute.device)
     team.check(batches.batch_size)
@@ -95,9 +106,9 @@ def open_session(
     check_labels(images, student.classes)
     master = None
     if teacher is not None:
-        master = open_network(teacher, batches.sample, compute.device)
+        master = open_network(_made_real(teacher)[0], batches.sample, compute.device)
         _check_classes(model, student.classes, teacher, master.classes)
-    norms = foldable_norms(student.graph) if options.unfold_norms else []
+    norms = foldable_norms(student.graph) if options.unfold_norms and not whole else []
     module = student.module
     if norms:
         measured = batches.drawn(_IMAGES_MEASURED, seed)
@@ -106,8 +117,20 @@ def open_session(
     layers = [] if options.share is None else prunable(model, read_network(model), options)
     taught_by = master.module if master else None
     team.meet(compute.device.type)
-    lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team)
-    return Session(student, Training(lesson, options, seed), norms, team, key)
+    grid = None
+    if whole:
+        bits = options.subword_bits if options.granularity == "subword" else None
+        grid = Grid(module, whole, bits, fixed=options.share is None)
+    lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team, grid)
+    return Session(student, Training(lesson, options, seed), norms, whole, team, key)
+
+
+def _made_real(model: Model) -> tuple[Model, tuple[Quantised, ...]]:
+    """`model` with real weights in place of whole ones, and those; a model without any comes back as it is."""
+    if not any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
+        return model, ()
+    network = read_network(model)
+    return network.made_real(model), tuple(network.quantised.values())
 
 
 def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:

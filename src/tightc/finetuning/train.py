@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from tightc.finetuning.checkpoint import Checkpoint
 from tightc.finetuning.compute import Compute
 from tightc.finetuning.course import Course, Outcome
 from tightc.finetuning.gradual import Gradual
+from tightc.finetuning.grid import Grid
 from tightc.finetuning.loss import training_loss
 from tightc.finetuning.masks import Masks
 from tightc.finetuning.optimizer import make_optimizer, set_rate
@@ -32,7 +33,7 @@ from tightc.selection.prunable import Prunable
 class Lesson:
     """What is trained to tell so many `classes` apart, by whom, on what, where.
 
-    `layers` are those to prune meanwhile, if a share was asked for.
+    `layers` are those to prune meanwhile, if a share was asked for; `grid` holds the weights that are whole numbers.
     """
 
     student: TorchGraph
@@ -43,6 +44,7 @@ class Lesson:
     layers: list[Prunable]
     compute: Compute
     team: Team
+    grid: Grid | None = None
 
 
 class Training:
@@ -57,7 +59,7 @@ class Training:
         self.optimizer = make_optimizer(lesson.student, options)
         self.gradual = None
         if options.share is not None:
-            self.gradual = Gradual(lesson.student, lesson.layers, options, self.steps)
+            self.gradual = Gradual(lesson.student, lesson.layers, options, self.steps, lesson.grid)
             self.masks = self.gradual.masks
         else:
             self.masks = Masks([weight for weight in lesson.student.weights() if bool((weight == 0).any())])
@@ -119,15 +121,16 @@ class Training:
 
     def _update(self, forward: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """One step; gives the loss, () float32, and the logits, (images, classes), on the device."""
-        with self.lesson.compute.precision():
-            (logits,) = forward(images)
-            teacher_logits = None
-            if self.lesson.teacher is not None:
-                with torch.no_grad():
-                    (teacher_logits,) = self.lesson.teacher(images)
-        loss = training_loss(logits, targets, teacher_logits, self.options)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self._pressed():
+            with self.lesson.compute.precision():
+                (logits,) = forward(images)
+                teacher_logits = None
+                if self.lesson.teacher is not None:
+                    with torch.no_grad():
+                        (teacher_logits,) = self.lesson.teacher(images)
+            loss = training_loss(logits, targets, teacher_logits, self.options)
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.gradual is not None:
             self.gradual.act(self.step)
         self.masks.before_update()
@@ -155,11 +158,12 @@ class Training:
     def _accuracy(self, batches: Batches) -> float:
         self.lesson.student.eval()
         right = seen = 0
-        for images, labels in batches.plain():
-            with self.lesson.compute.precision():
-                (logits,) = self.lesson.student(images)
-            right += int((logits.argmax(1) == labels).sum())
-            seen += len(labels)
+        with self._pressed():
+            for images, labels in batches.plain():
+                with self.lesson.compute.precision():
+                    (logits,) = self.lesson.student(images)
+                right += int((logits.argmax(1) == labels).sum())
+                seen += len(labels)
         return 100 * right / seen
 
     def _finish(self, course: Course, *, complete: bool) -> None:
@@ -172,12 +176,18 @@ class Training:
         elif self.mean is not None:
             self.mean.swap()
         self.masks.clear()
+        if self.lesson.grid is not None:
+            self.lesson.grid.press()
         if self.options.renorm_images:
             drawn = self.lesson.batches.drawn(self.options.renorm_images, self.seed)
             measure_norms(student, drawn, self.lesson.compute)
         if self.lesson.validation is not None:
             course.validation = self._accuracy(self.lesson.validation)
         student.eval()
+
+    def _pressed(self) -> AbstractContextManager[None]:
+        """Whole numbers in place of the real ones behind them for a while, where weights are whole."""
+        return nullcontext() if self.lesson.grid is None else self.lesson.grid.pressed()
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
@@ -199,6 +209,7 @@ class Training:
             "student": self.lesson.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "masks": list(self.masks.masks),
+            "allowed": {} if self.lesson.grid is None else dict(self.lesson.grid.allowed),
             "settled": self.gradual is not None and self.gradual.settled,
             "mean": None if self.mean is None else {"steps": self.mean.steps, "means": list(self.mean.means)},
             "best": self.best,
@@ -213,6 +224,8 @@ class Training:
         self.lesson.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.masks.load(state["masks"])
+        if self.lesson.grid is not None:
+            self.lesson.grid.load(state["allowed"])
         if self.gradual is not None:
             self.gradual.settled = state["settled"]
         if self.mean is not None:

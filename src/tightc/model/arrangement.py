@@ -58,9 +58,12 @@ def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
     """As `read_packings`; ModelError where a packing does not hold all weights of its layer in `network`."""
     packings = read_packings(model)
     for layer in network.owners:
-        wrong = (
-            fault(packings[layer.weight], layer_matrix(network, layer)) if layer.weight in packings else ""
-        )
+        packing = packings.get(layer.weight)
+        if packing is None:
+            continue
+        if packing.subword_bits is not None:
+            network.demand_digits([layer], model.origin)
+        wrong = fault(packing, layer_matrix(network, layer, packing.subword_bits))
         if wrong:
             raise ModelError(
                 f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
@@ -85,6 +88,7 @@ def header(packing: Packing) -> dict[str, Any]:
         "filters": packing.filters,
         "inputs": packing.inputs,
         "groups": packing.groups,
+        **({} if packing.subword_bits is None else {"subword_bits": packing.subword_bits}),
     }
 
 
@@ -98,6 +102,7 @@ def packing_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
         inputs=int(head["inputs"]),
         groups=int(head["groups"]),
         tiles=from_arrays(arrays),
+        subword_bits=head.get("subword_bits"),
     )
 
 

@@ -15,10 +15,11 @@ from tightc.tiles.packing import Packing
 Rows = tuple[dict[str, Any], ...]
 
 
-def layer_matrix(network: Network, layer: Layer) -> LayerMatrix:
+def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None) -> LayerMatrix:
     """The matrix of `layer` with its groups, and its scales where its weights are whole numbers."""
     quantised = network.quantised.get(layer.weight)
-    return LayerMatrix(network.matrix(layer), layer.groups, quantised.scale if quantised else None)
+    scale = quantised.scale if quantised else None
+    return LayerMatrix(network.matrix(layer), layer.groups, scale, subword_bits)
 
 
 def density_figures(network: Network) -> tuple[dict[str, Any], Rows]:
@@ -42,7 +43,7 @@ def packing_figures(network: Network, packings: Mapping[str, Packing]) -> tuple[
     for layer in network.owners:
         if layer.weight in packings:
             packing = packings[layer.weight]
-            measures = measure(packing, layer_matrix(network, layer))
+            measures = measure(packing, layer_matrix(network, layer, packing.subword_bits))
             total += measures
             rows.append({**identity(layer), "method": packing.method, **measures.figures()})
     return dict(total.figures()), tuple(rows)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.graph import Array, Graph, Node, outer_reads, read_graph
 from tightc.model.quantised import Quantised, quantised_weights
+from tightc.report import first_few
 
 _WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
@@ -97,6 +100,35 @@ class Network:
         matrix: NDArray[np.float64] = self.matrix(layer).astype(np.float64)
         quantised = self.quantised.get(layer.weight)
         return matrix if quantised is None else matrix * quantised.scale[:, None]
+
+    def demand_digits(self, layers: Sequence[Layer], origin: str) -> None:
+        """ModelError where the weight of one of `layers` has no digits: it is real, or holds -128."""
+        real = [layer.name for layer in layers if layer.weight not in self.quantised]
+        if real:
+            raise ModelError(
+                f"{origin}: the weights of {first_few(real)} are real numbers, which have no subwords",
+                "run tightc quantize first, or keep those layers",
+            )
+        for layer in layers:
+            if (self.weights[layer.weight] == -128).any():
+                raise ModelError(
+                    f"{origin}: the weight {layer.weight} holds -128, which has no sign and magnitude in eight bits",
+                    "quantise it to -127 to 127, as tightc quantize does",
+                )
+
+    def made_real(self, model: Model) -> Model:
+        """`model`, whose network this is, with real constants in place of whole ones and their DequantizeLinear."""
+        proto = model.editable()
+        real = {
+            self.quantised[layer.weight].value: self.real_tensor(layer)
+            for layer in self.owners
+            if layer.weight in self.quantised
+        }
+        kept = [node for node in proto.graph.node if not (set(node.output) & real.keys())]
+        del proto.graph.node[:]
+        proto.graph.node.extend(kept)
+        proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in real.items())
+        return model.changed(proto)
 
     def real_tensor(self, layer: Layer) -> Array:
         """The weight of `layer` in its own shape: as it is, or float32 where it is whole numbers times scales."""

@@ -20,13 +20,15 @@ from tightc.model.arrangement import (
     with_packings,
     write_header,
 )
+from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
-from tightc.model.functions import DOMAIN, FORMS, REBUILD, TENSORS, Form, functions, layout
+from tightc.model.functions import FORMS, Form, functions, layout
 from tightc.model.graph import default_opset
 from tightc.model.layers import Layer, Network
+from tightc.model.rebuild import DIGIT_TENSORS, DOMAIN, REBUILD, TENSORS, place_bits, rebuild_digits
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
-from tightc.tiles.store import to_arrays
+from tightc.tiles.store import from_bytes, to_arrays, to_bytes
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -56,9 +58,8 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             continue
         new = layer.weight not in tensors
         if new:
-            weight = network.weights[layer.weight]
             stem = _free_stem(layer.weight, names)
-            tensors[layer.weight] = _tensors(layer, weight, packings[layer.weight], stem)
+            tensors[layer.weight] = _tensors(network, layer, packings[layer.weight], stem)
             names |= {tensor.name for tensor in tensors[layer.weight]}
             write_header(proto, layer.weight, {**header(packings[layer.weight]), "tensors": stem})
         names_of = [tensor.name for tensor in tensors[layer.weight]]
@@ -66,10 +67,13 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             forms.append(_form(node, layer))
             _to_packed(node, forms[-1], names_of)
         elif new:
-            rebuilt.append(helper.make_node(REBUILD, names_of, [layer.weight], domain=DOMAIN))
+            bits = packings[layer.weight].subword_bits
+            kind = REBUILD if bits is None else rebuild_digits(bits)
+            rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
     _set(proto.graph.node, [*rebuilt, *proto.graph.node])
-    proto.functions.extend(functions(forms, default_opset(proto)))
+    digits = [packing.subword_bits for packing in packings.values() if packing.subword_bits is not None]
+    proto.functions.extend(functions(forms, default_opset(proto), digits))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model.changed(proto)
 
@@ -85,15 +89,19 @@ def unpack_layers(model: Model) -> Model:
     restored: dict[str, str] = {}
     packings = read_packings(model)  # of layers that have no weights left and so no packed tensors
     for node in proto.graph.node:
-        form = FORMS.get(node.op_type)
-        if node.domain != DOMAIN or (form is None and node.op_type != REBUILD):
+        if node.domain != DOMAIN:
             continue
+        form = FORMS.get(node.op_type)
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         weight = stems.get(stem, stem)
         if weight not in weights:
             try:
-                arrays = {key: numpy_helper.to_array(constants[f"{stem}.{key}"]) for key in TENSORS}
-                packings[weight] = packing_of(read_header(model, weight), arrays)
+                head = read_header(model, weight)
+                arrays = {
+                    key: numpy_helper.to_array(constants[f"{stem}.{key}"])
+                    for key in _keys(head.get("subword_bits"))
+                }
+                packings[weight] = packing_of(head, arrays)
                 weights[weight] = _rebuild(packings[weight], arrays)
                 restored[stem] = weight
             except (KeyError, ValueError, IndexError) as fault:
@@ -117,7 +125,7 @@ def unpack_layers(model: Model) -> Model:
 def _free_stem(weight: str, names: set[str]) -> str:
     """What the packed tensors' names begin with: the weight's name, unless the model has such names already."""
     stem = weight
-    while any(f"{stem}.{key}" in names for key in TENSORS):
+    while any(f"{stem}.{key}" in names for key in {*TENSORS, *DIGIT_TENSORS}):
         stem += "_"
     return stem
 
@@ -127,20 +135,37 @@ def _form(node: onnx.NodeProto, layer: Layer) -> Form:
     return Form(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
 
 
-def _tensors(layer: Layer, weight: NDArray[Any], packing: Packing, stem: str) -> list[onnx.TensorProto]:
-    filters, inputs = packing.slots()
-    values = LayerMatrix(layer.matrix(weight), layer.groups).weights(filters, inputs)
+def _keys(subword_bits: int | None) -> tuple[str, ...]:
+    """What the packed tensors of a weight are called after their stem."""
+    return TENSORS if subword_bits is None else DIGIT_TENSORS
+
+
+def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> list[onnx.TensorProto]:
+    weight = network.weights[layer.weight]
     arrays = {
         **to_arrays(packing),
-        "values": values,
+        **_held(layer_matrix(network, layer, packing.subword_bits), packing),
         "layout": layout(layer.filters_first, layer.filters, layer.inputs),
         "shape": np.array(weight.shape, np.int64),
         "zero": np.zeros((), weight.dtype),
     }
     return [
         numpy_helper.from_array(np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{stem}.{key}")
-        for key in TENSORS
+        for key in _keys(packing.subword_bits)
     ]
+
+
+def _held(matrix: LayerMatrix, packing: Packing) -> dict[str, NDArray[Any]]:
+    """What the slots hold, in their order."""
+    filters, inputs = packing.slots()
+    if matrix.subword_bits is None:
+        return {"values": matrix.weights(filters, inputs)}
+    digits, places = matrix.digits(filters, inputs)
+    return {
+        "digits": to_bytes(np.abs(digits), matrix.subword_bits),
+        "signs": to_bytes(digits < 0, 1),
+        "places": to_bytes(places, place_bits(matrix.subword_bits)),
+    }
 
 
 def _to_packed(node: onnx.NodeProto, form: Form, tensors: list[str]) -> None:
@@ -185,8 +210,10 @@ def _restore_weights(
     proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], restored: Mapping[str, str]
 ) -> None:
     """Puts each of `weights` where its packed tensors were; `restored` gives the weight for the stem of their names."""
-    heads = {f"{stem}.{TENSORS[0]}": weight for stem, weight in restored.items()}
-    parts = {f"{stem}.{key}" for stem in restored for key in TENSORS}
+    heads = {
+        f"{stem}.{keys[0]}": weight for stem, weight in restored.items() for keys in (TENSORS, DIGIT_TENSORS)
+    }
+    parts = {f"{stem}.{key}" for stem in restored for key in {*TENSORS, *DIGIT_TENSORS}}
     tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
         if tensor.name in heads:
@@ -208,12 +235,26 @@ def _set(field: Any, items: list[Any]) -> None:
 
 
 def _rebuild(packing: Packing, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """The dense weight, in its own shape, from the values of its slots."""
+    """The dense weight, in its own shape, from what its slots hold."""
     filters, inputs = packing.slots()
-    matrix = np.zeros((packing.filters, packing.inputs), arrays["values"].dtype)
+    values = _values(packing.subword_bits, arrays, len(filters))
+    matrix = np.zeros((packing.filters, packing.inputs), arrays["zero"].dtype)
     local = inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
-    if len(filters) != len(arrays["values"]):
+    if len(filters) != len(values):
         raise ValueError("as many values as occupied slots are needed")
-    matrix[filters, local] = arrays["values"]
+    if packing.subword_bits is None:
+        matrix[filters, local] = values
+    else:
+        np.add.at(matrix, (filters, local), values)
     filters_first = bool(arrays["layout"][0] != 1)
     return np.ascontiguousarray(matrix if filters_first else matrix.T).reshape(arrays["shape"])
+
+
+def _values(bits: int | None, arrays: Mapping[str, NDArray[Any]], slots: int) -> NDArray[Any]:
+    """What each slot adds to its weight."""
+    if bits is None:
+        return arrays["values"]
+    digits, places = from_bytes(arrays["digits"], bits), from_bytes(arrays["places"], place_bits(bits))
+    signed = np.where(from_bytes(arrays["signs"], 1)[:slots] != 0, -1, 1) * digits[:slots]
+    values: NDArray[Any] = (signed << bits * places[:slots]).astype(np.int8)
+    return values

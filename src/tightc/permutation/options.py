@@ -24,6 +24,11 @@ class PermuteOptions(Options):
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
         16, description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
     )
+    subword_bits: Literal[2, 4] | None = Field(
+        None,
+        description="give every digit of 2 or 4 bits of int8 weights that is not zero a slot of its own, on an array "
+        "of PEs for so many bits; default: whole weights",
+    )
     method: Literal["tight", "first-fit", "column-combine", "nm", "structured", "dense"] = Field(
         "tight",
         description="how to arrange: tight (single weights, annealed), first-fit (the same without a search), "
@@ -64,6 +69,16 @@ class PermuteOptions(Options):
         None,
         description="search on the Dask cluster with this scheduler, such as tcp://host:8786, not on threads",
     )
+
+    @model_validator(mode="after")
+    def _digits_one_by_one(self) -> Self:
+        if self.subword_bits is not None and self.method not in ("tight", "first-fit"):
+            raise rule_broken(
+                f"{self.method} arranges whole weights",
+                "take tight or first-fit, or leave it out",
+                "subword_bits",
+            )
+        return self
 
     @model_validator(mode="after")
     def _within_the_fan_in(self) -> Self:

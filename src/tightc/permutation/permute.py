@@ -47,6 +47,8 @@ def permute(
     """
     plain = unpack_layers(model)
     network = read_network(plain)
+    if options.subword_bits is not None:
+        network.demand_digits(network.owners, plain.origin)
     found, interrupted = arrange(_jobs(plain, network, options), options, seed, listener)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found, strict=True)}
     permuted = add_history(
@@ -107,7 +109,7 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
     return [
         Job(
             layer.name,
-            layer_matrix(network, layer),
+            layer_matrix(network, layer, options.subword_bits),
             int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],
             vectors[layer.output],
         )

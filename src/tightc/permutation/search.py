@@ -58,6 +58,8 @@ class Search:
         self._bound = passes_lower_bound(self._sizes, task.array)
         self._matrix = matrix
         self._ordinary = structured.passes(matrix, task.array)
+        if matrix.subword_bits is not None:
+            self._ordinary = len(self._filters) + 1  # an ordinary array has no place for digits
         self._best: list[Tile] | None = None
         self._fewest = math.inf  # passes of any packing found, the best or not
         self._fan_in = task.fan_in
@@ -72,7 +74,8 @@ class Search:
             self._search()
         if self._ended() or self._fewest > self._bound or self._task.objective in ("energy", "side-by-side"):
             self._offer(fill_tiles(self._filters, self._inputs, self._task), self._task.fan_in)
-        if self._ordinary <= self._fewest or self._task.objective not in ("passes", "cycles"):
+        few = self._ordinary <= self._fewest or self._task.objective not in ("passes", "cycles")
+        if few and self._matrix.subword_bits is None:
             self._offer(_without_zeros(structured.pack(self._matrix, self._task), self._matrix), 1)
         return self._best or [], self._fan_in
 

@@ -18,6 +18,7 @@ from tightc.model.packed import unpack_layers
 from tightc.pruning.fisher import demand_torch, fisher_worths
 from tightc.pruning.options import PruneOptions
 from tightc.report import Listener, Report, first_few, silent
+from tightc.selection.digits import digit_worths, with_digits
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 
@@ -81,6 +82,8 @@ def _changed(
 
         calibration = sight.drawn(model, options)
         return SecondOrder(model, network, layers, calibration, sight.listener).prune(options, share)
+    if options.granularity == "subword":
+        return _with_fewer_digits(model, network, layers, options, share)
     matrices = [network.matrix(entry.layer) for entry in layers]
     if options.criterion == "fisher":
         demand_torch()
@@ -96,6 +99,29 @@ def _changed(
         weight = network.weights[entry.layer.weight]
         left = np.where(kept, matrix, weight.dtype.type(0))
         pruned[entry.layer.weight] = entry.layer.tensor(left, weight.shape)
+    return pruned
+
+
+def _with_fewer_digits(
+    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, share: float
+) -> dict[str, np.ndarray]:
+    """The int8 weights of `layers` with a share of their digits."""
+    network.demand_digits([entry.layer for entry in layers], model.origin)
+    bits = options.subword_bits
+    candidates = [
+        Candidates(
+            digit_worths(network.real_matrix(entry.layer), network.quantised[entry.layer.weight].scale, bits),
+            entry.layer.groups,
+            entry.vectors,
+            entry.channels,
+        )
+        for entry in layers
+    ]
+    pruned = {}
+    for entry, kept in zip(layers, select(candidates, options, share), strict=True):
+        matrix = network.matrix(entry.layer)
+        shape = network.weights[entry.layer.weight].shape
+        pruned[entry.layer.weight] = entry.layer.tensor(with_digits(matrix, kept, bits), shape)
     return pruned
 
 

@@ -33,11 +33,12 @@ class SelectionOptions(Options):
         description="least density of any layer, as a share of the density asked for, so that none collapses: "
         "0 (one weight) to 1",
     )
-    granularity: Literal["weight", "filter"] = Field(
+    granularity: Literal["weight", "filter", "subword"] = Field(
         "weight",
-        description="what goes as a whole: weight (each alone) or filter (all weights of an output channel, with "
-        "the inputs of later layers that read nothing but that channel)",
+        description="what goes as a whole: weight (each alone), filter (all weights of an output channel, with "
+        "the inputs of later layers that read nothing but that channel) or subword (each digit of int8 weights)",
     )
+    subword_bits: Literal[2, 4] = Field(4, description="bits of a digit, with granularity subword: 2 or 4")
     align: ArrayShape | None = Field(
         None,
         description="keep a filter's weights in whole parts of as many as this array has rows, so that lanes are full: "
@@ -62,6 +63,10 @@ class SelectionOptions(Options):
                 "filters that go as a whole leave no parts to align",
                 "give --align or --granularity filter",
                 "granularity",
+            )
+        if "subword_bits" in self.model_fields_set and self.granularity != "subword":
+            raise rule_broken(
+                "weights go as a whole", "leave it out, or add --granularity subword", "subword_bits"
             )
         if self.align is not None and self.scope == "layer" and self.budget is not None:
             raise rule_broken("a budget is of the network", "leave --scope layer out", "scope")

@@ -33,14 +33,17 @@ class Variation:
 
 
 def energy_pj(events: Events, table: EnergyTable, chip: Chip) -> dict[str, float]:
-    """Picojoule of each of PARTS. Buffers cost by their size on `chip`; the index lies in the weight buffer."""
+    """Picojoule of each of PARTS. Buffers cost by their size on `chip`; the index lies in the weight buffer.
+
+    A multiplier's energy is taken to be in proportion to the bits of a weight that it multiplies by, as its area is.
+    """
     if chip.operand_bytes == 1:
-        mac = table.int8_multiply.energy + table.int32_add.energy
+        multiply, add = table.int8_multiply.energy, table.int32_add.energy
     else:
-        mac = table.fp32_multiply.energy + table.fp32_add.energy
+        multiply, add = table.fp32_multiply.energy, table.fp32_add.energy
     weights = table.sram_pj_per_byte(chip.weights.size)
     return {
-        "mac": events.macs * mac,
+        "mac": events.multiplied_words * multiply + events.macs * add,
         "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
         "registers": events.register_bytes * table.register_byte.energy,
         "lanes": events.lane_bytes * table.lane_byte.energy,

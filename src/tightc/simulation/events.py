@@ -19,7 +19,8 @@ from tightc.simulation.work import Work
 class Events:
     """Counts for one layer, or for a network when added up.
 
-    `macs`: multiply-accumulates done, zeros of a dense array included, empty slots of a tile not. `multiplexer_bytes`:
+    `macs`: multiply-accumulates done, zeros of a dense array included, empty slots of a tile not; `multiplied_words`:
+    the same in whole weights, a digit counting as its part of one. `multiplexer_bytes`:
     through each 2:1 level on the way of an activation to a PE. `register_bytes`: written in PEs, by what passes on, by
     sums and by loading. `lane_bytes`: put on the edges of the array. `*_buffer_bytes`: read from or written to that
     buffer, by the array, for DRAM and, as outputs of the layer, to the activation buffer. `index_bits`: selects, lane
@@ -27,6 +28,7 @@ class Events:
     """
 
     macs: int = 0
+    multiplied_words: float = 0
     multiplexer_bytes: int = 0
     register_bytes: int = 0
     lane_bytes: int = 0
@@ -62,6 +64,7 @@ def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Event
     hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return Events(
         macs=_sum(passes.macs) * steps,
+        multiplied_words=_sum(passes.macs) * steps * passes.multiplied,
         multiplexer_bytes=_sum(passes.macs) * levels * steps * size,
         register_bytes=_sum(moved) + _sum(hops) * pieces * size,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,

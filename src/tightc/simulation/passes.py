@@ -35,6 +35,7 @@ class Passes:
     `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done,
     `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
     `map_share` (float64): the part of the feature map that it reads; `map_read`: that of all passes together.
+    `multiplied`: the part of a weight's bits that a PE multiplies by, less than 1 where slots hold digits.
     `open_sums`: (spans, 3), first pass, last pass and sums of a step that wait from the one to the other; what begins
     and ends in one pass does not wait.
     """
@@ -58,6 +59,7 @@ class Passes:
     map_share: NDArray[np.float64]
     map_read: float
     open_sums: NDArray[np.int64]
+    multiplied: float = 1.0
 
     def __len__(self) -> int:
         return len(self.macs)
@@ -105,6 +107,7 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
         map_share=channels / work.channels,
         map_read=every_channel / work.channels,
         open_sums=np.stack([first, last, np.ones_like(first)], axis=1)[first < last],
+        multiplied=1 / packing.digits,
     )
 
 

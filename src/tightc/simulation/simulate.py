@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tightc.errors import OptionError
@@ -102,7 +103,8 @@ def price(workload: Workload, chip: Chip, dataflow: Dataflow) -> list[Record]:
 
 def _record(layer: LayerWork, chip: Chip, dataflow: Dataflow) -> Record:
     useful = layer.nonzeros * layer.work.vectors
-    dense = _cost(dense_passes(dataflow, layer.work, chip.array), layer, chip, useful)
+    words = replace(chip, array=chip.array.of_words(layer.packing.digits)) if layer.packing else chip
+    dense = _cost(dense_passes(dataflow, layer.work, words.array), layer, words, useful)
     return Record(_cost(layer.passes(dataflow, chip), layer, chip, useful) if layer.packing else dense, dense)
 
 

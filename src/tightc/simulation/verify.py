@@ -64,9 +64,7 @@ def trace_layer(
     traces: Traces = []
     (scene,) = _scenes(workload, (entry,), feeds)
     way = schedule(entry.passes(dataflow, chip), entry.work, chip)
-    operands = _operands(
-        entry.layer, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32)
-    )
+    operands = _operands(entry, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32))
     _run(entry, dataflow, operands, (chip, way), traces)
     return traces
 
@@ -83,8 +81,12 @@ def _scenes(workload: Workload, entries: Sequence[LayerWork], feeds: Values) -> 
     for entry in entries:
         node = nodes[entry.layer.output]
         addend = values.get(addends[entry.layer.output])
-        weight = workload.network.real_tensor(entry.layer)
-        yield _Scene(entry, node, weight, addend, values[entry.layer.input], values[entry.layer.output])
+        weight = workload.network.weights[entry.layer.weight]
+        quantised = workload.network.quantised.get(entry.layer.weight)
+        scale = None if quantised is None else quantised.scale
+        yield _Scene(
+            entry, node, weight, scale, addend, values[entry.layer.input], values[entry.layer.output]
+        )
 
 
 def _addend(node: Node) -> str:
@@ -94,11 +96,15 @@ def _addend(node: Node) -> str:
 
 @dataclass(frozen=True)
 class _Scene:
-    """A layer with the node it is, its weight and bias, and the tensors that it read and gave."""
+    """A layer with the node it is, its weight and bias, and the tensors that it read and gave.
+
+    Sums of whole weights are multiplied by their `scale`, (filters,) or (1,), when they have left the array.
+    """
 
     entry: LayerWork
     node: Node
     weight: Array
+    scale: Array | None
     addend: Array | None
     read: Array
     given: Array
@@ -111,7 +117,7 @@ def _verify_layer(scene: _Scene, chip: Chip, dataflow: Dataflow) -> Verified:
     cycles = way.cycles.total
 
     def run(value: Array, weight: Array) -> Ran:
-        return _run(entry, dataflow, _operands(layer, scene.node, value, weight), (chip, way))
+        return _run(entry, dataflow, _operands(entry, scene.node, value, weight), (chip, way))
 
     floats = run(scene.read.astype(np.float32), scene.weight.astype(np.float32))
     given = _as_given(scene, floats.outputs.astype(np.float64))
@@ -124,9 +130,12 @@ def _verify_layer(scene: _Scene, chip: Chip, dataflow: Dataflow) -> Verified:
     error = float(np.abs(given - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1.0))
     if not error <= (HALF_TOLERANCE if scene.given.dtype == np.float16 else TOLERANCE):
         raise VerifyError(f"{layer.name}: the engine's values are off by {error:.2g} of the largest", _REMEDY)
-    value, weight = _rounded(scene.read, _ACTIVATION_LIMIT), _rounded(scene.weight, _WEIGHT_LIMIT)
+    value = _rounded(scene.read, _ACTIVATION_LIMIT)
+    weight = scene.weight if scene.scale is not None else _rounded(scene.weight, _WEIGHT_LIMIT)
     integers = run(value.astype(np.int32), weight.astype(np.int32))
-    if not np.array_equal(integers.outputs, _integer_product(layer, scene.node, value, weight)):
+    half = weight // 2  # products of whole weights in two parts, each within the limit
+    parts = (_integer_product(layer, scene.node, value, part) for part in (half, weight - half))
+    if not np.array_equal(integers.outputs, sum(parts)):
         raise VerifyError(f"{layer.name}: the engine's int8 values are not those of onnxruntime", _REMEDY)
     for took in (floats.cycles, integers.cycles):
         if took != cycles:
@@ -150,13 +159,16 @@ def _run(
     return run_dense(dataflow, operands, chip, way.pieces, traces)
 
 
-def _operands(layer: Layer, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
+def _operands(entry: LayerWork, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
+    layer, bits = entry.layer, entry.packing.subword_bits if entry.packing else None
     vectors = np.ascontiguousarray(input_vectors(layer, node, value, weight.shape))
-    return Operands(LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups), vectors)
+    matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
+    return Operands(matrix, vectors)
 
 
 def _as_given(scene: _Scene, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`sums` with what the node does to them: a bias, and the factors of a Gemm."""
+    """`sums` with what follows them: scales of whole weights, a bias, the factors of a Gemm."""
+    sums = sums if scene.scale is None else sums * scene.scale
     attributes = scene.node.attributes
     if scene.entry.layer.op != "Gemm":
         return sums if scene.addend is None else sums + scene.addend

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from tightc.config.extent import ExtentOptions
 from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import identity, layer_matrix
@@ -27,7 +25,10 @@ from tightc.tiles.packing import Packing
 
 @dataclass(frozen=True)
 class LayerWork:
-    """A layer as a `work`, its non-zeros and, where it is arranged, its `packing`; `identity` names it in reports."""
+    """A layer as a `work`, its non-zeros and, where it is arranged, its `packing`; `identity` names it in reports.
+
+    Where slots hold digits, `nonzeros` counts those.
+    """
 
     layer: Layer
     identity: Mapping[str, Any]
@@ -71,17 +72,21 @@ def read_workload(model: Model, extent: ExtentOptions) -> Workload:
             layer,
             identity(layer),
             _work(layer, network, streams, maps[layer.output]),
-            int(np.count_nonzero(network.weights[layer.weight])),
+            _used_slots(network, layer, packings.get(layer.weight)),
             packings.get(layer.weight),
         )
         for layer in network.layers
     )
     measures = {
-        layer.weight: measure(packings[layer.weight], layer_matrix(network, layer))
+        layer.weight: measure(packing, layer_matrix(network, layer, packing.subword_bits))
         for layer in network.owners
-        if layer.weight in packings
+        if (packing := packings.get(layer.weight))
     }
     return Workload(plain, network, layers, measures, streams.outside, streams.macs_covered)
+
+
+def _used_slots(network: Network, layer: Layer, packing: Packing | None) -> int:
+    return int(layer_matrix(network, layer, packing.subword_bits if packing else None).slots().sum())
 
 
 def _work(layer: Layer, network: Network, streams: Streams, maps: Maps) -> Work:

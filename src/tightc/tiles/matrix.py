@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.tiles.subwords import counts, dealt
+
 Ids = NDArray[np.int32]
 
 
@@ -18,11 +20,15 @@ class LayerMatrix:
     Filters and inputs are numbered over all groups: filter f belongs to group f // (filters / groups), and input k of
     that group is number group * inputs + k. So a grouped layer is a block-diagonal matrix, stored without its zeros.
     `scale`: (filters,) or (1,) float64, what whole numbers are multiplied by to be what they stand for.
+
+    With `subword_bits` each digit of so many bits that is not zero is a non-zero of its own: a weight of two digits is
+    listed twice, and takes two slots.
     """
 
     values: NDArray[Any]
     groups: int = 1
     scale: NDArray[np.float64] | None = None
+    subword_bits: int | None = None
 
     @property
     def real(self) -> NDArray[Any]:
@@ -51,15 +57,48 @@ class LayerMatrix:
     def nonzeros(self) -> tuple[Ids, Ids]:
         """Filter and input number of every non-zero, sorted by filter, then input: two (nonzeros,) int32."""
         rows, columns = np.nonzero(self.values)
+        if self.subword_bits is not None:
+            times = self.slots()[rows, columns]
+            rows, columns = np.repeat(rows, times), np.repeat(columns, times)
         filters = rows.astype(np.int32)
         return filters, (columns + self.first_input(filters)).astype(np.int32)
 
+    def slots(self) -> NDArray[np.int64]:
+        """How many slots each weight takes: (filters, inputs of a group) int64."""
+        if self.subword_bits is not None:
+            return counts(self.values.astype(np.int8), self.subword_bits)
+        taken: NDArray[np.int64] = (self.values != 0).astype(np.int64)
+        return taken
+
     def weights(self, filters: Ids, inputs: Ids) -> NDArray[Any]:
-        """The weight of each (filter, input) pair, same shape, dtype of `values`."""
+        """What the slot of each (filter, input) pair holds, same shape, dtype of `values`.
+
+        Of a pair that comes several times each holds a digit, in its place, the most significant first.
+        """
         weights: NDArray[Any] = self.values[filters, inputs - self.first_input(filters)]
-        return weights
+        if self.subword_bits is None:
+            return weights
+        digits, places = self.digits(filters, inputs)
+        return (digits.astype(np.int64) << places * self.subword_bits).astype(self.values.dtype)
+
+    def digits(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """The same as (digit with the weight's sign, place from the least significant): two (slots,) arrays."""
+        assert self.subword_bits is not None, "whole weights have no digits"
+        weights = self.values[filters, inputs - self.first_input(filters)].astype(np.int8)
+        return dealt(weights, _ranks(filters, inputs), self.subword_bits)
 
     def filter_sizes(self) -> NDArray[np.int64]:
         """Non-zeros of each filter: (filters,) int64."""
-        sizes: NDArray[np.int64] = np.count_nonzero(self.values, axis=1).astype(np.int64)
+        sizes: NDArray[np.int64] = self.slots().sum(axis=1)
         return sizes
+
+
+def _ranks(filters: Ids, inputs: Ids) -> NDArray[np.int64]:
+    """How often each (filter, input) pair was listed before: (pairs,) int64."""
+    order = np.lexsort((inputs, filters))
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(filters[order]) != 0) | (np.diff(inputs[order]) != 0)
+    place = np.arange(len(order))
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = place - np.maximum.accumulate(np.where(new, place, 0))
+    return ranks

@@ -17,6 +17,7 @@ from tightc.tiles.bounds import (
 )
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import Packing, Tile
+from tightc.tiles.subwords import subwords_of
 
 Figures = dict[str, int | float | str | None]
 
@@ -28,11 +29,16 @@ class Measures:
     """Counts of one packing or, added up, of a network; fan-ins are the largest of all, the rest are sums.
 
     The lower bounds on area, fan-in and lane inputs are those of any packing of the packed weights in as many passes.
-    `area` is slots (lanes used x columns used), `*_bits` are bits, `*_squares` sums of squared weights.
+    `area` is slots (lanes used x columns used), `*_bits` are bits, `*_squares` sums of squared weights. A slot holds
+    a weight, or a digit of one: then `subwords` counts the digits that are not zero, and a dense weight takes as many
+    slots as it has digits.
     """
 
     weights: int = 0
     nonzeros: int = 0
+    subwords: int = 0
+    dense_slots: int = 0
+    needed_slots: int = 0
     passes: int = 0
     dense_passes: int = 0
     passes_lower_bound: int = 0
@@ -59,8 +65,9 @@ class Measures:
             "weights": self.weights,
             "nonzeros": self.nonzeros,
             "density": ratio(self.nonzeros, self.weights),
-            "matrix_compression_rate": ratio(self.weights, self.area),
-            "tightness": ratio(self.nonzeros - self.dropped_weights, self.area),
+            **({"subwords": self.subwords} if self.subwords else {}),
+            "matrix_compression_rate": ratio(self.dense_slots, self.area),
+            "tightness": ratio(self.needed_slots - self.dropped_weights, self.area),
             "passes": self.passes,
             "dense_passes": self.dense_passes,
             "pass_compression": ratio(self.dense_passes, self.passes),
@@ -83,15 +90,19 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     sizes = matrix.filter_sizes()
     squares = np.square(matrix.real, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
-    width = matrix.values.dtype.itemsize * 8
+    width, digits = matrix.values.dtype.itemsize * 8, packing.digits
+    dense_array = packing.array.of_words(digits)
     filters, inputs = packing.slots()
     sizes_packed, users = np.bincount(filters), np.bincount(inputs)
     array, passes = packing.array, len(packing.tiles)
     return Measures(
         weights=matrix.values.size,
-        nonzeros=int(sizes.sum()),
+        nonzeros=int(np.count_nonzero(matrix.values)),
+        subwords=int(sizes.sum()) if digits > 1 else 0,
+        dense_slots=matrix.values.size * digits,
+        needed_slots=int(sizes.sum()),
         passes=passes,
-        dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, array),
+        dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, dense_array),
         passes_lower_bound=passes_lower_bound(sizes, array),
         area=sum(tile.area for tile in packing.tiles),
         area_lower_bound=area_lower_bound(sizes_packed, array, passes),
@@ -99,7 +110,7 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
         fan_in_lower_bound=fan_in_lower_bound(users, array, passes),
         lane_inputs=sum(len(tile.inputs) for tile in packing.tiles),
         lane_inputs_lower_bound=lane_inputs_lower_bound(users, array),
-        packed_bits=packed_bits(packing, width),
+        packed_bits=packed_bits(packing, slot_bits(width, matrix.subword_bits)),
         dense_bits=matrix.values.size * width,
         dropped_weights=int(dropped.sum()),
         dropped_squares=float(squares[dropped].sum()),
@@ -110,8 +121,9 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
 def dropped_weights(packing: Packing, matrix: LayerMatrix) -> NDArray[np.bool_]:
     """Which weights of `matrix` are not zero and have no slot in `packing`: (filters, inputs of a group) bool."""
     filters, inputs = packing.slots()
-    dropped: NDArray[np.bool_] = matrix.values != 0
-    dropped[filters, inputs - matrix.first_input(filters)] = False
+    given = np.zeros(matrix.values.shape, np.int64)
+    np.add.at(given, (filters, inputs - matrix.first_input(filters)), 1)
+    dropped: NDArray[np.bool_] = given < matrix.slots()
     return dropped
 
 
@@ -121,8 +133,15 @@ def kept_matrix(packing: Packing, matrix: LayerMatrix) -> LayerMatrix:
     return replace(matrix, values=np.where(dropped_weights(packing, matrix), zero, matrix.values))
 
 
+def slot_bits(width: int, subword_bits: int | None) -> int:
+    """Bits of what a slot holds: a weight of `width` bits, or a digit with its sign and its place."""
+    if subword_bits is None:
+        return width
+    return subword_bits + 1 + ceil(log2(subwords_of(subword_bits)))
+
+
 def packed_bits(packing: Packing, width: int) -> int:
-    """Bits that the tiles take: a weight of `width` bits for every slot of the area, and the index."""
+    """Bits that the tiles take: `width` bits for every slot of the area, and the index."""
     return width * sum(tile.area for tile in packing.tiles) + index_bits(packing)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import Ids
+from tightc.tiles.subwords import subwords_of
 
 EMPTY = -1
 
@@ -59,7 +60,7 @@ class Tile:
 class Packing:
     """All tiles of a layer, for an `array` whose lanes carry up to `fan_in` inputs, made by `method`.
 
-    `filters`, `inputs` and `groups` are those of the LayerMatrix; the tiles use its numbering.
+    `filters`, `inputs`, `groups` and `subword_bits` are those of the LayerMatrix; the tiles use its numbering.
     """
 
     method: str
@@ -69,6 +70,12 @@ class Packing:
     inputs: int
     groups: int
     tiles: tuple[Tile, ...]
+    subword_bits: int | None = None
+
+    @property
+    def digits(self) -> int:
+        """How many slots a weight with all its digits takes: 1 where slots hold whole weights."""
+        return 1 if self.subword_bits is None else subwords_of(self.subword_bits)
 
     def slots(self) -> tuple[Ids, Ids]:
         """Filter and input of every slot that is not empty, tile by tile: two (occupied,) int32."""

@@ -75,6 +75,24 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
+def to_bytes(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
+    """Numbers of `width` bits (1, 2, 4) as bytes, the first ones lowest: (ceil(numbers * width / 8),) uint8."""
+    each = 8 // width
+    padded = np.zeros(-(-len(numbers) // each) * each, np.uint8)
+    padded[: len(numbers)] = numbers
+    joined: NDArray[np.uint8] = (padded.reshape(-1, each) << np.arange(0, 8, width, dtype=np.uint8)).sum(
+        axis=1, dtype=np.uint8
+    )
+    return joined
+
+
+def from_bytes(joined: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
+    """The numbers that `to_bytes` joined, and perhaps some zeros more: (bytes * 8 / width,) int64."""
+    apart = joined[:, None].astype(np.int64) >> np.arange(0, 8, width)
+    numbers: NDArray[np.int64] = (apart & (2**width - 1)).ravel()
+    return numbers
+
+
 def _joined(parts: list[NDArray[Any]]) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 

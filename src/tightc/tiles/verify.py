@@ -33,7 +33,11 @@ def fault(packing: Packing, matrix: LayerMatrix) -> str:
     if ((filters < 0) | (filters >= matrix.filters)).any() or ((local < 0) | (local >= matrix.inputs)).any():
         return "a slot holds a weight that the layer does not have"
     uses = np.bincount(filters.astype(np.int64) * matrix.inputs + local, minlength=matrix.values.size)
-    if uses.max(initial=0) > 1:
-        return "a weight sits in two slots"
-    missing = np.count_nonzero((matrix.values != 0) & (uses.reshape(matrix.values.shape) == 0))
-    return f"{missing} non-zero weights have no slot" if missing else ""
+    uses, needed = uses.reshape(matrix.values.shape), matrix.slots()
+    if (uses > np.maximum(needed, 1)).any():
+        return (
+            "a weight sits in two slots" if matrix.subword_bits is None else "a weight sits in too many slots"
+        )
+    missing = int(np.maximum(needed - uses, 0).sum())
+    what = "weights" if matrix.subword_bits is None else "digits"
+    return f"{missing} non-zero {what} have no slot" if missing else ""

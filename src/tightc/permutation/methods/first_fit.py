@@ -36,7 +36,8 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles."""
     filters, inputs = matrix.nonzeros()
     tiles = tuple(fill_tiles(filters, inputs, task, task.stop.is_set))
-    return Packing("first-fit", task.array, task.fan_in, matrix.filters, matrix.inputs, matrix.groups, tiles)
+    size = matrix.filters, matrix.inputs, matrix.groups
+    return Packing("first-fit", task.array, task.fan_in, *size, tiles, matrix.subword_bits)
 
 
 def fill_tiles(filters: Ids, inputs: Ids, task: Task, stopped: Callable[[], bool] = never) -> list[Tile]:

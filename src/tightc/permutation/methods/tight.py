@@ -20,4 +20,5 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
     is the result, with its zeros left out and a fan-in of 1.
     """
     tiles, fan_in = Search(matrix, task).run()
-    return Packing("tight", task.array, fan_in, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles))
+    size = matrix.filters, matrix.inputs, matrix.groups
+    return Packing("tight", task.array, fan_in, *size, tuple(tiles), matrix.subword_bits)

@@ -45,11 +45,25 @@ def accumulated_columns(packing: Packing) -> list[int]:
     return found
 
 
-def plane_of(which: tuple[Packing, int, int], accumulated: int, operands: Operands, chip: Chip) -> Plane:
+def held_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
+    """What the slots of each tile hold, (lanes, columns) in the dtype of the weights, 0 where they are empty."""
+    flat = weights.weights(*packing.slots())
+    found, begin = [], 0
+    for tile in packing.tiles:
+        occupied = tile.select != EMPTY
+        values = np.zeros(tile.select.shape, flat.dtype)
+        end = begin + int(np.count_nonzero(occupied))
+        values[occupied] = flat[begin:end]
+        found.append(values)
+        begin = end
+    return found
+
+
+def plane_of(which: tuple[Packing, int, int], accumulated: int, values: Values, chip: Chip) -> Plane:
     """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
 
     Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
-    add to a sum that is there already.
+    add to a sum that is there already; `values`: what the tile's slots hold, as `held_values` gives it.
     """
     packing, number, copies = which
     tile = packing.tiles[number]
@@ -58,10 +72,7 @@ def plane_of(which: tuple[Packing, int, int], accumulated: int, operands: Operan
     occupied = tile.select != EMPTY
     picked = np.where(occupied, tile.select, 0)
     carried = np.diff(tile.lane_starts)
-    inputs = tile.inputs[tile.lane_starts[:-1, None] + picked]
-    local = np.where(occupied, inputs - operands.weights.first_input(tile.filters), 0)
-    values = np.where(occupied, operands.weights.values[tile.filters, local], 0)
-    weights, taps = np.zeros(chip.array, operands.vectors.dtype), np.zeros(chip.array, np.uint32)
+    weights, taps = np.zeros(chip.array, values.dtype), np.zeros(chip.array, np.uint32)
     used = np.zeros(chip.array, bool)
     for copy in range(copies):
         columns = np.arange(copy * tile.columns, (copy + 1) * tile.columns)

@@ -16,6 +16,7 @@ from tightc.simulation.engine.planes import (
     Values,
     accumulated_columns,
     copies_of,
+    held_values,
     no_plane,
     plane_of,
 )
@@ -92,13 +93,14 @@ def _stationary(
     ports = _ports((*stores, chip.sums), at_once)
     cuts = np.append(0, np.cumsum([len(part) for part in np.array_split(np.arange(len(steps)), pieces)]))
     accumulated = accumulated_columns(packing)
+    held = held_values(packing, operands.weights)
     took = []
     for array in range(at_once):
         turns = []
         for item in range(array, items, chip.arrays):
             piece, number = divmod(item, len(packing.tiles))
             copies = copies_of(packing.tiles[number], len(steps) // pieces, chip)
-            plane = plane_of((packing, number, copies), accumulated[number], operands, chip)
+            plane = plane_of((packing, number, copies), accumulated[number], held[number], chip)
             turns.append(_Turn(array, piece, number, plane, copies, slice(cuts[piece], cuts[piece + 1])))
         took.append(_in_turn(turns, (steps, sums), ports, chip, traces))
     return sums, max(took), sum(took)

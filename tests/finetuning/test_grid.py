@@ -1,0 +1,184 @@
+"""Training of whole weights: real ones behind, rounded ones in front; digits that are zero stay zero."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch.nn import functional
+
+import lessons
+from tightc.data.split import hold_apart
+from tightc.errors import ModelError, OptionError
+from tightc.model.file import Model
+from tightc.model.layers import read_network
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strong decay": {"weight_decay": 0.3},
+    "running mean": {"average": 0.9},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.005},
+    "bfloat16": {"precision": "bf16"},
+    "validation": {"validation": 16},
+    "measured norms": {"renorm_images": 32},
+}
+
+
+def matrices(model: Model) -> dict[str, np.ndarray]:
+    network = read_network(model)
+    return {layer.name: network.matrix(layer) for layer in network.owners}
+
+
+def digits(values: np.ndarray, bits: int = 4) -> np.ndarray:
+    """(..., digits) magnitudes, least significant first."""
+    whole = np.abs(values.astype(int))
+    return np.stack([whole >> shift & (2**bits - 1) for shift in range(0, 8, bits)], axis=-1)
+
+
+def accuracy(model: Model, images: Any) -> float:
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"image": lessons.NORMALISATION.apply(images.pixels)})
+    return 100 * float((logits.argmax(1) == images.labels).mean())
+
+
+@pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
+@pytest.mark.parametrize("way", WAYS)
+def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> None:
+    before, _ = prune(lessons.whole(which), PruneOptions(sparsity=0.4))
+    after, report = lessons.train(before, **WAYS[way])
+    onnx.checker.check_model(after.proto, full_check=True)
+    old, new = matrices(before), matrices(after)
+    for name in old:
+        assert new[name].dtype == np.int8 and new[name].min() >= -127
+        assert (new[name][old[name] == 0] == 0).all() and (new[name] != old[name]).any()
+    scales = [entry.scale.tolist() for entry in read_network(before).quantised.values()]
+    assert scales == [entry.scale.tolist() for entry in read_network(after).quantised.values()]
+    assert report.totals["nonzeros"] == sum(map(np.count_nonzero, new.values()))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_zero_digits_stay_zero(bits: int, way: str) -> None:
+    options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+    before, _ = prune(lessons.whole("normed"), options)
+    after, _ = lessons.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
+    changed = False
+    for name, old in matrices(before).items():
+        new = matrices(after)[name]
+        assert (digits(new, bits)[digits(old, bits) == 0] == 0).all()
+        changed = changed or (new != old).any()
+    assert changed
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:
+    before = lessons.whole("normed")
+    options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
+    after, _ = lessons.train(before, epochs=6, **options)
+    slots = sum(values.size * 8 // bits for values in matrices(before).values())
+    left = sum(int((digits(values, bits) > 0).sum()) for values in matrices(after).values())
+    assert 0.75 * 0.3 * slots < left <= slots - round(0.7 * slots)
+
+
+def test_aligned_digits_fill_parts() -> None:
+    after, _ = lessons.train(
+        lessons.whole("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
+    )
+    slots = parts = 0
+    for values in matrices(after).values():
+        slots += 2 * values.size
+        parts += sum(-(-int(count) // 4) for count in (digits(values) > 0).sum(axis=(1, 2)))
+    assert 4 * parts <= slots / 3 + 4
+
+
+def test_what_was_validated_is_what_the_file_does() -> None:
+    images = lessons.quadrants(200)
+    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"average": 0.9}):
+        after, report = lessons.train(lessons.whole("normed"), images, epochs=2, validation=80, **options)
+        _, apart = hold_apart(images, 80)
+        assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
+
+
+def test_the_training_is_the_one_written_by_hand() -> None:
+    """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
+    given, _ = quantize(lessons.network("folded"), QuantizeOptions())
+    network = read_network(given)
+    names = dict(zip(("first_w", "last_w"), network.layers, strict=True))
+    steps = {
+        name: torch.from_numpy(network.quantised[layer.weight].scale).float().reshape(-1, *[1] * axes)
+        for (name, layer), axes in zip(names.items(), (3, 1), strict=True)
+    }
+    p = {name: torch.from_numpy(network.real_tensor(layer).copy()) for name, layer in names.items()}
+    p |= {name: torch.from_numpy(lessons.tensors(given)[name].copy()) for name in ("first_b", "last_b")}
+    images, generator = lessons.quadrants(), torch.Generator().manual_seed(0)
+    pixels = (torch.from_numpy(images.pixels).float() / 255 - 0.5) / 0.25
+    labels = torch.from_numpy(images.labels)
+
+    def whole(name: str) -> torch.Tensor:
+        return (p[name] / steps[name]).round().clamp(-127, 127)
+
+    order = [chosen for _ in range(3) for chosen in torch.randperm(64, generator=generator).split(16)]
+    for step, chosen in enumerate(order):
+        seen = {name: (whole(name) * steps[name] if name in names else p[name].clone()) for name in p}
+        for tensor in seen.values():
+            tensor.requires_grad_()
+        h = functional.conv2d(pixels[chosen], seen["first_w"], seen["first_b"], padding=1).relu()
+        logits = functional.linear(functional.max_pool2d(h, 4).flatten(1), seen["last_w"], seen["last_b"])
+        functional.cross_entropy(logits, labels[chosen]).backward()
+        rate = 0.05 * min(1.0, (step + 1) / 3) * 0.5 * (1 + math.cos(math.pi * step / 12))
+        p = {name: (p[name] - rate * seen[name].grad).detach() for name in p}
+    options = {"learning_rate": 0.05, "momentum": 0.0, "weight_decay": 0.0, "warm_up": 0.25}
+    after, _ = lessons.train(given, epochs=3, **options)
+    for name, layer in names.items():
+        found = read_network(after).matrix(layer).astype(int)
+        wanted = whole(name).numpy().reshape(found.shape).astype(int)
+        assert (found != network.matrix(layer)).mean() > 0.3
+        assert np.abs(found - wanted).max() <= 1 and (found != wanted).mean() < 0.02, name
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"granularity": "subword", "sparsity": 0.5, "regrow": 0.1},
+            "--regrow: weights that come back one by one would undo a choice of digits; leave --regrow out",
+        ),
+        (
+            {"subword_bits": 2},
+            "--subword-bits: weights go as a whole; leave it out, or add --granularity subword",
+        ),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        lessons.train(lessons.whole("normed"), **options)
+    assert str(fault.value) == sentence
+
+
+@pytest.mark.parametrize("options", [{}, {"sparsity": 0.5}])
+def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as fault:
+        lessons.train(lessons.network("normed"), granularity="subword", **options)
+    assert str(fault.value) == (
+        "normed.onnx: the weights of first, last are real numbers, which have no subwords; run tightc quantize first, "
+        "or keep those layers"
+    )
+
+
+def test_a_teacher_may_be_whole() -> None:
+    model = lessons.whole("normed")
+    after, report = lessons.finetune(
+        lessons.network("normed", seed=1), lessons.quadrants(), lessons.NORMALISATION,
+        lessons.FinetuneOptions.of({**lessons.QUICK, "distil_weight": 1.0, "epochs": 6}), seed=0, teacher=model,
+    )  # fmt: skip
+    assert np.isfinite(report.totals["train_loss"]) and after is not model
