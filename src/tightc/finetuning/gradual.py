@@ -71,7 +71,7 @@ class Gradual:
     def _chosen(self, share: float) -> list[Array]:
         """For each layer which weights stay, (filters, inputs) bool: of those that are left."""
         candidates = [
-            Candidates(self._worths(index), entry.layer.groups, entry.vectors, entry.channels)
+            Candidates(self._worths(index), entry.layer.groups, entry.vectors, entry.channels, self._units)
             for index, entry in enumerate(self._layers)
         ]
         # A budget's last units may be worth nothing: weights that were pruned before, which only regrowing brings back.

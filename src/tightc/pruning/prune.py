@@ -21,6 +21,7 @@ from tightc.report import Listener, Report, first_few, silent
 from tightc.selection.digits import digit_worths, with_digits
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
+from tightc.tiles.subwords import subwords_of
 
 
 def prune(
@@ -113,7 +114,7 @@ def _with_fewer_digits(
             digit_worths(network.real_matrix(entry.layer), network.quantised[entry.layer.weight].scale, bits),
             entry.layer.groups,
             entry.vectors,
-            entry.channels,
+            digits=subwords_of(bits),
         )
         for entry in layers
     ]

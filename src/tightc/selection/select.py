@@ -21,6 +21,7 @@ from tightc.tiles.bounds import dense_passes
 class Candidates:
     """What a layer's weights are worth: `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
+    Where weights have several `digits`, these are inputs side by side.
     `groups` blocks lie one below the other; `vectors` stream through each pass, a number for each layer that has these
     weights, since each loads them anew; `channels` lead to the layers around it.
     """
@@ -29,6 +30,7 @@ class Candidates:
     groups: int = 1
     vectors: tuple[int, ...] = (1,)
     channels: Channels = UNKNOWN
+    digits: int = 1
 
 
 def select(layers: Sequence[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
@@ -66,7 +68,7 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
     units = [unit_worths(worth, size) for worth in worths]
     if by_cycles:
         costs = [float(sum(map(array.pass_cycles, layer.vectors))) for layer in layers]
-        dense = sum(cost * _dense_passes(layer, array) for cost, layer in zip(costs, layers, strict=True))
+        dense = float(sum(_dense_cycles(layer, array) for layer in layers))
     else:
         costs = [float(min(array.rows, layer.saliency.shape[1])) for layer in layers]
         dense = float(sum(layer.saliency.size for layer in layers))
@@ -88,6 +90,9 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
     ]
 
 
-def _dense_passes(layer: Candidates, array: ArrayShape) -> int:
+def _dense_cycles(layer: Candidates, array: ArrayShape) -> int:
+    """Of the layer with all its weights, whole ones on an array of the same multipliers."""
     filters, inputs = layer.saliency.shape
-    return dense_passes(filters, inputs, layer.groups, array)
+    words = array.of_words(layer.digits)
+    passes = dense_passes(filters, inputs // layer.digits, layer.groups, words)
+    return passes * sum(map(words.pass_cycles, layer.vectors))
