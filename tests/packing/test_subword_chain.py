@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import pytest
 
 import models
 import oracle
+from tightc.cli.main import run
 from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import read_packings
 from tightc.model.file import Model, load_model_bytes, save_model
@@ -156,7 +158,7 @@ def test_the_bits_of_a_slot_are_digit_sign_and_place(bits: int) -> None:
     )
 
 
-def test_a_file_keeps_its_digits(tmp_path) -> None:
+def test_a_file_keeps_its_digits(tmp_path: Path) -> None:
     model, _ = arranged(pruned("cnn", 4), 4)
     packed, report = pack(model)
     save_model(packed, tmp_path / "packed.onnx")
@@ -191,3 +193,19 @@ def test_damaged_digits_are_refused() -> None:
     proto.graph.initializer.extend(kept)
     with pytest.raises(ModelError, match=r"the packed tensors of .* are damaged"):
         unpack(packed.changed(proto))
+
+
+@BITS
+def test_the_command_line_takes_the_chain(bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(models.cnn(), "net.onnx")
+    digit = ["--subword-bits", str(bits)]
+    for arguments in (
+        ["quantize", "net.onnx", "-o", "whole.onnx"],
+        ["prune", "whole.onnx", "--granularity", "subword", *digit, "--sparsity", "0.6", "-o", "pruned.onnx"],
+        ["permute", "pruned.onnx", "--array", "8x8", *digit, "-o", "arranged.onnx"],
+        ["pack", "arranged.onnx", "-o", "packed.onnx"],
+        ["simulate", "packed.onnx", "--batch", "1", "--verify"],
+    ):
+        assert run([*arguments, "-q"]) == 0
+    assert any(f"Rebuild{bits}Bit" in function.name for function in onnx.load("packed.onnx").functions)

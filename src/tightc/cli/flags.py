@@ -48,7 +48,7 @@ def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
             value = read_options(value, inner)
         elif _is_list(field) and not _is_of_texts(field):
             value = ",".join(value)  # given once for each or as a list, and read by the options themselves
-        values[name] = value
+        values[name] = next((one for one in _choices(field.annotation) if str(one) == value), value)
     return kind.of(values)
 
 
@@ -92,8 +92,8 @@ def _is_of_texts(field: FieldInfo) -> bool:
 
 def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
-    if get_origin(annotation) is Literal:
-        return click.Choice([str(value) for value in get_args(annotation)])
+    if choices := _choices(annotation):
+        return click.Choice([str(choice) for choice in choices])
     parts = _parts(annotation)
     if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
@@ -101,6 +101,12 @@ def _type(annotation: Any) -> click.ParamType[Any] | None:
         if number in parts:
             return kind
     return click.STRING
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of a Literal, or of one or nothing; empty for other types."""
+    kinds = [part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal]
+    return get_args(kinds[0]) if kinds else ()
 
 
 def _parts(annotation: Any) -> list[Any]:
