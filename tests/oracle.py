@@ -803,6 +803,7 @@ def events(
     activations, weights = by_dataflow[dataflow]
     return {
         "macs": counts["mac"],
+        "multiplied_words": counts["mac"],
         "multiplexer_bytes": counts["level"] * size,
         "register_bytes": (counts["register"] + counts["load_hops"]) * size + counts["sum"] * 4,
         "lane_bytes": counts["edge"] * size + loaded,

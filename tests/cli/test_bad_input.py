@@ -286,7 +286,7 @@ RECIPES = {
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
         "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, "
-        "images, keep, scope, sparsity); did you mean sparsity?"
+        "images, keep, scope, sparsity, subword_bits); did you mean sparsity?"
     ),
     STEPS + "  - finetune: {checkpoint: kept}\n": (
         "3: stages.0.finetune.checkpoint: the folder of the run keeps the checkpoint; leave it out"

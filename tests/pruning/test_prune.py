@@ -202,7 +202,6 @@ def test_history_records_the_options() -> None:
         "keep": ["last"],
         "floor": 0.0,
         "granularity": "weight",
-        "subword_bits": 4,
         "criterion": "magnitude",
     }
     assert (entry["stage"], entry["input"]) == ("prune", model.sha256)

@@ -71,13 +71,12 @@ def test_multiplexers_and_index_by_hand() -> None:
     )
 
 
-ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(9)), strict=True))
+ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
 
 
 @pytest.mark.parametrize(
     ("event", "part"),
     [
-        ("macs", "mac"),
         ("multiplexer_bytes", "multiplexer"),
         ("register_bytes", "registers"),
         ("lane_bytes", "lanes"),
@@ -93,6 +92,14 @@ def test_each_event_is_one_part(event: str, part: str) -> None:
     one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, chip)
     assert {name for name, energy in one.items() if energy} == {part}
     assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, chip)[part])
+
+
+@pytest.mark.parametrize(("size", "multiply", "add"), [(1, 0.2, 0.1), (4, 3.7, 0.9)])
+def test_a_digit_costs_its_part_of_a_multiplication_and_a_whole_addition(
+    size: int, multiply: float, add: float
+) -> None:
+    found = energy_pj(Events(macs=10, multiplied_words=5.0), TABLE, chip_of(size, None))
+    assert found == pytest.approx({**dict.fromkeys(PARTS, 0.0), "mac": 5 * multiply + 10 * add})
 
 
 @settings(max_examples=50)

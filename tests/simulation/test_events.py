@@ -194,6 +194,7 @@ def events_by_hand(size: int) -> Events:
     """2 filters x 3 inputs on 2x2, 4 vectors: a pass of 2 lanes and one of 1, both of 2 columns."""
     return Events(
         macs=(4 + 2) * 4,
+        multiplied_words=(4 + 2) * 4,
         register_bytes=4 * (4 + 2) * (size + 4) + ((2 + 4) + 2) * size,
         lane_bytes=4 * (2 + 1) * size + (4 + 2) * size,
         activation_buffer_bytes=4 * (2 + 1) * size + 8 * size,

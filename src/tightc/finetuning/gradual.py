@@ -83,7 +83,7 @@ class Gradual:
     @property
     def _units(self) -> int:
         """How many of what is kept or pruned a weight has."""
-        return 1 if self._digits is None else subwords_of(self._options.subword_bits)
+        return 1 if self._digits is None else subwords_of(self._options.digit_bits)
 
     def _worths(self, index: int) -> Array:
         """Of each weight or digit of a layer, (filters, inputs * units) float64."""
@@ -91,7 +91,7 @@ class Gradual:
         if self._digits is None:
             return self._matrix(index, weight.square())
         scale = self._digits.scale(self._layers[index].layer.weight)
-        return digit_worths(self._matrix(index, weight), scale, self._options.subword_bits)
+        return digit_worths(self._matrix(index, weight), scale, self._options.digit_bits)
 
     def _used(self) -> float:
         """The share of all weights or digits that are not zero."""

@@ -119,7 +119,7 @@ def open_session(
     team.meet(compute.device.type)
     grid = None
     if whole:
-        bits = options.subword_bits if options.granularity == "subword" else None
+        bits = options.digit_bits if options.granularity == "subword" else None
         grid = Grid(module, whole, bits, fixed=options.share is None)
     lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team, grid)
     return Session(student, Training(lesson, options, seed), norms, whole, team, key)

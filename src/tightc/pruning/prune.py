@@ -108,7 +108,7 @@ def _with_fewer_digits(
 ) -> dict[str, np.ndarray]:
     """The int8 weights of `layers` with a share of their digits."""
     network.demand_digits([entry.layer for entry in layers], model.origin)
-    bits = options.subword_bits
+    bits = options.digit_bits
     candidates = [
         Candidates(
             digit_worths(network.real_matrix(entry.layer), network.quantised[entry.layer.weight].scale, bits),

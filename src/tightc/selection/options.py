@@ -38,7 +38,9 @@ class SelectionOptions(Options):
         description="what goes as a whole: weight (each alone), filter (all weights of an output channel, with "
         "the inputs of later layers that read nothing but that channel) or subword (each digit of int8 weights)",
     )
-    subword_bits: Literal[2, 4] = Field(4, description="bits of a digit, with granularity subword: 2 or 4")
+    subword_bits: Literal[2, 4] | None = Field(
+        None, description="bits of a digit, with granularity subword: 2 or 4; default: 4"
+    )
     align: ArrayShape | None = Field(
         None,
         description="keep a filter's weights in whole parts of as many as this array has rows, so that lanes are full: "
@@ -64,13 +66,18 @@ class SelectionOptions(Options):
                 "give --align or --granularity filter",
                 "granularity",
             )
-        if "subword_bits" in self.model_fields_set and self.granularity != "subword":
+        if self.subword_bits is not None and self.granularity != "subword":
             raise rule_broken(
                 "weights go as a whole", "leave it out, or add --granularity subword", "subword_bits"
             )
         if self.align is not None and self.scope == "layer" and self.budget is not None:
             raise rule_broken("a budget is of the network", "leave --scope layer out", "scope")
         return self
+
+    @property
+    def digit_bits(self) -> int:
+        """Bits of a digit, where those are pruned."""
+        return self.subword_bits or 4
 
     @property
     def share(self) -> float | None:
