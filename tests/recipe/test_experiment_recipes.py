@@ -23,7 +23,7 @@ def recipe_of(path: Path) -> Recipe:
 def test_every_method_of_the_comparison_has_a_recipe() -> None:
     resnet20 = [path.stem.removeprefix("resnet20-") for path in PATHS if path.stem.startswith("resnet20-")]
     assert resnet20 == [
-        "aligned", "column-combine-0.5", "column-combine-1.75", "filters", "nm-1-16", "nm-1-8", "unaligned",
+        "aligned", "column-combine-0.5", "column-combine-1.75", "filters", "nm-1-16", "nm-1-8", "subword", "unaligned",
     ]  # fmt: skip
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
     assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense"]
@@ -56,7 +56,8 @@ def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path)
             assert (options.learning_rate, options.weight_decay, options.distil_weight) == (0.05, 0.0001, 0.9)
             assert options.augment and options.mixup == 0 and options.teacher
         if step.permute:
-            assert (step.permute.array, step.permute.fan_in) == (ArrayShape(32, 32), 16)
+            columns = 32 if step.permute.subword_bits is None else 32 * 8 // step.permute.subword_bits
+            assert (step.permute.array, step.permute.fan_in) == (ArrayShape(32, columns), 16)
     assert [step.stage for step in steps[-2:]] == ["pack", "simulate"]
 
 
