@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
@@ -95,6 +96,16 @@ def test_stock_onnxruntime_gives_the_same_outputs(ran, number: int) -> None:
         one, other = before[name].astype(np.float64), after[name].astype(np.float64)
         assert np.abs(one).max() > 0
         assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
+
+
+@pytest.mark.parametrize("fan_in", [1, 2, 4, 16, 17, 300])
+def test_selects_of_any_width_are_rebuilt(fan_in: int) -> None:
+    proto = models.FORMS["gemm"]()
+    before, after = (
+        onnxruntime.InferenceSession(model.to_bytes()).run(None, models.feeds(proto))[0]
+        for model in (loaded(proto), packed(proto, fan_in=fan_in, array=ArrayShape(2, 2)))
+    )
+    assert np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: "-".join(map(str, CASES[n])))

@@ -98,16 +98,26 @@ def test_no_packing_at_all_beats_the_bound(seed: int, array: tuple[int, int], fa
 
 
 @settings(max_examples=80)
-@given(matrices(), arrays(), st.sampled_from([1, 2, 16]), st.sampled_from(METHODS))
+@given(matrices(), arrays(), st.sampled_from([1, 2, 4, 16, 17, 300]), st.sampled_from(METHODS))
 @example(LayerMatrix(np.zeros((3, 4), np.float32)), ArrayShape(2, 2), 1, "tight")
 def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str) -> None:
     packing = arrange(matrix, method, array, fan_in)
-    back = from_arrays(to_arrays(packing))
+    back = from_arrays(to_arrays(packing), packing.fan_in)
     assert len(back) == len(packing.tiles)
     for found, tile in zip(back, packing.tiles, strict=True):
         for name in ("filters", "lane_starts", "inputs", "select"):
             one, other = getattr(found, name), getattr(tile, name)
             assert one.dtype == other.dtype and one.tolist() == other.tolist(), name
+
+
+def test_selects_that_have_a_byte_each_are_read_too() -> None:
+    matrix = LayerMatrix(np.arange(1, 25, dtype=np.float32).reshape(4, 6))
+    packing = arrange(matrix, "tight", ArrayShape(4, 4), 3)
+    stored = to_arrays(packing)
+    apart = np.concatenate([tile.select[tile.select != EMPTY] for tile in packing.tiles]).astype(np.uint8)
+    assert len(stored["select"]) == len(apart) // 4
+    for found, tile in zip(from_arrays({**stored, "select": apart}, 3), packing.tiles, strict=True):
+        assert found.select.tolist() == tile.select.tolist()
 
 
 @settings(max_examples=200)
@@ -140,7 +150,7 @@ def test_stored_numbers_take_the_smallest_type_that_holds_them(largest: int, dty
     packing = Packing("tight", ArrayShape(2, 2), 1, 1, largest + 1, 1, (tile,))
     arrays_ = to_arrays(packing)
     assert arrays_["inputs"].dtype == dtype
-    assert from_arrays(arrays_)[0].inputs.tolist() == [largest]
+    assert from_arrays(arrays_, packing.fan_in)[0].inputs.tolist() == [largest]
 
 
 @settings(max_examples=60)

@@ -101,7 +101,7 @@ def packing_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
         filters=int(head["filters"]),
         inputs=int(head["inputs"]),
         groups=int(head["groups"]),
-        tiles=from_arrays(arrays),
+        tiles=from_arrays(arrays, int(head["fan_in"])),
         subword_bits=head.get("subword_bits"),
     )
 

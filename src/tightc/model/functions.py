@@ -75,9 +75,10 @@ def functions(forms: Iterable[Form], opset: int, bits: Iterable[int] = ()) -> li
     return [rebuild(opset), *(rebuild_of_digits(width, opset) for width in sorted(set(bits))), *packed]
 
 
-def layout(filters_first: bool, filters: int, inputs: int) -> NDArray[np.int64]:
-    """(3,) int64: strides of a filter and of an input in the flat weight, and the inputs of a group."""
-    return np.array([inputs, 1, inputs] if filters_first else [1, filters, inputs], np.int64)
+def layout(filters_first: bool, filters: int, inputs: int, select_bits: int) -> NDArray[np.int64]:
+    """(4,) int64: strides of a filter and of an input in the flat weight, the inputs of a group, bits of a select."""
+    strides = (inputs, 1) if filters_first else (1, filters)
+    return np.array([*strides, inputs, select_bits], np.int64)
 
 
 def _packed_operator(form: Form, opset: int) -> onnx.FunctionProto:

@@ -28,7 +28,7 @@ from tightc.model.layers import Layer, Network
 from tightc.model.rebuild import DIGIT_TENSORS, DOMAIN, REBUILD, TENSORS, place_bits, rebuild_digits
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
-from tightc.tiles.store import from_bytes, to_arrays, to_bytes
+from tightc.tiles.store import from_bytes, select_width, to_arrays, to_bytes
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -145,7 +145,7 @@ def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> lis
     arrays = {
         **to_arrays(packing),
         **_held(layer_matrix(network, layer, packing.subword_bits), packing),
-        "layout": layout(layer.filters_first, layer.filters, layer.inputs),
+        "layout": layout(layer.filters_first, layer.filters, layer.inputs, select_width(packing.fan_in)),
         "shape": np.array(weight.shape, np.int64),
         "zero": np.zeros((), weight.dtype),
     }

@@ -87,7 +87,7 @@ def _slots() -> list[onnx.NodeProto]:
     "size", which is then cut off. (NonZero would be shorter, but onnxruntime does not fold it.) "zeros": size + 1.
     """
     return [
-        *(_constant(f"number_{i}", np.array(i, np.int64)) for i in range(3)),
+        *(_constant(f"number_{i}", np.array(i, np.int64)) for i in (0, 1, 2, 3, 8)),
         _constant("first", np.array([0], np.int64)),
         _constant("last", np.array([-1], np.int64)),
         _constant("lane_axis", np.array([1], np.int64)),
@@ -106,8 +106,19 @@ def _slots() -> list[onnx.NodeProto]:
         _node("Sub", ["count", "number_1"], "rank"),
         # slot -> input: the lane's start plus the select
         _node("Shape", ["bits"], "grid_shape"),
+        _node("Gather", ["layout", "number_3"], "select_bits", axis=0),
+        _node("Div", ["number_8", "select_bits"], "selects"),
+        _node("Max", ["selects", "number_1"], "selects_1"),  # of a byte, or of a larger number
+        _node("Range", ["number_0", "selects_1", "number_1"], "select_places"),
+        _node("Mul", ["select_places", "select_bits"], "select_shifts"),
+        _node("Pow", ["number_2", "select_shifts"], "select_powers"),
+        _node("Pow", ["number_2", "select_bits"], "select_range"),
         _cast("select", "select_64", onnx.TensorProto.INT64),
-        _node("Gather", ["select_64", "rank"], "slot_select", axis=0),
+        _node("Unsqueeze", ["select_64", "last"], "select_1"),
+        _node("Div", ["select_1", "select_powers"], "select_shifted"),
+        _node("Mod", ["select_shifted", "select_range"], "select_each"),
+        _node("Reshape", ["select_each", "last"], "select_all"),
+        _node("Gather", ["select_all", "rank"], "slot_select", axis=0),
         _node("Reshape", ["slot_select", "grid_shape"], "select_grid"),
         _cast("lane_starts", "starts", onnx.TensorProto.INT64),
         _node("Unsqueeze", ["starts", "last"], "starts_1"),
