@@ -28,7 +28,8 @@ from tightc.tiles.matrix import LayerMatrix
 
 # horowitz-45nm, once more by hand: pJ per event
 PJ = {
-    "macs": 0.3,
+    "macs": 0.1,
+    "multiplied_words": 0.2,
     "multiplexer_bytes": 0.005,
     "register_bytes": 0.03,
     "lane_bytes": 0.1,
