@@ -20,6 +20,7 @@ from tightc.model.arrangement import (
     with_packings,
     write_header,
 )
+from tightc.model.fields import set_field
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.functions import FORMS, Form, functions, layout
@@ -71,7 +72,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             kind = REBUILD if bits is None else rebuild_digits(bits)
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
-    _set(proto.graph.node, [*rebuilt, *proto.graph.node])
+    set_field(proto.graph.node, [*rebuilt, *proto.graph.node])
     digits = [packing.subword_bits for packing in packings.values() if packing.subword_bits is not None]
     proto.functions.extend(functions(forms, default_opset(proto), digits))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
@@ -111,7 +112,7 @@ def unpack_layers(model: Model) -> Model:
                 ) from None
         if form is not None:
             _to_plain(node, form, weight)
-    _set(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
+    set_field(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, restored)
     kept = [function for function in proto.functions if function.domain != DOMAIN]
     del proto.functions[:]
@@ -191,7 +192,7 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
         copies += tensors.get(tensor.name, [tensor])
     for name, packed in tensors.items():
         copies += [] if name in plain else packed
-    _set(proto.graph.initializer, copies)
+    set_field(proto.graph.initializer, copies)
     gone = set(tensors)
     read = {name for node in proto.graph.node if node.op_type != "Identity" for name in node.input}
     read |= {value.name for value in proto.graph.output}
@@ -202,8 +203,8 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
             gone.add(node.output[0])
         else:
             kept.append(node)
-    _set(proto.graph.node, kept)
-    _set(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
+    set_field(proto.graph.node, kept)
+    set_field(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
 
 
 def _restore_weights(
@@ -220,18 +221,7 @@ def _restore_weights(
             tensors.append(numpy_helper.from_array(weights[heads[tensor.name]], heads[tensor.name]))
         elif tensor.name not in parts:
             tensors.append(tensor)
-    _set(proto.graph.initializer, tensors)
-
-
-def _set(field: Any, items: list[Any]) -> None:
-    """Replaces the content of a repeated protobuf field by copies of `items`, which may come from it."""
-    copies = []
-    for item in items:
-        copy = type(item)()
-        copy.CopyFrom(item)
-        copies.append(copy)
-    del field[:]
-    field.extend(copies)
+    set_field(proto.graph.initializer, tensors)
 
 
 def _rebuild(packing: Packing, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from tightc.model.fields import set_field
 from tightc.model.file import Model
 from tightc.model.graph import constant_slots
 from tightc.model.layers import Layer
@@ -42,8 +42,8 @@ def with_whole_weights(model: Model, weights: Mapping[str, WholeWeight]) -> Mode
     nodes = [
         node for node in proto.graph.node if not (node.op_type == "Constant" and node.output[0] in weights)
     ]
-    _set(proto.graph.initializer, [*kept, *tensors])
-    _set(proto.graph.node, [*made, *nodes])
+    set_field(proto.graph.initializer, [*kept, *tensors])
+    set_field(proto.graph.node, [*made, *nodes])
     return model.changed(proto)
 
 
@@ -64,7 +64,7 @@ def with_whole_inputs(model: Model, layers: list[Layer], scales: Mapping[str, fl
                 if name == value:
                     node.input[slot] = passed[value]
         nodes.append(node)
-    _set(proto.graph.node, nodes)
+    set_field(proto.graph.node, nodes)
     return model.changed(proto)
 
 
@@ -91,14 +91,3 @@ def _free(name: str, names: set[str]) -> str:
         name += "_"
     names.add(name)
     return name
-
-
-def _set(field: Any, items: list[Any]) -> None:
-    """Replaces the content of a repeated protobuf field by copies of `items`, which may come from it."""
-    copies = []
-    for item in items:
-        copy = type(item)()
-        copy.CopyFrom(item)
-        copies.append(copy)
-    del field[:]
-    field.extend(copies)
