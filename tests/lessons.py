@@ -96,12 +96,20 @@ def quadrants(count: int = 64, seed: int = 0) -> Images:
 
 
 def train(
-    model: Model, images: Images | None = None, *, seed: int = 0, listener: Any = None, **options: Any
+    model: Model,
+    images: Images | None = None,
+    *,
+    seed: int = 0,
+    teacher: Model | None = None,
+    listener: Any = None,
+    **options: Any,
 ) -> tuple[Model, Report]:
     """Finetunes `model` with `options` beside those that are quick."""
     chosen = FinetuneOptions.of({**QUICK, **options})
     further = {} if listener is None else {"listener": listener}
-    return finetune(model, images or quadrants(), NORMALISATION, chosen, seed=seed, **further)
+    return finetune(
+        model, images or quadrants(), NORMALISATION, chosen, seed=seed, teacher=teacher, **further
+    )
 
 
 def tensors(model: Model) -> dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
 """Finetune between permute and pack: what a lossy method set to zero stays zero, and the arrangement stays valid."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from test_finetune import network, train
 
+import lessons
 from tightc.model.arrangement import fitting_packings, read_packings
 from tightc.model.layers import read_network
 from tightc.packing.pack import pack
@@ -11,7 +13,10 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
 from tightc.tiles.array import ArrayShape
+from tightc.tiles.subwords import split
 
 SMALL = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per_weight=20), "jobs": 1}
 COMBINE = PermuteOptions(**SMALL, method="column-combine", gamma=0.5)
@@ -34,3 +39,26 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
     _, packed = pack(tuned)
     assert packed.totals["dropped_weights"] == 0
     assert packed.totals["passes"] == report.totals["passes"]
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
+    pruned, _ = prune(
+        lessons.whole("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+    )
+    permuted, report = permute(pruned, PermuteOptions(**SMALL, subword_bits=bits))
+    tuned, _ = lessons.train(permuted, epochs=6, learning_rate=0.1, weight_decay=0.1)
+    before, after = read_network(permuted), read_network(tuned)
+    fewer = changed = 0
+    for layer in after.owners:
+        old, new = (split(network.matrix(layer), bits) for network in (before, after))
+        assert not new[old == 0].any()
+        changed += np.count_nonzero(new != old)
+        fewer += np.count_nonzero((new == 0) & (old != 0))
+    assert changed > fewer > 0, "a digit that became zero leaves its slot empty"
+    packed, packing = pack(tuned)
+    assert packing.totals["passes"] == report.totals["passes"]
+    images = lessons.NORMALISATION.apply(lessons.quadrants().pixels)
+    sessions = [onnxruntime.InferenceSession(model.to_bytes()) for model in (tuned, packed)]
+    wanted, found = (session.run(None, {"image": images})[0] for session in sessions)
+    assert np.array_equal(wanted, found)

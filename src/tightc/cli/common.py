@@ -9,13 +9,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.report import Listener, Report
+
+if TYPE_CHECKING:
+    from tightc.data.images import Images, Split
+    from tightc.data.options import DataOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,6 +87,13 @@ def read_model(source: str | None) -> Model:
             "<stdin>: nothing was piped in", "give the path of a MODEL, or mend the command before it"
         )
     return load_model_bytes(content)
+
+
+def images_for(model: Model, data: DataOptions, part: Split) -> Images:
+    """A part of the data, of the size that `model` takes; all of it where it has no parts."""
+    from tightc.model.image_input import image_input
+
+    return data.open(part, image_input(model.proto, model.origin).shape)
 
 
 @dataclass(frozen=True)

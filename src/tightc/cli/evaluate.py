@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, model_argument, read_model, show
+from tightc.cli.common import Manner, images_for, manner_flags, model_argument, read_model, show
 from tightc.cli.flags import chosen, flags_of
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
@@ -25,11 +25,10 @@ def evaluate(model: str | None, manner: Manner, **flags: Any) -> None:
     Takes the test images where the data has a test and a train part, else all.
     """
     from tightc.evaluation.evaluate import evaluate as run
-    from tightc.model.image_input import image_input
 
     data, options = chosen(DataOptions, flags), chosen(EvaluateOptions, flags)
     network = read_model(model)
-    images = data.open("test", image_input(network.proto, network.origin).shape)
+    images = images_for(network, data, "test")
     with manner.progress() as listener:
         report = run(network, images, data.normalisation, options, listener=listener)
     show(report, manner)

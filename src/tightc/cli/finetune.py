@@ -13,6 +13,7 @@ from tightc.cli.common import (
     Destination,
     Manner,
     finish,
+    images_for,
     manner_flags,
     model_argument,
     output_flag,
@@ -51,7 +52,6 @@ def finetune(
     from tightc.finetuning.finetune import finetune as run
     from tightc.finetuning.team import Team
     from tightc.model.file import load_model
-    from tightc.model.image_input import image_input
 
     data, options = chosen(DataOptions, flags), chosen(FinetuneOptions, flags)
     destination = Destination.of(output, manner)
@@ -59,7 +59,7 @@ def finetune(
         options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
-    images = data.open("train", image_input(network.proto, network.origin).shape)
+    images = images_for(network, data, "train")
     try:
         with manner.progress() as listener:
             result = run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, model_argument, read_model, show
+from tightc.cli.common import Manner, images_for, manner_flags, model_argument, read_model, show
 from tightc.cli.flags import chosen, chosen_if, flags_of
 from tightc.data.options import DataOptions
 from tightc.data.source import FORMS
@@ -46,9 +46,8 @@ def inspect(model: str | None, manner: Manner, **flags: Any) -> None:
     report = run(network, options)
     if data and closely:
         from tightc.inspection.sensitivity import with_sensitivity
-        from tightc.model.image_input import image_input
 
-        images = data.open("train", image_input(network.proto, network.origin).shape)
+        images = images_for(network, data, "train")
         with manner.progress() as listener:
             report = with_sensitivity(report, network, images, data.normalisation, closely, listener=listener)
     show(report, manner)

@@ -10,6 +10,7 @@ from tightc.cli.common import (
     Destination,
     Manner,
     finish,
+    images_for,
     manner_flags,
     model_argument,
     output_flag,
@@ -48,7 +49,6 @@ def prune(model: str | None, seed: int, output: str | None, manner: Manner, **fl
     a train and a test part, else all. Criterion fisher needs labels, and torch: pip install 'tightc[finetune]'.
     """
     from tightc.data.images import Seen
-    from tightc.model.image_input import image_input
     from tightc.pruning.prune import prune as run
 
     options, data = chosen(PruneOptions, flags), chosen_if(DataOptions, flags, "data")
@@ -56,10 +56,7 @@ def prune(model: str | None, seed: int, output: str | None, manner: Manner, **fl
         raise OptionError("--data: magnitude looks at no images", "leave it out, or add --criterion obs")
     destination = Destination.of(output, manner)
     network = read_model(model)
-    seen = None
-    if data:
-        images = data.open("train", image_input(network.proto, network.origin).shape)
-        seen = Seen(images, data.normalisation)
+    seen = Seen(images_for(network, data, "train"), data.normalisation) if data else None
     with manner.progress() as listener:
         result = run(network, options, seen, seed=seed, listener=listener)
     finish(result, destination, manner)

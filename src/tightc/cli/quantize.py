@@ -10,6 +10,7 @@ from tightc.cli.common import (
     Destination,
     Manner,
     finish,
+    images_for,
     manner_flags,
     model_argument,
     output_flag,
@@ -41,7 +42,6 @@ def quantize(model: str | None, seed: int, output: str | None, manner: Manner, *
     runtime knows, and what is quantised already stays as it is.
     """
     from tightc.data.images import Seen
-    from tightc.model.image_input import image_input
     from tightc.quantization.quantize import quantize as run
 
     options, data = chosen(QuantizeOptions, flags), chosen_if(DataOptions, flags, "data")
@@ -50,10 +50,7 @@ def quantize(model: str | None, seed: int, output: str | None, manner: Manner, *
             raise OptionError(f"--{name}: it needs --data", "add --data")
     destination = Destination.of(output, manner)
     network = read_model(model)
-    seen = None
-    if data:
-        images = data.open("train", image_input(network.proto, network.origin).shape)
-        seen = Seen(images, data.normalisation)
+    seen = Seen(images_for(network, data, "train"), data.normalisation) if data else None
     with manner.progress() as listener:
         result = run(network, options, seen, seed=seed, listener=listener)
     finish(result, destination, manner)

@@ -21,6 +21,7 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
 from tightc.finetuning.train import Lesson, Training
 from tightc.finetuning.unfold import Norm, foldable_norms, folded, unfolded
+from tightc.model.arrangement import read_packings
 from tightc.model.file import Model
 from tightc.model.graph import Array
 from tightc.model.layers import read_network
@@ -92,6 +93,7 @@ def open_session(
     team = Team.of_environment()
     compute = choose_compute(options.device, options.precision, team.local_rank)
     key = _key(model, images, normalisation, options, seed, teacher, team)
+    bits = _digit_bits(model, options)
     if options.granularity == "subword":
         network = read_network(model)
         network.demand_digits(layers_but(network, options.keep), model.origin)
@@ -119,7 +121,6 @@ def open_session(
     team.meet(compute.device.type)
     grid = None
     if whole:
-        bits = options.digit_bits if options.granularity == "subword" else None
         grid = Grid(module, whole, bits, fixed=options.share is None)
     lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team, grid)
     return Session(student, Training(lesson, options, seed), norms, whole, team, key)
@@ -131,6 +132,16 @@ def _made_real(model: Model) -> tuple[Model, tuple[Quantised, ...]]:
         return model, ()
     network = read_network(model)
     return network.made_real(model), tuple(network.quantised.values())
+
+
+def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
+    """Bits of the digits that are chosen, or kept zero: asked for, or of the arrangement that is to stay valid."""
+    if options.granularity == "subword":
+        return options.digit_bits
+    if options.share is not None:
+        return None
+    arranged = (packing.subword_bits for packing in read_packings(model).values())
+    return min((bits for bits in arranged if bits is not None), default=None)
 
 
 def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:
