@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from torch.nn import functional
 import lessons
 from tightc.data.split import hold_apart
 from tightc.errors import ModelError, OptionError
+from tightc.finetuning.grid import as_whole, rescalable
 from tightc.model.file import Model
+from tightc.model.graph import read_graph
 from tightc.model.layers import read_network
+from tightc.model.quantised import Quantised
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
@@ -60,8 +64,11 @@ def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> 
     for name in old:
         assert new[name].dtype == np.int8 and new[name].min() >= -127
         assert (new[name][old[name] == 0] == 0).all() and (new[name] != old[name]).any()
-    scales = [entry.scale.tolist() for entry in read_network(before).quantised.values()]
-    assert scales == [entry.scale.tolist() for entry in read_network(after).quantised.values()]
+    unchanged, same = (
+        [entry.scale.tolist() for entry in read_network(model).quantised.values()]
+        for model in (before, after)
+    )
+    assert (unchanged == same) == (which == "normed"), "a norm put in goes into the scales"
     assert report.totals["nonzeros"] == sum(map(np.count_nonzero, new.values()))
 
 
@@ -109,6 +116,44 @@ def test_what_was_validated_is_what_the_file_does() -> None:
         assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
 
 
+@pytest.mark.parametrize("which", ["folded", "grouped"])
+def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
+    given = lessons.whole(which)
+    after, _ = lessons.train(given, epochs=2, learning_rate=1e-12, weight_decay=0.0)
+    images = lessons.NORMALISATION.apply(lessons.quadrants().pixels)
+    wanted, found = (
+        onnxruntime.InferenceSession(model.to_bytes()).run(None, {"image": images})[0]
+        for model in (given, after)
+    )
+    old, new = matrices(given), matrices(after)
+    assert all(np.array_equal(old[name], new[name]) for name in old)
+    scale = np.abs(wanted).max()
+    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
+
+
+def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
+    entry = Quantised("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
+    whole = np.array([[3, -127], [0, 5], [7, 1]])
+    factor = np.array([-3.0, 0.0, 0.1])
+    real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
+    found = as_whole({"real": real}, [entry], {"real": factor})
+    assert found["int8"].dtype == np.int8
+    assert found["int8"].tolist() == [[-3, 127], [0, 0], [7, 1]]
+    assert found["scale"].dtype == np.float32
+    np.testing.assert_allclose(found["scale"], [1.5, 0.25, 0.2], rtol=1e-6)
+
+
+def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
+    model = lessons.whole("folded")
+    graph = read_graph(model.proto)
+    first, *_ = read_network(model).quantised.values()
+    assert rescalable(first, graph)
+    assert not rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
+    assert not rescalable(replace(first, axis=1), graph)
+    twice = replace(graph, nodes=(*graph.nodes, *(n for n in graph.nodes if first.scale_name in n.inputs)))
+    assert not rescalable(first, twice)
+
+
 def test_the_training_is_the_one_written_by_hand() -> None:
     """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
     given, _ = quantize(lessons.network("folded"), QuantizeOptions())
@@ -137,7 +182,13 @@ def test_the_training_is_the_one_written_by_hand() -> None:
         functional.cross_entropy(logits, labels[chosen]).backward()
         rate = 0.05 * min(1.0, (step + 1) / 3) * 0.5 * (1 + math.cos(math.pi * step / 12))
         p = {name: (p[name] - rate * seen[name].grad).detach() for name in p}
-    options = {"learning_rate": 0.05, "momentum": 0.0, "weight_decay": 0.0, "warm_up": 0.25}
+    options = {
+        "learning_rate": 0.05,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "warm_up": 0.25,
+        "unfold_norms": False,
+    }
     after, _ = lessons.train(given, epochs=3, **options)
     for name, layer in names.items():
         found = read_network(after).matrix(layer).astype(int)

@@ -186,7 +186,8 @@ def test_values_hold_the_non_zeros_alone() -> None:
     tensors = weights_of(packed(proto).proto)
     for name in ("first_w", "second_w", "last_w"):
         weight = weights_of(proto)[name]
-        assert sorted(tensors[f"{name}.values"].tolist()) == sorted(weight[weight != 0].tolist())
+        zero, *values = tensors[f"{name}.values"].tolist()
+        assert zero == 0 and sorted(values) == sorted(weight[weight != 0].tolist())
 
 
 def test_a_layer_without_weights_stays_as_it_is() -> None:
@@ -267,7 +268,7 @@ def test_weights_that_changed_since_permute_are_refused() -> None:
         pack(arranged.with_tensors({"second_w": full}))
 
 
-@pytest.mark.parametrize("key", ["values", "select", "inputs", "shape", "occupied"])
+@pytest.mark.parametrize("key", ["values", "index", "layout"])
 def test_damaged_packed_tensors_are_named(key: str) -> None:
     proto = packed(models.cnn()).editable()
     for tensor in proto.graph.initializer:

@@ -165,7 +165,7 @@ def test_a_file_keeps_its_digits(tmp_path: Path) -> None:
     names = [
         tensor.name.rpartition(".")[2] for tensor in onnx.load(tmp_path / "packed.onnx").graph.initializer
     ]
-    assert {"digits", "signs", "places"} <= set(names) and "values" not in names
+    assert {"index", "layout"} <= set(names) and "values" not in names
     assert report.totals["subwords"] > 0
 
 
@@ -188,7 +188,7 @@ def test_real_weights_have_no_digits() -> None:
 def test_damaged_digits_are_refused() -> None:
     packed, _ = pack(arranged(pruned("gemm", 4), 4)[0])
     proto = packed.editable()
-    kept = [tensor for tensor in proto.graph.initializer if not tensor.name.endswith(".places")]
+    kept = [tensor for tensor in proto.graph.initializer if not tensor.name.endswith(".index")]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
     with pytest.raises(ModelError, match=r"the packed tensors of .* are damaged"):

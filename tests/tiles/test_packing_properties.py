@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tightc.tiles.bounds import dense_passes, passes_lower_bound
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.measures import measure, packed_bits
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
-from tightc.tiles.store import from_arrays, to_arrays
+from tightc.tiles.store import from_stream, to_stream
 from tightc.tiles.verify import fault
 
 METHODS = ("dense", "structured", "first-fit", "tight")
@@ -102,7 +103,7 @@ def test_no_packing_at_all_beats_the_bound(seed: int, array: tuple[int, int], fa
 @example(LayerMatrix(np.zeros((3, 4), np.float32)), ArrayShape(2, 2), 1, "tight")
 def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str) -> None:
     packing = arrange(matrix, method, array, fan_in)
-    back = from_arrays(to_arrays(packing), packing.fan_in)
+    back = from_stream(to_stream(packing))
     assert len(back) == len(packing.tiles)
     for found, tile in zip(back, packing.tiles, strict=True):
         for name in ("filters", "lane_starts", "inputs", "select"):
@@ -110,14 +111,59 @@ def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: 
             assert one.dtype == other.dtype and one.tolist() == other.tolist(), name
 
 
-def test_selects_that_have_a_byte_each_are_read_too() -> None:
-    matrix = LayerMatrix(np.arange(1, 25, dtype=np.float32).reshape(4, 6))
-    packing = arrange(matrix, "tight", ArrayShape(4, 4), 3)
-    stored = to_arrays(packing)
-    apart = np.concatenate([tile.select[tile.select != EMPTY] for tile in packing.tiles]).astype(np.uint8)
-    assert len(stored["select"]) == len(apart) // 4
-    for found, tile in zip(from_arrays({**stored, "select": apart}, 3), packing.tiles, strict=True):
-        assert found.select.tolist() == tile.select.tolist()
+def bit(content: np.ndarray, place: int) -> int:
+    return int(content[place // 8]) >> place % 8 & 1
+
+
+@given(matrices(), arrays(), st.sampled_from([1, 2, 5, 16]))
+def test_the_stream_holds_numbers_bit_by_bit(matrix: LayerMatrix, array: ArrayShape, fan_in: int) -> None:
+    packing = arrange(matrix, "tight", array, fan_in)
+    further = np.arange(11) % 8
+    stream = to_stream(packing, [(further, 3)])
+    wanted = [
+        [tile.select[tile.select != EMPTY].tolist() for tile in packing.tiles],
+        [tile.inputs.tolist() for tile in packing.tiles],
+        [further.tolist()],
+    ]
+    for number, parts in zip((1, 3, 5), wanted, strict=True):
+        start, count, width = stream.sections[number]
+        flat = [value for part in parts for value in part]
+        found = [
+            sum(bit(stream.content, 8 * start + i * width + place) << place for place in range(width))
+            for i in range(count)
+        ]
+        assert found == flat == stream.section(number).tolist()
+        if number != 5:
+            assert width == max(1, max(flat, default=0).bit_length()), "no wider than the largest needs"
+    assert len(stream.content) == sum(-(-count * width // 8) for _, count, width in stream.sections)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"content": np.zeros(3, np.uint8)}, "the stream ends within a section"),
+        ({"sections": ((0, 9, 0),) * 5}, "a section without sense"),
+        ({"sections": ((-8, 9, 1),) * 5}, "a section without sense"),
+        ({"grid": (1, 1, 1)}, "reshape"),
+    ],
+)
+def test_streams_that_contradict_themselves_are_refused(change: dict[str, Any], sentence: str) -> None:
+    stream = to_stream(arrange(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
+    with pytest.raises(ValueError, match=sentence):
+        from_stream(replace(stream, **change))
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [(1, "as many selects as occupied slots"), (3, "as many inputs as the lanes carry")],
+)
+def test_sections_of_another_length_are_refused(section: int, sentence: str) -> None:
+    stream = to_stream(arrange(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
+    sections = list(stream.sections)
+    start, count, width = sections[section]
+    sections[section] = (start, count - 1, width)
+    with pytest.raises(ValueError, match=sentence):
+        from_stream(replace(stream, sections=tuple(sections)))
 
 
 @settings(max_examples=200)
@@ -139,18 +185,6 @@ def test_a_tile_holds_what_its_slots_multiply(
         [have.index(row[j]) if row[j] != EMPTY else EMPTY for j in used]
         for row, have in zip(rows, carried, strict=True)
     ]
-
-
-@pytest.mark.parametrize(
-    ("largest", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16), (65536, np.int32)]
-)
-def test_stored_numbers_take_the_smallest_type_that_holds_them(largest: int, dtype: type) -> None:
-    slots = np.array([[largest]], np.int32)
-    tile = tile_of_slots(np.array([0], np.int32), slots)
-    packing = Packing("tight", ArrayShape(2, 2), 1, 1, largest + 1, 1, (tile,))
-    arrays_ = to_arrays(packing)
-    assert arrays_["inputs"].dtype == dtype
-    assert from_arrays(arrays_, packing.fan_in)[0].inputs.tolist() == [largest]
 
 
 @settings(max_examples=60)

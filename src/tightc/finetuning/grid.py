@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.model.graph import Array
+from tightc.model.graph import Array, Graph
 from tightc.model.quantised import Quantised
 from tightc.tiles.subwords import LARGEST, Whole, counts, nearest, places, subwords_of, within
 
@@ -97,14 +98,30 @@ class Grid:
         return weight.sign() * magnitude * scale
 
 
-def as_whole(tensors: Mapping[str, Array], whole: Iterable[Quantised]) -> dict[str, Array]:
-    """The int8 constants, by name, whose real values are among `tensors`, those of a grid that was pressed."""
-    return {
-        entry.weight: np.clip(
-            np.rint(tensors[entry.value] / _shaped(entry, tensors[entry.value].ndim)), -LARGEST, LARGEST
-        ).astype(np.int8)
-        for entry in whole
-    }
+def rescalable(entry: Quantised, graph: Graph) -> bool:
+    """Whether each filter of a weight in the model's `graph` has a scale of its own, which no other node reads."""
+    filters = graph.tensors[entry.weight].shape[0]
+    readers = graph.consumers().get(entry.scale_name, [])
+    return entry.axis == 0 and len(entry.scale) == filters and len(readers) == 1
+
+
+def as_whole(
+    tensors: Mapping[str, Array], whole: Iterable[Quantised], factors: Mapping[str, NDArray[np.float64]]
+) -> dict[str, Array]:
+    """The int8 constants, by name, whose real values are among `tensors`, those of a grid that was pressed.
+
+    Where the filters of a weight were multiplied by `factors` since, their scales take these up, all but the signs.
+    """
+    constants: dict[str, Array] = {}
+    for entry in whole:
+        factor = factors.get(entry.value)
+        scale = entry.scale if factor is None else entry.scale * np.where(factor == 0, 1, np.abs(factor))
+        real = tensors[entry.value]
+        steps = np.rint(real / _shaped(replace(entry, scale=scale), real.ndim))
+        constants[entry.weight] = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
+        if factor is not None:
+            constants[entry.scale_name] = scale.astype(np.float32)
+    return constants
 
 
 def _shaped(entry: Quantised, axes: int) -> NDArray[np.float64]:

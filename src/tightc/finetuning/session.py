@@ -15,7 +15,7 @@ from tightc.finetuning.batches import Batches
 from tightc.finetuning.checkpoint import Checkpoint
 from tightc.finetuning.compute import choose_compute
 from tightc.finetuning.course import Outcome
-from tightc.finetuning.grid import Grid, as_whole
+from tightc.finetuning.grid import Grid, as_whole, rescalable
 from tightc.finetuning.network import Classifier, open_network, place
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
@@ -23,7 +23,7 @@ from tightc.finetuning.train import Lesson, Training
 from tightc.finetuning.unfold import Norm, foldable_norms, folded, unfolded
 from tightc.model.arrangement import read_packings
 from tightc.model.file import Model
-from tightc.model.graph import Array
+from tightc.model.graph import Array, Graph, read_graph
 from tightc.model.layers import read_network
 from tightc.model.quantised import Quantised
 from tightc.report import Listener, silent
@@ -76,8 +76,8 @@ class Session:
 
     def trained(self) -> dict[str, Array]:
         """The tensors as they are now, the norms folded back, whole numbers both as such and as real ones."""
-        tensors = folded(self.training.lesson.student.trained(), self.norms)
-        return {**tensors, **as_whole(tensors, self.whole)}
+        tensors, factors = folded(self.training.lesson.student.trained(), self.norms)
+        return {**tensors, **as_whole(tensors, self.whole, factors)}
 
 
 def open_session(
@@ -97,7 +97,8 @@ def open_session(
     if options.granularity == "subword":
         network = read_network(model)
         network.demand_digits(layers_but(network, options.keep), model.origin)
-    model, whole = _made_real(model)
+    given = model
+    model, whole = _made_real(given)
     trained_on, apart = hold_apart(images, options.validation)
     batches = Batches(trained_on, normalisation, options.batch_size, options.augment, compute.device)
     team.check(batches.batch_size)
@@ -110,7 +111,7 @@ def open_session(
     if teacher is not None:
         master = open_network(_made_real(teacher)[0], batches.sample, compute.device)
         _check_classes(model, student.classes, teacher, master.classes)
-    norms = foldable_norms(student.graph) if options.unfold_norms and not whole else []
+    norms = _norms(student.graph, given, whole) if options.unfold_norms else []
     module = student.module
     if norms:
         measured = batches.drawn(_IMAGES_MEASURED, seed)
@@ -142,6 +143,13 @@ def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
         return None
     arranged = (packing.subword_bits for packing in read_packings(model).values())
     return min((bits for bits in arranged if bits is not None), default=None)
+
+
+def _norms(graph: Graph, given: Model, whole: tuple[Quantised, ...]) -> list[Norm]:
+    """The norms to put in: where weights are whole, those whose factors the scales can take up."""
+    scaled = read_graph(given.proto)
+    fixed = {entry.value for entry in whole if not rescalable(entry, scaled)}
+    return [norm for norm in foldable_norms(graph) if norm.node.inputs[1] not in fixed]
 
 
 def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
@@ -79,9 +80,15 @@ def unfolded(
     return replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
-def folded(trained: Mapping[str, Array], norms: list[Norm]) -> dict[str, Array]:
-    """The trained tensors of the graph as it was: each norm taken up by the weight and bias before it."""
+def folded(
+    trained: Mapping[str, Array], norms: list[Norm]
+) -> tuple[dict[str, Array], dict[str, NDArray[np.float64]]]:
+    """The trained tensors of the graph as it was: each norm taken up by the weight and bias before it.
+
+    And by what the filters of each such weight were multiplied: (filters,).
+    """
     tensors = dict(trained)
+    factors = {}
     for norm in norms:
         scale, shift, mean, variance = (
             tensors.pop(name).astype(np.float64)
@@ -92,7 +99,8 @@ def folded(trained: Mapping[str, Array], norms: list[Norm]) -> dict[str, Array]:
         per_filter = factor.reshape(-1, *[1] * (weight.ndim - 1))
         tensors[norm.node.inputs[1]] = (weight * per_filter).astype(np.float32) + np.float32(0)  # no -0.0
         tensors[norm.node.inputs[2]] = (shift - mean * factor).astype(np.float32)
-    return tensors
+        factors[norm.node.inputs[1]] = factor
+    return tensors, factors
 
 
 def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:

@@ -1,6 +1,6 @@
 """Where a model keeps its packings: metadata property `tightc.packing:WEIGHT`, one for each weight that is packed.
 
-In a permuted model the property holds everything; in a packed one the arrays are the packed tensors themselves.
+In a permuted model the property holds everything; in a packed one the stream is one of the packed tensors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.model.figures import layer_matrix
@@ -22,7 +21,7 @@ from tightc.model.history import get_property, set_property
 from tightc.model.layers import Network
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.packing import Packing
-from tightc.tiles.store import ARRAY_NAMES, from_arrays, to_arrays
+from tightc.tiles.store import Stream, from_stream, to_stream
 from tightc.tiles.verify import fault
 
 _PREFIX = "tightc.packing:"
@@ -35,8 +34,7 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
     for name in recorded_weights(proto):
         set_property(proto, _PREFIX + name, None)
     for name, packing in packings.items():
-        arrays = {key: _encode(array) for key, array in to_arrays(packing).items()}
-        write_header(proto, name, {**header(packing), "arrays": arrays})
+        write_header(proto, name, {**header(packing), "tiles": _encode(to_stream(packing))})
     return model.changed(proto)
 
 
@@ -44,9 +42,9 @@ def read_packings(model: Model) -> dict[str, Packing]:
     """The packings recorded whole in a model, by weight; empty where it was not permuted."""
     found = {}
     for name, head in read_headers(model).items():
-        if "arrays" in head:  # in a packed model most packings are in the packed tensors
+        if "tiles" in head:  # in a packed model most packings are in the packed tensors
             try:
-                found[name] = packing_of(head, {key: _decode(head["arrays"][key]) for key in ARRAY_NAMES})
+                found[name] = packing_of(head, _decode(head["tiles"]))
             except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
                 raise ModelError(
                     f"{model.origin}: the packing of {name} is damaged ({fault})", _PERMUTE_AGAIN
@@ -92,8 +90,8 @@ def header(packing: Packing) -> dict[str, Any]:
     }
 
 
-def packing_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Packing:
-    """The inverse of `header` and `to_arrays`."""
+def packing_of(head: Mapping[str, Any], stream: Stream) -> Packing:
+    """The inverse of `header` and `to_stream`."""
     return Packing(
         method=str(head["method"]),
         array=ArrayShape.parse(head["array"]),
@@ -101,7 +99,7 @@ def packing_of(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> P
         filters=int(head["filters"]),
         inputs=int(head["inputs"]),
         groups=int(head["groups"]),
-        tiles=from_arrays(arrays, int(head["fan_in"])),
+        tiles=from_stream(stream),
         subword_bits=head.get("subword_bits"),
     )
 
@@ -125,11 +123,14 @@ def read_headers(model: Model) -> dict[str, dict[str, Any]]:
     return {name: read_header(model, name) for name in recorded_weights(model.proto)}
 
 
-def _encode(array: NDArray[Any]) -> dict[str, Any]:
-    data = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode()
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "zlib": data}
+def _encode(stream: Stream) -> dict[str, Any]:
+    data = base64.b64encode(zlib.compress(stream.content.tobytes(), 9)).decode()
+    return {"grid": stream.grid, "sections": stream.sections, "zlib": data}
 
 
-def _decode(record: Mapping[str, Any]) -> NDArray[Any]:
-    raw = zlib.decompress(base64.b64decode(record["zlib"], validate=True))
-    return np.frombuffer(raw, np.dtype(record["dtype"])).reshape(record["shape"])
+def _decode(record: Mapping[str, Any]) -> Stream:
+    content = np.frombuffer(zlib.decompress(base64.b64decode(record["zlib"], validate=True)), np.uint8)
+    (tiles, lanes, columns), sections = record["grid"], record["sections"]
+    return Stream(
+        content, (tiles, lanes, columns), tuple((start, count, width) for start, count, width in sections)
+    )

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
-from tightc.model.rebuild import DOMAIN, REBUILD, TENSORS, rebuild, rebuild_of_digits
+from tightc.model.rebuild import DOMAIN, REBUILD, TENSORS, rebuild, rebuild_of_digits, section
 
 _ATTRIBUTES = {
     "Conv": ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"),
@@ -69,16 +67,15 @@ FORMS = {
 }
 
 
-def functions(forms: Iterable[Form], opset: int, bits: Iterable[int] = ()) -> list[onnx.FunctionProto]:
-    """Rebuild, those for digits of so many `bits`, and one for each of `forms`, in standard operators of `opset`."""
-    packed = [_packed_operator(form, opset) for form in sorted(set(forms))]
-    return [rebuild(opset), *(rebuild_of_digits(width, opset) for width in sorted(set(bits))), *packed]
+def functions(forms: Iterable[Form], opset: int, kinds: Iterable[int | None]) -> list[onnx.FunctionProto]:
+    """One function for each of `forms`, and those that rebuild weights: of the `kinds` None (values) and digits' bits.
 
-
-def layout(filters_first: bool, filters: int, inputs: int, select_bits: int) -> NDArray[np.int64]:
-    """(4,) int64: strides of a filter and of an input in the flat weight, the inputs of a group, bits of a select."""
-    strides = (inputs, 1) if filters_first else (1, filters)
-    return np.array([*strides, inputs, select_bits], np.int64)
+    In standard operators of `opset`.
+    """
+    found = set(kinds)
+    whole = [rebuild(opset)] if None in found else []
+    digits = [rebuild_of_digits(bits, opset) for bits in sorted(bits for bits in found if bits is not None)]
+    return [section(opset), *whole, *digits, *(_packed_operator(form, opset) for form in sorted(set(forms)))]
 
 
 def _packed_operator(form: Form, opset: int) -> onnx.FunctionProto:

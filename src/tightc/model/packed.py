@@ -23,13 +23,23 @@ from tightc.model.arrangement import (
 from tightc.model.fields import set_field
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
-from tightc.model.functions import FORMS, Form, functions, layout
+from tightc.model.functions import FORMS, Form, functions
 from tightc.model.graph import default_opset
 from tightc.model.layers import Layer, Network
-from tightc.model.rebuild import DIGIT_TENSORS, DOMAIN, REBUILD, TENSORS, place_bits, rebuild_digits
+from tightc.model.rebuild import (
+    DIGIT_SECTIONS,
+    DIGIT_TENSORS,
+    DOMAIN,
+    REBUILD,
+    TENSORS,
+    layout,
+    place_bits,
+    read_layout,
+    rebuild_digits,
+)
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing
-from tightc.tiles.store import from_bytes, select_width, to_arrays, to_bytes
+from tightc.tiles.store import SECTIONS, Stream, to_stream
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -62,7 +72,8 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             stem = _free_stem(layer.weight, names)
             tensors[layer.weight] = _tensors(network, layer, packings[layer.weight], stem)
             names |= {tensor.name for tensor in tensors[layer.weight]}
-            write_header(proto, layer.weight, {**header(packings[layer.weight]), "tensors": stem})
+            renamed = {} if stem == layer.weight else {"tensors": stem}
+            write_header(proto, layer.weight, {**header(packings[layer.weight]), **renamed})
         names_of = [tensor.name for tensor in tensors[layer.weight]]
         if layer.weight not in network.quantised:
             forms.append(_form(node, layer))
@@ -73,8 +84,8 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
     set_field(proto.graph.node, [*rebuilt, *proto.graph.node])
-    digits = [packing.subword_bits for packing in packings.values() if packing.subword_bits is not None]
-    proto.functions.extend(functions(forms, default_opset(proto), digits))
+    kinds = [packing.subword_bits for packing in packings.values()]
+    proto.functions.extend(functions(forms, default_opset(proto), kinds))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model.changed(proto)
 
@@ -102,8 +113,7 @@ def unpack_layers(model: Model) -> Model:
                     key: numpy_helper.to_array(constants[f"{stem}.{key}"])
                     for key in _keys(head.get("subword_bits"))
                 }
-                packings[weight] = packing_of(head, arrays)
-                weights[weight] = _rebuild(packings[weight], arrays)
+                packings[weight], weights[weight] = _rebuild(head, arrays)
                 restored[stem] = weight
             except (KeyError, ValueError, IndexError) as fault:
                 raise ModelError(
@@ -126,7 +136,7 @@ def unpack_layers(model: Model) -> Model:
 def _free_stem(weight: str, names: set[str]) -> str:
     """What the packed tensors' names begin with: the weight's name, unless the model has such names already."""
     stem = weight
-    while any(f"{stem}.{key}" in names for key in {*TENSORS, *DIGIT_TENSORS}):
+    while any(f"{stem}.{key}" in names for key in TENSORS):
         stem += "_"
     return stem
 
@@ -142,31 +152,25 @@ def _keys(subword_bits: int | None) -> tuple[str, ...]:
 
 
 def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> list[onnx.TensorProto]:
-    weight = network.weights[layer.weight]
-    arrays = {
-        **to_arrays(packing),
-        **_held(layer_matrix(network, layer, packing.subword_bits), packing),
-        "layout": layout(layer.filters_first, layer.filters, layer.inputs, select_width(packing.fan_in)),
-        "shape": np.array(weight.shape, np.int64),
-        "zero": np.zeros((), weight.dtype),
-    }
+    weight, matrix = network.weights[layer.weight], layer_matrix(network, layer, packing.subword_bits)
+    filters, inputs = packing.slots()
+    arrays, further = {}, []
+    if packing.subword_bits is None:
+        arrays["values"] = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
+    else:
+        digits, places = matrix.digits(filters, inputs)
+        further = [
+            (np.abs(digits), packing.subword_bits),
+            (digits < 0, 1),
+            (places, place_bits(packing.subword_bits)),
+        ]
+    stream = to_stream(packing, further)
+    strides = (layer.inputs, 1) if layer.filters_first else (1, layer.filters)
+    arrays |= {"index": stream.content, "layout": layout(strides, layer.inputs, stream, weight.shape)}
     return [
-        numpy_helper.from_array(np.ascontiguousarray(arrays[key]).reshape(arrays[key].shape), f"{stem}.{key}")
+        numpy_helper.from_array(np.ascontiguousarray(arrays[key]), f"{stem}.{key}")
         for key in _keys(packing.subword_bits)
     ]
-
-
-def _held(matrix: LayerMatrix, packing: Packing) -> dict[str, NDArray[Any]]:
-    """What the slots hold, in their order."""
-    filters, inputs = packing.slots()
-    if matrix.subword_bits is None:
-        return {"values": matrix.weights(filters, inputs)}
-    digits, places = matrix.digits(filters, inputs)
-    return {
-        "digits": to_bytes(np.abs(digits), matrix.subword_bits),
-        "signs": to_bytes(digits < 0, 1),
-        "places": to_bytes(places, place_bits(matrix.subword_bits)),
-    }
 
 
 def _to_packed(node: onnx.NodeProto, form: Form, tensors: list[str]) -> None:
@@ -211,10 +215,8 @@ def _restore_weights(
     proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], restored: Mapping[str, str]
 ) -> None:
     """Puts each of `weights` where its packed tensors were; `restored` gives the weight for the stem of their names."""
-    heads = {
-        f"{stem}.{keys[0]}": weight for stem, weight in restored.items() for keys in (TENSORS, DIGIT_TENSORS)
-    }
-    parts = {f"{stem}.{key}" for stem in restored for key in {*TENSORS, *DIGIT_TENSORS}}
+    heads = {f"{stem}.{TENSORS[-1]}": weight for stem, weight in restored.items()}
+    parts = {f"{stem}.{key}" for stem in restored for key in TENSORS}
     tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
         if tensor.name in heads:
@@ -224,27 +226,27 @@ def _restore_weights(
     set_field(proto.graph.initializer, tensors)
 
 
-def _rebuild(packing: Packing, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """The dense weight, in its own shape, from what its slots hold."""
+def _rebuild(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[Packing, NDArray[Any]]:
+    """The packing, and the dense weight in its own shape, from what the packed tensors hold."""
+    bits = head.get("subword_bits")
+    sections = len(SECTIONS) + (0 if bits is None else len(DIGIT_SECTIONS))
+    strides, stream, shape = read_layout(arrays["layout"], arrays["index"], sections)
+    packing = packing_of(head, stream)
+    values = arrays["values"][1:] if bits is None else _digits(bits, stream)
     filters, inputs = packing.slots()
-    values = _values(packing.subword_bits, arrays, len(filters))
-    matrix = np.zeros((packing.filters, packing.inputs), arrays["zero"].dtype)
-    local = inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
     if len(filters) != len(values):
         raise ValueError("as many values as occupied slots are needed")
-    if packing.subword_bits is None:
-        matrix[filters, local] = values
-    else:
-        np.add.at(matrix, (filters, local), values)
-    filters_first = bool(arrays["layout"][0] != 1)
-    return np.ascontiguousarray(matrix if filters_first else matrix.T).reshape(arrays["shape"])
-
-
-def _values(bits: int | None, arrays: Mapping[str, NDArray[Any]], slots: int) -> NDArray[Any]:
-    """What each slot adds to its weight."""
+    matrix = np.zeros((packing.filters, packing.inputs), values.dtype)
+    places = filters, inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
     if bits is None:
-        return arrays["values"]
-    digits, places = from_bytes(arrays["digits"], bits), from_bytes(arrays["places"], place_bits(bits))
-    signed = np.where(from_bytes(arrays["signs"], 1)[:slots] != 0, -1, 1) * digits[:slots]
-    values: NDArray[Any] = (signed << bits * places[:slots]).astype(np.int8)
+        matrix[places] = values
+    else:
+        np.add.at(matrix, places, values)
+    return packing, np.ascontiguousarray(matrix if strides[0] != 1 else matrix.T).reshape(shape)
+
+
+def _digits(bits: int, stream: Stream) -> NDArray[np.int8]:
+    """What the digit in each slot adds to its weight."""
+    digits, signs, places = (stream.section(len(SECTIONS) + i) for i in range(len(DIGIT_SECTIONS)))
+    values: NDArray[np.int8] = ((1 - 2 * signs) * digits << bits * places).astype(np.int8)
     return values

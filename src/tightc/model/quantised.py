@@ -17,11 +17,13 @@ _AGAIN = "give tightc quantize the float model, or quantise weights as int8 with
 class Quantised:
     """`value`: what DequantizeLinear gives, the constant `weight` times `scale`: (1,) or (filters,) float64.
 
-    `axis`: of the weight that the scales go along, None where there is one for all.
+    `scale_name`: of the constant that holds these; `axis`: of the weight that they go along, None where there is one
+    for all.
     """
 
     value: str
     weight: str
+    scale_name: str
     scale: NDArray[np.float64]
     axis: int | None
 
@@ -60,4 +62,4 @@ def _read(node: Node, weight: Array, graph: Graph, origin: str) -> Quantised | N
         raise ModelError(f"{origin}: the weight {name} is quantised as {kind} (asymmetric)", _AGAIN)
     scales = graph.tensors[scale].astype(np.float64)
     axis = node.attributes.get("axis", 1) % weight.ndim if scales.ndim else None
-    return Quantised(node.outputs[0], name, scales.reshape(-1), axis)
+    return Quantised(node.outputs[0], name, scale, scales.reshape(-1), axis)

@@ -10,14 +10,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from tightc.tiles.store import SECTIONS, Stream
 from tightc.tiles.subwords import subwords_of
 
 DOMAIN = "tightc"
 REBUILD = "Rebuild"
-# `values` in slot order, five arrays of tightc.tiles.store, then the weight's layout and shape and a zero of its dtype
-TENSORS = ("values", "occupied", "select", "lane_starts", "inputs", "filters", "layout", "shape", "zero")
-# the same where slots hold digits: magnitudes, signs and places of these, as bits in bytes, in place of values
-DIGIT_TENSORS = ("digits", "signs", "places", *TENSORS[1:])
+# one zero and then the weights in slot order; tightc.tiles.store's stream; how to read it and where weights go
+TENSORS = ("values", "index", "layout")
+# the same where slots hold digits: these are further sections of the stream
+DIGIT_TENSORS = TENSORS[1:]
+DIGIT_SECTIONS = ("digits", "signs", "places")
+_SECTION = "Section"
+_SECTION_INPUTS = ["bits", "layout", "at", "end", "powers", "first", "eight"]
+_LISTS = (("first", 0), ("one", 1), ("eight", 8), ("last", -1), ("far", 2**31))
+_GRID, _FIRST_SECTION = 3, 6
 
 
 def rebuild_digits(bits: int) -> str:
@@ -30,17 +36,43 @@ def place_bits(bits: int) -> int:
     return (subwords_of(bits) - 1).bit_length()
 
 
+def layout(
+    strides: tuple[int, int], group_inputs: int, stream: Stream, shape: Sequence[int]
+) -> NDArray[np.int32]:
+    """How a function reads `stream`: (numbers,) int32.
+
+    Strides of a filter and of an input in the flat weight; the inputs of a group; the grid; of each section where it
+    begins, its count and its width; last the shape of the weight.
+    """
+    sections = [number for section in stream.sections for number in section]
+    return np.array([*strides, group_inputs, *stream.grid, *sections, *shape], np.int32)
+
+
+def read_layout(
+    numbers: NDArray[np.int32], index: NDArray[np.uint8], sections: int
+) -> tuple[tuple[int, int], Stream, tuple[int, ...]]:
+    """Strides, stream and shape again; ValueError where `numbers` are too few."""
+    flat = [int(number) for number in numbers]
+    end = _FIRST_SECTION + 3 * sections
+    if len(flat) < end:
+        raise ValueError("the layout is too short")
+    places = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(_FIRST_SECTION, end, 3))
+    return (flat[0], flat[1]), Stream(index, (flat[3], flat[4], flat[5]), places), tuple(flat[end:])
+
+
 def rebuild(opset: int) -> onnx.FunctionProto:
-    """The dense weight from the arrays of `tightc.tiles.store`: slot -> lane's list -> input -> place in the weight."""
+    """The dense weight from a stream: slot -> lane's list -> input -> place in the weight."""
     nodes = [
-        *_slots(),
-        _node("Gather", ["values", "rank"], "slot_values", axis=0),
+        *_slots(SECTIONS),
+        _node("Gather", ["values", "first"], "zero", axis=0),  # Slice would not be folded in float16
+        _node("Gather", ["values", "count"], "slot_values", axis=0),
+        _node("Expand", ["zero", "size_1"], "zeros"),
         # each place of the weight is written at most once, so no reduction is needed and the bits stay
-        _node("ScatterElements", ["zeros", "places_flat", "slot_values"], "flat_1", axis=0),
+        _node("ScatterElements", ["zeros", "targets", "slot_values"], "flat_1", axis=0),
         _node("Slice", ["flat_1", "first", "size"], "flat"),
         _node("Reshape", ["flat", "shape"], "W"),
     ]
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
     return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
 
 
@@ -50,24 +82,22 @@ def rebuild_of_digits(bits: int, opset: int) -> onnx.FunctionProto:
     Of one place a weight has one digit, so each scatter writes every place of the weight at most once.
     """
     nodes = [
-        *_slots(),
-        *_unpacked("digits", bits, "digit"),
-        *_unpacked("signs", 1, "sign"),
-        *_unpacked("places", place_bits(bits), "place"),
-        _node("Mul", ["sign", "number_2"], "sign_2"),
-        _node("Sub", ["number_1", "sign_2"], "factor"),
-        _node("Mul", ["digit", "factor"], "signed"),
-        _cast("zeros", "sum", onnx.TensorProto.INT64),
+        *_slots((*SECTIONS, *DIGIT_SECTIONS)),
+        *(_node("Gather", [f"{name}_all", "rank"], name, axis=0) for name in DIGIT_SECTIONS),
+        _node("Add", ["signs", "signs"], "sign_2"),
+        _node("Sub", ["one", "sign_2"], "factor"),
+        _node("Mul", ["digits", "factor"], "signed"),
+        _node("Expand", ["first", "size_1"], "zeros"),
     ]
-    total = "sum"
+    total = "zeros"
     for place in range(subwords_of(bits)):
         nodes += [
             _constant(f"place_{place}", np.array(place, np.int64)),
             _constant(f"worth_{place}", np.array(2 ** (bits * place), np.int64)),
-            _node("Equal", ["place", f"place_{place}"], f"is_{place}"),
-            _node("Where", [f"is_{place}", "places_flat", "size"], f"at_{place}"),
+            _node("Equal", ["places", f"place_{place}"], f"is_{place}"),
+            _node("Where", [f"is_{place}", "targets", "size"], f"at_{place}"),
             _node("Mul", ["signed", f"worth_{place}"], f"part_{place}"),
-            _node("ScatterElements", ["sum", f"at_{place}", f"part_{place}"], f"parts_{place}", axis=0),
+            _node("ScatterElements", ["zeros", f"at_{place}", f"part_{place}"], f"parts_{place}", axis=0),
             _node("Add", [total, f"parts_{place}"], f"sum_{place}"),
         ]
         total = f"sum_{place}"
@@ -76,85 +106,113 @@ def rebuild_of_digits(bits: int, opset: int) -> onnx.FunctionProto:
         _node("Reshape", ["flat", "shape"], "whole"),
         _cast("whole", "W", onnx.TensorProto.INT8),
     ]
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
     return helper.make_function(DOMAIN, rebuild_digits(bits), list(DIGIT_TENSORS), ["W"], nodes, opsets)
 
 
-def _slots() -> list[onnx.NodeProto]:
-    """How every rebuilding begins: "rank", the number of each slot's value; "places_flat", where in the weight it goes.
+def section(opset: int) -> onnx.FunctionProto:
+    """The numbers of the section of which `layout` speaks between `at` and `end`: (count,) int64."""
+    split = helper.make_node("Split", ["spec"], ["start", "count", "width"], axis=0)
+    if opset >= 18:
+        split.attribute.append(helper.make_attribute("num_outputs", 3))
+    nodes = [
+        _node("Slice", ["layout", "at", "end"], "spec"),
+        split,
+        _node("Mul", ["start", "eight"], "first_bit"),
+        _node("Mul", ["count", "width"], "bits_used"),
+        _node("Add", ["first_bit", "bits_used"], "last_bit"),
+        _node("Slice", ["bits", "first_bit", "last_bit"], "own"),
+        _node("Concat", ["count", "width"], "table", axis=0),
+        _node("Reshape", ["own", "table"], "apart"),
+        _cast("apart", "apart_32", onnx.TensorProto.INT32),
+        _node("Slice", ["powers", "first", "width"], "powers_used"),
+        _node("MatMul", ["apart_32", "powers_used"], "numbers_32"),
+        _cast("numbers_32", "numbers", onnx.TensorProto.INT64),
+    ]
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_function(DOMAIN, _SECTION, _SECTION_INPUTS, ["numbers"], nodes, opsets)
 
-    Every slot of the (tiles, lanes, columns) grid is computed; the empty ones write to a place behind the weight,
-    "size", which is then cut off. (NonZero would be shorter, but onnxruntime does not fold it.) "zeros": size + 1.
+
+def _stream_bits() -> list[onnx.NodeProto]:
+    """The bits of the stream, "bits_all", lowest of a byte first, and "powers" of two to make numbers of them.
+
+    onnxruntime finds equal constants where they are int64 and short, and so rebuilds a shared weight once.
     """
     return [
-        *(_constant(f"number_{i}", np.array(i, np.int64)) for i in (0, 1, 2, 3, 8)),
-        _constant("first", np.array([0], np.int64)),
-        _constant("last", np.array([-1], np.int64)),
-        _constant("lane_axis", np.array([1], np.int64)),
-        # occupied bits -> "taken" (tiles, lanes, columns)
-        _constant("powers", np.array([1, 2, 4, 8, 16, 32, 64, 128], np.int64)),
-        _constant("grid", np.array([0, 0, -1], np.int64)),
-        _cast("occupied", "bytes", onnx.TensorProto.INT64),
-        _node("Unsqueeze", ["bytes", "last"], "bytes_1"),
-        _node("Div", ["bytes_1", "powers"], "shifted"),
-        _node("Mod", ["shifted", "number_2"], "bits_8"),
-        _node("Reshape", ["bits_8", "grid"], "bits"),
-        _cast("bits", "taken", onnx.TensorProto.BOOL),
-        # slot -> its number among the taken ones: "rank"
-        _node("Reshape", ["bits", "last"], "bits_flat"),
-        _node("CumSum", ["bits_flat", "number_0"], "count"),
-        _node("Sub", ["count", "number_1"], "rank"),
-        # slot -> input: the lane's start plus the select
-        _node("Shape", ["bits"], "grid_shape"),
-        _node("Gather", ["layout", "number_3"], "select_bits", axis=0),
-        _node("Div", ["number_8", "select_bits"], "selects"),
-        _node("Max", ["selects", "number_1"], "selects_1"),  # of a byte, or of a larger number
-        _node("Range", ["number_0", "selects_1", "number_1"], "select_places"),
-        _node("Mul", ["select_places", "select_bits"], "select_shifts"),
-        _node("Pow", ["number_2", "select_shifts"], "select_powers"),
-        _node("Pow", ["number_2", "select_bits"], "select_range"),
-        _cast("select", "select_64", onnx.TensorProto.INT64),
-        _node("Unsqueeze", ["select_64", "last"], "select_1"),
-        _node("Div", ["select_1", "select_powers"], "select_shifted"),
-        _node("Mod", ["select_shifted", "select_range"], "select_each"),
-        _node("Reshape", ["select_each", "last"], "select_all"),
-        _node("Gather", ["select_all", "rank"], "slot_select", axis=0),
-        _node("Reshape", ["slot_select", "grid_shape"], "select_grid"),
-        _cast("lane_starts", "starts", onnx.TensorProto.INT64),
-        _node("Unsqueeze", ["starts", "last"], "starts_1"),
-        _node("Add", ["starts_1", "select_grid"], "positions_all"),
-        _node("Where", ["taken", "positions_all", "number_0"], "positions"),
-        _cast("inputs", "inputs_64", onnx.TensorProto.INT64),
-        _node("Gather", ["inputs_64", "positions"], "slot_inputs", axis=0),
-        # (filter, input) -> place in the flat weight; inputs are numbered over all groups, weights within one
-        _node("Gather", ["layout", "number_0"], "filter_stride", axis=0),
-        _node("Gather", ["layout", "number_1"], "input_stride", axis=0),
-        _node("Gather", ["layout", "number_2"], "group_inputs", axis=0),
-        _cast("filters", "filters_64", onnx.TensorProto.INT64),
-        _node("Mul", ["filters_64", "filter_stride"], "filter_places"),
-        _node("Unsqueeze", ["filter_places", "lane_axis"], "filter_places_1"),
-        _node("Mod", ["slot_inputs", "group_inputs"], "local_inputs"),
-        _node("Mul", ["local_inputs", "input_stride"], "input_places"),
-        _node("Add", ["filter_places_1", "input_places"], "places_all"),
-        _node("ReduceProd", ["shape"], "size", keepdims=1),
-        _node("Where", ["taken", "places_all", "size"], "places_taken"),
-        _node("Reshape", ["places_taken", "last"], "places_flat"),
-        _node("Add", ["size", "number_1"], "size_1"),
-        _node("Expand", ["zero", "size_1"], "zeros"),
+        *(_constant(f"number_{i}", np.array(i, np.int64)) for i in (0, 1, 2, 8, 31)),
+        *(_constant(name, np.array([i], np.int64)) for name, i in _LISTS),
+        _node("Range", ["number_0", "number_8", "number_1"], "shifts_64"),
+        _cast("shifts_64", "shifts", onnx.TensorProto.UINT8),
+        _cast("number_2", "two", onnx.TensorProto.UINT8),
+        _node("Unsqueeze", ["index", "last"], "bytes"),
+        _node("BitShift", ["bytes", "shifts"], "shifted", direction="RIGHT"),
+        _node("Mod", ["shifted", "two"], "bits_8"),
+        _node("Reshape", ["bits_8", "last"], "bits_all"),
+        _node("Range", ["number_0", "number_31", "number_1"], "exponents"),
+        _node("Pow", ["number_2", "exponents"], "powers_64"),
+        _cast("powers_64", "powers", onnx.TensorProto.INT32),
     ]
 
 
-def _unpacked(source: str, width: int, output: str) -> list[onnx.NodeProto]:
-    """Values of `width` bits out of bytes, lowest first, one for each slot of the grid: (slots,) int64."""
+def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
+    """How every rebuilding begins: "count", the number of each slot's value from 1; "targets", where it goes.
+
+    Every slot of the (tiles, lanes, columns) grid is computed; the empty ones write to a place behind the weight,
+    "size", which is then cut off. (NonZero would be shorter, but onnxruntime does not fold it.)
+    """
     return [
-        _constant(f"{source}_powers", 2 ** np.arange(0, 8, width, dtype=np.int64)),
-        _constant(f"{source}_range", np.array(2**width, np.int64)),
-        _cast(source, f"{source}_bytes", onnx.TensorProto.INT64),
-        _node("Unsqueeze", [f"{source}_bytes", "last"], f"{source}_bytes_1"),
-        _node("Div", [f"{source}_bytes_1", f"{source}_powers"], f"{source}_shifted"),
-        _node("Mod", [f"{source}_shifted", f"{source}_range"], f"{source}_each"),
-        _node("Reshape", [f"{source}_each", "last"], f"all_{source}"),
-        _node("Gather", [f"all_{source}", "rank"], output, axis=0),
+        *_stream_bits(),
+        _cast("layout", "layout_64", onnx.TensorProto.INT64),
+        *_read(sections),
+        # occupied bits -> "taken" (tiles, lanes, columns); slot -> its number among the taken ones
+        _node("Reshape", ["occupied_all", "grid"], "bits"),
+        _cast("bits", "taken", onnx.TensorProto.BOOL),
+        _node("CumSum", ["occupied_all", "number_0"], "count"),
+        _node("Sub", ["count", "number_1"], "rank"),
+        # slot -> input: where the lane's list starts, plus the select
+        _node("Gather", ["select_all", "rank"], "slot_select", axis=0),
+        _node("Reshape", ["slot_select", "grid"], "select_grid"),
+        _node("CumSum", ["lengths_all", "number_0"], "starts_all", exclusive=1),
+        _node("Reshape", ["starts_all", "lane_grid"], "starts"),
+        _node("Add", ["starts", "select_grid"], "positions_all"),
+        _node("Where", ["taken", "positions_all", "number_0"], "positions"),
+        _node("Gather", ["inputs_all", "positions"], "slot_inputs", axis=0),
+        # (filter, input) -> place in the flat weight; inputs are numbered over all groups, weights within one
+        _node("Gather", ["layout_64", "number_0"], "filter_stride", axis=0),
+        _node("Gather", ["layout_64", "number_1"], "input_stride", axis=0),
+        _node("Gather", ["layout_64", "number_2"], "group_inputs", axis=0),
+        _node("Mul", ["filters_all", "filter_stride"], "filter_targets_all"),
+        _node("Reshape", ["filter_targets_all", "column_grid"], "filter_places"),
+        _node("Mod", ["slot_inputs", "group_inputs"], "local_inputs"),
+        _node("Mul", ["local_inputs", "input_stride"], "input_places"),
+        _node("Add", ["filter_places", "input_places"], "targets_all"),
+        _node("ReduceProd", ["shape"], "size", keepdims=1),
+        _node("Where", ["taken", "targets_all", "size"], "targets_taken"),
+        _node("Reshape", ["targets_taken", "last"], "targets"),
+        _node("Add", ["size", "one"], "size_1"),
+    ]
+
+
+def _read(sections: Sequence[str]) -> list[onnx.NodeProto]:
+    """What `layout` says ("grid", "lane_grid", "column_grid", "shape") and the sections of the stream."""
+    nodes = [
+        _constant(f"section_{i}", np.array([_FIRST_SECTION + 3 * i], np.int64))
+        for i in range(len(sections) + 1)
+    ]
+    for i, name in enumerate(sections):
+        inputs = ["bits_all", "layout_64", f"section_{i}", f"section_{i + 1}", "powers", "first", "eight"]
+        nodes.append(helper.make_node(_SECTION, inputs, [f"{name}_all"], domain=DOMAIN))
+    return [
+        *nodes,
+        _constant("at_grid", np.array([_GRID], np.int64)),
+        _constant("at_columns", np.array([_FIRST_SECTION - 1], np.int64)),
+        _node("Slice", ["layout_64", "at_grid", "section_0"], "grid"),
+        _node("Slice", ["layout_64", "at_grid", "at_columns"], "tiles_and_lanes"),
+        _node("Concat", ["tiles_and_lanes", "one"], "lane_grid", axis=0),
+        _node("Gather", ["layout_64", "at_grid"], "tiles", axis=0),
+        _node("Gather", ["layout_64", "at_columns"], "columns", axis=0),
+        _node("Concat", ["tiles", "one", "columns"], "column_grid", axis=0),
+        _node("Slice", ["layout_64", f"section_{len(sections)}", "far"], "shape"),
     ]
 
 

@@ -1,118 +1,118 @@
-"""A packing as a few small arrays, and back: what is recorded in a model and what the packed form consumes.
+"""A packing as a stream of bits, and back: what is recorded in a model and what the packed form consumes.
 
-T tiles, L and C the largest numbers of lanes and columns used by one tile of the layer:
+The stream is cut into sections, each a list of whole numbers of one width, lowest bit first, that begins at a new byte.
+With T tiles, L and C the largest numbers of lanes and columns that one of them uses:
 
-`occupied`     (T, L, ceil(C / 8)) uint8, a bit for each slot that holds a weight, lowest bit first
-`select`       which of its lane's inputs each such slot multiplies, slots in order of tile, lane, column: where the
-               fan-in needs no more than 1, 2 or 4 bits joined to bytes, lowest first, else (weights,)
-`lane_starts`  (T, L) where each lane's list begins in `inputs`
-`inputs`       (lane inputs,) the lists, one after the other
-`filters`      (T, C rounded up to a multiple of 8) the filter of each column, 0 beyond the columns used
-
-Integers take the smallest of uint8, uint16 and int32 that holds them.
+`occupied`  (T, L, C) whether a slot holds a weight
+`select`    which of its lane's inputs each such slot multiplies, slots in order of tile, lane, column
+`lengths`   (T, L) how many inputs each lane carries
+`inputs`    those inputs, lane after lane
+`filters`   (T, C) the filter of each column, 0 beyond the columns used
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.tiles.packing import EMPTY, Packing, Tile
 
-Arrays = dict[str, NDArray[Any]]
-_BYTE = 8
-ARRAY_NAMES = ("occupied", "select", "lane_starts", "inputs", "filters")
+SECTIONS = ("occupied", "select", "lengths", "inputs", "filters")
+Numbers = NDArray[np.int64]
 
 
-def to_arrays(packing: Packing) -> Arrays:
-    """The tiles of `packing` as the arrays above."""
+@dataclass(frozen=True)
+class Stream:
+    """Tiles as bits: `content`, (bytes,) uint8; `grid`, T, L and C; of each section where it begins, its count, its
+    width."""
+
+    content: NDArray[np.uint8]
+    grid: tuple[int, int, int]
+    sections: tuple[tuple[int, int, int], ...]
+
+    def section(self, number: int) -> Numbers:
+        """What a section holds: (count,) int64; ValueError or IndexError where the stream is too short for it."""
+        start, count, width = self.sections[number]
+        if start < 0 or count < 0 or not 0 < width < 32:
+            raise ValueError("a section without sense")
+        bits = np.unpackbits(self.content[start : start + -(-count * width // 8)], bitorder="little")
+        if len(bits) < count * width:
+            raise ValueError("the stream ends within a section")
+        apart = bits[: count * width].reshape(count, width)
+        numbers = np.zeros(count, np.int64)
+        for place in range(width):
+            numbers += apart[:, place].astype(np.int64) << place
+        return numbers
+
+
+def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int]] = ()) -> Stream:
+    """The tiles of `packing`, and `further` sections behind theirs, each as its numbers and their width."""
     tiles = packing.tiles
     lanes = max((tile.lanes for tile in tiles), default=0)
     columns = max((tile.columns for tile in tiles), default=0)
-    occupied = np.zeros((len(tiles), lanes, columns), bool)
-    starts = np.zeros((len(tiles), lanes), np.int64)
-    filters = np.zeros((len(tiles), -(-columns // 8) * 8), np.int64)
-    offset = 0
+    grid = (len(tiles), lanes, columns)
+    occupied = np.zeros(grid, np.int64)
+    lengths = np.zeros(grid[:2], np.int64)
+    filters = np.zeros((len(tiles), columns), np.int64)
     for i, tile in enumerate(tiles):
         occupied[i, : tile.lanes, : tile.columns] = tile.select != EMPTY
-        starts[i] = offset + len(tile.inputs)
-        starts[i, : tile.lanes] = offset + tile.lane_starts[:-1]
+        lengths[i, : tile.lanes] = np.diff(tile.lane_starts)
         filters[i, : tile.columns] = tile.filters
-        offset += len(tile.inputs)
-    return {
-        "occupied": np.packbits(occupied, axis=2, bitorder="little"),
-        "select": _in_bits(
-            _joined([tile.select[tile.select != EMPTY] for tile in tiles]), select_width(packing.fan_in)
-        ),
-        "lane_starts": _smallest(starts),
-        "inputs": _smallest(_joined([tile.inputs for tile in tiles])),
-        "filters": _smallest(filters),
-    }
+    selects = _joined([tile.select[tile.select != EMPTY] for tile in tiles])
+    inputs = _joined([tile.inputs for tile in tiles])
+    own = (occupied, selects, lengths, inputs, filters)
+    return _stream(grid, [*((numbers, _width(numbers)) for numbers in own), *further])
 
 
-def from_arrays(arrays: Mapping[str, NDArray[Any]], fan_in: int) -> tuple[Tile, ...]:
-    """The tiles that `to_arrays` stored; ValueError or IndexError where the arrays contradict each other."""
-    occupied = np.unpackbits(arrays["occupied"], axis=2, bitorder="little").astype(bool)
-    starts = arrays["lane_starts"].astype(np.int32)
-    ends = np.append(starts.ravel()[1:], len(arrays["inputs"])).astype(np.int32)
-    chosen, width, slots_used = arrays["select"], select_width(fan_in), np.count_nonzero(occupied)
-    if len(chosen) < slots_used and width < _BYTE:  # else each has a byte of its own
-        chosen = from_bytes(chosen, width)
-    if not 0 <= len(chosen) - slots_used < max(1, _BYTE // width):
+def from_stream(stream: Stream) -> tuple[Tile, ...]:
+    """The tiles that `to_stream` stored; ValueError or IndexError where its sections contradict each other."""
+    occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
+    taken = occupied.reshape(stream.grid).astype(bool)
+    if len(selects) != np.count_nonzero(taken):
         raise ValueError("as many selects as occupied slots are needed")
-    first_select = np.cumsum([0, *(np.count_nonzero(slots) for slots in occupied)])
+    if len(inputs) != lengths.sum():
+        raise ValueError("as many inputs as the lanes carry are needed")
+    count, lanes, columns = stream.grid
+    first_select = np.cumsum([0, *(np.count_nonzero(slots) for slots in taken)])
+    ends = np.cumsum(np.append(0, lengths)).astype(np.int32)
     tiles = []
-    for i, slots in enumerate(occupied):
-        lanes, columns = int(slots.any(axis=1).sum()), int(slots.any(axis=0).sum())
-        select = np.full((lanes, columns), EMPTY, np.int16)
-        select[slots[:lanes, :columns]] = chosen[first_select[i] : first_select[i + 1]]
-        last = ends[i * starts.shape[1] + lanes - 1]
-        lane_starts = np.append(starts[i, :lanes], last) - starts[i, 0]
+    for i, (slots, names) in enumerate(zip(taken, filters.reshape(count, columns), strict=True)):
+        used, wide = int(slots.any(axis=1).sum()), int(slots.any(axis=0).sum())
+        select = np.full((used, wide), EMPTY, np.int16)
+        select[slots[:used, :wide]] = selects[first_select[i] : first_select[i + 1]]
+        bounds = ends[i * lanes : i * lanes + used + 1]
         tiles.append(
             Tile(
-                arrays["filters"][i, :columns].astype(np.int32),
-                lane_starts.astype(np.int32),
-                arrays["inputs"][starts[i, 0] : last].astype(np.int32),
+                names[:wide].astype(np.int32),
+                bounds - bounds[0],
+                inputs[bounds[0] : bounds[-1]].astype(np.int32),
                 select,
             )
         )
     return tuple(tiles)
 
 
-def select_width(fan_in: int) -> int:
-    """Bits of a select as it is stored, 1, 2, 4, 8, 16 or 32."""
-    return next(width for width in (1, 2, 4, 8, 16, 32) if fan_in <= 2**width)
+def _stream(grid: tuple[int, int, int], parts: Iterable[tuple[NDArray[np.integer], int]]) -> Stream:
+    content: list[NDArray[np.uint8]] = []
+    sections, start = [], 0
+    for numbers, width in parts:
+        flat = numbers.ravel()
+        bits = np.empty((len(flat), width), np.uint8)
+        for place in range(width):
+            bits[:, place] = flat >> place & 1
+        content.append(np.packbits(bits, bitorder="little"))
+        sections.append((start, len(flat), width))
+        start += len(content[-1])
+    return Stream(np.concatenate(content), grid, tuple(sections))
 
 
-def _in_bits(numbers: NDArray[np.int64], width: int) -> NDArray[Any]:
-    return to_bytes(numbers, width) if width < _BYTE else _smallest(numbers)
+def _width(numbers: Numbers) -> int:
+    """The least number of bits, at least 1, that holds each of `numbers`."""
+    return max(1, int(numbers.max(initial=0)).bit_length())
 
 
-def to_bytes(numbers: NDArray[Any], width: int) -> NDArray[np.uint8]:
-    """Numbers of `width` bits (1, 2, 4) as bytes, the first ones lowest: (ceil(numbers * width / 8),) uint8."""
-    each = 8 // width
-    padded = np.zeros(-(-len(numbers) // each) * each, np.uint8)
-    padded[: len(numbers)] = numbers
-    joined: NDArray[np.uint8] = (padded.reshape(-1, each) << np.arange(0, 8, width, dtype=np.uint8)).sum(
-        axis=1, dtype=np.uint8
-    )
-    return joined
-
-
-def from_bytes(joined: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
-    """The numbers that `to_bytes` joined, and perhaps some zeros more: (bytes * 8 / width,) int64."""
-    apart = joined[:, None].astype(np.int64) >> np.arange(0, 8, width)
-    numbers: NDArray[np.int64] = (apart & (2**width - 1)).ravel()
-    return numbers
-
-
-def _joined(parts: list[NDArray[Any]]) -> NDArray[np.int64]:
+def _joined(parts: list[NDArray[np.integer]]) -> Numbers:
     return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
-
-
-def _smallest(values: NDArray[np.int64]) -> NDArray[Any]:
-    largest = values.max(initial=0)
-    return values.astype(next(t for t in (np.uint8, np.uint16, np.int32) if largest <= np.iinfo(t).max))
