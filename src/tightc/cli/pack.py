@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from tightc.cli.common import (
@@ -13,13 +15,16 @@ from tightc.cli.common import (
     output_flag,
     read_model,
 )
+from tightc.cli.flags import chosen, flags_of
+from tightc.packing.options import PackOptions
 
 
 @click.command(epilog="Example: tightc pack permuted.onnx -o packed.onnx")
 @model_argument
+@flags_of(PackOptions)
 @output_flag
 @manner_flags
-def pack(model: str | None, output: str | None, manner: Manner) -> None:
+def pack(model: str | None, output: str | None, manner: Manner, **flags: Any) -> None:
     """Write the compact form that runs in stock onnxruntime.
 
     Every arranged weight becomes a few small tensors and a function of the model that rebuilds it; onnxruntime folds
@@ -27,5 +32,6 @@ def pack(model: str | None, output: str | None, manner: Manner) -> None:
     """
     from tightc.packing.pack import pack as run
 
+    options = chosen(PackOptions, flags)
     destination = Destination.of(output, manner)
-    finish(run(read_model(model)), destination, manner)
+    finish(run(read_model(model), options), destination, manner)

@@ -9,10 +9,14 @@ from tightc.model.file import Model
 from tightc.model.history import add_history
 from tightc.model.layers import read_network
 from tightc.model.packed import is_packed, pack_layers
+from tightc.packing.options import PackOptions
+from tightc.packing.strip import stripped
 from tightc.report import Report
 
+_PLAIN = PackOptions()
 
-def pack(model: Model) -> tuple[Model, Report]:
+
+def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     """The compact form of a permuted model, which runs in stock onnxruntime and gives the same outputs.
 
     ModelError where the model has no arrangement, or one that does not hold all of its weights.
@@ -27,7 +31,8 @@ def pack(model: Model) -> tuple[Model, Report]:
         raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
     # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
     full = {weight: packing for weight, packing in packings.items() if packing.tiles}
-    packed = add_history(pack_layers(model, network, full), "pack", {}, None, model)
+    packed = pack_layers(stripped(model) if options.strip else model, network, full)
+    packed = add_history(packed, "pack", options.model_dump(mode="json"), None, model)
     totals, layers = packing_figures(network, packings)
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
     notes = (

@@ -10,6 +10,7 @@ from tightc.config.options import Options, rule_broken
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
+from tightc.packing.options import PackOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
@@ -39,10 +40,6 @@ class SeeingQuantize(QuantizeOptions):
     )
 
 
-class Nothing(Options):
-    """A stage without options."""
-
-
 class Step(Options):
     """One stage: its name and, where it has some, its options."""
 
@@ -52,7 +49,7 @@ class Step(Options):
         None, description="options of quantize, such as {activations: true}"
     )
     permute: PermuteOptions | None = Field(None, description="options of permute, such as {fan_in: 16}")
-    pack: Nothing | None = Field(None, description="no options")
+    pack: PackOptions | None = Field(None, description="options of pack, such as {strip: true}")
     simulate: SimulateOptions | None = Field(None, description="options of simulate, such as {array: 32x32}")
     evaluate: EvaluateOptions | None = Field(
         None, description="options of evaluate, such as {batch_size: 64}"

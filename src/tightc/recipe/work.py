@@ -147,7 +147,7 @@ class Work:
             "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
             "quantize": self._quantize,
             "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
-            "pack": lambda _: pack(self.model),
+            "pack": lambda options: pack(self.model, options),
             "simulate": lambda options: (None, simulate(self.model, options)),
             "evaluate": lambda options: (None, self._evaluate(self.model, options)),
         }

@@ -1,0 +1,17 @@
+"""Options of pack."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tightc.config.options import Options
+
+
+class PackOptions(Options):
+    """What of the model is written besides its packed layers."""
+
+    strip: bool = Field(
+        False,
+        description="leave out what only people read: notes of the exporter on nodes and values, and shapes between "
+        "nodes: on or off",
+    )
