@@ -47,14 +47,27 @@ def test_unfolded_network_computes_the_same() -> None:
     norms = foldable_norms(graph)
     assert [norm.node.label for norm in norms] == ["a", "c"]
     torch.testing.assert_close(
-        outputs(unfolded(graph, norms, images(), CPU)), outputs(graph), rtol=1e-4, atol=1e-5
+        outputs(unfolded(graph, norms, images(), CPU)[0]), outputs(graph), rtol=1e-4, atol=1e-5
     )
+
+
+def test_every_filter_is_trained_at_one_size() -> None:
+    graph = build()
+    norms = foldable_norms(graph)
+    found, factors = unfolded(graph, norms, images(), CPU)
+    assert set(factors) == {"w1", "w2"}
+    for name, factor in factors.items():
+        old, new = graph.tensors[name], found.tensors[name]
+        np.testing.assert_allclose(new, old * factor.reshape(-1, 1, 1, 1), rtol=1e-6)
+        sizes = np.linalg.norm(new.reshape(len(new), -1), axis=1)
+        np.testing.assert_allclose(sizes[old.any(axis=(1, 2, 3))], 2, rtol=1e-6)
+    assert factors["w1"][0] == 1  # without weights
 
 
 def test_trained_network_is_folded_to_the_same() -> None:
     graph = build()
     norms = foldable_norms(graph)
-    module = TorchGraph(unfolded(graph, norms, images(), CPU)).train()
+    module = TorchGraph(unfolded(graph, norms, images(), CPU)[0]).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for batch in images():
         module(batch)[0].square().sum().backward()
@@ -74,7 +87,7 @@ def test_trained_network_is_folded_to_the_same() -> None:
 def test_zeros_come_back_as_zeros_without_a_sign() -> None:
     graph = build()
     norms = foldable_norms(graph)
-    trained = TorchGraph(unfolded(graph, norms, images(), CPU)).trained()
+    trained = TorchGraph(unfolded(graph, norms, images(), CPU)[0]).trained()
     for norm in norms:
         trained[norm.scale] = -trained[norm.scale]
     back, _ = folded(trained, norms)
@@ -86,7 +99,7 @@ def test_zeros_come_back_as_zeros_without_a_sign() -> None:
 def test_teacher_gives_each_channel_its_mean_and_variance() -> None:
     graph, teacher = build(), build(seed=1)
     norms = foldable_norms(graph)
-    found = unfolded(graph, norms, images(), CPU, teacher)
+    found, _ = unfolded(graph, norms, images(), CPU, teacher)
     first = TorchGraph(Graph(teacher.nodes, teacher.tensors, teacher.inputs, ("a",), teacher.opset))
     with torch.no_grad():
         (wanted,) = first(torch.cat(images()))
@@ -100,8 +113,8 @@ def test_teacher_of_another_form_is_not_asked_for_its_statistics() -> None:
     graph = build()
     norms = foldable_norms(graph)
     other = build(TWO_CONVS.replace("a = Conv", "z = Conv").replace("(a)", "(z)"), seed=1)
-    alone = unfolded(graph, norms, images(), CPU)
-    beside = unfolded(graph, norms, images(), CPU, other)
+    alone, _ = unfolded(graph, norms, images(), CPU)
+    beside, _ = unfolded(graph, norms, images(), CPU, other)
     assert all(np.array_equal(alone.tensors[name], beside.tensors[name]) for name in alone.tensors)
 
 

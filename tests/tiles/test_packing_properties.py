@@ -138,6 +138,16 @@ def test_the_stream_holds_numbers_bit_by_bit(matrix: LayerMatrix, array: ArraySh
     assert len(stream.content) == sum(-(-count * width // 8) for _, count, width in stream.sections)
 
 
+def test_slots_are_marked_only_where_some_are_empty() -> None:
+    full = arrange(LayerMatrix(np.ones((5, 6), np.float32)), "tight", ArrayShape(4, 4), 3)
+    gaps = arrange(LayerMatrix(np.tril(np.ones((5, 6), np.float32))), "tight", ArrayShape(4, 4), 3)
+    for packing, marks in ((full, 1), (gaps, None)):
+        stream = to_stream(packing)
+        area = stream.grid[0] * stream.grid[1] * stream.grid[2]
+        assert stream.sections[0][1] == (marks or area)
+        assert from_stream(stream)[0].select.tolist() == packing.tiles[0].select.tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -115,8 +115,10 @@ def open_session(
     module = student.module
     if norms:
         measured = batches.drawn(_IMAGES_MEASURED, seed)
-        graph = unfolded(student.graph, norms, measured, compute.device, master.graph if master else None)
+        taught = master.graph if master else None
+        graph, factors = unfolded(student.graph, norms, measured, compute.device, taught)
         module = place(TorchGraph(graph), compute.device)
+        whole = tuple(replace(entry, scale=entry.scale * factors.get(entry.value, 1)) for entry in whole)
     layers = [] if options.share is None else prunable(model, read_network(model), options)
     taught_by = master.module if master else None
     team.meet(compute.device.type)

@@ -15,6 +15,7 @@ from tightc.model.graph import Array, Graph, Node
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.9
+_SIZE = 2.0  # filters that were trained with norms have 1.2 to 2.2 in ResNet-20
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,28 @@ def unfolded(
     batches: Sequence[Tensor],
     device: torch.device,
     teacher: Graph | None = None,
-) -> Graph:
+) -> tuple[Graph, dict[str, NDArray[np.float64]]]:
     """`graph` with `norms` put in, which leave what it computes on `batches` as it is.
 
     With a teacher's graph that has the same convolutions they give each channel the teacher's mean and variance
-    instead: pruning shrinks them, layer by layer, until the last ones are deaf.
+    instead: pruning shrinks them, layer by layer, until the last ones are deaf. Every filter is multiplied to one size,
+    which its norm takes back, as in networks that were trained with norms: folding leaves filters of any size, which
+    learn at different paces and whose weights cannot be compared. Also gives those factors, (filters,) by weight.
     """
     own = _statistics(graph, norms, batches, device)
     wanted = own
     if teacher is not None and all(_has(teacher, norm, graph) for norm in norms):
         wanted = _statistics(teacher, norms, batches, device)
-    tensors = dict(graph.tensors)
+    tensors, factors = dict(graph.tensors), {}
     for norm, (mean, variance), (wanted_mean, wanted_variance) in zip(norms, own, wanted, strict=True):
-        tensors[norm.mean] = mean - tensors[norm.node.inputs[2]]
-        tensors[norm.variance] = variance
-        tensors[norm.scale] = np.sqrt(wanted_variance + np.float32(_EPSILON))
+        name, bias = norm.node.inputs[1:]
+        factor = _to_one_size(tensors[name])
+        per_filter = factor.reshape(-1, *[1] * (tensors[name].ndim - 1))
+        tensors[name], factors[name] = (tensors[name] * per_filter).astype(np.float32), factor
+        tensors[norm.mean] = ((mean - tensors[bias]) * factor).astype(np.float32)
+        tensors[norm.variance] = (variance * factor**2).astype(np.float32)
+        ratio = np.sqrt((wanted_variance + _EPSILON) / (variance + _EPSILON))
+        tensors[norm.scale] = (ratio * np.sqrt(variance * factor**2 + _EPSILON) / factor).astype(np.float32)
         tensors[norm.shift] = wanted_mean
     by_output = {norm.node.outputs[0]: norm for norm in norms}
     nodes: list[Node] = []
@@ -77,7 +85,7 @@ def unfolded(
         inputs = (raw, norm.scale, norm.shift, norm.mean, norm.variance)
         attributes = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
         nodes.append(Node("BatchNormalization", "", f"{node.label}/norm", inputs, node.outputs, attributes))
-    return replace(graph, nodes=tuple(nodes), tensors=tensors)
+    return replace(graph, nodes=tuple(nodes), tensors=tensors), factors
 
 
 def folded(
@@ -101,6 +109,12 @@ def folded(
         tensors[norm.node.inputs[2]] = (shift - mean * factor).astype(np.float32)
         factors[norm.node.inputs[1]] = factor
     return tensors, factors
+
+
+def _to_one_size(weight: Array) -> NDArray[np.float64]:
+    """By what to multiply each filter for weights of the norm `_SIZE`; one without any stays as it is."""
+    sizes = np.sqrt(np.square(weight, dtype=np.float64).reshape(len(weight), -1).sum(axis=1))
+    return _SIZE / np.where(sizes > 0, sizes, _SIZE)
 
 
 def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:

@@ -164,10 +164,19 @@ def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
         *_stream_bits(),
         _cast("layout", "layout_64", onnx.TensorProto.INT64),
         *_read(sections),
-        # occupied bits -> "taken" (tiles, lanes, columns); slot -> its number among the taken ones
-        _node("Reshape", ["occupied_all", "grid"], "bits"),
-        _cast("bits", "taken", onnx.TensorProto.BOOL),
-        _node("CumSum", ["occupied_all", "number_0"], "count"),
+        # lanes, columns and bits -> "taken" (tiles, lanes, columns); slot -> its number among the taken ones
+        _node("Gather", ["layout_64", "at_bits"], "bits_count", axis=0),
+        _node("Equal", ["bits_count", "one"], "full"),
+        _node("Where", ["full", "one", "grid"], "bits_grid"),
+        _node("Reshape", ["occupied_all", "bits_grid"], "bits"),
+        _node("Reshape", ["lengths_all", "lane_grid"], "lengths"),
+        _node("Reshape", ["filters_all", "column_grid"], "filters"),
+        _node("Mul", ["lengths", "filters"], "used"),
+        _node("Mul", ["used", "bits"], "marks"),
+        _cast("marks", "taken", onnx.TensorProto.BOOL),
+        _cast("taken", "ones", onnx.TensorProto.INT64),
+        _node("Reshape", ["ones", "last"], "ones_flat"),
+        _node("CumSum", ["ones_flat", "number_0"], "count"),
         _node("Sub", ["count", "number_1"], "rank"),
         # slot -> input: where the lane's list starts, plus the select
         _node("Gather", ["select_all", "rank"], "slot_select", axis=0),
@@ -181,8 +190,8 @@ def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
         _node("Gather", ["layout_64", "number_0"], "filter_stride", axis=0),
         _node("Gather", ["layout_64", "number_1"], "input_stride", axis=0),
         _node("Gather", ["layout_64", "number_2"], "group_inputs", axis=0),
-        _node("Mul", ["filters_all", "filter_stride"], "filter_targets_all"),
-        _node("Reshape", ["filter_targets_all", "column_grid"], "filter_places"),
+        _node("Sub", ["filters", "one"], "filters_0"),
+        _node("Mul", ["filters_0", "filter_stride"], "filter_places"),
         _node("Mod", ["slot_inputs", "group_inputs"], "local_inputs"),
         _node("Mul", ["local_inputs", "input_stride"], "input_places"),
         _node("Add", ["filter_places", "input_places"], "targets_all"),
@@ -204,6 +213,7 @@ def _read(sections: Sequence[str]) -> list[onnx.NodeProto]:
         nodes.append(helper.make_node(_SECTION, inputs, [f"{name}_all"], domain=DOMAIN))
     return [
         *nodes,
+        _constant("at_bits", np.array([_FIRST_SECTION + 1], np.int64)),
         _constant("at_grid", np.array([_GRID], np.int64)),
         _constant("at_columns", np.array([_FIRST_SECTION - 1], np.int64)),
         _node("Slice", ["layout_64", "at_grid", "section_0"], "grid"),

@@ -3,11 +3,11 @@
 The stream is cut into sections, each a list of whole numbers of one width, lowest bit first, that begins at a new byte.
 With T tiles, L and C the largest numbers of lanes and columns that one of them uses:
 
-`occupied`  (T, L, C) whether a slot holds a weight
+`occupied`  (T, L, C) whether a slot holds a weight; where all do in the lanes and columns used, a single 1
 `select`    which of its lane's inputs each such slot multiplies, slots in order of tile, lane, column
 `lengths`   (T, L) how many inputs each lane carries
 `inputs`    those inputs, lane after lane
-`filters`   (T, C) the filter of each column, 0 beyond the columns used
+`filters`   (T, C) the filter of each column plus 1, 0 beyond the columns used
 """
 
 from __future__ import annotations
@@ -60,33 +60,35 @@ def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int
     for i, tile in enumerate(tiles):
         occupied[i, : tile.lanes, : tile.columns] = tile.select != EMPTY
         lengths[i, : tile.lanes] = np.diff(tile.lane_starts)
-        filters[i, : tile.columns] = tile.filters
+        filters[i, : tile.columns] = tile.filters + 1
     selects = _joined([tile.select[tile.select != EMPTY] for tile in tiles])
     inputs = _joined([tile.inputs for tile in tiles])
-    own = (occupied, selects, lengths, inputs, filters)
+    full = all((tile.select != EMPTY).all() for tile in tiles)
+    own = (np.ones(1, np.int64) if full else occupied, selects, lengths, inputs, filters)
     return _stream(grid, [*((numbers, _width(numbers)) for numbers in own), *further])
 
 
 def from_stream(stream: Stream) -> tuple[Tile, ...]:
     """The tiles that `to_stream` stored; ValueError or IndexError where its sections contradict each other."""
     occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
-    taken = occupied.reshape(stream.grid).astype(bool)
+    count, lanes, columns = stream.grid
+    used = (lengths > 0).reshape(count, lanes, 1) & (filters > 0).reshape(count, 1, columns)
+    taken = used & occupied.reshape((1, 1, 1) if len(occupied) == 1 else stream.grid).astype(bool)
     if len(selects) != np.count_nonzero(taken):
         raise ValueError("as many selects as occupied slots are needed")
     if len(inputs) != lengths.sum():
         raise ValueError("as many inputs as the lanes carry are needed")
-    count, lanes, columns = stream.grid
     first_select = np.cumsum([0, *(np.count_nonzero(slots) for slots in taken)])
     ends = np.cumsum(np.append(0, lengths)).astype(np.int32)
     tiles = []
     for i, (slots, names) in enumerate(zip(taken, filters.reshape(count, columns), strict=True)):
-        used, wide = int(slots.any(axis=1).sum()), int(slots.any(axis=0).sum())
-        select = np.full((used, wide), EMPTY, np.int16)
-        select[slots[:used, :wide]] = selects[first_select[i] : first_select[i + 1]]
-        bounds = ends[i * lanes : i * lanes + used + 1]
+        high, wide = int(slots.any(axis=1).sum()), int(slots.any(axis=0).sum())
+        select = np.full((high, wide), EMPTY, np.int16)
+        select[slots[:high, :wide]] = selects[first_select[i] : first_select[i + 1]]
+        bounds = ends[i * lanes : i * lanes + high + 1]
         tiles.append(
             Tile(
-                names[:wide].astype(np.int32),
+                names[:wide].astype(np.int32) - 1,
                 bounds - bounds[0],
                 inputs[bounds[0] : bounds[-1]].astype(np.int32),
                 select,
