@@ -302,6 +302,7 @@ def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None
             record("resnet20", "filters", 20.0, 0.9),
             record("resnet20", "column-combine-0.5", 6.0, 0.9),
             record("resnet20", "column-combine-1.75", 8.0, 2.0),
+            record("resnet20", "subword", 18.0, 0.9),
         ],
         "results/drawing.svg",
     )
@@ -309,14 +310,18 @@ def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None
     assert "### ResNet-20, dense 90.00 %\n" in text and "(results/drawing.svg)" in text
     seen = ["0, 1", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
     assert lines["aligned, budget compression=12"][0][:4] == seen
-    assert lines["largest compression"] == [["drop up to 0.5", "drop up to 1"]]
-    assert lines["aligned"] == [["-", "12.00x (89.40 %)"]]
+    assert lines["largest compression"] == [[f"drop up to {loss}" for loss in ("0.5", "1", "1.5", "2")]]
+    assert lines["aligned"] == [["-", *["12.00x (89.40 %)"] * 3]]
     assert lines["tight over combining"] == [["compression", "speedup", "energy gain"]]
-    assert lines["drop up to 0.5"] == [["-"] * 3]
-    ratios = ["2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"]
-    assert lines["drop up to 1"] == [ratios]
+    assert lines["subwords over combining"] == lines["subwords over weights"] == lines["tight over combining"]
+    tight = ["2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"]
+    below = ["3.00 (18.00x, 6.00x)", "3.00 (9.00x, 3.00x)", "3.00 (6.00x, 2.00x)"]
+    gain = ["1.50 (18.00x, 12.00x)", "1.50 (9.00x, 6.00x)", "1.50 (6.00x, 4.00x)"]
+    assert lines["drop up to 0.5"] == [["-"] * 3] * 3
+    assert lines["drop up to 1"] == lines["drop up to 1.5"] == [tight, below, gain]
+    assert lines["drop up to 2"][0][0] == "1.50 (12.00x, 8.00x)"
     assert "python scripts/experiments.py resnet20-aligned-compression=12 --seeds 0,1\n" in text
-    assert "20 epochs a run, 3.0 hours in all; 2 cores of a processor; tightc 0.1.0." in text
+    assert "20 epochs a run, 3.5 hours in all; 2 cores of a processor; tightc 0.1.0." in text
 
 
 def test_without_runs_there_is_no_best() -> None:
@@ -325,7 +330,12 @@ def test_without_runs_there_is_no_best() -> None:
 
 def test_without_column_combining_there_are_no_ratios() -> None:
     text = written([record("vgg16", "aligned", 30.0, 0.1)], None)
-    assert "tight over combining" not in text and "![" not in text and "### VGG-16" in text
+    assert (
+        "over combining" not in text
+        and "over weights" not in text
+        and "![" not in text
+        and "### VGG-16" in text
+    )
 
 
 def test_runs_without_a_packed_model_are_left_out() -> None:

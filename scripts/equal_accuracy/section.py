@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from equal_accuracy.running import Record
@@ -11,6 +11,7 @@ from equal_accuracy.settings import (
     Setting,
     best,
     is_combined,
+    is_subword,
     is_tight,
     levels,
     packed_row,
@@ -25,6 +26,12 @@ _COLUMNS = (
     "method", "seeds", "accuracy", "drop", "density", "compression", "tightness", "passes", "cycles", "speedup",
     "energy gain", "bytes",
 )  # fmt: skip
+Which = Callable[[Setting], bool]
+_PAIRS: tuple[tuple[str, Which, Which], ...] = (
+    ("tight over combining", is_tight, is_combined),
+    ("subwords over combining", is_subword, is_combined),
+    ("subwords over weights", is_subword, is_tight),
+)
 _COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "energy gain": "energy_gain"}
 
 
@@ -51,7 +58,7 @@ def written(records: Sequence[Record], drawing: str | None) -> str:
         held = levels(dense)
         table = _table(_COLUMNS, [_row(one) for one in settings])
         parts += [f"### {title(network)}, dense {_percent(dense)}", table, _largest(settings, held)]
-        parts += [part for part in (_compared(settings, held), _commands(settings)) if part]
+        parts += [*_compared(settings, held), _commands(settings)]
     return "\n\n".join([*parts, _surroundings(records)])
 
 
@@ -90,21 +97,25 @@ def _largest_cell(one: Setting | None) -> str:
     return f"{one.mean('matrix_compression_rate'):.2f}x ({_percent(one.mean('accuracy'))})"
 
 
-def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> str:
-    """Tight packing over column combining, each with its best run of a level for each figure; empty without either."""
-    if not (any(map(is_tight, settings)) and any(map(is_combined, settings))):
-        return ""
-    rows = [[level.label, *(_ratio(level, settings, key) for key in _COMPARED.values())] for level in held]
-    return _table(["tight over combining", *_COMPARED], rows)
+def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> list[str]:
+    """Ways to pack over each other, each with its best run of a level for each figure; those that there are."""
+    found = []
+    for name, over, under in _PAIRS:
+        if any(map(over, settings)) and any(map(under, settings)):
+            rows = [
+                [level.label, *(_ratio(level.met(settings), over, under, key) for key in _COMPARED.values())]
+                for level in held
+            ]
+            found.append(_table([name, *_COMPARED], rows))
+    return found
 
 
-def _ratio(level: Level, settings: Sequence[Setting], figure: str) -> str:
-    met = level.met(settings)
-    tight, combined = best(filter(is_tight, met), figure), best(filter(is_combined, met), figure)
-    if tight is None or combined is None:
+def _ratio(met: Sequence[Setting], over: Which, under: Which, figure: str) -> str:
+    first, second = best(filter(over, met), figure), best(filter(under, met), figure)
+    if first is None or second is None:
         return "-"
-    over, under = tight.mean(figure), combined.mean(figure)
-    return f"{over / under:.2f} ({over:.2f}x, {under:.2f}x)"
+    one, other = first.mean(figure), second.mean(figure)
+    return f"{one / other:.2f} ({one:.2f}x, {other:.2f}x)"
 
 
 def _commands(settings: Sequence[Setting]) -> str:

@@ -13,7 +13,8 @@ from equal_accuracy.running import SCHEMA, Record
 
 _COMBINED = "column-combine"
 _TIGHT = ("aligned", "unaligned")
-_LOSSES = (0.5, 1.0)
+_SUBWORD = "subword"
+_LOSSES = (0.5, 1.0, 1.5, 2.0)
 _TITLES = {"resnet20": "ResNet-20", "vgg16": "VGG-16"}
 
 
@@ -105,13 +106,18 @@ class Level:
 
 
 def levels(dense: float) -> list[Level]:
-    """Half a point and a point below a dense network's accuracy."""
+    """Half a point to two points below a dense network's accuracy."""
     return [Level(f"drop up to {loss:g}", dense - loss) for loss in _LOSSES]
 
 
 def is_tight(one: Setting) -> bool:
     """Whether single weights were arranged, which loses none."""
     return one.method in _TIGHT
+
+
+def is_subword(one: Setting) -> bool:
+    """Whether single digits of weights were."""
+    return one.method.startswith(_SUBWORD)
 
 
 def is_combined(one: Setting) -> bool:
