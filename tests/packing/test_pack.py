@@ -401,3 +401,21 @@ def test_packed_names_do_not_clash_with_those_of_another_weight() -> None:
     )
     proto.graph.initializer[2].name = proto.graph.node[2].input[1] = "v.values"
     assert_packs_unchanged(proto)
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ("not json", "its tightc.packings is not JSON of packings; run tightc permute again"),
+        ("[]", "its tightc.packings is not JSON of packings; run tightc permute again"),
+        ('{"common": {}, "weights": {"w": {"tiles": {}}}}', "the packing of w is damaged"),
+    ],
+)
+def test_a_damaged_record_of_packings_is_refused(record: str, sentence: str) -> None:
+    model = permuted(models.cnn())
+    proto = model.editable()
+    for entry in proto.metadata_props:
+        if entry.key == "tightc.packings":
+            entry.value = record
+    with pytest.raises(ModelError, match=sentence):
+        pack(model.changed(proto))

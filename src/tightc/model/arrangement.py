@@ -1,4 +1,4 @@
-"""Where a model keeps its packings: metadata property `tightc.packing:WEIGHT`, one for each weight that is packed.
+"""Where a model keeps its packings: metadata property `tightc.packings`, JSON with a header for each weight.
 
 In a permuted model the property holds everything; in a packed one the stream is one of the packed tensors.
 """
@@ -24,18 +24,23 @@ from tightc.tiles.packing import Packing
 from tightc.tiles.store import Stream, from_stream, to_stream
 from tightc.tiles.verify import fault
 
-_PREFIX = "tightc.packing:"
+_KEY = "tightc.packings"
 _PERMUTE_AGAIN = "run tightc permute again"
 
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
     """`model` with the packing of each weight named, in place of all that it had."""
     proto = model.editable()
-    for name in recorded_weights(proto):
-        set_property(proto, _PREFIX + name, None)
-    for name, packing in packings.items():
-        write_header(proto, name, {**header(packing), "tiles": _encode(to_stream(packing))})
+    heads = {
+        name: {**header(packing), "tiles": _encode(to_stream(packing))} for name, packing in packings.items()
+    }
+    write_headers(proto, heads)
     return model.changed(proto)
+
+
+def is_arranged(model: Model) -> bool:
+    """Whether a model has packings."""
+    return get_property(model.proto, _KEY) is not None
 
 
 def read_packings(model: Model) -> dict[str, Packing]:
@@ -70,13 +75,6 @@ def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
     return packings
 
 
-def recorded_weights(proto: onnx.ModelProto) -> list[str]:
-    """Names of the weights for which `proto` has a packing."""
-    return [
-        entry.key.removeprefix(_PREFIX) for entry in proto.metadata_props if entry.key.startswith(_PREFIX)
-    ]
-
-
 def header(packing: Packing) -> dict[str, Any]:
     """What a packing is besides its tiles, as JSON."""
     return {
@@ -104,23 +102,27 @@ def packing_of(head: Mapping[str, Any], stream: Stream) -> Packing:
     )
 
 
-def write_header(proto: onnx.ModelProto, weight: str, head: Mapping[str, Any]) -> None:
-    """Records `head` for `weight`, in place."""
-    set_property(proto, _PREFIX + weight, json.dumps(head, separators=(",", ":")))
-
-
-def read_header(model: Model, weight: str) -> dict[str, Any]:
-    """What `write_header` recorded; ModelError where it cannot be read."""
-    try:
-        head = json.loads(get_property(model.proto, _PREFIX + weight) or "")
-        return dict(head)
-    except (TypeError, ValueError):
-        raise ModelError(f"{model.origin}: the packing of {weight} is not JSON", _PERMUTE_AGAIN) from None
+def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> None:
+    """Records the headers of all packings, by weight, in place; what is the same in all is written once."""
+    first, *others = [*heads.values()] or [{}]
+    common = {key: value for key, value in first.items() if all(head.get(key) == value for head in others)}
+    weights = {
+        name: {key: value for key, value in head.items() if key not in common} for name, head in heads.items()
+    }
+    record = {"common": common, "weights": weights}
+    set_property(proto, _KEY, json.dumps(record, separators=(",", ":")) if heads else None)
 
 
 def read_headers(model: Model) -> dict[str, dict[str, Any]]:
-    """The headers of all packings, by weight."""
-    return {name: read_header(model, name) for name in recorded_weights(model.proto)}
+    """What `write_headers` recorded; ModelError where it cannot be read."""
+    text = get_property(model.proto, _KEY)
+    if text is None:
+        return {}
+    try:
+        record = json.loads(text)
+        return {name: {**record["common"], **head} for name, head in record["weights"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ModelError(f"{model.origin}: its {_KEY} is not JSON of packings", _PERMUTE_AGAIN) from None
 
 
 def _encode(stream: Stream) -> dict[str, Any]:

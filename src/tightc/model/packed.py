@@ -14,11 +14,10 @@ from tightc.errors import ModelError
 from tightc.model.arrangement import (
     header,
     packing_of,
-    read_header,
     read_headers,
     read_packings,
     with_packings,
-    write_header,
+    write_headers,
 )
 from tightc.model.fields import set_field
 from tightc.model.figures import layer_matrix
@@ -60,7 +59,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
     names |= {tensor.name for tensor in proto.graph.initializer}
-    forms = []
+    forms, heads = [], read_headers(model)
     rebuilt: list[onnx.NodeProto] = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
     for node in proto.graph.node:
@@ -73,7 +72,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             tensors[layer.weight] = _tensors(network, layer, packings[layer.weight], stem)
             names |= {tensor.name for tensor in tensors[layer.weight]}
             renamed = {} if stem == layer.weight else {"tensors": stem}
-            write_header(proto, layer.weight, {**header(packings[layer.weight]), **renamed})
+            heads[layer.weight] = {**header(packings[layer.weight]), **renamed}
         names_of = [tensor.name for tensor in tensors[layer.weight]]
         if layer.weight not in network.quantised:
             forms.append(_form(node, layer))
@@ -82,6 +81,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             bits = packings[layer.weight].subword_bits
             kind = REBUILD if bits is None else rebuild_digits(bits)
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
+    write_headers(proto, heads)
     _replace_weights(proto, tensors)
     set_field(proto.graph.node, [*rebuilt, *proto.graph.node])
     kinds = [packing.subword_bits for packing in packings.values()]
@@ -96,7 +96,8 @@ def unpack_layers(model: Model) -> Model:
         return model
     proto = model.editable()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    stems = {head.get("tensors"): name for name, head in read_headers(model).items()}
+    heads = read_headers(model)
+    stems = {head.get("tensors"): name for name, head in heads.items()}
     weights: dict[str, NDArray[Any]] = {}
     restored: dict[str, str] = {}
     packings = read_packings(model)  # of layers that have no weights left and so no packed tensors
@@ -108,7 +109,7 @@ def unpack_layers(model: Model) -> Model:
         weight = stems.get(stem, stem)
         if weight not in weights:
             try:
-                head = read_header(model, weight)
+                head = heads[weight]
                 arrays = {
                     key: numpy_helper.to_array(constants[f"{stem}.{key}"])
                     for key in _keys(head.get("subword_bits"))

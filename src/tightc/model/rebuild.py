@@ -38,18 +38,19 @@ def place_bits(bits: int) -> int:
 
 def layout(
     strides: tuple[int, int], group_inputs: int, stream: Stream, shape: Sequence[int]
-) -> NDArray[np.int32]:
-    """How a function reads `stream`: (numbers,) int32.
+) -> NDArray[np.integer]:
+    """How a function reads `stream`: (numbers,) uint16, or int32 where it takes that.
 
     Strides of a filter and of an input in the flat weight; the inputs of a group; the grid; of each section where it
     begins, its count and its width; last the shape of the weight.
     """
     sections = [number for section in stream.sections for number in section]
-    return np.array([*strides, group_inputs, *stream.grid, *sections, *shape], np.int32)
+    numbers = [*strides, group_inputs, *stream.grid, *sections, *shape]
+    return np.array(numbers, np.uint16 if max(numbers) < 2**16 else np.int32)
 
 
 def read_layout(
-    numbers: NDArray[np.int32], index: NDArray[np.uint8], sections: int
+    numbers: NDArray[np.integer], index: NDArray[np.uint8], sections: int
 ) -> tuple[tuple[int, int], Stream, tuple[int, ...]]:
     """Strides, stream and shape again; ValueError where `numbers` are too few."""
     flat = [int(number) for number in numbers]

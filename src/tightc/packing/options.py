@@ -12,6 +12,6 @@ class PackOptions(Options):
 
     strip: bool = Field(
         False,
-        description="leave out what only people read: notes of the exporter on nodes and values, and shapes between "
-        "nodes: on or off",
+        description="leave out what only people read: notes of the exporter on nodes and values, shapes between nodes, "
+        "names within functions: on or off",
     )

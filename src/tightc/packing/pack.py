@@ -31,7 +31,9 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
         raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
     # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
     full = {weight: packing for weight, packing in packings.items() if packing.tiles}
-    packed = pack_layers(stripped(model) if options.strip else model, network, full)
+    packed = pack_layers(model, network, full)
+    if options.strip:
+        packed = stripped(packed)
     packed = add_history(packed, "pack", options.model_dump(mode="json"), None, model)
     totals, layers = packing_figures(network, packings)
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())

@@ -9,7 +9,7 @@ import numpy as np
 from tightc.calibration.images import Calibration
 from tightc.data.images import Seen
 from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import recorded_weights, with_packings
+from tightc.model.arrangement import is_arranged, with_packings
 from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
@@ -138,6 +138,6 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
             "a filter without weights gives a constant, what bias and norm make of zero; where the inputs that read it "
             "went with it, the constant is missing until tightc finetune trains the rest"
         )
-    if recorded_weights(before.proto):
+    if is_arranged(before):
         notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
     return tuple(notes)

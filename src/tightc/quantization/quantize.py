@@ -9,7 +9,7 @@ import numpy as np
 from tightc.calibration.images import Calibration
 from tightc.data.images import Seen
 from tightc.errors import ModelError
-from tightc.model.arrangement import recorded_weights, with_packings
+from tightc.model.arrangement import is_arranged, with_packings
 from tightc.model.figures import identity
 from tightc.model.file import Model
 from tightc.model.graph import read_graph
@@ -62,7 +62,7 @@ def quantize(
     drawn_by = seed if seen is not None else None
     whole = add_history(whole, "quantize", options.model_dump(mode="json"), drawn_by, model)
     rows = [_row(network, layer, weights.get(layer.weight), scales) for layer in owners]
-    return whole, _report(model, whole, rows, gone=bool(weights and recorded_weights(plain.proto)))
+    return whole, _report(model, whole, rows, gone=bool(weights) and is_arranged(plain))
 
 
 def _whole(model: Model, network: Network, layer: Layer) -> WholeWeight:

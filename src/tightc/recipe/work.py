@@ -15,7 +15,7 @@ from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
-from tightc.model.arrangement import recorded_weights
+from tightc.model.arrangement import is_arranged
 from tightc.model.figures import density_figures
 from tightc.model.file import Model, load_model
 from tightc.model.image_input import image_input
@@ -196,7 +196,7 @@ class Work:
 
     def _measure(self, model: Model) -> Row:
         """The figures of a model, on the recipe's array, or on the one that it is arranged for."""
-        arranged = bool(recorded_weights(model.proto))
+        arranged = is_arranged(model)
         run = simulate(
             model, self.measured.model_copy(update={"array": None}) if arranged else self.measured
         ).totals
