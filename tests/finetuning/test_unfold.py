@@ -51,17 +51,25 @@ def test_unfolded_network_computes_the_same() -> None:
     )
 
 
-def test_every_filter_is_trained_at_one_size() -> None:
+def test_every_layer_is_trained_at_one_size() -> None:
     graph = build()
     norms = foldable_norms(graph)
     found, factors = unfolded(graph, norms, images(), CPU)
     assert set(factors) == {"w1", "w2"}
     for name, factor in factors.items():
         old, new = graph.tensors[name], found.tensors[name]
-        np.testing.assert_allclose(new, old * factor.reshape(-1, 1, 1, 1), rtol=1e-6)
+        np.testing.assert_allclose(new, old * factor, rtol=1e-6)
         sizes = np.linalg.norm(new.reshape(len(new), -1), axis=1)
-        np.testing.assert_allclose(sizes[old.any(axis=(1, 2, 3))], 2, rtol=1e-6)
-    assert factors["w1"][0] == 1  # without weights
+        assert (sizes == 0).sum() == (1 if name == "w1" else 0)
+        assert np.sqrt(np.mean(sizes[sizes > 0] ** 2)) == pytest.approx(2)
+
+
+def test_a_layer_without_weights_keeps_its_size() -> None:
+    graph = build()
+    empty = {**graph.tensors, "w1": np.zeros_like(graph.tensors["w1"])}
+    graph = Graph(graph.nodes, empty, graph.inputs, graph.outputs, graph.opset)
+    _, factors = unfolded(graph, foldable_norms(graph), images(), CPU)
+    assert factors["w1"] == 1
 
 
 def test_trained_network_is_folded_to_the_same() -> None:

@@ -15,7 +15,7 @@ from tightc.model.graph import Array, Graph, Node
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.9
-_SIZE = 2.0  # filters that were trained with norms have 1.2 to 2.2 in ResNet-20
+_SIZE = 2.0  # layers of ResNet-20 that were trained with norms have 1.2 to 2.2
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def unfolded(
     batches: Sequence[Tensor],
     device: torch.device,
     teacher: Graph | None = None,
-) -> tuple[Graph, dict[str, NDArray[np.float64]]]:
+) -> tuple[Graph, dict[str, float]]:
     """`graph` with `norms` put in, which leave what it computes on `batches` as it is.
 
     With a teacher's graph that has the same convolutions they give each channel the teacher's mean and variance
-    instead: pruning shrinks them, layer by layer, until the last ones are deaf. Every filter is multiplied to one size,
-    which its norm takes back, as in networks that were trained with norms: folding leaves filters of any size, which
-    learn at different paces and whose weights cannot be compared. Also gives those factors, (filters,) by weight.
+    instead: pruning shrinks them, layer by layer, until the last ones are deaf. Every layer's weights are multiplied to
+    one size, which the norms take back, as in networks that were trained with norms: folding leaves layers of any size,
+    which learn at different paces and whose weights cannot be compared. Also gives those factors, by weight.
     """
     own = _statistics(graph, norms, batches, device)
     wanted = own
@@ -65,13 +65,14 @@ def unfolded(
     tensors, factors = dict(graph.tensors), {}
     for norm, (mean, variance), (wanted_mean, wanted_variance) in zip(norms, own, wanted, strict=True):
         name, bias = norm.node.inputs[1:]
-        factor = _to_one_size(tensors[name])
-        per_filter = factor.reshape(-1, *[1] * (tensors[name].ndim - 1))
-        tensors[name], factors[name] = (tensors[name] * per_filter).astype(np.float32), factor
+        factor = factors[name] = _to_one_size(tensors[name])
+        tensors[name] = (tensors[name] * factor).astype(np.float32)
         tensors[norm.mean] = ((mean - tensors[bias]) * factor).astype(np.float32)
         tensors[norm.variance] = (variance * factor**2).astype(np.float32)
-        ratio = np.sqrt((wanted_variance + _EPSILON) / (variance + _EPSILON))
-        tensors[norm.scale] = (ratio * np.sqrt(variance * factor**2 + _EPSILON) / factor).astype(np.float32)
+        # so that the norm, with its epsilon, gives what it would give of the filter as it was
+        epsilon_alike = np.sqrt((variance + _EPSILON / factor**2) / (variance + _EPSILON))
+        alike = np.where(variance > 0, epsilon_alike, 1)
+        tensors[norm.scale] = (np.sqrt(wanted_variance + _EPSILON) * alike).astype(np.float32)
         tensors[norm.shift] = wanted_mean
     by_output = {norm.node.outputs[0]: norm for norm in norms}
     nodes: list[Node] = []
@@ -111,10 +112,11 @@ def folded(
     return tensors, factors
 
 
-def _to_one_size(weight: Array) -> NDArray[np.float64]:
-    """By what to multiply each filter for weights of the norm `_SIZE`; one without any stays as it is."""
-    sizes = np.sqrt(np.square(weight, dtype=np.float64).reshape(len(weight), -1).sum(axis=1))
-    return _SIZE / np.where(sizes > 0, sizes, _SIZE)
+def _to_one_size(weight: Array) -> float:
+    """By what to multiply a layer for filters of the norm `_SIZE`: the root of the mean square of those not empty."""
+    norms = np.square(weight, dtype=np.float64).reshape(len(weight), -1).sum(axis=1)
+    some = norms[norms > 0]
+    return float(_SIZE / np.sqrt(some.mean())) if some.size else 1.0
 
 
 def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:
