@@ -23,8 +23,8 @@ def recipe_of(path: Path) -> Recipe:
 def test_every_method_of_the_comparison_has_a_recipe() -> None:
     resnet20 = [path.stem.removeprefix("resnet20-") for path in PATHS if path.stem.startswith("resnet20-")]
     assert resnet20 == [
-        "aligned", "column-combine-0.5", "column-combine-1.75", "filters", "nm-1-16", "nm-1-8", "subword",
-        "subword-folded", "unaligned",
+        "aligned", "column-combine-0.5", "column-combine-1.75", "filters", "nm-1-16", "nm-1-8", "subword-folded",
+        "subword", "unaligned",
     ]  # fmt: skip
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
     assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense"]
