@@ -21,6 +21,9 @@ from tightc.recipe import work as recipe_work
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import resolved, run_recipe
 from tightc.recipe.workspace import data_key
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
 
 HEAD = "model: net.onnx\nstages:\n"
 HALF = "prune: {sparsity: 0.5}"
@@ -485,3 +488,15 @@ def test_quantize_rounds_weights_and_where_it_is_told_to_activations_too(tmp_pat
         assert (
             rows[2]["bytes"] < 0.5 * rows[1]["bytes"] and abs(rows[1]["accuracy"] - rows[-1]["accuracy"]) < 2
         )
+
+
+def test_before_digits_are_arranged_the_array_is_that_of_whole_words(place: Path) -> None:
+    stages = ["quantize", "permute: {array: 4x16, subword_bits: 2, objective: area}", "pack: {strip: true}"]
+    (place / "r.yaml").write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
+    rows = run_recipe(place / "r.yaml", place / "out").layers
+    words = simulate(load_model(place / "net.onnx"), SimulateOptions(array=ArrayShape(4, 4))).totals
+    assert [row["stage"] for row in rows] == ["dense", "quantize", "permute", "pack"]
+    for row in rows[:2]:
+        assert (row["passes"], row["cycles"], row["speedup"]) == (words["passes"], words["cycles"], 1)
+    assert rows[2]["cycles"] * rows[2]["speedup"] == pytest.approx(words["cycles"])
+    assert not load_model(place / "out" / "03-pack.onnx").proto.graph.value_info

@@ -33,6 +33,7 @@ from tightc.report import Listener, Report, silent
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape
+from tightc.tiles.subwords import subwords_of
 
 Row = dict[str, Any]
 
@@ -133,10 +134,19 @@ class Work:
 
     @cached_property
     def measured(self) -> SimulateOptions:
-        """What the table is measured on: the recipe's first simulate, but in dataflow ws and on permute's array."""
+        """What the table is measured on: the recipe's first simulate, but in dataflow ws and on permute's array.
+
+        Where that is made of PEs for digits, weights that are not arranged take as many as make whole words.
+        """
         steps = self.recipe.stages
         options = next((step.simulate for step in steps if step.simulate), SimulateOptions())
-        arrays = [step.permute.array for step in steps if step.permute]
+        arrays = [
+            step.permute.array.of_words(
+                1 if step.permute.subword_bits is None else subwords_of(step.permute.subword_bits)
+            )
+            for step in steps
+            if step.permute
+        ]
         array = next(iter(arrays), options.array) or ArrayShape(32, 32)
         return options.model_copy(update={"array": array, "dataflow": "ws", "verify": False, "inputs": None})
 
