@@ -96,3 +96,23 @@ def test_notes_within_branches_go_too() -> None:
                 inner.doc_string = NOTE
     model = load_model_bytes(proto.SerializeToString(), "net.onnx")
     assert NOTE.encode() in model.to_bytes() and NOTE.encode() not in stripped(model).to_bytes()
+
+
+def test_settings_that_are_the_default_go_and_others_stay() -> None:
+    text = """
+        net (float[1,2,9,9] x) => (float[1,2,2,2] y) {
+            a = Conv <auto_pad = "NOTSET", dilations = [1, 1], group = 1, pads = [0, 0, 0, 0], strides = [1, 1]> (x, w)
+            b = Conv <dilations = [2, 1], group = 2, pads = [1, 0, 1, 0], strides = [1, 2]> (a, v)
+            y = AveragePool <kernel_shape = [2, 2], ceil_mode = 0, count_include_pad = 1, strides = [3, 1]> (b)
+        }"""
+    proto = models.build(text, w=models.sparse(2, 2, 3, 3, seed=1), v=models.sparse(2, 1, 3, 3, seed=2))
+    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    short = stripped(model)
+    first, second, third = (
+        {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        for node in short.proto.graph.node
+    )
+    assert first == {}
+    assert second == {"dilations": [2, 1], "group": 2, "pads": [1, 0, 1, 0], "strides": [1, 2]}
+    assert third == {"kernel_shape": [2, 2], "count_include_pad": 1, "strides": [3, 1]}
+    assert outputs(model, proto)[0].tobytes() == outputs(short, proto)[0].tobytes()

@@ -13,5 +13,5 @@ class PackOptions(Options):
     strip: bool = Field(
         False,
         description="leave out what only people read: notes of the exporter on nodes and values, shapes between nodes, "
-        "names within functions: on or off",
+        "names within functions, settings that are the default: on or off",
     )

@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import onnx
+from onnx import helper
 
 from tightc.model.fields import set_field
 from tightc.model.file import Model
+from tightc.model.graph import default_opset
 from tightc.model.rebuild import DOMAIN
+
+_WINDOWED = ("Conv", "AveragePool", "MaxPool")
+_EVERYWHERE = {"dilations": 1, "strides": 1, "pads": 0}  # in all directions, of which a schema cannot speak
 
 
 def stripped(model: Model) -> Model:
     """A packed `model` without notes on nodes and values, shapes between nodes and names within its own functions.
 
-    It computes the same. Other names stay, and so do the model's properties, such as what tightc records.
+    And without settings that are what an operator does without them. It computes the same. Other names stay, and so do
+    the model's properties, such as what tightc records.
     """
     proto = model.editable()
     proto.doc_string = ""
-    _strip(proto.graph)
+    _strip(proto.graph, default_opset(proto))
     for function in proto.functions:
         if function.domain == DOMAIN:
             _number(function)
     return model.changed(proto)
 
 
-def _strip(graph: onnx.GraphProto) -> None:
+def _strip(graph: onnx.GraphProto, opset: int) -> None:
     set_field(graph.value_info, [])
     for noted in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         noted.ClearField("doc_string")
         noted.ClearField("metadata_props")
     for node in graph.node:
+        set_field(
+            node.attribute, [own for own in node.attribute if not _goes_without_saying(own, node, opset)]
+        )
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _strip(inner)
+                _strip(inner, opset)
+
+
+def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
+    """Whether `attribute` has the value that its operator would take anyway."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type in _WINDOWED and attribute.name in _EVERYWHERE:
+        return set(attribute.ints) == {_EVERYWHERE[attribute.name]}
+    known = onnx.defs.get_schema(node.op_type, opset).attributes[attribute.name].default_value
+    return known.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
+        attribute
+    ) == helper.get_attribute_value(known)
 
 
 def _number(function: onnx.FunctionProto) -> None:
