@@ -142,24 +142,44 @@ def test_a_name_that_is_no_text(place: Path, capsys: pytest.CaptureFixture[str])
     assert "net.onnx" in sentence(fails(capsys, "inspect", "net.onnx"))
 
 
+WHOLE = "its tightc.packings is not JSON of packings"
+ONE = "the packing of first_w is damaged"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "start"),
     [
-        '{"arrays": 3}',
-        '{"arrays": {}}',
-        "x",
-        "3",
-        "null",
-        '"a"',
+        ("x", WHOLE),
+        ("3", WHOLE),
+        ("null", WHOLE),
+        ('"a"', WHOLE),
+        ('{"common": {}}', WHOLE),
+        ('{"common": {}, "weights": {"first_w": 3}}', WHOLE),
+        ('{"common": {}, "weights": {"first_w": {"tiles": 3}}}', ONE),
+        ('{"common": {}, "weights": {"first_w": {"tiles": {}}}}', ONE),
     ],
 )
 @pytest.mark.parametrize("stage", ["pack", "simulate"])
-def test_damaged_arrangement(place: Path, capsys: pytest.CaptureFixture[str], stage: str, text: str) -> None:
+def test_damaged_arrangement(
+    place: Path, capsys: pytest.CaptureFixture[str], stage: str, text: str, start: str
+) -> None:
     proto = models.cnn()
-    proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.packing:first_w", value=text))
+    proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.packings", value=text))
     models.save(proto, place / "net.onnx")
     err = sentence(fails(capsys, *STAGES[stage]))
-    assert "the packing of first_w is" in err and err.endswith("; run tightc permute again")
+    assert err.startswith(f"net.onnx: {start}") and err.endswith("; run tightc permute again")
+
+
+@pytest.mark.parametrize("stage", ["pack", "simulate"])
+def test_an_arrangement_of_an_older_version(
+    place: Path, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    proto = models.cnn()
+    proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.packing:first_w", value="{}"))
+    models.save(proto, place / "net.onnx")
+    assert sentence(fails(capsys, *STAGES[stage])) == (
+        "net.onnx: its packings were recorded by an older tightc; run tightc permute again"
+    )
 
 
 # --- options

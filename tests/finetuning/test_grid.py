@@ -131,6 +131,20 @@ def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
     assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
 
 
+def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
+    given = lessons.whole("folded")
+    proto = given.editable()
+    (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
+    (node,) = (node for node in proto.graph.node if "first_w.scale" in node.input)
+    del node.attribute[:]
+    alone = given.changed(proto)
+    after, _ = lessons.train(alone, epochs=2, learning_rate=1e-12, weight_decay=0.0)
+    before, found = lessons.tensors(alone), lessons.tensors(after)
+    assert all(np.array_equal(before[name], found[name]) for name in ("first_w.int8", "first_w.scale"))
+    np.testing.assert_allclose(found["first_b"], before["first_b"], atol=1e-9)
+
+
 def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
     entry = Quantised("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
     whole = np.array([[3, -127], [0, 5], [7, 1]])

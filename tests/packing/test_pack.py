@@ -31,6 +31,7 @@ CASES = [(form, models.OPSET, "float32") for form in models.FORMS]
 CASES += [(form, 13, "float32") for form in models.FORMS]
 CASES += [(form, NEWEST, "float32") for form in models.FORMS]
 CASES += [(form, models.OPSET, "float16") for form in models.FORMS]
+CASES += [("cnn", 18, "float32")]  # from which on Split says how many parts it makes
 RUNNER = """
 import json, pathlib, sys
 sys.modules["tightc"] = None
@@ -188,6 +189,34 @@ def test_values_hold_the_non_zeros_alone() -> None:
         weight = weights_of(proto)[name]
         zero, *values = tensors[f"{name}.values"].tolist()
         assert zero == 0 and sorted(values) == sorted(weight[weight != 0].tolist())
+
+
+def test_numbers_beyond_sixteen_bits_are_rebuilt() -> None:
+    weight = np.zeros((4, 70_000), np.float32)
+    places = np.random.default_rng(0).choice(weight.size, 300, replace=False)
+    weight.flat[places] = np.arange(1, 301)
+    proto = models.build(
+        "net (float[1, 70000] x) => (float[1, 4] y) { [g] y = Gemm<transB = 1>(x, w) }", w=weight
+    )
+    compact = packed(proto)
+    assert weights_of(compact.proto)["w.layout"].max() == 70_000
+    feeds = models.feeds(proto)
+    for one, other in zip(
+        outputs(proto.SerializeToString(), feeds), outputs(compact.to_bytes(), feeds), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert np.array_equal(weights_of(unpack(compact)[0].proto)["w"], weight)
+
+
+@pytest.mark.parametrize("value", ["null", "0", '"x"', "[]"])
+def test_a_packed_model_whose_header_is_damaged_is_refused(value: str) -> None:
+    model = packed(models.cnn())
+    proto = model.editable()
+    for entry in proto.metadata_props:
+        if entry.key == "tightc.packings":
+            entry.value = entry.value.replace('"fan_in":3', f'"fan_in":{value}')
+    with pytest.raises(ModelError, match=r"damaged|does not fit"):
+        unpack(model.changed(proto))
 
 
 def test_a_layer_without_weights_stays_as_it_is() -> None:

@@ -273,6 +273,20 @@ DAMAGE: dict[str, tuple[Callable[[Packing, Tile], Packing], str]] = {
 }
 
 
+def test_a_weight_has_no_more_slots_than_digits() -> None:
+    """A digit that became zero since leaves a slot empty, which is no fault; more slots than digits are."""
+    matrix = LayerMatrix(np.array([[17, 3]], np.int8), scale=np.array([1.0]), subword_bits=4)
+    packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
+    assert fault(packing, matrix) == ""
+    assert fault(packing, replace(matrix, values=np.array([[1, 0]], np.int8))) == ""
+    assert (
+        fault(packing, replace(matrix, values=np.array([[17, 17]], np.int8)))
+        == "1 non-zero digits have no slot"
+    )
+    twice = replace(packing, tiles=(*packing.tiles, *packing.tiles))
+    assert fault(twice, matrix) == "a weight sits in too many slots"
+
+
 @pytest.mark.parametrize("kind", list(DAMAGE))
 def test_damage_is_found(kind: str) -> None:
     damage, words = DAMAGE[kind]

@@ -141,10 +141,8 @@ def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
     """Bits of the digits that are chosen, or kept zero: asked for, or of the arrangement that is to stay valid."""
     if options.granularity == "subword":
         return options.digit_bits
-    if options.share is not None:
-        return None
     arranged = (packing.subword_bits for packing in read_packings(model).values())
-    return min((bits for bits in arranged if bits is not None), default=None)
+    return next((bits for bits in arranged if bits is not None), None)
 
 
 def _norms(graph: Graph, given: Model, whole: tuple[Quantised, ...]) -> list[Norm]:

@@ -40,7 +40,7 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
 
 def is_arranged(model: Model) -> bool:
     """Whether a model has packings."""
-    return get_property(model.proto, _KEY) is not None
+    return get_property(model.proto, _KEY) is not None or bool(_older(model.proto))
 
 
 def read_packings(model: Model) -> dict[str, Packing]:
@@ -110,12 +110,16 @@ def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]
         name: {key: value for key, value in head.items() if key not in common} for name, head in heads.items()
     }
     record = {"common": common, "weights": weights}
+    for key in _older(proto):
+        set_property(proto, key, None)
     set_property(proto, _KEY, json.dumps(record, separators=(",", ":")) if heads else None)
 
 
 def read_headers(model: Model) -> dict[str, dict[str, Any]]:
     """What `write_headers` recorded; ModelError where it cannot be read."""
     text = get_property(model.proto, _KEY)
+    if _older(model.proto):
+        raise ModelError(f"{model.origin}: its packings were recorded by an older tightc", _PERMUTE_AGAIN)
     if text is None:
         return {}
     try:
@@ -123,6 +127,11 @@ def read_headers(model: Model) -> dict[str, dict[str, Any]]:
         return {name: {**record["common"], **head} for name, head in record["weights"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ModelError(f"{model.origin}: its {_KEY} is not JSON of packings", _PERMUTE_AGAIN) from None
+
+
+def _older(proto: onnx.ModelProto) -> list[str]:
+    """Properties in which versions before 0.2 kept a packing each."""
+    return [entry.key for entry in proto.metadata_props if entry.key.startswith("tightc.packing:")]
 
 
 def _encode(stream: Stream) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def unpack_layers(model: Model) -> Model:
                 }
                 packings[weight], weights[weight] = _rebuild(head, arrays)
                 restored[stem] = weight
-            except (KeyError, ValueError, IndexError) as fault:
+            except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     "run tightc pack again from the permuted model",

@@ -7,6 +7,7 @@ from onnx import helper
 
 from tightc.model.fields import set_field
 from tightc.model.file import Model
+from tightc.model.functions import FORMS
 from tightc.model.graph import default_opset
 from tightc.model.rebuild import DOMAIN
 
@@ -45,11 +46,13 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
 
 def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
     """Whether `attribute` has the value that its operator would take anyway."""
-    if node.domain not in ("", "ai.onnx"):
+    form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
+    if form is None and node.domain not in ("", "ai.onnx"):
         return False
-    if node.op_type in _WINDOWED and attribute.name in _EVERYWHERE:
+    operator = node.op_type if form is None else form.operator
+    if operator in _WINDOWED and attribute.name in _EVERYWHERE:
         return set(attribute.ints) == {_EVERYWHERE[attribute.name]}
-    known = onnx.defs.get_schema(node.op_type, opset).attributes[attribute.name].default_value
+    known = onnx.defs.get_schema(operator, opset).attributes[attribute.name].default_value
     return known.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
         attribute
     ) == helper.get_attribute_value(known)

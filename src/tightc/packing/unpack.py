@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tightc.errors import ModelError
-from tightc.model.arrangement import read_packings
+from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import packing_figures
 from tightc.model.file import Model
 from tightc.model.history import add_history
@@ -17,6 +17,7 @@ def unpack(model: Model) -> tuple[Model, Report]:
     if not is_packed(model):
         raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
     plain = add_history(unpack_layers(model), "unpack", {}, None, model)
-    totals, layers = packing_figures(read_network(plain), read_packings(plain))
+    network = read_network(plain)
+    totals, layers = packing_figures(network, fitting_packings(plain, network))
     sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
     return plain, Report("unpack", {**totals, **sizes}, layers)

@@ -1,4 +1,4 @@
-"""Proof that a packing is one: every weight in one slot, no lane beyond the fan-in, no tile beyond the array."""
+"""Proof that a packing is one: a slot for each weight or digit, no lane beyond the fan-in, no tile beyond the array."""
 
 from __future__ import annotations
 
