@@ -44,6 +44,8 @@ def run(page: Page) -> None:
     plain = seconds(lambda: plain_session.run(None, feeds))
     compact = seconds(lambda: packed_session.run(None, feeds))
     _row(page, "inference of a batch of 64, packed / plain", compact, plain)
+    opening = [seconds(lambda m=m: open_session(m.to_bytes(), m.origin)) for m in (packed, model)]  # type: ignore[misc]
+    _row(page, "loading into onnxruntime, packed / plain", *opening)
 
     one, two = (
         seconds(lambda j=jobs: tightc.permute(model, PermuteOptions(jobs=j), seed=SEED))  # type: ignore[misc]
