@@ -86,6 +86,16 @@ def test_zero_digits_stay_zero(bits: int, way: str) -> None:
     assert changed
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
+    options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+    before, _ = prune(lessons.whole("normed"), options)
+    once, _ = lessons.train(before, epochs=3, learning_rate=0.1)
+    twice, _ = lessons.train(once, epochs=3, learning_rate=0.1)
+    for name, old in matrices(before).items():
+        assert (digits(matrices(twice)[name], bits)[digits(old, bits) == 0] == 0).all()
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
 def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:

@@ -24,9 +24,11 @@ from tightc.finetuning.unfold import Norm, foldable_norms, folded, unfolded
 from tightc.model.arrangement import read_packings
 from tightc.model.file import Model
 from tightc.model.graph import Array, Graph, read_graph
+from tightc.model.history import read_history
 from tightc.model.layers import read_network
 from tightc.model.quantised import Quantised
 from tightc.report import Listener, silent
+from tightc.selection.options import SelectionOptions
 from tightc.selection.prunable import layers_but, prunable
 
 _IMAGES_MEASURED = 512
@@ -138,9 +140,13 @@ def _made_real(model: Model) -> tuple[Model, tuple[Quantised, ...]]:
 
 
 def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
-    """Bits of the digits that are chosen, or kept zero: asked for, or of the arrangement that is to stay valid."""
+    """Bits of the digits that are chosen, or kept zero: as asked for, as they were pruned, or as they are arranged."""
     if options.granularity == "subword":
         return options.digit_bits
+    for stage in reversed(read_history(model)):
+        pruned = stage.get("options")
+        if isinstance(pruned, dict) and pruned.get("granularity") == "subword":
+            return SelectionOptions(granularity="subword", subword_bits=pruned.get("subword_bits")).digit_bits
     arranged = (packing.subword_bits for packing in read_packings(model).values())
     return next((bits for bits in arranged if bits is not None), None)
 
