@@ -101,7 +101,13 @@ def test_no_layer_falls_below_its_floor() -> None:
     model = lessons.network("grouped")
     weak = lessons.tensors(model)["grouped_w"] * np.float32(1e-3)
     given_weak = model.with_tensors({"grouped_w": weak})
-    options = {"sparsity": 0.9, "learning_rate": 1e-5, "schedule": "one-shot", "regrow": 0.4}
+    options = {
+        "sparsity": 0.9,
+        "learning_rate": 1e-5,
+        "schedule": "one-shot",
+        "regrow": 0.4,
+        "unfold_norms": False,
+    }
     without, _ = lessons.train(given_weak, **options)
     floored, _ = lessons.train(given_weak, **options, floor=0.5)
     assert lessons.counts(without, "grouped")["grouped_w"] == 1
