@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,7 +46,10 @@ def write_whole_together(contents: Mapping[Path, bytes]) -> None:
             if target.exists() and not target.is_file() and not target.is_dir():
                 target.write_bytes(content)
             else:
-                staged[target] = _stage(path, target, content)
+                _check_place(path, target)
+                # known before it is there, so that an interrupt at any time leaves nothing behind
+                staged[target] = f"{target.parent}/.{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+                _stage(path, staged[target], content)
         for target, temporary in staged.items():
             path = target
             backups[target] = _backup(target) if len(staged) > 1 else None
@@ -62,30 +65,28 @@ def write_whole_together(contents: Mapping[Path, bytes]) -> None:
         _remove(*staged.values(), *filter(None, backups.values()))
 
 
-def _stage(path: Path, target: Path, content: bytes) -> str:
-    """A temporary file beside `target` that holds `content`, on the disk; `path` is what the user calls it."""
+def _check_place(path: Path, target: Path) -> None:
+    """OutputError where no file can be at `target`, which the user calls `path`."""
     if not target.parent.is_dir():
         raise OutputError(
             f"{path}: there is no folder {path.parent}", "make the folder first, or write elsewhere"
         )
     if target.is_dir():
         raise OutputError(f"{path}: is a folder", "give the path of a file")
+
+
+def _stage(path: Path, temporary: str, content: bytes) -> None:
+    """Writes a new file `temporary` that holds `content`, on the disk; `path` is what the user calls it."""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        stream = open(temporary, "xb")  # noqa: SIM115
     except OSError as fault:
         raise OutputError(
             f"{path}: cannot be written ({fault.strerror})", "write to another folder"
         ) from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return temporary
+    with stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _backup(target: Path) -> Path | None:
@@ -118,9 +119,3 @@ def _remove(*paths: str | Path) -> None:
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

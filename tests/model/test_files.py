@@ -256,11 +256,24 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files, "open", refuse, raising=False)
     with pytest.raises(
         OutputError, match=r"cannot be written \(Permission denied\); write to another folder"
     ):
         write_whole(tmp_path / "x", b"")
+
+
+def test_an_interrupt_at_the_moment_a_file_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(path: str, _: str) -> None:
+        Path(path).touch(exist_ok=False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "open", made, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "x", b"")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_model_of_two_files_is_replaced_whole_or_not_at_all(
