@@ -8,8 +8,11 @@ import onnxruntime
 import pytest
 
 import models
+from tightc.model.arrangement import read_packings
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.history import read_history
+from tightc.model.layers import read_network
+from tightc.model.packed import unpack_layers
 from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.strip import stripped
@@ -17,11 +20,17 @@ from tightc.packing.unpack import unpack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
 from tightc.tiles.array import ArrayShape
+from tightc.tiles.store import to_stream
 
 SMALL = PermuteOptions(
     array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
 )
+DIGITS = PruneOptions(sparsity=0.6, granularity="subword")
 NOTE = "written by an exporter for people"
 
 
@@ -42,6 +51,14 @@ def permuted(proto: onnx.ModelProto) -> Model:
     return permute(model, SMALL)[0]
 
 
+def layer_names(model: Model) -> list[str]:
+    return [layer.name for layer in read_network(unpack_layers(model)).layers]
+
+
+def names_of_tensors(model: Model) -> list[str]:
+    return [tensor.name for tensor in model.proto.graph.initializer]
+
+
 def outputs(model: Model, proto: onnx.ModelProto) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
     return list(session.run(None, models.feeds(proto)))
@@ -59,15 +76,23 @@ def test_a_stripped_model_computes_the_same(form: str) -> None:
     assert second.totals["bytes_out"] == len(short.to_bytes()) < first.totals["bytes_out"]
 
 
-def test_names_and_the_models_own_properties_stay() -> None:
+def test_names_of_layers_inputs_and_outputs_and_the_models_own_properties_stay() -> None:
+    arranged = permuted(noted(models.cnn()))
+    whole, short = (pack(arranged, PackOptions(strip=strip))[0] for strip in (False, True))
+    assert layer_names(whole) == layer_names(short) == layer_names(arranged)
+    assert [node.name for node in short.proto.graph.node] == [node.name for node in whole.proto.graph.node]
+    for one, other in ((whole.proto.graph.input, short.proto.graph.input), (whole.proto.graph.output,) * 2):
+        assert [(value.name, value.type) for value in one] == [(value.name, value.type) for value in other]
+    assert {(entry.key, entry.value) for entry in short.proto.metadata_props} >= {("author", "a person")}
+
+
+def test_tensors_and_values_have_short_names_and_the_same_content() -> None:
     arranged = permuted(noted(models.cnn()))
     whole, short = (pack(arranged, PackOptions(strip=strip))[0].proto for strip in (False, True))
     assert not short.graph.value_info
-    assert [node.name for node in short.graph.node] == [node.name for node in whole.graph.node]
-    assert [value.type for value in short.graph.input] == [value.type for value in whole.graph.input]
     for one, other in zip(whole.graph.initializer, short.graph.initializer, strict=True):
-        assert (one.name, one.raw_data, one.dims) == (other.name, other.raw_data, other.dims)
-    assert {(entry.key, entry.value) for entry in short.metadata_props} >= {("author", "a person")}
+        assert (one.raw_data, one.dims) == (other.raw_data, other.dims)
+        assert len(other.name.partition(".")[0]) == 1
     for function in short.functions:
         inner = {name for node in function.node for name in node.output} - set(function.output)
         assert inner and all(name.isdigit() for name in inner)
@@ -76,16 +101,88 @@ def test_names_and_the_models_own_properties_stay() -> None:
     ]
 
 
-def test_a_stripped_model_is_unpacked_and_says_what_was_done() -> None:
-    proto = noted(models.cnn())
+def test_a_node_without_a_name_keeps_what_it_is_called_after() -> None:
+    proto = models.cnn()
+    for node in proto.graph.node:
+        node.name = ""
+    arranged = permuted(proto)
+    short, _ = pack(arranged, PackOptions(strip=True))
+    assert layer_names(short) == layer_names(arranged)
+
+
+def test_whole_numbers_are_renamed_with_their_packing() -> None:
+    model, _ = prune(
+        quantize(load_model_bytes(models.cnn().SerializeToString(), "net.onnx"), QuantizeOptions())[0], DIGITS
+    )
+    arranged, _ = permute(model, SMALL.model_copy(update={"subword_bits": 4}))
+    short, _ = pack(arranged, PackOptions(strip=True))
+    onnx.checker.check_model(short.proto, full_check=True)
+    assert layer_names(short) == layer_names(arranged)
+    assert outputs(short, models.cnn())[0].tobytes() == outputs(arranged, models.cnn())[0].tobytes()
+    plain, _ = unpack(short)
+    assert outputs(plain, models.cnn())[0].tobytes() == outputs(arranged, models.cnn())[0].tobytes()
+    one, other = (
+        [to_stream(packing).content.tobytes() for packing in read_packings(each).values()]
+        for each in (arranged, plain)
+    )
+    assert len(one) > 1 and one == other
+
+
+def test_new_names_meet_none_that_stay() -> None:
+    proto = models.build(
+        """net (float[1,4] zero) => (float[1,3] one_index) { a = MatMul (zero, w)  one_index = Add (a, v) }""",
+        w=models.sparse(4, 3, seed=1),
+        v=models.sparse(3, seed=2),
+    )
+    final = {"zero": "0", "one_index": "1.index"}
+    for entry in (*proto.graph.input, *proto.graph.output):
+        entry.name = final[entry.name]
+    for node in proto.graph.node:
+        node.input[:] = [final.get(name, name) for name in node.input]
+        node.output[:] = [final.get(name, name) for name in node.output]
+    whole, short = (pack(permuted(proto), PackOptions(strip=strip))[0] for strip in (False, True))
+    onnx.checker.check_model(short.proto, full_check=True)
+    assert outputs(whole, proto)[0].tobytes() == outputs(short, proto)[0].tobytes()
+    assert set(names_of_tensors(short)) == {"2.values", "2.index", "2.layout", "3"}
+
+
+@pytest.mark.parametrize("form", models.FORMS)
+def test_a_stripped_model_is_unpacked_and_says_what_was_done(form: str) -> None:
+    proto = noted(models.FORMS[form]())
     short, _ = pack(permuted(proto), PackOptions(strip=True))
     assert read_history(short)[-1]["options"] == {"strip": True}
     plain, _ = unpack(short)
     onnx.checker.check_model(plain.proto, full_check=True)
-    before = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    after = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in plain.proto.graph.initializer}
-    assert before.keys() == after.keys()
-    assert all(np.array_equal(before[name], after[name]) for name in before)
+    for one, other in zip(outputs(permuted(proto), proto), outputs(plain, proto), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_unpacked_tensors_are_those_of_the_model_under_short_names() -> None:
+    proto = noted(models.cnn())
+    plain, _ = unpack(pack(permuted(proto), PackOptions(strip=True))[0])
+    before, after = (
+        sorted(onnx.numpy_helper.to_array(tensor).tobytes() for tensor in one.graph.initializer)
+        for one in (proto, plain.proto)
+    )
+    assert before == after
+
+
+def test_branches_read_the_values_around_them_under_their_new_names() -> None:
+    proto = models.with_if("again")
+    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    short = stripped(model)
+    onnx.checker.check_model(short.proto, full_check=True)
+    assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
+    inner = short.proto.graph.node[-1].attribute[0].g
+    assert inner.node[0].input[0] == short.proto.graph.node[0].output[0] != "a"
+    assert inner.node[0].output[0] == inner.output[0].name != "then_y"
+
+
+def test_notes_on_quantisation_go_by_the_new_name() -> None:
+    proto = models.matmul_right()
+    proto.graph.quantization_annotation.add(tensor_name="c")
+    short = stripped(load_model_bytes(proto.SerializeToString(), "net.onnx")).proto.graph
+    assert short.quantization_annotation[0].tensor_name == short.node[-1].input[1] != "c"
 
 
 def test_notes_within_branches_go_too() -> None:

@@ -13,5 +13,6 @@ class PackOptions(Options):
     strip: bool = Field(
         False,
         description="leave out what only people read: notes of the exporter on nodes and values, shapes between nodes, "
-        "names within functions, settings that are the default: on or off",
+        "names of values and tensors (those of layers, inputs and outputs stay), settings that are the default: on or "
+        "off",
     )

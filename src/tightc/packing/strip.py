@@ -5,23 +5,27 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
+from tightc.model.arrangement import read_headers
 from tightc.model.fields import set_field
 from tightc.model.file import Model
 from tightc.model.functions import FORMS
 from tightc.model.graph import default_opset
 from tightc.model.rebuild import DOMAIN
+from tightc.packing.shorten import shorten
 
 _WINDOWED = ("Conv", "AveragePool", "MaxPool")
 _EVERYWHERE = {"dilations": 1, "strides": 1, "pads": 0}  # in all directions, of which a schema cannot speak
 
 
 def stripped(model: Model) -> Model:
-    """A packed `model` without notes on nodes and values, shapes between nodes and names within its own functions.
+    """A packed `model` without notes on nodes and values, shapes between nodes and names of what is between them.
 
-    And without settings that are what an operator does without them. It computes the same. Other names stay, and so do
-    the model's properties, such as what tightc records.
+    And without settings that are what an operator does without them. It computes the same. The names of inputs, outputs
+    and nodes stay, and with them those of layers, and so do the model's properties; what tightc records goes by the new
+    names.
     """
     proto = model.editable()
+    shorten(proto, read_headers(model))
     proto.doc_string = ""
     _strip(proto.graph, default_opset(proto))
     for function in proto.functions:
