@@ -27,7 +27,7 @@ def test_every_method_of_the_comparison_has_a_recipe() -> None:
         "subword", "unaligned",
     ]  # fmt: skip
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
-    assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense"]
+    assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense", "vgg16-subword"]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
