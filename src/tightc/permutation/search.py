@@ -17,6 +17,7 @@ from tightc.permutation.plan import Crowd, Plan, even_plan, level_plan, narrow_p
 from tightc.permutation.settle import gather, settle
 from tightc.permutation.task import Objective, Task
 from tightc.permutation.telling import Telling
+from tightc.tiles.array import ArrayShape
 from tightc.tiles.bounds import lane_inputs_lower_bound, passes_lower_bound
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
@@ -30,6 +31,7 @@ _RAISES = 4  # how often tiles that were cut too low are made taller
 _PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
 _NEARLY = 0.05  # of its fan-in, what a lane of such a block is beyond it, on average
 _MORE_TILES = 8  # tiles beyond the bound that a smaller area is tried with
+_NARROWER = 4  # widths between the array's and the fan-in that it is tried with
 # times the bound, passes that fewer lane inputs are tried with
 _MORE_LANES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)
 
@@ -116,10 +118,7 @@ class Search:
                 if self._ended() or not self._attempt(plan):
                     break
         if self._task.objective == "area":
-            for more in range(1, _MORE_TILES + 1):
-                if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
-                    return
-                self._level(self._bound + more, self._rooms()[0])
+            self._beyond_area()
         if self._task.objective == "inputs":
             least = lane_inputs_lower_bound(np.bincount(self._inputs), array)
             for times in _MORE_LANES:
@@ -129,6 +128,24 @@ class Search:
                 self._attempt(
                     even_plan(crowd, array, passes, _FULL[0] * self._task.fan_in * array.rows, self._state())
                 )
+
+    def _beyond_area(self) -> None:
+        """Tries narrower tiles, then more of them, until none of their area is empty.
+
+        A tile with as many columns as the fan-in holds whatever its filters read.
+        """
+        rows, columns = self._task.array.rows, self._task.array.columns
+        widths = np.linspace(columns, min(columns, self._task.fan_in), _NARROWER + 1).astype(int)[1:].tolist()
+        arrays = [ArrayShape(rows, width) for width in dict.fromkeys(widths) if width < columns]
+        narrower = [(array, passes_lower_bound(self._sizes, array), math.inf) for array in arrays]
+        room = self._rooms()[0]
+        more = [(self._task.array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
+        for array, passes, room in [*narrower, *more]:
+            if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
+                return
+            plan = level_plan(self._crowd, array, passes, room, self._seed())
+            if plan is not None:
+                self._attempt(plan)
 
     def _even(self, passes: int) -> int:
         """Inputs beyond the fan-in that remain when filters are spread evenly over `passes` tiles."""
