@@ -130,7 +130,7 @@ class Search:
                 )
 
     def _beyond_area(self) -> None:
-        """Tries narrower tiles, then more of them, until none of their area is empty.
+        """Tries more tiles, then narrower ones, until none of their area is empty.
 
         A tile with as many columns as the fan-in holds whatever its filters read.
         """
@@ -140,7 +140,7 @@ class Search:
         narrower = [(array, passes_lower_bound(self._sizes, array), math.inf) for array in arrays]
         room = self._rooms()[0]
         more = [(self._task.array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
-        for array, passes, room in [*narrower, *more]:
+        for array, passes, room in [*more, *narrower]:
             if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
                 return
             plan = level_plan(self._crowd, array, passes, room, self._seed())
