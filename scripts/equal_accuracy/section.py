@@ -129,10 +129,12 @@ def _surroundings(records: Sequence[Record]) -> str:
     for record in records:
         for name, number in record["versions"].items():
             versions.setdefault(name, set()).add(number)
-    machines = sorted({f"{record['cores']} cores of {record['processor']}" for record in records})
-    hours = sum(record["seconds"] for record in records) / 3600
+    cores: dict[str, set[int]] = {}
+    for record in records:
+        cores.setdefault(record["processor"], set()).add(record["cores"])
+    machines = [f"{_either(map(str, sorted(numbers)))} cores of {name}" for name, numbers in cores.items()]
     return (
-        f"{_either(map(str, epochs))} epochs a run, {hours:.1f} hours in all; {_either(machines)}; "
+        f"{_either(map(str, epochs))} epochs a run; {_either(machines)}; "
         + ", ".join(f"{name} {_either(sorted(numbers))}" for name, numbers in versions.items())
         + "."
     )

@@ -81,7 +81,10 @@ def test_names_of_layers_inputs_and_outputs_and_the_models_own_properties_stay()
     whole, short = (pack(arranged, PackOptions(strip=strip))[0] for strip in (False, True))
     assert layer_names(whole) == layer_names(short) == layer_names(arranged)
     assert [node.name for node in short.proto.graph.node] == [node.name for node in whole.proto.graph.node]
-    for one, other in ((whole.proto.graph.input, short.proto.graph.input), (whole.proto.graph.output,) * 2):
+    for one, other in (
+        (whole.proto.graph.input, short.proto.graph.input),
+        (whole.proto.graph.output, short.proto.graph.output),
+    ):
         assert [(value.name, value.type) for value in one] == [(value.name, value.type) for value in other]
     assert {(entry.key, entry.value) for entry in short.proto.metadata_props} >= {("author", "a person")}
 
@@ -93,6 +96,8 @@ def test_tensors_and_values_have_short_names_and_the_same_content() -> None:
     for one, other in zip(whole.graph.initializer, short.graph.initializer, strict=True):
         assert (one.raw_data, one.dims) == (other.raw_data, other.dims)
         assert len(other.name.partition(".")[0]) == 1
+    values = {name for node in short.graph.node for name in node.output} - {short.graph.output[0].name}
+    assert values and all(len(name) == 1 for name in values)
     for function in short.functions:
         inner = {name for node in function.node for name in node.output} - set(function.output)
         assert inner and all(name.isdigit() for name in inner)
@@ -180,9 +185,39 @@ def test_branches_read_the_values_around_them_under_their_new_names() -> None:
 
 def test_notes_on_quantisation_go_by_the_new_name() -> None:
     proto = models.matmul_right()
-    proto.graph.quantization_annotation.add(tensor_name="c")
+    note = proto.graph.quantization_annotation.add(tensor_name="c")
+    note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="w")
     short = stripped(load_model_bytes(proto.SerializeToString(), "net.onnx")).proto.graph
-    assert short.quantization_annotation[0].tensor_name == short.node[-1].input[1] != "c"
+    renamed = short.quantization_annotation[0]
+    assert renamed.tensor_name == short.node[-1].input[1] != "c"
+    assert renamed.quant_parameter_tensor_names[0].value == short.node[0].input[1] != "w"
+
+
+def test_sparse_tensors_are_renamed_with_those_who_read_them() -> None:
+    # the checker lets them pass at operators of other domains alone
+    values = onnx.numpy_helper.from_array(np.linspace(-1, 1, 6, dtype=np.float32), "bias")
+    places = onnx.numpy_helper.from_array(np.arange(6), "places")
+    proto = models.matmul_right()
+    proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, [6]))
+    proto.graph.node[-1].CopyFrom(
+        onnx.helper.make_node("BiasGelu", ["a", "bias"], ["y"], name="gelu", domain="com.microsoft")
+    )
+    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    short = stripped(model)
+    assert short.proto.graph.sparse_initializer[0].values.name != "bias"
+    assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
+
+
+def test_packed_tensors_meet_no_name_within_a_branch() -> None:
+    proto = models.with_if("v")
+    branch = proto.graph.node[-1].attribute[0].g
+    branch.node[0].output[0] = branch.output[0].name = "w.values"
+    arranged = permuted(proto)
+    for strip in (False, True):
+        packed, _ = pack(arranged, PackOptions(strip=strip))
+        onnx.checker.check_model(packed.proto, full_check=True)
+        assert outputs(packed, proto)[0].tobytes() == outputs(arranged, proto)[0].tobytes()
 
 
 def test_notes_within_branches_go_too() -> None:

@@ -184,31 +184,6 @@ def test_each_objective_finds_the_least_of_what_it_is_for(
     assert key(found["energy"], "energy") < key(found["inputs"], "energy")
 
 
-@st.composite
-def aligned(draw: st.DrawFn) -> tuple[LayerMatrix, ArrayShape, int]:
-    """A layer whose filters keep whole parts of the array's rows of whatever inputs, the array and a fan-in."""
-    rows, columns = draw(st.tuples(st.integers(1, 6), st.integers(1, 12)))
-    parts = draw(st.lists(st.integers(0, 3), min_size=1, max_size=24))
-    inputs = rows * max(*parts, 1) + draw(st.integers(0, 60))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    values = np.zeros((len(parts), inputs), np.float32)
-    for row, count in zip(values, parts, strict=True):
-        row[rng.choice(inputs, rows * count, replace=False)] = 1
-    return LayerMatrix(values), ArrayShape(rows, columns), draw(st.integers(1, 6))
-
-
-@settings(max_examples=150)
-@given(aligned(), st.integers(0, 99))
-def test_aligned_layers_waste_no_area_whatever_their_filters_read(
-    layer: tuple[LayerMatrix, ArrayShape, int], seed: int
-) -> None:
-    matrix, array, fan_in = layer
-    asked = task(array, fan_in, seed, objective="area")
-    packing = tight.pack(matrix, asked)
-    check(packing, matrix, asked)
-    assert figures_of(packing, 1)["area"] == np.count_nonzero(matrix.values)
-
-
 def again(asked: Task) -> np.random.SeedSequence:
     """The seed as it was before anyone had children of it."""
     return np.random.SeedSequence(asked.seed.entropy)

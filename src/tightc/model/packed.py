@@ -25,6 +25,7 @@ from tightc.model.file import Model
 from tightc.model.functions import FORMS, Form, functions
 from tightc.model.graph import default_opset
 from tightc.model.layers import Layer, Network
+from tightc.model.naming import graphs, names
 from tightc.model.rebuild import (
     DIGIT_SECTIONS,
     DIGIT_TENSORS,
@@ -57,8 +58,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     proto = model.editable()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
-    names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    names |= {tensor.name for tensor in proto.graph.initializer}
+    taken = {name for graph in graphs(proto.graph) for name in names(graph)}
     forms, heads = [], read_headers(model)
     rebuilt: list[onnx.NodeProto] = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
@@ -68,9 +68,9 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             continue
         new = layer.weight not in tensors
         if new:
-            stem = _free_stem(layer.weight, names)
+            stem = _free_stem(layer.weight, taken)
             tensors[layer.weight] = _tensors(network, layer, packings[layer.weight], stem)
-            names |= {tensor.name for tensor in tensors[layer.weight]}
+            taken |= {tensor.name for tensor in tensors[layer.weight]}
             renamed = {} if stem == layer.weight else {"tensors": stem}
             heads[layer.weight] = {**header(packings[layer.weight]), **renamed}
         names_of = [tensor.name for tensor in tensors[layer.weight]]
@@ -134,10 +134,10 @@ def unpack_layers(model: Model) -> Model:
     return with_packings(model.changed(proto), packings)
 
 
-def _free_stem(weight: str, names: set[str]) -> str:
+def _free_stem(weight: str, taken: set[str]) -> str:
     """What the packed tensors' names begin with: the weight's name, unless the model has such names already."""
     stem = weight
-    while any(f"{stem}.{key}" in names for key in TENSORS):
+    while any(f"{stem}.{key}" in taken for key in TENSORS):
         stem += "_"
     return stem
 

@@ -13,6 +13,6 @@ class PackOptions(Options):
     strip: bool = Field(
         False,
         description="leave out what only people read: notes of the exporter on nodes and values, shapes between nodes, "
-        "names of values and tensors (those of layers, inputs and outputs stay), settings that are the default: on or "
-        "off",
+        "names of values and tensors (those of layers, inputs and outputs stay; unpack does not bring them back), "
+        "settings that are the default: on or off",
     )

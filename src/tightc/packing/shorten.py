@@ -11,6 +11,7 @@ import onnx
 
 from tightc.model.arrangement import write_headers
 from tightc.model.functions import FORMS
+from tightc.model.naming import graphs, names, rename
 from tightc.model.rebuild import DOMAIN, TENSORS
 
 _MARK = f".{TENSORS[-1]}"
@@ -27,16 +28,16 @@ def shorten(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> N
     kept = {"", *(value.name for value in (*proto.graph.input, *proto.graph.output)), *_labels(proto.graph)}
     fresh = _fresh(kept)
     new = {weight: next(fresh) for weight in heads if weight not in kept}
-    own = {weight: weight for weight in kept} | new
-    for graph in _graphs(proto.graph):
-        for name in _names(graph):
+    own = {name: name for name in kept} | new
+    for graph in graphs(proto.graph):
+        for name in names(graph):
             if name in packed:
                 weight, key = packed[name]
                 own[name] = f"{own[weight]}.{key}"
             elif name not in own:
                 own[name] = next(fresh)
-    for graph in _graphs(proto.graph):
-        _rename(graph, own)
+    for graph in graphs(proto.graph):
+        rename(graph, lambda name: own.get(name, name))
     # the packed tensors are now named after their weights
     bare = {own[name]: {k: v for k, v in head.items() if k != "tensors"} for name, head in heads.items()}
     if heads:
@@ -49,18 +50,9 @@ def _packed_tensors(graph: onnx.GraphProto, stems: Mapping[str, str]) -> dict[st
     for node in graph.node:
         if node.domain == DOMAIN:
             stem = node.input[-1].removesuffix(_MARK)
-            names = {f"{stem}.{key}": (stems.get(stem, stem), key) for key in TENSORS}
-            found.update({name: names[name] for name in node.input if name in names})
+            own = {f"{stem}.{key}": (stems.get(stem, stem), key) for key in TENSORS}
+            found.update({name: own[name] for name in node.input if name in own})
     return found
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """`graph` and all within its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
 
 
 def _labels(graph: onnx.GraphProto) -> Iterator[str]:
@@ -71,23 +63,6 @@ def _labels(graph: onnx.GraphProto) -> Iterator[str]:
         )
         if not (node.name or makes_a_weight):
             yield next((name for name in node.output if name), "")
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (value.name for value in graph.input)
-    for node in graph.node:
-        yield from (*node.input, *node.output)
-
-
-def _rename(graph: onnx.GraphProto, own: Mapping[str, str]) -> None:
-    for entry in (*graph.initializer, *graph.input, *graph.output):
-        entry.name = own[entry.name]
-    for note in graph.quantization_annotation:
-        note.tensor_name = own.get(note.tensor_name, note.tensor_name)
-    for node in graph.node:
-        node.input[:] = [own[name] for name in node.input]
-        node.output[:] = [own[name] for name in node.output]
 
 
 def _fresh(taken: Iterable[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tightc.model.fields import set_field
 from tightc.model.file import Model
 from tightc.model.functions import FORMS
 from tightc.model.graph import default_opset
+from tightc.model.naming import graphs
 from tightc.model.rebuild import DOMAIN
 from tightc.packing.shorten import shorten
 
@@ -18,7 +19,7 @@ _EVERYWHERE = {"dilations": 1, "strides": 1, "pads": 0}  # in all directions, of
 
 
 def stripped(model: Model) -> Model:
-    """A packed `model` without notes on nodes and values, shapes between nodes and names of what is between them.
+    """A packed `model` with short names for values and tensors, without notes on them or on nodes, without shapes.
 
     And without settings that are what an operator does without them. It computes the same. The names of inputs, outputs
     and nodes stay, and with them those of layers, and so do the model's properties; what tightc records goes by the new
@@ -27,7 +28,8 @@ def stripped(model: Model) -> Model:
     proto = model.editable()
     shorten(proto, read_headers(model))
     proto.doc_string = ""
-    _strip(proto.graph, default_opset(proto))
+    for graph in graphs(proto.graph):
+        _strip(graph, default_opset(proto))
     for function in proto.functions:
         if function.domain == DOMAIN:
             _number(function)
@@ -43,9 +45,6 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
         set_field(
             node.attribute, [own for own in node.attribute if not _goes_without_saying(own, node, opset)]
         )
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _strip(inner, opset)
 
 
 def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:

@@ -135,10 +135,12 @@ class Search:
         A tile with as many columns as the fan-in holds whatever its filters read.
         """
         rows, columns = self._task.array.rows, self._task.array.columns
-        widths = np.linspace(columns, min(columns, self._task.fan_in), _NARROWER + 1).astype(int)[1:].tolist()
-        arrays = [ArrayShape(rows, width) for width in dict.fromkeys(widths) if width < columns]
+        widths = np.linspace(columns, min(columns, self._task.fan_in), _NARROWER + 1).astype(int).tolist()
+        arrays = [ArrayShape(rows, width) for width in dict.fromkeys(widths)]
         narrower = [(array, passes_lower_bound(self._sizes, array), math.inf) for array in arrays]
         room = self._rooms()[0]
+        if room == math.inf:
+            del narrower[0]  # that plan was the first
         more = [(self._task.array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
         for array, passes, room in [*more, *narrower]:
             if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
