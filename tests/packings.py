@@ -1,10 +1,11 @@
-"""Random layer matrices for Hypothesis, and the packings that tightc makes of them."""
+"""Random layer matrices for Hypothesis, the packings that tightc makes of them, and what every packing has to be."""
 
 from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
 
+import oracle
 from tightc.permutation.campaign import METHODS
 from tightc.permutation.schedule import Schedule
 from tightc.permutation.task import Lossy, Objective, Task
@@ -60,3 +61,11 @@ def task(
 ) -> Task:
     """What a method is told, with a short search."""
     return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy, objective=objective)
+
+
+def check(packing: Packing, matrix: LayerMatrix, asked: Task) -> None:
+    """Every weight has one slot, no zero has any, and no lane carries more than it may."""
+    assert packing.fan_in in (1, asked.fan_in)
+    tiles, nonzero = oracle.plain(packing), matrix.values != 0
+    array = tuple(asked.array)
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []

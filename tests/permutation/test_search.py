@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import models
 import oracle
-from packings import QUICK, arrange, arrays, matrices, task
+from packings import QUICK, arrange, arrays, check, matrices, task
 from tightc.cli.main import run
 from tightc.errors import ModelError
 from tightc.model.file import Model, load_model_bytes
@@ -49,14 +49,6 @@ def random_matrix(filters: int, inputs: int, density: float, seed: int = 0) -> L
     rng = np.random.default_rng(seed)
     scales = np.exp(0.4 * rng.normal(size=(filters, 1))) * np.exp(0.4 * rng.normal(size=(1, inputs)))
     return LayerMatrix((rng.random((filters, inputs)) < density * scales).astype(np.float32))
-
-
-def check(packing: Packing, matrix: LayerMatrix, asked: Task) -> None:
-    """Every weight has one slot, no zero has any, and no lane carries more than it may."""
-    assert packing.fan_in in (1, asked.fan_in)
-    tiles, nonzero = oracle.plain(packing), matrix.values != 0
-    array = tuple(asked.array)
-    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []
 
 
 def key(packing: Packing, objective: Objective, vectors: int = 1) -> tuple[int, ...]:
