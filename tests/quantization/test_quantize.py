@@ -16,7 +16,7 @@ from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import is_arranged
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.history import read_history
-from tightc.model.layers import read_network
+from tightc.model.layers import Layer, read_network
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
 from tightc.permutation.options import PermuteOptions
@@ -51,6 +51,10 @@ def outputs(model: Model, feeds: dict[str, np.ndarray], *, literal: bool = False
 
 def tensors(model: Model) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
+
+
+def layers(model: Model) -> tuple[Layer, ...]:
+    return read_network(model).layers
 
 
 @pytest.mark.parametrize("opset", [13, models.OPSET, models.newest_opset()])
@@ -154,6 +158,19 @@ def test_ranges_that_leave_the_largest_out_are_narrower(calibration: str) -> Non
     seen = Seen(Images(pixels, np.zeros(4000, np.int64), seen.images.classes), Normalisation())
     _, report = quantize(model, QuantizeOptions(calibration=calibration, percentile=99.9, images=4000), seen)
     assert 2 < 127 * report.layers[0]["input_scale"] < 20
+
+
+@pytest.mark.parametrize("calibration", ["min-max", "percentile", "entropy"])
+def test_who_listens_hears_how_far_it_is(calibration: str) -> None:
+    model, seen = classifier()
+    heard: list[tuple[float, dict[str, str]]] = []
+    options = QuantizeOptions(calibration=calibration)
+    quantize(model, options, seen, listener=lambda _, done, figures: heard.append((done, dict(figures))))
+    shares = [done for done, _ in heard]
+    assert shares == sorted(shares) and 0 < shares[0] < 0.6 and shares[-1] == 1
+    assert {"images": f"{len(seen.images.pixels):,}"} in [figures for _, figures in heard]
+    histograms = [figures["input"] for _, figures in heard if "input" in figures]
+    assert histograms == ([] if calibration == "min-max" else [row.input for row in layers(model)])
 
 
 def test_inputs_can_follow_later_and_nothing_is_done_twice() -> None:

@@ -53,7 +53,7 @@ def quantize(
         named = {layer.weight for layer in owners}
         readers = [layer for layer in network.layers if layer.weight in named]
         calibration = Calibration.of(plain, seen.images, seen.normalisation, options.images, seed)
-        scales = _scales(plain, readers, calibration, options)
+        scales = _scales(plain, readers, calibration, options, listener)
     if not weights and not scales:
         raise ModelError(f"{model.origin}: what could be is quantised already", "use it as it is")
     listener("quantize", 1.0, {})
@@ -79,13 +79,17 @@ def _whole(model: Model, network: Network, layer: Layer) -> WholeWeight:
 
 
 def _scales(
-    model: Model, layers: list[Layer], calibration: Calibration, options: QuantizeOptions
+    model: Model,
+    layers: list[Layer],
+    calibration: Calibration,
+    options: QuantizeOptions,
+    listener: Listener,
 ) -> dict[str, float]:
     """The step of int8 for each value that streams into `layers` and is no int8 yet."""
     graph = read_graph(model.proto)
     ready = {name for node in graph.nodes if node.op == "DequantizeLinear" for name in node.outputs}
     values = [name for name in dict.fromkeys(layer.input for layer in layers) if name not in ready]
-    largest = spans(model, values, calibration, options) if values else {}
+    largest = spans(model, values, calibration, options, listener) if values else {}
     return {name: largest[name] / LARGEST or 1.0 for name in values}
 
 

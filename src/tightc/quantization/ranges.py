@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 
 import numpy as np
 
 from tightc.calibration.hands import side_by_side
-from tightc.calibration.images import Calibration
+from tightc.calibration.images import Calibration, Values
 from tightc.model.file import Model
 from tightc.quantization.options import QuantizeOptions
+from tightc.report import Listener, silent
 
-_BINS, _QUANTISED_BINS = (
-    1024,
-    128,
-)  # of a histogram, and of what entropy compares it with: 127 magnitudes and zero
+_BINS = 1024  # of a histogram
+_QUANTISED_BINS = 128  # of what entropy compares it with: 127 magnitudes and zero
 
 
 def spans(
-    model: Model, values: Sequence[str], calibration: Calibration, options: QuantizeOptions
+    model: Model,
+    values: Sequence[str],
+    calibration: Calibration,
+    options: QuantizeOptions,
+    listener: Listener = silent,
 ) -> dict[str, float]:
     """For each of the `values` the largest magnitude that int8 shall reach, 0 where it is always zero."""
-    probe = calibration.probe(model, values)
+    seen = _seen(model, values, calibration, listener)
     if options.calibration == "min-max":
         largest = dict.fromkeys(values, 0.0)
-        for found in side_by_side(probe, calibration.batches):
+        for found in seen:
             for name in values:
                 largest[name] = max(largest[name], float(np.abs(found[name]).max(initial=0)))
         return largest
+    return _spans_of_histograms(seen, values, options, listener)
+
+
+def _seen(
+    model: Model, values: Sequence[str], calibration: Calibration, listener: Listener
+) -> Iterator[Values]:
+    """What the `values` are for each batch of images, the first half of the work."""
+    probe = calibration.probe(model, values)
+    batches = calibration.batches
+    for done, found in enumerate(side_by_side(probe, batches), 1):
+        yield found
+        listener("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1][1]:,}"})
+
+
+def _spans_of_histograms(
+    seen: Iterator[Values], values: Sequence[str], options: QuantizeOptions, listener: Listener
+) -> dict[str, float]:
+    """A collector for each value, so that it can be said how many are done: entropy takes seconds for each."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
-    collector = HistogramCollector(
-        options.calibration, True, _BINS, _QUANTISED_BINS, options.percentile, "same"
-    )
+    method, percentile = options.calibration, options.percentile
+    collectors = {
+        name: HistogramCollector(method, True, _BINS, _QUANTISED_BINS, percentile, "same") for name in values
+    }
+    largest = {}
     with redirect_stdout(io.StringIO()):  # it says what it does
-        for found in side_by_side(probe, calibration.batches):
-            collector.collect({name: np.asarray(found[name], np.float32) for name in values})
-        thresholds = collector.compute_collection_result()
-    return {name: max(abs(float(limit)) for limit in thresholds[name][:2]) for name in values}
+        for found in seen:
+            for name, collector in collectors.items():
+                collector.collect({name: np.asarray(found[name], np.float32)})
+        for done, (name, collector) in enumerate(collectors.items(), 1):
+            limits = collector.compute_collection_result()[name][:2]
+            largest[name] = max(abs(float(limit)) for limit in limits)
+            listener("quantize", (1 + done / len(collectors)) / 2, {"input": name})
+    return largest
