@@ -1,0 +1,82 @@
+"""Slow, plain answers to compare tightc with: loops over lists, nothing imported from tightc.
+
+A packing is a list of tiles; a tile is a dict of plain lists: `lanes` (the inputs that each lane carries), `filters`
+(one for each column) and `select` (rows of columns, -1 for an empty slot).
+"""
+
+from oracle.counts import SCALE_SIM, dense_cycles, events, map_bytes_fetched, map_cells, waiting_sums
+from oracle.dense import Part, dense_blocks, dense_tiles, with_groups
+from oracle.keeping import (
+    bought_one_by_one,
+    largest_kept,
+    largest_with_floors,
+    most_relaxed_worth,
+    most_worth,
+    parts,
+    regrown,
+    smallest_zeroed,
+)
+from oracle.packings import (
+    EMPTY,
+    best_nm_magnitude,
+    block_diagonal,
+    combined_inputs,
+    combined_kept,
+    fewest_passes,
+    first_fit,
+    lower_bound,
+    nm_bound,
+    nm_kept,
+    packing_faults,
+    plain,
+)
+from oracle.slots import anneal_cost, index_bits, measures, packed_bits, with_index
+from oracle.systolic import Hall, Run, cut, run_dense, run_packing, run_stationary, stored_words
+from oracle.windows import convolution, im2col
+
+__all__ = [
+    "EMPTY",
+    "SCALE_SIM",
+    "Hall",
+    "Part",
+    "Run",
+    "anneal_cost",
+    "best_nm_magnitude",
+    "block_diagonal",
+    "bought_one_by_one",
+    "combined_inputs",
+    "combined_kept",
+    "convolution",
+    "cut",
+    "dense_blocks",
+    "dense_cycles",
+    "dense_tiles",
+    "events",
+    "fewest_passes",
+    "first_fit",
+    "im2col",
+    "index_bits",
+    "largest_kept",
+    "largest_with_floors",
+    "lower_bound",
+    "map_bytes_fetched",
+    "map_cells",
+    "measures",
+    "most_relaxed_worth",
+    "most_worth",
+    "nm_bound",
+    "nm_kept",
+    "packed_bits",
+    "packing_faults",
+    "parts",
+    "plain",
+    "regrown",
+    "run_dense",
+    "run_packing",
+    "run_stationary",
+    "smallest_zeroed",
+    "stored_words",
+    "waiting_sums",
+    "with_groups",
+    "with_index",
+]

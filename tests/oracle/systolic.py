@@ -1,0 +1,386 @@
+"""A systolic array, PE by PE and cycle by cycle; nothing imported from tightc."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from oracle.dense import dense_blocks, dense_tiles, with_groups
+from oracle.packings import EMPTY, block_diagonal
+
+
+class Hall(NamedTuple):
+    """What a layer runs on. Words that each buffer delivers in a cycle, as a text or number; None: as many as asked.
+
+    `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
+    `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
+    `side_by_side`: a tile stands on the diagonal of the array as often as it fits, as long as each copy has a step.
+    """
+
+    array: tuple[int, int]
+    streams: Any = None
+    stays: Any = None
+    sums: Any = None
+    arrays: int = 1
+    prefetch: bool = False
+    operand_bytes: int = 1
+    side_by_side: bool = False
+
+    def shared(self, at_once: int) -> list[Fraction | None]:
+        """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
+        return [
+            None if words is None else Fraction(str(words)) / max(1, at_once)
+            for words in (self.streams, self.stays, self.sums)
+        ]
+
+
+class Run(NamedTuple):
+    """`outputs` (vectors, filters); `cycles` of the busiest array, `all_cycles` of all arrays; `counts` of words."""
+
+    outputs: list[list[Any]]
+    cycles: int
+    all_cycles: int
+    counts: Counter[str]
+
+
+class _Queue:
+    """Words that a buffer has delivered and nobody has taken; it never stops delivering."""
+
+    def __init__(self, words_per_cycle: Fraction | None) -> None:
+        self.rate, self.words = words_per_cycle, Fraction(0)
+
+    def tick(self) -> None:
+        self.words += self.rate or 0
+
+    def has(self, words: Fraction | int) -> bool:
+        return self.rate is None or self.words >= words
+
+    def take(self, words: Fraction | int) -> None:
+        self.words -= 0 if self.rate is None else words
+
+
+class _Turn(NamedTuple):
+    """A pass of a `tile`, `adding` columns of which add to sums that are there; `parts`: the steps of each copy."""
+
+    tile: dict[str, Any]
+    adding: int
+    parts: list[range]
+
+
+def _lane_groups(tile: dict[str, Any]) -> list[int]:
+    """The group of each lane; one for all where the tile has none."""
+    return tile.get("lane_groups", [0] * len(tile["lanes"]))
+
+
+def _column_groups(tile: dict[str, Any]) -> list[int]:
+    """The group of each column; one for all where the tile has none."""
+    return tile.get("column_groups", [0] * len(tile["filters"]))
+
+
+class _Loading:
+    """What stays on its way up: the uppermost row enters first, below; each row that enters moves all above it up.
+
+    A row is (words, {column: slot}); rows above the copies are empty, take no words and still a cycle each. The first
+    copy is uppermost and leftmost. Where a tile has groups, a row has the slots of its own group only.
+    """
+
+    def __init__(self, turn: _Turn, whole: Any, hall: Hall, rate: Fraction | None) -> None:
+        tile, copies = turn.tile, len(turn.parts)
+        high, wide = len(tile["lanes"]), len(tile["filters"])
+        index_words = Fraction(tile.get("index_bits", 0), 8 * hall.operand_bytes)
+        self.waiting: list[Any] = [(0, {})] * (hall.array[0] - copies * high)
+        for copy in range(copies):
+            for lane, selected, group in zip(tile["lanes"], tile["select"], _lane_groups(tile), strict=True):
+                chosen = zip(tile["filters"], selected, _column_groups(tile), strict=True)
+                row = {
+                    copy * wide + c: None if choice == EMPTY else (whole[f][lane[choice]], choice)
+                    for c, (f, choice, other) in enumerate(chosen)
+                    if group == other
+                }
+                self.waiting.append((len(row) + index_words / high, row))
+        self.index_bits = copies * tile.get("index_bits", 0)
+        self.held: list[Any] = [{}] * hall.array[0]
+        self.queue = _Queue(rate)
+
+    def tick(self, counts: Counter[str]) -> None:
+        """One cycle: a row enters if its words are there."""
+        self.queue.tick()
+        if not self.waiting or not self.queue.has(self.waiting[0][0]):
+            return
+        words, row = self.waiting.pop(0)
+        self.queue.take(words)
+        self.held = [*self.held[1:], row]
+        counts["loaded"] += len(row)
+        counts["load_hops"] += sum(len(there) for there in self.held)
+
+
+def run_stationary(
+    tiles: list[dict[str, Any]], whole: Any, steps: Any, hall: Hall, pieces: int = 1, levels: int = 0
+) -> Run:
+    """A layer of which `whole` (columns' numbers x lanes' numbers) stays, tile after tile, and `steps` pass through.
+
+    Steps are cut into `pieces`, the longer ones first; every piece takes all tiles. Passes of one piece after the other
+    are dealt to the arrays in turn. Copies of a tile cut the piece once more. `levels`: of multiplexers before each PE.
+    """
+    counts: Counter[str] = Counter()
+    outputs: dict[tuple[int, int], Any] = {}
+    # columns that add to a sum that an earlier column, of this or an earlier tile, has left
+    adding, begun = [], set()
+    for tile in tiles:
+        adding.append(0)
+        for f in tile["filters"]:
+            adding[-1] += f in begun
+            begun.add(f)
+    turns = []
+    for piece in cut(len(steps), pieces):
+        for tile, own in zip(tiles, adding, strict=True):
+            room = min(hall.array[0] // len(tile["lanes"]), hall.array[1] // len(tile["filters"]))
+            copies = min(room, len(steps) // pieces) if hall.side_by_side else 1
+            parts = [
+                range(piece.start + part.start, piece.start + part.stop) for part in cut(len(piece), copies)
+            ]
+            turns.append(_Turn(tile, own, parts))
+    at_once = min(hall.arrays, len(turns))
+    rates = hall.shared(at_once)
+    took = [
+        _turns(turns[array :: hall.arrays], whole, steps, hall, rates, levels, outputs, counts)
+        for array in range(at_once)
+    ]
+    filters = len(whole)
+    found = [[outputs.get((m, f), 0) for f in range(filters)] for m in range(len(steps))]
+    return Run(found, max(took, default=0), sum(took), counts)
+
+
+def cut(count: int, pieces: int) -> list[range]:
+    """0, 1, .. `count` - 1 in runs as equal as can be, longer ones first."""
+    runs, first = [], 0
+    for i in range(pieces):
+        size = count // pieces + (i < count % pieces)
+        runs.append(range(first, first + size))
+        first += size
+    return runs
+
+
+def _turns(turns, whole, steps, hall, rates, levels, outputs, counts) -> int:
+    """Cycles of one array for its passes, one after the other."""
+    cycles = 0
+    loading = _Loading(turns[0], whole, hall, rates[1])
+    for i, turn in enumerate(turns):
+        while loading.waiting:
+            loading.tick(counts)
+            cycles += 1
+        held = loading.held
+        assert len(held) == hall.array[0]
+        counts["index_bits"] += loading.index_bits
+        following = None
+        if i + 1 < len(turns):
+            loading = _Loading(turns[i + 1], whole, hall, rates[1])
+            following = loading if hall.prefetch else None
+        cycles += _stream(turn, held, following, steps, hall, rates, levels, outputs, counts)
+    return cycles
+
+
+def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) -> int:
+    """Cycles from the first step's entry until both the array is empty and `following` is loaded.
+
+    The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
+    none left. Copies stand down the diagonal, and the groups of each: an activation passes all columns up to those of
+    its own group in its own copy, a sum all lanes from those of its own group in its own copy on.
+    """
+    rows, columns = hall.array
+    tile, parts = turn.tile, turn.parts
+    high, wide, copies = len(tile["lanes"]), len(tile["filters"]), len(parts)
+    first = rows - copies * high  # uppermost row in use
+    # (copy, group) of each row and column in use: how far down the diagonal it stands
+    lanes_at = [(copy, group) for copy in range(copies) for group in _lane_groups(tile)]
+    columns_at = [(copy, group) for copy in range(copies) for group in _column_groups(tile)]
+    distinct = len({k for lane in tile["lanes"] for k in lane})
+    streams, sums = _Queue(rates[0]), _Queue(rates[2])
+    entered: list[Any] = [None] * rows  # the time step that enters each row in this cycle
+    bundles: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    partial: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    waiting, left, cycles = list(range(len(parts[0]))), len(parts[0]), 0
+
+    def busy(copy: int, t: int) -> bool:
+        return copy < copies and t < len(parts[copy])
+
+    while left or (following and following.waiting):
+        cycles += 1
+        if following:
+            following.tick(counts)
+        streams.tick()
+        sums.tick()
+        step = None
+        words = copies * distinct, copies * (wide + turn.adding)
+        if waiting and streams.has(words[0]) and sums.has(words[1]):
+            step = waiting.pop(0)
+            streams.take(words[0])
+            sums.take(words[1])
+            counts["begun"] += 1
+            counts["streamed"] += distinct * sum(busy(copy, step) for copy in range(copies))
+        entered = [step, *entered[:-1]]
+        now: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        below: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        for r, c in product(range(rows), range(columns)):
+            own_row, own_column = (r - first) // high, c // wide  # copies that row and column belong to
+            is_used = r >= first and c < len(columns_at) and columns_at[c] <= lanes_at[r - first]
+            if c > 0:
+                now[r][c] = bundles[r][c - 1]
+            elif entered[r] is not None:
+                lane = tile["lanes"][(r - first) % high] if r >= first and busy(own_row, entered[r]) else []
+                now[r][c] = (entered[r], [steps[parts[own_row][entered[r]]][k] for k in lane])
+                counts["edge"] += len(lane)
+            if now[r][c] is None:
+                continue
+            t, bundle = now[r][c]
+            total = 0
+            if r > 0:
+                assert partial[r - 1][c] is not None and partial[r - 1][c][0] == t, "a sum meets another step"
+                total = partial[r - 1][c][1]
+            if is_used:  # on its way to its copy and group, or in it
+                counts["register"] += len(bundle)
+            if is_used and busy(own_column, t):  # in its copy and group, or on its way out
+                counts["sum"] += 1
+            slot = held[r].get(c)
+            if slot is not None and busy(own_row, t):
+                weight, choice = slot
+                total = total + weight * bundle[choice]
+                counts["mac"] += 1
+                counts["level"] += levels
+            below[r][c] = (t, total)
+            if r == rows - 1 and busy(own_column, t):
+                at = (parts[own_column][t], tile["filters"][c % wide])
+                counts["sum_read"] += at in outputs
+                counts["sum_written"] += 1
+                outputs[at] = outputs.get(at, 0) + total
+            left -= (r, c) == (rows - 1, columns - 1)
+        bundles, partial = now, below
+    return cycles
+
+
+def run_packing(
+    tiles: list[dict[str, Any]],
+    matrix: Any,
+    groups: int,
+    vectors: Any,
+    hall: Hall,
+    pieces: int = 1,
+    levels: int = 0,
+) -> Run:
+    """The tiles of a layer, weight-stationary: weights stay, vectors (M, inputs of all groups) pass through."""
+    whole = block_diagonal(np.asarray(matrix), groups).tolist()
+    return run_stationary(tiles, whole, np.asarray(vectors).tolist(), hall, pieces, levels)
+
+
+def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall, pieces: int = 1) -> Run:
+    """A dense layer: weights stay (ws), activations stay and filters pass through (is), or sums stay (os)."""
+    matrix, vectors = np.asarray(matrix), np.asarray(vectors)
+    size, inputs, count = len(matrix) // groups, matrix.shape[1], len(vectors)
+    if dataflow == "ws":
+        tiles = with_groups(dense_tiles(size, inputs, hall.array, groups), size, inputs)
+        return run_packing(tiles, matrix, groups, vectors, hall, pieces)
+    if dataflow == "os":
+        return _run_output_stationary(matrix.tolist(), groups, vectors.tolist(), hall)
+    # column group * M + m is vector m of that group; step f is filter f of every group
+    stays = [
+        [x if k // inputs == group else 0 for k, x in enumerate(vectors[m].tolist())]
+        for group in range(groups)
+        for m in range(count)
+    ]
+    steps = [[w for group in range(groups) for w in matrix[group * size + f].tolist()] for f in range(size)]
+    tiles = with_groups(dense_tiles(count, inputs, hall.array, groups), count, inputs)
+    run = run_stationary(tiles, stays, steps, hall, pieces)
+    outputs = [
+        [run.outputs[f % size][f // size * count + m] for f in range(len(matrix))] for m in range(count)
+    ]
+    return run._replace(outputs=outputs)
+
+
+def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -> Run:
+    """Rows are vectors, columns filters: activations come from the left, weights from above, sums stay.
+
+    The sums of a pass leave while the array works on; a pass takes at least as long as its own sums take to leave.
+    """
+    size, inputs = len(matrix) // groups, len(matrix[0])
+    counts: Counter[str] = Counter()
+    outputs = [[0] * len(matrix) for _ in vectors]
+    passes = dense_blocks(size, len(vectors), groups, hall.array)
+    at_once = min(hall.arrays, len(passes))
+    rates = hall.shared(at_once)
+    took = [0] * at_once
+    for number, parts in enumerate(passes):
+        down = [(part.group, m) for part in parts for m in part.inputs]
+        across = [(part.group, f) for part in parts for f in part.filters]
+        left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
+        above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
+        groups_at = [g for g, _ in down], [h for h, _ in across]
+        sums, cycles = _meet(left, above, groups_at, hall.array, rates, counts)
+        for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
+            if g == h:
+                outputs[m][g * size + f] += sums[r][c]
+        leaving = sum(g == h for (g, _), (h, _) in product(down, across))
+        counts["sum_written"] += leaving
+        took[number % at_once] += max(cycles, ceil(leaving / rates[2]) if rates[2] else 0)
+    return Run(outputs, max(took), sum(took), counts)
+
+
+def _meet(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
+    """One pass of which sums stay, until the last step has gone through the last PE of the whole array.
+
+    `groups_at`: the group of each row and of each column, in order down the diagonal. An operand moves on until it is
+    through with its own group.
+    """
+    rows, columns = array
+    row_group, column_group = groups_at
+    high, wide, count = len(left[0]), len(above[0]), len(left)
+    sums = [[0] * wide for _ in range(high)]
+    queues = [_Queue(rates[0]), _Queue(rates[1])]
+    waiting, through, cycles = list(range(count)), 0, 0
+    enter_left: list[Any] = [None] * rows
+    enter_above: list[Any] = [None] * columns
+    right: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    down: list[list[Any]] = [[None] * columns for _ in range(rows)]
+    while through < count:
+        cycles += 1
+        for queue in queues:
+            queue.tick()
+        step = None
+        if waiting and queues[0].has(high) and queues[1].has(wide):
+            step = waiting.pop(0)
+            queues[0].take(high)
+            queues[1].take(wide)
+            counts["begun"] += 1
+            counts["streamed"] += high
+            counts["from_above"] += wide
+            counts["edge"] += high + wide
+        enter_left, enter_above = [step, *enter_left[:-1]], [step, *enter_above[:-1]]
+        next_right: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        next_down: list[list[Any]] = [[None] * columns for _ in range(rows)]
+        for r, c in product(range(rows), range(columns)):
+            t = next_right[r][c] = right[r][c - 1] if c > 0 else enter_left[r]
+            u = next_down[r][c] = down[r - 1][c] if r > 0 else enter_above[c]
+            assert t == u, "operands of different steps meet"
+            if t is None:
+                continue
+            if r < high and c < wide:
+                counts["register"] += column_group[c] <= row_group[r]  # the one from the left
+                counts["register"] += row_group[r] <= column_group[c]  # the one from above
+                if row_group[r] == column_group[c]:
+                    sums[r][c] += left[t][r] * above[t][c]
+                    counts["mac"] += 1
+                    counts["sum"] += 1
+            through += (r, c) == (rows - 1, columns - 1)
+        right, down = next_right, next_down
+    return sums, cycles
+
+
+def stored_words(tiles: list[dict[str, Any]]) -> int:
+    """Weights that tiles hold in memory: one for every slot, zeros between groups of a dense layer left out."""
+    return sum(
+        group == other for tile in tiles for group, other in product(_lane_groups(tile), _column_groups(tile))
+    )
