@@ -1,0 +1,228 @@
+"""Verify finds what is broken: each test breaks one thing that the engine reads, does or gives, and wants to see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from layer_forms import FORMS
+from verifying import ARRAY, arranged, loaded, verified
+
+import models
+from tightc.cli.main import run
+from tightc.errors import VerifyError
+from tightc.model.file import Model
+from tightc.simulation import verify as verify_module
+from tightc.simulation.engine.run import Ran
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.packing import EMPTY
+
+OURS = "; this is a fault of tightc, not of the model: please report it with the model"
+
+TWO = """net (float[2, 9] x) => (float[2, 5] y) {
+    [one] a = MatMul(x, v)
+    [two] y = MatMul(a, w)
+}"""
+
+
+def two_layers() -> onnx.ModelProto:
+    return models.build(TWO, v=models.sparse(9, 7), w=models.sparse(7, 5, seed=1))
+
+
+def wrong(model: Model, **options: object) -> str:
+    with pytest.raises(VerifyError) as caught:
+        simulate(model, SimulateOptions(verify=True, **options))
+    assert caught.value.exit_code == 1
+    assert caught.value.remedy == OURS[2:]
+    return caught.value.sentence
+
+
+def breaking(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Ran], Ran], layer: str, dtype: type = np.float32
+) -> None:
+    """Changes what the engine gives for a layer, in one of its two runs."""
+    own = verify_module._run
+
+    def broken(entry, dataflow, operands, *rest):  # type: ignore[no-untyped-def]
+        ran = own(entry, dataflow, operands, *rest)
+        return change(ran) if entry.layer.name == layer and operands.vectors.dtype == dtype else ran
+
+    monkeypatch.setattr(verify_module, "_run", broken)
+
+
+@pytest.mark.parametrize("tight", [False, True])
+@pytest.mark.parametrize("layer", ["one", "two"])
+def test_wrong_values(monkeypatch: pytest.MonkeyPatch, layer: str, tight: bool) -> None:
+    breaking(monkeypatch, lambda ran: replace(ran, outputs=1.5 * ran.outputs), layer)
+    model = loaded(two_layers())
+    words = f"{layer}: the engine's values are off by 0.5 of the largest"
+    assert wrong(arranged(model) if tight else model) == words
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    def spoiled(ran: Ran) -> Ran:
+        outputs = ran.outputs.copy()
+        outputs[1, 2] = value
+        return replace(ran, outputs=outputs)
+
+    breaking(monkeypatch, spoiled, "two")
+    assert wrong(loaded(two_layers())) == f"two: the engine's values are off by {value} of the largest"
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1 + 5e-5, False), (1 + 2e-4, True)])
+def test_values_are_off_from_a_ten_thousandth_on(
+    monkeypatch: pytest.MonkeyPatch, factor: float, found: bool
+) -> None:
+    breaking(monkeypatch, lambda ran: replace(ran, outputs=ran.outputs * np.float32(factor)), "two")
+    if found:
+        assert wrong(loaded(two_layers())) == "two: the engine's values are off by 0.0002 of the largest"
+    else:
+        row = verified(loaded(two_layers())).layers[1]
+        assert row["value_error"] == pytest.approx(5e-5, rel=0.05)
+
+
+def test_wrong_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_off(ran: Ran) -> Ran:
+        outputs = ran.outputs.copy()
+        outputs[-1, -1] += 1
+        return replace(ran, outputs=outputs)
+
+    breaking(monkeypatch, one_off, "two", np.int32)
+    assert wrong(loaded(two_layers())) == "two: the engine's int8 values are not those of onnxruntime"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize("more", [-1, 1])
+def test_wrong_cycles(monkeypatch: pytest.MonkeyPatch, more: int, dtype: type) -> None:
+    breaking(monkeypatch, lambda ran: replace(ran, cycles=ran.cycles + more), "two", dtype)
+    cycles = simulate(loaded(two_layers()), SimulateOptions()).layers[1]["cycles"]
+    assert (
+        wrong(loaded(two_layers()))
+        == f"two: the engine took {cycles + more} cycles, the closed form {cycles}"
+    )
+
+
+def test_a_wrong_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = verify_module.schedule
+
+    def one_more(*given):  # type: ignore[no-untyped-def]
+        way = own(*given)
+        return replace(way, cycles=replace(way.cycles, computing=way.cycles.computing + 1))
+
+    monkeypatch.setattr(verify_module, "schedule", one_more)
+    cycles = simulate(loaded(two_layers()), SimulateOptions()).layers[0]["cycles"]
+    assert (
+        wrong(loaded(two_layers())) == f"one: the engine took {cycles} cycles, the closed form {cycles + 1}"
+    )
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is", "tight"])
+@pytest.mark.parametrize("form", sorted({*FORMS} - {"empty layer"}))  # whose other layer reads zeros only
+def test_a_wrong_weight_is_found_in_every_form(
+    form: str, dataflow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = verify_module._operands
+
+    def broken(layer, node, value, weight):  # type: ignore[no-untyped-def]
+        """The largest weight, half as large."""
+        weight = weight.copy()
+        at = np.abs(weight).argmax()
+        weight.flat[at] = weight.flat[at] / 2
+        return own(layer, node, value, weight)
+
+    monkeypatch.setattr(verify_module, "_operands", broken)
+    model = loaded(FORMS[form]())
+    given = {} if dataflow == "tight" else {"array": ARRAY, "dataflow": dataflow}
+    sentence = wrong(arranged(model) if dataflow == "tight" else model, **given)
+    assert re.fullmatch(r"\w+: the engine's values are off by \S+ of the largest", sentence)
+
+
+@pytest.mark.parametrize(
+    ("form", "broken"),
+    [
+        *product(("cnn", "grouped", "depthwise", "matmul left", "MobileNet"), ("weight lost", "input")),
+        *product(("cnn", "matmul left", "MobileNet"), ("filter",)),  # one that reads the same inputs
+    ],
+)
+def test_a_wrong_packing_is_found(form: str, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = verify_module.run_packing
+
+    def with_broken(packing, *rest):  # type: ignore[no-untyped-def]
+        tile = packing.tiles[0]
+        lane, column = (int(axis[0]) for axis in np.nonzero(tile.select != EMPTY))
+        if broken == "weight lost":
+            select = tile.select.copy()
+            select[lane, column] = EMPTY
+            tile = replace(tile, select=select)
+        elif broken == "filter":
+            tile = replace(tile, filters=np.roll(tile.filters, 1) if tile.columns > 1 else tile.filters + 1)
+        else:
+            size = packing.inputs
+            inputs = tile.inputs.copy()
+            inputs[0] = inputs[0] // size * size + (inputs[0] + 1) % size
+            tile = replace(tile, inputs=inputs)
+        return own(replace(packing, tiles=(tile, *packing.tiles[1:])), *rest)
+
+    model = arranged(loaded(FORMS[form]()))
+    monkeypatch.setattr(verify_module, "run_packing", with_broken)
+    assert "the engine's values are off by" in wrong(model)
+
+
+def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = arranged(loaded(two_layers()))
+    own = verify_module.run_packing
+
+    def twice(packing, operands, *rest):  # type: ignore[no-untyped-def]
+        # the same tile again, with no weight in it, costs cycles and changes no value
+        last = packing.tiles[-1]
+        blank = replace(last, select=np.full_like(last.select, EMPTY))
+        return own(replace(packing, tiles=(*packing.tiles, blank)), operands, *rest)
+
+    monkeypatch.setattr(verify_module, "run_packing", twice)
+    cycles = simulate(model, SimulateOptions()).layers[0]["cycles"]
+    pass_cycles = ARRAY.pass_cycles(2)
+    assert wrong(model) == f"one: the engine took {cycles + pass_cycles} cycles, the closed form {cycles}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (np.float32, "two: the engine's values are off by 0.5 of the largest"),
+        (np.int32, "two: the engine's int8 values are not those of onnxruntime"),
+    ],
+)
+def test_on_the_command_line_it_ends_with_one(
+    kind: type,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models.save(two_layers(), tmp_path / "net.onnx")
+
+    def half_more(ran: Ran) -> Ran:
+        return replace(ran, outputs=ran.outputs + ran.outputs / 2)
+
+    breaking(monkeypatch, half_more, "two", kind)
+    assert run(["simulate", str(tmp_path / "net.onnx"), "--verify"]) == 1
+    assert capsys.readouterr() == ("", f"tightc: error: {words}{OURS}\n")
+    assert run(["simulate", str(tmp_path / "net.onnx")]) == 0
+
+
+def test_wrong_cycles_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.save(two_layers(), tmp_path / "net.onnx")
+    breaking(monkeypatch, lambda ran: replace(ran, cycles=ran.cycles + 7), "one")
+    assert run(["simulate", str(tmp_path / "net.onnx"), "--array", "8x4", "--verify", "--json"]) == 1
+    cycles = simulate(loaded(two_layers()), SimulateOptions(array=ARRAY)).layers[0]["cycles"]
+    words = f"one: the engine took {cycles + 7} cycles, the closed form {cycles}"
+    assert capsys.readouterr() == ("", f"tightc: error: {words}{OURS}\n")
