@@ -26,7 +26,7 @@ from equal_accuracy import running, variant  # noqa: E402
 from equal_accuracy.checking import Checked, check  # noqa: E402
 from equal_accuracy.running import SCHEMA  # noqa: E402
 from equal_accuracy.section import BEGIN, END, rewrite, written  # noqa: E402
-from equal_accuracy.settings import best, read_records, settings_of  # noqa: E402
+from equal_accuracy.settings import Setting, best, read_records, settings_of  # noqa: E402
 from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe  # noqa: E402
 
 HEAD = "model: digits.onnx\ndata: {data: digits.npz}\nseed: 0\nstages:\n"
@@ -99,6 +99,7 @@ def record(network: str, method: str, rate: float, drop: float, seed: int = 0, *
         "seed": seed,
         "epochs": 20,
         "rows": [dense, packed],
+        "recipe": {"stages": [{"permute": {"method": "tight", "fan_in": 16}}]},
         "versions": {"tightc": "0.1.0"},
         "processor": "a processor",
         "cores": 2,
@@ -308,20 +309,47 @@ def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None
     )
     lines = cells(text)
     assert "### ResNet-20, dense 90.00 %\n" in text and "(results/drawing.svg)" in text
-    seen = ["0, 1", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
-    assert lines["aligned, budget compression=12"][0][:4] == seen
+    seen = ["0, 1", "16", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
+    assert lines["aligned, budget compression=12"][0][:5] == seen
     assert lines["largest compression"] == [[f"drop up to {loss}" for loss in ("0.5", "1", "1.5", "2")]]
     assert lines["aligned"] == [["-", *["12.00x (89.40 %)"] * 3]]
-    assert lines["tight over combining"] == [["compression", "speedup", "energy gain"]]
+    assert lines["tight over combining"] == [["the two with most", "compression", "speedup", "energy gain"]]
     assert lines["subwords over combining"] == lines["subwords over weights"] == lines["tight over combining"]
-    tight = ["2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"]
-    below = ["3.00 (18.00x, 6.00x)", "3.00 (9.00x, 3.00x)", "3.00 (6.00x, 2.00x)"]
-    gain = ["1.50 (18.00x, 12.00x)", "1.50 (9.00x, 6.00x)", "1.50 (6.00x, 4.00x)"]
-    assert lines["drop up to 0.5"] == [["-"] * 3] * 3
+    every = "compression, speedup, energy gain"
+    tight = [every, "2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"]
+    below = [every, "3.00 (18.00x, 6.00x)", "3.00 (9.00x, 3.00x)", "3.00 (6.00x, 2.00x)"]
+    gain = [every, "1.50 (18.00x, 12.00x)", "1.50 (9.00x, 6.00x)", "1.50 (6.00x, 4.00x)"]
+    assert lines["drop up to 0.5"] == [["-"] * 4] * 3
     assert lines["drop up to 1"] == lines["drop up to 1.5"] == [tight, below, gain]
-    assert lines["drop up to 2"][0][0] == "1.50 (12.00x, 8.00x)"
+    assert lines["drop up to 2"][0][1] == "1.50 (12.00x, 8.00x)"
     assert "python scripts/experiments.py resnet20-aligned-compression=12 --seeds 0,1\n" in text
     assert "20 epochs a run; 2 cores of a processor; tightc 0.1.0." in text
+
+
+def test_each_line_of_ratios_is_of_two_files() -> None:
+    small, fast = record("resnet20", "aligned", 12.0, 0.9), record("resnet20", "unaligned", 8.0, 0.9)
+    fast["rows"][-1].update(speedup=9.0, energy_gain=5.0)
+    text = written([small, fast, record("resnet20", "column-combine-0.5", 6.0, 0.9)], None)
+    assert cells(text)["drop up to 1"] == [
+        ["compression", "2.00 (12.00x, 6.00x)", "2.00 (6.00x, 3.00x)", "2.00 (4.00x, 2.00x)"],
+        ["speedup, energy gain", "1.33 (8.00x, 6.00x)", "3.00 (9.00x, 3.00x)", "2.50 (5.00x, 2.00x)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arranged", "fan_in"),
+    [
+        ({"method": "tight", "fan_in": 16, "alpha": 8, "pattern": "2:4"}, 16),
+        ({"method": "column-combine", "fan_in": 16, "alpha": 8, "pattern": "2:4"}, 8),
+        ({"method": "nm", "fan_in": 16, "alpha": 8, "pattern": "1:12"}, 12),
+        ({"method": "structured", "fan_in": 16, "alpha": 8, "pattern": "2:4"}, 1),
+        (None, None),
+    ],
+)
+def test_how_many_inputs_a_lane_may_carry(arranged: dict[str, object] | None, fan_in: int | None) -> None:
+    one = record("resnet20", "aligned", 12.0, 0.9)
+    one["recipe"]["stages"] = [{"prune": {}}, {"permute": arranged}] if arranged else [{"prune": {}}]
+    assert Setting((one,)).fan_in == fan_in
 
 
 def test_without_runs_there_is_no_best() -> None:

@@ -23,8 +23,8 @@ from tightc.files import write_whole
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 _COLUMNS = (
-    "method", "seeds", "accuracy", "drop", "density", "compression", "tightness", "passes", "cycles", "speedup",
-    "energy gain", "bytes",
+    "method", "seeds", "fan-in", "accuracy", "drop", "density", "compression", "tightness", "passes", "cycles",
+    "speedup", "energy gain", "bytes",
 )  # fmt: skip
 Which = Callable[[Setting], bool]
 _PAIRS: tuple[tuple[str, Which, Which], ...] = (
@@ -68,6 +68,7 @@ def _row(one: Setting) -> list[str]:
     return [
         one.label,
         ", ".join(map(str, one.seeds)),
+        f"{one.fan_in or '-'}",
         _percent(one.mean("accuracy")) + spread,
         f"{one.mean('accuracy_drop'):.2f}",
         f"{one.mean('density'):.3f}",
@@ -98,22 +99,31 @@ def _largest_cell(one: Setting | None) -> str:
 
 
 def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> list[str]:
-    """Ways to pack over each other, each with its best run of a level for each figure; those that there are."""
+    """Ways to pack over each other, at each level one file of each, the two with the most of a figure."""
     found = []
     for name, over, under in _PAIRS:
         if any(map(over, settings)) and any(map(under, settings)):
-            rows = [
-                [level.label, *(_ratio(level.met(settings), over, under, key) for key in _COMPARED.values())]
-                for level in held
-            ]
-            found.append(_table([name, *_COMPARED], rows))
+            rows = [row for level in held for row in _ratios(level, settings, over, under)]
+            found.append(_table([name, "the two with most", *_COMPARED], rows))
     return found
 
 
-def _ratio(met: Sequence[Setting], over: Which, under: Which, figure: str) -> str:
-    first, second = best(filter(over, met), figure), best(filter(under, met), figure)
-    if first is None or second is None:
-        return "-"
+def _ratios(level: Level, settings: Sequence[Setting], over: Which, under: Which) -> list[list[str]]:
+    """A row for each two files that some figure chooses; one without figures where a side has none."""
+    met = level.met(settings)
+    chosen: dict[tuple[str, str], tuple[Setting, Setting, list[str]]] = {}
+    for name, figure in _COMPARED.items():
+        first, second = best(filter(over, met), figure), best(filter(under, met), figure)
+        if first is None or second is None:
+            return [[level.label, *["-"] * (1 + len(_COMPARED))]]
+        chosen.setdefault((first.label, second.label), (first, second, []))[2].append(name)
+    return [
+        [level.label, ", ".join(names), *(_ratio(first, second, figure) for figure in _COMPARED.values())]
+        for first, second, names in chosen.values()
+    ]
+
+
+def _ratio(first: Setting, second: Setting, figure: str) -> str:
     one, other = first.mean(figure), second.mean(figure)
     return f"{one / other:.2f} ({one:.2f}x, {other:.2f}x)"
 

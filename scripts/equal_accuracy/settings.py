@@ -14,6 +14,7 @@ from equal_accuracy.running import SCHEMA, Record
 _COMBINED = "column-combine"
 _TIGHT = ("aligned", "unaligned")
 _SUBWORD = "subword"
+_PLAIN = ("dense", "structured")  # one input on a lane
 _LOSSES = (0.5, 1.0, 1.5, 2.0)
 _TITLES = {"resnet20": "ResNet-20", "vgg16": "VGG-16"}
 
@@ -57,6 +58,19 @@ class Setting:
     def dense_accuracy(self) -> float:
         """Of the network that the runs start from, percent."""
         return float(self.records[0]["rows"][0]["accuracy"])
+
+    @property
+    def fan_in(self) -> int | None:
+        """The most inputs that a lane may carry; None where nothing was arranged."""
+        stages = [stage["permute"] for stage in self.records[0]["recipe"]["stages"] if "permute" in stage]
+        if not stages:
+            return None
+        last = stages[-1]
+        if last["method"] == "nm":
+            return int(str(last["pattern"]).partition(":")[2])
+        if last["method"] in _PLAIN:
+            return 1
+        return int(last["alpha" if last["method"] == _COMBINED else "fan_in"])
 
     @property
     def command(self) -> str:
