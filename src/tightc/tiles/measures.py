@@ -1,4 +1,4 @@
-"""The measures of a packing, one record that adds up over layers. Definitions: docs/architecture.md."""
+"""The measures of a packing, one record that adds up over layers. Definitions: README.md."""
 
 from __future__ import annotations
 
