@@ -35,6 +35,11 @@ def dataset():
     import torch
     return torch.utils.data.TensorDataset(torch.ones(2, 3, 4, 5), torch.tensor([1, 0]))
 
+def listed():
+    return Images(np.full((2, 3, 4, 5), 255, np.int64), [0, 1])
+
+def last(): return Images(np.zeros((2, 4, 5, 3), np.float64), np.array([1, 0], np.int32))
+def scored(): return Images(np.zeros((2, 3, 4, 5)), np.array([0.5, 1.5]))
 def nothing(): return []
 def number(): return 3
 def no_pairs(): return [1, 2]
@@ -80,6 +85,10 @@ def test_pillow_images_take_the_colours_of_the_network() -> None:
 
 def test_images_are_taken_as_they_are() -> None:
     assert len(open_images("sets.own:ready", "test", SHAPE)) == 2
+    listed, last = (open_images(f"sets.own:{name}", "test", SHAPE) for name in ("listed", "last"))
+    assert listed.pixels.dtype == np.uint8 and listed.labels.tolist() == [0, 1]
+    assert last.pixels.shape == (2, 3, 4, 5) and last.pixels.dtype == np.float32
+    assert listed.labels.dtype == last.labels.dtype == np.int64 and last.labels.tolist() == [1, 0]
 
 
 def test_a_torch_dataset() -> None:
@@ -104,6 +113,7 @@ def test_a_torch_dataset() -> None:
         ("sets.own:ragged", r"image 1 is \(3, 4, 6\), image 0 is \(3, 4, 5\)"),
         ("sets.own:words", "is <U1"),
         ("sets.own:large", "images are 3 x 4 x 6 .* network wants 3 x 4 x 5"),
+        ("sets.own:scored", r"sets.own:scored: labels is float64 \(2,\), not one integer an image"),
         ("sets.own:fails", r"it raised ZeroDivisionError: division by zero \(.*own.py, line \d+\)"),
     ],
 )

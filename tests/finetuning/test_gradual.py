@@ -185,6 +185,23 @@ def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.Mon
         assert not lessons.tensors(after)[name][zero].any()
 
 
+@pytest.mark.parametrize(
+    ("which", "options"),
+    [
+        ("grouped", {"granularity": "filter", "sparsity": 0.6}),
+        ("folded", {"align": "4x2", "budget": "compression=3"}),
+    ],
+)
+def test_zeros_that_are_there_already_spare_no_filter_and_no_part_at_once(
+    which: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse = sum(lessons.counts(lessons.network(which, density=0.5), which).values())
+    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, schedule="linear", **options)
+    left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
+    assert left[0] == sparse > report.totals["nonzeros"]
+    assert left == sorted(left, reverse=True)
+
+
 def share_at(schedule: str, done: float, start: float, end: float) -> float:
     if schedule == "one-shot" or done >= 1:
         return end

@@ -6,12 +6,14 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lessons
+import models
 import oracle
 from tightc.bridge.module import TorchGraph
 from tightc.finetuning.averages import RunningMean
@@ -135,6 +137,36 @@ def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
     assert not student.training
     for name in before.keys() - {"mean", "variance"}:
         assert (found[name] == before[name]).all()
+
+
+def test_norms_that_share_their_statistics_count_together() -> None:
+    text = TWO_NORMS.format("mean, variance", "mean, variance")
+    student = TorchGraph(read_graph(two_norms(text)))
+    images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
+    measure_norms(student, [images], FP32)
+    found = student.trained()
+    one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
+    # of a value that counts for nothing at the start the first leaves 0.1, of which the second leaves 0.9
+    for name, first, second in (
+        ("mean", one.mean((0, 2, 3)), two.mean((0, 2, 3))),
+        ("variance", one.var((0, 2, 3), ddof=1), two.var((0, 2, 3), ddof=1)),
+    ):
+        np.testing.assert_allclose(found[name], (0.09 * first + 0.1 * second) / 0.19, rtol=1e-4)
+
+
+TWO_NORMS = """g (float[batch, 2, 4, 4] image) => (float[batch, 2, 4, 4] y) {{
+    a = BatchNormalization(image, scale, shift, {})
+    moved = Add(image, two)
+    b = BatchNormalization(moved, scale, shift, {})
+    y = Add(a, b)
+}}"""
+
+
+def two_norms(text: str) -> onnx.ModelProto:
+    ones = np.ones(2, np.float32)
+    return models.build(
+        text, scale=ones, shift=0 * ones, mean=ones, variance=ones, two=np.full((1, 2, 1, 1), 2, np.float32)
+    )
 
 
 def test_a_network_without_norms_is_left_as_it_is() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import models
 from tightc.cli.main import run
@@ -54,6 +54,19 @@ def smallest_zero(proto: onnx.ModelProto, name: str, sparsity: float) -> onnx.Mo
             values.flat[order[: round(sparsity * values.size)]] = 0
             tensor.CopyFrom(numpy_helper.from_array(values, name))
     return changed
+
+
+def test_a_closing_softmax_changes_no_figure() -> None:
+    proto, closed = models.cnn(), models.cnn()
+    output = closed.graph.output[0].name
+    for node in closed.graph.node:
+        node.output[:] = ["scores" if name == output else name for name in node.output]
+    closed.graph.node.append(helper.make_node("Softmax", ["scores"], [output], axis=1))
+    assert logits(closed, some().pixels).sum(axis=1) == pytest.approx(1)
+    one, other = (measured(each, some(), images=20) for each in (proto, closed))
+    assert one.totals["accuracy"] == other.totals["accuracy"]
+    for plain, with_softmax in zip(one.layers, other.layers, strict=True):
+        assert plain["divergence_at_0.9"] == with_softmax["divergence_at_0.9"] > 0
 
 
 def test_every_figure_by_onnxruntime() -> None:

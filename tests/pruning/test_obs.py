@@ -129,6 +129,15 @@ def test_outputs_stay_much_closer_than_by_magnitude() -> None:
     np.testing.assert_allclose(outputs(by_obs.proto, fresh).mean(axis=0), wanted.mean(axis=0), atol=0.1)
 
 
+def test_a_closing_softmax_changes_no_weight() -> None:
+    closed = many_forms()
+    for node in closed.graph.node:
+        node.output[:] = ["scores" if name == "logits" else name for name in node.output]
+    closed.graph.node.append(onnx.helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
+    one, other = (weights_of(obs_pruned(each, sparsity=0.5)[0].proto) for each in (many_forms(), closed))
+    assert all((tensor == other[name]).all() for name, tensor in one.items())
+
+
 def test_only_weights_and_constants_behind_them_change() -> None:
     proto = many_forms()
     pruned, _ = obs_pruned(proto, sparsity=0.5)

@@ -20,7 +20,6 @@ from tightc.permutation.permute import Interrupted, permute
 from tightc.recipe import work as recipe_work
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import resolved, run_recipe
-from tightc.recipe.workspace import data_key
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape
@@ -425,21 +424,7 @@ def test_a_simulation_that_tiles_rule_out_is_refused_before_any_work(place: Path
         run_recipe(place / "r.yaml", place / "out")
 
 
-# --- what tells that data changed
-
-
-def test_the_key_of_data_follows_its_content(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.png").write_bytes(b"1")
-    before = data_key(str(tmp_path / "a"))
-    assert data_key(str(tmp_path / "a")) == before
-    (tmp_path / "a" / "2.png").write_bytes(b"2")
-    assert data_key(str(tmp_path / "a")) != before
-    (tmp_path / "x.npz").write_bytes(b"1")
-    one = data_key(str(tmp_path / "x.npz"))
-    (tmp_path / "x.npz").write_bytes(b"2")
-    assert data_key(str(tmp_path / "x.npz")) != one
-    assert data_key("module:function") == "module:function"
+# --- what is measured
 
 
 def test_a_network_of_open_size_is_measured_as_simulate_says(place: Path) -> None:

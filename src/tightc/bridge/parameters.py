@@ -47,14 +47,19 @@ def trained_tensors(graph: Graph) -> dict[str, Role]:
 
 
 def running_statistics(graph: Graph) -> dict[str, float]:
-    """The constants that hold running means and variances, in the order of the nodes, and how much a batch counts."""
+    """The constants that hold running means and variances, in the order of the nodes, and how much a batch counts.
+
+    Where several nodes share one, each moves it: together they count for what the last ones leave of the old value.
+    """
     makers = {output: node for node in graph.nodes for output in node.outputs}
     found: dict[str, float] = {}
     for node in graph.nodes:
         if node.op == "BatchNormalization":
             share = 1 - float(node.attributes.get("momentum", 0.9))
             names = (_origin(name, graph, makers) for name in node.inputs[3:5])
-            found.update({name: share for name in names if name in graph.tensors and name not in found})
+            for name in names:
+                if name in graph.tensors:
+                    found[name] = 1 - (1 - found[name]) * (1 - share) if name in found else share
     return found
 
 

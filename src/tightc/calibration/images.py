@@ -14,8 +14,9 @@ from tightc.calibration.hands import side_by_side, spans
 from tightc.data.images import Images, Normalisation, check_images
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.graph import outer_reads
+from tightc.model.graph import outer_reads, read_graph
 from tightc.model.image_input import image_input
+from tightc.model.logits import without_softmax
 from tightc.model.session import open_session, ort_faults
 
 _BATCH = 16  # images that a thread runs at once, where the model leaves it open
@@ -28,7 +29,7 @@ class Calibration:
     """`pixels`: (images, channels, height, width) float32 as the model reads them, `batch` at a time.
 
     `labels`: (images,) int64. `fixed`: whether the model demands that batch. `feed` and `output`
-    name its input and output.
+    name its input and its logits, which a closing Softmax reads where there is one.
     """
 
     feed: str
@@ -55,7 +56,8 @@ class Calibration:
             drawn = np.resize(drawn, -(-len(drawn) // batch) * batch)
         pixels = normalisation.apply(images.pixels[drawn])
         fixed = wanted.batch is not None
-        return cls(wanted.name, wanted.output, pixels, images.labels[drawn], batch, fixed)
+        output = without_softmax(read_graph(model.proto)).outputs[0]
+        return cls(wanted.name, output, pixels, images.labels[drawn], batch, fixed)
 
     def first(self, count: int) -> Calibration:
         """The first `count` images, in whole batches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import operator
 import os
@@ -10,12 +11,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.data.arrays import as_pixels
+from tightc.data.arrays import as_labels, as_pixels
 from tightc.data.images import Images, ImageShape, Split
 from tightc.errors import DataError
 
@@ -32,10 +34,23 @@ def call_function(source: str, split: Split, shape: ImageShape) -> Images:
         function = _find(source)
         made = function(split) if _takes_a_split(function) else function()
         if isinstance(made, Images):
-            return made
+            pixels = as_pixels(np.asarray(made.pixels), shape, f"{source}: pixels")
+            return Images(
+                pixels, as_labels(np.asarray(made.labels), f"{source}: labels"), tuple(made.classes)
+            )
         if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
             raise DataError(f"{source}: it returned a {type(made).__name__}", _CONTRACT)
         return _collect(made, shape, source)
+
+
+def module_file(source: str) -> Path | None:
+    """The file of the module that `package.module:function` names, None where it is not found."""
+    with _current_folder_importable():
+        try:
+            found = importlib.util.find_spec(source.partition(":")[0])
+        except (ImportError, ValueError):
+            return None
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
 
 
 def _find(source: str) -> Callable[..., Any]:

@@ -44,14 +44,24 @@ def read_idx_file(images: Path) -> Images:
 
     DataError where either is missing or corrupt.
     """
-    stem = re.sub(r"\.gz$", "", images.name)
-    name = stem.replace("images", "labels").replace("idx3", "idx1")
-    beside = [path for path in (images.with_name(name), images.with_name(f"{name}.gz")) if path.is_file()]
-    if not beside:
+    beside = labels_beside(images)
+    if beside is None:
+        name = _labels_name(images)
         raise DataError(f"{images}: its labels, {name} (or {name}.gz), are not beside it", "put them there")
     pixels = _read(images, dimensions=3)
-    labels = _read(beside[0], dimensions=1)
+    labels = _read(beside, dimensions=1)
     return Images(pixels[:, None], labels.astype(np.int64))
+
+
+def labels_beside(images: Path) -> Path | None:
+    """The file of the labels of a file of images, None where there is none."""
+    name = _labels_name(images)
+    beside = (images.with_name(name), images.with_name(f"{name}.gz"))
+    return next((path for path in beside if path.is_file()), None)
+
+
+def _labels_name(images: Path) -> str:
+    return re.sub(r"\.gz$", "", images.name).replace("images", "labels").replace("idx3", "idx1")
 
 
 def _read(path: Path, dimensions: int) -> NDArray[Any]:

@@ -24,7 +24,8 @@ class Gradual:
 
     Once the share is met, weights may still change places until the regrowing ends; then `settled` is true, and what is
     zero stays so. Weights are worth their squares, as in prune; of a `grid`'s weights single digits are chosen where
-    the options say subword. The share that is left starts from that which is not zero at the start.
+    the options say subword. The share that is left starts from that which is not zero at the start, or from all where
+    weights go together, since single zeros spare no filter and no part.
     OptionError, before any training, where a budget cannot be met.
     """
 
@@ -42,7 +43,8 @@ class Gradual:
         self._first, self._last = round(options.prune_from * steps), round(options.prune_until * steps)
         self._regrow_last = round(options.regrow_until * steps) if options.regrow else 0
         self._weights = [student.parameter(entry.layer.weight) for entry in layers]
-        self._start = max(self._end, self._used())
+        whole = options.granularity == "filter" or (options.align is not None and self._digits is None)
+        self._start = 1.0 if whole else max(self._end, self._used())
         others = [weight for weight in student.weights() if not any(weight is own for own in self._weights)]
         self.masks = Masks([*self._weights, *others])
         self.settled = False

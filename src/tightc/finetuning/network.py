@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tightc.bridge.logits import check_float32, without_softmax
 from tightc.bridge.module import TorchGraph
 from tightc.bridge.parameters import trained_layers
+from tightc.bridge.precision import check_float32
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.graph import Graph, read_graph
+from tightc.model.logits import without_softmax
 
 
 @dataclass(frozen=True)

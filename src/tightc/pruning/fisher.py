@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.bridge.logits import check_float32, without_softmax
+from tightc.bridge.precision import check_float32
 from tightc.calibration.hands import side_by_side, spans
 from tightc.calibration.images import Calibration
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.graph import read_graph
 from tightc.model.layers import Network
+from tightc.model.logits import without_softmax
 from tightc.report import Listener
 from tightc.selection.prunable import Prunable
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def _located(recipe: Recipe, base: Path) -> Recipe:
     if recipe.data and _is_path(recipe.data.data, base):
         located = str(base / Path(recipe.data.data).expanduser())
         changes["data"] = recipe.data.model_copy(update={"data": located})
-    return recipe.model_copy(update=changes)
+    return _with_inputs(recipe, lambda path: str(base / Path(path).expanduser())).model_copy(update=changes)
 
 
 def _seen_from(recipe: Recipe, folder: Path) -> Recipe:
@@ -66,7 +67,18 @@ def _seen_from(recipe: Recipe, folder: Path) -> Recipe:
     changes: dict[str, Any] = {"model": moved(recipe.model)}
     if recipe.data and _is_path(recipe.data.data, Path()):
         changes["data"] = recipe.data.model_copy(update={"data": moved(recipe.data.data)})
-    return recipe.model_copy(update=changes)
+    return _with_inputs(recipe, moved).model_copy(update=changes)
+
+
+def _with_inputs(recipe: Recipe, moved: Callable[[str], str]) -> Recipe:
+    """`recipe` with the paths that its simulate stages read inputs from `moved`."""
+    stages = []
+    for step in recipe.stages:
+        if step.simulate and step.simulate.inputs:
+            there = {"inputs": moved(step.simulate.inputs)}
+            step = step.model_copy(update={"simulate": step.simulate.model_copy(update=there)})
+        stages.append(step)
+    return recipe.model_copy(update={"stages": tuple(stages)})
 
 
 def _is_path(data: str, base: Path) -> bool:

@@ -28,7 +28,7 @@ from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.recipe.recipe import Recipe, SeeingQuantize, Step
-from tightc.recipe.workspace import Workspace, data_key, key_of
+from tightc.recipe.workspace import Workspace, data_key, file_key, key_of
 from tightc.report import Listener, Report, silent
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
@@ -53,7 +53,8 @@ _NO_MATTER = {
     "dask",
     "checkpoint",
     "checkpoint_minutes",
-}  # options that change nothing but the time
+    "inputs",
+}  # options that change nothing but the time, and a file that is known by its content
 
 
 @dataclass
@@ -86,6 +87,7 @@ class Work:
             self.model.sha256,
             self.recipe.seed if step.draws else "",
             self._data_key if step.sees_images else "",
+            file_key(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
         key = key_of(step.stage, options, reads, version("tightc"))
@@ -100,16 +102,19 @@ class Work:
         state = "unchanged" if record else "done"
         if record is None:
             made, report = act()
+            record = {"key": key, "report": report.as_json()}
             if made is not None:
                 self.workspace.keep_model(name, made)
+                self.workspace.keep_record(
+                    name, record
+                )  # before it is measured: what was made is not made again
                 self.workspace.checkpoint_path(key).unlink(missing_ok=True)
-            record = {"key": key, "report": report.as_json()}
         else:
             self.outer(name, 1.0, {"": "unchanged"})
         if self.workspace.model_path(name).is_file():
             self.model = self.workspace.load(name)
             measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
-            if record.get("measured") != measured:
+            if "row" not in record or record.get("measured") != measured:
                 record |= {"measured": measured, "row": self._measure(self.model)}
                 self.workspace.keep_record(name, record)
         elif "row" not in record:

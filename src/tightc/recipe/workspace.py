@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tightc.data.function import module_file
+from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import OutputError
 from tightc.files import write_whole
 from tightc.model.file import Model, load_model, save_model
@@ -45,10 +47,10 @@ class Workspace:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        whole = isinstance(record, dict) and isinstance(record.get("row"), dict)
-        if not whole or record.get("key") != key or record.get("model_sha256") != self._model_sha256(name):
+        whole = isinstance(record, dict) and isinstance(record.get("report"), dict)
+        if not whole or not isinstance(record.get("row", {}), dict) or record.get("key") != key:
             return None
-        return dict(record)
+        return dict(record) if record.get("model_sha256") == self._model_sha256(name) else None
 
     def load(self, name: str) -> Model:
         """The model of a stage that is done."""
@@ -76,16 +78,25 @@ def key_of(*parts: Any) -> str:
 
 
 def data_key(source: str) -> str:
-    """What tells whether the data changed: a file's SHA-256, a folder's names, sizes and times, a function's name."""
+    """What tells whether the data changed: a file's SHA-256 (of an IDX file also its labels'), a folder's names, sizes
+    and times, a function's name and the SHA-256 of its module.
+    """
     path = Path(source).expanduser()
     if path.is_file():
-        return _sha256(path) or ""
+        beside = labels_beside(path) if is_idx(path.name) else None
+        return key_of(_sha256(path), _sha256(beside)) if beside else file_key(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())
         return key_of(
             [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
         )
-    return source
+    module = module_file(source)
+    return key_of(source, _sha256(module)) if module else source
+
+
+def file_key(source: str) -> str:
+    """The SHA-256 of a file, "" where there is none."""
+    return _sha256(Path(source).expanduser()) or ""
 
 
 def _sha256(path: Path) -> str | None:

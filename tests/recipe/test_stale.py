@@ -1,0 +1,149 @@
+"""What a run does again, and what it keeps: by what a stage read, not by names or times."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models
+from tightc.errors import DataError
+from tightc.example import RECIPE
+from tightc.permutation.permute import permute
+from tightc.recipe import work as recipe_work
+from tightc.recipe.run import run_recipe
+from tightc.recipe.work import Work
+from tightc.recipe.workspace import data_key
+
+CHAIN = """model: net.onnx
+stages:
+  - prune: {sparsity: 0.8}
+  - permute: {array: 8x8, fan_in: 3, temp_schedule: {steps: 5, moves_per_weight: 30}}
+  - simulate: {inputs: in.npz}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    models.save(models.cnn(), tmp_path / "net.onnx")
+    np.savez(tmp_path / "in.npz", **models.feeds(models.cnn(), batch=1))
+    (tmp_path / "r.yaml").write_text(CHAIN)
+    return tmp_path
+
+
+def states(place: Path) -> dict[str, str]:
+    report = run_recipe(place / "r.yaml", place / "out")
+    return {row["stage"]: row["state"] for row in report.layers}
+
+
+def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def searched(*arguments: object, **settings: object) -> object:
+        found.append("permute")
+        return permute(*arguments, **settings)
+
+    def interrupt(work: Work, _model: object) -> dict[str, object]:
+        if work.made < 2:
+            return measure(work, _model)
+        raise KeyboardInterrupt
+
+    measure = Work._measure
+    monkeypatch.setattr(recipe_work, "permute", searched)
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_measure", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(place / "r.yaml", place / "out")
+    whole, again = (run_recipe(place / "r.yaml", place / folder) for folder in ("whole", "out"))
+    assert found == ["permute", "permute"]  # once for each folder
+    assert [row["state"] for row in again.layers] == ["unchanged"] * 3 + ["done"]
+    for one, other in zip(whole.layers, again.layers, strict=True):
+        assert {**one, "state": ""} == {**other, "state": ""}
+
+
+def test_a_training_whose_measuring_is_interrupted_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("digits.onnx", "digits.npz"):
+        (tmp_path / name).write_bytes((RECIPE.parent / name).read_bytes())
+    (tmp_path / "r.yaml").write_text(
+        "model: digits.onnx\ndata: {data: digits.npz}\nstages: [finetune: {epochs: 1, device: cpu}]\n"
+    )
+    trained, tune, measure = [], recipe_work.finetune, Work._measure
+
+    def interrupt(work: Work, model: object) -> dict[str, object]:
+        if trained and not again:
+            raise KeyboardInterrupt
+        return measure(work, model)
+
+    def tuned(*arguments: object, **settings: object) -> object:
+        trained.append(1)
+        return tune(*arguments, **settings)
+
+    again = False
+    monkeypatch.setattr(recipe_work, "finetune", tuned)
+    monkeypatch.setattr(Work, "_measure", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(tmp_path / "r.yaml", tmp_path / "out")
+    again = True
+    assert run_recipe(tmp_path / "r.yaml", tmp_path / "out").layers[-1]["accuracy"] > 50
+    assert len(trained) == 1
+    assert not list((tmp_path / "out").glob("*.checkpoint"))
+
+
+def test_inputs_are_sought_beside_the_recipe_and_known_by_their_content(
+    place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert set(states(place).values()) == {"done"}
+    monkeypatch.chdir(place)
+    assert set(states(place).values()) == {"unchanged"}
+    np.savez(place / "in.npz", **models.feeds(models.cnn(), batch=1, seed=5))
+    assert states(place)["simulate"] == "done"
+    assert set(states(place).values()) == {"unchanged"}
+    (place / "in.npz").unlink()
+    with pytest.raises(DataError, match="No such file"):
+        states(place)
+
+
+# --- what tells that data changed
+
+
+def test_the_key_of_data_follows_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"1")
+    before = data_key(str(tmp_path / "a"))
+    assert data_key(str(tmp_path / "a")) == before
+    (tmp_path / "a" / "2.png").write_bytes(b"2")
+    assert data_key(str(tmp_path / "a")) != before
+    (tmp_path / "x.npz").write_bytes(b"1")
+    one = data_key(str(tmp_path / "x.npz"))
+    (tmp_path / "x.npz").write_bytes(b"2")
+    assert data_key(str(tmp_path / "x.npz")) != one
+
+
+def test_the_key_of_a_file_of_images_follows_its_labels(tmp_path: Path) -> None:
+    images, labels = (tmp_path / f"train-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
+    images.write_bytes(b"images")
+    alone = data_key(str(images))
+    labels.write_bytes(b"1")
+    one = data_key(str(images))
+    labels.write_bytes(b"2")
+    assert len({alone, one, data_key(str(images))}) == 3
+
+
+def test_the_key_of_a_function_follows_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    assert data_key("made_here:images") == "made_here:images"
+    (tmp_path / "made_here.py").write_text("def images(): return []\n")
+    one = data_key("made_here:images")
+    assert one != data_key("made_here:others")
+    (tmp_path / "made_here.py").write_text("def images(): return [1]\n")
+    assert data_key("made_here:images") not in (one, "made_here:images")
+    assert data_key("no.such.package:images") == "no.such.package:images"
+    assert sys.path == path and "made_here" not in sys.modules
