@@ -170,6 +170,16 @@ def test_ctrl_c_leaves_a_model_that_is_its_own_output_as_it_was(place: Path) -> 
     assert (place / "net.onnx").read_bytes() != before
 
 
+def test_ctrl_c_leaves_a_model_that_is_its_own_output_by_another_name_as_it_was(place: Path) -> None:
+    before = (place / "net.onnx").read_bytes()
+    (place / "link.onnx").symlink_to("net.onnx")
+    for output in ("link.onnx", str(place / "net.onnx")):
+        arguments = command("sgd, regrown", output, "--checkpoint-minutes", "0")
+        code, out, err = ended(arguments, signal.SIGINT, place / f"{output}.checkpoint", 0.0)
+        assert (code, out, err) == (130, "", "\ntightc: interrupted\n")
+        assert (place / "net.onnx").read_bytes() == before
+
+
 def assert_runs(path: Path, nonzeros: int) -> None:
     """It is a valid model that tells numbers apart, with as many weights as the report says."""
     proto = onnx.load(str(path))

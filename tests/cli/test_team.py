@@ -146,3 +146,89 @@ def test_a_team_that_is_killed_goes_on_together(place: Path) -> None:
     assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
     assert went_on.stdout == whole.stdout
     assert not (place / "two.onnx.checkpoint").exists()
+
+
+LONER = """
+import os
+from pathlib import Path
+from tightc.finetuning.checkpoint import Checkpoint
+begin = Checkpoint.__post_init__
+def on_its_own_disk(self):
+    begin(self)
+    if os.environ["RANK"] == "1":
+        self.path = Path("elsewhere") / self.path
+Checkpoint.__post_init__ = on_its_own_disk
+from tightc.cli.main import main
+main()
+"""
+
+
+def scripted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes that run the script of that name."""
+    torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", "2", name]
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
+    return subprocess.run([*torchrun, *arguments], **settings)
+
+
+def test_a_team_goes_on_from_the_leaders_checkpoint_wherever_the_others_are(place: Path) -> None:
+    assert run(2, "whole.onnx", *TRAINED).returncode == 0
+    (place / "loner.py").write_text(LONER)
+    arguments = [
+        "finetune",
+        "folded.onnx",
+        "--data",
+        "data.npz",
+        *COMMON,
+        "--json",
+        "-o",
+        "two.onnx",
+        *TRAINED,
+    ]
+    killed = LONER.replace("from tightc.cli", KILLED + "from tightc.cli")
+    (place / "killed.py").write_text(killed)
+    assert scripted("killed.py", *arguments, "--checkpoint-minutes", "0").returncode != 0
+    assert (place / "two.onnx.checkpoint").exists() and not (place / "elsewhere").exists()
+    went_on = scripted("loner.py", *arguments)
+    assert went_on.returncode == 0, went_on.stderr
+    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
+
+
+KILLED = """
+write = Checkpoint.write
+def once(self, state):
+    write(self, state)
+    import signal
+    state["step"] == 5 and os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.write = once
+"""
+
+
+def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> None:
+    (place / "two.onnx.checkpoint").write_bytes(b"something else")
+    process = run(2, "two.onnx", *TRAINED)
+    sentence = "tightc: error: two.onnx.checkpoint: not a checkpoint of finetune; remove it, or give"
+    lines = [line for line in process.stderr.splitlines() if line.startswith("tightc: ")]
+    assert process.returncode != 0 and lines
+    assert all(line.startswith(sentence) for line in lines)
+    assert "tightc/finetuning" not in process.stderr  # no trace of ours
+
+
+EACH = """
+import os
+import lessons
+import tightc
+model, report = lessons.train(lessons.network("normed"), validation=16, average=0.8, sparsity=0.5)
+tightc.save(model, f"by_{os.environ['RANK']}.onnx")
+os._exit(0)
+"""
+
+
+def test_all_processes_return_the_leaders_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader alone looks at images held apart, and each sees other images, of which running means are made."""
+    (place / "each.py").write_text(EACH)
+    monkeypatch.setitem(ALONE, "PYTHONPATH", str(Path(__file__).parents[1]))
+    process = scripted("each.py")
+    assert process.returncode == 0, process.stderr
+    one, other = (tensors(place / f"by_{rank}.onnx") for rank in (0, 1))
+    for name, tensor in one.items():
+        assert (other[name] == tensor).all(), name

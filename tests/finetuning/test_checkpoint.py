@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 import lessons
 from tightc.data.images import Images, Normalisation
-from tightc.errors import OptionError
+from tightc.errors import OptionError, OutputError
+from tightc.finetuning import checkpoint as checkpoints
+from tightc.finetuning import train as training
 from tightc.finetuning.checkpoint import Checkpoint
 from tightc.finetuning.course import Course
 from tightc.finetuning.finetune import Interrupted, finetune
@@ -119,9 +123,16 @@ def test_what_was_done_before_it_died_is_not_done_again(
     assert count == 12 - 7
 
 
-def test_nothing_is_written_before_its_time(tmp_path: Path) -> None:
+def test_before_its_time_only_what_is_trained_to_the_end_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what comes behind the last step can be interrupted too."""
+    written, write = [], Checkpoint.write
+    monkeypatch.setattr(
+        Checkpoint, "write", lambda self, state: (written.append(state["step"]), write(self, state))[1]
+    )
     lessons.train(lessons.network("folded"), checkpoint=str(tmp_path / "c"), checkpoint_minutes=60.0)
-    assert not list(tmp_path.iterdir())
+    assert written == [3 * 4]
 
 
 # --- a checkpoint of something else
@@ -282,3 +293,98 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
             assert not lessons.tensors(after)[name][before[name] == 0].any()
     left = sum(lessons.counts(after, "folded").values())
     assert sparsity is None or left == 200 - round(sparsity * 200)
+
+
+def pressing(times: int, at: int) -> Callable[..., None]:
+    """A listener that presses Ctrl-C so many times when it is told of something for the so-manieth time."""
+    told = 0
+
+    def hear(*_: object) -> None:
+        nonlocal told
+        told += 1
+        for _ in range(times if told == at else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return hear
+
+
+@pytest.mark.parametrize("run", ["sgd, regrown", "cycles, mean of pruned, norms measured"])
+def test_ctrl_c_leaves_a_checkpoint_of_the_step_that_it_came_in(run: str, tmp_path: Path) -> None:
+    """However seldom one is written otherwise; the same call then goes on to the same bytes."""
+    which, options = RUNS[run]
+    whole, report = lessons.train(lessons.network(which), **options)
+    options = {**options, "checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
+    with pytest.raises(Interrupted):
+        lessons.train(lessons.network(which), **options, listener=pressing(1, 2))
+    assert 0 < torch.load(tmp_path / "c", weights_only=True)["state"]["step"] < 9
+    again, said = lessons.train(lessons.network(which), **options)
+    assert again.to_bytes() == whole.to_bytes() and said == report
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
+    options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
+    with pytest.raises(Interrupted):
+        lessons.train(lessons.network("folded"), **options, listener=pressing(2, 1))
+    assert not (tmp_path / "c").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_while_norms_are_measured_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"renorm_images": 32, "checkpoint": str(tmp_path / "c")}
+    whole, _ = lessons.train(lessons.network("normed"), **options)
+    (tmp_path / "c").unlink()
+    measure = training.measure_norms
+
+    def pressed(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        measure(*arguments)
+
+    with monkeypatch.context() as once:
+        once.setattr(training, "measure_norms", pressed)
+        with pytest.raises(Interrupted) as caught:
+            lessons.train(lessons.network("normed"), **options)
+    again, _ = lessons.train(lessons.network("normed"), **options)
+    assert whole.to_bytes() == again.to_bytes() == caught.value.result[0].to_bytes()
+
+
+def test_whoever_has_taken_ctrl_c_over_keeps_it() -> None:
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    try:
+        lessons.train(lessons.network("folded"), listener=pressing(1, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed == [1]
+
+
+# --- a checkpoint that cannot be written
+
+
+def test_a_training_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OutputError(f"{path}: cannot be written (No space left on device)", "free some space")
+
+    heard = []
+    whole, report = lessons.train(lessons.network("folded"))
+    monkeypatch.setattr(checkpoints, "write_whole", full)
+    options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0}
+    after, said = lessons.train(
+        lessons.network("folded"), **options, listener=lambda *told: heard.append(told[2])
+    )
+    assert after.to_bytes() == whole.to_bytes()
+    note = f"no checkpoint: {tmp_path / 'c'}: cannot be written (No space left on device)"
+    assert said == replace(report, notes=(note,))
+    assert heard[-1]["checkpoint"] == "not written"
+
+
+def test_a_folder_that_takes_no_checkpoint_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    with pytest.raises(OptionError) as fault:
+        lessons.train(lessons.network("folded"), checkpoint=str(tmp_path / "c"))
+    assert str(fault.value) == (
+        f"{tmp_path / 'c'}: the checkpoint cannot be written there; give another file with --checkpoint"
+    )

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 import lessons
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning import train as training
+from tightc.finetuning.compute import memory_named
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
 from tightc.model.file import Model, load_model_bytes
@@ -186,10 +187,72 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
 def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Team.of_environment() == Team(0, 1, 0)
     assert Team.of_environment().leads
-    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
+    monkeypatch.setenv("RANK", "5")
+    assert Team.of_environment() == Team(0, 1, 0)  # nobody said how many there are
+    for name, value in (*TORCHRUN.items(), ("RANK", "5"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     assert Team.of_environment() == Team(5, 8, 1)
     assert not Team.of_environment().leads
+
+
+TORCHRUN = {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE=many is not permitted"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not permitted"),
+        ({"RANK": "-1"}, "RANK=-1 is not permitted"),
+        ({"LOCAL_RANK": ""}, "LOCAL_RANK= is not permitted"),
+        ({"RANK": "8"}, "RANK is 8, of 8 processes numbered from 0"),
+        *(
+            ({name: None}, f"WORLD_SIZE is 8, but {name} is not set")
+            for name in TORCHRUN
+            if name != "WORLD_SIZE"
+        ),
+    ],
+)
+def test_a_team_that_is_said_by_half_is_refused(
+    changes: dict[str, str | None], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**TORCHRUN, **changes}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    found = refused(lambda: lessons.train(lessons.network("folded")))
+    assert found == (sentence, "start it with torchrun, or unset WORLD_SIZE", 2)
+
+
+def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**TORCHRUN, "MASTER_PORT": "no port"}.items():
+        monkeypatch.setenv(name, value)
+    sentence, remedy, code = refused(lambda: lessons.train(lessons.network("folded")))
+    assert sentence.startswith("the 8 processes do not meet (") and "no port" in sentence
+    assert (remedy, code) == ("start it with torchrun, or unset WORLD_SIZE", 2)
+
+
+def test_too_little_memory_is_named() -> None:
+    def too_much() -> None:
+        with memory_named(64):
+            torch.empty(2**60, dtype=torch.uint8)
+
+    sentence = "--batch-size 64: what is trained on does not fit into memory"
+    assert refused(too_much) == (sentence, "give a smaller one", 2)
+
+
+def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(training, "training_loss", hungry)
+    sentence = "--batch-size 16: what is trained on does not fit into memory"
+    assert refused(lambda: lessons.train(lessons.network("folded"))) == (sentence, "give a smaller one", 2)
+
+
+def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="shape"), memory_named(64):
+        torch.zeros(3).reshape(2, 2)
 
 
 @pytest.mark.parametrize(

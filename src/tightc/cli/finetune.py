@@ -66,9 +66,10 @@ def finetune(
                 network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
             )
     except Interrupted as interrupt:
-        in_place = model is not None and destination.path is not None and destination.path == Path(model)
-        # the model that was read is what the checkpoint belongs to
-        if destination.path is not None and not in_place and Team.of_environment().leads:
+        # what was read is what the checkpoint belongs to, and stays
+        read = [os.path.realpath(path) for path in (model, teacher) if path is not None]
+        kept = destination.path is not None and os.path.realpath(destination.path) not in read
+        if kept and Team.of_environment().leads:
             finish(interrupt.result, destination, manner)
             if not manner.quiet:
                 click.echo(f"{destination.path} holds what was trained by then", err=True)

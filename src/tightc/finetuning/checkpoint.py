@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from tightc.errors import OptionError
+from tightc.errors import OptionError, OutputError
 from tightc.files import write_whole
 
 # what reading any bytes may end in
@@ -46,12 +47,19 @@ class Checkpoint:
         """Whether it is time to write."""
         return monotonic() - self._written >= self.seconds
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Writes `state`, of tensors, numbers, texts, lists and dicts, whole or not at all."""
+    def write(self, state: dict[str, Any]) -> str | None:
+        """Writes `state`, of tensors, numbers, texts, lists and dicts, whole or not at all.
+
+        Gives what went wrong where it cannot be written: what was trained by then is worth more than its copy.
+        """
+        self._written = monotonic()
         content = io.BytesIO()
         torch.save({"key": self.key, "state": state}, content)
-        write_whole(self.path, content.getvalue())
-        self._written = monotonic()
+        try:
+            write_whole(self.path, content.getvalue())
+        except OutputError as fault:
+            return fault.sentence
+        return None
 
     def read(self) -> dict[str, Any] | None:
         """The state, on the CPU; None where there is no file yet.
@@ -62,6 +70,10 @@ class Checkpoint:
             raise OptionError(
                 f"{self.path}: there is no folder {self.path.parent} for the checkpoint",
                 "make the folder first",
+            )
+        if not os.access(self.path.parent, os.W_OK):
+            raise OptionError(
+                f"{self.path}: the checkpoint cannot be written there", "give another file with --checkpoint"
             )
         if not self.path.exists():
             return None

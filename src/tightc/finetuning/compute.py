@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from tightc.errors import OptionError
+
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory"
+)  # as torch's allocators say
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,19 @@ class Compute:
     def precision(self) -> AbstractContextManager[object]:
         """The context in which a forward pass runs."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+@contextmanager
+def memory_named(batch_size: int) -> Iterator[None]:
+    """OptionError in place of what torch raises where its memory, or the device's, is too small."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as fault:
+        if isinstance(fault, RuntimeError) and not _OUT_OF_MEMORY.search(str(fault)):
+            raise
+        raise OptionError(
+            f"--batch-size {batch_size}: what is trained on does not fit into memory", "give a smaller one"
+        ) from None
 
 
 def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:

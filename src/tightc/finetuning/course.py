@@ -21,13 +21,14 @@ class Outcome:
     """Means over the last epoch, as seen in training: loss, and accuracy in percent.
 
     `validation_accuracy`: of what is kept, in percent, None where no images were held apart; `interrupted`: whether
-    the training was ended before its time.
+    the training was ended before its time; `unkept`: what kept the last checkpoint from being written.
     """
 
     loss: float
     accuracy: float
     validation_accuracy: float | None = None
     interrupted: bool = False
+    unkept: str | None = None
 
 
 class Course:
@@ -38,6 +39,7 @@ class Course:
         self._began, self._skipped = perf_counter(), 0.0
         self._pending: list[tuple[float, Tensor, Tensor]] = []
         self.validation: float | None = None
+        self.unkept: str | None = None
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -72,7 +74,7 @@ class Course:
         """The figures by now."""
         seen = max(1, self._seen)
         accuracy = 100 * self._right / (seen * self._batch_size)
-        return Outcome(self._loss_sum / seen, accuracy, self.validation, interrupted)
+        return Outcome(self._loss_sum / seen, accuracy, self.validation, interrupted, self.unkept)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it, after a look."""
@@ -102,4 +104,6 @@ class Course:
         }
         if self.validation is not None:
             figures["validation"] = f"{self.validation:.2f} %"
+        if self.unkept is not None:
+            figures["checkpoint"] = "not written"
         self._listener("finetune", done, figures)

@@ -49,17 +49,19 @@ def finetune(
     and an arrangement is dropped. A packed model comes back plain. With a `teacher`, which tells the same
     classes of the same images apart, its outputs are matched too. On one CPU, with one number of
     threads, the seed decides the result, also of a run that went on from its checkpoint. Under torchrun every
-    process trains on its share of each batch, and all return the same weights.
-    OptionError without torch; ModelError or DataError, before any training, where model, teacher and images
-    do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
+    process trains on its share of each batch, and all return the leader's weights.
+    OptionError without torch, or where a batch does not fit into memory; ModelError or DataError, before any training,
+    where model, teacher and images do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
     """
     _demand_torch()
+    from tightc.finetuning.compute import memory_named
     from tightc.finetuning.session import open_session
 
     source, model = model, unpack_layers(model)
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
-    session = open_session(model, images, normalisation, options, seed=seed, teacher=teacher)
-    outcome = session.train(listener, options)
+    with memory_named(options.batch_size):
+        session = open_session(model, images, normalisation, options, seed=seed, teacher=teacher)
+        outcome = session.train(listener, options)
     trained = session.trained()
     _check_finite(trained, options)
     finetuned = model.with_tensors(trained)
@@ -120,5 +122,9 @@ def _report(
         "density": nonzeros / sum(trained[weight].size for weight in layers.values()),
         "zeros_kept": session.zeros,
     }
-    note = "the training was interrupted: weights and sparsity are as they were by then"
-    return Report("finetune", totals, rows, notes=(note,) if outcome.interrupted else ())
+    notes = []
+    if outcome.interrupted:
+        notes.append("the training was interrupted: weights and sparsity are as they were by then")
+    if outcome.unkept is not None:
+        notes.append(f"no checkpoint: {outcome.unkept}")
+    return Report("finetune", totals, rows, notes=tuple(notes))

@@ -136,7 +136,9 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         None, description="file to keep the training in while it runs; the same command goes on from it"
     )
     checkpoint_minutes: float = Field(
-        10.0, ge=0, description="least time between two writings of the checkpoint: minutes, from 0"
+        10.0,
+        ge=0,
+        description="least time between two writings of the checkpoint while it trains: minutes, from 0",
     )
 
     @model_validator(mode="after")

@@ -123,7 +123,7 @@ def open_session(
         whole = tuple(replace(entry, scale=entry.scale * factors.get(entry.value, 1)) for entry in whole)
     layers = [] if options.share is None else prunable(model, read_network(model), options)
     taught_by = master.module if master else None
-    team.meet(compute.device.type)
+    team.meet(compute.device)
     grid = None
     if whole:
         grid = Grid(module, whole, bits, fixed=options.share is None)

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tightc.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Item = TypeVar("Item")
+
+_SAID = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_REMEDY = "start it with torchrun, or unset WORLD_SIZE"
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,17 @@ class Team:
 
     @classmethod
     def of_environment(cls) -> Team:
-        """As torchrun says; a team of one without it."""
-        return cls(*(int(os.environ.get(name, alone)) for name, alone in _NAMES.items()))
+        """As torchrun says; a team of one without it. OptionError where only a part of that is said."""
+        size = _number("WORLD_SIZE", 1)
+        if size == 1:
+            return cls()
+        missing = [name for name in _SAID if name not in os.environ]
+        if missing:
+            raise OptionError(f"WORLD_SIZE is {size}, but {missing[0]} is not set", _REMEDY)
+        rank, local_rank = _number("RANK", 0), _number("LOCAL_RANK", 0)
+        if rank >= size:
+            raise OptionError(f"RANK is {rank}, of {size} processes numbered from 0", _REMEDY)
+        return cls(rank, size, local_rank)
 
     @property
     def leads(self) -> bool:
@@ -35,12 +56,44 @@ class Team:
                 f"give a multiple of {self.size}",
             )
 
-    def meet(self, device_type: str) -> None:
-        """Waits until all processes are there."""
+    def meet(self, device: torch.device) -> None:
+        """Waits until all processes are there; what they tell each other goes by way of `device`."""
+        import torch
         from torch import distributed
 
         if self.size > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            try:
+                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            except (ValueError, RuntimeError) as fault:
+                said = str(fault).partition("\n")[0]
+                raise OptionError(f"the {self.size} processes do not meet ({said})", _REMEDY) from None
+
+    def shared(self, read: Callable[[], Item]) -> Item:
+        """What `read` gives the leader, in all processes: each may have a disk of its own. So with its OptionError."""
+        if self.size == 1:
+            return read()
+        from torch import distributed
+
+        said: list[Any] = [None, None]
+        if self.leads:
+            try:
+                said[0] = read()
+            except OptionError as fault:
+                said[1] = (fault.sentence, fault.remedy)
+        distributed.broadcast_object_list(said)
+        if said[1] is not None:
+            raise OptionError(*said[1])
+        return cast(Item, said[0])
+
+    def follow(self, module: nn.Module) -> None:
+        """Gives all processes the leader's tensors of `module`, such as running means, which no gradient evens out."""
+        if self.size > 1:
+            from torch import distributed
+
+            for tensor in module.state_dict().values():
+                distributed.broadcast(tensor, 0)
 
     def part(self, *, together: bool) -> None:
         """Ends what `meet` began; `together` where the others come here too: then none leaves before all are done."""
@@ -53,4 +106,9 @@ class Team:
             distributed.destroy_process_group()
 
 
-_NAMES = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+def _number(name: str, alone: int) -> int:
+    """A whole number of the environment, `alone` where it is not there; OptionError where it is none."""
+    said = os.environ.get(name, str(alone))
+    if not re.fullmatch(r"\d{1,9}", said) or (name == "WORLD_SIZE" and not int(said)):
+        raise OptionError(f"{name}={said} is not permitted", _REMEDY)
+    return int(said)

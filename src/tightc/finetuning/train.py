@@ -24,6 +24,7 @@ from tightc.finetuning.masks import Masks
 from tightc.finetuning.optimizer import make_optimizer, set_rate
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.renorm import measure_norms
+from tightc.finetuning.stop import Stop, noted
 from tightc.finetuning.team import Team
 from tightc.report import Listener
 from tightc.selection.prunable import Prunable
@@ -69,25 +70,27 @@ class Training:
     def run(self, listener: Listener, checkpoint: Checkpoint | None) -> Outcome:
         """Trains to the end, from the checkpoint if there is one; on one CPU the seed alone decides the result.
 
-        ModelError, with epoch, step and learning rate, once the loss is not finite.
+        Ctrl-C ends it behind the step at hand. ModelError, with epoch, step and learning rate, once the loss is not
+        finite.
         """
         batches, options = self.lesson.batches, self.options
         course = Course(options.epochs, len(batches), batches.batch_size, listener)
-        with torch.random.fork_rng(enabled=True):
+        team = self.lesson.team
+        with torch.random.fork_rng(enabled=True), noted(alone=team.size == 1) as stop:
             torch.manual_seed(self.seed)  # Dropout draws from torch's own generator
-            saved = checkpoint.read() if checkpoint else None
+            saved = team.shared(checkpoint.read) if checkpoint else None
             if saved is not None:
                 self._load(saved)
                 course.load(saved["course"])
             try:
-                self._go_on(course, checkpoint)
+                self._go_on(course, checkpoint, stop)
             except KeyboardInterrupt:
                 self._finish(course, complete=False)
                 return course.outcome(interrupted=True)
             self._finish(course, complete=True)
-        return course.outcome()
+        return course.outcome(interrupted=stop.asked)
 
-    def _go_on(self, course: Course, checkpoint: Checkpoint | None) -> None:
+    def _go_on(self, course: Course, checkpoint: Checkpoint | None, stop: Stop) -> None:
         batches, team, compute = self.lesson.batches, self.lesson.team, self.lesson.compute
         forward: nn.Module = self.lesson.student
         if team.size > 1:
@@ -107,9 +110,15 @@ class Training:
             if place + 1 == len(batches):
                 self.order = None
                 self._validate(course)
-            if checkpoint is not None and checkpoint.due and team.leads:
+            if checkpoint is not None and team.leads and (checkpoint.due or stop.asked or self._complete):
                 course.look()
-                checkpoint.write({**self._state(), "course": course.state()})
+                course.unkept = checkpoint.write({**self._state(), "course": course.state()})
+            if stop.asked and not self._complete:
+                raise KeyboardInterrupt
+
+    @property
+    def _complete(self) -> bool:
+        return self.step == self.steps
 
     def _blended(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and what to learn of them, with a part of another image in each where that is asked for."""
@@ -181,6 +190,8 @@ class Training:
         if self.options.renorm_images:
             drawn = self.lesson.batches.drawn(self.options.renorm_images, self.seed)
             measure_norms(student, drawn, self.lesson.compute)
+        if complete:
+            self.lesson.team.follow(student)
         if self.lesson.validation is not None:
             course.validation = self._accuracy(self.lesson.validation)
         student.eval()
