@@ -27,7 +27,7 @@ from equal_accuracy.section import rewrite
 from equal_accuracy.settings import read_records, settings_of
 from equal_accuracy.variant import RECIPES, ROOT, Change, Variant, variants_of
 from tightc.cli.progress import progress
-from tightc.errors import TightcError
+from tightc.errors import OptionError, TightcError
 from tightc.files import write_whole
 
 DRAWING = "accuracy-compression.svg"
@@ -78,13 +78,17 @@ def _variants(names: list[str], asked: argparse.Namespace) -> list[Variant]:
 
 
 def _check(results: Path) -> int:
-    agree = True
+    agree = []
     for record in read_records(results):
         checked = check(record, results)
         if checked is not None:
             print(checked, flush=True)
-            agree = agree and checked.agrees
-    return 0 if agree else 1
+            agree.append(checked.agrees)
+    if not agree:
+        raise OptionError(
+            f"{results}: there is no packed model to check", "give the folder above with --docs"
+        )
+    return 0 if all(agree) else 1
 
 
 def _listed(kind: Callable[[str], Item]) -> Callable[[str], list[Item]]:

@@ -18,7 +18,7 @@ from tightc.report import Report
 
 NORMALISATION = Normalisation((0.5,), (0.25,))
 QUICK: dict[str, Any] = {
-    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "precision": "fp32", "prune_every": 2,
+    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "precision": "fp32",
 }  # fmt: skip
 
 _END = "p = MaxPool<kernel_shape = [4, 4], strides = [4, 4]>(s)\nf = Flatten(p)\n"
@@ -105,7 +105,8 @@ def train(
     **options: Any,
 ) -> tuple[Model, Report]:
     """Finetunes `model` with `options` beside those that are quick."""
-    chosen = FinetuneOptions.of({**QUICK, **options})
+    often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"prune_every": 2}
+    chosen = FinetuneOptions.of({**QUICK, **often, **options})
     further = {} if listener is None else {"listener": listener}
     return finetune(
         model, images or quadrants(), NORMALISATION, chosen, seed=seed, teacher=teacher, **further

@@ -271,6 +271,33 @@ def test_a_wrong_option_is_refused_before_any_work(
     assert "stages.0.finetune.epoch: not a key here" in capsys.readouterr().err
 
 
+def test_the_record_of_another_run_is_not_written_over(
+    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names leave the stage out: --set prune.sparsity and --set finetune.sparsity would be the same."""
+    held = place / "docs" / "results" / "digits-aligned-epochs-2.json"
+    held.parent.mkdir(parents=True, exist_ok=True)
+    held.write_text(json.dumps({"changes": {"pack.epochs": "2"}}))
+    assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epochs=2") == 2
+    assert "digits-aligned-epochs-2.json: the record of a run with pack.epochs=2; " in capsys.readouterr().err
+    assert json.loads(held.read_text()) == {"changes": {"pack.epochs": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("--check", "there is no packed model to check; give the folder above with --docs"),
+        ("--page", "there is no such page; give the folder of one with --docs"),
+    ],
+)
+def test_a_folder_without_records_or_page_is_refused(
+    what: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments.py", what, "--docs", str(tmp_path)])
+    assert experiments.main() == 2
+    assert said in capsys.readouterr().err
+
+
 def test_nothing_named_is_bad_usage(command: Command) -> None:
     with pytest.raises(SystemExit) as ended:
         command()
@@ -442,4 +469,4 @@ def test_accuracy_may_differ_by_rounding_and_cycles_may_not(
 def test_the_first_packed_model_of_the_project_is_what_its_record_says(shared: Path) -> None:
     results = ROOT / "docs" / "results"
     found = [checked for one in read_records(results)[:1] if (checked := check(one, results))]
-    assert all(checked.agrees for checked in found), found
+    assert found and all(checked.agrees for checked in found), found

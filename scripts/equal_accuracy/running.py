@@ -17,6 +17,7 @@ import yaml
 from benchmarks.page import processor
 from equal_accuracy.variant import RECIPES, ROOT, Variant, is_path, read_raw, write_recipe
 from make_vgg16 import vgg16
+from tightc.errors import OptionError
 from tightc.files import write_whole
 from tightc.machine import own_cores
 from tightc.recipe.run import run_recipe
@@ -32,8 +33,10 @@ Record = dict[str, Any]
 def run(variant: Variant, work: Path, results: Path, listener: Listener) -> Record:
     """Runs what is not done yet in the folder `work` / NAME, and writes record and packed model to `results`.
 
-    The seconds are those of all runs in that folder, but of one that was killed.
+    The seconds are those of all runs in that folder, but of one that was killed. OptionError where the record of
+    another run has that name.
     """
+    _refuse_another(variant, results / f"{variant.name}.json")
     work.mkdir(parents=True, exist_ok=True)
     recipe, folder = work / f"{variant.name}.yaml", work / variant.name
     _prepare(variant, work, results, listener)
@@ -57,6 +60,21 @@ def run(variant: Variant, work: Path, results: Path, listener: Listener) -> Reco
     return record
 
 
+def _refuse_another(variant: Variant, path: Path) -> None:
+    """Names leave out which stage an option is of."""
+    if path.exists():
+        held = json.loads(path.read_text(encoding="utf-8"))["changes"]
+        if held != _changes(variant):
+            made = ", ".join(f"{key}={value}" for key, value in held.items()) or "no changes"
+            raise OptionError(
+                f"{path}: the record of a run with {made}", "move it away, or give another --docs"
+            )
+
+
+def _changes(variant: Variant) -> dict[str, str]:
+    return {f"{change.stage}.{change.option}": change.value for change in variant.changes}
+
+
 def _record(variant: Variant, report: Report, folder: Path, results: Path) -> Record:
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     epochs = [stage["finetune"]["epochs"] for stage in recipe["stages"] if "finetune" in stage]
@@ -67,7 +85,7 @@ def _record(variant: Variant, report: Report, folder: Path, results: Path) -> Re
         "setting": variant.setting,
         "network": network,
         "method": method,
-        "changes": {f"{change.stage}.{change.option}": change.value for change in variant.changes},
+        "changes": _changes(variant),
         "command": variant.command,
         "seed": report.totals["seed"],
         "array": report.totals["array"],

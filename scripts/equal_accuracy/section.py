@@ -38,8 +38,10 @@ _COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "en
 def rewrite(page: Path, records: Sequence[Record], drawing: str | None) -> None:
     """Puts what `records` say between the two marks of `page`; `drawing` is the SVG's path as seen from it.
 
-    OptionError where the marks are missing.
+    OptionError where the page or the marks are missing.
     """
+    if not page.is_file():
+        raise OptionError(f"{page}: there is no such page", "give the folder of one with --docs")
     text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise OptionError(f"{page}: not one {BEGIN} before one {END}", "put both where the tables belong")

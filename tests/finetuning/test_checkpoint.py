@@ -286,7 +286,8 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
     sparsity: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = lessons.tensors(lessons.network("folded", density=0.6))
-    options = {"momentum": 0.9, "sparsity": sparsity, "prune_every": 1, "average": 0.5}
+    pruned = {} if sparsity is None else {"sparsity": sparsity, "prune_every": 1}
+    options = {"momentum": 0.9, "average": 0.5, **pruned}
     for call in (1, 4, 11):
         after = interrupted(monkeypatch, (Masks, "after_update"), call, **options)
         for name in lessons.WEIGHTS["folded"]:

@@ -257,14 +257,26 @@ def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1)],
-)
+    [
+        ("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1),
+        ("schedule", "linear"), ("scope", "layer"), ("prune_from", 0.1), ("prune_until", 0.8), ("prune_every", 8),
+        ("regrow_until", 0.5),
+    ],
+)  # fmt: skip
 def test_how_to_prune_without_how_much_is_refused(option: str, value: object) -> None:
     with pytest.raises(OptionError) as fault:
         FinetuneOptions.of({option: value})
-    sentence = f"--{option}: nothing is pruned, for no share is asked for; add --sparsity or --budget"
+    flag = f"--{option.replace('_', '-')}"
+    sentence = f"{flag}: nothing is pruned, for no share is asked for; add --sparsity or --budget"
     assert str(fault.value) == sentence
     assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).share is None
+
+
+@pytest.mark.parametrize(("option", "value"), [("distil_weight", 0.9), ("distil_temperature", 2.0)])
+def test_how_to_be_taught_without_a_teacher_is_refused(option: str, value: float) -> None:
+    flag = f"--{option.replace('_', '-')}"
+    found = refused(lambda: lessons.train(lessons.network("folded"), **{option: value}))
+    assert found == (f"{flag} {value:g} without a teacher", f"add --teacher, or leave {flag} out", 2)
 
 
 def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> None:

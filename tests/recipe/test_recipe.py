@@ -97,6 +97,7 @@ def test_every_level_is_strict(text: str, start: str) -> None:
         (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
         (["finetune"], 3, "stages.0: finetune needs data; add data: {data: path of the images}"),
         (["evaluate"], 3, "stages.0: evaluate needs data"),
+        (["finetune: {distil_weight: 0.9}"], 3, "stages.0.finetune.distil_weight: there is no teacher; add teacher"),
     ],
 )  # fmt: skip
 def test_the_order_is_checked(stages: list[str], line: int, words: str) -> None:
@@ -299,13 +300,18 @@ def test_a_record_of_another_form_is_made_again(place: Path, text: str) -> None:
     assert states(place)["prune"] == "done"
 
 
-def test_a_record_without_its_row_is_made_again(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("lost", "state"), [("row", "unchanged"), ("report", "done"), ("model_sha256", "done")]
+)
+def test_a_record_by_half_is_made_again_and_one_without_its_row_measured(
+    lost: str, state: str, place: Path
+) -> None:
     states(place)
     path = place / "out" / "01-prune.json"
     record = json.loads(path.read_text())
-    del record["row"]
-    path.write_text(json.dumps(record))
-    assert states(place)["prune"] == "done"
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != lost}))
+    assert states(place)["prune"] == state
+    assert json.loads(path.read_text()) == record
 
 
 def test_a_damaged_file_of_weights_is_made_again(place: Path) -> None:

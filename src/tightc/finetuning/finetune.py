@@ -57,6 +57,12 @@ def finetune(
     from tightc.finetuning.compute import memory_named
     from tightc.finetuning.session import open_session
 
+    vain = options.taught_in_vain() if teacher is None else None
+    if vain is not None:
+        flag = f"--{vain.replace('_', '-')}"
+        raise OptionError(
+            f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
+        )
     source, model = model, unpack_layers(model)
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
     with memory_named(options.batch_size):

@@ -14,6 +14,20 @@ _BY_OPTIMIZER = {
     "sgd": {"learning_rate": 0.05, "weight_decay": 0.0005},
     "adamw": {"learning_rate": 0.002, "weight_decay": 0.02},
 }
+_OF_PRUNING = {
+    "align",
+    "floor",
+    "granularity",
+    "keep",
+    "prune_every",
+    "prune_from",
+    "prune_until",
+    "regrow",
+    "regrow_until",
+    "schedule",
+    "scope",
+}
+_OF_TEACHING = ("distil_temperature", "distil_weight")
 
 
 class TrainingOptions(Options):
@@ -119,7 +133,8 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         0.5,
         ge=0,
         le=1,
-        description="share of the steps after which the sparsity or budget is met: from 0 to 1",
+        description="share of the steps after which the sparsity or budget is met, but with one-shot, which meets it "
+        "where it begins: from 0 to 1",
     )
     prune_every: int = Field(32, ge=1, description="steps between two prunings: a whole number from 1")
     regrow: float = Field(
@@ -143,8 +158,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
-        given = {"align", "keep", "floor", "granularity", "regrow"} & self.model_fields_set
-        for name in sorted(given):
+        for name in sorted(_OF_PRUNING & self.model_fields_set):
             fixed = name == "granularity" and self.granularity == "subword"  # zero digits stay zero
             if (
                 self.share is None
@@ -170,6 +184,11 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
                 f"weights that come back one by one would undo {which}", "leave --regrow out", "regrow"
             )
         return self
+
+    def taught_in_vain(self) -> str | None:
+        """The option that says how to learn from a teacher, where one is set otherwise than it is by itself."""
+        fields = type(self).model_fields
+        return next((name for name in _OF_TEACHING if getattr(self, name) != fields[name].default), None)
 
     def that_matter(self) -> dict[str, Any]:
         """The options that the result depends on, as JSON has them."""

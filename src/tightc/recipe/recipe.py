@@ -26,9 +26,12 @@ class TeachableFinetune(FinetuneOptions):
     teacher: bool = Field(False, description="whether the recipe's own dense model teaches: true or false")
 
     @model_validator(mode="after")
-    def _kept_by_the_run(self) -> Self:
+    def _as_a_run_has_it(self) -> Self:
         if self.checkpoint is not None:
             raise rule_broken("the folder of the run keeps the checkpoint", "leave it out", "checkpoint")
+        vain = None if self.teacher else self.taught_in_vain()
+        if vain is not None:
+            raise rule_broken("there is no teacher", "add teacher: true, or leave it out", vain)
         return self
 
 
