@@ -379,6 +379,15 @@ def test_how_many_inputs_a_lane_may_carry(arranged: dict[str, object] | None, fa
     assert Setting((one,)).fan_in == fan_in
 
 
+def test_what_is_lost_counts_from_the_network_that_each_run_starts_from() -> None:
+    other = record("vgg16", "column-combine-0.5", 8.0, 0.9)
+    for row, accuracy in zip(other["rows"], (88.0, 87.1), strict=True):
+        row["accuracy"] = accuracy
+    text = written([record("vgg16", "aligned", 16.0, 0.9), other], None)
+    assert "### VGG-16, dense 88.00 % or 90.00 %\n" in text
+    assert cells(text)["drop up to 1"][0][1] == "2.00 (16.00x, 8.00x)"
+
+
 def test_without_runs_there_is_no_best() -> None:
     assert best([], "accuracy") is None
 

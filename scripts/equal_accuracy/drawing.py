@@ -1,4 +1,4 @@
-"""Accuracy over matrix compression rate, one line for each method."""
+"""What accuracy falls by over matrix compression rate, one line for each method."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from equal_accuracy.settings import Level, Setting, levels, title
+from equal_accuracy.settings import LEVELS, Setting, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
     panels = figure.subplots(1, len(networks), squeeze=False)[0]
     for axes, (network, settings) in zip(panels, networks.items(), strict=True):
         _panel(axes, network, settings, looks)
-        _lines(axes, levels(settings[0].dense_accuracy))
+        _lines(axes)
     svg = io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return svg.getvalue()
@@ -40,19 +40,22 @@ def _panel(
         points = [one for one in settings if one.method == method]
         for one in points:
             if len(one.records) > 1:
-                rates, accuracies = one.each("matrix_compression_rate"), one.each("accuracy")
-                axes.plot(rates, accuracies, mark, color=colour, markersize=3, alpha=0.5)
+                rates, drops = one.each("matrix_compression_rate"), one.each("accuracy_drop")
+                axes.plot(rates, drops, mark, color=colour, markersize=3, alpha=0.5)
         rates = [one.mean("matrix_compression_rate") for one in points]
-        axes.plot(rates, [one.mean("accuracy") for one in points], f"{mark}-", color=colour, label=method)
-    axes.axhline(settings[0].dense_accuracy, color="black", linewidth=0.8, label="dense")
-    axes.set(title=title(network), xlabel="matrix compression rate", ylabel="accuracy, %")
+        axes.plot(
+            rates, [one.mean("accuracy_drop") for one in points], f"{mark}-", color=colour, label=method
+        )
+    axes.axhline(0, color="black", linewidth=0.8, label="dense")
+    axes.invert_yaxis()
+    axes.set(title=title(network), xlabel="matrix compression rate", ylabel="drop of accuracy, points")
     axes.legend(fontsize=7)
 
 
-def _lines(axes: Axes, held: Sequence[Level]) -> None:
-    for level in held:
-        axes.axhline(level.accuracy, color="0.5", linewidth=0.8, linestyle="--")
+def _lines(axes: Axes) -> None:
+    for level in LEVELS:
+        axes.axhline(level.drop, color="0.5", linewidth=0.8, linestyle="--")
         axes.annotate(
-            level.label, (1, level.accuracy), (-3, 2), xycoords=("axes fraction", "data"),
+            level.label, (1, level.drop), (-3, 2), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", fontsize=7,
         )  # fmt: skip

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from equal_accuracy.running import Record
 from equal_accuracy.settings import (
+    LEVELS,
     Level,
     Setting,
     best,
     is_combined,
     is_subword,
     is_tight,
-    levels,
     packed_row,
     settings_of,
     title,
@@ -56,11 +56,10 @@ def written(records: Sequence[Record], drawing: str | None) -> str:
         return "No run is recorded yet."
     parts = [f"![Accuracy over matrix compression rate, by method]({drawing})"] if drawing else []
     for network, settings in networks.items():
-        dense = settings[0].dense_accuracy
-        held = levels(dense)
+        dense = sorted({one.dense_accuracy for one in settings})
         table = _table(_COLUMNS, [_row(one) for one in settings])
-        parts += [f"### {title(network)}, dense {_percent(dense)}", table, _largest(settings, held)]
-        parts += [*_compared(settings, held), _commands(settings)]
+        parts += [f"### {title(network)}, dense {_either(map(_percent, dense))}", table, _largest(settings)]
+        parts += [*_compared(settings), _commands(settings)]
     return "\n\n".join([*parts, _surroundings(records)])
 
 
@@ -84,14 +83,14 @@ def _row(one: Setting) -> list[str]:
     ]
 
 
-def _largest(settings: Sequence[Setting], held: Sequence[Level]) -> str:
+def _largest(settings: Sequence[Setting]) -> str:
     """For each method the most compression at each level of accuracy."""
     rows = []
     for method in dict.fromkeys(one.method for one in settings):
         of_method = [one for one in settings if one.method == method]
-        found = [best(level.met(of_method), "matrix_compression_rate") for level in held]
+        found = [best(level.met(of_method), "matrix_compression_rate") for level in LEVELS]
         rows.append([method, *(_largest_cell(one) for one in found)])
-    return _table(["largest compression", *(level.label for level in held)], rows)
+    return _table(["largest compression", *(level.label for level in LEVELS)], rows)
 
 
 def _largest_cell(one: Setting | None) -> str:
@@ -100,12 +99,12 @@ def _largest_cell(one: Setting | None) -> str:
     return f"{one.mean('matrix_compression_rate'):.2f}x ({_percent(one.mean('accuracy'))})"
 
 
-def _compared(settings: Sequence[Setting], held: Sequence[Level]) -> list[str]:
+def _compared(settings: Sequence[Setting]) -> list[str]:
     """Ways to pack over each other, at each level one file of each, the two with the most of a figure."""
     found = []
     for name, over, under in _PAIRS:
         if any(map(over, settings)) and any(map(under, settings)):
-            rows = [row for level in held for row in _ratios(level, settings, over, under)]
+            rows = [row for level in LEVELS for row in _ratios(level, settings, over, under)]
             found.append(_table([name, "the two with most", *_COMPARED], rows))
     return found
 

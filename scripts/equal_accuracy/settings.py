@@ -15,7 +15,6 @@ _COMBINED = "column-combine"
 _TIGHT = ("aligned", "unaligned")
 _SUBWORD = "subword"
 _PLAIN = ("dense", "structured")  # one input on a lane
-_LOSSES = (0.5, 1.0, 1.5, 2.0)
 _TITLES = {"resnet20": "ResNet-20", "vgg16": "VGG-16"}
 
 
@@ -109,19 +108,21 @@ def packed_row(record: Record) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Level:
-    """An accuracy that runs are held to, percent: so many points below a dense network."""
+    """What runs may lose: so many points of accuracy below the dense network that each starts from."""
 
-    label: str
-    accuracy: float
+    drop: float
+
+    @property
+    def label(self) -> str:
+        """As a table shows it."""
+        return f"drop up to {self.drop:g}"
 
     def met(self, settings: Iterable[Setting]) -> list[Setting]:
-        """Those of `settings` that have this accuracy, or more."""
-        return [one for one in settings if one.mean("accuracy") >= self.accuracy - 1e-9]
+        """Those of `settings` that lose no more."""
+        return [one for one in settings if one.mean("accuracy_drop") <= self.drop + 1e-9]
 
 
-def levels(dense: float) -> list[Level]:
-    """Half a point to two points below a dense network's accuracy."""
-    return [Level(f"drop up to {loss:g}", dense - loss) for loss in _LOSSES]
+LEVELS = tuple(map(Level, (0.5, 1.0, 1.5, 2.0)))
 
 
 def is_tight(one: Setting) -> bool:
