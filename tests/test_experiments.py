@@ -436,7 +436,7 @@ def test_the_page_of_the_project_is_what_its_records_make(tmp_path: Path) -> Non
 
 def test_the_same_records_make_the_same_drawing() -> None:
     pytest.importorskip("matplotlib")
-    from equal_accuracy.drawing import drawn
+    from equal_accuracy.drawing import _best_of, drawn
 
     runs = [
         *(record("resnet20", "aligned", rate, rate / 10, budget=str(rate)) for rate in (6.0, 8.0, 12.0)),
@@ -448,6 +448,7 @@ def test_the_same_records_make_the_same_drawing() -> None:
     ]
     svg = drawn(settings_of(runs))
     assert svg == drawn(settings_of(runs)) and svg.startswith(b"<?xml")
+    assert _best_of([(6, 0.5), (8, 0.4), (8, 0.7), (9, 0.6), (9, 0.6), (10, 0.6)]) == [(8, 0.4), (10, 0.6)]
     texts = b"ResNet-20,VGG-16,aligned,column-combine-0.5,drop up to 0.5,drop up to 1"
     for text in texts.split(b","):
         assert text in svg

@@ -42,14 +42,22 @@ def _panel(
             if len(one.records) > 1:
                 rates, drops = one.each("matrix_compression_rate"), one.each("accuracy_drop")
                 axes.plot(rates, drops, mark, color=colour, markersize=3, alpha=0.5)
-        rates = [one.mean("matrix_compression_rate") for one in points]
-        axes.plot(
-            rates, [one.mean("accuracy_drop") for one in points], f"{mark}-", color=colour, label=method
-        )
+        at = [(one.mean("matrix_compression_rate"), one.mean("accuracy_drop")) for one in points]
+        axes.plot(*zip(*at, strict=True), mark, color=colour, label=method)
+        axes.plot(*zip(*_best_of(at), strict=True), color=colour)
     axes.axhline(0, color="black", linewidth=0.8, label="dense")
     axes.invert_yaxis()
     axes.set(title=title(network), xlabel="matrix compression rate", ylabel="drop of accuracy, points")
     axes.legend(fontsize=7)
+
+
+def _best_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those (rate, drop) that no other beats in one and equals in the other, by rate."""
+    return [
+        (rate, drop)
+        for rate, drop in sorted(set(points))
+        if not any((r, d) != (rate, drop) and r >= rate and d <= drop for r, d in points)
+    ]
 
 
 def _lines(axes: Axes) -> None:
