@@ -113,54 +113,29 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused_with_its_sentence(place: Pa
     assert not (place / "two.onnx").exists()
 
 
-def test_a_team_that_is_killed_goes_on_together(place: Path) -> None:
-    """The leader alone writes, all go on from what it wrote."""
-    whole = run(2, "whole.onnx", *TRAINED)
-    assert whole.returncode == 0, whole.stderr
-    dying = (
-        "import sys; from tightc.finetuning.checkpoint import Checkpoint as C; write = C.write\n"
-        "def once(self, state):\n"
-        "    write(self, state)\n"
-        "    import os, signal; state['step'] == 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "C.write = once\nfrom tightc.cli.main import main; main()"
-    )
-    (place / "dying.py").write_text(dying)
-    arguments = [
-        "finetune",
-        "folded.onnx",
-        "--data",
-        "data.npz",
-        *COMMON,
-        "--json",
-        "-o",
-        "two.onnx",
-        *TRAINED,
-    ]
-    torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", "2", "dying.py"]
-    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
-    killed = subprocess.run([*torchrun, *arguments, "--checkpoint-minutes", "0"], **settings)
-    assert killed.returncode != 0 and not (place / "two.onnx").exists()
-    assert (place / "two.onnx.checkpoint").exists()
-    went_on = run(2, "two.onnx", *TRAINED, "--checkpoint-minutes", "0")
-    assert went_on.returncode == 0, went_on.stderr
-    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
-    assert went_on.stdout == whole.stdout
-    assert not (place / "two.onnx.checkpoint").exists()
-
-
-LONER = """
-import os
+FOLDED = ["finetune", "folded.onnx", "--data", "data.npz", *COMMON, "--json", "-o", "two.onnx", *TRAINED]
+IMPORTS = """
+import os, signal
 from pathlib import Path
+from tightc.cli.main import main
 from tightc.finetuning.checkpoint import Checkpoint
+"""
+DYING = """
+write = Checkpoint.write
+def once(self, state):
+    write(self, state)
+    state["step"] == 5 and os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.write = once
+"""
+ON_ITS_OWN_DISK = """
 begin = Checkpoint.__post_init__
-def on_its_own_disk(self):
+def elsewhere(self):
     begin(self)
     if os.environ["RANK"] == "1":
         self.path = Path("elsewhere") / self.path
-Checkpoint.__post_init__ = on_its_own_disk
-from tightc.cli.main import main
-main()
+Checkpoint.__post_init__ = elsewhere
 """
+MAIN = "main()"
 
 
 def scripted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -170,37 +145,29 @@ def scripted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*torchrun, *arguments], **settings)
 
 
-def test_a_team_goes_on_from_the_leaders_checkpoint_wherever_the_others_are(place: Path) -> None:
-    assert run(2, "whole.onnx", *TRAINED).returncode == 0
-    (place / "loner.py").write_text(LONER)
-    arguments = [
-        "finetune",
-        "folded.onnx",
-        "--data",
-        "data.npz",
-        *COMMON,
-        "--json",
-        "-o",
-        "two.onnx",
-        *TRAINED,
-    ]
-    killed = LONER.replace("from tightc.cli", KILLED + "from tightc.cli")
-    (place / "killed.py").write_text(killed)
-    assert scripted("killed.py", *arguments, "--checkpoint-minutes", "0").returncode != 0
-    assert (place / "two.onnx.checkpoint").exists() and not (place / "elsewhere").exists()
-    went_on = scripted("loner.py", *arguments)
+def test_a_team_that_is_killed_goes_on_together(place: Path) -> None:
+    """The leader alone writes, all go on from what it wrote."""
+    whole = run(2, "whole.onnx", *TRAINED)
+    assert whole.returncode == 0, whole.stderr
+    (place / "dying.py").write_text(IMPORTS + DYING + MAIN)
+    assert scripted("dying.py", *FOLDED, "--checkpoint-minutes", "0").returncode != 0
+    assert (place / "two.onnx.checkpoint").exists() and not (place / "two.onnx").exists()
+    went_on = run(2, "two.onnx", *TRAINED, "--checkpoint-minutes", "0")
     assert went_on.returncode == 0, went_on.stderr
     assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
+    assert went_on.stdout == whole.stdout
+    assert not (place / "two.onnx.checkpoint").exists()
 
 
-KILLED = """
-write = Checkpoint.write
-def once(self, state):
-    write(self, state)
-    import signal
-    state["step"] == 5 and os.kill(os.getpid(), signal.SIGKILL)
-Checkpoint.write = once
-"""
+def test_a_team_goes_on_from_the_leaders_checkpoint_wherever_the_others_are(place: Path) -> None:
+    assert run(2, "whole.onnx", *TRAINED).returncode == 0
+    (place / "dying.py").write_text(IMPORTS + ON_ITS_OWN_DISK + DYING + MAIN)
+    assert scripted("dying.py", *FOLDED, "--checkpoint-minutes", "0").returncode != 0
+    assert (place / "two.onnx.checkpoint").exists() and not (place / "elsewhere").exists()
+    (place / "loner.py").write_text(IMPORTS + ON_ITS_OWN_DISK + MAIN)
+    went_on = scripted("loner.py", *FOLDED)
+    assert went_on.returncode == 0, went_on.stderr
+    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
 
 
 def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> None:

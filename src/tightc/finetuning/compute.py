@@ -11,9 +11,8 @@ import torch
 
 from tightc.errors import OptionError
 
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory"
-)  # as torch's allocators say
+# as torch's allocators say
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory")
 
 
 @dataclass(frozen=True)

@@ -47,14 +47,8 @@ _FIGURES = (
     "speedup",
     "energy_gain",
 )
-_NO_MATTER = {
-    "jobs",
-    "threads",
-    "dask",
-    "checkpoint",
-    "checkpoint_minutes",
-    "inputs",
-}  # options that change nothing but the time, and a file that is known by its content
+# options that change nothing but the time, and a file that is known by its content
+_NO_MATTER = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
 
 
 @dataclass
@@ -105,9 +99,8 @@ class Work:
             record = {"key": key, "report": report.as_json()}
             if made is not None:
                 self.workspace.keep_model(name, made)
-                self.workspace.keep_record(
-                    name, record
-                )  # before it is measured: what was made is not made again
+                # before it is measured: what was made is not made again
+                self.workspace.keep_record(name, record)
                 self.workspace.checkpoint_path(key).unlink(missing_ok=True)
         else:
             self.outer(name, 1.0, {"": "unchanged"})
