@@ -17,7 +17,7 @@ class Stop:
 
 @contextmanager
 def noted(alone: bool) -> Iterator[Stop]:
-    """Notes the first Ctrl-C; the next interrupt at once.
+    """Notes the first Ctrl-C; any further one interrupts at once.
 
     Only where the process trains `alone`, since the others of a team would wait for it, in its main thread, and where
     nobody else has taken Ctrl-C over.
