@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 import lessons
@@ -79,6 +80,8 @@ def test_two_processes_train_as_one_does(further: list[str], place: Path) -> Non
     reports = [json.loads(process.stdout) for process in (one, two)]  # one object, or this fails
     for key in ("nonzeros", "density", "zeros_kept", "epochs", "parameters"):
         assert reports[0]["totals"][key] == reports[1]["totals"][key]
+    for key in ("train_loss", "train_accuracy"):  # of the images of both
+        assert reports[1]["totals"][key] == pytest.approx(reports[0]["totals"][key], rel=1e-3)
     assert sorted(os.listdir()) == ["data.npz", "folded.onnx", "normed.onnx", "one.onnx", "two.onnx"]
 
 
@@ -124,7 +127,7 @@ DYING = """
 write = Checkpoint.write
 def once(self, state):
     write(self, state)
-    state["step"] == 5 and os.kill(os.getpid(), signal.SIGKILL)
+    state["step"] == 8 and os.kill(os.getpid(), signal.SIGKILL)
 Checkpoint.write = once
 """
 ON_ITS_OWN_DISK = """
@@ -136,6 +139,18 @@ def elsewhere(self):
 Checkpoint.__post_init__ = elsewhere
 """
 MAIN = "main()"
+
+
+NOT_FINITE = """
+from tightc.finetuning import train
+find = train.training_loss
+count = 0
+def once(*arguments):
+    global count
+    count += 1
+    return find(*arguments) * (float("nan") if os.environ["RANK"] == BROKEN and count == 7 else 1)
+train.training_loss = once
+"""
 
 
 def scripted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -178,6 +193,19 @@ def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> 
     assert process.returncode != 0 and lines
     assert all(line.startswith(sentence) for line in lines)
     assert "tightc/finetuning" not in process.stderr  # no trace of ours
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_its_sentence(rank: str, place: Path) -> None:
+    """Step 7 is the third of an epoch of four, half the way down a cosine from 0.02; all had looked behind step 4."""
+    (place / "broken.py").write_text(IMPORTS + NOT_FINITE.replace("BROKEN", repr(rank)) + MAIN)
+    process = scripted("broken.py", *FOLDED, "--checkpoint-minutes", "0", "--warm-up", "0")
+    sentence = "tightc: error: the loss is nan (epoch 2, step 3, learning rate 0.01); lower --learning-rate"
+    lines = [line for line in process.stderr.splitlines() if line.startswith("tightc: ")]
+    assert process.returncode != 0 and lines
+    assert set(lines) == {sentence}
+    assert "tightc/finetuning" not in process.stderr  # no trace of ours
+    assert torch.load("two.onnx.checkpoint", weights_only=True)["state"]["step"] == 4
 
 
 EACH = """

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tightc.errors import ModelError
+from tightc.finetuning.team import Team
 from tightc.report import Listener
 
 _STEPS_BETWEEN_LOOKS = 10
@@ -32,10 +33,11 @@ class Outcome:
 
 
 class Course:
-    """Gathers losses on the device, and looks at them every few steps: each look waits for the device."""
+    """Gathers losses on the device, and looks at them every few steps: each look waits for the device and the team."""
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, listener: Listener) -> None:
+    def __init__(self, epochs: int, steps: int, batch_size: int, listener: Listener, team: Team) -> None:
         self._epochs, self._steps, self._batch_size, self._listener = epochs, steps, batch_size, listener
+        self._team = team
         self._began, self._skipped = perf_counter(), 0.0
         self._pending: list[tuple[float, Tensor, Tensor]] = []
         self.validation: float | None = None
@@ -49,26 +51,42 @@ class Course:
         self._loss_sum = 0.0
         self._right = 0
 
+    @property
+    def level(self) -> bool:
+        """Whether all that was noted has been looked at."""
+        return not self._pending
+
     def add(self, rate: float, loss: Tensor, right: Tensor) -> None:
-        """Notes a step: its learning rate, its loss, how many images were told right; both () on the device."""
+        """Notes a step: its learning rate, its loss, how many of this process's images were told right; both () on the
+        device.
+        """
         self._pending.append((rate, loss, right))
         if len(self._pending) == _STEPS_BETWEEN_LOOKS or self._seen + len(self._pending) == self._steps:
             self.look()
 
     def look(self) -> None:
-        """Fetches what was noted; ModelError where a loss is not finite."""
-        if not self._pending:
+        """Fetches what all of the team noted; ModelError, in each, where a loss is not finite.
+
+        In a team all look behind the same steps.
+        """
+        if self.level:
             return
-        losses = torch.stack([loss for _, loss, _ in self._pending]).tolist()
+        losses, right = self._fetched()
         for (rate, _, _), loss in zip(self._pending, losses, strict=True):
             self._seen += 1
             if not math.isfinite(loss):
                 place = f"epoch {self._epoch + 1}, step {self._seen}, learning rate {rate:.3g}"
                 raise ModelError(f"the loss is {loss} ({place})", "lower --learning-rate")
             self._loss_sum += loss
-        self._right += int(torch.stack([right for _, _, right in self._pending]).sum())
+        self._right += right
         self._pending.clear()
         self._tell()
+
+    def _fetched(self) -> tuple[list[float], int]:
+        """Of the steps not looked at: each one's loss, and how many images were told right; of the whole team."""
+        losses = torch.stack([loss for _, loss, _ in self._pending])
+        right = torch.stack([right for _, _, right in self._pending]).sum()
+        return (self._team.sum(losses) / self._team.size).tolist(), int(self._team.sum(right))
 
     def outcome(self, *, interrupted: bool = False) -> Outcome:
         """The figures by now."""

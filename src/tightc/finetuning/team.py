@@ -13,7 +13,7 @@ from tightc.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Item = TypeVar("Item")
 
@@ -86,6 +86,15 @@ class Team:
         if said[1] is not None:
             raise OptionError(*said[1])
         return cast(Item, said[0])
+
+    def sum(self, part: Tensor) -> Tensor:
+        """The sum of all processes' `part`, in each of them."""
+        if self.size > 1:
+            from torch import distributed
+
+            part = part.clone()
+            distributed.all_reduce(part)
+        return part
 
     def follow(self, module: nn.Module) -> None:
         """Gives all processes the leader's tensors of `module`, such as running means, which no gradient evens out."""

@@ -74,8 +74,8 @@ class Training:
         finite.
         """
         batches, options = self.lesson.batches, self.options
-        course = Course(options.epochs, len(batches), batches.batch_size, listener)
         team = self.lesson.team
+        course = Course(options.epochs, len(batches), batches.batch_size, listener, team)
         with torch.random.fork_rng(enabled=True), noted(alone=team.size == 1) as stop:
             torch.manual_seed(self.seed)  # Dropout draws from torch's own generator
             saved = team.shared(checkpoint.read) if checkpoint else None
@@ -106,12 +106,13 @@ class Training:
             rate = set_rate(self.optimizer, self.options, self.step, self.steps)
             loss, logits = self._update(forward, *self._blended(images, labels))
             self.step += 1
-            course.add(rate, loss, (logits.argmax(1) == labels).sum() * team.size)
+            course.add(rate, loss, (logits.argmax(1) == labels).sum())
             if place + 1 == len(batches):
                 self.order = None
                 self._validate(course)
-            if checkpoint is not None and team.leads and (checkpoint.due or stop.asked or self._complete):
-                course.look()
+            due = checkpoint is not None and (checkpoint.due or stop.asked or self._complete)
+            if checkpoint is not None and due and team.leads and (team.size == 1 or course.level):
+                course.look()  # a team's members look together, behind the same steps
                 course.unkept = checkpoint.write({**self._state(), "course": course.state()})
             if stop.asked and not self._complete:
                 raise KeyboardInterrupt
