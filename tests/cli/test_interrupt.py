@@ -19,9 +19,10 @@ import pytest
 
 import models
 import oracle
+from loading import loaded
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import Model, load_model
 from tightc.model.layers import read_network
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import Interrupted, permute
@@ -143,7 +144,7 @@ def test_in_python_the_exception_carries_the_result(jobs: int) -> None:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
-        permute(load_model_bytes(network().SerializeToString(), "net.onnx"), options, listener=once)
+        permute(loaded(network()), options, listener=once)
     model, report = caught.value.result
     assert_packed(model)
     assert report.totals["passes"] == sum(len(p.tiles) for p in read_packings(model).values())

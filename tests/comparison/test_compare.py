@@ -12,11 +12,12 @@ import pytest
 
 import models
 import tightc
+from loading import loaded
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
 from tightc.config.yaml import read_options
 from tightc.errors import ModelError, OptionError
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
@@ -37,10 +38,6 @@ QUICK = Schedule(steps=5, moves_per_weight=50)
 FIGURES = ["passes", "cycles", "stall_cycles", "speedup", "energy_pj", "energy_gain", "utilisation"]
 MEASURES = ["matrix_compression_rate", "tightness", "dropped_weights", "dropped_magnitude", "packed_bits",
             "bit_compression", "fan_in_max"]  # fmt: skip
-
-
-def loaded(proto: onnx.ModelProto, origin: str = "net.onnx") -> Model:
-    return load_model_bytes(proto.SerializeToString(), origin)
 
 
 def hardware(name: str) -> Hardware:

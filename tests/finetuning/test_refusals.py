@@ -12,12 +12,13 @@ import torch
 from onnx import numpy_helper
 
 import lessons
+from loading import loaded
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning import train as training
 from tightc.finetuning.compute import memory_named
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 
 
 def refused(call: Callable[[], object]) -> tuple[str, str, int]:
@@ -88,7 +89,7 @@ def test_no_checkpoint_is_written_of_a_network_that_diverged(
 def changed(change: Callable[[onnx.ModelProto], None]) -> Model:
     proto = lessons.proto_of("folded")
     change(proto)
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+    return loaded(proto)
 
 
 def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:

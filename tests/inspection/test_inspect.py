@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import models
+from loading import loaded
 from tightc.config.extent import ExtentOptions
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import InspectOptions
@@ -19,7 +20,7 @@ from tightc.report import Report
 
 
 def inspected(proto: onnx.ModelProto, **options: object) -> Report:
-    return inspect(load_model_bytes(proto.SerializeToString(), "net.onnx"), InspectOptions(**options))
+    return inspect(loaded(proto), InspectOptions(**options))
 
 
 def test_the_options_are_those_of_extent() -> None:

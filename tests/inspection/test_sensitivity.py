@@ -12,13 +12,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 import models
+from loading import loaded
 from tightc.cli.main import run
 from tightc.data.images import Images, Normalisation
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import SPARSITIES, InspectOptions, SensitivityOptions
 from tightc.inspection.sensitivity import with_sensitivity
-from tightc.model.file import Model, load_model_bytes
 from tightc.report import Report
 
 PLAIN = Normalisation()
@@ -27,10 +27,6 @@ PLAIN = Normalisation()
 def some(count: int = 30, classes: int = 4) -> Images:
     rng = np.random.default_rng(1)
     return Images(rng.normal(size=(count, 3, 8, 8)).astype(np.float32), rng.integers(0, classes, count))
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def measured(proto: onnx.ModelProto, shown: Images, **options: int) -> Report:

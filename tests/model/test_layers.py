@@ -8,14 +8,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 import models
+from loading import loaded
 from tightc.errors import ModelError
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.model.layers import read_network
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
-
 
 # form -> (name, operator, weight, filters over all groups, inputs of a group, groups)
 EXPECTED = {

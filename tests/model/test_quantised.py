@@ -9,15 +9,11 @@ import pytest
 from onnx import helper
 
 import models
+from loading import loaded
 from tightc.errors import ModelError
-from tightc.model.file import Model, load_model_bytes
 from tightc.model.layers import read_network
 
 FEW = np.array([0.5, 0.25, 2, 1])
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 @pytest.mark.parametrize(

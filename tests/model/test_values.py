@@ -10,16 +10,12 @@ import onnxruntime
 import pytest
 
 import models
+from loading import loaded
 from tightc.config.extent import ExtentOptions
 from tightc.errors import DataError, ModelError
-from tightc.model.file import Model, load_model_bytes
 from tightc.model.values import random_feeds, read_feeds, run_values
 
 ONE = ExtentOptions()
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def of_all_kinds() -> onnx.ModelProto:

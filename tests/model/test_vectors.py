@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import models
-from tightc.model.file import load_model_bytes
+from loading import loaded
 from tightc.model.graph import Node, read_graph
 from tightc.model.layers import Layer, read_network
 from tightc.model.values import run_values
@@ -32,7 +32,7 @@ def one_node(
     proto = onnx.shape_inference.infer_shapes(
         helper.make_model(graph, opset_imports=[opset], ir_version=models.IR)
     )
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     return read_network(model).layers[0], read_graph(model.proto).nodes[0], model
 
 

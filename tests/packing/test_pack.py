@@ -14,6 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import models
+from loading import loaded
 from tightc.errors import ModelError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.packing.pack import pack
@@ -53,10 +54,6 @@ for model in sorted(folder.glob("*.onnx")):
     feeds = dict(numpy.load(folder / (model.stem.split(".")[0] + ".npz")))
     numpy.savez(model.with_suffix(".out.npz"), *session.run(None, feeds))
 """
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def permuted(proto: onnx.ModelProto, **changes: object) -> Model:

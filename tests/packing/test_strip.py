@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 
 import models
+from loading import loaded
 from tightc.model.arrangement import read_packings
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.model.history import read_history
 from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
@@ -47,7 +48,7 @@ def noted(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def permuted(proto: onnx.ModelProto) -> Model:
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     return permute(model, SMALL)[0]
 
 
@@ -116,9 +117,7 @@ def test_a_node_without_a_name_keeps_what_it_is_called_after() -> None:
 
 
 def test_whole_numbers_are_renamed_with_their_packing() -> None:
-    model, _ = prune(
-        quantize(load_model_bytes(models.cnn().SerializeToString(), "net.onnx"), QuantizeOptions())[0], DIGITS
-    )
+    model, _ = prune(quantize(loaded(models.cnn()), QuantizeOptions())[0], DIGITS)
     arranged, _ = permute(model, SMALL.model_copy(update={"subword_bits": 4}))
     short, _ = pack(arranged, PackOptions(strip=True))
     onnx.checker.check_model(short.proto, full_check=True)
@@ -174,7 +173,7 @@ def test_unpacked_tensors_are_those_of_the_model_under_short_names() -> None:
 
 def test_branches_read_the_values_around_them_under_their_new_names() -> None:
     proto = models.with_if("again")
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     short = stripped(model)
     onnx.checker.check_model(short.proto, full_check=True)
     assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
@@ -187,7 +186,7 @@ def test_notes_on_quantisation_go_by_the_new_name() -> None:
     proto = models.matmul_right()
     note = proto.graph.quantization_annotation.add(tensor_name="c")
     note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="w")
-    short = stripped(load_model_bytes(proto.SerializeToString(), "net.onnx")).proto.graph
+    short = stripped(loaded(proto)).proto.graph
     renamed = short.quantization_annotation[0]
     assert renamed.tensor_name == short.node[-1].input[1] != "c"
     assert renamed.quant_parameter_tensor_names[0].value == short.node[0].input[1] != "w"
@@ -203,7 +202,7 @@ def test_sparse_tensors_are_renamed_with_those_who_read_them() -> None:
     proto.graph.node[-1].CopyFrom(
         onnx.helper.make_node("BiasGelu", ["a", "bias"], ["y"], name="gelu", domain="com.microsoft")
     )
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     short = stripped(model)
     assert short.proto.graph.sparse_initializer[0].values.name != "bias"
     assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
@@ -228,7 +227,7 @@ def test_notes_within_branches_go_too() -> None:
                 inner.doc_string = NOTE
             if attribute.HasField("g"):
                 attribute.g.value_info.add(name=NOTE)
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     assert NOTE.encode() in model.to_bytes() and NOTE.encode() not in stripped(model).to_bytes()
 
 
@@ -240,7 +239,7 @@ def test_settings_that_are_the_default_go_and_others_stay() -> None:
             y = AveragePool <kernel_shape = [2, 2], ceil_mode = 0, count_include_pad = 1, strides = [3, 1]> (b)
         }"""
     proto = models.build(text, w=models.sparse(2, 2, 3, 3, seed=1), v=models.sparse(2, 1, 3, 3, seed=2))
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     for short in (stripped(model), pack(permuted(proto), PackOptions(strip=True))[0]):
         first, second, third = (
             {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}

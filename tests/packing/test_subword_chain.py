@@ -13,10 +13,11 @@ import pytest
 
 import models
 import oracle
+from loading import loaded
 from tightc.cli.main import run
 from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import read_packings
-from tightc.model.file import Model, load_model_bytes, save_model
+from tightc.model.file import Model, save_model
 from tightc.model.layers import read_network
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
@@ -38,10 +39,6 @@ QUICK = {
     "jobs": 1,
 }
 BITS = pytest.mark.parametrize("bits", [2, 4])
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def pruned(form: str, bits: int, opset: int = models.OPSET) -> Model:

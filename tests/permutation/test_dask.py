@@ -19,10 +19,11 @@ import pytest
 
 import models
 import oracle
+from loading import loaded
 from tightc.errors import OptionError
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import Model, load_model
 from tightc.model.layers import read_network
 from tightc.permutation import dask_crew
 from tightc.permutation.block import Block
@@ -127,7 +128,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def network() -> Model:
     v, w = models.sparse(256, 128, density=0.2), models.sparse(128, 96, density=0.2, seed=1)
-    return load_model_bytes(models.build(NETWORK, v=v, w=w).SerializeToString(), "net.onnx")
+    return loaded(models.build(NETWORK, v=v, w=w))
 
 
 def options(address: str | None = None, moves: int = 20, **changes: object) -> PermuteOptions:

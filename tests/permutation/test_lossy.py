@@ -14,11 +14,12 @@ from onnx import numpy_helper
 
 import models
 import oracle
+from loading import loaded
 from tightc.cli.main import run
 from tightc.errors import OptionError
 from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import layer_matrix
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import load_model
 from tightc.model.layers import read_network
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
@@ -33,10 +34,6 @@ QUICK = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per
 COMBINE = PermuteOptions(**QUICK, method="column-combine", alpha=4, gamma=0.5)
 NM = PermuteOptions(**QUICK, method="nm")
 LOSSY = [COMBINE, NM]
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def outputs(proto: onnx.ModelProto) -> list[np.ndarray]:

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 import models
 import oracle
+from loading import loaded
 from tightc.errors import ModelError
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
-from tightc.model.file import Model, load_model_bytes
 from tightc.model.layers import read_network
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
@@ -24,10 +24,6 @@ from tightc.tiles.array import ArrayShape
 
 SHORT = Schedule(steps=5, moves_per_weight=50)
 SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=SHORT, jobs=1)
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 @pytest.mark.parametrize("method", ["tight", "first-fit", "structured", "dense"])

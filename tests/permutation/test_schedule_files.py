@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import models
+from loading import loaded
 from tightc.config.yaml import read_options
-from tightc.model.file import load_model_bytes
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
@@ -40,7 +40,7 @@ def test_a_file_is_a_schedule_that_packs_and_says_what_its_keys_are_for(name: st
     assert schedule.kind == KIND[name]
     short = schedule.model_copy(update={"moves_per_weight": 20})
     options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=short, jobs=1)
-    model = load_model_bytes(models.cnn().SerializeToString(), "net.onnx")
+    model = loaded(models.cnn())
     assert permute(model, options)[1].totals["dropped_weights"] == 0
     head, *keys = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     assert head.startswith("# ") and head.endswith(".")

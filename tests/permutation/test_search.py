@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 import models
 import oracle
+from loading import loaded
 from packings import QUICK, arrange, arrays, check, matrices, task
 from tightc.cli.main import run
 from tightc.errors import ModelError
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.permutation import block as block_module
 from tightc.permutation import search
 from tightc.permutation.crew import Alone, Pace, Threads
@@ -376,7 +377,7 @@ def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
         v=models.sparse(64, 80, density=0.3),
         w=models.sparse(80, 10, density=0.5),
     )
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule, objective=objective)
     results = [
         permute(model, options.model_copy(update={"jobs": jobs}), seed=5)[0].to_bytes() for jobs in (1, 2, 4)
@@ -387,7 +388,7 @@ def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
 def test_a_seed_in_the_schedule_replaces_that_of_the_stage() -> None:
     matrix = models.sparse(64, 80, density=0.3)
     proto = models.build("net (float[1, 64] x) => (float[1, 80] y) { y = MatMul(x, v) }", v=matrix)
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
 
     def tiles(seed: int, of_schedule: int | None) -> bytes:
         schedule = Schedule(steps=5, moves_per_weight=30, seed=of_schedule)
@@ -406,7 +407,7 @@ def open_sizes() -> Model:
     proto = models.cnn()
     for axis in (2, 3):
         proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
+    return loaded(proto)
 
 
 def test_tiles_side_by_side_need_the_size_of_the_input() -> None:
@@ -445,7 +446,7 @@ def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(object
         v=np.zeros((8, 8), np.float32),
         w=models.sparse(8, 6),
     )
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     options = PermuteOptions(
         array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1, objective=objective
     )

@@ -12,11 +12,11 @@ import pytest
 from onnx import numpy_helper
 
 import models
+from loading import loaded
 from tightc.calibration import hands
 from tightc.calibration.images import Calibration
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import DataError, ModelError, OptionError
-from tightc.model.file import Model, load_model_bytes
 from tightc.model.layers import read_network
 from tightc.pruning.fisher import fisher_worths
 from tightc.pruning.options import PruneOptions
@@ -27,10 +27,6 @@ from tightc.tiles.array import ArrayShape
 
 torch = pytest.importorskip("torch")
 PLAIN = Normalisation()
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def full(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,91 +10,30 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from classifier import PLAIN, dense, many_forms, obs_pruned, some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import models
+from loading import loaded
 from tightc.calibration import hands
 from tightc.calibration.divergence import divergence
 from tightc.calibration.images import Calibration
-from tightc.cli.main import run
 from tightc.data.images import Images, ImageShape, Normalisation
 from tightc.data.source import open_images
-from tightc.errors import ConfigError, DataError, ModelError, OptionError
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import load_model
 from tightc.model.graph import read_graph
 from tightc.model.layers import read_network
-from tightc.pruning.obs import fit, obs, uses
+from tightc.pruning.obs import fit, uses
 from tightc.pruning.obs.allocation import GRID, network_worths
 from tightc.pruning.obs.offset import Offset, added_bias, offset_of
 from tightc.pruning.obs.uses import Use, use_moments
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import Seen, prune
-from tightc.recipe.run import run_recipe
-from tightc.report import Report
 from tightc.tiles.array import ArrayShape
-
-PLAIN = Normalisation()
-
-
-def dense(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32) * 0.5
-
-
-def many_forms(batch: str = "B") -> onnx.ModelProto:
-    """A classifier with groups, strides, dilation, a norm, a shared weight, and products of every kind."""
-    return models.build(
-        f"""net (float[{batch}, 2, 9, 9] image) => (float[{batch}, 3] logits) {{
-            [stem] a = Conv<pads = [1, 1, 1, 1]>(image, stem_w, stem_b)
-            b = Relu(a)
-            [grouped] c = Conv<group = 2, strides = [2, 2], dilations = [2, 2], pads = [1, 1, 1, 1]>(b, grouped_w)
-            d = BatchNormalization(c, scale, shift, mean, variance)
-            e = Relu(d)
-            [one] f = Conv<auto_pad = "SAME_UPPER">(e, shared_w)
-            g = Relu(f)
-            [two] h = Conv<auto_pad = "SAME_LOWER">(g, shared_w, two_b)
-            i = Relu(h)
-            j = GlobalAveragePool(i)
-            k = Flatten(j)
-            [gemm] l = Gemm<transB = 1, alpha = 0.5, beta = 2.0>(k, gemm_w, gemm_b)
-            m = Relu(l)
-            [product] n = MatMul(m, product_w)
-            logits = Add(n, product_b)
-        }}""",
-        stem_w=dense(6, 2, 3, 3),
-        stem_b=dense(6),
-        grouped_w=dense(8, 3, 3, 3),
-        scale=np.abs(dense(8)) + 0.5,
-        shift=dense(8, seed=1),
-        mean=dense(8, seed=2),
-        variance=np.abs(dense(8, seed=3)) + 0.5,
-        shared_w=dense(8, 8, 2, 2),
-        two_b=dense(8, seed=4),
-        gemm_w=dense(10, 8),
-        gemm_b=dense(10),
-        product_w=dense(10, 3),
-        product_b=dense(3),
-    )
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
-
-
-def some(count: int = 40, *shape: int) -> Seen:
-    rng = np.random.default_rng(5)
-    pixels = rng.normal(size=(count, *(shape or (2, 9, 9)))).astype(np.float32)
-    return Seen(Images(pixels, rng.integers(0, 3, count)), PLAIN)
-
-
-def obs_pruned(
-    proto: onnx.ModelProto, seen: Seen | None = None, seed: int = 0, **options: object
-) -> tuple[Model, Report]:
-    chosen = PruneOptions(criterion="obs", **options)
-    return prune(loaded(proto), chosen, seen or some(), seed=seed)
 
 
 def outputs(proto: onnx.ModelProto, pixels: np.ndarray) -> np.ndarray:
@@ -331,135 +269,6 @@ def test_divergence_by_hand() -> None:
     left, right = np.log(np.array([[0.5, 0.5]])), np.log(np.array([[0.25, 0.75]]))
     assert divergence(left, right + 7) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
     assert divergence(left, left) == 0
-
-
-# ---- refusals
-
-
-def test_images_are_demanded() -> None:
-    with pytest.raises(OptionError, match=r"--criterion obs: it looks at images, .*; add --data PATH"):
-        prune(loaded(many_forms()), PruneOptions(sparsity=0.5, criterion="obs"))
-
-
-def test_images_without_a_criterion_that_sees_them() -> None:
-    with pytest.raises(OptionError, match="--images: magnitude looks at no images; leave it out, or choose"):
-        PruneOptions.of({"sparsity": 0.5, "images": 9})
-
-
-def test_a_layer_with_too_many_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(obs, "_MOST_INPUTS", 20)
-    with pytest.raises(OptionError, match=r"layer grouped has 27 inputs, at most 20 .*; add --keep grouped"):
-        obs_pruned(many_forms(), sparsity=0.5)
-
-
-def test_a_bias_that_is_computed() -> None:
-    proto = models.build(
-        """net (float[B, 2, 2, 2] x) => (float[B, 8] y) {
-            a = Flatten(x)
-            b = Relu(a)
-            [fc] y = Gemm(a, w, b)
-        }""",
-        w=dense(8, 8),
-    )
-    with pytest.raises(ModelError, match="layer fc: its bias b is computed at run time; add --keep fc"):
-        obs_pruned(proto, some(5, 2, 2, 2), sparsity=0.5)
-
-
-def test_values_that_overflow() -> None:
-    seen = some()
-    seen.images.pixels[3] = 3e38
-    with pytest.raises(ModelError, match=r"(layer stem: what flows through it|output logits) is not finite"):
-        obs_pruned(many_forms(), seen, sparsity=0.5)
-
-
-@pytest.mark.parametrize(
-    ("seen", "said", "kind"),
-    [
-        (some(4, 2, 8, 8), "the images are 2 x 8 x 8", DataError),
-        (Seen(some().images, Normalisation((0.5,) * 3)), "mean has 3 values", OptionError),
-    ],
-)
-def test_images_that_do_not_fit(seen: Seen, said: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=said):
-        obs_pruned(many_forms(), seen, sparsity=0.5)
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (models.gemm, "input x has 2 dimensions"),
-        (
-            lambda: models.build(
-                "net (float[B, 2, 9, 9] x) => (float[M, N] y) <int64[2] s = {-1, 1}> "
-                "{ [c] a = Conv(x, w)\ny = Reshape(a, s) }",
-                w=dense(3, 2, 3, 3),
-            ),
-            "output y is 5880 x 1 for 40 images",
-        ),
-    ],
-)
-def test_models_that_are_no_classifier_of_images(make: Callable[[], onnx.ModelProto], said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        obs_pruned(make(), sparsity=0.5)
-
-
-# ---- the command
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str, str]:
-    """The paths of a model, of images, and of where to write."""
-    model = models.save(many_forms(), tmp_path / "net.onnx")
-    seen = some(20)
-    np.savez(tmp_path / "images.npz", x=seen.images.pixels, y=seen.images.labels)
-    return str(model), str(tmp_path / "images.npz"), str(tmp_path / "out.onnx")
-
-
-def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    model, data, out = files
-    arguments = ["prune", model, "--sparsity", "0.5", "--criterion", "obs", "--data", data, "--images", "12"]
-    assert run([*arguments, "--mean", "0.1", "--std", "2", "--seed", "4", "-o", out, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["totals"]["density"] == pytest.approx(0.5, abs=0.001)
-    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
-    wanted, _ = prune(
-        load_model(model), PruneOptions(sparsity=0.5, criterion="obs", images=12), given, seed=4
-    )
-    assert load_model(out).to_bytes() == wanted.to_bytes()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--criterion", "obs"], "--criterion obs: it looks at images, and there are none; add --data PATH"),
-        (["--data", "DATA"], "--data: magnitude looks at no images; leave it out, or add --criterion obs"),
-        (["--mean", "0.5"], "--mean: it needs --data; add --data"),
-        (["--images", "9"], "--images: magnitude looks at no images"),
-    ],
-)
-def test_flags_that_make_no_sense(
-    arguments: list[str], said: str, files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, data, out = files
-    given = [data if argument == "DATA" else argument for argument in arguments]
-    assert run(["prune", model, "--sparsity", "0.5", *given, "-o", out]) == 2
-    assert said in capsys.readouterr().err
-    assert not Path(out).exists()
-
-
-def test_a_recipe_gives_prune_its_data(files: tuple[str, str, str], tmp_path: Path) -> None:
-    stage = "stages:\n  - prune: {sparsity: 0.5, criterion: obs, images: 12}\n"
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"model: net.onnx\nseed: 4\ndata: {{data: images.npz, mean: 0.1, std: 2}}\n{stage}")
-    run_recipe(recipe, tmp_path / "out")
-    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
-    options = PruneOptions(sparsity=0.5, criterion="obs", images=12)
-    wanted, _ = prune(load_model(files[0]), options, given, seed=4)
-    assert load_model(tmp_path / "out" / "01-prune.onnx").to_bytes() == wanted.to_bytes()
-    assert run_recipe(recipe, tmp_path / "out").layers[1]["state"] == "unchanged"
-    assert run_recipe(recipe, tmp_path / "out", seed=5).layers[1]["state"] == "done"
-    recipe.write_text(f"model: net.onnx\n{stage}")
-    with pytest.raises(ConfigError, match=r"stages\.0: prune needs data; add data"):
-        run_recipe(recipe, tmp_path / "out")
 
 
 def test_the_shared_resnet20_loses_little(shared: Path) -> None:

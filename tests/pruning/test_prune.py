@@ -13,8 +13,8 @@ from onnx import numpy_helper
 
 import models
 import oracle
+from loading import loaded
 from tightc.errors import OptionError
-from tightc.model.file import Model, load_model_bytes
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
@@ -23,10 +23,6 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.selection.largest import largest, largest_with_floors
 from tightc.tiles.array import ArrayShape
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def weights_of(proto: onnx.ModelProto) -> dict[str, np.ndarray]:

@@ -10,9 +10,10 @@ import pytest
 from onnx import numpy_helper
 
 import models
+from loading import loaded
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import ModelError, OptionError
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.model.layers import read_network
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
@@ -20,10 +21,6 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 
 BITS = pytest.mark.parametrize("bits", [2, 4])
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def whole(form: str = "cnn") -> Model:

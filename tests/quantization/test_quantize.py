@@ -11,6 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 import models
+from loading import loaded
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import is_arranged
@@ -33,10 +34,6 @@ from tightc.tiles.array import ArrayShape
 QUICK = PermuteOptions(
     array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
 )
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def outputs(model: Model, feeds: dict[str, np.ndarray], *, literal: bool = False) -> list[np.ndarray]:

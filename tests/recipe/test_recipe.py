@@ -1,4 +1,4 @@
-"""Recipes: strict, in order, and run so that nothing is done twice."""
+"""Recipes that run: what a folder holds after, what is done again, and what is measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from recipes import CHAIN, HEAD, NAMES
 
 import models
 from tightc.config.yaml import parse_options
@@ -19,110 +20,17 @@ from tightc.model.file import load_model
 from tightc.permutation.permute import Interrupted, permute
 from tightc.recipe import work as recipe_work
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.run import resolved, run_recipe
+from tightc.recipe.run import run_recipe
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape
 
-HEAD = "model: net.onnx\nstages:\n"
-HALF = "prune: {sparsity: 0.5}"
-CHAIN = """model: net.onnx
-seed: 3
-stages:
-  - prune: {sparsity: 0.8}
-  - permute: {array: 8x8, fan_in: 3, temp_schedule: {steps: 5, moves_per_weight: 30}}
-  - pack
-  - simulate
-"""
-NAMES = ["00-dense", "01-prune", "02-permute", "03-pack", "03-simulate"]
 
-
-def error(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        parse_options(text, "r.yaml", Recipe)
-    return str(caught.value)
-
-
-# --- what a recipe may hold
-
-
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [
-        (HEAD + "  - pack\nsede: 3\n", "r.yaml:4: sede: not a key here (permitted: data,"),
-        (HEAD + "  - permute: {fanin: 3}\n", "r.yaml:3: stages.0.permute.fanin: not a key here"),
-        (HEAD + "  - permute:\n      temp_schedule:\n        step: 3\n", "r.yaml:5: stages.0.permute.temp_schedule"),
-        (HEAD + "  - pruned: {sparsity: 0.5}\n", "r.yaml:3: stages.0.pruned: not a key here"),
-        (HEAD + "  - squeeze\n", "r.yaml:3: stages.0.squeeze: not a key here"),
-        (HEAD + "  - pack: {fast: true}\n", "r.yaml:3: stages.0.pack.fast: not a key here"),
-        (HEAD + "  - prune: {sparsity: 1.5}\n", "r.yaml:3: stages.0.prune.sparsity: 1.5 is not permitted"),
-        (HEAD + "  - prune: 0.5\n", "r.yaml:3: stages.0.prune: 0.5 is not permitted"),
-        (HEAD + "  - prune\n", "r.yaml:3: stages.0.prune.sparsity: missing"),
-        (HEAD + "  - 3\n", "r.yaml:3: stages.0: 3 is not permitted"),
-        (HEAD + "  - permute\n    pack:\n", "r.yaml:4: not YAML"),
-        (HEAD + "  - permute: {}\n    pack: {}\n", "r.yaml:3: stages.0: 2 stages in one entry; give one of prune"),
-        (HEAD + "  - {}\n", "r.yaml:3: stages.0: 0 stages in one entry"),
-        ("model: net.onnx\nstages: []\n", "r.yaml:2: stages: [] is not permitted"),
-        ("model: net.onnx\nstages: pack\n", "r.yaml:2: stages: 'pack' is not permitted"),
-        ("model: net.onnx\n", "r.yaml:1: stages: missing"),
-        ("model: 3\nstages: [permute]\n", "r.yaml:1: model: 3 is not permitted"),
-        ("model: ''\nstages: [permute]\n", "r.yaml:1: model: '' is not permitted"),
-        ("model: a\nseed: -1\nstages: [permute]\n", "r.yaml:2: seed: -1 is not permitted"),
-        ("model: a\nseed: 1.5\nstages: [permute]\n", "r.yaml:2: seed: 1.5 is not permitted"),
-        ("model: a\ndata: x\nstages: [permute]\n", "r.yaml:2: data: 'x' is not permitted"),
-        ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: not a key here"),
-        ("model: a\ndata: {data: x, mean: red}\nstages: [permute]\n", "r.yaml:2: data.mean: 'red' is not permitted"),
-    ],
-)  # fmt: skip
-def test_every_level_is_strict(text: str, start: str) -> None:
-    assert error(text).startswith(start)
-
-
-@pytest.mark.parametrize(
-    ("stages", "line", "words"),
-    [
-        (["permute", "prune: {sparsity: 0.5}"], 4, "stages.1: prune after permute would undo it; move prune"),
-        (["permute", "pack", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after pack would undo it"),
-        (["permute", "pack", "permute"], 5, "stages.2: permute after pack would undo it"),
-        (["permute", "simulate", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
-        (["permute", "pack", "finetune"], 5, "stages.2: finetune after pack would undo it; move finetune before pack"),
-        (["permute", "finetune", "prune: {sparsity: 0.5}"], 5, "stages.2: prune after permute would undo it"),
-        (["permute", HALF, "pack"], 4, "stages.1: prune after permute would undo it; move prune before permute, or"),
-        (["permute", HALF, "permute", HALF], 6, "stages.3: prune after permute would undo it"),
-        (["permute", "finetune: {sparsity: 0.9}"], 4, "stages.1: finetune with a sparsity or budget after permute"),
-        (["permute", "quantize"], 4, "stages.1: quantize after permute would undo it; move quantize"),
-        (["quantize: {activations: true}"], 3, "stages.0: quantize needs data; add data: {data: path"),
-        (["pack"], 3, "stages.0: pack without permute; put permute before pack"),
-        (["prune: {sparsity: 0.5}", "pack"], 4, "stages.1: pack without permute"),
-        (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
-        (["finetune"], 3, "stages.0: finetune needs data; add data: {data: path of the images}"),
-        (["evaluate"], 3, "stages.0: evaluate needs data"),
-        (["finetune: {distil_weight: 0.9}"], 3, "stages.0.finetune.distil_weight: there is no teacher; add teacher"),
-    ],
-)  # fmt: skip
-def test_the_order_is_checked(stages: list[str], line: int, words: str) -> None:
-    text = HEAD + "".join(f"  - {stage}\n" for stage in stages)
-    assert error(text).startswith(f"r.yaml:{line}: {words}")
-
-
-@pytest.mark.parametrize(
-    "stages", [["permute", "finetune", "pack"], ["finetune", "permute", "finetune", "permute"]]
-)
-def test_finetune_may_follow_permute(stages: list[str]) -> None:
-    text = HEAD + "".join(f"  - {stage}\n" for stage in stages) + "data: {data: x}\n"
-    assert [step.stage for step in parse_options(text, "r.yaml", Recipe).stages] == stages
-
-
-@pytest.mark.parametrize(
-    "stages",
-    [
-        ["prune: {sparsity: 0.5}", "permute", "finetune", "prune: {sparsity: 0.9}", "permute", "finetune", "pack"],
-        ["permute", "finetune: {sparsity: 0.9}", "permute", "pack"],
-    ],
-)  # fmt: skip
-def test_prune_may_follow_permute_where_permute_follows_it(stages: list[str]) -> None:
-    text = HEAD + "".join(f"  - {stage}\n" for stage in stages) + "data: {data: x}\n"
-    assert len(parse_options(text, "r.yaml", Recipe).stages) == len(stages)
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    models.save(models.cnn(), tmp_path / "net.onnx")
+    (tmp_path / "r.yaml").write_text(CHAIN)
+    return tmp_path
 
 
 def test_prune_combine_and_prune_again_ends_with_what_the_last_permute_kept(place: Path) -> None:
@@ -140,37 +48,6 @@ def test_the_dataflow_is_free_again_where_prune_dropped_the_tiles(place: Path) -
     stages = ["permute", "prune: {sparsity: 0.5}", "simulate: {array: 16x16, dataflow: os}", "permute"]
     text = HEAD + "".join(f"  - {stage}\n" for stage in stages)
     assert len(parse_options(text, "r.yaml", Recipe).stages) == 4
-
-
-@pytest.mark.parametrize("entry", ["permute", "permute:", "permute: {}", "{permute: }"])
-def test_a_stage_without_options_may_be_written_in_any_way(entry: str) -> None:
-    (step,) = parse_options(f"{HEAD}  - {entry}\n", "r.yaml", Recipe).stages
-    assert step.stage == "permute" and step.options.fan_in == 16
-
-
-@pytest.mark.parametrize("text", [CHAIN, RECIPE.read_text(encoding="utf-8")])
-def test_a_recipe_written_back_is_the_same_recipe(text: str) -> None:
-    recipe = parse_options(text, "r.yaml", Recipe)
-    assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
-    assert resolved(parse_options(resolved(recipe), "again.yaml", Recipe)) == resolved(recipe)
-
-
-def test_every_recipe_that_comes_with_the_project_is_valid(pytestconfig: pytest.Config) -> None:
-    found = sorted((pytestconfig.rootpath / "configs").glob("*.yaml"))
-    assert found
-    for path in found:
-        recipe = parse_options(path.read_text(encoding="utf-8"), str(path), Recipe)
-        assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
-
-
-# --- running one
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    models.save(models.cnn(), tmp_path / "net.onnx")
-    (tmp_path / "r.yaml").write_text(CHAIN)
-    return tmp_path
 
 
 def states(place: Path) -> dict[str, str]:

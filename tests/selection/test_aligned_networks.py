@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 import models
 import oracle
-from tightc.model.file import load_model_bytes
+from loading import loaded
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
@@ -72,7 +72,7 @@ def matrices(proto: onnx.ModelProto, which: str) -> dict[str, np.ndarray]:
 def arranged(which: str, **given: Any) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
     """(matrices, totals of permute, totals of simulate) of the network pruned as `given` says."""
     pruned, _ = prune(
-        load_model_bytes(build(which).SerializeToString(), "net.onnx"),
+        loaded(build(which)),
         PruneOptions.of({"align": f"{ROWS}x{COLUMNS}", **given}),
     )
     array = ArrayShape(ROWS, COLUMNS)
@@ -161,7 +161,7 @@ def test_a_weight_that_two_layers_share_costs_the_passes_of_both() -> None:
         shared=np.random.default_rng(0).normal(size=(8, 8, 1, 1)).astype(np.float32) * 10,
         alone=np.random.default_rng(1).normal(size=(8, 8, 1, 1)).astype(np.float32),
     )
-    model = load_model_bytes(proto.SerializeToString(), "net.onnx")
+    model = loaded(proto)
     options = PruneOptions.of({"align": "2x2", "budget": "speedup=2.4"})
     pruned, _ = prune(model, options)
     array = ArrayShape(2, 2)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import models
+from loading import loaded
 from tightc.errors import OptionError
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.model.layers import read_network
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
@@ -28,10 +29,6 @@ FREE = Channels()
 
 def full(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def weights(model: Model) -> dict[str, np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,31 @@ def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Chip:
         weights=Store(words=draw(WORDS)),
         sums=Store(words=draw(WORDS)),
     )
+
+
+STORES = st.builds(
+    Store,
+    size=st.sampled_from([None, 30, 200, 800]),
+    usable=st.sampled_from([8, 30, 100, 400, inf]),
+    words=st.sampled_from([0.5, 1, 3, 8, inf]),
+    hidden=st.booleans(),
+)
+
+
+@st.composite
+def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Chip:
+    """Chips on which something is scarce."""
+    return replace(
+        draw(chips(arrays=arrays)),
+        activations=draw(STORES),
+        weights=draw(STORES),
+        sums=draw(STORES),
+        dram=draw(st.sampled_from([None, 0.5, 3, 100])),
+        keeps_maps=draw(st.booleans()),
+    )
+
+
+MAPS = st.builds(Maps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
 
 
 def hall(chip: Chip, dataflow: Dataflow) -> oracle.Hall:

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
-import onnx
 import pytest
 from shapes import NETWORKS
 
 import models
 import oracle
+from loading import loaded
 from tightc.config.extent import ExtentOptions
 from tightc.errors import OutputError
-from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
@@ -45,10 +45,6 @@ PUBLISHED = {
     "ResNet-50": (25_557_032 - 2 * 26_560 - 1000, 3_857_973_248),
     "ResNet-50, late strides": (25_557_032 - 2 * 26_560 - 1000, 4_089_184_256),
 }
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def conv(shape: str, attributes: str, *weight: int, name: str = "c") -> Model:

@@ -10,14 +10,14 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 import models
+from loading import loaded
 from tightc.cli.main import run
 from tightc.errors import OptionError, OutputError
 from tightc.model.arrangement import read_packings
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
@@ -32,10 +32,6 @@ COLUMNS = "cycle,array,pass,piece,phase,rows_loaded,steps_begun,lane_words,macs,
 ARRAY = ArrayShape(8, 4)
 Line = dict[str, int | str]
 PJ_OF_A_MAC = 0.3
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def arranged(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:

@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from layer_forms import FORMS, mobile_block
-from verifying import ARRAY, arranged, loaded, verified
+from verifying import ARRAY, arranged, verified
 
 import models
+from loading import loaded
 from tightc.config.yaml import read_options
 from tightc.errors import DataError, ModelError
 from tightc.packing.pack import pack

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 import pytest
 from layer_forms import FORMS
-from verifying import ARRAY, arranged, loaded, verified
+from verifying import ARRAY, arranged, verified
 
 import models
+from loading import loaded
 from tightc.cli.main import run
 from tightc.errors import VerifyError
 from tightc.model.file import Model

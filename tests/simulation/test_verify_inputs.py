@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 import pytest
 from layer_forms import mobile_block
-from verifying import ARRAY, arranged, check_outputs, loaded
+from verifying import ARRAY, arranged, check_outputs
 
 import models
+from loading import loaded
 from tightc.cli.main import run
 from tightc.errors import DataError
 from tightc.model.file import load_model

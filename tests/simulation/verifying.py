@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from tightc.model.file import Model, load_model_bytes
+from tightc.model.file import Model
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
@@ -20,10 +20,6 @@ from tightc.tiles.array import ArrayShape
 
 QUICK = Schedule(steps=5, moves_per_weight=30)
 ARRAY = ArrayShape(8, 4)
-
-
-def loaded(proto: onnx.ModelProto) -> Model:
-    return load_model_bytes(proto.SerializeToString(), "net.onnx")
 
 
 def arranged(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **changes: object) -> Model:

@@ -1,0 +1,151 @@
+"""Second-order pruning by command and recipe, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from classifier import dense, many_forms, obs_pruned, some
+
+import models
+from loading import loaded
+from tightc.cli.main import run
+from tightc.data.images import Normalisation
+from tightc.errors import ConfigError, DataError, ModelError, OptionError
+from tightc.model.file import load_model
+from tightc.pruning.obs import obs
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import Seen, prune
+from tightc.recipe.run import run_recipe
+
+# ---- refusals
+
+
+def test_images_are_demanded() -> None:
+    with pytest.raises(OptionError, match=r"--criterion obs: it looks at images, .*; add --data PATH"):
+        prune(loaded(many_forms()), PruneOptions(sparsity=0.5, criterion="obs"))
+
+
+def test_images_without_a_criterion_that_sees_them() -> None:
+    with pytest.raises(OptionError, match="--images: magnitude looks at no images; leave it out, or choose"):
+        PruneOptions.of({"sparsity": 0.5, "images": 9})
+
+
+def test_a_layer_with_too_many_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obs, "_MOST_INPUTS", 20)
+    with pytest.raises(OptionError, match=r"layer grouped has 27 inputs, at most 20 .*; add --keep grouped"):
+        obs_pruned(many_forms(), sparsity=0.5)
+
+
+def test_a_bias_that_is_computed() -> None:
+    proto = models.build(
+        """net (float[B, 2, 2, 2] x) => (float[B, 8] y) {
+            a = Flatten(x)
+            b = Relu(a)
+            [fc] y = Gemm(a, w, b)
+        }""",
+        w=dense(8, 8),
+    )
+    with pytest.raises(ModelError, match="layer fc: its bias b is computed at run time; add --keep fc"):
+        obs_pruned(proto, some(5, 2, 2, 2), sparsity=0.5)
+
+
+def test_values_that_overflow() -> None:
+    seen = some()
+    seen.images.pixels[3] = 3e38
+    with pytest.raises(ModelError, match=r"(layer stem: what flows through it|output logits) is not finite"):
+        obs_pruned(many_forms(), seen, sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "said", "kind"),
+    [
+        (some(4, 2, 8, 8), "the images are 2 x 8 x 8", DataError),
+        (Seen(some().images, Normalisation((0.5,) * 3)), "mean has 3 values", OptionError),
+    ],
+)
+def test_images_that_do_not_fit(seen: Seen, said: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=said):
+        obs_pruned(many_forms(), seen, sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (models.gemm, "input x has 2 dimensions"),
+        (
+            lambda: models.build(
+                "net (float[B, 2, 9, 9] x) => (float[M, N] y) <int64[2] s = {-1, 1}> "
+                "{ [c] a = Conv(x, w)\ny = Reshape(a, s) }",
+                w=dense(3, 2, 3, 3),
+            ),
+            "output y is 5880 x 1 for 40 images",
+        ),
+    ],
+)
+def test_models_that_are_no_classifier_of_images(make: Callable[[], onnx.ModelProto], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        obs_pruned(make(), sparsity=0.5)
+
+
+# ---- the command
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str, str]:
+    """The paths of a model, of images, and of where to write."""
+    model = models.save(many_forms(), tmp_path / "net.onnx")
+    seen = some(20)
+    np.savez(tmp_path / "images.npz", x=seen.images.pixels, y=seen.images.labels)
+    return str(model), str(tmp_path / "images.npz"), str(tmp_path / "out.onnx")
+
+
+def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    model, data, out = files
+    arguments = ["prune", model, "--sparsity", "0.5", "--criterion", "obs", "--data", data, "--images", "12"]
+    assert run([*arguments, "--mean", "0.1", "--std", "2", "--seed", "4", "-o", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["density"] == pytest.approx(0.5, abs=0.001)
+    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
+    wanted, _ = prune(
+        load_model(model), PruneOptions(sparsity=0.5, criterion="obs", images=12), given, seed=4
+    )
+    assert load_model(out).to_bytes() == wanted.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--criterion", "obs"], "--criterion obs: it looks at images, and there are none; add --data PATH"),
+        (["--data", "DATA"], "--data: magnitude looks at no images; leave it out, or add --criterion obs"),
+        (["--mean", "0.5"], "--mean: it needs --data; add --data"),
+        (["--images", "9"], "--images: magnitude looks at no images"),
+    ],
+)
+def test_flags_that_make_no_sense(
+    arguments: list[str], said: str, files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data, out = files
+    given = [data if argument == "DATA" else argument for argument in arguments]
+    assert run(["prune", model, "--sparsity", "0.5", *given, "-o", out]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path(out).exists()
+
+
+def test_a_recipe_gives_prune_its_data(files: tuple[str, str, str], tmp_path: Path) -> None:
+    stage = "stages:\n  - prune: {sparsity: 0.5, criterion: obs, images: 12}\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"model: net.onnx\nseed: 4\ndata: {{data: images.npz, mean: 0.1, std: 2}}\n{stage}")
+    run_recipe(recipe, tmp_path / "out")
+    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
+    options = PruneOptions(sparsity=0.5, criterion="obs", images=12)
+    wanted, _ = prune(load_model(files[0]), options, given, seed=4)
+    assert load_model(tmp_path / "out" / "01-prune.onnx").to_bytes() == wanted.to_bytes()
+    assert run_recipe(recipe, tmp_path / "out").layers[1]["state"] == "unchanged"
+    assert run_recipe(recipe, tmp_path / "out", seed=5).layers[1]["state"] == "done"
+    recipe.write_text(f"model: net.onnx\n{stage}")
+    with pytest.raises(ConfigError, match=r"stages\.0: prune needs data; add data"):
+        run_recipe(recipe, tmp_path / "out")
