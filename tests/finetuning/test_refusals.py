@@ -15,7 +15,7 @@ import lessons
 from loading import loaded
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning import train as training
-from tightc.finetuning.compute import memory_named
+from tightc.finetuning.compute import choose_compute, memory_named
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.team import Team
 from tightc.model.file import Model
@@ -231,6 +231,13 @@ def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch)
     sentence, remedy, code = refused(lambda: lessons.train(lessons.network("folded")))
     assert sentence.startswith("the 8 processes do not meet (") and "no port" in sentence
     assert (remedy, code) == ("start it with torchrun, or unset WORLD_SIZE", 2)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_one_device_for_several_processes_is_refused(device: str) -> None:
+    found = refused(lambda: choose_compute(device, "fp32", local_rank=1))
+    sentence = f"--device: {device} is one device, and several processes train on this machine"
+    assert found == (sentence, "give cuda, so that each takes its own", 2)
 
 
 def test_too_little_memory_is_named() -> None:

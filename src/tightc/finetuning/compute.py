@@ -45,8 +45,13 @@ def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
 
     Of several processes on a machine each takes the CUDA device of its own number where none was named.
 
-    OptionError where torch does not see the device.
+    OptionError where torch does not see the device, or where it is one for several processes.
     """
+    if ":" in device and local_rank:
+        raise OptionError(
+            f"--device: {device} is one device, and several processes train on this machine",
+            "give cuda, so that each takes its own",
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and local_rank:
