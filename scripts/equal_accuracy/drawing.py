@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKS = "osD^vP*X"
+_DEEPEST = 2.5  # points; what falls further stands here, with its figure
 
 
 def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
@@ -27,6 +28,10 @@ def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
     for axes, (network, settings) in zip(panels, networks.items(), strict=True):
         _panel(axes, network, settings, looks)
         _lines(axes)
+    named = {
+        label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, fontsize=7)
     svg = io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return svg.getvalue()
@@ -43,12 +48,26 @@ def _panel(
                 rates, drops = one.each("matrix_compression_rate"), one.each("accuracy_drop")
                 axes.plot(rates, drops, mark, color=colour, markersize=3, alpha=0.5)
         at = [(one.mean("matrix_compression_rate"), one.mean("accuracy_drop")) for one in points]
-        axes.plot(*zip(*at, strict=True), mark, color=colour, label=method)
-        axes.plot(*zip(*_best_of(at), strict=True), color=colour)
+        axes.plot(*_shown(at), mark, color=colour, label=method)
+        axes.plot(*_shown(_best_of(at)), color=colour)
+        for rate, drop in at:
+            if drop > _DEEPEST:
+                axes.annotate(
+                    f"{drop:.2f}",
+                    (rate, _DEEPEST),
+                    (0, 5),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                )
     axes.axhline(0, color="black", linewidth=0.8, label="dense")
-    axes.invert_yaxis()
+    axes.set_ylim(_DEEPEST + 0.1, min(0, *(one.mean("accuracy_drop") for one in settings)) - 0.1)
     axes.set(title=title(network), xlabel="matrix compression rate", ylabel="drop of accuracy, points")
-    axes.legend(fontsize=7)
+
+
+def _shown(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Rates and drops of (rate, drop), none below the drawing."""
+    return [rate for rate, _ in points], [min(drop, _DEEPEST) for _, drop in points]
 
 
 def _best_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
