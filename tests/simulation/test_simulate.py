@@ -7,7 +7,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import HARDWARE, QUICK, SMALL, TIGHT, hardware, product
+from small_chip import HARDWARE, QUICK, SMALL, TIGHT, hardware, product
 
 import models
 import oracle

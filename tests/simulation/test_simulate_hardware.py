@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small import HARDWARE, SMALL, hardware, product
+from small_chip import HARDWARE, SMALL, hardware, product
 
 import models
 import oracle
