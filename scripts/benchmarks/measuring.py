@@ -62,12 +62,14 @@ def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
     reset_peak()
     with counted_moves() as moves:
         began = time.perf_counter()
-        packings, interrupted = arrange(jobs, chosen, seed, silent)
+        found = arrange(jobs, chosen, seed, silent)
         seconds = time.perf_counter() - began
-    if interrupted:
+    if found.interrupted:
         raise KeyboardInterrupt
     top = peak()
-    layers = {job.name: measure(packing, job.matrix) for job, packing in zip(jobs, packings, strict=True)}
+    layers = {
+        job.name: measure(packing, job.matrix) for job, packing in zip(jobs, found.packings, strict=True)
+    }
     return Arranged(layers, seconds, sum(moves), top)
 
 

@@ -34,6 +34,12 @@ class OutputError(TightcError):
     """The result cannot be written where it was asked for."""
 
 
+class InternalError(TightcError):
+    """A fault of tightc itself: what it was about to write is not valid."""
+
+    exit_code = 70
+
+
 class VerifyError(TightcError):
     """Two ways to find the same figure disagree."""
 

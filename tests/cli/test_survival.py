@@ -151,8 +151,11 @@ def test_ctrl_c_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(pl
     code, out, err = ended(arguments, signal.SIGINT, place / "out.onnx.checkpoint", 0.2)
     assert code == 130
     assert err.split("\n") == ["out.onnx holds what was trained by then", "", "tightc: interrupted", ""]
-    note = "the training was interrupted: weights and sparsity are as they were by then"
-    assert json.loads(out)["notes"] == [note]
+    (note,) = json.loads(out)["notes"]
+    reached = json.loads(out)["totals"]["epochs"]
+    assert note.startswith(f"the training was interrupted at epoch {reached:.4g} of 3: ")
+    told = json.loads(finished(["inspect", "out.onnx", "--json"]).stdout)["totals"]["history"]
+    assert told[-1] == f"finetune (ended by interrupt at epoch {round(reached, 3)})"
     assert_runs(place / "out.onnx", json.loads(out)["totals"]["nonzeros"])
     assert (place / "out.onnx.checkpoint").exists()
     assert finished(arguments).returncode == 0

@@ -27,6 +27,7 @@ from tightc.finetuning.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.train import Training
 from tightc.model.file import Model
+from tightc.model.history import read_history
 
 REMEDY = "remove it, or give the options and files of then"
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -249,6 +250,8 @@ def test_any_bytes_are_refused(
 
 # --- Ctrl-C
 
+AS_IT_WAS = "weights and sparsity are as they were by then"
+
 
 def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, **options: Any) -> Model:
     """What a training leaves that Ctrl-C ends in the so-manieth call of a method."""
@@ -267,7 +270,10 @@ def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, *
         with pytest.raises(Interrupted) as caught:
             lessons.train(lessons.network("folded", density=0.6), **options)
     model, report = caught.value.result
-    assert report.notes == ("the training was interrupted: weights and sparsity are as they were by then",)
+    reached = report.totals["epochs"]
+    assert report.notes == (f"the training was interrupted at epoch {reached:.4g} of 3: {AS_IT_WAS}",)
+    assert read_history(model)[-1]["ended"] == {"by": "interrupt", "epochs": round(reached, 3)}
+    assert 0 <= reached < 3
     assert report.totals["nonzeros"] == sum(lessons.counts(model, "folded").values())
     return model
 

@@ -302,7 +302,7 @@ def test_damaged_packed_tensors_are_named(key: str) -> None:
             shorter = numpy_helper.to_array(tensor)[:-1].copy()
             tensor.CopyFrom(numpy_helper.from_array(shorter, tensor.name))
     broken = load_model_bytes(packed(models.cnn()).to_bytes()).changed(proto)
-    with pytest.raises(ModelError, match="the packed tensors of second_w are damaged"):
+    with pytest.raises(ModelError, match=r"damaged packed tensors of second \(weight second_w\): "):
         unpack(broken)
 
 
@@ -434,7 +434,10 @@ def test_packed_names_do_not_clash_with_those_of_another_weight() -> None:
     [
         ("not json", "its tightc.packings is not JSON of packings; run tightc permute again"),
         ("[]", "its tightc.packings is not JSON of packings; run tightc permute again"),
-        ('{"common": {}, "weights": {"w": {"tiles": {}}}}', "the packing of w is damaged"),
+        (
+            '{"common": {}, "weights": {"w": {"tiles": {}}}}',
+            r"damaged arrangement of w \(weight w\): it has no digest; copy the file again, or run tightc permute again",
+        ),
     ],
 )
 def test_a_damaged_record_of_packings_is_refused(record: str, sentence: str) -> None:

@@ -182,7 +182,7 @@ def test_an_arrangement_is_dropped_and_a_packed_model_is_unpacked() -> None:
     packed, _ = pack(permute(loaded(models.cnn()), quick)[0])
     pruned, _ = prune(packed, PruneOptions(sparsity=0.9))
     assert not pruned.proto.functions
-    assert [entry.key for entry in pruned.proto.metadata_props] == ["tightc.history"]
+    assert [entry.key for entry in pruned.proto.metadata_props] == ["tightc.history", "tightc.digests"]
     direct, _ = prune(loaded(models.cnn()), PruneOptions(sparsity=0.9))
     ours, theirs = weights_of(pruned.proto), weights_of(direct.proto)
     assert all((ours[name] == theirs[name]).all() for name in theirs)

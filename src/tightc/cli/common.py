@@ -134,7 +134,15 @@ class Destination:
 
 
 def show(report: Report, manner: Manner, *, model_on_stdout: bool = False) -> None:
-    """The report on stdout, as JSON or as a table; on stderr where stdout holds the model."""
+    """The report on stdout, as JSON or as a table; on stderr where stdout holds the model.
+
+    What is not covered goes to stderr, whatever else is shown.
+    """
+    if report.uncovered and not manner.quiet and report.stage != "inspect":
+        from tightc.cli.uncovered import uncovered_lines
+
+        for line in uncovered_lines(report, whole=manner.verbose):
+            click.echo(line, err=True)
     if manner.as_json:
         click.echo(json.dumps(report.as_json(), indent=1))
     elif not manner.quiet:

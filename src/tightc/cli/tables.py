@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tightc.cli.uncovered import uncovered_lines
 from tightc.inspection.options import SPARSITIES
 from tightc.report import Figures, Report
 
@@ -97,7 +98,7 @@ def summary(report: Report) -> str:
 
 
 def render(report: Report, *, to_stderr: bool) -> None:
-    """Prints the layers, the totals, what is not covered and the notes."""
+    """Prints the layers, the totals and the notes; of inspect also what is not covered."""
     console = console_on(to_stderr=to_stderr)
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     if report.layers:
@@ -106,10 +107,8 @@ def render(report: Report, *, to_stderr: bool) -> None:
     for name, value in report.totals.items():
         if not _is_nested(value):
             console.print(f"{name.removesuffix('_pj')}: {shown(name, value)}", highlight=False, markup=False)
-    for entry in report.uncovered:
-        macs = "unknown" if entry["macs"] is None else f"{entry['macs']:,}"
-        text = f"not covered: {entry['operator']} {entry['name']} ({macs} MACs): {entry['reason']}"
-        console.print(text, highlight=False, markup=False)
+    for line in uncovered_lines(report, whole=True) if report.stage == "inspect" else ():
+        console.print(line, highlight=False, markup=False)
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import PurePath
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from tightc.comparison.contenders import Contender, contenders
 from tightc.comparison.options import CompareOptions
 from tightc.errors import OptionError
-from tightc.model.arrangement import read_packings, with_packings
+from tightc.model.arrangement import fitting_packings, read_packings, with_packings
 from tightc.model.file import Model
 from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
@@ -61,7 +61,7 @@ def compare(
     The dense contender has all its weights, zeros included. A lossy method runs without the weights that it drops. A
     model that is arranged already has one more row, as it is, where it runs on this chip; `notes` say so where not.
     """
-    plain = [unpack_layers(model) for model in models]
+    plain = [_ready(model) for model in models]
     array = _array_of(plain, options)
     run = _Run(options.simulated(array), seed, listener, len(models) > 1)
     entrants = contenders(options, array)
@@ -72,6 +72,7 @@ def compare(
             found += run.as_arranged(name, model)
         rows += _against_reference(found, entrants)
     notes = (
+        *_noted(models),
         *run.notes,
         *dict.fromkeys(contender.note for contender in entrants if contender.note),
         *run.omissions,
@@ -79,6 +80,19 @@ def compare(
         *_fan_in_notes(rows, len(models) > 1),
     )
     return Report("compare", {**run.totals, "seed": seed}, tuple(rows), run.uncovered, notes)
+
+
+def _ready(model: Model) -> Model:
+    """The plain model, without notes; ModelError where its arrangement does not fit its weights."""
+    plain = unpack_layers(model)
+    fitting_packings(plain, read_network(plain))
+    return replace(plain, notes=())
+
+
+def _noted(models: Sequence[Model]) -> list[str]:
+    """What was noted of each model when it was read."""
+    named = zip(_names(models), models, strict=True)
+    return [f"{name}: {note}" if len(models) > 1 else note for name, model in named for note in model.notes]
 
 
 @dataclass

@@ -56,8 +56,8 @@ def evaluate(
     accuracy = 100 * correct / len(images)
     totals = {"accuracy": accuracy, "images": len(images), "correct": correct, "classes": classes}
     few = f"the data has {len(images.classes)} classes, the network {classes}: labels follow the data's order"
-    notes = (few,) if images.classes and len(images.classes) != classes else ()
-    return Report("evaluate", totals, notes=notes)
+    other = bool(images.classes) and len(images.classes) != classes
+    return Report("evaluate", totals, notes=(*model.notes, *((few,) if other else ())))
 
 
 def _logits(

@@ -22,13 +22,15 @@ class Outcome:
     """Means over the last epoch, as seen in training: loss, and accuracy in percent.
 
     `validation_accuracy`: of what is kept, in percent, None where no images were held apart; `interrupted`: whether
-    the training was ended before its time; `unkept`: what kept the last checkpoint from being written.
+    Ctrl-C was heard, `reached`: the epochs trained by then where that was before the last step; `unkept`: what kept the
+    last checkpoint from being written.
     """
 
     loss: float
     accuracy: float
     validation_accuracy: float | None = None
     interrupted: bool = False
+    reached: float | None = None
     unkept: str | None = None
 
 
@@ -88,11 +90,11 @@ class Course:
         right = torch.stack([right for _, _, right in self._pending]).sum()
         return (self._team.sum(losses) / self._team.size).tolist(), int(self._team.sum(right))
 
-    def outcome(self, *, interrupted: bool = False) -> Outcome:
+    def outcome(self, *, interrupted: bool = False, reached: float | None = None) -> Outcome:
         """The figures by now."""
         seen = max(1, self._seen)
         accuracy = 100 * self._right / (seen * self._batch_size)
-        return Outcome(self._loss_sum / seen, accuracy, self.validation, interrupted, self.unkept)
+        return Outcome(self._loss_sum / seen, accuracy, self.validation, interrupted, reached, self.unkept)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it, after a look."""

@@ -10,11 +10,12 @@ import numpy as np
 from tightc.data.images import Images, Normalisation, check_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
-from tightc.model.arrangement import with_packings
+from tightc.model.arrangement import fitting_packings, is_arranged, with_packings
 from tightc.model.file import Model
 from tightc.model.graph import Array
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.image_input import image_input
+from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
 from tightc.report import Listener, Report, silent
 
@@ -64,6 +65,10 @@ def finetune(
             f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
         )
     source, model = model, unpack_layers(model)
+    if options.share is None and is_arranged(
+        model
+    ):  # the arrangement stays, and has to be that of the weights
+        fitting_packings(model, read_network(model))
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
     with memory_named(options.batch_size):
         session = open_session(model, images, normalisation, options, seed=seed, teacher=teacher)
@@ -74,8 +79,9 @@ def finetune(
     if options.share is not None:
         finetuned = with_packings(finetuned, {})
     settings = {**options.that_matter(), "teacher": teacher.sha256 if teacher else None}
-    finetuned = add_history(finetuned, "finetune", settings, seed, source)
-    report = _report(session, trained, outcome, options)
+    ended = {} if outcome.reached is None else {"by": "interrupt", "epochs": round(outcome.reached, 3)}
+    finetuned = result_of(finetuned, Entry("finetune", settings, seed, ended), source)
+    report = _report(source, session, trained, outcome, options)
     if outcome.interrupted:
         raise Interrupted((finetuned, report))
     return finetuned, report
@@ -109,7 +115,7 @@ def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> Non
 
 
 def _report(
-    session: Session, trained: Mapping[str, Array], outcome: Outcome, options: FinetuneOptions
+    source: Model, session: Session, trained: Mapping[str, Array], outcome: Outcome, options: FinetuneOptions
 ) -> Report:
     layers = session.layers
     counts = [int(np.count_nonzero(trained[weight])) for weight in layers.values()]
@@ -122,15 +128,18 @@ def _report(
         "train_loss": outcome.loss,
         "train_accuracy": outcome.accuracy,
         "validation_accuracy": outcome.validation_accuracy,
-        "epochs": options.epochs,
+        "epochs": options.epochs if outcome.reached is None else outcome.reached,
         "parameters": sum(trained[name].size for name in session.parameters),
         "nonzeros": nonzeros,
         "density": nonzeros / sum(trained[weight].size for weight in layers.values()),
         "zeros_kept": session.zeros,
     }
-    notes = []
-    if outcome.interrupted:
-        notes.append("the training was interrupted: weights and sparsity are as they were by then")
+    notes = list(source.notes)
+    if outcome.reached is not None:
+        notes.append(
+            f"the training was interrupted at epoch {outcome.reached:.4g} of {options.epochs}: "
+            "weights and sparsity are as they were by then"
+        )
     if outcome.unkept is not None:
         notes.append(f"no checkpoint: {outcome.unkept}")
     return Report("finetune", totals, rows, notes=tuple(notes))

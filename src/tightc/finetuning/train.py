@@ -86,7 +86,8 @@ class Training:
                 self._go_on(course, checkpoint, stop)
             except KeyboardInterrupt:
                 self._finish(course, complete=False)
-                return course.outcome(interrupted=True)
+                reached = None if self._complete else self.step / len(batches)
+                return course.outcome(interrupted=True, reached=reached)
             self._finish(course, complete=True)
         return course.outcome(interrupted=stop.asked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,26 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "ir_version": model.proto.ir_version,
         "opset": default_opset(model.proto),
         "packed": is_packed(model),
-        "history": [entry.get("stage", "?") for entry in read_history(model)],
+        "history": [_told(entry) for entry in read_history(model)],
         "macs": streams.macs,
         "macs_covered": streams.macs_covered,
         "bytes": len(model.to_bytes()),
     }
     unknown = [row["name"] for row in streams.outside if row["macs"] is None]
-    notes = (
-        (f"MACs of {', '.join(unknown)} are not known: the share covered is at most this",) if unknown else ()
-    )
+    notes = model.notes
+    if unknown:
+        notes += (f"MACs of {', '.join(unknown)} are not known: the share covered is at most this",)
     rows = tuple(_row(network, layer, streams.vectors[layer.output]) for layer in network.layers)
     return Report("inspect", {**head, **totals}, rows, streams.outside, notes)
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    """A stage of the history, with what ended it before its time."""
+    stage, ended = str(entry.get("stage", "?")), entry.get("ended")
+    if not isinstance(ended, dict):
+        return stage
+    reached = f" at epoch {ended['epochs']}" if "epochs" in ended else ""
+    return f"{stage} (ended by {ended.get('by', '?')}{reached})"
 
 
 def _row(network: Network, layer: Layer, vectors: int) -> dict[str, Any]:

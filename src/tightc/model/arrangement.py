@@ -1,31 +1,24 @@
-"""Where a model keeps its packings: metadata property `tightc.packings`, JSON with a header for each weight.
-
-In a permuted model the property holds everything; in a packed one the stream is one of the packed tensors.
-"""
+"""The packings of a model: as metadata in a permuted one, partly as packed tensors in a packed one."""
 
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 
 from tightc.errors import ModelError
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
-from tightc.model.history import get_property, set_property
+from tightc.model.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
 from tightc.model.layers import Network
+from tightc.report import first_few
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.packing import Packing
 from tightc.tiles.store import Stream, from_stream, to_stream
 from tightc.tiles.verify import fault
-
-_KEY = "tightc.packings"
-_PERMUTE_AGAIN = "run tightc permute again"
 
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
@@ -40,26 +33,31 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
 
 def is_arranged(model: Model) -> bool:
     """Whether a model has packings."""
-    return get_property(model.proto, _KEY) is not None or bool(_older(model.proto))
+    return has_packings(model.proto)
 
 
 def read_packings(model: Model) -> dict[str, Packing]:
     """The packings recorded whole in a model, by weight; empty where it was not permuted."""
     found = {}
-    for name, head in read_headers(model).items():
+    for name, head in read_headers(model.proto, model.origin).items():
         if "tiles" in head:  # in a packed model most packings are in the packed tensors
             try:
                 found[name] = packing_of(head, _decode(head["tiles"]))
             except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
                 raise ModelError(
-                    f"{model.origin}: the packing of {name} is damaged ({fault})", _PERMUTE_AGAIN
+                    f"{model.origin}: the packing of {name} is damaged ({fault})", PERMUTE_AGAIN
                 ) from None
     return found
 
 
 def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
-    """As `read_packings`; ModelError where a packing does not hold all weights of its layer in `network`."""
+    """As `read_packings`, for `network`, the layers of the plain `model`.
+
+    ModelError where the packings are not those of its layers, or one does not hold all weights of its layer.
+    """
     packings = read_packings(model)
+    if packings:
+        _demand_same_layers(model, network, packings)
     for layer in network.owners:
         packing = packings.get(layer.weight)
         if packing is None:
@@ -70,9 +68,28 @@ def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
         if wrong:
             raise ModelError(
                 f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
-                _PERMUTE_AGAIN,
+                PERMUTE_AGAIN,
             )
     return packings
+
+
+def _demand_same_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> None:
+    """ModelError where layers and packings do not go by the same weights: renamed, added or removed since permute."""
+    names = {layer.weight: layer.name for layer in network.owners}
+    gone = [weight for weight in packings if weight not in names]
+    new = [name for weight, name in names.items() if weight not in packings]
+    if gone or new:
+        wrong = [f"no layer has the weight {first_few(gone)}"] if gone else []
+        wrong += (
+            [f"{first_few(new)} has no tiles" if len(new) == 1 else f"{first_few(new)} have no tiles"]
+            if new
+            else []
+        )
+        raise ModelError(
+            f"{model.origin}: its arrangement is of other layers ({'; '.join(wrong)}): "
+            "weights were renamed, added or removed since tightc permute",
+            PERMUTE_AGAIN,
+        )
 
 
 def header(packing: Packing) -> dict[str, Any]:
@@ -100,38 +117,6 @@ def packing_of(head: Mapping[str, Any], stream: Stream) -> Packing:
         tiles=from_stream(stream),
         subword_bits=head.get("subword_bits"),
     )
-
-
-def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> None:
-    """Records the headers of all packings, by weight, in place; what is the same in all is written once."""
-    first, *others = [*heads.values()] or [{}]
-    common = {key: value for key, value in first.items() if all(head.get(key) == value for head in others)}
-    weights = {
-        name: {key: value for key, value in head.items() if key not in common} for name, head in heads.items()
-    }
-    record = {"common": common, "weights": weights}
-    for key in _older(proto):
-        set_property(proto, key, None)
-    set_property(proto, _KEY, json.dumps(record, separators=(",", ":")) if heads else None)
-
-
-def read_headers(model: Model) -> dict[str, dict[str, Any]]:
-    """What `write_headers` recorded; ModelError where it cannot be read."""
-    text = get_property(model.proto, _KEY)
-    if _older(model.proto):
-        raise ModelError(f"{model.origin}: its packings were recorded by an older tightc", _PERMUTE_AGAIN)
-    if text is None:
-        return {}
-    try:
-        record = json.loads(text)
-        return {name: {**record["common"], **head} for name, head in record["weights"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ModelError(f"{model.origin}: its {_KEY} is not JSON of packings", _PERMUTE_AGAIN) from None
-
-
-def _older(proto: onnx.ModelProto) -> list[str]:
-    """Properties in which versions before 0.2 kept a packing each."""
-    return [entry.key for entry in proto.metadata_props if entry.key.startswith("tightc.packing:")]
 
 
 def _encode(stream: Stream) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from onnx import external_data_helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.files import write_whole, write_whole_together
+from tightc.model.digest import check_digests
+from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
+from tightc.model.headers import has_packings, packed_tensors
+from tightc.model.metadata import DIGESTS, get_property
+from tightc.report import first_few
 
 OLDEST_OPSET = 13
 _SIDECAR_FROM_BYTES = 1024
@@ -27,13 +32,17 @@ _EXPORT_AGAIN = "export the model again, or check that the file was copied whole
 class Model:
     """A model in memory, all tensors embedded, with what is needed to write it in the form it came in.
 
-    `file_sha256` is that of the file it was read from, None once a stage has changed it.
+    `file_sha256` is that of the file it was read from, None once a stage has changed it. `notes` say in what
+    it differs from the file, and the file from what tightc wrote into it; `folded` are the weights that were computed
+    from constants there.
     """
 
     proto: onnx.ModelProto
     origin: str
     file_sha256: str | None = None
     two_files: bool = False
+    notes: tuple[str, ...] = ()
+    folded: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -115,10 +124,15 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     try:
         two_files = _embed_external_data(proto, origin, folder, digest)
         _check(proto, origin)
-        _check_names(read_graph(proto))
+        notes = _check_digests(proto, origin)
+        folded = fold_weights(proto, origin)
+        _check_finite(proto, origin)
+        _check_names(read_graph(proto), proto)
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({_first_line(fault)})", _EXPORT_AGAIN) from None
-    return Model(proto, origin, digest.hexdigest(), two_files)
+    if folded:
+        notes += (f"weights computed from constants are constants now: {first_few(folded)}",)
+    return Model(proto, origin, digest.hexdigest(), two_files, notes, folded)
 
 
 def _embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Any) -> bool:
@@ -162,6 +176,9 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
         raise ModelError(
             f"{origin}: the ONNX checker refuses it ({_first_line(fault)})", _EXPORT_AGAIN
         ) from None
+
+
+def _check_finite(proto: onnx.ModelProto, origin: str) -> None:
     for name, tensor in constant_slots(proto):
         if tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
             raise ModelError(
@@ -172,9 +189,21 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
-def _check_names(graph: Graph) -> None:
-    """ValueError where a name is no text: protobuf gives the bytes then."""
+def _check_digests(proto: onnx.ModelProto, origin: str) -> tuple[str, ...]:
+    """Notes on what is no longer as tightc wrote it; ModelError where that damages a packing or the packed form."""
+    packed = packed_tensors(proto, origin)
+    if has_packings(proto) and get_property(proto, DIGESTS) is None:
+        return (
+            "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
+        )
+    return check_digests(proto, origin, packed)
+
+
+def _check_names(graph: Graph, proto: onnx.ModelProto) -> None:
+    """ValueError where a name or property is no text: protobuf gives the bytes then."""
     names: list[object] = [*graph.tensors, *graph.inputs, *graph.outputs]
+    for entry in proto.metadata_props:
+        names += [entry.key, entry.value]
     for node in graph.nodes:
         names += [node.op, node.name, *node.inputs, *node.outputs]
     wrong = next((name for name in names if not isinstance(name, str)), None)

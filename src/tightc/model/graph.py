@@ -13,6 +13,9 @@ from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
 
+# the operators that are packed, and the inputs that may be their weight, the likelier first
+WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
+
 
 @dataclass(frozen=True)
 class Node:
@@ -53,6 +56,11 @@ class Graph:
         return found
 
 
+def is_standard(domain: str) -> bool:
+    """Whether operators of `domain` are those of the ONNX standard."""
+    return domain in ("", "ai.onnx")
+
+
 def read_graph(proto: onnx.ModelProto) -> Graph:
     """The main graph of `proto`; weights in Constant nodes count as tensors and stay visible as nodes too."""
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
@@ -85,7 +93,7 @@ def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
 
 def default_opset(proto: onnx.ModelProto) -> int:
     """The version of the standard operator set that `proto` imports; 0 where it imports none."""
-    return next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    return next((o.version for o in proto.opset_import if is_standard(o.domain)), 0)
 
 
 def constant_slots(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:

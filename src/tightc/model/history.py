@@ -4,59 +4,64 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-import onnx
-
 from tightc.errors import ModelError
+from tightc.model.check import demand_valid
+from tightc.model.digest import write_digests
 from tightc.model.file import Model
-
-_KEY = "tightc.history"
+from tightc.model.headers import packed_tensors
+from tightc.model.metadata import HISTORY, get_property, set_property
 
 
 def read_history(model: Model) -> list[dict[str, Any]]:
     """The stages that made `model`, oldest first; empty for a model that tightc has not touched."""
-    text = get_property(model.proto, _KEY)
+    text = get_property(model.proto, HISTORY)
     try:
         stages = json.loads(text or "[]")
         if not isinstance(stages, list) or not all(isinstance(entry, dict) for entry in stages):
             raise ValueError("not a list of records")
     except ValueError:
         raise ModelError(
-            f"{model.origin}: its {_KEY} is not a JSON list of records",
+            f"{model.origin}: its {HISTORY} is not a JSON list of records",
             "run the stages again from the original model",
         ) from None
     return list(stages)
 
 
-def add_history(
-    model: Model, stage: str, options: Mapping[str, Any], seed: int | None, source: Model
-) -> Model:
-    """`model` with one more stage in its history; `source` is the model that the stage read."""
-    entry = {
-        "stage": stage,
+@dataclass(frozen=True)
+class Entry:
+    """What a stage did: its name, its resolved options, its seed where it draws.
+
+    `ended` says what ended it before its time, and how far it was then; empty where it ran to its end.
+    """
+
+    stage: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    ended: Mapping[str, Any] = field(default_factory=dict)
+
+
+def result_of(model: Model, entry: Entry, source: Model) -> Model:
+    """What a stage gives: the `model` that it made of `source`, checked, with its history and digests of its content.
+
+    What was noted of the source goes into the history. InternalError where the model is not valid.
+    """
+    record = {
+        "stage": entry.stage,
         "version": version("tightc"),
-        "options": dict(options),
-        "seed": seed,
+        "options": dict(entry.options),
+        "seed": entry.seed,
         "input": source.sha256,
+        **({"ended": dict(entry.ended)} if entry.ended else {}),
+        **({"notes": list(source.notes)} if source.notes else {}),
     }
-    stages = [*read_history(model), entry]
+    stages = [*read_history(model), record]
     proto = model.editable()
-    set_property(proto, _KEY, json.dumps(stages))
-    return model.changed(proto)
-
-
-def get_property(proto: onnx.ModelProto, key: str) -> str | None:
-    """A metadata property of the model, None where it has none of that key."""
-    return next((entry.value for entry in proto.metadata_props if entry.key == key), None)
-
-
-def set_property(proto: onnx.ModelProto, key: str, value: str | None) -> None:
-    """Sets a metadata property in place, or removes it where `value` is None."""
-    kept = [entry for entry in proto.metadata_props if entry.key != key]
-    if value is not None:
-        kept.append(onnx.StringStringEntryProto(key=key, value=value))
-    copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(copies)
+    set_property(proto, HISTORY, json.dumps(stages))
+    write_digests(proto, packed_tensors(proto, model.origin))
+    made = replace(model.changed(proto), notes=(), folded=())
+    demand_valid(made, source)
+    return made

@@ -13,11 +13,18 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.graph import Array, Graph, Node, outer_reads, read_graph
+from tightc.model.graph import (
+    WEIGHT_INPUTS,
+    Array,
+    Graph,
+    Node,
+    is_standard,
+    outer_reads,
+    read_graph,
+)
 from tightc.model.quantised import Quantised, quantised_weights
 from tightc.report import first_few
 
-_WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 _OTHER_MULTIPLIERS = frozenset(
     [
         "ConvTranspose",
@@ -78,13 +85,15 @@ class Uncovered:
 class Network:
     """The layers of a model in execution order, their weights, and what is not covered.
 
-    `quantised`: of the weights that are whole numbers, what makes them real.
+    `quantised`: of the weights that are whole numbers, what makes them real. `tied`: weights that something else reads
+    too, such as a product with the transpose, or the DequantizeLinear of an int8 weight.
     """
 
     layers: tuple[Layer, ...]
     uncovered: tuple[Uncovered, ...]
     weights: dict[str, NDArray[Any]]
     quantised: dict[str, Quantised]
+    tied: frozenset[str] = frozenset()
 
     @property
     def owners(self) -> tuple[Layer, ...]:
@@ -163,7 +172,7 @@ def read_network(model: Model) -> Network:
         )
     used = {layer.weight: graph.tensors[layer.weight] for layer in layers}
     quantised = {entry.weight: entry for entry in weights.quantised.values() if entry.weight in used}
-    return Network(tuple(layers), tuple(uncovered), used, quantised)
+    return Network(tuple(layers), tuple(uncovered), used, quantised, weights.tied(layers))
 
 
 class _Weights:
@@ -186,12 +195,21 @@ class _Weights:
             name = self.identities[name]
         return name
 
+    def tied(self, layers: Sequence[Layer]) -> frozenset[str]:
+        """The weights of `layers` that have a reader besides them."""
+        outputs = {layer.output for layer in layers}
+        return frozenset(
+            layer.weight
+            for layer in layers
+            if any(not outputs.intersection(reader.outputs) for reader in self._all_readers(layer.weight))
+        )
+
     def layer_of(self, node: Node, earlier: list[Layer]) -> Layer | str:
         """The layer that `node` is, or the reason why it is none."""
         reason = _foreign(node)
         if reason:
             return reason
-        slots = [slot for slot in _WEIGHT_INPUTS[node.op] if self._constant(self.root(node.inputs[slot]))]
+        slots = [slot for slot in WEIGHT_INPUTS[node.op] if self._constant(self.root(node.inputs[slot]))]
         if not slots:
             return self._why_not_constant(node)
         value = self.root(node.inputs[slots[0]])
@@ -256,7 +274,7 @@ class _Weights:
 
     def _reads_as_weight(self, node: Node, name: str) -> bool:
         slots = [slot for slot, value in enumerate(node.inputs) if self.root(value) == name]
-        return len(slots) == 1 and slots[0] in _WEIGHT_INPUTS.get(node.op, ())
+        return is_standard(node.domain) and len(slots) == 1 and slots[0] in WEIGHT_INPUTS.get(node.op, ())
 
 
 def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
@@ -275,22 +293,21 @@ def _along_filters(quantised: Quantised, layer: Layer) -> bool:
 
 
 def _multiplies(node: Node) -> bool:
-    standard = node.domain in ("", "ai.onnx")
     return (
-        not standard
-        or node.op in _WEIGHT_INPUTS
+        not is_standard(node.domain)
+        or node.op in WEIGHT_INPUTS
         or node.op in _OTHER_MULTIPLIERS
         or node.op in _WITH_SUBGRAPHS
     )
 
 
 def _foreign(node: Node) -> str:
-    if node.domain not in ("", "ai.onnx"):
+    if not is_standard(node.domain):
         return (
             f"operators of the domain {node.domain} are not known (functions: inline them with onnx.inliner)"
         )
     if node.op in _WITH_SUBGRAPHS:
         return "layers inside a subgraph are not read"
-    if node.op not in _WEIGHT_INPUTS:
-        return f"{node.op} is not among the operators that are packed ({', '.join(_WEIGHT_INPUTS)})"
+    if node.op not in WEIGHT_INPUTS:
+        return f"{node.op} is not among the operators that are packed ({', '.join(WEIGHT_INPUTS)})"
     return ""

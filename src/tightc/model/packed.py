@@ -14,21 +14,19 @@ from tightc.errors import ModelError
 from tightc.model.arrangement import (
     header,
     packing_of,
-    read_headers,
     read_packings,
     with_packings,
-    write_headers,
 )
 from tightc.model.fields import set_field
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.functions import FORMS, Form, functions
-from tightc.model.graph import default_opset
+from tightc.model.graph import default_opset, outer_reads
+from tightc.model.headers import packed_keys, read_headers, write_headers
 from tightc.model.layers import Layer, Network
 from tightc.model.naming import graphs, names
 from tightc.model.rebuild import (
     DIGIT_SECTIONS,
-    DIGIT_TENSORS,
     DOMAIN,
     REBUILD,
     TENSORS,
@@ -52,14 +50,14 @@ def is_packed(model: Model) -> bool:
 def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
     """`model` with each layer in `packings` (by weight) as a packed node; other nodes and tensors are untouched.
 
-    Where a weight is whole numbers, the layer stays too: a node before it rebuilds the constant that
-    DequantizeLinear reads.
+    Where something else reads a weight too, such as the DequantizeLinear of an int8 one, the layer stays: a node of its
+    own rebuilds the weight, once for all readers.
     """
     proto = model.editable()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     taken = {name for graph in graphs(proto.graph) for name in names(graph)}
-    forms, heads = [], read_headers(model)
+    forms, heads = [], read_headers(model.proto, model.origin)
     rebuilt: list[onnx.NodeProto] = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
     for node in proto.graph.node:
@@ -74,15 +72,15 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             renamed = {} if stem == layer.weight else {"tensors": stem}
             heads[layer.weight] = {**header(packings[layer.weight]), **renamed}
         names_of = [tensor.name for tensor in tensors[layer.weight]]
-        if layer.weight not in network.quantised:
+        if layer.weight not in network.tied:
             forms.append(_form(node, layer))
             _to_packed(node, forms[-1], names_of)
         elif new:
             bits = packings[layer.weight].subword_bits
             kind = REBUILD if bits is None else rebuild_digits(bits)
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
-    write_headers(proto, heads)
     _replace_weights(proto, tensors)
+    write_headers(proto, heads)
     set_field(proto.graph.node, [*rebuilt, *proto.graph.node])
     kinds = [packing.subword_bits for packing in packings.values()]
     proto.functions.extend(functions(forms, default_opset(proto), kinds))
@@ -96,7 +94,7 @@ def unpack_layers(model: Model) -> Model:
         return model
     proto = model.editable()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    heads = read_headers(model)
+    heads = read_headers(model.proto, model.origin)
     stems = {head.get("tensors"): name for name, head in heads.items()}
     weights: dict[str, NDArray[Any]] = {}
     restored: dict[str, str] = {}
@@ -112,7 +110,7 @@ def unpack_layers(model: Model) -> Model:
                 head = heads[weight]
                 arrays = {
                     key: numpy_helper.to_array(constants[f"{stem}.{key}"])
-                    for key in _keys(head.get("subword_bits"))
+                    for key in packed_keys(head.get("subword_bits"))
                 }
                 packings[weight], weights[weight] = _rebuild(head, arrays)
                 restored[stem] = weight
@@ -147,11 +145,6 @@ def _form(node: onnx.NodeProto, layer: Layer) -> Form:
     return Form(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
 
 
-def _keys(subword_bits: int | None) -> tuple[str, ...]:
-    """What the packed tensors of a weight are called after their stem."""
-    return TENSORS if subword_bits is None else DIGIT_TENSORS
-
-
 def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> list[onnx.TensorProto]:
     weight, matrix = network.weights[layer.weight], layer_matrix(network, layer, packing.subword_bits)
     filters, inputs = packing.slots()
@@ -170,7 +163,7 @@ def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> lis
     arrays |= {"index": stream.content, "layout": layout(strides, layer.inputs, stream, weight.shape)}
     return [
         numpy_helper.from_array(np.ascontiguousarray(arrays[key]), f"{stem}.{key}")
-        for key in _keys(packing.subword_bits)
+        for key in packed_keys(packing.subword_bits)
     ]
 
 
@@ -198,17 +191,22 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
     for name, packed in tensors.items():
         copies += [] if name in plain else packed
     set_field(proto.graph.initializer, copies)
-    gone = set(tensors)
-    read = {name for node in proto.graph.node if node.op_type != "Identity" for name in node.input}
-    read |= {value.name for value in proto.graph.output}
-    kept = []
+    names = set(tensors)
     for node in proto.graph.node:
-        dead = node.op_type == "Identity" and node.input[0] in gone and node.output[0] not in read
-        if dead or (node.op_type == "Constant" and node.output[0] in gone):
-            gone.add(node.output[0])
+        if node.op_type == "Identity" and node.input[0] in names:
+            names.add(node.output[0])
+    read = {value.name for value in proto.graph.output} | set(outer_reads(proto))
+    kept: list[onnx.NodeProto] = []
+    gone = set(tensors)
+    for node in reversed(proto.graph.node):
+        output = node.output[0] if node.output else ""
+        unread = node.op_type == "Identity" and output in names and output not in read
+        if unread or (node.op_type == "Constant" and output in names):
+            gone.add(output)
         else:
             kept.append(node)
-    set_field(proto.graph.node, kept)
+            read.update(node.input)
+    set_field(proto.graph.node, kept[::-1])
     set_field(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.errors import ModelError
-from tightc.model.graph import Array, Graph, Node
+from tightc.model.graph import Array, Graph, Node, is_standard
 
 _AGAIN = "give tightc quantize the float model, or quantise weights as int8 with zero points of 0 (symmetric)"
 
@@ -35,11 +35,7 @@ def quantised_weights(graph: Graph, origin: str) -> dict[str, Quantised]:
     """
     found = {}
     for node in graph.nodes:
-        if (
-            node.op == "DequantizeLinear"
-            and node.domain in ("", "ai.onnx")
-            and node.inputs[0] in graph.tensors
-        ):
+        if node.op == "DequantizeLinear" and is_standard(node.domain) and node.inputs[0] in graph.tensors:
             weight = graph.tensors[node.inputs[0]]
             if weight.ndim > 1:
                 entry = _read(node, weight, graph, origin)

@@ -8,13 +8,15 @@ from math import prod
 from typing import Any
 
 from tightc.config.extent import ExtentOptions
+from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.graph import Node
-from tightc.model.layers import Layer, Network
+from tightc.model.graph import Node, is_standard
+from tightc.model.layers import Layer, Network, Uncovered
 from tightc.model.shapes import Shapes, value_shapes
 from tightc.report import Figures
 
-_STANDARD = ("", "ai.onnx")
+# inputs that are multiplied, where these are not the first two
+_OPERANDS = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Streams:
 
 def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Streams:
     """The streams of `network`, read from the plain `model`, for inputs as large as `extent` says."""
-    nodes = [entry.node for entry in network.uncovered if _is_standard(entry.node)]
+    nodes = [entry.node for entry in network.uncovered if is_standard(entry.node.domain)]
     wanted = [name for layer in network.layers for name in (layer.input, layer.output)]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
     shapes = value_shapes(model.proto, model.origin, wanted, extent)
@@ -44,17 +46,34 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
         layer.output: (prod(shapes[layer.input]), prod(shapes[layer.output])) for layer in network.layers
     }
     outside: tuple[dict[str, Any], ...] = tuple(
-        {
-            "name": entry.node.label,
-            "operator": entry.node.op,
-            "reason": entry.reason,
-            "macs": _macs(entry.node, shapes) if _is_standard(entry.node) else None,
-        }
+        {**_named(entry), "macs": _macs(entry.node, shapes) if is_standard(entry.node.domain) else None}
         for entry in network.uncovered
     )
     macs = sum(dense_macs(layer, vectors[layer.output]) for layer in network.layers)
     known = macs + sum(row["macs"] or 0 for row in outside)
+    for row in outside:
+        row["macs_share"] = None if row["macs"] is None or not known else row["macs"] / known
     return Streams(vectors, elements, outside, macs, macs / known if known else 1.0)
+
+
+def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float | None]:
+    """(a row for each operator of `model` that is not covered, the share of its MACs that is).
+
+    As large as the model leaves its inputs, with one image where the batch is open; where another size is open too
+    neither share is known.
+    """
+    if not network.uncovered:
+        return (), 1.0
+    try:
+        streams = count_streams(model, network, ExtentOptions())
+    except ModelError:
+        unknown = {"macs": None, "macs_share": None}
+        return tuple({**_named(entry), **unknown} for entry in network.uncovered), None
+    return streams.outside, streams.macs_covered
+
+
+def _named(entry: Uncovered) -> dict[str, Any]:
+    return {"name": entry.node.label, "operator": entry.node.op, "reason": entry.reason}
 
 
 def dense_macs(layer: Layer, vectors: int) -> int:
@@ -62,22 +81,23 @@ def dense_macs(layer: Layer, vectors: int) -> int:
     return layer.filters * layer.inputs * vectors
 
 
-def _is_standard(node: Node) -> bool:
-    return node.domain in _STANDARD
-
-
 def _macs(node: Node, shapes: Shapes) -> int | None:
     """Multiply-accumulates of an operator that is not covered, where its shapes tell."""
-    left, right = (shapes.get(name) for name in (*node.inputs, "", "")[:2])
+    first, second = _OPERANDS.get(node.op, (0, 1))
+    left, right = (shapes.get(name) for name in (_at(node.inputs, first), _at(node.inputs, second)))
     out = shapes.get(node.outputs[0])
     if left is None or right is None or out is None:
         return None
-    if node.op == "Conv":
+    if node.op in ("Conv", "ConvInteger", "QLinearConv"):
         return prod(out) * prod(right[1:])
     if node.op == "ConvTranspose":
         return prod(left) * prod(right[1:])
-    if node.op == "MatMul":
-        return prod(out) * left[-1]
+    if node.op in ("MatMul", "MatMulInteger", "QLinearMatMul"):
+        return prod(out) * left[-1] if left else None
     if node.op == "Gemm":
         return prod(out) * left[0 if node.attributes.get("transA", 0) else 1]
     return None
+
+
+def _at(names: tuple[str, ...], place: int) -> str:
+    return names[place] if place < len(names) else ""

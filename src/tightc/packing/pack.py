@@ -6,9 +6,10 @@ from tightc.errors import ModelError
 from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import packing_figures
 from tightc.model.file import Model
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.layers import read_network
 from tightc.model.packed import is_packed, pack_layers
+from tightc.model.streams import coverage
 from tightc.packing.options import PackOptions
 from tightc.packing.strip import stripped
 from tightc.report import Report
@@ -34,14 +35,12 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     packed = pack_layers(model, network, full)
     if options.strip:
         packed = stripped(packed)
-    packed = add_history(packed, "pack", options.model_dump(mode="json"), None, model)
+    packed = result_of(packed, Entry("pack", options.model_dump(mode="json")), model)
     totals, layers = packing_figures(network, packings)
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
-    notes = (
-        ("packing made the file larger: index and functions outweigh the zeros",)
-        if bytes_after > bytes_before
-        else ()
-    )
-    return packed, Report(
-        "pack", {**totals, "bytes_in": bytes_before, "bytes_out": bytes_after}, layers, notes=notes
-    )
+    notes = model.notes
+    if bytes_after > bytes_before:
+        notes += ("packing made the file larger: index and functions outweigh the zeros",)
+    uncovered, covered = coverage(model, network)
+    sizes = {"bytes_in": bytes_before, "bytes_out": bytes_after, "macs_covered": covered}
+    return packed, Report("pack", {**totals, **sizes}, layers, uncovered, notes)

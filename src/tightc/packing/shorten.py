@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tightc.model.arrangement import write_headers
 from tightc.model.functions import FORMS
+from tightc.model.headers import write_headers
 from tightc.model.naming import graphs, names, rename
 from tightc.model.rebuild import DOMAIN, TENSORS
 

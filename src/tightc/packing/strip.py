@@ -5,11 +5,11 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from tightc.model.arrangement import read_headers
 from tightc.model.fields import set_field
 from tightc.model.file import Model
 from tightc.model.functions import FORMS
-from tightc.model.graph import default_opset
+from tightc.model.graph import default_opset, is_standard
+from tightc.model.headers import read_headers
 from tightc.model.naming import graphs
 from tightc.model.rebuild import DOMAIN
 from tightc.packing.shorten import shorten
@@ -26,7 +26,7 @@ def stripped(model: Model) -> Model:
     names.
     """
     proto = model.editable()
-    shorten(proto, read_headers(model))
+    shorten(proto, read_headers(proto, model.origin))
     proto.doc_string = ""
     for graph in graphs(proto.graph):
         _strip(graph, default_opset(proto))
@@ -50,7 +50,7 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
 def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
     """Whether `attribute` has the value that its operator would take anyway."""
     form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
-    if form is None and node.domain not in ("", "ai.onnx"):
+    if form is None and not is_standard(node.domain):
         return False
     operator = node.op_type if form is None else form.operator
     if operator in _WINDOWED and attribute.name in _EVERYWHERE:

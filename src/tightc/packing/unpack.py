@@ -6,7 +6,7 @@ from tightc.errors import ModelError
 from tightc.model.arrangement import fitting_packings
 from tightc.model.figures import packing_figures
 from tightc.model.file import Model
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.layers import read_network
 from tightc.model.packed import is_packed, unpack_layers
 from tightc.report import Report
@@ -16,8 +16,8 @@ def unpack(model: Model) -> tuple[Model, Report]:
     """The plain model behind a packed one: the same weights to the bit (zeros lose their sign), tiles recorded."""
     if not is_packed(model):
         raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
-    plain = add_history(unpack_layers(model), "unpack", {}, None, model)
+    plain = result_of(unpack_layers(model), Entry("unpack"), model)
     network = read_network(plain)
     totals, layers = packing_figures(network, fitting_packings(plain, network))
     sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
-    return plain, Report("unpack", {**totals, **sizes}, layers)
+    return plain, Report("unpack", {**totals, **sizes}, layers, notes=model.notes)

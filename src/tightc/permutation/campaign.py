@@ -48,10 +48,17 @@ class Job:
     vectors: int = 1
 
 
-def arrange(
-    jobs: list[Job], options: PermuteOptions, seed: int, listener: Listener
-) -> tuple[list[Packing], bool]:
-    """(the packing of every job, whether an interrupt ended the search before its time).
+@dataclass(frozen=True)
+class Arranged:
+    """The packing of every job; whether there was an interrupt; the jobs whose search ended before its time."""
+
+    packings: list[Packing]
+    interrupted: bool
+    cut: tuple[str, ...]
+
+
+def arrange(jobs: list[Job], options: PermuteOptions, seed: int, listener: Listener) -> Arranged:
+    """The packing of every job.
 
     A first interrupt (Ctrl-C) ends the search with the best packings so far, a second one ends it without a result.
     """
@@ -87,7 +94,8 @@ def arrange(
             works = [partial(_arrange, jobs[i], tasks[i], options.method) for i in largest_first]
             found, interrupted = _results(leaders, works, stop)
             packings = dict(zip(largest_first, found, strict=True))
-            return [packings[i] for i in range(len(jobs))], interrupted
+            cut = tuple(job.name for job in jobs if job.name in pace.cut)
+            return Arranged([packings[i] for i in range(len(jobs))], interrupted, cut)
 
 
 def _results(

@@ -46,13 +46,14 @@ class Progress:
 @dataclass(frozen=True)
 class Cooled:
     """`lanes`, `columns`: (weights,) int32, the best place of each weight; `carried`: (lanes,) int32 inputs of each
-    lane then; `moves` tried and `accepted`."""
+    lane then; `moves` tried and `accepted`; `cut`: whether the search was ended before its moves were tried."""
 
     lanes: Ids
     columns: Ids
     carried: Ids
     moves: int = 0
     accepted: int = 0
+    cut: bool = False
 
     def excess(self, fan_in: int) -> NDArray[np.int64]:
         """Inputs beyond the fan-in on each lane: (lanes,) int64."""
@@ -100,7 +101,9 @@ def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
     assert best is not None
     log.share = (0.0, 1.0)
     log.tell(1.0, order.schedule.t_end)
-    return replace(best, moves=log.moves, accepted=log.accepted)
+    planned = runs * block.weights * order.schedule.moves_per_weight
+    cut = log.moves < planned and best.cost(order.fan_in) > walk.least
+    return replace(best, moves=log.moves, accepted=log.accepted, cut=cut)
 
 
 @dataclass

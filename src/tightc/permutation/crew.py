@@ -53,12 +53,14 @@ class Threads:
 class Pace:
     """Shares the time that a search may take among its layers, by their weights; thread-safe.
 
-    `limit`: seconds from now, `weights`: of all layers, `hands`: threads or workers at work.
+    `limit`: seconds from now, `weights`: of all layers, `hands`: threads or workers at work, `cut`: the layers whose
+    search was ended before its time.
     """
 
     limit: float
     weights: int
     hands: int = 1
+    cut: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:

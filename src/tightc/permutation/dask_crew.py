@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -68,7 +68,9 @@ class DaskCrew:
         finally:
             for number in numbers:
                 self._watches.pop(number, None)
-        return [found[i] if i in found else untouched(block) for i, block in enumerate(blocks)]
+        return [
+            found[i] if i in found else replace(untouched(block), cut=True) for i, block in enumerate(blocks)
+        ]
 
     def _collect(
         self, futures: list[Any], orders: Sequence[Order], watches: Sequence[Watch]

@@ -13,10 +13,10 @@ from tightc.model.arrangement import with_packings
 from tightc.model.figures import Rows, layer_matrix, packing_figures
 from tightc.model.file import Model
 from tightc.model.graph import Array
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.layers import Network, read_network
 from tightc.model.packed import unpack_layers
-from tightc.model.streams import count_streams
+from tightc.model.streams import count_streams, coverage
 from tightc.permutation.campaign import Job, arrange
 from tightc.permutation.options import PermuteOptions
 from tightc.report import Listener, Report, first_few, silent
@@ -49,19 +49,28 @@ def permute(
     network = read_network(plain)
     if options.subword_bits is not None:
         network.demand_digits(network.owners, plain.origin)
-    found, interrupted = arrange(_jobs(plain, network, options), options, seed, listener)
-    packings = {layer.weight: packing for layer, packing in zip(network.owners, found, strict=True)}
-    permuted = add_history(
-        with_packings(plain.with_tensors(_zeroed(network, packings)), packings),
+    found = arrange(_jobs(plain, network, options), options, seed, listener)
+    packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
+    by = "interrupt" if found.interrupted else "time limit"
+    entry = Entry(
         "permute",
         options.model_dump(mode="json", exclude={"jobs", "dask"}),
         seed,
-        model,
+        {"by": by, "layers": list(found.cut)} if found.cut else {},
     )
+    arranged = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
+    permuted = result_of(arranged, entry, model)
     totals, layers = packing_figures(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
-    report = Report("permute", {**head, **totals}, layers, notes=_notes(totals, layers, options))
-    if interrupted:
+    uncovered, covered = coverage(plain, network)
+    cut = (
+        (f"the {by} ended the search in {first_few(found.cut)} before all moves were tried",)
+        if found.cut
+        else ()
+    )
+    notes = (*model.notes, *cut, *_notes(totals, layers, options))
+    report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
+    if found.interrupted:
         raise Interrupted((permuted, report))
     return permuted, report
 

@@ -211,7 +211,10 @@ class Search:
             Order(self._task.fan_in, schedule, seed, seconds * block.weights / total)
             for block, seed in zip(blocks, self._seed().spawn(len(blocks)), strict=True)
         ]
-        return self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
+        cooled = self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
+        if any(found.cut for found in cooled):
+            self._task.pace.cut.add(self._task.layer)
+        return cooled
 
     def _offer(self, tiles: list[Tile], fan_in: int) -> None:
         self._fewest = min(self._fewest, len(tiles))
@@ -237,7 +240,10 @@ class Search:
         )
 
     def _ended(self) -> bool:
-        return self._task.stop.is_set() or self._task.pace.left() <= 0
+        ended = self._task.stop.is_set() or self._task.pace.left() <= 0
+        if ended:
+            self._task.pace.cut.add(self._task.layer)
+        return ended
 
     def _seed(self) -> np.random.SeedSequence:
         return self._task.seed.spawn(1)[0]

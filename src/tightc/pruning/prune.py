@@ -12,9 +12,10 @@ from tightc.errors import ModelError, OptionError
 from tightc.model.arrangement import is_arranged, with_packings
 from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.layers import Network, read_network
 from tightc.model.packed import unpack_layers
+from tightc.model.streams import coverage
 from tightc.pruning.fisher import demand_torch, fisher_worths
 from tightc.pruning.options import PruneOptions
 from tightc.report import Listener, Report, first_few, silent
@@ -46,9 +47,11 @@ def prune(
     changed = _changed(plain, network, layers, options, _Sight(seen, seed, listener))
     pruned = with_packings(plain.with_tensors(changed), {})
     drawn_by = seed if options.sees_images else None
-    pruned = add_history(pruned, "prune", options.model_dump(mode="json"), drawn_by, model)
+    pruned = result_of(pruned, Entry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_figures(read_network(pruned))
-    return pruned, Report("prune", totals, rows, notes=_notes(plain, rows, options))
+    uncovered, covered = coverage(plain, network)
+    notes = (*model.notes, *_notes(plain, rows, options))
+    return pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 from tightc.calibration.images import Calibration
 from tightc.data.images import Seen
 from tightc.errors import ModelError
-from tightc.model.arrangement import is_arranged, with_packings
+from tightc.model.arrangement import fitting_packings, is_arranged, with_packings
 from tightc.model.figures import identity
 from tightc.model.file import Model
 from tightc.model.graph import read_graph
-from tightc.model.history import add_history
+from tightc.model.history import Entry, result_of
 from tightc.model.layers import Layer, Network, read_network
 from tightc.model.packed import unpack_layers
 from tightc.quantization.nodes import WholeWeight, with_whole_inputs, with_whole_weights
@@ -58,9 +58,12 @@ def quantize(
         raise ModelError(f"{model.origin}: what could be is quantised already", "use it as it is")
     listener("quantize", 1.0, {})
     whole = with_whole_inputs(with_whole_weights(plain, weights), readers, scales)
-    whole = with_packings(whole, {}) if weights else whole
+    if weights:
+        whole = with_packings(whole, {})
+    else:  # the arrangement stays, and has to be that of the weights
+        fitting_packings(whole, read_network(whole))
     drawn_by = seed if seen is not None else None
-    whole = add_history(whole, "quantize", options.model_dump(mode="json"), drawn_by, model)
+    whole = result_of(whole, Entry("quantize", options.model_dump(mode="json"), drawn_by), model)
     rows = [_row(network, layer, weights.get(layer.weight), scales) for layer in owners]
     return whole, _report(model, whole, rows, gone=bool(weights) and is_arranged(plain))
 
@@ -113,7 +116,7 @@ def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, gone: bo
         "bytes_in": len(before.to_bytes()),
         "bytes_out": len(after.to_bytes()),
     }
-    notes = []
+    notes = list(before.notes)
     lost = [row["name"] for row in rows if row["rounded_to_zero"]]
     if lost:
         notes.append(f"{first_few(lost)}: some weights are below half a step and became zero")

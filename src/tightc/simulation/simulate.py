@@ -66,7 +66,7 @@ def simulate(model: Model, options: SimulateOptions, *, seed: int = 0, listener:
         rows = [{**row, **figures} for row, figures in zip(rows, found, strict=True)]
         totals["verified_layers"] = len(found)
         totals["value_error"] = max(figures["value_error"] for figures in found)
-    notes = (*_notes(totals, chip), *_batch_note(model, options, chip, total.own.cycles))
+    notes = (*model.notes, *_notes(totals, chip), *_batch_note(model, options, chip, total.own.cycles))
     return Report("simulate", totals, tuple(rows), workload.outside, notes)
 
 

@@ -53,6 +53,13 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
         )
     size = matrix.filters_per_group
     end = time.monotonic() + task.pace.share(task.weight)
+
+    def ended() -> bool:
+        over = task.stop.is_set() or time.monotonic() >= end
+        if over:
+            task.pace.cut.add(task.layer)
+        return over
+
     tiles: list[Tile] = []
     for group in range(matrix.groups):
         values = matrix.real[group * size : (group + 1) * size]
@@ -62,7 +69,7 @@ def pack(matrix: LayerMatrix, task: Task) -> Packing:
             pattern,
             task.schedule,
             seed,
-            stopped=lambda: task.stop.is_set() or time.monotonic() >= end,
+            stopped=ended,
             tell=_telling(task, group, matrix.groups),
         )
         slots = _slots(values, order, pattern)

@@ -1,0 +1,24 @@
+"""The metadata properties of a model."""
+
+from __future__ import annotations
+
+import onnx
+
+PACKINGS = "tightc.packings"
+HISTORY = "tightc.history"
+DIGESTS = "tightc.digests"
+
+
+def get_property(proto: onnx.ModelProto, key: str) -> str | None:
+    """A metadata property of the model, None where it has none of that key."""
+    return next((entry.value for entry in proto.metadata_props if entry.key == key), None)
+
+
+def set_property(proto: onnx.ModelProto, key: str, value: str | None) -> None:
+    """Sets a metadata property in place, or removes it where `value` is None."""
+    kept = [entry for entry in proto.metadata_props if entry.key != key]
+    if value is not None:
+        kept.append(onnx.StringStringEntryProto(key=key, value=value))
+    copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(copies)
