@@ -24,6 +24,7 @@ SECTIONS = {
     "schedules": "schedules",
     "curve": "curve",
     "chain": "chain",
+    "digests": "digests",
     "simulation": "simulation",
     "training": "training",
 }

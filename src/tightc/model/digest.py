@@ -7,30 +7,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
+import numpy as np
 import onnx
 import xxhash
-from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.graph import constant_slots
-from tightc.model.metadata import DIGESTS, HISTORY, get_property, set_property
-from tightc.model.rebuild import DOMAIN
+from tightc.model.graph import Array, read_graph
+from tightc.model.metadata import DIGESTS, HISTORY, PACKINGS, get_property, set_property
+from tightc.model.rebuild import has_packed_functions
+
+Tensors = Mapping[str, Array]
 
 _EDITED = {
     "tensors": "the tensors are not those that tightc {stage} wrote",
     "nodes": "the nodes are not those that tightc {stage} wrote",
     "functions": "the functions are not those that tightc {stage} wrote",
     "history": "the history is not the one that tightc {stage} wrote",
+    "packings": "the record of packings is not the one that tightc {stage} wrote",
 }
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 # what a packed model computes its weights and layers from: another tool that changes these breaks the packed form
 _DAMAGE = ("tensors", "functions")
 
 
-def digest_of(head: Mapping[str, Any], tensors: Iterable[onnx.TensorProto]) -> str:
-    """The digest of a packing: its header and, in the packed form, its tensors; 16 hexadecimal digits."""
-    found = xxhash.xxh3_64(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
+def digest_of(head: Mapping[str, Any], text: str, tensors: Iterable[Array]) -> str:
+    """The digest of a packing: its header, the `text` of its tiles, its packed tensors; 16 hexadecimal digits."""
+    found = xxhash.xxh3_64(_CANONICAL.encode(head).encode())
+    found.update(text.encode())
     for tensor in tensors:
         _add(found, tensor)
     return str(found.hexdigest())
@@ -38,22 +44,27 @@ def digest_of(head: Mapping[str, Any], tensors: Iterable[onnx.TensorProto]) -> s
 
 def write_digests(proto: onnx.ModelProto, packed: set[str]) -> None:
     """Records the digests of a model's content, in place; tensors named `packed` have digests of their own."""
-    set_property(proto, DIGESTS, json.dumps(_digests(proto, packed), separators=(",", ":")))
+    digests = _digests(proto, read_graph(proto).tensors, packed)
+    set_property(proto, DIGESTS, json.dumps(digests, separators=(",", ":")))
 
 
-def check_digests(proto: onnx.ModelProto, origin: str, packed: set[str]) -> tuple[str, ...]:
+def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], origin: str) -> tuple[str, ...]:
     """Notes on what is no longer as tightc wrote it, empty where all is or where nothing is recorded.
 
-    ModelError where it is what a packed model is computed from.
+    `tensors` are the model's constants by name. ModelError where it is what a packed model is computed from.
     """
     text = get_property(proto, DIGESTS)
     if text is None:
         return ()
     recorded = _read(text, origin)
-    actual = _digests(proto, packed)
-    changed = [part for part in actual if recorded.get(part) != actual[part]]
-    is_packed = any(function.domain == DOMAIN for function in proto.functions)
-    damaged = [part for part in changed if part in _DAMAGE] if is_packed else []
+    actual = _digests(proto, tensors, packed)
+    changed = [part for part in _EDITED if recorded.get(part) != actual.get(part)]
+    if "packings" in changed and "packings" not in actual:
+        raise ModelError(
+            f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
+            "copy the file again, or run tightc permute again on the pruned model",
+        )
+    damaged = [part for part in changed if part in _DAMAGE] if has_packed_functions(proto) else []
     if damaged:
         raise ModelError(
             f"{origin}: its {damaged[0]} outside of the packed layers are not those that tightc wrote",
@@ -62,18 +73,29 @@ def check_digests(proto: onnx.ModelProto, origin: str, packed: set[str]) -> tupl
     return tuple(_EDITED[part].format(stage=_last_stage(proto)) for part in changed)
 
 
-def _digests(proto: onnx.ModelProto, packed: set[str]) -> dict[str, str]:
-    tensors = dict(entry for entry in constant_slots(proto) if entry[0] not in packed)
+def packings_as_written(proto: onnx.ModelProto, origin: str) -> bool:
+    """Whether the record of packings is the one whose digest is recorded, down to its letters."""
+    recorded, text = _read(get_property(proto, DIGESTS) or "{}", origin), get_property(proto, PACKINGS)
+    return recorded.get("packings") == (None if text is None else _of_text(text))
+
+
+def _digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str]) -> dict[str, str]:
     found = xxhash.xxh3_64()
-    for name in sorted(tensors):
+    for name in sorted(tensors.keys() - packed):
+        found.update(name.encode())
         _add(found, tensors[name])
     digests = {"tensors": found.hexdigest(), "nodes": _of_messages(proto.graph.node)}
     if proto.functions:
         digests["functions"] = _of_messages(proto.functions)
-    history = get_property(proto, HISTORY)
-    if history is not None:
-        digests["history"] = xxhash.xxh3_64_hexdigest(history.encode())
+    for part, key in (("history", HISTORY), ("packings", PACKINGS)):
+        text = get_property(proto, key)
+        if text is not None:
+            digests[part] = _of_text(text)
     return digests
+
+
+def _of_text(text: str) -> str:
+    return str(xxhash.xxh3_64_hexdigest(text.encode()))
 
 
 def _of_messages(messages: Iterable[onnx.NodeProto | onnx.FunctionProto]) -> str:
@@ -84,15 +106,18 @@ def _of_messages(messages: Iterable[onnx.NodeProto | onnx.FunctionProto]) -> str
     return str(found.hexdigest())
 
 
-def _add(found: xxhash.xxh3_64, tensor: onnx.TensorProto) -> None:
-    """Adds a tensor: name, type, shape and values, in whichever field of the message they are."""
-    found.update(f"{tensor.name}\0{tensor.data_type}\0{tuple(tensor.dims)}\0".encode())
-    if tensor.HasField("raw_data"):
-        found.update(tensor.raw_data)
-    elif tensor.data_type == onnx.TensorProto.STRING:
-        found.update(b"\0".join(tensor.string_data))
+def _add(found: xxhash.xxh3_64, tensor: Array) -> None:
+    """Adds the type, the shape and the values of a tensor, in whichever field of its message they were."""
+    found.update(f"{_name(tensor.dtype)}{tensor.shape}".encode())
+    if tensor.dtype == object:  # texts
+        found.update(repr(tensor.tolist()).encode())
     else:
-        found.update(numpy_helper.to_array(tensor).tobytes())
+        found.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
 
 
 def _read(text: str, origin: str) -> dict[str, Any]:

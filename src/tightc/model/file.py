@@ -16,11 +16,12 @@ from onnx import external_data_helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.files import write_whole, write_whole_together
-from tightc.model.digest import check_digests
+from tightc.model.digest import check_digests, packings_as_written
 from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 from tightc.model.headers import has_packings, packed_tensors
 from tightc.model.metadata import DIGESTS, get_property
+from tightc.model.rebuild import has_packed_functions
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
@@ -124,10 +125,11 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     try:
         two_files = _embed_external_data(proto, origin, folder, digest)
         _check(proto, origin)
-        notes = _check_digests(proto, origin)
+        graph = read_graph(proto)
+        _check_names(graph, proto)
+        notes = _check_digests(proto, graph, origin)
         folded = fold_weights(proto, origin)
-        _check_finite(proto, origin)
-        _check_names(read_graph(proto), proto)
+        _check_finite(read_graph(proto) if folded else graph, origin)
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({_first_line(fault)})", _EXPORT_AGAIN) from None
     if folded:
@@ -178,25 +180,29 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
         ) from None
 
 
-def _check_finite(proto: onnx.ModelProto, origin: str) -> None:
-    for name, tensor in constant_slots(proto):
-        if tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
+def _check_finite(graph: Graph, origin: str) -> None:
+    for name, tensor in graph.tensors.items():
+        if tensor.dtype.name in _FLOATS and not np.isfinite(tensor).all():
             raise ModelError(
                 f"{origin}: tensor {name} holds NaN or infinite values", "train or export the model again"
             )
 
 
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+_FLOATS = ("float16", "float32", "float64")
 
 
-def _check_digests(proto: onnx.ModelProto, origin: str) -> tuple[str, ...]:
+def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[str, ...]:
     """Notes on what is no longer as tightc wrote it; ModelError where that damages a packing or the packed form."""
-    packed = packed_tensors(proto, origin)
+    packed: set[str] = set()
+    if has_packed_functions(proto) or not packings_as_written(
+        proto, origin
+    ):  # else its layers need not be looked at
+        packed = packed_tensors(proto, origin, graph.tensors)
     if has_packings(proto) and get_property(proto, DIGESTS) is None:
         return (
             "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
         )
-    return check_digests(proto, origin, packed)
+    return check_digests(proto, graph.tensors, packed, origin)
 
 
 def _check_names(graph: Graph, proto: onnx.ModelProto) -> None:

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
+from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.digest import digest_of
+from tightc.model.digest import Tensors, digest_of
 from tightc.model.metadata import DIGESTS, PACKINGS, get_property, set_property
 from tightc.model.rebuild import DIGIT_TENSORS, TENSORS
 
 Head = dict[str, Any]
-Tensors = Mapping[str, onnx.TensorProto]
 
 PERMUTE_AGAIN = "run tightc permute again"
-PACK_AGAIN = "run tightc pack again from the permuted model"
+PACK_AGAIN = "run tightc pack again on the permuted model"
+_PRUNED = f"{PERMUTE_AGAIN} on the pruned model"
 _DIGEST = "xxh3"
 _OLDER = "tightc.packing:"  # properties in which versions before 0.2 kept a packing each
 
@@ -43,9 +44,9 @@ def packed_names(weight: str, head: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{stem}.{key}" for key in packed_keys(head.get("subword_bits")))
 
 
-def packed_tensors(proto: onnx.ModelProto, origin: str) -> set[str]:
-    """The names of all packed tensors; ModelError as `read_headers`."""
-    heads = read_headers(proto, origin)
+def packed_tensors(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
+    """The names of all packed tensors; arguments and ModelError as with `read_headers`."""
+    heads = read_headers(proto, origin, tensors)
     return {name for weight, head in heads.items() for name in packed_names(weight, head)}
 
 
@@ -54,7 +55,7 @@ def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]
 
     The packed tensors that a header speaks of have to be in the model. What is the same in all is written once.
     """
-    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    tensors = _packed_arrays(proto, heads)
     heads = {weight: {**head, _DIGEST: _digest(weight, head, tensors)} for weight, head in heads.items()}
     first, *others = [*heads.values()] or [{}]
     common = {key: value for key, value in first.items() if all(head.get(key) == value for head in others)}
@@ -67,8 +68,11 @@ def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]
     set_property(proto, PACKINGS, json.dumps(record, separators=(",", ":")) if heads else None)
 
 
-def read_headers(proto: onnx.ModelProto, origin: str) -> dict[str, Head]:
-    """What `write_headers` recorded, by weight; ModelError where it cannot be read or a digest does not fit."""
+def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Head]:
+    """What `write_headers` recorded, by weight; ModelError where it cannot be read or a digest does not fit.
+
+    `tensors`: the model's constants by name, for those who have them at hand.
+    """
     text = get_property(proto, PACKINGS)
     if _older(proto):
         raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
@@ -79,7 +83,7 @@ def read_headers(proto: onnx.ModelProto, origin: str) -> dict[str, Head]:
         heads = {name: {**record["common"], **head} for name, head in record["weights"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ModelError(f"{origin}: its {PACKINGS} is not JSON of packings", PERMUTE_AGAIN) from None
-    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    tensors = _packed_arrays(proto, heads) if tensors is None else tensors
     digests = {weight: head.pop(_DIGEST, None) for weight, head in heads.items()}
     # files of tightc 0.2.0 have no digests at all
     if any(digests.values()) or get_property(proto, DIGESTS) is not None:
@@ -101,7 +105,7 @@ def _check(
         if recorded == actual:
             return
         wrong = f"expected digest {recorded}, got {actual}" if recorded else "it has no digest"
-    what, again = ("packed tensors", PACK_AGAIN) if names else ("arrangement", PERMUTE_AGAIN)
+    what, again = ("packed tensors", PACK_AGAIN) if names else ("arrangement", _PRUNED)
     layer = _reader(proto, {weight, *names})
     raise ModelError(
         f"{origin}: damaged {what} of {layer} (weight {weight}): {wrong}", f"copy the file again, or {again}"
@@ -109,7 +113,18 @@ def _check(
 
 
 def _digest(weight: str, head: Mapping[str, Any], tensors: Tensors) -> str:
-    return digest_of({**head, "weight": weight}, [tensors[name] for name in packed_names(weight, head)])
+    tiles = head.get("tiles")
+    text = str(tiles.get("zlib")) if isinstance(tiles, dict) else ""
+    rest = {**head, "tiles": {**tiles, "zlib": ""}} if isinstance(tiles, dict) else head
+    arrays = [tensors[name] for name in packed_names(weight, head)]
+    return digest_of({**rest, "weight": weight}, text, arrays)
+
+
+def _packed_arrays(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> Tensors:
+    """The packed tensors by name, as far as they are there."""
+    wanted = {name for weight, head in heads.items() for name in packed_names(weight, head)}
+    tensors = (tensor for tensor in proto.graph.initializer if tensor.name in wanted)
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
 
 
 def _reader(proto: onnx.ModelProto, names: set[str]) -> str:

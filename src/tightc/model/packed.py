@@ -22,7 +22,7 @@ from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.functions import FORMS, Form, functions
 from tightc.model.graph import default_opset, outer_reads
-from tightc.model.headers import packed_keys, read_headers, write_headers
+from tightc.model.headers import PACK_AGAIN, packed_keys, read_headers, write_headers
 from tightc.model.layers import Layer, Network
 from tightc.model.naming import graphs, names
 from tightc.model.rebuild import (
@@ -30,6 +30,7 @@ from tightc.model.rebuild import (
     DOMAIN,
     REBUILD,
     TENSORS,
+    has_packed_functions,
     layout,
     place_bits,
     read_layout,
@@ -44,7 +45,7 @@ _IR_WITH_FUNCTIONS = 8
 
 def is_packed(model: Model) -> bool:
     """Whether `model` is in the packed form."""
-    return any(function.domain == DOMAIN for function in model.proto.functions)
+    return has_packed_functions(model.proto)
 
 
 def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
@@ -117,7 +118,7 @@ def unpack_layers(model: Model) -> Model:
             except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
-                    "run tightc pack again from the permuted model",
+                    PACK_AGAIN,
                 ) from None
         if form is not None:
             _to_plain(node, form, weight)

@@ -26,6 +26,11 @@ _LISTS = (("first", 0), ("one", 1), ("eight", 8), ("last", -1), ("far", 2**31))
 _GRID, _FIRST_SECTION = 3, 6
 
 
+def has_packed_functions(proto: onnx.ModelProto) -> bool:
+    """Whether a model has functions of the packed form."""
+    return any(function.domain == DOMAIN for function in proto.functions)
+
+
 def rebuild_digits(bits: int) -> str:
     """Name of the function that rebuilds a weight from digits of so many bits."""
     return f"Rebuild{bits}BitDigits"
