@@ -21,7 +21,7 @@ def convolution(node: Node) -> Operator:
         kernel = weight.shape[2:]
         strides, dilations = window.strides_for(len(kernel)), window.dilations_for(len(kernel))
         begin, end = window.pads_for(x.shape[2:], kernel)
-        if begin != end:
+        if begin != end or min(begin) < 0:
             x, begin = padded(x, begin, end, 0.0), [0] * len(kernel)
         return _CONVOLUTIONS[len(kernel)](x, weight, bias, strides, begin, dilations, groups)  # type: ignore[no-any-return]
 

@@ -25,7 +25,7 @@ def max_pool(node: Node) -> Operator:
     def run(x: Tensor) -> Tensor:
         begin, end = window.pads_for(x.shape[2:], kernel)
         end = [pad + more for pad, more in zip(end, window.overhang_for(x.shape[2:], kernel), strict=True)]
-        if begin != end or not _torch_pads(begin, kernel):
+        if begin != end or max(dilations) > 1 or not _torch_pads(begin, kernel):
             x, begin = padded(x, begin, end, _lowest(x.dtype)), [0] * rank
         return _MAXIMA[rank](x, kernel, strides, begin, dilations)  # type: ignore[no-any-return]
 
@@ -43,7 +43,8 @@ def average_pool(node: Node) -> Operator:
     def run(x: Tensor) -> Tensor:
         begin, end = window.pads_for(x.shape[2:], kernel)
         over = window.overhang_for(x.shape[2:], kernel)
-        if begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel):
+        plain = begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel)
+        if plain and all(size >= taps for size, taps in zip(x.shape[2:], kernel, strict=True)):
             return _MEANS[rank](x, kernel, strides, begin, False, count_padding)  # type: ignore[no-any-return]
         counted = x.new_ones((1, 1, *x.shape[2:]))
         counted = padded(counted, begin, end, 1.0 if count_padding else 0.0)
@@ -53,7 +54,7 @@ def average_pool(node: Node) -> Operator:
         planes = x.reshape(-1, 1, *x.shape[2:])
         total = _SUMS[rank](planes, taps, None, strides, 0, dilations)
         count = _SUMS[rank](counted, taps, None, strides, 0, dilations)
-        mean = total / count
+        mean = total / count.clamp(min=1)  # a window on padding alone is zero
         return mean.reshape(*x.shape[:2], *mean.shape[2:])  # type: ignore[no-any-return]
 
     return run
@@ -70,9 +71,9 @@ def global_average_pool(_node: Node) -> Operator:
 
 
 def _torch_pads(pads: list[int], kernel: list[int]) -> bool:
-    """Whether torch's own poolings accept this padding: at most half the kernel."""
-    return all(2 * pad <= taps for pad, taps in zip(pads, kernel, strict=True))
+    """Whether torch's own poolings accept this padding: from nothing to half the kernel."""
+    return all(0 <= 2 * pad <= taps for pad, taps in zip(pads, kernel, strict=True))
 
 
 def _lowest(dtype: torch.dtype) -> float:
-    return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min
+    return torch.finfo(dtype).min if dtype.is_floating_point else torch.iinfo(dtype).min

@@ -1,9 +1,8 @@
-"""Resize, nearest and linear."""
+"""Resize, nearest and linear, in the single precision in which onnxruntime finds sizes and coordinates."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,9 +12,11 @@ from tightc.model.graph import Node
 
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
 
+_TIE = 1e-6  # onnxruntime takes a coordinate that is as near to halfway for halfway
+
 _ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
-    "round_prefer_floor": lambda x: torch.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: torch.floor(x + 0.5),
+    "round_prefer_floor": lambda x: torch.ceil(x.double() - 0.5 - _TIE),
+    "round_prefer_ceil": lambda x: torch.floor(x.double() + 0.5 + _TIE),
     "floor": torch.floor,
     "ceil": torch.ceil,
 }
@@ -39,12 +40,14 @@ def resize(node: Node) -> Operator:
         if sizes is not None and sizes.numel():
             outputs, factors = _from_sizes(inputs, integers(sizes), policy)
         elif scales is not None:
-            factors = [float(scale) for scale in scales.tolist()]
-            outputs = [math.floor(size * factor) for size, factor in zip(inputs, factors, strict=True)]
+            factors = scales.detach().cpu().float()
+            outputs = integers(factors * torch.tensor(inputs, dtype=torch.float32))
         else:
             return x
+        if outputs == inputs:
+            return x  # whatever the scales are
         for axis, size, factor in zip(axes, outputs, factors, strict=True):
-            if size != x.shape[axis] or factor != 1.0:
+            if factor != 1:
                 sources = _sources(coordinates, x.shape[axis], size, factor)
                 x = _nearest(x, axis, rounding(sources)) if mode == "nearest" else _linear(x, axis, sources)
         return x
@@ -52,27 +55,30 @@ def resize(node: Node) -> Operator:
     return run
 
 
-def _from_sizes(inputs: Sequence[int], sizes: list[int], policy: str) -> tuple[list[int], list[float]]:
-    """Output sizes and scale factors, one an axis."""
-    factors = [size / given for size, given in zip(sizes, inputs, strict=True)]
+def _from_sizes(inputs: list[int], sizes: list[int], policy: str) -> tuple[list[int], Tensor]:
+    """Output sizes and scale factors, (axes,) float32."""
+    given = torch.tensor(inputs, dtype=torch.float32)
+    factors = torch.tensor(sizes, dtype=torch.float32) / given
     if policy == "stretch":
         return sizes, factors
-    factor = min(factors) if policy == "not_larger" else max(factors)
-    return [math.floor(given * factor + 0.5) for given in inputs], [factor] * len(sizes)
+    factor = factors.min() if policy == "not_larger" else factors.max()
+    return integers((factor * given).double().add(0.5).floor()), factor.expand(len(sizes))
 
 
-def _sources(coordinates: str, given: int, size: int, factor: float) -> Tensor:
-    """Where in an axis of `given` values each of the `size` outputs samples: (size,) float64."""
-    x = torch.arange(size, dtype=torch.float64)
+def _sources(coordinates: str, given: int, size: int, factor: Tensor) -> Tensor:
+    """Where in an axis of `given` values each of the `size` outputs samples: (size,) float32, each step rounded."""
+    x = torch.arange(size, dtype=torch.float32)
+    # a tensor too: torch divides a plain number by a tensor in two steps, each rounded
+    length = torch.tensor(size, dtype=torch.float32)
     if coordinates == "asymmetric":
         return x / factor
     if coordinates == "align_corners":
-        return x * ((given - 1) / (size - 1)) if size > 1 else x * 0
+        return x * (given - 1) / (length - 1) if size > 1 else x * 0
     if coordinates == "pytorch_half_pixel" and size == 1:
         return x * 0
     if coordinates == "half_pixel_symmetric":
-        offset = given / 2 * (1 - size / (factor * given))
-        return offset + (x + 0.5) / factor - 0.5
+        offset = given / 2 * (1 - length / (factor * given))
+        return (offset.double() + (x.double() + 0.5) / factor.double() - 0.5).float()
     return (x + 0.5) / factor - 0.5
 
 

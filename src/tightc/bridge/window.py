@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.bridge.operator import choice
+from tightc.bridge.operator import choice, refuse
+from tightc.model.geometry import same_pads
 from tightc.model.graph import Node
 
 
 @dataclass(frozen=True)
 class Window:
-    """Attributes of a sliding window; an empty list stands for the default of its attribute."""
+    """Attributes of the sliding window of `node`; an empty list stands for the default of its attribute."""
 
+    node: Node
     auto_pad: str
     pads: list[int]
     strides: list[int]
@@ -26,6 +28,7 @@ class Window:
     def of(cls, node: Node) -> Window:
         """The window of `node`; ModelError for an auto_pad that ONNX does not know."""
         return cls(
+            node=node,
             auto_pad=choice(node, "auto_pad", "NOTSET", ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")),
             pads=list(node.attributes.get("pads", ())),
             strides=list(node.attributes.get("strides", ())),
@@ -48,13 +51,11 @@ class Window:
             return [0] * rank, [0] * rank
         if self.auto_pad == "NOTSET":
             return self.pads[:rank], self.pads[rank:]
-        extents = self.extents_for(kernel)
-        less, more = [], []
-        for size, stride, extent in zip(sizes, self.strides_for(rank), extents, strict=True):
-            total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-            less.append(total // 2)
-            more.append(total - total // 2)
-        return (less, more) if self.auto_pad == "SAME_UPPER" else (more, less)
+        pool = self.node.op != "Conv"
+        spans = kernel if pool else self.extents_for(kernel)  # onnxruntime pads pools as if undilated
+        axes = zip(sizes, self.strides_for(rank), spans, strict=True)
+        sides = [same_pads(size, stride, span, self.auto_pad, pool=pool) for size, stride, span in axes]
+        return [begin for begin, _ in sides], [end for _, end in sides]
 
     def extents_for(self, kernel: Sequence[int]) -> list[int]:
         """How far the window reaches on each axis, its dilation included."""
@@ -62,19 +63,24 @@ class Window:
         return [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
 
     def overhang_for(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
-        """What ceil_mode adds after the padded axes, so that the last window is whole."""
+        """What is missing behind the padded axes of a pool so that its last window is whole.
+
+        ModelError where not even one window fits: the output would be empty.
+        """
         begin, end = self.pads_for(sizes, kernel)
-        if not self.ceil_mode:
-            return [0] * len(kernel)
-        added = []
+        missing = []
         for axis, extent in enumerate(self.extents_for(kernel)):
             stride = self.strides_for(len(kernel))[axis]
             whole = begin[axis] + sizes[axis] + end[axis]
-            last = -(-(whole - extent) // stride) * stride
-            if last >= begin[axis] + sizes[axis]:
-                last -= stride  # a window that would start in the padding after the input is left out
-            added.append(max(last + extent - whole, 0))
-        return added
+            steps = -(-(whole - extent) // stride) if self.ceil_mode else (whole - extent) // stride
+            if self.ceil_mode and steps * stride >= begin[axis] + sizes[axis]:
+                steps -= 1  # a window that would start in the padding after the input is left out
+            if steps < 0:
+                refuse(
+                    self.node, f"its window is {extent} wide, but its input, padding included, only {whole}"
+                )
+            missing.append(max(steps * stride + extent - whole, 0))
+        return missing
 
 
 def padded(x: Tensor, begin: Sequence[int], end: Sequence[int], value: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import prod, trunc
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 class Geometry:
     """A kernel on its input; every field has one entry for each spatial axis.
 
-    `sizes`: of the input, in pixels. `begin`, `end`: zeros before and behind it. `dilations`: pixels from one position
-    of the kernel to the next.
+    `sizes`: of the input, in pixels. `begin`, `end`: zeros before and behind it, pixels cut off where negative.
+    `dilations`: pixels from one position of the kernel to the next.
     """
 
     sizes: Sides
@@ -74,9 +74,8 @@ def windows(x: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     by side.
     """
     rank = len(geometry.kernel)
-    pads = ((0, 0), (0, 0), *zip(geometry.begin, geometry.end, strict=True))
     spatial = tuple(range(2, 2 + rank))
-    every = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads), geometry.reach, spatial)
+    every = np.lib.stride_tricks.sliding_window_view(_padded(x, geometry), geometry.reach, spatial)
     steps = (slice(None, None, step) for step in (*geometry.strides, *geometry.dilations))
     taken = every[(slice(None), slice(None), *steps)]
     batch, channels = x.shape[:2]
@@ -102,7 +101,26 @@ def _pads(node: Node, sizes: Sides, strides: Sides, reach: Sides) -> tuple[Sides
     if auto_pad == "NOTSET":
         pads = tuple(node.attributes.get("pads", ())) or (0, 0) * rank
         return pads[:rank], pads[rank:]
-    axes = list(zip(sizes, strides, reach, strict=True))
-    totals = [max((-(-size // stride) - 1) * stride + span - size, 0) for size, stride, span in axes]
-    less, more = tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
-    return (less, more) if auto_pad == "SAME_UPPER" else (more, less)
+    axes = zip(sizes, strides, reach, strict=True)
+    sides = [same_pads(size, stride, span, auto_pad) for size, stride, span in axes]
+    return tuple(begin for begin, _ in sides), tuple(end for _, end in sides)
+
+
+def same_pads(size: int, stride: int, reach: int, auto_pad: str, *, pool: bool = False) -> tuple[int, int]:
+    """What SAME_UPPER or SAME_LOWER adds before and behind an axis, so that ceil(size / stride) windows fill it.
+
+    Negative where strides leave pixels out. As onnxruntime does, halves are rounded toward zero, and a Conv cuts off
+    one pixel less before its input than a pool.
+    """
+    total = (-(-size // stride) - 1) * stride + reach - size
+    kept = total < 0 and not pool
+    begin = trunc((total + kept + (auto_pad == "SAME_LOWER")) / 2)
+    return begin, total - begin
+
+
+def _padded(x: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """`x` with zeros around its spatial axes, or cut off there."""
+    sides = list(zip(geometry.begin, geometry.end, geometry.sizes, strict=True))
+    kept = tuple(slice(max(-begin, 0), size - max(-end, 0)) for begin, end, size in sides)
+    pads = ((0, 0), (0, 0), *((max(begin, 0), max(end, 0)) for begin, end, _ in sides))
+    return np.pad(x[(slice(None), slice(None), *kept)], pads)

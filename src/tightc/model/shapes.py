@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,33 +11,34 @@ from onnx import helper
 
 from tightc.config.extent import ExtentOptions
 from tightc.errors import ModelError
-from tightc.model.session import open_session
+from tightc.model.session import open_session, ort_faults
+from tightc.model.uncertain import uncertain_values
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
 
 def value_shapes(proto: onnx.ModelProto, origin: str, wanted: Iterable[str], extent: ExtentOptions) -> Shapes:
-    """Shapes of the values named in `wanted` once the inputs are as large as `extent` says.
+    """Shapes of the values named in `wanted` once the inputs are as large as `extent` says, as onnxruntime has them.
 
-    ONNX shape inference answers most; for what it leaves open the model runs once on zeros. ModelError where a
-    dimension other than the batch stays open, or where `extent` contradicts the model.
+    ONNX shape inference answers most; for what it leaves open, and behind operators that onnxruntime may give another
+    size, the model runs once on zeros. ModelError where a dimension other than the batch stays open, where `extent`
+    contradicts the model, or where it has to run and cannot.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     _fix_inputs(fixed, origin, extent)
-    _open_outputs(fixed)
-    del fixed.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    graph = inferred.graph
+    _forget_sizes(fixed)
+    graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    uncertain = uncertain_values(graph)
     known = {t.name: tuple(t.dims) for t in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shape = _concrete(value)
-        if shape is not None:
+        if shape is not None and value.name not in uncertain:
             known[value.name] = shape
     open_names = [name for name in dict.fromkeys(wanted) if name not in known]
     if open_names:
-        known.update(_observe(fixed, origin, open_names))
+        known.update(_observe(proto, origin, open_names, known))
     return known
 
 
@@ -86,12 +88,12 @@ def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, bat
             )
 
 
-def _open_outputs(proto: onnx.ModelProto) -> None:
-    """Forgets symbolic sizes of outputs, which may contradict the fixed inputs."""
+def _forget_sizes(proto: onnx.ModelProto) -> None:
+    """Drops the sizes that the model states of anything but its inputs: onnxruntime does not hold itself to them."""
+    del proto.graph.value_info[:]
     for value in proto.graph.output:
-        for dimension in value.type.tensor_type.shape.dim:
-            if not dimension.HasField("dim_value"):
-                dimension.Clear()
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
 
 
 def _concrete(value: onnx.ValueInfoProto) -> Shape | None:
@@ -103,8 +105,11 @@ def _concrete(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dimension.dim_value for dimension in tensor.shape.dim)
 
 
-def _observe(proto: onnx.ModelProto, origin: str, names: list[str]) -> Shapes:
-    """Shapes of the values named, read off one run on zeros."""
+def _observe(proto: onnx.ModelProto, origin: str, names: list[str], known: Shapes) -> Shapes:
+    """Shapes of the values named, read off one run on zeros; `known` has those of the inputs.
+
+    The inputs of `proto` stay open where they are: onnxruntime folds a Shape of what it infers from fixed ones.
+    """
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)
     del watched.graph.output[:]
@@ -112,10 +117,24 @@ def _observe(proto: onnx.ModelProto, origin: str, names: list[str]) -> Shapes:
     session = open_session(watched.SerializeToString(), origin)
     constants = {tensor.name for tensor in proto.graph.initializer}
     feeds = {
-        value.name: np.zeros(
-            _concrete(value) or (), helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        )
+        value.name: np.zeros(known.get(value.name, ()), _dtype(value, origin))
         for value in proto.graph.input
         if value.name not in constants
     }
-    return {name: tuple(out.shape) for name, out in zip(names, session.run(names, feeds), strict=True)}
+    with ort_faults(origin, "onnxruntime cannot run it on zeros"):
+        found = session.run(names, feeds)
+    return {name: tuple(out.shape) for name, out in zip(names, found, strict=True)}
+
+
+def _dtype(value: onnx.ValueInfoProto, origin: str) -> np.dtype[Any]:
+    """The type of numbers that an input takes; ModelError where it takes something else."""
+    kind = (value.type.WhichOneof("value") or "nothing").removesuffix("_type")
+    if kind == "tensor":
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        if dtype.kind != "V":  # numpy's own, which onnxruntime takes
+            return dtype
+        kind = f"a tensor of {dtype}"
+    raise ModelError(
+        f"{origin}: expected a tensor of numbers that numpy has for input {value.name}, got {kind}",
+        "export the model with float32 inputs",
+    )

@@ -1,0 +1,37 @@
+"""Simulate on a network with layers whose sizes onnxruntime rounds in another way than ONNX does."""
+
+from __future__ import annotations
+
+import pytest
+from verifying import arranged, verified
+
+import sized
+from loading import loaded
+from tightc.config.extent import ExtentOptions
+from tightc.model.layers import read_network
+from tightc.model.streams import count_streams
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tiles.array import ArrayShape
+
+VECTORS = {"first": 10 * 10, "second": 5 * 5, "third": 2 * 2}
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_as_many_vectors_as_onnxruntime_has_pixels(batch: int | None) -> None:
+    options = SimulateOptions(array=ArrayShape(8, 8), batch=batch)
+    rows = simulate(loaded(sized.scaled()), options).layers
+    assert {row["name"]: row["vectors"] for row in rows} == {
+        name: pixels * (batch or 1) for name, pixels in VECTORS.items()
+    }
+
+
+def test_feature_maps_are_as_large_as_those_of_onnxruntime() -> None:
+    model = loaded(sized.scaled())
+    elements = count_streams(model, read_network(model), ExtentOptions()).elements
+    assert elements == {"a": (300, 600), "c": (6 * 49, 8 * 25), "e": (8 * 4, 4 * 4)}
+
+
+def test_the_engine_agrees_with_onnxruntime() -> None:
+    verified(loaded(sized.scaled()), 3, array=ArrayShape(8, 8))
+    verified(arranged(loaded(sized.scaled())), 3)
