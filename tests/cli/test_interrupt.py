@@ -23,6 +23,7 @@ from loading import loaded
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model
+from tightc.model.history import read_history
 from tightc.model.layers import read_network
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import Interrupted, permute
@@ -147,4 +148,6 @@ def test_in_python_the_exception_carries_the_result(jobs: int) -> None:
         permute(loaded(network()), options, listener=once)
     model, report = caught.value.result
     assert_packed(model)
+    ended = read_history(model)[-1]["ended"]
+    assert ended["by"] == "interrupt" and set(ended["layers"]) <= {"one", "two"} and ended["layers"]
     assert report.totals["passes"] == sum(len(p.tiles) for p in read_packings(model).values())

@@ -24,6 +24,7 @@ from tightc.errors import OptionError
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model
+from tightc.model.history import read_history
 from tightc.model.layers import read_network
 from tightc.permutation import dask_crew
 from tightc.permutation.block import Block
@@ -272,6 +273,7 @@ def test_an_interrupt_gives_a_valid_model_and_frees_the_workers(cluster: Cluster
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("tightc: interrupted") and "Traceback" not in err
     assert passes(load_model(place / "out.onnx")) <= without_a_search()
+    assert read_history(load_model(place / "out.onnx"))[-1]["ended"]["by"] == "interrupt"
     until(lambda: not any(cluster.busy().values()), "the workers to end")
 
 

@@ -15,10 +15,12 @@ from tightc.cli.main import run
 from tightc.model.arrangement import read_packings
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model, load_model_bytes
+from tightc.model.history import read_history
 from tightc.model.layers import read_network
 from tightc.permutation import cooling, crew, telling
 from tightc.permutation.block import Block
 from tightc.permutation.cooling import Order, cool
+from tightc.permutation.methods import nm
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
@@ -81,9 +83,11 @@ def arrangement(model: Model) -> dict[str, str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_best_by_then_is_the_result(clock: Clock, kind: str) -> None:
     schedule = Schedule(kind=kind, moves_per_weight=ENDLESS)
-    permuted, _ = permute(network(), options(schedule, time_limit=2.0))
+    permuted, report = permute(network(), options(schedule, time_limit=2.0))
     assert_packed(permuted)
     assert 1.0 < clock.now < 2.5
+    assert read_history(permuted)[-1]["ended"] == {"by": "time limit", "layers": ["one"]}
+    assert report.notes[0] == "the time limit ended the search in one before all moves were tried"
 
 
 def test_the_limit_of_the_schedule_counts_unless_there_is_another(clock: Clock) -> None:
@@ -99,7 +103,9 @@ def test_the_limit_of_the_schedule_counts_unless_there_is_another(clock: Clock) 
 def test_a_limit_longer_than_needed_changes_nothing(kind: str) -> None:
     schedule = Schedule(kind=kind, steps=10, moves_per_weight=40)
     free, _ = permute(network(), options(schedule), seed=2)
-    limited, _ = permute(network(), options(schedule, time_limit=1e6), seed=2)
+    limited, report = permute(network(), options(schedule, time_limit=1e6), seed=2)
+    assert "ended" not in read_history(limited)[-1]
+    assert not any("ended" in note for note in report.notes)
     assert arrangement(free) == arrangement(limited) != {}
 
 
@@ -107,6 +113,23 @@ def test_a_limit_of_no_time_at_all_still_gives_a_packing() -> None:
     for limit in (1e-9, 0.01):
         permuted, _ = permute(network(), options(Schedule(moves_per_weight=ENDLESS), time_limit=limit))
         assert_packed(permuted)
+        assert read_history(permuted)[-1]["ended"]["by"] == "time limit"
+
+
+def test_a_search_of_inputs_says_that_the_limit_ended_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nm, "time", clock)
+    schedule = Schedule(moves_per_weight=ENDLESS)
+    permuted, _ = permute(network(), options(schedule, method="nm", time_limit=0.01))
+    assert read_history(permuted)[-1]["ended"] == {"by": "time limit", "layers": ["one"]}
+
+
+def test_a_block_that_meets_its_bound_early_is_not_cut() -> None:
+    text = "net (float[1, 8] x) => (float[1, 8] y) { [one] y = MatMul(x, w) }"
+    easy = load_model_bytes(models.build(text, w=models.sparse(8, 8, density=0.3)).SerializeToString(), "n")
+    permuted, _ = permute(easy, options(Schedule(moves_per_weight=ENDLESS), time_limit=600.0))
+    assert "ended" not in read_history(permuted)[-1]
 
 
 def test_the_flag_ends_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
