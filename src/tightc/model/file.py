@@ -83,12 +83,16 @@ def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
     return _parse(content, origin, None)
 
 
-def save_model(model: Model, path: str | Path) -> None:
-    """Writes `model` to `path`, in two files (`path` and `path`.data) where it came in two; may raise OutputError."""
+def save_model(model: Model, path: str | Path) -> str:
+    """Writes `model` to `path`, in two files (`path` and `path`.data) where it came in two; may raise OutputError.
+
+    Gives the SHA-256 of what it wrote, as `load_model` gives it for what it reads.
+    """
     path = Path(path)
     if not model.two_files:
-        write_whole(path, model.to_bytes())
-        return
+        content = model.to_bytes()
+        write_whole(path, content)
+        return hashlib.sha256(content).hexdigest()
     sidecar = path.with_name(path.name + ".data")
     proto = model.editable()
     data = bytearray()
@@ -98,7 +102,9 @@ def save_model(model: Model, path: str | Path) -> None:
             external_data_helper.set_external_data(tensor, sidecar.name, offset=len(data), length=len(raw))
             tensor.ClearField("raw_data")
             data += raw
-    write_whole_together({sidecar: bytes(data), path: proto.SerializeToString(deterministic=True)})
+    content = proto.SerializeToString(deterministic=True)
+    write_whole_together({sidecar: bytes(data), path: content})
+    return hashlib.sha256(content + data).hexdigest()
 
 
 def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
@@ -146,6 +152,7 @@ def _embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | Non
         ) from None
     for tensor in tensors:
         digest.update(tensor.raw_data)
+        tensor.ClearField("data_location")  # as in a model that was never in two files
     return True
 
 

@@ -23,14 +23,15 @@ def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: L
 
     `folder` gets the model and the record of every stage and the recipe with all options resolved; `seed` replaces
     the recipe's where it is given. The report has a row for the model that the recipe starts from and one for each
-    stage.
+    stage. OutputError where another run works in `folder`.
     """
     recipe = _located(read_options(path, Recipe), path.parent)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    work = Work(recipe, Workspace.at(folder), listener)
-    write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
-    rows = [work.start(), *(work.step(step) for step in recipe.stages)]
+    with Workspace.locked(folder) as workspace:
+        work = Work(recipe, workspace, listener)
+        write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
+        rows = [work.start(), *(work.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:
         accuracy = row["accuracy"]
