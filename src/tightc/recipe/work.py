@@ -72,8 +72,11 @@ class Work:
     opened: dict[Split, Images] = field(default_factory=dict)
 
     def start(self) -> Row:
-        """Loads the recipe's model and measures it."""
+        """Loads the recipe's model and measures it, with the recipe's data once all that it says of them is checked."""
         self.model = self.dense
+        if self.recipe.data:
+            shape = image_input(self.dense.proto, self.dense.origin).shape
+            self._data.normalisation.check(shape.channels)
         key = key_of("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tightc.data.function import module_file
+from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_whole
@@ -121,7 +121,7 @@ def data_key(source: str) -> str:
         return key_of(
             [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
         )
-    module = module_file(source)
+    module = module_file(source) if names_function(source) else None
     return key_of(source, _sha256(module)) if module else source
 
 
