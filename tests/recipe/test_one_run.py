@@ -82,7 +82,7 @@ def densities(out: str) -> list[float]:
     return [row["density"] for row in json.loads(out)["layers"]]
 
 
-def test_a_second_run_is_refused_and_the_first_tells_the_truth(place: Path) -> None:
+def test_a_second_run_is_refused_and_the_first_says_what_it_made(place: Path) -> None:
     with stopped_in_the_first_stage() as first:
         before = {path.name: path.read_bytes() for path in (place / "w").iterdir()}
         assert finished(command("b")) == (2, "", BUSY)

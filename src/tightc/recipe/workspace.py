@@ -1,6 +1,6 @@
 """The folder of a recipe's run: a model and a record for each stage, so that an interrupted run continues.
 
-One run works in a folder at a time. It locks the file `.lock` there, which stays and holds nothing: the lock is the
+One run works in a folder at a time. It locks the file `.lock` there, which is empty and stays: the lock is the
 system's, and ends with the process, however that ends.
 """
 
@@ -20,14 +20,14 @@ from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_whole
-from tightc.model.file import Model, load_model, load_model_bytes, save_model
+from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
 
 
 @dataclass(frozen=True)
 class Workspace:
     """Files `NN-stage.onnx` and `NN-stage.json` in `folder`.
 
-    A record holds the SHA-256 of the model that the run wrote; what lies there later is compared with it.
+    A record has the SHA-256 of the model that the run wrote; what lies there later is compared with it.
     """
 
     folder: Path
@@ -95,7 +95,7 @@ class Workspace:
         """Writes the model of a stage; gives it checked, as reading it back would, but whatever lies there by now."""
         path = self.model_path(name)
         kept = load_model_bytes(model.to_bytes(), str(path))
-        return replace(kept, file_sha256=save_model(model, path), two_files=model.two_files)
+        return replace(kept, file_sha256=save_model(model, path), two_files=in_two_files(model))
 
     def keep_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Writes the record of a stage, after its `model`, None for a stage that only reports."""
