@@ -117,7 +117,7 @@ def _seen_from(recipe: Record, folder: Path, results: Path) -> Record:
 def _keep_packed(report: Report, folder: Path, path: Path) -> None:
     packed = [row for row in report.layers if row["stage"] == "pack" and row["bytes"] < _LARGEST]
     source = folder / f"{packed[-1]['name']}.onnx" if packed else None
-    if source is None or source.with_name(f"{source.name}.data").exists():
+    if source is None or any(source.parent.glob(f"{source.name}.*.data")):
         path.unlink(missing_ok=True)
     else:
         write_whole(path, source.read_bytes())

@@ -185,3 +185,26 @@ def test_the_shared_archive() -> None:
     assert images.pixels.shape == (10_000, 3, 32, 32)
     assert np.bincount(images.labels).tolist() == [1000] * 10
     assert images.classes[0] == "airplane" and images.classes[9] == "truck"
+
+
+def test_a_picture_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow gives PostScript to Ghostscript, whatever the file's suffix."""
+    from PIL import EpsImagePlugin
+
+    started: list[object] = []
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *_, **__: started.append(1) or Image.new("L", (6, 4))
+    )
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n"
+    source = write_folder(tmp_path / "set", {"cat/a.png": eps})
+    with pytest.raises(DataError, match=r"cat/a.png: not a readable image"):
+        open_images(source, "test", GREY)
+    assert not started
+
+
+@pytest.mark.parametrize("form", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+def test_every_form_of_picture_is_read(form: str, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (6, 4), 7).save(stream, form)
+    images = open_images(write_folder(tmp_path / "set", {"cat/a.png": stream.getvalue()}), "test", GREY)
+    assert images.pixels.shape == (1, 1, 4, 6)

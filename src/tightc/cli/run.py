@@ -13,8 +13,13 @@ from tightc.cli.common import Manner, manner_flags, show
 @click.argument("recipe", required=False, metavar="[RECIPE.yaml]")
 @click.option("-o", "--output", metavar="FOLDER", help="Where the models go.  [default: tightc-run/NAME]")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness.  [default: the recipe's]")
+@click.option(
+    "--allow-code",
+    is_flag=True,
+    help="Let the recipe run code: a function that gives its data, or a Dask scheduler.",
+)
 @manner_flags
-def run(recipe: str | None, output: str | None, seed: int | None, manner: Manner) -> None:
+def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bool, manner: Manner) -> None:
     """Run a recipe: a list of stages with options.
 
     Without a recipe the embedded example runs: a small CNN for handwritten digits. Stages whose input and options did
@@ -26,5 +31,5 @@ def run(recipe: str | None, output: str | None, seed: int | None, manner: Manner
     path = Path(recipe) if recipe else RECIPE
     folder = Path(output) if output else Path("tightc-run") / path.stem
     with manner.progress() as listener:
-        report = run_recipe(path, folder, seed=seed, listener=listener)
+        report = run_recipe(path, folder, seed=seed, allow_code=allow_code, listener=listener)
     show(report, manner)

@@ -1,4 +1,4 @@
-"""Images that a function of the user's makes: `package.module:function`."""
+"""Images that a function of the user's makes: `package.module:function`. Importing it runs its module's code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import importlib.util
 import inspect
 import operator
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,13 @@ from tightc.data.arrays import as_labels, as_pixels
 from tightc.data.images import Images, ImageShape, Split
 from tightc.errors import DataError
 
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _CONTRACT = "let it return Images, a torch Dataset, or another sequence of (image, label)"
+
+
+def names_function(source: str) -> bool:
+    """Whether data is given as a function: in its form, and no file or folder has that name."""
+    return bool(_FUNCTION.fullmatch(source)) and not Path(source).expanduser().exists()
 
 
 def call_function(source: str, split: Split, shape: ImageShape) -> Images:
@@ -44,13 +52,29 @@ def call_function(source: str, split: Split, shape: ImageShape) -> Images:
 
 
 def module_file(source: str) -> Path | None:
-    """The file of the module that `package.module:function` names, None where it is not found."""
-    with _current_folder_importable():
-        try:
-            found = importlib.util.find_spec(source.partition(":")[0])
-        except (ImportError, ValueError):
-            return None
+    """The file of the module that `package.module:function` names, None where it is not found.
+
+    Nothing is imported where the files alone say where the module is; else the packages that it lies in are.
+    """
+    name, found = source.partition(":")[0], None
+    with _current_folder_importable(), _faults_of(source), suppress(ImportError, ValueError):
+        found = _spec_by_files(name) or importlib.util.find_spec(name)
     return Path(found.origin) if found is not None and found.has_location and found.origin else None
+
+
+def _spec_by_files(name: str) -> ModuleSpec | None:
+    """As importlib.util.find_spec, without importing the packages on the way; None where that does not find it."""
+    parts, path = name.split("."), None
+    spec: ModuleSpec | None = None
+    for depth in range(1, len(parts) + 1):
+        try:
+            spec = PathFinder.find_spec(".".join(parts[:depth]), path)
+        except KeyError:  # folders without __init__.py in one another are found by the imported outer one
+            return None
+        if spec is None or (depth < len(parts) and spec.submodule_search_locations is None):
+            return None
+        path = list(spec.submodule_search_locations or ())
+    return spec
 
 
 def _find(source: str) -> Callable[..., Any]:

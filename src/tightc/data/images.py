@@ -62,18 +62,21 @@ class Normalisation:
         if min(self.std) <= 0:
             raise OptionError(f"std {self.std} is not above 0", "give the standard deviation of each channel")
 
-    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """The network's input, float32, the shape of `pixels`: (images, channels, height, width).
-
-        OptionError where mean or std has neither one value nor one a channel.
-        """
-        channels = pixels.shape[1]
+    def check(self, channels: int) -> None:
+        """OptionError where mean or std has neither one value nor one a channel."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
                 raise OptionError(
                     f"{name} has {len(values)} values, the images have {channels} channels",
                     f"give {name} one value, or {channels}",
                 )
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """The network's input, float32, the shape of `pixels`: (images, channels, height, width).
+
+        OptionError where mean or std has neither one value nor one a channel.
+        """
+        self.check(pixels.shape[1])
         scale = np.float32(1 / 255) if pixels.dtype == np.uint8 else np.float32(1)
         mean = np.asarray(self.mean, np.float32).reshape(1, -1, 1, 1)
         std = np.asarray(self.std, np.float32).reshape(1, -1, 1, 1)

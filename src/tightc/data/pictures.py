@@ -23,6 +23,8 @@ _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
 }
 SPLIT_FOLDERS = frozenset(folder for folders in _SPLIT_FOLDERS.values() for folder in folders)
 _MODES = {1: "L", 3: "RGB"}
+# Pillow goes by content, whatever the suffix says, and for some formats it starts other programs (EPS)
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _open(picture: Picture) -> Any:
 
     content = picture.content.read_bytes() if isinstance(picture.content, Path) else picture.content
     try:
-        return Image.open(io.BytesIO(content or b""))
+        return Image.open(io.BytesIO(content or b""), formats=_FORMATS)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(

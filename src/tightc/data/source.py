@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tightc.data.archive import read_archive
@@ -13,7 +12,7 @@ from tightc.data.cifar import (
     read_batches_in_folder,
 )
 from tightc.data.folder import read_folder
-from tightc.data.function import call_function
+from tightc.data.function import call_function, names_function
 from tightc.data.idx import is_idx, read_idx_file, read_idx_folder
 from tightc.data.images import Images, ImageShape, Split, check_images
 from tightc.data.npz import read_npz
@@ -24,7 +23,6 @@ FORMS = (
     "CIFAR-10 python batches (folder or .tar.gz); MNIST IDX files (folder or one file, also .gz); "
     "or package.module:function"
 )
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 __all__ = ["FORMS", "ImageShape", "Images", "Split", "open_images"]
 
@@ -46,10 +44,10 @@ def open_images(source: str, split: Split, shape: ImageShape) -> Images:
 
 
 def _read(source: str, split: Split, shape: ImageShape) -> Images:
+    if names_function(source):
+        return call_function(source, split, shape)
     path = Path(source).expanduser()
     if not path.exists():
-        if _FUNCTION.fullmatch(source):
-            return call_function(source, split, shape)
         raise DataError(f"{source}: no such file or folder", f"check the path; permitted are {FORMS}")
     if path.is_dir():
         batches = folder_of_batches(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import external_data_helper, numpy_helper
+from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.files import write_whole, write_whole_together
+from tightc.files import write_whole
 from tightc.model.digest import check_digests, packings_as_written
+from tightc.model.external import WeightsError, embed_weights, is_large, sweep, takes_two, write_in_two
 from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 from tightc.model.headers import has_packings, packed_tensors
@@ -25,7 +27,8 @@ from tightc.model.rebuild import has_packed_functions
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
-_SIDECAR_FROM_BYTES = 1024
+# how often a model is read again that another process replaces meanwhile
+_READS = 10
 _EXPORT_AGAIN = "export the model again, or check that the file was copied whole"
 
 
@@ -77,15 +80,17 @@ class Model:
 def load_model(path: str | Path) -> Model:
     """Reads and checks a model file and the files of external data beside it; ModelError says what is wrong."""
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file", "check the path of the model") from None
-    except OSError as fault:
-        raise ModelError(
-            f"{path}: cannot be read ({fault.strerror})", "check the path of the model"
-        ) from None
-    return _parse(content, str(path), path.parent)
+    content = _read(path)
+    for reads in range(1, _READS + 1):
+        try:
+            return _parse(content, str(path), path.parent)
+        except WeightsError:
+            if reads == _READS or not path.is_file():
+                raise
+            before, content = content, _read(path)
+            if content == before and reads > 1:
+                raise
+    raise AssertionError("the last read returns or raises")
 
 
 def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
@@ -93,22 +98,39 @@ def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
     return _parse(content, origin, None)
 
 
-def save_model(model: Model, path: str | Path) -> None:
-    """Writes `model` to `path`, in two files (`path` and `path`.data) where it came in two; may raise OutputError."""
+def in_two_files(model: Model) -> bool:
+    """Whether `model` is written in two files: it came in two, and it has tensors for the second."""
+    return model.two_files and any(map(is_large, model.proto.graph.initializer))
+
+
+def save_model(model: Model, path: str | Path) -> str:
+    """Writes `model` to `path`, with a second file of weights where it came in two; may raise OutputError.
+
+    The second is `path`.<16 digits of its SHA-256>.data; those of models that were at `path` before are removed. A
+    link is followed; a pipe or a device gets one file. Gives the SHA-256 of what it wrote, as `load_model` gives it for
+    what it reads.
+    """
     path = Path(path)
-    if not model.two_files:
-        write_whole(path, model.to_bytes())
-        return
-    sidecar = path.with_name(path.name + ".data")
-    proto = model.editable()
-    data = bytearray()
-    for tensor in proto.graph.initializer:
-        if tensor.HasField("raw_data") and len(tensor.raw_data) >= _SIDECAR_FROM_BYTES:
-            raw = tensor.raw_data
-            external_data_helper.set_external_data(tensor, sidecar.name, offset=len(data), length=len(raw))
-            tensor.ClearField("raw_data")
-            data += raw
-    write_whole_together({sidecar: bytes(data), path: proto.SerializeToString(deterministic=True)})
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        if in_two_files(model) and takes_two(path):
+            return write_in_two(model.editable(), place)
+        content = model.to_bytes()
+        write_whole(path, content)
+        return hashlib.sha256(content).hexdigest()
+    finally:
+        sweep(place)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file", "check the path of the model") from None
+    except OSError as fault:
+        raise ModelError(
+            f"{path}: cannot be read ({fault.strerror})", "check the path of the model"
+        ) from None
 
 
 def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
@@ -123,7 +145,7 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
         raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
     digest = hashlib.sha256(content)
     try:
-        two_files = _embed_external_data(proto, origin, folder, digest)
+        two_files = embed_weights(proto, origin, folder, digest)
         _check(proto, origin)
         graph = read_graph(proto)
         _check_names(graph, proto)
@@ -135,34 +157,6 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     if folded:
         notes += (f"weights computed from constants are constants now: {first_few(folded)}",)
     return Model(proto, origin, digest.hexdigest(), two_files, notes, folded)
-
-
-def _embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Any) -> bool:
-    tensors = [
-        tensor for _, tensor in constant_slots(proto) if external_data_helper.uses_external_data(tensor)
-    ]
-    if not tensors:
-        return False
-    names = sorted({external_data_helper.ExternalDataInfo(tensor).location for tensor in tensors})
-    if folder is None:
-        raise ModelError(
-            f"{origin}: the weights are in a second file ({names[0]}), which a pipe does not carry",
-            "give the path of the model instead of piping it",
-        )
-    for name in names:
-        if not (folder / name).is_file():
-            raise ModelError(
-                f"{origin}: the weights are in {name}, which is not beside it", f"copy {name} into {folder}"
-            )
-    try:
-        onnx.load_external_data_for_model(proto, str(folder))
-    except (onnx.checker.ValidationError, OSError, ValueError) as fault:
-        raise ModelError(
-            f"{origin}: the weights in {names[0]} cannot be read ({_first_line(fault)})", _EXPORT_AGAIN
-        ) from None
-    for tensor in tensors:
-        digest.update(tensor.raw_data)
-    return True
 
 
 def _check(proto: onnx.ModelProto, origin: str) -> None:

@@ -11,26 +11,41 @@ from typing import Any
 import yaml
 
 from tightc.config.yaml import read_options
+from tightc.data.function import names_function
+from tightc.errors import ConfigError
 from tightc.files import write_whole
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.work import Work
 from tightc.recipe.workspace import Workspace
 from tightc.report import Listener, Report, silent
 
+_IF_TRUSTED = "if you trust the recipe, run it with --allow-code"
 
-def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: Listener = silent) -> Report:
+
+def run_recipe(
+    path: Path,
+    folder: Path,
+    *,
+    seed: int | None = None,
+    allow_code: bool = False,
+    listener: Listener = silent,
+) -> Report:
     """Runs the recipe at `path` in `folder`; a stage whose input and options did not change keeps its result.
 
     `folder` gets the model and the record of every stage and the recipe with all options resolved; `seed` replaces
-    the recipe's where it is given. The report has a row for the model that the recipe starts from and one for each
-    stage.
+    the recipe's where it is given. A recipe that can run code, as a function for its data or by a Dask scheduler, is
+    refused unless `allow_code`. The report has a row for the model that the recipe starts from and one for each stage.
+    OutputError where another run works in `folder`.
     """
     recipe = _located(read_options(path, Recipe), path.parent)
+    if not allow_code:
+        _refuse_code(recipe, path)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    work = Work(recipe, Workspace.at(folder), listener)
-    write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
-    rows = [work.start(), *(work.step(step) for step in recipe.stages)]
+    with Workspace.locked(folder) as workspace:
+        work = Work(recipe, workspace, listener)
+        write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
+        rows = [work.start(), *(work.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:
         accuracy = row["accuracy"]
@@ -47,6 +62,22 @@ def run_recipe(path: Path, folder: Path, *, seed: int | None = None, listener: L
 def resolved(recipe: Recipe) -> str:
     """The recipe as YAML with every default filled in; it reads back as the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
+
+
+def _refuse_code(recipe: Recipe, path: Path) -> None:
+    """ConfigError where a value of the recipe at `path` leads to code that is not part of tightc."""
+    if recipe.data and names_function(recipe.data.data):
+        raise ConfigError(
+            f"{path}: data.data: {recipe.data.data!r} names a function, and a recipe may not run code",
+            _IF_TRUSTED,
+        )
+    for at, step in enumerate(recipe.stages):
+        if step.permute and step.permute.dask:
+            raise ConfigError(
+                f"{path}: stages.{at}.permute.dask: {step.permute.dask!r} names a scheduler, which can run code here, "
+                "and a recipe may not run code",
+                _IF_TRUSTED,
+            )
 
 
 def _located(recipe: Recipe, base: Path) -> Recipe:

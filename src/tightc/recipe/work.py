@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from typing import Any
 
 from tightc.data.images import Images, Seen, Split
 from tightc.data.options import DataOptions
+from tightc.errors import DataError
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
@@ -47,6 +48,8 @@ _FIGURES = (
     "speedup",
     "energy_gain",
 )
+# stages that make no model
+_REPORTS = ("simulate", "evaluate")
 # options that change nothing but the time, and a file that is known by its content
 _NO_MATTER = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
 
@@ -69,8 +72,11 @@ class Work:
     opened: dict[Split, Images] = field(default_factory=dict)
 
     def start(self) -> Row:
-        """Loads the recipe's model and measures it."""
+        """Loads the recipe's model and measures it, with the recipe's data once all that it says of them is checked."""
         self.model = self.dense
+        if self.recipe.data:
+            shape = image_input(self.dense.proto, self.dense.origin).shape
+            self._data.normalisation.check(shape.channels)
         key = key_of("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 
@@ -92,33 +98,32 @@ class Work:
     def _row(self, name: str, stage: str, key: str, act: Callable[[], tuple[Model | None, Report]]) -> Row:
         """The row of a stage: from its record where that holds, else by what `act` gives."""
         self.listener = _named(name, self.outer)
-        record = self.workspace.done(name, key)
-        state = "unchanged" if record else "done"
-        if record is None:
-            made, report = act()
-            record = {"key": key, "report": report.as_json()}
-            if made is not None:
-                self.workspace.keep_model(name, made)
-                # before it is measured: what was made is not made again
-                self.workspace.keep_record(name, record)
-                self.workspace.checkpoint_path(key).unlink(missing_ok=True)
-        else:
+        found = self.workspace.done(name, key, reports=stage in _REPORTS)
+        state = "unchanged" if found else "done"
+        if found:
+            record, model = found
             self.outer(name, 1.0, {"": "unchanged"})
-        if self.workspace.model_path(name).is_file():
-            self.model = self.workspace.load(name)
+        else:
+            made, report = act()
+            record, model = {"key": key, "report": report.as_json()}, None
+            if made is not None:
+                model = self.workspace.keep_model(name, made)
+                # before it is measured: what was made is not made again
+                self.workspace.keep_record(name, record, model)
+                self.workspace.checkpoint_path(key).unlink(missing_ok=True)
+        measured = ""
+        if model is not None:
+            self.model = model
             measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
-            if "row" not in record or record.get("measured") != measured:
-                record |= {"measured": measured, "row": self._measure(self.model)}
-                self.workspace.keep_record(name, record)
-        elif "row" not in record:
-            figures = {figure: record["report"]["totals"].get(figure) for figure in _FIGURES}
-            record["row"] = {**figures, "bytes": None}
-            self.workspace.keep_record(name, record)
+        if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:
+            row = self._measure(model) if model else _reported(record["report"])
+            record |= {"measured": measured, "row": row}
+            self.workspace.keep_record(name, record, model)
         return {"name": name, "stage": stage, **record["row"], "state": state}
 
     def _name(self, stage: str) -> str:
         """Stages that make a model are numbered; one that only reports has the number of the model it read."""
-        self.made += stage not in ("simulate", "evaluate")
+        self.made += stage not in _REPORTS
         name = f"{self.made:02}-{stage}"
         while name in self.names:
             name += "-again"
@@ -193,13 +198,19 @@ class Work:
 
     @cached_property
     def _data_key(self) -> str:
-        return key_of(data_key(self._data.data), self._data.mean, self._data.std) if self.recipe.data else ""
+        return self._key_of_data() if self.recipe.data else ""
+
+    def _key_of_data(self) -> str:
+        return key_of(data_key(self._data.data), self._data.mean, self._data.std)
 
     def _images(self, split: Split) -> Images:
+        """The images of `split`; DataError where they changed since the keys of the stages were made."""
         if split not in self.opened:
-            self.opened[split] = self._data.open(
-                split, image_input(self.dense.proto, self.dense.origin).shape
-            )
+            key = self._data_key
+            images = self._data.open(split, image_input(self.dense.proto, self.dense.origin).shape)
+            if self._key_of_data() != key:
+                raise DataError(f"{self._data.data}: it changed while the recipe ran", "run the recipe again")
+            self.opened[split] = images
         return self.opened[split]
 
     def _measure(self, model: Model) -> Row:
@@ -213,6 +224,11 @@ class Work:
         if self.recipe.data:
             figures["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
         return {**{figure: figures.get(figure) for figure in _FIGURES}, "bytes": len(model.to_bytes())}
+
+
+def _reported(report: Mapping[str, Any]) -> Row:
+    """The figures of a stage that only reports, by its own report."""
+    return {**{figure: report["totals"].get(figure) for figure in _FIGURES}, "bytes": None}
 
 
 def _named(stage: str, outer: Listener) -> Listener:

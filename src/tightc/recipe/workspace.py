@@ -1,37 +1,67 @@
-"""The folder of a recipe's run: a model and a record for each stage, so that an interrupted run continues."""
+"""The folder of a recipe's run: a model and a record for each stage, so that an interrupted run continues.
+
+One run works in a folder at a time. It locks the file `.lock` there, which is empty and stays: the lock is the
+system's, and ends with the process, however that ends.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tightc.data.function import module_file
+from filelock import FileLock, Timeout
+
+from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
-from tightc.errors import OutputError
+from tightc.errors import ModelError, OutputError
 from tightc.files import write_whole
-from tightc.model.file import Model, load_model, save_model
+from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Files `NN-stage.onnx` and `NN-stage.json` in `folder`."""
+    """Files `NN-stage.onnx` and `NN-stage.json` in `folder`.
+
+    A record has the SHA-256 of the model that the run wrote; what lies there later is compared with it.
+    """
 
     folder: Path
 
     @classmethod
-    def at(cls, folder: Path) -> Workspace:
-        """The workspace in `folder`, which is made if need be."""
+    @contextmanager
+    def locked(cls, folder: Path) -> Iterator[Workspace]:
+        """The workspace in `folder`, which is made if need be, for this run alone while the context lasts.
+
+        OutputError where another run has it, or where the folder cannot be made or locked.
+        """
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise OutputError(
                 f"{folder}: cannot be made ({fault.strerror})", "give another folder with -o"
             ) from None
-        return cls(folder)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise OutputError(
+                f"{folder}: another run works in this folder",
+                "wait for it to end, or give another folder with -o",
+            ) from None
+        except (OSError, NotImplementedError) as fault:
+            reason = getattr(fault, "strerror", None) or fault
+            raise OutputError(
+                f"{folder}: cannot be locked ({reason})", "give another folder with -o"
+            ) from None
+        try:
+            yield cls(folder)
+        finally:
+            lock.release()
 
     def model_path(self, name: str) -> Path:
         """Where the model of the stage `name` lies."""
@@ -41,8 +71,11 @@ class Workspace:
         """Where a training that `key` describes is kept while it runs."""
         return self.folder / f"{key[:16]}.checkpoint"
 
-    def done(self, name: str, key: str) -> dict[str, Any] | None:
-        """The record of the stage if it was done for the same `key` and its model is still the one written."""
+    def done(self, name: str, key: str, *, reports: bool) -> tuple[dict[str, Any], Model | None] | None:
+        """The record of the stage and its model, None for one that only `reports`.
+
+        None where the stage was not done for the same `key`, or where another model lies there than the one written.
+        """
         try:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -50,26 +83,24 @@ class Workspace:
         whole = isinstance(record, dict) and isinstance(record.get("report"), dict)
         if not whole or not isinstance(record.get("row", {}), dict) or record.get("key") != key:
             return None
-        return dict(record) if record.get("model_sha256") == self._model_sha256(name) else None
+        if reports:
+            return dict(record), None
+        try:
+            model = load_model(self.model_path(name))
+        except ModelError:
+            return None
+        return (dict(record), model) if model.sha256 == record.get("model_sha256") else None
 
-    def load(self, name: str) -> Model:
-        """The model of a stage that is done."""
-        return load_model(self.model_path(name))
-
-    def keep_model(self, name: str, model: Model) -> None:
-        """Writes the model of a stage."""
-        save_model(model, self.model_path(name))
-
-    def keep_record(self, name: str, record: Mapping[str, Any]) -> None:
-        """Writes the record of a stage, after its model."""
-        whole = {**record, "model_sha256": self._model_sha256(name)}
-        write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
-
-    def _model_sha256(self, name: str) -> str | None:
-        """SHA-256 of the stage's model and of the file of its weights, if it has one; None without a model."""
+    def keep_model(self, name: str, model: Model) -> Model:
+        """Writes the model of a stage; gives it checked, as reading it back would, but whatever lies there by now."""
         path = self.model_path(name)
-        weights = _sha256(path.with_name(path.name + ".data"))
-        return key_of(_sha256(path), weights) if weights else _sha256(path)
+        kept = load_model_bytes(model.to_bytes(), str(path))
+        return replace(kept, file_sha256=save_model(model, path), two_files=in_two_files(model))
+
+    def keep_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
+        """Writes the record of a stage, after its `model`, None for a stage that only reports."""
+        whole = {**record, "model_sha256": model and model.sha256}
+        write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
 
 
 def key_of(*parts: Any) -> str:
@@ -90,7 +121,7 @@ def data_key(source: str) -> str:
         return key_of(
             [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
         )
-    module = module_file(source)
+    module = module_file(source) if names_function(source) else None
     return key_of(source, _sha256(module)) if module else source
 
 
