@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.compose
 import pytest
 
 import models
 import tightc
 from loading import loaded
+from tightc.comparison import compare as comparison
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
 from tightc.config.yaml import read_options
@@ -412,3 +415,37 @@ def test_an_array_that_the_buffers_are_too_small_for() -> None:
 def test_lists_in_every_form(text: object) -> None:
     assert CompareOptions.of({"fan_in": text}).fan_in == (4, 8, 16)
     assert CompareOptions.of({"fan_in": 4, "gamma": 0, "pattern": Pattern(1, 4)}).pattern == (Pattern(1, 4),)
+
+
+# --- half-done and out of date
+
+
+def scarce() -> Model:
+    """A layer with scarce lanes: no block of its tiles meets its bound and ends early."""
+    text = "net (float[1, 256] x) => (float[1, 64] y) { [one] y = MatMul(x, w) }"
+    return loaded(models.build(text, w=models.sparse(256, 64, density=0.2)))
+
+
+def test_a_search_that_the_limit_ended_is_named() -> None:
+    endless = Schedule(moves_per_weight=10_000_000)
+    given = options(array=ArrayShape(16, 16), fan_in=(6,), temp_schedule=endless, time_limit=0.2)
+    notes = compare([scarce()], given).notes
+    assert "tight, fan-in 6: the time limit ended the search before all moves were tried" in notes
+    assert not any("ended" in note for note in compare([loaded(models.cnn())], options()).notes)
+
+
+def test_an_arrangement_of_other_layers_is_refused_before_any_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = permute(loaded(models.cnn()), PermuteOptions(array=SMALL, method="first-fit"))
+    renamed = onnx.compose.add_prefix(model.proto, "other_")
+    monkeypatch.delattr(comparison, "permute")
+    with pytest.raises(ModelError, match="its arrangement is of other layers"):
+        compare([model.changed(renamed)], options())
+
+
+def test_what_was_noted_when_a_model_was_read_is_noted_again() -> None:
+    one, two = (
+        replace(loaded(models.cnn()), origin=name, notes=("edited",)) for name in ("a.onnx", "b.onnx")
+    )
+    given = options(method=("dense",))
+    assert compare([one], given).notes[0] == "edited"
+    assert compare([one, two], given).notes[:2] == ("a: edited", "b: edited")

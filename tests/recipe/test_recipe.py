@@ -368,3 +368,33 @@ def test_before_digits_are_arranged_the_array_is_that_of_whole_words(place: Path
         assert (row["passes"], row["cycles"], row["speedup"]) == (words["passes"], words["cycles"], 1)
     assert rows[2]["cycles"] * rows[2]["speedup"] == pytest.approx(words["cycles"])
     assert not load_model(place / "out" / "03-pack.onnx").proto.graph.value_info
+
+
+# --- half-done and not covered
+
+
+def test_a_stage_that_its_limit_ended_says_so_also_when_it_is_not_run_again(tmp_path: Path) -> None:
+    text = "net (float[1, 256] x) => (float[1, 64] y) { [one] y = MatMul(x, w) }"
+    models.save(models.build(text, w=models.sparse(256, 64, density=0.2)), tmp_path / "net.onnx")
+    endless = "temp_schedule: {moves_per_weight: 10000000}"
+    stages = f"  - permute: {{array: 16x16, fan_in: 6, time_limit: 0.2s, {endless}}}\n  - pack\n"
+    (tmp_path / "r.yaml").write_text(HEAD + stages)
+    assert states(tmp_path) == {"dense": "done", "permute": "done, ended by time limit", "pack": "done"}
+    again = {"dense": "unchanged", "permute": "unchanged, ended by time limit", "pack": "unchanged"}
+    assert states(tmp_path) == again
+
+
+def test_what_is_not_covered_is_in_the_report(tmp_path: Path) -> None:
+    text = """net (float[1, 4, 8, 8] x) => (float[1, 4, 16, 16] y) {
+        [c] a = Conv<pads = [1, 1, 1, 1]>(x, w)
+        [up] y = ConvTranspose<strides = [2, 2]>(a, v)
+    }"""
+    weights = {"w": models.sparse(8, 4, 3, 3), "v": models.sparse(8, 4, 2, 2, seed=1)}
+    models.save(models.build(text, **weights), tmp_path / "net.onnx")
+    (tmp_path / "r.yaml").write_text(HEAD + "  - prune: {sparsity: 0.5}\n")
+    report = run_recipe(tmp_path / "r.yaml", tmp_path / "out")
+    convolution, transposed = 64 * 8 * 36, 8 * 64 * 16  # output pixels x N x K; input pixels x N x K
+    (row,) = report.uncovered
+    assert (row["name"], row["macs"]) == ("up", transposed)
+    assert row["macs_share"] == transposed / (convolution + transposed)
+    assert report.totals["macs_covered"] == convolution / (convolution + transposed)

@@ -14,6 +14,7 @@ from tightc.comparison.options import CompareOptions
 from tightc.errors import OptionError
 from tightc.model.arrangement import fitting_packings, read_packings, with_packings
 from tightc.model.file import Model
+from tightc.model.history import ended_by
 from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
 from tightc.permutation.permute import permute
@@ -122,6 +123,9 @@ class _Run:
         task = f"{name} {contender.label}" if self.several else contender.label
         progress = _Whole(task, len(read_network(plain).owners), self.listener)
         arranged, report = permute(plain, contender.permute, seed=self.seed, listener=progress)
+        by = ended_by(arranged)
+        if by:
+            self.omissions.append(f"{task}: the {by} ended the search before all moves were tried")
         totals = self._simulate(name, plain if contender.method == "dense" else arranged)
         self.listener(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
         return {**head, **_row(totals, report.totals)}

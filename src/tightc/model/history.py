@@ -31,6 +31,12 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     return list(stages)
 
 
+def ended_by(model: Model) -> str:
+    """What ended the last stage before its time, such as "time limit"; empty where it ran to its end."""
+    ended = next((entry.get("ended") for entry in reversed(read_history(model))), None)
+    return str(ended.get("by", "?")) if isinstance(ended, dict) else ""
+
+
 @dataclass(frozen=True)
 class Entry:
     """What a stage did: its name, its resolved options, its seed where it draws.

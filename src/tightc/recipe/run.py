@@ -14,6 +14,9 @@ from tightc.config.yaml import read_options
 from tightc.data.function import names_function
 from tightc.errors import ConfigError
 from tightc.files import write_whole
+from tightc.model.layers import read_network
+from tightc.model.packed import unpack_layers
+from tightc.model.streams import coverage
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.work import Work
 from tightc.recipe.workspace import Workspace
@@ -50,13 +53,16 @@ def run_recipe(
     for row in rows:
         accuracy = row["accuracy"]
         row["accuracy_drop"] = None if dense is None or accuracy is None else dense - accuracy
-    totals = {
+    totals: dict[str, Any] = {
         "model": Path(recipe.model).name,
         "folder": str(folder),
         "seed": recipe.seed,
         "array": str(work.measured.array),
     }
-    return Report("run", {**totals, "version": version("tightc")}, tuple(rows))
+    plain = unpack_layers(work.dense)
+    uncovered, covered = coverage(plain, read_network(plain))
+    totals |= {"macs_covered": covered, "version": version("tightc")}
+    return Report("run", totals, tuple(rows), uncovered, work.dense.notes)
 
 
 def resolved(recipe: Recipe) -> str:

@@ -19,6 +19,7 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.model.arrangement import is_arranged
 from tightc.model.figures import density_figures
 from tightc.model.file import Model, load_model
+from tightc.model.history import ended_by
 from tightc.model.image_input import image_input
 from tightc.model.layers import read_network
 from tightc.model.packed import unpack_layers
@@ -114,6 +115,8 @@ class Work:
         measured = ""
         if model is not None:
             self.model = model
+            by = ended_by(model) if stage != "dense" else ""
+            state += f", ended by {by}" if by else ""
             measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:
             row = self._measure(model) if model else _reported(record["report"])
