@@ -12,7 +12,7 @@ from tightc.errors import ModelError
 from tightc.model.check import demand_valid
 from tightc.model.digest import write_digests
 from tightc.model.file import Model
-from tightc.model.headers import packed_tensors
+from tightc.model.headers import packed_tensors, read_headers, write_headers
 from tightc.model.metadata import HISTORY, get_property, set_property
 
 
@@ -60,6 +60,9 @@ def result_of(model: Model, entry: Entry, source: Model) -> Model:
     }
     stages = [*read_history(model), record]
     proto = model.editable()
+    heads = read_headers(proto, model.origin)
+    if heads:  # those of tightc 0.2.0 have no digests yet
+        write_headers(proto, heads)
     set_property(proto, HISTORY, json.dumps(stages))
     write_digests(proto, packed_tensors(proto, model.origin))
     made = replace(model.changed(proto), notes=(), folded=())
