@@ -15,13 +15,14 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.graph import constant_slots
-from tightc.model.metadata import DIGESTS, HISTORY, get_property, set_property
+from tightc.model.metadata import DIGESTS, HISTORY, PACKINGS, get_property, set_property
 from tightc.model.rebuild import DOMAIN
 
 _EDITED = {
     "tensors": "the tensors are not those that tightc {stage} wrote",
     "nodes": "the nodes are not those that tightc {stage} wrote",
     "functions": "the functions are not those that tightc {stage} wrote",
+    "packings": "the record of packings is not the one that tightc {stage} wrote",
     "history": "the history is not the one that tightc {stage} wrote",
 }
 # what a packed model computes its weights and layers from: another tool that changes these breaks the packed form
@@ -51,7 +52,7 @@ def check_digests(proto: onnx.ModelProto, origin: str, packed: set[str]) -> tupl
         return ()
     recorded = _read(text, origin)
     actual = _digests(proto, packed)
-    changed = [part for part in actual if recorded.get(part) != actual[part]]
+    changed = [part for part in _EDITED if recorded.get(part) != actual.get(part)]
     is_packed = any(function.domain == DOMAIN for function in proto.functions)
     damaged = [part for part in changed if part in _DAMAGE] if is_packed else []
     if damaged:
@@ -70,9 +71,10 @@ def _digests(proto: onnx.ModelProto, packed: set[str]) -> dict[str, str]:
     digests = {"tensors": found.hexdigest(), "nodes": _of_messages(proto.graph.node)}
     if proto.functions:
         digests["functions"] = _of_messages(proto.functions)
-    history = get_property(proto, HISTORY)
-    if history is not None:
-        digests["history"] = xxhash.xxh3_64_hexdigest(history.encode())
+    for part, key in (("history", HISTORY), ("packings", PACKINGS)):
+        text = get_property(proto, key)
+        if text is not None:
+            digests[part] = xxhash.xxh3_64_hexdigest(text.encode())
     return digests
 
 

@@ -20,7 +20,7 @@ from tightc.model.digest import check_digests
 from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 from tightc.model.headers import has_packings, packed_tensors
-from tightc.model.metadata import DIGESTS, get_property
+from tightc.model.metadata import DIGESTS, HISTORY, get_property
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
@@ -192,7 +192,8 @@ _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DO
 def _check_digests(proto: onnx.ModelProto, origin: str) -> tuple[str, ...]:
     """Notes on what is no longer as tightc wrote it; ModelError where that damages a packing or the packed form."""
     packed = packed_tensors(proto, origin)
-    if has_packings(proto) and get_property(proto, DIGESTS) is None:
+    ours = has_packings(proto) or get_property(proto, HISTORY) is not None
+    if ours and get_property(proto, DIGESTS) is None:
         return (
             "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
         )
