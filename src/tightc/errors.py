@@ -44,3 +44,8 @@ class VerifyError(TightcError):
     """Two ways to find the same figure disagree."""
 
     exit_code = 1
+
+
+def first_line(fault: BaseException) -> str:
+    """What another library says of a fault, without its further lines; the kind of the fault where it says nothing."""
+    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)

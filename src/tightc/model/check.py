@@ -9,14 +9,14 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from tightc.errors import InternalError, ModelError
+from tightc.errors import InternalError, ModelError, first_line
 from tightc.model.file import Model
 from tightc.model.rebuild import DOMAIN
 from tightc.model.session import open_session
 
 _IN_MEMORY = 512 * 2**20  # bytes of a model that is checked, and opened by onnxruntime, whole
 _APART_FROM = 1024  # bytes of a tensor that goes into a second file for the check
-_REPORT = "this is a fault of tightc, not of the model: please report it with the model"
+REPORT = "this is a fault of tightc, not of the model: please report it with the model"
 
 
 def demand_valid(made: Model, source: Model) -> None:
@@ -35,19 +35,19 @@ def demand_valid(made: Model, source: Model) -> None:
             onnx.checker.check_model(made.proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise InternalError(
-            f"{made.origin}: the result does not pass the ONNX checker ({fault})", _REPORT
+            f"{made.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT
         ) from None
     if not large:
         wrong = _fault_of(made.to_bytes(), made.origin)
         if wrong is None:
             return
         if _fault_of(source.to_bytes(), made.origin) is None:
-            raise InternalError(wrong.sentence, _REPORT)
+            raise InternalError(wrong.sentence, REPORT)
     for node in made.proto.graph.node:
         if node.domain == DOMAIN:
             wrong = _fault_of(_alone(node, made.proto), made.origin)
             if wrong is not None:
-                raise InternalError(f"{wrong.sentence} in packed node {node.name or node.output[0]}", _REPORT)
+                raise InternalError(f"{wrong.sentence} in packed node {node.name or node.output[0]}", REPORT)
 
 
 def _graph_of(proto: onnx.ModelProto) -> list[Any]:

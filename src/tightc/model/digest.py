@@ -25,8 +25,8 @@ _EDITED = {
     "tensors": "the tensors are not those that tightc {stage} wrote",
     "nodes": "the nodes are not those that tightc {stage} wrote",
     "functions": "the functions are not those that tightc {stage} wrote",
-    "history": "the history is not the one that tightc {stage} wrote",
     "packings": "the record of packings is not the one that tightc {stage} wrote",
+    "history": "the history is not the one that tightc {stage} wrote",
 }
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 # what a packed model computes its weights and layers from: another tool that changes these breaks the packed form
@@ -59,11 +59,6 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
     recorded = _read(text, origin)
     actual = _digests(proto, tensors, packed)
     changed = [part for part in _EDITED if recorded.get(part) != actual.get(part)]
-    if "packings" in changed and "packings" not in actual:
-        raise ModelError(
-            f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
-            "copy the file again, or run tightc permute again on the pruned model",
-        )
     damaged = [part for part in changed if part in _DAMAGE] if has_packed_functions(proto) else []
     if damaged:
         raise ModelError(
@@ -73,10 +68,9 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
     return tuple(_EDITED[part].format(stage=_last_stage(proto)) for part in changed)
 
 
-def packings_as_written(proto: onnx.ModelProto, origin: str) -> bool:
-    """Whether the record of packings is the one whose digest is recorded, down to its letters."""
-    recorded, text = _read(get_property(proto, DIGESTS) or "{}", origin), get_property(proto, PACKINGS)
-    return recorded.get("packings") == (None if text is None else _of_text(text))
+def records_packings(proto: onnx.ModelProto, origin: str) -> bool:
+    """Whether the digests of a model speak of packings."""
+    return "packings" in _read(get_property(proto, DIGESTS) or "{}", origin)
 
 
 def _digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str]) -> dict[str, str]:
@@ -84,7 +78,7 @@ def _digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str]) -> dict
     for name in sorted(tensors.keys() - packed):
         found.update(name.encode())
         _add(found, tensors[name])
-    digests = {"tensors": found.hexdigest(), "nodes": _of_messages(proto.graph.node)}
+    digests = {"tensors": found.hexdigest(), "nodes": _of_messages(map(_without_tensor, proto.graph.node))}
     if proto.functions:
         digests["functions"] = _of_messages(proto.functions)
     for part, key in (("history", HISTORY), ("packings", PACKINGS)):
@@ -104,6 +98,13 @@ def _of_messages(messages: Iterable[onnx.NodeProto | onnx.FunctionProto]) -> str
         found.update(message.SerializeToString(deterministic=True))
         found.update(b"\0")
     return str(found.hexdigest())
+
+
+def _without_tensor(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node without its constant, which is among the tensors, and may be stored in several ways."""
+    if node.op_type != "Constant" or not any(attribute.HasField("t") for attribute in node.attribute):
+        return node
+    return onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name, output=node.output)
 
 
 def _add(found: xxhash.xxh3_64, tensor: Array) -> None:

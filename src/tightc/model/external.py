@@ -19,7 +19,7 @@ from typing import Any
 import onnx
 from onnx import external_data_helper
 
-from tightc.errors import ModelError, OutputError
+from tightc.errors import ModelError, OutputError, first_line
 from tightc.files import check_place, is_at, is_special, lock, staged, write_whole
 from tightc.model.graph import constant_slots
 
@@ -62,9 +62,8 @@ def embed_weights(proto: onnx.ModelProto, origin: str, folder: Path | None, dige
     try:
         onnx.load_external_data_for_model(proto, str(folder))
     except (onnx.checker.ValidationError, OSError, ValueError) as fault:
-        reason = next((line.strip() for line in str(fault).splitlines() if line.strip()), "unknown")
         raise WeightsError(
-            f"{origin}: the weights in {names[0]} cannot be read ({reason})",
+            f"{origin}: the weights in {names[0]} cannot be read ({first_line(fault)})",
             "export the model again, or check that the file was copied whole",
         ) from None
     for tensor in tensors:

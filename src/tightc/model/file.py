@@ -15,20 +15,21 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from tightc.errors import ModelError
+from tightc.errors import ModelError, first_line
 from tightc.files import write_whole
-from tightc.model.digest import check_digests, packings_as_written
+from tightc.model.digest import check_digests
 from tightc.model.external import WeightsError, embed_weights, is_large, sweep, takes_two, write_in_two
 from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 from tightc.model.headers import has_packings, packed_tensors
-from tightc.model.metadata import DIGESTS, get_property
+from tightc.model.metadata import DIGESTS, HISTORY, get_property
 from tightc.model.rebuild import has_packed_functions
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
 # how often a model is read again that another process replaces meanwhile
 _READS = 10
+_FLOATS = ("float16", "float32", "float64")
 _EXPORT_AGAIN = "export the model again, or check that the file was copied whole"
 
 
@@ -151,12 +152,14 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
         _check_names(graph, proto)
         notes = _check_digests(proto, graph, origin)
         folded = fold_weights(proto, origin)
-        _check_finite(read_graph(proto) if folded else graph, origin)
+        _check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
-        raise ModelError(f"{origin}: it is damaged ({_first_line(fault)})", _EXPORT_AGAIN) from None
-    if folded:
-        notes += (f"weights computed from constants are constants now: {first_few(folded)}",)
-    return Model(proto, origin, digest.hexdigest(), two_files, notes, folded)
+        raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
+    if folded.names:
+        notes += (f"weights computed from constants are constants now: {first_few(folded.names)}",)
+    if folded.untied:
+        notes += (f"{first_few(folded.untied)}: no longer tied to the constant that it was computed from",)
+    return Model(proto, origin, digest.hexdigest(), two_files, notes, folded.names)
 
 
 def _check(proto: onnx.ModelProto, origin: str) -> None:
@@ -170,7 +173,7 @@ def _check(proto: onnx.ModelProto, origin: str) -> None:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(
-            f"{origin}: the ONNX checker refuses it ({_first_line(fault)})", _EXPORT_AGAIN
+            f"{origin}: the ONNX checker refuses it ({first_line(fault)})", _EXPORT_AGAIN
         ) from None
 
 
@@ -182,20 +185,17 @@ def _check_finite(graph: Graph, origin: str) -> None:
             )
 
 
-_FLOATS = ("float16", "float32", "float64")
-
-
 def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[str, ...]:
-    """Notes on what is no longer as tightc wrote it; ModelError where that damages a packing or the packed form."""
-    packed: set[str] = set()
-    if has_packed_functions(proto) or not packings_as_written(
-        proto, origin
-    ):  # else its layers need not be looked at
-        packed = packed_tensors(proto, origin, graph.tensors)
-    if has_packings(proto) and get_property(proto, DIGESTS) is None:
+    """Notes on what is no longer as tightc wrote it; ModelError where that damages the packed form.
+
+    The arrangement of a plain model is checked by those who read it: `tightc permute` makes another.
+    """
+    ours = has_packings(proto) or get_property(proto, HISTORY) is not None
+    if ours and get_property(proto, DIGESTS) is None:
         return (
             "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
         )
+    packed = packed_tensors(proto, origin, graph.tensors) if has_packed_functions(proto) else set()
     return check_digests(proto, graph.tensors, packed, origin)
 
 
@@ -213,7 +213,3 @@ def _check_names(graph: Graph, proto: onnx.ModelProto) -> None:
 
 # what protobuf and onnx raise on bytes that parse but make no sense
 _DAMAGE = (AttributeError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError)
-
-
-def _first_line(fault: BaseException) -> str:
-    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)

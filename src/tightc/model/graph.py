@@ -61,12 +61,21 @@ def is_standard(domain: str) -> bool:
     return domain in ("", "ai.onnx")
 
 
+def passes_on(node: onnx.NodeProto) -> bool:
+    """Whether `node` gives what it gets."""
+    return node.op_type == "Identity" and is_standard(node.domain)
+
+
 def read_graph(proto: onnx.ModelProto) -> Graph:
     """The main graph of `proto`; weights in Constant nodes count as tensors and stay visible as nodes too."""
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     nodes = tuple(_read_node(node) for node in proto.graph.node)
     for node in nodes:
-        if node.op == "Constant" and isinstance(node.attributes.get("value"), np.ndarray):
+        if (
+            node.op == "Constant"
+            and is_standard(node.domain)
+            and isinstance(node.attributes.get("value"), np.ndarray)
+        ):
             tensors[node.outputs[0]] = node.attributes["value"]
     return Graph(
         nodes=nodes,
@@ -101,7 +110,7 @@ def constant_slots(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorPro
     for tensor in proto.graph.initializer:
         yield tensor.name, tensor
     for node in proto.graph.node:
-        if node.op_type == "Constant":
+        if node.op_type == "Constant" and is_standard(node.domain):
             for attribute in node.attribute:
                 if attribute.name == "value":
                     yield node.output[0], attribute.t

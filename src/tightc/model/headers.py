@@ -13,15 +13,14 @@ import onnx
 from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.digest import Tensors, digest_of
+from tightc.model.digest import Tensors, digest_of, records_packings
 from tightc.model.metadata import DIGESTS, PACKINGS, get_property, set_property
 from tightc.model.rebuild import DIGIT_TENSORS, TENSORS
 
 Head = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
-PACK_AGAIN = "run tightc pack again on the permuted model"
-_PRUNED = f"{PERMUTE_AGAIN} on the pruned model"
+PACK_AGAIN = "run tightc pack again from the permuted model"
 _DIGEST = "xxh3"
 _OLDER = "tightc.packing:"  # properties in which versions before 0.2 kept a packing each
 
@@ -66,6 +65,7 @@ def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]
     for key in _older(proto):
         set_property(proto, key, None)
     set_property(proto, PACKINGS, json.dumps(record, separators=(",", ":")) if heads else None)
+    set_property(proto, DIGESTS, None)  # they were of other packings
 
 
 def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Head]:
@@ -77,6 +77,11 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
     if _older(proto):
         raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
     if text is None:
+        if records_packings(proto, origin):
+            raise ModelError(
+                f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
+                PERMUTE_AGAIN,
+            )
         return {}
     try:
         record = json.loads(text)
@@ -99,13 +104,16 @@ def _check(
     names = packed_names(weight, head)
     missing = [name for name in names if name not in tensors]
     if missing:
-        wrong = f"{missing[0]} is missing, removed or renamed by another tool"
-    else:
-        actual = _digest(weight, head, tensors)
-        if recorded == actual:
-            return
-        wrong = f"expected digest {recorded}, got {actual}" if recorded else "it has no digest"
-    what, again = ("packed tensors", PACK_AGAIN) if names else ("arrangement", _PRUNED)
+        raise ModelError(
+            f"{origin}: the packed tensor {missing[0]} of weight {weight} is missing: "
+            "removed or renamed since tightc pack",
+            PACK_AGAIN,
+        )
+    actual = _digest(weight, head, tensors)
+    if recorded == actual:
+        return
+    wrong = f"expected digest {recorded}, got {actual}" if recorded else "it has no digest"
+    what, again = ("packed tensors", PACK_AGAIN) if names else ("arrangement", PERMUTE_AGAIN)
     layer = _reader(proto, {weight, *names})
     raise ModelError(
         f"{origin}: damaged {what} of {layer} (weight {weight}): {wrong}", f"copy the file again, or {again}"

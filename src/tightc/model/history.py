@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-from tightc.errors import ModelError
-from tightc.model.check import demand_valid
+from tightc.errors import InternalError, ModelError
+from tightc.model.check import REPORT, demand_valid
 from tightc.model.digest import write_digests
 from tightc.model.file import Model
-from tightc.model.headers import packed_tensors
+from tightc.model.headers import packed_tensors, read_headers, write_headers
 from tightc.model.metadata import HISTORY, get_property, set_property
 
 
@@ -66,8 +66,14 @@ def result_of(model: Model, entry: Entry, source: Model) -> Model:
     }
     stages = [*read_history(model), record]
     proto = model.editable()
-    set_property(proto, HISTORY, json.dumps(stages))
-    write_digests(proto, packed_tensors(proto, model.origin))
+    try:
+        heads = read_headers(proto, model.origin)
+        if heads:  # those of tightc 0.2.0 have no digests yet
+            write_headers(proto, heads)
+        set_property(proto, HISTORY, json.dumps(stages))
+        write_digests(proto, packed_tensors(proto, model.origin))
+    except ModelError as fault:  # what was read is sound by now: it is the result that is not
+        raise InternalError(fault.sentence, REPORT) from None
     made = replace(model.changed(proto), notes=(), folded=())
     demand_valid(made, source)
     return made

@@ -182,7 +182,7 @@ class _Weights:
         proto = model.proto
         self.graph = graph
         self.quantised = quantised_weights(graph, model.origin)
-        self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op == "Identity"}
+        self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if _passes_on(node)}
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
         self.outputs = {self.root(name) for name in graph.outputs}
@@ -238,10 +238,29 @@ class _Weights:
         return value if value in self.graph.tensors else ""
 
     def _why_not_constant(self, node: Node) -> str:
-        producer = self.producers.get(node.inputs[1])
-        if producer is not None and producer.op == "DequantizeLinear":
-            return "its weight is quantised by blocks, or with scales computed at run time"
-        return "it has no constant weight: both sides are computed at run time"
+        value = self.root(node.inputs[1])
+        producer = self.producers.get(value)
+        if producer is None or not self._of_constants(value):
+            if producer is not None and producer.op == "DequantizeLinear":
+                return "its weight is dequantized by scales that are computed at run time"
+            return "it has no constant weight: both sides are computed at run time"
+        if producer.op == "DequantizeLinear" and all(name in self.graph.tensors for name in producer.inputs):
+            return "its weight is quantised by blocks"
+        return f"its weight is computed from constants by {producer.op}, which is not folded here"
+
+    def _of_constants(self, value: str) -> bool:
+        """Whether a value depends on constants alone."""
+        seen: set[str] = set()
+        waiting = [value]
+        while waiting:
+            name = waiting.pop()
+            if name in seen or not name or (name in self.graph.tensors and name not in self.replaceable):
+                continue
+            if name not in self.producers:
+                return False
+            seen.add(name)
+            waiting += self.producers[name].inputs
+        return True
 
     def _refusal(self, node: Node, value: str, slot: int) -> str:
         name = self._constant(value)
@@ -269,7 +288,7 @@ class _Weights:
     def _all_readers(self, name: str) -> list[Node]:
         found = []
         for reader in self.readers.get(name, []):
-            found += self._all_readers(reader.outputs[0]) if reader.op == "Identity" else [reader]
+            found += self._all_readers(reader.outputs[0]) if _passes_on(reader) else [reader]
         return found
 
     def _reads_as_weight(self, node: Node, name: str) -> bool:
@@ -299,6 +318,10 @@ def _multiplies(node: Node) -> bool:
         or node.op in _OTHER_MULTIPLIERS
         or node.op in _WITH_SUBGRAPHS
     )
+
+
+def _passes_on(node: Node) -> bool:
+    return node.op == "Identity" and is_standard(node.domain)
 
 
 def _foreign(node: Node) -> str:
