@@ -30,6 +30,7 @@ from tightc.quantization.quantize import quantize
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
+NAMED = r"of \S+ \(weight|of weight \S+ is missing|tightc.packings is not JSON|not UTF-8|of other layers"
 COPY = "copy the file again, or run tightc pack again from the permuted model"
 OLDER = "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed"
 
