@@ -163,9 +163,7 @@ def test_every_flipped_bit_of_an_arrangement_is_refused() -> None:
     for bit in range(8 * start, 8 * (start + len(text))):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(
-            ModelError, match=r"of \S+ \(weight|its tightc.packings is not JSON|not UTF-8|of other layers"
-        ):
+        with pytest.raises(ModelError, match=NAMED):
             simulate(load_model_bytes(bytes(damaged)), SimulateOptions())
 
 
