@@ -207,6 +207,13 @@ def test_what_reaches_an_output_past_all_other_layers_stays() -> None:
     assert of(proto) == {"one": (None, False), "two": ("one", False)}
 
 
+def test_what_reaches_an_output_through_a_branch_stays() -> None:
+    model = loaded(models.with_if("v"))
+    network = read_network(model)
+    (channels,) = channels_of(model, network, network.owners)
+    assert not channels.removable
+
+
 def test_grouped_layers_lose_inputs_and_depthwise_ones_follow() -> None:
     proto = models.build(
         """net (float[1, 3, 6, 6] x) => (float[1, 2, 2, 2] y) {

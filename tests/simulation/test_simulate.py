@@ -23,6 +23,7 @@ from tightc.permutation.permute import permute
 from tightc.permutation.schedule import Schedule
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
+from tightc.simulation.workload import read_workload
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.matrix import LayerMatrix
 
@@ -384,3 +385,8 @@ def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
         assert (note in together.notes) == (each * batch < all_of_them)
         told.append(note in together.notes)
     assert told == [False, True, False]
+
+
+def test_a_map_that_only_a_branch_reads_leaves_the_chip_as_the_output_does() -> None:
+    (layer,) = read_workload(loaded(models.with_if("v")), SimulateOptions()).layers
+    assert layer.work.maps.from_outside and layer.work.maps.to_outside

@@ -21,7 +21,7 @@ WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 class Node:
     """One operator call; an omitted optional input or output is the empty name.
 
-    `attributes` holds Python values: int, float, str, lists of these, and numpy arrays for tensors.
+    `captured`: the names that the bodies of an If, Loop or Scan read, from inside or outside. `attributes` holds Python values: int, float, str, lists of these, and numpy arrays for tensors.
     """
 
     op: str
@@ -30,6 +30,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    captured: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -127,4 +128,5 @@ def _read_node(node: onnx.NodeProto) -> Node:
         elif not isinstance(value, (int, float)):
             value = list(value) if hasattr(value, "__iter__") else value
         attributes[attribute.name] = value
-    return Node(node.op_type, node.domain, node.name, tuple(node.input), tuple(node.output), attributes)
+    inputs, outputs, captured = tuple(node.input), tuple(node.output), tuple(_read_inside(node))
+    return Node(node.op_type, node.domain, node.name, inputs, outputs, attributes, captured)

@@ -116,5 +116,5 @@ class _Tracer:
             if name in self.layers:
                 found.append(self.layers[name])
             elif name in self.producers:
-                names += self.producers[name].inputs
+                names += (*self.producers[name].inputs, *self.producers[name].captured)
         return found

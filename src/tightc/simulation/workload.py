@@ -109,7 +109,7 @@ def _maps(network: Network, streams: Streams, graph: Graph) -> dict[str, Maps]:
                 found.add(name)
             elif name not in seen and name in producers:
                 seen.add(name)
-                waiting += producers[name].inputs
+                waiting += (*producers[name].inputs, *producers[name].captured)
         return found
 
     reads = {layer.output: sources([layer.input]) for layer in network.layers}
