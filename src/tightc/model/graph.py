@@ -21,7 +21,8 @@ WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 class Node:
     """One operator call; an omitted optional input or output is the empty name.
 
-    `captured`: the names that the bodies of an If, Loop or Scan read, from inside or outside. `attributes` holds Python values: int, float, str, lists of these, and numpy arrays for tensors.
+    `captured`: the names that the bodies of an If, Loop or Scan read, from inside or outside. `attributes` holds Python
+    values: int, float, str, lists of these, and numpy arrays for tensors.
     """
 
     op: str
