@@ -113,6 +113,9 @@ RESIZES = {
     "not_smaller": Sized(
         "Resize", (6, 10), _sizes(9, 13), {"mode": "linear", "keep_aspect_ratio_policy": "not_smaller"}
     ),
+    "not_smaller, halfway": Sized(
+        "Resize", (15, 10), _sizes(6, 21), {"mode": "nearest", "keep_aspect_ratio_policy": "not_smaller"}
+    ),
 }
 
 OTHERS = {

@@ -326,3 +326,11 @@ def test_what_a_stage_makes_of_an_older_arrangement_can_be_read(stage: str) -> N
 def test_the_files_that_the_results_page_gives_are_read() -> None:
     path = next((Path(__file__).parents[2] / "docs" / "results").glob("resnet20-*.onnx"))
     assert load_model(path).notes == (OLDER,)
+
+
+def test_a_damaged_name_that_onnxruntime_repeats_ends_in_a_sentence() -> None:
+    proto = build("net (float[1, 4] x) => (float[1, 2] y) { y = Gemm <transB = 1> (x, w) }", w=sparse(2, 4))
+    content = packed_model(proto).to_bytes()
+    model = load_model_bytes(content.replace(b"transB", b"trans\xc2", 1))
+    with pytest.raises(ModelError, match="onnxruntime cannot load it"):
+        simulate(model, SimulateOptions(array="8x8"))

@@ -126,3 +126,53 @@ def test_a_packed_model_whose_weights_were_renamed_is_refused(
         "tightc: error: st.onnx: the packed tensor first_w.values of weight first_w is missing: removed or renamed "
         "since tightc pack; run tightc pack again from the permuted model\n"
     )
+
+
+def without_record(proto: onnx.ModelProto) -> None:
+    kept = [(entry.key, entry.value) for entry in proto.metadata_props if entry.key != "tightc.packings"]
+    onnx.helper.set_model_props(proto, dict(kept))
+
+
+def without_metadata(proto: onnx.ModelProto) -> None:
+    """As onnx.utils.extract_model leaves it."""
+    del proto.metadata_props[:]
+
+
+def without_functions(proto: onnx.ModelProto) -> None:
+    """As onnx.version_converter leaves it."""
+    del proto.functions[:]
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence", "remedy"),
+    [
+        (
+            without_record,
+            "its tightc.packings is missing: removed or renamed since tightc wrote it",
+            "run tightc pack again from the permuted model",
+        ),
+        (
+            without_metadata,
+            "the packing of first_w is not recorded: removed or renamed since tightc pack",
+            "run tightc pack again from the permuted model",
+        ),
+        (
+            without_functions,
+            "its functions outside of the packed layers are not those that tightc wrote",
+            "copy the file again, or run tightc unpack before another tool edits it",
+        ),
+    ],
+)
+def test_a_packed_model_with_a_part_gone_is_refused(
+    place: Path,
+    edit: Callable[[onnx.ModelProto], None],
+    sentence: str,
+    remedy: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["pack", "q.onnx", "-q", "-o", "k.onnx"]) == 0
+    proto = onnx.load("k.onnx")
+    edit(proto)
+    onnx.save(proto, "st.onnx")
+    assert run(["unpack", "st.onnx", "-q", "-o", "u.onnx"]) == 2
+    assert capsys.readouterr().err == f"tightc: error: st.onnx: {sentence}; {remedy}\n"

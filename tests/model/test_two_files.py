@@ -204,6 +204,26 @@ def test_a_reader_between_whose_reads_the_model_is_replaced(
     assert len(written) == 3
 
 
+@pytest.mark.parametrize(
+    "fault", [OSError, RuntimeError]
+)  # onnx raises either, by the step at which it misses them
+def test_a_reader_from_under_whom_the_weights_are_taken_reads_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    path, real, written = tmp_path / "out.onnx", external.onnx.load_external_data_for_model, []
+    save_model(ONE, path)
+
+    def gone(*arguments: object) -> None:
+        if not written:
+            written.append(OTHER)
+            save_model(OTHER, path)
+            raise fault("filesystem error: cannot get link count: No such file or directory")
+        real(*arguments)
+
+    monkeypatch.setattr(external.onnx, "load_external_data_for_model", gone)
+    assert load_model(path).to_bytes() == OTHER.to_bytes()
+
+
 def test_a_reader_gives_up_where_a_model_never_comes_to_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

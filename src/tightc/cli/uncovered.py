@@ -17,12 +17,17 @@ def uncovered_lines(report: Report, *, whole: bool) -> Iterator[str]:
     yield from (_line(entry, several) for entry in shown)
     rest = entries[len(shown) :]
     if rest:
-        share = sum(entry["macs_share"] or 0.0 for entry in rest)
-        yield f"not covered: {len(rest)} more operators ({share:.1%} of the MACs); -v or --json lists them all"
+        shares = [entry["macs_share"] for entry in rest]
+        share = _shown(None if None in shares else sum(shares))
+        yield f"not covered: {len(rest)} more operators ({share} of the MACs); -v or --json lists them all"
+
+
+def _shown(share: float | None) -> str:
+    return "an unknown share" if share is None else f"{share:.1%}"
 
 
 def _line(entry: Figures, several: bool) -> str:
-    share = "an unknown share" if entry["macs_share"] is None else f"{entry['macs_share']:.1%}"
+    share = _shown(entry["macs_share"])
     macs = "" if entry["macs"] is None else f", {entry['macs']:,}"
     model = f"{entry['model']}: " if several else ""
     return f"{model}not covered: {entry['operator']} {entry['name']} ({share} of the MACs{macs}): {entry['reason']}"

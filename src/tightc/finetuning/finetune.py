@@ -65,9 +65,8 @@ def finetune(
             f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
         )
     source, model = model, unpack_layers(model)
-    if options.share is None and is_arranged(
-        model
-    ):  # the arrangement stays, and has to be that of the weights
+    if options.share is None and is_arranged(model):
+        # the arrangement stays, and has to be that of the weights
         fitting_packings(model, read_network(model))
     _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
     with memory_named(options.batch_size):

@@ -36,7 +36,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     unknown = [row["name"] for row in streams.outside if row["macs"] is None]
     notes = model.notes
     if unknown:
-        notes += (f"MACs of {', '.join(unknown)} are not known: the share covered is at most this",)
+        notes += (f"MACs of {', '.join(unknown)} are not known, so neither is the share covered",)
     rows = tuple(_row(network, layer, streams.vectors[layer.output]) for layer in network.layers)
     return Report("inspect", {**head, **totals}, rows, streams.outside, notes)
 

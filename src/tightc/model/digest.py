@@ -17,7 +17,7 @@ import xxhash
 from tightc.errors import ModelError
 from tightc.model.graph import Array, read_graph
 from tightc.model.metadata import DIGESTS, HISTORY, PACKINGS, get_property, set_property
-from tightc.model.rebuild import has_packed_functions
+from tightc.model.rebuild import is_packed_form
 
 Tensors = Mapping[str, Array]
 
@@ -59,7 +59,7 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
     recorded = _read(text, origin)
     actual = _digests(proto, tensors, packed)
     changed = [part for part in _EDITED if recorded.get(part) != actual.get(part)]
-    damaged = [part for part in changed if part in _DAMAGE] if has_packed_functions(proto) else []
+    damaged = [part for part in changed if part in _DAMAGE] if is_packed_form(proto) else []
     if damaged:
         raise ModelError(
             f"{origin}: its {damaged[0]} outside of the packed layers are not those that tightc wrote",

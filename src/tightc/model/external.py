@@ -61,7 +61,7 @@ def embed_weights(proto: onnx.ModelProto, origin: str, folder: Path | None, dige
             )
     try:
         onnx.load_external_data_for_model(proto, str(folder))
-    except (onnx.checker.ValidationError, OSError, ValueError) as fault:
+    except (onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as fault:
         raise WeightsError(
             f"{origin}: the weights in {names[0]} cannot be read ({first_line(fault)})",
             "export the model again, or check that the file was copied whole",

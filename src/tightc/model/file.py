@@ -23,7 +23,7 @@ from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
 from tightc.model.headers import has_packings, packed_tensors
 from tightc.model.metadata import DIGESTS, HISTORY, get_property
-from tightc.model.rebuild import has_packed_functions
+from tightc.model.rebuild import is_packed_form
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
@@ -195,7 +195,7 @@ def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[s
         return (
             "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
         )
-    packed = packed_tensors(proto, origin, graph.tensors) if has_packed_functions(proto) else set()
+    packed = packed_tensors(proto, origin, graph.tensors) if is_packed_form(proto) else set()
     return check_digests(proto, graph.tensors, packed, origin)
 
 

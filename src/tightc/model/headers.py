@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from tightc.errors import ModelError
 from tightc.model.digest import Tensors, digest_of, records_packings
 from tightc.model.metadata import DIGESTS, PACKINGS, get_property, set_property
-from tightc.model.rebuild import DIGIT_TENSORS, TENSORS
+from tightc.model.rebuild import DIGIT_TENSORS, TENSORS, is_packed_form
 
 Head = dict[str, Any]
 
@@ -80,7 +80,7 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
         if records_packings(proto, origin):
             raise ModelError(
                 f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
-                PERMUTE_AGAIN,
+                PACK_AGAIN if is_packed_form(proto) else PERMUTE_AGAIN,
             )
         return {}
     try:

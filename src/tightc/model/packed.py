@@ -30,7 +30,7 @@ from tightc.model.rebuild import (
     DOMAIN,
     REBUILD,
     TENSORS,
-    has_packed_functions,
+    is_packed_form,
     layout,
     place_bits,
     read_layout,
@@ -45,7 +45,7 @@ _IR_WITH_FUNCTIONS = 8
 
 def is_packed(model: Model) -> bool:
     """Whether `model` is in the packed form."""
-    return has_packed_functions(model.proto)
+    return is_packed_form(model.proto)
 
 
 def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
@@ -106,6 +106,11 @@ def unpack_layers(model: Model) -> Model:
         form = FORMS.get(node.op_type)
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         weight = stems.get(stem, stem)
+        if weight not in heads:
+            raise ModelError(
+                f"{model.origin}: the packing of {weight} is not recorded: removed or renamed since tightc pack",
+                PACK_AGAIN,
+            )
         if weight not in weights:
             try:
                 head = heads[weight]

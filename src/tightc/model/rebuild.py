@@ -26,9 +26,9 @@ _LISTS = (("first", 0), ("one", 1), ("eight", 8), ("last", -1), ("far", 2**31))
 _GRID, _FIRST_SECTION = 3, 6
 
 
-def has_packed_functions(proto: onnx.ModelProto) -> bool:
-    """Whether a model has functions of the packed form."""
-    return any(function.domain == DOMAIN for function in proto.functions)
+def is_packed_form(proto: onnx.ModelProto) -> bool:
+    """Whether a model has functions of the packed form, or nodes that call them: some tools drop the functions."""
+    return any(part.domain == DOMAIN for part in (*proto.functions, *proto.graph.node))
 
 
 def rebuild_digits(bits: int) -> str:

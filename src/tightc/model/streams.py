@@ -24,15 +24,15 @@ class Streams:
     """`vectors`: M of each layer, output pixels x batch, by its output. `outside`: a row for each operator not covered.
 
     `elements`: of the feature map that each layer reads, and of the one that it writes, batch included, by its output.
-    `macs`: multiply-accumulates of the dense layers; `macs_covered`: their share of all that are known, 1.0 where
-    nothing is outside.
+    `macs`: multiply-accumulates of the dense layers; `macs_covered`: their share of all, None where those of an
+    operator outside are not known.
     """
 
     vectors: Mapping[str, int]
     elements: Mapping[str, tuple[int, int]]
     outside: tuple[Figures, ...]
     macs: int
-    macs_covered: float
+    macs_covered: float | None
 
 
 def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Streams:
@@ -53,7 +53,9 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
     known = macs + sum(row["macs"] or 0 for row in outside)
     for row in outside:
         row["macs_share"] = None if row["macs"] is None or not known else row["macs"] / known
-    return Streams(vectors, elements, outside, macs, macs / known if known else 1.0)
+    covered = macs / known if known else 1.0
+    unknown = any(row["macs"] is None for row in outside)
+    return Streams(vectors, elements, outside, macs, None if unknown else covered)
 
 
 def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float | None]:

@@ -36,9 +36,13 @@ def _is_uncertain(node: onnx.NodeProto) -> bool:
     return rule(node, attributes)
 
 
-def _resize(node: onnx.NodeProto, _attributes: _Attributes) -> bool:
-    """With scales: ONNX rounds size x scale down as a double, onnxruntime as a float32: 10 x 0.7 is 6 or 7."""
-    return any(node.input[2:3])
+def _resize(node: onnx.NodeProto, attributes: _Attributes) -> bool:
+    """With a scale: ONNX rounds size x scale as a double, onnxruntime as a float32: 10 x 0.7 is 6 or 7.
+
+    A policy on the aspect ratio makes a scale of the sizes.
+    """
+    policy = attributes.get("keep_aspect_ratio_policy", b"stretch")
+    return any(node.input[2:3]) or policy != b"stretch"
 
 
 def _pool(_node: onnx.NodeProto, attributes: _Attributes) -> bool:

@@ -57,7 +57,7 @@ class Workload:
     layers: tuple[LayerWork, ...]
     measures: Mapping[str, Measures]
     outside: tuple[Figures, ...]
-    macs_covered: float
+    macs_covered: float | None
 
 
 def read_workload(model: Model, extent: ExtentOptions) -> Workload:
