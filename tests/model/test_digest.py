@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,7 @@ def older(model: Model) -> onnx.ModelProto:
     proto = model.editable()
     kept = [entry for entry in proto.metadata_props if entry.key != "tightc.digests"]
     for entry in kept:
+        entry.value = entry.value.replace(f'"version": "{version("tightc")}"', '"version": "0.2.0"')
         if entry.key == "tightc.packings":
             record = json.loads(entry.value)
             for head in (record["common"], *record["weights"].values()):
@@ -312,6 +314,32 @@ def older(model: Model) -> onnx.ModelProto:
 @pytest.mark.parametrize("maker", [*MAKERS.values(), arranged, pruned], ids=[*MAKERS, "permuted", "pruned"])
 def test_a_file_without_digests_is_accepted_with_a_note(maker: Callable[[], Model]) -> None:
     assert loaded(older(maker())).notes == (OLDER,)
+
+
+def without(model: Model, *keys: str) -> Model:
+    proto = model.editable()
+    kept = [entry for entry in model.proto.metadata_props if entry.key not in keys]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    return loaded(proto)
+
+
+def test_digests_and_arrangements_that_another_tool_removed_are_noted() -> None:
+    removed = "another tool removed the digests that tightc {} wrote: damage is not noticed"
+    assert without(pruned(), "tightc.digests").notes == (removed.format("prune"),)
+    assert without(arranged(), "tightc.digests").notes == (removed.format("permute"),)
+    both = without(arranged(), "tightc.digests", "tightc.packings").notes
+    assert both == (removed.format("permute"), "the arrangement is gone too: run tightc permute again")
+
+
+def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_word() -> None:
+    removed = without(arranged(), "tightc.packings")
+    assert removed.notes == ("the record of packings is not the one that tightc permute wrote",)
+    gone = "is gone: run tightc permute again"
+    for report in (quantize(removed, QuantizeOptions())[1], prune(removed, PruneOptions(sparsity=0.6))[1]):
+        assert report.notes[-1].endswith(gone)
+    with pytest.raises(ModelError, match=r"its tightc\.packings is missing: .*; run tightc permute again"):
+        simulate(removed, SimulateOptions())
 
 
 @pytest.mark.parametrize("stage", ["pack", "quantize"])

@@ -64,7 +64,7 @@ def test_a_weight_computed_from_constants_is_a_layer(kind: str) -> None:
     proto = computing(*FOLDED[kind])
     model = loaded(proto)
     assert [layer.name for layer in read_network(model).layers] == ["a", "b"]
-    assert model.notes[-1] == "weights computed from constants are constants now: " + model.folded[0]
+    assert model.notes[-1] == "weights folded from constants: " + model.folded[0]
     for one, other in zip(
         outputs(proto.SerializeToString(), {"x": X}), outputs(model.to_bytes(), {"x": X}), strict=True
     ):
@@ -153,7 +153,7 @@ def test_a_weight_of_a_weight_leaves_no_constant_behind() -> None:
 def test_the_history_says_what_was_folded() -> None:
     chain = through(computing(*FOLDED["Mul"]))
     history = next(e.value for e in chain.pruned.proto.metadata_props if e.key == "tightc.history")
-    assert '"notes": ["weights computed from constants are constants now: c"]' in history
+    assert '"notes": ["weights folded from constants: c"]' in history
 
 
 # --- as torch exports them

@@ -239,7 +239,7 @@ def test_the_transpose_of_a_weight_becomes_a_weight_of_its_own_with_a_note() -> 
         w=W,
     )
     model = loaded(proto)
-    assert model.notes[1] == "t: no longer tied to the constant that it was computed from"
+    assert model.notes[1] == "untied by folding, so stored twice and trained separately: t"
     assert_sound(through(proto), {"x": np.ones((2, 6), np.float32)})
     untied = build("net (float[2, 6] x) => (float[2, 6] y) { t = Transpose(w) [b] y = MatMul(x, t) }", w=W)
     assert len(loaded(untied).notes) == 1

@@ -10,8 +10,11 @@ _MOST = 8
 
 
 def uncovered_lines(report: Report, *, whole: bool) -> Iterator[str]:
-    """A line for each operator that is not covered, by its share of the MACs; the first eight, or the `whole` list."""
-    entries = sorted(report.uncovered, key=lambda entry: -(entry["macs_share"] or 0.0))
+    """A line for each operator that is not covered, unknown shares of the MACs first, then the largest ones.
+
+    The first eight, or the `whole` list.
+    """
+    entries = sorted(report.uncovered, key=lambda entry: -_size(entry))
     shown = entries if whole else entries[:_MOST]
     several = len({entry.get("model") for entry in entries}) > 1
     yield from (_line(entry, several) for entry in shown)
@@ -20,6 +23,11 @@ def uncovered_lines(report: Report, *, whole: bool) -> Iterator[str]:
         shares = [entry["macs_share"] for entry in rest]
         share = _shown(None if None in shares else sum(shares))
         yield f"not covered: {len(rest)} more operators ({share} of the MACs); -v or --json lists them all"
+
+
+def _size(entry: Figures) -> float:
+    share = entry["macs_share"]
+    return 1.0 if share is None else float(share)
 
 
 def _shown(share: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tightc.errors import ModelError
+from tightc.model.digest import records_packings
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
@@ -32,8 +33,8 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
 
 
 def is_arranged(model: Model) -> bool:
-    """Whether a model has packings."""
-    return has_packings(model.proto)
+    """Whether a model has packings, or had them when tightc wrote it."""
+    return has_packings(model.proto) or records_packings(model.proto, model.origin)
 
 
 def read_packings(model: Model) -> dict[str, Packing]:

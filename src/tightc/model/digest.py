@@ -22,12 +22,14 @@ from tightc.model.rebuild import is_packed_form
 Tensors = Mapping[str, Array]
 
 _EDITED = {
-    "tensors": "the tensors are not those that tightc {stage} wrote",
-    "nodes": "the nodes are not those that tightc {stage} wrote",
-    "functions": "the functions are not those that tightc {stage} wrote",
-    "packings": "the record of packings is not the one that tightc {stage} wrote",
-    "history": "the history is not the one that tightc {stage} wrote",
+    "tensors": "the tensors are not those",
+    "nodes": "the nodes are not those",
+    "functions": "the functions are not those",
+    "packings": "the record of packings is not the one",
+    "history": "the history is not the one",
 }
+# versions that wrote no digests
+_WITHOUT = ("0.1.", "0.2.")
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 # what a packed model computes its weights and layers from: another tool that changes these breaks the packed form
 _DAMAGE = ("tensors", "functions")
@@ -65,7 +67,8 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
             f"{origin}: its {damaged[0]} outside of the packed layers are not those that tightc wrote",
             "copy the file again, or run tightc unpack before another tool edits it",
         )
-    return tuple(_EDITED[part].format(stage=_last_stage(proto)) for part in changed)
+    writer = f"tightc {_last_stage(proto)}".rstrip()
+    return tuple(f"{_EDITED[part]} that {writer} wrote" for part in changed)
 
 
 def records_packings(proto: onnx.ModelProto, origin: str) -> bool:
@@ -133,9 +136,31 @@ def _read(text: str, origin: str) -> dict[str, Any]:
     return recorded
 
 
-def _last_stage(proto: onnx.ModelProto) -> str:
-    """The stage that wrote the model, as far as its history can be read."""
+def without_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """Notes on a model of tightc that has no digests: an old one, or one that lost them to another tool."""
+    stages = _stages(proto)
+    version = str(stages[-1].get("version", "")) if stages else ""
+    if not stages or version.startswith(_WITHOUT):
+        return (
+            "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
+        )
+    notes = (
+        f"another tool removed the digests that tightc {_last_stage(proto)} wrote: damage is not noticed",
+    )
+    arranged = stages[-1].get("stage") in ("permute", "unpack") and get_property(proto, PACKINGS) is None
+    return (*notes, "the arrangement is gone too: run tightc permute again") if arranged else notes
+
+
+def _stages(proto: onnx.ModelProto) -> list[dict[str, Any]]:
+    """The history, as far as it can be read."""
     try:
-        return str(json.loads(get_property(proto, HISTORY) or "")[-1]["stage"])
-    except (ValueError, LookupError, TypeError):
-        return "once"
+        stages = json.loads(get_property(proto, HISTORY) or "[]")
+    except ValueError:
+        return []
+    return [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+
+
+def _last_stage(proto: onnx.ModelProto) -> str:
+    """The stage that wrote the model; empty where its history cannot be read."""
+    stages = _stages(proto)
+    return str(stages[-1].get("stage", "")) if stages else ""

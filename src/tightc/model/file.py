@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError, first_line
 from tightc.files import write_whole
-from tightc.model.digest import check_digests
+from tightc.model.digest import check_digests, without_digests
 from tightc.model.external import WeightsError, embed_weights, is_large, sweep, takes_two, write_in_two
 from tightc.model.folding import fold_weights
 from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
@@ -156,9 +156,9 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
     if folded.names:
-        notes += (f"weights computed from constants are constants now: {first_few(folded.names)}",)
+        notes += (f"weights folded from constants: {first_few(folded.names)}",)
     if folded.untied:
-        notes += (f"{first_few(folded.untied)}: no longer tied to the constant that it was computed from",)
+        notes += (f"untied by folding, so stored twice and trained separately: {first_few(folded.untied)}",)
     return Model(proto, origin, digest.hexdigest(), two_files, notes, folded.names)
 
 
@@ -192,9 +192,7 @@ def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[s
     """
     ours = has_packings(proto) or get_property(proto, HISTORY) is not None
     if ours and get_property(proto, DIGESTS) is None:
-        return (
-            "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
-        )
+        return without_digests(proto)
     packed = packed_tensors(proto, origin, graph.tensors) if is_packed_form(proto) else set()
     return check_digests(proto, graph.tensors, packed, origin)
 

@@ -41,6 +41,7 @@ _OTHER_MULTIPLIERS = frozenset(
     ]
 )
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
+_FOREIGN_HINTS = {"com.microsoft": "give the model as it was before onnxruntime optimised it"}
 _FLOATS = ("float16", "float32", "float64")
 
 
@@ -326,9 +327,8 @@ def _passes_on(node: Node) -> bool:
 
 def _foreign(node: Node) -> str:
     if not is_standard(node.domain):
-        return (
-            f"operators of the domain {node.domain} are not known (functions: inline them with onnx.inliner)"
-        )
+        hint = _FOREIGN_HINTS.get(node.domain, "functions: inline them with onnx.inliner")
+        return f"operators of the domain {node.domain} are not known ({hint})"
     if node.op in _WITH_SUBGRAPHS:
         return "layers inside a subgraph are not read"
     if node.op not in WEIGHT_INPUTS:
