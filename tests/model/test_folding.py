@@ -253,6 +253,7 @@ def exported(kind: str, *, folding: bool) -> tuple[onnx.ModelProto, dict[str, np
     return onnx.load_from_string(file.getvalue()), {"x": x.numpy()}
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("folding", [False, True], ids=["as written", "folded by torch"])
 @pytest.mark.parametrize("kind", NETS)
 def test_what_torch_exports_is_covered_and_comes_out_equal(kind: str, folding: bool) -> None:
