@@ -19,6 +19,11 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+# how many new files may be lost to other processes, each of which would have to come in the same moment
+_FRESH = 9
+# locked by another process, or one that has to be writable for that
+_REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EBADF)
+
 
 def make_folder(folder: Path) -> None:
     """Makes `folder` and those above it, if they are missing; OutputError where that cannot be done."""
@@ -29,10 +34,6 @@ def make_folder(folder: Path) -> None:
             f"{folder}: cannot be made a folder ({fault.strerror})",
             "give the path of a folder, or of a new one",
         ) from None
-
-
-# how many new files may be lost to other processes, each of which would have to come in the same moment
-_FRESH = 9
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -108,10 +109,6 @@ def lock(descriptor: int, *, alone: bool) -> bool | None:
     except OSError as fault:
         return False if fault.errno in _REFUSED else None
     return True
-
-
-# locked by another process, or one that has to be writable for that
-_REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EBADF)
 
 
 def is_special(path: Path) -> bool:

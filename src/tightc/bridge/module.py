@@ -14,7 +14,7 @@ from tightc.bridge.operator import Operator, refuse
 from tightc.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
 from tightc.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.errors import ModelError
-from tightc.model.graph import Graph, Node
+from tightc.model.graph import Graph, Node, is_identity, is_standard
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _aliases(graph: Graph) -> dict[str, str]:
     """For each value that Identity only passes on, the value itself."""
     aliases: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op == "Identity" and _is_standard(node):
+        if is_identity(node.op, node.domain):
             aliases[node.outputs[0]] = aliases.get(node.inputs[0], node.inputs[0])
     return aliases
 
@@ -153,7 +153,7 @@ def _constant(name: str, array: NDArray[Any]) -> Tensor:
 
 
 def _operator(node: Node) -> Operator:
-    if not _is_standard(node):
+    if not is_standard(node.domain):
         refuse(node, f"its domain {node.domain} is not known to finetune")
     if node.op not in OPERATORS:
         refuse(node, "it is not among the operators that finetune knows")
@@ -161,10 +161,6 @@ def _operator(node: Node) -> Operator:
     if any(node.outputs[most:]):
         refuse(node, f"its output {most + 1} ({node.outputs[most]}) is not supported by finetune")
     return OPERATORS[node.op](node)
-
-
-def _is_standard(node: Node) -> bool:
-    return node.domain in ("", "ai.onnx")
 
 
 def _steps(

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.fields import set_field
-from tightc.model.graph import WEIGHT_INPUTS, constant_slots, is_standard, outer_reads, passes_on
+from tightc.model.graph import WEIGHT_INPUTS, constant_slots, is_identity, is_standard, outer_reads
 from tightc.model.naming import graphs, names
 from tightc.model.session import open_session, ort_faults
 
@@ -72,7 +72,7 @@ def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto])
     for node in proto.graph.node:
         for slot in WEIGHT_INPUTS.get(node.op_type, ()) if is_standard(node.domain) else ():
             name = node.input[slot]
-            while name in producers and passes_on(producers[name]):
+            while name in producers and is_identity(producers[name].op_type, producers[name].domain):
                 name = producers[name].input[0]
             if name in producers and producers[name].op_type != "Constant":
                 yield name

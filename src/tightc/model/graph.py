@@ -63,9 +63,9 @@ def is_standard(domain: str) -> bool:
     return domain in ("", "ai.onnx")
 
 
-def passes_on(node: onnx.NodeProto) -> bool:
-    """Whether `node` gives what it gets."""
-    return node.op_type == "Identity" and is_standard(node.domain)
+def is_identity(operator: str, domain: str) -> bool:
+    """Whether an operator of that name and domain gives what it gets."""
+    return operator == "Identity" and is_standard(domain)
 
 
 def read_graph(proto: onnx.ModelProto) -> Graph:

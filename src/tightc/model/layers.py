@@ -18,6 +18,7 @@ from tightc.model.graph import (
     Array,
     Graph,
     Node,
+    is_identity,
     is_standard,
     outer_reads,
     read_graph,
@@ -183,7 +184,9 @@ class _Weights:
         proto = model.proto
         self.graph = graph
         self.quantised = quantised_weights(graph, model.origin)
-        self.identities = {node.outputs[0]: node.inputs[0] for node in graph.nodes if _passes_on(node)}
+        self.identities = {
+            node.outputs[0]: node.inputs[0] for node in graph.nodes if is_identity(node.op, node.domain)
+        }
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
         self.outputs = {self.root(name) for name in graph.outputs}
@@ -289,7 +292,9 @@ class _Weights:
     def _all_readers(self, name: str) -> list[Node]:
         found = []
         for reader in self.readers.get(name, []):
-            found += self._all_readers(reader.outputs[0]) if _passes_on(reader) else [reader]
+            found += (
+                self._all_readers(reader.outputs[0]) if is_identity(reader.op, reader.domain) else [reader]
+            )
         return found
 
     def _reads_as_weight(self, node: Node, name: str) -> bool:
@@ -319,10 +324,6 @@ def _multiplies(node: Node) -> bool:
         or node.op in _OTHER_MULTIPLIERS
         or node.op in _WITH_SUBGRAPHS
     )
-
-
-def _passes_on(node: Node) -> bool:
-    return node.op == "Identity" and is_standard(node.domain)
 
 
 def _foreign(node: Node) -> str:

@@ -21,7 +21,7 @@ from tightc.model.fields import set_field
 from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
 from tightc.model.functions import FORMS, Form, functions
-from tightc.model.graph import default_opset, outer_reads, passes_on
+from tightc.model.graph import default_opset, is_identity, outer_reads
 from tightc.model.headers import PACK_AGAIN, packed_keys, read_headers, write_headers
 from tightc.model.layers import Layer, Network
 from tightc.model.naming import graphs, names
@@ -199,14 +199,14 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
     set_field(proto.graph.initializer, copies)
     names = set(tensors)
     for node in proto.graph.node:
-        if passes_on(node) and node.input[0] in names:
+        if is_identity(node.op_type, node.domain) and node.input[0] in names:
             names.add(node.output[0])
     read = {value.name for value in proto.graph.output} | set(outer_reads(proto))
     kept: list[onnx.NodeProto] = []
     gone = set(tensors)
     for node in reversed(proto.graph.node):
         output = node.output[0] if node.output else ""
-        unread = passes_on(node) and output in names and output not in read
+        unread = is_identity(node.op_type, node.domain) and output in names and output not in read
         if unread or (node.op_type == "Constant" and output in names):
             gone.add(output)
         else:

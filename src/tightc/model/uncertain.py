@@ -8,6 +8,8 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from tightc.model.graph import is_standard
+
 _Attributes = Mapping[str, Any]
 
 
@@ -25,7 +27,7 @@ def uncertain_values(graph: onnx.GraphProto) -> set[str]:
 
 
 def _is_uncertain(node: onnx.NodeProto) -> bool:
-    if node.domain not in ("", "ai.onnx"):
+    if not is_standard(node.domain):
         return True
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         return True
