@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-import models
+from helpers import models
 
 settings.register_profile(
     "tightc", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 import experiments
-import models
 from equal_accuracy import running, variant
 from equal_accuracy.checking import Checked, check
 from equal_accuracy.section import BEGIN, END
 from equal_accuracy.settings import read_records
 from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe
-from runs import ROOT, record
+from helpers import models
+from helpers.runs import ROOT, record
 from tightc.errors import OptionError
 from tightc.example import RECIPE
 from tightc.report import Report, silent

@@ -11,7 +11,7 @@ import pytest
 import experiments
 from equal_accuracy.section import BEGIN, END, rewrite, written
 from equal_accuracy.settings import Setting, best, read_records, settings_of
-from runs import ROOT, record
+from helpers.runs import ROOT, record
 from tightc.errors import TightcError
 
 

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-import lessons
+from helpers import training
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -40,7 +40,7 @@ def test_vgg16_has_its_weights_and_runs(tmp_path: Path) -> None:
 
 
 def test_an_untrained_network_has_nothing_of_the_trained_one(tmp_path: Path) -> None:
-    trained = lessons.proto_of("normed")
+    trained = training.proto_of("normed")
     onnx.save(trained, tmp_path / "trained.onnx")
     untrained = made("make_untrained.py", tmp_path / "trained.onnx", tmp_path / "untrained.onnx")
     assert untrained.graph.node == trained.graph.node

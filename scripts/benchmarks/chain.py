@@ -16,8 +16,8 @@ from benchmarks.networks import RESNET20
 from benchmarks.page import SEED, Page
 from tightc.example import RECIPE
 from tightc.model.file import Model
-from tightc.model.image_input import image_input
-from tightc.model.session import open_session
+from tightc.model.layer_view.image_classifier import image_input
+from tightc.model.runtime.session import open_session
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.measuring import Arranged, Matrices, arranged
 from benchmarks.networks import RESNET20, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import Page
-from tightc.permutation.schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import Schedule
 
 TITLE = "Quality over time"
 _MOVES = (0, 10, 30, 100, 300, 1000, 3000)

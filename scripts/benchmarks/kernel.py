@@ -6,10 +6,10 @@ import numpy as np
 
 from benchmarks.measuring import ARRAY, best_seconds
 from benchmarks.page import SEED
-from tightc.permutation.anneal import _anneal, _cost
-from tightc.permutation.block import Block, blocks_of, board_of
-from tightc.permutation.plan import Crowd, even_plan
-from tightc.permutation.schedule import Schedule
+from tightc.permutation.annealing.block import Block, blocks_of, board_of
+from tightc.permutation.annealing.kernel import _anneal, _cost
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.methods.tight.plan import Crowd, even_plan
 
 _FAN_IN = 16
 _INPUTS = 256  # for each tile

@@ -15,10 +15,10 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.page import SEED
-from tightc.permutation import crew
-from tightc.permutation.block import Block
-from tightc.permutation.campaign import METHODS, Job, arrange
-from tightc.permutation.cooling import Cooled, Order, Watch, cool
+from tightc.permutation.annealing.anneal import Cooled, Order, Watch, cool
+from tightc.permutation.annealing.block import Block
+from tightc.permutation.executors import executor
+from tightc.permutation.layer_scheduler import METHODS, Job, arrange
 from tightc.permutation.options import PermuteOptions
 from tightc.report import silent
 from tightc.tiles.array import ArrayShape
@@ -95,7 +95,7 @@ def counted_moves() -> Iterator[list[int]]:
         moves.append(found.moves)
         return found
 
-    with patch.object(crew, "cool", counted):
+    with patch.object(executor, "cool", counted):
         yield moves
 
 

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import tightc
 from benchmarks.page import SEED
-from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model_bytes
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.model.layer_view.layers import read_network
 from tightc.pruning.options import PruneOptions
 from tightc.tiles.matrix import LayerMatrix
 

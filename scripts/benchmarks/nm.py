@@ -7,9 +7,9 @@ import time
 import numpy as np
 
 from benchmarks.page import SEED, Page
-from tightc.permutation.methods.nm import efficacy, find_order
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.methods.nm.pack import efficacy, find_order
 from tightc.permutation.pattern import TWO_OF_FOUR
-from tightc.permutation.schedule import Schedule
 
 TITLE = "N:M: 2:4 with permuted inputs"
 _LONGER = 100

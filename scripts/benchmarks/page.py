@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tightc.files import write_whole
-from tightc.machine import own_cores
+from tightc.parallel import available_cores
 
 SEED = 0
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -99,7 +99,7 @@ def surroundings() -> str:
     """What was measured, on what."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"Seed {SEED}; {own_cores()} cores of {processor()}; Python {python}, {packages}."
+    return f"Seed {SEED}; {available_cores()} cores of {processor()}; Python {python}, {packages}."
 
 
 def processor() -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.measuring import PEAK, Arranged, arranged
 from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
-from tightc.permutation.campaign import METHODS
-from tightc.permutation.schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.layer_scheduler import METHODS
 from tightc.tiles.measures import ratio
 
 TITLE = "ResNet-20: every method, 32x32"

@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 import tightc
 from benchmarks.measuring import ARRAY, Times, seconds
 from benchmarks.page import SEED, Page
-from tightc.config.extent import ExtentOptions
-from tightc.model.figures import layer_matrix
+from tightc.config.input_sizes import ExtentOptions
 from tightc.model.file import Model, load_model_bytes
-from tightc.simulation.chip import Chip
-from tightc.simulation.engine.planes import Operands
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.scalesim import export_scalesim
+from tightc.simulation.report.scalesim import export_scalesim
 from tightc.simulation.simulate import price
 from tightc.simulation.workload import read_workload
 

@@ -11,10 +11,10 @@ from benchmarks.measuring import ARRAY, Matrices, arranged
 from benchmarks.networks import RESNET20_BN, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import SEED, Page
 from tightc.config.yaml import read_options
-from tightc.permutation.block import blocks_of
-from tightc.permutation.cooling import Order, cool
-from tightc.permutation.plan import Crowd, even_plan
-from tightc.permutation.schedule import Schedule
+from tightc.permutation.annealing.anneal import Order, cool
+from tightc.permutation.annealing.block import blocks_of
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.methods.tight.plan import Crowd, even_plan
 from tightc.tiles.bounds import passes_lower_bound
 from tightc.tiles.matrix import LayerMatrix
 

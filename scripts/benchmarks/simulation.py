@@ -19,17 +19,17 @@ from benchmarks.networks import RESNET20, RESNET50, SYNTHETIC, missing, pruned, 
 from benchmarks.page import SEED, Page
 from tightc.config.yaml import read_options
 from tightc.example import RECIPE
-from tightc.model.figures import layer_matrix
 from tightc.model.file import Model
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.schedule import Schedule
-from tightc.simulation.chip import Chip
-from tightc.simulation.engine.planes import Operands
+from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.hardware import Hardware
+from tightc.simulation.choose_accelerator import chip_for
+from tightc.simulation.cost_model.passes import Dataflow
+from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import Ran, run_dense, run_packing
-from tightc.simulation.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.passes import Dataflow
-from tightc.simulation.select import chip_for
 from tightc.simulation.simulate import price
 from tightc.simulation.workload import LayerWork, Workload, read_workload
 from tightc.tiles.array import ArrayShape

@@ -14,7 +14,7 @@ from benchmarks.page import SEED, Page
 from tightc.data.images import Images, ImageShape, Normalisation
 from tightc.data.source import open_images
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.session import open_session
+from tightc.finetuning.setup import open_session
 from tightc.model.file import load_model
 from tightc.report import silent
 

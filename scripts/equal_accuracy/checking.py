@@ -14,7 +14,7 @@ from tightc.config.yaml import parse_options
 from tightc.errors import DataError
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model, load_model
-from tightc.model.image_input import image_input
+from tightc.model.layer_view.image_classifier import image_input
 from tightc.recipe.recipe import Recipe
 from tightc.simulation.options import SimulateOptions
 

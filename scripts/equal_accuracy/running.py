@@ -19,7 +19,7 @@ from equal_accuracy.variant import RECIPES, ROOT, Variant, is_path, read_raw, wr
 from make_vgg16 import vgg16
 from tightc.errors import OptionError
 from tightc.files import write_whole
-from tightc.machine import own_cores
+from tightc.parallel import available_cores
 from tightc.recipe.run import run_recipe
 from tightc.report import Listener, Report
 
@@ -96,7 +96,7 @@ def _record(variant: Variant, report: Report, folder: Path, results: Path) -> Re
             **{package: version(package) for package in _PACKAGES if find_spec(package)},
         },
         "processor": processor(),
-        "cores": own_cores(),
+        "cores": available_cores(),
         "seconds": float((folder / "seconds").read_text()),
         "recipe": _seen_from(recipe, folder, results),
     }

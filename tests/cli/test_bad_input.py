@@ -15,7 +15,7 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
-import models
+from helpers import models
 from tightc.cli import common
 from tightc.cli.main import run
 

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-import models
+from helpers import models
 from tightc.cli.main import COMMANDS, run, tightc
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]

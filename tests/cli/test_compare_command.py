@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import models
+from helpers import models
 from tightc.cli import tables
 from tightc.cli.main import run
 

@@ -17,17 +17,17 @@ import onnx
 import onnxruntime
 import pytest
 
-import models
 import oracle
-from loading import loaded
-from tightc.model.arrangement import read_packings
-from tightc.model.figures import layer_matrix
+from helpers import models
+from helpers.loading import loaded
 from tightc.model.file import Model, load_model
 from tightc.model.history import read_history
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import Interrupted, permute
-from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 PATIENCE = 60  # seconds for what takes a few

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import models
+from helpers import models
 from tightc.cli.main import run
 
 

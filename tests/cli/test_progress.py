@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import models
+from helpers import models
 from tightc.cli import progress
 from tightc.cli.main import run
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-import models
+from helpers import models
 from tightc.cli.main import run
-from tightc.simulation.energy import PARTS
-from tightc.simulation.glossary import GLOSSARY
+from tightc.simulation.cost_model.energy import PARTS
+from tightc.simulation.report.glossary import GLOSSARY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = {

@@ -19,7 +19,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-import models
+from helpers import models
 from tightc.example import RECIPE
 
 MODEL, DATA = RECIPE.with_name("digits.onnx"), RECIPE.with_name("digits.npz")

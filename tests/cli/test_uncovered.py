@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-import models
+from helpers import models
 from tightc.cli.main import run
 from tightc.report import Report
 

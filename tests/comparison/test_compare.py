@@ -12,9 +12,9 @@ import onnx
 import onnx.compose
 import pytest
 
-import models
 import tightc
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.comparison import compare as comparison
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
@@ -22,17 +22,17 @@ from tightc.config.yaml import read_options
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.report import Report
-from tightc.simulation.hardware import Hardware
+from tightc.simulation.accelerator.energy_table import default_table
+from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.simulation.table import default_table
 from tightc.tiles.array import ArrayShape
 
 CONFIGS = Path(__file__).parents[2] / "configs"

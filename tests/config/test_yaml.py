@@ -14,12 +14,12 @@ from tightc.config.yaml import parse_options, read_options
 from tightc.data.options import DataOptions
 from tightc.data.source import FORMS
 from tightc.errors import ConfigError, OptionError
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.recipe.recipe import Recipe
+from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.table import EnergyTable, default_table
 from tightc.tiles.array import ArrayShape
 
 

@@ -15,7 +15,7 @@ from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import load_model
-from tightc.model.image_input import image_input
+from tightc.model.layer_view.image_classifier import image_input
 
 EXAMPLE = Path(tightc.__file__).parent / "example"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_digits.py"

@@ -11,15 +11,15 @@ import pytest
 import torch
 from onnx import numpy_helper, parser
 
-import lessons
-from lessons import NORMALISATION
+from helpers import training
+from helpers.training import NORMALISATION
 from tightc.data.images import Images, Normalisation
 from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
-from tightc.model.graph import read_graph
 from tightc.model.history import read_history
+from tightc.model.onnx_proto.graph import read_graph
 from tightc.report import Report
 
 PLAIN = "h = Conv <pads = [1, 1, 1, 1]> (image, w1, b1)\n"
@@ -31,7 +31,7 @@ REST = (
     "r = Relu (h)\ns = Mul (r, half)\np = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (s)\n"
     "f = Flatten (p)\nlogits = Gemm <transB = 1> (f, w2, b2)\n"
 )
-quadrants = partial(lessons.quadrants, 256)
+quadrants = partial(training.quadrants, 256)
 QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "precision": "fp32"}
 
 
@@ -240,7 +240,7 @@ def test_label_outside_the_classes(label: int) -> None:
 
 def test_single_image() -> None:
     with pytest.raises(DataError) as fault:
-        train(network(), lessons.quadrants(1))
+        train(network(), training.quadrants(1))
     check_error(
         DataError,
         "training images: there is one image",

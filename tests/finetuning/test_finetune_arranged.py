@@ -5,14 +5,14 @@ import onnxruntime
 import pytest
 from test_finetune import network, train
 
-import lessons
-from tightc.model.arrangement import fitting_packings, read_packings
-from tightc.model.layers import read_network
+from helpers import training
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import fitting_packings, read_packings
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.tiles.array import ArrayShape
@@ -44,10 +44,10 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
 @pytest.mark.parametrize("bits", [2, 4])
 def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
     pruned, _ = prune(
-        lessons.whole("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+        training.whole("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     )
     permuted, report = permute(pruned, PermuteOptions(**SMALL, subword_bits=bits))
-    tuned, _ = lessons.train(permuted, epochs=6, learning_rate=0.1, weight_decay=0.1)
+    tuned, _ = training.train(permuted, epochs=6, learning_rate=0.1, weight_decay=0.1)
     before, after = read_network(permuted), read_network(tuned)
     fewer = changed = 0
     for layer in after.owners:
@@ -58,7 +58,7 @@ def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
     assert changed > fewer > 0, "a digit that became zero leaves its slot empty"
     packed, packing = pack(tuned)
     assert packing.totals["passes"] == report.totals["passes"]
-    images = lessons.NORMALISATION.apply(lessons.quadrants().pixels)
+    images = training.NORMALISATION.apply(training.quadrants().pixels)
     sessions = [onnxruntime.InferenceSession(model.to_bytes()) for model in (tuned, packed)]
     wanted, found = (session.run(None, {"image": images})[0] for session in sessions)
     assert np.array_equal(wanted, found)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-import lessons
-from loading import loaded
+from helpers import training
+from helpers.loading import loaded
 from tightc.errors import ModelError, OptionError
-from tightc.finetuning import train as training
-from tightc.finetuning.compute import choose_compute, memory_named
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.team import Team
+from tightc.finetuning.process.device import choose_compute, memory_named
+from tightc.finetuning.process.process_group import Team
+from tightc.finetuning.training import loop
 from tightc.model.file import Model
 
 
@@ -29,7 +29,7 @@ def refused(call: Callable[[], object]) -> tuple[str, str, int]:
 
 def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the loss of that step, counted from 1, what it never should be."""
-    count, loss = 0, training.training_loss
+    count, loss = 0, loop.training_loss
 
     def once(*arguments: Any) -> torch.Tensor:
         nonlocal count
@@ -37,7 +37,7 @@ def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
         found = loss(*arguments)
         return found * value if count == step else found
 
-    monkeypatch.setattr(training, "training_loss", once)
+    monkeypatch.setattr(loop, "training_loss", once)
 
 
 @pytest.mark.parametrize(
@@ -53,22 +53,22 @@ def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(
 ) -> None:
     """Cosine from 0.04 without warm-up over 12 steps: 0.04 cos^2(90 degrees * step / 12)."""
     broken_at(step, value, monkeypatch)
-    found = refused(lambda: lessons.train(lessons.network("folded"), learning_rate=0.04, warm_up=0.0))
+    found = refused(lambda: training.train(training.network("folded"), learning_rate=0.04, warm_up=0.0))
     assert found == (sentence, "lower --learning-rate", 2)
 
 
 def test_a_tensor_that_is_not_finite_at_the_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = training.Training._update
+    update = loop.Training._update
 
-    def too_far(self: training.Training, *arguments: Any) -> Any:
+    def too_far(self: loop.Training, *arguments: Any) -> Any:
         found = update(self, *arguments)
         if self.step == self.steps - 1:
             with torch.no_grad():
                 self.lesson.student.parameter("last_w").fill_(float("inf"))
         return found
 
-    monkeypatch.setattr(training.Training, "_update", too_far)
-    found = refused(lambda: lessons.train(lessons.network("normed"), learning_rate=0.01))
+    monkeypatch.setattr(loop.Training, "_update", too_far)
+    found = refused(lambda: training.train(training.network("normed"), learning_rate=0.01))
     sentence = "tensor last_w is no longer finite after 3 epochs at learning rate 0.01"
     assert found == (sentence, "lower --learning-rate", 2)
 
@@ -79,7 +79,7 @@ def test_no_checkpoint_is_written_of_a_network_that_diverged(
     path = tmp_path / "c"
     broken_at(6, float("nan"), monkeypatch)
     saving = {"checkpoint": str(path), "checkpoint_minutes": 0.0}
-    sentence, _, _ = refused(lambda: lessons.train(lessons.network("folded"), **saving))
+    sentence, _, _ = refused(lambda: training.train(training.network("folded"), **saving))
     assert "epoch 2, step 2" in sentence
     state = torch.load(path, weights_only=True)["state"]
     assert state["step"] == 5
@@ -87,7 +87,7 @@ def test_no_checkpoint_is_written_of_a_network_that_diverged(
 
 
 def changed(change: Callable[[onnx.ModelProto], None]) -> Model:
-    proto = lessons.proto_of("folded")
+    proto = training.proto_of("folded")
     change(proto)
     return loaded(proto)
 
@@ -98,7 +98,7 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
         proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
         proto.graph.node.append(onnx.helper.make_node("ReduceMean", ["each", "axes"], ["logits"]))
 
-    found = refused(lambda: lessons.train(changed(mixed)))
+    found = refused(lambda: training.train(changed(mixed)))
     sentence = "net.onnx: a batch of 2 images gives 1 x 4 outputs"
     assert found == (sentence, "export the model with an open batch size", 2)
 
@@ -114,7 +114,7 @@ def test_a_network_of_one_image_is_refused() -> None:
             value.type.tensor_type.shape.dim[0].Clear()
             value.type.tensor_type.shape.dim[0].dim_value = 1
 
-    found = refused(lambda: lessons.train(changed(of_one)))
+    found = refused(lambda: training.train(changed(of_one)))
     assert found == (
         "net.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8 (shape '[1, 32]' is invalid for input of size 64)",
         "export the model with an open batch size",
@@ -173,7 +173,7 @@ def test_options_that_do_not_go_together_are_refused(
 def test_layers_to_keep_that_are_none_or_all_are_refused(
     keep: tuple[str, ...], sentence: str, remedy: str
 ) -> None:
-    found = refused(lambda: lessons.train(lessons.network("folded"), sparsity=0.5, keep=keep))
+    found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, keep=keep))
     assert found == (sentence, remedy, 2)
 
 
@@ -221,14 +221,14 @@ def test_a_team_that_is_said_by_half_is_refused(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    found = refused(lambda: lessons.train(lessons.network("folded")))
+    found = refused(lambda: training.train(training.network("folded")))
     assert found == (sentence, "start it with torchrun, or unset WORLD_SIZE", 2)
 
 
 def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**TORCHRUN, "MASTER_PORT": "no port"}.items():
         monkeypatch.setenv(name, value)
-    sentence, remedy, code = refused(lambda: lessons.train(lessons.network("folded")))
+    sentence, remedy, code = refused(lambda: training.train(training.network("folded")))
     assert sentence.startswith("the 8 processes do not meet (") and "no port" in sentence
     assert (remedy, code) == ("start it with torchrun, or unset WORLD_SIZE", 2)
 
@@ -253,9 +253,9 @@ def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -
     def hungry(*_: object) -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(training, "training_loss", hungry)
+    monkeypatch.setattr(loop, "training_loss", hungry)
     sentence = "--batch-size 16: what is trained on does not fit into memory"
-    assert refused(lambda: lessons.train(lessons.network("folded"))) == (sentence, "give a smaller one", 2)
+    assert refused(lambda: training.train(training.network("folded"))) == (sentence, "give a smaller one", 2)
 
 
 def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
@@ -283,15 +283,15 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
 @pytest.mark.parametrize(("option", "value"), [("distil_weight", 0.9), ("distil_temperature", 2.0)])
 def test_how_to_be_taught_without_a_teacher_is_refused(option: str, value: float) -> None:
     flag = f"--{option.replace('_', '-')}"
-    found = refused(lambda: lessons.train(lessons.network("folded"), **{option: value}))
+    found = refused(lambda: training.train(training.network("folded"), **{option: value}))
     assert found == (f"{flag} {value:g} without a teacher", f"add --teacher, or leave {flag} out", 2)
 
 
 def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> None:
     heard: list[float] = []
     found = refused(
-        lambda: lessons.train(
-            lessons.network("normed"),
+        lambda: training.train(
+            training.network("normed"),
             checkpoint="nowhere/at/all",
             listener=lambda _, done, __: heard.append(done),
         )

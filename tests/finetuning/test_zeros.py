@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-import lessons
+from helpers import training
 
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -29,20 +29,20 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def assert_zeros_stay(which: str, **options: Any) -> None:
-    before = lessons.network(which, density=0.5)
-    after, report = lessons.train(before, **options)
-    old, new = lessons.tensors(before), lessons.tensors(after)
-    for name in lessons.WEIGHTS[which]:
+    before = training.network(which, density=0.5)
+    after, report = training.train(before, **options)
+    old, new = training.tensors(before), training.tensors(after)
+    for name in training.WEIGHTS[which]:
         zero = old[name] == 0
         assert zero.any() and (new[name][zero] == 0).all()
         assert not np.signbit(new[name][zero]).any()
         if "sparsity" not in options:
             assert (new[name][~zero] != 0).all() and (new[name][~zero] != old[name][~zero]).any()
-    assert report.totals["zeros_kept"] == sum(int((old[name] == 0).sum()) for name in lessons.WEIGHTS[which])
-    assert report.totals["nonzeros"] == sum(lessons.counts(after, which).values())
+    assert report.totals["zeros_kept"] == sum(int((old[name] == 0).sum()) for name in training.WEIGHTS[which])
+    assert report.totals["nonzeros"] == sum(training.counts(after, which).values())
     onnx.checker.check_model(after.proto, full_check=True)
     session = onnxruntime.InferenceSession(after.to_bytes(), providers=["CPUExecutionProvider"])
-    images = lessons.NORMALISATION.apply(lessons.quadrants().pixels)
+    images = training.NORMALISATION.apply(training.quadrants().pixels)
     assert np.isfinite(session.run(None, {"image": images})[0]).all()
 
 
@@ -69,11 +69,11 @@ def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
 
 @pytest.mark.parametrize("unfold_norms", [True, False])
 def test_a_filter_without_weights_stays_empty(unfold_norms: bool) -> None:
-    before = lessons.network("folded")
-    weight = lessons.tensors(before)["first_w"].copy()
+    before = training.network("folded")
+    weight = training.tensors(before)["first_w"].copy()
     weight[3] = 0
     before = before.with_tensors({"first_w": weight})
-    after, _ = lessons.train(before, unfold_norms=unfold_norms, weight_decay=0.1)
-    found = lessons.tensors(after)
+    after, _ = training.train(before, unfold_norms=unfold_norms, weight_decay=0.1)
+    found = training.tensors(after)
     assert (found["first_w"][3] == 0).all()
     assert all(np.isfinite(tensor).all() for tensor in found.values())

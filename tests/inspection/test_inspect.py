@@ -6,16 +6,16 @@ import numpy as np
 import onnx
 import pytest
 
-import models
-from loading import loaded
-from tightc.config.extent import ExtentOptions
+from helpers import models
+from helpers.loading import loaded
+from tightc.config.input_sizes import ExtentOptions
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import InspectOptions
 from tightc.model.file import Model, load_model, load_model_bytes
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.report import Report
 
 

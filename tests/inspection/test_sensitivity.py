@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.cli.main import run
 from tightc.data.images import Images, Normalisation
 from tightc.errors import DataError, ModelError, OptionError

@@ -13,13 +13,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import models
+from helpers import models
 from tightc import files
 from tightc.errors import ModelError, OutputError, TightcError
 from tightc.files import write_whole, write_whole_together
 from tightc.model.file import load_model, load_model_bytes, save_model
 from tightc.model.history import read_history
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
 
 
 def test_a_file_comes_back_as_it_was(cnn_path: Path, tmp_path: Path) -> None:

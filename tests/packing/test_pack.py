@@ -13,15 +13,15 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.errors import ModelError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 SMALL = PermuteOptions(

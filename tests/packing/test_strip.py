@@ -7,20 +7,20 @@ import onnx
 import onnxruntime
 import pytest
 
-import models
-from loading import loaded
-from tightc.model.arrangement import read_packings
+from helpers import models
+from helpers.loading import loaded
 from tightc.model.file import Model
 from tightc.model.history import read_history
-from tightc.model.layers import read_network
-from tightc.model.packed import unpack_layers
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.strip import stripped
 from tightc.packing.unpack import unpack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions

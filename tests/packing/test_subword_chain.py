@@ -11,19 +11,19 @@ import onnx
 import onnxruntime
 import pytest
 
-import models
 import oracle
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.cli.main import run
 from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import read_packings
 from tightc.model.file import Model, save_model
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions

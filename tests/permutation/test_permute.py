@@ -9,17 +9,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import models
 import oracle
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.errors import ModelError
-from tightc.model.arrangement import read_packings
-from tightc.model.figures import layer_matrix
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 SHORT = Schedule(steps=5, moves_per_weight=50)

@@ -9,21 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models
 import oracle
+from helpers import models
 from tightc.cli.main import run
-from tightc.model.arrangement import read_packings
-from tightc.model.figures import layer_matrix
 from tightc.model.file import Model, load_model, load_model_bytes
 from tightc.model.history import read_history
-from tightc.model.layers import read_network
-from tightc.permutation import cooling, crew, telling
-from tightc.permutation.block import Block
-from tightc.permutation.cooling import Order, cool
-from tightc.permutation.methods import nm
+from tightc.model.layer_view.layer_metrics import layer_matrix
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
+from tightc.permutation.annealing import anneal
+from tightc.permutation.annealing.anneal import Order, cool
+from tightc.permutation.annealing.block import Block
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.executors import executor
+from tightc.permutation.methods.nm import pack as nm
+from tightc.permutation.methods.tight import progress
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.tiles.array import ArrayShape
 
 ENDLESS = 10_000_000  # moves for each weight
@@ -49,7 +51,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (cooling, crew, telling):
+    for module in (anneal, executor, progress):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -148,13 +150,13 @@ def cooled_at(clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: Schedule)
     inputs = np.random.default_rng(0).integers(0, 40, 256).astype(np.int32)
     block = Block(np.array([16]), cells, 0 * cells, ids // 16, inputs, ids % 16, ids // 16)
     calls = []
-    kernel = cooling._anneal
+    kernel = anneal._anneal
 
     def spy(board, best, tally, fan_in, temperature, moves, state):  # type: ignore[no-untyped-def]
         calls.append((float(temperature), moves))
         return kernel(board, best, tally, fan_in, temperature, 1, state)
 
-    monkeypatch.setattr(cooling, "_anneal", spy)
+    monkeypatch.setattr(anneal, "_anneal", spy)
     cool(block, Order(4, schedule, np.random.SeedSequence(0), seconds=3.0))
     assert clock.now < 3.2
     return calls

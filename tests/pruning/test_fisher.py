@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-import models
-from loading import loaded
-from tightc.calibration import hands
-from tightc.calibration.images import Calibration
+from helpers import models
+from helpers.loading import loaded
+from tightc import parallel
+from tightc.calibration.calibration import Calibration
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import DataError, ModelError, OptionError
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
 from tightc.pruning.fisher import fisher_worths
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
@@ -130,7 +130,7 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
     threads = torch.get_num_threads()
     found = []
     for cores in (1, 3):
-        monkeypatch.setattr(hands, "own_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(parallel, "available_cores", lambda cores=cores: cores)
         found.append([worth.tobytes() for worth in worths_of(full(models.cnn()), some())])
     assert found[0] == found[1]
     assert torch.get_num_threads() == threads

@@ -10,27 +10,27 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from classifier import PLAIN, dense, many_forms, obs_pruned, some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-import models
-from loading import loaded
-from tightc.calibration import hands
+from helpers import models
+from helpers.classifier import PLAIN, dense, many_forms, obs_pruned, some
+from helpers.loading import loaded
+from tightc import parallel
+from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import divergence
-from tightc.calibration.images import Calibration
 from tightc.data.images import Images, ImageShape, Normalisation
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import load_model
-from tightc.model.graph import read_graph
-from tightc.model.layers import read_network
-from tightc.pruning.obs import fit, uses
+from tightc.model.layer_view.layers import read_network
+from tightc.model.onnx_proto.graph import read_graph
+from tightc.pruning.obs import least_squares, weight_sharing
 from tightc.pruning.obs.allocation import GRID, network_worths
-from tightc.pruning.obs.offset import Offset, added_bias, offset_of
-from tightc.pruning.obs.uses import Use, use_moments
+from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
+from tightc.pruning.obs.weight_sharing import Use, use_moments
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import Seen, prune
 from tightc.tiles.array import ArrayShape
@@ -132,10 +132,10 @@ def test_whole_filters() -> None:
 def test_the_seed_decides_every_byte_whatever_the_cores(
     affordable: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_AFFORDABLE", affordable)
+    monkeypatch.setattr(least_squares, "_AFFORDABLE", affordable)
     found = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr(hands, "own_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(parallel, "available_cores", lambda cores=cores: cores)
         found.append(obs_pruned(many_forms(), sparsity=0.6, images=20)[0].to_bytes())
     assert found[0] == found[1] == found[2]
     assert obs_pruned(many_forms(), sparsity=0.6, images=20, seed=1)[0].to_bytes() != found[0]
@@ -164,7 +164,7 @@ def test_a_batch_that_the_model_fixes_is_filled_up() -> None:
 @pytest.mark.parametrize("name", ["stem", "grouped", "one", "two", "gemm", "product"])
 def test_moments_of_a_layer_lead_back_to_its_own_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Least squares on what flows in and out, by numpy: whatever the operator, the answer is the weight that it has."""
-    monkeypatch.setattr(uses, "_ELEMENTS", 3000)
+    monkeypatch.setattr(weight_sharing, "_ELEMENTS", 3000)
     model = loaded(many_forms())
     network, graph = read_network(model), read_graph(model.proto)
     layer = next(layer for layer in network.layers if layer.name == name)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from classifier import dense, many_forms, obs_pruned, some
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.classifier import dense, many_forms, obs_pruned, some
+from helpers.loading import loaded
 from tightc.cli.main import run
 from tightc.data.images import Normalisation
 from tightc.errors import ConfigError, DataError, ModelError, OptionError

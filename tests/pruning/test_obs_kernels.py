@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightc.calibration import hands
-from tightc.pruning.obs import elimination, fit, moments
+from tightc import parallel
+from tightc.pruning.obs import elimination, hessian, least_squares
 from tightc.pruning.obs.elimination import first_losses, fitted, in_place, removals, strengths, swept
 from tightc.pruning.obs.factor import factored, inverse_of, inverse_root, solved
-from tightc.pruning.obs.fit import Fit
-from tightc.pruning.obs.moments import Moments, empty_moments, moments_of
+from tightc.pruning.obs.hessian import Moments, empty_moments, moments_of
+from tightc.pruning.obs.least_squares import Fit
 
 pytestmark = pytest.mark.kernel
 
@@ -32,7 +32,7 @@ def error(weights: np.ndarray, best: np.ndarray, matrix: np.ndarray) -> float:
     return float(np.sum((weights - best) @ matrix * (weights - best)))
 
 
-def least_squares(best: np.ndarray, matrix: np.ndarray, places: list[int]) -> np.ndarray:
+def explicit_least_squares(best: np.ndarray, matrix: np.ndarray, places: list[int]) -> np.ndarray:
     """One filter: min (w - best) matrix (w - best)' with w zero but at `places`, by an explicit design matrix."""
     root = np.linalg.cholesky(matrix).T
     found = np.zeros(len(best))
@@ -66,7 +66,7 @@ def test_weights_go_in_the_order_of_an_exhaustive_search(seed: int) -> None:
             errors = {}
             for candidate in left:
                 rest = [other for other in left if other != candidate]
-                errors[candidate] = error(least_squares(best, matrix, rest), best, matrix)
+                errors[candidate] = error(explicit_least_squares(best, matrix, rest), best, matrix)
             assert place == min(errors, key=errors.__getitem__)
             assert loss == pytest.approx(errors[place] - before, rel=1e-6, abs=1e-9)
             before = errors[place]
@@ -96,7 +96,7 @@ def test_fitted_weights_are_the_least_squares_solution(inputs: int, seed: int, d
     kept = kept.reshape(2, inputs)
     found = fitted(weights @ matrix, matrix, kept)
     for row in range(2):
-        wanted = least_squares(weights[row], matrix, np.flatnonzero(kept[row]).tolist())
+        wanted = explicit_least_squares(weights[row], matrix, np.flatnonzero(kept[row]).tolist())
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5, atol=1e-6)
     assert (found[~kept] == 0).all()
 
@@ -116,7 +116,7 @@ def test_the_first_loss_is_that_of_one_removal() -> None:
     losses = first_losses(weights, inverse_root(factored(matrix)), weights > 1)
     for row, column in np.ndindex(weights.shape):
         rest = [place for place in range(6) if place != column]
-        alone = error(least_squares(weights[row], matrix, rest), weights[row], matrix)
+        alone = error(explicit_least_squares(weights[row], matrix, rest), weights[row], matrix)
         assert losses[row, column] == pytest.approx(0 if weights[row, column] > 1 else alone, abs=1e-9)
 
 
@@ -148,7 +148,7 @@ def test_strengths_are_quadratic_forms() -> None:
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_moments_are_sums_of_products_of_each_group(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "_BLOCK", 4)
+    monkeypatch.setattr(hessian, "_BLOCK", 4)
     rng = np.random.default_rng(0)
     x = rng.normal(1, 1, (11, 4 * groups)).astype(np.float32)
     y = rng.normal(2, 1, (11, 2 * groups)).astype(np.float32)
@@ -180,7 +180,7 @@ def sums_of(groups: int = 2, seed: int = 0) -> tuple[Moments, np.ndarray]:
 def test_a_fit_to_its_own_outputs_is_the_layer_itself(
     affordable: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_AFFORDABLE", affordable)
+    monkeypatch.setattr(least_squares, "_AFFORDABLE", affordable)
     sums, weights = sums_of()
     found = Fit.of([sums], weights)
     np.testing.assert_allclose(found.weights(np.ones(weights.shape, bool)), weights, atol=1e-4)
@@ -225,7 +225,7 @@ def test_the_number_of_cores_changes_no_bit(filters: int, monkeypatch: pytest.Mo
 
     found = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr(hands, "own_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(parallel, "available_cores", lambda cores=cores: cores)
         found.append(everything())
     assert found[0] == found[1] == found[2]
 

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-import models
 import oracle
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.errors import OptionError
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.largest import largest, largest_with_floors
+from tightc.selection.top_k import largest, largest_with_floors
 from tightc.tiles.array import ArrayShape
 
 

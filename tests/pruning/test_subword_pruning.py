@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions

@@ -10,19 +10,19 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.data.images import Images, Normalisation, Seen
 from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import is_arranged
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.history import read_history
-from tightc.model.layers import Layer, read_network
+from tightc.model.layer_view.layers import Layer, read_network
+from tightc.model.packings.metadata import is_arranged
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipes import HEAD
 
-import models
+from helpers import models
+from helpers.recipes import HEAD
 from tightc.errors import DataError, ModelError, OutputError
 from tightc.example import RECIPE
 from tightc.model.file import load_model, load_model_bytes, save_model
-from tightc.recipe import work as recipe_work
+from tightc.recipe import stage_runner as recipe_work
 from tightc.recipe import workspace as recipe_workspace
 from tightc.recipe.run import run_recipe
 from tightc.recipe.workspace import Workspace

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import onnx
 import pytest
-from recipes import CHAIN, HEAD, NAMES
 
-import models
+from helpers import models
+from helpers.recipes import CHAIN, HEAD, NAMES
 from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError, OutputError, TightcError
 from tightc.example import RECIPE
 from tightc.model.file import load_model
 from tightc.permutation.permute import Interrupted, permute
-from tightc.recipe import work as recipe_work
+from tightc.recipe import stage_runner as recipe_work
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import run_recipe
 from tightc.simulation.options import SimulateOptions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from recipes import CHAIN, HALF, HEAD
 
+from helpers.recipes import CHAIN, HALF, HEAD
 from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError
 from tightc.example import RECIPE

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import models
+from helpers import models
 from tightc.errors import DataError
 from tightc.example import RECIPE
 from tightc.permutation.permute import permute
-from tightc.recipe import work as recipe_work
+from tightc.recipe import stage_runner as recipe_work
 from tightc.recipe.run import run_recipe
-from tightc.recipe.work import Work
+from tightc.recipe.stage_runner import Work
 from tightc.recipe.workspace import data_key
 
 CHAIN = """model: net.onnx

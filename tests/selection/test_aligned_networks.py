@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import models
 import oracle
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.simulation.options import SimulateOptions

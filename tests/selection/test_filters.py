@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.channels import channels_of
+from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import Channels, keep_filters
 from tightc.selection.select import Candidates
 from tightc.tiles.array import ArrayShape

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import oracle
 from tightc.selection.aligned import keep_parts, part_worths, parts_of_best, spend, unit_worths
-from tightc.selection.largest import largest, largest_with_floors
+from tightc.selection.top_k import largest, largest_with_floors
 
 WORTHS = st.integers(0, 4)  # few values, so that many are equal
 

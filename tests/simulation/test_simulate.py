@@ -7,20 +7,20 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_chip import HARDWARE, QUICK, SMALL, TIGHT, hardware, product
 
-import models
 import oracle
-from loading import loaded
-from packings import arrays, matrices
+from helpers import models
+from helpers.loading import loaded
+from helpers.packings import arrays, matrices
+from helpers.small_accelerator import HARDWARE, QUICK, SMALL, TIGHT, hardware, product
 from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import read_packings
 from tightc.model.file import load_model
-from tightc.model.layers import read_network
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.schedule import Schedule
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.simulation.workload import read_workload

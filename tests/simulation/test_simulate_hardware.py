@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from small_chip import HARDWARE, SMALL, hardware, product
 
-import models
 import oracle
-from loading import loaded
+from helpers import models
+from helpers.loading import loaded
+from helpers.small_accelerator import HARDWARE, SMALL, hardware, product
 from tightc.errors import OptionError
-from tightc.model.arrangement import read_packings
 from tightc.model.file import Model
+from tightc.model.packings.metadata import read_packings
 from tightc.permutation.permute import permute
+from tightc.simulation.accelerator.energy_table import default_table
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.simulation.table import default_table
 from tightc.tiles.array import ArrayShape
 
 

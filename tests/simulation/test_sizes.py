@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from verifying import arranged, verified
 
-import sized
-from loading import loaded
-from tightc.config.extent import ExtentOptions
-from tightc.model.layers import read_network
-from tightc.model.streams import count_streams
+from helpers import sized
+from helpers.loading import loaded
+from helpers.verifying import arranged, verified
+from tightc.config.input_sizes import ExtentOptions
+from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.mac_counts import count_streams
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from layer_forms import FORMS, mobile_block
-from verifying import ARRAY, arranged, verified
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.layer_forms import FORMS, mobile_block
+from helpers.loading import loaded
+from helpers.verifying import ARRAY, arranged, verified
 from tightc.config.yaml import read_options
 from tightc.errors import DataError, ModelError
 from tightc.packing.pack import pack
 from tightc.permutation.pattern import Pattern
-from tightc.simulation.hardware import Hardware
+from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tiles.array import ArrayShape

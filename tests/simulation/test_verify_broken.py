@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from layer_forms import FORMS
-from verifying import ARRAY, arranged, verified
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.layer_forms import FORMS
+from helpers.loading import loaded
+from helpers.verifying import ARRAY, arranged, verified
 from tightc.cli.main import run
 from tightc.errors import VerifyError
 from tightc.model.file import Model

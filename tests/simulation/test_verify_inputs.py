@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from layer_forms import mobile_block
-from verifying import ARRAY, arranged, check_outputs
 
-import models
-from loading import loaded
+from helpers import models
+from helpers.layer_forms import mobile_block
+from helpers.loading import loaded
+from helpers.verifying import ARRAY, arranged, check_outputs
 from tightc.cli.main import run
 from tightc.errors import DataError
 from tightc.model.file import load_model

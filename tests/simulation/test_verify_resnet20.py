@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from verifying import arranged, check_outputs, verified
 
-import models
+from helpers import models
+from helpers.verifying import arranged, check_outputs, verified
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.pruning.options import PruneOptions

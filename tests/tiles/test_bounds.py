@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from every_packing import every_packing
-from packings import arrange, arrays, matrices
-from tightc.permutation.task import Lossy
+from helpers.every_packing import every_packing
+from helpers.packings import arrange, arrays, matrices
+from tightc.permutation.problem import Lossy
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.bounds import (
     area_lower_bound,

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import oracle
-from packings import arrange, arrays, matrices
+from helpers.packings import arrange, arrays, matrices
 from tightc.permutation.methods import structured
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.bounds import dense_passes, side_by_side

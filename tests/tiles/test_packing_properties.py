@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import oracle
-from packings import arrange, arrays, matrices
+from helpers.packings import arrange, arrays, matrices
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.bounds import dense_passes, passes_lower_bound
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.measures import measure, packed_bits
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 from tightc.tiles.store import from_stream, to_stream
-from tightc.tiles.verify import fault
+from tightc.tiles.validity import fault
 
 METHODS = ("dense", "structured", "first-fit", "tight")
 FULL = LayerMatrix(np.arange(1, 25, dtype=np.float32).reshape(4, 6))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tightc.bridge.operator import Operator, scalar
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 
 def relu(_node: Node) -> Operator:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tightc.bridge.operator import Operator, brought_together, integers
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 
 def add(_node: Node) -> Operator:

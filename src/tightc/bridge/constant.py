@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tightc.bridge.operator import Operator, integers, refuse
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 # The numbers of onnx.TensorProto.DataType, as far as torch computes with the types.
 _TYPES = {

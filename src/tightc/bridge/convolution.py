@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from tightc.bridge.operator import Operator
 from tightc.bridge.window import Window, padded
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 _CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 

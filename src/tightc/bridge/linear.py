@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tightc.bridge.operator import Operator
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 
 def gemm(node: Node) -> Operator:

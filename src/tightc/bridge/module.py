@@ -14,7 +14,7 @@ from tightc.bridge.operator import Operator, refuse
 from tightc.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
 from tightc.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.errors import ModelError
-from tightc.model.graph import Graph, Node, is_identity, is_standard
+from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tightc.errors import ModelError
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 Operator = Callable[..., Any]
 """Takes a node's inputs in order, None for one that is left out; gives a tensor, or a tuple of tensors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tightc.model.graph import Graph, Node
+from tightc.model.onnx_proto.graph import Graph, Node
 
 Role = Literal["weight", "bias", "scale", "slope"]
 """weight: Conv, Gemm or MatMul. bias: of these, or the shift of a BatchNormalization. scale: of a

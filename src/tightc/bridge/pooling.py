@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from tightc.bridge.operator import Operator
 from tightc.bridge.window import Window, padded
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 _MAXIMA: dict[int, Operator] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _MEANS: dict[int, Operator] = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tightc.bridge.operator import Operator, beside, choice, integers, refuse, spread
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
 

@@ -16,7 +16,7 @@ from tightc.bridge.operator import (
     spread,
 )
 from tightc.bridge.window import padded
-from tightc.model.graph import Node
+from tightc.model.onnx_proto.graph import Node
 
 
 def identity(_node: Node) -> Operator:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tightc.bridge.operator import choice, refuse
-from tightc.model.geometry import same_pads
-from tightc.model.graph import Node
+from tightc.model.layer_view.convolution_geometry import same_pads
+from tightc.model.onnx_proto.graph import Node
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def read_model(source: str | None) -> Model:
 
 def images_for(model: Model, data: DataOptions, part: Split) -> Images:
     """A part of the data, of the size that `model` takes; all of it where it has no parts."""
-    from tightc.model.image_input import image_input
+    from tightc.model.layer_view.image_classifier import image_input
 
     return data.open(part, image_input(model.proto, model.origin).shape)
 

@@ -50,7 +50,7 @@ def finetune(
     """
     from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
-    from tightc.finetuning.team import Team
+    from tightc.finetuning.process.process_group import Team
     from tightc.model.file import load_model
 
     data, options = chosen(DataOptions, flags), chosen(FinetuneOptions, flags)

@@ -44,9 +44,9 @@ def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flag
     if explain:
         _explain()
         return
-    from tightc.simulation.scalesim import export_scalesim
+    from tightc.simulation.report.scalesim import export_scalesim
+    from tightc.simulation.report.trace import write_trace
     from tightc.simulation.simulate import simulate as run
-    from tightc.simulation.trace import write_trace
 
     options = chosen(SimulateOptions, flags)
     if flags["layer"] is not None and flags["trace"] is None:
@@ -74,7 +74,7 @@ def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flag
 
 
 def _explain() -> None:
-    from tightc.simulation.glossary import GLOSSARY, SYMBOLS
+    from tightc.simulation.report.glossary import GLOSSARY, SYMBOLS
 
     click.echo(click.wrap_text(SYMBOLS, _LINE))
     for name, (unit, meaning) in GLOSSARY.items():

@@ -9,14 +9,14 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
-from tightc.comparison.contenders import Contender, contenders
 from tightc.comparison.options import CompareOptions
+from tightc.comparison.variants import Contender, contenders
 from tightc.errors import OptionError
-from tightc.model.arrangement import fitting_packings, read_packings, with_packings
 from tightc.model.file import Model
 from tightc.model.history import ended_by
-from tightc.model.layers import read_network
-from tightc.model.packed import unpack_layers
+from tightc.model.layer_view.layers import read_network
+from tightc.model.packings.metadata import fitting_packings, read_packings, with_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.permute import permute
 from tightc.report import Figures, Listener, Report, silent
 from tightc.simulation.options import SimulateOptions

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.config.duration import Duration
 from tightc.config.options import rule_broken
+from tightc.permutation.annealing.temperature_schedule import Schedule
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.schedule import Schedule
-from tightc.permutation.task import Objective
+from tightc.permutation.problem import Objective
 from tightc.simulation.options import ChipOptions, SimulateOptions
 from tightc.tiles.array import ArrayShape
 

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from tightc.data.image_files import Picture, images_of, is_picture, serves
 from tightc.data.images import Images, ImageShape, Split
-from tightc.data.pictures import Picture, images_of, is_picture, serves
 from tightc.errors import DataError
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.data.archive import members
+from tightc.data.image_files import is_picture
 from tightc.data.images import Images, Split
-from tightc.data.pictures import is_picture
 from tightc.errors import DataError
 
 _BATCHES: dict[Split, tuple[str, ...]] = {

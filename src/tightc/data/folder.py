@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tightc.data.image_files import SPLIT_FOLDERS, Picture, images_of, is_picture
 from tightc.data.images import Images, ImageShape, Split
-from tightc.data.pictures import SPLIT_FOLDERS, Picture, images_of, is_picture
 from tightc.errors import DataError
 
 

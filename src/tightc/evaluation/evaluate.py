@@ -12,8 +12,8 @@ from tightc.data.images import Images, Normalisation, check_images, check_labels
 from tightc.errors import ModelError
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model
-from tightc.model.image_input import ImageInput, image_input
-from tightc.model.session import open_session, ort_faults
+from tightc.model.layer_view.image_classifier import ImageInput, image_input
+from tightc.model.runtime.session import open_session, ort_faults
 from tightc.report import Listener, Report, silent
 
 if TYPE_CHECKING:

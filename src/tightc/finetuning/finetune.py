@@ -10,18 +10,18 @@ import numpy as np
 from tightc.data.images import Images, Normalisation, check_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
-from tightc.model.arrangement import fitting_packings, is_arranged, with_packings
 from tightc.model.file import Model
-from tightc.model.graph import Array
 from tightc.model.history import Entry, result_of
-from tightc.model.image_input import image_input
-from tightc.model.layers import read_network
-from tightc.model.packed import unpack_layers
+from tightc.model.layer_view.image_classifier import image_input
+from tightc.model.layer_view.layers import read_network
+from tightc.model.onnx_proto.graph import Array
+from tightc.model.packings.metadata import fitting_packings, is_arranged, with_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.report import Listener, Report, silent
 
 if TYPE_CHECKING:
-    from tightc.finetuning.course import Outcome
-    from tightc.finetuning.session import Session
+    from tightc.finetuning.process.metrics import Outcome
+    from tightc.finetuning.setup import Session
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,8 +55,8 @@ def finetune(
     where model, teacher and images do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
     """
     _demand_torch()
-    from tightc.finetuning.compute import memory_named
-    from tightc.finetuning.session import open_session
+    from tightc.finetuning.process.device import memory_named
+    from tightc.finetuning.setup import open_session
 
     vain = options.taught_in_vain() if teacher is None else None
     if vain is not None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from tightc.inspection.options import InspectOptions
-from tightc.model.figures import density_figures, identity, layer_matrix
 from tightc.model.file import Model
-from tightc.model.graph import default_opset
 from tightc.model.history import read_history
-from tightc.model.layers import Layer, Network, read_network
-from tightc.model.packed import is_packed, unpack_layers
-from tightc.model.streams import count_streams, dense_macs
+from tightc.model.layer_view.layer_metrics import density_figures, identity, layer_matrix
+from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.mac_counts import count_streams, dense_macs
+from tightc.model.onnx_proto.graph import default_opset
+from tightc.model.packings.packed_form import is_packed, unpack_layers
 from tightc.report import Report
 
 

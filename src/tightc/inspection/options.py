@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tightc.config.extent import ExtentOptions
+from tightc.config.input_sizes import ExtentOptions
 from tightc.config.options import Options
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # at which each layer is tried

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import divergence
-from tightc.calibration.images import Calibration
 from tightc.data.images import Images, Normalisation, check_labels
 from tightc.inspection.options import SPARSITIES, SensitivityOptions
 from tightc.model.file import Model
-from tightc.model.layers import Layer, Network, read_network
-from tightc.model.packed import unpack_layers
+from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.report import Figures, Listener, Report, silent
-from tightc.selection.largest import largest
+from tightc.selection.top_k import largest
 
 
 def with_sensitivity(

@@ -17,13 +17,20 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError, first_line
 from tightc.files import write_whole
-from tightc.model.digest import check_digests, without_digests
-from tightc.model.external import WeightsError, embed_weights, is_large, sweep, takes_two, write_in_two
-from tightc.model.folding import fold_weights
-from tightc.model.graph import Graph, constant_slots, default_opset, read_graph
-from tightc.model.headers import has_packings, packed_tensors
-from tightc.model.metadata import DIGESTS, HISTORY, get_property
-from tightc.model.rebuild import is_packed_form
+from tightc.model.file_format.digests import check_digests, without_digests
+from tightc.model.file_format.headers import has_packings, packed_tensors
+from tightc.model.file_format.rebuild import is_packed_form
+from tightc.model.onnx_proto.external_data import (
+    WeightsError,
+    embed_weights,
+    is_large,
+    sweep,
+    takes_two,
+    write_in_two,
+)
+from tightc.model.onnx_proto.graph import Graph, constant_slots, default_opset, read_graph
+from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
+from tightc.model.runtime.constant_folding import fold_weights
 from tightc.report import first_few
 
 OLDEST_OPSET = 13

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import Any
 
 from tightc.errors import InternalError, ModelError
-from tightc.model.check import REPORT, demand_valid
-from tightc.model.digest import write_digests
 from tightc.model.file import Model
-from tightc.model.headers import packed_tensors, read_headers, write_headers
-from tightc.model.metadata import HISTORY, get_property, set_property
+from tightc.model.file_format.digests import write_digests
+from tightc.model.file_format.headers import packed_tensors, read_headers, write_headers
+from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
+from tightc.model.validity import REPORT, demand_valid
 
 
 def read_history(model: Model) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tightc.errors import ModelError
-from tightc.model.arrangement import fitting_packings
-from tightc.model.figures import packing_figures
 from tightc.model.file import Model
 from tightc.model.history import Entry, result_of
-from tightc.model.layers import read_network
-from tightc.model.packed import is_packed, pack_layers
-from tightc.model.streams import coverage
+from tightc.model.layer_view.layer_metrics import packing_figures
+from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.packed_form import is_packed, pack_layers
 from tightc.packing.options import PackOptions
 from tightc.packing.strip import stripped
 from tightc.report import Report

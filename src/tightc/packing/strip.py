@@ -5,14 +5,14 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from tightc.model.fields import set_field
 from tightc.model.file import Model
-from tightc.model.functions import FORMS
-from tightc.model.graph import default_opset, is_standard
-from tightc.model.headers import read_headers
-from tightc.model.naming import graphs
-from tightc.model.rebuild import DOMAIN
-from tightc.packing.shorten import shorten
+from tightc.model.file_format.functions import FORMS
+from tightc.model.file_format.headers import read_headers
+from tightc.model.file_format.rebuild import DOMAIN
+from tightc.model.onnx_proto.graph import default_opset, is_standard
+from tightc.model.onnx_proto.naming import graphs
+from tightc.model.onnx_proto.repeated_fields import set_field
+from tightc.packing.short_names import shorten
 
 _WINDOWED = ("Conv", "AveragePool", "MaxPool")
 _EVERYWHERE = {"dilations": 1, "strides": 1, "pads": 0}  # in all directions, of which a schema cannot speak

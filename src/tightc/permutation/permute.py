@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tightc.config.extent import ExtentOptions
+from tightc.config.input_sizes import ExtentOptions
 from tightc.errors import ModelError
-from tightc.model.arrangement import with_packings
-from tightc.model.figures import Rows, layer_matrix, packing_figures
 from tightc.model.file import Model
-from tightc.model.graph import Array
 from tightc.model.history import Entry, result_of
-from tightc.model.layers import Network, read_network
-from tightc.model.packed import unpack_layers
-from tightc.model.streams import count_streams, coverage
-from tightc.permutation.campaign import Job, arrange
+from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_figures
+from tightc.model.layer_view.layers import Network, read_network
+from tightc.model.layer_view.mac_counts import count_streams, coverage
+from tightc.model.onnx_proto.graph import Array
+from tightc.model.packings.metadata import with_packings
+from tightc.model.packings.packed_form import unpack_layers
+from tightc.permutation.layer_scheduler import Job, arrange
 from tightc.permutation.options import PermuteOptions
 from tightc.report import Listener, Report, first_few, silent
 from tightc.tiles.measures import kept_matrix

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.bridge.precision import check_float32
-from tightc.calibration.hands import side_by_side, spans
-from tightc.calibration.images import Calibration
+from tightc.calibration.calibration import Calibration
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.file import Model
-from tightc.model.graph import read_graph
-from tightc.model.layers import Network
-from tightc.model.logits import without_softmax
+from tightc.model.layer_view.layers import Network
+from tightc.model.layer_view.logits import without_softmax
+from tightc.model.onnx_proto.graph import read_graph
+from tightc.parallel import ordered_map, ranges
 from tightc.report import Listener
 from tightc.selection.prunable import Prunable
 
@@ -55,14 +55,14 @@ def fisher_worths(
     names = [entry.layer.weight for entry in layers]
     _check(module, names, model.origin)
     size = calibration.batch if calibration.fixed else 1
-    batches = spans(len(calibration.pixels), size)
+    batches = ranges(len(calibration.pixels), size)
     squares = [np.zeros(network.weights[name].shape) for name in names]
 
     def squared(batch: tuple[int, int]) -> list[NDArray[np.float64]]:
         return _squared_gradients(module, names, calibration, batch, model.origin)
 
     with _one_thread():
-        for done, found in enumerate(side_by_side(squared, batches), 1):
+        for done, found in enumerate(ordered_map(squared, batches), 1):
             for total, square in zip(squares, found, strict=True):
                 total += square
             listener("prune", done / len(batches), {})

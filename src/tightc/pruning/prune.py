@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightc.calibration.images import Calibration
+from tightc.calibration.calibration import Calibration
 from tightc.data.images import Seen
 from tightc.errors import ModelError, OptionError
-from tightc.model.arrangement import is_arranged, with_packings
-from tightc.model.figures import Rows, density_figures
 from tightc.model.file import Model
 from tightc.model.history import Entry, result_of
-from tightc.model.layers import Network, read_network
-from tightc.model.packed import unpack_layers
-from tightc.model.streams import coverage
+from tightc.model.layer_view.layer_metrics import Rows, density_figures
+from tightc.model.layer_view.layers import Network, read_network
+from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.packings.metadata import is_arranged, with_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.pruning.fisher import demand_torch, fisher_worths
 from tightc.pruning.options import PruneOptions
 from tightc.report import Listener, Report, first_few, silent
-from tightc.selection.digits import digit_worths, with_digits
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
+from tightc.selection.subwords import digit_worths, with_digits
 from tightc.tiles.subwords import subwords_of
 
 

@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tightc.model.fields import set_field
 from tightc.model.file import Model
-from tightc.model.graph import constant_slots
-from tightc.model.layers import Layer
+from tightc.model.layer_view.layers import Layer
+from tightc.model.onnx_proto.graph import constant_slots
+from tightc.model.onnx_proto.repeated_fields import set_field
 
 
 @dataclass(frozen=True)

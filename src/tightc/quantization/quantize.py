@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from tightc.calibration.images import Calibration
+from tightc.calibration.calibration import Calibration
 from tightc.data.images import Seen
 from tightc.errors import ModelError
-from tightc.model.arrangement import fitting_packings, is_arranged, with_packings
-from tightc.model.figures import identity
 from tightc.model.file import Model
-from tightc.model.graph import read_graph
 from tightc.model.history import Entry, result_of
-from tightc.model.layers import Layer, Network, read_network
-from tightc.model.packed import unpack_layers
+from tightc.model.layer_view.layer_metrics import identity
+from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.onnx_proto.graph import read_graph
+from tightc.model.packings.metadata import fitting_packings, is_arranged, with_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.quantization.nodes import WholeWeight, with_whole_inputs, with_whole_weights
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.ranges import spans

@@ -8,9 +8,9 @@ from contextlib import redirect_stdout
 
 import numpy as np
 
-from tightc.calibration.hands import side_by_side
-from tightc.calibration.images import Calibration, Values
+from tightc.calibration.calibration import Calibration, Values
 from tightc.model.file import Model
+from tightc.parallel import ordered_map
 from tightc.quantization.options import QuantizeOptions
 from tightc.report import Listener, silent
 
@@ -42,7 +42,7 @@ def _seen(
     """What the `values` are for each batch of images, the first half of the work."""
     probe = calibration.probe(model, values)
     batches = calibration.batches
-    for done, found in enumerate(side_by_side(probe, batches), 1):
+    for done, found in enumerate(ordered_map(probe, batches), 1):
         yield found
         listener("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1][1]:,}"})
 

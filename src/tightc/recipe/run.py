@@ -14,11 +14,11 @@ from tightc.config.yaml import read_options
 from tightc.data.function import names_function
 from tightc.errors import ConfigError
 from tightc.files import write_whole
-from tightc.model.layers import read_network
-from tightc.model.packed import unpack_layers
-from tightc.model.streams import coverage
+from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.work import Work
+from tightc.recipe.stage_runner import Work
 from tightc.recipe.workspace import Workspace
 from tightc.report import Listener, Report, silent
 

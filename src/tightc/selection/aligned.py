@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.selection.largest import Kept, Saliency
+from tightc.selection.top_k import Kept, Saliency
 
 ROUNDING = 1e-12  # a share such as 1 - 0.9 or 1 / 49 is a little less than what it stands for, and has to buy as much
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Self, cast
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from tightc.config.written import written_schema
+from tightc.config.text_coded import written_schema
 from tightc.errors import OptionError
 
 _FORM = "compression= or speedup= and a number above 1, such as compression=10"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.selection.aligned import ROUNDING
-from tightc.selection.largest import Kept, Saliency
+from tightc.selection.top_k import Kept, Saliency
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tightc.config.extent import ExtentOptions
+from tightc.config.input_sizes import ExtentOptions
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.layers import Layer, Network
-from tightc.model.streams import count_streams
-from tightc.selection.channels import channels_of
+from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.mac_counts import count_streams
+from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import UNKNOWN, Channels
 from tightc.selection.options import SelectionOptions
 

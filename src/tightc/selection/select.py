@@ -11,8 +11,8 @@ import numpy as np
 from tightc.errors import OptionError
 from tightc.selection.aligned import ROUNDING, keep_parts, part_worths, parts_of_best, spend, unit_worths
 from tightc.selection.filters import UNKNOWN, Channels, keep_filters
-from tightc.selection.largest import Kept, Saliency, largest_with_floors
 from tightc.selection.options import SelectionOptions
+from tightc.selection.top_k import Kept, Saliency, largest_with_floors
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.bounds import dense_passes
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tightc.config.extent import ExtentOptions
-from tightc.simulation.hardware import Hardware
-from tightc.simulation.table import EnergyTable, default_table
+from tightc.config.input_sizes import ExtentOptions
+from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
+from tightc.simulation.accelerator.hardware import Hardware
 from tightc.tiles.array import ArrayShape
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.values import random_feeds, read_feeds
+from tightc.model.intermediate_values import random_feeds, read_feeds
 from tightc.report import Listener, Report, silent
-from tightc.simulation.chip import Chip
-from tightc.simulation.energy import variations
-from tightc.simulation.events import count_events
-from tightc.simulation.hardware import SUM_BYTES, Hardware
-from tightc.simulation.memory import open_sums, schedule
+from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.energy_table import EnergyTable
+from tightc.simulation.accelerator.hardware import SUM_BYTES, Hardware
+from tightc.simulation.choose_accelerator import chip_for
+from tightc.simulation.cost_model.energy import variations
+from tightc.simulation.cost_model.events import count_events
+from tightc.simulation.cost_model.layer_cost import Cost, Record
+from tightc.simulation.cost_model.memory import open_sums, schedule
+from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.passes import Dataflow, Passes, dense_passes
-from tightc.simulation.record import Cost, Record
-from tightc.simulation.select import chip_for
-from tightc.simulation.table import EnergyTable
 from tightc.simulation.workload import LayerWork, Workload, read_workload
 from tightc.tiles.measures import Measures
 

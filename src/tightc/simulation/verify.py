@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tightc.errors import DataError, VerifyError
-from tightc.model.graph import Array, Node, read_graph
-from tightc.model.layers import Layer
-from tightc.model.session import open_session
-from tightc.model.values import Values, run_values
-from tightc.model.vectors import input_vectors, output_vectors
-from tightc.simulation.chip import Chip
-from tightc.simulation.engine.planes import Operands
+from tightc.model.intermediate_values import Values, run_values
+from tightc.model.layer_view.im2col import input_vectors, output_vectors
+from tightc.model.layer_view.layers import Layer
+from tightc.model.onnx_proto.graph import Array, Node, read_graph
+from tightc.model.runtime.session import open_session
+from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.cost_model.memory import Schedule, schedule
+from tightc.simulation.cost_model.passes import Dataflow
+from tightc.simulation.engine.cycle_log import Traces
+from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import Ran, run_dense, run_packing
-from tightc.simulation.engine.trace import Traces
-from tightc.simulation.memory import Schedule, schedule
-from tightc.simulation.passes import Dataflow
 from tightc.simulation.workload import LayerWork, Workload
 from tightc.tiles.matrix import LayerMatrix
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tightc.config.extent import ExtentOptions
-from tightc.model.arrangement import fitting_packings
-from tightc.model.figures import identity, layer_matrix
+from tightc.config.input_sizes import ExtentOptions
 from tightc.model.file import Model
-from tightc.model.graph import Graph, read_graph
-from tightc.model.layers import Layer, Network, read_network
-from tightc.model.packed import unpack_layers
-from tightc.model.streams import Streams, count_streams
+from tightc.model.layer_view.layer_metrics import identity, layer_matrix
+from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.mac_counts import Streams, count_streams
+from tightc.model.onnx_proto.graph import Graph, read_graph
+from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.report import Figures
-from tightc.simulation.chip import Chip
-from tightc.simulation.passes import Dataflow, Passes, dense_passes, packed_passes
-from tightc.simulation.work import Maps, Work
+from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.tiles.measures import Measures, measure
 from tightc.tiles.packing import Packing
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from tightc.config.written import written_schema
+from tightc.config.text_coded import written_schema
 from tightc.errors import OptionError
 
 LARGEST = 4096

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.errors import OptionError
-from tightc.permutation.task import Task
+from tightc.permutation.problem import Task
 from tightc.tiles.dense import merged
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, cut_into_tiles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tightc.permutation.task import Task
+from tightc.permutation.problem import Task
 from tightc.tiles.dense import dense_packing
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.cooling import never
-from tightc.permutation.task import Task
+from tightc.permutation.annealing.anneal import never
+from tightc.permutation.problem import Task
 from tightc.tiles.matrix import Ids, LayerMatrix
 from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
 

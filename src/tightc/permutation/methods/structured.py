@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tightc.permutation.task import Task
+from tightc.permutation.problem import Task
 from tightc.tiles.array import ArrayShape
 from tightc.tiles.dense import Block, full_passes, full_tiles
 from tightc.tiles.matrix import LayerMatrix

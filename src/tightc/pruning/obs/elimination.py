@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.calibration.hands import side_by_side, spans
+from tightc.parallel import ordered_map, ranges
 from tightc.pruning.obs.factor import _FAST, Matrix, _dot
 
 Marks = NDArray[np.bool_]
@@ -42,7 +42,7 @@ def removals(weights: Matrix, inverse: Matrix, gone: Marks) -> tuple[NDArray[np.
         for row in range(*rows):
             _remove(weights[row].copy(), inverse.copy(), gone[row], order[row], losses[row])
 
-    for _ in side_by_side(remove, spans(len(weights), _FILTERS)):
+    for _ in ordered_map(remove, ranges(len(weights), _FILTERS)):
         pass
     return order, losses
 
@@ -78,7 +78,7 @@ def fitted(targets: Matrix, moments: Matrix, kept: Marks) -> Matrix:
             places = np.flatnonzero(kept[row])
             _fit(targets[row], moments, places, found[row])
 
-    for _ in side_by_side(fit, spans(len(targets), _FILTERS)):
+    for _ in ordered_map(fit, ranges(len(targets), _FILTERS)):
         pass
     return found
 
@@ -90,7 +90,7 @@ def swept(weights: Matrix, root: Matrix, kept: Marks) -> Matrix:
     """
     found = weights.copy()
     rows_of_root = np.ascontiguousarray(root.T)
-    for _ in side_by_side(lambda rows: _sweep(found, rows_of_root, kept, *rows), spans(len(found), _SWEPT)):
+    for _ in ordered_map(lambda rows: _sweep(found, rows_of_root, kept, *rows), ranges(len(found), _SWEPT)):
         pass
     return found
 
@@ -98,8 +98,8 @@ def swept(weights: Matrix, root: Matrix, kept: Marks) -> Matrix:
 def strengths(weights: Matrix, moments: Matrix) -> NDArray[np.float64]:
     """w A w' of each filter, the mean square of its outputs: (filters,) float64."""
     found = np.zeros(len(weights))
-    for _ in side_by_side(
-        lambda rows: _strengths(weights, moments, found, *rows), spans(len(weights), _SWEPT)
+    for _ in ordered_map(
+        lambda rows: _strengths(weights, moments, found, *rows), ranges(len(weights), _SWEPT)
     ):
         pass
     return found

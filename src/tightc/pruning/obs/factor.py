@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.calibration.hands import side_by_side, spans
+from tightc.parallel import ordered_map, ranges
 
 Matrix = NDArray[np.float64]
 
@@ -31,13 +31,13 @@ def factored(matrix: Matrix) -> Matrix:
     `matrix`: (inputs, inputs) float64, symmetric, positive definite.
     """
     upper = np.triu(matrix)
-    for begin, end in reversed(spans(len(upper), _PANEL)):
+    for begin, end in reversed(ranges(len(upper), _PANEL)):
         _factor_corner(upper, begin, end)
 
         def solve_rows(rows: tuple[int, int], begin: int = begin, end: int = end) -> None:
             _factor_rows(upper, begin, end, *rows)
 
-        for _ in side_by_side(solve_rows, spans(begin, _ROWS)):
+        for _ in ordered_map(solve_rows, ranges(begin, _ROWS)):
             pass
     return upper
 
@@ -45,7 +45,7 @@ def factored(matrix: Matrix) -> Matrix:
 def inverse_root(upper: Matrix) -> Matrix:
     """V of (R R')^-1 = V V': (inputs, inputs) float64, lower triangular, from R, which is `upper`."""
     root = np.zeros_like(upper)
-    for _ in side_by_side(lambda rows: _invert_rows(upper, root, *rows), spans(len(upper), _ROWS)):
+    for _ in ordered_map(lambda rows: _invert_rows(upper, root, *rows), ranges(len(upper), _ROWS)):
         pass
     return root
 
@@ -53,7 +53,7 @@ def inverse_root(upper: Matrix) -> Matrix:
 def inverse_of(root: Matrix) -> Matrix:
     """V V' from V, which is `root`: (inputs, inputs) float64, symmetric to the last bit."""
     inverse = np.empty_like(root)
-    for _ in side_by_side(lambda rows: _multiply_rows(root, inverse, *rows), spans(len(root), _ROWS)):
+    for _ in ordered_map(lambda rows: _multiply_rows(root, inverse, *rows), ranges(len(root), _ROWS)):
         pass
     lower: Matrix = np.tril(inverse)
     return lower + np.tril(inverse, -1).T
@@ -62,7 +62,7 @@ def inverse_of(root: Matrix) -> Matrix:
 def solved(upper: Matrix, targets: Matrix) -> Matrix:
     """X of X R R' = `targets`, both (filters, inputs) float64; `upper` is R."""
     found = targets.copy()
-    for _ in side_by_side(lambda rows: _solve_rows(upper, found, *rows), spans(len(found), _ROWS)):
+    for _ in ordered_map(lambda rows: _solve_rows(upper, found, *rows), ranges(len(found), _ROWS)):
         pass
     return found
 

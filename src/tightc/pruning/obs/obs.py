@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import divergence
-from tightc.calibration.images import Calibration
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.graph import Graph, read_graph
-from tightc.model.layers import Layer, Network
+from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.pruning.obs.allocation import GRID, network_worths
+from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
 from tightc.pruning.obs.elimination import Marks
-from tightc.pruning.obs.fit import Fit
-from tightc.pruning.obs.moments import Moments
-from tightc.pruning.obs.offset import Offset, added_bias, offset_of
-from tightc.pruning.obs.uses import Use, use_moments
+from tightc.pruning.obs.hessian import Moments
+from tightc.pruning.obs.least_squares import Fit
+from tightc.pruning.obs.weight_sharing import Use, use_moments
 from tightc.report import Listener
 from tightc.selection.aligned import keep_parts
-from tightc.selection.largest import largest
 from tightc.selection.options import SelectionOptions
 from tightc.selection.prunable import Prunable
 from tightc.selection.select import Candidates, select
+from tightc.selection.top_k import largest
 
 _TRIED_ON = 128  # images: enough to rank layers
 _MOST_INPUTS = 8192  # of a layer: its moments take half a gibibyte then, and five times that to work with

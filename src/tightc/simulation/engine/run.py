@@ -9,9 +9,10 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.chip import Chip, Store
-from tightc.simulation.engine.output_stationary import meet
-from tightc.simulation.engine.planes import (
+from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.cost_model.passes import Dataflow
+from tightc.simulation.engine.cycle_log import Phase, Trace, Traces, new_log, without_padding
+from tightc.simulation.engine.loaded_tile import (
     Operands,
     Values,
     accumulated_columns,
@@ -20,9 +21,8 @@ from tightc.simulation.engine.planes import (
     no_plane,
     plane_of,
 )
+from tightc.simulation.engine.output_stationary import meet
 from tightc.simulation.engine.stationary import LOG_COLUMNS, Plane, load, new_loader, stream
-from tightc.simulation.engine.trace import Phase, Trace, Traces, new_log, without_padding
-from tightc.simulation.passes import Dataflow
 from tightc.tiles.dense import dense_blocks, dense_packing
 from tightc.tiles.matrix import LayerMatrix
 from tightc.tiles.packing import Packing

@@ -1,0 +1,1 @@
+"""Training images on the device, augmented and cut into batches."""

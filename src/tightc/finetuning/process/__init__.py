@@ -1,0 +1,1 @@
+"""What a training process needs around the loop: device, process group, checkpoint, interrupt, metrics."""

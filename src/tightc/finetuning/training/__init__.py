@@ -1,0 +1,1 @@
+"""The training loop and its parts: optimizer, learning-rate schedules, loss, weight EMA, gradual pruning."""

@@ -1,0 +1,1 @@
+"""A model as layers: weight matrices, geometry, MAC counts, metrics."""

@@ -1,0 +1,1 @@
+"""ONNX as protobuf: graph, names, metadata, external data."""

@@ -1,0 +1,1 @@
+"""The packings of a model: as metadata, and as packed tensors."""

@@ -1,0 +1,1 @@
+"""Stock onnxruntime: sessions, value shapes, constant folding."""

@@ -1,0 +1,74 @@
+"""Stock onnxruntime on a model's bytes, with its failures turned into errors that name the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tightc.errors import ModelError
+from tightc.parallel import available_cores
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_EXCERPT = 200
+
+
+def open_session(
+    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
+) -> InferenceSession:
+    """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load.
+
+    Where it shall be `literal`, whole numbers are made real as the model says; else onnxruntime may multiply them as
+    such, and a MatMul of int8 weights then rounds its other operand too (MatMulNBits).
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what ORT would log at error level comes as an exception too
+    # Given by number: left to itself, ORT pins its threads to cores that a container may not own.
+    options.intra_op_num_threads = threads or available_cores()
+    if literal:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    with ort_faults(origin, "onnxruntime cannot load it"):
+        return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def ort_faults(origin: str, what_failed: str) -> Iterator[None]:
+    """Turns what onnxruntime raises within into a ModelError: `origin`, `what_failed` and its first line."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    known = (
+        ort.EPFail,
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NoModel,
+        ort.NotImplemented,
+        ort.RuntimeException,
+        UnicodeDecodeError,  # its message has a damaged name of the model in it
+    )
+    try:
+        yield
+    except known as fault:
+        raise ModelError(
+            f"{origin}: {what_failed} ({_first_line(fault)})",
+            f"check that onnxruntime {_version()} has its operators and opset, or export it again",
+        ) from None
+
+
+def _first_line(fault: Exception) -> str:
+    line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
+    line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # where in ORT's source it was raised
+    return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."
+
+
+def _version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,34 @@
+"""The cores of this process, and an ordered map over them: the same results for any number of cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`function` of each of `items`, in order, on all cores; few results wait at a time, since they may be large."""
+    workers = available_cores()
+    if len(items) < 2 or workers == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(items), workers):
+            yield from pool.map(function, items[first : first + workers])
+
+
+def ranges(length: int, step: int) -> list[tuple[int, int]]:
+    """(begin, end) of ranges of `step`, the last one perhaps shorter."""
+    return [(begin, min(begin + step, length)) for begin in range(0, length, step)]

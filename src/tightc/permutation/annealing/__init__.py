@@ -1,0 +1,1 @@
+"""Simulated annealing of one block of tiles."""

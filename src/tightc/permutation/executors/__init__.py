@@ -1,0 +1,1 @@
+"""Who anneals the blocks: this thread, a thread pool, a Dask cluster."""

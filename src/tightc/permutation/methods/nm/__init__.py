@@ -1,0 +1,1 @@
+"""N:M sparsity with the channel permutation that keeps most magnitude; lossy."""

@@ -1,0 +1,252 @@
+"""The kernel of N:M sparsity: swaps inputs between groups of M so that the N weights kept of each weigh the most.
+
+With all else of a group at rest, a filter keeps of a place in it max(t, w): w is the weight of the input in that place,
+t, the threshold of the place, the N-th largest of the group's other weights. (The N - 1 largest of those are kept
+anyway.) So a swap of inputs a and b of two groups gains
+
+    sum over filters of max(t_a, w_b) + max(t_b, w_a) - max(t_a, w_a) - max(t_b, w_b)
+
+Weights are whole numbers, so that sums are exact, the running gain is a recount, and neither depends on the machine.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tightc.permutation.annealing.kernel import _draw, _next
+from tightc.tiles.matrix import Ids
+
+SEGMENT = 64  # inputs that one draw offers to swap with
+LIMITS = 4096 + SEGMENT
+SUM_BITS = 28  # of a sum over filters: four of them make a gain
+_NEVER = -(2**31)
+
+
+class Groups(NamedTuple):
+    """Inputs in groups of M; those of no layer, all zero, fill up the last one and stay there.
+
+    `weights`: (places, filters) int16, magnitudes of each input, summing up to less than 2**SUM_BITS; `thresholds`, of
+    the place that each input has, is like it. `members`: (groups, M) int32, inputs; `home`: (places,) int32, the group
+    of each. `own`: (places,) int32, sum of max(t, w) of each input where it is. `sums`: (inputs, inputs) int32, at x, y
+    that of the threshold of x with the weights of y, and `turned` the same with rows as columns; both are empty as long
+    as sums are rather counted when they are asked for. `ranked`: (N + 2, filters) int16, room to sort in. `tally`: (3,)
+    int64, what the kept weights have gained, the most that they ever had, and swaps made.
+    """
+
+    weights: NDArray[np.int16]
+    thresholds: NDArray[np.int16]
+    members: Ids
+    home: Ids
+    own: Ids
+    sums: Ids
+    turned: Ids
+    ranked: NDArray[np.int16]
+    tally: NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def _settle(groups: Groups, group: int) -> None:
+    """Finds `thresholds` and `own` of the inputs of one group."""
+    weights, thresholds, own, members = groups.weights, groups.thresholds, groups.own, groups.members[group]
+    if len(members) == 4 and len(groups.ranked) == 4:
+        _settle_two_of_four(weights, thresholds, own, members)
+    else:
+        _settle_any(weights, thresholds, own, members, groups.ranked)
+
+
+@njit(nogil=True, cache=True)
+def _settle_any(
+    weights: NDArray[np.int16],
+    thresholds: NDArray[np.int16],
+    own: Ids,
+    members: Ids,
+    ranked: NDArray[np.int16],
+) -> None:
+    """`_settle` for any pattern; `members`: (M,) int32, the rest as in Groups."""
+    filters = weights.shape[1]
+    kept = len(ranked) - 2
+    ranked[:, :] = 0  # the kept + 1 largest so far, and one on its way down
+    for item in members:
+        for f in range(filters):
+            ranked[kept + 1, f] = weights[item, f]
+        for rank in range(kept + 1):
+            for f in range(filters):
+                larger = max(ranked[rank, f], ranked[kept + 1, f])
+                ranked[kept + 1, f] = min(ranked[rank, f], ranked[kept + 1, f])
+                ranked[rank, f] = larger
+    for item in members:
+        total = np.int32(0)
+        for f in range(filters):
+            last = ranked[kept - 1, f]
+            thresholds[item, f] = ranked[kept, f] if weights[item, f] >= last else last
+            total = np.int32(total + max(weights[item, f], last))
+        own[item] = total
+
+
+@njit(nogil=True, cache=True)
+def _settle_two_of_four(
+    weights: NDArray[np.int16], thresholds: NDArray[np.int16], own: Ids, members: Ids
+) -> None:
+    """As `_settle_any`, in a fifth of the time: the four weights of a filter stay in registers."""
+    a, b, c, d = members[0], members[1], members[2], members[3]
+    own_a = own_b = own_c = own_d = np.int32(0)
+    for f in range(weights.shape[1]):
+        w, x, y, z = weights[a, f], weights[b, f], weights[c, f], weights[d, f]
+        loser, other = min(max(w, x), max(y, z)), max(min(w, x), min(y, z))
+        second, third = max(loser, other), min(loser, other)
+        thresholds[a, f] = third if w >= second else second
+        thresholds[b, f] = third if x >= second else second
+        thresholds[c, f] = third if y >= second else second
+        thresholds[d, f] = third if z >= second else second
+        own_a = np.int32(own_a + max(w, second))
+        own_b = np.int32(own_b + max(x, second))
+        own_c = np.int32(own_c + max(y, second))
+        own_d = np.int32(own_d + max(z, second))
+    own[a], own[b], own[c], own[d] = own_a, own_b, own_c, own_d
+
+
+@njit(nogil=True, cache=True)
+def _settle_all(groups: Groups) -> None:
+    """`_settle` for every group."""
+    for group in range(len(groups.members)):
+        _settle(groups, group)
+
+
+@njit(nogil=True, cache=True)
+def _tabulate(
+    weights: NDArray[np.int16], thresholds: NDArray[np.int16], sums: Ids, turned: Ids, item: int
+) -> None:
+    """Counts the sums of the threshold of `item` with all inputs; arrays as in Groups."""
+    for other in range(len(sums)):
+        total = np.int32(0)
+        for f in range(weights.shape[1]):
+            total = np.int32(total + max(thresholds[item, f], weights[other, f]))
+        sums[item, other] = total
+    for other in range(len(sums)):
+        turned[other, item] = sums[item, other]
+
+
+@njit(nogil=True, cache=True)
+def _tabulate_all(groups: Groups) -> None:
+    """`_tabulate` for every input."""
+    for item in range(len(groups.sums)):
+        _tabulate(groups.weights, groups.thresholds, groups.sums, groups.turned, item)
+
+
+@njit(nogil=True, cache=True)
+def _swap(groups: Groups, one: int, two: int) -> None:
+    """Swaps two inputs of different groups."""
+    members, home, sums, turned = groups.members, groups.home, groups.sums, groups.turned
+    here, there = members[home[one]], members[home[two]]
+    i = j = 0
+    while here[i] != one:
+        i += 1
+    while there[j] != two:
+        j += 1
+    here[i], there[j] = two, one
+    home[one], home[two] = home[two], home[one]
+    _settle(groups, home[one])
+    _settle(groups, home[two])
+    if len(sums):
+        for other in range(len(sums)):  # each took the other's place, and the threshold is the place's
+            sums[one, other], sums[two, other] = sums[two, other], sums[one, other]
+        for other in range(len(sums)):
+            turned[other, one], turned[other, two] = turned[other, two], turned[other, one]
+        for group in (home[one], home[two]):
+            for item in members[group]:
+                if item not in (one, two) and item < len(sums):
+                    _tabulate(groups.weights, groups.thresholds, sums, turned, item)
+
+
+@njit(nogil=True, cache=True)
+def _count_gains(
+    weights: NDArray[np.int16], thresholds: NDArray[np.int16], own: Ids, one: int, begin: int, gains: Ids
+) -> None:
+    """What a swap of `one` with each input from `begin` on gains: fills `gains`, (inputs offered,) int32."""
+    for i in range(len(gains)):
+        other = begin + i
+        total = np.int32(0)
+        for f in range(weights.shape[1]):
+            total = np.int32(total + np.int32(max(thresholds[one, f], weights[other, f])))
+            total = np.int32(total + np.int32(max(thresholds[other, f], weights[one, f])))
+        gains[i] = total - own[one] - own[other]
+
+
+@njit(nogil=True, cache=True)
+def _look_up_gains(sums: Ids, turned: Ids, own: Ids, one: int, begin: int, gains: Ids) -> None:
+    """As `_count_gains`, from the table."""
+    end = begin + len(gains)
+    there, back, others = sums[one, begin:end], turned[one, begin:end], own[begin:end]
+    for i in range(len(there)):
+        gains[i] = np.int32(np.int32(there[i] + back[i]) - np.int32(own[one] + others[i]))
+
+
+@njit(nogil=True, cache=True)
+def _first_above(gains: Ids, limits: Ids, offset: int) -> int:
+    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 where none is."""
+    above = 0
+    here = limits[offset : offset + len(gains)]
+    for i in range(len(here)):
+        if (gains[i] > here[i]) & (gains[i] != 0):
+            above += 1
+    if above == 0:
+        return -1
+    first = 0
+    while gains[first] <= here[first] or gains[first] == 0:
+        first += 1
+    return first
+
+
+@njit(nogil=True, cache=True)
+def _regroup(groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, state: np.uint64) -> np.uint64:
+    """Anneals the groups in place at one temperature; gives the state to go on with.
+
+    A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made where its gain is
+    above the next of `limits`, (LIMITS,) int32: temperature x ln(random number), so that losses have the chance of
+    Metropolis. Swaps that gain exactly nothing are not made: in a pruned layer most are such, and they lead nowhere.
+    `best`: (groups, M) int32, ends as the members that weigh the most ever. `state`: of the random numbers, not 0.
+    """
+    # handing over a tuple of arrays costs more than most draws do
+    weights, thresholds, own = groups.weights, groups.thresholds, groups.own
+    sums, turned, members, home, tally = groups.sums, groups.turned, groups.members, groups.home, groups.tally
+    room = np.empty(SEGMENT, np.int32)
+    segments = -(-inputs // SEGMENT)
+    unsaved = False
+    for _ in range(draws):
+        state = _next(state)
+        bits = _draw(state)
+        one = int((np.int64(bits >> np.uint64(32)) * inputs) >> 32)
+        begin = int(((np.int64(bits >> np.uint64(12)) & 0xFFFFF) * segments) >> 20) * SEGMENT
+        end = min(begin + SEGMENT, inputs)
+        offset = int(np.int64(bits & np.uint64(0xFFF)))
+        while begin < end:
+            gains = room[: end - begin]
+            if len(sums):
+                _look_up_gains(sums, turned, own, one, begin, gains)
+            else:
+                _count_gains(weights, thresholds, own, one, begin, gains)
+            for i in range(members.shape[1]):
+                item = members[home[one], i]
+                if begin <= item < end:
+                    gains[item - begin] = _NEVER
+            first = _first_above(gains, limits, offset)
+            if first < 0:
+                break
+            if gains[first] < 0 and unsaved:
+                best[:, :] = members
+                unsaved = False
+            tally[0] += gains[first]
+            tally[2] += 1
+            _swap(groups, one, begin + first)
+            if tally[0] > tally[1]:
+                tally[1] = tally[0]
+                unsaved = True
+            begin += first + 1
+            offset += first + 1
+    if unsaved:
+        best[:, :] = members
+    return state

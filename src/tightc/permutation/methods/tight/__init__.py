@@ -1,0 +1,1 @@
+"""Tight packing: single weights rearranged into full tiles by simulated annealing; lossless."""

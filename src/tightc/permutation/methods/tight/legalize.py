@@ -1,0 +1,57 @@
+"""Settling: from cooled blocks to tiles, where a lane that carries too much gives weights away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.permutation.annealing.anneal import Cooled
+from tightc.permutation.annealing.block import Block
+from tightc.tiles.matrix import Ids
+from tightc.tiles.packing import EMPTY, Tile, tile_of_slots
+
+
+def settle(block: Block, cooled: Cooled, fan_in: int) -> tuple[list[Tile], NDArray[np.bool_]]:
+    """(tiles within the fan-in, which weights had to leave for that: (weights,) bool).
+
+    A lane keeps the inputs that most of its slots multiply.
+    """
+    leaving = _leaving(block, cooled, fan_in)
+    lane_base = np.r_[0, np.cumsum(block.heights)]
+    slots = np.full((int(lane_base[-1]), int(cooled.columns.max(initial=0)) + 1), EMPTY, np.int32)
+    stays = ~leaving
+    slots[cooled.lanes[stays], cooled.columns[stays]] = block.inputs[stays]
+    edges = np.searchsorted(block.cell_tiles, np.arange(len(block.heights) + 1))
+    tiles = []
+    for tile in range(len(block.heights)):
+        filters = block.cell_filters[edges[tile] : edges[tile + 1]]
+        wide = np.full((int(block.heights[tile]), len(filters)), EMPTY, np.int32)
+        here = slots[lane_base[tile] : lane_base[tile + 1], : len(filters)]
+        wide[:, : here.shape[1]] = here
+        if (wide != EMPTY).any():
+            tiles.append(tile_of_slots(filters, wide))
+    return tiles, leaving
+
+
+def _leaving(block: Block, cooled: Cooled, fan_in: int) -> NDArray[np.bool_]:
+    if not cooled.excess(fan_in).any():
+        return np.zeros(block.weights, bool)
+    inputs = int(block.inputs.max()) + 1
+    pairs = cooled.lanes.astype(np.int64) * inputs + block.inputs
+    carried, number, uses = np.unique(pairs, return_inverse=True, return_counts=True)
+    lane = carried // inputs
+    order = np.lexsort((carried, -uses, lane))
+    rank = np.empty(len(carried), np.int64)
+    rank[order] = np.arange(len(carried)) - np.searchsorted(lane, lane)
+    gone: NDArray[np.bool_] = (rank >= fan_in)[number]
+    return gone
+
+
+def gather(blocks: Sequence[Block], leaving: Sequence[NDArray[np.bool_]]) -> tuple[Ids, Ids]:
+    """Filters and inputs of the weights that leave, sorted by filter, then input: two (weights,) int32."""
+    filters = np.concatenate([block.filters[gone] for block, gone in zip(blocks, leaving, strict=True)])
+    inputs = np.concatenate([block.inputs[gone] for block, gone in zip(blocks, leaving, strict=True)])
+    order = np.lexsort((inputs, filters))
+    return filters[order], inputs[order]

@@ -1,0 +1,137 @@
+"""How many lanes each tile takes: filters are cut into pieces as tall as the tiles, so that little area is wasted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tightc.permutation.annealing.kernel import _draw, _next, _pick
+from tightc.tiles.array import ArrayShape
+
+Sizes = NDArray[np.int64]
+
+IMPOSSIBLE = 1 << 60
+_EFFORT = 6_000_000  # slots' worth of cuts that a search may try
+_TRIES = (50, 3000)
+
+
+@njit(nogil=True, cache=True)
+def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Sizes) -> int:
+    """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE where they cannot.
+
+    `sizes`: (filters,) int64 above 0. `heights`: (tiles,) int64, falling. `classes`: (tiles,) int64, and `counts`:
+    (filters, classes) int64, gets how many columns of each class of tiles a filter takes. Tile by tile, columns go to
+    the filters with most weights left, as long as those fill them; then to those that the tiles to come have no
+    columns for.
+    """
+    counts[:, :] = 0
+    filters, tiles = len(sizes), len(heights)
+    top = sizes.max()
+    head = np.full(top + 1, -1, np.int64)
+    following = np.empty(filters, np.int64)
+    for i in range(filters):
+        following[i] = head[sizes[i]]
+        head[sizes[i]] = i
+    left = sizes.copy()
+    area = 0
+    for tile in range(tiles):
+        height = heights[tile]
+        after = heights[tile + 1] if tile + 1 < tiles else 0
+        room = (tiles - 1 - tile) * columns
+        needed = -1
+        used = 0
+        while used < columns:
+            while top > 0 and head[top] < 0:
+                top -= 1
+            if top == 0:
+                break
+            if top < height:
+                if needed < 0:
+                    needed = 0
+                    for i in range(filters):
+                        if after > 0:
+                            needed += -(-left[i] // after)
+                        elif left[i] > 0:
+                            needed += 1
+                if needed <= room:
+                    break
+                needed -= -(-top // after) if after > 0 else 1
+            i = head[top]
+            head[top] = following[i]
+            left[i] = max(0, top - height)
+            following[i] = head[left[i]]
+            head[left[i]] = i
+            counts[i, classes[tile]] += 1
+            used += 1
+        area += used * height
+    return area if left.max() == 0 else IMPOSSIBLE
+
+
+@njit(nogil=True, cache=True)
+def _search_heights(
+    sizes: Sizes, heights: Sizes, array: tuple[int, int], tail: int, tries: int, state: np.uint64
+) -> tuple[int, Sizes]:
+    """(area, heights) of the best of `tries` changes of the last `tail` of `heights`, by annealing.
+
+    `array`: rows and columns. `state`: of the random numbers, anything but 0.
+    """
+    rows, columns = array
+    tiles = len(heights)
+    classes = np.zeros(tiles, np.int64)
+    counts = np.zeros((len(sizes), 1), np.int64)
+    current = heights.copy()
+    area = _cut(sizes, current, columns, classes, counts)
+    best, best_area = current.copy(), area
+    for turn in range(tries):
+        tried = current.copy()
+        for _ in range(2):
+            state = _next(state)
+            bits = _draw(state)
+            tile = tiles - 1 - _pick(bits, tail)
+            if bits >> np.uint64(63):
+                tried[tile] = 1 + _pick(bits >> np.uint64(16), rows)
+            else:
+                tried[tile] = min(rows, max(1, tried[tile] + _pick(bits >> np.uint64(16), 5) - 2))
+        tried = np.sort(tried)[::-1].copy()
+        found = _cut(sizes, tried, columns, classes, counts)
+        if found == IMPOSSIBLE:
+            continue
+        state = _next(state)
+        chance = (_draw(state) >> np.uint64(11)) / 9007199254740992.0
+        warmth = 0.01 * best_area * (1 - turn / tries)
+        if found <= area or chance < np.exp((area - found) / (warmth + 1e-9)):
+            current, area = tried, found
+        if found < best_area:
+            best, best_area = tried, found
+    return best_area, best
+
+
+def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random.SeedSequence) -> Sizes:
+    """Heights of `passes` tiles, falling, in which the filters waste little area: (passes,) int64.
+
+    `sizes`: (filters,) int64 above 0. One tile is searched in full; of many, only the last ones, which hold the
+    remainders, are worth a change. All are `rows` tall where nothing better is found.
+    """
+    full = np.full(passes, array.rows, np.int64)
+    if passes == 1:
+        heights = np.arange(1, array.rows + 1)
+        columns = np.array([int(np.sum(-(-sizes // height))) for height in heights])
+        areas = np.where(columns <= array.columns, columns * heights, IMPOSSIBLE)
+        return heights[[int(areas.argmin())]].astype(np.int64) if areas.min() < IMPOSSIBLE else full
+    tail = min(passes, -(-len(sizes) // array.columns) + 2)
+    tries = int(np.clip(_EFFORT // (passes * array.columns + len(sizes)), *_TRIES))
+    state = np.uint64(seed.generate_state(1, np.uint64)[0] | 1)
+    return _search_heights(sizes, full, (array.rows, array.columns), tail, tries, state)[1]
+
+
+def cut(sizes: Sizes, heights: Sizes, columns: int) -> tuple[Sizes, Sizes] | None:
+    """(class heights, counts): distinct heights, falling, and how many columns of each a filter takes.
+
+    `counts`: (filters, classes) int64. None where the filters do not fit into tiles of `heights`, (tiles,) int64.
+    """
+    falling = np.sort(heights)[::-1].astype(np.int64)
+    distinct, classes = np.unique(-falling, return_inverse=True)
+    counts = np.zeros((len(sizes), len(distinct)), np.int64)
+    area = _cut(sizes, falling, columns, classes.astype(np.int64), counts)
+    return None if area == IMPOSSIBLE else (-distinct, counts)

@@ -1,0 +1,1 @@
+"""The accelerator: arrays, buffers, DRAM, clock and energy table."""

@@ -1,0 +1,1 @@
+"""Views of a simulation: glossary, SCALE-Sim export, cycle trace."""

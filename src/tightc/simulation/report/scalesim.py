@@ -1,0 +1,186 @@
+"""A model's layers as SCALE-Sim 3 reads them, to check the dense cycles with another simulator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import chain, count
+from math import ceil, prod
+from pathlib import Path
+
+from tightc.config.input_sizes import ExtentOptions
+from tightc.files import make_folder, write_whole_together
+from tightc.model.file import Model
+from tightc.model.layer_view.convolution_geometry import Sides, conv_geometry
+from tightc.model.layer_view.layers import Layer, read_network
+from tightc.model.layer_view.mac_counts import count_streams
+from tightc.model.onnx_proto.graph import Node, read_graph
+from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.runtime.shapes import Shape, value_shapes
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.bounds import folds
+
+_HEADER = "Layer name, IFMAP height, IFMAP width, Filter height, Filter width, Channels, Num filter, Strides,"
+
+_CONFIG = """\
+[general]
+run_name = tightc
+
+[architecture_presets]
+ArrayHeight = {rows}
+ArrayWidth = {columns}
+IfmapSramSzkB = {ifmap_kb}
+FilterSramSzkB = {filter_kb}
+OfmapSramSzkB = {ofmap_kb}
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = {dataflow}
+ReadRequestBuffer = 32
+WriteRequestBuffer = 32
+
+[layout]
+IfmapCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterCustomLayout = False
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+
+[sparsity]
+SparsitySupport = false
+
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+_README = """\
+The dense layers of {origin} for SCALE-Sim 3.0.0 (pip install scalesim==3.0.0 'numpy<2'), on an array of {array},
+dataflow {dataflow}. In this folder,
+
+    python -m scalesim.scale -c scale.cfg -t topology.csv -l topology.csv -p results
+
+writes results/tightc/COMPUTE_REPORT.csv, a line for each line of topology.csv, in its order, and beside it traces,
+which are large for a large network. SCALE-Sim wants a layout (-l) but does not read it with this scale.cfg, so
+topology.csv stands in. It counts cycles from 0: "Total Cycles" + 1 is what tightc simulate gives as dense cycles. A
+name that ends in _x and a number is one group of that many in a grouped convolution: one after the other they take as
+many times its cycles, and fewer wherever tightc has several groups on the array side by side.
+"""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A layer, or one group of it, in SCALE-Sim's form: an input without padding to add and a kernel with one stride.
+
+    `ifmap` and `kernel`: pixels, height before width.
+    """
+
+    ifmap: Sides
+    kernel: Sides
+    channels: int
+    filters: int
+    stride: int
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of a filter."""
+        return prod(self.kernel) * self.channels
+
+    @property
+    def vectors(self) -> int:
+        """Output pixels."""
+        axes = zip(self.ifmap, self.kernel, strict=True)
+        return prod((size - taps) // self.stride + 1 for size, taps in axes)
+
+    def line(self, name: str) -> str:
+        """The line of the topology, which has to end in a comma."""
+        cells = (name, *self.ifmap, *self.kernel, self.channels, self.filters, self.stride)
+        return ", ".join(map(str, cells)) + ","
+
+
+def export_scalesim(
+    model: Model, folder: Path, array: ArrayShape, dataflow: str, extent: ExtentOptions
+) -> tuple[Path, ...]:
+    """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, which is made if missing; gives their paths.
+
+    One line for each layer of the plain model, in execution order. SCALE-Sim has no groups: a grouped layer is one line
+    with the matrix of one group, since all are alike, and `_x` with their number ends its name; one after the other
+    they take as many times its cycles. A layer that has no convolution of two axes and one stride with the same matrix
+    and vectors (dilation, unequal strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution
+    that has. OutputError where a file cannot be written.
+    """
+    rows = _rows(unpack_layers(model), extent)
+    topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
+    contents = {
+        folder / "topology.csv": "\n".join((*topology, "")),
+        folder / "scale.cfg": _config(rows.values(), array, dataflow),
+        folder / "README": _README.format(origin=model.origin, array=array, dataflow=dataflow),
+    }
+    make_folder(folder)
+    write_whole_together({path: text.encode(errors="replace") for path, text in contents.items()})
+    return tuple(contents)
+
+
+def _rows(plain: Model, extent: ExtentOptions) -> dict[str, _Row]:
+    """The lines of the topology by name, in execution order."""
+    network = read_network(plain)
+    vectors = count_streams(plain, network, extent).vectors
+    nodes = {node.outputs[0]: node for node in read_graph(plain.proto).nodes if node.outputs}
+    inputs = {layer.output: nodes[layer.output].inputs[0] for layer in network.layers if layer.op == "Conv"}
+    shapes = value_shapes(plain.proto, plain.origin, inputs.values(), extent)
+    rows: dict[str, _Row] = {}
+    for layer in network.layers:
+        row = None
+        if layer.op == "Conv":
+            weight = network.weights[layer.weight]
+            row = _convolution(nodes[layer.output], shapes[inputs[layer.output]], weight.shape, layer.groups)
+        rows[_name(layer, rows)] = row or _product(layer, vectors[layer.output])
+    return rows
+
+
+def _convolution(node: Node, data: Shape, weight: Shape, groups: int) -> _Row | None:
+    """One group of a Conv, None where SCALE-Sim's form cannot say it.
+
+    SCALE-Sim rounds the size of the output up and ONNX down, so what no window of the input touches is left out.
+    """
+    geometry = conv_geometry(node, data, weight)
+    strides = set(geometry.strides)
+    if data[0] != 1 or len(geometry.kernel) != 2 or len(strides) != 1 or set(geometry.dilations) != {1}:
+        return None
+    filters, channels, *_ = weight
+    return _Row(geometry.needed, geometry.kernel, channels, filters // groups, strides.pop())
+
+
+def _product(layer: Layer, vectors: int) -> _Row:
+    """One group of a layer as a 1x1 convolution: a pixel for each vector, a channel for each input."""
+    return _Row((vectors, 1), (1, 1), layer.inputs, layer.filters // layer.groups, 1)
+
+
+def _name(layer: Layer, taken: Collection[str]) -> str:
+    """A name that is not in `taken`, without commas, and without DP, which SCALE-Sim takes for a depthwise layer."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", layer.name).replace("DP", "dp").strip("_") or "layer"
+    marked = layer.groups > 1 or re.search(r"_x\d+$", safe)
+    groups = f"_x{layer.groups}" if marked else ""
+    candidates = (f"{safe}{twin}{groups}" for twin in chain([""], (f"_{number}" for number in count(2))))
+    return next(name for name in candidates if name not in taken)
+
+
+def _config(rows: Collection[_Row], array: ArrayShape, dataflow: str) -> str:
+    """The text of scale.cfg, with buffers that hold every layer twice, so that nothing waits for them."""
+    return _CONFIG.format(
+        rows=array.rows,
+        columns=array.columns,
+        dataflow=dataflow,
+        ifmap_kb=_kilobytes(max(prod(row.ifmap) * row.channels for row in rows)),
+        filter_kb=_kilobytes(max(row.inputs * row.filters for row in rows)),
+        ofmap_kb=_kilobytes(max(row.vectors * row.filters * folds(row.inputs, array.rows) for row in rows)),
+    )
+
+
+def _kilobytes(words: int) -> int:
+    """A buffer whose active half holds that many words of one byte; SCALE-Sim cuts it into a hundred equal sets."""
+    return ceil((2 * words + 100) / 1024)

@@ -1,0 +1,62 @@
+"""A trace: what happens on the arrays in every cycle of one layer."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+from pathlib import Path
+
+from tightc.errors import OptionError
+from tightc.files import make_folder, write_whole
+from tightc.model.file import Model
+from tightc.model.intermediate_values import random_feeds, read_feeds
+from tightc.report import first_few
+from tightc.simulation.choose_accelerator import chip_for
+from tightc.simulation.engine.cycle_log import Trace
+from tightc.simulation.engine.stationary import LOG_COLUMNS
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.verify import trace_layer
+from tightc.simulation.workload import read_workload
+
+COLUMNS = ("cycle", "array", "pass", "piece", "phase", *LOG_COLUMNS)
+
+
+def write_trace(
+    model: Model, options: SimulateOptions, layer: str | None, folder: Path, *, seed: int = 0
+) -> Path:
+    """Writes LAYER.csv into `folder`, which is made if missing: a line for each cycle of each array; gives its path.
+
+    `layer` is its name in the report, the first layer where None. OptionError where there is none of that name.
+    """
+    workload = read_workload(model, options)
+    chip = chip_for(workload, options)
+    names = [entry.layer.name for entry in workload.layers]
+    if layer is not None and layer not in names:
+        nearest = difflib.get_close_matches(layer, names, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {first_few(names)}"
+        raise OptionError(f"--layer {layer}: no such layer", hint)
+    if options.inputs:
+        feeds = read_feeds(options.inputs, workload.plain, options)
+    else:
+        feeds = random_feeds(workload.plain, options, seed)
+    entry = workload.layers[names.index(layer) if layer else 0]
+    traces = trace_layer(workload, entry, chip, options.dataflow, feeds)
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', entry.layer.name).strip('_.') or 'layer'}.csv"
+    make_folder(folder)
+    write_whole(path, _as_csv(traces).encode())
+    return path
+
+
+def _as_csv(traces: list[Trace]) -> str:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    clocks: dict[int, int] = {}
+    for trace in traces:
+        first = clocks.get(trace.array, 0)
+        for i, counts in enumerate(trace.log.tolist()):
+            lines.writerow((first + i, trace.array, trace.tile, trace.piece, trace.phase, *counts))
+        clocks[trace.array] = first + len(trace.log)
+    return text.getvalue()

@@ -1,0 +1,105 @@
+"""The bridge against the node tests that the onnx package ships, for every operator that it knows."""
+
+import re
+import warnings
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from onnx.backend.test.case.test_case import TestCase as NodeCase
+from onnx.backend.test.loader import load_model_tests
+
+from tightc.bridge.constant import from_array
+from tightc.bridge.module import TorchGraph
+from tightc.bridge.operators import OPERATORS
+from tightc.errors import ModelError
+from tightc.model.onnx_proto.graph import read_graph
+
+# Cases that are not held to the stored outputs, by pattern of their name, with the reason. Each must fail:
+# test_every_exclusion_is_needed sees to it.
+_NO_SUCH_TYPE = "torch computes with no such type"
+_UNSIGNED = "torch has no arithmetic for unsigned integers beyond 8 bits"
+_RANDOM = "the stored mask comes from another random generator"
+EXCLUDED = {
+    r"test_cast(like)?_.*(FLOAT8|FLOAT4|INT4|INT2).*": _NO_SUCH_TYPE,
+    r"test_cast_e8m0_.*": _NO_SUCH_TYPE,
+    r"test_(add|sub|div)_uint(16|32|64)": _UNSIGNED,
+    r"test_maxpool_with_argmax_.*": "the Indices output is refused",
+    r"test_resize_.*_cubic.*": "cubic interpolation is refused",
+    r"test_resize_.*_antialias": "antialias is refused",
+    r"test_resize_tf_crop_and_resize.*": "tf_crop_and_resize is refused",
+    r"test_resize_downsample_scales_linear_align_corners": "it wants 2.4 outputs; onnxruntime rounds too",
+    r"test_(de)?quantizelinear_(e4m3fn.*|e5m2|float4e2m1|u?int[24])": _NO_SUCH_TYPE,
+    r"test_(de)?quantizelinear_blocked.*": "scales by blocks are refused",
+    r"test_training_dropout(_default)?(_mask)?": _RANDOM,
+}
+_REFUSED = r".*(argmax|cubic|antialias|tf_crop|linear_blocked).*"
+
+
+@cache
+def _cases() -> dict[str, NodeCase]:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        cases = load_model_tests(kind="node")
+    return {
+        case.name: case
+        for case in cases
+        if all(node.op_type in OPERATORS and not node.domain for node in case.model.graph.node)
+    }
+
+
+def _reason(name: str) -> str | None:
+    return next((reason for pattern, reason in EXCLUDED.items() if re.fullmatch(pattern, name)), None)
+
+
+def _tensor(value: np.ndarray | TensorProto) -> torch.Tensor:
+    return from_array(numpy_helper.to_array(value) if isinstance(value, TensorProto) else value)
+
+
+def _check(case: NodeCase) -> None:
+    module = TorchGraph(read_graph(case.model)).eval()
+    for inputs, outputs in case.data_sets:
+        found = module(*map(_tensor, inputs))
+        assert len(found) == len(outputs)
+        for tensor, wanted in zip(found, map(_tensor, outputs), strict=True):
+            if case.model.graph.node[0].op_type == "QuantizeLinear":
+                assert (
+                    tensor.dtype == torch.float32
+                )  # so that gradients pass; the values are whole all the same
+                wanted = wanted.to(tensor.dtype)
+            assert tensor.dtype == wanted.dtype
+            assert tensor.shape == wanted.shape
+            torch.testing.assert_close(tensor, wanted, rtol=case.rtol, atol=1e-6, equal_nan=True)
+
+
+def test_every_operator_has_cases_that_run() -> None:
+    ran = {
+        node.op_type for name, case in _cases().items() if not _reason(name) for node in case.model.graph.node
+    }
+    assert set(OPERATORS) - ran == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in _cases() if _reason(name) is None))
+def test_node_gives_the_stored_outputs(name: str) -> None:
+    _check(_cases()[name])
+
+
+@pytest.mark.parametrize("name", sorted(name for name in _cases() if _reason(name)))
+def test_every_exclusion_is_needed(name: str) -> None:
+    with pytest.raises((AssertionError, ModelError, RuntimeError, TypeError, AttributeError)):
+        _check(_cases()[name])
+
+
+@pytest.mark.parametrize("pattern", EXCLUDED)
+def test_every_exclusion_matches_a_case(pattern: str) -> None:
+    assert any(re.fullmatch(pattern, name) for name in _cases())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in _cases() if re.fullmatch(_REFUSED, name)))
+def test_what_is_not_supported_is_refused_by_name_when_the_module_is_built(name: str) -> None:
+    case = _cases()[name]
+    op = case.model.graph.node[0].op_type
+    with pytest.raises(ModelError, match=rf"^operator {op} of node .*not supported by finetune"):
+        TorchGraph(read_graph(case.model))

@@ -1,0 +1,267 @@
+"""Training of whole weights: real ones behind, rounded ones in front; digits that are zero stay zero."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch.nn import functional
+
+from helpers import training
+from tightc.data.validation_split import hold_apart
+from tightc.errors import ModelError, OptionError
+from tightc.finetuning.network.fake_quantization import as_whole, rescalable
+from tightc.model.file import Model
+from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.quantized_weights import Quantised
+from tightc.model.onnx_proto.graph import read_graph
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strong decay": {"weight_decay": 0.3},
+    "running mean": {"average": 0.9},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.005},
+    "bfloat16": {"precision": "bf16"},
+    "validation": {"validation": 16},
+    "measured norms": {"renorm_images": 32},
+}
+
+
+def matrices(model: Model) -> dict[str, np.ndarray]:
+    network = read_network(model)
+    return {layer.name: network.matrix(layer) for layer in network.owners}
+
+
+def digits(values: np.ndarray, bits: int = 4) -> np.ndarray:
+    """(..., digits) magnitudes, least significant first."""
+    whole = np.abs(values.astype(int))
+    return np.stack([whole >> shift & (2**bits - 1) for shift in range(0, 8, bits)], axis=-1)
+
+
+def accuracy(model: Model, images: Any) -> float:
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"image": training.NORMALISATION.apply(images.pixels)})
+    return 100 * float((logits.argmax(1) == images.labels).mean())
+
+
+@pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
+@pytest.mark.parametrize("way", WAYS)
+def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> None:
+    before, _ = prune(training.whole(which), PruneOptions(sparsity=0.4))
+    after, report = training.train(before, **WAYS[way])
+    onnx.checker.check_model(after.proto, full_check=True)
+    old, new = matrices(before), matrices(after)
+    for name in old:
+        assert new[name].dtype == np.int8 and new[name].min() >= -127
+        assert (new[name][old[name] == 0] == 0).all() and (new[name] != old[name]).any()
+    unchanged, same = (
+        [entry.scale.tolist() for entry in read_network(model).quantised.values()]
+        for model in (before, after)
+    )
+    assert (unchanged == same) == (which == "normed"), "a norm put in goes into the scales"
+    assert report.totals["nonzeros"] == sum(map(np.count_nonzero, new.values()))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_zero_digits_stay_zero(bits: int, way: str) -> None:
+    options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+    before, _ = prune(training.whole("normed"), options)
+    after, _ = training.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
+    changed = False
+    for name, old in matrices(before).items():
+        new = matrices(after)[name]
+        assert (digits(new, bits)[digits(old, bits) == 0] == 0).all()
+        changed = changed or (new != old).any()
+    assert changed
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
+    options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+    before, _ = prune(training.whole("normed"), options)
+    once, _ = training.train(before, epochs=3, learning_rate=0.1)
+    twice, _ = training.train(once, epochs=3, learning_rate=0.1)
+    for name, old in matrices(before).items():
+        assert (digits(matrices(twice)[name], bits)[digits(old, bits) == 0] == 0).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:
+    before = training.whole("normed")
+    options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
+    after, _ = training.train(before, epochs=6, **options)
+    slots = sum(values.size * 8 // bits for values in matrices(before).values())
+    left = sum(int((digits(values, bits) > 0).sum()) for values in matrices(after).values())
+    assert 0.75 * 0.3 * slots < left <= slots - round(0.7 * slots)
+
+
+def test_aligned_digits_fill_parts() -> None:
+    after, _ = training.train(
+        training.whole("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
+    )
+    slots = parts = 0
+    for values in matrices(after).values():
+        slots += 2 * values.size
+        parts += sum(-(-int(count) // 4) for count in (digits(values) > 0).sum(axis=(1, 2)))
+    assert 4 * parts <= slots / 3 + 4
+
+
+def test_what_was_validated_is_what_the_file_does() -> None:
+    images = training.quadrants(200)
+    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"average": 0.9}):
+        after, report = training.train(training.whole("normed"), images, epochs=2, validation=80, **options)
+        _, apart = hold_apart(images, 80)
+        assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
+
+
+@pytest.mark.parametrize("which", ["folded", "grouped"])
+def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
+    given = training.whole(which)
+    after, _ = training.train(given, epochs=2, learning_rate=1e-12, weight_decay=0.0)
+    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    wanted, found = (
+        onnxruntime.InferenceSession(model.to_bytes()).run(None, {"image": images})[0]
+        for model in (given, after)
+    )
+    old, new = matrices(given), matrices(after)
+    assert all(np.array_equal(old[name], new[name]) for name in old)
+    scale = np.abs(wanted).max()
+    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
+
+
+def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
+    given = training.whole("folded")
+    proto = given.editable()
+    (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
+    (node,) = (node for node in proto.graph.node if "first_w.scale" in node.input)
+    del node.attribute[:]
+    alone = given.changed(proto)
+    after, _ = training.train(alone, epochs=2, learning_rate=1e-12, weight_decay=0.0)
+    before, found = training.tensors(alone), training.tensors(after)
+    assert all(np.array_equal(before[name], found[name]) for name in ("first_w.int8", "first_w.scale"))
+    np.testing.assert_allclose(found["first_b"], before["first_b"], atol=1e-9)
+
+
+def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
+    entry = Quantised("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
+    whole = np.array([[3, -127], [0, 5], [7, 1]])
+    factor = np.array([-3.0, 0.0, 0.1])
+    real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
+    found = as_whole({"real": real}, [entry], {"real": factor})
+    assert found["int8"].dtype == np.int8
+    assert found["int8"].tolist() == [[-3, 127], [0, 0], [7, 1]]
+    assert found["scale"].dtype == np.float32
+    np.testing.assert_allclose(found["scale"], [1.5, 0.25, 0.2], rtol=1e-6)
+
+
+def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
+    model = training.whole("folded")
+    graph = read_graph(model.proto)
+    first, *_ = read_network(model).quantised.values()
+    assert rescalable(first, graph)
+    assert not rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
+    assert not rescalable(replace(first, axis=1), graph)
+    twice = replace(graph, nodes=(*graph.nodes, *(n for n in graph.nodes if first.scale_name in n.inputs)))
+    assert not rescalable(first, twice)
+
+
+def test_the_training_is_the_one_written_by_hand() -> None:
+    """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
+    given, _ = quantize(training.network("folded"), QuantizeOptions())
+    network = read_network(given)
+    names = dict(zip(("first_w", "last_w"), network.layers, strict=True))
+    steps = {
+        name: torch.from_numpy(network.quantised[layer.weight].scale).float().reshape(-1, *[1] * axes)
+        for (name, layer), axes in zip(names.items(), (3, 1), strict=True)
+    }
+    p = {name: torch.from_numpy(network.real_tensor(layer).copy()) for name, layer in names.items()}
+    p |= {name: torch.from_numpy(training.tensors(given)[name].copy()) for name in ("first_b", "last_b")}
+    images, generator = training.quadrants(), torch.Generator().manual_seed(0)
+    pixels = (torch.from_numpy(images.pixels).float() / 255 - 0.5) / 0.25
+    labels = torch.from_numpy(images.labels)
+
+    def whole(name: str) -> torch.Tensor:
+        return (p[name] / steps[name]).round().clamp(-127, 127)
+
+    order = [chosen for _ in range(3) for chosen in torch.randperm(64, generator=generator).split(16)]
+    for step, chosen in enumerate(order):
+        seen = {name: (whole(name) * steps[name] if name in names else p[name].clone()) for name in p}
+        for tensor in seen.values():
+            tensor.requires_grad_()
+        h = functional.conv2d(pixels[chosen], seen["first_w"], seen["first_b"], padding=1).relu()
+        logits = functional.linear(functional.max_pool2d(h, 4).flatten(1), seen["last_w"], seen["last_b"])
+        functional.cross_entropy(logits, labels[chosen]).backward()
+        rate = 0.05 * min(1.0, (step + 1) / 3) * 0.5 * (1 + math.cos(math.pi * step / 12))
+        p = {name: (p[name] - rate * seen[name].grad).detach() for name in p}
+    options = {
+        "learning_rate": 0.05,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "warm_up": 0.25,
+        "unfold_norms": False,
+    }
+    after, _ = training.train(given, epochs=3, **options)
+    for name, layer in names.items():
+        found = read_network(after).matrix(layer).astype(int)
+        wanted = whole(name).numpy().reshape(found.shape).astype(int)
+        assert (found != network.matrix(layer)).mean() > 0.3
+        assert np.abs(found - wanted).max() <= 1 and (found != wanted).mean() < 0.02, name
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"granularity": "subword", "sparsity": 0.5, "regrow": 0.1},
+            "--regrow: weights that come back one by one would undo a choice of digits; leave --regrow out",
+        ),
+        (
+            {"subword_bits": 2},
+            "--subword-bits: weights go as a whole; leave it out, or add --granularity subword",
+        ),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        training.train(training.whole("normed"), **options)
+    assert str(fault.value) == sentence
+
+
+@pytest.mark.parametrize("options", [{}, {"sparsity": 0.5}])
+def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as fault:
+        training.train(training.network("normed"), granularity="subword", **options)
+    assert str(fault.value) == (
+        "normed.onnx: the weights of first, last are real numbers, which have no subwords; run tightc quantize first, "
+        "or keep those layers"
+    )
+
+
+def test_a_whole_teacher_teaches_what_it_would_with_real_weights() -> None:
+    given, _ = quantize(training.network("normed", seed=1), QuantizeOptions())
+    real = read_network(given).made_real(given)
+    (first, _), (second, _) = (
+        training.train(training.network("normed"), epochs=2, distil_weight=1.0, teacher=teacher)
+        for teacher in (given, real)
+    )
+    assert any(not np.array_equal(a, b) for a, b in pairs(first, training.network("normed")))
+    assert all(np.array_equal(a, b) for a, b in pairs(first, second))
+
+
+def pairs(first: Model, second: Model) -> list[tuple[np.ndarray, np.ndarray]]:
+    one, other = training.tensors(first), training.tensors(second)
+    assert one.keys() == other.keys()
+    return [(one[name], other[name]) for name in one]

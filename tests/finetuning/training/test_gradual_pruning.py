@@ -1,0 +1,323 @@
+"""Pruning while training: how many weights are left at every step and at the end, and which may come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracle
+from helpers import training
+from tightc.errors import OptionError
+from tightc.finetuning.network.masks import Masks
+from tightc.model.file import Model
+from tightc.report import Report
+from tightc.selection.regrow import regrown
+
+STEPS = 12  # 3 epochs of 64 images in batches of 16
+Snapshots = list[list[np.ndarray]]
+
+
+@contextmanager
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshots]:
+    """Which weights are other than zero after each step, layer by layer."""
+    seen: Snapshots = []
+    update = Masks.after_update
+
+    def watching(self: Masks, optimizer: Any) -> None:
+        update(self, optimizer)
+        seen.append([(weight != 0).numpy().copy() for weight in self.weights])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Masks, "after_update", watching)
+        yield seen
+
+
+def pruned(
+    which: str, monkeypatch: pytest.MonkeyPatch, density: float = 1.0, **options: Any
+) -> tuple[Model, Report, Snapshots]:
+    with watched(monkeypatch) as seen:
+        after, report = training.train(training.network(which, density), **options)
+    assert len(seen) == STEPS
+    return after, report, seen
+
+
+def total(which: str) -> int:
+    return sum(training.tensors(training.network(which))[name].size for name in training.WEIGHTS[which])
+
+
+ENDS: dict[str, dict[str, Any]] = {
+    "soon": {"prune_until": 0.25},
+    "at once": {"prune_until": 0.0},
+    "at the very end": {"prune_until": 1.0},
+    "late and rarely": {"prune_from": 0.4, "prune_until": 0.6, "prune_every": 100},
+    "one stroke in the middle": {"schedule": "one-shot", "prune_from": 0.5, "prune_until": 0.5},
+    "regrown to the end": {"regrow": 0.3, "regrow_until": 1.0},
+    "regrown beyond": {"regrow": 0.3, "prune_until": 0.3, "regrow_until": 0.7},
+    "regrown not so long": {"regrow": 0.3, "prune_until": 0.8, "regrow_until": 0.4},
+    "the mean": {"average": 0.8},
+    "the best": {"validation": 16, "batch_size": 12},
+    "the best mean, norms measured": {"validation": 16, "batch_size": 12, "average": 0.8, "renorm_images": 24},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.005, "regrow": 0.3},
+    "bfloat16": {"precision": "bf16", "regrow": 0.3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
+@pytest.mark.parametrize("end", ENDS)
+def test_exactly_the_share_asked_for_is_left_at_the_end(
+    which: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after, report, _ = pruned(which, monkeypatch, sparsity=0.77, **ENDS[end])
+    wanted = total(which) - round(0.77 * total(which))
+    assert sum(training.counts(after, which).values()) == wanted
+    assert report.totals["nonzeros"] == wanted
+    assert report.totals["density"] == pytest.approx(wanted / total(which))
+    assert report.totals["zeros_kept"] == 0
+
+
+def test_of_each_layer_the_share_is_left_where_it_is_asked_of_layers() -> None:
+    after, _ = training.train(training.network("grouped"), sparsity=0.6, scope="layer")
+    for name, left in training.counts(after, "grouped").items():
+        size = training.tensors(after)[name].size
+        assert left == size - round(0.6 * size)
+
+
+def test_layers_kept_aside_stay_as_dense_as_they_were_and_do_not_count() -> None:
+    after, _ = training.train(training.network("grouped"), sparsity=0.9, keep=("first", "l*"), regrow=0.2)
+    left = training.counts(after, "grouped")
+    assert (left["first_w"], left["last_v"]) == (72, 128)
+    assert left["grouped_w"] == 288 - round(0.9 * 288)
+
+
+def test_no_layer_falls_below_its_floor() -> None:
+    model = training.network("grouped")
+    weak = training.tensors(model)["grouped_w"] * np.float32(1e-3)
+    given_weak = model.with_tensors({"grouped_w": weak})
+    options = {
+        "sparsity": 0.9,
+        "learning_rate": 1e-5,
+        "schedule": "one-shot",
+        "regrow": 0.4,
+        "unfold_norms": False,
+    }
+    without, _ = training.train(given_weak, **options)
+    floored, _ = training.train(given_weak, **options, floor=0.5)
+    assert training.counts(without, "grouped")["grouped_w"] == 1
+    assert training.counts(floored, "grouped")["grouped_w"] == round(0.5 * 0.1 * 288)
+    assert sum(training.counts(floored, "grouped").values()) == sum(
+        training.counts(without, "grouped").values()
+    )
+
+
+# weight: its groups, and the vectors that stream through each layer that has it, for a batch of one
+STREAMS = {
+    "first_w": (1, [64]), "grouped_w": (2, [64]), "shared_w": (1, [64, 64]), "last_w": (1, [1]), "last_v": (1, [1]),
+}  # fmt: skip
+
+
+def unit_costs(
+    which: str, kind: str, rows: int, columns: int
+) -> tuple[dict[str, float], dict[str, float], int]:
+    """(cost of a unit of each layer, cost of all its weights, parts in a unit)."""
+    unit: dict[str, float] = {}
+    dense: dict[str, float] = {}
+    for name in training.WEIGHTS[which]:
+        filters, inputs = training.matrix(name, training.tensors(training.network(which))[name]).shape
+        groups, streams = STREAMS[name]
+        if kind == "speedup":
+            unit[name] = sum(2 * rows + columns - 2 + vectors for vectors in streams)
+            blocks = oracle.dense_blocks(filters // groups, inputs, groups, (rows, columns))
+            dense[name] = unit[name] * len(blocks)
+        else:
+            unit[name], dense[name] = min(rows, inputs), filters * inputs
+    return unit, dense, columns if kind == "speedup" else 1
+
+
+@pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
+@pytest.mark.parametrize("budget", ["compression=3", "compression=1.7", "speedup=2", "speedup=3.5"])
+@pytest.mark.parametrize("align", ["4x2", "3x3"])
+@pytest.mark.parametrize("regrow", [0.0, 0.3])
+def test_a_budget_is_met_in_whole_parts_at_the_end(
+    which: str, budget: str, align: str, regrow: float
+) -> None:
+    rows, columns = map(int, align.split("x"))
+    kind, factor = budget.split("=")
+    options = {"align": align, "budget": budget, "regrow": regrow, "prune_every": 3, "average": 0.7}
+    after, _ = training.train(training.network(which), **options)
+    unit, dense, size = unit_costs(which, kind, rows, columns)
+    spent = 0.0
+    for name in training.WEIGHTS[which]:
+        kept = training.matrix(name, training.tensors(after)[name]) != 0
+        sizes = kept.sum(axis=1).tolist()
+        assert all(count % rows == 0 or count == kept.shape[1] for count in sizes)
+        parts = sum(-(-count // rows) for count in sizes)
+        spent += unit[name] * -(-parts // size)
+    allowed = sum(dense.values()) / float(factor)
+    assert allowed - max(unit.values()) < spent <= allowed + 1e-6
+
+
+def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
+    def unheard(*_: object) -> None:
+        raise AssertionError("it trains")
+
+    with pytest.raises(OptionError) as fault:
+        training.train(training.network("folded"), listener=unheard, align="9x8", budget="speedup=9")
+    assert str(fault.value) == (
+        "--budget speedup=9: with one tile for each layer, or its floor, speedup is 1.66; give at most speedup=1.66"
+    )
+
+
+def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = training.network("folded", density=0.4)
+    after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_until=1.0)
+    assert report.totals["nonzeros"] == total("folded") - round(0.7 * total("folded"))
+    for index, name in enumerate(training.WEIGHTS["folded"]):
+        zero = training.tensors(before)[name] == 0
+        assert not any((kept[index] & zero).any() for kept in seen)
+        assert not training.tensors(after)[name][zero].any()
+
+
+@pytest.mark.parametrize(
+    ("which", "options"),
+    [
+        ("grouped", {"granularity": "filter", "sparsity": 0.6}),
+        ("folded", {"align": "4x2", "budget": "compression=3"}),
+    ],
+)
+def test_zeros_that_are_there_already_spare_no_filter_and_no_part_at_once(
+    which: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse = sum(training.counts(training.network(which, density=0.5), which).values())
+    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, schedule="linear", **options)
+    left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
+    assert left[0] == sparse > report.totals["nonzeros"]
+    assert left == sorted(left, reverse=True)
+
+
+def share_at(schedule: str, done: float, start: float, end: float) -> float:
+    if schedule == "one-shot" or done >= 1:
+        return end
+    return end + (start - end) * (1 - done) ** {"cubic": 3, "linear": 1}[schedule]
+
+
+@pytest.mark.parametrize("schedule", ["cubic", "linear", "one-shot"])
+@pytest.mark.parametrize(
+    ("begin", "until", "every"), [(0.0, 0.5, 2), (0.25, 0.75, 1), (0.25, 0.8, 4), (0.0, 1.0, 3)]
+)
+@pytest.mark.parametrize("density", [1.0, 0.6])
+def test_the_share_that_is_left_follows_the_schedule(
+    schedule: str, begin: float, until: float, every: int, density: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"schedule": schedule, "prune_from": begin, "prune_until": until, "prune_every": every}
+    _, _, seen = pruned("folded", monkeypatch, density, sparsity=0.8, regrow=0.0, **options)
+    weights = total("folded")
+    used = sum(training.counts(training.network("folded", density), "folded").values())
+    first, last = round(begin * STEPS), round(until * STEPS)
+    wanted = used
+    for step, kept in enumerate(seen):
+        if step >= first and (step == last or (step < last and (step - first) % every == 0)):
+            share = share_at(schedule, (step - first) / (last - first), used / weights, 1 - 0.8)
+            wanted = weights - round((1 - share) * weights)
+        assert sum(int(layer.sum()) for layer in kept) == wanted, step
+
+
+def test_regrowing_does_not_put_off_when_the_share_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"prune_until": 0.5, "regrow": 0.2, "regrow_until": 1.0, "prune_every": 5}
+    _, _, seen = pruned("folded", monkeypatch, sparsity=0.8, **options)
+    left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
+    wanted = total("folded") - round(0.8 * total("folded"))
+    assert left[STEPS // 2 - 1] > wanted
+    assert left[STEPS // 2 :] == [wanted] * (STEPS // 2)
+
+
+def returned(seen: Snapshots, since: int = 0) -> list[int]:
+    """After which steps a weight is there that was not after the step before."""
+    pairs = list(pairwise(seen))
+    return [
+        step
+        for step, (before, after) in enumerate(pairs, start=1)
+        if step >= since and any((new & ~old).any() for old, new in zip(before, after, strict=True))
+    ]
+
+
+WITHOUT_RETURN: dict[str, dict[str, Any]] = {
+    "single": {"sparsity": 0.8},
+    "in parts": {"sparsity": 0.8, "align": "4x2"},
+    "by area": {"align": "8x2", "budget": "compression=3"},
+    "by cycles": {"align": "3x2", "budget": "speedup=3"},
+    "by cycles of small tiles": {"align": "2x3", "budget": "speedup=2.5"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
+@pytest.mark.parametrize("way", WITHOUT_RETURN)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_was_pruned_never_returns_without_regrowing(
+    which: str, way: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {
+        "prune_every": 1,
+        "prune_until": 1.0,
+        "schedule": "linear",
+        "regrow": 0.0,
+        "optimizer": optimizer,
+    }
+    _, _, seen = pruned(which, monkeypatch, learning_rate=0.1, **options, **WITHOUT_RETURN[way])
+    assert returned(seen) == []
+    assert sum(int(layer.sum()) for layer in seen[-1]) < sum(int(layer.sum()) for layer in seen[0])
+
+
+def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All is pruned in the first step; then a filter's weights change places, ever fewer of them, in every second."""
+    options = {
+        "schedule": "one-shot",
+        "prune_every": 2,
+        "prune_until": 0.0,
+        "regrow": 0.5,
+        "regrow_until": 0.75,
+    }
+    _, _, seen = pruned("grouped", monkeypatch, sparsity=0.5, **options)
+    # a share of half a cosine, rounded down for each filter: the last is none
+    assert returned(seen) == [2, 4, 6]
+    exchanged = [
+        sum(int((new & ~old).sum()) for old, new in zip(seen[step - 1], seen[step], strict=True))
+        for step in (2, 4, 6)
+    ]
+    assert exchanged == sorted(exchanged, reverse=True) and exchanged[0] > exchanged[-1] > 0
+    for before, after in pairwise(seen):
+        for old, new in zip(before, after, strict=True):
+            assert old.sum() == new.sum()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=9),
+    st.sampled_from([0.0, 0.2, 0.5, 0.99]),
+)
+def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_most(
+    filter_: list[tuple[int, bool, int]], share: float
+) -> None:
+    worths, kept, pulls = map(list, zip(*filter_, strict=True))
+    rows = [(worths, kept, pulls), (worths[::-1], kept[::-1], pulls[::-1])]
+    found = regrown(
+        *(np.array([row[i] for row in rows], kind) for i, kind in enumerate((float, bool, float))), share
+    )
+    assert found.tolist() == [oracle.regrown(*row, share) for row in rows]
+    assert (found.sum(axis=1) == sum(kept)).all()
+
+
+def test_how_much_is_exchanged_falls_as_half_a_cosine() -> None:
+    from tightc.finetuning.training.lr_schedules import regrow_share
+
+    for step in range(9):
+        assert regrow_share(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
+    assert regrow_share(9, 8, 0.4) == regrow_share(0, 0, 0.4) == regrow_share(0, -3, 0.4) == 0.0

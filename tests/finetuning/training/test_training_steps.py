@@ -1,0 +1,261 @@
+"""Means, rates, norms and masks, each against its formula."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracle
+from helpers import models, training
+from tightc.bridge.module import TorchGraph
+from tightc.finetuning.batches.batches import Batches
+from tightc.finetuning.network.masks import Masks
+from tightc.finetuning.options import FinetuneOptions
+from tightc.finetuning.process.device import Compute, choose_compute
+from tightc.finetuning.process.process_group import Team
+from tightc.finetuning.training.batchnorm_recalibration import measure_norms
+from tightc.finetuning.training.lr_schedules import cosine_rate, one_cycle, share_left
+from tightc.finetuning.training.optimizer import make_optimizer
+from tightc.finetuning.training.weight_ema import RunningMean
+from tightc.model.onnx_proto.graph import read_graph
+
+FP32 = Compute(torch.device("cpu"), bf16=False)
+
+
+# --- the running mean
+
+
+@given(
+    st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=30), st.sampled_from([0.5, 0.9, 0.999])
+)
+def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
+    values: list[float], decay: float
+) -> None:
+    weight = torch.nn.Parameter(torch.tensor([values[0], 0.0], dtype=torch.float64))
+    mean = RunningMean([weight], decay)
+    wanted = values[0]
+    for step, value in enumerate(values, start=1):
+        with torch.no_grad():
+            weight[0] = value
+        mean.add()
+        kept = min(decay, step / (step + 9))
+        wanted = kept * wanted + (1 - kept) * value
+    assert mean.steps == len(values)
+    assert float(mean.means[0][0]) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_swapped_twice_all_is_as_before() -> None:
+    weights = [torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([[3.0]]))]
+    mean = RunningMean(weights, 0.5)
+    with torch.no_grad():
+        weights[0].add_(10)
+    mean.swap()
+    assert weights[0].tolist() == [1.0, 2.0] and mean.means[0].tolist() == [11.0, 12.0]
+    mean.swap()
+    assert weights[0].tolist() == [11.0, 12.0] and mean.means[0].tolist() == [1.0, 2.0]
+    other = RunningMean(weights, 0.5)
+    other.load(7, [torch.tensor([5.0, 6.0]), torch.tensor([[4.0]])])
+    assert (other.steps, other.means[0].tolist()) == (7, [5.0, 6.0])
+    assert weights[0].tolist() == [11.0, 12.0]
+
+
+# --- the course of rates
+
+
+@given(st.integers(1, 200), st.floats(0, 0.99), st.sampled_from([0.001, 0.05, 10.0]))
+def test_the_cosine_rises_to_its_peak_and_falls_towards_nothing(
+    steps: int, warm_up: float, peak: float
+) -> None:
+    rates = [cosine_rate(step, steps, peak, warm_up) for step in range(steps)]
+    rising = max(1, round(steps * warm_up))
+    assert all(0 < rate <= peak for rate in rates)
+    assert all(before >= after for before, after in zip(rates[rising - 1 :], rates[rising:], strict=False))
+    for step, rate in enumerate(rates):
+        lifted = rate / min(1.0, (step + 1) / rising)
+        assert lifted == pytest.approx(peak * math.cos(math.pi * step / steps / 2) ** 2)
+    assert cosine_rate(steps, steps, peak, warm_up) == pytest.approx(0, abs=1e-12)
+
+
+@given(st.integers(2, 200), st.floats(0, 0.99), st.sampled_from([0.0, 0.05, 0.9]))
+def test_one_cycle_goes_up_and_down_once_and_the_momentum_the_other_way(
+    steps: int, warm_up: float, momentum: float
+) -> None:
+    peak, rising = 0.5, max(1, round(steps * warm_up))
+    course = [one_cycle(step, steps, peak, momentum, warm_up) for step in range(steps + 1)]
+    rates, momenta = zip(*course, strict=True)
+    low = max(0.0, momentum - 0.1)
+    assert course[0] == pytest.approx((peak / 25, momentum))
+    assert course[rising] == pytest.approx((peak, low))
+    if rising < steps:
+        assert course[steps] == pytest.approx((peak * 1e-4, momentum))
+    assert list(rates[: rising + 1]) == sorted(rates[: rising + 1])
+    assert list(rates[rising:]) == sorted(rates[rising:], reverse=True)
+    assert list(momenta[: rising + 1]) == sorted(momenta[: rising + 1], reverse=True)
+    assert list(momenta[rising:]) == sorted(momenta[rising:])
+
+
+@given(st.sampled_from(["cubic", "linear", "one-shot"]), st.floats(0.1, 1), st.floats(0, 1))
+def test_the_share_that_is_left_falls_from_its_start_to_its_end(kind: str, start: float, part: float) -> None:
+    end = start * part
+    shares = [share_left(kind, done / 20, start, end) for done in range(21)]
+    assert shares[0] == pytest.approx(end if kind == "one-shot" else start)
+    assert shares[-1] == end
+    assert all(before >= after - 1e-12 for before, after in pairwise(shares))
+    halfway = {"cubic": 1 / 8, "linear": 1 / 2, "one-shot": 0}[kind]
+    assert shares[10] == pytest.approx(end + (start - end) * halfway)
+
+
+# --- batch normalisation measured anew
+
+
+def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
+    """What the normalisation behind the first convolution sees: (images, filters, height, width)."""
+    weight = training.tensors(training.network(which))["first_w"].astype(np.float64)
+    return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
+
+
+def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
+    student = TorchGraph(read_graph(training.proto_of("normed")))
+    batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    before = {name: array.copy() for name, array in student.trained().items()}
+    measure_norms(student, batches, FP32)
+    seen = [norm_inputs("normed", batch.numpy()) for batch in batches]
+    found = student.trained()
+    np.testing.assert_allclose(
+        found["mean"], np.mean([x.mean((0, 2, 3)) for x in seen], axis=0), rtol=1e-4, atol=1e-6
+    )
+    variances = np.mean([x.var((0, 2, 3), ddof=1) for x in seen], axis=0)
+    np.testing.assert_allclose(found["variance"], variances, rtol=1e-4)
+    assert not student.training
+    for name in before.keys() - {"mean", "variance"}:
+        assert (found[name] == before[name]).all()
+
+
+def test_norms_that_share_their_statistics_count_together() -> None:
+    text = TWO_NORMS.format("mean, variance", "mean, variance")
+    student = TorchGraph(read_graph(two_norms(text)))
+    images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
+    measure_norms(student, [images], FP32)
+    found = student.trained()
+    one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
+    # of a value that counts for nothing at the start the first leaves 0.1, of which the second leaves 0.9
+    for name, first, second in (
+        ("mean", one.mean((0, 2, 3)), two.mean((0, 2, 3))),
+        ("variance", one.var((0, 2, 3), ddof=1), two.var((0, 2, 3), ddof=1)),
+    ):
+        np.testing.assert_allclose(found[name], (0.09 * first + 0.1 * second) / 0.19, rtol=1e-4)
+
+
+TWO_NORMS = """g (float[batch, 2, 4, 4] image) => (float[batch, 2, 4, 4] y) {{
+    a = BatchNormalization(image, scale, shift, {})
+    moved = Add(image, two)
+    b = BatchNormalization(moved, scale, shift, {})
+    y = Add(a, b)
+}}"""
+
+
+def two_norms(text: str) -> onnx.ModelProto:
+    ones = np.ones(2, np.float32)
+    return models.build(
+        text, scale=ones, shift=0 * ones, mean=ones, variance=ones, two=np.full((1, 2, 1, 1), 2, np.float32)
+    )
+
+
+def test_a_network_without_norms_is_left_as_it_is() -> None:
+    student = TorchGraph(read_graph(training.proto_of("folded")))
+    before = {name: array.copy() for name, array in student.trained().items()}
+    measure_norms(student, [torch.zeros(2, 1, 8, 8)], FP32)
+    assert all((array == before[name]).all() for name, array in student.trained().items())
+
+
+def test_the_option_measures_on_the_weights_that_are_kept() -> None:
+    """One batch of all images, in whatever order: mean and variance over them all."""
+    options = {"renorm_images": 64, "batch_size": 64, "average": 0.9, "epochs": 6}
+    after, _ = training.train(training.network("normed"), **options)
+    without, _ = training.train(training.network("normed"), **{**options, "renorm_images": 0})
+    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    found = training.tensors(after)
+    x = oracle.convolution(images, found["first_w"].astype(np.float64), pads=(1, 1, 1, 1))
+    np.testing.assert_allclose(found["mean"], x.mean((0, 2, 3)), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found["variance"], x.var((0, 2, 3), ddof=1), rtol=1e-3)
+    assert not np.allclose(training.tensors(without)["variance"], found["variance"], rtol=0.05)
+    for name in ("first_w", "last_w", "scale", "shift"):
+        assert (training.tensors(without)[name] == found[name]).all()
+
+
+# --- masks, optimizers, devices
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_a_mask_excludes_is_forgotten_by_the_optimizer_too(optimizer: str) -> None:
+    student = TorchGraph(read_graph(training.proto_of("folded", density=0.5)))
+    masks = Masks(student.weights())
+    options = FinetuneOptions.of({"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.5})
+    descent = make_optimizer(student, options)
+    for step in range(4):
+        descent.zero_grad()
+        student(torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(step)))[
+            0
+        ].square().sum().backward()
+        masks.before_update()
+        descent.step()
+        masks.after_update(descent)
+        if step == 1:
+            masks.choose(0, torch.zeros(masks.weights[0].shape, dtype=torch.bool))
+            masks.choose(1, torch.ones(masks.weights[1].shape, dtype=torch.bool))
+    assert not masks.weights[0].any()
+    for weight, mask in zip(masks.weights, masks.masks, strict=True):
+        remembered = [value for value in descent.state[weight].values() if value.shape == weight.shape]
+        assert remembered and all((value[mask == 0] == 0).all() for value in remembered)
+        assert (weight[mask == 0] == 0).all()
+    assert masks.weights[1][masks.masks[1] == 1].all(), "what was zero at the start is never chosen"
+    assert int((masks.masks[1] == 0).sum()) == int(
+        (training.tensors(training.network("folded", 0.5))["last_w"] == 0).sum()
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weights_decay_and_nothing_else_does(optimizer: str) -> None:
+    student = TorchGraph(read_graph(training.proto_of("normed")))
+    options = {"optimizer": optimizer, "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.5}
+    descent = make_optimizer(student, FinetuneOptions.of(options))
+    before = {name: array.copy() for name, array in student.trained().items()}
+    for parameter in student.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    descent.step()
+    for name, array in student.trained().items():
+        share = 0.95 if name in ("first_w", "last_w") else 1.0
+        np.testing.assert_allclose(array, share * before[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -> None:
+    batches = Batches(training.quadrants(), training.NORMALISATION, 16, augment, torch.device("cpu"))
+    chosen = batches.order(torch.Generator().manual_seed(1))[0]
+    generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
+    whole, labels = batches.batch(chosen, generators[-1])
+    shares = [batches.batch(chosen, generators[rank], Team(rank, size)) for rank in range(size)]
+    assert all(len(images) == len(own) == 16 // size for images, own in shares)
+    for place in range(16):
+        images, own = shares[place % size]
+        assert torch.equal(images[place // size], whole[place])
+        assert own[place // size] == labels[place]
+    states = {generator.get_state().numpy().tobytes() for generator in generators}
+    assert len(states) == 1, "all draw as much, so that they stay in step"
+
+
+def test_devices_and_numbers_are_those_asked_for() -> None:
+    assert choose_compute("cpu", "fp32") == Compute(torch.device("cpu"), bf16=False)
+    assert choose_compute("cpu", "bf16", local_rank=3) == Compute(torch.device("cpu"), bf16=True)
+    with choose_compute("cpu", "bf16").precision():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with choose_compute("cpu", "fp32").precision():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

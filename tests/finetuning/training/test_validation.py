@@ -1,0 +1,151 @@
+"""The epoch that does best on images held apart is the one that is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from helpers import training
+from tightc.data.images import Images
+from tightc.data.validation_split import hold_apart
+from tightc.errors import DataError, OptionError
+from tightc.finetuning.training.loop import Training
+from tightc.model.file import Model
+
+
+def accuracy(model: Model, images: Images) -> float:
+    """In percent, as onnxruntime tells them apart."""
+    session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
+    logits = session.run(None, {"image": training.NORMALISATION.apply(images.pixels)})[0]
+    return 100 * float((logits.argmax(1) == images.labels).mean())
+
+
+def by_lot(count: int = 96) -> Images:
+    """Images whose labels were drawn by lot, so that held images are told right by chance, now more, now less."""
+    return Images(training.quadrants(count).pixels, np.random.default_rng(1).integers(0, 4, count))
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What each look at the held images says, the last of them at what is kept."""
+    found: list[float] = []
+    look = Training._accuracy
+
+    def noted(self: Training, batches: Any) -> float:
+        found.append(look(self, batches))
+        return found[-1]
+
+    monkeypatch.setattr(Training, "_accuracy", noted)
+    return found
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "mean": {"average": 0.8},
+    "pruned at once": {"sparsity": 0.5, "prune_until": 0.0, "regrow": 0.0},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.05},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("which", ["folded", "normed", "dropout"])
+def test_what_is_kept_does_as_well_as_the_best_epoch(which: str, way: str, looks: list[float]) -> None:
+    images, chosen = by_lot(), []
+    _, apart = hold_apart(images, 40)
+    for seed in range(4):
+        looks.clear()
+        options = {"epochs": 6, "learning_rate": 0.2, "validation": 40, **WAYS[way]}
+        after, report = training.train(training.network(which), images, seed=seed, **options)
+        *epochs, kept = looks
+        assert len(epochs) == 6
+        assert kept == max(epochs) == report.totals["validation_accuracy"]
+        assert accuracy(after, apart) == pytest.approx(kept)
+        chosen.append(epochs[-1] < kept)
+    assert any(chosen), "a case in which the choice matters"
+
+
+def test_the_first_of_equal_epochs_is_kept(looks: list[float]) -> None:
+    images = training.quadrants(96)
+    short, _ = training.train(training.network("folded"), images, epochs=6, validation=40)
+    assert looks.count(100.0) > 3, "a case in which several epochs are perfect"
+    first = looks.index(100.0)
+    heard: list[Model] = []
+
+    def stop(_task: str, done: float, _figures: object) -> None:
+        if done > (first + 1) / 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        training.train(training.network("folded"), images, epochs=6, validation=40, listener=stop)
+    heard.append(caught.value.result[0])  # type: ignore[attr-defined]
+    for name in training.WEIGHTS["folded"]:
+        assert (training.tensors(heard[0])[name] == training.tensors(short)[name]).all()
+
+
+def test_no_epoch_is_chosen_that_was_not_pruned_yet(
+    looks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dense network does better than what is left of it: the best of all epochs must not count."""
+    seen: list[np.ndarray] = []
+    look = Training._accuracy
+
+    def noted(self: Training, batches: Any) -> float:
+        seen.append(self.lesson.student.parameter("last_w").detach().numpy().copy())
+        return look(self, batches)
+
+    monkeypatch.setattr(Training, "_accuracy", noted)
+    options = {"epochs": 6, "validation": 40, "sparsity": 0.9, "schedule": "one-shot", "regrow": 0.0}
+    after, report = training.train(
+        training.network("normed"), training.quadrants(96), prune_from=0.5, prune_until=0.5, **options
+    )
+    assert max(looks[:3]) > max(looks[3:])
+    best = 3 + looks[3:-1].index(max(looks[3:-1]))
+    assert report.totals["validation_accuracy"] == looks[-1] == looks[best]
+    assert (training.tensors(after)["last_w"] == seen[best]).all()
+    assert sum(training.counts(after, "normed").values()) == 20
+
+
+def test_no_image_held_apart_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = training.quadrants()
+    plain, _ = training.train(training.network("folded"), images, validation=20, epochs=1)
+    _, apart = hold_apart(images, 20)
+    held = (images.pixels[:, None] == apart.pixels[None]).all(axis=(2, 3, 4)).any(axis=1)
+    other = Images(
+        np.where(held[:, None, None, None], np.uint8(255), images.pixels), images.labels, images.classes
+    )
+    again, _ = training.train(training.network("folded"), other, validation=20, epochs=1)
+    for name, tensor in training.tensors(plain).items():
+        assert (training.tensors(again)[name] == tensor).all(), name
+
+
+def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tightc.finetuning.setup as session
+
+    held: list[np.ndarray] = []
+
+    def noted(images: Images, count: int) -> tuple[Images, Images]:
+        parts = hold_apart(images, count)
+        held.append(parts[1].pixels)
+        return parts
+
+    monkeypatch.setattr(session, "hold_apart", noted)
+    for seed in (0, 1):
+        training.train(training.network("folded"), seed=seed, validation=20, epochs=1)
+    assert (held[0] == held[1]).all()
+
+
+def test_too_many_held_images_are_refused() -> None:
+    with pytest.raises(OptionError) as fault:
+        training.train(training.network("folded"), validation=63)
+    assert str(fault.value) == "--validation 63 of 64 images leaves none to train on; hold fewer apart"
+
+
+@pytest.mark.parametrize("place", range(0, 64, 9))
+def test_a_wrong_label_is_named_by_its_place_in_the_data_held_apart_or_not(place: int) -> None:
+    images = training.quadrants()
+    images.labels[place] = 7
+    with pytest.raises(DataError, match=rf"^label 7 of image {place} is outside the network's 4 classes"):
+        training.train(training.network("folded"), images, validation=30)

@@ -1,0 +1,135 @@
+"""Random small layers and chips for Hypothesis, and the same chips as the oracle knows them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import oracle
+from helpers.packings import arrange, matrices
+from tightc.model.layer_view.layers import Layer
+from tightc.permutation.pattern import Pattern
+from tightc.permutation.problem import Lossy
+from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.cost_model.passes import Dataflow, Passes
+from tightc.simulation.workload import LayerWork
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+
+DATAFLOWS = ("ws", "os", "is")
+METHODS = ("dense", "structured", "first-fit", "tight", "column-combine", "nm")
+WORDS = st.sampled_from([math.inf, 0.3, 0.5, 1, 1.5, 2, 3, 4.7, 7, 11, 64])
+
+
+@st.composite
+def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Chip:
+    """Buffers that keep up and that do not; no DRAM."""
+    side = st.integers(1, largest)
+    return Chip(
+        ArrayShape(draw(side), draw(side)),
+        arrays=draw(st.integers(1, arrays)),
+        prefetch=draw(st.booleans()),
+        side_by_side=draw(st.booleans()),
+        operand_bytes=draw(st.sampled_from([1, 4])),
+        activations=Store(words=draw(WORDS)),
+        weights=Store(words=draw(WORDS)),
+        sums=Store(words=draw(WORDS)),
+    )
+
+
+STORES = st.builds(
+    Store,
+    size=st.sampled_from([None, 30, 200, 800]),
+    usable=st.sampled_from([8, 30, 100, 400, inf]),
+    words=st.sampled_from([0.5, 1, 3, 8, inf]),
+    hidden=st.booleans(),
+)
+
+
+@st.composite
+def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Chip:
+    """Chips on which something is scarce."""
+    return replace(
+        draw(chips(arrays=arrays)),
+        activations=draw(STORES),
+        weights=draw(STORES),
+        sums=draw(STORES),
+        dram=draw(st.sampled_from([None, 0.5, 3, 100])),
+        keeps_maps=draw(st.booleans()),
+    )
+
+
+MAPS = st.builds(Maps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
+
+
+def hall(chip: Chip, dataflow: Dataflow) -> oracle.Hall:
+    """The same for the oracle."""
+    from_left, stays = chip.activations.words, chip.weights.words
+    if dataflow == "is":
+        from_left, stays = stays, from_left
+    words = [None if math.isinf(rate) else rate for rate in (from_left, stays, chip.sums.words)]
+    return oracle.Hall(
+        tuple(chip.array), *words, chip.arrays, chip.prefetch, chip.operand_bytes, chip.side_by_side
+    )
+
+
+def layers(largest: int = 7) -> st.SearchStrategy[LayerMatrix]:
+    """Whole-number weights, int32, so that any sum is exact."""
+    return matrices(largest).map(lambda matrix: LayerMatrix(matrix.values.astype(np.int32), matrix.groups))
+
+
+def work_of(matrix: LayerMatrix, vectors: int, positions: int = 1, maps: Maps | None = None) -> Work:
+    """What the layer is to a simulator."""
+    return Work(matrix.filters_per_group, matrix.inputs, matrix.groups, vectors, positions, maps or Maps())
+
+
+def vectors_for(matrix: LayerMatrix, count: int, seed: int = 0) -> np.ndarray:
+    """Activations (count, inputs of all groups), no two alike and none zero."""
+    size = count * matrix.inputs * matrix.groups
+    values = np.random.default_rng(seed).permutation(np.arange(1, size + 1)) * 7 - 3
+    return values.astype(np.int32).reshape(count, -1)
+
+
+def packed(matrix: LayerMatrix, method: str, array: ArrayShape, fan_in: int) -> Packing:
+    """A packing of any method."""
+    if method == "nm":
+        fan_in = max(2, fan_in)
+    lossy = Lossy(alpha=fan_in, gamma=0.2, pattern=Pattern(max(1, fan_in // 2), max(2, fan_in)))
+    return arrange(matrix, method, array, fan_in, lossy=lossy)
+
+
+def kept(packing: Packing, matrix: LayerMatrix) -> np.ndarray:
+    """The weights that have a slot, block diagonal (filters, inputs of all groups)."""
+    whole = oracle.block_diagonal(matrix.values, matrix.groups)
+    has_slot = np.zeros(whole.shape, bool)
+    has_slot[packing.slots()] = True
+    return np.where(has_slot, whole, 0)
+
+
+def tiles_of(packing: Packing) -> list[dict[str, Any]]:
+    """The tiles as plain lists with the bits of their index; those of a dense layer with their groups instead."""
+    if packing.method == "dense":
+        return oracle.with_groups(oracle.plain(packing), packing.filters // packing.groups, packing.inputs)
+    inputs = packing.inputs * packing.groups
+    return oracle.with_index(oracle.plain(packing), packing.fan_in, inputs, packing.filters)
+
+
+def tile_passes(packing: Packing, work: Work) -> Passes:
+    """The passes that a layer with that packing runs."""
+    layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, "x", "y")
+    return LayerWork(layer, {}, work, 0, packing).passes("ws", Chip(packing.array))
+
+
+def levels_of(packing: Packing) -> int:
+    """2:1 multiplexers on the way to a PE: so many that each of fan-in inputs can be chosen."""
+    levels = 0
+    while 2**levels < packing.fan_in:
+        levels += 1
+    return levels

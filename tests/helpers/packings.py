@@ -1,0 +1,71 @@
+"""Random layer matrices for Hypothesis, the packings that tightc makes of them, and what every packing has to be."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+import oracle
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.layer_scheduler import METHODS
+from tightc.permutation.problem import Lossy, Objective, Task
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import Packing
+
+SQUARE = ArrayShape(4, 4)
+QUICK = Schedule(steps=5, moves_per_weight=30)
+LOSSY = Lossy()
+
+
+@st.composite
+def matrices(draw: st.DrawFn, largest: int = 12) -> LayerMatrix:
+    """Whole-number weights (sums are exact), zeros scattered; some filters empty, some full; groups to depthwise."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    filters = groups * draw(st.integers(1, max(1, largest // groups)))
+    inputs = draw(st.integers(1, largest))
+    if draw(st.booleans()) and draw(st.booleans()):  # depthwise: one channel in each group
+        groups, inputs = filters, draw(st.sampled_from([1, 4, 9]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    values = rng.integers(1, 9, (filters, inputs)) * rng.choice([-1, 1], (filters, inputs))
+    values *= rng.random((filters, inputs)) < draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]))
+    for filter_ in draw(st.lists(st.integers(0, filters - 1), max_size=2)):
+        values[filter_] = draw(st.sampled_from([0, 1]))
+    return LayerMatrix(values.astype(np.float32), groups)
+
+
+def arrays(largest: int = 6) -> st.SearchStrategy[ArrayShape]:
+    """Arrays of one row, of one column, and some that are larger than any layer."""
+    side = st.one_of(st.integers(1, largest), st.just(40))
+    return st.builds(ArrayShape, side, side)
+
+
+def arrange(
+    matrix: LayerMatrix,
+    method: str = "tight",
+    array: ArrayShape = SQUARE,
+    fan_in: int = 3,
+    seed: int = 0,
+    lossy: Lossy = LOSSY,
+) -> Packing:
+    """What a method makes of a layer matrix, with a short search."""
+    return METHODS[method](matrix, task(array, fan_in, seed, lossy))
+
+
+def task(
+    array: ArrayShape = SQUARE,
+    fan_in: int = 3,
+    seed: int = 0,
+    lossy: Lossy = LOSSY,
+    objective: Objective = "passes",
+) -> Task:
+    """What a method is told, with a short search."""
+    return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy, objective=objective)
+
+
+def check(packing: Packing, matrix: LayerMatrix, asked: Task) -> None:
+    """Every weight has one slot, no zero has any, and no lane carries more than it may."""
+    assert packing.fan_in in (1, asked.fan_in)
+    tiles, nonzero = oracle.plain(packing), matrix.values != 0
+    array = tuple(asked.array)
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []

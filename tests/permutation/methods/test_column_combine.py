@@ -1,0 +1,129 @@
+"""Column combining against the same greedy choice in plain loops."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from math import ceil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracle
+from helpers.packings import arrange, arrays, matrices, task
+from tightc.errors import OptionError
+from tightc.permutation.methods.column_combine import _count_bits, combine
+from tightc.permutation.problem import Lossy
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.measures import measure
+from tightc.tiles.packing import EMPTY
+
+GAMMAS = st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.75, 100.0])
+ALPHAS = st.sampled_from([1, 2, 3, 8])
+
+
+def blocks(matrix: LayerMatrix) -> list[np.ndarray]:
+    return np.split(matrix.values, matrix.groups)
+
+
+def lanes_of(matrix: LayerMatrix, lossy: Lossy) -> list[list[list[int]]]:
+    asked = task(fan_in=lossy.alpha, lossy=lossy)
+    return [[lane.tolist() for lane in combine(block, asked)] for block in blocks(matrix)]
+
+
+@settings(max_examples=150)
+@given(matrices(), ALPHAS, GAMMAS)
+def test_lanes_are_those_of_a_plain_greedy_search(matrix: LayerMatrix, alpha: int, gamma: float) -> None:
+    expected = [oracle.combined_inputs(block, alpha, gamma) for block in blocks(matrix)]
+    assert lanes_of(matrix, Lossy(alpha, gamma)) == expected
+
+
+@settings(max_examples=150)
+@given(matrices(), arrays(), ALPHAS, GAMMAS)
+def test_only_the_largest_of_a_conflict_is_kept_and_nothing_else(
+    matrix: LayerMatrix, array: ArrayShape, alpha: int, gamma: float
+) -> None:
+    lossy = Lossy(alpha, gamma)
+    kept = oracle.combined_kept(matrix.values, matrix.groups, lanes_of(matrix, lossy))
+    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=lossy)
+    tiles = oracle.plain(packing)
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), alpha, kept) == []
+    assert packing.fan_in == alpha
+
+
+@settings(max_examples=100)
+@given(matrices(), ALPHAS, GAMMAS)
+def test_alpha_and_gamma_are_respected(matrix: LayerMatrix, alpha: int, gamma: float) -> None:
+    for block, lanes in zip(blocks(matrix), lanes_of(matrix, Lossy(alpha, gamma)), strict=True):
+        for lane in lanes:
+            weights = np.count_nonzero(block[:, lane], axis=1)
+            assert 1 <= len(lane) <= alpha
+            assert (weights - (weights > 0)).sum() <= gamma * len(block) + 1e-9
+        carried = sorted(k for lane in lanes for k in lane)
+        assert carried == np.flatnonzero(block.any(axis=0)).tolist()
+
+
+@settings(max_examples=100)
+@given(matrices(), arrays(), ALPHAS)
+def test_without_gamma_nothing_is_dropped(matrix: LayerMatrix, array: ArrayShape, alpha: int) -> None:
+    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=Lossy(alpha))
+    tiles = oracle.plain(packing)
+    assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), alpha) == []
+    assert measure(packing, matrix).dropped_weights == 0
+
+
+def test_passes_are_lanes_and_filters_cut_into_tiles() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(20, 60)) * (rng.random((20, 60)) < 0.2)).astype(np.float32)
+    lossy = Lossy(4, 0.2)
+    packing = arrange(LayerMatrix(values), "column-combine", ArrayShape(8, 6), 4, lossy=lossy)
+    lanes = combine(values, task(lossy=lossy))
+    assert len(lanes) == 15
+    assert len(packing.tiles) == ceil(15 / 8) * ceil(20 / 6)
+
+
+def test_of_equal_weights_the_first_is_kept() -> None:
+    values = np.array([[2, -2, 2, 0], [0, 1, -3, 3]], np.float32)
+    packing = arrange(LayerMatrix(values), "column-combine", fan_in=4, lossy=Lossy(4, 9.0))
+    filters, inputs = packing.slots()
+    assert dict(zip(filters.tolist(), inputs.tolist(), strict=True)) == {0: 0, 1: 2}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_every_float_type_is_combined(dtype: str) -> None:
+    values = np.random.default_rng(1).normal(size=(9, 12)).astype(dtype)
+    packing = arrange(LayerMatrix(values), "column-combine", fan_in=8, lossy=Lossy(8, 2.0))
+    assert all((tile.select != EMPTY).any(axis=1).all() for tile in packing.tiles)
+
+
+def test_an_alpha_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
+    with pytest.raises(OptionError) as refused:
+        arrange(LayerMatrix(np.ones((2, 2), np.float32)), "column-combine", fan_in=3, lossy=Lossy(8))
+    assert refused.value.sentence == "alpha 8 is above the fan-in 3 of the array"
+    assert refused.value.remedy == "lower alpha to 3 or raise the fan-in to 8"
+
+
+def test_it_stops_when_it_is_told_to() -> None:
+    asked = task(fan_in=8)
+    asked.stop.set()
+    with pytest.raises(CancelledError):
+        combine(np.ones((2, 2), np.float32), asked)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+def test_the_kernel_fills_lanes_as_plain_loops_do(gamma: float) -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(70, 25)) * (rng.random((70, 25)) < 0.15)  # two words
+    lanes = [lane.tolist() for lane in combine(values, task(fan_in=4, lossy=Lossy(4, gamma)))]
+    assert lanes == oracle.combined_inputs(values, 4, gamma)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "word", [0, 1, 0xFF, 0x8000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF, 0x1234_5678_9ABC_DEF0]
+)
+def test_bits_are_counted(word: int) -> None:
+    assert _count_bits(np.uint64(word)) == word.bit_count()

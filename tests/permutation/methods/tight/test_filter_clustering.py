@@ -1,0 +1,93 @@
+"""Groups of filters: swaps keep their sizes and their columns, and what a group reads is a plain union."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tightc.permutation.methods.tight.filter_clustering import group_inputs, regroup
+
+
+def filters_at_random(seed: int, filters: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """`starts` and `inputs` of filters that read one input at least."""
+    rng = np.random.default_rng(seed)
+    read = [np.sort(rng.choice(inputs, rng.integers(1, inputs + 1), replace=False)) for _ in range(filters)]
+    starts = np.cumsum([0, *map(len, read)]).astype(np.int32)
+    return starts, np.concatenate(read).astype(np.int32)
+
+
+def unions(starts: np.ndarray, inputs: np.ndarray, group_of: np.ndarray) -> list[int]:
+    read: list[set[int]] = [set() for _ in range(max(group_of) + 1)]
+    for f, group in enumerate(group_of.tolist()):
+        read[group] |= set(inputs[starts[f] : starts[f + 1]].tolist())
+    return [len(one) for one in read]
+
+
+def energy(read: list[int], budgets: np.ndarray) -> int:
+    """Inputs, those beyond the budget of their group five times."""
+    return sum(one + 4 * max(0, one - int(budget)) for one, budget in zip(read, budgets, strict=True))
+
+
+@pytest.mark.kernel
+@settings(max_examples=20)
+@given(st.integers(0, 2**20), st.integers(1, 6), st.integers(1, 8))
+def test_what_groups_read_is_a_union(seed: int, filters: int, inputs: int) -> None:
+    starts, read = filters_at_random(seed, filters, inputs)
+    group_of = np.sort(np.random.default_rng(seed).integers(0, 3, filters)).astype(np.int32)
+    assert group_inputs(starts, read, group_of).tolist() == unions(starts, read, group_of)
+
+
+@pytest.mark.kernel
+@settings(max_examples=10)
+@given(st.integers(0, 2**20), st.integers(1, 7), st.integers(1, 3), st.integers(1, 9))
+def test_swaps_keep_how_many_filters_of_each_width_a_group_has(
+    seed: int, filters: int, width: int, budget: int
+) -> None:
+    starts, read = filters_at_random(seed, filters, 8)
+    columns = np.sort(np.random.default_rng(seed).integers(1, 4, filters))[::-1].copy()
+    group_of = (np.arange(filters) // width).astype(np.int32)
+    budgets = np.full(group_of[-1] + 1, budget)
+    found = regroup((starts, read), columns, group_of, budgets, np.uint64(seed))
+    before = Counter(zip(group_of.tolist(), columns.tolist(), strict=True))
+    assert Counter(zip(found.tolist(), columns.tolist(), strict=True)) == before
+    again = regroup((starts, read), columns, group_of, budgets, np.uint64(seed))
+    assert found.tolist() == again.tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kind = rng.permutation(np.repeat(np.arange(4), 8))  # filters of a kind read 5 of the same 20 inputs
+    inputs = np.concatenate([20 * k + rng.choice(20, 5, replace=False) for k in kind]).astype(np.int32)
+    starts = np.arange(0, 161, 5, dtype=np.int32)
+    group_of = np.repeat(np.arange(4, dtype=np.int32), 8)
+    found = regroup((starts, inputs), np.ones(32, np.int64), group_of, np.full(4, 20), np.uint64(seed + 1))
+    groups = [{int(k) for k in kind[found == group]} for group in range(4)]
+    assert sorted(map(sorted, groups)) == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
+    starts, read = filters_at_random(seed, 40, 60)
+    group_of = (np.arange(40) // 4).astype(np.int32)
+    budgets = np.full(10, 45)
+    found = regroup((starts, read), np.ones(40, np.int64), group_of, budgets, np.uint64(seed))
+    before, after = (energy(unions(starts, read, groups), budgets) for groups in (group_of, found))
+    assert after < before
+
+
+def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.permutation(np.repeat([3, 20], 16))  # half of the filters read what two would
+    read = [np.sort(rng.choice(60, count, replace=False)) for count in counts]
+    starts = np.cumsum([0, *counts]).astype(np.int32)
+    inputs = np.concatenate(read).astype(np.int32)
+    group_of = np.repeat(np.arange(4, dtype=np.int32), 8)
+    for tight in range(4):
+        budgets = np.where(np.arange(4) == tight, 22, 60)
+        found = regroup((starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1))
+        assert unions(starts, inputs, found)[tight] <= 22

@@ -1,0 +1,176 @@
+"""Blocks: the tiles and weights of a plan, each once, wherever it is cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracle
+from helpers import annealing_blocks
+from helpers.annealing_blocks import board_faults, place_faults
+from helpers.packings import arrays, matrices
+from tightc.permutation.annealing import block as block_module
+from tightc.permutation.annealing.block import Block, _choose, blocks_of, board_of, raised
+from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, plan_of_heights
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+
+SMALL = {"_LEAST_TILES": 1, "_LARGEST_COUNTS": 1}  # blocks of a tile or two
+
+
+def cut(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items() if small else ():
+            patch.setattr(block_module, name, value)
+        return blocks_of(plan, *matrix.nonzeros())
+
+
+def faults(blocks: list[Block], plan: Plan, matrix: LayerMatrix) -> list[str]:
+    """What is wrong with the blocks of a plan for a layer."""
+    found = []
+    if np.concatenate([block.heights for block in blocks]).tolist() != plan.heights.tolist():
+        found.append("other tiles than those of the plan")
+    cells, tiles = [], 0
+    for block in blocks:
+        cells += [(tiles + int(t), int(f)) for t, f in zip(block.cell_tiles, block.cell_filters, strict=True)]
+        tiles += len(block.heights)
+    if cells != list(zip(plan.tiles.tolist(), plan.filters.tolist(), strict=True)):
+        found.append("other cells than those of the plan")
+    weights: Counter[tuple[int, int]] = Counter()
+    for number, block in enumerate(blocks):
+        pairs = list(zip(block.filters.tolist(), block.inputs.tolist(), strict=True))
+        weights.update(pairs)
+        if pairs != sorted(pairs):
+            found.append(f"block {number}: weights out of order")
+        found += [f"block {number}: {fault}" for fault in place_faults(block, block.lanes, block.columns)]
+        found += [f"block {number}: {fault}" for fault in board_faults(board_of(block), block)]
+    whole = oracle.block_diagonal(matrix.values, matrix.groups)
+    if weights != Counter((int(f), int(k)) for f, k in np.argwhere(whole)):
+        found.append("not every weight once")
+    return found
+
+
+def starts(block: Block) -> dict[int, list[tuple[int, int]]]:
+    """(lane, column) of each filter's weights where they are spread evenly over its slots, cell after cell."""
+    bases = np.r_[0, np.cumsum(block.heights)].tolist()
+    slots: dict[int, list[tuple[int, int]]] = {}
+    for cell, (f, tile) in enumerate(
+        zip(block.cell_filters.tolist(), block.cell_tiles.tolist(), strict=True)
+    ):
+        column = cell - block.cell_tiles.tolist().index(tile)
+        slots.setdefault(f, []).extend(
+            (bases[tile] + lane, column) for lane in range(int(block.heights[tile]))
+        )
+    counts = Counter(block.filters.tolist())
+    return {f: [slots[f][rank * len(slots[f]) // n] for rank in range(n)] for f, n in counts.items()}
+
+
+def places(block: Block) -> dict[int, list[tuple[int, int]]]:
+    """(lane, column) of each filter's weights."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for f, lane, column in zip(block.filters, block.lanes, block.columns, strict=True):
+        found.setdefault(int(f), []).append((int(lane), int(column)))
+    return found
+
+
+def check(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
+    blocks = cut(plan, matrix, small)
+    assert faults(blocks, plan, matrix) == []
+    room: Counter[tuple[int, int]] = Counter()
+    edges = np.cumsum([0, *(len(block.heights) for block in blocks)])
+    for number, (first, last) in enumerate(pairwise(edges)):
+        for f, tile in zip(plan.filters.tolist(), plan.tiles.tolist(), strict=True):
+            room[number, f] += int(plan.heights[tile]) if first <= tile < last else 0
+    sizes = dict(zip(*np.unique(matrix.nonzeros()[0], return_counts=True), strict=True))
+    for number, block in enumerate(blocks):
+        held = Counter(block.filters.tolist())
+        for f, size in sizes.items():
+            even = size * room[number, f] / sum(room[other, f] for other in range(len(blocks)))
+            assert abs(held[f] - even) < 1  # as many of its weights as of its lanes
+        assert places(block) == starts(block)
+    return blocks
+
+
+@settings(max_examples=150)
+@given(matrices(), arrays(), st.integers(0, 9), st.booleans(), st.integers(0, 2**63))
+def test_blocks_of_even_plans_hold_every_weight_once(
+    matrix: LayerMatrix, array: ArrayShape, more: int, small: bool, seed: int
+) -> None:
+    if not matrix.values.any():
+        return
+    passes = oracle.lower_bound(matrix.values, tuple(array)) + more
+    plan = even_plan(Crowd.of(*matrix.nonzeros()), array, passes, 3.0 * array.rows, np.uint64(seed))
+    check(plan, matrix, small)
+
+
+@settings(max_examples=100)
+@given(matrices(), arrays(), st.booleans(), st.integers(0, 2**20))
+def test_blocks_of_uneven_plans_hold_every_weight_once(
+    matrix: LayerMatrix, array: ArrayShape, small: bool, seed: int
+) -> None:
+    if not matrix.values.any():
+        return
+    passes = oracle.lower_bound(matrix.values, tuple(array)) + 2
+    heights = np.random.default_rng(seed).integers(1, array.rows + 1, passes)
+    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), heights, array.columns)
+    if plan is not None:
+        check(plan, matrix, small)
+
+
+@settings(max_examples=100)
+@given(annealing_blocks.blocks(), st.integers(0, 2**20))
+def test_a_raised_block_holds_the_same_weights_at_their_start(block: Block, seed: int) -> None:
+    heights = block.heights + np.random.default_rng(seed).integers(0, 3, len(block.heights))
+    higher = raised(block, heights)
+    assert higher.heights.tolist() == heights.tolist()
+    assert place_faults(higher, higher.lanes, higher.columns) == []
+    assert board_faults(board_of(higher), higher) == []
+    for name in ("cell_filters", "cell_tiles", "filters", "inputs"):
+        assert getattr(higher, name).tolist() == getattr(block, name).tolist()
+    assert places(higher) == starts(higher)
+
+
+def test_small_blocks_are_a_tile_or_two_and_filters_lie_in_several() -> None:
+    values = (np.random.default_rng(0).random((6, 40)) < 0.5).astype(np.float32)
+    matrix = LayerMatrix(values)
+    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), np.full(8, 4), 5)
+    assert plan is not None
+    blocks = check(plan, matrix, small=True)
+    assert {len(block.heights) for block in blocks} <= {1, 2}
+    assert max(Counter(f for block in blocks for f in set(block.filters.tolist())).values()) > 3
+    assert len(check(plan, matrix, small=False)) <= 2
+
+
+def test_large_layers_are_cut_into_blocks_of_some_tiles() -> None:
+    rng = np.random.default_rng(1)
+    matrix = LayerMatrix((rng.random((200, 300)) < 0.1 + 0.2 * rng.random((200, 1))).astype(np.float32))
+    array = ArrayShape(8, 10)
+    passes = oracle.lower_bound(matrix.values, tuple(array))
+    plan = even_plan(Crowd.of(*matrix.nonzeros()), array, passes, 1000.0, np.uint64(1))
+    blocks = check(plan, matrix, small=False)
+    assert min(len(block.heights) for block in blocks) >= 2
+    assert 5 <= len(blocks) <= passes // 3
+
+
+def test_a_filter_of_two_blocks_reads_in_each_what_others_read_there() -> None:
+    readers = np.array([[5, 5, 5, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 5, 5, 5]], np.int32)
+    chosen = _choose(readers, np.array([0, 2, 3, 5, 6], np.int32), np.array([2, 3]), np.array([4, 7]))
+    assert chosen.tolist() == [4, 4, 7, 7, 7]
+    chosen = _choose(readers, np.array([0, 2, 3, 5, 6], np.int32), np.array([3, 2]), np.array([4, 7]))
+    assert chosen.tolist() == [4, 4, 4, 7, 7]
+
+
+@pytest.mark.parametrize(("columns", "dtype"), [(254, np.uint8), (255, np.uint16), (300, np.uint16)])
+def test_counts_hold_as_many_uses_as_there_are_columns(columns: int, dtype: type) -> None:
+    matrix = LayerMatrix(np.ones((columns, 1), np.float32))
+    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), np.array([1]), columns)
+    assert plan is not None
+    (block,) = check(plan, matrix, small=False)
+    board = board_of(block)
+    assert board.counts.dtype == dtype
+    assert board.counts.tolist() == [[columns]]

@@ -1,0 +1,456 @@
+"""The search for one layer, from matrix to tiles: lossless, never worse than what needs no search, repeatable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import oracle
+from helpers import models
+from helpers.loading import loaded
+from helpers.packings import QUICK, arrange, arrays, check, matrices, task
+from tightc.cli.main import run
+from tightc.errors import ModelError
+from tightc.model.file import Model
+from tightc.permutation.annealing import block as block_module
+from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.executors.executor import Alone, Pace, Threads
+from tightc.permutation.methods.tight import pack as tight
+from tightc.permutation.methods.tight import search
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.permutation.problem import Objective, Task
+from tightc.simulation.accelerator.energy_table import default_table
+from tightc.tiles.array import ArrayShape
+from tightc.tiles.matrix import LayerMatrix
+from tightc.tiles.packing import EMPTY, Packing, Tile
+
+TESTS = Path(__file__).parents[3]
+FAN_INS = st.sampled_from([1, 2, 3, 16])
+OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles", "side-by-side", "energy"])
+VECTORS = st.sampled_from([1, 5, 49, 1024])
+EMPTY_LAYER = LayerMatrix(np.zeros((3, 4), np.float32))
+ONE_ROW = LayerMatrix(np.ones((1, 9), np.float32))
+ONE_COLUMN = LayerMatrix(np.ones((9, 1), np.float32))
+FULL = LayerMatrix(np.ones((7, 7), np.float32))
+DIAGONAL = LayerMatrix(np.eye(9, dtype=np.float32))
+
+
+def random_matrix(filters: int, inputs: int, density: float, seed: int = 0) -> LayerMatrix:
+    """Zeros scattered as magnitude pruning scatters them: some filters and inputs keep more than others."""
+    rng = np.random.default_rng(seed)
+    scales = np.exp(0.4 * rng.normal(size=(filters, 1))) * np.exp(0.4 * rng.normal(size=(1, inputs)))
+    return LayerMatrix((rng.random((filters, inputs)) < density * scales).astype(np.float32))
+
+
+def key(packing: Packing, objective: Objective, vectors: int = 1) -> tuple[int, ...]:
+    """What the objective makes small, first things first."""
+    figures = figures_of(packing, vectors)
+    names = {"cycles": ("passes",), "energy": ("passes", "energy"), "side-by-side": ("cycles", "energy")}
+    return tuple(figures[name] for name in names.get(objective, (objective,)))
+
+
+def figures_of(packing: Packing, vectors: int) -> dict[str, int]:
+    return {
+        "passes": len(packing.tiles),
+        "area": sum(tile.area for tile in packing.tiles),
+        "inputs": sum(len(tile.inputs) for tile in packing.tiles),
+        "cycles": sum(cycles_of(tile, packing.array, vectors) for tile in packing.tiles),
+        "energy": sum(energy_of(tile) for tile in packing.tiles),
+    }
+
+
+def cycles_of(tile: Tile, array: ArrayShape, vectors: int) -> int:
+    """Of a tile that stands on the diagonal as often as it fits, each copy for a part of the vectors."""
+    lanes, columns = tile.select.shape
+    copies = 1
+    while copies < vectors and (copies + 1) * lanes <= array.rows and (copies + 1) * columns <= array.columns:
+        copies += 1
+    most = -(-vectors // copies)
+    return array.rows + most + array.rows + array.columns - 2
+
+
+def energy_of(tile: Tile) -> int:
+    """Bytes through registers for a vector; one to or from a buffer counts as forty."""
+    columns = tile.select.shape[1]
+    total = 40 * len(set(tile.inputs.tolist()))  # each different input is read once
+    total += 40 * columns * (4 + 4)  # a sum is read and written
+    for first, last in zip(tile.lane_starts[:-1], tile.lane_starts[1:], strict=True):
+        total += int(last - first) * columns  # what a lane carries passes every column
+        total += 4 * columns  # and every column's sum the lane
+    return total
+
+
+def arrays_of(packing: Packing) -> list[list[int]]:
+    return [
+        getattr(tile, name).ravel().tolist()
+        for tile in packing.tiles
+        for name in ("filters", "lane_starts", "inputs", "select")
+    ]
+
+
+@settings(max_examples=200)
+@given(matrices(), arrays(), FAN_INS, OBJECTIVES, VECTORS, st.integers(0, 99))
+@example(EMPTY_LAYER, ArrayShape(2, 2), 1, "passes", 1, 0)
+@example(EMPTY_LAYER, ArrayShape(4, 4), 1, "side-by-side", 9, 0)
+@example(EMPTY_LAYER, ArrayShape(2, 2), 1, "energy", 1, 0)
+@example(ONE_ROW, ArrayShape(4, 4), 1, "area", 1, 0)
+@example(ONE_ROW, ArrayShape(40, 40), 1, "side-by-side", 1024, 0)
+@example(ONE_COLUMN, ArrayShape(4, 4), 1, "inputs", 1, 0)
+@example(ONE_COLUMN, ArrayShape(1, 1), 1, "side-by-side", 49, 0)
+@example(FULL, ArrayShape(4, 40), 2, "cycles", 1, 0)
+@example(FULL, ArrayShape(16, 16), 2, "side-by-side", 5, 0)
+@example(DIAGONAL, ArrayShape(40, 4), 1, "passes", 1, 0)
+@example(DIAGONAL, ArrayShape(40, 4), 1, "energy", 1, 0)
+def test_every_search_is_lossless_within_the_fan_in(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, objective: Objective, vectors: int, seed: int
+) -> None:
+    asked = replace(task(array, fan_in, seed, objective=objective), vectors=vectors)
+    check(tight.pack(matrix, asked), matrix, asked)
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays(), FAN_INS, st.sampled_from(["adaptive", "lundy-mees", "tempering"]), st.booleans())
+def test_any_schedule_and_any_cut_into_blocks_is_lossless(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, kind: str, small: bool
+) -> None:
+    schedule = Schedule(kind=kind, t_start="auto", steps=3, moves_per_weight=10, reheats=1, replicas=2)
+    asked = replace(task(array, fan_in), schedule=schedule)
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            patch.setattr(block_module, "_LEAST_TILES", 1)
+            patch.setattr(block_module, "_LARGEST_COUNTS", 1)
+        check(tight.pack(matrix, asked), matrix, asked)
+
+
+@settings(max_examples=150)
+@given(matrices(), arrays(), FAN_INS, st.integers(0, 99))
+@example(random_matrix(31, 17, 0.3), ArrayShape(1, 6), 1, 67)
+@example(random_matrix(26, 23, 0.6), ArrayShape(6, 2), 1, 138)
+def test_it_never_takes_more_passes_than_what_needs_no_search(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, seed: int
+) -> None:
+    passes = len(arrange(matrix, "tight", array, fan_in, seed).tiles)
+    assert passes <= len(arrange(matrix, "structured", array, fan_in).tiles)
+    assert passes <= len(arrange(matrix, "first-fit", array, fan_in).tiles)
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays(), st.integers(0, 99))
+def test_it_takes_the_fewest_passes_where_fan_in_is_no_limit(
+    matrix: LayerMatrix, array: ArrayShape, seed: int
+) -> None:
+    packing = arrange(matrix, "tight", array, 1000, seed)
+    assert len(packing.tiles) == oracle.lower_bound(matrix.values, tuple(array))
+
+
+@pytest.mark.parametrize(
+    ("filters", "inputs", "density", "array", "fan_in"),
+    [(64, 288, 0.1, (16, 16), 8), (32, 144, 0.1, (16, 16), 5), (40, 90, 0.3, (8, 8), 8), (64, 64, 0.1, (16, 16), 4)],
+)  # fmt: skip
+def test_each_objective_finds_the_least_of_what_it_is_for(
+    filters: int, inputs: int, density: float, array: tuple[int, int], fan_in: int
+) -> None:
+    matrix = random_matrix(filters, inputs, density)
+    schedule = Schedule(moves_per_weight=100)
+    names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles", "side-by-side", "energy")
+    found = {}
+    for name in names:
+        asked = replace(task(ArrayShape(*array), fan_in, objective=name), schedule=schedule, vectors=400)
+        found[name] = tight.pack(matrix, asked)
+        check(found[name], matrix, asked)
+    for name in names:
+        # narrow plans, which only the last two try, may have less area and energy, too, and these two try others
+        others = [*names[:4], name]
+        assert key(found[name], name, 400) == min(key(found[other], name, 400) for other in others)
+    assert key(found["area"], "area") < key(found["inputs"], "area")
+    assert key(found["inputs"], "inputs") < key(found["area"], "inputs")
+    assert key(found["energy"], "energy") < key(found["inputs"], "energy")
+
+
+def again(asked: Task) -> np.random.SeedSequence:
+    """The seed as it was before anyone had children of it."""
+    return np.random.SeedSequence(asked.seed.entropy)
+
+
+RIVALS = ("passes", "structured", "first-fit")
+
+
+def rival(name: str, matrix: LayerMatrix, asked: Task) -> Packing:
+    """What the objective passes, or a method that needs no search, makes of it."""
+    if name == "passes":
+        return tight.pack(matrix, replace(asked, objective="passes", seed=again(asked)))
+    return arrange(matrix, name, asked.array, asked.fan_in)
+
+
+@settings(max_examples=80)
+@given(matrices(), arrays(), FAN_INS, VECTORS, st.integers(0, 99))
+def test_energy_is_never_more_than_that_of_its_rivals(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
+) -> None:
+    asked = replace(task(array, fan_in, seed, objective="energy"), vectors=vectors)
+    own = key(tight.pack(matrix, asked), "energy")
+    for name in RIVALS:
+        assert own <= key(rival(name, matrix, asked), "energy"), name
+
+
+@settings(max_examples=80)
+@given(matrices(), arrays(), FAN_INS, VECTORS, st.integers(0, 99))
+def test_tiles_side_by_side_are_no_slower_than_the_ordinary_array_and_fewest_passes(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
+) -> None:
+    asked = replace(task(array, fan_in, seed, objective="side-by-side"), vectors=vectors)
+    own = key(tight.pack(matrix, asked), "side-by-side", vectors)
+    for name in ("passes", "structured"):
+        assert own <= key(rival(name, matrix, asked), "side-by-side", vectors), name
+
+
+def test_tiles_side_by_side_are_no_slower_than_first_fit() -> None:
+    matrix = LayerMatrix(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0]], np.float32))
+    asked = replace(task(ArrayShape(2, 2), 1, objective="side-by-side"), vectors=5)
+    packing = tight.pack(matrix, asked)
+    check(packing, matrix, asked)
+    assert key(packing, "side-by-side", 5) <= key(rival("first-fit", matrix, asked), "side-by-side", 5)
+
+
+def test_tiles_side_by_side_are_no_slower_than_the_fewest_passes_found() -> None:
+    values = np.ones((7, 7), np.float32)
+    values[1, 1:3] = values[4, 2] = 0
+    asked = replace(task(ArrayShape(2, 5), 2, objective="side-by-side"), vectors=2)
+    own = key(tight.pack(LayerMatrix(values), asked), "side-by-side", 2)
+    assert own <= key(rival("passes", LayerMatrix(values), asked), "side-by-side", 2)
+
+
+@pytest.mark.parametrize(
+    ("filters", "inputs", "steps"),
+    [(2, 4, 1024 // 4), (1, 16, 1024 // 4), (2, 16, 1024 // 2), (1, 1, 1024 // 16)],
+    ids=["2 x 4 lanes and columns, or 4 x 2", "4 x 4", "8 x 4, or 4 x 8", "1 x 1"],
+)
+def test_small_tiles_stand_side_by_side_as_often_as_they_can(filters: int, inputs: int, steps: int) -> None:
+    asked = replace(task(ArrayShape(16, 16), 4, objective="side-by-side"), vectors=1024)
+    packing = tight.pack(LayerMatrix(np.ones((filters, inputs), np.float32)), asked)
+    assert key(packing, "side-by-side", 1024)[0] == 16 + steps + 16 + 16 - 2
+
+
+def test_cycles_side_by_side_depend_on_the_vectors() -> None:
+    matrix = random_matrix(20, 60, 0.2)
+    found = []
+    for vectors in (1, 4096):
+        asked = replace(task(ArrayShape(16, 16), 8, objective="side-by-side"), vectors=vectors)
+        found.append(tight.pack(matrix, asked))
+        check(found[-1], matrix, asked)
+    one, many = found
+    assert len(one.tiles) < len(many.tiles)
+    assert key(many, "side-by-side", 4096) < key(one, "side-by-side", 4096)
+    assert key(one, "side-by-side", 1) < key(many, "side-by-side", 1)
+
+
+def test_the_energy_that_is_sought_is_the_recount() -> None:
+    tile = Tile(
+        np.array([3, 1, 3], np.int32),
+        np.array([0, 2, 3], np.int32),
+        np.array([5, 7, 7], np.int32),
+        np.array([[0, 1, EMPTY], [0, EMPTY, 0]], np.int16),
+    )
+    # 2 different inputs and 3 columns' sums of 4 bytes to and fro; 3 inputs through 3 columns, 4 bytes through 6 slots
+    assert energy_of(tile) == 40 * (2 + 3 * 8) + 3 * 3 + 4 * 6
+    assert search._energy(tile) == energy_of(tile)
+
+
+@settings(max_examples=60)
+@given(matrices(), arrays(), FAN_INS, VECTORS)
+def test_the_keys_of_the_search_are_the_recounts(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int
+) -> None:
+    packing = arrange(matrix, "first-fit", array, fan_in)
+    for name in ("energy", "side-by-side"):
+        asked = replace(task(array, fan_in, objective=name), vectors=vectors)
+        assert search.Search(matrix, asked)._key(list(packing.tiles)) == key(packing, name, vectors)
+
+
+def test_the_energy_that_is_sought_has_the_proportions_of_the_table() -> None:
+    table = default_table()
+    assert table.sram_pj_per_byte(None) / table.register_byte.energy == pytest.approx(search._BUFFER, rel=0.1)
+
+
+@pytest.mark.parametrize("limit", ["time", "stop"])
+@pytest.mark.parametrize("objective", ["passes", "area", "inputs", "side-by-side", "energy"])
+def test_without_any_time_it_is_no_worse_than_what_needs_no_search(objective: Objective, limit: str) -> None:
+    matrix = random_matrix(40, 90, 0.3)
+    asked = task(ArrayShape(8, 8), 4, objective=objective)
+    if limit == "time":
+        asked = replace(asked, pace=Pace(0.0, 1))
+    else:
+        asked.stop.set()
+    asked = replace(asked, vectors=49)
+    packing = tight.pack(matrix, asked)
+    check(packing, matrix, asked)
+    structured, first_fit = (
+        key(arrange(matrix, name, ArrayShape(8, 8), 4), objective, 49) for name in ("structured", "first-fit")
+    )
+    assert key(packing, objective, 49) <= min(structured, first_fit)
+
+
+def test_who_is_stopped_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = random_matrix(64, 288, 0.1)
+    asked = task(ArrayShape(16, 16), 3, objective="inputs")
+    keys = []
+    attempt = search.Search._attempt
+
+    def stopping(self: search.Search, plan: object) -> object:
+        excess = attempt(self, plan)  # type: ignore[arg-type]
+        keys.append(sum(len(tile.inputs) for tile in self._best))
+        if len(keys) == 3:
+            asked.stop.set()
+        return excess
+
+    monkeypatch.setattr(search.Search, "_attempt", stopping)
+    packing = tight.pack(matrix, asked)
+    check(packing, matrix, asked)
+    assert len(keys) == 3 and keys == sorted(keys, reverse=True)
+    assert key(packing, "inputs") <= (keys[-1],)
+
+
+SEARCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_search import arrays_of, random_matrix, task, tight, ArrayShape
+from tightc.permutation import heights
+heights._TRIES = (20, 20)
+print(arrays_of(tight.pack(random_matrix(20, 60, 0.2), task(ArrayShape(6, 6), 3, objective="area"))))
+"""
+
+
+def test_the_tiles_are_the_same_without_jit() -> None:
+    found = []
+    for disabled in ("0", "1"):
+        environment = {
+            **os.environ,
+            "NUMBA_DISABLE_JIT": disabled,
+            "PYTHONPATH": str(TESTS),
+            "PYTHONWARNINGS": "ignore",
+        }
+        command = [sys.executable, "-B", "-c", SEARCH, str(TESTS / "permutation")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout)
+    assert found[0] == found[1] != "[]"
+
+
+@pytest.mark.parametrize("objective", ["passes", "inputs", "side-by-side", "energy"])
+def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_module, "_LEAST_TILES", 1)
+    monkeypatch.setattr(block_module, "_LARGEST_COUNTS", 1)  # as many blocks as can be
+    matrix = random_matrix(64, 288, 0.1)
+    asked = replace(task(ArrayShape(16, 16), 4, objective=objective), vectors=49)
+    alone = tight.pack(matrix, replace(asked, crew=Alone()))
+    with ThreadPoolExecutor(4) as pool:
+        threads = tight.pack(matrix, replace(asked, crew=Threads(pool), seed=again(asked)))
+    assert arrays_of(alone) == arrays_of(threads)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(steps=5, moves_per_weight=30, restarts=1),
+        Schedule(kind="tempering", t_start="auto", steps=5, moves_per_weight=30),
+        Schedule(kind="adaptive", steps=5, moves_per_weight=30, reheats=1, seed=4),
+    ],
+    ids=lambda schedule: schedule.kind,
+)
+@pytest.mark.parametrize("objective", ["passes", "side-by-side", "energy"])
+def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
+    schedule: Schedule, objective: Objective
+) -> None:
+    proto = models.build(
+        "net (float[1, 96] x) => (float[1, 10] y) { a = MatMul(x, u)\n b = MatMul(a, v)\n y = MatMul(b, w) }",
+        u=models.sparse(96, 64, density=0.2),
+        v=models.sparse(64, 80, density=0.3),
+        w=models.sparse(80, 10, density=0.5),
+    )
+    model = loaded(proto)
+    options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule, objective=objective)
+    results = [
+        permute(model, options.model_copy(update={"jobs": jobs}), seed=5)[0].to_bytes() for jobs in (1, 2, 4)
+    ]
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_seed_in_the_schedule_replaces_that_of_the_stage() -> None:
+    matrix = models.sparse(64, 80, density=0.3)
+    proto = models.build("net (float[1, 64] x) => (float[1, 80] y) { y = MatMul(x, v) }", v=matrix)
+    model = loaded(proto)
+
+    def tiles(seed: int, of_schedule: int | None) -> bytes:
+        schedule = Schedule(steps=5, moves_per_weight=30, seed=of_schedule)
+        options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule, jobs=1)
+        permuted, _ = permute(model, options, seed=seed)
+        return next(e.value for e in permuted.proto.metadata_props if "packing" in e.key).encode()
+
+    assert tiles(1, 9) == tiles(2, 9) == tiles(9, None)
+    assert tiles(1, None) != tiles(2, None)
+
+
+# --- the new objectives as a user meets them
+
+
+def open_sizes() -> Model:
+    proto = models.cnn()
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
+    return loaded(proto)
+
+
+def test_tiles_side_by_side_need_the_size_of_the_input() -> None:
+    options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1)
+    refusals = []
+    for objective in ("side-by-side", "cycles"):
+        with pytest.raises(ModelError) as refused:
+            permute(open_sizes(), options.model_copy(update={"objective": objective}))
+        refusals.append((refused.value.sentence, refused.value.remedy))
+    assert refusals[0] == refusals[1]
+    assert refusals[0] == (
+        "net.onnx: the size of input image is open (1x3xsidexside)",
+        "fix the size in the model, or take --objective passes, which needs none",
+    )
+    permute(open_sizes(), options.model_copy(update={"objective": "energy"}))
+
+
+def test_tiles_side_by_side_with_open_sizes_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.save(open_sizes().proto, tmp_path / "net.onnx")
+    assert run(["permute", "net.onnx", "--objective", "side-by-side", "-o", "out.onnx"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "tightc: error: net.onnx: the size of input image is open (1x3xsidexside); "
+        "fix the size in the model, or take --objective passes, which needs none\n",
+    )
+    assert sorted(os.listdir()) == ["net.onnx"]
+
+
+@pytest.mark.parametrize("objective", ["side-by-side", "energy"])
+def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(objective: Objective) -> None:
+    proto = models.build(
+        "net (float[1, 8] x) => (float[1, 6] y) { a = MatMul(x, v)\n y = MatMul(a, w) }",
+        v=np.zeros((8, 8), np.float32),
+        w=models.sparse(8, 6),
+    )
+    model = loaded(proto)
+    options = PermuteOptions(
+        array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1, objective=objective
+    )
+    for limit in (1e-9, 60.0):
+        _, report = permute(model, options.model_copy(update={"time_limit": limit}))
+        assert report.totals["dropped_weights"] == 0
+        assert report.layers[0]["passes"] == 0 < report.layers[1]["passes"]

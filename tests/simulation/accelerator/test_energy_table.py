@@ -1,0 +1,212 @@
+"""Energy tables: the one that comes along, its rule for on-chip memory, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import tightc.simulation.accelerator.energy_table as module
+from tightc.config.yaml import parse_options, read_options
+from tightc.errors import ConfigError
+from tightc.simulation.accelerator.energy_table import EnergyTable, Entry, default_table
+
+FOLDER = Path(__file__).parents[3] / "configs" / "energy"
+EVENTS = (
+    "int8_multiply",
+    "int32_add",
+    "fp32_multiply",
+    "fp32_add",
+    "register_byte",
+    "lane_byte",
+    "multiplexer_level",
+)
+LINES = (FOLDER / "horowitz-45nm.yaml").read_text(encoding="utf-8")
+
+
+def error(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_options(text, "e.yaml", EnergyTable)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def with_sram(**values: Any) -> str:
+    """The table that comes along with other values for on-chip memory, which then starts at line 1."""
+    table = yaml.safe_load(LINES)
+    sram = table.pop("sram") | values
+    sram = {key: value for key, value in sram.items() if value is not None}
+    return yaml.safe_dump({"sram": sram}, sort_keys=True) + yaml.safe_dump(table)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_the_files_that_come_along_load_and_read_back(path: Path) -> None:
+    found = read_options(path, EnergyTable)
+    assert found.name == path.stem
+    assert parse_options(yaml.safe_dump(found.model_dump(mode="json")), "e.yaml", EnergyTable) == found
+
+
+def test_the_default_is_the_file_to_copy() -> None:
+    packaged = Path(module.__file__).with_name("energy-45nm.yaml")
+    assert packaged.read_text(encoding="utf-8") == LINES
+    assert default_table() == read_options(FOLDER / "horowitz-45nm.yaml", EnergyTable)
+    assert default_table() is default_table()
+
+
+def test_the_default_holds_the_published_figures() -> None:
+    table = default_table()
+    entries = {name: getattr(table, name) for name in EVENTS}
+    assert {name: entry.energy for name, entry in entries.items()} == {
+        "int8_multiply": 0.2,
+        "int32_add": 0.1,
+        "fp32_multiply": 3.7,
+        "fp32_add": 0.9,
+        "register_byte": 0.03,
+        "lane_byte": 0.1,
+        "multiplexer_level": 0.005,
+    }
+    assert {name for name, entry in entries.items() if entry.assumed} == {
+        "register_byte",
+        "lane_byte",
+        "multiplexer_level",
+    }
+    assert (table.sram.energy, table.sram.at, table.sram.up_to) == (1.25, 8192, None)
+    assert (table.dram.energy, table.dram.up_to) == (162.5, 325.0)
+    for entry in (*entries.values(), table.sram, table.dram):
+        assert (entry.node, entry.voltage) == (45.0, 0.9) and entry.source
+
+
+@pytest.mark.parametrize(("kib", "pj"), [(8, 10), (32, 20), (1024, 100)])
+def test_the_rule_for_on_chip_memory_is_near_to_what_was_published(kib: int, pj: float) -> None:
+    assert default_table().sram_pj_per_byte(kib * 1024) * 8 == pytest.approx(pj, rel=0.15)
+
+
+def test_on_chip_memory_costs_by_the_square_root_of_its_size() -> None:
+    table = default_table()
+    assert table.sram_pj_per_byte(None) == table.sram_pj_per_byte(8192) == 1.25
+    assert table.sram_pj_per_byte(4 * 8192) == 2.5
+    assert table.sram_pj_per_byte(2048) == 0.625
+
+
+@pytest.mark.parametrize("key", EVENTS)
+@pytest.mark.parametrize(
+    ("missing", "meaning"),
+    [
+        ("energy", "energy of one event, at least 0, such as 0.2 pJ"),
+        ("source", "where the figure is from, or what it is assumed after"),
+        ("node", "process node of the figure, above 0, such as 45 nm"),
+        ("voltage", "supply voltage of the figure, above 0, such as 0.9 V"),
+    ],
+)
+def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str) -> None:
+    table = yaml.safe_load(LINES)
+    del table[key][missing]
+    text = yaml.safe_dump(table)
+    line = text.splitlines().index(f"{key}:") + 1
+    assert error(text) == f"e.yaml:{line}: {key}.{missing}: missing; needed: {meaning}"
+
+
+def test_every_entry_is_needed() -> None:
+    for key in EnergyTable.model_fields:
+        table = yaml.safe_load(LINES)
+        del table[key]
+        meaning = EnergyTable.model_fields[key].description
+        assert error(yaml.safe_dump(table)) == f"e.yaml:1: {key}: missing; needed: {meaning}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "  energy: 0.2 pJ",
+            "  energy: 0.2",
+            "energy: 0.2 is not permitted: it has no unit: give it in pJ, fJ or nJ, such as 0.2 pJ; "
+            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+        ),
+        (
+            "  energy: 0.2 pJ",
+            "  energy: -0.2 pJ",
+            "energy: '-0.2 pJ' is not permitted: it should be at least 0; "
+            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+        ),
+        (
+            "  energy: 0.2 pJ",
+            "  energy: 0.2 pJ/byte",
+            "energy: '0.2 pJ/byte' is not permitted: it should be in pJ, fJ or nJ, such as 0.2 pJ; "
+            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+        ),
+        (
+            "  energy: 0.2 pJ",
+            "  pj: 0.2 pJ",
+            "pj: not a key here (permitted: assumed, energy, node, source, voltage); remove it",
+        ),
+        (
+            "  energy: 0.2 pJ",
+            "  assumed: 1\n  energy: 0.2 pJ",
+            "assumed: 1 is not permitted: it should be a valid boolean; permitted: whether the figure is assumed "
+            "and has no source that measured it: true or false",
+        ),
+    ],
+)
+def test_wrong_entries_get_one_sentence(old: str, new: str, sentence: str) -> None:
+    line = LINES[: LINES.index(old)].count("\n") + 1
+    assert error(LINES.replace(old, new)) == f"e.yaml:{line}: int8_multiply.{sentence}"
+
+
+def test_an_entry_without_words_is_refused() -> None:
+    text = LINES.replace("source: Horowitz, ISSCC 2014\n", "source: ''\n", 1)
+    line = text[: text.index("source: ''")].count("\n") + 1
+    assert error(text).startswith(f"e.yaml:{line}: int8_multiply.source: '' is not permitted: it ")
+    assert error(text).endswith(
+        "should have at least 1 character; permitted: where the figure is from, or what it is assumed after"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"energy": 10},
+            "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, "
+            "such as 10 pJ/64bit; permitted: energy of an access by its width, at least 0, such as 10 pJ/64bit",
+        ),
+        (
+            {"at": None},
+            "1: sram.at: missing; needed: capacity that the figure is for, above 0, such as 8 KiB",
+        ),
+        (
+            {"at": "-8 KiB"},
+            "2: sram.at: '-8 KiB' is not permitted: it should be above 0; "
+            "permitted: capacity that the figure is for, above 0, such as 8 KiB",
+        ),
+        (
+            {"voltage": 0.9},
+            "6: sram.voltage: 0.9 is not permitted: it has no unit: give it in V or mV, such as 0.9 V; "
+            "permitted: supply voltage of the figure, above 0, such as 0.9 V",
+        ),
+        (
+            {"node": "0 nm"},
+            "4: sram.node: '0 nm' is not permitted: it should be above 0; "
+            "permitted: process node of the figure, above 0, such as 45 nm",
+        ),
+        (
+            {"up_to": "9.5 pJ/64bit"},
+            "6: sram.up_to: 9.5 pJ/64bit is below energy 10 pJ/64bit; swap them or leave up_to out",
+        ),
+    ],
+)
+def test_wrong_entries_of_memories_get_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    assert error(with_sram(**values)) == f"e.yaml:{sentence}"
+
+
+def test_a_range_may_be_a_point() -> None:
+    assert parse_options(with_sram(up_to="10 pJ/64bit"), "e.yaml", EnergyTable).sram.up_to == 1.25
+
+
+def test_an_entry_is_frozen_and_takes_texts() -> None:
+    entry = Entry.model_validate({"energy": "5 fJ", "source": "x", "node": "7 nm", "voltage": "700 mV"})
+    assert (entry.energy, entry.node, entry.voltage, entry.assumed) == (0.005, 7.0, 0.7, False)
+    with pytest.raises(ValueError, match="frozen"):
+        entry.energy = 4.0  # type: ignore[misc]

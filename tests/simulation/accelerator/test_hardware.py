@@ -1,0 +1,259 @@
+"""Hardware files: those that come along load, and every wrong one gets one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tightc.config.yaml import parse_options, read_options
+from tightc.errors import ConfigError
+from tightc.simulation.accelerator.hardware import Buffer, Hardware
+from tightc.tiles.array import ArrayShape
+
+FOLDER = Path(__file__).parents[3] / "configs" / "hardware"
+TEXT = """\
+name: small
+array: 4x8
+fan_in: 2
+operands: int8
+clock: 100 MHz
+prefetch_weights: false
+activation_buffer:
+  size: 8 B
+  bandwidth: 4 words/cycle
+  double_buffered: false
+weight_buffer:
+  size: 64 B
+  bandwidth: 8 words/cycle
+  double_buffered: true
+partial_sum_buffer:
+  size: 32 B
+  bandwidth: 16 words/cycle
+  double_buffered: false
+dram:
+  bandwidth: 250 MB/s
+  keep_feature_maps: true
+"""
+
+
+def changed(old: str, new: str) -> str:
+    assert TEXT.count(old) == 1
+    return TEXT.replace(old, new)
+
+
+def error(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_options(text, "h.yaml", Hardware)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_values_reach_their_fields() -> None:
+    found = parse_options(TEXT, "h.yaml", Hardware)
+    assert (found.name, found.array, found.arrays, found.fan_in) == ("small", ArrayShape(4, 8), 1, 2)
+    assert (found.clock, found.dram.bandwidth, found.dram_bytes_per_cycle) == (1e8, 2.5e8, 2.5)
+    assert (found.operands, found.operand_bytes) == ("int8", 1)
+    assert (found.activation_buffer.usable, found.weight_buffer.usable) == (8, 32)
+    assert not found.prefetch_weights and found.dram.keep_feature_maps
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_the_files_that_come_along_load_and_read_back(path: Path) -> None:
+    found = read_options(path, Hardware)
+    assert found.name == path.stem and found.name.endswith(str(found.array))
+    assert parse_options(yaml.safe_dump(found.model_dump(mode="json")), "h.yaml", Hardware) == found
+    unit = ("KiB", "MiB", "words/cycle", "MB/s", "GB/s", "MHz")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition("#")[0].strip().partition(": ")
+        if key in {"size", "bandwidth", "clock"}:
+            assert value.strip().endswith(unit), line
+
+
+def test_the_files_are_what_they_are_named_after() -> None:
+    found = {path.stem: read_options(path, Hardware) for path in FOLDER.iterdir()}
+    edge, eyeriss = found["edge-32x32"], found["eyeriss-12x14"]
+    assert {name: hardware.fan_in for name, hardware in found.items()} == {
+        "edge-32x32": 1,
+        "eyeriss-12x14": 1,
+        "multiplexed-32x32": 8,
+        "tight-32x32": 16,
+        "tpu-v1-256x256": 1,
+    }
+    for name in ("multiplexed-32x32", "tight-32x32"):
+        wide = edge.activation_buffer.model_copy(update={"bandwidth": 256.0})
+        same = {"name": name, "fan_in": found[name].fan_in, "activation_buffer": wide}
+        assert found[name] == edge.model_copy(update=same)
+    buffers = (eyeriss.activation_buffer, eyeriss.weight_buffer, eyeriss.partial_sum_buffer)
+    assert sum(buffer.size for buffer in buffers) == 108 * 1024
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "clock: 100 MHz",
+            "clocks: 100 MHz",
+            "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
+            "operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); did you mean clock?",
+        ),
+        (
+            "keep_feature_maps: true",
+            "keep: true",
+            "21: dram.keep: not a key here (permitted: bandwidth, keep_feature_maps); remove it",
+        ),
+        (
+            "size: 64 B",
+            "size: 64",
+            "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, "
+            "such as 64 KiB; permitted: capacity with its unit, above 0, such as 64 KiB",
+        ),
+        (
+            "size: 64 B",
+            "size: -64 B",
+            "12: weight_buffer.size: '-64 B' is not permitted: it should be above 0; "
+            "permitted: capacity with its unit, above 0, such as 64 KiB",
+        ),
+        (
+            "bandwidth: 250 MB/s",
+            "bandwidth: 0 MB/s",
+            "20: dram.bandwidth: '0 MB/s' is not permitted: it should be above 0; "
+            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+        ),
+        (
+            "bandwidth: 250 MB/s",
+            "bandwidth: 2 words/cycle",
+            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, kB/s, "
+            "MB/s or GB/s, such as 3.2 GB/s; "
+            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+        ),
+        (
+            "bandwidth: 8 words/cycle",
+            "bandwidth: 0 words/cycle",
+            "13: weight_buffer.bandwidth: '0 words/cycle' is not permitted: it should be above 0; permitted: words "
+            "read or written in one cycle, above 0, such as 32 words/cycle; a word is an operand, in "
+            "partial_sum_buffer a sum of 4 bytes",
+        ),
+        (
+            "clock: 100 MHz",
+            "clock: 100",
+            "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz; "
+            "permitted: cycles of the array in one second, above 0, such as 400 MHz",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 0",
+            "3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
+            "permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\narrays: 0",
+            "4: arrays: 0 is not permitted: it should be greater than or equal to 1; "
+            "permitted: how many arrays share the buffers, at least 1",
+        ),
+        (
+            "operands: int8",
+            "operands: int4",
+            "4: operands: 'int4' is not permitted: it should be 'int8' or 'fp32'; permitted: what weights and "
+            "activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes",
+        ),
+        (
+            "array: 4x8",
+            "array: 4",
+            "2: array: 4 is not permitted: it should be two numbers from 1 to 4096 joined by x; "
+            "permitted: size of one array, rows x columns, each from 1 to 4096, such as 32x32",
+        ),
+        (
+            "  double_buffered: true\n",
+            "",
+            "11: weight_buffer.double_buffered: missing; "
+            "needed: true where one half is filled while the other is in use, else false",
+        ),
+        (
+            "prefetch_weights: false\n",
+            "",
+            "1: prefetch_weights: missing; "
+            "needed: true where the weights of the next tile are loaded while the tile before it runs, else false",
+        ),
+        (
+            "dram:\n  bandwidth: 250 MB/s\n  keep_feature_maps: true\n",
+            "dram: fast\n",
+            "19: dram: 'fast' is not permitted: it should be a mapping of keys; "
+            "permitted: the memory off the chip: bandwidth, keep_feature_maps",
+        ),
+    ],
+)
+def test_wrong_files_get_one_sentence(old: str, new: str, sentence: str) -> None:
+    assert error(changed(old, new)) == f"h.yaml:{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "size: 64 B",
+            "size: 62 B",
+            "12: weight_buffer.size: half of 62 B is less than one tile (4x8 int8 weights); give at least 64 B",
+        ),
+        (
+            "size: 8 B",
+            "size: 7 B",
+            "8: activation_buffer.size: 7 B is less than one vector of a tile "
+            "(4 rows x fan-in 2 int8 activations); give at least 8 B",
+        ),
+        (
+            "size: 32 B",
+            "size: 31 B",
+            "16: partial_sum_buffer.size: 31 B is less than the sums of one vector (8 of 4 bytes); "
+            "give at least 32 B",
+        ),
+        (
+            "operands: int8",
+            "operands: fp32",
+            "12: weight_buffer.size: half of 64 B is less than one tile (4x8 fp32 weights); give at least 256 B",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 1024",
+            "8: activation_buffer.size: 8 B is less than one vector of a tile "
+            "(4 rows x fan-in 1024 int8 activations); give at least 4 KiB",
+        ),
+    ],
+)
+def test_a_buffer_below_one_tile_is_told_the_smallest_size(old: str, new: str, sentence: str) -> None:
+    assert error(changed(old, new)) == f"h.yaml:{sentence}"
+
+
+@given(
+    st.tuples(st.integers(2, 300), st.integers(2, 300)),  # one byte, where the test starts, is too little
+    st.integers(1, 64),
+    st.sampled_from(["int8", "fp32"]),
+    st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+def test_the_smallest_sizes_that_errors_name_are_permitted(
+    sides: tuple[int, int], fan_in: int, operands: str, halves: tuple[bool, bool, bool]
+) -> None:
+    names = ("weight_buffer", "activation_buffer", "partial_sum_buffer")
+    values = yaml.safe_load(TEXT) | {"array": "{}x{}".format(*sides), "fan_in": fan_in, "operands": operands}
+    for name, half in zip(names, halves, strict=True):
+        values[name] |= {"size": "1 B", "double_buffered": half}
+    for name in names:
+        sentence = error(yaml.safe_dump(values))
+        assert f" {name}.size: " in sentence
+        values[name]["size"] = sentence.rpartition("give at least ")[2]
+    found = parse_options(yaml.safe_dump(values), "h.yaml", Hardware)
+    (rows, columns), width = sides, found.operand_bytes
+    needed = (rows * columns * width, rows * fan_in * width, columns * 4)
+    sizes = [getattr(found, name).size for name in names]
+    assert sizes == [least * (1 + half) for least, half in zip(needed, halves, strict=True)]
+
+
+def test_hardware_is_frozen() -> None:
+    buffer = Buffer.model_validate({"size": "3 B", "bandwidth": "1 words/cycle", "double_buffered": True})
+    assert buffer.usable == 1
+    with pytest.raises(ValueError, match="frozen"):
+        buffer.size = 4  # type: ignore[misc]

@@ -1,0 +1,153 @@
+"""Energy from events, by hand for one small layer, and what else the table might have said."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from math import sqrt
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tightc.config.yaml import parse_options
+from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
+from tightc.simulation.cost_model.energy import PARTS, energy_pj, variations
+from tightc.simulation.cost_model.events import Events, count_events
+from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.cost_model.memory import schedule
+from tightc.simulation.cost_model.passes import dense_passes
+from tightc.tiles.array import ArrayShape
+
+TABLE = default_table()
+KIB = 1024
+# what the default table says, once more by hand: pJ
+MULTIPLY_ADD = {1: 0.2 + 0.1, 4: 3.7 + 0.9}
+REGISTER, LANE, LEVEL, SRAM, DRAM = 0.03, 0.1, 0.005, 10 / 8, 1300 / 8
+
+
+def chip_of(size: int, dram: float | None) -> Chip:
+    """Buffers of 2, 128 and 32 KiB: half of, four times and twice the energy of the table's memory."""
+    stores = [Store(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
+    return Chip(
+        ArrayShape(2, 2),
+        operand_bytes=size,
+        activations=stores[0],
+        weights=stores[1],
+        sums=stores[2],
+        dram=dram,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("dram", [None, 1.0])
+def test_parts_by_hand(size: int, dram: float | None) -> None:
+    # 2 filters x 3 inputs on 2x2, 4 vectors: a pass of 2 lanes and one of 1, both of 2 columns
+    work, chip = Work(2, 3, 1, 4, 1, Maps(12, 8)), chip_of(size, dram)
+    passes = dense_passes("ws", work, chip.array)
+    events = count_events(passes, work, chip, schedule(passes, work, chip))
+    from_dram = size * (12 + 6) if dram else 0
+    expected = {
+        "mac": 24 * MULTIPLY_ADD[size],
+        "multiplexer": 0.0,
+        # activations and sums through 4 and 2 PEs for 4 vectors, weights through 3 x 2 PEs and 1 x 2
+        "registers": (4 * 6 * (size + 4) + 8 * size) * REGISTER,
+        "lanes": (4 * 3 + 6) * size * LANE,
+        "activation_buffer": size * (4 * 3 + 8 + (12 + 8 if dram else 0)) * SRAM / 2,
+        "weight_buffer": size * (6 + (6 if dram else 0)) * SRAM * 4,
+        "partial_sum_buffer": 4 * 4 * (2 + 4 + 2) * SRAM * 2,
+        "index": 0.0,
+        "dram": (from_dram + (size * 8 if dram else 0)) * DRAM,
+    }
+    assert energy_pj(events, TABLE, chip) == pytest.approx(expected)
+
+
+def test_multiplexers_and_index_by_hand() -> None:
+    events = Events(multiplexer_bytes=200, index_bits=80)
+    found = energy_pj(events, TABLE, chip_of(1, None))
+    assert found == pytest.approx(
+        {**dict.fromkeys(PARTS, 0.0), "multiplexer": 200 * LEVEL, "index": 10 * SRAM * 4}
+    )
+
+
+ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("event", "part"),
+    [
+        ("multiplexer_bytes", "multiplexer"),
+        ("register_bytes", "registers"),
+        ("lane_bytes", "lanes"),
+        ("activation_buffer_bytes", "activation_buffer"),
+        ("weight_buffer_bytes", "weight_buffer"),
+        ("partial_sum_buffer_bytes", "partial_sum_buffer"),
+        ("index_bits", "index"),
+        ("dram_bytes", "dram"),
+    ],
+)
+def test_each_event_is_one_part(event: str, part: str) -> None:
+    chip = chip_of(1, 1.0)
+    one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, chip)
+    assert {name for name, energy in one.items() if energy} == {part}
+    assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, chip)[part])
+
+
+@pytest.mark.parametrize(("size", "multiply", "add"), [(1, 0.2, 0.1), (4, 3.7, 0.9)])
+def test_a_digit_costs_its_part_of_a_multiplication_and_a_whole_addition(
+    size: int, multiply: float, add: float
+) -> None:
+    found = energy_pj(Events(macs=10, multiplied_words=5.0), TABLE, chip_of(size, None))
+    assert found == pytest.approx({**dict.fromkeys(PARTS, 0.0), "mac": 5 * multiply + 10 * add})
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 2**40))
+def test_memory_costs_by_the_square_root_of_its_size(size: int) -> None:
+    chip = replace(chip_of(1, None), activations=Store(size=size))
+    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, chip)["activation_buffer"]
+    assert found == pytest.approx(SRAM * sqrt(size / (8 * KIB)))
+
+
+def test_memory_of_no_size_costs_what_the_table_says() -> None:
+    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, Chip(ArrayShape(2, 2)))
+    assert found["activation_buffer"] == SRAM
+
+
+# --- variations
+
+
+EVERYTHING = Events(**dict.fromkeys(asdict(Events()), 80))
+ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_level": "multiplexer"}
+
+
+def changed_parts(table: EnergyTable) -> dict[str, float]:
+    """Parts that cost another multiple of what they do by the default table."""
+    chip = chip_of(1, 1.0)
+    was, found = energy_pj(EVERYTHING, TABLE, chip), energy_pj(EVERYTHING, table, chip)
+    return {part: found[part] / was[part] for part in PARTS if found[part] != was[part]}
+
+
+def test_what_is_assumed_is_halved_and_doubled_and_ranges_are_taken_at_their_other_end() -> None:
+    found = {(v.entry, v.change): changed_parts(v.table) for v in variations(TABLE)}
+    expected: dict[tuple[str, str], dict[str, float]] = {}
+    for change, factor in (("halved", 0.5), ("doubled", 2.0)):
+        for entry, part in ASSUMED.items():
+            expected[entry, change] = {part: factor}
+        expected["all assumed", change] = dict.fromkeys(ASSUMED.values(), factor)
+    expected["dram", "325 pJ/byte instead of 162.5"] = {"dram": 2.0}
+    assert found == expected
+    assert changed_parts(TABLE) == {}
+
+
+def test_a_table_of_measured_figures_has_no_variations() -> None:
+    text = TABLE.model_dump(mode="json")
+    for entry in text.values():
+        if isinstance(entry, dict):
+            entry["assumed"] = False
+    del text["dram"]["up_to"]
+    assert variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable)) == []
+    text["lane_byte"]["assumed"] = True
+    found = variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
+    assert [(v.entry, v.change) for v in found] == [("lane_byte", "halved"), ("lane_byte", "doubled")]
