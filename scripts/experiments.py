@@ -26,9 +26,9 @@ from equal_accuracy.running import run
 from equal_accuracy.section import rewrite
 from equal_accuracy.settings import read_records, settings_of
 from equal_accuracy.variant import RECIPES, ROOT, Change, Variant, variants_of
-from tightc.cli.progress import progress
+from tightc.cli.progress import progress_display
 from tightc.errors import OptionError, TightcError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 
 DRAWING = "accuracy-compression.svg"
 Item = TypeVar("Item")
@@ -45,8 +45,8 @@ def main() -> int:
     try:
         for variant in _variants(names, asked):
             print(variant.command, flush=True)
-            with progress(quiet=False, verbose=asked.verbose) as listener:
-                run(variant, asked.work, results, listener)
+            with progress_display(quiet=False, verbose=asked.verbose) as shown:
+                run(variant, asked.work, results, shown)
             write_page(asked.docs)
         if asked.page:
             write_page(asked.docs)
@@ -66,7 +66,7 @@ def write_page(docs: Path) -> None:
     networks = settings_of(records)
     if networks:
         try:
-            write_whole(results / DRAWING, drawn(networks))
+            write_file_atomically(results / DRAWING, drawn(networks))
         except ModuleNotFoundError as missing:
             print(f"no drawing without {missing.name}: pip install -e '.[scripts]'", file=sys.stderr)
     exists = networks and (results / DRAWING).exists()

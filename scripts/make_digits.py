@@ -18,10 +18,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
@@ -49,7 +49,7 @@ def make_data() -> dict[str, NDArray[Any]]:
 
 
 def make_network() -> Model:
-    """Four convolutions with norms and a linear layer, initialised as He et al. do (normal, variance 2 / inputs).
+    """Four convolutions with norms and a linear layer, initialized as He et al. do (normal, variance 2 / inputs).
 
     The norms stay nodes of their own: without them the network does not recover so well from pruning.
     """
@@ -114,11 +114,11 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)  # sums in one order, on any number of cores
-    model, report = finetune(make_network(), train, Normalisation(), TRAINING, seed=SEED)
-    accuracy = evaluate(model, test, Normalisation(), EvaluateOptions()).totals["accuracy"]
+    model, report = finetune(make_network(), train, Normalization(), TRAINING, seed=SEED)
+    accuracy = evaluate(model, test, Normalization(), EvaluateOptions()).totals["accuracy"]
     print(f"train {report.totals['train_accuracy']:.2f} %, test {accuracy:.2f} %")
     for name, content in (("digits.npz", stream.getvalue()), ("digits.onnx", model.to_bytes())):
-        write_whole(folder / name, content)
+        write_file_atomically(folder / name, content)
         print(f"{folder / name}: {len(content)} bytes")
 
 

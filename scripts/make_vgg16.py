@@ -1,4 +1,4 @@
-"""Writes a VGG-16 with batch normalisation for 32x32 images, with random weights: a network to train.
+"""Writes a VGG-16 with batch normalization for 32x32 images, with random weights: a network to train.
 
     python scripts/make_vgg16.py vgg16-random.onnx --classes 10 --seed 0
 

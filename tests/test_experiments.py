@@ -22,7 +22,8 @@ from helpers import models
 from helpers.runs import ROOT, record
 from tightc.errors import OptionError
 from tightc.example import RECIPE
-from tightc.report import Report, silent
+from tightc.progress import no_progress
+from tightc.report import Report
 
 HEAD = "model: digits.onnx\ndata: {data: digits.npz}\nseed: 0\nstages:\n"
 TRAIN = "epochs: 1, batch_size: 256, teacher: true"
@@ -152,7 +153,7 @@ def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(running, "run_recipe", recipe_run)
     monkeypatch.setattr(running, "vgg16", lambda **_: models.cnn())
     for _ in range(2):
-        running.run(Variant("vgg16-aligned"), tmp_path / "work", tmp_path / "results", silent)
+        running.run(Variant("vgg16-aligned"), tmp_path / "work", tmp_path / "results", no_progress)
         shutil.rmtree(tmp_path / "work" / "vgg16-aligned")
     assert ran == ["vgg16-dense", "vgg16-aligned", "vgg16-aligned"]
     assert (root / "build" / "vgg16.onnx").read_bytes() == b"trained"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.measuring import Matrices, arranged
 from benchmarks.networks import RESNET20, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import Page
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.measures import ratio
+from tightc.tile.array import ArrayShape
+from tightc.tile.measures import ratio
 
 TITLE = "Arrays and fan-ins"
 _SHAPES = ((64, 576), (256, 1152))

@@ -17,7 +17,7 @@ from benchmarks.page import SEED, Page
 from tightc.example import RECIPE
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
-from tightc.model.runtime.session import open_session
+from tightc.model.runtime.session import create_session
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 
@@ -40,11 +40,11 @@ def run(page: Page) -> None:
     page.head("what", "ratio", "ms", "ms of the other")
 
     feeds = _batch(model)
-    plain_session, packed_session = (open_session(m.to_bytes(), m.origin) for m in (model, packed))
+    plain_session, packed_session = (create_session(m.to_bytes(), m.origin) for m in (model, packed))
     plain = seconds(lambda: plain_session.run(None, feeds))
     compact = seconds(lambda: packed_session.run(None, feeds))
     _row(page, "inference of a batch of 64, packed / plain", compact, plain)
-    opening = [seconds(lambda m=m: open_session(m.to_bytes(), m.origin)) for m in (packed, model)]  # type: ignore[misc]
+    opening = [seconds(lambda m=m: create_session(m.to_bytes(), m.origin)) for m in (packed, model)]  # type: ignore[misc]
     _row(page, "loading into onnxruntime, packed / plain", *opening)
 
     one, two = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.measuring import Arranged, Matrices, arranged
 from benchmarks.networks import RESNET20, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import Page
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
 TITLE = "Quality over time"
 _MOVES = (0, 10, 30, 100, 300, 1000, 3000)
@@ -49,7 +49,9 @@ def _problem(page: Page, name: str, title: str, fan_in: int, layers: Matrices) -
         page.row(method, None, *_figures(one))
     found = {}
     for moves in _MOVES[:3] if page.quick else _MOVES:
-        found[moves] = arranged(layers, fan_in=fan_in, temp_schedule=Schedule(moves_per_weight=moves))
+        found[moves] = arranged(
+            layers, fan_in=fan_in, temp_schedule=TemperatureSchedule(moves_per_weight=moves)
+        )
         page.row("tight", moves, *_figures(found[moves]))
     page.end()
     if not page.quick:
@@ -77,8 +79,8 @@ def _drawn(curve: _Curve) -> bytes:
     bound = next(iter(curve.found.values())).total.passes_lower_bound
     for axes, label, measure in ((passes, "passes", "passes"), (inputs, "lane inputs", "lane_inputs")):
         axes.plot(seconds, [getattr(one.total, measure) for one in curve.found.values()], "o-", label="tight")
-        for (method, one), colour in zip(curve.others.items(), ("0.6", "tab:orange"), strict=True):
-            axes.axhline(getattr(one.total, measure), color=colour, label=method)
+        for (method, one), color in zip(curve.others.items(), ("0.6", "tab:orange"), strict=True):
+            axes.axhline(getattr(one.total, measure), color=color, label=method)
         axes.set(xscale="log", yscale="log", xlabel="seconds", ylabel=label)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())

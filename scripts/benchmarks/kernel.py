@@ -8,7 +8,7 @@ from benchmarks.measuring import ARRAY, best_seconds
 from benchmarks.page import SEED
 from tightc.permutation.annealing.block import Block, blocks_of, board_of
 from tightc.permutation.annealing.kernel import _anneal, _cost
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.methods.tight.plan import Crowd, even_plan
 
 _FAN_IN = 16
@@ -20,7 +20,7 @@ def kernel_speed(tiles: int, moves: int, repeats: int = 5) -> float:
 
     32 filters with 32 weights for each tile, among 256 inputs for each.
     """
-    block, schedule = _block(tiles), Schedule()
+    block, schedule = _block(tiles), TemperatureSchedule()
     assert schedule.t_start != "auto"
     temperatures = schedule.temperatures(schedule.t_start, schedule.steps)
     each = moves // len(temperatures)

@@ -7,7 +7,7 @@ import math
 from benchmarks.measuring import MANY, arranged, lower_bounds, smallest_fan_in
 from benchmarks.networks import LARGEST, SYNTHETIC, distinct_shapes, synthetic
 from benchmarks.page import Page
-from tightc.tiles.measures import ratio
+from tightc.tile.measures import ratio
 
 TITLE = "Layers of VGG-16 and ResNet-50, 32x32"
 

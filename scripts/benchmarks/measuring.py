@@ -20,11 +20,11 @@ from tightc.permutation.annealing.block import Block
 from tightc.permutation.executors import executor
 from tightc.permutation.layer_scheduler import METHODS, Job, arrange
 from tightc.permutation.options import PermuteOptions
-from tightc.report import silent
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import fan_in_lower_bound, passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import Measures, measure
+from tightc.progress import no_progress
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import fan_in_lower_bound, passes_lower_bound
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import Measures, measure
 
 ARRAY = ArrayShape(32, 32)
 PEAK = "Peak memory is that of the process, with what it held before."
@@ -62,7 +62,7 @@ def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
     reset_peak()
     with counted_moves() as moves:
         began = time.perf_counter()
-        found = arrange(jobs, chosen, seed, silent)
+        found = arrange(jobs, chosen, seed, no_progress)
         seconds = time.perf_counter() - began
     if found.interrupted:
         raise KeyboardInterrupt
@@ -82,7 +82,7 @@ def warm(method: str) -> None:
     for fan_in in (16, 4):
         options = PermuteOptions(method=method, array=ArrayShape(8, 8), fan_in=fan_in, alpha=fan_in)  # type: ignore[arg-type]
         METHODS[method]  # a name that is none fails here
-        arrange([Job("warm", LayerMatrix(values), 1)], options, SEED, silent)
+        arrange([Job("warm", LayerMatrix(values), 1)], options, SEED, no_progress)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.pruning.options import PruneOptions
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.matrix import LayerMatrix
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 RESNET20 = MODELS / "resnet20-cifar10.onnx"

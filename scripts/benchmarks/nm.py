@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.page import SEED, Page
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.methods.nm.pack import efficacy, find_order
 from tightc.permutation.pattern import TWO_OF_FOUR
 
@@ -17,7 +17,7 @@ _LONGER = 100
 
 def run(page: Page) -> None:
     """Five matrices, a short and a long run of each."""
-    usual = Schedule()
+    usual = TemperatureSchedule()
     longer = 3 if page.quick else _LONGER
     long = usual.model_copy(update={"moves_per_weight": longer * usual.moves_per_weight})
     page.text(
@@ -40,7 +40,7 @@ def run(page: Page) -> None:
     )
 
 
-def _order(values: np.ndarray, schedule: Schedule, number: int) -> tuple[float, float]:
+def _order(values: np.ndarray, schedule: TemperatureSchedule, number: int) -> tuple[float, float]:
     """(efficacy, seconds) of one search."""
     seed = np.random.SeedSequence([SEED, number])
     began = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.parallel import available_cores
 
 SEED = 0
@@ -71,8 +71,8 @@ class Page:
         folder = DOCS / "benchmarks"
         folder.mkdir(exist_ok=True)
         for name, svg in self.figures.items():
-            write_whole(folder / f"{name}.svg", svg)
-        write_whole(folder / f"{self.section}.md", "\n".join(self._lines).encode())
+            write_file_atomically(folder / f"{name}.svg", svg)
+        write_file_atomically(folder / f"{self.section}.md", "\n".join(self._lines).encode())
 
     def _say(self, *lines: str) -> None:
         self._lines.extend(lines)
@@ -87,7 +87,7 @@ def assemble(sections: Sequence[str]) -> None:
     ]
     files = [DOCS / "benchmarks" / f"{section}.md" for section in sections]
     parts += [_one_folder_up(file.read_text()) for file in files if file.exists()]
-    write_whole(DOCS / "benchmarks.md", "\n".join(parts).encode())
+    write_file_atomically(DOCS / "benchmarks.md", "\n".join(parts).encode())
 
 
 def _one_folder_up(fragment: str) -> str:

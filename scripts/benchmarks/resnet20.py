@@ -8,9 +8,9 @@ from typing import Any
 from benchmarks.measuring import PEAK, Arranged, arranged
 from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.layer_scheduler import METHODS
-from tightc.tiles.measures import ratio
+from tightc.tile.measures import ratio
 
 TITLE = "ResNet-20: every method, 32x32"
 _HEAD = (
@@ -69,7 +69,7 @@ def _network(page: Page, path: Path) -> None:
         layers = matrices(path, sparsity)
         for name, options in _ways():
             if page.quick:
-                options["temp_schedule"] = Schedule(moves_per_weight=20)
+                options["temp_schedule"] = TemperatureSchedule(moves_per_weight=20)
             one = arranged(layers, **options)
             found[sparsity, name, options["fan_in"]] = one
             page.row(*_row(sparsity, name, options["fan_in"], one))

@@ -19,10 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 import tightc
 from benchmarks.measuring import ARRAY, Times, seconds
 from benchmarks.page import SEED, Page
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layer_metrics import layer_matrix
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense
 from tightc.simulation.options import SimulateOptions
@@ -106,7 +106,7 @@ class _Ours:
     """The ways in which tightc simulates a model; each gives the cycles of every layer but for `simulate`."""
 
     def __init__(self, model: Model) -> None:
-        self._model, self._chip = model, Chip(ARRAY)
+        self._model, self._chip = model, Accelerator(ARRAY)
         self._workload = read_workload(model, SimulateOptions())
         rng = np.random.default_rng(SEED)
         self._operands = [
@@ -139,7 +139,7 @@ class _ScaleSim:
 
     def run(self) -> dict[str, float]:
         """Seconds of every way, in a new process."""
-        _, _, readme = export_scalesim(_model(), self.folder, ARRAY, "ws", ExtentOptions())
+        _, _, readme = export_scalesim(_model(), self.folder, ARRAY, "ws", InputSizeOptions())
         (command,) = (line for line in readme.read_text().splitlines() if line.startswith("    python "))
         arguments = shlex.split(command)[3:]  # python -m scalesim.scale
         ran = subprocess.run(

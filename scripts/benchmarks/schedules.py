@@ -13,10 +13,10 @@ from benchmarks.page import SEED, Page
 from tightc.config.yaml import read_options
 from tightc.permutation.annealing.anneal import Order, cool
 from tightc.permutation.annealing.block import blocks_of
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.methods.tight.plan import Crowd, even_plan
-from tightc.tiles.bounds import passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.bounds import passes_lower_bound
+from tightc.tile.matrix import LayerMatrix
 
 TITLE = "Temperature schedules with the same number of moves"
 _FILES = Path(__file__).resolve().parents[2] / "configs" / "schedules"
@@ -79,9 +79,9 @@ def _ranking(scores: dict[str, list[_Score]]) -> str:
     )
 
 
-def _schedules() -> dict[str, Schedule]:
-    found = {path.stem: read_options(path, Schedule) for path in sorted(_FILES.glob("*.yaml"))}
-    return {**found, "linear": Schedule(kind="linear")}
+def _schedules() -> dict[str, TemperatureSchedule]:
+    found = {path.stem: read_options(path, TemperatureSchedule) for path in sorted(_FILES.glob("*.yaml"))}
+    return {**found, "linear": TemperatureSchedule(kind="linear")}
 
 
 def _seeds(quick: bool) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ def _problems(quick: bool) -> list[_Problem]:
     ]
 
 
-def _score(problem: _Problem, schedule: Schedule, quick: bool) -> _Score:
+def _score(problem: _Problem, schedule: TemperatureSchedule, quick: bool) -> _Score:
     scores = []
     for seed in _seeds(quick):
         found = arranged(problem.layers, seed, fan_in=problem.fan_in, temp_schedule=schedule)
@@ -114,7 +114,7 @@ def _score(problem: _Problem, schedule: Schedule, quick: bool) -> _Score:
     return _Score(*(float(mean) for mean in np.mean(scores, axis=0)))
 
 
-def _excess(matrix: LayerMatrix, fan_in: int, schedule: Schedule, seed: int) -> int:
+def _excess(matrix: LayerMatrix, fan_in: int, schedule: TemperatureSchedule, seed: int) -> int:
     """Inputs beyond the fan-in that one cooling of the even plan leaves."""
     filters, inputs = matrix.nonzeros()
     passes = passes_lower_bound(matrix.filter_sizes(), ARRAY)

@@ -21,20 +21,20 @@ from tightc.config.yaml import read_options
 from tightc.example import RECIPE
 from tightc.model.file import Model
 from tightc.model.layer_view.layer_metrics import layer_matrix
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import Hardware
-from tightc.simulation.choose_accelerator import chip_for
+from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import Ran, run_dense, run_packing
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import price
 from tightc.simulation.workload import LayerWork, Workload, read_workload
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing, Tile
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing, Tile
 
 TITLE = "Simulation: closed forms, the cycle engine, SCALE-Sim"
 _HARDWARE = Path(__file__).resolve().parents[2] / "configs" / "hardware" / "tight-32x32.yaml"
@@ -60,7 +60,9 @@ def run(page: Page) -> None:
 def _networks(page: Page) -> dict[str, Model]:
     """What is simulated, by name; those that end in "packed" are packed by tight."""
     if page.quick:
-        return _forms("digits", pruned(RECIPE.parent / "digits.onnx", 0.9), Schedule(moves_per_weight=20))
+        return _forms(
+            "digits", pruned(RECIPE.parent / "digits.onnx", 0.9), TemperatureSchedule(moves_per_weight=20)
+        )
     networks = {}
     if missing(RESNET20):
         page.text(missing(RESNET20))
@@ -74,7 +76,7 @@ def _networks(page: Page) -> dict[str, Model]:
     return networks | _forms("ResNet-50", resnet50(_DENSITY))
 
 
-def _forms(name: str, model: Model, schedule: Schedule | None = None) -> dict[str, Model]:
+def _forms(name: str, model: Model, schedule: TemperatureSchedule | None = None) -> dict[str, Model]:
     options = PermuteOptions(temp_schedule=schedule) if schedule else PermuteOptions()
     permuted, _ = tightc.permute(model, options, seed=SEED)
     return {f"{name}, pruned": model, f"{name}, packed": tightc.pack(permuted)[0]}
@@ -94,9 +96,9 @@ def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> Non
     for name, model in networks.items():
         workload = read_workload(model, options["ideal"])
         for hardware, chosen in options.items():
-            chip = chip_for(workload, chosen)
-            took = times(lambda w=workload, c=chip: price(w, c, "ws"), repeats)  # type: ignore[misc]
-            found = [record.own for record in price(workload, chip, "ws")]
+            accelerator = choose_accelerator(workload, chosen)
+            took = times(lambda w=workload, c=accelerator: price(w, c, "ws"), repeats)  # type: ignore[misc]
+            found = [record.own for record in price(workload, accelerator, "ws")]
             total = [sum(cost.passes for cost in found), sum(cost.cycles for cost in found)]
             page.row(name, hardware, *total, *took.ms)
     page.end()
@@ -138,7 +140,7 @@ def _engine(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.end()
     workload, options = read_workload(networks[packed], SimulateOptions()), SimulateOptions(verify=True)
     verifying = times(lambda: tightc.simulate(networks[packed], options), repeats)
-    pricing = times(lambda: price(workload, chip_for(workload, options), "ws"), repeats)
+    pricing = times(lambda: price(workload, choose_accelerator(workload, options), "ws"), repeats)
     page.text(
         f"`tightc.simulate` with `verify`, packed: reading, both dtypes on the engine, and onnxruntime for both, "
         f"{verifying.best:.2f} s (median {verifying.median:.2f}). The closed form of the same: "
@@ -162,11 +164,11 @@ class _Product:
         matrix = LayerMatrix(_as(scaled, dtype), entry.layer.groups)
         return cls(Operands(matrix, _random((entry.work.vectors, inputs), dtype)), entry.packing)
 
-    def run(self, dataflow: Dataflow, chip: Chip) -> Ran:
+    def run(self, dataflow: Dataflow, accelerator: Accelerator) -> Ran:
         """On the cycle engine."""
         if self.packing:
-            return run_packing(self.packing, self.operands, chip)
-        return run_dense(dataflow, self.operands, chip)
+            return run_packing(self.packing, self.operands, accelerator)
+        return run_dense(dataflow, self.operands, accelerator)
 
     def multiply(self) -> NDArray[Any]:
         """By numpy."""
@@ -175,13 +177,14 @@ class _Product:
 
 def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repeats: int) -> None:
     """The row of one form of the network."""
-    chip = chip_for(workload, SimulateOptions())
+    accelerator = choose_accelerator(workload, SimulateOptions())
     products = [_Product.of(entry, workload, dtype) for entry in workload.layers]
-    costs = [record.own for record in price(workload, chip, dataflow)]
+    costs = [record.own for record in price(workload, accelerator, dataflow)]
     ran = [
-        _checked(product, dataflow, chip, cost.cycles) for product, cost in zip(products, costs, strict=True)
+        _checked(product, dataflow, accelerator, cost.cycles)
+        for product, cost in zip(products, costs, strict=True)
     ]
-    took = times(lambda: [product.run(dataflow, chip) for product in products], repeats)
+    took = times(lambda: [product.run(dataflow, accelerator) for product in products], repeats)
     numpy = _numpy(products, repeats)
     page.row(
         workload.layers[0].method,
@@ -211,13 +214,13 @@ def _full_tiles(page: Page, repeats: int) -> None:
         "engine / numpy",
     )
     for side in (32,) if page.quick else (32, 128):
-        array, chip = ArrayShape(side, side), Chip(ArrayShape(side, side))
+        array, accelerator = ArrayShape(side, side), Accelerator(ArrayShape(side, side))
         for fan_in in (8,) if page.quick else (1, 8, 16):
             for dtype in _LARGEST:
                 product = _full_tile(array, fan_in, dtype)
                 cycles = _VECTORS + 2 * array.rows + array.columns - 2
-                ran = _checked(product, "ws", chip, cycles)
-                took = times(lambda p=product, c=chip: p.run("ws", c), repeats)  # type: ignore[misc]
+                ran = _checked(product, "ws", accelerator, cycles)
+                took = times(lambda p=product, c=accelerator: p.run("ws", c), repeats)  # type: ignore[misc]
                 figures = _figures(ran.pe_steps, took, _numpy([product], repeats))
                 page.row(str(array), fan_in, dtype, cycles, *figures)
     page.end()
@@ -238,9 +241,9 @@ def _full_tile(array: ArrayShape, fan_in: int, dtype: str) -> _Product:
     return _Product(Operands(LayerMatrix(weights), _random((_VECTORS, inputs), dtype)), packing)
 
 
-def _checked(product: _Product, dataflow: Dataflow, chip: Chip, cycles: int) -> Ran:
+def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> Ran:
     """What the engine gives, if that is right."""
-    ran, expected = product.run(dataflow, chip), product.multiply()
+    ran, expected = product.run(dataflow, accelerator), product.multiply()
     off = np.abs(ran.outputs - expected).max() / np.abs(expected).max()
     assert off <= (1e-4 if expected.dtype == np.float32 else 0)
     assert ran.cycles == cycles

@@ -11,17 +11,17 @@ import torch
 from benchmarks.hand_written import training
 from benchmarks.networks import RESNET20, missing
 from benchmarks.page import SEED, Page
-from tightc.data.images import Images, ImageShape, Normalisation
+from tightc.data.images import Images, ImageShape, Normalization
 from tightc.data.source import open_images
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.setup import open_session
+from tightc.finetuning.setup import prepare_training
 from tightc.model.file import load_model
-from tightc.report import silent
+from tightc.progress import no_progress
 
 TITLE = "Training: finetune against a loop written by hand"
 _NETWORK = RESNET20.with_name("resnet20-cifar10-bn.onnx")
 _DATA = RESNET20.parents[1] / "data" / "cifar10-jpeg.tar.gz"
-_NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _BATCH = 128
 _VARIANTS: dict[str, dict[str, object]] = {
     "finetune": {},
@@ -77,9 +77,9 @@ def _speed(images: Images, options: dict[str, object]) -> float:
     given = {"epochs": 1, "batch_size": _BATCH, "augment": True, "device": "cpu", **options}
     teacher = model if given.pop("teacher", False) else None
     chosen = FinetuneOptions.of(given)
-    session = open_session(model, images, _NORMALISATION, chosen, seed=SEED, teacher=teacher)
+    session = prepare_training(model, images, _NORMALISATION, chosen, seed=SEED, teacher=teacher)
     began = time.perf_counter()
-    session.train(silent, chosen)
+    session.train(no_progress, chosen)
     return len(images) / (time.perf_counter() - began)
 
 

@@ -67,7 +67,7 @@ def _accuracy(model: Model, recipe: Recipe, results: Path) -> float:
     elif ":" not in data.data:
         raise DataError(f"{located}: no such data", "put it there to check what was measured on it")
     images = data.open("test", image_input(model.proto, model.origin).shape)
-    report = tightc.evaluate(model, images, data.normalisation, EvaluateOptions())
+    report = tightc.evaluate(model, images, data.normalization, EvaluateOptions())
     return float(report.totals["accuracy"])
 
 

@@ -41,15 +41,15 @@ def _panel(
     axes: Axes, network: str, settings: Sequence[Setting], looks: Mapping[str, tuple[str, str]]
 ) -> None:
     for method in dict.fromkeys(one.method for one in settings):
-        colour, mark = looks[method]
+        color, mark = looks[method]
         points = [one for one in settings if one.method == method]
         for one in points:
             if len(one.records) > 1:
                 rates, drops = one.each("matrix_compression_rate"), one.each("accuracy_drop")
-                axes.plot(rates, drops, mark, color=colour, markersize=3, alpha=0.5)
+                axes.plot(rates, drops, mark, color=color, markersize=3, alpha=0.5)
         at = [(one.mean("matrix_compression_rate"), one.mean("accuracy_drop")) for one in points]
-        axes.plot(*_shown(at), mark, color=colour, label=method)
-        axes.plot(*_shown(_best_of(at)), color=colour)
+        axes.plot(*_shown(at), mark, color=color, label=method)
+        axes.plot(*_shown(_best_of(at)), color=color)
         for rate, drop in at:
             if drop > _DEEPEST:
                 axes.annotate(

@@ -18,10 +18,11 @@ from benchmarks.page import processor
 from equal_accuracy.variant import RECIPES, ROOT, Variant, is_path, read_raw, write_recipe
 from make_vgg16 import vgg16
 from tightc.errors import OptionError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.parallel import available_cores
+from tightc.progress import Progress
 from tightc.recipe.run import run_recipe
-from tightc.report import Listener, Report
+from tightc.report import Report
 
 SCHEMA = "tightc.experiment/1"
 _PACKAGES = ("tightc", "torch", "onnx", "onnxruntime", "numpy", "numba")
@@ -30,7 +31,7 @@ _LARGEST = 1_000_000  # bytes of a packed model that is kept beside its record
 Record = dict[str, Any]
 
 
-def run(variant: Variant, work: Path, results: Path, listener: Listener) -> Record:
+def run(variant: Variant, work: Path, results: Path, progress: Progress) -> Record:
     """Runs what is not done yet in the folder `work` / NAME, and writes record and packed model to `results`.
 
     The seconds are those of all runs in that folder, but of one that was killed. OptionError where the record of
@@ -39,12 +40,12 @@ def run(variant: Variant, work: Path, results: Path, listener: Listener) -> Reco
     _refuse_another(variant, results / f"{variant.name}.json")
     work.mkdir(parents=True, exist_ok=True)
     recipe, folder = work / f"{variant.name}.yaml", work / variant.name
-    _prepare(variant, work, results, listener)
+    _prepare(variant, work, results, progress)
     write_recipe(variant, recipe)
     began, clock = time.perf_counter(), folder / "seconds"
     before = float(clock.read_text()) if clock.exists() else 0.0
     try:
-        report = run_recipe(recipe, folder, seed=variant.seed, listener=listener)
+        report = run_recipe(recipe, folder, seed=variant.seed, progress=progress)
         done = any(row["state"] == "done" for row in report.layers)
     except BaseException:
         done = True
@@ -54,7 +55,7 @@ def run(variant: Variant, work: Path, results: Path, listener: Listener) -> Reco
             clock.write_text(f"{before + time.perf_counter() - began:.1f}")
     record = _record(variant, report, folder, results)
     results.mkdir(parents=True, exist_ok=True)
-    write_whole(results / f"{variant.name}.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_file_atomically(results / f"{variant.name}.json", (json.dumps(record, indent=1) + "\n").encode())
     _keep_packed(report, folder, results / f"{variant.name}.onnx")
     _hand_on(variant, report, folder)
     return record
@@ -120,10 +121,10 @@ def _keep_packed(report: Report, folder: Path, path: Path) -> None:
     if source is None or any(source.parent.glob(f"{source.name}.*.data")):
         path.unlink(missing_ok=True)
     else:
-        write_whole(path, source.read_bytes())
+        write_file_atomically(path, source.read_bytes())
 
 
-def _prepare(variant: Variant, work: Path, results: Path, listener: Listener) -> None:
+def _prepare(variant: Variant, work: Path, results: Path, progress: Progress) -> None:
     """Makes the model that the recipe starts from where that is one of build/ and not there yet."""
     model = (variant.path.parent / read_raw(variant.path)["model"]).resolve()
     if model.exists() or model.parent != ROOT / "build":
@@ -132,11 +133,11 @@ def _prepare(variant: Variant, work: Path, results: Path, listener: Listener) ->
     if model.name == "vgg16-random.onnx":
         onnx.save(vgg16(classes=10, seed=0), model)
     elif (RECIPES / f"{model.stem}-dense.yaml").exists():
-        run(Variant(f"{model.stem}-dense"), work, results, listener)
+        run(Variant(f"{model.stem}-dense"), work, results, progress)
 
 
 def _hand_on(variant: Variant, report: Report, folder: Path) -> None:
     """The network that NETWORK-dense trains becomes build/NETWORK.onnx, which the other recipes start from."""
     if variant.base.endswith("-dense") and not variant.changes and variant.seed is None:
         target = ROOT / "build" / f"{variant.base.removesuffix('-dense')}.onnx"
-        write_whole(target, (folder / f"{report.layers[-1]['name']}.onnx").read_bytes())
+        write_file_atomically(target, (folder / f"{report.layers[-1]['name']}.onnx").read_bytes())

@@ -19,7 +19,7 @@ from equal_accuracy.settings import (
     title,
 )
 from tightc.errors import OptionError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 _COLUMNS = (
@@ -46,7 +46,7 @@ def rewrite(page: Path, records: Sequence[Record], drawing: str | None) -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise OptionError(f"{page}: not one {BEGIN} before one {END}", "put both where the tables belong")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    write_whole(page, f"{before}{BEGIN}\n{written(records, drawing)}\n{END}{after}".encode())
+    write_file_atomically(page, f"{before}{BEGIN}\n{written(records, drawing)}\n{END}{after}".encode())
 
 
 def written(records: Sequence[Record], drawing: str | None) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from tightc.config.yaml import read_options
 from tightc.errors import OptionError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def write_recipe(variant: Variant, path: Path) -> None:
     raw["model"] = os.path.relpath(base / raw["model"], path.parent.resolve())
     if "data" in raw and is_path(raw["data"]["data"], base):
         raw["data"]["data"] = os.path.relpath(base / raw["data"]["data"], path.parent.resolve())
-    write_whole(path, yaml.safe_dump(raw, sort_keys=False).encode())
+    write_file_atomically(path, yaml.safe_dump(raw, sort_keys=False).encode())
 
 
 def read_raw(path: Path) -> Raw:

@@ -36,16 +36,16 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_file_atomically(path: Path, content: bytes) -> None:
     """Writes `content` to a temporary file in the same folder, flushes it to the disk and renames it to `path`.
 
     A link is followed; a pipe or a device is written to as it is. OutputError where that cannot be done.
     """
-    write_whole_together({path: content})
+    write_files_atomically({path: content})
 
 
-def write_whole_together(contents: Mapping[Path, bytes]) -> None:
-    """As `write_whole`, for files that belong together: all are there before the first is renamed.
+def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
+    """As `write_file_atomically`, for files that belong together: all are there before the first is renamed.
 
     Should a later one fail to be renamed, the earlier ones get their old content back, or go if there was none.
     """

@@ -1,10 +1,10 @@
-"""What a stage says of its work: one record that console and JSON are views of, and the listener it reports to."""
+"""What a stage says of its work: one record that console and JSON are views of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 Figures = Mapping[str, Any]
 
@@ -33,14 +33,3 @@ class Report:
 def first_few(names: Sequence[str]) -> str:
     """Up to three names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-class Listener(Protocol):
-    """Is told how far a stage has come; the command line draws it, a library user may ignore it."""
-
-    def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
-        """`task` names what is worked on, `done` is its share from 0 to 1, `figures` are label to value."""
-
-
-def silent(_task: str, _done: float, _figures: Mapping[str, str], /) -> None:
-    """The listener of those who do not listen."""

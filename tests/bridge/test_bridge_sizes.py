@@ -80,11 +80,11 @@ def test_a_network_that_scales_trains_as_what_onnxruntime_runs() -> None:
     model = loaded(sized.scaled())
     image = np.random.default_rng(0).standard_normal((4, 3, 10, 10)).astype(np.float32)
     module = TorchGraph(read_graph(model.proto))
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for _ in range(2):
         (outputs,) = module(torch.from_numpy(image))
         (found,) = by_onnxruntime(model.with_tensors(module.trained()).proto, ["y"], x=image) or []
         np.testing.assert_allclose(outputs.detach().numpy(), found, rtol=1e-4, atol=1e-5)
         outputs.square().sum().backward()
         assert all(weight.grad is not None and weight.grad.any() for weight in module.weights())
-        optimiser.step()
+        optimizer.step()

@@ -45,10 +45,10 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
 
 
-def test_the_table_has_a_row_for_each_contender(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_a_row_for_each_variant(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = printed(capsys, "net.onnx", *QUICK).splitlines()
     assert cells(header) == [
-        "contender", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs combining",
+        "variant", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs combining",
         "compression", "dropped", "bits", "fan-in",
     ]  # fmt: skip
     rows = [cells(line) for line in lines[: len(CONTENDERS)]]
@@ -65,7 +65,7 @@ def test_the_model_is_a_column_where_there_are_several(
     header, *lines = printed(
         capsys, "net.onnx", "other.onnx", *QUICK, "--method", "dense,structured"
     ).splitlines()
-    assert cells(header)[:2] == ["model", "contender"] and "vs combining" not in header
+    assert cells(header)[:2] == ["model", "variant"] and "vs combining" not in header
     assert [cells(line)[:2] for line in lines[:4]] == [
         ["net", "dense"], ["net", "structured"], ["other", "dense"], ["other", "structured"],
     ]  # fmt: skip
@@ -101,7 +101,7 @@ def test_the_table_fits_the_width(
     rows = lines[: len(CONTENDERS) * len(names)]
     assert all(len(line) <= width and "…" not in line for line in (header, *rows))
     assert all(len(cells(line)) == len(cells(header)) for line in rows)
-    assert {"contender", "passes", "cycles", "speedup", "compression"} <= set(cells(header))
+    assert {"variant", "passes", "cycles", "speedup", "compression"} <= set(cells(header))
     assert ("energy" in cells(header)) == (width > 100)
 
 
@@ -109,7 +109,7 @@ def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "net.onnx", *QUICK, "--json", "--seed", "3"))
     assert set(found) == {"schema", "totals", "layers", "uncovered", "notes"}
     assert found["schema"] == "tightc.compare/1" and found["totals"]["seed"] == 3
-    assert [row["contender"] for row in found["layers"]] == CONTENDERS
+    assert [row["variant"] for row in found["layers"]] == CONTENDERS
     assert {
         "model", "method", "fan_in", "passes", "cycles", "stall_cycles", "speedup", "over_column_combine", "energy_pj",
         "energy_gain", "energy_gain_over_column_combine", "matrix_compression_rate", "tightness", "dropped_weights",
@@ -163,7 +163,7 @@ def test_quiet_and_verbose(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     tasks = [line.partition(": ")[0] for line in err.splitlines()]
     assert list(dict.fromkeys(tasks)) == CONTENDERS
-    assert "tight, fan-in 16: 100%  cycles " in err and out.startswith("contender ")
+    assert "tight, fan-in 16: 100%  cycles " in err and out.startswith("variant ")
 
 
 def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

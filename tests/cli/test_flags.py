@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import Field
 
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.config.options import Options
 from tightc.data.options import DataOptions
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
@@ -26,9 +26,9 @@ def given(kind: type[Options], *arguments: str) -> Options:
     found: list[Options] = []
 
     @click.command()
-    @flags_of(kind)
+    @option_flags(kind)
     def command(**flags: object) -> None:
-        found.append(chosen(kind, flags))
+        found.append(parsed_options(kind, flags))
 
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -60,7 +60,7 @@ def test_numbers_have_commas_or_flags_of_their_own(arguments: list[str]) -> None
 
 def test_the_help_shows_lists_as_they_are_given() -> None:
     @click.command()
-    @flags_of(Some)
+    @option_flags(Some)
     def command(**_flags: object) -> None: ...
 
     output = " ".join(CliRunner().invoke(command, ["--help"]).output.split())

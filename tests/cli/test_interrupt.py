@@ -25,10 +25,10 @@ from tightc.model.history import read_history
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import Interrupted, permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 PATIENCE = 60  # seconds for what takes a few
 ENDLESS = 10_000_000  # moves for each weight
@@ -36,13 +36,13 @@ SCRIPT = "from tightc.cli.main import main; main()"
 # a packer that hears of no interrupt
 DEAF = """
 import sys, time
-from tightc.permutation import campaign
+from tightc.permutation import layer_scheduler
 
 def deaf(matrix, task):
     print("at work", file=sys.stderr, flush=True)
     time.sleep(600)
 
-campaign.METHODS["tight"] = deaf
+layer_scheduler.METHODS["tight"] = deaf
 """
 LONG = ["permute", "net.onnx", "--array", "16x16", "--fan-in", "6", "--temp-schedule", "endless.yaml"]
 
@@ -135,7 +135,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_at_work(place: Path) -> No
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_in_python_the_exception_carries_the_result(jobs: int) -> None:
-    schedule = Schedule(moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(moves_per_weight=ENDLESS)
     options = PermuteOptions(array=ArrayShape(16, 16), fan_in=6, temp_schedule=schedule, jobs=jobs)
     pressed = threading.Event()
 
@@ -145,7 +145,7 @@ def test_in_python_the_exception_carries_the_result(jobs: int) -> None:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
-        permute(loaded(network()), options, listener=once)
+        permute(loaded(network()), options, progress=once)
     model, report = caught.value.result
     assert_packed(model)
     ended = read_history(model)[-1]["ended"]

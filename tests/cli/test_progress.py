@@ -37,13 +37,13 @@ def test_lines_come_first_for_every_quarter_and_after_a_while(
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
     shown = {}
-    with progress.progress(quiet=False, verbose=True) as listener:
+    with progress.progress_display(quiet=False, verbose=True) as report:
         for clock.now, done in (
             (0, 0.01), (1, 0.02), (5, 0.26), (6, 0.3), (14.9, 0.31), (15.1, 0.32), (16, 0.9), (17, 1.0), (18, 1.0),
         ):  # fmt: skip
-            listener("conv", done, {"cost": "3.25", "left": "2s"})
+            report("conv", done, {"cost": "3.25", "left": "2s"})
             shown[clock.now] = capsys.readouterr().err
-        listener("other", 0.0, {})
+        report("other", 0.0, {})
     assert {now for now, text in shown.items() if text} == {0, 5, 15.1, 16, 17}
     assert shown[5] == "conv:  26%  cost 3.25  left 2s\n"
     assert capsys.readouterr().err == "other:   0%  \n"

@@ -22,7 +22,7 @@ from tightc.config.yaml import read_options
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
@@ -33,11 +33,11 @@ from tightc.simulation.accelerator.energy_table import default_table
 from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = ArrayShape(8, 4)
-QUICK = Schedule(steps=5, moves_per_weight=50)
+QUICK = TemperatureSchedule(steps=5, moves_per_weight=50)
 FIGURES = ["passes", "cycles", "stall_cycles", "speedup", "energy_pj", "energy_gain", "utilisation"]
 MEASURES = ["matrix_compression_rate", "tightness", "dropped_weights", "dropped_magnitude", "packed_bits",
             "bit_compression", "fan_in_max"]  # fmt: skip
@@ -52,18 +52,20 @@ def options(**given: Any) -> CompareOptions:
 
 
 def labels(report: Report) -> list[str]:
-    return [row["contender"] for row in report.layers]
+    return [row["variant"] for row in report.layers]
 
 
-def one_by_one(model: Model, method: str, chip: SimulateOptions, seed: int = 0, **own: Any) -> dict[str, Any]:
+def one_by_one(
+    model: Model, method: str, accelerator: SimulateOptions, seed: int = 0, **own: Any
+) -> dict[str, Any]:
     """What separate runs of permute and simulate say; dense is the plain model, with all its weights."""
-    array = chip.array
+    array = accelerator.array
     arranged, report = permute(
         model,
         PermuteOptions(array=array, method=method, temp_schedule=QUICK, jobs=1, **own),
         seed=seed,
     )
-    totals = simulate(model if method == "dense" else arranged, chip).totals
+    totals = simulate(model if method == "dense" else arranged, accelerator).totals
     found = {name: totals.get(name) for name in FIGURES}
     found["stall_cycles"] = totals["cycles"] - totals["compute_cycles"]
     return {**found, **{name: report.totals[name] for name in MEASURES}}
@@ -83,21 +85,21 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     asked = options(
         fan_in=(2, 5), method=("dense", "structured", "column-combine", "nm", "first-fit", "tight")
     )
-    chip = SimulateOptions(array=SMALL)
+    accelerator = SimulateOptions(array=SMALL)
     expected = {
-        "dense": one_by_one(model, "dense", chip),
-        "structured": one_by_one(model, "structured", chip),
-        "column-combine 0": one_by_one(model, "column-combine", chip, fan_in=8, gamma=0.0),
-        "column-combine 0.5": one_by_one(model, "column-combine", chip, fan_in=8, gamma=0.5),
-        "column-combine 1.75": one_by_one(model, "column-combine", chip, fan_in=8, gamma=1.75),
-        "nm 2:4": one_by_one(model, "nm", chip, seed),
-        "first-fit, fan-in 2": one_by_one(model, "first-fit", chip, fan_in=2),
-        "first-fit, fan-in 5": one_by_one(model, "first-fit", chip, fan_in=5),
-        "tight, fan-in 2": one_by_one(model, "tight", chip, seed, fan_in=2),
-        "tight, fan-in 5": one_by_one(model, "tight", chip, seed, fan_in=5),
+        "dense": one_by_one(model, "dense", accelerator),
+        "structured": one_by_one(model, "structured", accelerator),
+        "column-combine 0": one_by_one(model, "column-combine", accelerator, fan_in=8, gamma=0.0),
+        "column-combine 0.5": one_by_one(model, "column-combine", accelerator, fan_in=8, gamma=0.5),
+        "column-combine 1.75": one_by_one(model, "column-combine", accelerator, fan_in=8, gamma=1.75),
+        "nm 2:4": one_by_one(model, "nm", accelerator, seed),
+        "first-fit, fan-in 2": one_by_one(model, "first-fit", accelerator, fan_in=2),
+        "first-fit, fan-in 5": one_by_one(model, "first-fit", accelerator, fan_in=5),
+        "tight, fan-in 2": one_by_one(model, "tight", accelerator, seed, fan_in=2),
+        "tight, fan-in 5": one_by_one(model, "tight", accelerator, seed, fan_in=5),
     }
     report = compare([model], asked, seed=seed)
-    assert {row["contender"]: only(row) for row in report.layers} == expected
+    assert {row["variant"]: only(row) for row in report.layers} == expected
     assert labels(report) == list(expected)
     assert report.totals == {
         "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
@@ -112,12 +114,12 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")
     asked = options(hardware=tight, array=None, **changed)
-    chip = SimulateOptions(hardware=tight, array=tight.array, **changed)
+    accelerator = SimulateOptions(hardware=tight, array=tight.array, **changed)
     report = compare([model], asked)
     dense, *_, last = report.layers
-    assert only(dense) == one_by_one(model, "dense", chip)
-    assert last["contender"] == "tight, fan-in 16"
-    assert only(last) == one_by_one(model, "tight", chip, fan_in=16)
+    assert only(dense) == one_by_one(model, "dense", accelerator)
+    assert last["variant"] == "tight, fan-in 16"
+    assert only(last) == one_by_one(model, "tight", accelerator, fan_in=16)
     assert last["dram_bytes"] > 0 and last["time_ms"] > 0
     assert report.totals["hardware"] == "tight-32x32" and report.totals["array"] == "32x32"
     assert report.notes[0] == "energy is a model, not measured: int8 operands, int32 sums, with DRAM"
@@ -134,11 +136,11 @@ def test_a_real_network_on_real_hardware(resnet20: Path) -> None:
     model, _ = prune(load_model(resnet20), PruneOptions(sparsity=0.9))
     tight = hardware("tight-32x32")
     report = compare([model], options(hardware=tight, array=None, fan_in=(4, 16)))
-    chip = SimulateOptions(hardware=tight, array=tight.array)
-    rows = {row["contender"]: row for row in report.layers}
-    assert only(rows["tight, fan-in 4"]) == one_by_one(model, "tight", chip, fan_in=4)
-    assert only(rows["nm 2:4"]) == one_by_one(model, "nm", chip)
-    combined = one_by_one(model, "column-combine", chip, gamma=0.0)
+    accelerator = SimulateOptions(hardware=tight, array=tight.array)
+    rows = {row["variant"]: row for row in report.layers}
+    assert only(rows["tight, fan-in 4"]) == one_by_one(model, "tight", accelerator, fan_in=4)
+    assert only(rows["nm 2:4"]) == one_by_one(model, "nm", accelerator)
+    combined = one_by_one(model, "column-combine", accelerator, gamma=0.0)
     assert only(rows["column-combine 0"]) == combined
     for row in report.layers:
         assert row["over_column_combine"] == pytest.approx(combined["cycles"] / row["cycles"])
@@ -185,7 +187,7 @@ def test_a_network_without_weights_has_rows_all_the_same() -> None:
 # --- who takes part
 
 
-def test_one_row_for_each_contender_by_default() -> None:
+def test_one_row_for_each_variant_by_default() -> None:
     report = compare([loaded(models.cnn())], options())
     assert labels(report) == [
         "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
@@ -212,8 +214,8 @@ def test_lists_give_a_row_for_each_value_once() -> None:
 
 def test_the_best_of_tight_is_named() -> None:
     report = compare([loaded(models.cnn())], options(method=("tight",), fan_in=(1, 2, 4)))
-    energy = min(report.layers, key=lambda row: row["energy_pj"])["contender"]
-    cycles = min(report.layers, key=lambda row: row["cycles"])["contender"]
+    energy = min(report.layers, key=lambda row: row["energy_pj"])["variant"]
+    cycles = min(report.layers, key=lambda row: row["cycles"])["variant"]
     assert report.notes[1:] == (f"least energy of the tight ones: {energy}; fewest cycles: {cycles}",)
 
 
@@ -224,7 +226,7 @@ def test_each_objective_has_a_row_for_each_fan_in() -> None:
         "tight, fan-in 2", "tight, fan-in 4", "tight, fan-in 2, energy", "tight, fan-in 4, energy",
     ]  # fmt: skip
     for row in report.layers:
-        objective = "energy" if row["contender"].endswith("energy") else "passes"
+        objective = "energy" if row["variant"].endswith("energy") else "passes"
         alone = one_by_one(
             loaded(models.cnn()),
             "tight",
@@ -285,7 +287,7 @@ def test_an_arranged_model_is_compared_afresh_and_as_it_is(packed: bool) -> None
     *afresh, as_it_is = found.layers
     assert tuple(afresh) == compare([model], options()).layers
     totals = simulate(subject, SimulateOptions()).totals
-    assert (as_it_is["contender"], as_it_is["method"], as_it_is["fan_in"]) == ("as arranged", "first-fit", 2)
+    assert (as_it_is["variant"], as_it_is["method"], as_it_is["fan_in"]) == ("as arranged", "first-fit", 2)
     assert {name: as_it_is[name] for name in MEASURES} == {name: report.totals[name] for name in MEASURES}
     for name in ("passes", "cycles", "speedup", "energy_pj", "energy_gain"):
         assert as_it_is[name] == totals[name]
@@ -364,12 +366,12 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
 # --- the rest
 
 
-def test_progress_is_told_contender_by_contender() -> None:
+def test_progress_is_told_variant_by_variant() -> None:
     told: dict[str, list[float]] = {}
     compare(
         [loaded(models.cnn())],
         options(fan_in=(2, 3), jobs=2),
-        listener=lambda task, done, _figures: told.setdefault(task, []).append(done),
+        progress=lambda task, done, _figures: told.setdefault(task, []).append(done),
     )
     assert list(told) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
     for shares in told.values():
@@ -427,7 +429,7 @@ def scarce() -> Model:
 
 
 def test_a_search_that_the_limit_ended_is_named() -> None:
-    endless = Schedule(moves_per_weight=10_000_000)
+    endless = TemperatureSchedule(moves_per_weight=10_000_000)
     given = options(array=ArrayShape(16, 16), fan_in=(6,), temp_schedule=endless, time_limit=0.2)
     notes = compare([scarce()], given).notes
     assert "tight, fan-in 6: the time limit ended the search before all moves were tried" in notes

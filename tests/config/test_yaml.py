@@ -14,16 +14,16 @@ from tightc.config.yaml import parse_options, read_options
 from tightc.data.options import DataOptions
 from tightc.data.source import FORMS
 from tightc.errors import ConfigError, OptionError
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.recipe.recipe import Recipe
 from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.options import SimulateOptions
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
-def error(text: str, kind: type[Options] = Schedule) -> str:
+def error(text: str, kind: type[Options] = TemperatureSchedule) -> str:
     with pytest.raises(ConfigError) as caught:
         parse_options(text, "f.yaml", kind)
     return str(caught.value)
@@ -31,14 +31,14 @@ def error(text: str, kind: type[Options] = Schedule) -> str:
 
 def test_values_reach_their_fields() -> None:
     text = "kind: linear  # a comment\nt_start: 1e-1\nt_end: 0.05\nsteps: 7\nmoves_per_weight: 0\n"
-    assert parse_options(text, "f.yaml", Schedule) == Schedule(
+    assert parse_options(text, "f.yaml", TemperatureSchedule) == TemperatureSchedule(
         kind="linear", t_start=0.1, t_end=0.05, steps=7, moves_per_weight=0
     )
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
 def test_an_empty_file_means_the_defaults(text: str) -> None:
-    assert parse_options(text, "f.yaml", Schedule) == Schedule()
+    assert parse_options(text, "f.yaml", TemperatureSchedule) == TemperatureSchedule()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_wrong_keys_and_values_are_named_with_their_line(text: str, line: int, k
 )
 def test_the_nearest_key_is_named(key: str, nearest: str) -> None:
     assert error(f"{key}: 3").endswith(
-        f"(permitted: {', '.join(sorted(Schedule.model_fields))}); did you mean {nearest}?"
+        f"(permitted: {', '.join(sorted(TemperatureSchedule.model_fields))}); did you mean {nearest}?"
     )
 
 
@@ -131,7 +131,7 @@ def test_what_yaml_cannot_read_is_refused(text: str) -> None:
     ("text", "value"), [("1e-3", 0.001), ("1E2", 100.0), (".5", 0.5), ("5.", 5.0), ("+1.5", 1.5), ("3", 3.0)]
 )
 def test_numbers_are_those_of_yaml_1_2(text: str, value: float) -> None:
-    assert parse_options(f"t_start: {text}\nt_end: 1e-4", "f.yaml", Schedule).t_start == value
+    assert parse_options(f"t_start: {text}\nt_end: 1e-4", "f.yaml", TemperatureSchedule).t_start == value
 
 
 @pytest.mark.parametrize("text", ["0x10", "1_000", "0o17", "1:30", "010x"])
@@ -201,14 +201,14 @@ def test_an_energy_table_needs_every_entry_with_its_source(key: str, negative: s
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     with pytest.raises(ConfigError, match=r"s.yaml: no such file; check the path of the YAML file"):
-        read_options(path, Schedule)
+        read_options(path, TemperatureSchedule)
     path.write_bytes(b"\x89PNG\r\n\xff")
     with pytest.raises(ConfigError, match=r"s.yaml: cannot be read as text .*; give a YAML file"):
-        read_options(path, Schedule)
+        read_options(path, TemperatureSchedule)
     with pytest.raises(ConfigError, match=r"cannot be read as text"):
-        read_options(tmp_path, Schedule)
+        read_options(tmp_path, TemperatureSchedule)
     path.write_text("steps: 3\n")
-    assert read_options(path, Schedule).steps == 3
+    assert read_options(path, TemperatureSchedule).steps == 3
 
 
 @settings(max_examples=60)
@@ -219,7 +219,7 @@ def test_files(tmp_path: Path) -> None:
         fan_in=st.integers(1, 32767),
         method=st.sampled_from(["tight", "structured", "dense"]),
         temp_schedule=st.builds(
-            Schedule,
+            TemperatureSchedule,
             t_start=st.floats(1e-3, 1e3),
             t_end=st.floats(1e-9, 1e-3),
             steps=st.integers(1, 100_000),
@@ -242,14 +242,14 @@ def test_options_survive_a_round_trip_through_yaml(options: PermuteOptions) -> N
 def test_whatever_keys_a_file_has_the_answer_is_options_or_one_sentence(values: dict[str, object]) -> None:
     text = yaml.safe_dump(values, allow_unicode=False)
     try:
-        parse_options(text, "f.yaml", Schedule)
+        parse_options(text, "f.yaml", TemperatureSchedule)
     except ConfigError as fault:
         assert str(fault).startswith("f.yaml:")
 
 
 def test_options_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Schedule().steps = 4  # type: ignore[misc]
+        TemperatureSchedule().steps = 4  # type: ignore[misc]
 
 
 def test_flags_are_named_as_they_are_typed() -> None:
@@ -266,7 +266,7 @@ def test_options_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
     text = "model: a\nstages:\n  - permute: {temp_schedule: slow.yaml}\n"
     recipe = parse_options(text, "r.yaml", Recipe, tmp_path)
     assert recipe.stages[0].permute is not None
-    assert recipe.stages[0].permute.temp_schedule == Schedule(steps=7)
+    assert recipe.stages[0].permute.temp_schedule == TemperatureSchedule(steps=7)
     (tmp_path / "slow.yaml").write_text("steps: 0\n")
     with pytest.raises(ConfigError, match=r"slow.yaml:1: steps: 0 is not permitted"):
         parse_options(text, "r.yaml", Recipe, tmp_path)

@@ -106,7 +106,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 3), ("RGB", 1), ("L", 1)])
-def test_colours_follow_the_network(mode: str, channels: int, tmp_path: Path) -> None:
+def test_colors_follow_the_network(mode: str, channels: int, tmp_path: Path) -> None:
     source = write_folder(tmp_path, {"cat/a.png": png(200, mode=mode)})
     pixels = open_images(source, "test", ImageShape(channels)).pixels
     assert pixels.shape == (1, channels, 4, 6)

@@ -79,7 +79,7 @@ def test_the_split_is_passed_where_the_function_takes_it() -> None:
     assert [len(open_images("sets.own:by_split", split, SHAPE)) for split in ("train", "test")] == [2, 1]
 
 
-def test_pillow_images_take_the_colours_of_the_network() -> None:
+def test_pillow_images_take_the_colors_of_the_network() -> None:
     assert open_images("sets.own:pillow", "test", SHAPE).pixels.shape == (1, 3, 4, 5)
 
 

@@ -1,11 +1,11 @@
-"""Labels against the network's classes, and normalisation."""
+"""Labels against the network's classes, and normalization."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tightc.data.images import Images, Normalisation, check_labels
+from tightc.data.images import Images, Normalization, check_labels
 from tightc.errors import DataError, OptionError
 
 
@@ -32,10 +32,10 @@ def test_a_label_outside_is_named(labels: tuple[int, ...], classes: tuple[str, .
 
 def test_bytes_are_scaled_and_floats_are_not() -> None:
     pixels = np.full((1, 3, 1, 1), 51, np.uint8)
-    by_channel = Normalisation((0.1, 0.2, 0.0), (0.1, 1.0, 2.0)).apply(pixels)
+    by_channel = Normalization((0.1, 0.2, 0.0), (0.1, 1.0, 2.0)).apply(pixels)
     np.testing.assert_allclose(by_channel[0, :, 0, 0], [1.0, 0.0, 0.1], atol=1e-6)
     assert by_channel.dtype == np.float32
-    np.testing.assert_allclose(Normalisation((1.0,), (10.0,)).apply(pixels.astype(np.float32)), 5.0)
+    np.testing.assert_allclose(Normalization((1.0,), (10.0,)).apply(pixels.astype(np.float32)), 5.0)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_bytes_are_scaled_and_floats_are_not() -> None:
         ((0.0,), (1.0,) * 4, "std has 4 values, the images have 3 channels"),
     ],
 )
-def test_a_wrong_normalisation_is_named(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
+def test_a_wrong_normalization_is_named(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        Normalisation(mean, std).apply(images(0).pixels)
+        Normalization(mean, std).apply(images(0).pixels)

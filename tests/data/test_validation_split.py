@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tightc.data.images import Images
-from tightc.data.validation_split import hold_apart
+from tightc.data.validation_split import split_validation
 from tightc.errors import OptionError
 
 
@@ -20,7 +20,7 @@ def numbered(count: int) -> Images:
 @given(st.integers(2, 60), st.data())
 def test_every_image_is_in_one_part_and_both_keep_their_order(count: int, data: st.DataObject) -> None:
     held = data.draw(st.integers(0, count - 2))
-    rest, apart = hold_apart(numbered(count), held)
+    rest, apart = split_validation(numbered(count), held)
     assert len(apart) == held
     for part in (rest, apart):
         assert part.labels.tolist() == sorted(part.labels.tolist())
@@ -31,9 +31,9 @@ def test_every_image_is_in_one_part_and_both_keep_their_order(count: int, data: 
 
 def test_the_same_images_are_held_apart_each_time_from_all_over_the_set() -> None:
     np.random.seed(1)
-    _, first = hold_apart(numbered(1000), 200)
+    _, first = split_validation(numbered(1000), 200)
     np.random.seed(2)
-    _, again = hold_apart(numbered(1000), 200)
+    _, again = split_validation(numbered(1000), 200)
     assert first.labels.tolist() == again.labels.tolist()
     fifths = np.bincount(first.labels // 200, minlength=5)
     assert fifths.min() > 20
@@ -42,7 +42,7 @@ def test_the_same_images_are_held_apart_each_time_from_all_over_the_set() -> Non
 @pytest.mark.parametrize(("count", "held"), [(10, 9), (10, 10), (10, 4000), (2, 1)])
 def test_too_many_are_refused(count: int, held: int) -> None:
     with pytest.raises(OptionError) as fault:
-        hold_apart(numbered(count), held)
+        split_validation(numbered(count), held)
     assert (fault.value.sentence, fault.value.remedy) == (
         f"--validation {held} of {count} images leaves none to train on",
         "hold fewer apart",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tightc
-from tightc.data.images import Normalisation
+from tightc.data.images import Normalization
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -27,7 +27,7 @@ def test_the_network_knows_its_digits() -> None:
     train, test = (open_images(str(EXAMPLE / "digits.npz"), split, shape) for split in ("train", "test"))
     assert (len(train), len(test)) == (1300, 497)
     assert np.bincount(test.labels).min() > 30
-    assert evaluate(model, test, Normalisation(), EvaluateOptions()).totals["accuracy"] > 99
+    assert evaluate(model, test, Normalization(), EvaluateOptions()).totals["accuracy"] > 99
 
 
 def test_both_files_stay_small() -> None:

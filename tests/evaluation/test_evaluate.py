@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from tightc.data.images import Images, ImageShape, Normalisation
+from tightc.data.images import Images, ImageShape, Normalization
 from tightc.data.source import open_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.evaluation.evaluate import evaluate
@@ -19,7 +19,7 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model, load_model
 
 SHARED = Path(__file__).parents[3] / "shared"
-PLAIN = Normalisation()
+PLAIN = Normalization()
 
 
 def model(text: str) -> Model:
@@ -57,25 +57,25 @@ def test_accuracy_depends_on_neither_batch_nor_threads(batch: str, batch_size: i
     assert report.totals == {"accuracy": 800 / 13, "images": 13, "correct": 8, "classes": 3}
 
 
-def test_normalisation_is_applied() -> None:
+def test_normalization_is_applied() -> None:
     images = Images(np.full((2, 3, 4, 4), 100, np.uint8), np.array([2, 2]))
-    totals = evaluate(channel_means(), images, Normalisation((0.5, 0.5, 0.0)), EvaluateOptions()).totals
+    totals = evaluate(channel_means(), images, Normalization((0.5, 0.5, 0.0)), EvaluateOptions()).totals
     assert totals["correct"] == 2
 
 
 def test_the_listener_hears_of_every_batch() -> None:
     heard: list[tuple[str, float]] = []
 
-    def listener(task: str, done: float, figures: Mapping[str, str], /) -> None:
+    def progress(task: str, done: float, figures: Mapping[str, str], /) -> None:
         assert set(figures) == {"accuracy", "img/s"}
         heard.append((task, done))
 
-    evaluate(channel_means(), bright(10), PLAIN, EvaluateOptions(batch_size=4), listener=listener)
+    evaluate(channel_means(), bright(10), PLAIN, EvaluateOptions(batch_size=4), progress=progress)
     assert heard == [("evaluate", 0.4), ("evaluate", 0.8), ("evaluate", 1.0)]
 
 
 @pytest.mark.parametrize(
-    ("images", "normalisation", "error", "said"),
+    ("images", "normalization", "error", "said"),
     [
         (
             Images(np.zeros((1, 3, 4, 5), np.uint8), np.array([0])),
@@ -90,14 +90,14 @@ def test_the_listener_hears_of_every_batch() -> None:
             "label 3 of image 1 .* 3 classes",
         ),
         (Images(np.zeros((0, 3, 4, 4), np.uint8), np.zeros(0, int)), PLAIN, DataError, "no images"),
-        (bright(1), Normalisation((0.0, 1.0)), OptionError, "mean has 2 values"),
+        (bright(1), Normalization((0.0, 1.0)), OptionError, "mean has 2 values"),
     ],
 )
 def test_images_that_do_not_fit(
-    images: Images, normalisation: Normalisation, error: type[Exception], said: str
+    images: Images, normalization: Normalization, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        evaluate(channel_means(), images, normalisation, EvaluateOptions())
+        evaluate(channel_means(), images, normalization, EvaluateOptions())
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_options_out_of_range(option: str, value: int) -> None:
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared ResNet-20 and its images are not here")
 @pytest.mark.parametrize("name", ["resnet20-cifar10.onnx", "resnet20-cifar10-bn.onnx"])
 def test_the_shared_networks(name: str, cifar10: Images) -> None:
-    normalisation = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    report = evaluate(load_model(SHARED / "models" / name), cifar10, normalisation, EvaluateOptions())
+    normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    report = evaluate(load_model(SHARED / "models" / name), cifar10, normalization, EvaluateOptions())
     assert report.totals["accuracy"] == pytest.approx(88.58, abs=0.02)  # rounding decides ties
 
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper, parser
 
 from helpers import training
 from helpers.training import NORMALISATION
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
@@ -97,7 +97,7 @@ def test_loss_falls() -> None:
     def listen(_task: str, _done: float, figures: dict[str, str]) -> None:
         losses.append(float(figures["loss"]))
 
-    finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, listener=listen)
+    finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=listen)
     assert losses[-1] < losses[0] / 2
 
 
@@ -149,9 +149,9 @@ def test_teacher_replaces_the_labels_by_its_share() -> None:
     shuffled = Images(images.pixels, np.random.default_rng(9).permutation(images.labels))
     student = network(seed=1)
 
-    def taught(labelled: Images, share: float) -> Model:
+    def taught(labeled: Images, share: float) -> Model:
         options = FinetuneOptions.of({**QUICK, "epochs": 12, "distil_weight": share})
-        return finetune(student, labelled, NORMALISATION, options, seed=0, teacher=teacher)[0]
+        return finetune(student, labeled, NORMALISATION, options, seed=0, teacher=teacher)[0]
 
     assert taught(shuffled, 1.0).to_bytes() == taught(images, 1.0).to_bytes()
     assert accuracy(taught(shuffled, 1.0), quadrants(seed=1)) > 0.9
@@ -181,7 +181,7 @@ def test_report_and_listener() -> None:
         NORMALISATION,
         FinetuneOptions.of({**QUICK, "epochs": 2}),
         seed=0,
-        listener=lambda task, done, figures: heard.append((task, done, dict(figures))),
+        progress=lambda task, done, figures: heard.append((task, done, dict(figures))),
     )
     assert {task for task, _, _ in heard} == {"finetune"}
     shares = [done for _, done, _ in heard]
@@ -213,7 +213,7 @@ def test_interruption_is_passed_on() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, listener=interrupt)
+        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=interrupt)
 
 
 def check_error(kind: type[TightcError], sentence: str, remedy: str, error: TightcError) -> None:
@@ -262,7 +262,7 @@ def test_mean_of_another_channel_count() -> None:
         finetune(
             network(),
             quadrants(),
-            Normalisation((0.5, 0.5, 0.5), (1.0,)),
+            Normalization((0.5, 0.5, 0.5), (1.0,)),
             FinetuneOptions.of(QUICK),
             seed=0,
         )

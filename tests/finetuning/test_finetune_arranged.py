@@ -7,18 +7,22 @@ from test_finetune import network, train
 
 from helpers import training
 from tightc.model.layer_view.layers import read_network
-from tightc.model.packings.metadata import fitting_packings, read_packings
+from tightc.model.packings.metadata import matching_packings, read_packings
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.subwords import split
+from tightc.tile.array import ArrayShape
+from tightc.tile.subwords import split
 
-SMALL = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per_weight=20), "jobs": 1}
+SMALL = {
+    "array": ArrayShape(8, 4),
+    "temp_schedule": TemperatureSchedule(steps=5, moves_per_weight=20),
+    "jobs": 1,
+}
 COMBINE = PermuteOptions(**SMALL, method="column-combine", gamma=0.5)
 NM = PermuteOptions(**SMALL, method="nm", pattern=Pattern(1, 4))
 
@@ -35,7 +39,7 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
         assert (after.weights[name] != weight).any()
         zeros += np.count_nonzero(weight == 0)
     assert tuning.totals["zeros_kept"] == zeros
-    assert set(fitting_packings(tuned, after)) == set(read_packings(permuted))
+    assert set(matching_packings(tuned, after)) == set(read_packings(permuted))
     _, packed = pack(tuned)
     assert packed.totals["dropped_weights"] == 0
     assert packed.totals["passes"] == report.totals["passes"]

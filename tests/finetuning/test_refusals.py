@@ -15,8 +15,8 @@ from helpers import training
 from helpers.loading import loaded
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.process.device import choose_compute, memory_named
-from tightc.finetuning.process.process_group import Team
+from tightc.finetuning.process.device import choose_device, memory_named
+from tightc.finetuning.process.process_group import ProcessGroup
 from tightc.finetuning.training import loop
 from tightc.model.file import Model
 
@@ -179,21 +179,21 @@ def test_layers_to_keep_that_are_none_or_all_are_refused(
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
     for size, members in ((30, 4), (2, 3)):
-        found = refused(lambda: Team(0, members).check(size))  # noqa: B023
+        found = refused(lambda: ProcessGroup(0, members).check(size))  # noqa: B023
         sentence = f"--batch-size {size} cannot be dealt out to {members} processes"
         assert found == (sentence, f"give a multiple of {members}", 2)
-    Team(1, 4).check(32)
+    ProcessGroup(1, 4).check(32)
 
 
 def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Team.of_environment() == Team(0, 1, 0)
-    assert Team.of_environment().leads
+    assert ProcessGroup.of_environment() == ProcessGroup(0, 1, 0)
+    assert ProcessGroup.of_environment().leads
     monkeypatch.setenv("RANK", "5")
-    assert Team.of_environment() == Team(0, 1, 0)  # nobody said how many there are
+    assert ProcessGroup.of_environment() == ProcessGroup(0, 1, 0)  # nobody said how many there are
     for name, value in (*TORCHRUN.items(), ("RANK", "5"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert Team.of_environment() == Team(5, 8, 1)
-    assert not Team.of_environment().leads
+    assert ProcessGroup.of_environment() == ProcessGroup(5, 8, 1)
+    assert not ProcessGroup.of_environment().leads
 
 
 TORCHRUN = {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
@@ -235,7 +235,7 @@ def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
 def test_one_device_for_several_processes_is_refused(device: str) -> None:
-    found = refused(lambda: choose_compute(device, "fp32", local_rank=1))
+    found = refused(lambda: choose_device(device, "fp32", local_rank=1))
     sentence = f"--device: {device} is one device, and several processes train on this machine"
     assert found == (sentence, "give cuda, so that each takes its own", 2)
 
@@ -293,7 +293,7 @@ def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> Non
         lambda: training.train(
             training.network("normed"),
             checkpoint="nowhere/at/all",
-            listener=lambda _, done, __: heard.append(done),
+            progress=lambda _, done, __: heard.append(done),
         )
     )
     sentence = "nowhere/at/all: there is no folder nowhere/at for the checkpoint"

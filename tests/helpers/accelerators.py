@@ -15,13 +15,13 @@ from helpers.packings import arrange, matrices
 from tightc.model.layer_view.layers import Layer
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import Lossy
-from tightc.simulation.accelerator.accelerator import Chip, Store
-from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
+from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, Passes
 from tightc.simulation.workload import LayerWork
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 DATAFLOWS = ("ws", "os", "is")
 METHODS = ("dense", "structured", "first-fit", "tight", "column-combine", "nm")
@@ -29,23 +29,23 @@ WORDS = st.sampled_from([math.inf, 0.3, 0.5, 1, 1.5, 2, 3, 4.7, 7, 11, 64])
 
 
 @st.composite
-def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Chip:
+def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelerator:
     """Buffers that keep up and that do not; no DRAM."""
     side = st.integers(1, largest)
-    return Chip(
+    return Accelerator(
         ArrayShape(draw(side), draw(side)),
         arrays=draw(st.integers(1, arrays)),
         prefetch=draw(st.booleans()),
         side_by_side=draw(st.booleans()),
         operand_bytes=draw(st.sampled_from([1, 4])),
-        activations=Store(words=draw(WORDS)),
-        weights=Store(words=draw(WORDS)),
-        sums=Store(words=draw(WORDS)),
+        activations=BufferPort(words=draw(WORDS)),
+        weights=BufferPort(words=draw(WORDS)),
+        sums=BufferPort(words=draw(WORDS)),
     )
 
 
 STORES = st.builds(
-    Store,
+    BufferPort,
     size=st.sampled_from([None, 30, 200, 800]),
     usable=st.sampled_from([8, 30, 100, 400, inf]),
     words=st.sampled_from([0.5, 1, 3, 8, inf]),
@@ -54,7 +54,7 @@ STORES = st.builds(
 
 
 @st.composite
-def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Chip:
+def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
     """Chips on which something is scarce."""
     return replace(
         draw(chips(arrays=arrays)),
@@ -66,17 +66,22 @@ def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Chip:
     )
 
 
-MAPS = st.builds(Maps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
+MAPS = st.builds(FeatureMaps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
 
 
-def hall(chip: Chip, dataflow: Dataflow) -> oracle.Hall:
+def hall(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Hall:
     """The same for the oracle."""
-    from_left, stays = chip.activations.words, chip.weights.words
+    from_left, stays = accelerator.activations.words, accelerator.weights.words
     if dataflow == "is":
         from_left, stays = stays, from_left
-    words = [None if math.isinf(rate) else rate for rate in (from_left, stays, chip.sums.words)]
+    words = [None if math.isinf(rate) else rate for rate in (from_left, stays, accelerator.sums.words)]
     return oracle.Hall(
-        tuple(chip.array), *words, chip.arrays, chip.prefetch, chip.operand_bytes, chip.side_by_side
+        tuple(accelerator.array),
+        *words,
+        accelerator.arrays,
+        accelerator.prefetch,
+        accelerator.operand_bytes,
+        accelerator.side_by_side,
     )
 
 
@@ -85,9 +90,13 @@ def layers(largest: int = 7) -> st.SearchStrategy[LayerMatrix]:
     return matrices(largest).map(lambda matrix: LayerMatrix(matrix.values.astype(np.int32), matrix.groups))
 
 
-def work_of(matrix: LayerMatrix, vectors: int, positions: int = 1, maps: Maps | None = None) -> Work:
+def work_of(
+    matrix: LayerMatrix, vectors: int, positions: int = 1, maps: FeatureMaps | None = None
+) -> GemmWorkload:
     """What the layer is to a simulator."""
-    return Work(matrix.filters_per_group, matrix.inputs, matrix.groups, vectors, positions, maps or Maps())
+    return GemmWorkload(
+        matrix.filters_per_group, matrix.inputs, matrix.groups, vectors, positions, maps or FeatureMaps()
+    )
 
 
 def vectors_for(matrix: LayerMatrix, count: int, seed: int = 0) -> np.ndarray:
@@ -121,10 +130,10 @@ def tiles_of(packing: Packing) -> list[dict[str, Any]]:
     return oracle.with_index(oracle.plain(packing), packing.fan_in, inputs, packing.filters)
 
 
-def tile_passes(packing: Packing, work: Work) -> Passes:
+def tile_passes(packing: Packing, work: GemmWorkload) -> Passes:
     """The passes that a layer with that packing runs."""
     layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, "x", "y")
-    return LayerWork(layer, {}, work, 0, packing).passes("ws", Chip(packing.array))
+    return LayerWork(layer, {}, work, 0, packing).passes("ws", Accelerator(packing.array))
 
 
 def levels_of(packing: Packing) -> int:

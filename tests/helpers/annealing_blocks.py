@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.kernel import Board
-from tightc.tiles.packing import EMPTY
+from tightc.tile.packing import EMPTY
 
 
 @st.composite

@@ -17,7 +17,7 @@ from tightc.model.file import Model, load_model_bytes
 from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
@@ -25,11 +25,15 @@ from tightc.pruning.prune import prune
 from tightc.report import Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 ARRAY = ArrayShape(8, 8)
 SMALL = PermuteOptions(
-    array=ARRAY, fan_in=4, temp_schedule=Schedule(steps=3, moves_per_weight=5), jobs=1, method="first-fit"
+    array=ARRAY,
+    fan_in=4,
+    temp_schedule=TemperatureSchedule(steps=3, moves_per_weight=5),
+    jobs=1,
+    method="first-fit",
 )
 Feeds = Mapping[str, Any]
 

@@ -7,13 +7,13 @@ import onnx
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.model.file import Model
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import Seen, prune
+from tightc.pruning.prune import NormalizedImages, prune
 from tightc.report import Report
 
-PLAIN = Normalisation()
+PLAIN = Normalization()
 
 
 def dense(*shape: int, seed: int = 0) -> np.ndarray:
@@ -56,14 +56,14 @@ def many_forms(batch: str = "B") -> onnx.ModelProto:
     )
 
 
-def some(count: int = 40, *shape: int) -> Seen:
+def some(count: int = 40, *shape: int) -> NormalizedImages:
     rng = np.random.default_rng(5)
     pixels = rng.normal(size=(count, *(shape or (2, 9, 9)))).astype(np.float32)
-    return Seen(Images(pixels, rng.integers(0, 3, count)), PLAIN)
+    return NormalizedImages(Images(pixels, rng.integers(0, 3, count)), PLAIN)
 
 
 def obs_pruned(
-    proto: onnx.ModelProto, seen: Seen | None = None, seed: int = 0, **options: object
+    proto: onnx.ModelProto, seen: NormalizedImages | None = None, seed: int = 0, **options: object
 ) -> tuple[Model, Report]:
     chosen = PruneOptions(criterion="obs", **options)
     return prune(loaded(proto), chosen, seen or some(), seed=seed)

@@ -272,7 +272,7 @@ def with_lstm() -> onnx.ModelProto:
     )
 
 
-def quantised(
+def quantized(
     scale: np.ndarray | float = 0.1,
     zero: np.ndarray | float = 0,
     settings: str = "",
@@ -283,7 +283,7 @@ def quantised(
     return build(
         f"""net (float[1, 2, 6, 6] x) => (float[1, 3, 2, 2] y) {{
             w = DequantizeLinear{settings}(q, scale, zero)
-            [quantised] a = Conv(x, w)
+            [quantized] a = Conv(x, w)
             [float] y = Conv(a, v)
             {rest}
         }}""",

@@ -6,15 +6,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 import oracle
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.layer_scheduler import METHODS
 from tightc.permutation.problem import Lossy, Objective, Task
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 SQUARE = ArrayShape(4, 4)
-QUICK = Schedule(steps=5, moves_per_weight=30)
+QUICK = TemperatureSchedule(steps=5, moves_per_weight=30)
 LOSSY = Lossy()
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from helpers import models
 from helpers.loading import loaded
 from tightc.model.file import Model
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.simulation.accelerator.hardware import Hardware
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
-QUICK = Schedule(steps=5, moves_per_weight=50)
+QUICK = TemperatureSchedule(steps=5, moves_per_weight=50)
 SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1)
 
 HARDWARE = {

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from tightc.data.images import Images, Normalisation, Seen
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model_bytes
@@ -16,7 +16,7 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.report import Report
 
-NORMALISATION = Normalisation((0.5,), (0.25,))
+NORMALISATION = Normalization((0.5,), (0.25,))
 QUICK: dict[str, Any] = {
     "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "precision": "fp32",
 }  # fmt: skip
@@ -80,7 +80,7 @@ def network(which: str, density: float = 1.0, seed: int = 0) -> Model:
 
 def whole(which: str, density: float = 1.0, seed: int = 0) -> Model:
     """The same with weights and activations as int8."""
-    seen = Seen(quadrants(), NORMALISATION)
+    seen = NormalizedImages(quadrants(), NORMALISATION)
     return quantize(network(which, density, seed), QuantizeOptions(), seen)[0]
 
 
@@ -101,13 +101,13 @@ def train(
     *,
     seed: int = 0,
     teacher: Model | None = None,
-    listener: Any = None,
+    progress: Any = None,
     **options: Any,
 ) -> tuple[Model, Report]:
     """Finetunes `model` with `options` beside those that are quick."""
     often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"prune_every": 2}
     chosen = FinetuneOptions.of({**QUICK, **often, **options})
-    further = {} if listener is None else {"listener": listener}
+    further = {} if progress is None else {"progress": progress}
     return finetune(
         model, images or quadrants(), NORMALISATION, chosen, seed=seed, teacher=teacher, **further
     )

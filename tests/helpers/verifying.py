@@ -8,7 +8,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from tightc.model.file import Model
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
@@ -16,9 +16,9 @@ from tightc.report import Report
 from tightc.simulation.engine.run import Ran
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
-QUICK = Schedule(steps=5, moves_per_weight=30)
+QUICK = TemperatureSchedule(steps=5, moves_per_weight=30)
 ARRAY = ArrayShape(8, 4)
 
 

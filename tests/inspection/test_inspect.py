@@ -8,12 +8,12 @@ import pytest
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import InspectOptions
 from tightc.model.file import Model, load_model, load_model_bytes
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.report import Report
@@ -24,7 +24,7 @@ def inspected(proto: onnx.ModelProto, **options: object) -> Report:
 
 
 def test_the_options_are_those_of_extent() -> None:
-    assert issubclass(InspectOptions, ExtentOptions)
+    assert issubclass(InspectOptions, InputSizeOptions)
 
 
 def test_a_row_for_each_layer_by_hand() -> None:
@@ -67,9 +67,9 @@ def test_groups_are_counted_one_by_one() -> None:
 SHARES = {
     "attention": (models.attention, "scores", 5 * 8 * 6, 5 * 6 * 5),
     "transposed": (models.transposed, "up", 4 * 27 * 16, 4 * 16 * 18),
-    "quantised": (
-        lambda: models.quantised(np.ones(2), np.zeros(2), "<axis = 1>"),
-        "quantised",
+    "quantized": (
+        lambda: models.quantized(np.ones(2), np.zeros(2), "<axis = 1>"),
+        "quantized",
         3 * 36 * 4,
         4 * 18 * 16,
     ),
@@ -122,7 +122,7 @@ def test_what_the_file_is() -> None:
 
 def test_a_packed_model_shows_the_layers_behind_it() -> None:
     model = load_model_bytes(models.cnn().SerializeToString())
-    packed, _ = pack(permute(model, PermuteOptions(temp_schedule=Schedule(moves_per_weight=0)))[0])
+    packed, _ = pack(permute(model, PermuteOptions(temp_schedule=TemperatureSchedule(moves_per_weight=0)))[0])
     report = inspect(packed, InspectOptions())
     assert report.totals["packed"] is True
     assert report.totals["history"] == ["permute", "pack"]

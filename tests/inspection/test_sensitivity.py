@@ -14,14 +14,14 @@ from onnx import helper, numpy_helper
 from helpers import models
 from helpers.loading import loaded
 from tightc.cli.main import run
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import SPARSITIES, InspectOptions, SensitivityOptions
 from tightc.inspection.sensitivity import with_sensitivity
 from tightc.report import Report
 
-PLAIN = Normalisation()
+PLAIN = Normalization()
 
 
 def some(count: int = 30, classes: int = 4) -> Images:

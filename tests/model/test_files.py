@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from helpers import models
 from tightc import files
 from tightc.errors import ModelError, OutputError, TightcError
-from tightc.files import write_whole, write_whole_together
+from tightc.files import write_file_atomically, write_files_atomically
 from tightc.model.file import load_model, load_model_bytes, save_model
 from tightc.model.history import read_history
 from tightc.model.layer_view.layers import read_network
@@ -203,7 +203,7 @@ def test_a_history_of_another_form_is_refused_or_read(text: str) -> None:
 def test_writing_replaces_a_file_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"old")
-    write_whole(path, b"new")
+    write_file_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["f"]
     umask = os.umask(0)
@@ -224,7 +224,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(
     monkeypatch.setattr(files.os, broken, fail)
     words = r"f: cannot be written \(No space left on device\); free some space, or write elsewhere"
     with pytest.raises(OutputError, match=words):
-        write_whole(path, b"new")
+        write_file_atomically(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["f"]
@@ -241,7 +241,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, b"new")
+        write_file_atomically(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["f"]
@@ -249,9 +249,9 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(
 
 def test_wrong_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"x.onnx: there is no folder .*no; make the folder first"):
-        write_whole(tmp_path / "no" / "x.onnx", b"")
+        write_file_atomically(tmp_path / "no" / "x.onnx", b"")
     with pytest.raises(OutputError, match=r": is a folder; give the path of a file"):
-        write_whole(tmp_path, b"")
+        write_file_atomically(tmp_path, b"")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +262,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(
         OutputError, match=r"cannot be written \(Permission denied\); write to another folder"
     ):
-        write_whole(tmp_path / "x", b"")
+        write_file_atomically(tmp_path / "x", b"")
 
 
 def test_an_interrupt_at_the_moment_a_file_is_made_leaves_nothing(
@@ -274,7 +274,7 @@ def test_an_interrupt_at_the_moment_a_file_is_made_leaves_nothing(
 
     monkeypatch.setattr(files, "open", made, raising=False)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "x", b"")
+        write_file_atomically(tmp_path / "x", b"")
     assert not os.listdir(tmp_path)
 
 
@@ -317,7 +317,7 @@ def failing_after_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_two_new_files_none_stays_if_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing_after_one(monkeypatch)
     with pytest.raises(OutputError, match="No space left on device"):
-        write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+        write_files_atomically({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert os.listdir(tmp_path) == []
 
 
@@ -332,7 +332,7 @@ def test_old_content_that_cannot_be_put_back_is_kept_and_named(
 
     monkeypatch.setattr(files.shutil, "copy2", refuse)
     with pytest.raises(OutputError, match="old content cannot be put back") as caught:
-        write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+        write_files_atomically({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert Path(caught.value.remedy.removeprefix("it is kept in ")).read_bytes() == b"old"
 
 
@@ -343,7 +343,7 @@ def test_a_disk_without_links_is_served_by_copies(tmp_path: Path, monkeypatch: p
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(files.os, "link", refuse)
-    write_whole_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    write_files_atomically({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
     assert (tmp_path / "a").read_bytes() == b"1"
 
@@ -353,7 +353,7 @@ def test_a_named_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        write_whole(path, b"new")
+        write_file_atomically(path, b"new")
         assert stat.S_ISFIFO(path.stat().st_mode)
         assert os.read(reader, 10) == b"new"
     finally:
@@ -364,5 +364,5 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
     link.symlink_to(target)
-    write_whole(link, b"new")
+    write_file_atomically(link, b"new")
     assert link.is_symlink() and target.read_bytes() == b"new"

@@ -11,11 +11,11 @@ import pytest
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import DataError, ModelError
-from tightc.model.intermediate_values import random_feeds, read_feeds, run_values
+from tightc.model.intermediate_values import intermediate_values, random_feeds, read_feeds
 
-ONE = ExtentOptions()
+ONE = InputSizeOptions()
 
 
 def of_all_kinds() -> onnx.ModelProto:
@@ -33,14 +33,14 @@ def of_all_kinds() -> onnx.ModelProto:
     return proto
 
 
-# --- run_values
+# --- intermediate_values
 
 
 def test_values_of_every_node_are_those_of_onnxruntime() -> None:
     proto = models.cnn()
     feeds = models.feeds(proto)
     names = ["f", "a", "logits", "c"]
-    found = run_values(loaded(proto), names, feeds)
+    found = intermediate_values(loaded(proto), names, feeds)
     assert list(found) == ["image", *names]
     assert found["image"] is feeds["image"]
     every = onnx.ModelProto()
@@ -55,16 +55,16 @@ def test_values_of_every_node_are_those_of_onnxruntime() -> None:
 
 def test_an_input_may_be_asked_for_and_a_name_twice() -> None:
     feeds = models.feeds(models.cnn())
-    found = run_values(loaded(models.cnn()), ["image", "a", "a", "image"], feeds)
+    found = intermediate_values(loaded(models.cnn()), ["image", "a", "a", "image"], feeds)
     assert set(found) == {"image", "a"}
-    assert run_values(loaded(models.cnn()), ["image"], feeds) == feeds
-    assert run_values(loaded(models.cnn()), [], feeds) == feeds
+    assert intermediate_values(loaded(models.cnn()), ["image"], feeds) == feeds
+    assert intermediate_values(loaded(models.cnn()), [], feeds) == feeds
 
 
 def test_the_model_stays_as_it_is() -> None:
     model = loaded(models.cnn())
     before = model.to_bytes()
-    run_values(model, ["a", "c"], models.feeds(models.cnn()))
+    intermediate_values(model, ["a", "c"], models.feeds(models.cnn()))
     assert model.to_bytes() == before
 
 
@@ -75,24 +75,24 @@ def test_the_model_stays_as_it_is() -> None:
 )
 def test_what_does_not_run_is_an_error_that_names_the_model(image: np.ndarray) -> None:
     with pytest.raises(ModelError, match=r"^net\.onnx: onnxruntime cannot run it \("):
-        run_values(loaded(models.cnn()), ["a"], {"image": image})
+        intermediate_values(loaded(models.cnn()), ["a"], {"image": image})
 
 
 def test_a_value_that_is_not_there() -> None:
     with pytest.raises(ModelError, match=r"^net\.onnx: onnxruntime cannot load it \("):
-        run_values(loaded(models.cnn()), ["nothing"], models.feeds(models.cnn()))
+        intermediate_values(loaded(models.cnn()), ["nothing"], models.feeds(models.cnn()))
 
 
 # --- random_feeds
 
 
 def test_random_feeds_fit_the_model_and_the_extent() -> None:
-    found = random_feeds(loaded(of_all_kinds()), ExtentOptions(batch=3), 0)
+    found = random_feeds(loaded(of_all_kinds()), InputSizeOptions(batch=3), 0)
     assert {name: (value.dtype.name, value.shape) for name, value in found.items()} == {
         "x": ("float64", (3, 2)), "h": ("float16", (3, 2)), "i": ("int64", (3, 2)), "f": ("bool", (3, 2)),
     }  # fmt: skip
     assert found["x"].all() and found["h"].all() and not found["i"].any() and not found["f"].any()
-    assert run_values(loaded(of_all_kinds()), ["y"], found)["y"].shape == (3, 2)
+    assert intermediate_values(loaded(of_all_kinds()), ["y"], found)["y"].shape == (3, 2)
 
 
 def test_random_feeds_are_normal_and_by_seed() -> None:
@@ -104,7 +104,7 @@ def test_random_feeds_are_normal_and_by_seed() -> None:
 
 def test_open_sizes_come_from_the_extent_or_are_refused() -> None:
     proto = models.build("net (float[B, S, 3] x) => (float[B, S, 3] y) { y = Relu(x) }")
-    shaped = ExtentOptions(input_shape=("x=2x7x3",))
+    shaped = InputSizeOptions(input_shape=("x=2x7x3",))
     assert random_feeds(loaded(proto), shaped, 0)["x"].shape == (2, 7, 3)
     with pytest.raises(ModelError, match=r"the size of input x is open \(1xSx3\)"):
         random_feeds(loaded(proto), ONE, 0)
@@ -122,7 +122,7 @@ def test_feeds_are_read_in_the_dtype_of_the_model(file: Path) -> None:
     rng = np.random.default_rng(0)
     stored = {name: rng.integers(0, 2, (3, 2)) for name in ("i", "f", "x", "h")}
     np.savez(file, **stored, unused=np.zeros(9))
-    found = read_feeds(str(file), loaded(of_all_kinds()), ExtentOptions(batch=3))
+    found = read_feeds(str(file), loaded(of_all_kinds()), InputSizeOptions(batch=3))
     assert {name: value.dtype.name for name, value in found.items()} == {
         "x": "float64", "h": "float16", "i": "int64", "f": "bool",
     }  # fmt: skip

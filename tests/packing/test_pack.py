@@ -19,13 +19,13 @@ from tightc.errors import ModelError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 SMALL = PermuteOptions(
-    array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
+    array=ArrayShape(8, 4), fan_in=3, temp_schedule=TemperatureSchedule(steps=5, moves_per_weight=20), jobs=1
 )
 NEWEST = models.newest_opset()
 CASES = [(form, models.OPSET, "float32") for form in models.FORMS]
@@ -402,7 +402,7 @@ def test_the_shared_resnet20_is_under_a_quarter_of_its_bytes(resnet20) -> None:
 
     dense = load_model(resnet20)
     pruned, _ = prune(dense, PruneOptions(sparsity=0.9))
-    quick = PermuteOptions(temp_schedule=Schedule(moves_per_weight=300))
+    quick = PermuteOptions(temp_schedule=TemperatureSchedule(moves_per_weight=300))
     compact, _ = pack(permute(pruned, quick)[0])
     assert len(compact.to_bytes()) < 0.25 * resnet20.stat().st_size
     feeds = {"image": np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)}

@@ -18,18 +18,18 @@ from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.strip import stripped
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.store import to_stream
+from tightc.tile.array import ArrayShape
+from tightc.tile.store import to_stream
 
 SMALL = PermuteOptions(
-    array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
+    array=ArrayShape(8, 4), fan_in=3, temp_schedule=TemperatureSchedule(steps=5, moves_per_weight=20), jobs=1
 )
 DIGITS = PruneOptions(sparsity=0.6, granularity="subword")
 NOTE = "written by an exporter for people"
@@ -182,7 +182,7 @@ def test_branches_read_the_values_around_them_under_their_new_names() -> None:
     assert inner.node[0].output[0] == inner.output[0].name != "then_y"
 
 
-def test_notes_on_quantisation_go_by_the_new_name() -> None:
+def test_notes_on_quantization_go_by_the_new_name() -> None:
     proto = models.matmul_right()
     note = proto.graph.quantization_annotation.add(tensor_name="c")
     note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="w")

@@ -21,7 +21,7 @@ from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
@@ -30,12 +30,12 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 QUICK = {
     "array": ArrayShape(8, 8),
     "fan_in": 4,
-    "temp_schedule": Schedule(steps=5, moves_per_weight=20),
+    "temp_schedule": TemperatureSchedule(steps=5, moves_per_weight=20),
     "jobs": 1,
 }
 BITS = pytest.mark.parametrize("bits", [2, 4])

@@ -17,12 +17,12 @@ from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
-SHORT = Schedule(steps=5, moves_per_weight=50)
+SHORT = TemperatureSchedule(steps=5, moves_per_weight=50)
 SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=SHORT, jobs=1)
 
 
@@ -128,20 +128,25 @@ def test_progress_is_told_for_every_layer_up_to_the_end(fan_in: int) -> None:
     told: dict[str, list[float]] = {}
     figures: dict[str, set[str]] = {}
 
-    def listener(task: str, done: float, values: dict[str, str], /) -> None:
+    def progress(task: str, done: float, values: dict[str, str], /) -> None:
         told.setdefault(task, []).append(done)
         figures.setdefault(task, set()).update(values)
 
-    permute(loaded(models.cnn()), SMALL.model_copy(update={"fan_in": fan_in}), listener=listener)
+    permute(loaded(models.cnn()), SMALL.model_copy(update={"fan_in": fan_in}), progress=progress)
     assert set(told) == {"first", "second", "last"}
     assert all(steps == sorted(steps) and steps[-1] == 1.0 for steps in told.values())
     assert {"cost", "temperature", "moves/s", "passes"} <= figures["second"]
 
 
 @pytest.mark.parametrize(
-    "schedule", [Schedule(moves_per_weight=0), Schedule(steps=1), Schedule(kind="linear")]
+    "schedule",
+    [
+        TemperatureSchedule(moves_per_weight=0),
+        TemperatureSchedule(steps=1),
+        TemperatureSchedule(kind="linear"),
+    ],
 )
-def test_extreme_schedules_still_pack_losslessly(schedule: Schedule) -> None:
+def test_extreme_schedules_still_pack_losslessly(schedule: TemperatureSchedule) -> None:
     options = SMALL.model_copy(update={"temp_schedule": schedule})
     _, report = permute(loaded(models.cnn()), options)
     assert report.totals["dropped_weights"] == 0

@@ -20,13 +20,13 @@ from tightc.model.packings.metadata import read_packings
 from tightc.permutation.annealing import anneal
 from tightc.permutation.annealing.anneal import Order, cool
 from tightc.permutation.annealing.block import Block
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors import executor
 from tightc.permutation.methods.nm import pack as nm
 from tightc.permutation.methods.tight import progress
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 ENDLESS = 10_000_000  # moves for each weight
 TICK = 0.001
@@ -64,7 +64,7 @@ def network() -> Model:
     )
 
 
-def options(schedule: Schedule, **changes: object) -> PermuteOptions:
+def options(schedule: TemperatureSchedule, **changes: object) -> PermuteOptions:
     found = PermuteOptions(array=ArrayShape(16, 16), fan_in=6, temp_schedule=schedule, jobs=1)
     return found.model_copy(update=changes)
 
@@ -84,7 +84,7 @@ def arrangement(model: Model) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_best_by_then_is_the_result(clock: Clock, kind: str) -> None:
-    schedule = Schedule(kind=kind, moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(kind=kind, moves_per_weight=ENDLESS)
     permuted, report = permute(network(), options(schedule, time_limit=2.0))
     assert_packed(permuted)
     assert 1.0 < clock.now < 2.5
@@ -93,7 +93,7 @@ def test_the_best_by_then_is_the_result(clock: Clock, kind: str) -> None:
 
 
 def test_the_limit_of_the_schedule_counts_unless_there_is_another(clock: Clock) -> None:
-    schedule = Schedule(moves_per_weight=ENDLESS, time_limit=1.0)
+    schedule = TemperatureSchedule(moves_per_weight=ENDLESS, time_limit=1.0)
     permute(network(), options(schedule))
     assert 0.5 < clock.now < 1.5
     clock.looks = 0
@@ -103,7 +103,7 @@ def test_the_limit_of_the_schedule_counts_unless_there_is_another(clock: Clock) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_longer_than_needed_changes_nothing(kind: str) -> None:
-    schedule = Schedule(kind=kind, steps=10, moves_per_weight=40)
+    schedule = TemperatureSchedule(kind=kind, steps=10, moves_per_weight=40)
     free, _ = permute(network(), options(schedule), seed=2)
     limited, report = permute(network(), options(schedule, time_limit=1e6), seed=2)
     assert "ended" not in read_history(limited)[-1]
@@ -113,7 +113,9 @@ def test_a_limit_longer_than_needed_changes_nothing(kind: str) -> None:
 
 def test_a_limit_of_no_time_at_all_still_gives_a_packing() -> None:
     for limit in (1e-9, 0.01):
-        permuted, _ = permute(network(), options(Schedule(moves_per_weight=ENDLESS), time_limit=limit))
+        permuted, _ = permute(
+            network(), options(TemperatureSchedule(moves_per_weight=ENDLESS), time_limit=limit)
+        )
         assert_packed(permuted)
         assert read_history(permuted)[-1]["ended"]["by"] == "time limit"
 
@@ -122,7 +124,7 @@ def test_a_search_of_inputs_says_that_the_limit_ended_it(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nm, "time", clock)
-    schedule = Schedule(moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(moves_per_weight=ENDLESS)
     permuted, _ = permute(network(), options(schedule, method="nm", time_limit=0.01))
     assert read_history(permuted)[-1]["ended"] == {"by": "time limit", "layers": ["one"]}
 
@@ -130,7 +132,7 @@ def test_a_search_of_inputs_says_that_the_limit_ended_it(
 def test_a_block_that_meets_its_bound_early_is_not_cut() -> None:
     text = "net (float[1, 8] x) => (float[1, 8] y) { [one] y = MatMul(x, w) }"
     easy = load_model_bytes(models.build(text, w=models.sparse(8, 8, density=0.3)).SerializeToString(), "n")
-    permuted, _ = permute(easy, options(Schedule(moves_per_weight=ENDLESS), time_limit=600.0))
+    permuted, _ = permute(easy, options(TemperatureSchedule(moves_per_weight=ENDLESS), time_limit=600.0))
     assert "ended" not in read_history(permuted)[-1]
 
 
@@ -143,7 +145,9 @@ def test_the_flag_ends_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert_packed(load_model("out.onnx"))
 
 
-def cooled_at(clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: Schedule) -> list[tuple[float, int]]:
+def cooled_at(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: TemperatureSchedule
+) -> list[tuple[float, int]]:
     """(temperature, moves) of every call of the kernel for a block that has three seconds."""
     ids = np.arange(256, dtype=np.int32)
     cells = np.arange(16, dtype=np.int32)
@@ -163,7 +167,7 @@ def cooled_at(clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: Schedule)
 
 
 def test_a_limit_is_spread_over_all_temperatures(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = Schedule(steps=10, moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(steps=10, moves_per_weight=ENDLESS)
     calls = cooled_at(clock, monkeypatch, schedule)
     met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
     assert met == pytest.approx(schedule.temperatures(0.3, 10).tolist())
@@ -172,14 +176,14 @@ def test_a_limit_is_spread_over_all_temperatures(clock: Clock, monkeypatch: pyte
 
 
 def test_a_limit_is_spread_over_all_replicas(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = Schedule(kind="tempering", steps=5, replicas=4, moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(kind="tempering", steps=5, replicas=4, moves_per_weight=ENDLESS)
     counts = Counter(temperature for temperature, _ in cooled_at(clock, monkeypatch, schedule))
     assert sorted(counts, reverse=True) == pytest.approx(np.geomspace(0.3, 0.03, 4).tolist())
     assert min(counts.values()) > 100 and max(counts.values()) < 1.2 * min(counts.values())
 
 
 def test_a_limit_is_spread_over_restarts_and_reheats(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = Schedule(steps=4, reheats=1, restarts=2, moves_per_weight=ENDLESS)
+    schedule = TemperatureSchedule(steps=4, reheats=1, restarts=2, moves_per_weight=ENDLESS)
     calls = cooled_at(clock, monkeypatch, schedule)
     met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
     assert met == pytest.approx([0.3, 0.03, 0.15, 0.03] * 3)

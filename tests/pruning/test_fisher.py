@@ -15,18 +15,18 @@ from helpers import models
 from helpers.loading import loaded
 from tightc import parallel
 from tightc.calibration.calibration import Calibration
-from tightc.data.images import Images, Normalisation, Seen
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.layer_view.layers import read_network
+from tightc.progress import no_progress
 from tightc.pruning.fisher import fisher_worths
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.report import silent
 from tightc.selection.prunable import prunable
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 torch = pytest.importorskip("torch")
-PLAIN = Normalisation()
+PLAIN = Normalization()
 
 
 def full(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -49,7 +49,7 @@ def worths_of(proto: onnx.ModelProto, images: Images) -> list[np.ndarray]:
     network = read_network(model)
     layers = prunable(model, network, PruneOptions(sparsity=0.5))
     drawn = Calibration.of(model, images, PLAIN, len(images), 0)
-    return fisher_worths(model, network, layers, drawn, silent)
+    return fisher_worths(model, network, layers, drawn, no_progress)
 
 
 def cross_entropy(proto: onnx.ModelProto, pixels: np.ndarray, labels: np.ndarray) -> float:
@@ -106,7 +106,7 @@ def test_a_closing_softmax_is_left_to_the_loss() -> None:
 def test_the_least_worth_go_and_the_others_keep_their_bits() -> None:
     proto, images = full(models.cnn()), some()
     options = PruneOptions(sparsity=0.6, criterion="fisher")
-    pruned, report = prune(loaded(proto), options, Seen(images, PLAIN))
+    pruned, report = prune(loaded(proto), options, NormalizedImages(images, PLAIN))
     worths = np.concatenate([worth.ravel() for worth in worths_of(proto, images)])
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
@@ -119,7 +119,7 @@ def test_the_least_worth_go_and_the_others_keep_their_bits() -> None:
 
 def test_whole_parts_of_an_array() -> None:
     options = PruneOptions(sparsity=0.5, criterion="fisher", align=ArrayShape(9, 4))
-    pruned, _ = prune(loaded(full(models.cnn())), options, Seen(some(), PLAIN))
+    pruned, _ = prune(loaded(full(models.cnn())), options, NormalizedImages(some(), PLAIN))
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
     for name in ("first_w", "second_w"):
         counts = np.count_nonzero(after[name].reshape(8, -1), axis=1)
@@ -148,7 +148,11 @@ def test_torch_is_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         OptionError, match=r"--criterion fisher needs torch, .*; pip install 'tightc\[finetune\]'"
     ):
-        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(some(), PLAIN))
+        prune(
+            loaded(models.cnn()),
+            PruneOptions(sparsity=0.5, criterion="fisher"),
+            NormalizedImages(some(), PLAIN),
+        )
 
 
 def test_images_are_demanded() -> None:
@@ -200,11 +204,15 @@ def test_what_does_not_fit(
     make: Callable[[], onnx.ModelProto], images: Images, said: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match=said):
-        prune(loaded(make()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(images, PLAIN))
+        prune(loaded(make()), PruneOptions(sparsity=0.5, criterion="fisher"), NormalizedImages(images, PLAIN))
 
 
 def test_a_gradient_that_overflows() -> None:
     images = some()
     images.pixels[0] = 3e38
     with pytest.raises(ModelError, match="its gradient is not finite on these images; check --mean"):
-        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"), Seen(images, PLAIN))
+        prune(
+            loaded(models.cnn()),
+            PruneOptions(sparsity=0.5, criterion="fisher"),
+            NormalizedImages(images, PLAIN),
+        )

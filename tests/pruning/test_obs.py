@@ -20,7 +20,7 @@ from helpers.loading import loaded
 from tightc import parallel
 from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import divergence
-from tightc.data.images import Images, ImageShape, Normalisation
+from tightc.data.images import Images, ImageShape, Normalization
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -32,8 +32,8 @@ from tightc.pruning.obs.allocation import GRID, network_worths
 from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
 from tightc.pruning.obs.weight_sharing import Use, use_moments
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import Seen, prune
-from tightc.tiles.array import ArrayShape
+from tightc.pruning.prune import NormalizedImages, prune
+from tightc.tile.array import ArrayShape
 
 
 def outputs(proto: onnx.ModelProto, pixels: np.ndarray) -> np.ndarray:
@@ -273,18 +273,18 @@ def test_divergence_by_hand() -> None:
 
 def test_the_shared_resnet20_loses_little(shared: Path) -> None:
     data = str(shared / "data" / "cifar10-jpeg.tar.gz")
-    normalisation = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     every = open_images(data, "test", ImageShape(3, 32, 32))
     drawn = np.random.default_rng(0).permutation(len(every))
     part, rest = drawn[:64], drawn[64:1064]
     model = load_model(shared / "models" / "resnet20-cifar10-bn.onnx")
     options = PruneOptions(sparsity=0.7, scope="layer", criterion="obs", keep=("/layer3*",))
     pruned, report = prune(
-        model, options, Seen(Images(every.pixels[part], every.labels[part]), normalisation)
+        model, options, NormalizedImages(Images(every.pixels[part], every.labels[part]), normalization)
     )
     assert report.layers[1]["density"] == pytest.approx(0.3, abs=1e-3)
     held = Images(every.pixels[rest], every.labels[rest])
     before, after = (
-        evaluate(m, held, normalisation, EvaluateOptions()).totals["accuracy"] for m in (model, pruned)
+        evaluate(m, held, normalization, EvaluateOptions()).totals["accuracy"] for m in (model, pruned)
     )
     assert before - after < 4

@@ -14,12 +14,12 @@ from helpers import models
 from helpers.classifier import dense, many_forms, obs_pruned, some
 from helpers.loading import loaded
 from tightc.cli.main import run
-from tightc.data.images import Normalisation
+from tightc.data.images import Normalization
 from tightc.errors import ConfigError, DataError, ModelError, OptionError
 from tightc.model.file import load_model
 from tightc.pruning.obs import obs
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import Seen, prune
+from tightc.pruning.prune import NormalizedImages, prune
 from tightc.recipe.run import run_recipe
 
 # ---- refusals
@@ -65,10 +65,10 @@ def test_values_that_overflow() -> None:
     ("seen", "said", "kind"),
     [
         (some(4, 2, 8, 8), "the images are 2 x 8 x 8", DataError),
-        (Seen(some().images, Normalisation((0.5,) * 3)), "mean has 3 values", OptionError),
+        (NormalizedImages(some().images, Normalization((0.5,) * 3)), "mean has 3 values", OptionError),
     ],
 )
-def test_images_that_do_not_fit(seen: Seen, said: str, kind: type[Exception]) -> None:
+def test_images_that_do_not_fit(seen: NormalizedImages, said: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=said):
         obs_pruned(many_forms(), seen, sparsity=0.5)
 
@@ -109,7 +109,7 @@ def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[
     arguments = ["prune", model, "--sparsity", "0.5", "--criterion", "obs", "--data", data, "--images", "12"]
     assert run([*arguments, "--mean", "0.1", "--std", "2", "--seed", "4", "-o", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["totals"]["density"] == pytest.approx(0.5, abs=0.001)
-    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
+    given = NormalizedImages(some(20).images, Normalization((0.1,), (2.0,)))
     wanted, _ = prune(
         load_model(model), PruneOptions(sparsity=0.5, criterion="obs", images=12), given, seed=4
     )
@@ -140,7 +140,7 @@ def test_a_recipe_gives_prune_its_data(files: tuple[str, str, str], tmp_path: Pa
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"model: net.onnx\nseed: 4\ndata: {{data: images.npz, mean: 0.1, std: 2}}\n{stage}")
     run_recipe(recipe, tmp_path / "out")
-    given = Seen(some(20).images, Normalisation((0.1,), (2.0,)))
+    given = NormalizedImages(some(20).images, Normalization((0.1,), (2.0,)))
     options = PruneOptions(sparsity=0.5, criterion="obs", images=12)
     wanted, _ = prune(load_model(files[0]), options, given, seed=4)
     assert load_model(tmp_path / "out" / "01-prune.onnx").to_bytes() == wanted.to_bytes()

@@ -154,7 +154,7 @@ def test_moments_are_sums_of_products_of_each_group(groups: int, monkeypatch: py
     y = rng.normal(2, 1, (11, 2 * groups)).astype(np.float32)
     found = moments_of(x[:5], y[:5], groups)
     found += moments_of(x[5:], y[5:], groups)
-    for which, offset in ((found, 0.0), (found.centred(), 1.0)):
+    for which, offset in ((found, 0.0), (found.centerd(), 1.0)):
         into = x - offset * x.mean(axis=0, dtype=np.float64)
         out = y - offset * y.mean(axis=0, dtype=np.float64)
         for group in range(groups):

@@ -16,13 +16,13 @@ from helpers import models
 from helpers.loading import loaded
 from tightc.errors import OptionError
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.selection.top_k import largest, largest_with_floors
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 def weights_of(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -178,7 +178,7 @@ def test_weights_of_half_precision_stay_half() -> None:
 
 
 def test_an_arrangement_is_dropped_and_a_packed_model_is_unpacked() -> None:
-    quick = PermuteOptions(array=ArrayShape(8, 8), temp_schedule=Schedule(moves_per_weight=0))
+    quick = PermuteOptions(array=ArrayShape(8, 8), temp_schedule=TemperatureSchedule(moves_per_weight=0))
     packed, _ = pack(permute(loaded(models.cnn()), quick)[0])
     pruned, _ = prune(packed, PruneOptions(sparsity=0.9))
     assert not pruned.proto.functions

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.data.images import Images, Normalisation, Seen
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
@@ -115,7 +115,7 @@ def test_real_weights_and_minus_128_have_no_digits() -> None:
     with pytest.raises(ModelError) as fault:
         prune(gemm([[1, -128]], [1.0]), options)
     assert str(fault.value) == (
-        "net.onnx: the weight q holds -128, which has no sign and magnitude in eight bits; quantise it to -127 to 127, "
+        "net.onnx: the weight q holds -128, which has no sign and magnitude in eight bits; quantize it to -127 to 127, "
         "as tightc quantize does"
     )
 
@@ -137,7 +137,7 @@ def test_other_criteria_are_refused() -> None:
         prune(
             whole(),
             PruneOptions(sparsity=0.5, granularity="subword", criterion="obs"),
-            Seen(images, Normalisation()),
+            NormalizedImages(images, Normalization()),
         )
 
 

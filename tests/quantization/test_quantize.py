@@ -12,15 +12,15 @@ from onnx import numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.data.images import Images, Normalisation, Seen
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.history import read_history
 from tightc.model.layer_view.layers import Layer, read_network
-from tightc.model.packings.metadata import is_arranged
+from tightc.model.packings.metadata import is_permuted
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
@@ -29,10 +29,10 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 QUICK = PermuteOptions(
-    array=ArrayShape(8, 4), fan_in=3, temp_schedule=Schedule(steps=5, moves_per_weight=20), jobs=1
+    array=ArrayShape(8, 4), fan_in=3, temp_schedule=TemperatureSchedule(steps=5, moves_per_weight=20), jobs=1
 )
 
 
@@ -64,10 +64,10 @@ def test_the_model_computes_with_its_whole_numbers(form: str, opset: int) -> Non
     real = {}
     for layer, old in zip(network.owners, before.owners, strict=True):
         assert network.weights[layer.weight].dtype == np.int8
-        matrix, was = network.real_matrix(layer), before.real_matrix(old)
+        matrix, was = network.dequantized_matrix(layer), before.dequantized_matrix(old)
         assert np.abs(matrix - was).max() <= np.abs(was).max() / 127  # half a step, or cut off a little
         assert (matrix[was == 0] == 0).all()
-        real[old.weight] = network.real_tensor(layer)
+        real[old.weight] = network.dequantized_tensor(layer)
     by_hand = model.with_tensors(real)
     feeds = models.feeds(model.proto)
     for found, expected in zip(outputs(whole, feeds, literal=True), outputs(by_hand, feeds), strict=True):
@@ -111,7 +111,7 @@ def test_magnitudes_are_compared_as_what_they_stand_for() -> None:
     assert (network.matrix(network.layers[0]) != 0).tolist() == [[True, True], [False, False]]
 
 
-def classifier() -> tuple[Model, Seen]:
+def classifier() -> tuple[Model, NormalizedImages]:
     """An image through two linear layers, and images to see."""
     proto = models.build(
         """net (float[b, 1, 2, 2] image) => (float[b, 3] y) {
@@ -124,7 +124,9 @@ def classifier() -> tuple[Model, Seen]:
         v=models.sparse(3, 5, density=1.0, seed=1),
     )
     pixels = np.random.default_rng(0).normal(size=(40, 1, 2, 2)).astype(np.float32)
-    return loaded(proto), Seen(Images(pixels, np.zeros(40, np.int64), ("a", "b", "c")), Normalisation())
+    return loaded(proto), NormalizedImages(
+        Images(pixels, np.zeros(40, np.int64), ("a", "b", "c")), Normalization()
+    )
 
 
 def test_inputs_are_rounded_to_steps_of_what_the_images_reach() -> None:
@@ -132,7 +134,7 @@ def test_inputs_are_rounded_to_steps_of_what_the_images_reach() -> None:
     whole, report = quantize(model, QuantizeOptions(calibration="min-max"), seen)
     onnx.checker.check_model(whole.proto, full_check=True)
     network = read_network(whole)
-    one, two = (network.real_matrix(layer) for layer in network.layers)
+    one, two = (network.dequantized_matrix(layer) for layer in network.layers)
 
     def rounded(values: np.ndarray, step: float) -> np.ndarray:
         return np.clip(np.rint(values / step), -128, 127) * step
@@ -152,7 +154,7 @@ def test_ranges_that_leave_the_largest_out_are_narrower(calibration: str) -> Non
     model, seen = classifier()
     pixels = np.random.default_rng(1).normal(size=(4000, 1, 2, 2)).astype(np.float32)
     pixels[0, 0, 0, 0] = 50
-    seen = Seen(Images(pixels, np.zeros(4000, np.int64), seen.images.classes), Normalisation())
+    seen = NormalizedImages(Images(pixels, np.zeros(4000, np.int64), seen.images.classes), Normalization())
     _, report = quantize(model, QuantizeOptions(calibration=calibration, percentile=99.9, images=4000), seen)
     assert 2 < 127 * report.layers[0]["input_scale"] < 20
 
@@ -162,7 +164,7 @@ def test_who_listens_hears_how_far_it_is(calibration: str) -> None:
     model, seen = classifier()
     heard: list[tuple[float, dict[str, str]]] = []
     options = QuantizeOptions(calibration=calibration)
-    quantize(model, options, seen, listener=lambda _, done, figures: heard.append((done, dict(figures))))
+    quantize(model, options, seen, progress=lambda _, done, figures: heard.append((done, dict(figures))))
     shares = [done for done, _ in heard]
     assert shares == sorted(shares) and 0 < shares[0] < 0.6 and shares[-1] == 1
     assert {"images": f"{len(seen.images.pixels):,}"} in [figures for _, figures in heard]
@@ -180,7 +182,7 @@ def test_inputs_can_follow_later_and_nothing_is_done_twice() -> None:
     np.testing.assert_allclose(outputs(later, feeds)[0], outputs(once, feeds)[0], atol=0.1)
     for seen_again in (None, seen):
         with pytest.raises(
-            ModelError, match=r"net.onnx: what could be is quantised already; use it as it is"
+            ModelError, match=r"net.onnx: what could be is quantized already; use it as it is"
         ):
             quantize(later, QuantizeOptions(), seen_again)
 
@@ -206,7 +208,7 @@ def test_what_becomes_zero_and_what_is_gone_is_said() -> None:
         "g: some weights are below half a step and became zero",
         "the arrangement was made for the weights before and is gone: run tightc permute again",
     )
-    assert is_arranged(arranged) and not is_arranged(whole)
+    assert is_permuted(arranged) and not is_permuted(whole)
 
 
 def test_other_kinds_of_weights_are_refused() -> None:
@@ -214,7 +216,7 @@ def test_other_kinds_of_weights_are_refused() -> None:
     with pytest.raises(ModelError) as fault:
         quantize(half, QuantizeOptions())
     assert str(fault.value).endswith(
-        "is float16, quantize takes float32; quantise before the model is converted, or keep the layer"
+        "is float16, quantize takes float32; quantize before the model is converted, or keep the layer"
     )
 
 
@@ -230,7 +232,7 @@ def test_criteria_that_adapt_weights_want_real_ones(criterion: str) -> None:
     )
 
 
-def test_what_onnxruntime_quantised_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_what_onnxruntime_quantized_is_taken_as_it_is(tmp_path: Path) -> None:
     quantization = pytest.importorskip("onnxruntime.quantization")
     model, seen = classifier()
     onnx.save(model.proto, tmp_path / "float.onnx")
@@ -263,6 +265,6 @@ def test_what_onnxruntime_quantised_is_taken_as_it_is(tmp_path: Path) -> None:
         read_network(asymmetric)
     assert str(fault.value).startswith("a.onnx: the weight ")
     assert str(fault.value).endswith(
-        "is quantised as uint8 (asymmetric); give tightc quantize the float model, or quantise weights as int8 with "
+        "is quantized as uint8 (asymmetric); give tightc quantize the float model, or quantize weights as int8 with "
         "zero points of 0 (symmetric)"
     )

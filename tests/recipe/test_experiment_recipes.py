@@ -9,7 +9,7 @@ import pytest
 from tightc.config.yaml import read_options
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import resolved
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
 PATHS = sorted(FOLDER.glob("*.yaml"))

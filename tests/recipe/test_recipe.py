@@ -23,7 +23,7 @@ from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import run_recipe
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 @pytest.fixture
@@ -277,11 +277,11 @@ def test_a_missing_model_is_named(place: Path) -> None:
 
 def test_progress_names_the_stages(place: Path) -> None:
     told: list[str] = []
-    listener = lambda task, done, figures, /: told.append(task)  # noqa: E731
-    run_recipe(place / "r.yaml", place / "out", listener=listener)
+    progress = lambda task, done, figures, /: told.append(task)  # noqa: E731
+    run_recipe(place / "r.yaml", place / "out", progress=progress)
     assert any("02-permute" in task for task in told)
     told.clear()
-    run_recipe(place / "r.yaml", place / "out", listener=listener)
+    run_recipe(place / "r.yaml", place / "out", progress=progress)
     assert [task for task in told if "00" not in task] == NAMES[1:]
 
 

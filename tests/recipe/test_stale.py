@@ -14,7 +14,7 @@ from tightc.example import RECIPE
 from tightc.permutation.permute import permute
 from tightc.recipe import stage_runner as recipe_work
 from tightc.recipe.run import run_recipe
-from tightc.recipe.stage_runner import Work
+from tightc.recipe.stage_runner import StageRunner
 from tightc.recipe.workspace import data_key
 
 CHAIN = """model: net.onnx
@@ -47,15 +47,15 @@ def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
         found.append("permute")
         return permute(*arguments, **settings)
 
-    def interrupt(work: Work, _model: object) -> dict[str, object]:
+    def interrupt(work: StageRunner, _model: object) -> dict[str, object]:
         if work.made < 2:
             return measure(work, _model)
         raise KeyboardInterrupt
 
-    measure = Work._measure
+    measure = StageRunner._measure
     monkeypatch.setattr(recipe_work, "permute", searched)
     with monkeypatch.context() as patch:
-        patch.setattr(Work, "_measure", interrupt)
+        patch.setattr(StageRunner, "_measure", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(place / "r.yaml", place / "out")
     whole, again = (run_recipe(place / "r.yaml", place / folder) for folder in ("whole", "out"))
@@ -73,9 +73,9 @@ def test_a_training_whose_measuring_is_interrupted_is_not_lost(
     (tmp_path / "r.yaml").write_text(
         "model: digits.onnx\ndata: {data: digits.npz}\nstages: [finetune: {epochs: 1, device: cpu}]\n"
     )
-    trained, tune, measure = [], recipe_work.finetune, Work._measure
+    trained, tune, measure = [], recipe_work.finetune, StageRunner._measure
 
-    def interrupt(work: Work, model: object) -> dict[str, object]:
+    def interrupt(work: StageRunner, model: object) -> dict[str, object]:
         if trained and not again:
             raise KeyboardInterrupt
         return measure(work, model)
@@ -86,7 +86,7 @@ def test_a_training_whose_measuring_is_interrupted_is_not_lost(
 
     again = False
     monkeypatch.setattr(recipe_work, "finetune", tuned)
-    monkeypatch.setattr(Work, "_measure", interrupt)
+    monkeypatch.setattr(StageRunner, "_measure", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_recipe(tmp_path / "r.yaml", tmp_path / "out")
     again = True

@@ -12,14 +12,14 @@ from onnx import numpy_helper
 import oracle
 from helpers import models
 from helpers.loading import loaded
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 ROWS, COLUMNS = 8, 6
 TEXT = """net (float[1, 4, 8, 8] x) => (float[1, 10] y) {
@@ -76,7 +76,7 @@ def arranged(which: str, **given: Any) -> tuple[dict[str, np.ndarray], dict[str,
         PruneOptions.of({"align": f"{ROWS}x{COLUMNS}", **given}),
     )
     array = ArrayShape(ROWS, COLUMNS)
-    schedule = Schedule(moves_per_weight=200)
+    schedule = TemperatureSchedule(moves_per_weight=200)
     permuted, report = permute(
         pruned, PermuteOptions(array=array, fan_in=256, temp_schedule=schedule, jobs=1)
     )

@@ -22,7 +22,7 @@ from tightc.pruning.prune import prune
 from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import Channels, keep_filters
 from tightc.selection.select import Candidates
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 FREE = Channels()
 
@@ -348,7 +348,7 @@ def test_filters_and_parts_do_not_go_together(given: dict[str, object], message:
 
 def test_training_prunes_filters_little_by_little() -> None:
     pytest.importorskip("torch")
-    from tightc.data.images import Images, Normalisation
+    from tightc.data.images import Images, Normalization
     from tightc.finetuning.finetune import finetune
     from tightc.finetuning.options import FinetuneOptions
 
@@ -357,7 +357,7 @@ def test_training_prunes_filters_little_by_little() -> None:
     options = FinetuneOptions(
         epochs=2, batch_size=16, sparsity=0.6, granularity="filter", prune_every=1, device="cpu"
     )
-    trained, report = finetune(loaded(dense_cnn()), images, Normalisation(), options, seed=0)
+    trained, report = finetune(loaded(dense_cnn()), images, Normalization(), options, seed=0)
     assert report.totals["density"] <= 0.4
     found = weights(trained)
     alive = found["first_w"].reshape(8, -1).any(axis=1)

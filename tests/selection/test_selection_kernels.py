@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from tightc.selection.aligned import keep_parts, part_worths, parts_of_best, spend, unit_worths
+from tightc.selection.aligned import best_segments, keep_segments, segment_saliency, spend, unit_saliency
 from tightc.selection.top_k import largest, largest_with_floors
 
 WORTHS = st.integers(0, 4)  # few values, so that many are equal
@@ -71,7 +71,7 @@ def test_floors_come_out_of_the_count_and_hold_where_they_ask_for_more(
 def test_parts_are_worth_the_sum_of_their_weights_and_fall_along_a_filter(
     saliency: np.ndarray, rows: int
 ) -> None:
-    found = part_worths(saliency, rows).tolist()
+    found = segment_saliency(saliency, rows).tolist()
     wanted = [[sum(f[i] for i in part) for part in oracle.parts(f, rows)] for f in saliency.tolist()]
     assert found == wanted
     assert all(one == sorted(one, reverse=True) for one in found)
@@ -80,7 +80,7 @@ def test_parts_are_worth_the_sum_of_their_weights_and_fall_along_a_filter(
 def test_worths_of_parts_fall_also_where_sums_are_rounded() -> None:
     saliency = np.square(np.random.default_rng(0).normal(size=(50, 96)).astype(np.float32)).astype(np.float64)
     for rows in (3, 7, 32):
-        worths = part_worths(saliency, rows)
+        worths = segment_saliency(saliency, rows)
         assert (np.diff(worths[:, : 96 // rows], axis=1) <= 0).all()
 
 
@@ -90,7 +90,7 @@ def test_a_filter_keeps_its_best_parts_and_of_equal_weights_the_first(
 ) -> None:
     most = -(-saliency.shape[1] // rows)
     counts = [data.draw(st.integers(0, most)) for _ in saliency]
-    kept = keep_parts(saliency, rows, np.array(counts))
+    kept = keep_segments(saliency, rows, np.array(counts))
     for worths, count, row in zip(saliency.tolist(), counts, kept.tolist(), strict=True):
         wanted = {place for part in oracle.parts(worths, rows)[:count] for place in part}
         assert {place for place, stays in enumerate(row) if stays} == wanted
@@ -100,9 +100,9 @@ def test_a_filter_keeps_its_best_parts_and_of_equal_weights_the_first(
 def test_the_best_parts_of_a_layer_never_skip_one_of_a_filter(
     saliency: np.ndarray, rows: int, data: st.DataObject
 ) -> None:
-    worths = part_worths(saliency, rows)
+    worths = segment_saliency(saliency, rows)
     count = data.draw(st.integers(0, worths.size))
-    taken = parts_of_best(worths, count).tolist()
+    taken = best_segments(worths, count).tolist()
     assert len(taken) == len(worths) and sum(taken) == count
     lists = worths.tolist()
     best = sorted((worth for one in lists for worth in one), reverse=True)[:count]
@@ -111,10 +111,10 @@ def test_the_best_parts_of_a_layer_never_skip_one_of_a_filter(
 
 @given(matrices(), st.integers(1, 5), st.integers(1, 7))
 def test_units_are_the_best_parts_so_many_at_a_time(saliency: np.ndarray, rows: int, size: int) -> None:
-    worths = part_worths(saliency, rows)
+    worths = segment_saliency(saliency, rows)
     best = sorted((worth for one in worths.tolist() for worth in one), reverse=True)
     wanted = [sum(best[begin : begin + size]) for begin in range(0, len(best), size)]
-    assert unit_worths(worths, size).tolist() == wanted
+    assert unit_saliency(worths, size).tolist() == wanted
 
 
 @given(purses())

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tightc.selection.subwords import digit_worths, with_digits
-from tightc.tiles.subwords import counts, nearest
+from tightc.selection.subwords import subword_saliency, with_digits
+from tightc.tile.subwords import counts, nearest
 
 REAL = arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 4)), elements=st.floats(-3, 3))
 BITS = pytest.mark.parametrize("bits", [2, 4])
@@ -25,7 +25,7 @@ def least(value: float, step: float, most: int, bits: int) -> float:
 @given(REAL)
 def test_worths_add_up_to_the_errors_they_spare_and_fall(bits: int, real: np.ndarray) -> None:
     scale = np.linspace(0.01, 0.03, len(real))
-    worths = digit_worths(real, scale, bits).reshape(*real.shape, -1)
+    worths = subword_saliency(real, scale, bits).reshape(*real.shape, -1)
     assert (np.diff(worths, axis=2) <= 1e-12).all() and (worths >= -1e-12).all()
     for (f, k), value in np.ndenumerate(real):
         errors = [least(value, scale[f], most, bits) for most in range(8 // bits + 1)]
@@ -52,5 +52,5 @@ def test_a_weight_gets_the_best_of_as_many_digits_as_are_kept(bits: int, data: s
 
 def test_a_single_scale_serves_all_filters() -> None:
     real = np.array([[0.5, -1.0], [0.25, 2.0]])
-    one, each = (digit_worths(real, np.full(n, 0.02), 4) for n in (1, 2))
+    one, each = (subword_saliency(real, np.full(n, 0.02), 4) for n in (1, 2))
     assert np.array_equal(one, each)

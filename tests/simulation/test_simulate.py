@@ -18,14 +18,14 @@ from tightc.model.file import load_model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.simulation.workload import read_workload
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 # horowitz-45nm, once more by hand: pJ per event
 PJ = {
@@ -362,7 +362,7 @@ def test_the_pruned_and_packed_resnet20_is_more_than_five_times_as_fast(resnet20
 
     pruned, _ = prune(load_model(resnet20), PruneOptions(sparsity=0.9))
     assert simulate(pruned, SimulateOptions()).totals["speedup"] == 1.0
-    permuted, _ = permute(pruned, PermuteOptions(temp_schedule=Schedule(moves_per_weight=500)))
+    permuted, _ = permute(pruned, PermuteOptions(temp_schedule=TemperatureSchedule(moves_per_weight=500)))
     assert simulate(pack(permuted)[0], SimulateOptions()).totals["speedup"] > 5
 
 

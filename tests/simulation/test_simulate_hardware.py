@@ -15,7 +15,7 @@ from tightc.permutation.permute import permute
 from tightc.simulation.accelerator.energy_table import default_table
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 def refused(model: Model, **options: object) -> str:

@@ -7,12 +7,12 @@ import pytest
 from helpers import sized
 from helpers.loading import loaded
 from helpers.verifying import arranged, verified
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.layer_view.layers import read_network
-from tightc.model.layer_view.mac_counts import count_streams
+from tightc.model.layer_view.mac_counts import count_macs
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 VECTORS = {"first": 10 * 10, "second": 5 * 5, "third": 2 * 2}
 
@@ -28,7 +28,7 @@ def test_as_many_vectors_as_onnxruntime_has_pixels(batch: int | None) -> None:
 
 def test_feature_maps_are_as_large_as_those_of_onnxruntime() -> None:
     model = loaded(sized.scaled())
-    elements = count_streams(model, read_network(model), ExtentOptions()).elements
+    elements = count_macs(model, read_network(model), InputSizeOptions()).elements
     assert elements == {"a": (300, 600), "c": (6 * 49, 8 * 25), "e": (8 * 4, 4 * 4)}
 
 

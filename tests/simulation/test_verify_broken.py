@@ -23,7 +23,7 @@ from tightc.simulation import verify as verify_module
 from tightc.simulation.engine.run import Ran
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.packing import EMPTY
+from tightc.tile.packing import EMPTY
 
 OURS = "; this is a fault of tightc, not of the model: please report it with the model"
 

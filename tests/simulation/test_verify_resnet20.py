@@ -17,7 +17,7 @@ from tightc.pruning.prune import prune
 from tightc.simulation.engine.run import Ran
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 ARRAYS = [ArrayShape(8, 8), ArrayShape(16, 64), ArrayShape(32, 32)]
 

@@ -148,7 +148,7 @@ def _constant(name: str, array: NDArray[Any]) -> Tensor:
     except TypeError:
         raise ModelError(
             f"tensor {name} has the type {array.dtype}, which finetune cannot compute with",
-            "finetune before the model is quantised",
+            "finetune before the model is quantized",
         ) from None
 
 

@@ -87,7 +87,7 @@ def _nearest(x: Tensor, axis: int, sources: Tensor) -> Tensor:
 
 
 def _linear(x: Tensor, axis: int, sources: Tensor) -> Tensor:
-    """Between the two neighbours of each source; beyond the border the border's value."""
+    """Between the two neighbors of each source; beyond the border the border's value."""
     last = x.shape[axis] - 1
     sources = sources.clamp(0, last)
     low = sources.floor()

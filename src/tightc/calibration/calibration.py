@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from tightc.data.images import Images, Normalisation, check_images
+from tightc.data.images import Images, Normalization, check_images
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.logits import without_softmax
 from tightc.model.onnx_proto.graph import outer_reads, read_graph
-from tightc.model.runtime.session import open_session, ort_faults
+from tightc.model.runtime.session import create_session, ort_errors
 from tightc.parallel import ordered_map, ranges
 
 _BATCH = 16  # images that a thread runs at once, where the model leaves it open
@@ -41,7 +41,7 @@ class Calibration:
 
     @classmethod
     def of(
-        cls, model: Model, images: Images, normalisation: Normalisation, count: int, seed: int
+        cls, model: Model, images: Images, normalization: Normalization, count: int, seed: int
     ) -> Calibration:
         """`count` of the images, drawn by `seed`, all where there are fewer.
 
@@ -54,7 +54,7 @@ class Calibration:
         batch = wanted.batch or min(_BATCH, len(drawn))
         if wanted.batch is not None:
             drawn = np.resize(drawn, -(-len(drawn) // batch) * batch)
-        pixels = normalisation.apply(images.pixels[drawn])
+        pixels = normalization.apply(images.pixels[drawn])
         fixed = wanted.batch is not None
         output = without_softmax(read_graph(model.proto)).outputs[0]
         return cls(wanted.name, output, pixels, images.labels[drawn], batch, fixed)
@@ -75,13 +75,13 @@ class Calibration:
         A batch is run by one thread alone, so that its sums have one order.
         """
         wanted = [name for name in dict.fromkeys(names) if name != self.feed]
-        session = open_session(_giving(model, wanted), model.origin, threads=1) if wanted else None
+        session = create_session(_giving(model, wanted), model.origin, threads=1) if wanted else None
 
         def run(batch: tuple[int, int]) -> Values:
             feeds = {self.feed: self.pixels[batch[0] : batch[1]]}
             if session is None:
                 return feeds
-            with ort_faults(model.origin, "onnxruntime cannot run it on these images"):
+            with ort_errors(model.origin, "onnxruntime cannot run it on these images"):
                 return {**feeds, **dict(zip(wanted, session.run(wanted, feeds), strict=True))}
 
         return run

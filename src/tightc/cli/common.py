@@ -15,7 +15,8 @@ import click
 
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
-from tightc.report import Listener, Report
+from tightc.progress import Progress
+from tightc.report import Report
 
 if TYPE_CHECKING:
     from tightc.data.images import Images, Split
@@ -25,18 +26,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Manner:
+class Display:
     """How a command speaks: `--json`, `-q`, `-v`."""
 
     as_json: bool
     quiet: bool
     verbose: bool
 
-    def progress(self) -> AbstractContextManager[Listener]:
-        """A listener that draws progress on stderr while the context lasts."""
-        from tightc.cli.progress import progress
+    def progress(self) -> AbstractContextManager[Progress]:
+        """A progress callback that draws progress on stderr while the context lasts."""
+        from tightc.cli.progress import progress_display
 
-        return progress(quiet=self.quiet, verbose=self.verbose)
+        return progress_display(quiet=self.quiet, verbose=self.verbose)
 
 
 def model_argument(command: Command) -> Command:
@@ -58,21 +59,21 @@ def seed_flag(command: Command) -> Command:
     )(command)
 
 
-def manner_flags(command: Command) -> Command:
+def display_flags(command: Command) -> Command:
     """`--json`, `-q`, `-v`, given to the command as one `manner`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
     @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object if asked for.")
     @click.option("-v", "--verbose", is_flag=True, help="Print more: progress line by line, every layer.")
-    def with_manner(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
-        return command(*arguments, manner=Manner(as_json, quiet, verbose), **flags)
+    def with_display(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
+        return command(*arguments, display=Display(as_json, quiet, verbose), **flags)
 
-    with_manner.__name__, with_manner.__doc__ = command.__name__, command.__doc__
-    with_manner.__click_params__ = [  # type: ignore[attr-defined]
-        *with_manner.__click_params__,  # type: ignore[attr-defined]
+    with_display.__name__, with_display.__doc__ = command.__name__, command.__doc__
+    with_display.__click_params__ = [  # type: ignore[attr-defined]
+        *with_display.__click_params__,  # type: ignore[attr-defined]
         *getattr(command, "__click_params__", []),
     ]
-    return with_manner  # type: ignore[return-value]
+    return with_display  # type: ignore[return-value]
 
 
 def read_model(source: str | None) -> Model:
@@ -103,7 +104,7 @@ class Destination:
     path: Path | None
 
     @classmethod
-    def of(cls, output: str | None, manner: Manner) -> Destination:
+    def of(cls, output: str | None, display: Display) -> Destination:
         """Checked before any work: a folder that exists, no binary on a terminal, one result on stdout."""
         if output not in (None, "-"):
             path = Path(str(output))
@@ -116,7 +117,7 @@ class Destination:
                     f"{path}: the folder {path.parent} is not writable", "write to another folder"
                 )
             return cls(path)
-        if manner.as_json:
+        if display.as_json:
             raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
         if output is None and sys.stdout.isatty():
             raise OutputError(
@@ -133,29 +134,29 @@ class Destination:
             save_model(model, self.path)
 
 
-def show(report: Report, manner: Manner, *, model_on_stdout: bool = False) -> None:
+def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> None:
     """The report on stdout, as JSON or as a table; on stderr where stdout holds the model.
 
     What is not covered goes to stderr, whatever else is shown.
     """
-    if report.uncovered and not manner.quiet and report.stage != "inspect":
+    if report.uncovered and not display.quiet and report.stage != "inspect":
         from tightc.cli.uncovered import uncovered_lines
 
-        for line in uncovered_lines(report, whole=manner.verbose):
+        for line in uncovered_lines(report, whole=display.verbose):
             click.echo(line, err=True)
-    if manner.as_json:
+    if display.as_json:
         click.echo(json.dumps(report.as_json(), indent=1))
-    elif not manner.quiet:
+    elif not display.quiet:
         from tightc.cli.tables import render, summary
 
-        if model_on_stdout and not manner.verbose:
+        if model_on_stdout and not display.verbose:
             click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
         else:
             render(report, to_stderr=model_on_stdout)
 
 
-def finish(result: tuple[Model, Report], destination: Destination, manner: Manner) -> None:
+def finish(result: tuple[Model, Report], destination: Destination, display: Display) -> None:
     """Writes the model of a stage and shows its report."""
     model, report = result
     destination.write(model)
-    show(report, manner, model_on_stdout=destination.path is None)
+    show(report, display, model_on_stdout=destination.path is None)

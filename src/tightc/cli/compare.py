@@ -6,19 +6,19 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, read_model, seed_flag, show
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.common import Display, display_flags, read_model, seed_flag, show
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.comparison.options import CompareOptions
 from tightc.errors import OptionError
 
 
 @click.command(epilog="Example: tightc compare pruned.onnx --array 32x32 --fan-in 4,8,16")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@flags_of(CompareOptions)
+@option_flags(CompareOptions)
 @seed_flag
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
-@manner_flags
-def compare(models: tuple[str, ...], seed: int, as_csv: bool, manner: Manner, **flags: Any) -> None:
+@display_flags
+def compare(models: tuple[str, ...], seed: int, as_csv: bool, display: Display, **flags: Any) -> None:
     """Compare ways to arrange the weights on the same hardware.
 
     Every method arranges the weights of each model anew, with the same seed, and is simulated on the same array,
@@ -27,17 +27,17 @@ def compare(models: tuple[str, ...], seed: int, as_csv: bool, manner: Manner, **
     """
     from tightc.comparison.compare import compare as run
 
-    if as_csv and manner.as_json:
+    if as_csv and display.as_json:
         raise OptionError(
             "--csv: stdout would hold both the rows and the JSON object", "leave one of them out"
         )
-    options = chosen(CompareOptions, flags)
-    with manner.progress() as listener:
+    options = parsed_options(CompareOptions, flags)
+    with display.progress() as progress:
         found = [read_model(model) for model in models or (None,)]
-        report = run(found, options, seed=seed, listener=listener)
+        report = run(found, options, seed=seed, progress=progress)
     if as_csv:
         from tightc.cli.csv_rows import rows_as_csv
 
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
-        show(report, manner)
+        show(report, display)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, images_for, manner_flags, model_argument, read_model, show
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
 
@@ -16,19 +16,19 @@ from tightc.evaluation.options import EvaluateOptions
     epilog="Example: tightc evaluate model.onnx --data cifar10.tar.gz --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26"
 )
 @model_argument
-@flags_of(DataOptions)
-@flags_of(EvaluateOptions)
-@manner_flags
-def evaluate(model: str | None, manner: Manner, **flags: Any) -> None:
+@option_flags(DataOptions)
+@option_flags(EvaluateOptions)
+@display_flags
+def evaluate(model: str | None, display: Display, **flags: Any) -> None:
     """Measure top-1 accuracy with onnxruntime.
 
     Takes the test images where the data has a test and a train part, else all.
     """
     from tightc.evaluation.evaluate import evaluate as run
 
-    data, options = chosen(DataOptions, flags), chosen(EvaluateOptions, flags)
+    data, options = parsed_options(DataOptions, flags), parsed_options(EvaluateOptions, flags)
     network = read_model(model)
     images = images_for(network, data, "test")
-    with manner.progress() as listener:
-        report = run(network, images, data.normalisation, options, listener=listener)
-    show(report, manner)
+    with display.progress() as progress:
+        report = run(network, images, data.normalization, options, progress=progress)
+    show(report, display)

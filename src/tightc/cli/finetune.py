@@ -11,16 +11,16 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
     images_for,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
     seed_flag,
 )
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
 from tightc.finetuning.options import FinetuneOptions
 
@@ -30,16 +30,16 @@ from tightc.finetuning.options import FinetuneOptions
     "tightc finetune model.onnx --data images/ --align 32x32 --budget compression=10 --epochs 30 -o aligned.onnx"
 )
 @model_argument
-@flags_of(DataOptions)
-@flags_of(FinetuneOptions)
+@option_flags(DataOptions)
+@option_flags(FinetuneOptions)
 @click.option(
     "--teacher", metavar="MODEL", help="A model whose outputs are matched too, such as the dense one."
 )
 @seed_flag
 @output_flag
-@manner_flags
+@display_flags
 def finetune(
-    model: str | None, teacher: str | None, seed: int, output: str | None, manner: Manner, **flags: Any
+    model: str | None, teacher: str | None, seed: int, output: str | None, display: Display, **flags: Any
 ) -> None:
     """Train what is left, or prune while training; zeros stay.
 
@@ -50,33 +50,33 @@ def finetune(
     """
     from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
-    from tightc.finetuning.process.process_group import Team
+    from tightc.finetuning.process.process_group import ProcessGroup
     from tightc.model.file import load_model
 
-    data, options = chosen(DataOptions, flags), chosen(FinetuneOptions, flags)
-    destination = Destination.of(output, manner)
+    data, options = parsed_options(DataOptions, flags), parsed_options(FinetuneOptions, flags)
+    destination = Destination.of(output, display)
     if options.checkpoint is None and destination.path is not None:
         options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
     images = images_for(network, data, "train")
     try:
-        with manner.progress() as listener:
+        with display.progress() as progress:
             result = run(
-                network, images, data.normalisation, options, seed=seed, teacher=master, listener=listener
+                network, images, data.normalization, options, seed=seed, teacher=master, progress=progress
             )
     except Interrupted as interrupt:
         # what was read is what the checkpoint belongs to, and stays
         read = [os.path.realpath(path) for path in (model, teacher) if path is not None]
         kept = destination.path is not None and os.path.realpath(destination.path) not in read
-        if kept and Team.of_environment().leads:
-            finish(interrupt.result, destination, manner)
-            if not manner.quiet:
+        if kept and ProcessGroup.of_environment().leads:
+            finish(interrupt.result, destination, display)
+            if not display.quiet:
                 click.echo(f"{destination.path} holds what was trained by then", err=True)
         raise
-    team = Team.of_environment()
+    team = ProcessGroup.of_environment()
     if team.leads:
-        finish(result, destination, manner)
+        finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
     if team.size > 1:

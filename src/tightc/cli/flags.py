@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
 
-def flags_of(
+def option_flags(
     options: type[Options], *, spared: bool = False, besides: tuple[str, ...] = ()
 ) -> Callable[[Command], Command]:
     """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file.
@@ -36,7 +36,7 @@ def flags_of(
     return decorate
 
 
-def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
+def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
     """The options of `kind` from the flags that were `given`; those left out keep their defaults."""
     values: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
@@ -52,10 +52,12 @@ def chosen(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
     return kind.of(values)
 
 
-def chosen_if(kind: type[Chosen], given: dict[str, Any], key: str, flag: str | None = None) -> Chosen | None:
+def parsed_options_if(
+    kind: type[Chosen], given: dict[str, Any], key: str, flag: str | None = None
+) -> Chosen | None:
     """The same where `key` was given, by its `flag`, else None; OptionError where others were given without it."""
     if given.get(key) is not None:
-        return chosen(kind, given)
+        return parsed_options(kind, given)
     for name in kind.model_fields:
         if given.get(name) not in (None, ()):
             needed = flag or key.replace("_", "-")

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, images_for, manner_flags, model_argument, read_model, show
-from tightc.cli.flags import chosen, chosen_if, flags_of
+from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
+from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
 from tightc.data.options import DataOptions
 from tightc.data.source import FORMS
 from tightc.inspection.options import InspectOptions, SensitivityOptions
@@ -18,17 +18,17 @@ from tightc.inspection.options import InspectOptions, SensitivityOptions
     "tightc inspect model.onnx --sensitivity images/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26"
 )
 @model_argument
-@flags_of(InspectOptions)
+@option_flags(InspectOptions)
 @click.option(
     "--sensitivity",
     "data",
     metavar="DATA",
-    help=f"Measure what is lost when a layer alone is pruned, on labelled images: {FORMS}.",
+    help=f"Measure what is lost when a layer alone is pruned, on labeled images: {FORMS}.",
 )
-@flags_of(DataOptions, spared=True, besides=("data",))
-@flags_of(SensitivityOptions)
-@manner_flags
-def inspect(model: str | None, manner: Manner, **flags: Any) -> None:
+@option_flags(DataOptions, spared=True, besides=("data",))
+@option_flags(SensitivityOptions)
+@display_flags
+def inspect(model: str | None, display: Display, **flags: Any) -> None:
     """Show the layers of a model and what is not covered.
 
     A row for each layer: its matrix of N filters x K inputs, the M vectors that stream through it, how dense it is.
@@ -40,14 +40,17 @@ def inspect(model: str | None, manner: Manner, **flags: Any) -> None:
     """
     from tightc.inspection.inspect import inspect as run
 
-    options, data = chosen(InspectOptions, flags), chosen_if(DataOptions, flags, "data", "sensitivity")
-    closely = chosen_if(SensitivityOptions, flags, "data", "sensitivity")
+    options, data = (
+        parsed_options(InspectOptions, flags),
+        parsed_options_if(DataOptions, flags, "data", "sensitivity"),
+    )
+    closely = parsed_options_if(SensitivityOptions, flags, "data", "sensitivity")
     network = read_model(model)
     report = run(network, options)
     if data and closely:
         from tightc.inspection.sensitivity import with_sensitivity
 
         images = images_for(network, data, "train")
-        with manner.progress() as listener:
-            report = with_sensitivity(report, network, images, data.normalisation, closely, listener=listener)
-    show(report, manner)
+        with display.progress() as progress:
+            report = with_sensitivity(report, network, images, data.normalization, closely, progress=progress)
+    show(report, display)

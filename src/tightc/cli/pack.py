@@ -8,23 +8,23 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
 )
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.packing.options import PackOptions
 
 
 @click.command(epilog="Example: tightc pack permuted.onnx -o packed.onnx")
 @model_argument
-@flags_of(PackOptions)
+@option_flags(PackOptions)
 @output_flag
-@manner_flags
-def pack(model: str | None, output: str | None, manner: Manner, **flags: Any) -> None:
+@display_flags
+def pack(model: str | None, output: str | None, display: Display, **flags: Any) -> None:
     """Write the compact form that runs in stock onnxruntime.
 
     Every arranged weight becomes a few small tensors and a function of the model that rebuilds it; onnxruntime folds
@@ -32,6 +32,6 @@ def pack(model: str | None, output: str | None, manner: Manner, **flags: Any) ->
     """
     from tightc.packing.pack import pack as run
 
-    options = chosen(PackOptions, flags)
-    destination = Destination.of(output, manner)
-    finish(run(read_model(model), options), destination, manner)
+    options = parsed_options(PackOptions, flags)
+    destination = Destination.of(output, display)
+    finish(run(read_model(model), options), destination, display)

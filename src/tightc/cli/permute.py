@@ -8,25 +8,25 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
     seed_flag,
 )
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.permutation.options import PermuteOptions
 
 
 @click.command(epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx")
 @model_argument
-@flags_of(PermuteOptions)
+@option_flags(PermuteOptions)
 @seed_flag
 @output_flag
-@manner_flags
-def permute(model: str | None, seed: int, output: str | None, manner: Manner, **flags: Any) -> None:
+@display_flags
+def permute(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
     """Arrange the weights that are left into few, full tiles.
 
     Simulated annealing finds a lossless packing of every layer; the weights stay as they are, the arrangement is
@@ -36,15 +36,15 @@ def permute(model: str | None, seed: int, output: str | None, manner: Manner, **
     from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as run
 
-    options = chosen(PermuteOptions, flags)
-    destination = Destination.of(output, manner)
+    options = parsed_options(PermuteOptions, flags)
+    destination = Destination.of(output, display)
     try:
-        with manner.progress() as listener:
-            result = run(read_model(model), options, seed=seed, listener=listener)
+        with display.progress() as progress:
+            result = run(read_model(model), options, seed=seed, progress=progress)
     except Interrupted as interrupt:
         if destination.path is not None:
-            finish(interrupt.result, destination, manner)
-            if not manner.quiet:
+            finish(interrupt.result, destination, display)
+            if not display.quiet:
                 click.echo(f"{destination.path} holds the best that was found", err=True)
         raise
-    finish(result, destination, manner)
+    finish(result, destination, display)

@@ -10,23 +10,23 @@ from contextlib import contextmanager
 
 import click
 
-from tightc.report import Listener, silent
+from tightc.progress import Progress, no_progress
 
 _WHILE = 10.0  # seconds
 
 
 @contextmanager
-def progress(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
-    """A listener that may be called from any thread."""
+def progress_display(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
+    """A progress callback that may be called from any thread."""
     if quiet:
-        yield silent
+        yield no_progress
     elif verbose:
         yield _Lines()
     elif sys.stderr.isatty():
-        with _bars() as listener:
-            yield listener
+        with _bars() as bars:
+            yield bars
     else:
-        yield silent
+        yield no_progress
 
 
 class _Lines:
@@ -49,9 +49,10 @@ class _Lines:
 
 
 @contextmanager
-def _bars() -> Iterator[Listener]:
+def _bars() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn
+    from rich.progress import BarColumn, TaskID, TextColumn
+    from rich.progress import Progress as Bars
     from rich.table import Column
 
     columns = (
@@ -60,15 +61,15 @@ def _bars() -> Iterator[Listener]:
         # takes the width that is left: a narrow terminal folds the figures rather than to cut the name
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(ratio=1)),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:
         tasks: dict[str, TaskID] = {}
         lock = threading.Lock()
 
-        def listener(task: str, done: float, figures: Mapping[str, str], /) -> None:
+        def progress(task: str, done: float, figures: Mapping[str, str], /) -> None:
             text = "  ".join(f"{label} {value}" for label, value in figures.items())
             with lock:
                 if task not in tasks:
                     tasks[task] = bars.add_task(task, total=1.0, figures=text)
                 bars.update(tasks[task], completed=done, figures=text, visible=done < 1.0)
 
-        yield listener
+        yield progress

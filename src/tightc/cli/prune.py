@@ -8,16 +8,16 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
     images_for,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
     seed_flag,
 )
-from tightc.cli.flags import chosen, chosen_if, flags_of
+from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
@@ -29,12 +29,12 @@ from tightc.pruning.options import PruneOptions
     "tightc prune model.onnx --sparsity 0.7 --criterion obs --data images/ -o pruned.onnx"
 )
 @model_argument
-@flags_of(PruneOptions)
-@flags_of(DataOptions, spared=True)
+@option_flags(PruneOptions)
+@option_flags(DataOptions, spared=True)
 @seed_flag
 @output_flag
-@manner_flags
-def prune(model: str | None, seed: int, output: str | None, manner: Manner, **flags: Any) -> None:
+@display_flags
+def prune(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
     """Set the least important weights to zero.
 
     Single weights go, those worth least first, wherever they are. With --align a filter keeps its weights in whole
@@ -48,15 +48,15 @@ def prune(model: str | None, seed: int, output: str | None, manner: Manner, **fl
     biases or norms, are adapted so that each layer gives what it gave before. Takes the train images where the data has
     a train and a test part, else all. Criterion fisher needs labels, and torch: pip install 'tightc[finetune]'.
     """
-    from tightc.data.images import Seen
+    from tightc.data.images import NormalizedImages
     from tightc.pruning.prune import prune as run
 
-    options, data = chosen(PruneOptions, flags), chosen_if(DataOptions, flags, "data")
+    options, data = parsed_options(PruneOptions, flags), parsed_options_if(DataOptions, flags, "data")
     if data and not options.sees_images:
         raise OptionError("--data: magnitude looks at no images", "leave it out, or add --criterion obs")
-    destination = Destination.of(output, manner)
+    destination = Destination.of(output, display)
     network = read_model(model)
-    seen = Seen(images_for(network, data, "train"), data.normalisation) if data else None
-    with manner.progress() as listener:
-        result = run(network, options, seen, seed=seed, listener=listener)
-    finish(result, destination, manner)
+    seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None
+    with display.progress() as progress:
+        result = run(network, options, seen, seed=seed, progress=progress)
+    finish(result, destination, display)

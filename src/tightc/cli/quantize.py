@@ -8,16 +8,16 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
     images_for,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
     seed_flag,
 )
-from tightc.cli.flags import chosen, chosen_if, flags_of
+from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.quantization.options import QuantizeOptions
@@ -28,29 +28,29 @@ from tightc.quantization.options import QuantizeOptions
     "tightc quantize finetuned.onnx --data images/ --calibration entropy -o int8.onnx"
 )
 @model_argument
-@flags_of(QuantizeOptions)
-@flags_of(DataOptions, spared=True)
+@option_flags(QuantizeOptions)
+@option_flags(DataOptions, spared=True)
 @seed_flag
 @output_flag
-@manner_flags
-def quantize(model: str | None, seed: int, output: str | None, manner: Manner, **flags: Any) -> None:
+@display_flags
+def quantize(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
     """Make weights whole numbers of eight bits.
 
     Each filter gets the scale that leaves the least mean square error; a weight is a sign and a magnitude up to 127,
     and a zero stays one. With --data what streams into the layers is rounded to eight bits too: a few hundred images
     show its range; no labels are needed. The model says so with QuantizeLinear and DequantizeLinear, which every
-    runtime knows, and what is quantised already stays as it is.
+    runtime knows, and what is quantized already stays as it is.
     """
-    from tightc.data.images import Seen
+    from tightc.data.images import NormalizedImages
     from tightc.quantization.quantize import quantize as run
 
-    options, data = chosen(QuantizeOptions, flags), chosen_if(DataOptions, flags, "data")
+    options, data = parsed_options(QuantizeOptions, flags), parsed_options_if(DataOptions, flags, "data")
     for name in ("calibration", "percentile", "images"):
         if data is None and flags.get(name) is not None:
             raise OptionError(f"--{name}: it needs --data", "add --data")
-    destination = Destination.of(output, manner)
+    destination = Destination.of(output, display)
     network = read_model(model)
-    seen = Seen(images_for(network, data, "train"), data.normalisation) if data else None
-    with manner.progress() as listener:
-        result = run(network, options, seen, seed=seed, listener=listener)
-    finish(result, destination, manner)
+    seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None
+    with display.progress() as progress:
+        result = run(network, options, seen, seed=seed, progress=progress)
+    finish(result, destination, display)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, show
+from tightc.cli.common import Display, display_flags, show
 
 
 @click.command(epilog="Example: tightc run configs/resnet20-cifar10.yaml -o build/resnet20")
@@ -18,8 +18,8 @@ from tightc.cli.common import Manner, manner_flags, show
     is_flag=True,
     help="Let the recipe run code: a function that gives its data, or a Dask scheduler.",
 )
-@manner_flags
-def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bool, manner: Manner) -> None:
+@display_flags
+def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bool, display: Display) -> None:
     """Run a recipe: a list of stages with options.
 
     Without a recipe the embedded example runs: a small CNN for handwritten digits. Stages whose input and options did
@@ -30,6 +30,6 @@ def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bo
 
     path = Path(recipe) if recipe else RECIPE
     folder = Path(output) if output else Path("tightc-run") / path.stem
-    with manner.progress() as listener:
-        report = run_recipe(path, folder, seed=seed, allow_code=allow_code, listener=listener)
-    show(report, manner)
+    with display.progress() as progress:
+        report = run_recipe(path, folder, seed=seed, allow_code=allow_code, progress=progress)
+    show(report, display)

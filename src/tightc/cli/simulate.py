@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from tightc.cli.common import Manner, manner_flags, model_argument, read_model, seed_flag, show
+from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
 from tightc.cli.csv_rows import rows_as_csv
-from tightc.cli.flags import chosen, flags_of
+from tightc.cli.flags import option_flags, parsed_options
 from tightc.simulation.options import SimulateOptions
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 _LINE = 78
 
@@ -20,7 +20,7 @@ _LINE = 78
     epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify"
 )
 @model_argument
-@flags_of(SimulateOptions)
+@option_flags(SimulateOptions)
 @click.option(
     "--explain", is_flag=True, help="Print what each figure means, with its formula, and nothing else."
 )
@@ -33,8 +33,8 @@ _LINE = 78
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
 @seed_flag
-@manner_flags
-def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flags: Any) -> None:
+@display_flags
+def simulate(model: str | None, seed: int, display: Display, explain: bool, **flags: Any) -> None:
     """Count cycles and energy on a systolic array.
 
     Takes a dense, pruned, permuted or packed model and shows each layer beside the same layer dense. Cycles are
@@ -48,28 +48,28 @@ def simulate(model: str | None, seed: int, manner: Manner, explain: bool, **flag
     from tightc.simulation.report.trace import write_trace
     from tightc.simulation.simulate import simulate as run
 
-    options = chosen(SimulateOptions, flags)
+    options = parsed_options(SimulateOptions, flags)
     if flags["layer"] is not None and flags["trace"] is None:
         raise click.UsageError("--layer says which layer --trace writes: give --trace DIR too.")
     for name in ("trace", "layer", "export_scalesim", "inputs"):
         if flags[name] == "":
             raise click.UsageError(f"--{name.replace('_', '-')} is empty: give a name or leave it out.")
-    if flags["as_csv"] and manner.as_json:
+    if flags["as_csv"] and display.as_json:
         raise click.UsageError("--csv and --json both want stdout: give one of them.")
     read = read_model(model)
     written = []
     if flags["trace"] is not None:
         written.append(write_trace(read, options, flags["layer"], Path(flags["trace"]), seed=seed))
-    with manner.progress() as listener:
-        report = run(read, options, seed=seed, listener=listener)
+    with display.progress() as progress:
+        report = run(read, options, seed=seed, progress=progress)
     if flags["export_scalesim"] is not None:
         array = ArrayShape.parse(report.totals["array"])
         written += export_scalesim(read, Path(flags["export_scalesim"]), array, options.dataflow, options)
     if flags["as_csv"]:
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
-        show(report, manner)
-    for path in written if not manner.quiet else ():
+        show(report, display)
+    for path in written if not display.quiet else ():
         click.echo(f"wrote {path}", err=True)
 
 

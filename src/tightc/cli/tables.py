@@ -25,7 +25,7 @@ _COLUMNS = {
     "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
-    "compare": "model contender passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
+    "compare": "model variant passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
     "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
@@ -131,7 +131,7 @@ def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
         texts["name"] = [_from_the_end(name, max(room, _SHORTEST_NAME)) for name in texts["name"]]
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
     for column in needs:
-        is_text = column in ("name", "operator", "method", "stage", "state", "roof", "model", "contender")
+        is_text = column in ("name", "operator", "method", "stage", "state", "roof", "model", "variant")
         made.add_column(_title(column), justify="left" if is_text else "right", no_wrap=True)
     for cells in zip(*(texts[column] for column in needs), strict=True):
         made.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets

@@ -6,9 +6,9 @@ import click
 
 from tightc.cli.common import (
     Destination,
-    Manner,
+    Display,
+    display_flags,
     finish,
-    manner_flags,
     model_argument,
     output_flag,
     read_model,
@@ -18,13 +18,13 @@ from tightc.cli.common import (
 @click.command(epilog="Example: tightc unpack packed.onnx -o plain.onnx")
 @model_argument
 @output_flag
-@manner_flags
-def unpack(model: str | None, output: str | None, manner: Manner) -> None:
+@display_flags
+def unpack(model: str | None, output: str | None, display: Display) -> None:
     """Restore the plain model from a packed one.
 
     The weights come back to the bit (only zeros lose their sign), and the arrangement stays recorded.
     """
     from tightc.packing.unpack import unpack as run
 
-    destination = Destination.of(output, manner)
-    finish(run(read_model(model)), destination, manner)
+    destination = Destination.of(output, display)
+    finish(run(read_model(model)), destination, display)

@@ -10,19 +10,20 @@ from pathlib import PurePath
 from typing import Any
 
 from tightc.comparison.options import CompareOptions
-from tightc.comparison.variants import Contender, contenders
+from tightc.comparison.variants import Variant, variants
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.history import ended_by
+from tightc.model.history import ended_early
 from tightc.model.layer_view.layers import read_network
-from tightc.model.packings.metadata import fitting_packings, read_packings, with_packings
+from tightc.model.packings.metadata import matching_packings, read_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.permute import permute
-from tightc.report import Figures, Listener, Report, silent
+from tightc.progress import Progress, no_progress
+from tightc.report import Figures, Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.measures import ratio
+from tightc.tile.array import ArrayShape
+from tightc.tile.measures import ratio
 
 _AS_ARRANGED = "as arranged"
 _DEFAULT_ARRAY = ArrayShape(32, 32)
@@ -55,27 +56,27 @@ _SEARCH = 0.99  # share of the progress
 
 
 def compare(
-    models: Sequence[Model], options: CompareOptions, *, seed: int = 0, listener: Listener = silent
+    models: Sequence[Model], options: CompareOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> Report:
-    """A row for each contender and model, every one arranged anew from the weights as they are, with the same `seed`.
+    """A row for each variant and model, every one arranged anew from the weights as they are, with the same `seed`.
 
-    The dense contender has all its weights, zeros included. A lossy method runs without the weights that it drops. A
+    The dense variant has all its weights, zeros included. A lossy method runs without the weights that it drops. A
     model that is arranged already has one more row, as it is, where it runs on this chip; `notes` say so where not.
     """
     plain = [_ready(model) for model in models]
     array = _array_of(plain, options)
-    run = _Run(options.simulated(array), seed, listener, len(models) > 1)
-    entrants = contenders(options, array)
+    run = _Run(options.simulated(array), seed, progress, len(models) > 1)
+    entries = variants(options, array)
     rows: list[dict[str, Any]] = []
     for name, model in zip(_names(models), plain, strict=True):
-        found = [run.enter(name, with_packings(model, {}), contender) for contender in entrants]
+        found = [run.enter(name, with_packings(model, {}), variant) for variant in entries]
         if read_packings(model):
             found += run.as_arranged(name, model)
-        rows += _against_reference(found, entrants)
+        rows += _against_reference(found, entries)
     notes = (
         *_noted(models),
         *run.notes,
-        *dict.fromkeys(contender.note for contender in entrants if contender.note),
+        *dict.fromkeys(variant.note for variant in entries if variant.note),
         *run.omissions,
         *_lossy_note(rows),
         *_fan_in_notes(rows, len(models) > 1),
@@ -86,7 +87,7 @@ def compare(
 def _ready(model: Model) -> Model:
     """The plain model, without notes; ModelError where its arrangement does not fit its weights."""
     plain = unpack_layers(model)
-    fitting_packings(plain, read_network(plain))
+    matching_packings(plain, read_network(plain))
     return replace(plain, notes=())
 
 
@@ -102,7 +103,7 @@ class _Run:
 
     simulated: SimulateOptions
     seed: int
-    listener: Listener
+    progress: Progress
     several: bool
     totals: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -110,24 +111,24 @@ class _Run:
     uncovered: tuple[Figures, ...] = ()
     _seen: set[str] = field(default_factory=set)
 
-    def enter(self, name: str, plain: Model, contender: Contender) -> dict[str, Any]:
-        """The row of `contender`, without figures where the hardware cannot run it."""
+    def enter(self, name: str, plain: Model, variant: Variant) -> dict[str, Any]:
+        """The row of `variant`, without figures where the hardware cannot run it."""
         head = {
             "model": name,
-            "contender": contender.label,
-            "method": contender.method,
-            "fan_in": contender.fan_in,
+            "variant": variant.label,
+            "method": variant.method,
+            "fan_in": variant.fan_in,
         }
-        if contender.permute is None:
+        if variant.permute is None:
             return {**head, **_row({}, {})}
-        task = f"{name} {contender.label}" if self.several else contender.label
-        progress = _Whole(task, len(read_network(plain).owners), self.listener)
-        arranged, report = permute(plain, contender.permute, seed=self.seed, listener=progress)
-        by = ended_by(arranged)
+        task = f"{name} {variant.label}" if self.several else variant.label
+        progress = _Whole(task, len(read_network(plain).owners), self.progress)
+        arranged, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
+        by = ended_early(arranged)
         if by:
             self.omissions.append(f"{task}: the {by} ended the search before all moves were tried")
-        totals = self._simulate(name, plain if contender.method == "dense" else arranged)
-        self.listener(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
+        totals = self._simulate(name, plain if variant.method == "dense" else arranged)
+        self.progress(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
         return {**head, **_row(totals, report.totals)}
 
     def as_arranged(self, name: str, model: Model) -> list[dict[str, Any]]:
@@ -136,7 +137,7 @@ class _Run:
         methods = sorted({packing.method for packing in packings})
         head = {
             "model": name,
-            "contender": _AS_ARRANGED,
+            "variant": _AS_ARRANGED,
             "method": ", ".join(methods),
             "fan_in": max(packing.fan_in for packing in packings),
         }
@@ -160,8 +161,8 @@ class _Run:
 class _Whole:
     """Tells of the search in all layers as of one task."""
 
-    def __init__(self, task: str, layers: int, listener: Listener) -> None:
-        self._task, self._layers, self._listener = task, layers, listener
+    def __init__(self, task: str, layers: int, progress: Progress) -> None:
+        self._task, self._layers, self._listener = task, layers, progress
         self._done: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -173,7 +174,7 @@ class _Whole:
 
 
 def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
-    """The figures of one contender; None for all of one that has none."""
+    """The figures of one variant; None for all of one that has none."""
     return {
         "passes": simulated.get("passes"),
         "cycles": simulated.get("cycles"),
@@ -188,10 +189,10 @@ def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
     }
 
 
-def _against_reference(rows: list[dict[str, Any]], entrants: Sequence[Contender]) -> list[dict[str, Any]]:
+def _against_reference(rows: list[dict[str, Any]], variants: Sequence[Variant]) -> list[dict[str, Any]]:
     """The rows of one model beside that of column combining without loss, where it is among them."""
-    labels = {contender.label for contender in entrants if contender.is_reference}
-    reference = next((row for row in rows if row["contender"] in labels), None)
+    labels = {variant.label for variant in variants if variant.is_reference}
+    reference = next((row for row in rows if row["variant"] in labels), None)
     if reference is not None:
         for row in rows:
             if row["cycles"] is not None:
@@ -235,10 +236,10 @@ def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
     """Which fan-in is best for tight, where several are compared."""
     notes = []
     for name, group in groupby(rows, key=lambda row: row["model"]):
-        tight = [row for row in group if row["method"] == "tight" and row["contender"] != _AS_ARRANGED]
+        tight = [row for row in group if row["method"] == "tight" and row["variant"] != _AS_ARRANGED]
         if len(tight) > 1:
             least, fastest = (
-                min(tight, key=lambda row: row[key])["contender"] for key in ("energy_pj", "cycles")
+                min(tight, key=lambda row: row[key])["variant"] for key in ("energy_pj", "cycles")
             )
             whose = f"{name}: " if several else ""
             notes.append(f"{whose}least energy of the tight ones: {least}; fewest cycles: {fastest}")

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.config.duration import Duration
-from tightc.config.options import rule_broken
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.config.options import invalid_combination
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.problem import Objective
-from tightc.simulation.options import ChipOptions, SimulateOptions
-from tightc.tiles.array import ArrayShape
+from tightc.simulation.options import AcceleratorOptions, SimulateOptions
+from tightc.tile.array import ArrayShape
 
 Method = Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]
 DEFAULT_FAN_IN = 16
@@ -38,7 +38,7 @@ FanIn = Annotated[int, Field(ge=1, le=32767)]
 Gamma = Annotated[float, Field(ge=0)]
 
 
-class CompareOptions(ChipOptions):
+class CompareOptions(AcceleratorOptions):
     """What is compared, on hardware that is the same for all."""
 
     method: Annotated[tuple[Method, ...], _listed(str, "names")] = Field(
@@ -69,7 +69,9 @@ class CompareOptions(ChipOptions):
         description="for nm: weights that a filter keeps of so many inputs, from 1:2 to 15:16, a list or once for each",
         min_length=1,
     )
-    temp_schedule: Schedule = Field(Schedule(), description="temperature schedule, a YAML file")
+    temp_schedule: TemperatureSchedule = Field(
+        TemperatureSchedule(), description="temperature schedule, a YAML file"
+    )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),
         description="for tight: what to make small first, a list or once for each: passes, area, inputs (that lanes "
@@ -88,7 +90,7 @@ class CompareOptions(ChipOptions):
     def _within_the_hardware(self) -> Self:
         if self.hardware and max(self.fan_in, default=0) > self.hardware.fan_in:
             carried = self.hardware.fan_in
-            raise rule_broken(
+            raise invalid_combination(
                 f"{max(self.fan_in)} is above {carried}, the inputs that a lane of {self.hardware.name} can carry",
                 f"lower it to {carried} or leave it out",
                 "fan_in",
@@ -101,6 +103,6 @@ class CompareOptions(ChipOptions):
         return self.fan_in or (self.hardware.fan_in if self.hardware else DEFAULT_FAN_IN,)
 
     def simulated(self, array: ArrayShape) -> SimulateOptions:
-        """What all contenders are simulated with, on that array."""
-        shared = {name: getattr(self, name) for name in ChipOptions.model_fields}
+        """What all variants are simulated with, on that array."""
+        shared = {name: getattr(self, name) for name in AcceleratorOptions.model_fields}
         return SimulateOptions(**{**shared, "array": array})

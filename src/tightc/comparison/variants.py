@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: one contender for each method and each value of what it is compared over."""
+"""Who takes part in a comparison: one variant for each method and each value of what it is compared over."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from tightc.comparison.options import CompareOptions, Method
 from tightc.permutation.options import PermuteOptions
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 _USUAL_ALPHA = 8  # that of Kung et al., which goes without saying
 
 
 @dataclass(frozen=True)
-class Contender:
+class Variant:
     """One row of the comparison: what `permute` does for it, nothing where the hardware cannot run it.
 
     `fan_in`: inputs that its lanes may carry. `note`: how it differs from what was asked for.
@@ -32,17 +32,17 @@ class Contender:
         return self.method == "column-combine" and self.permute is not None and self.permute.gamma == 0
 
 
-def contenders(options: CompareOptions, array: ArrayShape) -> list[Contender]:
-    """All contenders in the order of the methods; what is given twice is in it once."""
-    found: list[Contender] = []
+def variants(options: CompareOptions, array: ArrayShape) -> list[Variant]:
+    """All variants in the order of the methods; what is given twice is in it once."""
+    found: list[Variant] = []
     for method in options.method:
         found += _OF_METHOD[method](method, options, _Search(options, array))
-    return list({contender.label: contender for contender in found}.values())
+    return list({variant.label: variant for variant in found}.values())
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Options of permute that all contenders have in common."""
+    """Options of permute that all variants have in common."""
 
     options: CompareOptions
     array: ArrayShape
@@ -59,11 +59,11 @@ class _Search:
         )
 
 
-def _ordinary(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
-    return [Contender(method, method, 1, search(method, 1))]
+def _ordinary(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
+    return [Variant(method, method, 1, search(method, 1))]
 
 
-def _column_combine(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+def _column_combine(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
     carried = options.hardware.fan_in if options.hardware else options.alpha
     alpha = min(options.alpha, carried)
     note = ""
@@ -74,7 +74,7 @@ def _column_combine(method: Method, options: CompareOptions, search: _Search) ->
         )
     known = "" if alpha == _USUAL_ALPHA else f", alpha {alpha}"
     return [
-        Contender(
+        Variant(
             f"{method} {_plain(gamma)}{known}",
             method,
             alpha,
@@ -89,39 +89,39 @@ def _plain(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
-def _nm(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+def _nm(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
     found = []
     for pattern in options.pattern:
         label = f"{method} {pattern}"
         if options.hardware and pattern.group > options.hardware.fan_in:
             name, carried = options.hardware.name, options.hardware.fan_in
             note = f"{label} has no figures: it needs a fan-in of {pattern.group}, a lane of {name} carries {carried}"
-            found.append(Contender(label, method, pattern.group, None, note))
+            found.append(Variant(label, method, pattern.group, None, note))
         else:
             found.append(
-                Contender(label, method, pattern.group, search(method, pattern.group, pattern=pattern))
+                Variant(label, method, pattern.group, search(method, pattern.group, pattern=pattern))
             )
     return found
 
 
-def _first_fit(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+def _first_fit(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
     return [
-        Contender(f"{method}, fan-in {fan_in}", method, fan_in, search(method, fan_in))
+        Variant(f"{method}, fan-in {fan_in}", method, fan_in, search(method, fan_in))
         for fan_in in options.fan_ins
     ]
 
 
-def _tight(method: Method, options: CompareOptions, search: _Search) -> list[Contender]:
+def _tight(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
     found = []
     for objective in options.objective:
         aim = "" if objective == "passes" else f", {objective}"
         for fan_in in options.fan_ins:
             label = f"{method}, fan-in {fan_in}{aim}"
-            found.append(Contender(label, method, fan_in, search(method, fan_in, objective=objective)))
+            found.append(Variant(label, method, fan_in, search(method, fan_in, objective=objective)))
     return found
 
 
-_OF_METHOD: dict[Method, Callable[[Method, CompareOptions, _Search], list[Contender]]] = {
+_OF_METHOD: dict[Method, Callable[[Method, CompareOptions, _Search], list[Variant]]] = {
     "dense": _ordinary,
     "structured": _ordinary,
     "column-combine": _column_combine,

@@ -12,7 +12,7 @@ from tightc.config.options import Options
 _SHAPE = re.compile(r"(?P<name>.+)=(?P<sides>[1-9]\d*(x[1-9]\d*)*)")
 
 
-class ExtentOptions(Options):
+class InputSizeOptions(Options):
     """The batch and, for inputs with other open dimensions, their shapes."""
 
     batch: Annotated[int, Field(ge=1)] | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -18,31 +18,36 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    groups: ClassVar[
+        Mapping[str, tuple[str, ...]]
+    ] = {}  # heading in the help -> options under it, in that order
+    advanced: ClassVar[frozenset[str]] = frozenset()  # options that only `--help-all` shows
+
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Options from flags; OptionError names the first flag that is wrong and what it permits."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as invalid:
-            fault = first_fault(invalid)
+            fault = first_problem(invalid)
             location = (*fault["loc"], *fault.get("ctx", {}).get("at", ()))
             flag = "--" + "-".join(str(part).replace("_", "-") for part in location[:1])
-            sentence, remedy = explain(cls, fault)
+            sentence, remedy = problem_message(cls, fault)
             raise OptionError(f"{flag}: {sentence}", remedy) from None
 
 
-def rule_broken(sentence: str, remedy: str, *at: int | str) -> PydanticCustomError:
+def invalid_combination(sentence: str, remedy: str, *at: int | str) -> PydanticCustomError:
     """What a validator raises for a rule between several keys; `at` leads from the validated value to the culprit."""
     return PydanticCustomError("rule", "{sentence}", {"sentence": sentence, "remedy": remedy, "at": at})
 
 
-def first_fault(invalid: ValidationError) -> ErrorDetails:
+def first_problem(invalid: ValidationError) -> ErrorDetails:
     """The fault to speak of: a key that is not permitted explains another that is missing."""
     faults = invalid.errors()
     return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
 
 
-def explain(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
+def problem_message(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
     """A pydantic fault as (what is wrong, what to do), in terms of the option's own description."""
     key = str(fault["loc"][-1]) if fault["loc"] else ""
     if fault["type"] == "rule":

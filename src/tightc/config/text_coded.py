@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 from tightc.errors import OptionError
 
 
-def written_schema(kind: type, parse: Callable[[object], Any], wish: str) -> CoreSchema:
+def text_coded_schema(kind: type, parse: Callable[[object], Any], wish: str) -> CoreSchema:
     """How pydantic reads a `kind` by `parse`, which gives OptionError, and writes it by str; a fault says `wish`."""
 
     def validate(value: object) -> Any:

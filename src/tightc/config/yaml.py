@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tightc.config.options import Options, explain, first_fault, inner_options
+from tightc.config.options import Options, first_problem, inner_options, problem_message
 from tightc.errors import ConfigError
 
 Location = tuple[int | str, ...]
@@ -57,9 +57,9 @@ def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | Non
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:
-        first = first_fault(invalid)
+        first = first_problem(invalid)
         location = (*first["loc"], *first.get("ctx", {}).get("at", ()))
-        sentence, remedy = explain(kind, first)
+        sentence, remedy = problem_message(kind, first)
         key = ".".join(str(part) for part in location)
         where = f"{origin}:{_line(location, lines)}"
         raise ConfigError(f"{where}: {key}: {sentence}" if key else f"{where}: {sentence}", remedy) from None

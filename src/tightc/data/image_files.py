@@ -76,10 +76,10 @@ def images_of(pictures: Iterable[Picture], split: Split, shape: ImageShape, sour
         raise DataError(f"{source}: no images in it", f"permitted are {', '.join(sorted(SUFFIXES))} files")
     if any(one.split for one in placed):
         placed = [one for one in placed if one.split]
-    labelled = _with_classes(placed, source)
-    classes = sorted({name for _, name in labelled})
+    labeled = _with_classes(placed, source)
+    classes = sorted({name for _, name in labeled})
     folder = _split_folder(placed, split, source)
-    chosen = [pair for pair in labelled if pair[0].split == folder]
+    chosen = [pair for pair in labeled if pair[0].split == folder]
     chosen.sort(key=lambda pair: PurePosixPath(pair[0].picture.path).parts)
     rank = {name: label for label, name in enumerate(classes)}
     labels = np.array([rank[name] for _, name in chosen], np.int64)

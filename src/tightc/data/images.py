@@ -47,7 +47,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """Subtract `mean`, divide by `std`, one or one a channel; uint8 pixels are divided by 255 first."""
 
     mean: tuple[float, ...] = (0.0,)
@@ -84,11 +84,11 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NormalizedImages:
     """Images that a stage looks at, and how the network wants them."""
 
     images: Images
-    normalisation: Normalisation
+    normalization: Normalization
 
 
 def check_images(images: Images, shape: ImageShape, source: str) -> None:

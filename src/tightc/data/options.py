@@ -1,11 +1,11 @@
-"""Which images, and how they are normalised."""
+"""Which images, and how they are normalized."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
 from tightc.config.options import Options
-from tightc.data.images import Images, ImageShape, Normalisation, Split
+from tightc.data.images import Images, ImageShape, Normalization, Split
 from tightc.data.source import FORMS, open_images
 
 
@@ -37,9 +37,9 @@ class DataOptions(Options):
             raise ValueError("should be numbers with commas between them") from None
 
     @property
-    def normalisation(self) -> Normalisation:
+    def normalization(self) -> Normalization:
         """Mean and standard deviation, checked."""
-        return Normalisation(self.mean, self.std)
+        return Normalization(self.mean, self.std)
 
     def open(self, split: Split, shape: ImageShape) -> Images:
         """The images of `split`, as a network with input `shape` wants them."""

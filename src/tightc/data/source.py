@@ -1,4 +1,4 @@
-"""Labelled images from wherever `--data` points: the form is recognised, then its reader is called."""
+"""Labelled images from wherever `--data` points: the form is recognized, then its reader is called."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tightc.errors import OptionError
 _SEED = 0  # of the split alone: it must not move with the seed of a run, or no two runs could be compared
 
 
-def hold_apart(images: Images, count: int) -> tuple[Images, Images]:
+def split_validation(images: Images, count: int) -> tuple[Images, Images]:
     """(the rest, `count` images): the same for every run on the same images, both in their own order.
 
     OptionError where nothing would be left to train on.

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.data.images import Images, Normalisation, check_images, check_labels
+from tightc.data.images import Images, Normalization, check_images, check_labels
 from tightc.errors import ModelError
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import ImageInput, image_input
-from tightc.model.runtime.session import open_session, ort_faults
-from tightc.report import Listener, Report, silent
+from tightc.model.runtime.session import create_session, ort_errors
+from tightc.progress import Progress, no_progress
+from tightc.report import Report
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 def evaluate(
     model: Model,
     images: Images,
-    normalisation: Normalisation,
+    normalization: Normalization,
     options: EvaluateOptions,
     *,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> Report:
     """Top-1 accuracy of `model` on `images`, by stock onnxruntime from the model's bytes.
 
@@ -35,12 +36,12 @@ def evaluate(
     """
     wanted = image_input(model.proto, model.origin)
     check_images(images, wanted.shape, "the images")
-    session = open_session(model.to_bytes(), model.origin, options.threads)
+    session = create_session(model.to_bytes(), model.origin, options.threads)
     batch_size = wanted.batch or min(options.batch_size, len(images))
     correct, classes = 0, 0
     start = time.perf_counter()
     for first in range(0, len(images), batch_size):
-        pixels = normalisation.apply(images.pixels[first : first + batch_size])
+        pixels = normalization.apply(images.pixels[first : first + batch_size])
         logits = _logits(session, wanted, pixels, model.origin)
         if not classes:
             classes = logits.shape[1]
@@ -52,7 +53,7 @@ def evaluate(
             "accuracy": f"{100 * correct / done:.2f} %",
             "img/s": f"{done / (time.perf_counter() - start):.0f}",
         }
-        listener("evaluate", done / len(images), figures)
+        progress("evaluate", done / len(images), figures)
     accuracy = 100 * correct / len(images)
     totals = {"accuracy": accuracy, "images": len(images), "correct": correct, "classes": classes}
     few = f"the data has {len(images.classes)} classes, the network {classes}: labels follow the data's order"
@@ -68,7 +69,7 @@ def _logits(
     if wanted.batch and count < wanted.batch:
         filling = np.zeros((wanted.batch - count, *pixels.shape[1:]), np.float32)
         pixels = np.concatenate([pixels, filling])
-    with ort_faults(origin, "onnxruntime cannot run it on these images"):
+    with ort_errors(origin, "onnxruntime cannot run it on these images"):
         logits: NDArray[np.float32] = session.run([wanted.output], {wanted.name: pixels})[0]
     if logits.ndim != 2 or len(logits) != len(pixels):
         found = " x ".join(map(str, logits.shape))

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tightc.data.images import Images, Normalisation, check_images
+from tightc.data.images import Images, Normalization, check_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model
-from tightc.model.history import Entry, result_of
+from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.layers import read_network
 from tightc.model.onnx_proto.graph import Array
-from tightc.model.packings.metadata import fitting_packings, is_arranged, with_packings
+from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
-from tightc.report import Listener, Report, silent
+from tightc.progress import Progress, no_progress
+from tightc.report import Report
 
 if TYPE_CHECKING:
-    from tightc.finetuning.process.metrics import Outcome
-    from tightc.finetuning.setup import Session
+    from tightc.finetuning.process.metrics import TrainingOutcome
+    from tightc.finetuning.setup import TrainingRun
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,14 +37,14 @@ class Interrupted(KeyboardInterrupt):
 def finetune(
     model: Model,
     images: Images,
-    normalisation: Normalisation,
+    normalization: Normalization,
     options: FinetuneOptions,
     *,
     seed: int,
     teacher: Model | None = None,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
-    """Trains `model` on labelled images; gives it back with its new tensors.
+    """Trains `model` on labeled images; gives it back with its new tensors.
 
     Every exact zero of a Conv, Gemm or MatMul weight stays zero, so an arrangement that the model has stays
     valid, unless a sparsity or budget is asked for: then ever more weights become zero while the others are trained,
@@ -54,9 +55,9 @@ def finetune(
     OptionError without torch, or where a batch does not fit into memory; ModelError or DataError, before any training,
     where model, teacher and images do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
     """
-    _demand_torch()
+    _require_torch()
     from tightc.finetuning.process.device import memory_named
-    from tightc.finetuning.setup import open_session
+    from tightc.finetuning.setup import prepare_training
 
     vain = options.taught_in_vain() if teacher is None else None
     if vain is not None:
@@ -65,13 +66,13 @@ def finetune(
             f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
         )
     source, model = model, unpack_layers(model)
-    if options.share is None and is_arranged(model):
+    if options.share is None and is_permuted(model):
         # the arrangement stays, and has to be that of the weights
-        fitting_packings(model, read_network(model))
-    _check_images(images, normalisation, [model] if teacher is None else [model, teacher])
+        matching_packings(model, read_network(model))
+    _check_images(images, normalization, [model] if teacher is None else [model, teacher])
     with memory_named(options.batch_size):
-        session = open_session(model, images, normalisation, options, seed=seed, teacher=teacher)
-        outcome = session.train(listener, options)
+        session = prepare_training(model, images, normalization, options, seed=seed, teacher=teacher)
+        outcome = session.train(progress, options)
     trained = session.trained()
     _check_finite(trained, options)
     finetuned = model.with_tensors(trained)
@@ -79,14 +80,14 @@ def finetune(
         finetuned = with_packings(finetuned, {})
     settings = {**options.that_matter(), "teacher": teacher.sha256 if teacher else None}
     ended = {} if outcome.reached is None else {"by": "interrupt", "epochs": round(outcome.reached, 3)}
-    finetuned = result_of(finetuned, Entry("finetune", settings, seed, ended), source)
+    finetuned = stage_result(finetuned, HistoryEntry("finetune", settings, seed, ended), source)
     report = _report(source, session, trained, outcome, options)
     if outcome.interrupted:
         raise Interrupted((finetuned, report))
     return finetuned, report
 
 
-def _demand_torch() -> None:
+def _require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -95,12 +96,12 @@ def _demand_torch() -> None:
         ) from None
 
 
-def _check_images(images: Images, normalisation: Normalisation, models: list[Model]) -> None:
+def _check_images(images: Images, normalization: Normalization, models: list[Model]) -> None:
     for model in models:
         check_images(images, image_input(model.proto, model.origin).shape, "training images")
     if len(images) < 2:
         raise DataError("training images: there is one image", "give at least two, as norms need a batch")
-    normalisation.apply(images.pixels[:1])
+    normalization.apply(images.pixels[:1])
 
 
 def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> None:
@@ -114,7 +115,11 @@ def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> Non
 
 
 def _report(
-    source: Model, session: Session, trained: Mapping[str, Array], outcome: Outcome, options: FinetuneOptions
+    source: Model,
+    session: TrainingRun,
+    trained: Mapping[str, Array],
+    outcome: TrainingOutcome,
+    options: FinetuneOptions,
 ) -> Report:
     layers = session.layers
     counts = [int(np.count_nonzero(trained[weight])) for weight in layers.values()]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 from tightc.selection.options import SelectionOptions
 
 _BY_OPTIMIZER = {
@@ -75,7 +75,7 @@ class TrainingOptions(Options):
     renorm_images: int = Field(
         0,
         ge=0,
-        description="images on which batch normalisation's means and variances are measured anew at the end: from 0",
+        description="images on which batch normalization's means and variances are measured anew at the end: from 0",
     )
     distil_temperature: float = Field(
         4.0, gt=0, le=100, description="softens the outputs that a teacher is matched at: above 0, to 100"
@@ -85,7 +85,7 @@ class TrainingOptions(Options):
     )
     unfold_norms: bool = Field(
         True,
-        description="put batch normalisation between convolutions and their biases while training, "
+        description="put batch normalization between convolutions and their biases while training, "
         "and fold it away after: on or off",
     )
     augment: bool = Field(False, description="shift images at random by up to 1/8 and mirror them: on or off")
@@ -165,7 +165,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
                 and not fixed
                 and getattr(self, name) != type(self).model_fields[name].default
             ):
-                raise rule_broken(
+                raise invalid_combination(
                     "nothing is pruned, for no share is asked for", "add --sparsity or --budget", name
                 )
         return self
@@ -173,14 +173,14 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.prune_until < self.prune_from:
-            raise rule_broken(
+            raise invalid_combination(
                 f"pruning would end at {self.prune_until:g}, before it begins at {self.prune_from:g}",
                 "give --prune-from at most --prune-until",
                 "prune_until",
             )
         if self.regrow and self.granularity != "weight":
             which = "whole filters" if self.granularity == "filter" else "a choice of digits"
-            raise rule_broken(
+            raise invalid_combination(
                 f"weights that come back one by one would undo {which}", "leave --regrow out", "regrow"
             )
         return self

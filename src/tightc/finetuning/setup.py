@@ -8,34 +8,34 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tightc.bridge.module import TorchGraph
-from tightc.data.images import Images, Normalisation, check_labels
-from tightc.data.validation_split import hold_apart
+from tightc.data.images import Images, Normalization, check_labels
+from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.network.batchnorm_unfolding import Norm, foldable_norms, folded, unfolded
 from tightc.finetuning.network.classifier import Classifier, open_network, place
-from tightc.finetuning.network.fake_quantization import Grid, as_whole, rescalable
+from tightc.finetuning.network.fake_quantization import FakeQuantization, as_whole, rescalable
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
-from tightc.finetuning.process.device import choose_compute
-from tightc.finetuning.process.metrics import Outcome
-from tightc.finetuning.process.process_group import Team
-from tightc.finetuning.training.loop import Lesson, Training
+from tightc.finetuning.process.device import choose_device
+from tightc.finetuning.process.metrics import TrainingOutcome
+from tightc.finetuning.process.process_group import ProcessGroup
+from tightc.finetuning.training.loop import Training, TrainingSetup
 from tightc.model.file import Model
 from tightc.model.history import read_history
 from tightc.model.layer_view.layers import read_network
-from tightc.model.layer_view.quantized_weights import Quantised
+from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Array, Graph, read_graph
 from tightc.model.packings.metadata import read_packings
-from tightc.report import Listener, silent
+from tightc.progress import Progress, no_progress
 from tightc.selection.options import SelectionOptions
-from tightc.selection.prunable import layers_but, prunable
+from tightc.selection.prunable import layers_except, prunable
 
 _IMAGES_MEASURED = 512
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainingRun:
     """A training that can begin, `key` naming all that its result depends on.
 
     `norms` were put in for its time; `whole` are the weights that are whole numbers.
@@ -44,8 +44,8 @@ class Session:
     student: Classifier
     training: Training
     norms: list[Norm]
-    whole: tuple[Quantised, ...]
-    team: Team
+    whole: tuple[QuantizedWeight, ...]
+    team: ProcessGroup
     key: str
 
     @property
@@ -63,13 +63,13 @@ class Session:
         """How many weights were zero from the start."""
         return self.training.masks.zeros
 
-    def train(self, listener: Listener, options: FinetuneOptions) -> Outcome:
+    def train(self, progress: Progress, options: FinetuneOptions) -> TrainingOutcome:
         """Trains to the end; only the leader of a team speaks and writes."""
         checkpoint = None
         if options.checkpoint is not None:
             checkpoint = Checkpoint(Path(options.checkpoint), 60 * options.checkpoint_minutes, self.key)
         try:
-            outcome = self.training.run(listener if self.team.leads else silent, checkpoint)
+            outcome = self.training.run(progress if self.team.leads else no_progress, checkpoint)
         except BaseException:
             self.team.part(together=False)
             raise
@@ -82,36 +82,36 @@ class Session:
         return {**tensors, **as_whole(tensors, self.whole, factors)}
 
 
-def open_session(
+def prepare_training(
     model: Model,
     images: Images,
-    normalisation: Normalisation,
+    normalization: Normalization,
     options: FinetuneOptions,
     *,
     seed: int,
     teacher: Model | None,
-) -> Session:
+) -> TrainingRun:
     """Everything that training the plain `model` needs; ModelError, DataError or OptionError where it does not fit."""
-    team = Team.of_environment()
-    compute = choose_compute(options.device, options.precision, team.local_rank)
-    key = _key(model, images, normalisation, options, seed, teacher, team)
+    team = ProcessGroup.of_environment()
+    compute = choose_device(options.device, options.precision, team.local_rank)
+    key = _key(model, images, normalization, options, seed, teacher, team)
     bits = _digit_bits(model, options)
     if options.granularity == "subword":
         network = read_network(model)
-        network.demand_digits(layers_but(network, options.keep), model.origin)
+        network.require_subwords(layers_except(network, options.keep), model.origin)
     given = model
-    model, whole = _made_real(given)
-    trained_on, apart = hold_apart(images, options.validation)
-    batches = Batches(trained_on, normalisation, options.batch_size, options.augment, compute.device)
+    model, whole = _dequantized(given)
+    trained_on, apart = split_validation(images, options.validation)
+    batches = Batches(trained_on, normalization, options.batch_size, options.augment, compute.device)
     team.check(batches.batch_size)
     validation = None
     if options.validation:
-        validation = Batches(apart, normalisation, options.batch_size, False, compute.device)
+        validation = Batches(apart, normalization, options.batch_size, False, compute.device)
     student = open_network(model, batches.sample, compute.device)
     check_labels(images, student.classes)
     master = None
     if teacher is not None:
-        master = open_network(_made_real(teacher)[0], batches.sample, compute.device)
+        master = open_network(_dequantized(teacher)[0], batches.sample, compute.device)
         _check_classes(model, student.classes, teacher, master.classes)
     norms = _norms(student.graph, given, whole) if options.unfold_norms else []
     module = student.module
@@ -126,17 +126,19 @@ def open_session(
     team.meet(compute.device)
     grid = None
     if whole:
-        grid = Grid(module, whole, bits, fixed=options.share is None)
-    lesson = Lesson(module, student.classes, taught_by, batches, validation, layers, compute, team, grid)
-    return Session(student, Training(lesson, options, seed), norms, whole, team, key)
+        grid = FakeQuantization(module, whole, bits, fixed=options.share is None)
+    lesson = TrainingSetup(
+        module, student.classes, taught_by, batches, validation, layers, compute, team, grid
+    )
+    return TrainingRun(student, Training(lesson, options, seed), norms, whole, team, key)
 
 
-def _made_real(model: Model) -> tuple[Model, tuple[Quantised, ...]]:
+def _dequantized(model: Model) -> tuple[Model, tuple[QuantizedWeight, ...]]:
     """`model` with real weights in place of whole ones, and those; a model without any comes back as it is."""
     if not any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
         return model, ()
     network = read_network(model)
-    return network.made_real(model), tuple(network.quantised.values())
+    return network.dequantized(model), tuple(network.quantized.values())
 
 
 def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
@@ -151,7 +153,7 @@ def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
     return next((bits for bits in arranged if bits is not None), None)
 
 
-def _norms(graph: Graph, given: Model, whole: tuple[Quantised, ...]) -> list[Norm]:
+def _norms(graph: Graph, given: Model, whole: tuple[QuantizedWeight, ...]) -> list[Norm]:
     """The norms to put in: where weights are whole, those whose factors the scales can take up."""
     scaled = read_graph(given.proto)
     fixed = {entry.value for entry in whole if not rescalable(entry, scaled)}
@@ -169,11 +171,11 @@ def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: 
 def _key(
     model: Model,
     images: Images,
-    normalisation: Normalisation,
+    normalization: Normalization,
     options: FinetuneOptions,
     seed: int,
     teacher: Model | None,
-    team: Team,
+    team: ProcessGroup,
 ) -> str:
     seen = hashlib.sha256(images.pixels.tobytes())
     seen.update(images.labels.tobytes())
@@ -182,7 +184,7 @@ def _key(
         model.sha256,
         teacher.sha256 if teacher else "",
         seen.hexdigest(),
-        repr(normalisation),
+        repr(normalization),
         repr(options.that_matter()),
         str(seed),
         str(team.size),

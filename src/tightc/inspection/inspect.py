@@ -10,9 +10,9 @@ import numpy as np
 from tightc.inspection.options import InspectOptions
 from tightc.model.file import Model
 from tightc.model.history import read_history
-from tightc.model.layer_view.layer_metrics import density_figures, identity, layer_matrix
+from tightc.model.layer_view.layer_metrics import density_metrics, layer_identity, layer_matrix
 from tightc.model.layer_view.layers import Layer, Network, read_network
-from tightc.model.layer_view.mac_counts import count_streams, dense_macs
+from tightc.model.layer_view.mac_counts import count_macs, dense_macs
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.packings.packed_form import is_packed, unpack_layers
 from tightc.report import Report
@@ -22,8 +22,8 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     """A row for each layer, the operators that are not covered with their reasons, and the share of MACs covered."""
     plain = unpack_layers(model)
     network = read_network(plain)
-    streams = count_streams(plain, network, options)
-    totals, _ = density_figures(network)
+    streams = count_macs(plain, network, options)
+    totals, _ = density_metrics(network)
     head = {
         "ir_version": model.proto.ir_version,
         "opset": default_opset(model.proto),
@@ -55,7 +55,7 @@ def _row(network: Network, layer: Layer, vectors: int) -> dict[str, Any]:
     used = (matrix.values != 0).reshape(layer.groups, matrix.filters_per_group, matrix.inputs)
     nonzeros = int(used.sum())
     return {
-        **identity(layer),
+        **layer_identity(layer),
         "vectors": vectors,
         "weights": used.size,
         "nonzeros": nonzeros,

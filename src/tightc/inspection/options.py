@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.config.options import Options
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # at which each layer is tried
 
 
-class InspectOptions(ExtentOptions):
+class InspectOptions(InputSizeOptions):
     """How large the inputs are, which decides how many vectors stream through each layer."""
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import divergence
-from tightc.data.images import Images, Normalisation, check_labels
+from tightc.data.images import Images, Normalization, check_labels
 from tightc.inspection.options import SPARSITIES, SensitivityOptions
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network, read_network
 from tightc.model.packings.packed_form import unpack_layers
-from tightc.report import Figures, Listener, Report, silent
+from tightc.progress import Progress, no_progress
+from tightc.report import Figures, Report
 from tightc.selection.top_k import largest
 
 
@@ -22,10 +23,10 @@ def with_sensitivity(
     report: Report,
     model: Model,
     images: Images,
-    normalisation: Normalisation,
+    normalization: Normalization,
     options: SensitivityOptions,
     *,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> Report:
     """The `report` of inspect with what each layer of `model` is good for, on images that the seed draws.
 
@@ -36,7 +37,7 @@ def with_sensitivity(
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    drawn = Calibration.of(plain, images, normalisation, options.images, options.seed)
+    drawn = Calibration.of(plain, images, normalization, options.images, options.seed)
     before = drawn.logits(plain)
     check_labels(images, before.shape[1])
     accuracy = _accuracy(before, drawn.labels)
@@ -50,7 +51,7 @@ def with_sensitivity(
                 drop, moved = accuracy - _accuracy(after, drawn.labels), divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": moved}
         rows.append({**row, **loss})
-        listener("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
+        progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
     totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
     return replace(report, totals=totals, layers=tuple(rows))
 
@@ -58,7 +59,7 @@ def with_sensitivity(
 def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Model:
     """The model with the smallest weights of one layer zero."""
     weight = network.weights[layer.weight]
-    sizes = np.abs(layer.tensor(network.real_matrix(layer), weight.shape)).ravel()
+    sizes = np.abs(layer.tensor(network.dequantized_matrix(layer), weight.shape)).ravel()
     kept = largest(sizes, len(sizes) - round(sparsity * len(sizes))).reshape(weight.shape)
     return model.with_tensors({layer.weight: np.where(kept, weight, weight.dtype.type(0))})
 

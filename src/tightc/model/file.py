@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tightc.errors import ModelError, first_line
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.model.file_format.digests import check_digests, without_digests
 from tightc.model.file_format.headers import has_packings, packed_tensors
 from tightc.model.file_format.rebuild import is_packed_form
@@ -124,7 +124,7 @@ def save_model(model: Model, path: str | Path) -> str:
         if in_two_files(model) and takes_two(path):
             return write_in_two(model.editable(), place)
         content = model.to_bytes()
-        write_whole(path, content)
+        write_file_atomically(path, content)
         return hashlib.sha256(content).hexdigest()
     finally:
         sweep(place)

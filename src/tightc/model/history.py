@@ -13,7 +13,7 @@ from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
 from tightc.model.file_format.headers import packed_tensors, read_headers, write_headers
 from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
-from tightc.model.validity import REPORT, demand_valid
+from tightc.model.validity import REPORT, require_valid
 
 
 def read_history(model: Model) -> list[dict[str, Any]]:
@@ -31,14 +31,14 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     return list(stages)
 
 
-def ended_by(model: Model) -> str:
+def ended_early(model: Model) -> str:
     """What ended the last stage before its time, such as "time limit"; empty where it ran to its end."""
     ended = next((entry.get("ended") for entry in reversed(read_history(model))), None)
     return str(ended.get("by", "?")) if isinstance(ended, dict) else ""
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """What a stage did: its name, its resolved options, its seed where it draws.
 
     `ended` says what ended it before its time, and how far it was then; empty where it ran to its end.
@@ -50,7 +50,7 @@ class Entry:
     ended: Mapping[str, Any] = field(default_factory=dict)
 
 
-def result_of(model: Model, entry: Entry, source: Model) -> Model:
+def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
     """What a stage gives: the `model` that it made of `source`, checked, with its history and digests of its content.
 
     What was noted of the source goes into the history. InternalError where the model is not valid.
@@ -75,5 +75,5 @@ def result_of(model: Model, entry: Entry, source: Model) -> Model:
     except ModelError as fault:  # what was read is sound by now: it is the result that is not
         raise InternalError(fault.sentence, REPORT) from None
     made = replace(model.changed(proto), notes=(), folded=())
-    demand_valid(made, source)
+    require_valid(made, source)
     return made

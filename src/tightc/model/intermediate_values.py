@@ -13,41 +13,41 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import DataError
 from tightc.model.file import Model
 from tightc.model.onnx_proto.graph import read_graph
-from tightc.model.runtime.session import open_session, ort_faults
+from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.shapes import value_shapes
 
 Values = dict[str, NDArray[Any]]
 
 
-def run_values(model: Model, names: Iterable[str], feeds: Mapping[str, NDArray[Any]]) -> Values:
+def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, NDArray[Any]]) -> Values:
     """The values named, of one run on `feeds`, literally. ModelError where onnxruntime cannot run it on them."""
     wanted = list(dict.fromkeys(name for name in names if name not in feeds))
     proto = model.editable()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
-    session = open_session(proto.SerializeToString(), model.origin, literal=True)
-    with ort_faults(model.origin, "onnxruntime cannot run it"):
+    session = create_session(proto.SerializeToString(), model.origin, literal=True)
+    with ort_errors(model.origin, "onnxruntime cannot run it"):
         found = session.run(wanted, dict(feeds)) if wanted else []
     return {**feeds, **dict(zip(wanted, found, strict=True))}
 
 
-def random_feeds(model: Model, extent: ExtentOptions, seed: int) -> Values:
+def random_feeds(model: Model, input_sizes: InputSizeOptions, seed: int) -> Values:
     """Something for each input of the model, as large as `extent` says: normal numbers, or zeros where not floats."""
     rng = np.random.default_rng(seed)
     feeds = {}
-    for name, (dtype, shape) in _inputs(model, extent).items():
+    for name, (dtype, shape) in _inputs(model, input_sizes).items():
         drawn = rng.standard_normal(shape) if np.issubdtype(dtype, np.floating) else np.zeros(shape)
         feeds[name] = drawn.astype(dtype)
     return feeds
 
 
-def read_feeds(path: str, model: Model, extent: ExtentOptions) -> Values:
+def read_feeds(path: str, model: Model, input_sizes: InputSizeOptions) -> Values:
     """An array for each input of the model from an .npz file; DataError where one is missing or does not fit."""
-    wanted = _inputs(model, extent)
+    wanted = _inputs(model, input_sizes)
     stored = _read_npz(path)
     feeds = {}
     for name, (dtype, shape) in wanted.items():
@@ -83,10 +83,10 @@ def _read_npz(path: str) -> Values:
         raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
 
 
-def _inputs(model: Model, extent: ExtentOptions) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+def _inputs(model: Model, input_sizes: InputSizeOptions) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """dtype and shape of each input that a caller feeds."""
     names = read_graph(model.proto).inputs
-    shapes = value_shapes(model.proto, model.origin, names, extent)
+    shapes = value_shapes(model.proto, model.origin, names, input_sizes)
     kinds: dict[str, onnx.ValueInfoProto] = {value.name: value for value in model.proto.graph.input}
     return {
         name: (helper.tensor_dtype_to_np_dtype(kinds[name].type.tensor_type.elem_type), shapes[name])

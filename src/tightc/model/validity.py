@@ -12,14 +12,14 @@ from onnx import helper
 from tightc.errors import InternalError, ModelError, first_line
 from tightc.model.file import Model
 from tightc.model.file_format.rebuild import DOMAIN
-from tightc.model.runtime.session import open_session
+from tightc.model.runtime.session import create_session
 
 _IN_MEMORY = 512 * 2**20  # bytes of a model that is checked, and opened by onnxruntime, whole
 _APART_FROM = 1024  # bytes of a tensor that goes into a second file for the check
 REPORT = "this is a fault of tightc, not of the model: please report it with the model"
 
 
-def demand_valid(made: Model, source: Model) -> None:
+def require_valid(made: Model, source: Model) -> None:
     """InternalError where the model that a stage `made` of `source` is not valid.
 
     Where its graph has changed, the ONNX checker looks at it, and onnxruntime opens it. A model above 512 MiB, or one
@@ -66,7 +66,7 @@ def _graph_of(proto: onnx.ModelProto) -> list[Any]:
 def _fault_of(content: bytes, origin: str) -> ModelError | None:
     """What onnxruntime has against a model, None where it opens it."""
     try:
-        open_session(content, origin)
+        create_session(content, origin)
     except ModelError as fault:
         return fault
     return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.history import Entry, result_of
-from tightc.model.layer_view.layer_metrics import packing_figures
+from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer_metrics import packing_metrics
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import coverage
-from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, pack_layers
 from tightc.packing.options import PackOptions
 from tightc.packing.strip import stripped
@@ -27,7 +27,7 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
             f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first"
         )
     network = read_network(model)
-    packings = fitting_packings(model, network)
+    packings = matching_packings(model, network)
     if not packings:
         raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
     # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
@@ -35,8 +35,8 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     packed = pack_layers(model, network, full)
     if options.strip:
         packed = stripped(packed)
-    packed = result_of(packed, Entry("pack", options.model_dump(mode="json")), model)
-    totals, layers = packing_figures(network, packings)
+    packed = stage_result(packed, HistoryEntry("pack", options.model_dump(mode="json")), model)
+    totals, layers = packing_metrics(network, packings)
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
     notes = model.notes
     if bytes_after > bytes_before:

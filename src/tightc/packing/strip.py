@@ -11,7 +11,7 @@ from tightc.model.file_format.headers import read_headers
 from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.graph import default_opset, is_standard
 from tightc.model.onnx_proto.naming import graphs
-from tightc.model.onnx_proto.repeated_fields import set_field
+from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.packing.short_names import shorten
 
 _WINDOWED = ("Conv", "AveragePool", "MaxPool")
@@ -37,12 +37,12 @@ def stripped(model: Model) -> Model:
 
 
 def _strip(graph: onnx.GraphProto, opset: int) -> None:
-    set_field(graph.value_info, [])
+    replace_items(graph.value_info, [])
     for noted in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         noted.ClearField("doc_string")
         noted.ClearField("metadata_props")
     for node in graph.node:
-        set_field(
+        replace_items(
             node.attribute, [own for own in node.attribute if not _goes_without_saying(own, node, opset)]
         )
 

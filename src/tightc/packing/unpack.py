@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.history import Entry, result_of
-from tightc.model.layer_view.layer_metrics import packing_figures
+from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer_metrics import packing_metrics
 from tightc.model.layer_view.layers import read_network
-from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, unpack_layers
 from tightc.report import Report
 
@@ -16,8 +16,8 @@ def unpack(model: Model) -> tuple[Model, Report]:
     """The plain model behind a packed one: the same weights to the bit (zeros lose their sign), tiles recorded."""
     if not is_packed(model):
         raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
-    plain = result_of(unpack_layers(model), Entry("unpack"), model)
+    plain = stage_result(unpack_layers(model), HistoryEntry("unpack"), model)
     network = read_network(plain)
-    totals, layers = packing_figures(network, fitting_packings(plain, network))
+    totals, layers = packing_metrics(network, matching_packings(plain, network))
     sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
     return plain, Report("unpack", {**totals, **sizes}, layers, notes=model.notes)

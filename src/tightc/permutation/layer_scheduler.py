@@ -19,12 +19,12 @@ from tightc.permutation.methods.nm import pack as nm
 from tightc.permutation.methods.tight import pack as tight
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.problem import Lossy, Task
-from tightc.report import Listener
-from tightc.tiles.bounds import passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import kept_matrix
-from tightc.tiles.packing import Packing
-from tightc.tiles.validity import fault
+from tightc.progress import Progress
+from tightc.tile.bounds import passes_lower_bound
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import kept_matrix
+from tightc.tile.packing import Packing
+from tightc.tile.validity import packing_error
 
 METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
     "column-combine": column_combine.pack,
@@ -59,7 +59,7 @@ class Arranged:
     cut: tuple[str, ...]
 
 
-def arrange(jobs: list[Job], options: PermuteOptions, seed: int, listener: Listener) -> Arranged:
+def arrange(jobs: list[Job], options: PermuteOptions, seed: int, progress: Progress) -> Arranged:
     """The packing of every job.
 
     A first interrupt (Ctrl-C) ends the search with the best packings so far, a second one ends it without a result.
@@ -78,7 +78,7 @@ def arrange(jobs: list[Job], options: PermuteOptions, seed: int, listener: Liste
                 schedule,
                 child,
                 job.name,
-                listener,
+                progress,
                 stop,
                 lossy,
                 options.objective,
@@ -157,12 +157,12 @@ def _hands(options: PermuteOptions, stop: threading.Event) -> Iterator[tuple[Cre
 
 def _arrange(job: Job, task: Task, method: str) -> Packing:
     packing = METHODS[method](job.matrix, task)
-    wrong = fault(packing, kept_matrix(packing, job.matrix) if method in LOSSY else job.matrix)
+    wrong = packing_error(packing, kept_matrix(packing, job.matrix) if method in LOSSY else job.matrix)
     if wrong:
         raise AssertionError(f"{method} gave a wrong packing of {job.name}: {wrong}")
     task.pace.finished(job.weight)
     figures = {"passes": str(len(packing.tiles))}
     if method not in LOSSY:
         figures["gap"] = str(len(packing.tiles) - passes_lower_bound(job.matrix.filter_sizes(), task.array))
-    task.listener(job.name, 1.0, figures)
+    task.progress(job.name, 1.0, figures)
     return packing

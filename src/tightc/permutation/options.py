@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from tightc.config.address import Address
 from tightc.config.duration import Duration
-from tightc.config.options import Options, rule_broken
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.config.options import Options, invalid_combination
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.problem import Objective
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 class PermuteOptions(Options):
@@ -48,8 +48,8 @@ class PermuteOptions(Options):
         description="for nm: weights that a filter keeps of so many inputs, from 1:2 to 15:16, the latter within the "
         "fan-in",
     )
-    temp_schedule: Schedule = Field(
-        Schedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
+    temp_schedule: TemperatureSchedule = Field(
+        TemperatureSchedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
     )
     objective: Objective = Field(
         "passes",
@@ -73,7 +73,7 @@ class PermuteOptions(Options):
     @model_validator(mode="after")
     def _digits_one_by_one(self) -> Self:
         if self.subword_bits is not None and self.method not in ("tight", "first-fit"):
-            raise rule_broken(
+            raise invalid_combination(
                 f"{self.method} arranges whole weights",
                 "take tight or first-fit, or leave it out",
                 "subword_bits",
@@ -83,13 +83,13 @@ class PermuteOptions(Options):
     @model_validator(mode="after")
     def _within_the_fan_in(self) -> Self:
         if self.method == "column-combine" and self.alpha > self.fan_in:
-            raise rule_broken(
+            raise invalid_combination(
                 f"alpha {self.alpha} is above the fan-in {self.fan_in} of the array",
                 f"lower alpha to {self.fan_in} or raise fan_in to {self.alpha}",
                 "alpha",
             )
         if self.method == "nm" and self.pattern.group > self.fan_in:
-            raise rule_broken(
+            raise invalid_combination(
                 f"pattern {self.pattern} needs a fan-in of {self.pattern.group}, that of the array is {self.fan_in}",
                 f"raise fan_in to {self.pattern.group}",
                 "pattern",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from tightc.config.text_coded import written_schema
+from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
 LARGEST = 16
@@ -34,7 +34,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return written_schema(cls, cls.parse, _FORM)
+        return text_coded_schema(cls, cls.parse, _FORM)
 
 
 TWO_OF_FOUR = Pattern(2, 4)

@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.history import Entry, result_of
-from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_figures
+from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_metrics
 from tightc.model.layer_view.layers import Network, read_network
-from tightc.model.layer_view.mac_counts import count_streams, coverage
+from tightc.model.layer_view.mac_counts import count_macs, coverage
 from tightc.model.onnx_proto.graph import Array
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.layer_scheduler import Job, arrange
 from tightc.permutation.options import PermuteOptions
-from tightc.report import Listener, Report, first_few, silent
-from tightc.tiles.measures import kept_matrix
-from tightc.tiles.packing import Packing
+from tightc.progress import Progress, no_progress
+from tightc.report import Report, first_few
+from tightc.tile.measures import kept_matrix
+from tightc.tile.packing import Packing
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def permute(
-    model: Model, options: PermuteOptions, *, seed: int = 0, listener: Listener = silent
+    model: Model, options: PermuteOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> tuple[Model, Report]:
     """`model` with a packing recorded for every layer; its weights and outputs stay as they are.
 
@@ -48,19 +49,19 @@ def permute(
     plain = unpack_layers(model)
     network = read_network(plain)
     if options.subword_bits is not None:
-        network.demand_digits(network.owners, plain.origin)
-    found = arrange(_jobs(plain, network, options), options, seed, listener)
+        network.require_subwords(network.owners, plain.origin)
+    found = arrange(_jobs(plain, network, options), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
-    entry = Entry(
+    entry = HistoryEntry(
         "permute",
         options.model_dump(mode="json", exclude={"jobs", "dask"}),
         seed,
         {"by": by, "layers": list(found.cut)} if found.cut else {},
     )
     arranged = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
-    permuted = result_of(arranged, entry, model)
-    totals, layers = packing_figures(network, packings)
+    permuted = stage_result(arranged, entry, model)
+    totals, layers = packing_metrics(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
@@ -107,7 +108,7 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
     vectors = dict.fromkeys((layer.output for layer in network.owners), 1)
     if options.objective in ("cycles", "side-by-side"):
         try:
-            vectors = dict(count_streams(plain, network, ExtentOptions()).vectors)
+            vectors = dict(count_macs(plain, network, InputSizeOptions()).vectors)
         except ModelError as fault:  # its remedy is a flag of simulate
             remedy = "fix the size in the model, or take --objective passes, which needs none"
             raise ModelError(fault.sentence, remedy) from None

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors.executor import Alone, Crew, Pace
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.report import Listener, silent
-from tightc.tiles.array import ArrayShape
+from tightc.progress import Progress, no_progress
+from tightc.tile.array import ArrayShape
 
 Objective = Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]
 
@@ -41,10 +41,10 @@ class Task:
 
     array: ArrayShape
     fan_in: int
-    schedule: Schedule
+    schedule: TemperatureSchedule
     seed: np.random.SeedSequence
     layer: str = ""
-    listener: Listener = silent
+    progress: Progress = no_progress
     stop: threading.Event = field(default_factory=threading.Event)
     lossy: Lossy = Lossy()
     objective: Objective = "passes"

@@ -21,7 +21,7 @@ from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.logits import without_softmax
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.parallel import ordered_map, ranges
-from tightc.report import Listener
+from tightc.progress import Progress
 from tightc.selection.prunable import Prunable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tightc.bridge.module import TorchGraph
 
 
-def demand_torch() -> None:
+def require_torch() -> None:
     """OptionError where torch is not installed."""
     try:
         import torch  # noqa: F401
@@ -41,7 +41,7 @@ def demand_torch() -> None:
 
 
 def fisher_worths(
-    model: Model, network: Network, layers: list[Prunable], calibration: Calibration, listener: Listener
+    model: Model, network: Network, layers: list[Prunable], calibration: Calibration, progress: Progress
 ) -> list[NDArray[np.float64]]:
     """The worth of each layer's weights: (filters, inputs) float64 each, in nats.
 
@@ -65,7 +65,7 @@ def fisher_worths(
         for done, found in enumerate(ordered_map(squared, batches), 1):
             for total, square in zip(squares, found, strict=True):
                 total += square
-            listener("prune", done / len(batches), {})
+            progress("prune", done / len(batches), {})
     worths = []
     for entry, total in zip(layers, squares, strict=True):
         matrix = entry.layer.matrix(total / len(batches))

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tightc.config.options import rule_broken
+from tightc.config.options import invalid_combination
 from tightc.selection.options import SelectionOptions
 
 _IMAGES = 512
@@ -30,7 +30,7 @@ class PruneOptions(SelectionOptions):
     @model_validator(mode="after")
     def _a_target(self) -> Self:
         if self.share is None:
-            raise rule_broken(
+            raise invalid_combination(
                 "missing", "needed: a share of zeros such as 0.9, or --budget with --align", "sparsity"
             )
         return self
@@ -38,7 +38,9 @@ class PruneOptions(SelectionOptions):
     @model_validator(mode="after")
     def _images_where_seen(self) -> Self:
         if self.images is not None and not self.sees_images:
-            raise rule_broken("magnitude looks at no images", "leave it out, or choose a criterion", "images")
+            raise invalid_combination(
+                "magnitude looks at no images", "leave it out, or choose a criterion", "images"
+            )
         return self
 
     @property

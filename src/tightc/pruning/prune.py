@@ -7,31 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightc.calibration.calibration import Calibration
-from tightc.data.images import Seen
+from tightc.data.images import NormalizedImages
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
-from tightc.model.history import Entry, result_of
-from tightc.model.layer_view.layer_metrics import Rows, density_figures
+from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer_metrics import Rows, density_metrics
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
-from tightc.model.packings.metadata import is_arranged, with_packings
+from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
-from tightc.pruning.fisher import demand_torch, fisher_worths
+from tightc.progress import Progress, no_progress
+from tightc.pruning.fisher import fisher_worths, require_torch
 from tightc.pruning.options import PruneOptions
-from tightc.report import Listener, Report, first_few, silent
+from tightc.report import Report, first_few
 from tightc.selection.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
-from tightc.selection.subwords import digit_worths, with_digits
-from tightc.tiles.subwords import subwords_of
+from tightc.selection.subwords import subword_saliency, with_digits
+from tightc.tile.subwords import subwords_of
 
 
 def prune(
     model: Model,
     options: PruneOptions,
-    seen: Seen | None = None,
+    seen: NormalizedImages | None = None,
     *,
     seed: int = 0,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
     """`model` with weights of its layers (those kept aside) set to zero until the share asked for is left.
 
@@ -44,11 +45,11 @@ def prune(
     plain = unpack_layers(model)
     network = read_network(plain)
     layers = prunable(plain, network, options)
-    changed = _changed(plain, network, layers, options, _Sight(seen, seed, listener))
+    changed = _changed(plain, network, layers, options, _Sight(seen, seed, progress))
     pruned = with_packings(plain.with_tensors(changed), {})
     drawn_by = seed if options.sees_images else None
-    pruned = result_of(pruned, Entry("prune", options.model_dump(mode="json"), drawn_by), model)
-    totals, rows = density_figures(read_network(pruned))
+    pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
+    totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
     notes = (*model.notes, *_notes(plain, rows, options))
     return pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes)
@@ -56,9 +57,9 @@ def prune(
 
 @dataclass(frozen=True)
 class _Sight:
-    seen: Seen | None
+    seen: NormalizedImages | None
     seed: int
-    listener: Listener
+    progress: Progress
 
     def drawn(self, model: Model, options: PruneOptions) -> Calibration:
         if self.seen is None:
@@ -66,7 +67,7 @@ class _Sight:
                 f"--criterion {options.criterion}: it looks at images, and there are none", "add --data PATH"
             )
         return Calibration.of(
-            model, self.seen.images, self.seen.normalisation, options.image_count, self.seed
+            model, self.seen.images, self.seen.normalization, options.image_count, self.seed
         )
 
 
@@ -76,7 +77,7 @@ def _changed(
     """The tensors that pruning changes, by name."""
     share = options.share
     assert share is not None, "the options were checked"
-    if network.quantised and options.sees_images:
+    if network.quantized and options.sees_images:
         raise ModelError(
             f"{model.origin}: its weights are whole numbers, {options.criterion} wants real ones",
             "prune before tightc quantize, or by magnitude",
@@ -85,15 +86,15 @@ def _changed(
         from tightc.pruning.obs.obs import SecondOrder  # which loads a compiler that magnitude does without
 
         calibration = sight.drawn(model, options)
-        return SecondOrder(model, network, layers, calibration, sight.listener).prune(options, share)
+        return SecondOrder(model, network, layers, calibration, sight.progress).prune(options, share)
     if options.granularity == "subword":
         return _with_fewer_digits(model, network, layers, options, share)
     matrices = [network.matrix(entry.layer) for entry in layers]
     if options.criterion == "fisher":
-        demand_torch()
-        worths = fisher_worths(model, network, layers, sight.drawn(model, options), sight.listener)
+        require_torch()
+        worths = fisher_worths(model, network, layers, sight.drawn(model, options), sight.progress)
     else:
-        worths = [np.square(network.real_matrix(entry.layer)) for entry in layers]
+        worths = [np.square(network.dequantized_matrix(entry.layer)) for entry in layers]
     candidates = [
         Candidates(worth, entry.layer.groups, entry.vectors, entry.channels)
         for worth, entry in zip(worths, layers, strict=True)
@@ -110,11 +111,13 @@ def _with_fewer_digits(
     model: Model, network: Network, layers: list[Prunable], options: PruneOptions, share: float
 ) -> dict[str, np.ndarray]:
     """The int8 weights of `layers` with a share of their digits."""
-    network.demand_digits([entry.layer for entry in layers], model.origin)
+    network.require_subwords([entry.layer for entry in layers], model.origin)
     bits = options.digit_bits
     candidates = [
         Candidates(
-            digit_worths(network.real_matrix(entry.layer), network.quantised[entry.layer.weight].scale, bits),
+            subword_saliency(
+                network.dequantized_matrix(entry.layer), network.quantized[entry.layer.weight].scale, bits
+            ),
             entry.layer.groups,
             entry.vectors,
             digits=subwords_of(bits),
@@ -141,6 +144,6 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
             "a filter without weights gives a constant, what bias and norm make of zero; where the inputs that read it "
             "went with it, the constant is missing until tightc finetune trains the rest"
         )
-    if is_arranged(before):
+    if is_permuted(before):
         notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
     return tuple(notes)

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer
 from tightc.model.onnx_proto.graph import constant_slots
-from tightc.model.onnx_proto.repeated_fields import set_field
+from tightc.model.onnx_proto.repeated_fields import replace_items
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def with_whole_weights(model: Model, weights: Mapping[str, WholeWeight]) -> Mode
     nodes = [
         node for node in proto.graph.node if not (node.op_type == "Constant" and node.output[0] in weights)
     ]
-    set_field(proto.graph.initializer, [*kept, *tensors])
-    set_field(proto.graph.node, [*made, *nodes])
+    replace_items(proto.graph.initializer, [*kept, *tensors])
+    replace_items(proto.graph.node, [*made, *nodes])
     return model.changed(proto)
 
 
@@ -64,7 +64,7 @@ def with_whole_inputs(model: Model, layers: list[Layer], scales: Mapping[str, fl
                 if name == value:
                     node.input[slot] = passed[value]
         nodes.append(node)
-    set_field(proto.graph.node, nodes)
+    replace_items(proto.graph.node, nodes)
     return model.changed(proto)
 
 

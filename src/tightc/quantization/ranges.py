@@ -11,8 +11,8 @@ import numpy as np
 from tightc.calibration.calibration import Calibration, Values
 from tightc.model.file import Model
 from tightc.parallel import ordered_map
+from tightc.progress import Progress, no_progress
 from tightc.quantization.options import QuantizeOptions
-from tightc.report import Listener, silent
 
 _BINS = 1024  # of a histogram
 _QUANTISED_BINS = 128  # of what entropy compares it with: 127 magnitudes and zero
@@ -23,32 +23,32 @@ def spans(
     values: Sequence[str],
     calibration: Calibration,
     options: QuantizeOptions,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """For each of the `values` the largest magnitude that int8 shall reach, 0 where it is always zero."""
-    seen = _seen(model, values, calibration, listener)
+    seen = _seen(model, values, calibration, progress)
     if options.calibration == "min-max":
         largest = dict.fromkeys(values, 0.0)
         for found in seen:
             for name in values:
                 largest[name] = max(largest[name], float(np.abs(found[name]).max(initial=0)))
         return largest
-    return _spans_of_histograms(seen, values, options, listener)
+    return _spans_of_histograms(seen, values, options, progress)
 
 
 def _seen(
-    model: Model, values: Sequence[str], calibration: Calibration, listener: Listener
+    model: Model, values: Sequence[str], calibration: Calibration, progress: Progress
 ) -> Iterator[Values]:
     """What the `values` are for each batch of images, the first half of the work."""
     probe = calibration.probe(model, values)
     batches = calibration.batches
     for done, found in enumerate(ordered_map(probe, batches), 1):
         yield found
-        listener("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1][1]:,}"})
+        progress("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1][1]:,}"})
 
 
 def _spans_of_histograms(
-    seen: Iterator[Values], values: Sequence[str], options: QuantizeOptions, listener: Listener
+    seen: Iterator[Values], values: Sequence[str], options: QuantizeOptions, progress: Progress
 ) -> dict[str, float]:
     """A collector for each value, so that it can be said how many are done: entropy takes seconds for each."""
     from onnxruntime.quantization.calibrate import HistogramCollector
@@ -65,5 +65,5 @@ def _spans_of_histograms(
         for done, (name, collector) in enumerate(collectors.items(), 1):
             limits = collector.compute_collection_result()[name][:2]
             largest[name] = max(abs(float(limit)) for limit in limits)
-            listener("quantize", (1 + done / len(collectors)) / 2, {"input": name})
+            progress("quantize", (1 + done / len(collectors)) / 2, {"input": name})
     return largest

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
@@ -28,10 +28,12 @@ class TeachableFinetune(FinetuneOptions):
     @model_validator(mode="after")
     def _as_a_run_has_it(self) -> Self:
         if self.checkpoint is not None:
-            raise rule_broken("the folder of the run keeps the checkpoint", "leave it out", "checkpoint")
+            raise invalid_combination(
+                "the folder of the run keeps the checkpoint", "leave it out", "checkpoint"
+            )
         vain = None if self.teacher else self.taught_in_vain()
         if vain is not None:
-            raise rule_broken("there is no teacher", "add teacher: true, or leave it out", vain)
+            raise invalid_combination("there is no teacher", "add teacher: true, or leave it out", vain)
         return self
 
 
@@ -72,7 +74,9 @@ class Step(Options):
     def _one_stage(self) -> Self:
         if len(self.model_fields_set) != 1:
             stages = ", ".join(type(self).model_fields)
-            raise rule_broken(f"{len(self.model_fields_set)} stages in one entry", f"give one of {stages}")
+            raise invalid_combination(
+                f"{len(self.model_fields_set)} stages in one entry", f"give one of {stages}"
+            )
         return self
 
     @property
@@ -129,20 +133,20 @@ class Recipe(Options):
             if step.stage not in _IN_ORDER:
                 continue
             if step.stage == "pack" and "pack" in after:
-                raise rule_broken("pack twice", "keep one", at)
+                raise invalid_combination("pack twice", "keep one", at)
             if "pack" in before:
-                raise rule_broken(
+                raise invalid_combination(
                     f"{step.stage} after pack would undo it", f"move {step.stage} before pack", at
                 )
             if step.disarranges and "permute" in before and "permute" not in after:
                 which = "finetune with a sparsity or budget" if step.finetune else step.stage
-                raise rule_broken(
+                raise invalid_combination(
                     f"{which} after permute would undo it",
                     f"move {step.stage} before permute, or permute again after it",
                     at,
                 )
             if step.stage == "pack" and "permute" not in before:
-                raise rule_broken("pack without permute", "put permute before pack", at)
+                raise invalid_combination("pack without permute", "put permute before pack", at)
         return steps
 
     @field_validator("stages")
@@ -155,17 +159,17 @@ class Recipe(Options):
                 continue
             if step.simulate.array not in (None, arranged.array):
                 sizes = f"{step.simulate.array}, the tiles are for {arranged.array}"
-                raise rule_broken(f"simulate on {sizes}", "leave its array out", at)
+                raise invalid_combination(f"simulate on {sizes}", "leave its array out", at)
             if step.simulate.dataflow != "ws":
                 sentence = f"simulate in dataflow {step.simulate.dataflow}, but tiles are weight-stationary"
-                raise rule_broken(sentence, "use ws, or simulate before permute", at)
+                raise invalid_combination(sentence, "use ws, or simulate before permute", at)
         return steps
 
     @model_validator(mode="after")
     def _data_where_needed(self) -> Self:
         for at, step in enumerate(self.stages):
             if step.sees_images and self.data is None:
-                raise rule_broken(
+                raise invalid_combination(
                     f"{step.stage} needs data", "add data: {data: path of the images}", "stages", at
                 )
         return self

@@ -13,14 +13,15 @@ import yaml
 from tightc.config.yaml import read_options
 from tightc.data.function import names_function
 from tightc.errors import ConfigError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.stage_runner import Work
+from tightc.recipe.stage_runner import StageRunner
 from tightc.recipe.workspace import Workspace
-from tightc.report import Listener, Report, silent
+from tightc.report import Report
 
 _IF_TRUSTED = "if you trust the recipe, run it with --allow-code"
 
@@ -31,7 +32,7 @@ def run_recipe(
     *,
     seed: int | None = None,
     allow_code: bool = False,
-    listener: Listener = silent,
+    progress: Progress = no_progress,
 ) -> Report:
     """Runs the recipe at `path` in `folder`; a stage whose input and options did not change keeps its result.
 
@@ -46,8 +47,8 @@ def run_recipe(
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
     with Workspace.locked(folder) as workspace:
-        work = Work(recipe, workspace, listener)
-        write_whole(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
+        work = StageRunner(recipe, workspace, progress)
+        write_file_atomically(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
         rows = [work.start(), *(work.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:

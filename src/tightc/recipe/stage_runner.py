@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tightc.data.images import Images, Seen, Split
+from tightc.data.images import Images, NormalizedImages, Split
 from tightc.data.options import DataOptions
 from tightc.errors import DataError
 from tightc.evaluation.evaluate import evaluate
@@ -17,25 +17,26 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model
-from tightc.model.history import ended_by
+from tightc.model.history import ended_early
 from tightc.model.layer_view.image_classifier import image_input
-from tightc.model.layer_view.layer_metrics import density_figures
+from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
-from tightc.model.packings.metadata import is_arranged
+from tightc.model.packings.metadata import is_permuted
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.packing.pack import pack
 from tightc.permutation.permute import permute
+from tightc.progress import Progress, no_progress
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.recipe.recipe import Recipe, SeeingQuantize, Step
 from tightc.recipe.workspace import Workspace, data_key, file_key, key_of
-from tightc.report import Listener, Report, silent
+from tightc.report import Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.subwords import subwords_of
+from tightc.tile.array import ArrayShape
+from tightc.tile.subwords import subwords_of
 
 Row = dict[str, Any]
 
@@ -56,7 +57,7 @@ _NO_MATTER = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "in
 
 
 @dataclass
-class Work:
+class StageRunner:
     """The recipe, with paths that can be opened, and how far it has come.
 
     `model` is what the last stage made, `made` how many stages made one, `listener` tells which stage its tasks
@@ -65,8 +66,8 @@ class Work:
 
     recipe: Recipe
     workspace: Workspace
-    outer: Listener
-    listener: Listener = silent
+    outer: Progress
+    progress: Progress = no_progress
     model: Model = field(init=False)
     made: int = 0
     names: set[str] = field(default_factory=set)
@@ -77,7 +78,7 @@ class Work:
         self.model = self.dense
         if self.recipe.data:
             shape = image_input(self.dense.proto, self.dense.origin).shape
-            self._data.normalisation.check(shape.channels)
+            self._data.normalization.check(shape.channels)
         key = key_of("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 
@@ -98,7 +99,7 @@ class Work:
 
     def _row(self, name: str, stage: str, key: str, act: Callable[[], tuple[Model | None, Report]]) -> Row:
         """The row of a stage: from its record where that holds, else by what `act` gives."""
-        self.listener = _named(name, self.outer)
+        self.progress = _named(name, self.outer)
         found = self.workspace.done(name, key, reports=stage in _REPORTS)
         state = "unchanged" if found else "done"
         if found:
@@ -115,7 +116,7 @@ class Work:
         measured = ""
         if model is not None:
             self.model = model
-            by = ended_by(model) if stage != "dense" else ""
+            by = ended_early(model) if stage != "dense" else ""
             state += f", ended by {by}" if by else ""
             measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:
@@ -157,25 +158,29 @@ class Work:
         return options.model_copy(update={"array": array, "dataflow": "ws", "verify": False, "inputs": None})
 
     def _stages(self, key: str) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
-        seed, listener = self.recipe.seed, self.listener
+        seed, progress = self.recipe.seed, self.progress
         return {
             "prune": self._prune,
             "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
             "quantize": self._quantize,
-            "permute": lambda options: permute(self.model, options, seed=seed, listener=listener),
+            "permute": lambda options: permute(self.model, options, seed=seed, progress=progress),
             "pack": lambda options: pack(self.model, options),
             "simulate": lambda options: (None, simulate(self.model, options)),
             "evaluate": lambda options: (None, self._evaluate(self.model, options)),
         }
 
     def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
-        seen = Seen(self._images("train"), self._data.normalisation) if options.sees_images else None
-        return prune(self.model, options, seen, seed=self.recipe.seed, listener=self.listener)
+        seen = (
+            NormalizedImages(self._images("train"), self._data.normalization) if options.sees_images else None
+        )
+        return prune(self.model, options, seen, seed=self.recipe.seed, progress=self.progress)
 
     def _quantize(self, options: SeeingQuantize) -> tuple[Model, Report]:
-        seen = Seen(self._images("train"), self._data.normalisation) if options.activations else None
+        seen = (
+            NormalizedImages(self._images("train"), self._data.normalization) if options.activations else None
+        )
         plain = QuantizeOptions(**options.model_dump(exclude={"activations"}))
-        return quantize(self.model, plain, seen, seed=self.recipe.seed, listener=self.listener)
+        return quantize(self.model, plain, seen, seed=self.recipe.seed, progress=self.progress)
 
     def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
@@ -183,16 +188,16 @@ class Work:
         return finetune(
             self.model,
             self._images("train"),
-            self._data.normalisation,
+            self._data.normalization,
             FinetuneOptions(**given),
             seed=self.recipe.seed,
             teacher=teacher,
-            listener=self.listener,
+            progress=self.progress,
         )
 
     def _evaluate(self, model: Model, options: EvaluateOptions) -> Report:
         images = self._images("test")
-        return evaluate(model, images, self._data.normalisation, options, listener=self.listener)
+        return evaluate(model, images, self._data.normalization, options, progress=self.progress)
 
     @property
     def _data(self) -> DataOptions:
@@ -218,11 +223,11 @@ class Work:
 
     def _measure(self, model: Model) -> Row:
         """The figures of a model, on the recipe's array, or on the one that it is arranged for."""
-        arranged = is_arranged(model)
+        arranged = is_permuted(model)
         run = simulate(
             model, self.measured.model_copy(update={"array": None}) if arranged else self.measured
         ).totals
-        density, _ = density_figures(read_network(unpack_layers(model)))
+        density, _ = density_metrics(read_network(unpack_layers(model)))
         figures = {**run, "density": density["density"]}
         if self.recipe.data:
             figures["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
@@ -234,7 +239,7 @@ def _reported(report: Mapping[str, Any]) -> Row:
     return {**{figure: report["totals"].get(figure) for figure in _FIGURES}, "bytes": None}
 
 
-def _named(stage: str, outer: Listener) -> Listener:
+def _named(stage: str, outer: Progress) -> Progress:
     """A listener that tells which stage a task belongs to."""
     return lambda task, done, figures: outer(
         stage if stage.endswith(task) else f"{stage} {task}", done, figures

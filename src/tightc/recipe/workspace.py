@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import ModelError, OutputError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
 
 
@@ -100,7 +100,7 @@ class Workspace:
     def keep_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Writes the record of a stage, after its `model`, None for a stage that only reports."""
         whole = {**record, "model_sha256": model and model.sha256}
-        write_whole(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
+        write_file_atomically(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
 
 
 def key_of(*parts: Any) -> str:

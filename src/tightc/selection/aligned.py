@@ -16,7 +16,7 @@ from tightc.selection.top_k import Kept, Saliency
 ROUNDING = 1e-12  # a share such as 1 - 0.9 or 1 / 49 is a little less than what it stands for, and has to buy as much
 
 
-def part_worths(saliency: Saliency, rows: int) -> Saliency:
+def segment_saliency(saliency: Saliency, rows: int) -> Saliency:
     """What each filter's parts are worth, best first: (filters, ceil(inputs / rows)) float64, falling along a filter.
 
     `saliency`: (filters, inputs) float64. The last part of a filter may have fewer than `rows` weights.
@@ -29,7 +29,7 @@ def part_worths(saliency: Saliency, rows: int) -> Saliency:
     return worths
 
 
-def keep_parts(saliency: Saliency, rows: int, parts: NDArray[np.int64]) -> Kept:
+def keep_segments(saliency: Saliency, rows: int, parts: NDArray[np.int64]) -> Kept:
     """Keeps of each filter its best `parts` * `rows` weights: (filters, inputs) bool; of equal ones the first.
 
     `saliency`: (filters, inputs) float64; `parts`: (filters,) int64.
@@ -41,17 +41,17 @@ def keep_parts(saliency: Saliency, rows: int, parts: NDArray[np.int64]) -> Kept:
     return kept
 
 
-def parts_of_best(worths: Saliency, count: int) -> NDArray[np.int64]:
+def best_segments(worths: Saliency, count: int) -> NDArray[np.int64]:
     """How many parts each filter has among the `count` best of its layer: (filters,) int64.
 
-    `worths`: as `part_worths` gives them. Of equal ones the earlier part counts, so that no filter skips one.
+    `worths`: as `segment_saliency` gives them. Of equal ones the earlier part counts, so that no filter skips one.
     """
     filters, _parts = worths.shape
     by_part = np.argsort(-worths.T.ravel(), kind="stable")[:count]
     return np.bincount(by_part % filters, minlength=filters) if count else np.zeros(filters, np.int64)
 
 
-def unit_worths(worths: Saliency, size: int) -> Saliency:
+def unit_saliency(worths: Saliency, size: int) -> Saliency:
     """The layer's parts, best first, in units of `size` parts: what each unit is worth, (units,) float64, falling."""
     ordered = -np.sort(-worths.ravel())
     units = -(-len(ordered) // size)

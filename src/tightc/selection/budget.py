@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Self, cast
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from tightc.config.text_coded import written_schema
+from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
 _FORM = "compression= or speedup= and a number above 1, such as compression=10"
@@ -33,4 +33,4 @@ class Budget(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return written_schema(cls, cls.parse, _FORM)
+        return text_coded_schema(cls, cls.parse, _FORM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network
@@ -56,7 +56,9 @@ class _Tracer:
         ends = [node for node in graph.nodes if node.op in _FLATTENING]
         wanted = [name for node in ends for name in (node.inputs[0], node.outputs[0])]
         try:
-            self.shapes = value_shapes(model.proto, model.origin, wanted, ExtentOptions()) if wanted else {}
+            self.shapes = (
+                value_shapes(model.proto, model.origin, wanted, InputSizeOptions()) if wanted else {}
+            )
         except ModelError:  # of open size: what is flattened in it stays unknown
             self.shapes = {}
         self.last = {layer.weight for name in graph.outputs for layer in self._behind(name)}

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 from tightc.selection.budget import Budget
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 class SelectionOptions(Options):
@@ -55,23 +55,25 @@ class SelectionOptions(Options):
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if self.budget is not None and self.sparsity is not None:
-            raise rule_broken("a sparsity and a budget at once", "give --sparsity or --budget", "budget")
+            raise invalid_combination(
+                "a sparsity and a budget at once", "give --sparsity or --budget", "budget"
+            )
         if self.budget is not None and self.align is None:
-            raise rule_broken(
+            raise invalid_combination(
                 f"{self.budget} needs the array that it is meant for", "add --align 32x32", "budget"
             )
         if self.align is not None and self.granularity == "filter":
-            raise rule_broken(
+            raise invalid_combination(
                 "filters that go as a whole leave no parts to align",
                 "give --align or --granularity filter",
                 "granularity",
             )
         if self.subword_bits is not None and self.granularity != "subword":
-            raise rule_broken(
+            raise invalid_combination(
                 "weights go as a whole", "leave it out, or add --granularity subword", "subword_bits"
             )
         if self.align is not None and self.scope == "layer" and self.budget is not None:
-            raise rule_broken("a budget is of the network", "leave --scope layer out", "scope")
+            raise invalid_combination("a budget is of the network", "leave --scope layer out", "scope")
         return self
 
     @property

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network
-from tightc.model.layer_view.mac_counts import count_streams
+from tightc.model.layer_view.mac_counts import count_macs
 from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import UNKNOWN, Channels
 from tightc.selection.options import SelectionOptions
@@ -34,13 +34,13 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
 
     OptionError where --keep names no layer, or leaves none.
     """
-    layers = layers_but(network, options.keep)
+    layers = layers_except(network, options.keep)
     if options.granularity == "filter":
         channels = channels_of(model, network, layers)
         return [Prunable(layer, channels=each) for layer, each in zip(layers, channels, strict=True)]
     if options.budget is None or options.budget.kind != "speedup":
         return [Prunable(layer) for layer in layers]
-    vectors = count_streams(model, network, ExtentOptions()).vectors
+    vectors = count_macs(model, network, InputSizeOptions()).vectors
     return [
         Prunable(
             owner, tuple(vectors[layer.output] for layer in network.layers if layer.weight == owner.weight)
@@ -49,7 +49,7 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     ]
 
 
-def layers_but(network: Network, keep: Sequence[str]) -> list[Layer]:
+def layers_except(network: Network, keep: Sequence[str]) -> list[Layer]:
     """The layers of `network` that `keep` does not name, each weight once; OptionError where it names none or all."""
     names = [layer.name for layer in network.layers]
     for pattern in keep:

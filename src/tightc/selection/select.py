@@ -9,12 +9,19 @@ from math import floor
 import numpy as np
 
 from tightc.errors import OptionError
-from tightc.selection.aligned import ROUNDING, keep_parts, part_worths, parts_of_best, spend, unit_worths
+from tightc.selection.aligned import (
+    ROUNDING,
+    best_segments,
+    keep_segments,
+    segment_saliency,
+    spend,
+    unit_saliency,
+)
 from tightc.selection.filters import UNKNOWN, Channels, keep_filters
 from tightc.selection.options import SelectionOptions
 from tightc.selection.top_k import Kept, Saliency, largest_with_floors
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import dense_passes
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import dense_passes
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
     assert array is not None, "the caller looked"
     by_cycles = options.budget is not None and options.budget.kind == "speedup"
     size = array.columns if by_cycles else 1
-    worths = [part_worths(layer.saliency, array.rows) for layer in layers]
-    units = [unit_worths(worth, size) for worth in worths]
+    worths = [segment_saliency(layer.saliency, array.rows) for layer in layers]
+    units = [unit_saliency(worth, size) for worth in worths]
     if by_cycles:
         costs = [float(sum(map(array.pass_cycles, layer.vectors))) for layer in layers]
         dense = float(sum(_dense_cycles(layer, array) for layer in layers))
@@ -85,7 +92,7 @@ def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) 
         )
     taken = spend(units, costs, share * dense, floors)
     return [
-        keep_parts(layer.saliency, array.rows, parts_of_best(worth, count * size))
+        keep_segments(layer.saliency, array.rows, best_segments(worth, count * size))
         for layer, worth, count in zip(layers, worths, taken, strict=True)
     ]
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.selection.top_k import Kept, Saliency
-from tightc.tiles.subwords import LARGEST, Whole, nearest, subwords_of
+from tightc.tile.subwords import LARGEST, Whole, nearest, subwords_of
 
 
-def digit_worths(real: NDArray[np.float64], scale: NDArray[np.float64], bits: int) -> Saliency:
+def subword_saliency(real: NDArray[np.float64], scale: NDArray[np.float64], bits: int) -> Saliency:
     """The fall of the square error by each digit of `bits` that a weight gets, the first one first.
 
     `real`: (filters, inputs) float64; `scale`: (filters,) or (1,) float64, a step of the whole numbers. Gives (filters,
@@ -28,7 +28,7 @@ def digit_worths(real: NDArray[np.float64], scale: NDArray[np.float64], bits: in
 def with_digits(whole: Whole, kept: Kept, bits: int) -> Whole:
     """`whole`, (filters, inputs) int8, each with the best of as many digits as are `kept` of it.
 
-    `kept`: (filters, inputs * digits) bool, the columns of `digit_worths`.
+    `kept`: (filters, inputs * digits) bool, the columns of `subword_saliency`.
     """
     many = kept.reshape(*whole.shape, subwords_of(bits)).sum(axis=-1)
     left: Whole = (np.sign(whole) * nearest(bits)[many, np.abs(whole)]).astype(np.int8)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from tightc.config.options import explain, first_fault
+from tightc.config.options import first_problem, problem_message
 from tightc.errors import OptionError
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.workload import Workload
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 _DEFAULT = ArrayShape(32, 32)
 
 
-def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
+def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelerator:
     """The chip of the options; OptionError where the arrangement needs another array, dataflow or fan-in."""
     arranged = next((layer.packing.array for layer in workload.layers if layer.packing), None)
     hardware = options.hardware
@@ -37,7 +37,7 @@ def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
         )
     if hardware is None:
         beside = bool(options.side_by_side)
-        return Chip(array, options.arrays or 1, bool(options.prefetch_weights), side_by_side=beside)
+        return Accelerator(array, options.arrays or 1, bool(options.prefetch_weights), side_by_side=beside)
     hardware = _changed(hardware, array, options)
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
@@ -47,7 +47,7 @@ def chip_for(workload: Workload, options: SimulateOptions) -> Chip:
             f"--hardware {hardware.name}: fan-in {hardware.fan_in}, the model's tiles need {needed}",
             f"run tightc permute --fan-in {hardware.fan_in} first",
         )
-    return Chip.of(hardware)
+    return Accelerator.of(hardware)
 
 
 def _changed(hardware: Hardware, array: ArrayShape, options: SimulateOptions) -> Hardware:
@@ -57,7 +57,7 @@ def _changed(hardware: Hardware, array: ArrayShape, options: SimulateOptions) ->
     try:
         return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})
     except ValidationError as invalid:
-        fault = first_fault(invalid)
+        fault = first_problem(invalid)
         key = ".".join(str(part) for part in (*fault["loc"], *fault.get("ctx", {}).get("at", ())))
-        sentence, remedy = explain(Hardware, fault)
+        sentence, remedy = problem_message(Hardware, fault)
         raise OptionError(f"--array {array} on {hardware.name}: {key}: {sentence}", remedy) from None

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.accelerator.hardware import Hardware
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
-class ChipOptions(ExtentOptions):
+class AcceleratorOptions(InputSizeOptions):
     """The hardware that models run on, and what its events cost."""
 
     hardware: Hardware | None = Field(
@@ -45,7 +45,7 @@ class ChipOptions(ExtentOptions):
     )
 
 
-class SimulateOptions(ChipOptions):
+class SimulateOptions(AcceleratorOptions):
     """What is simulated, and how it is checked."""
 
     dataflow: Literal["ws", "os", "is"] = Field(

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tightc.errors import DataError, VerifyError
-from tightc.model.intermediate_values import Values, run_values
-from tightc.model.layer_view.im2col import input_vectors, output_vectors
+from tightc.model.intermediate_values import Values, intermediate_values
+from tightc.model.layer_view.im2col import im2col, output_matrix
 from tightc.model.layer_view.layers import Layer
 from tightc.model.onnx_proto.graph import Array, Node, read_graph
-from tightc.model.runtime.session import open_session
-from tightc.simulation.accelerator.accelerator import Chip
-from tightc.simulation.cost_model.memory import Schedule, schedule
+from tightc.model.runtime.session import create_session
+from tightc.simulation.accelerator.accelerator import Accelerator
+from tightc.simulation.cost_model.memory import LayerSchedule, schedule
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import Ran, run_dense, run_packing
 from tightc.simulation.workload import LayerWork, Workload
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.matrix import LayerMatrix
 
 TOLERANCE = 1e-4  # of the largest output of a layer
 HALF_TOLERANCE = 2e-3  # the same where onnxruntime itself rounds outputs to float16
@@ -46,7 +46,9 @@ class Verified:
     error: float
 
 
-def verify(workload: Workload, chip: Chip, dataflow: Dataflow, feeds: Values) -> Iterator[Verified]:
+def verify(
+    workload: Workload, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
+) -> Iterator[Verified]:
     """Runs the layers one by one, as floats and as int8; VerifyError where the engine disagrees with anyone.
 
     Floats are the activations of onnxruntime's run of the whole model on `feeds`, the outputs too: within 1e-4 of the
@@ -54,18 +56,18 @@ def verify(workload: Workload, chip: Chip, dataflow: Dataflow, feeds: Values) ->
     are those of the closed form. DataError where a layer's numbers are not finite.
     """
     for scene in _scenes(workload, workload.layers, feeds):
-        yield _verify_layer(scene, chip, dataflow)
+        yield _verify_layer(scene, accelerator, dataflow)
 
 
 def trace_layer(
-    workload: Workload, entry: LayerWork, chip: Chip, dataflow: Dataflow, feeds: Values
+    workload: Workload, entry: LayerWork, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
 ) -> Traces:
     """What happens in every cycle of one layer, on what onnxruntime feeds it when the model gets `feeds`."""
     traces: Traces = []
     (scene,) = _scenes(workload, (entry,), feeds)
-    way = schedule(entry.passes(dataflow, chip), entry.work, chip)
+    way = schedule(entry.passes(dataflow, accelerator), entry.work, accelerator)
     operands = _operands(entry, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32))
-    _run(entry, dataflow, operands, (chip, way), traces)
+    _run(entry, dataflow, operands, (accelerator, way), traces)
     return traces
 
 
@@ -77,13 +79,13 @@ def _scenes(workload: Workload, entries: Sequence[LayerWork], feeds: Values) -> 
     addends = {entry.layer.output: _addend(nodes[entry.layer.output]) for entry in entries}
     names |= set(filter(None, addends.values()))
     constants = {name: graph.tensors[name] for name in names if name in graph.tensors}
-    values = run_values(workload.plain, sorted(names - set(constants)), feeds) | constants
+    values = intermediate_values(workload.plain, sorted(names - set(constants)), feeds) | constants
     for entry in entries:
         node = nodes[entry.layer.output]
         addend = values.get(addends[entry.layer.output])
         weight = workload.network.weights[entry.layer.weight]
-        quantised = workload.network.quantised.get(entry.layer.weight)
-        scale = None if quantised is None else quantised.scale
+        quantized = workload.network.quantized.get(entry.layer.weight)
+        scale = None if quantized is None else quantized.scale
         yield _Scene(
             entry, node, weight, scale, addend, values[entry.layer.input], values[entry.layer.output]
         )
@@ -110,18 +112,18 @@ class _Scene:
     given: Array
 
 
-def _verify_layer(scene: _Scene, chip: Chip, dataflow: Dataflow) -> Verified:
+def _verify_layer(scene: _Scene, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
     layer, entry = scene.entry.layer, scene.entry
-    passes = entry.passes(dataflow, chip)
-    way = schedule(passes, entry.work, chip)
+    passes = entry.passes(dataflow, accelerator)
+    way = schedule(passes, entry.work, accelerator)
     cycles = way.cycles.total
 
     def run(value: Array, weight: Array) -> Ran:
-        return _run(entry, dataflow, _operands(entry, scene.node, value, weight), (chip, way))
+        return _run(entry, dataflow, _operands(entry, scene.node, value, weight), (accelerator, way))
 
     floats = run(scene.read.astype(np.float32), scene.weight.astype(np.float32))
     given = _as_given(scene, floats.outputs.astype(np.float64))
-    expected = output_vectors(layer, scene.given).astype(np.float64)
+    expected = output_matrix(layer, scene.given).astype(np.float64)
     if not (np.isfinite(scene.read).all() and np.isfinite(expected).all()):
         raise DataError(
             f"{layer.name}: onnxruntime gives it, or it gives, numbers that are not finite",
@@ -149,19 +151,19 @@ def _run(
     entry: LayerWork,
     dataflow: Dataflow,
     operands: Operands,
-    plan: tuple[Chip, Schedule],
+    plan: tuple[Accelerator, LayerSchedule],
     traces: Traces | None = None,
 ) -> Ran:
     """The layer on the engine, on a chip as a schedule says."""
-    chip, way = plan[1].chip(plan[0]), plan[1]
+    accelerator, way = plan[1].accelerator(plan[0]), plan[1]
     if entry.packing:
-        return run_packing(entry.packing, operands, chip, way.pieces, traces)
-    return run_dense(dataflow, operands, chip, way.pieces, traces)
+        return run_packing(entry.packing, operands, accelerator, way.pieces, traces)
+    return run_dense(dataflow, operands, accelerator, way.pieces, traces)
 
 
 def _operands(entry: LayerWork, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
     layer, bits = entry.layer, entry.packing.subword_bits if entry.packing else None
-    vectors = np.ascontiguousarray(input_vectors(layer, node, value, weight.shape))
+    vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
     return Operands(matrix, vectors)
 
@@ -191,7 +193,7 @@ def _integer_product(
         attributes = {name: entry for name, entry in node.attributes.items() if name in kept}
         operator = helper.make_node("ConvInteger", ["x", "w"], ["y"], **attributes)
     else:
-        value = np.ascontiguousarray(input_vectors(layer, node, value, weight.shape))
+        value = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
         weight = np.ascontiguousarray(layer.matrix(weight).T)
         operator = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
     graph = helper.make_graph(
@@ -202,6 +204,6 @@ def _integer_product(
         [numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    session = open_session(model.SerializeToString(), layer.name)
+    session = create_session(model.SerializeToString(), layer.name)
     found = session.run(None, {"x": value})[0]
-    return output_vectors(layer, found) if layer.op == "Conv" else found
+    return output_matrix(layer, found) if layer.op == "Conv" else found

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model
-from tightc.model.layer_view.layer_metrics import identity, layer_matrix
+from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
 from tightc.model.layer_view.layers import Layer, Network, read_network
-from tightc.model.layer_view.mac_counts import Streams, count_streams
+from tightc.model.layer_view.mac_counts import MacCounts, count_macs
 from tightc.model.onnx_proto.graph import Graph, read_graph
-from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.report import Figures
-from tightc.simulation.accelerator.accelerator import Chip
-from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.accelerator.accelerator import Accelerator
+from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
-from tightc.tiles.measures import Measures, measure
-from tightc.tiles.packing import Packing
+from tightc.tile.measures import Measures, measure
+from tightc.tile.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LayerWork:
 
     layer: Layer
     identity: Mapping[str, Any]
-    work: Work
+    work: GemmWorkload
     nonzeros: int
     packing: Packing | None
 
@@ -41,11 +41,11 @@ class LayerWork:
         """How it is arranged."""
         return self.packing.method if self.packing else "dense"
 
-    def passes(self, dataflow: Dataflow, chip: Chip) -> Passes:
+    def passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
         """Its tiles, or all its weights where it is not arranged or the arrangement holds all."""
         if self.packing and self.packing.method != "dense":
             return packed_passes(self.packing, self.work)
-        return dense_passes(dataflow, self.work, chip.array)
+        return dense_passes(dataflow, self.work, accelerator.array)
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,17 @@ class Workload:
     macs_covered: float | None
 
 
-def read_workload(model: Model, extent: ExtentOptions) -> Workload:
+def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
     """The layers of `model`, dense, pruned, permuted or packed; ModelError where a packing does not fit its weights."""
     plain = unpack_layers(model)
     network = read_network(plain)
-    streams = count_streams(plain, network, extent)
-    packings = fitting_packings(plain, network)
+    streams = count_macs(plain, network, input_sizes)
+    packings = matching_packings(plain, network)
     maps = _maps(network, streams, read_graph(plain.proto))
     layers = tuple(
         LayerWork(
             layer,
-            identity(layer),
+            layer_identity(layer),
             _work(layer, network, streams, maps[layer.output]),
             _used_slots(network, layer, packings.get(layer.weight)),
             packings.get(layer.weight),
@@ -89,13 +89,13 @@ def _used_slots(network: Network, layer: Layer, packing: Packing | None) -> int:
     return int(layer_matrix(network, layer, packing.subword_bits if packing else None).slots().sum())
 
 
-def _work(layer: Layer, network: Network, streams: Streams, maps: Maps) -> Work:
+def _work(layer: Layer, network: Network, streams: MacCounts, maps: FeatureMaps) -> GemmWorkload:
     positions = prod(network.weights[layer.weight].shape[2:]) if layer.op == "Conv" else 1
     vectors = streams.vectors[layer.output]
-    return Work(layer.filters // layer.groups, layer.inputs, layer.groups, vectors, positions, maps)
+    return GemmWorkload(layer.filters // layer.groups, layer.inputs, layer.groups, vectors, positions, maps)
 
 
-def _maps(network: Network, streams: Streams, graph: Graph) -> dict[str, Maps]:
+def _maps(network: Network, streams: MacCounts, graph: Graph) -> dict[str, FeatureMaps]:
     """The feature maps of each layer, by its output, with those of the layers before and behind it."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     layers = {layer.output for layer in network.layers}
@@ -119,7 +119,7 @@ def _maps(network: Network, streams: Streams, graph: Graph) -> dict[str, Maps]:
         before = [streams.elements[name][1] for name in reads[output] & layers]
         behind = [streams.elements[name][0] for name in layers if output in reads[name]]
         from_outside = not reads[output] <= layers
-        maps[output] = Maps(
+        maps[output] = FeatureMaps(
             read, written, from_outside, output in leaving, max(before, default=0), max(behind, default=0)
         )
     return maps

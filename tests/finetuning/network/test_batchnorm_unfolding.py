@@ -1,4 +1,4 @@
-"""Batch normalisation put in for training and folded away: the network computes the same before and after."""
+"""Batch normalization put in for training and folded away: the network computes the same before and after."""
 
 import numpy as np
 import onnx

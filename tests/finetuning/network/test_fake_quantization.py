@@ -14,12 +14,12 @@ import torch
 from torch.nn import functional
 
 from helpers import training
-from tightc.data.validation_split import hold_apart
+from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning.network.fake_quantization import as_whole, rescalable
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
-from tightc.model.layer_view.quantized_weights import Quantised
+from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
@@ -65,7 +65,7 @@ def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> 
         assert new[name].dtype == np.int8 and new[name].min() >= -127
         assert (new[name][old[name] == 0] == 0).all() and (new[name] != old[name]).any()
     unchanged, same = (
-        [entry.scale.tolist() for entry in read_network(model).quantised.values()]
+        [entry.scale.tolist() for entry in read_network(model).quantized.values()]
         for model in (before, after)
     )
     assert (unchanged == same) == (which == "normed"), "a norm put in goes into the scales"
@@ -122,7 +122,7 @@ def test_what_was_validated_is_what_the_file_does() -> None:
     images = training.quadrants(200)
     for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"average": 0.9}):
         after, report = training.train(training.whole("normed"), images, epochs=2, validation=80, **options)
-        _, apart = hold_apart(images, 80)
+        _, apart = split_validation(images, 80)
         assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
 
 
@@ -156,7 +156,7 @@ def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
 
 
 def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
-    entry = Quantised("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
+    entry = QuantizedWeight("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
     whole = np.array([[3, -127], [0, 5], [7, 1]])
     factor = np.array([-3.0, 0.0, 0.1])
     real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
@@ -170,7 +170,7 @@ def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> Non
 def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
     model = training.whole("folded")
     graph = read_graph(model.proto)
-    first, *_ = read_network(model).quantised.values()
+    first, *_ = read_network(model).quantized.values()
     assert rescalable(first, graph)
     assert not rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
     assert not rescalable(replace(first, axis=1), graph)
@@ -184,10 +184,10 @@ def test_the_training_is_the_one_written_by_hand() -> None:
     network = read_network(given)
     names = dict(zip(("first_w", "last_w"), network.layers, strict=True))
     steps = {
-        name: torch.from_numpy(network.quantised[layer.weight].scale).float().reshape(-1, *[1] * axes)
+        name: torch.from_numpy(network.quantized[layer.weight].scale).float().reshape(-1, *[1] * axes)
         for (name, layer), axes in zip(names.items(), (3, 1), strict=True)
     }
-    p = {name: torch.from_numpy(network.real_tensor(layer).copy()) for name, layer in names.items()}
+    p = {name: torch.from_numpy(network.dequantized_tensor(layer).copy()) for name, layer in names.items()}
     p |= {name: torch.from_numpy(training.tensors(given)[name].copy()) for name in ("first_b", "last_b")}
     images, generator = training.quadrants(), torch.Generator().manual_seed(0)
     pixels = (torch.from_numpy(images.pixels).float() / 255 - 0.5) / 0.25
@@ -252,7 +252,7 @@ def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
 
 def test_a_whole_teacher_teaches_what_it_would_with_real_weights() -> None:
     given, _ = quantize(training.network("normed", seed=1), QuantizeOptions())
-    real = read_network(given).made_real(given)
+    real = read_network(given).dequantized(given)
     (first, _), (second, _) = (
         training.train(training.network("normed"), epochs=2, distil_weight=1.0, teacher=teacher)
         for teacher in (given, real)

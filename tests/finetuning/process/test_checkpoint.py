@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import training
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.errors import OptionError, OutputError
 from tightc.finetuning.finetune import Interrupted, finetune
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process import checkpoint as checkpoints
 from tightc.finetuning.process.checkpoint import Checkpoint
-from tightc.finetuning.process.metrics import Course
+from tightc.finetuning.process.metrics import TrainingMetrics
 from tightc.finetuning.training import loop
 from tightc.finetuning.training.loop import Training
 from tightc.model.file import Model
@@ -159,7 +159,7 @@ def brighter() -> Images:
     return replace(images, pixels=images.pixels + np.uint8(1))
 
 
-def relabelled() -> Images:
+def relabeled() -> Images:
     images = training.quadrants()
     return replace(images, labels=np.where(images.labels == 0, 1, images.labels))
 
@@ -174,7 +174,7 @@ def relabelled() -> Images:
         {"model": training.network("folded", seed=1)},
         {"model": training.network("dropout")},
         {"images": brighter()},
-        {"images": relabelled()},
+        {"images": relabeled()},
     ],
     ids=lambda given: next(iter(given)),
 )
@@ -185,12 +185,12 @@ def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: P
     assert left.exists()
 
 
-def test_the_checkpoint_of_a_run_with_another_teacher_or_normalisation_is_refused(left: Path) -> None:
-    options = FinetuneOptions.of({**loop.QUICK, "checkpoint": str(left)})
+def test_the_checkpoint_of_a_run_with_another_teacher_or_normalization_is_refused(left: Path) -> None:
+    options = FinetuneOptions.of({**training.QUICK, "checkpoint": str(left)})
     model, images = training.network("folded"), training.quadrants()
-    for normalisation, teacher in ((training.NORMALISATION, model), (Normalisation((0.4,), (0.25,)), None)):
+    for normalization, teacher in ((training.NORMALISATION, model), (Normalization((0.4,), (0.25,)), None)):
         with pytest.raises(OptionError, match="a checkpoint of another run"):
-            finetune(model, images, normalisation, options, seed=0, teacher=teacher)
+            finetune(model, images, normalization, options, seed=0, teacher=teacher)
 
 
 def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: py
     options = {"average": 0.9, "validation": 16, "batch_size": 12}
     within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
     # called when a course is made, and at the start of each epoch: the second epoch's comes after the look
-    behind = interrupted(monkeypatch, (Course, "start"), 3, **options)
+    behind = interrupted(monkeypatch, (TrainingMetrics, "start"), 3, **options)
     assert within.to_bytes() == behind.to_bytes()
 
 
@@ -322,7 +322,7 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_step_that_it_came_in(run: str, tmp_pa
     whole, report = training.train(training.network(which), **options)
     options = {**options, "checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
     with pytest.raises(Interrupted):
-        training.train(training.network(which), **options, listener=pressing(1, 2))
+        training.train(training.network(which), **options, progress=pressing(1, 2))
     assert 0 < torch.load(tmp_path / "c", weights_only=True)["state"]["step"] < 9
     again, said = training.train(training.network(which), **options)
     assert again.to_bytes() == whole.to_bytes() and said == report
@@ -331,7 +331,7 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_step_that_it_came_in(run: str, tmp_pa
 def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
     options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
     with pytest.raises(Interrupted):
-        training.train(training.network("folded"), **options, listener=pressing(2, 1))
+        training.train(training.network("folded"), **options, progress=pressing(2, 1))
     assert not (tmp_path / "c").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -342,14 +342,14 @@ def test_ctrl_c_while_norms_are_measured_loses_nothing(
     options = {"renorm_images": 32, "checkpoint": str(tmp_path / "c")}
     whole, _ = training.train(training.network("normed"), **options)
     (tmp_path / "c").unlink()
-    measure = loop.measure_norms
+    measure = loop.recalibrate_batchnorm
 
     def pressed(*arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         measure(*arguments)
 
     with monkeypatch.context() as once:
-        once.setattr(loop, "measure_norms", pressed)
+        once.setattr(loop, "recalibrate_batchnorm", pressed)
         with pytest.raises(Interrupted) as caught:
             training.train(training.network("normed"), **options)
     again, _ = training.train(training.network("normed"), **options)
@@ -360,7 +360,7 @@ def test_whoever_has_taken_ctrl_c_over_keeps_it() -> None:
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
     try:
-        training.train(training.network("folded"), listener=pressing(1, 1))
+        training.train(training.network("folded"), progress=pressing(1, 1))
     finally:
         signal.signal(signal.SIGINT, before)
     assert pressed == [1]
@@ -375,10 +375,10 @@ def test_a_training_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mon
 
     heard = []
     whole, report = training.train(training.network("folded"))
-    monkeypatch.setattr(checkpoints, "write_whole", full)
+    monkeypatch.setattr(checkpoints, "write_file_atomically", full)
     options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0}
     after, said = training.train(
-        training.network("folded"), **options, listener=lambda *told: heard.append(told[2])
+        training.network("folded"), **options, progress=lambda *told: heard.append(told[2])
     )
     assert after.to_bytes() == whole.to_bytes()
     note = f"no checkpoint: {tmp_path / 'c'}: cannot be written (No space left on device)"

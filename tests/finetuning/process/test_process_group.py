@@ -141,14 +141,14 @@ MAIN = "main()"
 
 
 NOT_FINITE = """
-from tightc.finetuning import train
-find = train.training_loss
+from tightc.finetuning.training import loop
+find = loop.training_loss
 count = 0
 def once(*arguments):
     global count
     count += 1
     return find(*arguments) * (float("nan") if os.environ["RANK"] == BROKEN and count == 7 else 1)
-train.training_loss = once
+loop.training_loss = once
 """
 
 

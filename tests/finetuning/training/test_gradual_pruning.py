@@ -169,7 +169,7 @@ def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
         raise AssertionError("it trains")
 
     with pytest.raises(OptionError) as fault:
-        training.train(training.network("folded"), listener=unheard, align="9x8", budget="speedup=9")
+        training.train(training.network("folded"), progress=unheard, align="9x8", budget="speedup=9")
     assert str(fault.value) == (
         "--budget speedup=9: with one tile for each layer, or its floor, speedup is 1.66; give at most speedup=1.66"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.finetuning.batches.augment import blend, cut_views, draw_shares, draw_views
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.network.masks import Masks
@@ -15,17 +15,17 @@ from tightc.finetuning.training.lr_schedules import cosine_rate
 CPU = torch.device("cpu")
 
 
-def coloured(count: int, dtype: type = np.uint8) -> Images:
+def colored(count: int, dtype: type = np.uint8) -> Images:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 3, 16, 8)).astype(dtype)
     return Images(pixels, np.arange(count, dtype=np.int64))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_batches_are_the_normalised_images_in_another_order(dtype: type) -> None:
-    images = coloured(24, dtype)
-    normalisation = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    batches = Batches(images, normalisation, 8, False, CPU)
-    wanted = normalisation.apply(images.pixels)
+def test_batches_are_the_normalized_images_in_another_order(dtype: type) -> None:
+    images = colored(24, dtype)
+    normalization = Normalization((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    batches = Batches(images, normalization, 8, False, CPU)
+    wanted = normalization.apply(images.pixels)
     seen = []
     for pixels, labels in batches.epoch(torch.Generator().manual_seed(0)):
         assert pixels.shape == (8, 3, 16, 8)
@@ -43,15 +43,15 @@ def test_batches_are_the_normalised_images_in_another_order(dtype: type) -> None
 def test_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one(
     count: int, batch_size: int, batches: int, size: int
 ) -> None:
-    found = Batches(coloured(count), Normalisation(), batch_size, False, CPU)
+    found = Batches(colored(count), Normalization(), batch_size, False, CPU)
     assert len(found) == batches
     assert [len(labels) for _, labels in found.epoch(torch.Generator())] == [size] * batches
 
 
 def test_augmented_sample_is_not_shifted() -> None:
-    images = coloured(4)
-    plain = Batches(images, Normalisation(), 2, False, CPU).sample(2)
-    assert torch.equal(Batches(images, Normalisation(), 2, True, CPU).sample(2), plain)
+    images = colored(4)
+    plain = Batches(images, Normalization(), 2, False, CPU).sample(2)
+    assert torch.equal(Batches(images, Normalization(), 2, True, CPU).sample(2), plain)
 
 
 def test_every_random_view_is_a_window_of_its_image_or_its_mirror() -> None:

@@ -18,15 +18,15 @@ from tightc.bridge.module import TorchGraph
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.process.device import Compute, choose_compute
-from tightc.finetuning.process.process_group import Team
-from tightc.finetuning.training.batchnorm_recalibration import measure_norms
+from tightc.finetuning.process.device import ComputeDevice, choose_device
+from tightc.finetuning.process.process_group import ProcessGroup
+from tightc.finetuning.training.batchnorm_recalibration import recalibrate_batchnorm
 from tightc.finetuning.training.lr_schedules import cosine_rate, one_cycle, share_left
 from tightc.finetuning.training.optimizer import make_optimizer
-from tightc.finetuning.training.weight_ema import RunningMean
+from tightc.finetuning.training.weight_ema import WeightEma
 from tightc.model.onnx_proto.graph import read_graph
 
-FP32 = Compute(torch.device("cpu"), bf16=False)
+FP32 = ComputeDevice(torch.device("cpu"), bf16=False)
 
 
 # --- the running mean
@@ -39,7 +39,7 @@ def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
     values: list[float], decay: float
 ) -> None:
     weight = torch.nn.Parameter(torch.tensor([values[0], 0.0], dtype=torch.float64))
-    mean = RunningMean([weight], decay)
+    mean = WeightEma([weight], decay)
     wanted = values[0]
     for step, value in enumerate(values, start=1):
         with torch.no_grad():
@@ -53,14 +53,14 @@ def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
 
 def test_swapped_twice_all_is_as_before() -> None:
     weights = [torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([[3.0]]))]
-    mean = RunningMean(weights, 0.5)
+    mean = WeightEma(weights, 0.5)
     with torch.no_grad():
         weights[0].add_(10)
     mean.swap()
     assert weights[0].tolist() == [1.0, 2.0] and mean.means[0].tolist() == [11.0, 12.0]
     mean.swap()
     assert weights[0].tolist() == [11.0, 12.0] and mean.means[0].tolist() == [1.0, 2.0]
-    other = RunningMean(weights, 0.5)
+    other = WeightEma(weights, 0.5)
     other.load(7, [torch.tensor([5.0, 6.0]), torch.tensor([[4.0]])])
     assert (other.steps, other.means[0].tolist()) == (7, [5.0, 6.0])
     assert weights[0].tolist() == [11.0, 12.0]
@@ -112,11 +112,11 @@ def test_the_share_that_is_left_falls_from_its_start_to_its_end(kind: str, start
     assert shares[10] == pytest.approx(end + (start - end) * halfway)
 
 
-# --- batch normalisation measured anew
+# --- batch normalization measured anew
 
 
 def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
-    """What the normalisation behind the first convolution sees: (images, filters, height, width)."""
+    """What the normalization behind the first convolution sees: (images, filters, height, width)."""
     weight = training.tensors(training.network(which))["first_w"].astype(np.float64)
     return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
 
@@ -125,7 +125,7 @@ def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
     student = TorchGraph(read_graph(training.proto_of("normed")))
     batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     before = {name: array.copy() for name, array in student.trained().items()}
-    measure_norms(student, batches, FP32)
+    recalibrate_batchnorm(student, batches, FP32)
     seen = [norm_inputs("normed", batch.numpy()) for batch in batches]
     found = student.trained()
     np.testing.assert_allclose(
@@ -142,7 +142,7 @@ def test_norms_that_share_their_statistics_count_together() -> None:
     text = TWO_NORMS.format("mean, variance", "mean, variance")
     student = TorchGraph(read_graph(two_norms(text)))
     images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
-    measure_norms(student, [images], FP32)
+    recalibrate_batchnorm(student, [images], FP32)
     found = student.trained()
     one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
     # of a value that counts for nothing at the start the first leaves 0.1, of which the second leaves 0.9
@@ -171,7 +171,7 @@ def two_norms(text: str) -> onnx.ModelProto:
 def test_a_network_without_norms_is_left_as_it_is() -> None:
     student = TorchGraph(read_graph(training.proto_of("folded")))
     before = {name: array.copy() for name, array in student.trained().items()}
-    measure_norms(student, [torch.zeros(2, 1, 8, 8)], FP32)
+    recalibrate_batchnorm(student, [torch.zeros(2, 1, 8, 8)], FP32)
     assert all((array == before[name]).all() for name, array in student.trained().items())
 
 
@@ -242,7 +242,7 @@ def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -
     chosen = batches.order(torch.Generator().manual_seed(1))[0]
     generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
     whole, labels = batches.batch(chosen, generators[-1])
-    shares = [batches.batch(chosen, generators[rank], Team(rank, size)) for rank in range(size)]
+    shares = [batches.batch(chosen, generators[rank], ProcessGroup(rank, size)) for rank in range(size)]
     assert all(len(images) == len(own) == 16 // size for images, own in shares)
     for place in range(16):
         images, own = shares[place % size]
@@ -253,9 +253,9 @@ def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -
 
 
 def test_devices_and_numbers_are_those_asked_for() -> None:
-    assert choose_compute("cpu", "fp32") == Compute(torch.device("cpu"), bf16=False)
-    assert choose_compute("cpu", "bf16", local_rank=3) == Compute(torch.device("cpu"), bf16=True)
-    with choose_compute("cpu", "bf16").precision():
+    assert choose_device("cpu", "fp32") == ComputeDevice(torch.device("cpu"), bf16=False)
+    assert choose_device("cpu", "bf16", local_rank=3) == ComputeDevice(torch.device("cpu"), bf16=True)
+    with choose_device("cpu", "bf16").precision():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with choose_compute("cpu", "fp32").precision():
+    with choose_device("cpu", "fp32").precision():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import training
 from tightc.data.images import Images
-from tightc.data.validation_split import hold_apart
+from tightc.data.validation_split import split_validation
 from tightc.errors import DataError, OptionError
 from tightc.finetuning.training.loop import Training
 from tightc.model.file import Model
@@ -54,7 +54,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("which", ["folded", "normed", "dropout"])
 def test_what_is_kept_does_as_well_as_the_best_epoch(which: str, way: str, looks: list[float]) -> None:
     images, chosen = by_lot(), []
-    _, apart = hold_apart(images, 40)
+    _, apart = split_validation(images, 40)
     for seed in range(4):
         looks.clear()
         options = {"epochs": 6, "learning_rate": 0.2, "validation": 40, **WAYS[way]}
@@ -79,7 +79,7 @@ def test_the_first_of_equal_epochs_is_kept(looks: list[float]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        training.train(training.network("folded"), images, epochs=6, validation=40, listener=stop)
+        training.train(training.network("folded"), images, epochs=6, validation=40, progress=stop)
     heard.append(caught.value.result[0])  # type: ignore[attr-defined]
     for name in training.WEIGHTS["folded"]:
         assert (training.tensors(heard[0])[name] == training.tensors(short)[name]).all()
@@ -111,7 +111,7 @@ def test_no_epoch_is_chosen_that_was_not_pruned_yet(
 def test_no_image_held_apart_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     images = training.quadrants()
     plain, _ = training.train(training.network("folded"), images, validation=20, epochs=1)
-    _, apart = hold_apart(images, 20)
+    _, apart = split_validation(images, 20)
     held = (images.pixels[:, None] == apart.pixels[None]).all(axis=(2, 3, 4)).any(axis=1)
     other = Images(
         np.where(held[:, None, None, None], np.uint8(255), images.pixels), images.labels, images.classes
@@ -127,11 +127,11 @@ def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) 
     held: list[np.ndarray] = []
 
     def noted(images: Images, count: int) -> tuple[Images, Images]:
-        parts = hold_apart(images, count)
+        parts = split_validation(images, count)
         held.append(parts[1].pixels)
         return parts
 
-    monkeypatch.setattr(session, "hold_apart", noted)
+    monkeypatch.setattr(session, "split_validation", noted)
     for seed in (0, 1):
         training.train(training.network("folded"), seed=seed, validation=20, epochs=1)
     assert (held[0] == held[1]).all()

@@ -344,10 +344,10 @@ def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_w
 
 @pytest.mark.parametrize("stage", ["pack", "quantize"])
 def test_what_a_stage_makes_of_an_older_arrangement_can_be_read(stage: str) -> None:
-    from tightc.model.history import Entry, result_of
+    from tightc.model.history import HistoryEntry, stage_result
 
     model = loaded(older(arranged()))
-    made = pack(model)[0] if stage == "pack" else result_of(model, Entry(stage), model)
+    made = pack(model)[0] if stage == "pack" else stage_result(model, HistoryEntry(stage), model)
     assert again(made).notes == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import models
 from tightc.errors import ModelError
-from tightc.model.layer_view.convolution_geometry import Geometry, conv_geometry, windows
+from tightc.model.layer_view.convolution_geometry import ConvGeometry, conv_geometry, windows
 from tightc.model.onnx_proto.graph import Node, read_graph
 
 # input, weight, attributes: group is part of the weight's shape
@@ -115,7 +115,7 @@ def test_pixels_behind_those_needed_are_in_no_window(case: str) -> None:
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.bool_, np.float64, np.float16])
 def test_windows_keep_the_dtype(dtype: type) -> None:
     x = np.arange(2 * 3 * 4).reshape(1, 2, 3, 4).astype(dtype)
-    found = windows(x, Geometry((3, 4), (2, 2), (1, 1), (1, 1), (1, 0), (0, 1)))
+    found = windows(x, ConvGeometry((3, 4), (2, 2), (1, 1), (1, 1), (1, 0), (0, 1)))
     assert found.dtype == dtype
     assert found.shape == (3 * 4, 2 * 4)
     np.testing.assert_array_equal(found[0], [0, 0, *x[0, 0, 0, :2], 0, 0, *x[0, 1, 0, :2]])

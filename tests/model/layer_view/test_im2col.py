@@ -9,8 +9,8 @@ from onnx import helper, numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.model.intermediate_values import run_values
-from tightc.model.layer_view.im2col import input_vectors, output_vectors
+from tightc.model.intermediate_values import intermediate_values
+from tightc.model.layer_view.im2col import im2col, output_matrix
 from tightc.model.layer_view.layers import Layer, read_network
 from tightc.model.onnx_proto.graph import Node, read_graph
 
@@ -74,9 +74,9 @@ def test_vectors_times_the_matrix_are_the_vectors_that_come_out(case: str) -> No
     layer, node, model = one_node(*arguments, **attributes)
     shape = arguments[1]
     x = np.random.default_rng(1).permutation(np.prod(shape)).reshape(shape).astype(np.float32)
-    y = run_values(model, ["y"], {"x": x})["y"]
+    y = intermediate_values(model, ["y"], {"x": x})["y"]
     weight = read_network(model).weights["w"]
-    vectors, outputs = input_vectors(layer, node, x, weight.shape), output_vectors(layer, y)
+    vectors, outputs = im2col(layer, node, x, weight.shape), output_matrix(layer, y)
     assert vectors.shape == (y.size // layer.filters, layer.inputs * layer.groups)
     assert outputs.shape == (len(vectors), layer.filters)
     np.testing.assert_array_equal(vectors @ whole(layer, weight).T, outputs)
@@ -88,22 +88,22 @@ def test_vectors_keep_their_dtype(case: str, dtype: type) -> None:
     (arguments, attributes) = CASES[case]
     layer, node, _ = one_node(*arguments, **attributes)
     value = np.ones(arguments[1], dtype)
-    assert input_vectors(layer, node, value, arguments[2]).dtype == dtype
-    assert output_vectors(layer, np.ones((2, layer.filters, 3), dtype)).dtype == dtype
+    assert im2col(layer, node, value, arguments[2]).dtype == dtype
+    assert output_matrix(layer, np.ones((2, layer.filters, 3), dtype)).dtype == dtype
 
 
 def test_the_order_of_vectors_and_inputs_by_hand() -> None:
     """Two images of 2 x 3 pixels, a kernel of 2 x 2: image by image, row by row; channel by channel within a vector."""
     layer, node, _ = one_node("Conv", (2, 2, 2, 3), (5, 2, 2, 2))
     x = np.arange(24).reshape(2, 2, 2, 3)
-    assert input_vectors(layer, node, x, (5, 2, 2, 2)).tolist() == [
+    assert im2col(layer, node, x, (5, 2, 2, 2)).tolist() == [
         [0, 1, 3, 4, 6, 7, 9, 10],
         [1, 2, 4, 5, 7, 8, 10, 11],
         [12, 13, 15, 16, 18, 19, 21, 22],
         [13, 14, 16, 17, 19, 20, 22, 23],
     ]
     y = np.arange(20).reshape(2, 5, 1, 2)
-    assert output_vectors(layer, y)[:3].tolist() == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9], [10, 12, 14, 16, 18]]
+    assert output_matrix(layer, y)[:3].tolist() == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9], [10, 12, 14, 16, 18]]
 
 
 def test_a_product_with_the_weight_on_the_left_goes_column_by_column() -> None:
@@ -111,6 +111,6 @@ def test_a_product_with_the_weight_on_the_left_goes_column_by_column() -> None:
     right = Layer("n", "MatMul", "w", 2, 3, 1, False, "x", "y")
     node = Node("MatMul", "", "n", ("w", "x"), ("y",), {})
     x = np.arange(12).reshape(2, 3, 2)
-    assert input_vectors(left, node, x, (2, 3)).tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]
-    assert output_vectors(left, np.arange(4).reshape(1, 2, 2)).tolist() == [[0, 2], [1, 3]]
-    assert output_vectors(right, np.arange(4).reshape(1, 2, 2)).tolist() == [[0, 1], [2, 3]]
+    assert im2col(left, node, x, (2, 3)).tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]
+    assert output_matrix(left, np.arange(4).reshape(1, 2, 2)).tolist() == [[0, 2], [1, 3]]
+    assert output_matrix(right, np.arange(4).reshape(1, 2, 2)).tolist() == [[0, 1], [2, 3]]

@@ -26,49 +26,49 @@ FEW = np.array([0.5, 0.25, 2, 1])
     ],
 )
 def test_the_real_matrix_is_what_onnxruntime_makes(scale: object, zero: object, settings: str) -> None:
-    proto = models.quantised(scale, zero, settings)
+    proto = models.quantized(scale, zero, settings)
     network = read_network(loaded(proto))
     layer = network.layers[0]
-    assert (layer.name, layer.weight, network.matrix(layer).dtype) == ("quantised", "q", np.int8)
+    assert (layer.name, layer.weight, network.matrix(layer).dtype) == ("quantized", "q", np.int8)
     proto.graph.output.append(helper.make_empty_tensor_value_info("w"))
     (made,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(["w"], models.feeds(proto))
-    assert np.array_equal(network.real_tensor(layer), made)
-    np.testing.assert_allclose(network.real_matrix(layer), made.reshape(4, 18), rtol=1e-7)
+    assert np.array_equal(network.dequantized_tensor(layer), made)
+    np.testing.assert_allclose(network.dequantized_matrix(layer), made.reshape(4, 18), rtol=1e-7)
 
 
 @pytest.mark.parametrize(
     ("proto", "reason"),
     [
         (
-            models.quantised(np.ones(2), np.zeros(2), "<axis = 1>"),
+            models.quantized(np.ones(2), np.zeros(2), "<axis = 1>"),
             "its weight q has scales that do not go along its filters",
         ),
         (
-            models.quantised(np.ones((2, 2, 3, 3)), np.zeros((2, 2, 3, 3)), "<axis = 0, block_size = 2>"),
-            "its weight is quantised by blocks",
+            models.quantized(np.ones((2, 2, 3, 3)), np.zeros((2, 2, 3, 3)), "<axis = 0, block_size = 2>"),
+            "its weight is quantized by blocks",
         ),
-        (models.quantised(rest="[also] t = Cast<to = 1>(q)"), "its weight q also feeds also"),
-        (models.quantised(rest="[also] t = Relu(w)"), "its weight q also feeds also"),
+        (models.quantized(rest="[also] t = Cast<to = 1>(q)"), "its weight q also feeds also"),
+        (models.quantized(rest="[also] t = Relu(w)"), "its weight q also feeds also"),
     ],
 )
 def test_what_is_no_layer_says_why(proto: onnx.ModelProto, reason: str) -> None:
     network = read_network(loaded(proto))
     assert [layer.name for layer in network.layers] == ["float"]
-    assert [(entry.node.name, entry.reason) for entry in network.uncovered] == [("quantised", reason)]
+    assert [(entry.node.name, entry.reason) for entry in network.uncovered] == [("quantized", reason)]
 
 
 @pytest.mark.parametrize(
     ("proto", "kind"),
     [
-        (models.quantised(zero=3), "int8 with zero points other than 0"),
-        (models.quantised(zero=128, kind="uint8"), "uint8"),
-        (models.quantised(FEW, [0, 0, 1, 0], "<axis = 0>"), "int8 with zero points other than 0"),
+        (models.quantized(zero=3), "int8 with zero points other than 0"),
+        (models.quantized(zero=128, kind="uint8"), "uint8"),
+        (models.quantized(FEW, [0, 0, 1, 0], "<axis = 0>"), "int8 with zero points other than 0"),
     ],
 )
 def test_an_asymmetric_weight_is_refused_by_name(proto: onnx.ModelProto, kind: str) -> None:
     with pytest.raises(ModelError) as fault:
         read_network(loaded(proto))
     assert str(fault.value) == (
-        f"net.onnx: the weight q is quantised as {kind} (asymmetric); give tightc quantize the float model, or "
-        "quantise weights as int8 with zero points of 0 (symmetric)"
+        f"net.onnx: the weight q is quantized as {kind} (asymmetric); give tightc quantize the float model, or "
+        "quantize weights as int8 with zero points of 0 (symmetric)"
     )

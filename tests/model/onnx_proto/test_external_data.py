@@ -364,7 +364,7 @@ def test_an_interrupt_leaves_the_old_model_and_no_lock(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("write_whole", "_has", "staged"):
+    for name in ("write_file_atomically", "_has", "staged"):
         with monkeypatch.context() as patch:
             patch.setattr(external_data, name, interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tightc.errors import ModelError
-from tightc.model.runtime.session import open_session
+from tightc.model.runtime.session import create_session
 
 
 def relu(domain: str = "", operator: str = "Relu", opset: int = 20) -> bytes:
@@ -19,7 +19,7 @@ def relu(domain: str = "", operator: str = "Relu", opset: int = 20) -> bytes:
 
 
 def test_a_session_runs() -> None:
-    session = open_session(relu(), "net.onnx", threads=1)
+    session = create_session(relu(), "net.onnx", threads=1)
     np.testing.assert_array_equal(session.run(None, {"x": np.float32([-1, 2])})[0], [0, 2])
 
 
@@ -37,6 +37,6 @@ def test_what_cannot_be_loaded_is_said_in_one_line(
     content: bytes, said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ModelError, match=f"net.onnx: onnxruntime cannot load it .*{said}") as caught:
-        open_session(content, "net.onnx")
+        create_session(content, "net.onnx")
     assert "\n" not in str(caught.value) and "onnxruntime 1." in caught.value.remedy
     assert capfd.readouterr() == ("", "")

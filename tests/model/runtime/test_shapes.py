@@ -13,12 +13,12 @@ from onnx import helper, numpy_helper
 
 from helpers import models, sized
 from helpers.sized import Sized, by_onnxruntime
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.runtime import shapes
 from tightc.model.runtime.shapes import value_shapes
 
-ONE = ExtentOptions()
+ONE = InputSizeOptions()
 
 
 def check(case: Sized, open_batch: bool = False) -> None:
@@ -27,8 +27,8 @@ def check(case: Sized, open_batch: bool = False) -> None:
     found = by_onnxruntime(proto, ["y", "z"], x=case.image())
     if found is None:
         return
-    extent = ExtentOptions(batch=case.shape[0]) if open_batch else ONE
-    known = value_shapes(proto, "net.onnx", ["x", "y", "z"], extent)
+    input_sizes = InputSizeOptions(batch=case.shape[0]) if open_batch else ONE
+    known = value_shapes(proto, "net.onnx", ["x", "y", "z"], input_sizes)
     assert [known["x"], known["y"], known["z"]] == [case.shape, *(value.shape for value in found)]
 
 
@@ -94,14 +94,14 @@ def test_a_size_that_the_model_states_of_an_output_does_not_count() -> None:
     proto = models.cnn()
     proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 5
     onnx.checker.check_model(proto, full_check=True)
-    assert value_shapes(proto, "net.onnx", ["logits"], ExtentOptions(batch=2))["logits"] == (2, 4)
+    assert value_shapes(proto, "net.onnx", ["logits"], InputSizeOptions(batch=2))["logits"] == (2, 4)
 
 
 def test_a_model_runs_only_where_inference_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("it runs")
 
-    monkeypatch.setattr(shapes, "open_session", refuse)
+    monkeypatch.setattr(shapes, "create_session", refuse)
     assert value_shapes(models.cnn(), "net.onnx", ["a", "c", "logits"], ONE)["c"] == (1, 8, 3, 3)
     assert value_shapes(sized.scaled(), "net.onnx", ["a"], ONE)["a"] == (1, 6, 10, 10)
     with pytest.raises(AssertionError, match="it runs"):

@@ -18,7 +18,7 @@ from helpers.annealing_blocks import cost, lanes_of, place_faults
 from tightc.permutation.annealing import anneal
 from tightc.permutation.annealing.anneal import Cooled, Order, Watch, cool
 from tightc.permutation.annealing.block import Block
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
 KINDS = ("geometric", "linear", "lundy-mees", "adaptive", "tempering")
 FAN_IN = 2
@@ -32,7 +32,7 @@ def some_block(seed: int = 1) -> Block:
 
 def order(seed: int = 3, seconds: float = math.inf, **schedule: Any) -> Order:
     chosen = {"steps": 5, "moves_per_weight": 40, **schedule}
-    return Order(FAN_IN, Schedule(**chosen), np.random.SeedSequence(seed), seconds)
+    return Order(FAN_IN, TemperatureSchedule(**chosen), np.random.SeedSequence(seed), seconds)
 
 
 def check(block: Block, found: Cooled, fan_in: int = FAN_IN) -> None:
@@ -167,7 +167,7 @@ def test_restarts_each_try_all_moves(kernel: Kernel) -> None:
 @pytest.mark.parametrize("kind", ["geometric", "linear", "lundy-mees"])
 def test_the_kernel_gets_the_temperatures_of_the_schedule(kind: str, kernel: Kernel) -> None:
     cool(some_block(), order(kind=kind, t_start=0.8, t_end=0.1, steps=6))
-    expected = Schedule(kind=kind, t_end=0.1).temperatures(0.8, 6)
+    expected = TemperatureSchedule(kind=kind, t_end=0.1).temperatures(0.8, 6)
     assert kernel.temperatures == pytest.approx(expected.tolist())
 
 

@@ -10,10 +10,10 @@ import pytest
 from helpers import models
 from helpers.loading import loaded
 from tightc.config.yaml import read_options
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "configs" / "schedules"
@@ -36,7 +36,7 @@ def test_every_file_is_known() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_a_schedule_that_packs_and_says_what_its_keys_are_for(name: str) -> None:
-    schedule = read_options(FOLDER / name, Schedule)
+    schedule = read_options(FOLDER / name, TemperatureSchedule)
     assert schedule.kind == KIND[name]
     short = schedule.model_copy(update={"moves_per_weight": 20})
     options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=short, jobs=1)
@@ -48,14 +48,14 @@ def test_a_file_is_a_schedule_that_packs_and_says_what_its_keys_are_for(name: st
 
 
 def test_the_default_file_is_the_default_with_every_key_in_it() -> None:
-    assert read_options(FOLDER / "default.yaml", Schedule) == Schedule()
+    assert read_options(FOLDER / "default.yaml", TemperatureSchedule) == TemperatureSchedule()
     text = (FOLDER / "default.yaml").read_text(encoding="utf-8")
-    assert re.findall(r"^(?:# )?([a-z_]+): ", text, re.MULTILINE) == list(Schedule.model_fields)
+    assert re.findall(r"^(?:# )?([a-z_]+): ", text, re.MULTILINE) == list(TemperatureSchedule.model_fields)
 
 
 def test_the_three_amounts_of_work_are_in_order() -> None:
     quick, default, thorough = (
-        read_options(FOLDER / f"{name}.yaml", Schedule).moves_per_weight
+        read_options(FOLDER / f"{name}.yaml", TemperatureSchedule).moves_per_weight
         for name in ("quick", "default", "thorough")
     )
     assert (5 * quick, 10 * default) == (default, thorough)
@@ -63,9 +63,9 @@ def test_the_three_amounts_of_work_are_in_order() -> None:
 
 def test_the_page_has_every_key_with_its_default_and_range() -> None:
     rows = re.findall(r"^\| `([a-z_]+)` \|(.*)\| ([^|]*) \| ([^|]*) \|$", PAGE, re.MULTILINE)
-    assert [key for key, *_ in rows] == list(Schedule.model_fields)
+    assert [key for key, *_ in rows] == list(TemperatureSchedule.model_fields)
     for key, _, permitted, default in rows:
-        field = Schedule.model_fields[key]
+        field = TemperatureSchedule.model_fields[key]
         assert default == ("none" if field.default is None else f"`{field.default}`"), key
         numbers = re.search(r"from (\d+) .*?to (\d+)", field.description or "")
         if numbers:
@@ -75,7 +75,7 @@ def test_the_page_has_every_key_with_its_default_and_range() -> None:
 def test_the_page_explains_every_kind() -> None:
     kinds = ("geometric", "linear", "lundy-mees", "adaptive", "tempering")
     assert re.findall(r"^\| `([a-z-]+)` \| (?:T_|replica)", PAGE, re.MULTILINE) == list(kinds)
-    assert str(Schedule.model_fields["kind"].annotation) == f"typing.Literal{list(kinds)}"
+    assert str(TemperatureSchedule.model_fields["kind"].annotation) == f"typing.Literal{list(kinds)}"
 
 
 def test_what_the_pages_link_to_is_there() -> None:

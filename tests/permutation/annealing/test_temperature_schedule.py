@@ -9,27 +9,27 @@ from hypothesis import strategies as st
 
 from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
 FALLING = ("geometric", "linear", "lundy-mees")
 
 
 def refused(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse_options(text, "s.yaml", Schedule)
+        parse_options(text, "s.yaml", TemperatureSchedule)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", FALLING)
 def test_temperatures_fall_from_start_to_end(kind: str) -> None:
-    temperatures = Schedule(kind=kind, t_end=0.1).temperatures(0.8, 8)
+    temperatures = TemperatureSchedule(kind=kind, t_end=0.1).temperatures(0.8, 8)
     assert len(temperatures) == 8
     assert temperatures[[0, -1]] == pytest.approx([0.8, 0.1])
     assert (np.diff(temperatures) < 0).all()
 
 
 def test_each_kind_has_its_own_curve() -> None:
-    curves = {kind: Schedule(kind=kind, t_end=0.1).temperatures(0.8, 9) for kind in FALLING}
+    curves = {kind: TemperatureSchedule(kind=kind, t_end=0.1).temperatures(0.8, 9) for kind in FALLING}
     ratios = curves["geometric"][1:] / curves["geometric"][:-1]
     assert ratios == pytest.approx([ratios[0]] * 8)
     differences = np.diff(curves["linear"])
@@ -47,7 +47,7 @@ def test_each_kind_has_its_own_curve() -> None:
     st.integers(1, 50),
 )
 def test_temperatures_stay_between_start_and_end(kind: str, start: float, end: float, steps: int) -> None:
-    temperatures = Schedule(kind=kind, t_start="auto", t_end=end).temperatures(start, steps)
+    temperatures = TemperatureSchedule(kind=kind, t_start="auto", t_end=end).temperatures(start, steps)
     assert len(temperatures) == steps
     assert temperatures[0] == pytest.approx(start)
     assert (temperatures >= min(start, end) * (1 - 1e-9)).all() and (temperatures <= start * (1 + 1e-9)).all()
@@ -56,12 +56,12 @@ def test_temperatures_stay_between_start_and_end(kind: str, start: float, end: f
 @pytest.mark.parametrize("kind", FALLING)
 @pytest.mark.parametrize("end", [5e-324, 1e-310, 1e-300])
 def test_the_coldest_of_all_ends_stays_a_temperature(kind: str, end: float) -> None:
-    temperatures = Schedule(kind=kind, t_end=end).temperatures(0.3, 5)
+    temperatures = TemperatureSchedule(kind=kind, t_end=end).temperatures(0.3, 5)
     assert (temperatures > 0).all() and np.isfinite(temperatures).all()
 
 
 def test_adaptive_cools_where_more_is_accepted_than_wanted_and_heats_where_less_is() -> None:
-    schedule = Schedule(kind="adaptive", accept_start=0.4, accept_end=0.1, t_end=0.01)
+    schedule = TemperatureSchedule(kind="adaptive", accept_start=0.4, accept_end=0.1, t_end=0.01)
     assert schedule.adapted(1.0, 0.4, 0.0) == pytest.approx(1.0)
     assert schedule.adapted(1.0, 0.2, 0.5) == pytest.approx(1.0)  # half way: the geometric mean of both
     assert schedule.adapted(1.0, 0.1, 1.0) == pytest.approx(1.0)
@@ -78,7 +78,9 @@ def test_adaptive_cools_where_more_is_accepted_than_wanted_and_heats_where_less_
     ],
 )  # fmt: skip
 def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
-    assert parse_options(f"time_limit: {text}", "s.yaml", Schedule).time_limit == pytest.approx(seconds)
+    assert parse_options(f"time_limit: {text}", "s.yaml", TemperatureSchedule).time_limit == pytest.approx(
+        seconds
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,8 +99,8 @@ def test_what_is_no_time_is_refused_with_its_line(text: str) -> None:
 @settings(max_examples=200)
 @given(st.floats(0, 1e300, exclude_min=True))
 def test_a_time_survives_being_written(seconds: float) -> None:
-    written = Schedule(time_limit=seconds).model_dump(mode="json")["time_limit"]
-    assert Schedule(time_limit=written).time_limit == seconds
+    written = TemperatureSchedule(time_limit=seconds).model_dump(mode="json")["time_limit"]
+    assert TemperatureSchedule(time_limit=written).time_limit == seconds
 
 
 @pytest.mark.parametrize(
@@ -121,4 +123,4 @@ def test_every_key_is_validated_and_named_with_the_line(text: str, key: str) -> 
 
 @pytest.mark.parametrize("text", ["t_start: auto", "t_start: 'auto'", "t_start: auto\nt_end: 100"])
 def test_the_start_may_be_found(text: str) -> None:
-    assert parse_options(text, "s.yaml", Schedule).t_start == "auto"
+    assert parse_options(text, "s.yaml", TemperatureSchedule).t_start == "auto"

@@ -26,14 +26,14 @@ from tightc.model.history import read_history
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation.annealing.anneal import Order, Progress, Watch
+from tightc.permutation.annealing.anneal import AnnealProgress, Order, Watch
 from tightc.permutation.annealing.block import Block
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors import dask_cluster
 from tightc.permutation.executors.executor import untouched
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed, which is not installed")
 
@@ -134,7 +134,7 @@ def network() -> Model:
 
 def options(address: str | None = None, moves: int = 20, **changes: object) -> PermuteOptions:
     """Scarce lanes, so that no block meets its bound and ends early."""
-    schedule = Schedule(steps=20, moves_per_weight=moves)
+    schedule = TemperatureSchedule(steps=20, moves_per_weight=moves)
     return PermuteOptions(array=ArrayShape(16, 16), fan_in=6, temp_schedule=schedule, jobs=1).model_copy(
         update={"dask": address, **changes}
     )
@@ -221,11 +221,11 @@ def test_workers_report_on_their_way_and_hand_in_their_best_when_told_to_end(clu
     inputs = rng.integers(0, 40, 256).astype(np.int32)
     cells = np.arange(16, dtype=np.int32)
     block = Block(np.array([16]), cells, 0 * cells, ids // 16, inputs, ids % 16, ids // 16)
-    order = Order(6, Schedule(moves_per_weight=ENDLESS), np.random.SeedSequence(0))
+    order = Order(6, TemperatureSchedule(moves_per_weight=ENDLESS), np.random.SeedSequence(0))
     stop = threading.Event()
-    heard: list[Progress] = []
+    heard: list[AnnealProgress] = []
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: AnnealProgress) -> None:
         heard.append(progress)
         if len(heard) == 3:
             stop.set()

@@ -15,10 +15,10 @@ from helpers.packings import arrange, arrays, matrices, task
 from tightc.errors import OptionError
 from tightc.permutation.methods.column_combine import _count_bits, combine
 from tightc.permutation.problem import Lossy
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import measure
-from tightc.tiles.packing import EMPTY
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import measure
+from tightc.tile.packing import EMPTY
 
 GAMMAS = st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.75, 100.0])
 ALPHAS = st.sampled_from([1, 2, 3, 8])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import oracle
 from helpers.packings import arrange, arrays, matrices, task
 from tightc.permutation.methods import first_fit
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 
 @settings(max_examples=200)

@@ -20,17 +20,21 @@ from tightc.errors import OptionError
 from tightc.model.file import load_model
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
-from tightc.model.packings.metadata import fitting_packings
+from tightc.model.packings.metadata import matching_packings
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
-QUICK = {"array": ArrayShape(8, 4), "temp_schedule": Schedule(steps=5, moves_per_weight=20), "jobs": 1}
+QUICK = {
+    "array": ArrayShape(8, 4),
+    "temp_schedule": TemperatureSchedule(steps=5, moves_per_weight=20),
+    "jobs": 1,
+}
 COMBINE = PermuteOptions(**QUICK, method="column-combine", alpha=4, gamma=0.5)
 NM = PermuteOptions(**QUICK, method="nm")
 LOSSY = [COMBINE, NM]
@@ -69,7 +73,7 @@ def test_dropped_weights_are_zero_and_nothing_else_changes(form: str, options: P
     permuted, report = permute(loaded(proto), options, seed=1)
     onnx.checker.check_model(permuted.proto, full_check=True)
     after = read_network(permuted)
-    packings = fitting_packings(permuted, after)
+    packings = matching_packings(permuted, after)
     assert set(packings) == {layer.weight for layer in network.owners}
     kept = {}
     for row, layer in zip(report.layers, network.owners, strict=True):

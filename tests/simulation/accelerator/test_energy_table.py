@@ -11,7 +11,7 @@ import yaml
 import tightc.simulation.accelerator.energy_table as module
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError
-from tightc.simulation.accelerator.energy_table import EnergyTable, Entry, default_table
+from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, default_table
 
 FOLDER = Path(__file__).parents[3] / "configs" / "energy"
 EVENTS = (
@@ -206,7 +206,7 @@ def test_a_range_may_be_a_point() -> None:
 
 
 def test_an_entry_is_frozen_and_takes_texts() -> None:
-    entry = Entry.model_validate({"energy": "5 fJ", "source": "x", "node": "7 nm", "voltage": "700 mV"})
+    entry = EnergyEntry.model_validate({"energy": "5 fJ", "source": "x", "node": "7 nm", "voltage": "700 mV"})
     assert (entry.energy, entry.node, entry.voltage, entry.assumed) == (0.005, 7.0, 0.7, False)
     with pytest.raises(ValueError, match="frozen"):
         entry.energy = 4.0  # type: ignore[misc]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError
 from tightc.simulation.accelerator.hardware import Buffer, Hardware
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 FOLDER = Path(__file__).parents[3] / "configs" / "hardware"
 TEXT = """\

@@ -24,28 +24,31 @@ from helpers.accelerators import (
     work_of,
 )
 from helpers.packings import arrays
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.cycles import Cycles, layer_cycles
-from tightc.simulation.cost_model.gemm import Work
+from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.memory import schedule
 from tightc.simulation.cost_model.passes import Passes, dense_passes, packed_passes
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
-FREE = Store()
+FREE = BufferPort()
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize("layer", oracle.SCALE_SIM)
 def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflow: str) -> None:
     side, kernel, channels, filters = layer
-    work = Work(filters, channels * kernel**2, 1, (side - kernel + 1) ** 2)
-    chip = Chip(ArrayShape(32, 32))
-    passes = dense_passes(dataflow, work, chip.array)
+    work = GemmWorkload(filters, channels * kernel**2, 1, (side - kernel + 1) ** 2)
+    accelerator = Accelerator(ArrayShape(32, 32))
+    passes = dense_passes(dataflow, work, accelerator.array)
     expected = oracle.SCALE_SIM[layer][dataflow]
-    assert layer_cycles(passes, chip) == Cycles(expected)
+    assert layer_cycles(passes, accelerator) == Cycles(expected)
     assert oracle.dense_cycles(dataflow, 32, 32, work.filters, work.inputs, work.vectors) == expected
-    assert (schedule(passes, work, chip).pieces, schedule(passes, work, chip).total) == (1, expected)
+    assert (schedule(passes, work, accelerator).pieces, schedule(passes, work, accelerator).total) == (
+        1,
+        expected,
+    )
 
 
 @settings(max_examples=100)
@@ -53,37 +56,39 @@ def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflo
 def test_an_ideal_chip_takes_as_long_as_scale_sim_says(
     array: ArrayShape, filters: int, inputs: int, vectors: int, dataflow: str
 ) -> None:
-    passes = dense_passes(dataflow, Work(filters, inputs, 1, vectors), array)
+    passes = dense_passes(dataflow, GemmWorkload(filters, inputs, 1, vectors), array)
     expected = oracle.dense_cycles(dataflow, *array, filters, inputs, vectors)
-    assert layer_cycles(passes, Chip(array)) == Cycles(expected)
+    assert layer_cycles(passes, Accelerator(array)) == Cycles(expected)
 
 
 def test_a_depthwise_layer_shares_passes() -> None:
     # 8 groups of 9 inputs x 1 filter, 3 groups to a pass of 27 rows and 3 columns
-    passes = dense_passes("ws", Work(1, 9, 8, 100, 9), ArrayShape(32, 32))
+    passes = dense_passes("ws", GemmWorkload(1, 9, 8, 100, 9), ArrayShape(32, 32))
     assert passes.loaded_words.tolist() == [27, 27, 18]
     assert passes.macs.tolist() == [27, 27, 18]
-    assert layer_cycles(passes, Chip(ArrayShape(32, 32))) == Cycles(3 * (32 + 100 + 62))
+    assert layer_cycles(passes, Accelerator(ArrayShape(32, 32))) == Cycles(3 * (32 + 100 + 62))
 
 
 def test_a_layer_without_passes_takes_no_time() -> None:
     packing = packed(LayerMatrix(np.zeros((3, 4), np.float32)), "tight", ArrayShape(4, 4), 2)
-    passes = packed_passes(packing, Work(3, 4, 1, 7))
+    passes = packed_passes(packing, GemmWorkload(3, 4, 1, 7))
     assert len(passes) == 0
-    assert layer_cycles(passes, Chip(ArrayShape(4, 4), arrays=3, prefetch=True), 2) == Cycles()
+    assert layer_cycles(passes, Accelerator(ArrayShape(4, 4), arrays=3, prefetch=True), 2) == Cycles()
 
 
 # two passes of 4x4 words and of 2x4 on a 4x4 array, 10 steps
-HAND = dense_passes("ws", Work(4, 6, 1, 10), ArrayShape(4, 4))
+HAND = dense_passes("ws", GemmWorkload(4, 6, 1, 10), ArrayShape(4, 4))
 
 
-def chip_4x4(arrays: int = 1, prefetch: bool = False, **words: float) -> Chip:
-    stores = {name: Store(words=words.get(name, float("inf"))) for name in ("activations", "weights", "sums")}
-    return Chip(ArrayShape(4, 4), arrays=arrays, prefetch=prefetch, **stores)
+def chip_4x4(arrays: int = 1, prefetch: bool = False, **words: float) -> Accelerator:
+    stores = {
+        name: BufferPort(words=words.get(name, float("inf"))) for name in ("activations", "weights", "sums")
+    }
+    return Accelerator(ArrayShape(4, 4), arrays=arrays, prefetch=prefetch, **stores)
 
 
 @pytest.mark.parametrize(
-    ("chip", "pieces", "expected"),
+    ("accelerator", "pieces", "expected"),
     [
         (chip_4x4(), 1, Cycles(2 * (4 + 10 + 6))),
         (chip_4x4(), 3, Cycles(6 * (4 + 6) + 2 * 10)),  # loads and empties thrice
@@ -113,12 +118,14 @@ def chip_4x4(arrays: int = 1, prefetch: bool = False, **words: float) -> Chip:
         (chip_4x4(arrays=5, weights=2), 1, Cycles(20, weight_stalls=12)),  # two of five have work
     ],
 )
-def test_cycles_by_hand(chip: Chip, pieces: int, expected: Cycles) -> None:
-    assert layer_cycles(HAND, chip, pieces) == expected
+def test_cycles_by_hand(accelerator: Accelerator, pieces: int, expected: Cycles) -> None:
+    assert layer_cycles(HAND, accelerator, pieces) == expected
 
 
 def test_sums_that_stayed_take_time_to_leave() -> None:
-    passes = dense_passes("os", Work(4, 2, 1, 6), ArrayShape(4, 4))  # 16 and 8 sums; 2 + 6 cycles a pass
+    passes = dense_passes(
+        "os", GemmWorkload(4, 2, 1, 6), ArrayShape(4, 4)
+    )  # 16 and 8 sums; 2 + 6 cycles a pass
     assert layer_cycles(passes, chip_4x4()) == Cycles(16)
     assert layer_cycles(passes, chip_4x4(sums=2)) == Cycles(16)
     assert layer_cycles(passes, chip_4x4(sums=1)) == Cycles(16, sum_stalls=8)
@@ -129,49 +136,55 @@ def test_sums_that_stayed_take_time_to_leave() -> None:
 
 def test_copies_side_by_side_divide_the_steps() -> None:
     # 3 tiles of 2 x 1 on 4x5: two copies one above the other; 11 vectors are 6 and 5
-    passes = dense_passes("ws", Work(1, 6, 1, 11), ArrayShape(2, 5))
-    beside = Chip(ArrayShape(4, 5), side_by_side=True)
+    passes = dense_passes("ws", GemmWorkload(1, 6, 1, 11), ArrayShape(2, 5))
+    beside = Accelerator(ArrayShape(4, 5), side_by_side=True)
     assert layer_cycles(passes, replace(beside, side_by_side=False)) == Cycles(3 * (4 + 11 + 7))
     assert layer_cycles(passes, beside) == Cycles(3 * (4 + 6 + 7))
     # both copies are loaded, 4 words at 0.5 a cycle, and both are fed, also when one has nothing left: 6 x 4 words
-    assert layer_cycles(passes, replace(beside, weights=Store(words=0.5))) == Cycles(51, weight_stalls=3 * 4)
-    assert layer_cycles(passes, replace(beside, activations=Store(words=2))) == (
+    assert layer_cycles(passes, replace(beside, weights=BufferPort(words=0.5))) == Cycles(
+        51, weight_stalls=3 * 4
+    )
+    assert layer_cycles(passes, replace(beside, activations=BufferPort(words=2))) == (
         Cycles(51, activation_stalls=3 * 6)
     )
     # pieces of 2 steps and less: a copy for each
     assert layer_cycles(passes, beside, 6) == Cycles(5 * 3 * (4 + 2 + 7) + 3 * (4 + 1 + 7))
     assert layer_cycles(passes, beside, 5) == Cycles(15 * (4 + 1 + 7) + 3 * 1)
-    assert layer_cycles(dense_passes("os", Work(1, 6, 1, 2), ArrayShape(4, 5)), beside) == Cycles(6 + 7)
+    assert layer_cycles(dense_passes("os", GemmWorkload(1, 6, 1, 2), ArrayShape(4, 5)), beside) == Cycles(
+        6 + 7
+    )
 
 
 def test_a_share_of_a_word_does_not_round_up() -> None:
-    passes = dense_passes("ws", Work(1, 1, 1, 3), ArrayShape(1, 1))
-    assert layer_cycles(passes, Chip(ArrayShape(1, 1), activations=Store(words=0.3))).total == 1 + 10
-    assert layer_cycles(passes, Chip(ArrayShape(1, 1), weights=Store(words=0.1))).total == 10 + 3
+    passes = dense_passes("ws", GemmWorkload(1, 1, 1, 3), ArrayShape(1, 1))
+    assert (
+        layer_cycles(passes, Accelerator(ArrayShape(1, 1), activations=BufferPort(words=0.3))).total == 1 + 10
+    )
+    assert layer_cycles(passes, Accelerator(ArrayShape(1, 1), weights=BufferPort(words=0.1))).total == 10 + 3
 
 
-def without(chip: Chip, *names: str) -> Chip:
-    return replace(chip, **dict.fromkeys(names, FREE))
+def without(accelerator: Accelerator, *names: str) -> Accelerator:
+    return replace(accelerator, **dict.fromkeys(names, FREE))
 
 
-def stepped_stalls(run, chip: Chip, dataflow: str) -> Cycles:
+def stepped_stalls(run, accelerator: Accelerator, dataflow: str) -> Cycles:
     """What each buffer adds on the stepped array if one after the other keeps up."""
     kinds = ("activations", "weights", "sums")
-    times = [run(hall(without(chip, *kinds[:n]), dataflow)).cycles for n in range(4)]
+    times = [run(hall(without(accelerator, *kinds[:n]), dataflow)).cycles for n in range(4)]
     return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
 
 
 @settings(max_examples=60)
 @given(layers(), st.integers(1, 5), chips(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
 def test_stalls_of_dense_layers_are_those_of_the_stepped_array(
-    matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
 ) -> None:
     pieces = min(pieces, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
     vectors = vectors_for(matrix, count)
-    passes = dense_passes(dataflow, work_of(matrix, count), chip.array)
-    assert layer_cycles(passes, chip, pieces) == stepped_stalls(
+    passes = dense_passes(dataflow, work_of(matrix, count), accelerator.array)
+    assert layer_cycles(passes, accelerator, pieces) == stepped_stalls(
         lambda where: oracle.run_dense(dataflow, matrix.values, matrix.groups, vectors, where, pieces),
-        chip,
+        accelerator,
         dataflow,
     )
 
@@ -179,41 +192,41 @@ def test_stalls_of_dense_layers_are_those_of_the_stepped_array(
 @settings(max_examples=60)
 @given(layers(), st.integers(1, 5), chips(), st.sampled_from(METHODS), st.integers(1, 3))
 def test_stalls_of_packings_are_those_of_the_stepped_array(
-    matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, pieces: int
 ) -> None:
     pieces = min(pieces, count)
-    packing = packed(matrix, method, chip.array, 3)
+    packing = packed(matrix, method, accelerator.array, 3)
     tiles, vectors = tiles_of(packing), vectors_for(matrix, count)
     passes = tile_passes(packing, work_of(matrix, count))
-    assert layer_cycles(passes, chip, pieces) == stepped_stalls(
+    assert layer_cycles(passes, accelerator, pieces) == stepped_stalls(
         lambda where: oracle.run_packing(tiles, matrix.values, matrix.groups, vectors, where, pieces),
-        chip,
+        accelerator,
         "ws",
     )
 
 
-def some_passes(matrix: LayerMatrix, method: str, chip: Chip, count: int) -> Passes:
+def some_passes(matrix: LayerMatrix, method: str, accelerator: Accelerator, count: int) -> Passes:
     """A dense layer of that dataflow, or a packing of that method."""
     work = work_of(matrix, count)
     if method in DATAFLOWS:
-        return dense_passes(method, work, chip.array)
-    return tile_passes(packed(matrix, method, chip.array, 3), work)
+        return dense_passes(method, work, accelerator.array)
+    return tile_passes(packed(matrix, method, accelerator.array, 3), work)
 
 
 @settings(max_examples=150)
 @given(layers(), st.integers(1, 40), chips(), st.sampled_from([*DATAFLOWS, "tight"]), st.integers(1, 6))
 def test_no_buffer_makes_it_faster_and_none_that_is_faster_slower(
-    matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, pieces: int
 ) -> None:
-    passes = some_passes(matrix, method, chip, count)
+    passes = some_passes(matrix, method, accelerator, count)
     pieces = 1 if method == "os" else min(pieces, passes.steps)
-    found = layer_cycles(passes, chip, pieces)
+    found = layer_cycles(passes, accelerator, pieces)
     assert min(found.activation_stalls, found.weight_stalls, found.sum_stalls) >= 0
-    ideal = layer_cycles(passes, without(chip, "activations", "weights", "sums"), pieces)
+    ideal = layer_cycles(passes, without(accelerator, "activations", "weights", "sums"), pieces)
     assert ideal == Cycles(found.computing)
     for name in ("activations", "weights", "sums"):
-        faster = replace(chip, **{name: Store(words=getattr(chip, name).words * 1.5)})
+        faster = replace(accelerator, **{name: BufferPort(words=getattr(accelerator, name).words * 1.5)})
         assert layer_cycles(passes, faster, pieces).total <= found.total
-    assert layer_cycles(passes, replace(chip, prefetch=True), pieces).total <= (
-        layer_cycles(passes, replace(chip, prefetch=False), pieces).total
+    assert layer_cycles(passes, replace(accelerator, prefetch=True), pieces).total <= (
+        layer_cycles(passes, replace(accelerator, prefetch=False), pieces).total
     )

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightc.config.yaml import parse_options
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.cost_model.energy import PARTS, energy_pj, variations
 from tightc.simulation.cost_model.events import Events, count_events
-from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.memory import schedule
 from tightc.simulation.cost_model.passes import dense_passes
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 TABLE = default_table()
 KIB = 1024
@@ -27,10 +27,10 @@ MULTIPLY_ADD = {1: 0.2 + 0.1, 4: 3.7 + 0.9}
 REGISTER, LANE, LEVEL, SRAM, DRAM = 0.03, 0.1, 0.005, 10 / 8, 1300 / 8
 
 
-def chip_of(size: int, dram: float | None) -> Chip:
+def chip_of(size: int, dram: float | None) -> Accelerator:
     """Buffers of 2, 128 and 32 KiB: half of, four times and twice the energy of the table's memory."""
-    stores = [Store(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
-    return Chip(
+    stores = [BufferPort(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
+    return Accelerator(
         ArrayShape(2, 2),
         operand_bytes=size,
         activations=stores[0],
@@ -44,9 +44,9 @@ def chip_of(size: int, dram: float | None) -> Chip:
 @pytest.mark.parametrize("dram", [None, 1.0])
 def test_parts_by_hand(size: int, dram: float | None) -> None:
     # 2 filters x 3 inputs on 2x2, 4 vectors: a pass of 2 lanes and one of 1, both of 2 columns
-    work, chip = Work(2, 3, 1, 4, 1, Maps(12, 8)), chip_of(size, dram)
-    passes = dense_passes("ws", work, chip.array)
-    events = count_events(passes, work, chip, schedule(passes, work, chip))
+    work, accelerator = GemmWorkload(2, 3, 1, 4, 1, FeatureMaps(12, 8)), chip_of(size, dram)
+    passes = dense_passes("ws", work, accelerator.array)
+    events = count_events(passes, work, accelerator, schedule(passes, work, accelerator))
     from_dram = size * (12 + 6) if dram else 0
     expected = {
         "mac": 24 * MULTIPLY_ADD[size],
@@ -60,7 +60,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
         "index": 0.0,
         "dram": (from_dram + (size * 8 if dram else 0)) * DRAM,
     }
-    assert energy_pj(events, TABLE, chip) == pytest.approx(expected)
+    assert energy_pj(events, TABLE, accelerator) == pytest.approx(expected)
 
 
 def test_multiplexers_and_index_by_hand() -> None:
@@ -88,10 +88,10 @@ ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
     ],
 )
 def test_each_event_is_one_part(event: str, part: str) -> None:
-    chip = chip_of(1, 1.0)
-    one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, chip)
+    accelerator = chip_of(1, 1.0)
+    one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, accelerator)
     assert {name for name, energy in one.items() if energy} == {part}
-    assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, chip)[part])
+    assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, accelerator)[part])
 
 
 @pytest.mark.parametrize(("size", "multiply", "add"), [(1, 0.2, 0.1), (4, 3.7, 0.9)])
@@ -105,13 +105,13 @@ def test_a_digit_costs_its_part_of_a_multiplication_and_a_whole_addition(
 @settings(max_examples=50)
 @given(st.integers(1, 2**40))
 def test_memory_costs_by_the_square_root_of_its_size(size: int) -> None:
-    chip = replace(chip_of(1, None), activations=Store(size=size))
-    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, chip)["activation_buffer"]
+    accelerator = replace(chip_of(1, None), activations=BufferPort(size=size))
+    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, accelerator)["activation_buffer"]
     assert found == pytest.approx(SRAM * sqrt(size / (8 * KIB)))
 
 
 def test_memory_of_no_size_costs_what_the_table_says() -> None:
-    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, Chip(ArrayShape(2, 2)))
+    found = energy_pj(Events(activation_buffer_bytes=1), TABLE, Accelerator(ArrayShape(2, 2)))
     assert found["activation_buffer"] == SRAM
 
 
@@ -124,8 +124,8 @@ ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_leve
 
 def changed_parts(table: EnergyTable) -> dict[str, float]:
     """Parts that cost another multiple of what they do by the default table."""
-    chip = chip_of(1, 1.0)
-    was, found = energy_pj(EVERYTHING, TABLE, chip), energy_pj(EVERYTHING, table, chip)
+    accelerator = chip_of(1, 1.0)
+    was, found = energy_pj(EVERYTHING, TABLE, accelerator), energy_pj(EVERYTHING, table, accelerator)
     return {part: found[part] / was[part] for part in PARTS if found[part] != was[part]}
 
 

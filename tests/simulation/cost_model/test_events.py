@@ -24,23 +24,25 @@ from helpers.accelerators import (
     vectors_for,
     work_of,
 )
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.cycles import layer_cycles
 from tightc.simulation.cost_model.events import Events, count_events
-from tightc.simulation.cost_model.gemm import Maps, Work
-from tightc.simulation.cost_model.memory import Schedule, Traffic, dram_stalls, traffic
+from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.simulation.cost_model.memory import LayerSchedule, Traffic, dram_stalls, traffic
 from tightc.simulation.cost_model.passes import Passes, dense_passes
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 SIZES = st.sampled_from([1, 7, 30, 100, 1000, float("inf")])
 DEPTHWISE = LayerMatrix(np.ones((3, 2), np.int32), 3)
 NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
 ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
-BESIDE = Chip(ArrayShape(5, 4), side_by_side=True)  # room for two copies of a pass that two groups share
-SMALL = Chip(ArrayShape(4, 4), activations=Store(usable=9), dram=1.0)
+BESIDE = Accelerator(
+    ArrayShape(5, 4), side_by_side=True
+)  # room for two copies of a pass that two groups share
+SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram=1.0)
 STORES = st.builds(
-    Store,
+    BufferPort,
     size=st.sampled_from([None, 7, 60, 100, 800]),
     usable=SIZES,
     words=st.just(float("inf")),
@@ -49,11 +51,11 @@ STORES = st.builds(
 
 
 @st.composite
-def chips_with_dram(draw: st.DrawFn) -> Chip:
+def chips_with_dram(draw: st.DrawFn) -> Accelerator:
     """Buffers of any size that keep up; activation, weight and sum stores differ."""
-    chip = draw(chips())
+    accelerator = draw(chips())
     return replace(
-        chip,
+        accelerator,
         activations=draw(STORES),
         weights=draw(STORES),
         sums=draw(STORES),
@@ -63,39 +65,43 @@ def chips_with_dram(draw: st.DrawFn) -> Chip:
 
 
 @st.composite
-def maps(draw: st.DrawFn) -> Maps:
+def maps(draw: st.DrawFn) -> FeatureMaps:
     """Feature maps that have nothing to do with the size of the layer."""
     count = st.integers(1, 400)
-    return Maps(draw(count), draw(count), draw(st.booleans()), draw(st.booleans()))
+    return FeatureMaps(draw(count), draw(count), draw(st.booleans()), draw(st.booleans()))
 
 
-def way_of(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
-    cycles = layer_cycles(passes, chip, pieces)
-    moved = traffic(passes, work, chip, pieces)
-    stalls = dram_stalls(moved, cycles.total, chip)
-    return Schedule(pieces, cycles, moved, stalls, chip.arrays, chip.side_by_side)
+def way_of(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> LayerSchedule:
+    cycles = layer_cycles(passes, accelerator, pieces)
+    moved = traffic(passes, work, accelerator, pieces)
+    stalls = dram_stalls(moved, cycles.total, accelerator)
+    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
 
 
 def expected_traffic(
-    dataflow: str, work: Work, chip: Chip, pieces: int, tiles: Any, run: oracle.Run
+    dataflow: str, work: GemmWorkload, accelerator: Accelerator, pieces: int, tiles: Any, run: oracle.Run
 ) -> tuple[int, int, int]:
     """Bytes of activations, weights and outputs, by the words of `traffic`."""
-    if chip.dram is None:
+    if accelerator.dram is None:
         return 0, 0, 0
-    size, room, built = chip.operand_bytes, chip.activations.usable, chip.activations.size
+    size, room, built = (
+        accelerator.operand_bytes,
+        accelerator.activations.usable,
+        accelerator.activations.size,
+    )
     shape = (work.filters, work.inputs, work.groups)
     cells = oracle.map_cells(dataflow, shape, work.vectors, work.positions, tiles)
     read, written = work.maps.read * size, work.maps.written * size
     fits = read <= room
     if dataflow == "ws":  # it needs room for the pieces that are on the arrays at the same time
-        together = max(1, chip.arrays // max(1, len(tiles)))
+        together = max(1, accelerator.arrays // max(1, len(tiles)))
         fits = -(-read // pieces) * min(pieces, together) <= room
     total = work.channels * work.vectors
     activations = oracle.map_bytes_fetched(cells, total, read, fits, pieces if dataflow == "is" else 1)
     # a map has half of the buffer, however that is divided otherwise
-    if chip.keeps_maps and not work.maps.from_outside and (built is None or read <= built / 2):
+    if accelerator.keeps_maps and not work.maps.from_outside and (built is None or read <= built / 2):
         activations = 0
-    if chip.keeps_maps and not work.maps.to_outside and (built is None or written <= built / 2):
+    if accelerator.keeps_maps and not work.maps.to_outside and (built is None or written <= built / 2):
         written = 0
     if dataflow == "ws":
         once = oracle.stored_words(tiles) * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
@@ -103,7 +109,7 @@ def expected_traffic(
     else:
         once = work.filters * work.inputs * work.groups * size
         again = run.counts["streamed" if dataflow == "is" else "from_above"] * size
-    return activations, once if once <= chip.weights.usable else again, written
+    return activations, once if once <= accelerator.weights.usable else again, written
 
 
 def kernel_of(choice: int, inputs: int) -> int:
@@ -113,18 +119,24 @@ def kernel_of(choice: int, inputs: int) -> int:
 
 
 def check(
-    dataflow: str, passes: Passes, work: Work, chip: Chip, pieces: int, tiles: Any, run: oracle.Run
+    dataflow: str,
+    passes: Passes,
+    work: GemmWorkload,
+    accelerator: Accelerator,
+    pieces: int,
+    tiles: Any,
+    run: oracle.Run,
 ) -> None:
-    way = way_of(passes, work, chip, pieces)
-    moved = expected_traffic(dataflow, work, chip, pieces, tiles, run)
+    way = way_of(passes, work, accelerator, pieces)
+    moved = expected_traffic(dataflow, work, accelerator, pieces, tiles, run)
     assert way.traffic == Traffic(*moved)
-    found = asdict(count_events(passes, work, chip, way))
-    assert found == oracle.events(dataflow, run, work.outputs, chip.operand_bytes, moved)
+    found = asdict(count_events(passes, work, accelerator, way))
+    assert found == oracle.events(dataflow, run, work.outputs, accelerator.operand_bytes, moved)
 
 
 @settings(max_examples=150)
-@example(ROW, 5, BESIDE, "tight", 2, Maps(60, 1), 0)
-@example(ROW, 5, BESIDE, "nm", 1, Maps(60, 1), 0)
+@example(ROW, 5, BESIDE, "tight", 2, FeatureMaps(60, 1), 0)
+@example(ROW, 5, BESIDE, "nm", 1, FeatureMaps(60, 1), 0)
 @given(
     layers(),
     st.integers(1, 5),
@@ -135,10 +147,16 @@ def check(
     st.integers(0, 9),
 )
 def test_events_of_packings(
-    matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int, shape: Maps, kernel: int
+    matrix: LayerMatrix,
+    count: int,
+    accelerator: Accelerator,
+    method: str,
+    pieces: int,
+    shape: FeatureMaps,
+    kernel: int,
 ) -> None:
     pieces = min(pieces, count)
-    packing = packed(matrix, method, chip.array, 3)
+    packing = packed(matrix, method, accelerator.array, 3)
     work = work_of(matrix, count, kernel_of(kernel, matrix.inputs), shape)
     tiles = tiles_of(packing)
     run = oracle.run_packing(
@@ -146,11 +164,11 @@ def test_events_of_packings(
         matrix.values,
         matrix.groups,
         vectors_for(matrix, count),
-        hall(chip, "ws"),
+        hall(accelerator, "ws"),
         pieces,
         levels_of(packing),
     )
-    check("ws", tile_passes(packing, work), work, chip, pieces, tiles, run)
+    check("ws", tile_passes(packing, work), work, accelerator, pieces, tiles, run)
 
 
 @settings(max_examples=200)
@@ -163,28 +181,34 @@ def test_events_of_packings(
     maps(),
     st.integers(0, 9),
 )
-@example(DEPTHWISE, 2, SMALL, "ws", 1, Maps(60, 1), 0)
-@example(DEPTHWISE, 2, SMALL, "os", 1, Maps(60, 1), 0)
-@example(DEPTHWISE, 2, SMALL, "is", 1, Maps(60, 1), 0)
-@example(NARROW, 5, BESIDE, "ws", 1, Maps(60, 1), 0)
-@example(NARROW, 5, BESIDE, "is", 1, Maps(60, 1), 0)
+@example(DEPTHWISE, 2, SMALL, "ws", 1, FeatureMaps(60, 1), 0)
+@example(DEPTHWISE, 2, SMALL, "os", 1, FeatureMaps(60, 1), 0)
+@example(DEPTHWISE, 2, SMALL, "is", 1, FeatureMaps(60, 1), 0)
+@example(NARROW, 5, BESIDE, "ws", 1, FeatureMaps(60, 1), 0)
+@example(NARROW, 5, BESIDE, "is", 1, FeatureMaps(60, 1), 0)
 def test_events_of_dense_layers(
-    matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int, shape: Maps, kernel: int
+    matrix: LayerMatrix,
+    count: int,
+    accelerator: Accelerator,
+    dataflow: str,
+    pieces: int,
+    shape: FeatureMaps,
+    kernel: int,
 ) -> None:
     filters, inputs, groups = matrix.filters_per_group, matrix.inputs, matrix.groups
     pieces = min(pieces, {"ws": count, "is": filters, "os": 1}[dataflow])
     work = work_of(matrix, count, kernel_of(kernel, inputs), shape)
     tiles = {
         "ws": lambda: oracle.with_groups(
-            oracle.dense_tiles(filters, inputs, tuple(chip.array), groups), filters, inputs
+            oracle.dense_tiles(filters, inputs, tuple(accelerator.array), groups), filters, inputs
         ),
-        "is": lambda: oracle.dense_tiles(count, inputs, tuple(chip.array), groups),
-        "os": lambda: oracle.dense_blocks(filters, count, groups, tuple(chip.array)),
+        "is": lambda: oracle.dense_tiles(count, inputs, tuple(accelerator.array), groups),
+        "os": lambda: oracle.dense_blocks(filters, count, groups, tuple(accelerator.array)),
     }[dataflow]()
     run = oracle.run_dense(
-        dataflow, matrix.values, groups, vectors_for(matrix, count), hall(chip, dataflow), pieces
+        dataflow, matrix.values, groups, vectors_for(matrix, count), hall(accelerator, dataflow), pieces
     )
-    check(dataflow, dense_passes(dataflow, work, chip.array), work, chip, pieces, tiles, run)
+    check(dataflow, dense_passes(dataflow, work, accelerator.array), work, accelerator, pieces, tiles, run)
 
 
 # --- by hand
@@ -205,17 +229,19 @@ def events_by_hand(size: int) -> Events:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_events_by_hand(size: int) -> None:
-    work, chip = Work(2, 3, 1, 4), Chip(ArrayShape(2, 2), operand_bytes=size)
-    passes = dense_passes("ws", work, chip.array)
-    assert count_events(passes, work, chip, way_of(passes, work, chip, 1)) == events_by_hand(size)
+    work, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2), operand_bytes=size)
+    passes = dense_passes("ws", work, accelerator.array)
+    assert count_events(passes, work, accelerator, way_of(passes, work, accelerator, 1)) == events_by_hand(
+        size
+    )
 
 
 def test_copies_that_a_way_does_without_cost_nothing() -> None:
-    work, chip = Work(1, 1, 1, 4), Chip(ArrayShape(2, 2), side_by_side=True)
-    passes = dense_passes("ws", work, chip.array)
-    way = way_of(passes, work, chip, 1)
+    work, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), side_by_side=True)
+    passes = dense_passes("ws", work, accelerator.array)
+    way = way_of(passes, work, accelerator, 1)
     beside, alone = (
-        count_events(passes, work, chip, replace(way, side_by_side=copies)) for copies in (True, False)
+        count_events(passes, work, accelerator, replace(way, side_by_side=copies)) for copies in (True, False)
     )
     assert (beside.weight_buffer_bytes, alone.weight_buffer_bytes) == (2, 1)
     # one weight moves up a row, its copy two; steps of the second pass the first's column, its sums the other's lane
@@ -224,9 +250,11 @@ def test_copies_that_a_way_does_without_cost_nothing() -> None:
 
 
 def test_each_piece_loads_again_and_nothing_else_changes() -> None:
-    work, chip = Work(2, 3, 1, 4), Chip(ArrayShape(2, 2))
-    passes = dense_passes("ws", work, chip.array)
-    once, thrice = (count_events(passes, work, chip, way_of(passes, work, chip, n)) for n in (1, 3))
+    work, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
+    passes = dense_passes("ws", work, accelerator.array)
+    once, thrice = (
+        count_events(passes, work, accelerator, way_of(passes, work, accelerator, n)) for n in (1, 3)
+    )
     assert thrice == replace(
         once,
         register_bytes=once.register_bytes + 2 * 8,

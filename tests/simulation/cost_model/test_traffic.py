@@ -14,42 +14,42 @@ import oracle
 from helpers import models
 from helpers.accelerators import DATAFLOWS, MAPS, crowded_chips, layers, packed, tile_passes, work_of
 from helpers.packings import arrange
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import load_model_bytes
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.events import count_events
-from tightc.simulation.cost_model.gemm import Maps, Work
+from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.memory import Traffic, dram_stalls, schedule, traffic
 from tightc.simulation.cost_model.passes import dense_passes, packed_passes
 from tightc.simulation.workload import read_workload
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 
 @settings(max_examples=150)
 @given(layers(), st.integers(1, 12), crowded_chips(), st.sampled_from(DATAFLOWS), MAPS, st.integers(1, 4))
 def test_every_word_crosses_the_edge_once_at_least(
-    matrix: LayerMatrix, vectors: int, chip: Chip, dataflow: str, maps: Maps, pieces: int
+    matrix: LayerMatrix, vectors: int, accelerator: Accelerator, dataflow: str, maps: FeatureMaps, pieces: int
 ) -> None:
-    chip = replace(chip, dram=1.0)
+    accelerator = replace(accelerator, dram=1.0)
     work = work_of(matrix, vectors, 1, maps)
-    passes = dense_passes(dataflow, work, chip.array)
-    moved = traffic(passes, work, chip, 1 if dataflow == "os" else min(pieces, passes.steps))
-    size, room = chip.operand_bytes, chip.activations.usable
+    passes = dense_passes(dataflow, work, accelerator.array)
+    moved = traffic(passes, work, accelerator, 1 if dataflow == "os" else min(pieces, passes.steps))
+    size, room = accelerator.operand_bytes, accelerator.activations.usable
     assert moved.weight_bytes >= matrix.values.size * size
-    half = inf if chip.activations.size is None else chip.activations.size / 2
-    stays_in = chip.keeps_maps and not maps.from_outside and maps.read * size <= half
-    stays_out = chip.keeps_maps and not maps.to_outside and maps.written * size <= half
+    half = inf if accelerator.activations.size is None else accelerator.activations.size / 2
+    stays_in = accelerator.keeps_maps and not maps.from_outside and maps.read * size <= half
+    stays_out = accelerator.keeps_maps and not maps.to_outside and maps.written * size <= half
     assert moved.activation_bytes == 0 if stays_in else moved.activation_bytes >= maps.read * size
     assert moved.output_bytes == (0 if stays_out else maps.written * size)
-    if room == chip.weights.usable == inf:
+    if room == accelerator.weights.usable == inf:
         assert moved.activation_bytes in (0, maps.read * size)
         assert dataflow == "ws" or moved.weight_bytes == matrix.values.size * size
-    assert traffic(passes, work, replace(chip, dram=None), 1) == Traffic()
+    assert traffic(passes, work, replace(accelerator, dram=None), 1) == Traffic()
 
 
 # 4 filters x 6 inputs (3 channels of 2), 10 vectors, on 4x4: a pass reads channels 0 and 1, the next channel 2
-HAND = Work(4, 6, 1, 10, 2, Maps(60, 40))
+HAND = GemmWorkload(4, 6, 1, 10, 2, FeatureMaps(60, 40))
 
 
 @pytest.mark.parametrize(
@@ -70,55 +70,61 @@ HAND = Work(4, 6, 1, 10, 2, Maps(60, 40))
 def test_traffic_by_hand(
     dataflow: str, activations: float, weights: float, pieces: int, expected: Traffic
 ) -> None:
-    chip = Chip(
-        ArrayShape(4, 4), activations=Store(usable=activations), weights=Store(usable=weights), dram=1.0
+    accelerator = Accelerator(
+        ArrayShape(4, 4),
+        activations=BufferPort(usable=activations),
+        weights=BufferPort(usable=weights),
+        dram=1.0,
     )
-    passes = dense_passes(dataflow, HAND, chip.array)
-    assert traffic(passes, HAND, chip, pieces) == expected
-    wide = replace(chip, operand_bytes=4, activations=Store(usable=4 * activations))
-    wide = replace(wide, weights=Store(usable=4 * weights))
+    passes = dense_passes(dataflow, HAND, accelerator.array)
+    assert traffic(passes, HAND, accelerator, pieces) == expected
+    wide = replace(accelerator, operand_bytes=4, activations=BufferPort(usable=4 * activations))
+    wide = replace(wide, weights=BufferPort(usable=4 * weights))
     times = Traffic(4 * expected.activation_bytes, 4 * expected.weight_bytes, 4 * 40)
     assert traffic(passes, HAND, wide, pieces) == times
 
 
 def test_a_map_that_does_not_fit_is_fetched_by_every_pass_that_reads_it() -> None:
-    work = Work(9, 6, 1, 10, 2, Maps(60, 90))  # two passes for each of 4, 4 and 1 filters
-    chip = Chip(ArrayShape(4, 4), activations=Store(usable=59), dram=1.0)
-    passes = dense_passes("ws", work, chip.array)
+    work = GemmWorkload(9, 6, 1, 10, 2, FeatureMaps(60, 90))  # two passes for each of 4, 4 and 1 filters
+    accelerator = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=59), dram=1.0)
+    passes = dense_passes("ws", work, accelerator.array)
     assert passes.map_share.tolist() == pytest.approx([2 / 3, 1 / 3] * 3)
-    assert traffic(passes, work, chip, 1).activation_bytes == 180
+    assert traffic(passes, work, accelerator, 1).activation_bytes == 180
     # two pieces of 30 bytes fit one at a time
-    assert traffic(passes, work, chip, 2).activation_bytes == 60
+    assert traffic(passes, work, accelerator, 2).activation_bytes == 60
     # and where a piece is shared by two arrays; but with 12 arrays both pieces are there at once
-    assert traffic(passes, work, replace(chip, arrays=2), 2).activation_bytes == 60
-    assert traffic(passes, work, replace(chip, arrays=12), 2).activation_bytes == 180
+    assert traffic(passes, work, replace(accelerator, arrays=2), 2).activation_bytes == 60
+    assert traffic(passes, work, replace(accelerator, arrays=12), 2).activation_bytes == 180
 
 
 def test_of_a_map_that_fits_comes_what_any_pass_reads() -> None:
     # 2 filters x 8 inputs, 4 channels of 2, on 2x2: filter 0 reads channels 0 and 1, filter 1 channels 1 and 3
     values = np.zeros((2, 8), np.int32)
     values[0, [0, 1, 2]] = values[1, [2, 6, 7]] = 1
-    matrix, chip = LayerMatrix(values), Chip(ArrayShape(2, 2), activations=Store(usable=80), dram=1.0)
-    packing = packed(matrix, "first-fit", chip.array, 1)
-    work = Work(2, 8, 1, 10, 2, Maps(80, 20))
+    matrix, accelerator = (
+        LayerMatrix(values),
+        Accelerator(ArrayShape(2, 2), activations=BufferPort(usable=80), dram=1.0),
+    )
+    packing = packed(matrix, "first-fit", accelerator.array, 1)
+    work = GemmWorkload(2, 8, 1, 10, 2, FeatureMaps(80, 20))
     passes = tile_passes(packing, work)
     channels = [{k // 2 for lane in tile["lanes"] for k in lane} for tile in oracle.plain(packing)]
     asked = sum(map(len, channels))
     assert set().union(*channels) == {0, 1, 3} and asked > 4
-    assert traffic(passes, work, chip, 1).activation_bytes == 60
-    small = replace(chip, activations=Store(usable=79))
+    assert traffic(passes, work, accelerator, 1).activation_bytes == 60
+    small = replace(accelerator, activations=BufferPort(usable=79))
     assert traffic(passes, work, small, 1).activation_bytes == 20 * asked
     # the dense layer reads all
-    assert traffic(dense_passes("ws", work, chip.array), work, chip, 1).activation_bytes == 80
+    assert traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1).activation_bytes == 80
 
 
 def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
     # 1 filter x 20 inputs on 1x1: 20 times 1/20 of a map of 20 bytes, which in floats is more than 20
-    work, chip = (
-        Work(1, 20, 1, 1, 1, Maps(20, 1)),
-        Chip(ArrayShape(1, 1), activations=Store(usable=1), dram=1.0),
+    work, accelerator = (
+        GemmWorkload(1, 20, 1, 1, 1, FeatureMaps(20, 1)),
+        Accelerator(ArrayShape(1, 1), activations=BufferPort(usable=1), dram=1.0),
     )
-    assert traffic(dense_passes("ws", work, chip.array), work, chip, 1).activation_bytes == 20
+    assert traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1).activation_bytes == 20
 
 
 @pytest.mark.parametrize("usable", [40, 80, inf])
@@ -140,10 +146,10 @@ def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
 def test_maps_that_fit_stay_between_layers(
     outside: tuple[bool, bool], keeps: bool, size: int | None, expected: tuple[int, int], usable: float
 ) -> None:
-    work = replace(HAND, maps=Maps(60, 40, *outside))
-    store = Store(size=size, usable=usable)
-    chip = Chip(ArrayShape(4, 4), activations=store, dram=1.0, keeps_maps=keeps)
-    moved = traffic(dense_passes("ws", work, chip.array), work, chip, 1)
+    work = replace(HAND, maps=FeatureMaps(60, 40, *outside))
+    store = BufferPort(size=size, usable=usable)
+    accelerator = Accelerator(ArrayShape(4, 4), activations=store, dram=1.0, keeps_maps=keeps)
+    moved = traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1)
     assert (moved.activation_bytes, moved.output_bytes) == expected
 
 
@@ -164,9 +170,11 @@ def test_maps_that_fit_stay_between_layers(
 def test_waiting_for_dram_by_hand(
     hidden: tuple[bool, bool, bool], dram: float | None, busy: int, stalls: int
 ) -> None:
-    stores = dict(zip(("activations", "weights", "sums"), (Store(hidden=own) for own in hidden), strict=True))
-    chip = Chip(ArrayShape(4, 4), dram=dram, **stores)
-    assert dram_stalls(Traffic(10, 20, 30), busy, chip) == stalls
+    stores = dict(
+        zip(("activations", "weights", "sums"), (BufferPort(hidden=own) for own in hidden), strict=True)
+    )
+    accelerator = Accelerator(ArrayShape(4, 4), dram=dram, **stores)
+    assert dram_stalls(Traffic(10, 20, 30), busy, accelerator) == stalls
 
 
 @pytest.mark.parametrize(
@@ -183,9 +191,12 @@ def test_whoever_writes_a_map_and_whoever_reads_it_say_the_same_of_it(
     }"""
     weight = np.ones((1, 1, 1, 1), np.float32)
     model = load_model_bytes(models.build(text, v=weight, w=weight).SerializeToString())
-    layers = read_workload(model, ExtentOptions()).layers
-    chip = Chip(ArrayShape(2, 2), activations=Store(size, size), dram=1.0)
-    moved = [traffic(dense_passes("ws", layer.work, chip.array), layer.work, chip, 1) for layer in layers]
+    layers = read_workload(model, InputSizeOptions()).layers
+    accelerator = Accelerator(ArrayShape(2, 2), activations=BufferPort(size, size), dram=1.0)
+    moved = [
+        traffic(dense_passes("ws", layer.work, accelerator.array), layer.work, accelerator, 1)
+        for layer in layers
+    ]
     assert (moved[0].activation_bytes, moved[1].output_bytes) == (64, 16)  # the ends of the network
     assert (moved[0].output_bytes, moved[1].activation_bytes) == (written, read)
 
@@ -199,7 +210,7 @@ def test_a_map_that_goes_two_ways_is_kept_for_both_or_none() -> None:
     }"""
     weight = np.ones((2, 2, 1, 1), np.float32)
     model = load_model_bytes(models.build(text, v=weight, v2=weight, v3=weight).SerializeToString())
-    maps = [layer.work.maps for layer in read_workload(model, ExtentOptions()).layers]
+    maps = [layer.work.maps for layer in read_workload(model, InputSizeOptions()).layers]
     assert [(m.from_outside, m.to_outside) for m in maps] == [(True, False), (False, False), (False, True)]
     assert [(m.read_from, m.written_for) for m in maps] == [(0, 32), (32, 32), (32, 0)]
 
@@ -207,13 +218,15 @@ def test_a_map_that_goes_two_ways_is_kept_for_both_or_none() -> None:
 def test_wide_multiplexers_cost_as_wide_as_they_are() -> None:
     matrix = LayerMatrix(np.ones((2, 6), np.float32))
     packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
-    work = Work(2, 6, 1, 5)
+    work = GemmWorkload(2, 6, 1, 5)
     for fan_in, levels in ((None, 1), (2, 1), (16, 4)):
-        chip = Chip(ArrayShape(4, 4), fan_in=fan_in)
+        accelerator = Accelerator(ArrayShape(4, 4), fan_in=fan_in)
         passes = packed_passes(packing, work)
         assert (
-            count_events(passes, work, chip, schedule(passes, work, chip)).multiplexer_bytes
+            count_events(passes, work, accelerator, schedule(passes, work, accelerator)).multiplexer_bytes
             == 12 * 5 * levels
         )
-        dense = dense_passes("ws", work, chip.array)
-        assert count_events(dense, work, chip, schedule(dense, work, chip)).multiplexer_bytes == 0
+        dense = dense_passes("ws", work, accelerator.array)
+        assert (
+            count_events(dense, work, accelerator, schedule(dense, work, accelerator)).multiplexer_bytes == 0
+        )

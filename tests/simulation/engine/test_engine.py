@@ -23,41 +23,47 @@ from helpers.accelerators import (
     vectors_for,
     work_of,
 )
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.cycles import layer_cycles
 from tightc.simulation.cost_model.passes import dense_passes
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense, run_packing
 from tightc.simulation.engine.stationary import LOG_COLUMNS
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, Tile
 
 DEPTHWISE = LayerMatrix(np.arange(1, 25, dtype=np.int32).reshape(6, 4), 6)
-SLOW = Chip(
+SLOW = Accelerator(
     ArrayShape(5, 3),
     arrays=2,
     prefetch=True,
-    activations=Store(words=1.5),
-    weights=Store(words=2),
-    sums=Store(words=0.5),
+    activations=BufferPort(words=1.5),
+    weights=BufferPort(words=2),
+    sums=BufferPort(words=0.5),
 )
 
 
 # --- dense layers
 
 
-def check_dense(matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int) -> None:
+def check_dense(
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
+) -> None:
     vectors = vectors_for(matrix, count)
-    ran = run_dense(dataflow, Operands(matrix, vectors), chip, pieces)
-    stepped = oracle.run_dense(dataflow, matrix.values, matrix.groups, vectors, hall(chip, dataflow), pieces)
+    ran = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces)
+    stepped = oracle.run_dense(
+        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), pieces
+    )
     product = vectors @ oracle.block_diagonal(matrix.values, matrix.groups).T
     assert ran.outputs.dtype == vectors.dtype
     assert ran.outputs.tolist() == stepped.outputs == product.tolist()
-    closed = layer_cycles(dense_passes(dataflow, work_of(matrix, count), chip.array), chip, pieces)
+    closed = layer_cycles(
+        dense_passes(dataflow, work_of(matrix, count), accelerator.array), accelerator, pieces
+    )
     assert ran.cycles == closed.total == stepped.cycles
-    assert ran.pe_steps == stepped.all_cycles * chip.array.rows * chip.array.columns
+    assert ran.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
 
 
 @settings(max_examples=150)
@@ -66,10 +72,10 @@ def check_dense(matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, piec
 @example(DEPTHWISE, 3, SLOW, "is", 1)
 @example(DEPTHWISE, 3, SLOW, "os", 1)
 def test_dense_layers_of_any_dataflow(
-    matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
 ) -> None:
     steps = {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow]
-    check_dense(matrix, count, chip, dataflow, min(pieces, steps))
+    check_dense(matrix, count, accelerator, dataflow, min(pieces, steps))
 
 
 @pytest.mark.kernel
@@ -90,7 +96,7 @@ def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflo
     side, kernel, channels, filters = layer
     matrix = LayerMatrix(np.ones((filters, channels * kernel**2), np.int32))
     vectors = np.ones(((side - kernel + 1) ** 2, matrix.inputs), np.int32)
-    ran = run_dense(dataflow, Operands(matrix, vectors), Chip(ArrayShape(32, 32)))
+    ran = run_dense(dataflow, Operands(matrix, vectors), Accelerator(ArrayShape(32, 32)))
     assert ran.cycles == oracle.SCALE_SIM[layer][dataflow]
     assert (ran.outputs == matrix.inputs).all()
 
@@ -99,17 +105,17 @@ def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflo
 
 
 def check_packing(
-    packing: Packing, matrix: LayerMatrix, vectors: np.ndarray, chip: Chip, pieces: int
+    packing: Packing, matrix: LayerMatrix, vectors: np.ndarray, accelerator: Accelerator, pieces: int
 ) -> None:
-    ran = run_packing(packing, Operands(matrix, vectors), chip, pieces)
+    ran = run_packing(packing, Operands(matrix, vectors), accelerator, pieces)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(chip, "ws"), pieces
+        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), pieces
     )
     assert ran.outputs.dtype == vectors.dtype
     assert ran.outputs.tolist() == stepped.outputs == (vectors @ kept(packing, matrix).T).tolist()
-    closed = layer_cycles(tile_passes(packing, work_of(matrix, len(vectors))), chip, pieces)
+    closed = layer_cycles(tile_passes(packing, work_of(matrix, len(vectors))), accelerator, pieces)
     assert ran.cycles == closed.total == stepped.cycles
-    assert ran.pe_steps == stepped.all_cycles * chip.array.rows * chip.array.columns
+    assert ran.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
 
 
 @settings(max_examples=200)
@@ -122,18 +128,20 @@ def check_packing(
     st.integers(1, 3),
 )
 def test_packings_of_any_method(
-    matrix: LayerMatrix, count: int, chip: Chip, method: str, fan_in: int, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, fan_in: int, pieces: int
 ) -> None:
-    packing = packed(matrix, method, chip.array, fan_in)
-    check_packing(packing, matrix, vectors_for(matrix, count), chip, min(pieces, count))
+    packing = packed(matrix, method, accelerator.array, fan_in)
+    check_packing(packing, matrix, vectors_for(matrix, count), accelerator, min(pieces, count))
 
 
 @settings(max_examples=40)
 @given(layers(), chips(), st.sampled_from(METHODS))
-def test_floats_that_are_whole_numbers_give_the_same(matrix: LayerMatrix, chip: Chip, method: str) -> None:
+def test_floats_that_are_whole_numbers_give_the_same(
+    matrix: LayerMatrix, accelerator: Accelerator, method: str
+) -> None:
     floats = LayerMatrix(matrix.values.astype(np.float32), matrix.groups)
-    packing = packed(floats, method, chip.array, 3)
-    check_packing(packing, floats, vectors_for(matrix, 3).astype(np.float32), chip, 1)
+    packing = packed(floats, method, accelerator.array, 3)
+    check_packing(packing, floats, vectors_for(matrix, 3).astype(np.float32), accelerator, 1)
 
 
 BY_HAND = Packing(  # 3 filters, 5 inputs; filter 1 has two columns of the first tile and one of the second
@@ -166,14 +174,14 @@ def test_a_packing_by_hand() -> None:
     assert oracle.packing_faults(oracle.plain(BY_HAND), MATRIX.values, 1, (3, 3), 3) == []
     vectors = vectors_for(MATRIX, 3)
     for prefetch in (False, True):
-        chip = Chip(ArrayShape(3, 3), prefetch=prefetch)
-        ran = run_packing(BY_HAND, Operands(MATRIX, vectors), chip)
+        accelerator = Accelerator(ArrayShape(3, 3), prefetch=prefetch)
+        ran = run_packing(BY_HAND, Operands(MATRIX, vectors), accelerator)
         assert ran.outputs.tolist() == (vectors @ MATRIX.values.T).tolist()
         # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
         assert ran.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
     check_packing(BY_HAND, MATRIX, vectors, replace(SLOW, array=ArrayShape(3, 3)), 2)
     # input 4 is on two lanes and read once: 4 words for each vector, then 1
-    thirsty = Chip(ArrayShape(3, 3), activations=Store(words=1))
+    thirsty = Accelerator(ArrayShape(3, 3), activations=BufferPort(words=1))
     assert run_packing(BY_HAND, Operands(MATRIX, vectors), thirsty).cycles == 2 * (3 + 4) + 3 * 4 + 3 * 1
     check_packing(BY_HAND, MATRIX, vectors, thirsty, 1)
 
@@ -181,13 +189,13 @@ def test_a_packing_by_hand() -> None:
 # --- traces
 
 
-def check_traces(traces: Traces, stepped: oracle.Run, chip: Chip, is_stationary: bool) -> None:
+def check_traces(traces: Traces, stepped: oracle.Run, accelerator: Accelerator, is_stationary: bool) -> None:
     """The lines of all traces together are what the stepped array counted."""
     assert traces
     found = dict(zip(LOG_COLUMNS, sum(trace.log.sum(axis=0) for trace in traces).tolist(), strict=True))
     loads = sum(trace.phase == "stream" for trace in traces) if is_stationary else 0
     assert found == {
-        "rows_loaded": chip.array.rows * loads,
+        "rows_loaded": accelerator.array.rows * loads,
         "steps_begun": stepped.counts["begun"],
         "lane_words": stepped.counts["edge"],
         "macs": stepped.counts["mac"],
@@ -207,32 +215,36 @@ def check_traces(traces: Traces, stepped: oracle.Run, chip: Chip, is_stationary:
 @example(DEPTHWISE, 3, SLOW, "is", 1)
 @example(DEPTHWISE, 2, SLOW, "os", 1)
 def test_traces_of_dense_layers(
-    matrix: LayerMatrix, count: int, chip: Chip, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
 ) -> None:
     if dataflow == "os":
-        chip = replace(chip, sums=Store())  # sums leave without a line of their own
+        accelerator = replace(accelerator, sums=BufferPort())  # sums leave without a line of their own
     pieces = min(pieces, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
     vectors, traces = vectors_for(matrix, count), []
-    plain = run_dense(dataflow, Operands(matrix, vectors), chip, pieces)
-    traced = run_dense(dataflow, Operands(matrix, vectors), chip, pieces, traces)
+    plain = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces)
+    traced = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces, traces)
     assert traced.outputs.tolist() == plain.outputs.tolist() and traced.cycles == plain.cycles
-    stepped = oracle.run_dense(dataflow, matrix.values, matrix.groups, vectors, hall(chip, dataflow), pieces)
-    check_traces(traces, stepped, chip, dataflow != "os")
+    stepped = oracle.run_dense(
+        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), pieces
+    )
+    check_traces(traces, stepped, accelerator, dataflow != "os")
 
 
 @settings(max_examples=60)
 @given(layers(), st.integers(1, 6), chips(), st.sampled_from(METHODS), st.integers(1, 3))
-def test_traces_of_packings(matrix: LayerMatrix, count: int, chip: Chip, method: str, pieces: int) -> None:
+def test_traces_of_packings(
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, pieces: int
+) -> None:
     pieces = min(pieces, count)
-    packing = packed(matrix, method, chip.array, 3)
+    packing = packed(matrix, method, accelerator.array, 3)
     vectors, traces = vectors_for(matrix, count), []
-    run_packing(packing, Operands(matrix, vectors), chip, pieces, traces)
+    run_packing(packing, Operands(matrix, vectors), accelerator, pieces, traces)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(chip, "ws"), pieces
+        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), pieces
     )
     assert bool(traces) == bool(packing.tiles)
     if traces:
-        check_traces(traces, stepped, chip, True)
+        check_traces(traces, stepped, accelerator, True)
 
 
 # --- what is wrong in a packing shows in its values
@@ -275,9 +287,9 @@ def test_a_wrong_packing_gives_wrong_values(seed: int, kind: str) -> None:
     assume(broken is not None)
     wrong = replace(packing, tiles=(*packing.tiles[:number], broken, *packing.tiles[number + 1 :]))
     vectors = rng.integers(1, 2**12, (2, 7)).astype(np.int32)
-    chip = Chip(ArrayShape(3, 4))
+    accelerator = Accelerator(ArrayShape(3, 4))
     product = (vectors @ values.T).tolist()
-    assert run_packing(packing, Operands(matrix, vectors), chip).outputs.tolist() == product
-    ran = run_packing(wrong, Operands(matrix, vectors), chip)
-    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, hall(chip, "ws"))
+    assert run_packing(packing, Operands(matrix, vectors), accelerator).outputs.tolist() == product
+    ran = run_packing(wrong, Operands(matrix, vectors), accelerator)
+    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, hall(accelerator, "ws"))
     assert ran.outputs.tolist() == stepped.outputs != product

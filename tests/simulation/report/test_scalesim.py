@@ -18,21 +18,21 @@ import oracle
 from helpers import models
 from helpers.layer_shapes import NETWORKS
 from helpers.loading import loaded
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import OutputError
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.report import Report
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.cost_model.cycles import layer_cycles
-from tightc.simulation.cost_model.gemm import Work
+from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, dense_passes
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.scalesim import export_scalesim
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 DATAFLOWS = ("ws", "os", "is")
 ARRAYS = [ArrayShape(8, 8), ArrayShape(32, 32), ArrayShape(128, 128), ArrayShape(16, 64)]
@@ -54,9 +54,9 @@ def conv(shape: str, attributes: str, *weight: int, name: str = "c") -> Model:
     return loaded(models.build(text, w=models.sparse(*weight)))
 
 
-def export(model: Model, folder: Path, dataflow: str = "ws", **extent: object) -> str:
+def export(model: Model, folder: Path, dataflow: str = "ws", **input_sizes: object) -> str:
     """The text of the topology."""
-    paths = export_scalesim(model, folder, SMALL, dataflow, ExtentOptions.of(extent))
+    paths = export_scalesim(model, folder, SMALL, dataflow, InputSizeOptions.of(input_sizes))
     assert [path.name for path in paths] == ["topology.csv", "scale.cfg", "README"]
     assert sorted(paths) == sorted(folder.iterdir())
     return paths[0].read_text()
@@ -108,8 +108,8 @@ def scale_sim_total_cycles(dataflow: str, array: ArrayShape, filters: int, input
 
 
 def closed_form(dataflow: Dataflow, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    passes = dense_passes(dataflow, Work(filters, inputs, 1, vectors), array)
-    return layer_cycles(passes, Chip(array)).total
+    passes = dense_passes(dataflow, GemmWorkload(filters, inputs, 1, vectors), array)
+    return layer_cycles(passes, Accelerator(array)).total
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
@@ -238,7 +238,7 @@ def test_a_second_export_replaces_the_first_and_leaves_the_rest(tmp_path: Path) 
     other = tmp_path / "notes"
     other.write_text("mine")
     model = conv("1, 3, 9, 8", "strides = [2, 2]", 4, 3, 3, 3)
-    paths = export_scalesim(model, tmp_path, ArrayShape(16, 64), "os", ExtentOptions())
+    paths = export_scalesim(model, tmp_path, ArrayShape(16, 64), "os", InputSizeOptions())
     assert sorted((*paths, other)) == sorted(tmp_path.iterdir())
     assert paths[0].read_text().splitlines()[1:] == ["c, 9, 7, 3, 3, 3, 4, 2,"]
     assert other.read_text() == "mine"
@@ -251,7 +251,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
         with pytest.raises(
             OutputError, match=r"taken.* cannot be made a folder .*; give the path of a folder"
         ):
-            export_scalesim(loaded(models.cnn()), folder, SMALL, "ws", ExtentOptions())
+            export_scalesim(loaded(models.cnn()), folder, SMALL, "ws", InputSizeOptions())
     assert taken.read_text() == "mine"
 
 
@@ -302,7 +302,7 @@ def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, t
     array = ArrayShape(8, 8)
     for dataflow in DATAFLOWS:
         folder = tmp_path / dataflow
-        export_scalesim(network(), folder, array, dataflow, ExtentOptions())
+        export_scalesim(network(), folder, array, dataflow, InputSizeOptions())
         (command,) = (
             line for line in (folder / "README").read_text().splitlines() if line.startswith("    python ")
         )

@@ -18,15 +18,15 @@ from tightc.cli.main import run
 from tightc.errors import OptionError, OutputError
 from tightc.model.file import Model
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.trace import write_trace
 from tightc.simulation.simulate import simulate
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.packing import Packing
+from tightc.tile.array import ArrayShape
+from tightc.tile.packing import Packing
 
 COLUMNS = "cycle,array,pass,piece,phase,rows_loaded,steps_begun,lane_words,macs,sums_out"
 ARRAY = ArrayShape(8, 4)
@@ -35,7 +35,7 @@ PJ_OF_A_MAC = 0.3
 
 
 def arranged(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:
-    schedule = Schedule(steps=5, moves_per_weight=30)
+    schedule = TemperatureSchedule(steps=5, moves_per_weight=30)
     return permute(model, PermuteOptions(array=array, fan_in=fan_in, temp_schedule=schedule, jobs=1))[0]
 
 

@@ -1,4 +1,4 @@
-"""Training images on the device, cut into normalised batches in a seeded order."""
+"""Training images on the device, cut into normalized batches in a seeded order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.data.images import Images, Normalisation
+from tightc.data.images import Images, Normalization
 from tightc.finetuning.batches.augment import cut_views, draw_views
-from tightc.finetuning.process.process_group import Team
+from tightc.finetuning.process.process_group import ProcessGroup
 
-_ALONE = Team()
+_ALONE = ProcessGroup()
 
 
 class Batches:
@@ -26,7 +26,7 @@ class Batches:
     def __init__(
         self,
         images: Images,
-        normalisation: Normalisation,
+        normalization: Normalization,
         batch_size: int,
         augment: bool,
         device: torch.device,
@@ -44,9 +44,9 @@ class Batches:
         self._augment = augment
         self._batch_size = min(batch_size, len(images))
         scale = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
-        std = torch.tensor(normalisation.std, dtype=torch.float32, device=device)
+        std = torch.tensor(normalization.std, dtype=torch.float32, device=device)
         self._factor = scale / std
-        self._offset = -torch.tensor(normalisation.mean, dtype=torch.float32, device=device) / std
+        self._offset = -torch.tensor(normalization.mean, dtype=torch.float32, device=device) / std
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -62,7 +62,9 @@ class Batches:
         order = torch.randperm(len(self._labels), generator=generator)
         return order[: len(self) * self._batch_size].view(len(self), -1)
 
-    def batch(self, chosen: Tensor, generator: torch.Generator, team: Team = _ALONE) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, chosen: Tensor, generator: torch.Generator, team: ProcessGroup = _ALONE
+    ) -> tuple[Tensor, Tensor]:
         """The `chosen` images, (images, channels, height, width) float32, and their labels, (images,) int64.
 
         Of a team each member gets its share; the generator moves on as far for all.
@@ -74,8 +76,8 @@ class Batches:
             pixels = self._pixels[index]
         else:
             pixels = cut_views(self._pixels, index, *(view[mine].to(self._home) for view in views))
-        normalised = pixels.to(self._device).float().mul_(self._factor).add_(self._offset)
-        return normalised.permute(0, 3, 1, 2), self._labels[index].to(self._device)
+        normalized = pixels.to(self._device).float().mul_(self._factor).add_(self._offset)
+        return normalized.permute(0, 3, 1, 2), self._labels[index].to(self._device)
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches of an epoch."""
@@ -83,7 +85,7 @@ class Batches:
             yield self.batch(chosen, generator)
 
     def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in their own order, unchanged but for the normalisation, and their labels."""
+        """All images in their own order, unchanged but for the normalization, and their labels."""
         for begin in range(0, len(self._labels), self._batch_size):
             end = min(begin + self._batch_size, len(self._labels))
             yield self._unchanged(slice(begin, end)), self._labels[begin:end].to(self._device)
@@ -94,7 +96,7 @@ class Batches:
         return [images for images, _ in islice(epoch, -(-count // self._batch_size))]
 
     def sample(self, count: int) -> Tensor:
-        """The first `count` images, unchanged but for the normalisation: a batch to try a network on."""
+        """The first `count` images, unchanged but for the normalization: a batch to try a network on."""
         return self._unchanged(slice(0, count))
 
     def _unchanged(self, which: slice) -> Tensor:

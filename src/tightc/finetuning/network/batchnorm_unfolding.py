@@ -1,4 +1,4 @@
-"""Batch normalisation for networks whose own was folded away: put in to train, folded back after."""
+"""Batch normalization for networks whose own was folded away: put in to train, folded back after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIZE = 2.0  # layers of ResNet-20 that were trained with norms have 1.2 to 2.2
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation between the convolution `node` and its bias; its tensors go by names of their own."""
+    """A normalization between the convolution `node` and its bias; its tensors go by names of their own."""
 
     node: Node
     scale: str
@@ -30,7 +30,7 @@ class Norm:
 
 
 def foldable_norms(graph: Graph) -> list[Norm]:
-    """A normalisation for each Conv that can take it up: its weight and bias are constants that it alone reads."""
+    """A normalization for each Conv that can take it up: its weight and bias are constants that it alone reads."""
     readers = graph.consumers()
     norms = []
     for node in graph.nodes:

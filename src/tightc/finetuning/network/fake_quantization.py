@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.model.layer_view.quantized_weights import Quantised
+from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Array, Graph
-from tightc.tiles.subwords import LARGEST, Whole, counts, nearest, places, subwords_of, within
+from tightc.tile.subwords import LARGEST, Whole, counts, nearest, places, subwords_of, within
 
 
-class Grid:
+class FakeQuantization:
     """The weights of a student that are `whole`, and which of their digits may be other than zero.
 
     The real weights behind get the gradients of the rounded ones (straight through: Bengio et al., 2013). With `bits` a
     weight has digits of so many, and `allowed` holds for each the set of those that it may use, as in
-    `tightc.tiles.subwords.within`: where they are `fixed` those that it has, else all. Without, all are.
+    `tightc.tile.subwords.within`: where they are `fixed` those that it has, else all. Without, all are.
     """
 
     def __init__(
-        self, student: TorchGraph, whole: Sequence[Quantised], bits: int | None, *, fixed: bool
+        self, student: TorchGraph, whole: Sequence[QuantizedWeight], bits: int | None, *, fixed: bool
     ) -> None:
         self._bits = bits
         self._whole = {entry.value: entry for entry in whole}
@@ -98,7 +98,7 @@ class Grid:
         return weight.sign() * magnitude * scale
 
 
-def rescalable(entry: Quantised, graph: Graph) -> bool:
+def rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
     """Whether each filter of a weight in the model's `graph` has a scale of its own, which no other node reads."""
     filters = graph.tensors[entry.weight].shape[0]
     readers = graph.consumers().get(entry.scale_name, [])
@@ -106,7 +106,7 @@ def rescalable(entry: Quantised, graph: Graph) -> bool:
 
 
 def as_whole(
-    tensors: Mapping[str, Array], whole: Iterable[Quantised], factors: Mapping[str, NDArray[np.float64]]
+    tensors: Mapping[str, Array], whole: Iterable[QuantizedWeight], factors: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, Array]:
     """The int8 constants, by name, whose real values are among `tensors`, those of a grid that was pressed.
 
@@ -124,7 +124,7 @@ def as_whole(
     return constants
 
 
-def _shaped(entry: Quantised, axes: int) -> NDArray[np.float64]:
+def _shaped(entry: QuantizedWeight, axes: int) -> NDArray[np.float64]:
     """The scales so that they are broadcast over a weight of so many axes."""
     shape = [1] * axes
     if entry.axis is not None:

@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 
 from tightc.errors import OptionError, OutputError
-from tightc.files import write_whole
+from tightc.files import write_file_atomically
 
 # what reading any bytes may end in
 _BROKEN = (
@@ -56,7 +56,7 @@ class Checkpoint:
         content = io.BytesIO()
         torch.save({"key": self.key, "state": state}, content)
         try:
-            write_whole(self.path, content.getvalue())
+            write_file_atomically(self.path, content.getvalue())
         except OutputError as fault:
             return fault.sentence
         return None

@@ -16,7 +16,7 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough mem
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeDevice:
     """The device, and whether it computes in bfloat16 (weights and their updates stay float32)."""
 
     device: torch.device
@@ -40,7 +40,7 @@ def memory_named(batch_size: int) -> Iterator[None]:
         ) from None
 
 
-def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
+def choose_device(device: str, precision: str, local_rank: int = 0) -> ComputeDevice:
     """The best that `device` (auto, cpu, cuda, cuda:N) and `precision` (auto, fp32, bf16) permit here.
 
     Of several processes on a machine each takes the CUDA device of its own number where none was named.
@@ -62,7 +62,7 @@ def choose_compute(device: str, precision: str, local_rank: int = 0) -> Compute:
         raise OptionError(
             f"--device: {device} is not here: torch sees {count} CUDA devices", "give auto or cpu"
         )
-    return Compute(chosen, precision == "bf16" or (precision == "auto" and _fast_at_bf16(chosen)))
+    return ComputeDevice(chosen, precision == "bf16" or (precision == "auto" and _fast_at_bf16(chosen)))
 
 
 def _fast_at_bf16(device: torch.device) -> bool:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from tightc.errors import ModelError
-from tightc.finetuning.process.process_group import Team
-from tightc.report import Listener
+from tightc.finetuning.process.process_group import ProcessGroup
+from tightc.progress import Progress
 
 _STEPS_BETWEEN_LOOKS = 10
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """Means over the last epoch, as seen in training: loss, and accuracy in percent.
 
     `validation_accuracy`: of what is kept, in percent, None where no images were held apart; `interrupted`: whether
@@ -34,11 +34,13 @@ class Outcome:
     unkept: str | None = None
 
 
-class Course:
+class TrainingMetrics:
     """Gathers losses on the device, and looks at them every few steps: each look waits for the device and the team."""
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, listener: Listener, team: Team) -> None:
-        self._epochs, self._steps, self._batch_size, self._listener = epochs, steps, batch_size, listener
+    def __init__(
+        self, epochs: int, steps: int, batch_size: int, progress: Progress, team: ProcessGroup
+    ) -> None:
+        self._epochs, self._steps, self._batch_size, self._listener = epochs, steps, batch_size, progress
         self._team = team
         self._began, self._skipped = perf_counter(), 0.0
         self._pending: list[tuple[float, Tensor, Tensor]] = []
@@ -90,11 +92,13 @@ class Course:
         right = torch.stack([right for _, _, right in self._pending]).sum()
         return (self._team.sum(losses) / self._team.size).tolist(), int(self._team.sum(right))
 
-    def outcome(self, *, interrupted: bool = False, reached: float | None = None) -> Outcome:
+    def outcome(self, *, interrupted: bool = False, reached: float | None = None) -> TrainingOutcome:
         """The figures by now."""
         seen = max(1, self._seen)
         accuracy = 100 * self._right / (seen * self._batch_size)
-        return Outcome(self._loss_sum / seen, accuracy, self.validation, interrupted, reached, self.unkept)
+        return TrainingOutcome(
+            self._loss_sum / seen, accuracy, self.validation, interrupted, reached, self.unkept
+        )
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of it, after a look."""

@@ -22,7 +22,7 @@ _REMEDY = "start it with torchrun, or unset WORLD_SIZE"
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process is number `rank` of `size`, and number `local_rank` on its machine."""
 
     rank: int = 0
@@ -30,7 +30,7 @@ class Team:
     local_rank: int = 0
 
     @classmethod
-    def of_environment(cls) -> Team:
+    def of_environment(cls) -> ProcessGroup:
         """As torchrun says; a team of one without it. OptionError where only a part of that is said."""
         size = _number("WORLD_SIZE", 1)
         if size == 1:

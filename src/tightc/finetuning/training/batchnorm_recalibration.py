@@ -1,4 +1,4 @@
-"""Batch normalisation's means and variances, measured anew."""
+"""Batch normalization's means and variances, measured anew."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.finetuning.process.device import Compute
+from tightc.finetuning.process.device import ComputeDevice
 
 
 @torch.no_grad()
-def measure_norms(student: TorchGraph, batches: Iterable[Tensor], compute: Compute) -> None:
+def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], compute: ComputeDevice) -> None:
     """Sets every running mean and variance to the mean over `batches` of the batches' own.
 
     `batches`: (images, channels, height, width) float32 each. In training running statistics follow weights that still

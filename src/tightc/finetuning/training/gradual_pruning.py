@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.finetuning.network.fake_quantization import Grid
+from tightc.finetuning.network.fake_quantization import FakeQuantization
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.training.lr_schedules import regrow_share, share_left
@@ -15,11 +15,11 @@ from tightc.model.onnx_proto.graph import Array
 from tightc.selection.prunable import Prunable
 from tightc.selection.regrow import regrown
 from tightc.selection.select import Candidates, select
-from tightc.selection.subwords import digit_worths
-from tightc.tiles.subwords import subwords_of
+from tightc.selection.subwords import subword_saliency
+from tightc.tile.subwords import subwords_of
 
 
-class Gradual:
+class GradualPruning:
     """Chooses anew, every few steps, which weights stay, ever fewer of them, until the share asked for is met.
 
     Once the share is met, weights may still change places until the regrowing ends; then `settled` is true, and what is
@@ -35,7 +35,7 @@ class Gradual:
         layers: list[Prunable],
         options: FinetuneOptions,
         steps: int,
-        grid: Grid | None = None,
+        grid: FakeQuantization | None = None,
     ) -> None:
         assert options.share is not None, "the caller looked"
         self._digits = None if options.granularity != "subword" else grid
@@ -93,7 +93,7 @@ class Gradual:
         if self._digits is None:
             return self._matrix(index, weight.square())
         scale = self._digits.scale(self._layers[index].layer.weight)
-        return digit_worths(self._matrix(index, weight), scale, self._options.digit_bits)
+        return subword_saliency(self._matrix(index, weight), scale, self._options.digit_bits)
 
     def _used(self) -> float:
         """The share of all weights or digits that are not zero."""

@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from tightc.bridge.module import TorchGraph
 from tightc.finetuning.batches.augment import blend, draw_shares
 from tightc.finetuning.batches.batches import Batches
-from tightc.finetuning.network.fake_quantization import Grid
+from tightc.finetuning.network.fake_quantization import FakeQuantization
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
-from tightc.finetuning.process.device import Compute
+from tightc.finetuning.process.device import ComputeDevice
 from tightc.finetuning.process.interrupt import Stop, noted
-from tightc.finetuning.process.metrics import Course, Outcome
-from tightc.finetuning.process.process_group import Team
-from tightc.finetuning.training.batchnorm_recalibration import measure_norms
-from tightc.finetuning.training.gradual_pruning import Gradual
+from tightc.finetuning.process.metrics import TrainingMetrics, TrainingOutcome
+from tightc.finetuning.process.process_group import ProcessGroup
+from tightc.finetuning.training.batchnorm_recalibration import recalibrate_batchnorm
+from tightc.finetuning.training.gradual_pruning import GradualPruning
 from tightc.finetuning.training.loss import training_loss
 from tightc.finetuning.training.optimizer import make_optimizer, set_rate
-from tightc.finetuning.training.weight_ema import RunningMean
-from tightc.report import Listener
+from tightc.finetuning.training.weight_ema import WeightEma
+from tightc.progress import Progress
 from tightc.selection.prunable import Prunable
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSetup:
     """What is trained to tell so many `classes` apart, by whom, on what, where.
 
     `layers` are those to prune meanwhile, if a share was asked for; `grid` holds the weights that are whole numbers.
@@ -43,15 +43,15 @@ class Lesson:
     batches: Batches
     validation: Batches | None
     layers: list[Prunable]
-    compute: Compute
-    team: Team
-    grid: Grid | None = None
+    compute: ComputeDevice
+    team: ProcessGroup
+    grid: FakeQuantization | None = None
 
 
 class Training:
     """A lesson in progress: everything that the next step depends on."""
 
-    def __init__(self, lesson: Lesson, options: FinetuneOptions, seed: int) -> None:
+    def __init__(self, lesson: TrainingSetup, options: FinetuneOptions, seed: int) -> None:
         self.lesson, self.options, self.seed = lesson, options, seed
         self.steps = options.epochs * len(lesson.batches)
         self.step = 0
@@ -60,14 +60,14 @@ class Training:
         self.optimizer = make_optimizer(lesson.student, options)
         self.gradual = None
         if options.share is not None:
-            self.gradual = Gradual(lesson.student, lesson.layers, options, self.steps, lesson.grid)
+            self.gradual = GradualPruning(lesson.student, lesson.layers, options, self.steps, lesson.grid)
             self.masks = self.gradual.masks
         else:
             self.masks = Masks([weight for weight in lesson.student.weights() if bool((weight == 0).any())])
-        self.mean = RunningMean(lesson.student.parameters(), options.average) if options.average else None
+        self.mean = WeightEma(lesson.student.parameters(), options.average) if options.average else None
         self.best: dict[str, Any] | None = None
 
-    def run(self, listener: Listener, checkpoint: Checkpoint | None) -> Outcome:
+    def run(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingOutcome:
         """Trains to the end, from the checkpoint if there is one; on one CPU the seed alone decides the result.
 
         Ctrl-C ends it behind the step at hand. ModelError, with epoch, step and learning rate, once the loss is not
@@ -75,7 +75,7 @@ class Training:
         """
         batches, options = self.lesson.batches, self.options
         team = self.lesson.team
-        course = Course(options.epochs, len(batches), batches.batch_size, listener, team)
+        course = TrainingMetrics(options.epochs, len(batches), batches.batch_size, progress, team)
         with torch.random.fork_rng(enabled=True), noted(alone=team.size == 1) as stop:
             torch.manual_seed(self.seed)  # Dropout draws from torch's own generator
             saved = team.shared(checkpoint.read) if checkpoint else None
@@ -91,7 +91,7 @@ class Training:
             self._finish(course, complete=True)
         return course.outcome(interrupted=stop.asked)
 
-    def _go_on(self, course: Course, checkpoint: Checkpoint | None, stop: Stop) -> None:
+    def _go_on(self, course: TrainingMetrics, checkpoint: Checkpoint | None, stop: Stop) -> None:
         batches, team, compute = self.lesson.batches, self.lesson.team, self.lesson.compute
         forward: nn.Module = self.lesson.student
         if team.size > 1:
@@ -151,7 +151,7 @@ class Training:
             self.mean.add()
         return loss.detach(), logits.detach()
 
-    def _validate(self, course: Course) -> None:
+    def _validate(self, course: TrainingMetrics) -> None:
         """Looks at the images held apart, and keeps what does best on them once no more is to be pruned."""
         if self.lesson.validation is None or not self.lesson.team.leads:
             return
@@ -177,7 +177,7 @@ class Training:
                 seen += len(labels)
         return 100 * right / seen
 
-    def _finish(self, course: Course, *, complete: bool) -> None:
+    def _finish(self, course: TrainingMetrics, *, complete: bool) -> None:
         """Leaves in the student what is kept."""
         student = self.lesson.student
         if complete and self.gradual is not None:
@@ -191,7 +191,7 @@ class Training:
             self.lesson.grid.press()
         if self.options.renorm_images:
             drawn = self.lesson.batches.drawn(self.options.renorm_images, self.seed)
-            measure_norms(student, drawn, self.lesson.compute)
+            recalibrate_batchnorm(student, drawn, self.lesson.compute)
         if complete:
             self.lesson.team.follow(student)
         if self.lesson.validation is not None:

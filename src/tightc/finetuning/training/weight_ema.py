@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class RunningMean:
+class WeightEma:
     """Exponential mean of parameters over steps, with a shorter memory in the first ones."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:

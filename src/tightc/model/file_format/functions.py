@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from tightc.model.file_format.rebuild import DOMAIN, REBUILD, TENSORS, rebuild, rebuild_of_digits, section
+from tightc.model.file_format.rebuild import DOMAIN, REBUILD, TENSORS, rebuild, rebuild_from_subwords, section
 
 _ATTRIBUTES = {
     "Conv": ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"),
@@ -74,7 +74,9 @@ def functions(forms: Iterable[Form], opset: int, kinds: Iterable[int | None]) ->
     """
     found = set(kinds)
     whole = [rebuild(opset)] if None in found else []
-    digits = [rebuild_of_digits(bits, opset) for bits in sorted(bits for bits in found if bits is not None)]
+    digits = [
+        rebuild_from_subwords(bits, opset) for bits in sorted(bits for bits in found if bits is not None)
+    ]
     return [section(opset), *whole, *digits, *(_packed_operator(form, opset) for form in sorted(set(forms)))]
 
 

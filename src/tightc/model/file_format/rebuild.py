@@ -10,12 +10,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tightc.tiles.store import SECTIONS, Stream
-from tightc.tiles.subwords import subwords_of
+from tightc.tile.store import SECTIONS, BitStream
+from tightc.tile.subwords import subwords_of
 
 DOMAIN = "tightc"
 REBUILD = "Rebuild"
-# one zero and then the weights in slot order; tightc.tiles.store's stream; how to read it and where weights go
+# one zero and then the weights in slot order; tightc.tile.store's stream; how to read it and where weights go
 TENSORS = ("values", "index", "layout")
 # the same where slots hold digits: these are further sections of the stream
 DIGIT_TENSORS = TENSORS[1:]
@@ -31,7 +31,7 @@ def is_packed_form(proto: onnx.ModelProto) -> bool:
     return any(part.domain == DOMAIN for part in (*proto.functions, *proto.graph.node))
 
 
-def rebuild_digits(bits: int) -> str:
+def rebuild_subwords(bits: int) -> str:
     """Name of the function that rebuilds a weight from digits of so many bits."""
     return f"Rebuild{bits}BitDigits"
 
@@ -42,7 +42,7 @@ def place_bits(bits: int) -> int:
 
 
 def layout(
-    strides: tuple[int, int], group_inputs: int, stream: Stream, shape: Sequence[int]
+    strides: tuple[int, int], group_inputs: int, stream: BitStream, shape: Sequence[int]
 ) -> NDArray[np.integer]:
     """How a function reads `stream`: (numbers,) uint16, or int32 where it takes that.
 
@@ -56,14 +56,14 @@ def layout(
 
 def read_layout(
     numbers: NDArray[np.integer], index: NDArray[np.uint8], sections: int
-) -> tuple[tuple[int, int], Stream, tuple[int, ...]]:
+) -> tuple[tuple[int, int], BitStream, tuple[int, ...]]:
     """Strides, stream and shape again; ValueError where `numbers` are too few."""
     flat = [int(number) for number in numbers]
     end = _FIRST_SECTION + 3 * sections
     if len(flat) < end:
         raise ValueError("the layout is too short")
     places = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(_FIRST_SECTION, end, 3))
-    return (flat[0], flat[1]), Stream(index, (flat[3], flat[4], flat[5]), places), tuple(flat[end:])
+    return (flat[0], flat[1]), BitStream(index, (flat[3], flat[4], flat[5]), places), tuple(flat[end:])
 
 
 def rebuild(opset: int) -> onnx.FunctionProto:
@@ -82,7 +82,7 @@ def rebuild(opset: int) -> onnx.FunctionProto:
     return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
 
 
-def rebuild_of_digits(bits: int, opset: int) -> onnx.FunctionProto:
+def rebuild_from_subwords(bits: int, opset: int) -> onnx.FunctionProto:
     """The dense int8 weight from digits of so many bits: a scatter for each place that digits have, and their sum.
 
     Of one place a weight has one digit, so each scatter writes every place of the weight at most once.
@@ -113,7 +113,7 @@ def rebuild_of_digits(bits: int, opset: int) -> onnx.FunctionProto:
         _cast("whole", "W", onnx.TensorProto.INT8),
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_function(DOMAIN, rebuild_digits(bits), list(DIGIT_TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(DOMAIN, rebuild_subwords(bits), list(DIGIT_TENSORS), ["W"], nodes, opsets)
 
 
 def section(opset: int) -> onnx.FunctionProto:

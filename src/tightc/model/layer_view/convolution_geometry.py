@@ -19,7 +19,7 @@ _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ConvGeometry:
     """A kernel on its input; every field has one entry for each spatial axis.
 
     `sizes`: of the input, in pixels. `begin`, `end`: zeros before and behind it, pixels cut off where negative.
@@ -53,7 +53,7 @@ class Geometry:
         return tuple((output - 1) * stride + reach for output, stride, reach in axes)
 
 
-def conv_geometry(node: Node, input_shape: Sequence[int], weight_shape: Sequence[int]) -> Geometry:
+def conv_geometry(node: Node, input_shape: Sequence[int], weight_shape: Sequence[int]) -> ConvGeometry:
     """The geometry of a Conv: input (batch, channels, *sizes), weight (filters, channels of a group, *kernel).
 
     ModelError for an auto_pad that ONNX does not know.
@@ -63,10 +63,10 @@ def conv_geometry(node: Node, input_shape: Sequence[int], weight_shape: Sequence
     strides = tuple(node.attributes.get("strides", ())) or ones
     dilations = tuple(node.attributes.get("dilations", ())) or ones
     begin, end = _pads(node, sizes, strides, _reach(kernel, dilations))
-    return Geometry(sizes, kernel, strides, dilations, begin, end)
+    return ConvGeometry(sizes, kernel, strides, dilations, begin, end)
 
 
-def windows(x: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+def windows(x: NDArray[Any], geometry: ConvGeometry) -> NDArray[Any]:
     """The input vectors of a convolution (im2col), in the dtype of `x`.
 
     (batch, channels, *sizes) -> (batch * output pixels, channels * kernel positions). Rows go image by image, the last
@@ -118,7 +118,7 @@ def same_pads(size: int, stride: int, reach: int, auto_pad: str, *, pool: bool =
     return begin, total - begin
 
 
-def _padded(x: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+def _padded(x: NDArray[Any], geometry: ConvGeometry) -> NDArray[Any]:
     """`x` with zeros around its spatial axes, or cut off there."""
     sides = list(zip(geometry.begin, geometry.end, geometry.sizes, strict=True))
     kept = tuple(slice(max(-begin, 0), size - max(-end, 0)) for begin, end, size in sides)

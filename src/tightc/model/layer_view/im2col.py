@@ -14,7 +14,7 @@ from tightc.model.onnx_proto.graph import Node
 Values = NDArray[Any]
 
 
-def input_vectors(layer: Layer, node: Node, value: Values, weight_shape: tuple[int, ...]) -> Values:
+def im2col(layer: Layer, node: Node, value: Values, weight_shape: tuple[int, ...]) -> Values:
     """(vectors, inputs of all groups) from the tensor that `node` reads, in its dtype."""
     if layer.op == "Conv":
         return windows(value, conv_geometry(node, value.shape, weight_shape))
@@ -23,7 +23,7 @@ def input_vectors(layer: Layer, node: Node, value: Values, weight_shape: tuple[i
     return _rows(value, layer)
 
 
-def output_vectors(layer: Layer, value: Values) -> Values:
+def output_matrix(layer: Layer, value: Values) -> Values:
     """(vectors, filters) from the tensor that the layer gives, in its dtype."""
     if layer.op == "Conv":
         return np.moveaxis(value, 1, -1).reshape(-1, layer.filters)

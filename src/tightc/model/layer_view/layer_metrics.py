@@ -8,35 +8,35 @@ from typing import Any
 import numpy as np
 
 from tightc.model.layer_view.layers import Layer, Network
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import Measures, measure
-from tightc.tiles.packing import Packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import Measures, measure
+from tightc.tile.packing import Packing
 
 Rows = tuple[dict[str, Any], ...]
 
 
 def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None) -> LayerMatrix:
     """The matrix of `layer` with its groups, and its scales where its weights are whole numbers."""
-    quantised = network.quantised.get(layer.weight)
-    scale = quantised.scale if quantised else None
+    quantized = network.quantized.get(layer.weight)
+    scale = quantized.scale if quantized else None
     return LayerMatrix(network.matrix(layer), layer.groups, scale, subword_bits)
 
 
-def density_figures(network: Network) -> tuple[dict[str, Any], Rows]:
+def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:
     """(totals, layers): how many weights there are and how many are not zero. A shared weight counts once."""
     rows = []
     for layer in network.layers:
         nonzeros = int(np.count_nonzero(network.weights[layer.weight]))
         weights = layer.filters * layer.inputs
         rows.append(
-            {**identity(layer), "weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}
+            {**layer_identity(layer), "weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}
         )
     own = [row for row in rows if row["shares"] is None]
     weights, nonzeros = sum(row["weights"] for row in own), sum(row["nonzeros"] for row in own)
     return {"weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}, tuple(rows)
 
 
-def packing_figures(network: Network, packings: Mapping[str, Packing]) -> tuple[dict[str, Any], Rows]:
+def packing_metrics(network: Network, packings: Mapping[str, Packing]) -> tuple[dict[str, Any], Rows]:
     """(totals, layers): the measures of every layer that has a packing. A shared weight counts once."""
     total = Measures()
     rows = []
@@ -45,11 +45,11 @@ def packing_figures(network: Network, packings: Mapping[str, Packing]) -> tuple[
             packing = packings[layer.weight]
             measures = measure(packing, layer_matrix(network, layer, packing.subword_bits))
             total += measures
-            rows.append({**identity(layer), "method": packing.method, **measures.figures()})
+            rows.append({**layer_identity(layer), "method": packing.method, **measures.figures()})
     return dict(total.figures()), tuple(rows)
 
 
-def identity(layer: Layer) -> dict[str, Any]:
+def layer_identity(layer: Layer) -> dict[str, Any]:
     """What names a layer in a report: N and K are those of one group."""
     return {
         "name": layer.name,

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.quantized_weights import Quantised, quantised_weights
+from tightc.model.layer_view.quantized_weights import QuantizedWeight, quantized_weights
 from tightc.model.onnx_proto.graph import (
     WEIGHT_INPUTS,
     Array,
@@ -42,7 +42,7 @@ _OTHER_MULTIPLIERS = frozenset(
     ]
 )
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
-_FOREIGN_HINTS = {"com.microsoft": "give the model as it was before onnxruntime optimised it"}
+_FOREIGN_HINTS = {"com.microsoft": "give the model as it was before onnxruntime optimized it"}
 _FLOATS = ("float16", "float32", "float64")
 
 
@@ -87,14 +87,14 @@ class Uncovered:
 class Network:
     """The layers of a model in execution order, their weights, and what is not covered.
 
-    `quantised`: of the weights that are whole numbers, what makes them real. `tied`: weights that something else reads
+    `quantized`: of the weights that are whole numbers, what makes them real. `tied`: weights that something else reads
     too, such as a product with the transpose, or the DequantizeLinear of an int8 weight.
     """
 
     layers: tuple[Layer, ...]
     uncovered: tuple[Uncovered, ...]
     weights: dict[str, NDArray[Any]]
-    quantised: dict[str, Quantised]
+    quantized: dict[str, QuantizedWeight]
     tied: frozenset[str] = frozenset()
 
     @property
@@ -106,15 +106,15 @@ class Network:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])
 
-    def real_matrix(self, layer: Layer) -> NDArray[np.float64]:
+    def dequantized_matrix(self, layer: Layer) -> NDArray[np.float64]:
         """The same as real numbers: whole ones times their scales."""
         matrix: NDArray[np.float64] = self.matrix(layer).astype(np.float64)
-        quantised = self.quantised.get(layer.weight)
-        return matrix if quantised is None else matrix * quantised.scale[:, None]
+        quantized = self.quantized.get(layer.weight)
+        return matrix if quantized is None else matrix * quantized.scale[:, None]
 
-    def demand_digits(self, layers: Sequence[Layer], origin: str) -> None:
+    def require_subwords(self, layers: Sequence[Layer], origin: str) -> None:
         """ModelError where the weight of one of `layers` has no digits: it is real, or holds -128."""
-        real = [layer.name for layer in layers if layer.weight not in self.quantised]
+        real = [layer.name for layer in layers if layer.weight not in self.quantized]
         if real:
             raise ModelError(
                 f"{origin}: the weights of {first_few(real)} are real numbers, which have no subwords",
@@ -124,16 +124,16 @@ class Network:
             if (self.weights[layer.weight] == -128).any():
                 raise ModelError(
                     f"{origin}: the weight {layer.weight} holds -128, which has no sign and magnitude in eight bits",
-                    "quantise it to -127 to 127, as tightc quantize does",
+                    "quantize it to -127 to 127, as tightc quantize does",
                 )
 
-    def made_real(self, model: Model) -> Model:
+    def dequantized(self, model: Model) -> Model:
         """`model`, whose network this is, with real constants in place of whole ones and their DequantizeLinear."""
         proto = model.editable()
         real = {
-            self.quantised[layer.weight].value: self.real_tensor(layer)
+            self.quantized[layer.weight].value: self.dequantized_tensor(layer)
             for layer in self.owners
-            if layer.weight in self.quantised
+            if layer.weight in self.quantized
         }
         kept = [node for node in proto.graph.node if not (set(node.output) & real.keys())]
         del proto.graph.node[:]
@@ -141,12 +141,12 @@ class Network:
         proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in real.items())
         return model.changed(proto)
 
-    def real_tensor(self, layer: Layer) -> Array:
+    def dequantized_tensor(self, layer: Layer) -> Array:
         """The weight of `layer` in its own shape: as it is, or float32 where it is whole numbers times scales."""
         weight = self.weights[layer.weight]
-        if layer.weight not in self.quantised:
+        if layer.weight not in self.quantized:
             return weight
-        return layer.tensor(self.real_matrix(layer).astype(np.float32), weight.shape)
+        return layer.tensor(self.dequantized_matrix(layer).astype(np.float32), weight.shape)
 
 
 def read_network(model: Model) -> Network:
@@ -173,8 +173,8 @@ def read_network(model: Model) -> Network:
             "give a model with Conv, Gemm or MatMul layers that have constant weights",
         )
     used = {layer.weight: graph.tensors[layer.weight] for layer in layers}
-    quantised = {entry.weight: entry for entry in weights.quantised.values() if entry.weight in used}
-    return Network(tuple(layers), tuple(uncovered), used, quantised, weights.tied(layers))
+    quantized = {entry.weight: entry for entry in weights.quantized.values() if entry.weight in used}
+    return Network(tuple(layers), tuple(uncovered), used, quantized, weights.tied(layers))
 
 
 class _Weights:
@@ -183,7 +183,7 @@ class _Weights:
     def __init__(self, graph: Graph, model: Model) -> None:
         proto = model.proto
         self.graph = graph
-        self.quantised = quantised_weights(graph, model.origin)
+        self.quantized = quantized_weights(graph, model.origin)
         self.identities = {
             node.outputs[0]: node.inputs[0] for node in graph.nodes if is_identity(node.op, node.domain)
         }
@@ -222,7 +222,7 @@ class _Weights:
         if reason:
             return reason
         layer = _layer(node, name, self.graph.tensors[name].shape, slots[0])
-        if value in self.quantised and not _along_filters(self.quantised[value], layer):
+        if value in self.quantized and not _along_filters(self.quantized[value], layer):
             return f"its weight {name} has scales that do not go along its filters"
         twin = next((other for other in earlier if other.weight == name), None)
         if twin is None:
@@ -237,8 +237,8 @@ class _Weights:
 
     def _constant(self, value: str) -> str:
         """The constant that a value is, or is made of by DequantizeLinear; empty where it is neither."""
-        if value in self.quantised:
-            return self.quantised[value].weight
+        if value in self.quantized:
+            return self.quantized[value].weight
         return value if value in self.graph.tensors else ""
 
     def _why_not_constant(self, node: Node) -> str:
@@ -249,7 +249,7 @@ class _Weights:
                 return "its weight is dequantized by scales that are computed at run time"
             return "it has no constant weight: both sides are computed at run time"
         if producer.op == "DequantizeLinear" and all(name in self.graph.tensors for name in producer.inputs):
-            return "its weight is quantised by blocks"
+            return "its weight is quantized by blocks"
         return f"its weight is computed from constants by {producer.op}, which is not folded here"
 
     def _of_constants(self, value: str) -> bool:
@@ -271,14 +271,14 @@ class _Weights:
         tensor = self.graph.tensors[name]
         if name in self.replaceable:
             return f"its weight {name} is also an input of the model, which a caller may replace"
-        if value not in self.quantised and tensor.dtype.name not in _FLOATS:
+        if value not in self.quantized and tensor.dtype.name not in _FLOATS:
             return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
         if node.op != "Conv" and tensor.ndim != 2:
             return f"its weight {name} has {tensor.ndim} dimensions, not 2"
         if tensor.size == 0:
             return f"its weight {name} is empty"
         others = [reader for reader in self._all_readers(value) if not self._reads_as_weight(reader, value)]
-        if value in self.quantised:
+        if value in self.quantized:
             others += self.readers[name][1:]
         inside = next((self.inside[read] for read in (value, name) if read in self.inside), "")
         if others or inside:
@@ -313,8 +313,8 @@ def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
     return Layer(node.label, node.op, weight, filters, inputs, groups, first, streamed, node.outputs[0])
 
 
-def _along_filters(quantised: Quantised, layer: Layer) -> bool:
-    return len(quantised.scale) == 1 or quantised.axis == (0 if layer.filters_first else 1)
+def _along_filters(quantized: QuantizedWeight, layer: Layer) -> bool:
+    return len(quantized.scale) == 1 or quantized.axis == (0 if layer.filters_first else 1)
 
 
 def _multiplies(node: Node) -> bool:

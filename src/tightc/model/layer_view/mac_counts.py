@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network, Uncovered
@@ -20,7 +20,7 @@ _OPERANDS = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}
 
 
 @dataclass(frozen=True)
-class Streams:
+class MacCounts:
     """`vectors`: M of each layer, output pixels x batch, by its output. `outside`: a row for each operator not covered.
 
     `elements`: of the feature map that each layer reads, and of the one that it writes, batch included, by its output.
@@ -35,12 +35,12 @@ class Streams:
     macs_covered: float | None
 
 
-def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Streams:
+def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) -> MacCounts:
     """The streams of `network`, read from the plain `model`, for inputs as large as `extent` says."""
     nodes = [entry.node for entry in network.uncovered if is_standard(entry.node.domain)]
     wanted = [name for layer in network.layers for name in (layer.input, layer.output)]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
-    shapes = value_shapes(model.proto, model.origin, wanted, extent)
+    shapes = value_shapes(model.proto, model.origin, wanted, input_sizes)
     vectors = {layer.output: prod(shapes[layer.output]) // layer.filters for layer in network.layers}
     elements = {
         layer.output: (prod(shapes[layer.input]), prod(shapes[layer.output])) for layer in network.layers
@@ -55,7 +55,7 @@ def count_streams(model: Model, network: Network, extent: ExtentOptions) -> Stre
         row["macs_share"] = None if row["macs"] is None or not known else row["macs"] / known
     covered = macs / known if known else 1.0
     unknown = any(row["macs"] is None for row in outside)
-    return Streams(vectors, elements, outside, macs, None if unknown else covered)
+    return MacCounts(vectors, elements, outside, macs, None if unknown else covered)
 
 
 def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float | None]:
@@ -67,7 +67,7 @@ def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float
     if not network.uncovered:
         return (), 1.0
     try:
-        streams = count_streams(model, network, ExtentOptions())
+        streams = count_macs(model, network, InputSizeOptions())
     except ModelError:
         unknown = {"macs": None, "macs_share": None}
         return tuple({**_named(entry), **unknown} for entry in network.uncovered), None

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import Array, Graph, Node, is_standard
 
-_AGAIN = "give tightc quantize the float model, or quantise weights as int8 with zero points of 0 (symmetric)"
+_AGAIN = "give tightc quantize the float model, or quantize weights as int8 with zero points of 0 (symmetric)"
 
 
 @dataclass(frozen=True)
-class Quantised:
+class QuantizedWeight:
     """`value`: what DequantizeLinear gives, the constant `weight` times `scale`: (1,) or (filters,) float64.
 
     `scale_name`: of the constant that holds these; `axis`: of the weight that they go along, None where there is one
@@ -28,7 +28,7 @@ class Quantised:
     axis: int | None
 
 
-def quantised_weights(graph: Graph, origin: str) -> dict[str, Quantised]:
+def quantized_weights(graph: Graph, origin: str) -> dict[str, QuantizedWeight]:
     """All constants of whole numbers by the name of their real value.
 
     ModelError where one is asymmetric: a zero of the layer would be no zero of the constant.
@@ -44,7 +44,7 @@ def quantised_weights(graph: Graph, origin: str) -> dict[str, Quantised]:
     return found
 
 
-def _read(node: Node, weight: Array, graph: Graph, origin: str) -> Quantised | None:
+def _read(node: Node, weight: Array, graph: Graph, origin: str) -> QuantizedWeight | None:
     """None where scales or zero points come from elsewhere, or go by blocks."""
     name, scale, zero, *_ = (*node.inputs, "")
     if (
@@ -55,7 +55,7 @@ def _read(node: Node, weight: Array, graph: Graph, origin: str) -> Quantised | N
         return None
     if weight.dtype != np.int8 or (zero and graph.tensors[zero].any()):
         kind = str(weight.dtype) if weight.dtype != np.int8 else "int8 with zero points other than 0"
-        raise ModelError(f"{origin}: the weight {name} is quantised as {kind} (asymmetric)", _AGAIN)
+        raise ModelError(f"{origin}: the weight {name} is quantized as {kind} (asymmetric)", _AGAIN)
     scales = graph.tensors[scale].astype(np.float64)
     axis = node.attributes.get("axis", 1) % weight.ndim if scales.ndim else None
-    return Quantised(node.outputs[0], name, scale, scales.reshape(-1), axis)
+    return QuantizedWeight(node.outputs[0], name, scale, scales.reshape(-1), axis)

@@ -20,7 +20,7 @@ import onnx
 from onnx import external_data_helper
 
 from tightc.errors import ModelError, OutputError, first_line
-from tightc.files import check_place, is_at, is_special, lock, staged, write_whole
+from tightc.files import check_place, is_at, is_special, lock, staged, write_file_atomically
 from tightc.model.onnx_proto.graph import constant_slots
 
 _FROM_BYTES = 1024
@@ -105,7 +105,7 @@ def write_in_two(proto: onnx.ModelProto, path: Path) -> str:
         try:
             _refer(large, lengths, sidecar.name)
             content = bytes(proto.SerializeToString(deterministic=True))
-            write_whole(path, content)
+            write_file_atomically(path, content)
             return hashlib.sha256(content + data).hexdigest()
         finally:
             os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def set_field(field: Any, items: list[Any]) -> None:
+def replace_items(field: Any, items: list[Any]) -> None:
     """Replaces the content of a repeated field by copies of `items`, which may come from it."""
     copies = []
     for item in items:

@@ -16,10 +16,10 @@ from tightc.model.file_format.headers import PERMUTE_AGAIN, has_packings, read_h
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
 from tightc.report import first_few
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.packing import Packing
-from tightc.tiles.store import Stream, from_stream, to_stream
-from tightc.tiles.validity import fault
+from tightc.tile.array import ArrayShape
+from tightc.tile.packing import Packing
+from tightc.tile.store import BitStream, from_stream, to_stream
+from tightc.tile.validity import packing_error
 
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
@@ -32,7 +32,7 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
     return model.changed(proto)
 
 
-def is_arranged(model: Model) -> bool:
+def is_permuted(model: Model) -> bool:
     """Whether a model has packings, or had them when tightc wrote it."""
     return has_packings(model.proto) or records_packings(model.proto, model.origin)
 
@@ -44,28 +44,28 @@ def read_packings(model: Model) -> dict[str, Packing]:
         if "tiles" in head:  # in a packed model most packings are in the packed tensors
             try:
                 found[name] = packing_of(head, _decode(head["tiles"]))
-            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
+            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as packing_error:
                 raise ModelError(
-                    f"{model.origin}: the packing of {name} is damaged ({fault})", PERMUTE_AGAIN
+                    f"{model.origin}: the packing of {name} is damaged ({packing_error})", PERMUTE_AGAIN
                 ) from None
     return found
 
 
-def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
+def matching_packings(model: Model, network: Network) -> dict[str, Packing]:
     """As `read_packings`, for `network`, the layers of the plain `model`.
 
     ModelError where the packings are not those of its layers, or one does not hold all weights of its layer.
     """
     packings = read_packings(model)
     if packings:
-        _demand_same_layers(model, network, packings)
+        _require_same_layers(model, network, packings)
     for layer in network.owners:
         packing = packings.get(layer.weight)
         if packing is None:
             continue
         if packing.subword_bits is not None:
-            network.demand_digits([layer], model.origin)
-        wrong = fault(packing, layer_matrix(network, layer, packing.subword_bits))
+            network.require_subwords([layer], model.origin)
+        wrong = packing_error(packing, layer_matrix(network, layer, packing.subword_bits))
         if wrong:
             raise ModelError(
                 f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
@@ -74,7 +74,7 @@ def fitting_packings(model: Model, network: Network) -> dict[str, Packing]:
     return packings
 
 
-def _demand_same_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> None:
+def _require_same_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> None:
     """ModelError where layers and packings do not go by the same weights: renamed, added or removed since permute."""
     names = {layer.weight: layer.name for layer in network.owners}
     gone = [weight for weight in packings if weight not in names]
@@ -106,7 +106,7 @@ def header(packing: Packing) -> dict[str, Any]:
     }
 
 
-def packing_of(head: Mapping[str, Any], stream: Stream) -> Packing:
+def packing_of(head: Mapping[str, Any], stream: BitStream) -> Packing:
     """The inverse of `header` and `to_stream`."""
     return Packing(
         method=str(head["method"]),
@@ -120,14 +120,14 @@ def packing_of(head: Mapping[str, Any], stream: Stream) -> Packing:
     )
 
 
-def _encode(stream: Stream) -> dict[str, Any]:
+def _encode(stream: BitStream) -> dict[str, Any]:
     data = base64.b64encode(zlib.compress(stream.content.tobytes(), 9)).decode()
     return {"grid": stream.grid, "sections": stream.sections, "zlib": data}
 
 
-def _decode(record: Mapping[str, Any]) -> Stream:
+def _decode(record: Mapping[str, Any]) -> BitStream:
     content = np.frombuffer(zlib.decompress(base64.b64decode(record["zlib"], validate=True)), np.uint8)
     (tiles, lanes, columns), sections = record["grid"], record["sections"]
-    return Stream(
+    return BitStream(
         content, (tiles, lanes, columns), tuple((start, count, width) for start, count, width in sections)
     )

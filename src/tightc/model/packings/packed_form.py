@@ -23,22 +23,22 @@ from tightc.model.file_format.rebuild import (
     layout,
     place_bits,
     read_layout,
-    rebuild_digits,
+    rebuild_subwords,
 )
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Layer, Network
 from tightc.model.onnx_proto.graph import default_opset, is_identity, outer_reads
 from tightc.model.onnx_proto.naming import graphs, names
-from tightc.model.onnx_proto.repeated_fields import set_field
+from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.packings.metadata import (
     header,
     packing_of,
     read_packings,
     with_packings,
 )
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
-from tightc.tiles.store import SECTIONS, Stream, to_stream
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
+from tightc.tile.store import SECTIONS, BitStream, to_stream
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -78,11 +78,11 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             _to_packed(node, forms[-1], names_of)
         elif new:
             bits = packings[layer.weight].subword_bits
-            kind = REBUILD if bits is None else rebuild_digits(bits)
+            kind = REBUILD if bits is None else rebuild_subwords(bits)
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
     write_headers(proto, heads)
-    set_field(proto.graph.node, [*rebuilt, *proto.graph.node])
+    replace_items(proto.graph.node, [*rebuilt, *proto.graph.node])
     kinds = [packing.subword_bits for packing in packings.values()]
     proto.functions.extend(functions(forms, default_opset(proto), kinds))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
@@ -127,7 +127,7 @@ def unpack_layers(model: Model) -> Model:
                 ) from None
         if form is not None:
             _to_plain(node, form, weight)
-    set_field(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
+    replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, restored)
     kept = [function for function in proto.functions if function.domain != DOMAIN]
     del proto.functions[:]
@@ -196,7 +196,7 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
         copies += tensors.get(tensor.name, [tensor])
     for name, packed in tensors.items():
         copies += [] if name in plain else packed
-    set_field(proto.graph.initializer, copies)
+    replace_items(proto.graph.initializer, copies)
     names = set(tensors)
     for node in proto.graph.node:
         if is_identity(node.op_type, node.domain) and node.input[0] in names:
@@ -212,8 +212,10 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
         else:
             kept.append(node)
             read.update(node.input)
-    set_field(proto.graph.node, kept[::-1])
-    set_field(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone])
+    replace_items(proto.graph.node, kept[::-1])
+    replace_items(
+        proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in gone]
+    )
 
 
 def _restore_weights(
@@ -228,7 +230,7 @@ def _restore_weights(
             tensors.append(numpy_helper.from_array(weights[heads[tensor.name]], heads[tensor.name]))
         elif tensor.name not in parts:
             tensors.append(tensor)
-    set_field(proto.graph.initializer, tensors)
+    replace_items(proto.graph.initializer, tensors)
 
 
 def _rebuild(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[Packing, NDArray[Any]]:
@@ -250,7 +252,7 @@ def _rebuild(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tup
     return packing, np.ascontiguousarray(matrix if strides[0] != 1 else matrix.T).reshape(shape)
 
 
-def _digits(bits: int, stream: Stream) -> NDArray[np.int8]:
+def _digits(bits: int, stream: BitStream) -> NDArray[np.int8]:
     """What the digit in each slot adds to its weight."""
     digits, signs, places = (stream.section(len(SECTIONS) + i) for i in range(len(DIGIT_SECTIONS)))
     values: NDArray[np.int8] = ((1 - 2 * signs) * digits << bits * places).astype(np.int8)

@@ -15,8 +15,8 @@ from onnx import helper, numpy_helper
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import WEIGHT_INPUTS, constant_slots, is_identity, is_standard, outer_reads
 from tightc.model.onnx_proto.naming import graphs, names
-from tightc.model.onnx_proto.repeated_fields import set_field
-from tightc.model.runtime.session import open_session, ort_faults
+from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.runtime.session import create_session, ort_errors
 
 _KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they say what an int8 weight stands for
 _RANDOM = frozenset(
@@ -33,14 +33,14 @@ _RANDOM = frozenset(
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedWeights:
     """The weights that were computed; of these, the ones whose values another reader has under another name."""
 
     names: tuple[str, ...] = ()
     untied: tuple[str, ...] = ()
 
 
-def fold_weights(proto: onnx.ModelProto, origin: str) -> Folded:
+def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
     """Computes every weight of a layer that depends on constants alone, in place.
 
     A weight keeps the name of the value that it was. The constants and nodes that nothing else reads go. What an int8
@@ -55,7 +55,7 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> Folded:
             cones[name] = cone
     folded = _computed_each(proto, cones, origin) if cones else {}
     if not folded:
-        return Folded()
+        return FoldedWeights()
     read = _replace(proto, folded, set().union(*(cones[name] for name in folded)))
     sizes = {name: prod(tensor.dims) for name, tensor in constant_slots(proto) if name in read}
     names = tuple(name for name in folded if name in read)
@@ -64,7 +64,7 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> Folded:
         for name in names
         if any(sizes.get(leaf) == folded[name].size for leaf in _leaves(cones[name], producers))
     )
-    return Folded(names, untied)
+    return FoldedWeights(names, untied)
 
 
 def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:
@@ -137,8 +137,8 @@ def _computed(
     outputs = [helper.make_empty_tensor_value_info(name) for name in targets]
     graph = helper.make_graph(nodes, "weights", [], outputs, tensors)
     part = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    session = open_session(part.SerializeToString(), origin)
-    with ort_faults(origin, "onnxruntime cannot compute its weights"):
+    session = create_session(part.SerializeToString(), origin)
+    with ort_errors(origin, "onnxruntime cannot compute its weights"):
         return dict(zip(targets, session.run(targets, {}), strict=True))
 
 
@@ -161,13 +161,15 @@ def _replace(proto: onnx.ModelProto, folded: Mapping[str, NDArray[np.generic]], 
                 node.output[index] = _unread(name, taken)
         kept.append(node)
         read.update(node.input)
-    set_field(proto.graph.node, kept[::-1])
+    replace_items(proto.graph.node, kept[::-1])
     gone = freed - read - {value.name for value in proto.graph.input}
     tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in gone]
     tensors += [numpy_helper.from_array(array, name) for name, array in folded.items() if name in read]
-    set_field(proto.graph.initializer, tensors)
+    replace_items(proto.graph.initializer, tensors)
     left = (needed | folded.keys()) - {name for node in kept for name in node.output}
-    set_field(proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in left])
+    replace_items(
+        proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in left]
+    )
     return read
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EXCERPT = 200
 
 
-def open_session(
+def create_session(
     model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
 ) -> InferenceSession:
     """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load.
@@ -32,12 +32,12 @@ def open_session(
     options.intra_op_num_threads = threads or available_cores()
     if literal:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    with ort_faults(origin, "onnxruntime cannot load it"):
+    with ort_errors(origin, "onnxruntime cannot load it"):
         return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
-def ort_faults(origin: str, what_failed: str) -> Iterator[None]:
+def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
     """Turns what onnxruntime raises within into a ModelError: `origin`, `what_failed` and its first line."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 

@@ -9,16 +9,18 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tightc.config.input_sizes import ExtentOptions
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
-from tightc.model.runtime.session import open_session, ort_faults
-from tightc.model.runtime.uncertain_shapes import uncertain_values
+from tightc.model.runtime.session import create_session, ort_errors
+from tightc.model.runtime.uncertain_shapes import values_of_uncertain_shape
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
 
-def value_shapes(proto: onnx.ModelProto, origin: str, wanted: Iterable[str], extent: ExtentOptions) -> Shapes:
+def value_shapes(
+    proto: onnx.ModelProto, origin: str, wanted: Iterable[str], input_sizes: InputSizeOptions
+) -> Shapes:
     """Shapes of the values named in `wanted` once the inputs are as large as `extent` says, as onnxruntime has them.
 
     ONNX shape inference answers most; for what it leaves open, and behind operators that onnxruntime may give another
@@ -27,10 +29,10 @@ def value_shapes(proto: onnx.ModelProto, origin: str, wanted: Iterable[str], ext
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
-    _fix_inputs(fixed, origin, extent)
+    _fix_inputs(fixed, origin, input_sizes)
     _forget_sizes(fixed)
     graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    uncertain = uncertain_values(graph)
+    uncertain = values_of_uncertain_shape(graph)
     known = {t.name: tuple(t.dims) for t in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shape = _concrete(value)
@@ -42,10 +44,10 @@ def value_shapes(proto: onnx.ModelProto, origin: str, wanted: Iterable[str], ext
     return known
 
 
-def _fix_inputs(proto: onnx.ModelProto, origin: str, extent: ExtentOptions) -> None:
+def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
-    for name in extent.shapes:
+    for name in input_sizes.shapes:
         if name not in inputs:
             raise ModelError(
                 f"{origin}: it has no input {name} (it has {', '.join(inputs)})",
@@ -53,7 +55,7 @@ def _fix_inputs(proto: onnx.ModelProto, origin: str, extent: ExtentOptions) -> N
             )
     for name, value in inputs.items():
         if value.type.HasField("tensor_type"):
-            _fix_input(value, origin, extent.shapes.get(name), extent.batch)
+            _fix_input(value, origin, input_sizes.shapes.get(name), input_sizes.batch)
 
 
 def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, batch: int | None) -> None:
@@ -114,14 +116,14 @@ def _observe(proto: onnx.ModelProto, origin: str, names: list[str], known: Shape
     watched.CopyFrom(proto)
     del watched.graph.output[:]
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = open_session(watched.SerializeToString(), origin)
+    session = create_session(watched.SerializeToString(), origin)
     constants = {tensor.name for tensor in proto.graph.initializer}
     feeds = {
         value.name: np.zeros(known.get(value.name, ()), _dtype(value, origin))
         for value in proto.graph.input
         if value.name not in constants
     }
-    with ort_faults(origin, "onnxruntime cannot run it on zeros"):
+    with ort_errors(origin, "onnxruntime cannot run it on zeros"):
         found = session.run(names, feeds)
     return {name: tuple(out.shape) for name, out in zip(names, found, strict=True)}
 

@@ -13,7 +13,7 @@ from tightc.model.onnx_proto.graph import is_standard
 _Attributes = Mapping[str, Any]
 
 
-def uncertain_values(graph: onnx.GraphProto) -> set[str]:
+def values_of_uncertain_shape(graph: onnx.GraphProto) -> set[str]:
     """Names of the values behind operators with sizes that ONNX and onnxruntime may compute differently.
 
     Operators with a body (If, Loop, Scan) and those of other domains, functions of the model among them, count as

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tightc.permutation.annealing.block import Block, board_of
 from tightc.permutation.annealing.kernel import EXCESS_COST, _anneal, _cost, _count, _draw, _next, _rises
-from tightc.permutation.annealing.temperature_schedule import Schedule
-from tightc.tiles.matrix import Ids
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.tile.matrix import Ids
 
 _BITE = 50_000  # moves between two looks at the clock and at whether to stop
 _TELL = 0.1  # seconds between two reports
@@ -27,13 +27,13 @@ class Order:
     """What to do with a block: `seconds` is how long it may take, `seed` its own."""
 
     fan_in: int
-    schedule: Schedule
+    schedule: TemperatureSchedule
     seed: np.random.SeedSequence
     seconds: float = math.inf
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnnealProgress:
     """How far a block is: share `done`, `cost` of its best state, and over all its runs and replicas the moves."""
 
     done: float
@@ -69,7 +69,7 @@ def never() -> bool:
     return False
 
 
-def unheard(_progress: Progress) -> None:
+def unheard(_progress: AnnealProgress) -> None:
     """For those who do not listen."""
 
 
@@ -78,7 +78,7 @@ class Watch:
     """How a block's work is followed from outside: `stopped` is asked, `tell` is told, between bites of moves."""
 
     stopped: Callable[[], bool] = never
-    tell: Callable[[Progress], None] = unheard
+    tell: Callable[[AnnealProgress], None] = unheard
 
 
 def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
@@ -128,7 +128,7 @@ class _Log:
         share = self.share[0] + self.share[1] * done
         if share >= 1 or time.monotonic() >= self.due:
             self.due = time.monotonic() + _TELL
-            self.watch.tell(Progress(share, self.cost, temperature, self.moves, self.accepted))
+            self.watch.tell(AnnealProgress(share, self.cost, temperature, self.moves, self.accepted))
 
 
 @dataclass
@@ -198,7 +198,7 @@ class _Walk:
         return Cooled(self.best[0].copy(), self.best[1].copy(), self.board.carried.copy())
 
 
-def _fall(walk: _Walk, block: Block, schedule: Schedule) -> Cooled:
+def _fall(walk: _Walk, block: Block, schedule: TemperatureSchedule) -> Cooled:
     start = walk.warm() if schedule.t_start == "auto" else schedule.t_start
     coolings = schedule.reheats + 1
     moves = block.weights * schedule.moves_per_weight
@@ -227,7 +227,7 @@ def _part(moves: int, number: int, parts: int) -> int:
 
 
 def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
-    """Parallel tempering (Swendsen and Wang 1986): neighbours in temperature exchange states with the chance
+    """Parallel tempering (Swendsen and Wang 1986): neighbors in temperature exchange states with the chance
     min(1, exp((1/T1 - 1/T2) (E1 - E2)))."""
     schedule = order.schedule
     walks = [first]

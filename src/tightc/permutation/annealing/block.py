@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tightc.permutation.annealing.kernel import Board, _count
 from tightc.permutation.methods.tight.plan import Plan
-from tightc.tiles.matrix import Ids
-from tightc.tiles.packing import EMPTY
+from tightc.tile.matrix import Ids
+from tightc.tile.packing import EMPTY
 
 _LEAST_TILES = 4
 _REACH = 1.5  # times as many tiles as a filter reaches over

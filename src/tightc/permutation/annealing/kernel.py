@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.tiles.matrix import Ids
-from tightc.tiles.packing import EMPTY
+from tightc.tile.matrix import Ids
+from tightc.tile.packing import EMPTY
 
 EXCESS_COST = 4
 _WORST_RISE = 2 * (EXCESS_COST + 1)

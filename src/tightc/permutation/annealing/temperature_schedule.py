@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PlainValidator, model_validator
 
 from tightc.config.duration import Duration
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 
 
 def _start(value: Any) -> float | Literal["auto"]:
@@ -27,7 +27,7 @@ Start = Annotated[float | Literal["auto"], PlainValidator(_start)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class Schedule(Options):
+class TemperatureSchedule(Options):
     """How a block of tiles is cooled: what `--temp-schedule` reads."""
 
     kind: Literal["geometric", "linear", "lundy-mees", "adaptive", "tempering"] = Field(
@@ -75,13 +75,13 @@ class Schedule(Options):
     @model_validator(mode="after")
     def _falls(self) -> Self:
         if self.t_start != "auto" and self.t_end > self.t_start:
-            raise rule_broken(
+            raise invalid_combination(
                 f"t_end {self.t_end} is above t_start {self.t_start}, but temperature must fall",
                 "lower t_end or raise t_start",
                 "t_end",
             )
         if self.accept_end > self.accept_start:
-            raise rule_broken(
+            raise invalid_combination(
                 f"accept_end {self.accept_end} is above accept_start {self.accept_start}, but acceptance must fall",
                 "lower accept_end or raise accept_start",
                 "accept_end",

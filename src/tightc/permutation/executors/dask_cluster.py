@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tightc.errors import OptionError
-from tightc.permutation.annealing.anneal import Cooled, Order, Progress, Watch, cool
+from tightc.permutation.annealing.anneal import AnnealProgress, Cooled, Order, Watch, cool
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.kernel import EXCESS_COST
 from tightc.permutation.executors.executor import untouched
@@ -85,7 +85,7 @@ class DaskCrew:
                 found[i] = self._result(futures[i])
                 cost = found[i].cost(orders[i].fan_in) / EXCESS_COST
                 watches[i].tell(
-                    Progress(1.0, cost, orders[i].schedule.t_end, found[i].moves, found[i].accepted)
+                    AnnealProgress(1.0, cost, orders[i].schedule.t_end, found[i].moves, found[i].accepted)
                 )
             if last is None and any(watch.stopped() for watch in watches):
                 last = time.monotonic() + _GRACE
@@ -119,7 +119,7 @@ class DaskCrew:
         search, number, *progress = event[1]
         watch = self._watches.get(number)
         if search == self._search and watch:
-            watch.tell(Progress(*progress))
+            watch.tell(AnnealProgress(*progress))
 
     def _check(self) -> None:
         """OptionError where the scheduler is gone, or all workers are and stay so."""
@@ -171,7 +171,7 @@ def _cool(block: Block, order: Order, search: str, number: int) -> Cooled:
     worker = import_module("distributed").get_worker()
     told = time.monotonic()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: AnnealProgress) -> None:
         nonlocal told
         if time.monotonic() >= told + _TELL:
             told = time.monotonic()

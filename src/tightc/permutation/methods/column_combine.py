@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tightc.errors import OptionError
 from tightc.permutation.problem import Task
-from tightc.tiles.dense import merged
-from tightc.tiles.matrix import Ids, LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, cut_into_tiles
+from tightc.tile.dense import merged
+from tightc.tile.matrix import Ids, LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, cut_into_tiles
 
 _NONE = -1
 _BITE = 64  # lanes filled between two looks at whether to stop
@@ -75,7 +75,7 @@ def combine(values: NDArray[Any], task: Task, done: float = 0.0, share: float = 
             raise CancelledError
         lanes = _fill_lanes(words, sizes, limits, lane_of, rest, lanes, lanes + _BITE)
         grouped = np.count_nonzero(lane_of != _NONE)
-        task.listener(task.layer, done + share * 0.9 * grouped / count, {"lanes": str(lanes)})
+        task.progress(task.layer, done + share * 0.9 * grouped / count, {"lanes": str(lanes)})
     by_lane = order[np.lexsort((order, lane_of))].astype(np.int32)
     return np.split(by_lane, np.cumsum(np.bincount(lane_of, minlength=lanes))[:-1]) if lanes else []
 

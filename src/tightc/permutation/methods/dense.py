@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tightc.permutation.problem import Task
-from tightc.tiles.dense import dense_packing
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.dense import dense_packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:

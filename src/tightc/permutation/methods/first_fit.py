@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tightc.permutation.annealing.anneal import never
 from tightc.permutation.problem import Task
-from tightc.tiles.matrix import Ids, LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tile.matrix import Ids, LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _NONE = -1
 

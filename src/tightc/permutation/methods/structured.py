@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from tightc.permutation.problem import Task
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.dense import Block, full_passes, full_tiles
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.array import ArrayShape
+from tightc.tile.dense import Block, full_passes, full_tiles
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import parser
 
-from tightc.model.runtime.session import open_session
+from tightc.model.runtime.session import create_session
 from tightc.pruning.obs.factor import Matrix
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Moments:
             array += getattr(other, name)
         return self
 
-    def centred(self) -> Moments:
+    def centerd(self) -> Moments:
         """The same of inputs and outputs less their means: what is left to fit where a constant is free."""
         groups, inputs = self.input_sums.shape
         means = self.input_sums / self.count
@@ -99,4 +99,4 @@ def _products(left: Vectors, right: Vectors) -> NDArray[np.float32]:
 
 @cache
 def _session() -> InferenceSession:
-    return open_session(parser.parse_model(_PRODUCTS).SerializeToString(), "products", threads=1)
+    return create_session(parser.parse_model(_PRODUCTS).SerializeToString(), "products", threads=1)

@@ -14,14 +14,14 @@ from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network
 from tightc.model.onnx_proto.graph import Graph, read_graph
+from tightc.progress import Progress
 from tightc.pruning.obs.allocation import GRID, network_worths
 from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
 from tightc.pruning.obs.elimination import Marks
 from tightc.pruning.obs.hessian import Moments
 from tightc.pruning.obs.least_squares import Fit
 from tightc.pruning.obs.weight_sharing import Use, use_moments
-from tightc.report import Listener
-from tightc.selection.aligned import keep_parts
+from tightc.selection.aligned import keep_segments
 from tightc.selection.options import SelectionOptions
 from tightc.selection.prunable import Prunable
 from tightc.selection.select import Candidates, select
@@ -56,9 +56,9 @@ class SecondOrder:
         network: Network,
         layers: list[Prunable],
         calibration: Calibration,
-        listener: Listener,
+        progress: Progress,
     ) -> None:
-        self.model, self.layers, self.calibration, self.listener = model, layers, calibration, listener
+        self.model, self.layers, self.calibration, self.progress = model, layers, calibration, progress
         self.graph = read_graph(model.proto)
         self.owners = [_owner(entry.layer, network, self.graph, model) for entry in layers]
         self.steps, self.done = 2 * len(layers), 0
@@ -71,7 +71,7 @@ class SecondOrder:
         changed: Tensors = {}
         for owner, marks in zip(self.owners, kept, strict=True):
             sums = self._moments(owner, self.model.with_tensors(changed))
-            fit = Fit.of(_centred(owner, sums), owner.matrix)
+            fit = Fit.of(_centerd(owner, sums), owner.matrix)
             same = marks if options.granularity == "filter" else _as_many(fit, marks, options)
             changed |= self._changed(owner, sums, fit, same & ~fit.gone)
             self._tell(owner)
@@ -84,7 +84,7 @@ class SecondOrder:
         candidates = []
         for owner, entry in zip(self.owners, self.layers, strict=True):
             sums = self._moments(owner, self.model)
-            fit = Fit.of(_centred(owner, sums), owner.matrix)
+            fit = Fit.of(_centerd(owner, sums), owner.matrix)
             losses = fit.losses()
             if options.scope == "global":
                 found = []
@@ -119,7 +119,7 @@ class SecondOrder:
 
     def _tell(self, owner: _Owner) -> None:
         self.done += 1
-        self.listener("prune", self.done / self.steps, {"layer": owner.layer.name})
+        self.progress("prune", self.done / self.steps, {"layer": owner.layer.name})
 
 
 def _owner(layer: Layer, network: Network, graph: Graph, model: Model) -> _Owner:
@@ -136,15 +136,15 @@ def _owner(layer: Layer, network: Network, graph: Graph, model: Model) -> _Owner
     return _Owner(layer, layer.matrix(weight).astype(np.float64), weight, uses, offsets)
 
 
-def _centred(owner: _Owner, sums: list[Moments]) -> list[Moments]:
-    return [part.centred() if offset else part for part, offset in zip(sums, owner.offsets, strict=True)]
+def _centerd(owner: _Owner, sums: list[Moments]) -> list[Moments]:
+    return [part.centerd() if offset else part for part, offset in zip(sums, owner.offsets, strict=True)]
 
 
 def _as_many(fit: Fit, chosen: Marks, options: SelectionOptions) -> Marks:
     """As many of the weights of most loss as were `chosen`, of the layer or of each filter: (filters, inputs) bool."""
     losses = np.where(fit.gone, -1.0, fit.losses())
     if options.align is not None:
-        return keep_parts(losses, 1, chosen.sum(axis=1))
+        return keep_segments(losses, 1, chosen.sum(axis=1))
     return largest(losses.ravel(), int(chosen.sum())).reshape(losses.shape)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tightc.calibration.calibration import Calibration
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.im2col import input_vectors, output_vectors
+from tightc.model.layer_view.im2col import im2col, output_matrix
 from tightc.model.layer_view.layers import Layer
 from tightc.model.onnx_proto.graph import Node
 from tightc.parallel import ordered_map, ranges
@@ -49,10 +49,8 @@ def use_moments(
         found = empty_moments(layer.filters, layer.inputs, layer.groups)
         for begin, end in _slices(layer, outputs):
             part = slice(begin, end)
-            vectors = input_vectors(layer, use.node, inputs[part], weight.shape).astype(
-                np.float32, copy=False
-            )
-            products = output_vectors(layer, outputs[part]).astype(np.float32, copy=False)
+            vectors = im2col(layer, use.node, inputs[part], weight.shape).astype(np.float32, copy=False)
+            products = output_matrix(layer, outputs[part]).astype(np.float32, copy=False)
             found += moments_of(vectors * _factor(use.node), products, layer.groups)
         return found
 

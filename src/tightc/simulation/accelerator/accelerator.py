@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from tightc.simulation.accelerator.hardware import Buffer, Hardware
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 @dataclass(frozen=True)
-class Store:
+class BufferPort:
     """A buffer: `size` as built and `usable` at a time (bytes), `words` read or written in a cycle.
 
     `hidden`: whether it is filled while the array works. None and inf where nothing limits.
@@ -22,16 +22,16 @@ class Store:
     hidden: bool = True
 
     @classmethod
-    def of(cls, buffer: Buffer) -> Store:
+    def of(cls, buffer: Buffer) -> BufferPort:
         """The buffer of a hardware file."""
         return cls(buffer.size, buffer.usable, buffer.bandwidth, buffer.double_buffered)
 
 
 @dataclass(frozen=True)
-class Chip:
+class Accelerator:
     """`arrays` arrays that share three buffers and the way to DRAM.
 
-    `dram` is bytes in a cycle, None where DRAM is not modelled. `keeps_maps`: a feature map that fits into the
+    `dram` is bytes in a cycle, None where DRAM is not modeled. `keeps_maps`: a feature map that fits into the
     activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `side_by_side`: a pass that
     needs a part of the array only stands on its diagonal as often as it fits, each copy for a part of the steps.
     `fan_in`: inputs that its multiplexers choose from, None where they are as wide as each layer needs.
@@ -41,9 +41,9 @@ class Chip:
     arrays: int = 1
     prefetch: bool = False
     operand_bytes: int = 1
-    activations: Store = Store()
-    weights: Store = Store()
-    sums: Store = Store()
+    activations: BufferPort = BufferPort()
+    weights: BufferPort = BufferPort()
+    sums: BufferPort = BufferPort()
     dram: float | None = None
     keeps_maps: bool = True
     clock: float | None = None
@@ -51,16 +51,16 @@ class Chip:
     fan_in: int | None = None
 
     @classmethod
-    def of(cls, hardware: Hardware) -> Chip:
+    def of(cls, hardware: Hardware) -> Accelerator:
         """The chip that a hardware file describes."""
         return cls(
             hardware.array,
             hardware.arrays,
             hardware.prefetch_weights,
             hardware.operand_bytes,
-            Store.of(hardware.activation_buffer),
-            Store.of(hardware.weight_buffer),
-            Store.of(hardware.partial_sum_buffer),
+            BufferPort.of(hardware.activation_buffer),
+            BufferPort.of(hardware.weight_buffer),
+            BufferPort.of(hardware.partial_sum_buffer),
             hardware.dram_bytes_per_cycle,
             hardware.dram.keep_feature_maps,
             hardware.clock,
@@ -71,7 +71,7 @@ class Chip:
     @property
     def is_ideal(self) -> bool:
         """Whether nothing limits but the arrays."""
-        return self.dram is None and self.activations == self.weights == self.sums == Store()
+        return self.dram is None and self.activations == self.weights == self.sums == BufferPort()
 
     @property
     def fill(self) -> int:

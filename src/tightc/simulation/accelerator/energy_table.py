@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 from tightc.config.quantity import PICOJOULE_PER_BYTE, Nanometre, Picojoule, PicojoulePerByte, Size, Volt
 from tightc.config.yaml import parse_options
 
@@ -28,7 +28,7 @@ class Sourced(Options):
     )
 
 
-class Entry(Sourced):
+class EnergyEntry(Sourced):
     """Energy of one event."""
 
     energy: Picojoule = Field(description="energy of one event, at least 0, such as 0.2 pJ")
@@ -49,7 +49,9 @@ class MemoryEntry(Sourced):
     def _range_rises(self) -> Self:
         if self.up_to is not None and self.up_to < self.energy:
             lower, upper = PICOJOULE_PER_BYTE.write(self.energy), PICOJOULE_PER_BYTE.write(self.up_to)
-            raise rule_broken(f"{upper} is below energy {lower}", "swap them or leave up_to out", "up_to")
+            raise invalid_combination(
+                f"{upper} is below energy {lower}", "swap them or leave up_to out", "up_to"
+            )
         return self
 
 
@@ -63,21 +65,21 @@ class EnergyTable(Options):
     """Energy by event: what `--energy` reads."""
 
     name: str = Field(description="name of the table, for reports", min_length=1)
-    int8_multiply: Entry = Field(description="one 8-bit multiplication: energy, source, node, voltage")
-    int32_add: Entry = Field(description="one 32-bit addition: energy, source, node, voltage")
-    fp32_multiply: Entry = Field(
+    int8_multiply: EnergyEntry = Field(description="one 8-bit multiplication: energy, source, node, voltage")
+    int32_add: EnergyEntry = Field(description="one 32-bit addition: energy, source, node, voltage")
+    fp32_multiply: EnergyEntry = Field(
         description="one floating-point multiplication of 32 bits: energy, source, node, voltage"
     )
-    fp32_add: Entry = Field(
+    fp32_add: EnergyEntry = Field(
         description="one floating-point addition of 32 bits: energy, source, node, voltage"
     )
-    register_byte: Entry = Field(
+    register_byte: EnergyEntry = Field(
         description="one byte written to a register of a PE: energy, source, node, voltage"
     )
-    lane_byte: Entry = Field(
+    lane_byte: EnergyEntry = Field(
         description="one byte put on a lane at the edge of the array: energy, source, node, voltage"
     )
-    multiplexer_level: Entry = Field(
+    multiplexer_level: EnergyEntry = Field(
         description="one byte through one 2:1 level of a multiplexer: energy, source, node, voltage"
     )
     sram: SramEntry = Field(
@@ -101,5 +103,5 @@ class EnergyTable(Options):
 @cache
 def default_table() -> EnergyTable:
     """The table that comes with tightc."""
-    text = files("tightc.simulation").joinpath(_DEFAULT).read_text(encoding="utf-8")
+    text = files("tightc.simulation.accelerator").joinpath(_DEFAULT).read_text(encoding="utf-8")
     return parse_options(text, _DEFAULT, EnergyTable)

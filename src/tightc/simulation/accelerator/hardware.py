@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tightc.config.options import Options, rule_broken
+from tightc.config.options import Options, invalid_combination
 from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, Size, WordsPerCycle
-from tightc.tiles.array import LARGEST, ArrayShape
+from tightc.tile.array import LARGEST, ArrayShape
 
 SUM_BYTES = 4
 _OPERAND_BYTES = {"int8": 1, "fp32": 4}
@@ -109,7 +109,7 @@ class Hardware(Options):
             buffer: Buffer = getattr(self, name)
             if buffer.usable < needed:
                 half = "half of " if buffer.double_buffered else ""
-                raise rule_broken(
+                raise invalid_combination(
                     f"{half}{SIZE.write(buffer.size)} is less than {what}",
                     f"give at least {SIZE.write(needed * (1 + buffer.double_buffered))}",
                     name,

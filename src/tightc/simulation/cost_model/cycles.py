@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.passes import Counts, Passes
 
 _NOTHING = 1e-9  # so that 3 words at 0.3 words a cycle take 10 cycles, not 11
@@ -37,36 +37,37 @@ class Cycles:
         return self.computing + self.activation_stalls + self.weight_stalls + self.sum_stalls
 
 
-def layer_cycles(passes: Passes, chip: Chip, pieces: int = 1) -> Cycles:
+def layer_cycles(passes: Passes, accelerator: Accelerator, pieces: int = 1) -> Cycles:
     """Cycles of a layer whose steps are cut into `pieces` as equal as can be, each taking all passes.
 
     Passes of one piece after the other are dealt to the arrays in turn; the array that is busy longest counts.
     """
-    free = Store()
+    free = BufferPort()
     limits = [
-        chip,
-        replace(chip, activations=free),
-        replace(chip, activations=free, weights=free),
-        replace(chip, activations=free, weights=free, sums=free),
+        accelerator,
+        replace(accelerator, activations=free),
+        replace(accelerator, activations=free, weights=free),
+        replace(accelerator, activations=free, weights=free, sums=free),
     ]
     times = [_time(passes, limit, pieces) for limit in limits]
     return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
 
 
-def _time(passes: Passes, chip: Chip, pieces: int) -> int:
+def _time(passes: Passes, accelerator: Accelerator, pieces: int) -> int:
     if not len(passes):
         return 0
-    at_once = min(chip.arrays, pieces * len(passes))
-    load = load_cycles(passes, chip, pieces, at_once)
+    at_once = min(accelerator.arrays, pieces * len(passes))
+    load = load_cycles(passes, accelerator, pieces, at_once)
     longer, shorter = -(-passes.steps // pieces), passes.steps // pieces
     count = passes.steps - shorter * pieces  # pieces that are longer by a step, which come first
-    body = {steps: body_cycles(passes, chip, (steps, pieces), at_once) for steps in {longer, shorter}}
-    if chip.arrays == 1 and not chip.prefetch:
+    body = {steps: body_cycles(passes, accelerator, (steps, pieces), at_once) for steps in {longer, shorter}}
+    if accelerator.arrays == 1 and not accelerator.prefetch:
         return int(pieces * load.sum() + count * body[longer].sum() + (pieces - count) * body[shorter].sum())
     bodies = np.concatenate([np.tile(body[longer], count), np.tile(body[shorter], pieces - count)])
     loads = np.tile(load, pieces)
     return max(
-        _in_turn(loads[i :: chip.arrays], bodies[i :: chip.arrays], chip.prefetch) for i in range(at_once)
+        _in_turn(loads[i :: accelerator.arrays], bodies[i :: accelerator.arrays], accelerator.prefetch)
+        for i in range(at_once)
     )
 
 
@@ -77,42 +78,48 @@ def _in_turn(load: Counts, body: Counts, prefetch: bool) -> int:
     return int(load[0] + np.maximum(body, np.append(load[1:], 0)).sum())
 
 
-def load_cycles(passes: Passes, chip: Chip, pieces: int, sharing: int) -> Counts:
+def load_cycles(passes: Passes, accelerator: Accelerator, pieces: int, sharing: int) -> Counts:
     """Cycles until what stays is in place, (passes,): R, or more where its buffer is slower; 0 where sums stay.
 
     `sharing`: arrays among which buffers divide what they deliver.
     """
     if passes.dataflow == "os":
         return np.zeros(len(passes), np.int64)
-    words = copies(passes, chip, pieces) * (
-        passes.loaded_words + passes.loaded_bits / (8 * chip.operand_bytes)
+    words = copies(passes, accelerator, pieces) * (
+        passes.loaded_words + passes.loaded_bits / (8 * accelerator.operand_bytes)
     )
-    store = chip.weights if passes.dataflow == "ws" else chip.activations
-    return np.maximum(chip.array.rows, _cycles(words, store.words / sharing))
+    store = accelerator.weights if passes.dataflow == "ws" else accelerator.activations
+    return np.maximum(accelerator.array.rows, _cycles(words, store.words / sharing))
 
 
-def body_cycles(passes: Passes, chip: Chip, part: tuple[int, int], sharing: int) -> Counts:
+def body_cycles(passes: Passes, accelerator: Accelerator, part: tuple[int, int], sharing: int) -> Counts:
     """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
 
     `part`: the steps of a piece, and the number of pieces. T is the steps divided among the copies of a pass. A pass
     takes at least as long as the sums that stayed in it take to leave, which they do while the next one runs.
     """
     steps, pieces = part
-    side_by_side = copies(passes, chip, pieces)
+    side_by_side = copies(passes, accelerator, pieces)
     stream = -(-steps // side_by_side)
     for words, store in (
-        (passes.activation_words, chip.activations),
-        (passes.weight_words, chip.weights),
-        (passes.sums_read + passes.sums_written, chip.sums),
+        (passes.activation_words, accelerator.activations),
+        (passes.weight_words, accelerator.weights),
+        (passes.sums_read + passes.sums_written, accelerator.sums),
     ):
         needed = _cycles(-(-steps // side_by_side) * side_by_side * words, store.words / sharing)
         stream = np.maximum(stream, needed)
-    return np.maximum(stream + chip.fill, _cycles(passes.unloaded_sums, chip.sums.words / sharing))
+    return np.maximum(
+        stream + accelerator.fill, _cycles(passes.unloaded_sums, accelerator.sums.words / sharing)
+    )
 
 
-def copies(passes: Passes, chip: Chip, pieces: int) -> Counts:
+def copies(passes: Passes, accelerator: Accelerator, pieces: int) -> Counts:
     """How often each pass stands on the array at a time, (passes,); 1 where the chip puts none side by side."""
-    return passes.copies(chip.array, pieces) if chip.side_by_side else np.ones(len(passes), np.int64)
+    return (
+        passes.copies(accelerator.array, pieces)
+        if accelerator.side_by_side
+        else np.ones(len(passes), np.int64)
+    )
 
 
 def _cycles(words: NDArray[np.int64] | NDArray[np.float64], words_per_cycle: float) -> Counts:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tightc.config.options import Options
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.energy_table import EnergyTable, MemoryEntry, Sourced
 from tightc.simulation.cost_model.events import Events
 
@@ -32,24 +32,25 @@ class Variation:
     table: EnergyTable
 
 
-def energy_pj(events: Events, table: EnergyTable, chip: Chip) -> dict[str, float]:
+def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> dict[str, float]:
     """Picojoule of each of PARTS. Buffers cost by their size on `chip`; the index lies in the weight buffer.
 
     A multiplier's energy is taken to be in proportion to the bits of a weight that it multiplies by, as its area is.
     """
-    if chip.operand_bytes == 1:
+    if accelerator.operand_bytes == 1:
         multiply, add = table.int8_multiply.energy, table.int32_add.energy
     else:
         multiply, add = table.fp32_multiply.energy, table.fp32_add.energy
-    weights = table.sram_pj_per_byte(chip.weights.size)
+    weights = table.sram_pj_per_byte(accelerator.weights.size)
     return {
         "mac": events.multiplied_words * multiply + events.macs * add,
         "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
         "registers": events.register_bytes * table.register_byte.energy,
         "lanes": events.lane_bytes * table.lane_byte.energy,
-        "activation_buffer": events.activation_buffer_bytes * table.sram_pj_per_byte(chip.activations.size),
+        "activation_buffer": events.activation_buffer_bytes
+        * table.sram_pj_per_byte(accelerator.activations.size),
         "weight_buffer": events.weight_buffer_bytes * weights,
-        "partial_sum_buffer": events.partial_sum_buffer_bytes * table.sram_pj_per_byte(chip.sums.size),
+        "partial_sum_buffer": events.partial_sum_buffer_bytes * table.sram_pj_per_byte(accelerator.sums.size),
         "index": events.index_bits / 8 * weights,
         "dram": events.dram_bytes * table.dram.energy,
     }

@@ -7,11 +7,11 @@ from math import ceil, log2
 
 import numpy as np
 
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import SUM_BYTES
 from tightc.simulation.cost_model.cycles import copies
-from tightc.simulation.cost_model.gemm import Work
-from tightc.simulation.cost_model.memory import Schedule
+from tightc.simulation.cost_model.gemm import GemmWorkload
+from tightc.simulation.cost_model.memory import LayerSchedule
 from tightc.simulation.cost_model.passes import Counts, Passes
 
 
@@ -44,17 +44,17 @@ class Events:
         )
 
 
-def count_events(passes: Passes, work: Work, chip: Chip, way: Schedule) -> Events:
+def count_events(passes: Passes, work: GemmWorkload, accelerator: Accelerator, way: LayerSchedule) -> Events:
     """The events of a layer that runs as `way` says."""
-    size, steps, pieces = chip.operand_bytes, passes.steps, way.pieces
-    side_by_side = copies(passes, way.chip(chip), pieces)
+    size, steps, pieces = accelerator.operand_bytes, passes.steps, way.pieces
+    side_by_side = copies(passes, way.accelerator(accelerator), pieces)
     loaded = _sum(passes.loaded_words * side_by_side) * pieces * size
     activations, weights = (
         _sum(passes.activation_words) * steps * size,
         _sum(passes.weight_words) * steps * size,
     )
     sums = _sum(passes.sums_written) * steps + _sum(passes.unloaded_sums)
-    levels = ceil(log2(chip.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
+    levels = ceil(log2(accelerator.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
     # what a copy streams in also passes the copies before it, what it adds up those after, all of the same size
     before = _passed(steps, pieces, side_by_side) - steps
     after = _passed(steps, pieces, side_by_side, downwards=True) - steps

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Maps:
+class FeatureMaps:
     """The feature maps of a layer, in elements, and whether each crosses the edge of the chip in any case.
 
     `read_from`: the largest map that this layer and those that its map comes from have of it; `written_for`: likewise
@@ -22,7 +22,7 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class Work:
+class GemmWorkload:
     """The product that a layer is: `groups` times `filters` x `inputs` weights on `vectors` vectors of activations.
 
     `filters` and `inputs` are those of one group. `positions`: inputs that come from one channel of the feature map,
@@ -34,7 +34,7 @@ class Work:
     groups: int
     vectors: int
     positions: int = 1
-    maps: Maps = Maps()
+    maps: FeatureMaps = FeatureMaps()
 
     @property
     def channels(self) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.energy_table import EnergyTable
 from tightc.simulation.cost_model.energy import PARTS, energy_pj
 from tightc.simulation.cost_model.events import Events
-from tightc.simulation.cost_model.memory import Schedule
-from tightc.tiles.measures import ratio
+from tightc.simulation.cost_model.memory import LayerSchedule
+from tightc.tile.measures import ratio
 
 
 @dataclass(frozen=True)
-class Cost:
+class LayerCost:
     """What a layer, or a network when added up, costs on a chip.
 
     `cycles` = `compute_cycles` + the four `*_stall_cycles`; `useful_macs` are those of weights that are not zero.
@@ -37,7 +37,7 @@ class Cost:
     arrays_used: int = 0
 
     @classmethod
-    def of(cls, passes: int, way: Schedule, useful_macs: int, events: Events) -> Cost:
+    def of(cls, passes: int, way: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
         """The cost of a layer that runs as `way` says; each piece takes all `passes`."""
         on_arrays, moved = way.cycles, way.traffic
         return cls(
@@ -57,31 +57,36 @@ class Cost:
             way.arrays,
         )
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
+    def __add__(self, other: LayerCost) -> LayerCost:
+        return LayerCost(
             **{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
         )
 
 
 @dataclass(frozen=True)
-class Record:
+class CostComparison:
     """A layer or a network as it is (`own`) and with all its weights (`dense`), on one chip."""
 
-    own: Cost = field(default_factory=Cost)
-    dense: Cost = field(default_factory=Cost)
+    own: LayerCost = field(default_factory=LayerCost)
+    dense: LayerCost = field(default_factory=LayerCost)
 
-    def __add__(self, other: Record) -> Record:
-        return Record(self.own + other.own, self.dense + other.dense)
+    def __add__(self, other: CostComparison) -> CostComparison:
+        return CostComparison(self.own + other.own, self.dense + other.dense)
 
-    def energy_gain(self, table: EnergyTable, chip: Chip) -> float | None:
+    def energy_gain(self, table: EnergyTable, accelerator: Accelerator) -> float | None:
         """Energy of the dense layer / that of the layer, by `table`."""
-        own, dense = (sum(energy_pj(cost.events, table, chip).values()) for cost in (self.own, self.dense))
+        own, dense = (
+            sum(energy_pj(cost.events, table, accelerator).values()) for cost in (self.own, self.dense)
+        )
         return ratio(dense, own)
 
-    def figures(self, table: EnergyTable, chip: Chip) -> dict[str, Any]:
+    def figures(self, table: EnergyTable, accelerator: Accelerator) -> dict[str, Any]:
         """All figures by the names of the glossary, energy by `table`."""
         own, dense = self.own, self.dense
-        parts, dense_parts = energy_pj(own.events, table, chip), energy_pj(dense.events, table, chip)
+        parts, dense_parts = (
+            energy_pj(own.events, table, accelerator),
+            energy_pj(dense.events, table, accelerator),
+        )
         found: dict[str, Any] = {
             "passes": own.passes,
             "dense_passes": dense.passes,
@@ -96,13 +101,13 @@ class Record:
             "sum_stall_cycles": own.sum_stall_cycles,
             "dram_stall_cycles": own.dram_stall_cycles,
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
-            "utilisation": ratio(own.useful_macs, _slots(chip) * own.cycles),
+            "utilisation": ratio(own.useful_macs, _slots(accelerator) * own.cycles),
         }
-        if chip.clock is not None:
-            found["time_ms"] = 1e3 * own.cycles / chip.clock
-            found["dense_time_ms"] = 1e3 * dense.cycles / chip.clock
-        if chip.dram is not None:
-            found |= self._memory_figures(chip, chip.dram)
+        if accelerator.clock is not None:
+            found["time_ms"] = 1e3 * own.cycles / accelerator.clock
+            found["dense_time_ms"] = 1e3 * dense.cycles / accelerator.clock
+        if accelerator.dram is not None:
+            found |= self._memory_figures(accelerator, accelerator.dram)
         return found | {
             "energy_pj": sum(parts.values()),
             "dense_energy_pj": sum(dense_parts.values()),
@@ -111,12 +116,14 @@ class Record:
             "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
         }
 
-    def _memory_figures(self, chip: Chip, dram_bytes_per_cycle: float) -> dict[str, Any]:
+    def _memory_figures(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:
         """Traffic, and where the layer stands under the roofs of the array and of DRAM."""
         own = self.own
         intensity = ratio(own.events.macs, own.events.dram_bytes)
         roof = (
-            float(_slots(chip)) if intensity is None else min(_slots(chip), intensity * dram_bytes_per_cycle)
+            float(_slots(accelerator))
+            if intensity is None
+            else min(_slots(accelerator), intensity * dram_bytes_per_cycle)
         )
         return {
             "dram_bytes": own.events.dram_bytes,
@@ -127,9 +134,9 @@ class Record:
             "macs_per_dram_byte": intensity,
             "macs_per_cycle": ratio(own.events.macs, own.cycles),
             "roof_macs_per_cycle": roof,
-            "roof": "array" if roof == _slots(chip) else "dram",
+            "roof": "array" if roof == _slots(accelerator) else "dram",
         }
 
 
-def _slots(chip: Chip) -> int:
-    return chip.array.rows * chip.array.columns * chip.arrays
+def _slots(accelerator: Accelerator) -> int:
+    return accelerator.array.rows * accelerator.array.columns * accelerator.arrays

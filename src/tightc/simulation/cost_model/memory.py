@@ -7,10 +7,10 @@ from math import ceil, isinf
 
 import numpy as np
 
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import SUM_BYTES
 from tightc.simulation.cost_model.cycles import Cycles, layer_cycles
-from tightc.simulation.cost_model.gemm import Work
+from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.passes import Passes
 
 _NOTHING = 1e-9  # of a byte, which sums of shares may be off
@@ -31,7 +31,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LayerSchedule:
     """How a layer runs: its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM.
 
     `arrays`: how many it uses; `side_by_side`: whether small tiles stand there several times.
@@ -44,7 +44,7 @@ class Schedule:
     arrays: int = 1
     side_by_side: bool = False
 
-    def chip(self, whole: Chip) -> Chip:
+    def accelerator(self, whole: Accelerator) -> Accelerator:
         """What it uses of the chip."""
         return replace(whole, arrays=self.arrays, side_by_side=self.side_by_side)
 
@@ -54,7 +54,7 @@ class Schedule:
         return self.cycles.total + self.dram_stalls
 
 
-def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
+def schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> LayerSchedule:
     """The fastest way found, of equals the one with least traffic, then with fewest pieces.
 
     Pieces make sums fit that wait from pass to pass, make a piece of the feature map stay for all passes, or give
@@ -62,127 +62,138 @@ def schedule(passes: Passes, work: Work, chip: Chip) -> Schedule:
     limit, half of the arrays, a quarter and so on are tried too, and copies side by side only where they gain.
     """
     found = []
-    arrays = chip.arrays
+    arrays = accelerator.arrays
     while arrays:
-        for beside in {chip.side_by_side, chip.side_by_side and chip.is_ideal}:
-            part = replace(chip, arrays=arrays, side_by_side=beside)
+        for beside in {accelerator.side_by_side, accelerator.side_by_side and accelerator.is_ideal}:
+            part = replace(accelerator, arrays=arrays, side_by_side=beside)
             ways = [pieces for pieces in _pieces(passes, work, part) if _sums_fit(passes, part, pieces)]
             found += [_schedule(passes, work, part, pieces) for pieces in ways]
-        arrays = 0 if chip.is_ideal else arrays // 2
+        arrays = 0 if accelerator.is_ideal else arrays // 2
     return min(
         found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.side_by_side)
     )
 
 
-def _pieces(passes: Passes, work: Work, chip: Chip) -> set[int]:
+def _pieces(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> set[int]:
     """Numbers of pieces that may be worth a try."""
     if passes.dataflow == "os":
         return {1}  # every step adds to what stays
-    least = _pieces_for_sums(passes, chip)
-    wishes = {least, max(least, _pieces_for_map(passes, work, chip))}
-    shares = range(1, 2 * chip.arrays + 1) if chip.arrays > 1 else (1,)
+    least = _pieces_for_sums(passes, accelerator)
+    wishes = {least, max(least, _pieces_for_map(passes, work, accelerator))}
+    shares = range(1, 2 * accelerator.arrays + 1) if accelerator.arrays > 1 else (1,)
     return {min(passes.steps, max(wish, share)) for wish in wishes for share in shares}
 
 
-def _schedule(passes: Passes, work: Work, chip: Chip, pieces: int) -> Schedule:
-    cycles = layer_cycles(passes, chip, pieces)
-    moved = traffic(passes, work, chip, pieces)
-    stalls = dram_stalls(moved, cycles.total, chip)
-    return Schedule(pieces, cycles, moved, stalls, chip.arrays, chip.side_by_side)
+def _schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> LayerSchedule:
+    cycles = layer_cycles(passes, accelerator, pieces)
+    moved = traffic(passes, work, accelerator, pieces)
+    stalls = dram_stalls(moved, cycles.total, accelerator)
+    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
 
 
-def dram_stalls(moved: Traffic, busy_cycles: int, chip: Chip) -> int:
+def dram_stalls(moved: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
     """Cycles that the arrays wait for DRAM: through double buffers only what takes longer than they are busy."""
-    if chip.dram is None:
+    if accelerator.dram is None:
         return 0
     ways = (
-        (moved.activation_bytes, chip.activations.hidden),
-        (moved.weight_bytes, chip.weights.hidden),
-        (moved.output_bytes, chip.activations.hidden),
+        (moved.activation_bytes, accelerator.activations.hidden),
+        (moved.weight_bytes, accelerator.weights.hidden),
+        (moved.output_bytes, accelerator.activations.hidden),
     )
     hidden = sum(count for count, is_hidden in ways if is_hidden)
-    return ceil((moved.total - hidden) / chip.dram) + max(0, ceil(hidden / chip.dram) - busy_cycles)
+    return ceil((moved.total - hidden) / accelerator.dram) + max(
+        0, ceil(hidden / accelerator.dram) - busy_cycles
+    )
 
 
-def traffic(passes: Passes, work: Work, chip: Chip, pieces: int) -> Traffic:
-    """Bytes to and from DRAM; none where it is not modelled.
+def traffic(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> Traffic:
+    """Bytes to and from DRAM; none where it is not modeled.
 
     Weights that do not fit into their buffer all at once are fetched whenever they are used. A feature map of which a
     piece does not fit is fetched for every pass, as far as the pass reads it. A map that fits stays on the chip between
     layers where the hardware keeps it.
     """
-    if chip.dram is None:
+    if accelerator.dram is None:
         return Traffic()
-    read, written = work.maps.read * chip.operand_bytes, work.maps.written * chip.operand_bytes
+    read, written = work.maps.read * accelerator.operand_bytes, work.maps.written * accelerator.operand_bytes
     share = float(passes.map_share.sum()) * (pieces if passes.dataflow == "is" else 1)
-    if _map_fits(passes, read, chip, pieces):
+    if _map_fits(passes, read, accelerator, pieces):
         share = min(passes.map_read, share)
     return Traffic(
         0
-        if _kept(max(work.maps.read, work.maps.read_from), work.maps.from_outside, chip)
+        if _kept(max(work.maps.read, work.maps.read_from), work.maps.from_outside, accelerator)
         else ceil(read * share - _NOTHING),
-        _weight_bytes(passes, work, chip, pieces),
-        0 if _kept(max(work.maps.written, work.maps.written_for), work.maps.to_outside, chip) else written,
+        _weight_bytes(passes, work, accelerator, pieces),
+        0
+        if _kept(max(work.maps.written, work.maps.written_for), work.maps.to_outside, accelerator)
+        else written,
     )
 
 
-def _weight_bytes(passes: Passes, work: Work, chip: Chip, pieces: int) -> int:
+def _weight_bytes(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> int:
     if passes.dataflow == "ws":
-        layer = int(passes.loaded_words.sum()) * chip.operand_bytes + ceil(int(passes.loaded_bits.sum()) / 8)
-        return layer if layer <= chip.weights.usable else layer * pieces
-    layer = work.weights * chip.operand_bytes
+        layer = int(passes.loaded_words.sum()) * accelerator.operand_bytes + ceil(
+            int(passes.loaded_bits.sum()) / 8
+        )
+        return layer if layer <= accelerator.weights.usable else layer * pieces
+    layer = work.weights * accelerator.operand_bytes
     return (
         layer
-        if layer <= chip.weights.usable
-        else int(passes.weight_words.sum()) * passes.steps * chip.operand_bytes
+        if layer <= accelerator.weights.usable
+        else int(passes.weight_words.sum()) * passes.steps * accelerator.operand_bytes
     )
 
 
-def _kept(elements: int, crosses: bool, chip: Chip) -> bool:
+def _kept(elements: int, crosses: bool, accelerator: Accelerator) -> bool:
     """Whether a map stays on the chip; the one read and the one written have half a buffer each."""
-    fits = chip.activations.size is None or 2 * elements * chip.operand_bytes <= chip.activations.size
-    return chip.keeps_maps and not crosses and fits
+    fits = (
+        accelerator.activations.size is None
+        or 2 * elements * accelerator.operand_bytes <= accelerator.activations.size
+    )
+    return accelerator.keeps_maps and not crosses and fits
 
 
-def _map_fits(passes: Passes, count: int, chip: Chip, pieces: int) -> bool:
+def _map_fits(passes: Passes, count: int, accelerator: Accelerator, pieces: int) -> bool:
     """Whether what the arrays read at a time of a map of `count` bytes fits into the activation buffer."""
     if passes.dataflow != "ws":  # there a piece has fewer filters, each of which needs the whole map
-        return count <= chip.activations.usable
-    at_once = min(pieces, max(1, chip.arrays // max(1, len(passes))))
-    return ceil(count / pieces) * at_once <= chip.activations.usable
+        return count <= accelerator.activations.usable
+    at_once = min(pieces, max(1, accelerator.arrays // max(1, len(passes))))
+    return ceil(count / pieces) * at_once <= accelerator.activations.usable
 
 
-def _pieces_for_map(passes: Passes, work: Work, chip: Chip) -> int:
+def _pieces_for_map(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> int:
     """Fewest pieces of which one fits into the activation buffer; as many as there are steps at most."""
     if passes.dataflow != "ws":
         return 1
-    return min(passes.steps, ceil(work.maps.read * chip.operand_bytes / chip.activations.usable) or 1)
+    return min(
+        passes.steps, ceil(work.maps.read * accelerator.operand_bytes / accelerator.activations.usable) or 1
+    )
 
 
-def _pieces_for_sums(passes: Passes, chip: Chip) -> int:
+def _pieces_for_sums(passes: Passes, accelerator: Accelerator) -> int:
     """Fewest pieces of which all sums that wait from pass to pass fit into their buffer at once."""
-    waiting = open_sums(passes, chip.arrays) * SUM_BYTES
-    if waiting * passes.steps <= chip.sums.usable:
+    waiting = open_sums(passes, accelerator.arrays) * SUM_BYTES
+    if waiting * passes.steps <= accelerator.sums.usable:
         return 1
-    steps_at_once = int(chip.sums.usable // (waiting * max(1, chip.arrays // len(passes))))
+    steps_at_once = int(accelerator.sums.usable // (waiting * max(1, accelerator.arrays // len(passes))))
     return min(passes.steps, ceil(passes.steps / max(1, steps_at_once)))
 
 
-def _sums_fit(passes: Passes, chip: Chip, pieces: int) -> bool:
+def _sums_fit(passes: Passes, accelerator: Accelerator, pieces: int) -> bool:
     """Whether sums that wait fit into their buffer also where several arrays are at more than one piece at a time.
 
     On one array fewer cannot wait than with the fewest pieces that are tried.
     """
-    if chip.arrays == 1 or isinf(chip.sums.usable) or not len(passes.open_sums):
+    if accelerator.arrays == 1 or isinf(accelerator.sums.usable) or not len(passes.open_sums):
         return True
     lengths = passes.steps // pieces + (np.arange(pieces) < passes.steps % pieces)
     first, last, count = passes.open_sums.T
     begin = np.arange(pieces)[:, None] * len(passes)
-    change = np.zeros(pieces * len(passes) // chip.arrays + 2, np.int64)
+    change = np.zeros(pieces * len(passes) // accelerator.arrays + 2, np.int64)
     waiting = lengths[:, None] * count
-    np.add.at(change, (begin + first) // chip.arrays, waiting)
-    np.add.at(change, (begin + last) // chip.arrays + 1, -waiting)
-    return int(np.cumsum(change).max()) * SUM_BYTES <= chip.sums.usable
+    np.add.at(change, (begin + first) // accelerator.arrays, waiting)
+    np.add.at(change, (begin + last) // accelerator.arrays + 1, -waiting)
+    return int(np.cumsum(change).max()) * SUM_BYTES <= accelerator.sums.usable
 
 
 def open_sums(passes: Passes, arrays: int) -> int:

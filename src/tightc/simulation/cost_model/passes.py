@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.cost_model.gemm import Work
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.dense import Blocks, dense_blocks
-from tightc.tiles.measures import tile_index_bits
-from tightc.tiles.packing import Packing
+from tightc.simulation.cost_model.gemm import GemmWorkload
+from tightc.tile.array import ArrayShape
+from tightc.tile.dense import Blocks, dense_blocks
+from tightc.tile.measures import tile_index_bits
+from tightc.tile.packing import Packing
 
 Counts = NDArray[np.int64]
 Dataflow = Literal["ws", "os", "is"]
@@ -72,7 +72,7 @@ class Passes:
         return np.minimum(room, self.steps // pieces)
 
 
-def packed_passes(packing: Packing, work: Work) -> Passes:
+def packed_passes(packing: Packing, work: GemmWorkload) -> Passes:
     """The tiles of `packing`, weight-stationary.
 
     Each vector reads a tile's distinct inputs once and puts every lane's inputs on its lane, from where all of them
@@ -111,7 +111,7 @@ def packed_passes(packing: Packing, work: Work) -> Passes:
     )
 
 
-def dense_passes(dataflow: Dataflow, work: Work, array: ArrayShape) -> Passes:
+def dense_passes(dataflow: Dataflow, work: GemmWorkload, array: ArrayShape) -> Passes:
     """The layer with all its weights, zeros included, on an array of fan-in 1."""
     if dataflow == "ws":
         return _stationary("ws", work, dense_blocks(work.filters, work.inputs, work.groups, array))
@@ -120,7 +120,7 @@ def dense_passes(dataflow: Dataflow, work: Work, array: ArrayShape) -> Passes:
     return _output_stationary(work, dense_blocks(work.filters, work.vectors, work.groups, array))
 
 
-def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
+def _stationary(dataflow: Dataflow, work: GemmWorkload, blocks: Blocks) -> Passes:
     """Weights (ws) or activations (is) stay: rows carry inputs, columns add up filters (ws) or vectors (is).
 
     Groups side by side stand on the diagonal: an activation also passes the columns of the groups before its own, a
@@ -156,7 +156,7 @@ def _stationary(dataflow: Dataflow, work: Work, blocks: Blocks) -> Passes:
     )
 
 
-def _output_stationary(work: Work, blocks: Blocks) -> Passes:
+def _output_stationary(work: GemmWorkload, blocks: Blocks) -> Passes:
     """Sums stay: rows are vectors (the inputs of `blocks`), columns filters; both operands stream, input by input."""
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
     nothing = np.zeros_like(rows)
@@ -230,7 +230,7 @@ def _spans(packing: Packing) -> tuple[Counts, Counts, Counts]:
     return first[first >= 0], last[last >= 0], begun
 
 
-def _distinct(packing: Packing, work: Work) -> tuple[Counts, Counts, int]:
+def _distinct(packing: Packing, work: GemmWorkload) -> tuple[Counts, Counts, int]:
     """(different inputs, different channels) of each tile, and different channels of all."""
     tiles, inputs = packing.tiles, packing.inputs * packing.groups
     found = np.empty((2, len(tiles)), np.int64)

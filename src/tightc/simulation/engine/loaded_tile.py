@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Chip
+from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.engine.stationary import Plane
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import tile_index_bits
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import tile_index_bits
+from tightc.tile.packing import EMPTY, Packing, Tile
 
 Values = NDArray[Any]
 
@@ -25,11 +25,11 @@ class Operands:
     vectors: Values
 
 
-def copies_of(tile: Tile, steps: int, chip: Chip) -> int:
+def copies_of(tile: Tile, steps: int, accelerator: Accelerator) -> int:
     """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
-    if not chip.side_by_side:
+    if not accelerator.side_by_side:
         return 1
-    return min(chip.array.copies(tile.lanes, tile.columns), steps)
+    return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
 
 
 def accumulated_columns(packing: Packing) -> list[int]:
@@ -59,7 +59,9 @@ def held_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
     return found
 
 
-def plane_of(which: tuple[Packing, int, int], accumulated: int, values: Values, chip: Chip) -> Plane:
+def plane_of(
+    which: tuple[Packing, int, int], accumulated: int, values: Values, accelerator: Accelerator
+) -> Plane:
     """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
 
     Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
@@ -67,13 +69,13 @@ def plane_of(which: tuple[Packing, int, int], accumulated: int, values: Values, 
     """
     packing, number, copies = which
     tile = packing.tiles[number]
-    rows = chip.array.rows
+    rows = accelerator.array.rows
     first = rows - copies * tile.lanes
     occupied = tile.select != EMPTY
     picked = np.where(occupied, tile.select, 0)
     carried = np.diff(tile.lane_starts)
-    weights, taps = np.zeros(chip.array, values.dtype), np.zeros(chip.array, np.uint32)
-    used = np.zeros(chip.array, bool)
+    weights, taps = np.zeros(accelerator.array, values.dtype), np.zeros(accelerator.array, np.uint32)
+    used = np.zeros(accelerator.array, bool)
     for copy in range(copies):
         columns = np.arange(copy * tile.columns, (copy + 1) * tile.columns)
         at = (
@@ -85,7 +87,7 @@ def plane_of(which: tuple[Packing, int, int], accumulated: int, values: Values, 
     row_words = np.zeros(rows)
     # the zeros between groups that stand side by side follow from the layer's size
     stored = np.count_nonzero(occupied, axis=1) if packing.method == "dense" else tile.columns
-    index_words = tile_index_bits(tile, packing) / (8 * chip.operand_bytes)
+    index_words = tile_index_bits(tile, packing) / (8 * accelerator.operand_bytes)
     row_words[first:] = np.tile(stored + np.full(tile.lanes, index_words / tile.lanes), copies)
     starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(carried, copies)))
     distinct = len(set(tile.inputs.tolist()))
@@ -101,9 +103,9 @@ def plane_of(which: tuple[Packing, int, int], accumulated: int, values: Values, 
     )
 
 
-def no_plane(chip: Chip, dtype: np.dtype[Any]) -> Plane:
+def no_plane(accelerator: Accelerator, dtype: np.dtype[Any]) -> Plane:
     """What follows the last pass."""
-    columns = chip.array.columns
+    columns = accelerator.array.columns
     empty = np.zeros((0, columns), dtype), np.zeros((0, columns), np.uint32), np.zeros((0, columns), bool)
     ids = np.zeros(0, np.int32)
     return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))

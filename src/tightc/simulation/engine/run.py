@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Chip, Store
+from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Phase, Trace, Traces, new_log, without_padding
 from tightc.simulation.engine.loaded_tile import (
@@ -23,9 +23,9 @@ from tightc.simulation.engine.loaded_tile import (
 )
 from tightc.simulation.engine.output_stationary import meet
 from tightc.simulation.engine.stationary import LOG_COLUMNS, Plane, load, new_loader, stream
-from tightc.tiles.dense import dense_blocks, dense_packing
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.dense import dense_blocks, dense_packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 _PLENTY = 1e15  # words in a cycle where nothing limits
 
@@ -40,25 +40,33 @@ class Ran:
 
 
 def run_packing(
-    packing: Packing, operands: Operands, chip: Chip, pieces: int = 1, traces: Traces | None = None
+    packing: Packing,
+    operands: Operands,
+    accelerator: Accelerator,
+    pieces: int = 1,
+    traces: Traces | None = None,
 ) -> Ran:
     """The tiles of `packing`, weight-stationary; as `layer_cycles` of the closed form, but moved through the array.
 
     `traces` gets a Trace of each phase of each pass, array by array, in order of time.
     """
-    sums, cycles, busy = _stationary(packing, operands, (chip, pieces, "ws"), traces)
-    return Ran(sums, cycles, busy * chip.array.rows * chip.array.columns)
+    sums, cycles, busy = _stationary(packing, operands, (accelerator, pieces, "ws"), traces)
+    return Ran(sums, cycles, busy * accelerator.array.rows * accelerator.array.columns)
 
 
 def run_dense(
-    dataflow: Dataflow, operands: Operands, chip: Chip, pieces: int = 1, traces: Traces | None = None
+    dataflow: Dataflow,
+    operands: Operands,
+    accelerator: Accelerator,
+    pieces: int = 1,
+    traces: Traces | None = None,
 ) -> Ran:
     """The layer with all its weights, zeros included; `traces` as in `run_packing`."""
     matrix, vectors = operands.weights, operands.vectors
     per_group = matrix.filters_per_group
     if dataflow == "ws":
-        packing = dense_packing(matrix.filters, matrix.inputs, matrix.groups, chip.array)
-        return run_packing(packing, operands, chip, pieces, traces)
+        packing = dense_packing(matrix.filters, matrix.inputs, matrix.groups, accelerator.array)
+        return run_packing(packing, operands, accelerator, pieces, traces)
     if dataflow == "is":
         # the same with the operands' parts exchanged: every vector of every group is a filter
         groups, count = matrix.groups, len(vectors)
@@ -70,39 +78,43 @@ def run_dense(
         streams = (
             matrix.values.reshape(groups, per_group, matrix.inputs).swapaxes(0, 1).reshape(per_group, -1)
         )
-        packing = dense_packing(groups * count, matrix.inputs, groups, chip.array)
+        packing = dense_packing(groups * count, matrix.inputs, groups, accelerator.array)
         exchanged = Operands(LayerMatrix(stays, groups), np.ascontiguousarray(streams))
-        sums, cycles, busy = _stationary(packing, exchanged, (chip, pieces, "is"), traces)
+        sums, cycles, busy = _stationary(packing, exchanged, (accelerator, pieces, "is"), traces)
         outputs = sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
-        return Ran(outputs, cycles, busy * chip.array.rows * chip.array.columns)
-    return _output_stationary(operands, chip, traces)
+        return Ran(outputs, cycles, busy * accelerator.array.rows * accelerator.array.columns)
+    return _output_stationary(operands, accelerator, traces)
 
 
 def _stationary(
-    packing: Packing, operands: Operands, way: tuple[Chip, int, Dataflow], traces: Traces | None
+    packing: Packing, operands: Operands, way: tuple[Accelerator, int, Dataflow], traces: Traces | None
 ) -> tuple[Values, int, int]:
     """(sums, cycles of the array that is busy longest, cycles of all arrays); `way`: chip, pieces, dataflow."""
-    chip, pieces, dataflow = way
+    accelerator, pieces, dataflow = way
     steps = operands.vectors
     sums = np.zeros((len(steps), packing.filters), steps.dtype)
     if not packing.tiles:
         return sums, 0, 0
     items = len(packing.tiles) * pieces
-    at_once = min(chip.arrays, items)
-    stores = (chip.activations, chip.weights) if dataflow == "ws" else (chip.weights, chip.activations)
-    ports = _ports((*stores, chip.sums), at_once)
+    at_once = min(accelerator.arrays, items)
+    stores = (
+        (accelerator.activations, accelerator.weights)
+        if dataflow == "ws"
+        else (accelerator.weights, accelerator.activations)
+    )
+    ports = _ports((*stores, accelerator.sums), at_once)
     cuts = np.append(0, np.cumsum([len(part) for part in np.array_split(np.arange(len(steps)), pieces)]))
     accumulated = accumulated_columns(packing)
     held = held_values(packing, operands.weights)
     took = []
     for array in range(at_once):
         turns = []
-        for item in range(array, items, chip.arrays):
+        for item in range(array, items, accelerator.arrays):
             piece, number = divmod(item, len(packing.tiles))
-            copies = copies_of(packing.tiles[number], len(steps) // pieces, chip)
-            plane = plane_of((packing, number, copies), accumulated[number], held[number], chip)
+            copies = copies_of(packing.tiles[number], len(steps) // pieces, accelerator)
+            plane = plane_of((packing, number, copies), accumulated[number], held[number], accelerator)
             turns.append(_Turn(array, piece, number, plane, copies, slice(cuts[piece], cuts[piece + 1])))
-        took.append(_in_turn(turns, (steps, sums), ports, chip, traces))
+        took.append(_in_turn(turns, (steps, sums), ports, accelerator, traces))
     return sums, max(took), sum(took)
 
 
@@ -122,25 +134,25 @@ def _in_turn(
     turns: Sequence[_Turn],
     values: tuple[Values, Values],
     ports: NDArray[np.float64],
-    chip: Chip,
+    accelerator: Accelerator,
     traces: Traces | None,
 ) -> int:
     """Runs passes on one array, one after the other; gives the cycles. `values`: what streams, and the sums."""
     steps, sums = values
-    loader = new_loader(*chip.array, steps.dtype)
-    nothing = no_plane(chip, steps.dtype)
+    loader = new_loader(*accelerator.array, steps.dtype)
+    nothing = no_plane(accelerator, steps.dtype)
     cycles = 0
     for i, turn in enumerate(turns):
-        following = turns[i + 1].plane if chip.prefetch and i + 1 < len(turns) else nothing
+        following = turns[i + 1].plane if accelerator.prefetch and i + 1 < len(turns) else nothing
         own, found = _beside(turn, steps), _beside(turn, sums)
         part = turn.steps.stop - turn.steps.start
-        loading = _longest_load(turn.plane, ports, chip)
+        loading = _longest_load(turn.plane, ports, accelerator)
         log = new_log(loading, traces)
         took = load(loader, turn.plane, ports[1], log)  # nothing is left to do where it was prefetched
         _keep(traces, turn, "load", log[:took])
         cycles += took
-        streaming = len(own) + chip.fill + float((len(own) * turn.plane.demands / ports).max())
-        log = new_log(streaming + _longest_load(following, ports, chip), traces)
+        streaming = len(own) + accelerator.fill + float((len(own) * turn.plane.demands / ports).max())
+        log = new_log(streaming + _longest_load(following, ports, accelerator), traces)
         took = stream(loader, turn.plane, following, own, found, ports, log)
         _apart(turn, found, sums)
         without_padding(log[:took], turn.plane, part, turn.copies)
@@ -169,8 +181,8 @@ def _apart(turn: _Turn, wide: Values, values: Values) -> None:
         part[:] = wide.reshape(len(wide), turn.copies, -1)[: len(part), copy]
 
 
-def _longest_load(plane: Plane, ports: NDArray[np.float64], chip: Chip) -> float:
-    return chip.array.rows + float(plane.row_words.sum() / ports[1])
+def _longest_load(plane: Plane, ports: NDArray[np.float64], accelerator: Accelerator) -> float:
+    return accelerator.array.rows + float(plane.row_words.sum() / ports[1])
 
 
 def _keep(traces: Traces | None, turn: _Turn, phase: Phase, log: NDArray[np.int64]) -> None:
@@ -178,19 +190,19 @@ def _keep(traces: Traces | None, turn: _Turn, phase: Phase, log: NDArray[np.int6
         traces.append(Trace(turn.array, turn.piece, turn.tile, phase, log))
 
 
-def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) -> Ran:
+def _output_stationary(operands: Operands, accelerator: Accelerator, traces: Traces | None) -> Ran:
     matrix, vectors = operands.weights, operands.vectors
     outputs = np.zeros((len(vectors), matrix.filters), vectors.dtype)
-    passes = list(_corners(matrix, len(vectors), chip))
-    at_once = min(chip.arrays, len(passes))
-    ports = _ports((chip.activations, chip.weights), at_once)
+    passes = list(_corners(matrix, len(vectors), accelerator))
+    at_once = min(accelerator.arrays, len(passes))
+    ports = _ports((accelerator.activations, accelerator.weights), at_once)
     took = np.zeros(at_once, np.int64)
     for number, corners in enumerate(passes):
         left = np.concatenate([vectors[corner.rows, corner.inputs].T for corner in corners], axis=1)
         above = np.concatenate([matrix.values[corner.filters].T for corner in corners], axis=1)
-        shape = (chip.array.rows, chip.array.columns)
+        shape = (accelerator.array.rows, accelerator.array.columns)
         demands = np.array([left.shape[1], above.shape[1]])
-        log = new_log(len(left) + chip.fill + float((len(left) * demands / ports).max()), traces)
+        log = new_log(len(left) + accelerator.fill + float((len(left) * demands / ports).max()), traces)
         used = _diagonal([(corner.height, corner.width) for corner in corners])
         sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), used, shape, ports, log)
         row = column = leaving = 0
@@ -199,7 +211,7 @@ def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) ->
             part[:] = sums[row : row + part.shape[0], column : column + part.shape[1]]
             row, column, leaving = row + part.shape[0], column + part.shape[1], leaving + part.size
         # they leave while the next pass runs, which waits if it ends first
-        lasts = max(cycles, ceil(leaving * at_once / chip.sums.words - 1e-9))
+        lasts = max(cycles, ceil(leaving * at_once / accelerator.sums.words - 1e-9))
         took[number % at_once] += lasts
         if traces is not None:
             waiting = np.zeros((lasts - cycles, len(LOG_COLUMNS)), np.int64)
@@ -207,7 +219,7 @@ def _output_stationary(operands: Operands, chip: Chip, traces: Traces | None) ->
             traces.append(Trace(number % at_once, 0, number, "stream", log))
     if traces is not None:
         traces.sort(key=lambda trace: trace.array)
-    return Ran(outputs, int(took.max()), int(took.sum()) * chip.array.rows * chip.array.columns)
+    return Ran(outputs, int(took.max()), int(took.sum()) * accelerator.array.rows * accelerator.array.columns)
 
 
 @dataclass(frozen=True)
@@ -239,10 +251,10 @@ def _diagonal(sizes: list[tuple[int, int]]) -> NDArray[np.bool_]:
     return used
 
 
-def _corners(matrix: LayerMatrix, vectors: int, chip: Chip) -> Iterator[list[_Corner]]:
+def _corners(matrix: LayerMatrix, vectors: int, accelerator: Accelerator) -> Iterator[list[_Corner]]:
     """The blocks of outputs of each output-stationary pass, one below and beside the other."""
     size = matrix.filters_per_group
-    blocks = dense_blocks(size, vectors, matrix.groups, chip.array)
+    blocks = dense_blocks(size, vectors, matrix.groups, accelerator.array)
     starts = np.flatnonzero(np.diff(blocks.tile, prepend=-1))
     for members in np.split(np.arange(len(blocks.tile)), starts[1:]):
         corners = []
@@ -259,7 +271,7 @@ def _corners(matrix: LayerMatrix, vectors: int, chip: Chip) -> Iterator[list[_Co
         yield corners
 
 
-def _ports(stores: Sequence[Store], sharing: int) -> NDArray[np.float64]:
+def _ports(stores: Sequence[BufferPort], sharing: int) -> NDArray[np.float64]:
     """Words that each store delivers to one array in a cycle; (stores,), finite."""
     words = np.array([store.words / sharing for store in stores])
     return np.where(np.isinf(words), _PLENTY, words)

@@ -9,17 +9,17 @@ from itertools import chain, count
 from math import ceil, prod
 from pathlib import Path
 
-from tightc.config.input_sizes import ExtentOptions
-from tightc.files import make_folder, write_whole_together
+from tightc.config.input_sizes import InputSizeOptions
+from tightc.files import make_folder, write_files_atomically
 from tightc.model.file import Model
 from tightc.model.layer_view.convolution_geometry import Sides, conv_geometry
 from tightc.model.layer_view.layers import Layer, read_network
-from tightc.model.layer_view.mac_counts import count_streams
+from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.runtime.shapes import Shape, value_shapes
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import folds
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import folds
 
 _HEADER = "Layer name, IFMAP height, IFMAP width, Filter height, Filter width, Channels, Num filter, Strides,"
 
@@ -103,7 +103,7 @@ class _Row:
 
 
 def export_scalesim(
-    model: Model, folder: Path, array: ArrayShape, dataflow: str, extent: ExtentOptions
+    model: Model, folder: Path, array: ArrayShape, dataflow: str, input_sizes: InputSizeOptions
 ) -> tuple[Path, ...]:
     """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, which is made if missing; gives their paths.
 
@@ -113,7 +113,7 @@ def export_scalesim(
     and vectors (dilation, unequal strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution
     that has. OutputError where a file cannot be written.
     """
-    rows = _rows(unpack_layers(model), extent)
+    rows = _rows(unpack_layers(model), input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
     contents = {
         folder / "topology.csv": "\n".join((*topology, "")),
@@ -121,17 +121,17 @@ def export_scalesim(
         folder / "README": _README.format(origin=model.origin, array=array, dataflow=dataflow),
     }
     make_folder(folder)
-    write_whole_together({path: text.encode(errors="replace") for path, text in contents.items()})
+    write_files_atomically({path: text.encode(errors="replace") for path, text in contents.items()})
     return tuple(contents)
 
 
-def _rows(plain: Model, extent: ExtentOptions) -> dict[str, _Row]:
+def _rows(plain: Model, input_sizes: InputSizeOptions) -> dict[str, _Row]:
     """The lines of the topology by name, in execution order."""
     network = read_network(plain)
-    vectors = count_streams(plain, network, extent).vectors
+    vectors = count_macs(plain, network, input_sizes).vectors
     nodes = {node.outputs[0]: node for node in read_graph(plain.proto).nodes if node.outputs}
     inputs = {layer.output: nodes[layer.output].inputs[0] for layer in network.layers if layer.op == "Conv"}
-    shapes = value_shapes(plain.proto, plain.origin, inputs.values(), extent)
+    shapes = value_shapes(plain.proto, plain.origin, inputs.values(), input_sizes)
     rows: dict[str, _Row] = {}
     for layer in network.layers:
         row = None

@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 
 from tightc.errors import OptionError
-from tightc.files import make_folder, write_whole
+from tightc.files import make_folder, write_file_atomically
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
 from tightc.report import first_few
-from tightc.simulation.choose_accelerator import chip_for
+from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.engine.cycle_log import Trace
 from tightc.simulation.engine.stationary import LOG_COLUMNS
 from tightc.simulation.options import SimulateOptions
@@ -31,7 +31,7 @@ def write_trace(
     `layer` is its name in the report, the first layer where None. OptionError where there is none of that name.
     """
     workload = read_workload(model, options)
-    chip = chip_for(workload, options)
+    accelerator = choose_accelerator(workload, options)
     names = [entry.layer.name for entry in workload.layers]
     if layer is not None and layer not in names:
         nearest = difflib.get_close_matches(layer, names, n=1, cutoff=0.4)
@@ -42,10 +42,10 @@ def write_trace(
     else:
         feeds = random_feeds(workload.plain, options, seed)
     entry = workload.layers[names.index(layer) if layer else 0]
-    traces = trace_layer(workload, entry, chip, options.dataflow, feeds)
+    traces = trace_layer(workload, entry, accelerator, options.dataflow, feeds)
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', entry.layer.name).strip('_.') or 'layer'}.csv"
     make_folder(folder)
-    write_whole(path, _as_csv(traces).encode())
+    write_file_atomically(path, _as_csv(traces).encode())
     return path
 
 

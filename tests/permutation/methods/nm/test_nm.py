@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 import oracle
 from helpers.packings import QUICK, arrange, arrays, matrices, task
 from tightc.errors import OptionError
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors.executor import Pace
 from tightc.permutation.methods.nm import channel_permutation
 from tightc.permutation.methods.nm import pack as nm
 from tightc.permutation.methods.nm.pack import efficacy, find_order
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import Lossy, Task
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 PATTERNS = st.sampled_from(
     [Pattern(2, 4), Pattern(1, 2), Pattern(1, 4), Pattern(3, 4), Pattern(2, 5), Pattern(4, 16)]
@@ -101,7 +101,9 @@ def test_the_search_finds_the_best_of_all_orders(
     filters: int, inputs: int, pattern: Pattern, seed: int
 ) -> None:
     values = np.random.default_rng([seed, inputs]).normal(size=(filters, inputs)).astype(np.float32)
-    order = find_order(values, pattern, Schedule(moves_per_weight=20), np.random.SeedSequence(seed))
+    order = find_order(
+        values, pattern, TemperatureSchedule(moves_per_weight=20), np.random.SeedSequence(seed)
+    )
     kept = np.abs(values)[oracle.nm_kept(values, order.tolist(), *pattern)].sum()
     assert kept == pytest.approx(oracle.best_nm_magnitude(values, *pattern), rel=1e-4)
 
@@ -113,7 +115,7 @@ def test_the_matrix_of_apex_is_ordered_better_than_they_report() -> None:
     own = np.arange(64)
     assert values[oracle.nm_kept(values, own.tolist(), 2, 4)].sum() == pytest.approx(2852.376, abs=2e-3)
     assert oracle.nm_bound(values, 2, 4) == pytest.approx(3042.332, abs=1e-3)
-    order = find_order(values, TWO_OF_FOUR, Schedule(), np.random.SeedSequence(0))
+    order = find_order(values, TWO_OF_FOUR, TemperatureSchedule(), np.random.SeedSequence(0))
     assert efficacy(values, own, 2, 4) == 0.0
     assert efficacy(values, order, 2, 4) > 0.38
 
@@ -143,9 +145,13 @@ def test_groups_of_one_layer_have_seeds_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "schedule",
-    [Schedule(moves_per_weight=0), Schedule(steps=1, moves_per_weight=10), Schedule(steps=100_000)],
+    [
+        TemperatureSchedule(moves_per_weight=0),
+        TemperatureSchedule(steps=1, moves_per_weight=10),
+        TemperatureSchedule(steps=100_000),
+    ],
 )
-def test_extreme_schedules_are_permitted(schedule: Schedule) -> None:
+def test_extreme_schedules_are_permitted(schedule: TemperatureSchedule) -> None:
     values = np.random.default_rng(3).random((3, 5))
     order = find_order(values, TWO_OF_FOUR, schedule, np.random.SeedSequence(1))
     assert sorted(order.tolist()) == list(range(5))
@@ -162,7 +168,7 @@ def test_every_float_type_is_ordered(dtype: str) -> None:
 
 def test_a_search_that_is_stopped_gives_the_best_so_far() -> None:
     values = np.random.default_rng(0).random((40, 64)).astype(np.float32)
-    long = Schedule(moves_per_weight=1_000_000)
+    long = TemperatureSchedule(moves_per_weight=1_000_000)
     begun = time.monotonic()
     stopped, late = (
         Task(ArrayShape(8, 8), 4, long, np.random.SeedSequence(0)),

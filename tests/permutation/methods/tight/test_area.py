@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from helpers.packings import check, task
 from tightc.permutation.methods.tight import pack as tight
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 
 @st.composite

@@ -17,8 +17,8 @@ from helpers.packings import arrays, matrices
 from tightc.permutation.annealing import block as block_module
 from tightc.permutation.annealing.block import Block, _choose, blocks_of, board_of, raised
 from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, plan_of_heights
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 SMALL = {"_LEAST_TILES": 1, "_LARGEST_COUNTS": 1}  # blocks of a tile or two
 

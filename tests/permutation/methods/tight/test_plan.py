@@ -21,8 +21,8 @@ from tightc.permutation.methods.tight.plan import (
     plan_of_heights,
     stack,
 )
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 FAN_INS = st.sampled_from([1, 2, 4, 1000])
 

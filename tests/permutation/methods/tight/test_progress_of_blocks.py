@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from helpers import packings
-from tightc.permutation.annealing.anneal import Progress
+from tightc.permutation.annealing.anneal import AnnealProgress
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.executors import executor
 from tightc.permutation.executors.executor import Pace, untouched
 from tightc.permutation.methods.tight import progress
 from tightc.permutation.methods.tight.progress import Telling
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 FAN_IN = 2
 
@@ -56,7 +56,7 @@ def block(weights: int, tiles: int = 1) -> Block:
 
 def told(ear: Ear, limit: float = np.inf) -> Telling:
     task = packings.task(ArrayShape(100, 1), FAN_IN)
-    return Telling(replace(task, layer="conv", listener=ear, pace=Pace(limit, 1)), bound=4, passes=9)
+    return Telling(replace(task, layer="conv", progress=ear, pace=Pace(limit, 1)), bound=4, passes=9)
 
 
 def test_the_first_report_of_a_layer_has_every_figure(clock: Clock) -> None:
@@ -65,7 +65,7 @@ def test_the_first_report_of_a_layer_has_every_figure(clock: Clock) -> None:
     reporter.begin([block(100), block(300, tiles=5)])
     watch = reporter.watch(0)
     clock.now = 2.0
-    watch.tell(Progress(0.25, 3.5, 0.1234, 40_000_000, 10_000_000))
+    watch.tell(AnnealProgress(0.25, 3.5, 0.1234, 40_000_000, 10_000_000))
     (report,) = ear.heard
     assert report == (
         "conv",
@@ -89,7 +89,7 @@ def test_acceptance_is_that_since_the_last_report_and_speed_that_of_the_round(cl
     reporter.begin([block(100)])
     watch = reporter.watch(0)
     for clock.now, moves, accepted in ((1.0, 3000, 1500), (2.0, 8000, 2000), (4.0, 8000, 2000)):
-        watch.tell(Progress(0.5, 1.0, 0.1, moves, accepted))
+        watch.tell(AnnealProgress(0.5, 1.0, 0.1, moves, accepted))
     assert [figures["accepted"] for _, _, figures in ear.heard] == ["50.0%", "10.0%", "10.0%"]
     assert [figures["moves/s"] for _, _, figures in ear.heard] == ["3k", "4k", "2k"]
 
@@ -100,11 +100,11 @@ def test_a_block_that_is_cooled_once_more_takes_nothing_back(clock: Clock) -> No
     reporter.begin([block(100), block(100)])
     for number in (0, 1):
         clock.now += 1.0
-        reporter.watch(number).tell(Progress(1.0, 5.0, 0.1, 1000, 100))
+        reporter.watch(number).tell(AnnealProgress(1.0, 5.0, 0.1, 1000, 100))
     again = reporter.watch(1)
     for done, cost in ((0.1, 8.0), (1.0, 4.0)):
         clock.now += 1.0
-        again.tell(Progress(done, cost, 0.1, 2000, 100))
+        again.tell(AnnealProgress(done, cost, 0.1, 2000, 100))
     shares = [share for _, share, _ in ear.heard]
     assert shares == sorted(shares)
     assert [figures["cost"] for _, _, figures in ear.heard] == ["30.00", "10.00", "10.00", "9.00"]
@@ -117,7 +117,7 @@ def test_the_gap_is_that_of_the_best_packing_and_the_share_grows_by_rounds(clock
     for best in (6, 5):
         reporter.begin([block(100, tiles=5)])
         clock.now += 1.0
-        reporter.watch(0).tell(Progress(1.0, 5.0, 0.1, 1000, 100))
+        reporter.watch(0).tell(AnnealProgress(1.0, 5.0, 0.1, 1000, 100))
         reporter.end(best)
     assert [figures["gap"] for _, _, figures in ear.heard] == ["5, trying 1", "2, trying 1"]
     assert [share for _, share, _ in ear.heard] == pytest.approx([0.8, 0.96])
@@ -129,7 +129,7 @@ def test_time_left_is_not_beyond_the_limit(clock: Clock) -> None:
     reporter.begin([block(100)])
     watch = reporter.watch(0)
     for clock.now, done in ((4.0, 0.1), (5.0, 0.5), (11.0, 0.9)):
-        watch.tell(Progress(done, 5.0, 0.1, 1000, 100))
+        watch.tell(AnnealProgress(done, 5.0, 0.1, 1000, 100))
     assert [figures["left"] for _, _, figures in ear.heard] == ["6s", "5s", "0s"]
 
 
@@ -141,7 +141,7 @@ def test_lengths_of_time_are_short(clock: Clock, seconds: float, text: str) -> N
     reporter = told(ear)
     reporter.begin([block(100)])
     clock.now = seconds
-    reporter.watch(0).tell(Progress(0.5, 5.0, 0.1, 1000, 100))
+    reporter.watch(0).tell(AnnealProgress(0.5, 5.0, 0.1, 1000, 100))
     assert ear.heard[0][2]["left"] == text
 
 
@@ -152,7 +152,7 @@ def test_those_who_do_not_listen_are_told_nothing(clock: Clock, monkeypatch: pyt
     monkeypatch.setattr(progress, "untouched", count)
     quiet = Telling(packings.task(), bound=4, passes=9)
     quiet.begin([block(100)])
-    quiet.watch(0).tell(Progress(0.5, 5.0, 0.1, 1000, 100))  # raises where it counts
+    quiet.watch(0).tell(AnnealProgress(0.5, 5.0, 0.1, 1000, 100))  # raises where it counts
 
 
 def test_a_block_is_stopped_by_an_interrupt_and_by_the_limit(clock: Clock) -> None:

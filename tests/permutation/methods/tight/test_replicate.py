@@ -18,8 +18,8 @@ import oracle
 from helpers.packings import arrays, matrices
 from tightc.permutation.methods.tight.plan import Plan, narrow_plan
 from tightc.permutation.methods.tight.replicate import beside_plans
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 VECTORS = st.sampled_from([1, 2, 3, 9, 50, 400])
 

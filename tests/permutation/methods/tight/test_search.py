@@ -22,7 +22,7 @@ from tightc.cli.main import run
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.permutation.annealing import block as block_module
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors.executor import Alone, Pace, Threads
 from tightc.permutation.methods.tight import pack as tight
 from tightc.permutation.methods.tight import search
@@ -30,9 +30,9 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.problem import Objective, Task
 from tightc.simulation.accelerator.energy_table import default_table
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, Tile
 
 TESTS = Path(__file__).parents[3]
 FAN_INS = st.sampled_from([1, 2, 3, 16])
@@ -123,7 +123,9 @@ def test_every_search_is_lossless_within_the_fan_in(
 def test_any_schedule_and_any_cut_into_blocks_is_lossless(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, kind: str, small: bool
 ) -> None:
-    schedule = Schedule(kind=kind, t_start="auto", steps=3, moves_per_weight=10, reheats=1, replicas=2)
+    schedule = TemperatureSchedule(
+        kind=kind, t_start="auto", steps=3, moves_per_weight=10, reheats=1, replicas=2
+    )
     asked = replace(task(array, fan_in), schedule=schedule)
     with pytest.MonkeyPatch.context() as patch:
         if small:
@@ -161,7 +163,7 @@ def test_each_objective_finds_the_least_of_what_it_is_for(
     filters: int, inputs: int, density: float, array: tuple[int, int], fan_in: int
 ) -> None:
     matrix = random_matrix(filters, inputs, density)
-    schedule = Schedule(moves_per_weight=100)
+    schedule = TemperatureSchedule(moves_per_weight=100)
     names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles", "side-by-side", "energy")
     found = {}
     for name in names:
@@ -324,8 +326,8 @@ SEARCH = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_search import arrays_of, random_matrix, task, tight, ArrayShape
-from tightc.permutation import heights
-heights._TRIES = (20, 20)
+from tightc.permutation.methods.tight import tile_heights
+tile_heights._TRIES = (20, 20)
 print(arrays_of(tight.pack(random_matrix(20, 60, 0.2), task(ArrayShape(6, 6), 3, objective="area"))))
 """
 
@@ -339,7 +341,7 @@ def test_the_tiles_are_the_same_without_jit() -> None:
             "PYTHONPATH": str(TESTS),
             "PYTHONWARNINGS": "ignore",
         }
-        command = [sys.executable, "-B", "-c", SEARCH, str(TESTS / "permutation")]
+        command = [sys.executable, "-B", "-c", SEARCH, str(TESTS / "permutation" / "methods" / "tight")]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         found.append(done.stdout)
@@ -361,15 +363,15 @@ def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: p
 @pytest.mark.parametrize(
     "schedule",
     [
-        Schedule(steps=5, moves_per_weight=30, restarts=1),
-        Schedule(kind="tempering", t_start="auto", steps=5, moves_per_weight=30),
-        Schedule(kind="adaptive", steps=5, moves_per_weight=30, reheats=1, seed=4),
+        TemperatureSchedule(steps=5, moves_per_weight=30, restarts=1),
+        TemperatureSchedule(kind="tempering", t_start="auto", steps=5, moves_per_weight=30),
+        TemperatureSchedule(kind="adaptive", steps=5, moves_per_weight=30, reheats=1, seed=4),
     ],
     ids=lambda schedule: schedule.kind,
 )
 @pytest.mark.parametrize("objective", ["passes", "side-by-side", "energy"])
 def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
-    schedule: Schedule, objective: Objective
+    schedule: TemperatureSchedule, objective: Objective
 ) -> None:
     proto = models.build(
         "net (float[1, 96] x) => (float[1, 10] y) { a = MatMul(x, u)\n b = MatMul(a, v)\n y = MatMul(b, w) }",
@@ -391,7 +393,7 @@ def test_a_seed_in_the_schedule_replaces_that_of_the_stage() -> None:
     model = loaded(proto)
 
     def tiles(seed: int, of_schedule: int | None) -> bytes:
-        schedule = Schedule(steps=5, moves_per_weight=30, seed=of_schedule)
+        schedule = TemperatureSchedule(steps=5, moves_per_weight=30, seed=of_schedule)
         options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=schedule, jobs=1)
         permuted, _ = permute(model, options, seed=seed)
         return next(e.value for e in permuted.proto.metadata_props if "packing" in e.key).encode()

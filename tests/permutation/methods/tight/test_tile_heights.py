@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightc.permutation.methods.tight.tile_heights import IMPOSSIBLE, _cut, cut, search_heights
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 SIZES = st.lists(st.integers(1, 14), min_size=1, max_size=9)
 HEIGHTS = st.lists(st.integers(1, 8), min_size=1, max_size=5)

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.permutation.annealing.kernel import _draw, _next
-from tightc.tiles.matrix import Ids
+from tightc.tile.matrix import Ids
 
 SEGMENT = 64  # inputs that one draw offers to swap with
 LIMITS = 4096 + SEGMENT

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.errors import OptionError
-from tightc.permutation.annealing.temperature_schedule import Schedule
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.methods.nm import channel_permutation
 from tightc.permutation.methods.nm.channel_permutation import Groups
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import Task
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.dense import merged
-from tightc.tiles.matrix import Ids, LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, Tile, cut_into_tiles
+from tightc.tile.array import ArrayShape
+from tightc.tile.dense import merged
+from tightc.tile.matrix import Ids, LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, Tile, cut_into_tiles
 
 # temperatures, in standard deviations of what a random swap gains: at the first about one swap in a hundred is made, at
 # the last one in ten thousand, for uniform, normal, heavy-tailed and pruned weights alike
@@ -104,7 +104,7 @@ def efficacy(values: NDArray[Any], order: Ids, kept: int, group: int) -> float:
 def find_order(
     values: NDArray[Any],
     pattern: Pattern,
-    schedule: Schedule,
+    schedule: TemperatureSchedule,
     seed: np.random.SeedSequence,
     stopped: Callable[[], bool] = lambda: False,
     tell: Tell = lambda _done, _figures: None,
@@ -264,6 +264,6 @@ def _telling(task: Task, group: int, groups: int) -> Tell:
         nonlocal told
         if time.monotonic() - told >= _TELL or done == 1.0:
             told = time.monotonic()
-            task.listener(task.layer, 0.99 * (group + done) / groups, figures)
+            task.progress(task.layer, 0.99 * (group + done) / groups, figures)
 
     return tell

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.permutation.annealing.kernel import EXCESS_COST, _draw, _next, _pick
-from tightc.tiles.matrix import Ids
+from tightc.tile.matrix import Ids
 
 _EFFORT = 60_000_000  # weights that the swaps may count, in all
 _SWAPS = 300  # of each filter, at most

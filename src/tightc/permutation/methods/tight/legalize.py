@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tightc.permutation.annealing.anneal import Cooled
 from tightc.permutation.annealing.block import Block
-from tightc.tiles.matrix import Ids
-from tightc.tiles.packing import EMPTY, Tile, tile_of_slots
+from tightc.tile.matrix import Ids
+from tightc.tile.packing import EMPTY, Tile, tile_of_slots
 
 
 def settle(block: Block, cooled: Cooled, fan_in: int) -> tuple[list[Tile], NDArray[np.bool_]]:

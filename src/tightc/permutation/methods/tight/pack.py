@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from tightc.permutation.methods.tight.search import Search
 from tightc.permutation.problem import Task
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import Packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
 
 
 def pack(matrix: LayerMatrix, task: Task) -> Packing:

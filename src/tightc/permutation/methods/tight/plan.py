@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tightc.permutation.methods.tight.filter_clustering import group_inputs, regroup
 from tightc.permutation.methods.tight.rebalance import Readers, relieve
 from tightc.permutation.methods.tight.tile_heights import Sizes, cut, search_heights
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import Ids
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import Ids
 
 
 @dataclass(frozen=True)

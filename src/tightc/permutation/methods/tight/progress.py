@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tightc.permutation.annealing.anneal import Progress, Watch
+from tightc.permutation.annealing.anneal import AnnealProgress, Watch
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.kernel import EXCESS_COST
 from tightc.permutation.executors.executor import untouched
 from tightc.permutation.problem import Task
-from tightc.report import silent
+from tightc.progress import no_progress
 
 _ROUND = 0.8  # of what is left of a layer, the share that a round of cooling is taken for: how many come is not known
 _WHOLE = 0.99  # more is told only of a layer that is done
@@ -26,7 +26,7 @@ class _Turn:
 
     weights: int
     cost: float
-    now: Progress = field(default_factory=lambda: Progress(0.0, 0.0, 0.0, 0, 0))
+    now: AnnealProgress = field(default_factory=lambda: AnnealProgress(0.0, 0.0, 0.0, 0, 0))
     earlier: int = 0  # moves of the times before
 
 
@@ -48,7 +48,7 @@ class Telling:
 
     def begin(self, blocks: Sequence[Block]) -> None:
         """A round begins: the blocks of a plan are going to be cooled."""
-        if self._task.listener is silent:
+        if self._task.progress is no_progress:
             return
         fan_in = self._task.fan_in
         self._turns = [_Turn(block.weights, untouched(block).cost(fan_in) / EXCESS_COST) for block in blocks]
@@ -62,17 +62,17 @@ class Telling:
 
     def watch(self, number: int) -> Watch:
         """The watch of block `number` of the round, for the first time or once more."""
-        if self._task.listener is silent:
+        if self._task.progress is no_progress:
             return Watch(self._over)
         turn = self._turns[number]
         turn.earlier += turn.now.moves
-        turn.now = Progress(0.0, 0.0, 0.0, 0, 0)
+        turn.now = AnnealProgress(0.0, 0.0, 0.0, 0, 0)
         return Watch(self._over, lambda progress: self._tell(turn, progress))
 
     def _over(self) -> bool:
         return self._task.stop.is_set() or self._task.pace.left() <= 0
 
-    def _tell(self, turn: _Turn, progress: Progress) -> None:
+    def _tell(self, turn: _Turn, progress: AnnealProgress) -> None:
         with self._lock:
             moves, accepted = progress.moves - turn.now.moves, progress.accepted - turn.now.accepted
             turn.now, turn.cost = progress, min(turn.cost, progress.cost)
@@ -85,7 +85,7 @@ class Telling:
             done = sum(one.now.done * one.weights for one in self._turns) / weights
             self._shown = max(self._shown, min(_WHOLE, self._past + _ROUND * done * (1 - self._past)))
             shown, figures = self._shown, self._figures(done)
-        self._task.listener(self._task.layer, shown, figures)
+        self._task.progress(self._task.layer, shown, figures)
 
     def _figures(self, done: float) -> dict[str, str]:
         elapsed = max(time.monotonic() - self._began, 1e-6)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.matrix import Ids
+from tightc.tile.matrix import Ids
 
 _DENSER = 3  # times the weights of a group's own filters that a filter has whose columns join the group
 _KEPT = 0.5  # of its columns, what such a filter keeps where it belongs

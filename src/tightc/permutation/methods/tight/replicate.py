@@ -11,7 +11,7 @@ import numpy as np
 
 from tightc.permutation.methods.tight.plan import Crowd, Plan, stack
 from tightc.permutation.methods.tight.tile_heights import Sizes
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 _MOST_COPIES = 8
 _FEWER = 2  # full tiles less than are needed without small ones

@@ -17,10 +17,10 @@ from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, level_
 from tightc.permutation.methods.tight.progress import Telling
 from tightc.permutation.methods.tight.replicate import beside_plans
 from tightc.permutation.problem import Objective, Task
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import lane_inputs_lower_bound, passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import lane_inputs_lower_bound, passes_lower_bound
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 
 _HOPE = 1.05  # a plan whose lanes would have to carry this much more than the fan-in is not tried
 _FULL = (0.92, 0.8, 0.7)  # of what a tile carries, what its group may read; annealing needs some room

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.permutation.annealing.kernel import _draw, _next, _pick
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 Sizes = NDArray[np.int64]
 

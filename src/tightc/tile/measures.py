@@ -8,16 +8,16 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.bounds import (
+from tightc.tile.bounds import (
     area_lower_bound,
     dense_passes,
     fan_in_lower_bound,
     lane_inputs_lower_bound,
     passes_lower_bound,
 )
-from tightc.tiles.matrix import Ids, LayerMatrix
-from tightc.tiles.packing import Packing, Tile
-from tightc.tiles.subwords import subwords_of
+from tightc.tile.matrix import Ids, LayerMatrix
+from tightc.tile.packing import Packing, Tile
+from tightc.tile.subwords import subwords_of
 
 Figures = dict[str, int | float | str | None]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import EMPTY, Packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import EMPTY, Packing
 
 
-def fault(packing: Packing, matrix: LayerMatrix) -> str:
+def packing_error(packing: Packing, matrix: LayerMatrix) -> str:
     """What is wrong with `packing` as a lossless packing of `matrix`, in words; empty where nothing is."""
     if (packing.filters, packing.inputs, packing.groups) != (matrix.filters, matrix.inputs, matrix.groups):
         return f"it was made for a {packing.filters}x{packing.inputs} layer of {packing.groups} groups"

@@ -13,14 +13,14 @@ import oracle
 from helpers.every_packing import every_packing
 from helpers.packings import arrange, arrays, matrices
 from tightc.permutation.problem import Lossy
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import (
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import (
     area_lower_bound,
     fan_in_lower_bound,
     lane_inputs_lower_bound,
     passes_lower_bound,
 )
-from tightc.tiles.matrix import LayerMatrix
+from tightc.tile.matrix import LayerMatrix
 
 LOSSLESS = ("dense", "structured", "column-combine", "first-fit", "tight")
 SHAPES = st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3)])

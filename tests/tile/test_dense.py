@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 import oracle
 from helpers.packings import arrange, arrays, matrices
 from tightc.permutation.methods import structured
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import dense_passes, side_by_side
-from tightc.tiles.dense import Blocks, dense_blocks, dense_packing, full_passes, full_tiles
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.packing import EMPTY, Tile
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import dense_passes, side_by_side
+from tightc.tile.dense import Blocks, dense_blocks, dense_packing, full_passes, full_tiles
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import EMPTY, Tile
 
 SIDES = st.integers(1, 14)
 GROUPS = st.one_of(st.integers(1, 5), st.just(13))

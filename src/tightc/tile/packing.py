@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.matrix import Ids
-from tightc.tiles.subwords import subwords_of
+from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import Ids
+from tightc.tile.subwords import subwords_of
 
 EMPTY = -1
 

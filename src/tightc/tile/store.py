@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tile.packing import EMPTY, Packing, Tile
 
 SECTIONS = ("occupied", "select", "lengths", "inputs", "filters")
 Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Stream:
+class BitStream:
     """Tiles as bits: `content`, (bytes,) uint8; `grid`, T, L and C; of each section where it begins, its count, its
     width."""
 
@@ -48,7 +48,7 @@ class Stream:
         return numbers
 
 
-def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int]] = ()) -> Stream:
+def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int]] = ()) -> BitStream:
     """The tiles of `packing`, and `further` sections behind theirs, each as its numbers and their width."""
     tiles = packing.tiles
     lanes = max((tile.lanes for tile in tiles), default=0)
@@ -68,7 +68,7 @@ def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int
     return _stream(grid, [*((numbers, _width(numbers)) for numbers in own), *further])
 
 
-def from_stream(stream: Stream) -> tuple[Tile, ...]:
+def from_stream(stream: BitStream) -> tuple[Tile, ...]:
     """The tiles that `to_stream` stored; ValueError or IndexError where its sections contradict each other."""
     occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
     count, lanes, columns = stream.grid
@@ -97,7 +97,7 @@ def from_stream(stream: Stream) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _stream(grid: tuple[int, int, int], parts: Iterable[tuple[NDArray[np.integer], int]]) -> Stream:
+def _stream(grid: tuple[int, int, int], parts: Iterable[tuple[NDArray[np.integer], int]]) -> BitStream:
     content: list[NDArray[np.uint8]] = []
     sections, start = [], 0
     for numbers, width in parts:
@@ -108,7 +108,7 @@ def _stream(grid: tuple[int, int, int], parts: Iterable[tuple[NDArray[np.integer
         content.append(np.packbits(bits, bitorder="little"))
         sections.append((start, len(flat), width))
         start += len(content[-1])
-    return Stream(np.concatenate(content), grid, tuple(sections))
+    return BitStream(np.concatenate(content), grid, tuple(sections))
 
 
 def _width(numbers: Numbers) -> int:

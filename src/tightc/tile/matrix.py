@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.subwords import counts, dealt
+from tightc.tile.subwords import counts, dealt
 
 Ids = NDArray[np.int32]
 

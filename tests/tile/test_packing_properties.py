@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.packings import arrange, arrays, matrices
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import dense_passes, passes_lower_bound
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.measures import measure, packed_bits
-from tightc.tiles.packing import EMPTY, Packing, Tile, tile_of_slots
-from tightc.tiles.store import from_stream, to_stream
-from tightc.tiles.validity import fault
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import dense_passes, passes_lower_bound
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.measures import measure, packed_bits
+from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tile.store import from_stream, to_stream
+from tightc.tile.validity import packing_error
 
 METHODS = ("dense", "structured", "first-fit", "tight")
 FULL = LayerMatrix(np.arange(1, 25, dtype=np.float32).reshape(4, 6))
@@ -43,7 +43,7 @@ def test_every_method_is_lossless_within_array_and_fan_in(
     packing = arrange(matrix, method, array, fan_in)
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), packing.fan_in) == []
-    assert fault(packing, matrix) == ""
+    assert packing_error(packing, matrix) == ""
     # tight may find that an ordinary array does as well
     assert packing.fan_in in {"tight": (1, fan_in), "first-fit": (fan_in,)}.get(method, (1,))
     assert len(tiles) >= oracle.lower_bound(matrix.values, tuple(array))
@@ -277,14 +277,14 @@ def test_a_weight_has_no_more_slots_than_digits() -> None:
     """A digit that became zero since leaves a slot empty, which is no fault; more slots than digits are."""
     matrix = LayerMatrix(np.array([[17, 3]], np.int8), scale=np.array([1.0]), subword_bits=4)
     packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
-    assert fault(packing, matrix) == ""
-    assert fault(packing, replace(matrix, values=np.array([[1, 0]], np.int8))) == ""
+    assert packing_error(packing, matrix) == ""
+    assert packing_error(packing, replace(matrix, values=np.array([[1, 0]], np.int8))) == ""
     assert (
-        fault(packing, replace(matrix, values=np.array([[17, 17]], np.int8)))
+        packing_error(packing, replace(matrix, values=np.array([[17, 17]], np.int8)))
         == "1 non-zero digits have no slot"
     )
     twice = replace(packing, tiles=(*packing.tiles, *packing.tiles))
-    assert fault(twice, matrix) == "a weight sits in too many slots"
+    assert packing_error(twice, matrix) == "a weight sits in too many slots"
 
 
 @pytest.mark.parametrize("kind", list(DAMAGE))
@@ -292,8 +292,8 @@ def test_damage_is_found(kind: str) -> None:
     damage, words = DAMAGE[kind]
     packing = arrange(FULL, "dense")
     broken = damage(packing, packing.tiles[0])
-    assert fault(packing, FULL) == ""
-    found = fault(broken, FULL)
+    assert packing_error(packing, FULL) == ""
+    found = packing_error(broken, FULL)
     assert found and words in found
 
 
@@ -315,14 +315,14 @@ def test_random_damage_to_the_tiles_is_found_whenever_the_oracle_finds_it(seed: 
         for text in oracle.packing_faults(oracle.plain(broken), matrix.values, 1, (4, 4), 3)
         if "twice" not in text
     ]
-    assert bool(fault(broken, matrix)) == bool(faults)
+    assert bool(packing_error(broken, matrix)) == bool(faults)
 
 
 def test_group_boundaries_are_kept() -> None:
     matrix = random_matrix(4, 3, density=1.0, groups=2)
     packing = arrange(matrix, "dense")
     broken = with_tile(packing, filters=changed(packing.tiles[0].filters, 0, 2))
-    assert fault(broken, matrix) == "a slot holds a weight that the layer does not have"
+    assert packing_error(broken, matrix) == "a slot holds a weight that the layer does not have"
 
 
 def test_an_input_carried_twice_by_one_lane_is_no_lost_weight() -> None:
@@ -333,7 +333,7 @@ def test_an_input_carried_twice_by_one_lane_is_no_lost_weight() -> None:
         np.array([[0, 1]], np.int16),
     )
     packing = Packing("tight", ArrayShape(2, 2), 2, 2, 1, 1, (tile,))
-    assert fault(packing, LayerMatrix(np.ones((2, 1), np.float32))) == ""
+    assert packing_error(packing, LayerMatrix(np.ones((2, 1), np.float32))) == ""
 
 
 @pytest.mark.parametrize(

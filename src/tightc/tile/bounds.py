@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.array import ArrayShape
+from tightc.tile.array import ArrayShape
 
 
 def passes_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tiles.array import ArrayShape
-from tightc.tiles.bounds import folds, side_by_side
-from tightc.tiles.matrix import Ids
-from tightc.tiles.packing import EMPTY, Packing, Tile
+from tightc.tile.array import ArrayShape
+from tightc.tile.bounds import folds, side_by_side
+from tightc.tile.matrix import Ids
+from tightc.tile.packing import EMPTY, Packing, Tile
 
 Block = tuple[Ids, Ids]
 

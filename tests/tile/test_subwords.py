@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tightc.tiles.matrix import LayerMatrix
-from tightc.tiles.subwords import counts, dealt, join, nearest, places, split, subwords_of, within
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.subwords import counts, dealt, join, nearest, places, split, subwords_of, within
 
 EVERY = np.arange(-127, 128).astype(np.int8)
 BITS = pytest.mark.parametrize("bits", [2, 4])

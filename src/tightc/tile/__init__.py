@@ -1,0 +1,1 @@
+"""Tiles and packings, their bounds, measures and verification: the center of the house."""
