@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types test-light reference bench clean
+.PHONY: help demo test test-fast test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -17,7 +17,12 @@ test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
 	$(BIN)/pytest -n auto
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m kernel
 
-check: format lint types test test-light ## format, lint, types, tests, and the tests without torch
+test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
+	$(BIN)/pytest -n auto -m "not slow"
+
+check: static test test-light test-wheel ## everything: static checks, tests, and the wheel without torch
+
+static: format lint types words prose docs ## format, lint, types, words, prose, and the site
 
 format: $(VENV)/ready
 	$(BIN)/ruff format --check src tests scripts
@@ -28,8 +33,21 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
+words: $(VENV)/ready
+	$(BIN)/python scripts/check_words.py
+
+prose: $(VENV)/ready
+	$(BIN)/python scripts/check_prose.py
+
 test-light: $(LIGHT)/ready ## everything but finetune, in an environment without torch and without development tools
 	$(LIGHT)/bin/python scripts/check_light.py $(LIGHT)/bin/tightc
+
+test-wheel: ## the same on Python 3.12 and 3.13, where they are found
+	@for version in 3.12 3.13; do found=; \
+	  for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	    $$python -c '' 2>/dev/null && { found=$$python; break; }; done; \
+	  if [ -n "$$found" ]; then $(MAKE) test-light PYTHON=$$found LIGHT=$(LIGHT)-$$version || exit 1; \
+	  else echo "skipped: Python $$version is not installed here"; fi; done
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tightc needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -54,5 +72,5 @@ $(VENV)/ready-scripts: $(VENV)/ready
 	@touch $@
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(LIGHT) build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LIGHT)* build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

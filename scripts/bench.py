@@ -25,6 +25,7 @@ SECTIONS = {
     "curve": "curve",
     "chain": "chain",
     "digests": "digests",
+    "startup": "startup",
     "simulation": "simulation",
     "training": "training",
 }
