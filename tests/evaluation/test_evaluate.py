@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import parser
 
-from tightc.data.images import Images, ImageShape, Normalization
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, Normalization
 from tightc.data.source import open_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.evaluation.evaluate import evaluate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.errors import ModelError
 
 _NOT_A_CLASSIFIER = (
