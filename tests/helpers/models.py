@@ -348,9 +348,9 @@ def feeds(proto: onnx.ModelProto, batch: int = 2, seed: int = 0) -> dict[str, np
     return found
 
 
-def save(proto: onnx.ModelProto, path: Path, two_files: bool = False) -> Path:
-    """Writes `proto`, with its weights beside it where `two_files`."""
-    if two_files:
+def save(proto: onnx.ModelProto, path: Path, external_data: bool = False) -> Path:
+    """Writes `proto`, with its weights beside it where `external_data`."""
+    if external_data:
         onnx.save_model(
             proto,
             str(path),

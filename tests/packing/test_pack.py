@@ -254,7 +254,7 @@ def test_packing_is_reported_with_its_bytes() -> None:
 
 
 def test_two_files_stay_two_files(tmp_path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     compact, _ = pack(permute(load_model(path), SMALL)[0])
     plain, _ = unpack(compact)
     save_model(plain, tmp_path / "back.onnx")

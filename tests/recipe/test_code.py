@@ -14,7 +14,7 @@ from tightc.data import function as data_function
 from tightc.data.function import module_file
 from tightc.errors import ConfigError, DataError, ModelError, OptionError, TightcError
 from tightc.recipe.run import run_recipe
-from tightc.recipe.workspace import data_key
+from tightc.recipe.workspace import hash_data
 
 RAN = "from pathlib import Path\nPath('ran').open('a').write(__name__ + ' ')\n"
 IMAGES = (
@@ -148,7 +148,7 @@ def test_folders_in_one_another_are_packages_too(place: Path) -> None:
 @pytest.mark.parametrize("source", ["no_such_module:f", "json.decoder.further:f", "sys:exit"])
 def test_a_module_without_a_file_has_none(place: Path, source: str) -> None:
     assert module_file(source) is None
-    assert data_key(source) == source
+    assert hash_data(source) == source
 
 
 def test_a_package_that_fails_is_named(place: Path) -> None:

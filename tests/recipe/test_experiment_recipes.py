@@ -8,7 +8,7 @@ import pytest
 
 from tightc.config.yaml import read_options
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.run import resolved
+from tightc.recipe.run import resolved_yaml
 from tightc.tile.array import ArrayShape
 
 FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
@@ -33,7 +33,7 @@ def test_every_method_of_the_comparison_has_a_recipe() -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_it_is_valid_and_reads_back_the_same(path: Path, tmp_path: Path) -> None:
     recipe = recipe_of(path)
-    (tmp_path / "again.yaml").write_text(resolved(recipe), encoding="utf-8")
+    (tmp_path / "again.yaml").write_text(resolved_yaml(recipe), encoding="utf-8")
     assert recipe_of(tmp_path / "again.yaml") == recipe
 
 

@@ -169,11 +169,11 @@ def test_a_model_that_another_program_replaced_is_not_taken_for_the_stage_s_own(
     assert [row["state"] for row in again] == ["unchanged", "done", "unchanged"]
 
 
-@pytest.mark.parametrize("two_files", [False, True])
+@pytest.mark.parametrize("external_data", [False, True])
 def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
-    place: Path, monkeypatch: pytest.MonkeyPatch, two_files: bool
+    place: Path, monkeypatch: pytest.MonkeyPatch, external_data: bool
 ) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files)
+    models.save(models.cnn(), place / "net.onnx", external_data)
     stages = ["permute: {array: 8x8, fan_in: 3}", "pack", "simulate"]
     (place / "a.yaml").write_text(recipe(0.5, *stages))
     whole = run_recipe(place / "a.yaml", place / "whole").layers
@@ -193,13 +193,13 @@ def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
         assert (json.loads(one) == json.loads(other)) if path.suffix == ".json" else (one == other), path
 
 
-@pytest.mark.parametrize("two_files", [False, True])
-def test_what_is_kept_is_what_is_read_back(place: Path, two_files: bool) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files)
+@pytest.mark.parametrize("external_data", [False, True])
+def test_what_is_kept_is_what_is_read_back(place: Path, external_data: bool) -> None:
+    models.save(models.cnn(), place / "net.onnx", external_data)
     with Workspace.locked(place / "w") as workspace:
         kept = workspace.keep_model("00-dense", load_model(place / "net.onnx"))
     back = load_model(place / "w" / "00-dense.onnx")
-    assert (kept.origin, kept.sha256, kept.two_files) == (back.origin, back.sha256, back.two_files)
+    assert (kept.origin, kept.sha256, kept.external_data) == (back.origin, back.sha256, back.external_data)
     assert kept.to_bytes() == back.to_bytes()
 
 
@@ -215,9 +215,9 @@ def test_what_a_stage_made_is_checked_before_it_is_kept(place: Path) -> None:
     assert not (place / "w" / "01-prune.onnx").exists()
 
 
-@pytest.mark.parametrize("two_files", [False, True])
-def test_the_digest_of_what_was_written_is_that_of_what_is_read(place: Path, two_files: bool) -> None:
-    model = load_model(models.save(models.cnn(), place / "net.onnx", two_files))
+@pytest.mark.parametrize("external_data", [False, True])
+def test_the_digest_of_what_was_written_is_that_of_what_is_read(place: Path, external_data: bool) -> None:
+    model = load_model(models.save(models.cnn(), place / "net.onnx", external_data))
     assert save_model(model, place / "out.onnx") == load_model(place / "out.onnx").sha256
 
 

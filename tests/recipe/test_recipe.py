@@ -192,7 +192,7 @@ def test_a_record_by_half_is_made_again_and_one_without_its_row_measured(
 
 
 def test_a_damaged_file_of_weights_is_made_again(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     (path,) = (place / "out").glob("01-prune.onnx.*.data")
     content = bytearray(path.read_bytes())
@@ -202,7 +202,7 @@ def test_a_damaged_file_of_weights_is_made_again(place: Path) -> None:
 
 
 def test_a_deleted_file_of_weights_is_made_again(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     next((place / "out").glob("01-prune.onnx.*.data")).unlink()
     assert states(place)["prune"] == "done"
@@ -249,7 +249,7 @@ def test_a_run_that_stops_between_model_and_record_does_the_stage_again(
 
 
 def test_two_files_stay_two_files(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     assert len(list((place / "out").glob("01-prune.onnx.*.data"))) == 1
     assert set(states(place).values()) == {"unchanged"}

@@ -9,7 +9,7 @@ from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError
 from tightc.example import RECIPE
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.run import resolved
+from tightc.recipe.run import resolved_yaml
 
 
 def error(text: str) -> str:
@@ -106,8 +106,8 @@ def test_a_stage_without_options_may_be_written_in_any_way(entry: str) -> None:
 @pytest.mark.parametrize("text", [CHAIN, RECIPE.read_text(encoding="utf-8")])
 def test_a_recipe_written_back_is_the_same_recipe(text: str) -> None:
     recipe = parse_options(text, "r.yaml", Recipe)
-    assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
-    assert resolved(parse_options(resolved(recipe), "again.yaml", Recipe)) == resolved(recipe)
+    assert parse_options(resolved_yaml(recipe), "again.yaml", Recipe) == recipe
+    assert resolved_yaml(parse_options(resolved_yaml(recipe), "again.yaml", Recipe)) == resolved_yaml(recipe)
 
 
 def test_every_recipe_that_comes_with_the_project_is_valid(pytestconfig: pytest.Config) -> None:
@@ -115,4 +115,4 @@ def test_every_recipe_that_comes_with_the_project_is_valid(pytestconfig: pytest.
     assert found
     for path in found:
         recipe = parse_options(path.read_text(encoding="utf-8"), str(path), Recipe)
-        assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
+        assert parse_options(resolved_yaml(recipe), "again.yaml", Recipe) == recipe

@@ -15,7 +15,7 @@ from tightc.permutation.permute import permute
 from tightc.recipe import stage_runner as recipe_work
 from tightc.recipe.run import run_recipe
 from tightc.recipe.stage_runner import StageRunner
-from tightc.recipe.workspace import data_key
+from tightc.recipe.workspace import hash_data
 
 CHAIN = """model: net.onnx
 stages:
@@ -116,34 +116,34 @@ def test_inputs_are_sought_beside_the_recipe_and_known_by_their_content(
 def test_the_key_of_data_follows_its_content(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"1")
-    before = data_key(str(tmp_path / "a"))
-    assert data_key(str(tmp_path / "a")) == before
+    before = hash_data(str(tmp_path / "a"))
+    assert hash_data(str(tmp_path / "a")) == before
     (tmp_path / "a" / "2.png").write_bytes(b"2")
-    assert data_key(str(tmp_path / "a")) != before
+    assert hash_data(str(tmp_path / "a")) != before
     (tmp_path / "x.npz").write_bytes(b"1")
-    one = data_key(str(tmp_path / "x.npz"))
+    one = hash_data(str(tmp_path / "x.npz"))
     (tmp_path / "x.npz").write_bytes(b"2")
-    assert data_key(str(tmp_path / "x.npz")) != one
+    assert hash_data(str(tmp_path / "x.npz")) != one
 
 
 def test_the_key_of_a_file_of_images_follows_its_labels(tmp_path: Path) -> None:
     images, labels = (tmp_path / f"train-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
     images.write_bytes(b"images")
-    alone = data_key(str(images))
+    alone = hash_data(str(images))
     labels.write_bytes(b"1")
-    one = data_key(str(images))
+    one = hash_data(str(images))
     labels.write_bytes(b"2")
-    assert len({alone, one, data_key(str(images))}) == 3
+    assert len({alone, one, hash_data(str(images))}) == 3
 
 
 def test_the_key_of_a_function_follows_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
-    assert data_key("made_here:images") == "made_here:images"
+    assert hash_data("made_here:images") == "made_here:images"
     (tmp_path / "made_here.py").write_text("def images(): return []\n")
-    one = data_key("made_here:images")
-    assert one != data_key("made_here:others")
+    one = hash_data("made_here:images")
+    assert one != hash_data("made_here:others")
     (tmp_path / "made_here.py").write_text("def images(): return [1]\n")
-    assert data_key("made_here:images") not in (one, "made_here:images")
-    assert data_key("no.such.package:images") == "no.such.package:images"
+    assert hash_data("made_here:images") not in (one, "made_here:images")
+    assert hash_data("no.such.package:images") == "no.such.package:images"
     assert sys.path == path and "made_here" not in sys.modules

@@ -11,7 +11,7 @@ from typing import Any
 from tightc.errors import InternalError, ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
-from tightc.model.file_format.headers import packed_tensors, read_headers, write_headers
+from tightc.model.file_format.headers import packed_tensor_names, read_headers, write_headers
 from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
 from tightc.model.validity import REPORT, require_valid
 
@@ -31,7 +31,7 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     return list(stages)
 
 
-def ended_early(model: Model) -> str:
+def early_end(model: Model) -> str:
     """What ended the last stage before its time, such as "time limit"; empty where it ran to its end."""
     ended = next((entry.get("ended") for entry in reversed(read_history(model))), None)
     return str(ended.get("by", "?")) if isinstance(ended, dict) else ""
@@ -71,7 +71,7 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         if heads:  # those of tightc 0.2.0 have no digests yet
             write_headers(proto, heads)
         set_property(proto, HISTORY, json.dumps(stages))
-        write_digests(proto, packed_tensors(proto, model.origin))
+        write_digests(proto, packed_tensor_names(proto, model.origin))
     except ModelError as fault:  # what was read is sound by now: it is the result that is not
         raise InternalError(fault.sentence, REPORT) from None
     made = replace(model.changed(proto), notes=(), folded=())

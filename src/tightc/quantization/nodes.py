@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer
-from tightc.model.onnx_proto.graph import constant_slots
+from tightc.model.onnx_proto.graph import constant_tensors
 from tightc.model.onnx_proto.repeated_fields import replace_items
 
 
@@ -83,7 +83,7 @@ def _pair(
 
 def _names(proto: onnx.ModelProto) -> set[str]:
     found = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    return found | {name for name, _ in constant_slots(proto)} | {value.name for value in proto.graph.input}
+    return found | {name for name, _ in constant_tensors(proto)} | {value.name for value in proto.graph.input}
 
 
 def _free(name: str, names: set[str]) -> str:

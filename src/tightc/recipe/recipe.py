@@ -20,7 +20,7 @@ from tightc.simulation.options import SimulateOptions
 _IN_ORDER = ("prune", "finetune", "quantize", "permute", "pack")
 
 
-class TeachableFinetune(FinetuneOptions):
+class RecipeFinetune(FinetuneOptions):
     """Finetune in a recipe."""
 
     teacher: bool = Field(False, description="whether the recipe's own dense model teaches: true or false")
@@ -37,7 +37,7 @@ class TeachableFinetune(FinetuneOptions):
         return self
 
 
-class SeeingQuantize(QuantizeOptions):
+class RecipeQuantize(QuantizeOptions):
     """Quantize in a recipe, which has the data at hand."""
 
     activations: bool = Field(
@@ -49,8 +49,8 @@ class Step(Options):
     """One stage: its name and, where it has some, its options."""
 
     prune: PruneOptions | None = Field(None, description="options of prune, such as {sparsity: 0.9}")
-    finetune: TeachableFinetune | None = Field(None, description="options of finetune, such as {epochs: 5}")
-    quantize: SeeingQuantize | None = Field(
+    finetune: RecipeFinetune | None = Field(None, description="options of finetune, such as {epochs: 5}")
+    quantize: RecipeQuantize | None = Field(
         None, description="options of quantize, such as {activations: true}"
     )
     permute: PermuteOptions | None = Field(None, description="options of permute, such as {fan_in: 16}")

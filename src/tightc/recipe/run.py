@@ -48,7 +48,7 @@ def run_recipe(
         recipe = recipe.model_copy(update={"seed": seed})
     with Workspace.locked(folder) as workspace:
         work = StageRunner(recipe, workspace, progress)
-        write_file_atomically(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
+        write_file_atomically(folder / "recipe.yaml", resolved_yaml(_seen_from(recipe, folder)).encode())
         rows = [work.start(), *(work.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:
@@ -66,7 +66,7 @@ def run_recipe(
     return Report("run", totals, tuple(rows), uncovered, work.dense.notes)
 
 
-def resolved(recipe: Recipe) -> str:
+def resolved_yaml(recipe: Recipe) -> str:
     """The recipe as YAML with every default filled in; it reads back as the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
 

@@ -17,7 +17,7 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model
-from tightc.model.history import ended_early
+from tightc.model.history import early_end
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
@@ -30,8 +30,8 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.recipe.recipe import Recipe, SeeingQuantize, Step
-from tightc.recipe.workspace import Workspace, data_key, file_key, key_of
+from tightc.recipe.recipe import Recipe, RecipeQuantize, Step
+from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
@@ -79,7 +79,7 @@ class StageRunner:
         if self.recipe.data:
             shape = image_input(self.dense.proto, self.dense.origin).shape
             self._data.normalization.check(shape.channels)
-        key = key_of("dense", self.dense.sha256, version("tightc"))
+        key = hash_key("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 
     def step(self, step: Step) -> Row:
@@ -89,10 +89,10 @@ class StageRunner:
             self.model.sha256,
             self.recipe.seed if step.draws else "",
             self._data_key if step.sees_images else "",
-            file_key(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
+            hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
-        key = key_of(step.stage, options, reads, version("tightc"))
+        key = hash_key(step.stage, options, reads, version("tightc"))
         return self._row(
             self._name(step.stage), step.stage, key, lambda: self._stages(key)[step.stage](step.options)
         )
@@ -116,9 +116,9 @@ class StageRunner:
         measured = ""
         if model is not None:
             self.model = model
-            by = ended_early(model) if stage != "dense" else ""
+            by = early_end(model) if stage != "dense" else ""
             state += f", ended by {by}" if by else ""
-            measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
+            measured = hash_key(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:
             row = self._measure(model) if model else _reported(record["report"])
             record |= {"measured": measured, "row": row}
@@ -175,7 +175,7 @@ class StageRunner:
         )
         return prune(self.model, options, seen, seed=self.recipe.seed, progress=self.progress)
 
-    def _quantize(self, options: SeeingQuantize) -> tuple[Model, Report]:
+    def _quantize(self, options: RecipeQuantize) -> tuple[Model, Report]:
         seen = (
             NormalizedImages(self._images("train"), self._data.normalization) if options.activations else None
         )
@@ -209,7 +209,7 @@ class StageRunner:
         return self._key_of_data() if self.recipe.data else ""
 
     def _key_of_data(self) -> str:
-        return key_of(data_key(self._data.data), self._data.mean, self._data.std)
+        return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
 
     def _images(self, split: Split) -> Images:
         """The images of `split`; DataError where they changed since the keys of the stages were made."""

@@ -20,7 +20,7 @@ from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_file_atomically
-from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
+from tightc.model.file import Model, load_model, load_model_bytes, save_model, writes_external_data
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Workspace:
         """Writes the model of a stage; gives it checked, as reading it back would, but whatever lies there by now."""
         path = self.model_path(name)
         kept = load_model_bytes(model.to_bytes(), str(path))
-        return replace(kept, file_sha256=save_model(model, path), two_files=in_two_files(model))
+        return replace(kept, file_sha256=save_model(model, path), external_data=writes_external_data(model))
 
     def keep_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Writes the record of a stage, after its `model`, None for a stage that only reports."""
@@ -103,29 +103,29 @@ class Workspace:
         write_file_atomically(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
 
 
-def key_of(*parts: Any) -> str:
+def hash_key(*parts: Any) -> str:
     """SHA-256 of `parts` as JSON: what a stage's result depends on."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def data_key(source: str) -> str:
+def hash_data(source: str) -> str:
     """What tells whether the data changed: a file's SHA-256 (of an IDX file also its labels'), a folder's names, sizes
     and times, a function's name and the SHA-256 of its module.
     """
     path = Path(source).expanduser()
     if path.is_file():
         beside = labels_beside(path) if is_idx(path.name) else None
-        return key_of(_sha256(path), _sha256(beside)) if beside else file_key(source)
+        return hash_key(_sha256(path), _sha256(beside)) if beside else hash_file(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())
-        return key_of(
+        return hash_key(
             [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
         )
     module = module_file(source) if names_function(source) else None
-    return key_of(source, _sha256(module)) if module else source
+    return hash_key(source, _sha256(module)) if module else source
 
 
-def file_key(source: str) -> str:
+def hash_file(source: str) -> str:
     """The SHA-256 of a file, "" where there is none."""
     return _sha256(Path(source).expanduser()) or ""
 

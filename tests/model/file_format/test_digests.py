@@ -283,7 +283,7 @@ def test_a_file_and_the_weights_of_another_are_refused(tmp_path: Path) -> None:
         proto = build(
             "net (float[1, 40] x) => (float[1, 40] y) { [mm] y = MatMul(x, w) }", w=sparse(40, 40, seed=seed)
         )
-        path = models.save(proto, tmp_path / f"{name}.in.onnx", two_files=True)
+        path = models.save(proto, tmp_path / f"{name}.in.onnx", external_data=True)
         save_model(pack(permute(load_model(path), SMALL)[0])[0], tmp_path / f"{name}.onnx")
     one, two = (next(tmp_path.glob(f"{name}.onnx.*.data")) for name in ("one", "two"))
     one.write_bytes(two.read_bytes())

@@ -17,7 +17,7 @@ import pytest
 from helpers import models
 from tightc import files
 from tightc.errors import ModelError, OutputError
-from tightc.model.file import Model, in_two_files, load_model, save_model
+from tightc.model.file import Model, load_model, save_model, writes_external_data
 from tightc.model.onnx_proto import external_data
 
 fcntl = pytest.importorskip("fcntl")
@@ -39,7 +39,7 @@ def model_of(number: int) -> Model:
     bias.CopyFrom(onnx.numpy_helper.from_array(np.zeros(50, np.float32), "c"))
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 50
     proto.metadata_props.append(onnx.StringStringEntryProto(key="number", value=str(number)))
-    return Model(proto, "made here", two_files=True)
+    return Model(proto, "made here", external_data=True)
 
 
 OLD, ONE, OTHER = map(model_of, range(3))
@@ -292,12 +292,12 @@ def test_weights_that_others_wrote_stay(tmp_path: Path) -> None:
 def test_a_model_of_one_file_takes_the_place_of_one_of_two(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     save_model(Model(ONE.proto, "made here"), tmp_path / "out.onnx")
-    assert os.listdir(tmp_path) == ["out.onnx"] and not load_model(tmp_path / "out.onnx").two_files
+    assert os.listdir(tmp_path) == ["out.onnx"] and not load_model(tmp_path / "out.onnx").external_data
 
 
 def test_a_model_of_small_tensors_is_one_file(tmp_path: Path) -> None:
-    model = load_model(models.save(models.gemm(), tmp_path / "two.onnx", two_files=True))
-    assert model.two_files and not in_two_files(model)
+    model = load_model(models.save(models.gemm(), tmp_path / "two.onnx", external_data=True))
+    assert model.external_data and not writes_external_data(model)
     (tmp_path / "out").mkdir()
     save_model(model, tmp_path / "out" / "out.onnx")
     assert os.listdir(tmp_path / "out") == ["out.onnx"]
@@ -364,7 +364,7 @@ def test_an_interrupt_leaves_the_old_model_and_no_lock(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("write_file_atomically", "_has", "staged"):
+    for name in ("write_file_atomically", "_has_content", "locked_temporary"):
         with monkeypatch.context() as patch:
             patch.setattr(external_data, name, interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -137,6 +137,6 @@ def test_an_input_that_cannot_be_fed_is_an_error_where_the_model_has_to_run(
     proto = sized.scaled()
     proto.graph.input.append(given_input)
     assert value_shapes(proto, "net.onnx", ["a"], ONE)["a"] == (1, 6, 10, 10)
-    sentence = f"net.onnx: expected a tensor of numbers that numpy has for input more, got {got}"
+    sentence = f"net.onnx: expected a tensor of a numpy dtype for input more, got {got}"
     with pytest.raises(ModelError, match=f"^{re.escape(sentence)};"):
         value_shapes(proto, "net.onnx", ["c"], ONE)

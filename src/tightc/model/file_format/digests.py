@@ -35,7 +35,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _DAMAGE = ("tensors", "functions")
 
 
-def digest_of(head: Mapping[str, Any], text: str, tensors: Iterable[Array]) -> str:
+def packing_digest(head: Mapping[str, Any], text: str, tensors: Iterable[Array]) -> str:
     """The digest of a packing: its header, the `text` of its tiles, its packed tensors; 16 hexadecimal digits."""
     found = xxhash.xxh3_64(_CANONICAL.encode(head).encode())
     found.update(text.encode())
@@ -71,7 +71,7 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
     return tuple(f"{_EDITED[part]} that {writer} wrote" for part in changed)
 
 
-def records_packings(proto: onnx.ModelProto, origin: str) -> bool:
+def has_packing_digest(proto: onnx.ModelProto, origin: str) -> bool:
     """Whether the digests of a model speak of packings."""
     return "packings" in _read(get_property(proto, DIGESTS) or "{}", origin)
 
@@ -136,7 +136,7 @@ def _read(text: str, origin: str) -> dict[str, Any]:
     return recorded
 
 
-def without_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
+def notes_on_missing_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
     """Notes on a model of tightc that has no digests: an old one, or one that lost them to another tool."""
     stages = _stages(proto)
     version = str(stages[-1].get("version", "")) if stages else ""

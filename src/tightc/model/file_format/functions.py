@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from tightc.model.file_format.rebuild import DOMAIN, REBUILD, TENSORS, rebuild, rebuild_from_subwords, section
+from tightc.model.file_format.rebuild import (
+    DOMAIN,
+    REBUILD,
+    TENSORS,
+    rebuild_function,
+    section_function,
+    subword_rebuild_function,
+)
 
 _ATTRIBUTES = {
     "Conv": ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"),
@@ -35,7 +42,7 @@ _ATTRIBUTE_TYPES = {
 
 
 @dataclass(frozen=True, order=True)
-class Form:
+class PackedOperator:
     """How a layer is called: its operator, whether it has a bias, whether the weight is the left operand."""
 
     operator: str
@@ -54,33 +61,40 @@ class Form:
         return [*pair, "B"] if self.bias else pair
 
 
-FORMS = {
+PACKED_OPERATORS = {
     form.function: form
     for form in (
-        Form("Conv"),
-        Form("Conv", bias=True),
-        Form("Gemm"),
-        Form("Gemm", bias=True),
-        Form("MatMul"),
-        Form("MatMul", left=True),
+        PackedOperator("Conv"),
+        PackedOperator("Conv", bias=True),
+        PackedOperator("Gemm"),
+        PackedOperator("Gemm", bias=True),
+        PackedOperator("MatMul"),
+        PackedOperator("MatMul", left=True),
     )
 }
 
 
-def functions(forms: Iterable[Form], opset: int, kinds: Iterable[int | None]) -> list[onnx.FunctionProto]:
+def packed_functions(
+    forms: Iterable[PackedOperator], opset: int, kinds: Iterable[int | None]
+) -> list[onnx.FunctionProto]:
     """One function for each of `forms`, and those that rebuild weights: of the `kinds` None (values) and digits' bits.
 
     In standard operators of `opset`.
     """
     found = set(kinds)
-    whole = [rebuild(opset)] if None in found else []
+    whole = [rebuild_function(opset)] if None in found else []
     digits = [
-        rebuild_from_subwords(bits, opset) for bits in sorted(bits for bits in found if bits is not None)
+        subword_rebuild_function(bits, opset) for bits in sorted(bits for bits in found if bits is not None)
     ]
-    return [section(opset), *whole, *digits, *(_packed_operator(form, opset) for form in sorted(set(forms)))]
+    return [
+        section_function(opset),
+        *whole,
+        *digits,
+        *(_packed_operator(form, opset) for form in sorted(set(forms))),
+    ]
 
 
-def _packed_operator(form: Form, opset: int) -> onnx.FunctionProto:
+def _packed_operator(form: PackedOperator, opset: int) -> onnx.FunctionProto:
     """Inputs: X, then B where there is a bias, then the tensors of Rebuild; attributes: the operator's."""
     names = _ATTRIBUTES[form.operator]
     call = helper.make_node(form.operator, form.operands, ["Y"])

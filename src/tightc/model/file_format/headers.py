@@ -13,11 +13,11 @@ import onnx
 from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.file_format.digests import Tensors, digest_of, records_packings
-from tightc.model.file_format.rebuild import DIGIT_TENSORS, TENSORS, is_packed_form
+from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
+from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, is_packed_form
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
 
-Head = dict[str, Any]
+Header = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
 PACK_AGAIN = "run tightc pack again from the permuted model"
@@ -30,23 +30,23 @@ def has_packings(proto: onnx.ModelProto) -> bool:
     return get_property(proto, PACKINGS) is not None or bool(_older(proto))
 
 
-def packed_keys(subword_bits: int | None) -> tuple[str, ...]:
+def tensor_suffixes(subword_bits: int | None) -> tuple[str, ...]:
     """What the packed tensors of a weight are called after their stem."""
-    return TENSORS if subword_bits is None else DIGIT_TENSORS
+    return TENSORS if subword_bits is None else SUBWORD_TENSORS
 
 
-def packed_names(weight: str, head: Mapping[str, Any]) -> tuple[str, ...]:
+def tensor_names(weight: str, head: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a weight's packed tensors; empty where its header holds the whole packing."""
     if "tiles" in head:
         return ()
     stem = head.get("tensors", weight)
-    return tuple(f"{stem}.{key}" for key in packed_keys(head.get("subword_bits")))
+    return tuple(f"{stem}.{key}" for key in tensor_suffixes(head.get("subword_bits")))
 
 
-def packed_tensors(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
+def packed_tensor_names(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
     """The names of all packed tensors; arguments and ModelError as with `read_headers`."""
     heads = read_headers(proto, origin, tensors)
-    return {name for weight, head in heads.items() for name in packed_names(weight, head)}
+    return {name for weight, head in heads.items() for name in tensor_names(weight, head)}
 
 
 def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> None:
@@ -68,7 +68,7 @@ def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]
     set_property(proto, DIGESTS, None)  # they were of other packings
 
 
-def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Head]:
+def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Header]:
     """What `write_headers` recorded, by weight; ModelError where it cannot be read or a digest does not fit.
 
     `tensors`: the model's constants by name, for those who have them at hand.
@@ -77,7 +77,7 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
     if _older(proto):
         raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
     if text is None:
-        if records_packings(proto, origin):
+        if has_packing_digest(proto, origin):
             raise ModelError(
                 f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
                 PACK_AGAIN if is_packed_form(proto) else PERMUTE_AGAIN,
@@ -98,10 +98,10 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
 
 
 def _check(
-    weight: str, head: Head, recorded: Any, tensors: Tensors, proto: onnx.ModelProto, origin: str
+    weight: str, head: Header, recorded: Any, tensors: Tensors, proto: onnx.ModelProto, origin: str
 ) -> None:
     """ModelError where the packing of a weight is not the one whose digest is recorded."""
-    names = packed_names(weight, head)
+    names = tensor_names(weight, head)
     missing = [name for name in names if name not in tensors]
     if missing:
         raise ModelError(
@@ -124,13 +124,13 @@ def _digest(weight: str, head: Mapping[str, Any], tensors: Tensors) -> str:
     tiles = head.get("tiles")
     text = str(tiles.get("zlib")) if isinstance(tiles, dict) else ""
     rest = {**head, "tiles": {**tiles, "zlib": ""}} if isinstance(tiles, dict) else head
-    arrays = [tensors[name] for name in packed_names(weight, head)]
-    return digest_of({**rest, "weight": weight}, text, arrays)
+    arrays = [tensors[name] for name in tensor_names(weight, head)]
+    return packing_digest({**rest, "weight": weight}, text, arrays)
 
 
 def _packed_arrays(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> Tensors:
     """The packed tensors by name, as far as they are there."""
-    wanted = {name for weight, head in heads.items() for name in packed_names(weight, head)}
+    wanted = {name for weight, head in heads.items() for name in tensor_names(weight, head)}
     tensors = (tensor for tensor in proto.graph.initializer if tensor.name in wanted)
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
 

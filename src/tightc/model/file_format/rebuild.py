@@ -18,8 +18,8 @@ REBUILD = "Rebuild"
 # one zero and then the weights in slot order; tightc.tile.store's stream; how to read it and where weights go
 TENSORS = ("values", "index", "layout")
 # the same where slots hold digits: these are further sections of the stream
-DIGIT_TENSORS = TENSORS[1:]
-DIGIT_SECTIONS = ("digits", "signs", "places")
+SUBWORD_TENSORS = TENSORS[1:]
+SUBWORD_SECTIONS = ("digits", "signs", "places")
 _SECTION = "Section"
 _SECTION_INPUTS = ["bits", "layout", "at", "end", "powers", "first", "eight"]
 _LISTS = (("first", 0), ("one", 1), ("eight", 8), ("last", -1), ("far", 2**31))
@@ -31,12 +31,12 @@ def is_packed_form(proto: onnx.ModelProto) -> bool:
     return any(part.domain == DOMAIN for part in (*proto.functions, *proto.graph.node))
 
 
-def rebuild_subwords(bits: int) -> str:
+def subword_rebuild_name(bits: int) -> str:
     """Name of the function that rebuilds a weight from digits of so many bits."""
     return f"Rebuild{bits}BitDigits"
 
 
-def place_bits(bits: int) -> int:
+def subword_index_bits(bits: int) -> int:
     """Bits that say which of a weight's digits one is."""
     return (subwords_of(bits) - 1).bit_length()
 
@@ -49,7 +49,7 @@ def layout(
     Strides of a filter and of an input in the flat weight; the inputs of a group; the grid; of each section where it
     begins, its count and its width; last the shape of the weight.
     """
-    sections = [number for section in stream.sections for number in section]
+    sections = [number for section_function in stream.sections for number in section_function]
     numbers = [*strides, group_inputs, *stream.grid, *sections, *shape]
     return np.array(numbers, np.uint16 if max(numbers) < 2**16 else np.int32)
 
@@ -66,7 +66,7 @@ def read_layout(
     return (flat[0], flat[1]), BitStream(index, (flat[3], flat[4], flat[5]), places), tuple(flat[end:])
 
 
-def rebuild(opset: int) -> onnx.FunctionProto:
+def rebuild_function(opset: int) -> onnx.FunctionProto:
     """The dense weight from a stream: slot -> lane's list -> input -> place in the weight."""
     nodes = [
         *_slots(SECTIONS),
@@ -82,14 +82,14 @@ def rebuild(opset: int) -> onnx.FunctionProto:
     return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
 
 
-def rebuild_from_subwords(bits: int, opset: int) -> onnx.FunctionProto:
+def subword_rebuild_function(bits: int, opset: int) -> onnx.FunctionProto:
     """The dense int8 weight from digits of so many bits: a scatter for each place that digits have, and their sum.
 
     Of one place a weight has one digit, so each scatter writes every place of the weight at most once.
     """
     nodes = [
-        *_slots((*SECTIONS, *DIGIT_SECTIONS)),
-        *(_node("Gather", [f"{name}_all", "rank"], name, axis=0) for name in DIGIT_SECTIONS),
+        *_slots((*SECTIONS, *SUBWORD_SECTIONS)),
+        *(_node("Gather", [f"{name}_all", "rank"], name, axis=0) for name in SUBWORD_SECTIONS),
         _node("Add", ["signs", "signs"], "sign_2"),
         _node("Sub", ["one", "sign_2"], "factor"),
         _node("Mul", ["digits", "factor"], "signed"),
@@ -113,10 +113,12 @@ def rebuild_from_subwords(bits: int, opset: int) -> onnx.FunctionProto:
         _cast("whole", "W", onnx.TensorProto.INT8),
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_function(DOMAIN, rebuild_subwords(bits), list(DIGIT_TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(
+        DOMAIN, subword_rebuild_name(bits), list(SUBWORD_TENSORS), ["W"], nodes, opsets
+    )
 
 
-def section(opset: int) -> onnx.FunctionProto:
+def section_function(opset: int) -> onnx.FunctionProto:
     """The numbers of the section of which `layout` speaks between `at` and `end`: (count,) int64."""
     split = helper.make_node("Split", ["spec"], ["start", "count", "width"], axis=0)
     if opset >= 18:

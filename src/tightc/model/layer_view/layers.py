@@ -21,8 +21,8 @@ from tightc.model.onnx_proto.graph import (
     Node,
     is_identity,
     is_standard,
-    outer_reads,
     read_graph,
+    subgraph_reads,
 )
 from tightc.report import first_few
 
@@ -190,7 +190,7 @@ class _Weights:
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
         self.outputs = {self.root(name) for name in graph.outputs}
-        self.inside = {self.root(name): label for name, label in outer_reads(proto).items()}
+        self.inside = {self.root(name): label for name, label in subgraph_reads(proto).items()}
         self.replaceable = {value.name for value in proto.graph.input}
 
     def root(self, name: str) -> str:

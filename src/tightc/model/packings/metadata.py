@@ -11,7 +11,7 @@ import numpy as np
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.file_format.digests import records_packings
+from tightc.model.file_format.digests import has_packing_digest
 from tightc.model.file_format.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
@@ -26,7 +26,8 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
     """`model` with the packing of each weight named, in place of all that it had."""
     proto = model.editable()
     heads = {
-        name: {**header(packing), "tiles": _encode(to_stream(packing))} for name, packing in packings.items()
+        name: {**encode_header(packing), "tiles": _encode(to_stream(packing))}
+        for name, packing in packings.items()
     }
     write_headers(proto, heads)
     return model.changed(proto)
@@ -34,7 +35,7 @@ def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
 
 def is_permuted(model: Model) -> bool:
     """Whether a model has packings, or had them when tightc wrote it."""
-    return has_packings(model.proto) or records_packings(model.proto, model.origin)
+    return has_packings(model.proto) or has_packing_digest(model.proto, model.origin)
 
 
 def read_packings(model: Model) -> dict[str, Packing]:
@@ -43,7 +44,7 @@ def read_packings(model: Model) -> dict[str, Packing]:
     for name, head in read_headers(model.proto, model.origin).items():
         if "tiles" in head:  # in a packed model most packings are in the packed tensors
             try:
-                found[name] = packing_of(head, _decode(head["tiles"]))
+                found[name] = decode_packing(head, _decode(head["tiles"]))
             except (KeyError, TypeError, ValueError, IndexError, zlib.error) as packing_error:
                 raise ModelError(
                     f"{model.origin}: the packing of {name} is damaged ({packing_error})", PERMUTE_AGAIN
@@ -93,7 +94,7 @@ def _require_same_layers(model: Model, network: Network, packings: Mapping[str, 
         )
 
 
-def header(packing: Packing) -> dict[str, Any]:
+def encode_header(packing: Packing) -> dict[str, Any]:
     """What a packing is besides its tiles, as JSON."""
     return {
         "method": packing.method,
@@ -106,7 +107,7 @@ def header(packing: Packing) -> dict[str, Any]:
     }
 
 
-def packing_of(head: Mapping[str, Any], stream: BitStream) -> Packing:
+def decode_packing(head: Mapping[str, Any], stream: BitStream) -> Packing:
     """The inverse of `header` and `to_stream`."""
     return Packing(
         method=str(head["method"]),

@@ -12,27 +12,27 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.file_format.functions import FORMS, Form, functions
-from tightc.model.file_format.headers import PACK_AGAIN, packed_keys, read_headers, write_headers
+from tightc.model.file_format.functions import PACKED_OPERATORS, PackedOperator, packed_functions
+from tightc.model.file_format.headers import PACK_AGAIN, read_headers, tensor_suffixes, write_headers
 from tightc.model.file_format.rebuild import (
-    DIGIT_SECTIONS,
     DOMAIN,
     REBUILD,
+    SUBWORD_SECTIONS,
     TENSORS,
     is_packed_form,
     layout,
-    place_bits,
     read_layout,
-    rebuild_subwords,
+    subword_index_bits,
+    subword_rebuild_name,
 )
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Layer, Network
-from tightc.model.onnx_proto.graph import default_opset, is_identity, outer_reads
-from tightc.model.onnx_proto.naming import graphs, names
+from tightc.model.onnx_proto.graph import default_opset, is_identity, subgraph_reads
+from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.packings.metadata import (
-    header,
-    packing_of,
+    decode_packing,
+    encode_header,
     read_packings,
     with_packings,
 )
@@ -57,7 +57,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     proto = model.editable()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
-    taken = {name for graph in graphs(proto.graph) for name in names(graph)}
+    taken = {name for graph in walk_graphs(proto.graph) for name in value_names(graph)}
     forms, heads = [], read_headers(model.proto, model.origin)
     rebuilt: list[onnx.NodeProto] = []
     tensors: dict[str, list[onnx.TensorProto]] = {}
@@ -71,20 +71,20 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
             tensors[layer.weight] = _tensors(network, layer, packings[layer.weight], stem)
             taken |= {tensor.name for tensor in tensors[layer.weight]}
             renamed = {} if stem == layer.weight else {"tensors": stem}
-            heads[layer.weight] = {**header(packings[layer.weight]), **renamed}
+            heads[layer.weight] = {**encode_header(packings[layer.weight]), **renamed}
         names_of = [tensor.name for tensor in tensors[layer.weight]]
         if layer.weight not in network.tied:
             forms.append(_form(node, layer))
             _to_packed(node, forms[-1], names_of)
         elif new:
             bits = packings[layer.weight].subword_bits
-            kind = REBUILD if bits is None else rebuild_subwords(bits)
+            kind = REBUILD if bits is None else subword_rebuild_name(bits)
             rebuilt.append(helper.make_node(kind, names_of, [layer.weight], domain=DOMAIN))
     _replace_weights(proto, tensors)
     write_headers(proto, heads)
     replace_items(proto.graph.node, [*rebuilt, *proto.graph.node])
     kinds = [packing.subword_bits for packing in packings.values()]
-    proto.functions.extend(functions(forms, default_opset(proto), kinds))
+    proto.functions.extend(packed_functions(forms, default_opset(proto), kinds))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return model.changed(proto)
 
@@ -103,7 +103,7 @@ def unpack_layers(model: Model) -> Model:
     for node in proto.graph.node:
         if node.domain != DOMAIN:
             continue
-        form = FORMS.get(node.op_type)
+        form = PACKED_OPERATORS.get(node.op_type)
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         weight = stems.get(stem, stem)
         if weight not in heads:
@@ -116,7 +116,7 @@ def unpack_layers(model: Model) -> Model:
                 head = heads[weight]
                 arrays = {
                     key: numpy_helper.to_array(constants[f"{stem}.{key}"])
-                    for key in packed_keys(head.get("subword_bits"))
+                    for key in tensor_suffixes(head.get("subword_bits"))
                 }
                 packings[weight], weights[weight] = _rebuild(head, arrays)
                 restored[stem] = weight
@@ -146,9 +146,9 @@ def _free_stem(weight: str, taken: set[str]) -> str:
     return stem
 
 
-def _form(node: onnx.NodeProto, layer: Layer) -> Form:
+def _form(node: onnx.NodeProto, layer: Layer) -> PackedOperator:
     left = layer.op == "MatMul" and layer.filters_first
-    return Form(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
+    return PackedOperator(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
 
 
 def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> list[onnx.TensorProto]:
@@ -162,25 +162,25 @@ def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> lis
         further = [
             (np.abs(digits), packing.subword_bits),
             (digits < 0, 1),
-            (places, place_bits(packing.subword_bits)),
+            (places, subword_index_bits(packing.subword_bits)),
         ]
     stream = to_stream(packing, further)
     strides = (layer.inputs, 1) if layer.filters_first else (1, layer.filters)
     arrays |= {"index": stream.content, "layout": layout(strides, layer.inputs, stream, weight.shape)}
     return [
         numpy_helper.from_array(np.ascontiguousarray(arrays[key]), f"{stem}.{key}")
-        for key in packed_keys(packing.subword_bits)
+        for key in tensor_suffixes(packing.subword_bits)
     ]
 
 
-def _to_packed(node: onnx.NodeProto, form: Form, tensors: list[str]) -> None:
+def _to_packed(node: onnx.NodeProto, form: PackedOperator, tensors: list[str]) -> None:
     kept = [node.input[1 if form.left else 0], *([node.input[2]] if form.bias else [])]
     del node.input[:]
     node.input.extend([*kept, *tensors])
     node.op_type, node.domain = form.function, DOMAIN
 
 
-def _to_plain(node: onnx.NodeProto, form: Form, weight: str) -> None:
+def _to_plain(node: onnx.NodeProto, form: PackedOperator, weight: str) -> None:
     operands = {"X": node.input[0], "B": node.input[1], "W": weight}
     del node.input[:]
     node.input.extend(operands[key] for key in form.operands)
@@ -197,17 +197,17 @@ def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.Ten
     for name, packed in tensors.items():
         copies += [] if name in plain else packed
     replace_items(proto.graph.initializer, copies)
-    names = set(tensors)
+    value_names = set(tensors)
     for node in proto.graph.node:
-        if is_identity(node.op_type, node.domain) and node.input[0] in names:
-            names.add(node.output[0])
-    read = {value.name for value in proto.graph.output} | set(outer_reads(proto))
+        if is_identity(node.op_type, node.domain) and node.input[0] in value_names:
+            value_names.add(node.output[0])
+    read = {value.name for value in proto.graph.output} | set(subgraph_reads(proto))
     kept: list[onnx.NodeProto] = []
     gone = set(tensors)
     for node in reversed(proto.graph.node):
         output = node.output[0] if node.output else ""
-        unread = is_identity(node.op_type, node.domain) and output in names and output not in read
-        if unread or (node.op_type == "Constant" and output in names):
+        unread = is_identity(node.op_type, node.domain) and output in value_names and output not in read
+        if unread or (node.op_type == "Constant" and output in value_names):
             gone.add(output)
         else:
             kept.append(node)
@@ -236,9 +236,9 @@ def _restore_weights(
 def _rebuild(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tuple[Packing, NDArray[Any]]:
     """The packing, and the dense weight in its own shape, from what the packed tensors hold."""
     bits = head.get("subword_bits")
-    sections = len(SECTIONS) + (0 if bits is None else len(DIGIT_SECTIONS))
+    sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     strides, stream, shape = read_layout(arrays["layout"], arrays["index"], sections)
-    packing = packing_of(head, stream)
+    packing = decode_packing(head, stream)
     values = arrays["values"][1:] if bits is None else _digits(bits, stream)
     filters, inputs = packing.slots()
     if len(filters) != len(values):
@@ -254,6 +254,6 @@ def _rebuild(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> tup
 
 def _digits(bits: int, stream: BitStream) -> NDArray[np.int8]:
     """What the digit in each slot adds to its weight."""
-    digits, signs, places = (stream.section(len(SECTIONS) + i) for i in range(len(DIGIT_SECTIONS)))
+    digits, signs, places = (stream.section(len(SECTIONS) + i) for i in range(len(SUBWORD_SECTIONS)))
     values: NDArray[np.int8] = ((1 - 2 * signs) * digits << bits * places).astype(np.int8)
     return values
