@@ -440,7 +440,7 @@ def test_an_arrangement_of_other_layers_is_refused_before_any_search(monkeypatch
     model, _ = permute(loaded(models.cnn()), PermuteOptions(array=SMALL, method="first-fit"))
     renamed = onnx.compose.add_prefix(model.proto, "other_")
     monkeypatch.delattr(comparison, "permute")
-    with pytest.raises(ModelError, match="its arrangement is of other layers"):
+    with pytest.raises(ModelError, match="its packings are those of other layers"):
         compare([model.changed(renamed)], options())
 
 

@@ -138,8 +138,8 @@ def test_a_path_may_begin_at_home(file: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("x", "has no array for input x (it has h, i, f); add x"),
-        ("f", "has no array for input f (it has x, h, i); add f"),
+        ("x", "expected an array for input x, got h, i, f; add x"),
+        ("f", "expected an array for input f, got x, h, i; add f"),
     ],
 )
 def test_every_input_needs_an_array(file: Path, missing: str, words: str) -> None:
@@ -158,4 +158,4 @@ def test_shapes_have_to_be_those_of_the_model(file: Path, shape: tuple[int, ...]
     np.savez(file, x=np.zeros(shape))
     with pytest.raises(DataError) as caught:
         read_feeds(str(file), loaded(proto), ONE)
-    assert str(caught.value) == f"{file}: x is {shown}, the model takes 1x2; mend the array, or give --batch"
+    assert str(caught.value) == f"{file}: expected 1x2 for x, got {shown}; correct the array, or give --batch"

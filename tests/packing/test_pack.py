@@ -436,7 +436,7 @@ def test_packed_names_do_not_clash_with_those_of_another_weight() -> None:
         ("[]", "its tightc.packings is not JSON of packings; run tightc permute again"),
         (
             '{"common": {}, "weights": {"w": {"tiles": {}}}}',
-            r"damaged arrangement of w \(weight w\): it has no digest; copy the file again, or run tightc permute ag",
+            r"damaged packing of w \(weight w\): it has no digest; copy the file again, or run tightc permute ag",
         ),
     ],
 )

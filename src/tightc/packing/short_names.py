@@ -59,7 +59,9 @@ def _labels(graph: onnx.GraphProto) -> Iterator[str]:
     """The values after which nodes without a name are called, but for those that make a weight and are no layer."""
     for node in graph.node:
         makes_a_weight = (
-            node.op_type not in PACKED_OPERATORS if node.domain == DOMAIN else node.op_type == "DequantizeLinear"
+            node.op_type not in PACKED_OPERATORS
+            if node.domain == DOMAIN
+            else node.op_type == "DequantizeLinear"
         )
         if not (node.name or makes_a_weight):
             yield next((name for name in node.output if name), "")

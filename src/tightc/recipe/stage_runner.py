@@ -17,7 +17,7 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model
-from tightc.model.history import early_end
+from tightc.model.history import early_end_reason
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
@@ -116,7 +116,7 @@ class StageRunner:
         measured = ""
         if model is not None:
             self.model = model
-            by = early_end(model) if stage != "dense" else ""
+            by = early_end_reason(model) if stage != "dense" else ""
             state += f", ended by {by}" if by else ""
             measured = hash_key(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:

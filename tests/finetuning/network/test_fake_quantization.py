@@ -245,8 +245,8 @@ def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as fault:
         training.train(training.network("normed"), granularity="subword", **options)
     assert str(fault.value) == (
-        "normed.onnx: the weights of first, last are real numbers, which have no subwords; run tightc quantize first, "
-        "or keep those layers"
+        "normed.onnx: expected int8 weights, which have subwords, got float weights in first, last; "
+        "run tightc quantize first, or skip those layers"
     )
 
 

@@ -329,7 +329,7 @@ def test_digests_and_arrangements_that_another_tool_removed_are_noted() -> None:
     assert without(pruned(), "tightc.digests").notes == (removed.format("prune"),)
     assert without(arranged(), "tightc.digests").notes == (removed.format("permute"),)
     both = without(arranged(), "tightc.digests", "tightc.packings").notes
-    assert both == (removed.format("permute"), "the arrangement is gone too: run tightc permute again")
+    assert both == (removed.format("permute"), "the packings are gone too: run tightc permute again")
 
 
 def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_word() -> None:

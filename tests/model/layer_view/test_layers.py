@@ -73,7 +73,7 @@ def test_a_filter_is_a_column_of_a_right_factor_and_a_row_of_a_left_one() -> Non
 def test_layers_that_share_a_weight_name_the_first() -> None:
     for form in ("shared weight", "weight through Identity"):
         network = read_network(loaded(models.FORMS[form]()))
-        assert [layer.shares for layer in network.layers] == [None, "one"]
+        assert [layer.shared_with for layer in network.layers] == [None, "one"]
         assert [layer.name for layer in network.owners] == ["one"]
 
 

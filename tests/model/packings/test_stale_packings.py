@@ -14,7 +14,10 @@ from helpers import models
 from tightc.cli.main import run
 
 ARRANGE = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
-OTHER = "st.onnx: its arrangement is of other layers ({}): weights were renamed, added or removed since tightc permute"
+OTHER = (
+    "st.onnx: its packings are those of other layers ({}): "
+    "weights were renamed, added or removed since tightc permute"
+)
 AGAIN = "; run tightc permute again\n"
 
 
