@@ -197,7 +197,7 @@ def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
 def test_what_is_kept_is_what_is_read_back(place: Path, external_data: bool) -> None:
     models.save(models.cnn(), place / "net.onnx", external_data)
     with Workspace.locked(place / "w") as workspace:
-        kept = workspace.keep_model("00-dense", load_model(place / "net.onnx"))
+        kept = workspace.write_model("00-dense", load_model(place / "net.onnx"))
     back = load_model(place / "w" / "00-dense.onnx")
     assert (kept.origin, kept.sha256, kept.external_data) == (back.origin, back.sha256, back.external_data)
     assert kept.to_bytes() == back.to_bytes()
@@ -211,7 +211,7 @@ def test_what_a_stage_made_is_checked_before_it_is_kept(place: Path) -> None:
         Workspace.locked(place / "w") as workspace,
         pytest.raises(ModelError, match="tensor first_w holds NaN"),
     ):
-        workspace.keep_model("01-prune", broken)
+        workspace.write_model("01-prune", broken)
     assert not (place / "w" / "01-prune.onnx").exists()
 
 

@@ -48,7 +48,7 @@ def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
         return permute(*arguments, **settings)
 
     def interrupt(work: StageRunner, _model: object) -> dict[str, object]:
-        if work.made < 2:
+        if work.models_made < 2:
             return measure(work, _model)
         raise KeyboardInterrupt
 
