@@ -105,6 +105,6 @@ def _operator_function(packed: PackedOperator, opset: int) -> onnx.FunctionProto
         ["X", *(["B"] if packed.bias else []), *TENSORS],
         ["Y"],
         [helper.make_node(REBUILD, list(TENSORS), ["W"], domain=DOMAIN), call],
-        [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)],
+        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)],
         attributes=list(names),
     )

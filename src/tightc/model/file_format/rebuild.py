@@ -100,7 +100,7 @@ def rebuild_function(opset: int) -> onnx.FunctionProto:
         _node("Reshape", ["flat", "shape"], "W"),
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opset_imports=opsets)
 
 
 def subword_rebuild_function(bits: int, opset: int) -> onnx.FunctionProto:
@@ -136,7 +136,7 @@ def subword_rebuild_function(bits: int, opset: int) -> onnx.FunctionProto:
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
     return helper.make_function(
-        DOMAIN, subword_rebuild_name(bits), list(SUBWORD_TENSORS), ["W"], nodes, opsets
+        DOMAIN, subword_rebuild_name(bits), list(SUBWORD_TENSORS), ["W"], nodes, opset_imports=opsets
     )
 
 
@@ -163,7 +163,7 @@ def section_function(opset: int) -> onnx.FunctionProto:
         _cast("numbers_32", "numbers", onnx.TensorProto.INT64),
     ]
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_function(DOMAIN, _SECTION, _SECTION_INPUTS, ["numbers"], nodes, opsets)
+    return helper.make_function(DOMAIN, _SECTION, _SECTION_INPUTS, ["numbers"], nodes, opset_imports=opsets)
 
 
 def _stream_bits() -> list[onnx.NodeProto]:

@@ -111,9 +111,9 @@ def same_pads(
 ) -> tuple[int, int]:
     """The padding before and after an axis of `size` pixels with an `auto_pad` of SAME_UPPER or SAME_LOWER.
 
-    With it, ceil(size / stride) windows of `dilated_kernel` pixels fill the axis. It is negative where strides skip
-    pixels. As in onnxruntime, halves are rounded toward zero, and a Conv cuts off one pixel less before its input than
-    a `pool`.
+    With it, ceil(size / stride) windows of `dilated_kernel` pixels, `stride` apart, fill the axis. It is negative where
+    strides skip pixels. As in onnxruntime, halves are rounded toward zero, and a Conv cuts off one pixel less before
+    its input than a `pool`.
     """
     total = (-(-size // stride) - 1) * stride + dilated_kernel - size
     keeps_pixel = total < 0 and not pool

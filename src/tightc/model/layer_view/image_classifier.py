@@ -26,7 +26,7 @@ class ImageInput:
 
 
 def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
-    """The one float32 image input and the one class output of `proto`; ModelError where it has others."""
+    """The one float32 image input and the one class output of `proto`; ModelError, naming `origin`, for any other."""
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     outputs = list(proto.graph.output)
