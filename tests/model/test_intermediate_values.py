@@ -86,7 +86,7 @@ def test_a_value_that_is_not_there() -> None:
 # --- random_feeds
 
 
-def test_random_feeds_fit_the_model_and_the_extent() -> None:
+def test_random_feeds_fit_the_model_and_the_input_sizes() -> None:
     found = random_feeds(loaded(of_all_kinds()), InputSizeOptions(batch=3), 0)
     assert {name: (value.dtype.name, value.shape) for name, value in found.items()} == {
         "x": ("float64", (3, 2)), "h": ("float16", (3, 2)), "i": ("int64", (3, 2)), "f": ("bool", (3, 2)),
@@ -102,7 +102,7 @@ def test_random_feeds_are_normal_and_by_seed() -> None:
     assert abs(one.mean()) < 0.05 and abs(one.std() - 1) < 0.05
 
 
-def test_open_sizes_come_from_the_extent_or_are_refused() -> None:
+def test_open_sizes_come_from_the_input_sizes_or_are_refused() -> None:
     proto = models.build("net (float[B, S, 3] x) => (float[B, S, 3] y) { y = Relu(x) }")
     shaped = InputSizeOptions(input_shape=("x=2x7x3",))
     assert random_feeds(loaded(proto), shaped, 0)["x"].shape == (2, 7, 3)

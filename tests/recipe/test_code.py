@@ -1,4 +1,4 @@
-"""A recipe runs no code unless the command line allows it, and none before all else about it is checked."""
+"""A recipe runs no code without permission, and none before the rest of it is checked."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_nothing_is_imported_without_permission(place: Path, source: str) -> Non
     assert refusal(RECIPE % source) == REFUSED % source
 
 
-def test_no_key_of_a_recipe_gives_the_permission(place: Path) -> None:
+def test_no_key_of_a_recipe_grants_permission(place: Path) -> None:
     for key in ("allow_code", "allow-code"):
         said = refusal(RECIPE % "made.inner.sets:images" + f"{key}: true\n")
         assert said.startswith(f"r.yaml:4: {key}: not a key here")
 
 
 @pytest.mark.parametrize("source", ["made.inner", "made/inner.sets:images", "made.inner:sets.images"])
-def test_what_is_neither_a_path_nor_a_function_imports_nothing(place: Path, source: str) -> None:
+def test_a_source_that_is_neither_path_nor_function_imports_nothing(place: Path, source: str) -> None:
     assert refusal(RECIPE % source).partition(": ")[2].startswith("no such file or folder")
 
 
@@ -96,7 +96,7 @@ def test_a_scheduler_that_a_recipe_names_is_not_asked(place: Path) -> None:
         run_recipe(recipe(text), Path("out"), allow_code=True)
 
 
-def test_with_the_permission_the_function_gives_the_data(place: Path) -> None:
+def test_with_permission_the_function_loads_the_data(place: Path) -> None:
     recipe(RECIPE % "made.inner.sets:images")
     assert run(["run", "r.yaml", "-o", "out", "-q", "--allow-code"]) == 0
     assert (place / "ran").read_text() == "made made.inner made.inner.sets "
@@ -116,7 +116,7 @@ def test_with_the_permission_the_function_gives_the_data(place: Path) -> None:
         ("images'", "images', mean: [1, 2]", OptionError, "mean has 2 values, the images have 3 channels"),
     ],
 )
-def test_all_else_is_checked_before_the_function_is_imported(
+def test_the_rest_of_the_recipe_is_checked_before_the_function_is_imported(
     place: Path, old: str, new: str, error: type[Exception], words: str
 ) -> None:
     models.save(models.gemm(), place / "flat.onnx")
@@ -139,7 +139,7 @@ def test_the_file_of_a_module_is_found_without_importing_its_packages(place: Pat
     assert not Path("ran").exists()
 
 
-def test_folders_in_one_another_are_packages_too(place: Path) -> None:
+def test_nested_folders_are_packages_too(place: Path) -> None:
     (place / "bare" / "folders").mkdir(parents=True)
     (place / "bare" / "folders" / "sets.py").write_text(IMAGES)
     assert module_file("bare.folders.sets:images") == place / "bare" / "folders" / "sets.py"

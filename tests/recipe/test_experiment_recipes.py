@@ -49,7 +49,7 @@ def test_all_methods_have_the_same_budget_of_epochs(network: str) -> None:
 
 
 @pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.stem)
-def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path) -> None:
+def test_all_methods_train_alike_and_end_permuted_for_the_same_array(path: Path) -> None:
     steps = recipe_of(path).stages
     for step in steps:
         if step.finetune:
@@ -65,7 +65,7 @@ def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path)
 @pytest.mark.parametrize(
     "path", [path for path in COMPARED if "combine" in path.stem], ids=lambda path: path.stem
 )
-def test_column_combining_prunes_combines_and_trains_by_turns(path: Path) -> None:
+def test_column_combining_prunes_combines_and_trains_in_turns(path: Path) -> None:
     steps = recipe_of(path).stages[:-2]
     assert [step.stage for step in steps] == ["prune", "permute", "finetune"] * (len(steps) // 3)
     sparsities = [step.prune.sparsity for step in steps[::3]]

@@ -1,4 +1,4 @@
-"""What a recipe may hold, and what is said of one that holds something else."""
+"""Validation of recipe files, and the messages for invalid ones."""
 
 from __future__ import annotations
 

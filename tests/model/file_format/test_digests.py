@@ -1,4 +1,4 @@
-"""A flipped bit in what tightc wrote is refused or noted; what only another tool's way of saving changes is neither."""
+"""A flipped bit in what tightc wrote is refused or noted; a file saved again by another tool is accepted."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def tiny(dtype: str = "float32") -> onnx.ModelProto:
     )
 
 
-def whole(subword_bits: int | None = None) -> Model:
+def quantized(subword_bits: int | None = None) -> Model:
     options = SMALL if subword_bits is None else SMALL.model_copy(update={"subword_bits": subword_bits})
     return again(pack(permute(quantize(loaded(tiny()), QuantizeOptions())[0], options)[0])[0])
 
 
-def arranged() -> Model:
+def permuted_model() -> Model:
     return again(permute(loaded(tiny()), SMALL)[0])
 
 
@@ -64,8 +64,8 @@ MAKERS: dict[str, Callable[[], Model]] = {
     "float32": lambda: packed_model(tiny()),
     "float16": lambda: packed_model(tiny("float16")),
     "stripped": lambda: packed_model(tiny(), strip=True),
-    "int8": whole,
-    "subwords": lambda: whole(4),
+    "int8": quantized,
+    "subwords": lambda: quantized(4),
 }
 
 
@@ -113,12 +113,14 @@ def test_flips_of_other_tensors_of_a_packed_model_are_refused(kind: str) -> None
 
 
 def written(proto: onnx.ModelProto) -> list[object]:
-    """All of a file that tightc wrote or that it keeps digests of."""
+    """All parts of a file that tightc wrote or has digests of."""
     parts = [proto.graph.node, proto.graph.initializer, proto.functions, proto.metadata_props]
     return [[message.SerializeToString(deterministic=True) for message in part] for part in parts]
 
 
-@pytest.mark.parametrize("maker", [packed_model, arranged, pruned], ids=["packed", "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [packed_model, permuted_model, pruned], ids=["packed", "permuted", "pruned"]
+)
 def test_any_flipped_bit_of_a_file_is_refused_or_noted_or_not_of_what_tightc_wrote(
     maker: Callable[..., Model],
 ) -> None:
@@ -140,7 +142,9 @@ def test_any_flipped_bit_of_a_file_is_refused_or_noted_or_not_of_what_tightc_wro
 
 
 @pytest.mark.parametrize("key", ["tightc.packings", "tightc.history", "tightc.digests"])
-@pytest.mark.parametrize("maker", [packed_model, arranged, pruned], ids=["packed", "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [packed_model, permuted_model, pruned], ids=["packed", "permuted", "pruned"]
+)
 def test_every_flipped_bit_of_the_name_of_a_record_is_refused_or_noted(
     maker: Callable[..., Model], key: str
 ) -> None:
@@ -156,8 +160,8 @@ def test_every_flipped_bit_of_the_name_of_a_record_is_refused_or_noted(
             assert load_model_bytes(bytes(damaged)).notes, bit
 
 
-def test_every_flipped_bit_of_an_arrangement_is_refused() -> None:
-    model = arranged()
+def test_every_flipped_bit_of_packings_is_refused() -> None:
+    model = permuted_model()
     text = next(e.value for e in model.proto.metadata_props if e.key == "tightc.packings")
     content = model.to_bytes()
     start = content.find(text.encode())
@@ -168,8 +172,8 @@ def test_every_flipped_bit_of_an_arrangement_is_refused() -> None:
             simulate(load_model_bytes(bytes(damaged)), SimulateOptions())
 
 
-def test_a_damaged_arrangement_can_be_made_again(tmp_path: Path) -> None:
-    model = arranged()
+def test_damaged_packings_can_be_replaced_by_permute(tmp_path: Path) -> None:
+    model = permuted_model()
     damaged = tmp_path / "q.onnx"
     damaged.write_bytes(model.to_bytes().replace(b'"fan_in":4', b'"fan_in":5'))
     assert run(["simulate", str(damaged), "-q"]) == 2
@@ -213,8 +217,8 @@ def other_fields(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("kind", [*MAKERS, "permuted", "pruned"])
-def test_the_same_model_saved_by_other_means_is_neither_refused_nor_noted(kind: str, tmp_path: Path) -> None:
-    model = {**MAKERS, "permuted": arranged, "pruned": pruned}[kind]()
+def test_the_same_model_saved_in_another_way_is_neither_refused_nor_noted(kind: str, tmp_path: Path) -> None:
+    model = {**MAKERS, "permuted": permuted_model, "pruned": pruned}[kind]()
     (tmp_path / "m.onnx").write_bytes(model.to_bytes())
     onnx.save(onnx.load(tmp_path / "m.onnx"), tmp_path / "again.onnx")
     onnx.save(other_fields(onnx.load(tmp_path / "m.onnx")), tmp_path / "fields.onnx")
@@ -229,7 +233,7 @@ def test_the_same_model_saved_by_other_means_is_neither_refused_nor_noted(kind: 
 
 
 @pytest.mark.parametrize("how", ["external", "fields"])
-def test_a_constant_node_saved_by_other_means_is_not_noted(how: str, tmp_path: Path) -> None:
+def test_a_constant_node_saved_in_another_way_is_not_noted(how: str, tmp_path: Path) -> None:
     model = prune(loaded(models.constant_weight()), PruneOptions(sparsity=0.5))[0]
     proto = model.editable()
     if how == "external":
@@ -311,7 +315,9 @@ def older(model: Model) -> onnx.ModelProto:
     return proto
 
 
-@pytest.mark.parametrize("maker", [*MAKERS.values(), arranged, pruned], ids=[*MAKERS, "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [*MAKERS.values(), permuted_model, pruned], ids=[*MAKERS, "permuted", "pruned"]
+)
 def test_a_file_without_digests_is_accepted_with_a_note(maker: Callable[[], Model]) -> None:
     assert loaded(older(maker())).notes == (OLDER,)
 
@@ -324,16 +330,16 @@ def without(model: Model, *keys: str) -> Model:
     return loaded(proto)
 
 
-def test_digests_and_arrangements_that_another_tool_removed_are_noted() -> None:
+def test_digests_and_packings_that_another_tool_removed_are_noted() -> None:
     removed = "another tool removed the digests that tightc {} wrote: damage is not noticed"
     assert without(pruned(), "tightc.digests").notes == (removed.format("prune"),)
-    assert without(arranged(), "tightc.digests").notes == (removed.format("permute"),)
-    both = without(arranged(), "tightc.digests", "tightc.packings").notes
+    assert without(permuted_model(), "tightc.digests").notes == (removed.format("permute"),)
+    both = without(permuted_model(), "tightc.digests", "tightc.packings").notes
     assert both == (removed.format("permute"), "the packings are gone too: run tightc permute again")
 
 
-def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_word() -> None:
-    removed = without(arranged(), "tightc.packings")
+def test_a_stage_refuses_a_model_with_removed_packings() -> None:
+    removed = without(permuted_model(), "tightc.packings")
     assert removed.notes == ("the record of packings is not the one that tightc permute wrote",)
     gone = "is gone: run tightc permute again"
     for report in (quantize(removed, QuantizeOptions())[1], prune(removed, PruneOptions(sparsity=0.6))[1]):
@@ -343,10 +349,10 @@ def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_w
 
 
 @pytest.mark.parametrize("stage", ["pack", "quantize"])
-def test_what_a_stage_makes_of_an_older_arrangement_can_be_read(stage: str) -> None:
+def test_the_result_of_a_stage_on_older_packings_can_be_read(stage: str) -> None:
     from tightc.model.history import HistoryEntry, stage_result
 
-    model = loaded(older(arranged()))
+    model = loaded(older(permuted_model()))
     made = pack(model)[0] if stage == "pack" else stage_result(model, HistoryEntry(stage), model)
     assert again(made).notes == ()
 

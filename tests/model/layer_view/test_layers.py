@@ -46,7 +46,7 @@ def test_layers_as_matrices(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-def test_a_matrix_times_a_vector_is_what_the_layer_does(form: str) -> None:
+def test_a_matrix_times_a_vector_is_the_output_of_the_layer(form: str) -> None:
     network = read_network(loaded(models.FORMS[form]()))
     for layer in network.layers:
         weight = network.weights[layer.weight]
@@ -131,7 +131,7 @@ W = models.sparse(4, 4, seed=3)
         ),
     ],
 )
-def test_what_is_no_layer_says_why(proto: onnx.ModelProto, label: str, reason: str) -> None:
+def test_uncovered_operators_have_a_reason(proto: onnx.ModelProto, label: str, reason: str) -> None:
     if label == "odd":
         model = Model(proto, "net.onnx")
         found = {entry.node.label: entry.reason for entry in read_network(model).uncovered}
@@ -168,7 +168,7 @@ def test_a_weight_that_a_subgraph_reads_is_no_layer(capture: str) -> None:
         read_network(loaded(models.with_if(capture)))
 
 
-def test_whole_numbers_are_no_weights() -> None:
+def test_integer_weights_are_not_covered() -> None:
     proto = models.build(
         "net (float[2, 4] x, int32[2, 4] n) => (float[2, 4] y, int32[2, 4] z) "
         "{ [fine] y = MatMul(x, v)\n [odd] z = MatMul(n, w) }",
@@ -199,7 +199,7 @@ def test_a_model_without_a_layer_is_refused() -> None:
         read_network(loaded(proto))
 
 
-def test_a_model_whose_layers_all_fall_out_says_why() -> None:
+def test_a_model_without_usable_layers_gives_the_reasons() -> None:
     proto = models.build("net (float[2, 4] x, float[4, 3] v) => (float[2, 3] y) { [dot] y = MatMul(x, v) }")
     with pytest.raises(ModelError, match=r"no layer can be packed \(MatMul dot: it has no constant weight"):
         read_network(loaded(proto))

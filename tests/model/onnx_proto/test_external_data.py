@@ -92,7 +92,7 @@ def calls_of(model: Model, path: Path) -> int:
 
 
 def seen(path: Path) -> Model | None:
-    """The one of the three models that a reader sees, whole."""
+    """The one of the three models that a reader sees."""
     if not path.exists():
         return None
     found = load_model(path).to_bytes()
@@ -187,7 +187,7 @@ def test_a_writer_that_is_killed_after_another_wrote(
 # --- the reader
 
 
-def test_a_reader_between_whose_reads_the_model_is_replaced(
+def test_a_model_replaced_between_two_reads_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
@@ -207,7 +207,7 @@ def test_a_reader_between_whose_reads_the_model_is_replaced(
 @pytest.mark.parametrize(
     "fault", [OSError, RuntimeError]
 )  # onnx raises either, by the step at which it misses them
-def test_a_reader_from_under_whom_the_weights_are_taken_reads_again(
+def test_weights_removed_while_reading_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
     path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
@@ -224,7 +224,7 @@ def test_a_reader_from_under_whom_the_weights_are_taken_reads_again(
     assert load_model(path).to_bytes() == OTHER.to_bytes()
 
 
-def test_a_reader_gives_up_where_a_model_never_comes_to_rest(
+def test_reading_a_model_that_keeps_changing_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, written = tmp_path / "out.onnx", [ONE]
@@ -241,7 +241,7 @@ def test_a_reader_gives_up_where_a_model_never_comes_to_rest(
     assert len(written) == 11
 
 
-def test_a_file_of_weights_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_missing_external_data_is_named(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     (sidecar,) = tmp_path.glob("*.data")
     sidecar.unlink()
@@ -266,7 +266,7 @@ def test_the_same_model_gives_the_same_two_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-4], lambda c: b"x" + c[1:], lambda c: c + b"x"])
-def test_a_damaged_file_of_weights_is_written_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_external_data_is_written_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "out.onnx"
     save_model(ONE, path)
     (sidecar,) = tmp_path.glob("*.data")
@@ -276,7 +276,7 @@ def test_a_damaged_file_of_weights_is_written_again(tmp_path: Path, damage: Call
     assert_tidy(path)
 
 
-def test_weights_that_others_wrote_stay(tmp_path: Path) -> None:
+def test_unrelated_data_files_stay(tmp_path: Path) -> None:
     kept = {"out.onnx.data", "out.onnx.0123456789abcde.data", "out.onnx.0123456789abcdef.data.old", "data"}
     kept |= {"x.out.onnx.0123456789abcdef.data", "out.onnx.0123456789ABCDEF.data", ".other.onnx.1.01234567"}
     for name in kept:
@@ -289,7 +289,7 @@ def test_weights_that_others_wrote_stay(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_model_of_one_file_takes_the_place_of_one_of_two(tmp_path: Path) -> None:
+def test_external_data_is_removed_with_its_model(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     save_model(Model(ONE.proto, "made here"), tmp_path / "out.onnx")
     assert os.listdir(tmp_path) == ["out.onnx"] and not load_model(tmp_path / "out.onnx").external_data
@@ -335,7 +335,7 @@ def test_a_disk_without_locks_is_served_without(
     assert_tidy(tmp_path / "out.onnx")
 
 
-def test_weights_that_others_keep_locked_get_another_name_and_at_last_a_sentence(
+def test_locked_data_files_lead_to_other_names_and_then_to_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(external_data, "_PAUSE", 0)
