@@ -146,7 +146,7 @@ class StageRunner:
     def table_options(self) -> SimulateOptions:
         """How the table is measured: like the recipe's first simulate, in dataflow ws and on the array of permute.
 
-        If that array has PEs for subwords, models without packings use as many PEs a weight as it has subwords.
+        If that array has PEs for subwords, several of them make a PE for the whole weights of other models.
         """
         steps = self.recipe.stages
         options = next((step.simulate for step in steps if step.simulate), SimulateOptions())

@@ -31,7 +31,7 @@ class QuantizedWeight:
 def quantized_weights(graph: Graph, origin: str) -> dict[str, QuantizedWeight]:
     """The quantized weights of `graph`, by the name of their dequantized value.
 
-    ModelError, naming `origin`, where one is asymmetric: its zero point would not be stored as 0.
+    ModelError, naming `origin`, where one is asymmetric: a weight of zero would not be stored as 0.
     """
     found = {}
     for node in graph.nodes:
