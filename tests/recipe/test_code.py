@@ -111,7 +111,7 @@ def test_with_permission_the_function_loads_the_data(place: Path) -> None:
         ("sparsity: 0.5", "sparsity: 5", ConfigError, "sparsity: 5 is not permitted"),
         ("net.onnx", "no.onnx", ModelError, "no.onnx: no such file"),
         ("net.onnx", "r.yaml", ModelError, "r.yaml: not an ONNX model"),
-        ("net.onnx", "flat.onnx", ModelError, "input x has 2 dimensions"),
+        ("net.onnx", "flat.onnx", ModelError, "expected 4 dimensions for input x, got 2"),
         ("images'", "images', std: 0", OptionError, "is not above 0"),
         ("images'", "images', mean: [1, 2]", OptionError, "mean has 2 values, the images have 3 channels"),
     ],
