@@ -102,7 +102,7 @@ def test_missing_sidecar(place: Path, capsys: pytest.CaptureFixture[str], stage:
     (place / "net.onnx.data").unlink()
     err = fails(capsys, *STAGES[stage])
     assert sentence(err) == (
-        "net.onnx: the weights are in net.onnx.data, which is not beside it; copy net.onnx.data into ."
+        "net.onnx: expected the weights in net.onnx.data, got no such file; copy net.onnx.data into ."
     )
 
 

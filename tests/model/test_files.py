@@ -119,7 +119,8 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(path)
     assert str(caught.value) == (
-        f"{path}: the weights are in two.onnx.data, which is not beside it; copy two.onnx.data into {tmp_path}"
+        f"{path}: expected the weights in {tmp_path}/two.onnx.data, got no such file; "
+        f"copy two.onnx.data into {tmp_path}"
     )
 
 

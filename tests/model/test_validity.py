@@ -76,9 +76,9 @@ def broken(patch: pytest.MonkeyPatch, stage: str, fault: Callable[[onnx.ModelPro
 
     def changed(*arguments: object) -> Model:
         model = whole(*arguments)
-        proto = model.editable()
+        proto = model.copy_proto()
         fault(proto)
-        return model.changed(proto)
+        return model.with_proto(proto)
 
     patch.setattr(module, name, changed)
     return source

@@ -182,12 +182,12 @@ def test_real_weights_have_no_digits() -> None:
 
 def test_damaged_digits_are_refused() -> None:
     packed, _ = pack(arranged(pruned("gemm", 4), 4)[0])
-    proto = packed.editable()
+    proto = packed.copy_proto()
     kept = [tensor for tensor in proto.graph.initializer if not tensor.name.endswith(".index")]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
     with pytest.raises(ModelError, match=r"the packed tensor w\.int8\.index of weight w\.int8 is missing: "):
-        unpack(packed.changed(proto))
+        unpack(packed.with_proto(proto))
 
 
 @BITS

@@ -60,24 +60,24 @@ class Model:
         """SHA-256, in hexadecimal, of what was read (the file, then its external data) or would be written."""
         return self.file_sha256 or hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def editable(self) -> onnx.ModelProto:
-        """A copy of the proto, to edit and to pass to `changed`."""
+    def copy_proto(self) -> onnx.ModelProto:
+        """A copy of the proto, to edit and to pass to `with_proto`."""
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         return proto
 
-    def changed(self, proto: onnx.ModelProto) -> Model:
+    def with_proto(self, proto: onnx.ModelProto) -> Model:
         """This model with `proto` as its content."""
         return replace(self, proto=proto, file_sha256=None)
 
     def with_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> Model:
         """A copy with the constants in `tensors`, by name, replaced; shapes and dtypes must be the same."""
-        proto = self.editable()
+        proto = self.copy_proto()
         for name, constant in constant_tensors(proto):
             if name in tensors:
                 array = np.ascontiguousarray(tensors[name])
                 constant.CopyFrom(numpy_helper.from_array(array, constant.name))
-        return self.changed(proto)
+        return self.with_proto(proto)
 
     def to_bytes(self) -> bytes:
         """The model as one file, deterministic."""
@@ -121,7 +121,7 @@ def save_model(model: Model, path: str | Path) -> str:
     place = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         if writes_external_data(model) and supports_external_data(path):
-            return write_with_external_data(model.editable(), place)
+            return write_with_external_data(model.copy_proto(), place)
         content = model.to_bytes()
         write_file_atomically(path, content)
         return hashlib.sha256(content).hexdigest()

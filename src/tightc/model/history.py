@@ -65,7 +65,7 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         **({"notes": list(source.notes)} if source.notes else {}),
     }
     stages = [*read_history(model), record]
-    proto = model.editable()
+    proto = model.copy_proto()
     try:
         headers = read_headers(proto, model.origin)
         if headers:  # those of tightc 0.2.0 have no digests yet
@@ -74,6 +74,6 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         write_digests(proto, packed_tensor_names(proto, model.origin))
     except ModelError as fault:  # the source was checked when it was read, so the result is at fault
         raise InternalError(fault.sentence, REPORT_FAULT) from None
-    result = replace(model.changed(proto), notes=(), folded=())
+    result = replace(model.with_proto(proto), notes=(), folded=())
     require_valid(result, source)
     return result

@@ -29,7 +29,7 @@ def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, 
     ModelError where onnxruntime cannot run it.
     """
     wanted = list(dict.fromkeys(name for name in names if name not in feeds))
-    proto = model.editable()
+    proto = model.copy_proto()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
     session = create_session(proto.SerializeToString(), model.origin, literal=True)

@@ -25,7 +25,7 @@ def stripped(model: Model) -> Model:
     and nodes stay, and with them those of layers, and so do the model's properties; what tightc records goes by the new
     names.
     """
-    proto = model.editable()
+    proto = model.copy_proto()
     shorten(proto, read_headers(proto, model.origin))
     proto.doc_string = ""
     for graph in walk_graphs(proto.graph):
@@ -33,7 +33,7 @@ def stripped(model: Model) -> Model:
     for function in proto.functions:
         if function.domain == DOMAIN:
             _number(function)
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def _strip(graph: onnx.GraphProto, opset: int) -> None:

@@ -78,7 +78,7 @@ class Step(Options):
         if len(self.model_fields_set) != 1:
             stages = ", ".join(type(self).model_fields)
             raise invalid_combination(
-                f"{len(self.model_fields_set)} stages in one entry", f"give one of {stages}"
+                f"expected one stage in an entry, got {len(self.model_fields_set)}", f"give one of {stages}"
             )
         return self
 

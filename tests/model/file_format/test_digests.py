@@ -83,7 +83,7 @@ def flips(proto: onnx.ModelProto, number: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_every_flipped_bit_of_a_packed_tensor_is_refused_by_the_name_of_its_layer(kind: str) -> None:
-    proto = MAKERS[kind]().editable()
+    proto = MAKERS[kind]().copy_proto()
     named: dict[str, str] = {}
     tried = 0
     for number, tensor in enumerate(proto.graph.initializer):
@@ -104,7 +104,7 @@ def test_every_flipped_bit_of_a_packed_tensor_is_refused_by_the_name_of_its_laye
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_flips_of_other_tensors_of_a_packed_model_are_refused(kind: str) -> None:
-    proto = MAKERS[kind]().editable()
+    proto = MAKERS[kind]().copy_proto()
     for number, tensor in enumerate(proto.graph.initializer):
         if tensor.name.rpartition(".")[2] not in ("values", "index", "layout"):
             for content in flips(proto, number):
@@ -235,7 +235,7 @@ def test_the_same_model_saved_in_another_way_is_neither_refused_nor_noted(kind: 
 @pytest.mark.parametrize("how", ["external", "fields"])
 def test_a_constant_node_saved_in_another_way_is_not_noted(how: str, tmp_path: Path) -> None:
     model = prune(loaded(models.constant_weight()), PruneOptions(sparsity=0.5))[0]
-    proto = model.editable()
+    proto = model.copy_proto()
     if how == "external":
         every = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": True}
         onnx.save(proto, tmp_path / "m.onnx", **every)
@@ -251,11 +251,11 @@ def test_a_constant_node_saved_in_another_way_is_not_noted(how: str, tmp_path: P
 
 
 def negated(model: Model) -> Model:
-    proto = model.editable()
+    proto = model.copy_proto()
     for tensor in proto.graph.initializer:
         if tensor.name == "bias":
             tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), "bias"))
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def test_a_pruned_file_that_was_edited_is_accepted_and_noted(
@@ -300,7 +300,7 @@ def test_a_file_and_the_weights_of_another_are_refused(tmp_path: Path) -> None:
 
 def older(model: Model) -> onnx.ModelProto:
     """The same without digests, as 0.2.0 wrote it."""
-    proto = model.editable()
+    proto = model.copy_proto()
     kept = [entry for entry in proto.metadata_props if entry.key != "tightc.digests"]
     for entry in kept:
         entry.value = entry.value.replace(f'"version": "{version("tightc")}"', '"version": "0.2.0"')
@@ -323,7 +323,7 @@ def test_a_file_without_digests_is_accepted_with_a_note(maker: Callable[[], Mode
 
 
 def without(model: Model, *keys: str) -> Model:
-    proto = model.editable()
+    proto = model.copy_proto()
     kept = [entry for entry in model.proto.metadata_props if entry.key not in keys]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)

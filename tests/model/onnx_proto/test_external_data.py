@@ -245,7 +245,7 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     (sidecar,) = tmp_path.glob("*.data")
     sidecar.unlink()
-    words = rf"weights are in {sidecar.name}, which is not beside it; copy {sidecar.name} into"
+    words = rf"expected the weights in .*/{sidecar.name}, got no such file; copy {sidecar.name} into"
     with pytest.raises(ModelError, match=words):
         load_model(tmp_path / "out.onnx")
 

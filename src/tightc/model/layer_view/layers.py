@@ -132,7 +132,7 @@ class Network:
 
     def dequantized(self, model: Model) -> Model:
         """The `model` of this network with float weights in place of int8 weights and their DequantizeLinear."""
-        proto = model.editable()
+        proto = model.copy_proto()
         floats = {
             self.quantized[layer.weight].value: self.dequantized_tensor(layer)
             for layer in self.owners
@@ -142,7 +142,7 @@ class Network:
         del proto.graph.node[:]
         proto.graph.node.extend(kept)
         proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in floats.items())
-        return model.changed(proto)
+        return model.with_proto(proto)
 
     def dequantized_tensor(self, layer: Layer) -> Array:
         """The weight tensor of `layer`: unchanged if it is float, else float32, int8 weights times their scales."""

@@ -58,7 +58,8 @@ def embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None
     for name in names:
         if not (folder / name).is_file():
             raise ExternalDataError(
-                f"{origin}: the weights are in {name}, which is not beside it", f"copy {name} into {folder}"
+                f"{origin}: expected the weights in {folder / name}, got no such file",
+                f"copy {name} into {folder}",
             )
     try:
         onnx.load_external_data_for_model(proto, str(folder))

@@ -24,13 +24,13 @@ from tightc.tile.validity import packing_error
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
     """`model` with `packings`, by weight, recorded in place of those that it had."""
-    proto = model.editable()
+    proto = model.copy_proto()
     headers = {
         name: {**encode_header(packing), "tiles": _encode_stream(to_stream(packing))}
         for name, packing in packings.items()
     }
     write_headers(proto, headers)
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def is_permuted(model: Model) -> bool:

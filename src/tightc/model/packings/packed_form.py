@@ -55,7 +55,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     Other nodes and tensors are untouched. Where another node reads a weight too, such as the DequantizeLinear of an
     int8 weight, the layer stays and a separate node rebuilds the weight, once for all readers.
     """
-    proto = model.editable()
+    proto = model.copy_proto()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
     layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     used_names = {name for graph in walk_graphs(proto.graph) for name in value_names(graph)}
@@ -88,14 +88,14 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
     subword_bits = [packing.subword_bits for packing in packings.values()]
     proto.functions.extend(packed_functions(operators, default_opset(proto), subword_bits))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def unpack_layers(model: Model) -> Model:
     """The plain model of a packed `model`, with its packings recorded; a plain model is returned unchanged."""
     if not is_packed(model):
         return model
-    proto = model.editable()
+    proto = model.copy_proto()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     headers = read_headers(model.proto, model.origin)
     weight_of = {header.get("tensors"): name for name, header in headers.items()}
@@ -127,7 +127,7 @@ def unpack_layers(model: Model) -> Model:
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, restored)
     _remove_domain(proto)
-    return with_packings(model.changed(proto), packings)
+    return with_packings(model.with_proto(proto), packings)
 
 
 def _remove_domain(proto: onnx.ModelProto) -> None:
