@@ -200,7 +200,7 @@ def test_a_malformed_history_is_refused_or_read(text: str) -> None:
         assert all(isinstance(entry, dict) for entry in stages)
 
 
-# --- written whole or not at all
+# --- atomic writes
 
 
 def test_writing_replaces_a_file_and_leaves_no_other(tmp_path: Path) -> None:

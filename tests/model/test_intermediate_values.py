@@ -1,4 +1,4 @@
-"""What flows between nodes, by onnxruntime, and what a model is fed with."""
+"""Intermediate values of a model by onnxruntime, and its feeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE = InputSizeOptions()
 
 
 def of_all_kinds() -> onnx.ModelProto:
-    """Inputs of several dtypes; one of them is an initializer too, which nobody has to feed."""
+    """Inputs of several dtypes; one is an initializer too, which needs no feed."""
     proto = models.build(
         """net (double[B, 2] x, float16[B, 2] h, int64[B, 2] i, bool[B, 2] f, float[2] c) => (double[B, 2] y) {
             a = Cast<to = 11>(h)

@@ -1,4 +1,4 @@
-"""What a stage writes is checked before it replaces a file: an invalid graph is a fault of tightc, exit code 70."""
+"""The result of a stage is checked before it replaces a file; an invalid graph ends with exit code 70."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mistyped(proto: onnx.ModelProto) -> None:
 
 
 def unknown(proto: onnx.ModelProto) -> None:
-    """A setting that the checker lets pass."""
+    """An attribute value that the ONNX checker accepts."""
     (second,) = (node for node in proto.graph.node if node.name == "second")
     second.attribute.append(onnx.helper.make_attribute("auto_pad", "NOWHERE"))
 
@@ -70,7 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def broken(patch: pytest.MonkeyPatch, stage: str, fault: Callable[[onnx.ModelProto], None]) -> str:
-    """Makes a stage give what it should not; gives the file that it takes."""
+    """Make a stage return an invalid model; returns the file that it reads."""
     module, name, source = STAGES[stage]
     whole = getattr(module, name)
 

@@ -29,7 +29,7 @@ REFUSED = (
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A model, and a package `made` whose modules say so in the file `ran` when they are imported."""
+    """A model, and a package `made` with modules that write to the file `ran` when they are imported."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     models.save(models.cnn(), tmp_path / "net.onnx")

@@ -1,4 +1,4 @@
-"""The recipes of configs/experiments: one budget of epochs, one way to train, one array."""
+"""The recipes of configs/experiments have the same number of epochs, training options and array."""
 
 from __future__ import annotations
 

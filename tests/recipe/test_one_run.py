@@ -25,7 +25,7 @@ from tightc.recipe.run import run_recipe
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 
-PATIENCE = 60  # seconds for what takes a few
+PATIENCE = 60  # seconds to wait for what takes a few
 SCRIPT = "from tightc.cli.main import main; main()"
 # stops itself right after the rename of 01-prune.onnx
 STOPPING = """
@@ -137,7 +137,7 @@ def test_a_folder_that_is_read_only(place: Path) -> None:
         run_recipe(place / "a.yaml", place / "w")
 
 
-# --- what a record speaks of
+# --- records and models
 
 
 def write_another_once(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:

@@ -370,7 +370,7 @@ def test_before_subwords_are_permuted_the_array_is_that_of_whole_weights(place: 
     assert not load_model(place / "out" / "03-pack.onnx").proto.graph.value_info
 
 
-# --- half-done and not covered
+# --- stages ended early, and uncovered operators
 
 
 def test_a_stage_ended_by_its_time_limit_is_marked_also_when_reused(tmp_path: Path) -> None:

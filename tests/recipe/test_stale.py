@@ -110,7 +110,7 @@ def test_inputs_are_relative_to_the_recipe_and_hashed_by_content(
         states(place)
 
 
-# --- what tells that data changed
+# --- hashes of data
 
 
 def test_the_hash_of_data_follows_its_content(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ MAKERS: dict[str, Callable[[], Model]] = {
 
 
 def flips(proto: onnx.ModelProto, number: int) -> Iterator[bytes]:
-    """The file once for each bit of one tensor, which is flipped in it."""
+    """Copies of the file, each with another bit of one tensor flipped."""
     tensor = proto.graph.initializer[number]
     content = tensor.raw_data
     for i in range(8 * len(content)):
@@ -192,11 +192,11 @@ def test_damaged_packings_can_be_replaced_by_permute(tmp_path: Path) -> None:
     assert run(["simulate", str(tmp_path / "r.onnx"), "-q"]) == 0
 
 
-# --- the same model saved by other means
+# --- the same model saved in another way
 
 
 def other_fields(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with values in the fields of their types in place of raw bytes."""
+    """The same model with values in typed fields instead of raw bytes."""
     for tensor in proto.graph.initializer:
         values, name, dims, kind = (
             numpy_helper.to_array(tensor), tensor.name, list(tensor.dims), tensor.data_type
@@ -247,7 +247,7 @@ def test_a_constant_node_saved_in_another_way_is_not_noted(how: str, tmp_path: P
     assert load_model(tmp_path / "m.onnx").notes == ()
 
 
-# --- what another tool edited
+# --- models edited by another tool
 
 
 def negated(model: Model) -> Model:
@@ -299,7 +299,7 @@ def test_a_file_and_the_weights_of_another_are_refused(tmp_path: Path) -> None:
 
 
 def older(model: Model) -> onnx.ModelProto:
-    """The same without digests, as 0.2.0 wrote it."""
+    """The model without digests, as 0.2.0 wrote it."""
     proto = model.copy_proto()
     kept = [entry for entry in proto.metadata_props if entry.key != "tightc.digests"]
     for entry in kept:

@@ -1,4 +1,4 @@
-"""Where a convolution's kernel goes, against onnxruntime."""
+"""Geometry of convolutions, compared with onnxruntime."""
 
 from __future__ import annotations
 

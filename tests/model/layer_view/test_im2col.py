@@ -1,4 +1,4 @@
-"""Vectors in, vectors out: the matrix of a layer between them is what the node computes."""
+"""The layer matrix times the input vectors gives the output vectors of the node."""
 
 from __future__ import annotations
 

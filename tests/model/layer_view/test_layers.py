@@ -1,4 +1,4 @@
-"""Which layers a model has, as which matrices, and why the rest is none."""
+"""The layers of a model as matrices, and the reasons for uncovered operators."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def reasons(proto: onnx.ModelProto) -> dict[str, str]:
 
 
 def pair(second: str, **weights: np.ndarray) -> onnx.ModelProto:
-    """A MatMul that is a layer, so that there is one, and another operator."""
+    """A MatMul that is a layer, and another operator."""
     shapes = "(float[2, 4] x, float[4, 4] free) => (float[2, 4] y, float z)"
     text = f"net {shapes} {{ [fine] y = MatMul(x, fine_w)\n {second} }}"
     proto = models.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20]>\n{text}')

@@ -1,4 +1,4 @@
-"""Weights behind DequantizeLinear: what onnxruntime makes of them, and which are none of a layer."""
+"""Weights before a DequantizeLinear, compared with onnxruntime, and those that are not covered."""
 
 from __future__ import annotations
 

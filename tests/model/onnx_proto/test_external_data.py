@@ -1,4 +1,4 @@
-"""A model in two files is replaced so that a reader sees the old or the new one, whoever stops or dies, and when."""
+"""A reader sees the old model or the new one, whenever a writer is suspended or killed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tightc.model.file import Model, load_model, save_model, writes_external_dat
 from tightc.model.onnx_proto import external_data
 
 fcntl = pytest.importorskip("fcntl")
-PATIENCE = 60  # seconds for what takes a few milliseconds
-# all that a writer does to files, or learns of them, is one of these
+PATIENCE = 60  # seconds to wait for what takes a few milliseconds
+# all calls by which a writer reads or changes files
 CALLS = (
     *((os, name) for name in ("open", "link", "replace", "unlink", "fsync", "listdir", "stat", "fstat")),
     (fcntl, "flock"), (files, "open"), (external_data, "open"), (Path, "read_bytes"),
@@ -47,7 +47,7 @@ OLD, ONE, OTHER = map(model_of, range(3))
 
 @contextmanager
 def counted(act: Callable[[int], None]):
-    """Calls `act` with the number of each call before it is done."""
+    """Call `act` with the number of each call before the call."""
     count, patch = [0], pytest.MonkeyPatch()
 
     def hooked(real: Callable[..., object]) -> Callable[..., object]:
@@ -67,7 +67,7 @@ def counted(act: Callable[[int], None]):
 
 
 def writer(model: Model, path: Path, at: int = 0, sent: int = 0) -> int:
-    """The process id of one that writes `model`, and sends itself a signal before its call number `at`."""
+    """The process id of a writer of `model` that sends itself a signal before its call number `at`."""
     pid = os.fork()
     if pid:
         return pid
@@ -101,7 +101,7 @@ def seen(path: Path) -> Model | None:
 
 
 def assert_tidy(path: Path) -> None:
-    """Nothing lies there but the .onnx and the one file of weights that it refers to."""
+    """The folder has only the .onnx and the data file that it refers to."""
     found = sorted(os.listdir(path.parent))
     assert len(found) == 2 and found[0] == path.name, found
     assert found[1].encode() in path.read_bytes()
@@ -120,7 +120,7 @@ PAIRS = {
 
 @pytest.fixture(params=PAIRS)
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[], Path], Model, Model, int]:
-    """(what makes a fresh folder with the model of before, what the first writes, what the second writes, steps)."""
+    """(maker of a new folder with the old model, model of the first writer, of the second writer, steps)."""
     before, one, other = PAIRS[request.param]
 
     def fresh() -> Path:
@@ -206,7 +206,7 @@ def test_a_model_replaced_between_two_reads_is_read_again(
 
 @pytest.mark.parametrize(
     "fault", [OSError, RuntimeError]
-)  # onnx raises either, by the step at which it misses them
+)  # onnx raises either, depending on the step at which the file is missing
 def test_weights_removed_while_reading_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:

@@ -137,12 +137,12 @@ def without_record(proto: onnx.ModelProto) -> None:
 
 
 def without_metadata(proto: onnx.ModelProto) -> None:
-    """As onnx.utils.extract_model leaves it."""
+    """The model as onnx.utils.extract_model writes it."""
     del proto.metadata_props[:]
 
 
 def without_functions(proto: onnx.ModelProto) -> None:
-    """As onnx.version_converter leaves it."""
+    """The model as onnx.version_converter writes it."""
     del proto.functions[:]
 
 

@@ -1,4 +1,4 @@
-"""Weights that are computed from constants: folded when the file is read, as torch and others export them."""
+"""Weights computed from constants, as torch and others export them, are folded when the file is read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FOLDED = {
     "Split": ("c, rest = Split<axis = 0, num_outputs = 2>(long)", {"long": np.vstack([W, V])}),
 }  # fmt: skip
 
-# the same where the weight stays computed
+# the same for weights that are not folded
 UNFOLDED = {
     "DequantizeLinear": ("d = DequantizeLinear(q, s) c = Transpose(d)", {"q": Q, "s": np.float32(0.1)}),
     "drawn": ("d = RandomUniformLike(w) c = Mul(w, d)", {}),
@@ -273,7 +273,7 @@ def test_what_torch_exports_is_covered_and_comes_out_equal(kind: str, folding: b
 
 
 def test_a_model_that_is_folded_counts_its_own_zeros() -> None:
-    """Of a masked weight those that the mask leaves are what prune prunes further."""
+    """Prune continues from the non-zeros that the mask leaves."""
     proto, _ = exported("structured (0, 3)", folding=False)
     weights = read_network(loaded(proto)).weights.values()
     assert [round(float(np.mean(weight == 0)), 1) for weight in weights] == [0.5, 0.4]

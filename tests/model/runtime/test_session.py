@@ -1,4 +1,4 @@
-"""Opening a model in onnxruntime."""
+"""Loading a model in onnxruntime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes of values, against those that onnxruntime gives."""
+"""Shapes of values, compared with those of onnxruntime."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_as_many_steps_as_onnxruntime_takes(start: float, limit: float, step: fl
 
 @pytest.mark.parametrize("batch", ["B", "1"])
 def test_what_is_computed_from_a_size_is_what_onnxruntime_computes(batch: str) -> None:
-    """It folds a Shape behind a Resize where the input is fixed, to the size that ONNX infers."""
+    """With a fixed input, onnxruntime folds a Shape after a Resize to the size that ONNX infers."""
     proto = models.build(
         f"""net (float[{batch}, 2, 10, 10] x) => (float[N, C, H, W] y) {{
             a = Resize<mode = "nearest">(x, , scales)
