@@ -11,7 +11,8 @@ import torch
 from benchmarks.hand_written import training
 from benchmarks.networks import RESNET20, missing
 from benchmarks.page import SEED, Page
-from tightc.data.images import Images, ImageShape, Normalization
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, Normalization
 from tightc.data.source import open_images
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.setup import prepare_training

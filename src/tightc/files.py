@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic file writes: a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
-# how many new files may be lost to other processes, each of which would have to come in the same moment
-_FRESH = 9
-# locked by another process, or one that has to be writable for that
+# attempts at a temporary file; another process may remove one between its creation and its lock
+_ATTEMPTS = 10
+# flock's errors where another process has the lock, or where the file has to be open for writing
 _REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EBADF)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes `folder` and those above it, if they are missing; OutputError where that cannot be done."""
+    """Create `folder` and its parents where they are missing; OutputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
@@ -37,17 +37,18 @@ def make_folder(folder: Path) -> None:
 
 
 def write_file_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` to a temporary file in the same folder, flushes it to the disk and renames it to `path`.
+    """Write `content` to a temporary file in the same folder, flush it to the disk and rename it to `path`.
 
-    A link is followed; a pipe or a device is written to as it is. OutputError where that cannot be done.
+    A link is followed; a pipe or a device is written to directly. OutputError if writing fails.
     """
     write_files_atomically({path: content})
 
 
 def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
-    """As `write_file_atomically`, for files that belong together: all are there before the first is renamed.
+    """Like `write_file_atomically`, for files that belong together: all are on disk before the first is renamed.
 
-    Should a later one fail to be renamed, the earlier ones get their old content back, or go if there was none.
+    `contents` gives the bytes by path. If a later rename fails, the files renamed before get their old content back,
+    or are removed where there was none.
     """
     temporaries: dict[Path, str] = {}
     backups: dict[Path, Path | None] = {}
@@ -60,8 +61,8 @@ def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
                 if is_special(target):
                     target.write_bytes(content)
                 else:
-                    check_place(path, target)
-                    temporaries[target] = stack.enter_context(staged(path, target, content))
+                    check_target(path, target)
+                    temporaries[target] = stack.enter_context(locked_temporary(path, target, content))
             for target, temporary in temporaries.items():
                 path = target
                 backups[target] = _backup(target) if len(temporaries) > 1 else None
@@ -78,58 +79,58 @@ def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def staged(path: Path, target: Path, content: bytes) -> Iterator[str]:
-    """The name of a new file in the folder of `target` with `content`, on the disk; it goes with the context.
+def locked_temporary(path: Path, target: Path, content: bytes) -> Iterator[str]:
+    """A context with the name of a temporary file beside `target` that holds `content`, flushed to the disk.
 
-    It is locked, shared, until then: without a lock it is of a writer that died. `path` is what the user
-    calls `target`. OutputError where it cannot be made.
+    The file has a shared lock until the context ends and removes it: one without a lock was left by a writer that
+    died. `path` is the name that the user gave for `target`. OutputError if the file cannot be created.
     """
-    stream = _new_file(path, target)
+    stream = _create_temporary(path, target)
     try:
         with stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
             if fcntl is None:
-                stream.close()  # or it could not be renamed there
+                stream.close()  # Windows does not rename an open file
             yield stream.name
     finally:
         _remove(stream.name)
 
 
-def lock(descriptor: int, *, alone: bool) -> bool | None:
-    """Locks an open file, `alone` or shared, until it is closed: whether that was granted, which it is at once or not.
+def lock(descriptor: int, *, exclusive: bool) -> bool | None:
+    """Whether an open file could be locked, `exclusive` or shared; it stays locked until it is closed.
 
-    None where there are no locks.
+    `descriptor` is that of the open file. Does not wait; None where the system has no file locks.
     """
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as fault:
         return False if fault.errno in _REFUSED else None
     return True
 
 
 def is_special(path: Path) -> bool:
-    """Whether a pipe, a device or a socket is at `path`, and no file or folder."""
+    """Whether `path` is a pipe, a device or a socket."""
     try:
-        mode = os.stat(path).st_mode  # one look: another process may make or remove a file there
+        mode = os.stat(path).st_mode  # one call: another process may create or remove a file in between
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def is_at(descriptor: int, path: str | Path) -> bool:
-    """Whether an open file is still the one at `path`."""
+def is_same_file(descriptor: int, path: str | Path) -> bool:
+    """Whether the open file `descriptor` is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def check_place(path: Path, target: Path) -> None:
-    """OutputError where no file can be at `target`, which the user calls `path`."""
+def check_target(path: Path, target: Path) -> None:
+    """OutputError where no file can be written at `target`; `path` is the name that the user gave for it."""
     if not target.parent.is_dir():
         raise OutputError(
             f"{path}: there is no folder {path.parent}", "make the folder first, or write elsewhere"
@@ -138,15 +139,17 @@ def check_place(path: Path, target: Path) -> None:
         raise OutputError(f"{path}: is a folder", "give the path of a file")
 
 
-def _new_file(path: Path, target: Path) -> IO[bytes]:
-    """A new file in the folder of `target`, locked, under a hidden name that says the process."""
-    for last in (False,) * _FRESH + (True,):
+def _create_temporary(path: Path, target: Path) -> IO[bytes]:
+    """A new locked file in the folder of `target`, with a hidden name that contains the process id."""
+    for attempt in range(1, _ATTEMPTS + 1):
         name = f"{target.parent}/.{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
         try:
             stream = open(name, "x+b")  # noqa: SIM115
-            # until it was locked, another process may have taken it for one that was left behind
-            locked = lock(stream.fileno(), alone=False) is not False and is_at(stream.fileno(), name)
-            if locked or last:
+            # before it was locked, another process may have removed it as left behind
+            locked = lock(stream.fileno(), exclusive=False) is not False and is_same_file(
+                stream.fileno(), name
+            )
+            if locked or attempt == _ATTEMPTS:
                 return stream
             stream.close()
         except OSError as fault:
@@ -154,13 +157,13 @@ def _new_file(path: Path, target: Path) -> IO[bytes]:
                 f"{path}: cannot be written ({fault.strerror})", "write to another folder"
             ) from None
         except BaseException:
-            _remove(name)  # an interrupt at any time leaves nothing behind
+            _remove(name)  # an interrupt leaves no file behind
             raise
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _backup(target: Path) -> Path | None:
-    """A second name for what `target` holds now, a copy where the disk knows no links; None where there is nothing."""
+    """A hard link to the present file at `target`, or a copy where links are not supported; None if there is none."""
     if not target.exists():
         return None
     backup = target.with_name(f".{target.name}.{os.getpid()}.old")
@@ -172,12 +175,12 @@ def _backup(target: Path) -> Path | None:
 
 
 def _restore(target: Path, backup: Path | None) -> None:
-    """Gives `target` its old content; the backup goes only once that has worked, and OutputError names it if not."""
+    """Put the old content of `target` back, then remove the backup; OutputError names the backup if that fails."""
     if backup is None:
         _remove(target)
         return
     try:
-        shutil.copy2(backup, target)  # not renamed: renaming is what has just failed
+        shutil.copy2(backup, target)  # copied, since a rename has just failed
     except OSError as fault:
         raise OutputError(
             f"{target}: its old content cannot be put back ({fault.strerror})", f"it is kept in {backup}"

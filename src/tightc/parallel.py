@@ -1,4 +1,4 @@
-"""The cores of this process, and an ordered map over them: the same results for any number of cores."""
+"""An ordered map over the cores of this process, with the same results for any number of cores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    """Number of cores that this process may run on; in a container it can be less than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def ordered_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`function` of each of `items`, in order, on all cores; few results wait at a time, since they may be large."""
+    """Apply `function` to each of `items` on all cores and yield the results in order.
+
+    At most one result a core is held at a time, since results may be large.
+    """
     workers = available_cores()
     if len(items) < 2 or workers == 1:
         yield from map(function, items)
@@ -30,5 +33,5 @@ def ordered_map(function: Callable[[Item], Result], items: Sequence[Item]) -> It
 
 
 def ranges(length: int, step: int) -> list[tuple[int, int]]:
-    """(begin, end) of ranges of `step`, the last one perhaps shorter."""
+    """(begin, end) of the ranges of `step` items that cover `length` items; the last one may be shorter."""
     return [(begin, min(begin + step, length)) for begin in range(0, length, step)]

@@ -98,11 +98,11 @@ def test_png_named_onnx(place: Path, capsys: pytest.CaptureFixture[str], stage: 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_missing_sidecar(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     (place / "net.onnx.data").unlink()
     err = fails(capsys, *STAGES[stage])
     assert sentence(err) == (
-        "net.onnx: the weights are in net.onnx.data, which is not beside it; copy net.onnx.data into ."
+        "net.onnx: expected the weights in net.onnx.data, got no such file; copy net.onnx.data into ."
     )
 
 

@@ -440,8 +440,8 @@ def test_an_arrangement_of_other_layers_is_refused_before_any_search(monkeypatch
     model, _ = permute(loaded(models.cnn()), PermuteOptions(array=SMALL, method="first-fit"))
     renamed = onnx.compose.add_prefix(model.proto, "other_")
     monkeypatch.delattr(comparison, "permute")
-    with pytest.raises(ModelError, match="its arrangement is of other layers"):
-        compare([model.changed(renamed)], options())
+    with pytest.raises(ModelError, match="its packings are those of other layers"):
+        compare([model.with_proto(renamed)], options())
 
 
 def test_what_was_noted_when_a_model_was_read_is_noted_again() -> None:

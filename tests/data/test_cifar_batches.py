@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.data.source import open_images
 from tightc.errors import DataError
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tightc.data.images import Images, ImageShape
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images
 from tightc.data.source import open_images
 from tightc.errors import DataError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.data.source import open_images
 from tightc.errors import DataError
 

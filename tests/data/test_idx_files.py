@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.data.source import open_images
 from tightc.errors import DataError
 

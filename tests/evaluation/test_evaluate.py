@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import parser
 
-from tightc.data.images import Images, ImageShape, Normalization
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, Normalization
 from tightc.data.source import open_images
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.evaluation.evaluate import evaluate
@@ -106,25 +107,28 @@ def test_images_that_do_not_fit(
         (
             "net (float[B, 3, 4, 4] a, float[B, 3, 4, 4] b) => (float[B, 3] y) { c = Add(a, b)\n"
             "d = GlobalAveragePool(c)\ny = Flatten(d) }",
-            r"net.onnx: it has 2 inputs \(a, b\), not one",
+            r"net.onnx: expected one input, got 2 \(a, b\)",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 3] y, float[B, 3, 1, 1] z) {\n"
             "z = GlobalAveragePool(a)\ny = Flatten(z) }",
-            r"it has 2 outputs \(y, z\), not one",
+            r"expected one output, got 2 \(y, z\)",
         ),
-        ("net (float[B, 48] a) => (float[B, 48] y) { y = Relu(a) }", r"a has 2 dimensions \(B x 48\), not 4"),
+        (
+            "net (float[B, 48] a) => (float[B, 48] y) { y = Relu(a) }",
+            r"expected 4 dimensions for input a, got 2 \(B x 48\)",
+        ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 3, 1, 1] y) { y = GlobalAveragePool(a) }",
-            r"output y has 4 dimensions \(B x 3 x 1 x 1\), not 2",
+            r"expected 2 dimensions for output y, got 4 \(B x 3 x 1 x 1\)",
         ),
         (
             "net (uint8[B, 3, 4, 4] a) => (float[B, 48] y) { b = Cast <to = 1> (a)\ny = Flatten(b) }",
-            "input a is uint8, not float32",
+            "expected float32 for input a, got uint8",
         ),
         (
             "net (float[B, C, 4, 4] a) => (float[B, F] y) { y = Flatten(a) }",
-            "number of channels of input a is left open",
+            "expected a fixed number of channels for input a, got an open dimension",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 48] y) { b = Sub(a, a)\nc = Div(b, b)\ny = Flatten(c) }",

@@ -1,4 +1,4 @@
-"""The whole chain on a small model, each step read again from its bytes; stock onnxruntime says what each computes."""
+"""All stages on a small model, each reading the bytes of the one before; stock onnxruntime computes the outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Feeds = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Chain:
-    """What each stage wrote, and what prune and simulate said."""
+    """The model of each stage, and the reports of prune and simulate."""
 
     pruned: Model
     permuted: Model
@@ -51,14 +51,14 @@ class Chain:
 
 
 def again(model: Model) -> Model:
-    """The model as the next command reads it."""
+    """`model` as the next command reads it."""
     return load_model_bytes(model.to_bytes(), model.origin)
 
 
 def through(
     proto: onnx.ModelProto, method: str = "first-fit", *, strip: bool = False, simulated: bool = True
 ) -> Chain:
-    """Prune, permute, pack, unpack and, where onnxruntime can run it, simulate."""
+    """Run prune, permute, pack, unpack and, if `simulated`, simulate on a model."""
     pruned, pruning = prune(loaded(proto), PruneOptions(sparsity=0.5))
     permuted = again(permute(again(pruned), SMALL.model_copy(update={"method": method}))[0])
     packed = again(pack(permuted, PackOptions(strip=strip))[0])
@@ -81,7 +81,7 @@ def outputs(content: bytes, feeds: Feeds) -> list[np.ndarray]:
 
 
 def assert_same_outputs(chain: Chain, feeds: Feeds) -> None:
-    """Every step computes, to the bit, what the pruned model does."""
+    """Every model of the chain has the outputs of the pruned model, bit by bit."""
     want = outputs(chain.pruned.to_bytes(), feeds)
     assert all(np.abs(value).max() > 0 for value in want)
     for model in (chain.permuted, chain.packed, chain.unpacked):
@@ -90,7 +90,7 @@ def assert_same_outputs(chain: Chain, feeds: Feeds) -> None:
 
 
 def assert_sound(chain: Chain, feeds: Feeds | None = None) -> None:
-    """Outputs of every step equal; the packed file valid; the unpacked tensors those of the pruned, to the bit."""
+    """All outputs are equal, the packed file is valid, and unpacked tensors equal the pruned ones bit by bit."""
     onnx.checker.check_model(onnx.load_from_string(chain.packed.to_bytes()), full_check=True)
     before, after = constants(chain.pruned.proto), constants(chain.unpacked.proto)
     assert set(before) == set(after)
@@ -103,12 +103,12 @@ def assert_sound(chain: Chain, feeds: Feeds | None = None) -> None:
 
 
 def unsigned(weight: np.ndarray) -> bytes:
-    """The bits of an array but for the signs of its zeros."""
+    """The bytes of an array with all its zeros positive."""
     return np.where(weight == 0, np.zeros_like(weight), weight).tobytes()
 
 
 def constants(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Every constant by name, of initializers and of Constant nodes."""
+    """All constants by name, from initializers and Constant nodes."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -117,6 +117,6 @@ def constants(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def stored(proto: onnx.ModelProto, key: str = "values") -> list[str]:
-    """Of which weights a packed file holds the values."""
-    ends = f".{key}"
-    return [name.removesuffix(ends) for name in constants(proto) if name.endswith(ends)]
+    """The weights with a packed tensor `key` in a packed file."""
+    suffix = f".{key}"
+    return [name.removesuffix(suffix) for name in constants(proto) if name.endswith(suffix)]

@@ -1,4 +1,4 @@
-"""Models as the stages take them."""
+"""Models as the stages read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small networks, one for each form of layer that people's exports have. Nothing is imported from tightc."""
+"""Small networks, one for each form of layer that exporters write. Nothing is imported from tightc."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def build(text: str, opset: int = OPSET, ir: int = IR, **weights: np.ndarray) ->
 
 
 def sparse(*shape: int, density: float = 0.3, seed: int = 0, dtype: str = "float32") -> np.ndarray:
-    """Normal weights, all but about `density` of them zero, at least one left."""
+    """Normally distributed weights with a fraction of about `density` non-zeros, at least one."""
     rng = np.random.default_rng([seed, *shape])
     weights = rng.normal(size=shape) * (rng.random(shape) < density)
     weights.flat[rng.integers(weights.size)] = 0.5
-    return (weights + 0.0).astype(dtype)  # no zero of negative sign
+    return (weights + 0.0).astype(dtype)  # no negative zeros
 
 
 def _kind(dtype: str) -> str:
@@ -348,9 +348,9 @@ def feeds(proto: onnx.ModelProto, batch: int = 2, seed: int = 0) -> dict[str, np
     return found
 
 
-def save(proto: onnx.ModelProto, path: Path, two_files: bool = False) -> Path:
-    """Writes `proto`, with its weights beside it where `two_files`."""
-    if two_files:
+def save(proto: onnx.ModelProto, path: Path, external_data: bool = False) -> Path:
+    """Write `proto` to `path`, with its weights in a second file if `external_data`."""
+    if external_data:
         onnx.save_model(
             proto,
             str(path),

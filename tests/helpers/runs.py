@@ -12,7 +12,7 @@ Record = dict[str, Any]
 
 
 def record(network: str, method: str, rate: float, drop: float, seed: int = 0, **changes: str) -> Record:
-    """As a run would leave it, as far as the page reads it."""
+    """A record of a run, with the keys that the results page reads."""
     setting = "-".join([network, method, *changes.values()])
     dense = {"stage": "dense", "accuracy": 90.0}
     packed = {

@@ -1,4 +1,4 @@
-"""Models of operators that onnxruntime may give another size than ONNX infers. Nothing is imported from tightc."""
+"""Models with operators that onnxruntime may give another size than ONNX infers. Nothing is imported from tightc."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers import models
 
 @dataclass(frozen=True)
 class Sized:
-    """One operator on an input x of a shape, with constants in their order; an empty one is left out."""
+    """One operator on an input x of a shape, with constants in their order; an empty one is omitted."""
 
     op: str
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Sized:
 
 
 def by_onnxruntime(proto: onnx.ModelProto, names: list[str], **feeds: np.ndarray) -> list[np.ndarray] | None:
-    """The values named; None where onnxruntime cannot run the model."""
+    """The values `names`; None where onnxruntime cannot run the model."""
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)
     del watched.graph.output[:]
@@ -164,7 +164,7 @@ _COORDINATES = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric
 
 @st.composite
 def resizes(draw: st.DrawFn) -> Sized:
-    """A Resize of the spatial axes of an image by scales with one digit behind the point, or to sizes."""
+    """A Resize of the spatial axes of an image by scales with one decimal digit, or to sizes."""
     rank = draw(st.integers(1, 3))
     shape = (1, 2, *draw(st.lists(st.integers(1, 20), min_size=rank, max_size=rank)))
     opset = draw(st.sampled_from([13, 18, 19]))

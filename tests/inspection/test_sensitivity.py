@@ -108,7 +108,7 @@ def test_the_seed_draws_the_images() -> None:
     ("make", "images", "said", "kind"),
     [
         (models.cnn, some(classes=9), r"label \d of image \d+ is outside the network's 4 classes", DataError),
-        (models.gemm, some(), "input x has 2 dimensions", ModelError),
+        (models.gemm, some(), "expected 4 dimensions for input x, got 2", ModelError),
     ],
 )
 def test_what_does_not_fit(make, images: Images, said: str, kind: type[Exception]) -> None:

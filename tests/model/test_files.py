@@ -1,4 +1,4 @@
-"""Model files in and out: what is refused, with which sentence, and what is kept."""
+"""Reading and writing of model files: errors, and what stays the same."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_a_file_comes_back_as_it_was(cnn_path: Path, tmp_path: Path) -> None:
     assert model.origin == str(cnn_path)
 
 
-def test_two_files_come_back_as_two_files(tmp_path: Path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+def test_external_data_is_written_again(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     model = load_model(path)
-    assert model.two_files
+    assert model.external_data
     (tmp_path / "out").mkdir()
     save_model(model, tmp_path / "out" / "new.onnx")
     first, second = sorted(file.name for file in (tmp_path / "out").iterdir())
@@ -46,8 +46,8 @@ def test_two_files_come_back_as_two_files(tmp_path: Path) -> None:
     onnx.checker.check_model(str(tmp_path / "out" / "new.onnx"), full_check=True)
 
 
-def test_the_digest_of_two_files_covers_the_weights(tmp_path: Path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+def test_the_digest_covers_external_data(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     before = load_model(path).sha256
     sidecar = tmp_path / "two.onnx.data"
     content = bytearray(sidecar.read_bytes())
@@ -113,26 +113,27 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_missing_sidecar_is_named(tmp_path: Path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     (tmp_path / "two.onnx.data").unlink()
     with pytest.raises(ModelError) as caught:
         load_model(path)
     assert str(caught.value) == (
-        f"{path}: the weights are in two.onnx.data, which is not beside it; copy two.onnx.data into {tmp_path}"
+        f"{path}: expected the weights in {tmp_path}/two.onnx.data, got no such file; "
+        f"copy two.onnx.data into {tmp_path}"
     )
 
 
-def test_a_truncated_sidecar_is_refused(tmp_path: Path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     sidecar = tmp_path / "two.onnx.data"
     sidecar.write_bytes(sidecar.read_bytes()[:100])
     with pytest.raises(ModelError, match=r"two.onnx"):
         load_model(path)
 
 
-def test_two_files_do_not_fit_a_pipe(tmp_path: Path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+def test_external_data_does_not_fit_a_pipe(tmp_path: Path) -> None:
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     words = r"<stdin>: the weights are in a second file \(two.onnx.data\), which a pipe does not carry; give the path"
     with pytest.raises(ModelError, match=words):
         load_model_bytes(path.read_bytes())
@@ -141,7 +142,7 @@ def test_two_files_do_not_fit_a_pipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize("form", ["gemm", "weight in Constant"])
-def test_weights_that_are_no_numbers_are_refused(form: str, dtype: str, value: float) -> None:
+def test_weights_that_are_not_finite_are_refused(form: str, dtype: str, value: float) -> None:
     proto = models.FORMS[form](dtype=dtype)
     name = "w"
     for _, tensor in models_constants(proto):
@@ -167,7 +168,9 @@ def models_constants(proto: onnx.ModelProto):
 def test_an_old_opset_is_refused_with_the_remedy() -> None:
     proto = models.cnn()
     proto.opset_import[0].version = 12
-    with pytest.raises(ModelError, match=r"opset 12 is older than 13; raise it with onnx.version_converter"):
+    with pytest.raises(
+        ModelError, match=r"expected opset 13 or newer, got 12; raise it with onnx.version_converter"
+    ):
         load_model_bytes(proto.SerializeToString())
 
 
@@ -185,7 +188,7 @@ def test_what_the_checker_refuses_is_refused_in_one_line() -> None:
     "text",
     ["x", "{}", '[{"a": 1}]', "3", "null", "[1]", '"abc"'],
 )
-def test_a_history_of_another_form_is_refused_or_read(text: str) -> None:
+def test_a_malformed_history_is_refused_or_read(text: str) -> None:
     proto = models.cnn()
     proto.metadata_props.append(onnx.StringStringEntryProto(key="tightc.history", value=text))
     model = load_model_bytes(proto.SerializeToString())
@@ -197,7 +200,7 @@ def test_a_history_of_another_form_is_refused_or_read(text: str) -> None:
         assert all(isinstance(entry, dict) for entry in stages)
 
 
-# --- written whole or not at all
+# --- atomic writes
 
 
 def test_writing_replaces_a_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -265,7 +268,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
         write_file_atomically(tmp_path / "x", b"")
 
 
-def test_an_interrupt_at_the_moment_a_file_is_made_leaves_nothing(
+def test_an_interrupt_while_a_file_is_created_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(path: str, _: str) -> None:
@@ -279,10 +282,10 @@ def test_an_interrupt_at_the_moment_a_file_is_made_leaves_nothing(
 
 
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
-def test_a_model_of_two_files_is_replaced_whole_or_not_at_all(
+def test_a_model_with_external_data_is_replaced_atomically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     model = load_model(path)
     save_model(model, path)  # now the sidecar has the name that tightc gives
     before = sorted(os.listdir(tmp_path))
@@ -321,9 +324,7 @@ def test_of_two_new_files_none_stays_if_one_fails(tmp_path: Path, monkeypatch: p
     assert os.listdir(tmp_path) == []
 
 
-def test_old_content_that_cannot_be_put_back_is_kept_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_that_cannot_be_restored_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"old")
     failing_after_one(monkeypatch)
 

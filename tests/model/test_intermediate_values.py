@@ -1,4 +1,4 @@
-"""What flows between nodes, by onnxruntime, and what a model is fed with."""
+"""Intermediate values of a model by onnxruntime, and its feeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE = InputSizeOptions()
 
 
 def of_all_kinds() -> onnx.ModelProto:
-    """Inputs of several dtypes; one of them is an initializer too, which nobody has to feed."""
+    """Inputs of several dtypes; one is an initializer too, which needs no feed."""
     proto = models.build(
         """net (double[B, 2] x, float16[B, 2] h, int64[B, 2] i, bool[B, 2] f, float[2] c) => (double[B, 2] y) {
             a = Cast<to = 11>(h)
@@ -86,7 +86,7 @@ def test_a_value_that_is_not_there() -> None:
 # --- random_feeds
 
 
-def test_random_feeds_fit_the_model_and_the_extent() -> None:
+def test_random_feeds_fit_the_model_and_the_input_sizes() -> None:
     found = random_feeds(loaded(of_all_kinds()), InputSizeOptions(batch=3), 0)
     assert {name: (value.dtype.name, value.shape) for name, value in found.items()} == {
         "x": ("float64", (3, 2)), "h": ("float16", (3, 2)), "i": ("int64", (3, 2)), "f": ("bool", (3, 2)),
@@ -102,7 +102,7 @@ def test_random_feeds_are_normal_and_by_seed() -> None:
     assert abs(one.mean()) < 0.05 and abs(one.std() - 1) < 0.05
 
 
-def test_open_sizes_come_from_the_extent_or_are_refused() -> None:
+def test_open_sizes_come_from_the_input_sizes_or_are_refused() -> None:
     proto = models.build("net (float[B, S, 3] x) => (float[B, S, 3] y) { y = Relu(x) }")
     shaped = InputSizeOptions(input_shape=("x=2x7x3",))
     assert random_feeds(loaded(proto), shaped, 0)["x"].shape == (2, 7, 3)
@@ -138,8 +138,8 @@ def test_a_path_may_begin_at_home(file: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("x", "has no array for input x (it has h, i, f); add x"),
-        ("f", "has no array for input f (it has x, h, i); add f"),
+        ("x", "expected an array for input x, got h, i, f; add x"),
+        ("f", "expected an array for input f, got x, h, i; add f"),
     ],
 )
 def test_every_input_needs_an_array(file: Path, missing: str, words: str) -> None:
@@ -158,4 +158,4 @@ def test_shapes_have_to_be_those_of_the_model(file: Path, shape: tuple[int, ...]
     np.savez(file, x=np.zeros(shape))
     with pytest.raises(DataError) as caught:
         read_feeds(str(file), loaded(proto), ONE)
-    assert str(caught.value) == f"{file}: x is {shown}, the model takes 1x2; mend the array, or give --batch"
+    assert str(caught.value) == f"{file}: expected 1x2 for x, got {shown}; correct the array, or give --batch"

@@ -1,4 +1,4 @@
-"""What a stage writes is checked before it replaces a file: an invalid graph is a fault of tightc, exit code 70."""
+"""The result of a stage is checked before it replaces a file; an invalid graph ends with exit code 70."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mistyped(proto: onnx.ModelProto) -> None:
 
 
 def unknown(proto: onnx.ModelProto) -> None:
-    """A setting that the checker lets pass."""
+    """An attribute value that the ONNX checker accepts."""
     (second,) = (node for node in proto.graph.node if node.name == "second")
     second.attribute.append(onnx.helper.make_attribute("auto_pad", "NOWHERE"))
 
@@ -62,23 +62,23 @@ STAGES: dict[str, tuple[ModuleType, str, str]] = {
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     models.save(models.cnn(), tmp_path / "net.onnx")
-    arrange = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
-    assert run(["permute", "net.onnx", *arrange, "-o", "q.onnx"]) == 0
+    options = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
+    assert run(["permute", "net.onnx", *options, "-o", "q.onnx"]) == 0
     assert run(["pack", "q.onnx", "-q", "-o", "k.onnx"]) == 0
     (tmp_path / "old.onnx").write_bytes(b"old")
     return tmp_path
 
 
 def broken(patch: pytest.MonkeyPatch, stage: str, fault: Callable[[onnx.ModelProto], None]) -> str:
-    """Makes a stage give what it should not; gives the file that it takes."""
+    """Make a stage return an invalid model; returns the file that it reads."""
     module, name, source = STAGES[stage]
     whole = getattr(module, name)
 
     def changed(*arguments: object) -> Model:
         model = whole(*arguments)
-        proto = model.editable()
+        proto = model.copy_proto()
         fault(proto)
-        return model.changed(proto)
+        return model.with_proto(proto)
 
     patch.setattr(module, name, changed)
     return source
@@ -123,7 +123,7 @@ def test_what_only_onnxruntime_refuses_is_found(
     assert Path("old.onnx").read_bytes() == b"old"
 
 
-def test_above_the_limit_a_packed_layer_is_opened_alone_and_named(
+def test_above_the_limit_a_packed_layer_is_loaded_separately_and_named(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(validity, "_IN_MEMORY", 100)
@@ -141,8 +141,8 @@ def test_a_sound_model_above_the_limit_is_packed_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, dtype: str
 ) -> None:
     source = str(models.save(models.FORMS[form](dtype=dtype), tmp_path / "net.onnx"))
-    arrange = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
-    assert run(["permute", source, *arrange, "-o", str(tmp_path / "q.onnx")]) == 0
+    options = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
+    assert run(["permute", source, *options, "-o", str(tmp_path / "q.onnx")]) == 0
     made = []
     for limit in (validity._IN_MEMORY, 100):
         monkeypatch.setattr(validity, "_IN_MEMORY", limit)
@@ -153,7 +153,7 @@ def test_a_sound_model_above_the_limit_is_packed_to_the_same_bytes(
     assert made[0] == made[1]
 
 
-def test_a_model_that_changed_in_nothing_but_values_is_not_opened(
+def test_a_model_that_changed_only_in_values_is_not_loaded(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opened(*_: object) -> None:

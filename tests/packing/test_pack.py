@@ -208,12 +208,12 @@ def test_numbers_beyond_sixteen_bits_are_rebuilt() -> None:
 @pytest.mark.parametrize("value", ["null", "0", '"x"', "[]"])
 def test_a_packed_model_whose_header_is_damaged_is_refused(value: str) -> None:
     model = packed(models.cnn())
-    proto = model.editable()
+    proto = model.copy_proto()
     for entry in proto.metadata_props:
         if entry.key == "tightc.packings":
             entry.value = entry.value.replace('"fan_in":3', f'"fan_in":{value}')
     with pytest.raises(ModelError, match=r"damaged|does not fit"):
-        unpack(model.changed(proto))
+        unpack(model.with_proto(proto))
 
 
 def test_a_layer_without_weights_stays_as_it_is() -> None:
@@ -254,7 +254,7 @@ def test_packing_is_reported_with_its_bytes() -> None:
 
 
 def test_two_files_stay_two_files(tmp_path) -> None:
-    path = models.save(models.cnn(), tmp_path / "two.onnx", two_files=True)
+    path = models.save(models.cnn(), tmp_path / "two.onnx", external_data=True)
     compact, _ = pack(permute(load_model(path), SMALL)[0])
     plain, _ = unpack(compact)
     save_model(plain, tmp_path / "back.onnx")
@@ -296,12 +296,12 @@ def test_weights_that_changed_since_permute_are_refused() -> None:
 
 @pytest.mark.parametrize("key", ["values", "index", "layout"])
 def test_damaged_packed_tensors_are_named(key: str) -> None:
-    proto = packed(models.cnn()).editable()
+    proto = packed(models.cnn()).copy_proto()
     for tensor in proto.graph.initializer:
         if tensor.name == f"second_w.{key}":
             shorter = numpy_helper.to_array(tensor)[:-1].copy()
             tensor.CopyFrom(numpy_helper.from_array(shorter, tensor.name))
-    broken = load_model_bytes(packed(models.cnn()).to_bytes()).changed(proto)
+    broken = load_model_bytes(packed(models.cnn()).to_bytes()).with_proto(proto)
     with pytest.raises(ModelError, match=r"damaged packed tensors of second \(weight second_w\): "):
         unpack(broken)
 
@@ -436,15 +436,15 @@ def test_packed_names_do_not_clash_with_those_of_another_weight() -> None:
         ("[]", "its tightc.packings is not JSON of packings; run tightc permute again"),
         (
             '{"common": {}, "weights": {"w": {"tiles": {}}}}',
-            r"damaged arrangement of w \(weight w\): it has no digest; copy the file again, or run tightc permute ag",
+            r"damaged packing of w \(weight w\): it has no digest; copy the file again, or run tightc permute ag",
         ),
     ],
 )
 def test_a_damaged_record_of_packings_is_refused(record: str, sentence: str) -> None:
     model = permuted(models.cnn())
-    proto = model.editable()
+    proto = model.copy_proto()
     for entry in proto.metadata_props:
         if entry.key == "tightc.packings":
             entry.value = record
     with pytest.raises(ModelError, match=sentence):
-        pack(model.changed(proto))
+        pack(model.with_proto(proto))

@@ -47,7 +47,7 @@ def test_every_form_of_layer_is_arranged_losslessly(form: str, method: str) -> N
 def test_permute_changes_nothing_but_the_metadata() -> None:
     proto = models.cnn()
     permuted, _ = permute(loaded(proto), SMALL)
-    stripped = permuted.editable()
+    stripped = permuted.copy_proto()
     del stripped.metadata_props[:]
     assert stripped.SerializeToString(deterministic=True) == proto.SerializeToString(deterministic=True)
     onnx.checker.check_model(permuted.proto, full_check=True)

@@ -76,7 +76,7 @@ def test_images_that_do_not_fit(seen: NormalizedImages, said: str, kind: type[Ex
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (models.gemm, "input x has 2 dimensions"),
+        (models.gemm, "expected 4 dimensions for input x, got 2"),
         (
             lambda: models.build(
                 "net (float[B, 2, 9, 9] x) => (float[M, N] y) <int64[2] s = {-1, 1}> "

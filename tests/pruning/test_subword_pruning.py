@@ -108,14 +108,14 @@ def test_real_weights_and_minus_128_have_no_digits() -> None:
     options = PruneOptions(sparsity=0.5, granularity="subword")
     with pytest.raises(ModelError) as fault:
         prune(loaded(models.cnn()), options)
-    assert str(fault.value).startswith("net.onnx: the weights of ")
-    assert str(fault.value).endswith(
-        "are real numbers, which have no subwords; run tightc quantize first, or keep those layers"
+    assert str(fault.value).startswith(
+        "net.onnx: expected int8 weights, which have subwords, got float weights in "
     )
+    assert str(fault.value).endswith("; run tightc quantize first, or skip those layers")
     with pytest.raises(ModelError) as fault:
         prune(gemm([[1, -128]], [1.0]), options)
     assert str(fault.value) == (
-        "net.onnx: the weight q holds -128, which has no sign and magnitude in eight bits; quantize it to -127 to 127, "
+        "net.onnx: expected values from -127 to 127 in the weight q, got -128; quantize it to that range, "
         "as tightc quantize does"
     )
 

@@ -1,4 +1,4 @@
-"""A recipe runs no code unless the command line allows it, and none before all else about it is checked."""
+"""A recipe runs no code without permission, and none before the rest of it is checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tightc.data import function as data_function
 from tightc.data.function import module_file
 from tightc.errors import ConfigError, DataError, ModelError, OptionError, TightcError
 from tightc.recipe.run import run_recipe
-from tightc.recipe.workspace import data_key
+from tightc.recipe.workspace import hash_data
 
 RAN = "from pathlib import Path\nPath('ran').open('a').write(__name__ + ' ')\n"
 IMAGES = (
@@ -29,7 +29,7 @@ REFUSED = (
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A model, and a package `made` whose modules say so in the file `ran` when they are imported."""
+    """A model, and a package `made` with modules that write to the file `ran` when they are imported."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     models.save(models.cnn(), tmp_path / "net.onnx")
@@ -73,14 +73,14 @@ def test_nothing_is_imported_without_permission(place: Path, source: str) -> Non
     assert refusal(RECIPE % source) == REFUSED % source
 
 
-def test_no_key_of_a_recipe_gives_the_permission(place: Path) -> None:
+def test_no_key_of_a_recipe_grants_permission(place: Path) -> None:
     for key in ("allow_code", "allow-code"):
         said = refusal(RECIPE % "made.inner.sets:images" + f"{key}: true\n")
         assert said.startswith(f"r.yaml:4: {key}: not a key here")
 
 
 @pytest.mark.parametrize("source", ["made.inner", "made/inner.sets:images", "made.inner:sets.images"])
-def test_what_is_neither_a_path_nor_a_function_imports_nothing(place: Path, source: str) -> None:
+def test_a_source_that_is_neither_path_nor_function_imports_nothing(place: Path, source: str) -> None:
     assert refusal(RECIPE % source).partition(": ")[2].startswith("no such file or folder")
 
 
@@ -96,7 +96,7 @@ def test_a_scheduler_that_a_recipe_names_is_not_asked(place: Path) -> None:
         run_recipe(recipe(text), Path("out"), allow_code=True)
 
 
-def test_with_the_permission_the_function_gives_the_data(place: Path) -> None:
+def test_with_permission_the_function_loads_the_data(place: Path) -> None:
     recipe(RECIPE % "made.inner.sets:images")
     assert run(["run", "r.yaml", "-o", "out", "-q", "--allow-code"]) == 0
     assert (place / "ran").read_text() == "made made.inner made.inner.sets "
@@ -111,12 +111,12 @@ def test_with_the_permission_the_function_gives_the_data(place: Path) -> None:
         ("sparsity: 0.5", "sparsity: 5", ConfigError, "sparsity: 5 is not permitted"),
         ("net.onnx", "no.onnx", ModelError, "no.onnx: no such file"),
         ("net.onnx", "r.yaml", ModelError, "r.yaml: not an ONNX model"),
-        ("net.onnx", "flat.onnx", ModelError, "input x has 2 dimensions"),
+        ("net.onnx", "flat.onnx", ModelError, "expected 4 dimensions for input x, got 2"),
         ("images'", "images', std: 0", OptionError, "is not above 0"),
         ("images'", "images', mean: [1, 2]", OptionError, "mean has 2 values, the images have 3 channels"),
     ],
 )
-def test_all_else_is_checked_before_the_function_is_imported(
+def test_the_rest_of_the_recipe_is_checked_before_the_function_is_imported(
     place: Path, old: str, new: str, error: type[Exception], words: str
 ) -> None:
     models.save(models.gemm(), place / "flat.onnx")
@@ -139,7 +139,7 @@ def test_the_file_of_a_module_is_found_without_importing_its_packages(place: Pat
     assert not Path("ran").exists()
 
 
-def test_folders_in_one_another_are_packages_too(place: Path) -> None:
+def test_nested_folders_are_packages_too(place: Path) -> None:
     (place / "bare" / "folders").mkdir(parents=True)
     (place / "bare" / "folders" / "sets.py").write_text(IMAGES)
     assert module_file("bare.folders.sets:images") == place / "bare" / "folders" / "sets.py"
@@ -148,7 +148,7 @@ def test_folders_in_one_another_are_packages_too(place: Path) -> None:
 @pytest.mark.parametrize("source", ["no_such_module:f", "json.decoder.further:f", "sys:exit"])
 def test_a_module_without_a_file_has_none(place: Path, source: str) -> None:
     assert module_file(source) is None
-    assert data_key(source) == source
+    assert hash_data(source) == source
 
 
 def test_a_package_that_fails_is_named(place: Path) -> None:

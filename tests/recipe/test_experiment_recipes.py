@@ -1,4 +1,4 @@
-"""The recipes of configs/experiments: one budget of epochs, one way to train, one array."""
+"""The recipes of configs/experiments have the same number of epochs, training options and array."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tightc.config.yaml import read_options
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.run import resolved
+from tightc.recipe.run import resolved_yaml
 from tightc.tile.array import ArrayShape
 
 FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
@@ -33,7 +33,7 @@ def test_every_method_of_the_comparison_has_a_recipe() -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_it_is_valid_and_reads_back_the_same(path: Path, tmp_path: Path) -> None:
     recipe = recipe_of(path)
-    (tmp_path / "again.yaml").write_text(resolved(recipe), encoding="utf-8")
+    (tmp_path / "again.yaml").write_text(resolved_yaml(recipe), encoding="utf-8")
     assert recipe_of(tmp_path / "again.yaml") == recipe
 
 
@@ -49,7 +49,7 @@ def test_all_methods_have_the_same_budget_of_epochs(network: str) -> None:
 
 
 @pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.stem)
-def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path) -> None:
+def test_all_methods_train_alike_and_end_permuted_for_the_same_array(path: Path) -> None:
     steps = recipe_of(path).stages
     for step in steps:
         if step.finetune:
@@ -65,7 +65,7 @@ def test_all_methods_train_alike_and_end_arranged_for_the_same_array(path: Path)
 @pytest.mark.parametrize(
     "path", [path for path in COMPARED if "combine" in path.stem], ids=lambda path: path.stem
 )
-def test_column_combining_prunes_combines_and_trains_by_turns(path: Path) -> None:
+def test_column_combining_prunes_combines_and_trains_in_turns(path: Path) -> None:
     steps = recipe_of(path).stages[:-2]
     assert [step.stage for step in steps] == ["prune", "permute", "finetune"] * (len(steps) // 3)
     sparsities = [step.prune.sparsity for step in steps[::3]]

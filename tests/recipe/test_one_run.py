@@ -1,4 +1,4 @@
-"""One run works in a folder at a time, and a record speaks of what that run wrote, whatever lies there by then."""
+"""One run at a time works in a folder, and a record counts only with the model that its run wrote."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from helpers.recipes import HEAD
 from tightc.errors import DataError, ModelError, OutputError
 from tightc.example import RECIPE
 from tightc.model.file import load_model, load_model_bytes, save_model
-from tightc.recipe import stage_runner as recipe_work
+from tightc.recipe import stage_runner
 from tightc.recipe import workspace as recipe_workspace
 from tightc.recipe.run import run_recipe
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 
-PATIENCE = 60  # seconds for what takes a few
+PATIENCE = 60  # seconds to wait for what takes a few
 SCRIPT = "from tightc.cli.main import main; main()"
 # stops itself right after the rename of 01-prune.onnx
 STOPPING = """
@@ -82,7 +82,7 @@ def densities(out: str) -> list[float]:
     return [row["density"] for row in json.loads(out)["layers"]]
 
 
-def test_a_second_run_is_refused_and_the_first_says_what_it_made(place: Path) -> None:
+def test_a_second_run_is_refused_and_the_first_one_ends(place: Path) -> None:
     with stopped_in_the_first_stage() as first:
         before = {path.name: path.read_bytes() for path in (place / "w").iterdir()}
         assert finished(command("b")) == (2, "", BUSY)
@@ -137,11 +137,11 @@ def test_a_folder_that_is_read_only(place: Path) -> None:
         run_recipe(place / "a.yaml", place / "w")
 
 
-# --- what a record speaks of
+# --- records and models
 
 
 def write_another_once(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    """What a program without the lock may do: another model takes the place of 01-prune.onnx at once."""
+    """A program that ignores the lock replaces 01-prune.onnx immediately."""
     real = recipe_workspace.save_model
 
     def save(model: object, path: Path) -> str:
@@ -153,7 +153,7 @@ def write_another_once(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(recipe_workspace, "save_model", save)
 
 
-def test_a_model_that_another_program_replaced_is_not_taken_for_the_stage_s_own(
+def test_a_model_that_another_program_replaced_is_made_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "a.yaml").write_text(recipe(0.9, "permute: {array: 8x8, fan_in: 3}"))
@@ -169,11 +169,11 @@ def test_a_model_that_another_program_replaced_is_not_taken_for_the_stage_s_own(
     assert [row["state"] for row in again] == ["unchanged", "done", "unchanged"]
 
 
-@pytest.mark.parametrize("two_files", [False, True])
-def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
-    place: Path, monkeypatch: pytest.MonkeyPatch, two_files: bool
+@pytest.mark.parametrize("external_data", [False, True])
+def test_a_resumed_run_gives_the_same_bytes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, external_data: bool
 ) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files)
+    models.save(models.cnn(), place / "net.onnx", external_data)
     stages = ["permute: {array: 8x8, fan_in: 3}", "pack", "simulate"]
     (place / "a.yaml").write_text(recipe(0.5, *stages))
     whole = run_recipe(place / "a.yaml", place / "whole").layers
@@ -183,7 +183,7 @@ def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
 
     for stage in ("prune", "permute", "pack", "simulate"):
         with monkeypatch.context() as patch:
-            patch.setattr(recipe_work, stage, interrupt)
+            patch.setattr(stage_runner, stage, interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run_recipe(place / "a.yaml", place / "w")
     rows = run_recipe(place / "a.yaml", place / "w").layers
@@ -193,17 +193,17 @@ def test_a_run_that_goes_on_from_the_disk_gives_the_same_bytes(
         assert (json.loads(one) == json.loads(other)) if path.suffix == ".json" else (one == other), path
 
 
-@pytest.mark.parametrize("two_files", [False, True])
-def test_what_is_kept_is_what_is_read_back(place: Path, two_files: bool) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files)
+@pytest.mark.parametrize("external_data", [False, True])
+def test_a_written_model_equals_the_one_read_back(place: Path, external_data: bool) -> None:
+    models.save(models.cnn(), place / "net.onnx", external_data)
     with Workspace.locked(place / "w") as workspace:
-        kept = workspace.keep_model("00-dense", load_model(place / "net.onnx"))
+        kept = workspace.write_model("00-dense", load_model(place / "net.onnx"))
     back = load_model(place / "w" / "00-dense.onnx")
-    assert (kept.origin, kept.sha256, kept.two_files) == (back.origin, back.sha256, back.two_files)
+    assert (kept.origin, kept.sha256, kept.external_data) == (back.origin, back.sha256, back.external_data)
     assert kept.to_bytes() == back.to_bytes()
 
 
-def test_what_a_stage_made_is_checked_before_it_is_kept(place: Path) -> None:
+def test_the_result_of_a_stage_is_checked_before_it_is_written(place: Path) -> None:
     model = load_model(place / "net.onnx")
     weight = next(tensor for tensor in model.proto.graph.initializer if tensor.name == "first_w")
     broken = model.with_tensors({"first_w": np.full(list(weight.dims), np.nan, np.float32)})
@@ -211,17 +211,17 @@ def test_what_a_stage_made_is_checked_before_it_is_kept(place: Path) -> None:
         Workspace.locked(place / "w") as workspace,
         pytest.raises(ModelError, match="tensor first_w holds NaN"),
     ):
-        workspace.keep_model("01-prune", broken)
+        workspace.write_model("01-prune", broken)
     assert not (place / "w" / "01-prune.onnx").exists()
 
 
-@pytest.mark.parametrize("two_files", [False, True])
-def test_the_digest_of_what_was_written_is_that_of_what_is_read(place: Path, two_files: bool) -> None:
-    model = load_model(models.save(models.cnn(), place / "net.onnx", two_files))
+@pytest.mark.parametrize("external_data", [False, True])
+def test_the_digest_of_a_written_model_is_that_of_the_one_read(place: Path, external_data: bool) -> None:
+    model = load_model(models.save(models.cnn(), place / "net.onnx", external_data))
     assert save_model(model, place / "out.onnx") == load_model(place / "out.onnx").sha256
 
 
-def test_a_stage_that_only_reports_has_no_model_whatever_lies_there(place: Path) -> None:
+def test_a_stage_that_only_reports_has_no_model(place: Path) -> None:
     (place / "a.yaml").write_text(recipe(0.9, "simulate", "permute: {array: 8x8, fan_in: 3}"))
     whole = run_recipe(place / "a.yaml", place / "whole").layers
     (place / "w").mkdir()
@@ -233,7 +233,7 @@ def test_a_stage_that_only_reports_has_no_model_whatever_lies_there(place: Path)
 
 
 @pytest.mark.parametrize("change", [{"row": {}}, {"row": {"density": 0.5}}, {"model_sha256": None}])
-def test_a_record_that_lacks_something_is_not_shown(place: Path, change: dict[str, object]) -> None:
+def test_an_incomplete_record_is_ignored(place: Path, change: dict[str, object]) -> None:
     whole = run_recipe(place / "a.yaml", place / "w").layers
     path = place / "w" / "01-prune.json"
     record = json.loads(path.read_text())
@@ -243,23 +243,21 @@ def test_a_record_that_lacks_something_is_not_shown(place: Path, change: dict[st
     assert json.loads(path.read_text()) == record
 
 
-def test_data_that_changes_during_a_run_is_not_taken_for_what_its_key_says(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_that_changes_during_a_run_is_an_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits.onnx", "digits.npz"):
         (place / name).write_bytes((RECIPE.parent / name).read_bytes())
     text = (
         "model: digits.onnx\ndata: {data: digits.npz}\nstages: [quantize: {activations: true, images: 16}]\n"
     )
     (place / "a.yaml").write_text(text)
-    real = recipe_work.evaluate
+    real = stage_runner.evaluate
 
     def edited(*arguments: object, **settings: object) -> Report:
         with np.load(RECIPE.with_name("digits.npz")) as arrays:
             np.savez(place / "digits.npz", **{name: array[::-1] for name, array in arrays.items()})
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(recipe_work, "evaluate", edited)
+    monkeypatch.setattr(stage_runner, "evaluate", edited)
     with pytest.raises(DataError, match=r"digits.npz: it changed while the recipe ran; run the recipe again"):
         run_recipe(place / "a.yaml", place / "w")
     assert not (place / "w" / "01-quantize.json").exists()

@@ -1,4 +1,4 @@
-"""Recipes that run: what a folder holds after, what is done again, and what is measured."""
+"""Runs of recipes: the files of a folder, what is run again, and the measured columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tightc.errors import ConfigError, OutputError, TightcError
 from tightc.example import RECIPE
 from tightc.model.file import load_model
 from tightc.permutation.permute import Interrupted, permute
-from tightc.recipe import stage_runner as recipe_work
+from tightc.recipe import stage_runner
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import run_recipe
 from tightc.simulation.options import SimulateOptions
@@ -33,7 +33,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prune_combine_and_prune_again_ends_with_what_the_last_permute_kept(place: Path) -> None:
+def test_pruning_and_combining_in_turns_ends_with_the_weights_of_the_last_permute(place: Path) -> None:
     combine = "permute: {array: 8x8, method: column-combine, gamma: 0.5}"
     stages = ["prune: {sparsity: 0.5}", combine, "prune: {sparsity: 0.8}", combine, "pack"]
     (place / "r.yaml").write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
@@ -44,7 +44,7 @@ def test_prune_combine_and_prune_again_ends_with_what_the_last_permute_kept(plac
     assert rows[-1]["matrix_compression_rate"] == again["matrix_compression_rate"]
 
 
-def test_the_dataflow_is_free_again_where_prune_dropped_the_tiles(place: Path) -> None:
+def test_any_dataflow_is_accepted_where_prune_dropped_the_tiles(place: Path) -> None:
     stages = ["permute", "prune: {sparsity: 0.5}", "simulate: {array: 16x16, dataflow: os}", "permute"]
     text = HEAD + "".join(f"  - {stage}\n" for stage in stages)
     assert len(parse_options(text, "r.yaml", Recipe).stages) == 4
@@ -90,7 +90,7 @@ def test_the_folder_holds_models_that_pass_the_checker_records_and_the_recipe(pl
     assert parse_options((place / "out" / "recipe.yaml").read_text(), "recipe.yaml", Recipe).seed == 3
 
 
-def test_the_resolved_recipe_runs_where_it_lies(place: Path) -> None:
+def test_the_resolved_recipe_runs_in_its_folder(place: Path) -> None:
     first = run_recipe(place / "r.yaml", place / "out")
     again = run_recipe(place / "out" / "recipe.yaml", place / "out")
     assert {row["state"] for row in again.layers} == {"unchanged"}
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_made_again(
 
 
 @pytest.mark.parametrize("text", ["3", "null", "[]", "{}"])
-def test_a_record_of_another_form_is_made_again(place: Path, text: str) -> None:
+def test_a_malformed_record_is_made_again(place: Path, text: str) -> None:
     states(place)
     (place / "out" / "01-prune.json").write_text(text)
     assert states(place)["prune"] == "done"
@@ -180,7 +180,7 @@ def test_a_record_of_another_form_is_made_again(place: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("lost", "state"), [("row", "unchanged"), ("report", "done"), ("model_sha256", "done")]
 )
-def test_a_record_by_half_is_made_again_and_one_without_its_row_measured(
+def test_an_incomplete_record_is_made_again_and_one_without_its_row_measured(
     lost: str, state: str, place: Path
 ) -> None:
     states(place)
@@ -191,8 +191,8 @@ def test_a_record_by_half_is_made_again_and_one_without_its_row_measured(
     assert json.loads(path.read_text()) == record
 
 
-def test_a_damaged_file_of_weights_is_made_again(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+def test_damaged_external_data_is_made_again(place: Path) -> None:
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     (path,) = (place / "out").glob("01-prune.onnx.*.data")
     content = bytearray(path.read_bytes())
@@ -201,8 +201,8 @@ def test_a_damaged_file_of_weights_is_made_again(place: Path) -> None:
     assert states(place)["prune"] == "done"
 
 
-def test_a_deleted_file_of_weights_is_made_again(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+def test_deleted_external_data_is_made_again(place: Path) -> None:
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     next((place / "out").glob("01-prune.onnx.*.data")).unlink()
     assert states(place)["prune"] == "done"
@@ -215,7 +215,7 @@ def test_an_interrupted_run_continues(place: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe_work, "pack", interrupt)
+        patch.setattr(stage_runner, "pack", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_recipe(place / "r.yaml", place / "out")
     assert not (place / "out" / "03-pack.onnx").exists()
@@ -226,14 +226,12 @@ def test_an_interrupted_run_continues(place: Path, monkeypatch: pytest.MonkeyPat
     assert whole.layers[-1]["cycles"] == run_recipe(place / "r.yaml", place / "out").layers[-1]["cycles"]
 
 
-def test_a_search_that_is_interrupted_is_no_stage_that_is_done(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_search_is_run_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **settings: object) -> None:
         raise Interrupted(permute(*arguments, **settings))
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe_work, "permute", interrupt)
+        patch.setattr(stage_runner, "permute", interrupt)
         with pytest.raises(Interrupted):
             run_recipe(place / "r.yaml", place / "out")
     assert sorted(path.name for path in (place / "out").glob("02*")) == []
@@ -248,8 +246,8 @@ def test_a_run_that_stops_between_model_and_record_does_the_stage_again(
     assert states(place)["permute"] == "done"
 
 
-def test_two_files_stay_two_files(place: Path) -> None:
-    models.save(models.cnn(), place / "net.onnx", two_files=True)
+def test_external_data_stays_external(place: Path) -> None:
+    models.save(models.cnn(), place / "net.onnx", external_data=True)
     states(place)
     assert len(list((place / "out").glob("01-prune.onnx.*.data"))) == 1
     assert set(states(place).values()) == {"unchanged"}
@@ -301,7 +299,9 @@ def test_a_valid_recipe_runs_to_its_end(place: Path, stages: str) -> None:
 
 
 @pytest.mark.parametrize("simulate", ["{array: 32x32}", "{dataflow: os}"])
-def test_a_simulation_that_tiles_rule_out_is_refused_before_any_work(place: Path, simulate: str) -> None:
+def test_a_simulation_that_does_not_fit_the_tiles_is_refused_before_any_work(
+    place: Path, simulate: str
+) -> None:
     (place / "r.yaml").write_text(HEAD + f"  - permute: {{array: 8x8}}\n  - simulate: {simulate}\n")
     with pytest.raises(ConfigError, match=r"r.yaml:4: stages.1"):
         run_recipe(place / "r.yaml", place / "out")
@@ -338,7 +338,7 @@ def test_a_missing_model_is_named_as_the_recipe_has_it(place: Path) -> None:
     assert str(caught.value).startswith(f"{place / 'net.onnx'}: no such file")
 
 
-def test_quantize_rounds_weights_and_where_it_is_told_to_activations_too(tmp_path: Path) -> None:
+def test_quantize_rounds_weights_and_on_demand_activations(tmp_path: Path) -> None:
     for name in ("digits.onnx", "digits.npz"):
         shutil.copy(RECIPE.parent / name, tmp_path / name)
     stages = ["prune: {sparsity: 0.5}", "quantize: %s", "permute: {array: 8x8}", "pack"]
@@ -358,7 +358,7 @@ def test_quantize_rounds_weights_and_where_it_is_told_to_activations_too(tmp_pat
         )
 
 
-def test_before_digits_are_arranged_the_array_is_that_of_whole_words(place: Path) -> None:
+def test_before_subwords_are_permuted_the_array_is_that_of_whole_weights(place: Path) -> None:
     stages = ["quantize", "permute: {array: 4x16, subword_bits: 2, objective: area}", "pack: {strip: true}"]
     (place / "r.yaml").write_text(HEAD + "".join(f"  - {stage}\n" for stage in stages))
     rows = run_recipe(place / "r.yaml", place / "out").layers
@@ -370,10 +370,10 @@ def test_before_digits_are_arranged_the_array_is_that_of_whole_words(place: Path
     assert not load_model(place / "out" / "03-pack.onnx").proto.graph.value_info
 
 
-# --- half-done and not covered
+# --- stages ended early, and uncovered operators
 
 
-def test_a_stage_that_its_limit_ended_says_so_also_when_it_is_not_run_again(tmp_path: Path) -> None:
+def test_a_stage_ended_by_its_time_limit_is_marked_also_when_reused(tmp_path: Path) -> None:
     text = "net (float[1, 256] x) => (float[1, 64] y) { [one] y = MatMul(x, w) }"
     models.save(models.build(text, w=models.sparse(256, 64, density=0.2)), tmp_path / "net.onnx")
     endless = "temp_schedule: {moves_per_weight: 10000000}"

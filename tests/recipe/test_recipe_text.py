@@ -1,4 +1,4 @@
-"""What a recipe may hold, and what is said of one that holds something else."""
+"""Validation of recipe files, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError
 from tightc.example import RECIPE
 from tightc.recipe.recipe import Recipe
-from tightc.recipe.run import resolved
+from tightc.recipe.run import resolved_yaml
 
 
 def error(text: str) -> str:
@@ -32,8 +32,8 @@ def error(text: str) -> str:
         (HEAD + "  - prune\n", "r.yaml:3: stages.0.prune.sparsity: missing"),
         (HEAD + "  - 3\n", "r.yaml:3: stages.0: 3 is not permitted"),
         (HEAD + "  - permute\n    pack:\n", "r.yaml:4: not YAML"),
-        (HEAD + "  - permute: {}\n    pack: {}\n", "r.yaml:3: stages.0: 2 stages in one entry; give one of prune"),
-        (HEAD + "  - {}\n", "r.yaml:3: stages.0: 0 stages in one entry"),
+        (HEAD + "  - permute: {}\n    pack: {}\n", "r.yaml:3: stages.0: expected one stage in an entry, got 2"),
+        (HEAD + "  - {}\n", "r.yaml:3: stages.0: expected one stage in an entry, got 0; give one of prune"),
         ("model: net.onnx\nstages: []\n", "r.yaml:2: stages: [] is not permitted"),
         ("model: net.onnx\nstages: pack\n", "r.yaml:2: stages: 'pack' is not permitted"),
         ("model: net.onnx\n", "r.yaml:1: stages: missing"),
@@ -106,8 +106,8 @@ def test_a_stage_without_options_may_be_written_in_any_way(entry: str) -> None:
 @pytest.mark.parametrize("text", [CHAIN, RECIPE.read_text(encoding="utf-8")])
 def test_a_recipe_written_back_is_the_same_recipe(text: str) -> None:
     recipe = parse_options(text, "r.yaml", Recipe)
-    assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
-    assert resolved(parse_options(resolved(recipe), "again.yaml", Recipe)) == resolved(recipe)
+    assert parse_options(resolved_yaml(recipe), "again.yaml", Recipe) == recipe
+    assert resolved_yaml(parse_options(resolved_yaml(recipe), "again.yaml", Recipe)) == resolved_yaml(recipe)
 
 
 def test_every_recipe_that_comes_with_the_project_is_valid(pytestconfig: pytest.Config) -> None:
@@ -115,4 +115,4 @@ def test_every_recipe_that_comes_with_the_project_is_valid(pytestconfig: pytest.
     assert found
     for path in found:
         recipe = parse_options(path.read_text(encoding="utf-8"), str(path), Recipe)
-        assert parse_options(resolved(recipe), "again.yaml", Recipe) == recipe
+        assert parse_options(resolved_yaml(recipe), "again.yaml", Recipe) == recipe

@@ -1,4 +1,4 @@
-"""What a run does again, and what it keeps: by what a stage read, not by names or times."""
+"""A stage is run again when the content that it reads has changed, not because of names or times."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from helpers import models
 from tightc.errors import DataError
 from tightc.example import RECIPE
 from tightc.permutation.permute import permute
-from tightc.recipe import stage_runner as recipe_work
+from tightc.recipe import stage_runner
 from tightc.recipe.run import run_recipe
 from tightc.recipe.stage_runner import StageRunner
-from tightc.recipe.workspace import data_key
+from tightc.recipe.workspace import hash_data
 
 CHAIN = """model: net.onnx
 stages:
@@ -38,7 +38,7 @@ def states(place: Path) -> dict[str, str]:
     return {row["stage"]: row["state"] for row in report.layers}
 
 
-def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
+def test_a_result_is_kept_when_its_measurement_is_interrupted(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[str] = []
@@ -48,12 +48,12 @@ def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
         return permute(*arguments, **settings)
 
     def interrupt(work: StageRunner, _model: object) -> dict[str, object]:
-        if work.made < 2:
+        if work.models_made < 2:
             return measure(work, _model)
         raise KeyboardInterrupt
 
     measure = StageRunner._measure
-    monkeypatch.setattr(recipe_work, "permute", searched)
+    monkeypatch.setattr(stage_runner, "permute", searched)
     with monkeypatch.context() as patch:
         patch.setattr(StageRunner, "_measure", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -65,7 +65,7 @@ def test_what_was_made_is_kept_when_its_measuring_is_interrupted(
         assert {**one, "state": ""} == {**other, "state": ""}
 
 
-def test_a_training_whose_measuring_is_interrupted_is_not_lost(
+def test_a_trained_model_is_kept_when_its_measurement_is_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("digits.onnx", "digits.npz"):
@@ -73,7 +73,7 @@ def test_a_training_whose_measuring_is_interrupted_is_not_lost(
     (tmp_path / "r.yaml").write_text(
         "model: digits.onnx\ndata: {data: digits.npz}\nstages: [finetune: {epochs: 1, device: cpu}]\n"
     )
-    trained, tune, measure = [], recipe_work.finetune, StageRunner._measure
+    trained, tune, measure = [], stage_runner.finetune, StageRunner._measure
 
     def interrupt(work: StageRunner, model: object) -> dict[str, object]:
         if trained and not again:
@@ -85,7 +85,7 @@ def test_a_training_whose_measuring_is_interrupted_is_not_lost(
         return tune(*arguments, **settings)
 
     again = False
-    monkeypatch.setattr(recipe_work, "finetune", tuned)
+    monkeypatch.setattr(stage_runner, "finetune", tuned)
     monkeypatch.setattr(StageRunner, "_measure", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_recipe(tmp_path / "r.yaml", tmp_path / "out")
@@ -95,7 +95,7 @@ def test_a_training_whose_measuring_is_interrupted_is_not_lost(
     assert not list((tmp_path / "out").glob("*.checkpoint"))
 
 
-def test_inputs_are_sought_beside_the_recipe_and_known_by_their_content(
+def test_inputs_are_relative_to_the_recipe_and_hashed_by_content(
     place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
@@ -110,40 +110,40 @@ def test_inputs_are_sought_beside_the_recipe_and_known_by_their_content(
         states(place)
 
 
-# --- what tells that data changed
+# --- hashes of data
 
 
-def test_the_key_of_data_follows_its_content(tmp_path: Path) -> None:
+def test_the_hash_of_data_follows_its_content(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"1")
-    before = data_key(str(tmp_path / "a"))
-    assert data_key(str(tmp_path / "a")) == before
+    before = hash_data(str(tmp_path / "a"))
+    assert hash_data(str(tmp_path / "a")) == before
     (tmp_path / "a" / "2.png").write_bytes(b"2")
-    assert data_key(str(tmp_path / "a")) != before
+    assert hash_data(str(tmp_path / "a")) != before
     (tmp_path / "x.npz").write_bytes(b"1")
-    one = data_key(str(tmp_path / "x.npz"))
+    one = hash_data(str(tmp_path / "x.npz"))
     (tmp_path / "x.npz").write_bytes(b"2")
-    assert data_key(str(tmp_path / "x.npz")) != one
+    assert hash_data(str(tmp_path / "x.npz")) != one
 
 
-def test_the_key_of_a_file_of_images_follows_its_labels(tmp_path: Path) -> None:
+def test_the_hash_of_an_image_file_includes_its_labels(tmp_path: Path) -> None:
     images, labels = (tmp_path / f"train-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
     images.write_bytes(b"images")
-    alone = data_key(str(images))
+    alone = hash_data(str(images))
     labels.write_bytes(b"1")
-    one = data_key(str(images))
+    one = hash_data(str(images))
     labels.write_bytes(b"2")
-    assert len({alone, one, data_key(str(images))}) == 3
+    assert len({alone, one, hash_data(str(images))}) == 3
 
 
-def test_the_key_of_a_function_follows_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_of_a_function_includes_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
-    assert data_key("made_here:images") == "made_here:images"
+    assert hash_data("made_here:images") == "made_here:images"
     (tmp_path / "made_here.py").write_text("def images(): return []\n")
-    one = data_key("made_here:images")
-    assert one != data_key("made_here:others")
+    one = hash_data("made_here:images")
+    assert one != hash_data("made_here:others")
     (tmp_path / "made_here.py").write_text("def images(): return [1]\n")
-    assert data_key("made_here:images") not in (one, "made_here:images")
-    assert data_key("no.such.package:images") == "no.such.package:images"
+    assert hash_data("made_here:images") not in (one, "made_here:images")
+    assert hash_data("no.such.package:images") == "no.such.package:images"
     assert sys.path == path and "made_here" not in sys.modules

@@ -261,7 +261,7 @@ def test_the_batch_multiplies_the_vectors(batch: int) -> None:
 def test_a_fixed_batch_is_taken_and_not_overruled() -> None:
     fixed = loaded(models.cnn(batch="4"))
     assert [row["vectors"] for row in simulate(fixed, SimulateOptions()).layers] == [256, 36, 4]
-    words = r"net.onnx: .*input image .*4.*, not 2; leave --batch out, or export"
+    words = r"net.onnx: .*expected 4 .*input image.*, got 2; leave --batch out, or export"
     with pytest.raises(ModelError, match=words):
         simulate(fixed, SimulateOptions(batch=2))
 

@@ -77,22 +77,22 @@ def test_inputs_of_a_batch_need_the_flag(place: Path, capsys: pytest.CaptureFixt
     assert run(["simulate", "net.onnx", "--inputs", "in.npz"]) == 2
     assert capsys.readouterr() == (
         "",
-        "tightc: error: in.npz: image is 2x3x8x8, the model takes 1x3x8x8; mend the array, or give --batch\n",
+        "tightc: error: in.npz: expected 1x3x8x8 for image, got 2x3x8x8; correct the array, or give --batch\n",
     )
 
 
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"picture": image()}, "in.npz: has no array for input image (it has picture); add image"),
-        ({}, "in.npz: has no array for input image (it has nothing); add image"),
+        ({"picture": image()}, "in.npz: expected an array for input image, got picture; add image"),
+        ({}, "in.npz: expected an array for input image, got nothing; add image"),
         (
             {"image": image(1, 3, 8, 9)},
-            "in.npz: image is 1x3x8x9, the model takes 1x3x8x8; mend the array, or give --batch",
+            "in.npz: expected 1x3x8x8 for image, got 1x3x8x9; correct the array, or give --batch",
         ),
         (
             {"image": image(3, 8, 8)},
-            "in.npz: image is 3x8x8, the model takes 1x3x8x8; mend the array, or give --batch",
+            "in.npz: expected 1x3x8x8 for image, got 3x8x8; correct the array, or give --batch",
         ),
         (
             {"image": np.full((1, 3, 8, 8), None)},

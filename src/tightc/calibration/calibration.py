@@ -15,7 +15,7 @@ from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.logits import without_softmax
-from tightc.model.onnx_proto.graph import outer_reads, read_graph
+from tightc.model.onnx_proto.graph import read_graph, subgraph_reads
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.parallel import ordered_map, ranges
 
@@ -106,10 +106,10 @@ class Calibration:
 
 def _giving(model: Model, names: Sequence[str]) -> bytes:
     """The model with the values named as its outputs, without what they do not need."""
-    proto = model.editable()
+    proto = model.copy_proto()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    if not outer_reads(proto):
+    if not subgraph_reads(proto):
         needed = set(names)
         for index in reversed(range(len(proto.graph.node))):
             node = proto.graph.node[index]

@@ -13,7 +13,7 @@ from tightc.comparison.options import CompareOptions
 from tightc.comparison.variants import Variant, variants
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.history import ended_early
+from tightc.model.history import early_end_reason
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import matching_packings, read_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
@@ -124,7 +124,7 @@ class _Run:
         task = f"{name} {variant.label}" if self.several else variant.label
         progress = _Whole(task, len(read_network(plain).owners), self.progress)
         arranged, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
-        by = ended_early(arranged)
+        by = early_end_reason(arranged)
         if by:
             self.omissions.append(f"{task}: the {by} ended the search before all moves were tried")
         totals = self._simulate(name, plain if variant.method == "dense" else arranged)

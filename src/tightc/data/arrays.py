@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.errors import DataError
 
 

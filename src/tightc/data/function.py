@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.config.image_shape import ImageShape
 from tightc.data.arrays import as_labels, as_pixels
-from tightc.data.images import Images, ImageShape, Split
+from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

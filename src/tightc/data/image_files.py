@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.data.images import Images, ImageShape, Split
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

@@ -9,26 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.config.image_shape import ImageShape
 from tightc.errors import DataError, OptionError
 
 Split = Literal["train", "test"]
-
-
-@dataclass(frozen=True)
-class ImageShape:
-    """What a network's input wants of an image; a height or width of None is left open."""
-
-    channels: int
-    height: int | None = None
-    width: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.channels} x {self.height or 'any'} x {self.width or 'any'}"
-
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an image of `shape` (channels, height, width) fits."""
-        wanted = (self.channels, self.height, self.width)
-        return len(shape) == 3 and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tightc.config.image_shape import ImageShape
 from tightc.data.arrays import as_labels, as_pixels
-from tightc.data.images import Images, ImageShape, Split
+from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from tightc.config.image_shape import ImageShape
 from tightc.config.options import Options
-from tightc.data.images import Images, ImageShape, Normalization, Split
+from tightc.data.images import Images, Normalization, Split
 from tightc.data.source import FORMS, open_images
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tightc.config.image_shape import ImageShape
 from tightc.data.archive import read_archive
 from tightc.data.cifar import (
     archive_of_batches,
@@ -14,7 +15,7 @@ from tightc.data.cifar import (
 from tightc.data.folder import read_folder
 from tightc.data.function import call_function, names_function
 from tightc.data.idx import is_idx, read_idx_file, read_idx_folder
-from tightc.data.images import Images, ImageShape, Split, check_images
+from tightc.data.images import Images, Split, check_images
 from tightc.data.npz import read_npz
 from tightc.errors import DataError
 

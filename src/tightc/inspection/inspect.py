@@ -33,12 +33,12 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "macs_covered": streams.macs_covered,
         "bytes": len(model.to_bytes()),
     }
-    unknown = [row["name"] for row in streams.outside if row["macs"] is None]
+    unknown = [row["name"] for row in streams.uncovered if row["macs"] is None]
     notes = model.notes
     if unknown:
         notes += (f"MACs of {', '.join(unknown)} are not known, so neither is the share covered",)
     rows = tuple(_row(network, layer, streams.vectors[layer.output]) for layer in network.layers)
-    return Report("inspect", {**head, **totals}, rows, streams.outside, notes)
+    return Report("inspect", {**head, **totals}, rows, streams.uncovered, notes)
 
 
 def _told(entry: Mapping[str, Any]) -> str:

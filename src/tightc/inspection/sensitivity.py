@@ -46,7 +46,7 @@ def with_sensitivity(
         loss: dict[str, float | None] = {}
         for sparsity in SPARSITIES:
             drop = moved = None
-            if layer.shares is None:
+            if layer.shared_with is None:
                 after = drawn.logits(_pruned(plain, network, layer, sparsity))
                 drop, moved = accuracy - _accuracy(after, drawn.labels), divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": moved}

@@ -1,4 +1,4 @@
-"""Model files: read from a path or a stream, checked, and written whole or not at all."""
+"""Model files: read from a path or a stream, checked, and written atomically."""
 
 from __future__ import annotations
 
@@ -17,68 +17,67 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError, first_line
 from tightc.files import write_file_atomically
-from tightc.model.file_format.digests import check_digests, without_digests
-from tightc.model.file_format.headers import has_packings, packed_tensors
+from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
+from tightc.model.file_format.headers import has_packings, packed_tensor_names
 from tightc.model.file_format.rebuild import is_packed_form
 from tightc.model.onnx_proto.external_data import (
-    WeightsError,
-    embed_weights,
+    ExternalDataError,
+    embed_external_data,
     is_large,
-    sweep,
-    takes_two,
-    write_in_two,
+    remove_stale_files,
+    supports_external_data,
+    write_with_external_data,
 )
-from tightc.model.onnx_proto.graph import Graph, constant_slots, default_opset, read_graph
+from tightc.model.onnx_proto.graph import Graph, constant_tensors, default_opset, read_graph
 from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
 from tightc.model.runtime.constant_folding import fold_weights
 from tightc.report import first_few
 
 OLDEST_OPSET = 13
-# how often a model is read again that another process replaces meanwhile
-_READS = 10
+_READS = 10  # attempts at a model that another process replaces meanwhile
 _FLOATS = ("float16", "float32", "float64")
 _EXPORT_AGAIN = "export the model again, or check that the file was copied whole"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model in memory, all tensors embedded, with what is needed to write it in the form it came in.
+    """A model in memory, with all tensors embedded.
 
-    `file_sha256` is that of the file it was read from, None once a stage has changed it. `notes` say in what
-    it differs from the file, and the file from what tightc wrote into it; `folded` are the weights that were computed
-    from constants there.
+    `origin` names it in messages. `file_sha256` is the digest of the file that it was read from, None once it has been
+    changed. `external_data`: its weights came in a second file. `notes` tell where it differs from its file, and where
+    the file differs from what tightc wrote. `folded` names the weights that were computed from constants on reading.
     """
 
     proto: onnx.ModelProto
     origin: str
     file_sha256: str | None = None
-    two_files: bool = False
+    external_data: bool = False
     notes: tuple[str, ...] = ()
     folded: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """SHA-256, in hexadecimal, of what was read (the file, then weights in a second one) or would be written."""
+        """SHA-256, in hexadecimal, of what was read (the file, then its external data) or would be written."""
         return self.file_sha256 or hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def editable(self) -> onnx.ModelProto:
-        """A copy of the proto, to be changed and given to `changed`."""
+    def copy_proto(self) -> onnx.ModelProto:
+        """A copy of the proto, to edit and to pass to `with_proto`."""
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         return proto
 
-    def changed(self, proto: onnx.ModelProto) -> Model:
-        """The same model with another content."""
+    def with_proto(self, proto: onnx.ModelProto) -> Model:
+        """This model with `proto` as its content."""
         return replace(self, proto=proto, file_sha256=None)
 
     def with_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> Model:
-        """A copy in which the constants named are replaced; shapes and dtypes must be those of the constants."""
-        proto = self.editable()
-        for name, slot in constant_slots(proto):
+        """A copy with the constants in `tensors`, by name, replaced; shapes and dtypes must be the same."""
+        proto = self.copy_proto()
+        for name, constant in constant_tensors(proto):
             if name in tensors:
-                kept_name = slot.name
-                slot.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(tensors[name]), kept_name))
-        return self.changed(proto)
+                array = np.ascontiguousarray(tensors[name])
+                constant.CopyFrom(numpy_helper.from_array(array, constant.name))
+        return self.with_proto(proto)
 
     def to_bytes(self) -> bytes:
         """The model as one file, deterministic."""
@@ -86,48 +85,48 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """Reads and checks a model file and the files of external data beside it; ModelError says what is wrong."""
+    """Read and check the model file at `path` with its external data; ModelError says what is wrong."""
     path = Path(path)
     content = _read(path)
-    for reads in range(1, _READS + 1):
+    for attempt in range(1, _READS + 1):
         try:
             return _parse(content, str(path), path.parent)
-        except WeightsError:
-            if reads == _READS or not path.is_file():
+        except ExternalDataError:
+            if attempt == _READS or not path.is_file():
                 raise
             before, content = content, _read(path)
-            if content == before and reads > 1:
+            if content == before and attempt > 1:
                 raise
-    raise AssertionError("the last read returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
-    """Checks a model that came through a pipe; it must hold its tensors itself."""
+    """Parse and check the model in `content`, which has no external data; `origin` names it in messages."""
     return _parse(content, origin, None)
 
 
-def in_two_files(model: Model) -> bool:
-    """Whether `model` is written in two files: it came in two, and it has tensors for the second."""
-    return model.two_files and any(map(is_large, model.proto.graph.initializer))
+def writes_external_data(model: Model) -> bool:
+    """Whether `model` is written with external data: it came with some, and has tensors large enough."""
+    return model.external_data and any(map(is_large, model.proto.graph.initializer))
 
 
 def save_model(model: Model, path: str | Path) -> str:
-    """Writes `model` to `path`, with a second file of weights where it came in two; may raise OutputError.
+    """Write `model` to `path`, with external data where it came with some.
 
-    The second is `path`.<16 digits of its SHA-256>.data; those of models that were at `path` before are removed. A
-    link is followed; a pipe or a device gets one file. Gives the SHA-256 of what it wrote, as `load_model` gives it for
-    what it reads.
+    The data file is `path`.<16 digits of its SHA-256>.data; data files of earlier models at `path` are removed. A link
+    is followed; a pipe or a device gets one file. Returns the SHA-256 that `load_model` would give for what was
+    written. OutputError if writing fails.
     """
     path = Path(path)
     place = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
-        if in_two_files(model) and takes_two(path):
-            return write_in_two(model.editable(), place)
+        if writes_external_data(model) and supports_external_data(path):
+            return write_with_external_data(model.copy_proto(), place)
         content = model.to_bytes()
         write_file_atomically(path, content)
         return hashlib.sha256(content).hexdigest()
     finally:
-        sweep(place)
+        remove_stale_files(place)
 
 
 def _read(path: Path) -> bytes:
@@ -153,7 +152,7 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
         raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
     digest = hashlib.sha256(content)
     try:
-        two_files = embed_weights(proto, origin, folder, digest)
+        external_data = embed_external_data(proto, origin, folder, digest)
         _check(proto, origin)
         graph = read_graph(proto)
         _check_names(graph, proto)
@@ -166,14 +165,21 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
         notes += (f"weights folded from constants: {first_few(folded.names)}",)
     if folded.untied:
         notes += (f"untied by folding, so stored twice and trained separately: {first_few(folded.untied)}",)
-    return Model(proto, origin, digest.hexdigest(), two_files, notes, folded.names)
+    return Model(
+        proto,
+        origin,
+        file_sha256=digest.hexdigest(),
+        external_data=external_data,
+        notes=notes,
+        folded=folded.names,
+    )
 
 
 def _check(proto: onnx.ModelProto, origin: str) -> None:
     opset = default_opset(proto)
     if opset < OLDEST_OPSET:
         raise ModelError(
-            f"{origin}: opset {opset} is older than {OLDEST_OPSET}",
+            f"{origin}: expected opset {OLDEST_OPSET} or newer, got {opset}",
             "raise it with onnx.version_converter.convert_version",
         )
     try:
@@ -193,19 +199,19 @@ def _check_finite(graph: Graph, origin: str) -> None:
 
 
 def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[str, ...]:
-    """Notes on what is no longer as tightc wrote it; ModelError where that damages the packed form.
+    """Notes on what changed since tightc wrote it; ModelError where the packed form is damaged.
 
-    The arrangement of a plain model is checked by those who read it: `tightc permute` makes another.
+    The packings of a plain model are checked when they are read: `tightc permute` replaces them.
     """
-    ours = has_packings(proto) or get_property(proto, HISTORY) is not None
-    if ours and get_property(proto, DIGESTS) is None:
-        return without_digests(proto)
-    packed = packed_tensors(proto, origin, graph.tensors) if is_packed_form(proto) else set()
+    written_by_tightc = has_packings(proto) or get_property(proto, HISTORY) is not None
+    if written_by_tightc and get_property(proto, DIGESTS) is None:
+        return notes_on_missing_digests(proto)
+    packed = packed_tensor_names(proto, origin, graph.tensors) if is_packed_form(proto) else set()
     return check_digests(proto, graph.tensors, packed, origin)
 
 
 def _check_names(graph: Graph, proto: onnx.ModelProto) -> None:
-    """ValueError where a name or property is no text: protobuf gives the bytes then."""
+    """ValueError where a name or property is not UTF-8: protobuf returns bytes then."""
     names: list[object] = [*graph.tensors, *graph.inputs, *graph.outputs]
     for entry in proto.metadata_props:
         names += [entry.key, entry.value]
@@ -216,5 +222,5 @@ def _check_names(graph: Graph, proto: onnx.ModelProto) -> None:
         raise ValueError(f"the name {wrong!r} is not UTF-8")
 
 
-# what protobuf and onnx raise on bytes that parse but make no sense
+# raised by protobuf and onnx on a damaged file that can still be parsed
 _DAMAGE = (AttributeError, LookupError, ArithmeticError, RuntimeError, TypeError, ValueError)

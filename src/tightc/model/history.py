@@ -1,4 +1,4 @@
-"""`tightc.history`: what was done to a model, by which version, with which options, seed and input."""
+"""`tightc.history`: the stages that made a model, each with version, options, seed and SHA-256 of its input."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from tightc.errors import InternalError, ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
-from tightc.model.file_format.headers import packed_tensors, read_headers, write_headers
+from tightc.model.file_format.headers import packed_tensor_names, read_headers, write_headers
 from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
-from tightc.model.validity import REPORT, require_valid
+from tightc.model.validity import REPORT_FAULT, require_valid
 
 
 def read_history(model: Model) -> list[dict[str, Any]]:
-    """The stages that made `model`, oldest first; empty for a model that tightc has not touched."""
+    """The records of the stages that made `model`, oldest first; empty for a model not written by tightc."""
     text = get_property(model.proto, HISTORY)
     try:
         stages = json.loads(text or "[]")
@@ -31,17 +31,17 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     return list(stages)
 
 
-def ended_early(model: Model) -> str:
-    """What ended the last stage before its time, such as "time limit"; empty where it ran to its end."""
+def early_end_reason(model: Model) -> str:
+    """Why the last stage of `model` stopped early, such as "time limit"; empty where it was not stopped."""
     ended = next((entry.get("ended") for entry in reversed(read_history(model))), None)
     return str(ended.get("by", "?")) if isinstance(ended, dict) else ""
 
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """What a stage did: its name, its resolved options, its seed where it draws.
+    """A stage's record: its name, resolved options, and seed where it uses random numbers.
 
-    `ended` says what ended it before its time, and how far it was then; empty where it ran to its end.
+    `ended` tells why the stage stopped early and how much was done by then; empty where it was not stopped.
     """
 
     stage: str
@@ -51,9 +51,9 @@ class HistoryEntry:
 
 
 def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
-    """What a stage gives: the `model` that it made of `source`, checked, with its history and digests of its content.
+    """The checked result of a stage: `model`, made from `source`, with `entry` in its history and new digests.
 
-    What was noted of the source goes into the history. InternalError where the model is not valid.
+    The notes of `source` go into the history. InternalError where the model is not valid.
     """
     record = {
         "stage": entry.stage,
@@ -65,15 +65,15 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         **({"notes": list(source.notes)} if source.notes else {}),
     }
     stages = [*read_history(model), record]
-    proto = model.editable()
+    proto = model.copy_proto()
     try:
-        heads = read_headers(proto, model.origin)
-        if heads:  # those of tightc 0.2.0 have no digests yet
-            write_headers(proto, heads)
+        headers = read_headers(proto, model.origin)
+        if headers:  # those of tightc 0.2.0 have no digests yet
+            write_headers(proto, headers)
         set_property(proto, HISTORY, json.dumps(stages))
-        write_digests(proto, packed_tensors(proto, model.origin))
-    except ModelError as fault:  # what was read is sound by now: it is the result that is not
-        raise InternalError(fault.sentence, REPORT) from None
-    made = replace(model.changed(proto), notes=(), folded=())
-    require_valid(made, source)
-    return made
+        write_digests(proto, packed_tensor_names(proto, model.origin))
+    except ModelError as fault:  # the source was checked when it was read, so the result is at fault
+        raise InternalError(fault.sentence, REPORT_FAULT) from None
+    result = replace(model.with_proto(proto), notes=(), folded=())
+    require_valid(result, source)
+    return result

@@ -1,4 +1,4 @@
-"""What flows between the nodes of a model, by onnxruntime."""
+"""Intermediate values of a model, computed by onnxruntime, and the feeds of a run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ Values = dict[str, NDArray[Any]]
 
 
 def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, NDArray[Any]]) -> Values:
-    """The values named, of one run on `feeds`, literally. ModelError where onnxruntime cannot run it on them."""
+    """The values `names` in one run of `model` on `feeds`, by name, with weights dequantized as the model says.
+
+    ModelError where onnxruntime cannot run it.
+    """
     wanted = list(dict.fromkeys(name for name in names if name not in feeds))
-    proto = model.editable()
+    proto = model.copy_proto()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
     session = create_session(proto.SerializeToString(), model.origin, literal=True)
@@ -36,36 +39,42 @@ def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, 
 
 
 def random_feeds(model: Model, input_sizes: InputSizeOptions, seed: int) -> Values:
-    """Something for each input of the model, as large as `extent` says: normal numbers, or zeros where not floats."""
+    """An array for each input of `model` with `input_sizes`: standard normal from `seed`, or zeros for integers."""
     rng = np.random.default_rng(seed)
     feeds = {}
-    for name, (dtype, shape) in _inputs(model, input_sizes).items():
-        drawn = rng.standard_normal(shape) if np.issubdtype(dtype, np.floating) else np.zeros(shape)
-        feeds[name] = drawn.astype(dtype)
+    for name, (dtype, shape) in _input_types(model, input_sizes).items():
+        array = rng.standard_normal(shape) if np.issubdtype(dtype, np.floating) else np.zeros(shape)
+        feeds[name] = array.astype(dtype)
     return feeds
 
 
 def read_feeds(path: str, model: Model, input_sizes: InputSizeOptions) -> Values:
-    """An array for each input of the model from an .npz file; DataError where one is missing or does not fit."""
-    wanted = _inputs(model, input_sizes)
+    """An array for each input of `model` with `input_sizes`, from the .npz file at `path`.
+
+    DataError where one is missing or has another shape or type.
+    """
     stored = _read_npz(path)
     feeds = {}
-    for name, (dtype, shape) in wanted.items():
+    for name, (dtype, shape) in _input_types(model, input_sizes).items():
         if name not in stored:
-            held = ", ".join(stored) or "nothing"
-            raise DataError(f"{path}: has no array for input {name} (it has {held})", f"add {name}")
+            names = ", ".join(stored) or "nothing"
+            raise DataError(f"{path}: expected an array for input {name}, got {names}", f"add {name}")
         array = stored[name]
         if array.shape != shape:
-            found, needed = ("x".join(map(str, sides)) or "a single number" for sides in (array.shape, shape))
             raise DataError(
-                f"{path}: {name} is {found}, the model takes {needed}", "mend the array, or give --batch"
+                f"{path}: expected {_shape_text(shape)} for {name}, got {_shape_text(array.shape)}",
+                "correct the array, or give --batch",
             )
         if array.dtype.kind not in "biuf":
             raise DataError(
-                f"{path}: {name} holds {array.dtype}, the model takes {dtype}", "give real numbers"
+                f"{path}: expected {dtype} for {name}, got {array.dtype}", "give an array of numbers"
             )
         feeds[name] = array.astype(dtype)
     return feeds
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
 
 
 def _read_npz(path: str) -> Values:
@@ -75,20 +84,22 @@ def _read_npz(path: str) -> Values:
             raise ValueError("it holds one array")
         with stored:
             arrays = {name: stored[name] for name in stored.files}
-        strange = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), "")
-        if strange:
-            raise ValueError(f"{strange} is no array")
+        other = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), "")
+        if other:
+            raise ValueError(f"{other} is no array")
         return arrays
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as fault:
         raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
 
 
-def _inputs(model: Model, input_sizes: InputSizeOptions) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """dtype and shape of each input that a caller feeds."""
+def _input_types(
+    model: Model, input_sizes: InputSizeOptions
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """The dtype and shape of each input that a caller feeds."""
     names = read_graph(model.proto).inputs
     shapes = value_shapes(model.proto, model.origin, names, input_sizes)
-    kinds: dict[str, onnx.ValueInfoProto] = {value.name: value for value in model.proto.graph.input}
+    declared: dict[str, onnx.ValueInfoProto] = {value.name: value for value in model.proto.graph.input}
     return {
-        name: (helper.tensor_dtype_to_np_dtype(kinds[name].type.tensor_type.elem_type), shapes[name])
+        name: (helper.tensor_dtype_to_np_dtype(declared[name].type.tensor_type.elem_type), shapes[name])
         for name in names
     }

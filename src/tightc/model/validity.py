@@ -1,4 +1,4 @@
-"""Whether a model that a stage made is valid, found before it replaces a file."""
+"""Validity check of a stage's result, before it replaces a file."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ from tightc.model.file import Model
 from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.runtime.session import create_session
 
-_IN_MEMORY = 512 * 2**20  # bytes of a model that is checked, and opened by onnxruntime, whole
-_APART_FROM = 1024  # bytes of a tensor that goes into a second file for the check
-REPORT = "this is a fault of tightc, not of the model: please report it with the model"
+_IN_MEMORY = 512 * 2**20  # bytes up to which a model is checked and loaded in memory
+_EXTERNAL_FROM = 1024  # bytes of a tensor that is stored as external data for the check
+REPORT_FAULT = "this is a fault of tightc, not of the model: please report it with the model"
 
 
-def require_valid(made: Model, source: Model) -> None:
-    """InternalError where the model that a stage `made` of `source` is not valid.
+def require_valid(result: Model, source: Model) -> None:
+    """InternalError where the `result` that a stage made from `source` is not valid.
 
-    Where its graph has changed, the ONNX checker looks at it, and onnxruntime opens it. A model above 512 MiB, or one
-    whose source onnxruntime cannot open either, has each of its packed nodes opened alone.
+    Where the graph has changed, the ONNX checker must accept it and onnxruntime must load it. Above 512 MiB, or where
+    onnxruntime cannot load the source either, each packed node is loaded as a separate model instead.
     """
-    if not source.folded and _graph_of(made.proto) == _graph_of(source.proto):
+    if not source.folded and _structure(result.proto) == _structure(source.proto):
         return
-    large = max(made.proto.ByteSize(), source.proto.ByteSize()) > _IN_MEMORY
+    large = max(result.proto.ByteSize(), source.proto.ByteSize()) > _IN_MEMORY
     try:
         if large:
-            _check_by_path(made.proto)
+            _check_on_disk(result.proto)
         else:
-            onnx.checker.check_model(made.proto, full_check=True)
+            onnx.checker.check_model(result.proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise InternalError(
-            f"{made.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT
+            f"{result.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT_FAULT
         ) from None
     if not large:
-        wrong = _fault_of(made.to_bytes(), made.origin)
-        if wrong is None:
+        error = _load_error(result.to_bytes(), result.origin)
+        if error is None:
             return
-        if _fault_of(source.to_bytes(), made.origin) is None:
-            raise InternalError(wrong.sentence, REPORT)
-    for node in made.proto.graph.node:
+        if _load_error(source.to_bytes(), result.origin) is None:
+            raise InternalError(error.sentence, REPORT_FAULT)
+    for node in result.proto.graph.node:
         if node.domain == DOMAIN:
-            wrong = _fault_of(_alone(node, made.proto), made.origin)
-            if wrong is not None:
-                raise InternalError(f"{wrong.sentence} in packed node {node.name or node.output[0]}", REPORT)
+            error = _load_error(_single_node_model(node, result.proto), result.origin)
+            if error is not None:
+                label = node.name or node.output[0]
+                raise InternalError(f"{error.sentence} in packed node {label}", REPORT_FAULT)
 
 
-def _graph_of(proto: onnx.ModelProto) -> list[Any]:
-    """A model without the values of its tensors and its metadata."""
+def _structure(proto: onnx.ModelProto) -> list[Any]:
+    """The content of a model without the values of its tensors and its metadata, to compare."""
     messages = [
         *proto.graph.node,
         *proto.functions,
@@ -63,8 +64,8 @@ def _graph_of(proto: onnx.ModelProto) -> list[Any]:
     return [*(message.SerializeToString(deterministic=True) for message in messages), *tensors]
 
 
-def _fault_of(content: bytes, origin: str) -> ModelError | None:
-    """What onnxruntime has against a model, None where it opens it."""
+def _load_error(content: bytes, origin: str) -> ModelError | None:
+    """The error with which onnxruntime refuses a model, None where it loads it."""
     try:
         create_session(content, origin)
     except ModelError as fault:
@@ -72,30 +73,30 @@ def _fault_of(content: bytes, origin: str) -> ModelError | None:
     return None
 
 
-def _check_by_path(proto: onnx.ModelProto) -> None:
-    """The ONNX checker on a copy on disk, with its weights in a second file."""
+def _check_on_disk(proto: onnx.ModelProto) -> None:
+    """Run the ONNX checker on a copy on disk, with its weights as external data."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        onnx.save_model(copy, path, save_as_external_data=True, size_threshold=_APART_FROM)
+        onnx.save_model(copy, path, save_as_external_data=True, size_threshold=_EXTERNAL_FROM)
         onnx.checker.check_model(str(path), full_check=True)
 
 
-def _alone(node: onnx.NodeProto, proto: onnx.ModelProto) -> bytes:
-    """A model of one packed node with its constants; what else it reads is an input of open shape."""
+def _single_node_model(node: onnx.NodeProto, proto: onnx.ModelProto) -> bytes:
+    """A model of one packed node of `proto` and its constants; its other operands are inputs of open shape."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
-    own = [tensors[name] for name in dict.fromkeys(node.input) if name in tensors]
-    values = next((tensor for tensor in own if tensor.name.endswith(".values")), None)
-    kind = onnx.TensorProto.FLOAT if values is None else values.data_type
+    constants = [tensors[name] for name in dict.fromkeys(node.input) if name in tensors]
+    values = next((tensor for tensor in constants if tensor.name.endswith(".values")), None)
+    dtype = onnx.TensorProto.FLOAT if values is None else values.data_type
     open_inputs = [
-        helper.make_tensor_value_info(name, kind, None)
+        helper.make_tensor_value_info(name, dtype, None)
         for name in dict.fromkeys(node.input)
         if name and name not in tensors
     ]
     outputs = [helper.make_empty_tensor_value_info(node.output[0])]
-    graph = helper.make_graph([node], "packed", open_inputs, outputs, own)
-    part = helper.make_model(
+    graph = helper.make_graph([node], "packed", open_inputs, outputs, constants)
+    model = helper.make_model(
         graph, functions=proto.functions, opset_imports=proto.opset_import, ir_version=proto.ir_version
     )
-    return bytes(part.SerializeToString())
+    return bytes(model.SerializeToString())

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tightc.model.file_format.functions import FORMS
+from tightc.model.file_format.functions import PACKED_OPERATORS
 from tightc.model.file_format.headers import write_headers
 from tightc.model.file_format.rebuild import DOMAIN, TENSORS
-from tightc.model.onnx_proto.naming import graphs, names, rename
+from tightc.model.onnx_proto.naming import rename_values, value_names, walk_graphs
 
 _MARK = f".{TENSORS[-1]}"
 
@@ -29,15 +29,15 @@ def shorten(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> N
     fresh = _fresh(kept)
     new = {weight: next(fresh) for weight in heads if weight not in kept}
     own = {name: name for name in kept} | new
-    for graph in graphs(proto.graph):
-        for name in names(graph):
+    for graph in walk_graphs(proto.graph):
+        for name in value_names(graph):
             if name in packed:
                 weight, key = packed[name]
                 own[name] = f"{own[weight]}.{key}"
             elif name not in own:
                 own[name] = next(fresh)
-    for graph in graphs(proto.graph):
-        rename(graph, lambda name: own.get(name, name))
+    for graph in walk_graphs(proto.graph):
+        rename_values(graph, lambda name: own.get(name, name))
     # the packed tensors are now named after their weights
     bare = {own[name]: {k: v for k, v in head.items() if k != "tensors"} for name, head in heads.items()}
     if heads:
@@ -59,7 +59,9 @@ def _labels(graph: onnx.GraphProto) -> Iterator[str]:
     """The values after which nodes without a name are called, but for those that make a weight and are no layer."""
     for node in graph.node:
         makes_a_weight = (
-            node.op_type not in FORMS if node.domain == DOMAIN else node.op_type == "DequantizeLinear"
+            node.op_type not in PACKED_OPERATORS
+            if node.domain == DOMAIN
+            else node.op_type == "DequantizeLinear"
         )
         if not (node.name or makes_a_weight):
             yield next((name for name in node.output if name), "")

@@ -6,11 +6,11 @@ import onnx
 from onnx import helper
 
 from tightc.model.file import Model
-from tightc.model.file_format.functions import FORMS
+from tightc.model.file_format.functions import PACKED_OPERATORS
 from tightc.model.file_format.headers import read_headers
 from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.graph import default_opset, is_standard
-from tightc.model.onnx_proto.naming import graphs
+from tightc.model.onnx_proto.naming import walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.packing.short_names import shorten
 
@@ -25,15 +25,15 @@ def stripped(model: Model) -> Model:
     and nodes stay, and with them those of layers, and so do the model's properties; what tightc records goes by the new
     names.
     """
-    proto = model.editable()
+    proto = model.copy_proto()
     shorten(proto, read_headers(proto, model.origin))
     proto.doc_string = ""
-    for graph in graphs(proto.graph):
+    for graph in walk_graphs(proto.graph):
         _strip(graph, default_opset(proto))
     for function in proto.functions:
         if function.domain == DOMAIN:
             _number(function)
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def _strip(graph: onnx.GraphProto, opset: int) -> None:
@@ -49,7 +49,7 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
 
 def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
     """Whether `attribute` has the value that its operator would take anyway."""
-    form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
+    form = PACKED_OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
     if form is None and not is_standard(node.domain):
         return False
     operator = node.op_type if form is None else form.operator

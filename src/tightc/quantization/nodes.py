@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer
-from tightc.model.onnx_proto.graph import constant_slots
+from tightc.model.onnx_proto.graph import constant_tensors
 from tightc.model.onnx_proto.repeated_fields import replace_items
 
 
@@ -27,7 +27,7 @@ class WholeWeight:
 
 def with_whole_weights(model: Model, weights: Mapping[str, WholeWeight]) -> Model:
     """`model` where DequantizeLinear makes each of the constants named, whose readers stay as they are."""
-    proto = model.editable()
+    proto = model.copy_proto()
     names = _names(proto)
     made: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
@@ -44,12 +44,12 @@ def with_whole_weights(model: Model, weights: Mapping[str, WholeWeight]) -> Mode
     ]
     replace_items(proto.graph.initializer, [*kept, *tensors])
     replace_items(proto.graph.node, [*made, *nodes])
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def with_whole_inputs(model: Model, layers: list[Layer], scales: Mapping[str, float]) -> Model:
     """`model` where what streams into `layers` goes through int8 with the scale of its value, once for all readers."""
-    proto = model.editable()
+    proto = model.copy_proto()
     names = _names(proto)
     inputs = {layer.output: layer.input for layer in layers}
     passed: dict[str, str] = {}
@@ -65,7 +65,7 @@ def with_whole_inputs(model: Model, layers: list[Layer], scales: Mapping[str, fl
                     node.input[slot] = passed[value]
         nodes.append(node)
     replace_items(proto.graph.node, nodes)
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def _pair(
@@ -83,7 +83,7 @@ def _pair(
 
 def _names(proto: onnx.ModelProto) -> set[str]:
     found = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    return found | {name for name, _ in constant_slots(proto)} | {value.name for value in proto.graph.input}
+    return found | {name for name, _ in constant_tensors(proto)} | {value.name for value in proto.graph.input}
 
 
 def _free(name: str, names: set[str]) -> str:

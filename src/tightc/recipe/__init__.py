@@ -1,1 +1,1 @@
-"""Recipes: the whole chain from one YAML file."""
+"""Recipes: a chain of stages in one YAML file."""

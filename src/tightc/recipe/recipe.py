@@ -1,4 +1,4 @@
-"""What a recipe file holds: a model, data, and a list of stages in an order that makes sense."""
+"""The options of a recipe file: a model, data, and stages in a valid order."""
 
 from __future__ import annotations
 
@@ -16,41 +16,44 @@ from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
 from tightc.simulation.options import SimulateOptions
 
-# simulate and evaluate fit anywhere
-_IN_ORDER = ("prune", "finetune", "quantize", "permute", "pack")
+# the other stages, simulate and evaluate, can be anywhere
+_ORDERED = ("prune", "finetune", "quantize", "permute", "pack")
 
 
-class TeachableFinetune(FinetuneOptions):
-    """Finetune in a recipe."""
+class RecipeFinetune(FinetuneOptions):
+    """Options of finetune in a recipe."""
 
-    teacher: bool = Field(False, description="whether the recipe's own dense model teaches: true or false")
+    teacher: bool = Field(False, description="distill from the recipe's dense model: true or false")
 
     @model_validator(mode="after")
-    def _as_a_run_has_it(self) -> Self:
+    def _check_recipe(self) -> Self:
+        """The run's folder keeps the checkpoint, and distillation needs the teacher."""
         if self.checkpoint is not None:
             raise invalid_combination(
                 "the folder of the run keeps the checkpoint", "leave it out", "checkpoint"
             )
-        vain = None if self.teacher else self.taught_in_vain()
-        if vain is not None:
-            raise invalid_combination("there is no teacher", "add teacher: true, or leave it out", vain)
+        without_effect = None if self.teacher else self.taught_in_vain()
+        if without_effect is not None:
+            raise invalid_combination(
+                "there is no teacher", "add teacher: true, or leave it out", without_effect
+            )
         return self
 
 
-class SeeingQuantize(QuantizeOptions):
-    """Quantize in a recipe, which has the data at hand."""
+class RecipeQuantize(QuantizeOptions):
+    """Options of quantize in a recipe."""
 
     activations: bool = Field(
-        False, description="whether what streams into the layers is rounded too: true or false"
+        False, description="quantize activations too, with the recipe's data: true or false"
     )
 
 
 class Step(Options):
-    """One stage: its name and, where it has some, its options."""
+    """One stage of a recipe: its name and its options."""
 
     prune: PruneOptions | None = Field(None, description="options of prune, such as {sparsity: 0.9}")
-    finetune: TeachableFinetune | None = Field(None, description="options of finetune, such as {epochs: 5}")
-    quantize: SeeingQuantize | None = Field(
+    finetune: RecipeFinetune | None = Field(None, description="options of finetune, such as {epochs: 5}")
+    quantize: RecipeQuantize | None = Field(
         None, description="options of quantize, such as {activations: true}"
     )
     permute: PermuteOptions | None = Field(None, description="options of permute, such as {fan_in: 16}")
@@ -71,11 +74,11 @@ class Step(Options):
         return value
 
     @model_validator(mode="after")
-    def _one_stage(self) -> Self:
+    def _require_one_stage(self) -> Self:
         if len(self.model_fields_set) != 1:
             stages = ", ".join(type(self).model_fields)
             raise invalid_combination(
-                f"{len(self.model_fields_set)} stages in one entry", f"give one of {stages}"
+                f"expected one stage in an entry, got {len(self.model_fields_set)}", f"give one of {stages}"
             )
         return self
 
@@ -85,17 +88,17 @@ class Step(Options):
         return next(iter(self.model_fields_set))
 
     @property
-    def sees_images(self) -> bool:
-        """Whether the stage needs data."""
-        sees = (self.prune is not None and self.prune.sees_images) or (
+    def needs_images(self) -> bool:
+        """Whether the stage reads the recipe's data."""
+        calibrates = (self.prune is not None and self.prune.sees_images) or (
             self.quantize is not None and self.quantize.activations
         )
-        return self.stage in ("finetune", "evaluate") or sees
+        return self.stage in ("finetune", "evaluate") or calibrates
 
     @property
-    def draws(self) -> bool:
-        """Whether the seed matters."""
-        return self.stage == "permute" or (self.sees_images and self.stage != "evaluate")
+    def uses_seed(self) -> bool:
+        """Whether the result depends on the seed."""
+        return self.stage == "permute" or (self.needs_images and self.stage != "evaluate")
 
     @property
     def options(self) -> Any:
@@ -103,73 +106,75 @@ class Step(Options):
         return getattr(self, self.stage)
 
     @property
-    def disarranges(self) -> bool:
-        """Whether the stage may set further weights to zero, which drops an arrangement."""
+    def drops_packings(self) -> bool:
+        """Whether the stage changes which weights are zero, so that the model loses its packings."""
         gradual = self.finetune is not None and self.finetune.share is not None
         return self.stage in ("prune", "quantize") or gradual
 
 
 class Recipe(Options):
-    """The whole chain; paths are relative to the recipe's own folder."""
+    """A model, data and the stages to run; paths are relative to the folder of the recipe."""
 
     model: str = Field(description="path of the ONNX model to start from", min_length=1)
     data: DataOptions | None = Field(None, description="images for finetune and for the accuracy column")
-    seed: int = Field(0, ge=0, description="seed of all randomness, a whole number from 0")
+    seed: int = Field(0, ge=0, description="random seed, an integer from 0")
     stages: tuple[Step, ...] = Field(
         description=f"a list of stages in order: {', '.join(Step.model_fields)}", min_length=1, strict=False
     )
 
     @field_validator("stages")
     @classmethod
-    def _in_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """Nothing after pack, one pack, and no arrangement that a later prune would leave the chain without.
+    def _check_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """One pack, no stage after it that changes the model, and a permute after stages that drop packings.
 
-        Prune may follow permute where permute follows it: column combining's training prunes, combines and trains by
-        turns. Finetune without a sparsity or budget keeps zeros and arrangement.
+        Prune may follow permute if another permute follows: column combining prunes, combines and trains in turns.
+        Finetune without a sparsity or budget keeps zeros and packings.
         """
         names = [step.stage for step in steps]
-        for at, step in enumerate(steps):
-            before, after = names[:at], names[at + 1 :]
-            if step.stage not in _IN_ORDER:
+        for index, step in enumerate(steps):
+            before, after = names[:index], names[index + 1 :]
+            if step.stage not in _ORDERED:
                 continue
             if step.stage == "pack" and "pack" in after:
-                raise invalid_combination("pack twice", "keep one", at)
+                raise invalid_combination("pack twice", "keep one", index)
             if "pack" in before:
                 raise invalid_combination(
-                    f"{step.stage} after pack would undo it", f"move {step.stage} before pack", at
+                    f"{step.stage} after pack would undo it", f"move {step.stage} before pack", index
                 )
-            if step.disarranges and "permute" in before and "permute" not in after:
+            if step.drops_packings and "permute" in before and "permute" not in after:
                 which = "finetune with a sparsity or budget" if step.finetune else step.stage
                 raise invalid_combination(
                     f"{which} after permute would undo it",
                     f"move {step.stage} before permute, or permute again after it",
-                    at,
+                    index,
                 )
             if step.stage == "pack" and "permute" not in before:
-                raise invalid_combination("pack without permute", "put permute before pack", at)
+                raise invalid_combination("pack without permute", "put permute before pack", index)
         return steps
 
     @field_validator("stages")
     @classmethod
-    def _on_one_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        arranged: PermuteOptions | None = None
-        for at, step in enumerate(steps):
-            arranged = None if step.disarranges else step.permute or arranged
-            if arranged is None or step.simulate is None:
+    def _check_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """A permuted model is simulated on the array of its tiles, in dataflow ws."""
+        permuted: PermuteOptions | None = None
+        for index, step in enumerate(steps):
+            permuted = None if step.drops_packings else step.permute or permuted
+            if permuted is None or step.simulate is None:
                 continue
-            if step.simulate.array not in (None, arranged.array):
-                sizes = f"{step.simulate.array}, the tiles are for {arranged.array}"
-                raise invalid_combination(f"simulate on {sizes}", "leave its array out", at)
+            if step.simulate.array not in (None, permuted.array):
+                sizes = f"{step.simulate.array}, the tiles are for {permuted.array}"
+                raise invalid_combination(f"simulate on {sizes}", "leave its array out", index)
             if step.simulate.dataflow != "ws":
                 sentence = f"simulate in dataflow {step.simulate.dataflow}, but tiles are weight-stationary"
-                raise invalid_combination(sentence, "use ws, or simulate before permute", at)
+                raise invalid_combination(sentence, "use ws, or simulate before permute", index)
         return steps
 
     @model_validator(mode="after")
-    def _data_where_needed(self) -> Self:
-        for at, step in enumerate(self.stages):
-            if step.sees_images and self.data is None:
+    def _check_data(self) -> Self:
+        """Stages that read images need data."""
+        for index, step in enumerate(self.stages):
+            if step.needs_images and self.data is None:
                 raise invalid_combination(
-                    f"{step.stage} needs data", "add data: {data: path of the images}", "stages", at
+                    f"{step.stage} needs data", "add data: {data: path of the images}", "stages", index
                 )
         return self

@@ -1,4 +1,4 @@
-"""Run a recipe: stage after stage, with a table of what each did to the network."""
+"""Run a recipe: one stage after the other, with a table of each one's result."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ def run_recipe(
     allow_code: bool = False,
     progress: Progress = no_progress,
 ) -> Report:
-    """Runs the recipe at `path` in `folder`; a stage whose input and options did not change keeps its result.
+    """Run the recipe at `path` in `folder`; a stage with the same input and options as before keeps its result.
 
-    `folder` gets the model and the record of every stage and the recipe with all options resolved; `seed` replaces
-    the recipe's where it is given. A recipe that can run code, as a function for its data or by a Dask scheduler, is
-    refused unless `allow_code`. The report has a row for the model that the recipe starts from and one for each stage.
+    `folder` gets the model and the record of every stage, and the recipe with all defaults filled in. `seed` overrides
+    the recipe's. Without `allow_code`, a recipe that names a function for its data or a Dask scheduler is refused.
+    `progress` gets the tasks of every stage. The report has a row for the recipe's model and one for each stage.
     OutputError where another run works in `folder`.
     """
-    recipe = _located(read_options(path, Recipe), path.parent)
+    recipe = _resolve_paths(read_options(path, Recipe), path.parent)
     if not allow_code:
         _refuse_code(recipe, path)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
     with Workspace.locked(folder) as workspace:
-        work = StageRunner(recipe, workspace, progress)
-        write_file_atomically(folder / "recipe.yaml", resolved(_seen_from(recipe, folder)).encode())
-        rows = [work.start(), *(work.step(step) for step in recipe.stages)]
+        runner = StageRunner(recipe, workspace, progress)
+        resolved = resolved_yaml(_relative_to(recipe, folder))
+        write_file_atomically(folder / "recipe.yaml", resolved.encode())
+        rows = [runner.start(), *(runner.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:
         accuracy = row["accuracy"]
@@ -58,67 +59,63 @@ def run_recipe(
         "model": Path(recipe.model).name,
         "folder": str(folder),
         "seed": recipe.seed,
-        "array": str(work.measured.array),
+        "array": str(runner.table_options.array),
     }
-    plain = unpack_layers(work.dense)
+    plain = unpack_layers(runner.dense)
     uncovered, covered = coverage(plain, read_network(plain))
     totals |= {"macs_covered": covered, "version": version("tightc")}
-    return Report("run", totals, tuple(rows), uncovered, work.dense.notes)
+    return Report("run", totals, tuple(rows), uncovered, runner.dense.notes)
 
 
-def resolved(recipe: Recipe) -> str:
-    """The recipe as YAML with every default filled in; it reads back as the same recipe."""
+def resolved_yaml(recipe: Recipe) -> str:
+    """`recipe` as YAML with every default filled in; parsing it gives the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
 
 
 def _refuse_code(recipe: Recipe, path: Path) -> None:
-    """ConfigError where a value of the recipe at `path` leads to code that is not part of tightc."""
+    """ConfigError where the recipe at `path` names code that is not part of tightc."""
     if recipe.data and names_function(recipe.data.data):
         raise ConfigError(
             f"{path}: data.data: {recipe.data.data!r} names a function, and a recipe may not run code",
             _IF_TRUSTED,
         )
-    for at, step in enumerate(recipe.stages):
+    for index, step in enumerate(recipe.stages):
         if step.permute and step.permute.dask:
             raise ConfigError(
-                f"{path}: stages.{at}.permute.dask: {step.permute.dask!r} names a scheduler, which can run code here, "
-                "and a recipe may not run code",
+                f"{path}: stages.{index}.permute.dask: {step.permute.dask!r} names a scheduler, "
+                "which can run code here, and a recipe may not run code",
                 _IF_TRUSTED,
             )
 
 
-def _located(recipe: Recipe, base: Path) -> Recipe:
-    """`recipe` with its paths, which are relative to `base`, relative to the current folder."""
-    changes: dict[str, Any] = {"model": str(base / Path(recipe.model).expanduser())}
-    if recipe.data and _is_path(recipe.data.data, base):
-        located = str(base / Path(recipe.data.data).expanduser())
-        changes["data"] = recipe.data.model_copy(update={"data": located})
-    return _with_inputs(recipe, lambda path: str(base / Path(path).expanduser())).model_copy(update=changes)
+def _resolve_paths(recipe: Recipe, base: Path) -> Recipe:
+    """`recipe` with paths relative to the current folder instead of `base`."""
+    return _convert_paths(recipe, base, lambda path: str(base / Path(path).expanduser()))
 
 
-def _seen_from(recipe: Recipe, folder: Path) -> Recipe:
-    """A located `recipe` with its paths relative to `folder`, absolute ones excepted."""
+def _relative_to(recipe: Recipe, folder: Path) -> Recipe:
+    """`recipe` with paths relative to `folder` instead of the current folder; absolute paths stay."""
 
-    def moved(path: str) -> str:
+    def convert(path: str) -> str:
         return path if Path(path).is_absolute() else os.path.relpath(path, folder)
 
-    changes: dict[str, Any] = {"model": moved(recipe.model)}
-    if recipe.data and _is_path(recipe.data.data, Path()):
-        changes["data"] = recipe.data.model_copy(update={"data": moved(recipe.data.data)})
-    return _with_inputs(recipe, moved).model_copy(update=changes)
+    return _convert_paths(recipe, Path(), convert)
 
 
-def _with_inputs(recipe: Recipe, moved: Callable[[str], str]) -> Recipe:
-    """`recipe` with the paths that its simulate stages read inputs from `moved`."""
+def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) -> Recipe:
+    """`recipe`, with paths relative to `base`, after `convert` of each: the model, the data, simulate's inputs."""
+    changes: dict[str, Any] = {"model": convert(recipe.model)}
+    if recipe.data and _is_path(recipe.data.data, base):
+        changes["data"] = recipe.data.model_copy(update={"data": convert(recipe.data.data)})
     stages = []
     for step in recipe.stages:
         if step.simulate and step.simulate.inputs:
-            there = {"inputs": moved(step.simulate.inputs)}
-            step = step.model_copy(update={"simulate": step.simulate.model_copy(update=there)})
+            converted = {"inputs": convert(step.simulate.inputs)}
+            step = step.model_copy(update={"simulate": step.simulate.model_copy(update=converted)})
         stages.append(step)
-    return recipe.model_copy(update={"stages": tuple(stages)})
+    return recipe.model_copy(update={**changes, "stages": tuple(stages)})
 
 
 def _is_path(data: str, base: Path) -> bool:
-    """Data may also be given as package.module:function."""
+    """Whether `data` is a path relative to `base`, and not package.module:function."""
     return ":" not in data or (base / data).exists()

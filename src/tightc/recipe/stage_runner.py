@@ -1,4 +1,4 @@
-"""A recipe's run in progress: what each stage reads, whether it was done before, and its row of the table."""
+"""Runs the stages of a recipe, reuses earlier results, and makes a row of the table for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model
-from tightc.model.history import ended_early
+from tightc.model.history import early_end_reason
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
@@ -30,8 +30,8 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.recipe.recipe import Recipe, SeeingQuantize, Step
-from tightc.recipe.workspace import Workspace, data_key, file_key, key_of
+from tightc.recipe.recipe import Recipe, RecipeQuantize, Step
+from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
@@ -39,8 +39,9 @@ from tightc.tile.array import ArrayShape
 from tightc.tile.subwords import subwords_of
 
 Row = dict[str, Any]
+StageResult = tuple[Model | None, Report]  # no model for a stage that only reports
 
-_FIGURES = (
+_COLUMNS = (
     "accuracy",
     "density",
     "matrix_compression_rate",
@@ -50,85 +51,87 @@ _FIGURES = (
     "speedup",
     "energy_gain",
 )
-# stages that make no model
-_REPORTS = ("simulate", "evaluate")
-# options that change nothing but the time, and a file that is known by its content
-_NO_MATTER = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
+_REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
+# options that do not change the result, and a file that is hashed by its content instead
+_UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
 
 
 @dataclass
 class StageRunner:
-    """The recipe, with paths that can be opened, and how far it has come.
+    """Runs the stages of `recipe`, with paths relative to the current folder, one after the other.
 
-    `model` is what the last stage made, `made` how many stages made one, `listener` tells which stage its tasks
-    belong to.
+    `progress` gets the tasks of all stages, `stage_progress` is that of the present stage. `model` is the last model
+    made, `models_made` the number of stages that made one.
     """
 
     recipe: Recipe
     workspace: Workspace
-    outer: Progress
-    progress: Progress = no_progress
+    progress: Progress
+    stage_progress: Progress = no_progress
     model: Model = field(init=False)
-    made: int = 0
+    models_made: int = 0
     names: set[str] = field(default_factory=set)
-    opened: dict[Split, Images] = field(default_factory=dict)
+    opened_images: dict[Split, Images] = field(default_factory=dict)
 
     def start(self) -> Row:
-        """Loads the recipe's model and measures it, with the recipe's data once all that it says of them is checked."""
+        """Load the recipe's model and return its row; an unsuitable normalization is refused before any work."""
         self.model = self.dense
         if self.recipe.data:
             shape = image_input(self.dense.proto, self.dense.origin).shape
             self._data.normalization.check(shape.channels)
-        key = key_of("dense", self.dense.sha256, version("tightc"))
+        key = hash_key("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 
     def step(self, step: Step) -> Row:
-        """Runs one stage, or takes its result from the workspace."""
-        options = step.options.model_dump(mode="json", exclude=_NO_MATTER)
+        """Run the stage of `step`, or take its result from the workspace; returns its row."""
+        options = step.options.model_dump(mode="json", exclude=_UNHASHED_OPTIONS)
         reads = [
             self.model.sha256,
-            self.recipe.seed if step.draws else "",
-            self._data_key if step.sees_images else "",
-            file_key(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
+            self.recipe.seed if step.uses_seed else "",
+            self._data_key if step.needs_images else "",
+            hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
-        key = key_of(step.stage, options, reads, version("tightc"))
+        key = hash_key(step.stage, options, reads, version("tightc"))
         return self._row(
-            self._name(step.stage), step.stage, key, lambda: self._stages(key)[step.stage](step.options)
+            self._assign_name(step.stage),
+            step.stage,
+            key,
+            lambda: self._stage_functions(key)[step.stage](step.options),
         )
 
-    def _row(self, name: str, stage: str, key: str, act: Callable[[], tuple[Model | None, Report]]) -> Row:
-        """The row of a stage: from its record where that holds, else by what `act` gives."""
-        self.progress = _named(name, self.outer)
-        found = self.workspace.done(name, key, reports=stage in _REPORTS)
+    def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
+        """The row of a stage: from its record where `key` is the same, else from what `run` returns."""
+        self.stage_progress = _name_stage(name, self.progress)
+        found = self.workspace.find_result(name, key, has_model=stage not in _REPORT_STAGES)
         state = "unchanged" if found else "done"
         if found:
             record, model = found
-            self.outer(name, 1.0, {"": "unchanged"})
+            self.progress(name, 1.0, {"": "unchanged"})
         else:
-            made, report = act()
+            made, report = run()
             record, model = {"key": key, "report": report.as_json()}, None
             if made is not None:
-                model = self.workspace.keep_model(name, made)
-                # before it is measured: what was made is not made again
-                self.workspace.keep_record(name, record, model)
+                model = self.workspace.write_model(name, made)
+                # recorded before it is measured, so that an interrupt does not lose it
+                self.workspace.write_record(name, record, model)
                 self.workspace.checkpoint_path(key).unlink(missing_ok=True)
         measured = ""
         if model is not None:
             self.model = model
-            by = ended_early(model) if stage != "dense" else ""
-            state += f", ended by {by}" if by else ""
-            measured = key_of(_FIGURES, self.measured.model_dump(mode="json"), self._data_key)
-        if record.get("measured") != measured or record.get("row", {}).keys() != {*_FIGURES, "bytes"}:
-            row = self._measure(model) if model else _reported(record["report"])
+            reason = early_end_reason(model) if stage != "dense" else ""
+            state += f", ended by {reason}" if reason else ""
+            measured = hash_key(_COLUMNS, self.table_options.model_dump(mode="json"), self._data_key)
+        if record.get("measured") != measured or record.get("row", {}).keys() != {*_COLUMNS, "bytes"}:
+            row = self._measure(model) if model else _report_row(record["report"])
             record |= {"measured": measured, "row": row}
-            self.workspace.keep_record(name, record, model)
+            self.workspace.write_record(name, record, model)
         return {"name": name, "stage": stage, **record["row"], "state": state}
 
-    def _name(self, stage: str) -> str:
-        """Stages that make a model are numbered; one that only reports has the number of the model it read."""
-        self.made += stage not in _REPORTS
-        name = f"{self.made:02}-{stage}"
+    def _assign_name(self, stage: str) -> str:
+        """The name of a stage: numbered if it makes a model, else with the number of the model that it reads."""
+        self.models_made += stage not in _REPORT_STAGES
+        name = f"{self.models_made:02}-{stage}"
         while name in self.names:
             name += "-again"
         self.names.add(name)
@@ -140,10 +143,10 @@ class StageRunner:
         return load_model(self.recipe.model)
 
     @cached_property
-    def measured(self) -> SimulateOptions:
-        """What the table is measured on: the recipe's first simulate, but in dataflow ws and on permute's array.
+    def table_options(self) -> SimulateOptions:
+        """How the table is measured: like the recipe's first simulate, in dataflow ws and on the array of permute.
 
-        Where that is made of PEs for digits, weights that are not arranged take as many as make whole words.
+        If that array has PEs for subwords, several of them make a PE for the whole weights of other models.
         """
         steps = self.recipe.stages
         options = next((step.simulate for step in steps if step.simulate), SimulateOptions())
@@ -157,8 +160,9 @@ class StageRunner:
         array = next(iter(arrays), options.array) or ArrayShape(32, 32)
         return options.model_copy(update={"array": array, "dataflow": "ws", "verify": False, "inputs": None})
 
-    def _stages(self, key: str) -> dict[str, Callable[[Any], tuple[Model | None, Report]]]:
-        seed, progress = self.recipe.seed, self.progress
+    def _stage_functions(self, key: str) -> dict[str, Callable[[Any], StageResult]]:
+        """The function of each stage, by name; each takes the stage's options."""
+        seed, progress = self.recipe.seed, self.stage_progress
         return {
             "prune": self._prune,
             "finetune": lambda options: self._finetune(options, self.workspace.checkpoint_path(key)),
@@ -170,17 +174,13 @@ class StageRunner:
         }
 
     def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
-        seen = (
-            NormalizedImages(self._images("train"), self._data.normalization) if options.sees_images else None
-        )
-        return prune(self.model, options, seen, seed=self.recipe.seed, progress=self.progress)
+        images = self._calibration_images() if options.sees_images else None
+        return prune(self.model, options, images, seed=self.recipe.seed, progress=self.stage_progress)
 
-    def _quantize(self, options: SeeingQuantize) -> tuple[Model, Report]:
-        seen = (
-            NormalizedImages(self._images("train"), self._data.normalization) if options.activations else None
-        )
+    def _quantize(self, options: RecipeQuantize) -> tuple[Model, Report]:
+        images = self._calibration_images() if options.activations else None
         plain = QuantizeOptions(**options.model_dump(exclude={"activations"}))
-        return quantize(self.model, plain, seen, seed=self.recipe.seed, progress=self.progress)
+        return quantize(self.model, plain, images, seed=self.recipe.seed, progress=self.stage_progress)
 
     def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
@@ -192,12 +192,12 @@ class StageRunner:
             FinetuneOptions(**given),
             seed=self.recipe.seed,
             teacher=teacher,
-            progress=self.progress,
+            progress=self.stage_progress,
         )
 
     def _evaluate(self, model: Model, options: EvaluateOptions) -> Report:
         images = self._images("test")
-        return evaluate(model, images, self._data.normalization, options, progress=self.progress)
+        return evaluate(model, images, self._data.normalization, options, progress=self.stage_progress)
 
     @property
     def _data(self) -> DataOptions:
@@ -206,41 +206,45 @@ class StageRunner:
 
     @cached_property
     def _data_key(self) -> str:
-        return self._key_of_data() if self.recipe.data else ""
+        """The hash of the recipe's data before the first stage; empty where there is none."""
+        return self._hash_data() if self.recipe.data else ""
 
-    def _key_of_data(self) -> str:
-        return key_of(data_key(self._data.data), self._data.mean, self._data.std)
+    def _hash_data(self) -> str:
+        return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
+
+    def _calibration_images(self) -> NormalizedImages:
+        return NormalizedImages(self._images("train"), self._data.normalization)
 
     def _images(self, split: Split) -> Images:
-        """The images of `split`; DataError where they changed since the keys of the stages were made."""
-        if split not in self.opened:
+        """The images of `split`; DataError where the data changed since it was hashed."""
+        if split not in self.opened_images:
             key = self._data_key
             images = self._data.open(split, image_input(self.dense.proto, self.dense.origin).shape)
-            if self._key_of_data() != key:
+            if self._hash_data() != key:
                 raise DataError(f"{self._data.data}: it changed while the recipe ran", "run the recipe again")
-            self.opened[split] = images
-        return self.opened[split]
+            self.opened_images[split] = images
+        return self.opened_images[split]
 
     def _measure(self, model: Model) -> Row:
-        """The figures of a model, on the recipe's array, or on the one that it is arranged for."""
-        arranged = is_permuted(model)
-        run = simulate(
-            model, self.measured.model_copy(update={"array": None}) if arranged else self.measured
-        ).totals
+        """The columns of a model, on the array of its packings where it has some, else on that of the table."""
+        options = self.table_options
+        if is_permuted(model):
+            options = options.model_copy(update={"array": None})
+        totals = dict(simulate(model, options).totals)
         density, _ = density_metrics(read_network(unpack_layers(model)))
-        figures = {**run, "density": density["density"]}
+        totals["density"] = density["density"]
         if self.recipe.data:
-            figures["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
-        return {**{figure: figures.get(figure) for figure in _FIGURES}, "bytes": len(model.to_bytes())}
+            totals["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
+        return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": len(model.to_bytes())}
 
 
-def _reported(report: Mapping[str, Any]) -> Row:
-    """The figures of a stage that only reports, by its own report."""
-    return {**{figure: report["totals"].get(figure) for figure in _FIGURES}, "bytes": None}
+def _report_row(report: Mapping[str, Any]) -> Row:
+    """The columns of a stage that only reports, from its report."""
+    return {**{column: report["totals"].get(column) for column in _COLUMNS}, "bytes": None}
 
 
-def _named(stage: str, outer: Progress) -> Progress:
-    """A listener that tells which stage a task belongs to."""
-    return lambda task, done, figures: outer(
+def _name_stage(stage: str, progress: Progress) -> Progress:
+    """A progress that passes tasks on to `progress` with the name of their stage."""
+    return lambda task, done, figures: progress(
         stage if stage.endswith(task) else f"{stage} {task}", done, figures
     )

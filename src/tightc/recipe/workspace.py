@@ -1,7 +1,7 @@
-"""The folder of a recipe's run: a model and a record for each stage, so that an interrupted run continues.
+"""The folder of a recipe's run: a model and a record for each stage, so that an interrupted run can resume.
 
-One run works in a folder at a time. It locks the file `.lock` there, which is empty and stays: the lock is the
-system's, and ends with the process, however that ends.
+One run works in a folder at a time and locks the empty file `.lock` there. The file stays; the lock is one of the
+operating system and ends with the process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_beside
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_file_atomically
-from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
+from tightc.model.file import Model, load_model, load_model_bytes, save_model, writes_external_data
 
 
 @dataclass(frozen=True)
 class Workspace:
     """Files `NN-stage.onnx` and `NN-stage.json` in `folder`.
 
-    A record has the SHA-256 of the model that the run wrote; what lies there later is compared with it.
+    A record has the SHA-256 of the model that the run wrote, and is ignored where another model is found later.
     """
 
     folder: Path
@@ -35,9 +35,9 @@ class Workspace:
     @classmethod
     @contextmanager
     def locked(cls, folder: Path) -> Iterator[Workspace]:
-        """The workspace in `folder`, which is made if need be, for this run alone while the context lasts.
+        """A context with the locked workspace in `folder`, which is created where it is missing.
 
-        OutputError where another run has it, or where the folder cannot be made or locked.
+        OutputError where another run works there, or where the folder cannot be created or locked.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,26 +64,28 @@ class Workspace:
             lock.release()
 
     def model_path(self, name: str) -> Path:
-        """Where the model of the stage `name` lies."""
+        """The path of the model of the stage `name`."""
         return self.folder / f"{name}.onnx"
 
     def checkpoint_path(self, key: str) -> Path:
-        """Where a training that `key` describes is kept while it runs."""
+        """The path of the checkpoint of a training with this `key`."""
         return self.folder / f"{key[:16]}.checkpoint"
 
-    def done(self, name: str, key: str, *, reports: bool) -> tuple[dict[str, Any], Model | None] | None:
-        """The record of the stage and its model, None for one that only `reports`.
+    def find_result(
+        self, name: str, key: str, *, has_model: bool
+    ) -> tuple[dict[str, Any], Model | None] | None:
+        """The record of the stage `name` and its model, if it `has_model`.
 
-        None where the stage was not done for the same `key`, or where another model lies there than the one written.
+        None where the stage was not run with this `key`, or where the model is not the one that was written.
         """
         try:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        whole = isinstance(record, dict) and isinstance(record.get("report"), dict)
-        if not whole or not isinstance(record.get("row", {}), dict) or record.get("key") != key:
+        complete = isinstance(record, dict) and isinstance(record.get("report"), dict)
+        if not complete or not isinstance(record.get("row", {}), dict) or record.get("key") != key:
             return None
-        if reports:
+        if not has_model:
             return dict(record), None
         try:
             model = load_model(self.model_path(name))
@@ -91,42 +93,49 @@ class Workspace:
             return None
         return (dict(record), model) if model.sha256 == record.get("model_sha256") else None
 
-    def keep_model(self, name: str, model: Model) -> Model:
-        """Writes the model of a stage; gives it checked, as reading it back would, but whatever lies there by now."""
+    def write_model(self, name: str, model: Model) -> Model:
+        """Write the `model` of the stage `name`; returns it checked and as `load_model` would read it.
+
+        The file itself is not read again: another process may have replaced it.
+        """
         path = self.model_path(name)
-        kept = load_model_bytes(model.to_bytes(), str(path))
-        return replace(kept, file_sha256=save_model(model, path), two_files=in_two_files(model))
+        written = load_model_bytes(model.to_bytes(), str(path))
+        return replace(
+            written, file_sha256=save_model(model, path), external_data=writes_external_data(model)
+        )
 
-    def keep_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
-        """Writes the record of a stage, after its `model`, None for a stage that only reports."""
-        whole = {**record, "model_sha256": model and model.sha256}
-        write_file_atomically(self.folder / f"{name}.json", (json.dumps(whole, indent=1) + "\n").encode())
+    def write_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
+        """Write the `record` of the stage `name` with the SHA-256 of its `model`, None if it only reports."""
+        content = {**record, "model_sha256": model and model.sha256}
+        write_file_atomically(self.folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
-def key_of(*parts: Any) -> str:
-    """SHA-256 of `parts` as JSON: what a stage's result depends on."""
+def hash_key(*parts: Any) -> str:
+    """SHA-256 of `parts` as JSON: all that a stage's result depends on."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def data_key(source: str) -> str:
-    """What tells whether the data changed: a file's SHA-256 (of an IDX file also its labels'), a folder's names, sizes
-    and times, a function's name and the SHA-256 of its module.
+def hash_data(source: str) -> str:
+    """A hash of the data at `source`, to see whether it changed.
+
+    Of a file its content, for IDX also that of the labels; of a folder the names, sizes and times of its files; of a
+    function its name and the file of its module.
     """
     path = Path(source).expanduser()
     if path.is_file():
-        beside = labels_beside(path) if is_idx(path.name) else None
-        return key_of(_sha256(path), _sha256(beside)) if beside else file_key(source)
+        labels = labels_beside(path) if is_idx(path.name) else None
+        return hash_key(_sha256(path), _sha256(labels)) if labels else hash_file(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())
-        return key_of(
+        return hash_key(
             [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in found]
         )
     module = module_file(source) if names_function(source) else None
-    return key_of(source, _sha256(module)) if module else source
+    return hash_key(source, _sha256(module)) if module else source
 
 
-def file_key(source: str) -> str:
-    """The SHA-256 of a file, "" where there is none."""
+def hash_file(source: str) -> str:
+    """The SHA-256 of the file at `source`, empty where there is none."""
     return _sha256(Path(source).expanduser()) or ""
 
 

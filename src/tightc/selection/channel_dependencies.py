@@ -52,7 +52,7 @@ class _Tracer:
         self.constants = graph.tensors
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.layers = {layer.output: layer for layer in network.layers}
-        self.shared = {layer.weight for layer in network.layers if layer.shares}
+        self.shared = {layer.weight for layer in network.layers if layer.shared_with}
         ends = [node for node in graph.nodes if node.op in _FLATTENING]
         wanted = [name for node in ends for name in (node.inputs[0], node.outputs[0])]
         try:

@@ -146,7 +146,7 @@ def _row(
         "pieces": record.own.pieces,
         "arrays_used": record.own.arrays_used,
     }
-    measures = None if layer.layer.shares else workload.measures.get(layer.layer.weight)
+    measures = None if layer.layer.shared_with else workload.measures.get(layer.layer.weight)
     return {**head, **record.figures(table, accelerator), **_measured(measures)}
 
 

@@ -82,7 +82,7 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
         for layer in network.owners
         if (packing := packings.get(layer.weight))
     }
-    return Workload(plain, network, layers, measures, streams.outside, streams.macs_covered)
+    return Workload(plain, network, layers, measures, streams.uncovered, streams.macs_covered)
 
 
 def _used_slots(network: Network, layer: Layer, packing: Packing | None) -> int:

@@ -143,12 +143,12 @@ def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
 
 def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
     given = training.whole("folded")
-    proto = given.editable()
+    proto = given.copy_proto()
     (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
     scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
     (node,) = (node for node in proto.graph.node if "first_w.scale" in node.input)
     del node.attribute[:]
-    alone = given.changed(proto)
+    alone = given.with_proto(proto)
     after, _ = training.train(alone, epochs=2, learning_rate=1e-12, weight_decay=0.0)
     before, found = training.tensors(alone), training.tensors(after)
     assert all(np.array_equal(before[name], found[name]) for name in ("first_w.int8", "first_w.scale"))
@@ -245,8 +245,8 @@ def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as fault:
         training.train(training.network("normed"), granularity="subword", **options)
     assert str(fault.value) == (
-        "normed.onnx: the weights of first, last are real numbers, which have no subwords; run tightc quantize first, "
-        "or keep those layers"
+        "normed.onnx: expected int8 weights, which have subwords, got float weights in first, last; "
+        "run tightc quantize first, or skip those layers"
     )
 
 

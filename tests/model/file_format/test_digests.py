@@ -1,4 +1,4 @@
-"""A flipped bit in what tightc wrote is refused or noted; what only another tool's way of saving changes is neither."""
+"""A flipped bit in what tightc wrote is refused or noted; a file saved again by another tool is accepted."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def tiny(dtype: str = "float32") -> onnx.ModelProto:
     )
 
 
-def whole(subword_bits: int | None = None) -> Model:
+def quantized(subword_bits: int | None = None) -> Model:
     options = SMALL if subword_bits is None else SMALL.model_copy(update={"subword_bits": subword_bits})
     return again(pack(permute(quantize(loaded(tiny()), QuantizeOptions())[0], options)[0])[0])
 
 
-def arranged() -> Model:
+def permuted_model() -> Model:
     return again(permute(loaded(tiny()), SMALL)[0])
 
 
@@ -64,13 +64,13 @@ MAKERS: dict[str, Callable[[], Model]] = {
     "float32": lambda: packed_model(tiny()),
     "float16": lambda: packed_model(tiny("float16")),
     "stripped": lambda: packed_model(tiny(), strip=True),
-    "int8": whole,
-    "subwords": lambda: whole(4),
+    "int8": quantized,
+    "subwords": lambda: quantized(4),
 }
 
 
 def flips(proto: onnx.ModelProto, number: int) -> Iterator[bytes]:
-    """The file once for each bit of one tensor, which is flipped in it."""
+    """Copies of the file, each with another bit of one tensor flipped."""
     tensor = proto.graph.initializer[number]
     content = tensor.raw_data
     for i in range(8 * len(content)):
@@ -83,7 +83,7 @@ def flips(proto: onnx.ModelProto, number: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_every_flipped_bit_of_a_packed_tensor_is_refused_by_the_name_of_its_layer(kind: str) -> None:
-    proto = MAKERS[kind]().editable()
+    proto = MAKERS[kind]().copy_proto()
     named: dict[str, str] = {}
     tried = 0
     for number, tensor in enumerate(proto.graph.initializer):
@@ -104,7 +104,7 @@ def test_every_flipped_bit_of_a_packed_tensor_is_refused_by_the_name_of_its_laye
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_flips_of_other_tensors_of_a_packed_model_are_refused(kind: str) -> None:
-    proto = MAKERS[kind]().editable()
+    proto = MAKERS[kind]().copy_proto()
     for number, tensor in enumerate(proto.graph.initializer):
         if tensor.name.rpartition(".")[2] not in ("values", "index", "layout"):
             for content in flips(proto, number):
@@ -113,12 +113,14 @@ def test_flips_of_other_tensors_of_a_packed_model_are_refused(kind: str) -> None
 
 
 def written(proto: onnx.ModelProto) -> list[object]:
-    """All of a file that tightc wrote or that it keeps digests of."""
+    """All parts of a file that tightc wrote or has digests of."""
     parts = [proto.graph.node, proto.graph.initializer, proto.functions, proto.metadata_props]
     return [[message.SerializeToString(deterministic=True) for message in part] for part in parts]
 
 
-@pytest.mark.parametrize("maker", [packed_model, arranged, pruned], ids=["packed", "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [packed_model, permuted_model, pruned], ids=["packed", "permuted", "pruned"]
+)
 def test_any_flipped_bit_of_a_file_is_refused_or_noted_or_not_of_what_tightc_wrote(
     maker: Callable[..., Model],
 ) -> None:
@@ -140,7 +142,9 @@ def test_any_flipped_bit_of_a_file_is_refused_or_noted_or_not_of_what_tightc_wro
 
 
 @pytest.mark.parametrize("key", ["tightc.packings", "tightc.history", "tightc.digests"])
-@pytest.mark.parametrize("maker", [packed_model, arranged, pruned], ids=["packed", "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [packed_model, permuted_model, pruned], ids=["packed", "permuted", "pruned"]
+)
 def test_every_flipped_bit_of_the_name_of_a_record_is_refused_or_noted(
     maker: Callable[..., Model], key: str
 ) -> None:
@@ -156,8 +160,8 @@ def test_every_flipped_bit_of_the_name_of_a_record_is_refused_or_noted(
             assert load_model_bytes(bytes(damaged)).notes, bit
 
 
-def test_every_flipped_bit_of_an_arrangement_is_refused() -> None:
-    model = arranged()
+def test_every_flipped_bit_of_packings_is_refused() -> None:
+    model = permuted_model()
     text = next(e.value for e in model.proto.metadata_props if e.key == "tightc.packings")
     content = model.to_bytes()
     start = content.find(text.encode())
@@ -168,8 +172,8 @@ def test_every_flipped_bit_of_an_arrangement_is_refused() -> None:
             simulate(load_model_bytes(bytes(damaged)), SimulateOptions())
 
 
-def test_a_damaged_arrangement_can_be_made_again(tmp_path: Path) -> None:
-    model = arranged()
+def test_damaged_packings_can_be_replaced_by_permute(tmp_path: Path) -> None:
+    model = permuted_model()
     damaged = tmp_path / "q.onnx"
     damaged.write_bytes(model.to_bytes().replace(b'"fan_in":4', b'"fan_in":5'))
     assert run(["simulate", str(damaged), "-q"]) == 2
@@ -188,11 +192,11 @@ def test_a_damaged_arrangement_can_be_made_again(tmp_path: Path) -> None:
     assert run(["simulate", str(tmp_path / "r.onnx"), "-q"]) == 0
 
 
-# --- the same model saved by other means
+# --- the same model saved in another way
 
 
 def other_fields(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with values in the fields of their types in place of raw bytes."""
+    """The same model with values in typed fields instead of raw bytes."""
     for tensor in proto.graph.initializer:
         values, name, dims, kind = (
             numpy_helper.to_array(tensor), tensor.name, list(tensor.dims), tensor.data_type
@@ -213,8 +217,8 @@ def other_fields(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("kind", [*MAKERS, "permuted", "pruned"])
-def test_the_same_model_saved_by_other_means_is_neither_refused_nor_noted(kind: str, tmp_path: Path) -> None:
-    model = {**MAKERS, "permuted": arranged, "pruned": pruned}[kind]()
+def test_the_same_model_saved_in_another_way_is_neither_refused_nor_noted(kind: str, tmp_path: Path) -> None:
+    model = {**MAKERS, "permuted": permuted_model, "pruned": pruned}[kind]()
     (tmp_path / "m.onnx").write_bytes(model.to_bytes())
     onnx.save(onnx.load(tmp_path / "m.onnx"), tmp_path / "again.onnx")
     onnx.save(other_fields(onnx.load(tmp_path / "m.onnx")), tmp_path / "fields.onnx")
@@ -229,9 +233,9 @@ def test_the_same_model_saved_by_other_means_is_neither_refused_nor_noted(kind: 
 
 
 @pytest.mark.parametrize("how", ["external", "fields"])
-def test_a_constant_node_saved_by_other_means_is_not_noted(how: str, tmp_path: Path) -> None:
+def test_a_constant_node_saved_in_another_way_is_not_noted(how: str, tmp_path: Path) -> None:
     model = prune(loaded(models.constant_weight()), PruneOptions(sparsity=0.5))[0]
-    proto = model.editable()
+    proto = model.copy_proto()
     if how == "external":
         every = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": True}
         onnx.save(proto, tmp_path / "m.onnx", **every)
@@ -243,15 +247,15 @@ def test_a_constant_node_saved_by_other_means_is_not_noted(how: str, tmp_path: P
     assert load_model(tmp_path / "m.onnx").notes == ()
 
 
-# --- what another tool edited
+# --- models edited by another tool
 
 
 def negated(model: Model) -> Model:
-    proto = model.editable()
+    proto = model.copy_proto()
     for tensor in proto.graph.initializer:
         if tensor.name == "bias":
             tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), "bias"))
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def test_a_pruned_file_that_was_edited_is_accepted_and_noted(
@@ -283,7 +287,7 @@ def test_a_file_and_the_weights_of_another_are_refused(tmp_path: Path) -> None:
         proto = build(
             "net (float[1, 40] x) => (float[1, 40] y) { [mm] y = MatMul(x, w) }", w=sparse(40, 40, seed=seed)
         )
-        path = models.save(proto, tmp_path / f"{name}.in.onnx", two_files=True)
+        path = models.save(proto, tmp_path / f"{name}.in.onnx", external_data=True)
         save_model(pack(permute(load_model(path), SMALL)[0])[0], tmp_path / f"{name}.onnx")
     one, two = (next(tmp_path.glob(f"{name}.onnx.*.data")) for name in ("one", "two"))
     one.write_bytes(two.read_bytes())
@@ -295,8 +299,8 @@ def test_a_file_and_the_weights_of_another_are_refused(tmp_path: Path) -> None:
 
 
 def older(model: Model) -> onnx.ModelProto:
-    """The same without digests, as 0.2.0 wrote it."""
-    proto = model.editable()
+    """The model without digests, as 0.2.0 wrote it."""
+    proto = model.copy_proto()
     kept = [entry for entry in proto.metadata_props if entry.key != "tightc.digests"]
     for entry in kept:
         entry.value = entry.value.replace(f'"version": "{version("tightc")}"', '"version": "0.2.0"')
@@ -311,29 +315,31 @@ def older(model: Model) -> onnx.ModelProto:
     return proto
 
 
-@pytest.mark.parametrize("maker", [*MAKERS.values(), arranged, pruned], ids=[*MAKERS, "permuted", "pruned"])
+@pytest.mark.parametrize(
+    "maker", [*MAKERS.values(), permuted_model, pruned], ids=[*MAKERS, "permuted", "pruned"]
+)
 def test_a_file_without_digests_is_accepted_with_a_note(maker: Callable[[], Model]) -> None:
     assert loaded(older(maker())).notes == (OLDER,)
 
 
 def without(model: Model, *keys: str) -> Model:
-    proto = model.editable()
+    proto = model.copy_proto()
     kept = [entry for entry in model.proto.metadata_props if entry.key not in keys]
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
     return loaded(proto)
 
 
-def test_digests_and_arrangements_that_another_tool_removed_are_noted() -> None:
+def test_digests_and_packings_that_another_tool_removed_are_noted() -> None:
     removed = "another tool removed the digests that tightc {} wrote: damage is not noticed"
     assert without(pruned(), "tightc.digests").notes == (removed.format("prune"),)
-    assert without(arranged(), "tightc.digests").notes == (removed.format("permute"),)
-    both = without(arranged(), "tightc.digests", "tightc.packings").notes
-    assert both == (removed.format("permute"), "the arrangement is gone too: run tightc permute again")
+    assert without(permuted_model(), "tightc.digests").notes == (removed.format("permute"),)
+    both = without(permuted_model(), "tightc.digests", "tightc.packings").notes
+    assert both == (removed.format("permute"), "the packings are gone too: run tightc permute again")
 
 
-def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_word() -> None:
-    removed = without(arranged(), "tightc.packings")
+def test_a_stage_refuses_a_model_with_removed_packings() -> None:
+    removed = without(permuted_model(), "tightc.packings")
     assert removed.notes == ("the record of packings is not the one that tightc permute wrote",)
     gone = "is gone: run tightc permute again"
     for report in (quantize(removed, QuantizeOptions())[1], prune(removed, PruneOptions(sparsity=0.6))[1]):
@@ -343,10 +349,10 @@ def test_a_stage_does_not_go_on_from_an_arrangement_that_was_removed_without_a_w
 
 
 @pytest.mark.parametrize("stage", ["pack", "quantize"])
-def test_what_a_stage_makes_of_an_older_arrangement_can_be_read(stage: str) -> None:
+def test_the_result_of_a_stage_on_older_packings_can_be_read(stage: str) -> None:
     from tightc.model.history import HistoryEntry, stage_result
 
-    model = loaded(older(arranged()))
+    model = loaded(older(permuted_model()))
     made = pack(model)[0] if stage == "pack" else stage_result(model, HistoryEntry(stage), model)
     assert again(made).notes == ()
 

@@ -1,4 +1,4 @@
-"""Where a convolution's kernel goes, against onnxruntime."""
+"""Geometry of convolutions, compared with onnxruntime."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_pixels_behind_those_needed_are_in_no_window(case: str) -> None:
     shape, weight_shape, attributes = CASES[case]
     _, node, _ = convolution(shape, np.zeros(weight_shape, np.float32), attributes)
     geometry = conv_geometry(node, shape, weight_shape)
-    sides = zip(geometry.begin, geometry.sizes, geometry.end, geometry.needed, strict=True)
+    sides = zip(geometry.pads_begin, geometry.sizes, geometry.pads_end, geometry.used_sizes, strict=True)
     for axis, (begin, size, end, needed) in enumerate(sides):
         assert needed <= begin + size + end
         places = np.indices(geometry.sizes)[axis] + 1
@@ -125,7 +125,7 @@ def test_the_padding_of_a_dilated_kernel_fills_what_it_reaches() -> None:
     # onnxruntime refuses SAME with dilations, other exporters write it
     node = Node("Conv", "", "c", ("x", "w"), ("y",), {"auto_pad": "SAME_LOWER", "dilations": [2, 3]})
     geometry = conv_geometry(node, (1, 3, 8, 9), (4, 3, 3, 2))
-    assert (geometry.reach, geometry.begin, geometry.end) == ((5, 4), (2, 2), (2, 1))
+    assert (geometry.dilated_kernel, geometry.pads_begin, geometry.pads_end) == ((5, 4), (2, 2), (2, 1))
     assert geometry.outputs == (8, 9)
 
 
@@ -137,5 +137,5 @@ def test_empty_lists_stand_for_the_defaults() -> None:
 
 def test_an_auto_pad_that_onnx_does_not_know_is_refused() -> None:
     node = Node("Conv", "", "stem", ("x", "w"), ("y",), {"auto_pad": "SAME"})
-    with pytest.raises(ModelError, match=r"stem: auto_pad SAME is not permitted .*; export the model"):
+    with pytest.raises(ModelError, match=r"stem: expected auto_pad of .*, got SAME; export the model"):
         conv_geometry(node, (1, 3, 8, 9), (4, 3, 3, 2))

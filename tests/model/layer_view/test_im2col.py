@@ -1,4 +1,4 @@
-"""Vectors in, vectors out: the matrix of a layer between them is what the node computes."""
+"""The layer matrix times the input vectors gives the output vectors of the node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tightc.model.onnx_proto.graph import Node, read_graph
 def one_node(
     op: str, shape: tuple[int, ...], weight: tuple[int, ...], left: bool = False, **attributes: object
 ):
-    """(layer, node, model) of one node with a whole-number weight."""
+    """(layer, node, model) of one node with an integer weight."""
     rng = np.random.default_rng(len(shape))
     tensor = rng.integers(1, 5, weight).astype(np.float32)
     graph = helper.make_graph(
@@ -57,8 +57,8 @@ CASES = {
 }
 
 
-def whole(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """(filters, inputs of all groups), block diagonal."""
+def block_diagonal(layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """The layer matrix of all groups, (filters, inputs of all groups)."""
     matrix = layer.matrix(weight)
     size = layer.filters // layer.groups
     found = np.zeros((layer.filters, layer.inputs * layer.groups))
@@ -69,7 +69,7 @@ def whole(layer: Layer, weight: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_vectors_times_the_matrix_are_the_vectors_that_come_out(case: str) -> None:
+def test_vectors_times_the_matrix_are_the_output_vectors(case: str) -> None:
     (arguments, attributes) = CASES[case]
     layer, node, model = one_node(*arguments, **attributes)
     shape = arguments[1]
@@ -79,7 +79,7 @@ def test_vectors_times_the_matrix_are_the_vectors_that_come_out(case: str) -> No
     vectors, outputs = im2col(layer, node, x, weight.shape), output_matrix(layer, y)
     assert vectors.shape == (y.size // layer.filters, layer.inputs * layer.groups)
     assert outputs.shape == (len(vectors), layer.filters)
-    np.testing.assert_array_equal(vectors @ whole(layer, weight).T, outputs)
+    np.testing.assert_array_equal(vectors @ block_diagonal(layer, weight).T, outputs)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float64])

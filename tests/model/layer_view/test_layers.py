@@ -1,4 +1,4 @@
-"""Which layers a model has, as which matrices, and why the rest is none."""
+"""The layers of a model as matrices, and the reasons for uncovered operators."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_layers_as_matrices(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-def test_a_matrix_times_a_vector_is_what_the_layer_does(form: str) -> None:
+def test_a_matrix_times_a_vector_is_the_output_of_the_layer(form: str) -> None:
     network = read_network(loaded(models.FORMS[form]()))
     for layer in network.layers:
         weight = network.weights[layer.weight]
@@ -73,7 +73,7 @@ def test_a_filter_is_a_column_of_a_right_factor_and_a_row_of_a_left_one() -> Non
 def test_layers_that_share_a_weight_name_the_first() -> None:
     for form in ("shared weight", "weight through Identity"):
         network = read_network(loaded(models.FORMS[form]()))
-        assert [layer.shares for layer in network.layers] == [None, "one"]
+        assert [layer.shared_with for layer in network.layers] == [None, "one"]
         assert [layer.name for layer in network.owners] == ["one"]
 
 
@@ -82,7 +82,7 @@ def reasons(proto: onnx.ModelProto) -> dict[str, str]:
 
 
 def pair(second: str, **weights: np.ndarray) -> onnx.ModelProto:
-    """A MatMul that is a layer, so that there is one, and another operator."""
+    """A MatMul that is a layer, and another operator."""
     shapes = "(float[2, 4] x, float[4, 4] free) => (float[2, 4] y, float z)"
     text = f"net {shapes} {{ [fine] y = MatMul(x, fine_w)\n {second} }}"
     proto = models.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 20]>\n{text}')
@@ -131,7 +131,7 @@ W = models.sparse(4, 4, seed=3)
         ),
     ],
 )
-def test_what_is_no_layer_says_why(proto: onnx.ModelProto, label: str, reason: str) -> None:
+def test_uncovered_operators_have_a_reason(proto: onnx.ModelProto, label: str, reason: str) -> None:
     if label == "odd":
         model = Model(proto, "net.onnx")
         found = {entry.node.label: entry.reason for entry in read_network(model).uncovered}
@@ -168,7 +168,7 @@ def test_a_weight_that_a_subgraph_reads_is_no_layer(capture: str) -> None:
         read_network(loaded(models.with_if(capture)))
 
 
-def test_whole_numbers_are_no_weights() -> None:
+def test_integer_weights_are_not_covered() -> None:
     proto = models.build(
         "net (float[2, 4] x, int32[2, 4] n) => (float[2, 4] y, int32[2, 4] z) "
         "{ [fine] y = MatMul(x, v)\n [odd] z = MatMul(n, w) }",
@@ -199,7 +199,7 @@ def test_a_model_without_a_layer_is_refused() -> None:
         read_network(loaded(proto))
 
 
-def test_a_model_whose_layers_all_fall_out_says_why() -> None:
+def test_a_model_without_usable_layers_gives_the_reasons() -> None:
     proto = models.build("net (float[2, 4] x, float[4, 3] v) => (float[2, 3] y) { [dot] y = MatMul(x, v) }")
     with pytest.raises(ModelError, match=r"no layer can be packed \(MatMul dot: it has no constant weight"):
         read_network(loaded(proto))

@@ -1,4 +1,4 @@
-"""Weights behind DequantizeLinear: what onnxruntime makes of them, and which are none of a layer."""
+"""Weights before a DequantizeLinear, compared with onnxruntime, and those that are not covered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_real_matrix_is_what_onnxruntime_makes(scale: object, zero: object, 
         (models.quantized(rest="[also] t = Relu(w)"), "its weight q also feeds also"),
     ],
 )
-def test_what_is_no_layer_says_why(proto: onnx.ModelProto, reason: str) -> None:
+def test_uncovered_quantized_layers_have_a_reason(proto: onnx.ModelProto, reason: str) -> None:
     network = read_network(loaded(proto))
     assert [layer.name for layer in network.layers] == ["float"]
     assert [(entry.node.name, entry.reason) for entry in network.uncovered] == [("quantized", reason)]

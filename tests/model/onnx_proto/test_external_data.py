@@ -1,4 +1,4 @@
-"""A model in two files is replaced so that a reader sees the old or the new one, whoever stops or dies, and when."""
+"""A reader sees the old model or the new one, whenever a writer is suspended or killed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import pytest
 from helpers import models
 from tightc import files
 from tightc.errors import ModelError, OutputError
-from tightc.model.file import Model, in_two_files, load_model, save_model
+from tightc.model.file import Model, load_model, save_model, writes_external_data
 from tightc.model.onnx_proto import external_data
 
 fcntl = pytest.importorskip("fcntl")
-PATIENCE = 60  # seconds for what takes a few milliseconds
-# all that a writer does to files, or learns of them, is one of these
+PATIENCE = 60  # seconds to wait for what takes a few milliseconds
+# all calls by which a writer reads or changes files
 CALLS = (
     *((os, name) for name in ("open", "link", "replace", "unlink", "fsync", "listdir", "stat", "fstat")),
     (fcntl, "flock"), (files, "open"), (external_data, "open"), (Path, "read_bytes"),
@@ -39,7 +39,7 @@ def model_of(number: int) -> Model:
     bias.CopyFrom(onnx.numpy_helper.from_array(np.zeros(50, np.float32), "c"))
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 50
     proto.metadata_props.append(onnx.StringStringEntryProto(key="number", value=str(number)))
-    return Model(proto, "made here", two_files=True)
+    return Model(proto, "made here", external_data=True)
 
 
 OLD, ONE, OTHER = map(model_of, range(3))
@@ -47,7 +47,7 @@ OLD, ONE, OTHER = map(model_of, range(3))
 
 @contextmanager
 def counted(act: Callable[[int], None]):
-    """Calls `act` with the number of each call before it is done."""
+    """Call `act` with the number of each call before the call."""
     count, patch = [0], pytest.MonkeyPatch()
 
     def hooked(real: Callable[..., object]) -> Callable[..., object]:
@@ -67,7 +67,7 @@ def counted(act: Callable[[int], None]):
 
 
 def writer(model: Model, path: Path, at: int = 0, sent: int = 0) -> int:
-    """The process id of one that writes `model`, and sends itself a signal before its call number `at`."""
+    """The process id of a writer of `model` that sends itself a signal before its call number `at`."""
     pid = os.fork()
     if pid:
         return pid
@@ -92,7 +92,7 @@ def calls_of(model: Model, path: Path) -> int:
 
 
 def seen(path: Path) -> Model | None:
-    """The one of the three models that a reader sees, whole."""
+    """The one of the three models that a reader sees."""
     if not path.exists():
         return None
     found = load_model(path).to_bytes()
@@ -101,7 +101,7 @@ def seen(path: Path) -> Model | None:
 
 
 def assert_tidy(path: Path) -> None:
-    """Nothing lies there but the .onnx and the one file of weights that it refers to."""
+    """The folder has only the .onnx and the data file that it refers to."""
     found = sorted(os.listdir(path.parent))
     assert len(found) == 2 and found[0] == path.name, found
     assert found[1].encode() in path.read_bytes()
@@ -120,7 +120,7 @@ PAIRS = {
 
 @pytest.fixture(params=PAIRS)
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[], Path], Model, Model, int]:
-    """(what makes a fresh folder with the model of before, what the first writes, what the second writes, steps)."""
+    """(maker of a new folder with the old model, model of the first writer, of the second writer, steps)."""
     before, one, other = PAIRS[request.param]
 
     def fresh() -> Path:
@@ -187,7 +187,7 @@ def test_a_writer_that_is_killed_after_another_wrote(
 # --- the reader
 
 
-def test_a_reader_between_whose_reads_the_model_is_replaced(
+def test_a_model_replaced_between_two_reads_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
@@ -206,8 +206,8 @@ def test_a_reader_between_whose_reads_the_model_is_replaced(
 
 @pytest.mark.parametrize(
     "fault", [OSError, RuntimeError]
-)  # onnx raises either, by the step at which it misses them
-def test_a_reader_from_under_whom_the_weights_are_taken_reads_again(
+)  # onnx raises either, depending on the step at which the file is missing
+def test_weights_removed_while_reading_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
     path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
@@ -224,7 +224,7 @@ def test_a_reader_from_under_whom_the_weights_are_taken_reads_again(
     assert load_model(path).to_bytes() == OTHER.to_bytes()
 
 
-def test_a_reader_gives_up_where_a_model_never_comes_to_rest(
+def test_reading_a_model_that_keeps_changing_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, written = tmp_path / "out.onnx", [ONE]
@@ -241,11 +241,11 @@ def test_a_reader_gives_up_where_a_model_never_comes_to_rest(
     assert len(written) == 11
 
 
-def test_a_file_of_weights_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_missing_external_data_is_named(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     (sidecar,) = tmp_path.glob("*.data")
     sidecar.unlink()
-    words = rf"weights are in {sidecar.name}, which is not beside it; copy {sidecar.name} into"
+    words = rf"expected the weights in .*/{sidecar.name}, got no such file; copy {sidecar.name} into"
     with pytest.raises(ModelError, match=words):
         load_model(tmp_path / "out.onnx")
 
@@ -266,7 +266,7 @@ def test_the_same_model_gives_the_same_two_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-4], lambda c: b"x" + c[1:], lambda c: c + b"x"])
-def test_a_damaged_file_of_weights_is_written_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_external_data_is_written_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "out.onnx"
     save_model(ONE, path)
     (sidecar,) = tmp_path.glob("*.data")
@@ -276,7 +276,7 @@ def test_a_damaged_file_of_weights_is_written_again(tmp_path: Path, damage: Call
     assert_tidy(path)
 
 
-def test_weights_that_others_wrote_stay(tmp_path: Path) -> None:
+def test_unrelated_data_files_stay(tmp_path: Path) -> None:
     kept = {"out.onnx.data", "out.onnx.0123456789abcde.data", "out.onnx.0123456789abcdef.data.old", "data"}
     kept |= {"x.out.onnx.0123456789abcdef.data", "out.onnx.0123456789ABCDEF.data", ".other.onnx.1.01234567"}
     for name in kept:
@@ -289,15 +289,15 @@ def test_weights_that_others_wrote_stay(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_model_of_one_file_takes_the_place_of_one_of_two(tmp_path: Path) -> None:
+def test_external_data_is_removed_with_its_model(tmp_path: Path) -> None:
     save_model(ONE, tmp_path / "out.onnx")
     save_model(Model(ONE.proto, "made here"), tmp_path / "out.onnx")
-    assert os.listdir(tmp_path) == ["out.onnx"] and not load_model(tmp_path / "out.onnx").two_files
+    assert os.listdir(tmp_path) == ["out.onnx"] and not load_model(tmp_path / "out.onnx").external_data
 
 
 def test_a_model_of_small_tensors_is_one_file(tmp_path: Path) -> None:
-    model = load_model(models.save(models.gemm(), tmp_path / "two.onnx", two_files=True))
-    assert model.two_files and not in_two_files(model)
+    model = load_model(models.save(models.gemm(), tmp_path / "two.onnx", external_data=True))
+    assert model.external_data and not writes_external_data(model)
     (tmp_path / "out").mkdir()
     save_model(model, tmp_path / "out" / "out.onnx")
     assert os.listdir(tmp_path / "out") == ["out.onnx"]
@@ -335,7 +335,7 @@ def test_a_disk_without_locks_is_served_without(
     assert_tidy(tmp_path / "out.onnx")
 
 
-def test_weights_that_others_keep_locked_get_another_name_and_at_last_a_sentence(
+def test_locked_data_files_lead_to_other_names_and_then_to_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(external_data, "_PAUSE", 0)
@@ -364,7 +364,7 @@ def test_an_interrupt_leaves_the_old_model_and_no_lock(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("write_file_atomically", "_has", "staged"):
+    for name in ("write_file_atomically", "_has_content", "locked_temporary"):
         with monkeypatch.context() as patch:
             patch.setattr(external_data, name, interrupt)
             with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""An arrangement that is no longer that of the model's weights: refused by name, and permute mends it."""
+"""Packings that no longer fit the weights of the model are refused by name, and permute replaces them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from onnx import compose, numpy_helper
 from helpers import models
 from tightc.cli.main import run
 
-ARRANGE = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
-OTHER = "st.onnx: its arrangement is of other layers ({}): weights were renamed, added or removed since tightc permute"
+PERMUTE = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
+OTHER = (
+    "st.onnx: its packings are those of other layers ({}): "
+    "weights were renamed, added or removed since tightc permute"
+)
 AGAIN = "; run tightc permute again\n"
 
 
@@ -67,7 +70,7 @@ EDITS: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     models.save(models.cnn(), tmp_path / "net.onnx")
-    assert run(["permute", "net.onnx", *ARRANGE, "-o", "q.onnx"]) == 0
+    assert run(["permute", "net.onnx", *PERMUTE, "-o", "q.onnx"]) == 0
     return tmp_path
 
 
@@ -80,7 +83,7 @@ def stale(edit: Callable[[onnx.ModelProto], None]) -> None:
 
 @pytest.mark.parametrize("command", [["pack", "-o", "k.onnx"], ["simulate"], ["compare", "--array", "8x8"]])
 @pytest.mark.parametrize("kind", EDITS)
-def test_an_arrangement_of_other_weights_is_refused(
+def test_packings_of_other_weights_are_refused(
     place: Path, kind: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit, sentence = EDITS[kind]
@@ -105,7 +108,7 @@ def test_edited_weights_are_refused(place: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("kind", [*EDITS, "edited"])
 def test_permute_again_mends_it(place: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     stale(edited if kind == "edited" else EDITS[kind][0])
-    assert run(["permute", "st.onnx", *ARRANGE, "-o", "again.onnx"]) == 0
+    assert run(["permute", "st.onnx", *PERMUTE, "-o", "again.onnx"]) == 0
     assert run(["pack", "again.onnx", "-q", "-o", "k.onnx"]) == 0
     assert capsys.readouterr() == ("", "")
     assert "not those that tightc permute wrote" in Path("again.onnx").read_bytes().decode("latin-1")
@@ -114,7 +117,7 @@ def test_permute_again_mends_it(place: Path, kind: str, capsys: pytest.CaptureFi
     assert any(function.domain == "tightc" for function in packed.functions)
 
 
-def test_a_packed_model_whose_weights_were_renamed_is_refused(
+def test_a_packed_model_with_renamed_weights_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["pack", "q.onnx", "-q", "-o", "k.onnx"]) == 0
@@ -134,12 +137,12 @@ def without_record(proto: onnx.ModelProto) -> None:
 
 
 def without_metadata(proto: onnx.ModelProto) -> None:
-    """As onnx.utils.extract_model leaves it."""
+    """The model as onnx.utils.extract_model writes it."""
     del proto.metadata_props[:]
 
 
 def without_functions(proto: onnx.ModelProto) -> None:
-    """As onnx.version_converter leaves it."""
+    """The model as onnx.version_converter writes it."""
     del proto.functions[:]
 
 

@@ -1,4 +1,4 @@
-"""Weights that are computed from constants: folded when the file is read, as torch and others export them."""
+"""Weights computed from constants, as torch and others export them, are folded when the file is read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FOLDED = {
     "Split": ("c, rest = Split<axis = 0, num_outputs = 2>(long)", {"long": np.vstack([W, V])}),
 }  # fmt: skip
 
-# the same where the weight stays computed
+# the same for weights that are not folded
 UNFOLDED = {
     "DequantizeLinear": ("d = DequantizeLinear(q, s) c = Transpose(d)", {"q": Q, "s": np.float32(0.1)}),
     "drawn": ("d = RandomUniformLike(w) c = Mul(w, d)", {}),
@@ -76,7 +76,7 @@ def test_a_weight_computed_from_constants_is_a_layer(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FOLDED)
-def test_what_only_the_computation_read_is_gone(kind: str) -> None:
+def test_what_only_the_computation_read_is_removed(kind: str) -> None:
     model = loaded(computing(*FOLDED[kind]))
     kept = {node.op_type for node in model.proto.graph.node}
     assert kept <= {"MatMul", "Identity"}
@@ -96,7 +96,7 @@ def test_a_weight_that_is_not_constant_stays_and_is_named(kind: str) -> None:
         assert_sound(chain, {"x": X})
 
 
-def test_what_a_caller_may_replace_is_not_folded() -> None:
+def test_inputs_with_a_default_are_not_folded() -> None:
     proto = computing(*FOLDED["Mul"])
     proto.graph.input.append(onnx.helper.make_tensor_value_info("m", onnx.TensorProto.FLOAT, [6, 6]))
     assert [layer.name for layer in read_network(loaded(proto)).layers] == ["b"]
@@ -150,7 +150,7 @@ def test_a_weight_of_a_weight_leaves_no_constant_behind() -> None:
     assert set(constants(loaded(proto).proto)) == {"c"}
 
 
-def test_the_history_says_what_was_folded() -> None:
+def test_the_history_names_folded_weights() -> None:
     chain = through(computing(*FOLDED["Mul"]))
     history = next(e.value for e in chain.pruned.proto.metadata_props if e.key == "tightc.history")
     assert '"notes": ["weights folded from constants: c"]' in history
@@ -160,7 +160,7 @@ def test_the_history_says_what_was_folded() -> None:
 
 
 class Masked(nn.Module):
-    """A linear layer whose mask is kept as bool."""
+    """A linear layer with a bool mask."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ def test_what_torch_exports_is_covered_and_comes_out_equal(kind: str, folding: b
 
 
 def test_a_model_that_is_folded_counts_its_own_zeros() -> None:
-    """Of a masked weight those that the mask leaves are what prune prunes further."""
+    """Prune continues from the non-zeros that the mask leaves."""
     proto, _ = exported("structured (0, 3)", folding=False)
     weights = read_network(loaded(proto)).weights.values()
     assert [round(float(np.mean(weight == 0)), 1) for weight in weights] == [0.5, 0.4]

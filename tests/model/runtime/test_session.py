@@ -1,4 +1,4 @@
-"""Opening a model in onnxruntime."""
+"""Loading a model in onnxruntime."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def test_a_session_runs() -> None:
     ],
     ids=["bytes", "operator", "domain", "opset"],
 )
-def test_what_cannot_be_loaded_is_said_in_one_line(
-    content: bytes, said: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_load_error_is_one_line(content: bytes, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match=f"net.onnx: onnxruntime cannot load it .*{said}") as caught:
         create_session(content, "net.onnx")
     assert "\n" not in str(caught.value) and "onnxruntime 1." in caught.value.remedy

@@ -1,4 +1,4 @@
-"""Shapes of values, against those that onnxruntime gives."""
+"""Shapes of values, compared with those of onnxruntime."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_as_many_steps_as_onnxruntime_takes(start: float, limit: float, step: fl
 
 @pytest.mark.parametrize("batch", ["B", "1"])
 def test_what_is_computed_from_a_size_is_what_onnxruntime_computes(batch: str) -> None:
-    """It folds a Shape behind a Resize where the input is fixed, to the size that ONNX infers."""
+    """With a fixed input, onnxruntime folds a Shape after a Resize to the size that ONNX infers."""
     proto = models.build(
         f"""net (float[{batch}, 2, 10, 10] x) => (float[N, C, H, W] y) {{
             a = Resize<mode = "nearest">(x, , scales)
@@ -137,6 +137,6 @@ def test_an_input_that_cannot_be_fed_is_an_error_where_the_model_has_to_run(
     proto = sized.scaled()
     proto.graph.input.append(given_input)
     assert value_shapes(proto, "net.onnx", ["a"], ONE)["a"] == (1, 6, 10, 10)
-    sentence = f"net.onnx: expected a tensor of numbers that numpy has for input more, got {got}"
+    sentence = f"net.onnx: expected a tensor of a numpy dtype for input more, got {got}"
     with pytest.raises(ModelError, match=f"^{re.escape(sentence)};"):
         value_shapes(proto, "net.onnx", ["c"], ONE)

@@ -87,7 +87,7 @@ def test_dropped_weights_are_zero_and_nothing_else_changes(form: str, options: P
             mask, network.weights[layer.weight].shape
         )
     by_hand = zeroed_by_hand(proto, kept)
-    stripped = permuted.editable()
+    stripped = permuted.copy_proto()
     del stripped.metadata_props[:]
     for ours, theirs in zip(constants(stripped), constants(by_hand), strict=True):
         np.testing.assert_array_equal(numpy_helper.to_array(ours), numpy_helper.to_array(theirs))
@@ -151,7 +151,7 @@ def test_permuting_again_drops_nothing_more(options: PermuteOptions) -> None:
 def test_a_lossless_combination_leaves_every_byte_of_the_weights() -> None:
     proto = models.cnn()
     permuted, report = permute(loaded(proto), COMBINE.model_copy(update={"gamma": 0.0}))
-    stripped = permuted.editable()
+    stripped = permuted.copy_proto()
     del stripped.metadata_props[:]
     assert stripped.SerializeToString(deterministic=True) == proto.SerializeToString(deterministic=True)
     assert report.totals["dropped_weights"] == 0 and report.notes == ()

@@ -1,6 +1,6 @@
-"""Digests of what tightc writes, so that damage is found when it is read again.
+"""Digests of what tightc writes, so that damage is detected when it is read again.
 
-XXH3 with 64 bits: it finds damage, such as a flipped bit or a mixed pair of files, not tampering.
+XXH3 with 64 bits detects damage, such as a flipped bit or a mixed pair of files, but not tampering.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ _EDITED = {
     "packings": "the record of packings is not the one",
     "history": "the history is not the one",
 }
-# versions that wrote no digests
-_WITHOUT = ("0.1.", "0.2.")
+_VERSIONS_WITHOUT_DIGESTS = ("0.1.", "0.2.")
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-# what a packed model computes its weights and layers from: another tool that changes these breaks the packed form
-_DAMAGE = ("tensors", "functions")
+# a packed model computes its weights and layers from these: a change by another tool breaks the packed form
+_REQUIRED_IF_PACKED = ("tensors", "functions")
 
 
-def digest_of(head: Mapping[str, Any], text: str, tensors: Iterable[Array]) -> str:
-    """The digest of a packing: its header, the `text` of its tiles, its packed tensors; 16 hexadecimal digits."""
-    found = xxhash.xxh3_64(_CANONICAL.encode(head).encode())
-    found.update(text.encode())
+def packing_digest(header: Mapping[str, Any], text: str, tensors: Iterable[Array]) -> str:
+    """The digest, 16 hexadecimal digits, of a packing: its `header`, the `text` of its tiles, its packed `tensors`."""
+    digest = xxhash.xxh3_64(_CANONICAL.encode(header).encode())
+    digest.update(text.encode())
     for tensor in tensors:
-        _add(found, tensor)
-    return str(found.hexdigest())
+        _update(digest, tensor)
+    return str(digest.hexdigest())
 
 
 def write_digests(proto: onnx.ModelProto, packed: set[str]) -> None:
-    """Records the digests of a model's content, in place; tensors named `packed` have digests of their own."""
-    digests = _digests(proto, read_graph(proto).tensors, packed)
+    """Record the digests of the content of `proto` in place, without the tensors named in `packed`."""
+    digests = _content_digests(proto, read_graph(proto).tensors, packed)
     set_property(proto, DIGESTS, json.dumps(digests, separators=(",", ":")))
 
 
 def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], origin: str) -> tuple[str, ...]:
-    """Notes on what is no longer as tightc wrote it, empty where all is or where nothing is recorded.
+    """Notes on what changed since tightc wrote `proto`; empty where nothing did, or where no digests are recorded.
 
-    `tensors` are the model's constants by name. ModelError where it is what a packed model is computed from.
+    `tensors` are the model's constants by name, `packed` the names of its packed tensors. ModelError, naming `origin`,
+    where a packed model is computed from what changed.
     """
     text = get_property(proto, DIGESTS)
     if text is None:
         return ()
-    recorded = _read(text, origin)
-    actual = _digests(proto, tensors, packed)
+    recorded = _parse(text, origin)
+    actual = _content_digests(proto, tensors, packed)
     changed = [part for part in _EDITED if recorded.get(part) != actual.get(part)]
-    damaged = [part for part in changed if part in _DAMAGE] if is_packed_form(proto) else []
+    damaged = [part for part in changed if part in _REQUIRED_IF_PACKED] if is_packed_form(proto) else []
     if damaged:
         raise ModelError(
             f"{origin}: its {damaged[0]} outside of the packed layers are not those that tightc wrote",
@@ -71,60 +71,61 @@ def check_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str], or
     return tuple(f"{_EDITED[part]} that {writer} wrote" for part in changed)
 
 
-def records_packings(proto: onnx.ModelProto, origin: str) -> bool:
-    """Whether the digests of a model speak of packings."""
-    return "packings" in _read(get_property(proto, DIGESTS) or "{}", origin)
+def has_packing_digest(proto: onnx.ModelProto, origin: str) -> bool:
+    """Whether the digests in `proto` include one of packings; ModelError, naming `origin`, where they are not JSON."""
+    return "packings" in _parse(get_property(proto, DIGESTS) or "{}", origin)
 
 
-def _digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str]) -> dict[str, str]:
-    found = xxhash.xxh3_64()
+def _content_digests(proto: onnx.ModelProto, tensors: Tensors, packed: set[str]) -> dict[str, str]:
+    """Digests by part: tensors, nodes, functions, history, packings; the last three where the model has them."""
+    digest = xxhash.xxh3_64()
     for name in sorted(tensors.keys() - packed):
-        found.update(name.encode())
-        _add(found, tensors[name])
-    digests = {"tensors": found.hexdigest(), "nodes": _of_messages(map(_without_tensor, proto.graph.node))}
+        digest.update(name.encode())
+        _update(digest, tensors[name])
+    digests = {
+        "tensors": digest.hexdigest(),
+        "nodes": _digest_messages(map(_strip_constant, proto.graph.node)),
+    }
     if proto.functions:
-        digests["functions"] = _of_messages(proto.functions)
+        digests["functions"] = _digest_messages(proto.functions)
     for part, key in (("history", HISTORY), ("packings", PACKINGS)):
         text = get_property(proto, key)
         if text is not None:
-            digests[part] = _of_text(text)
+            digests[part] = str(xxhash.xxh3_64_hexdigest(text.encode()))
     return digests
 
 
-def _of_text(text: str) -> str:
-    return str(xxhash.xxh3_64_hexdigest(text.encode()))
-
-
-def _of_messages(messages: Iterable[onnx.NodeProto | onnx.FunctionProto]) -> str:
-    found = xxhash.xxh3_64()
+def _digest_messages(messages: Iterable[onnx.NodeProto | onnx.FunctionProto]) -> str:
+    digest = xxhash.xxh3_64()
     for message in messages:
-        found.update(message.SerializeToString(deterministic=True))
-        found.update(b"\0")
-    return str(found.hexdigest())
+        digest.update(message.SerializeToString(deterministic=True))
+        digest.update(b"\0")
+    return str(digest.hexdigest())
 
 
-def _without_tensor(node: onnx.NodeProto) -> onnx.NodeProto:
-    """The node without its constant, which is among the tensors, and may be stored in several ways."""
+def _strip_constant(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node without its constant, which counts as a tensor and can be stored in several ways."""
     if node.op_type != "Constant" or not any(attribute.HasField("t") for attribute in node.attribute):
         return node
     return onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name, output=node.output)
 
 
-def _add(found: xxhash.xxh3_64, tensor: Array) -> None:
-    """Adds the type, the shape and the values of a tensor, in whichever field of its message they were."""
-    found.update(f"{_name(tensor.dtype)}{tensor.shape}".encode())
-    if tensor.dtype == object:  # texts
-        found.update(repr(tensor.tolist()).encode())
+def _update(digest: xxhash.xxh3_64, tensor: Array) -> None:
+    """Add the dtype, shape and values of a tensor to `digest`, however its message stores them."""
+    digest.update(f"{_dtype_name(tensor.dtype)}{tensor.shape}".encode())
+    if tensor.dtype == object:  # strings
+        digest.update(repr(tensor.tolist()).encode())
     else:
-        found.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
 
 
 @cache
-def _name(dtype: np.dtype[Any]) -> str:
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype; numpy computes it anew on each access."""
     return dtype.name
 
 
-def _read(text: str, origin: str) -> dict[str, Any]:
+def _parse(text: str, origin: str) -> dict[str, Any]:
     try:
         recorded = json.loads(text)
         if not isinstance(recorded, dict):
@@ -136,23 +137,23 @@ def _read(text: str, origin: str) -> dict[str, Any]:
     return recorded
 
 
-def without_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
-    """Notes on a model of tightc that has no digests: an old one, or one that lost them to another tool."""
-    stages = _stages(proto)
+def notes_on_missing_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """Notes on a model of tightc without digests: it is from an old version, or another tool removed them."""
+    stages = _read_stages(proto)
     version = str(stages[-1].get("version", "")) if stages else ""
-    if not stages or version.startswith(_WITHOUT):
+    if not stages or version.startswith(_VERSIONS_WITHOUT_DIGESTS):
         return (
             "the file was written by tightc 0.2.0 or older, without digests: damage to it is not noticed",
         )
     notes = (
         f"another tool removed the digests that tightc {_last_stage(proto)} wrote: damage is not noticed",
     )
-    arranged = stages[-1].get("stage") in ("permute", "unpack") and get_property(proto, PACKINGS) is None
-    return (*notes, "the arrangement is gone too: run tightc permute again") if arranged else notes
+    had_packings = stages[-1].get("stage") in ("permute", "unpack") and get_property(proto, PACKINGS) is None
+    return (*notes, "the packings are gone too: run tightc permute again") if had_packings else notes
 
 
-def _stages(proto: onnx.ModelProto) -> list[dict[str, Any]]:
-    """The history, as far as it can be read."""
+def _read_stages(proto: onnx.ModelProto) -> list[dict[str, Any]]:
+    """The records of the history; empty where it cannot be read."""
     try:
         stages = json.loads(get_property(proto, HISTORY) or "[]")
     except ValueError:
@@ -162,5 +163,5 @@ def _stages(proto: onnx.ModelProto) -> list[dict[str, Any]]:
 
 def _last_stage(proto: onnx.ModelProto) -> str:
     """The stage that wrote the model; empty where its history cannot be read."""
-    stages = _stages(proto)
+    stages = _read_stages(proto)
     return str(stages[-1].get("stage", "")) if stages else ""

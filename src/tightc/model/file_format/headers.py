@@ -1,6 +1,6 @@
-"""The headers of a model's packings: metadata property `tightc.packings`, JSON with an entry for each weight.
+"""Headers of a model's packings: metadata property `tightc.packings`, JSON with an entry for each weight.
 
-In a permuted model an entry holds the whole packing; in a packed one the stream is one of the packed tensors.
+In a permuted model an entry holds the whole packing; in a packed one, the stream is one of the packed tensors.
 """
 
 from __future__ import annotations
@@ -13,71 +13,77 @@ import onnx
 from onnx import numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.file_format.digests import Tensors, digest_of, records_packings
-from tightc.model.file_format.rebuild import DIGIT_TENSORS, TENSORS, is_packed_form
+from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
+from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, is_packed_form
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
 
-Head = dict[str, Any]
+Header = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
 PACK_AGAIN = "run tightc pack again from the permuted model"
 _DIGEST = "xxh3"
-_OLDER = "tightc.packing:"  # properties in which versions before 0.2 kept a packing each
+_OLD_PREFIX = "tightc.packing:"  # versions before 0.2 had a property for each packing
 
 
 def has_packings(proto: onnx.ModelProto) -> bool:
-    """Whether a model records packings."""
-    return get_property(proto, PACKINGS) is not None or bool(_older(proto))
+    """Whether `proto` records packings."""
+    return get_property(proto, PACKINGS) is not None or bool(_old_properties(proto))
 
 
-def packed_keys(subword_bits: int | None) -> tuple[str, ...]:
-    """What the packed tensors of a weight are called after their stem."""
-    return TENSORS if subword_bits is None else DIGIT_TENSORS
+def tensor_suffixes(subword_bits: int | None) -> tuple[str, ...]:
+    """The suffixes of a weight's packed tensors; `subword_bits` is None for whole weights."""
+    return TENSORS if subword_bits is None else SUBWORD_TENSORS
 
 
-def packed_names(weight: str, head: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of a weight's packed tensors; empty where its header holds the whole packing."""
-    if "tiles" in head:
+def tensor_names(weight: str, header: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the packed tensors of `weight`; empty where its `header` holds the whole packing."""
+    if "tiles" in header:
         return ()
-    stem = head.get("tensors", weight)
-    return tuple(f"{stem}.{key}" for key in packed_keys(head.get("subword_bits")))
+    prefix = header.get("tensors", weight)
+    return tuple(f"{prefix}.{suffix}" for suffix in tensor_suffixes(header.get("subword_bits")))
 
 
-def packed_tensors(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
-    """The names of all packed tensors; arguments and ModelError as with `read_headers`."""
-    heads = read_headers(proto, origin, tensors)
-    return {name for weight, head in heads.items() for name in packed_names(weight, head)}
+def packed_tensor_names(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
+    """The names of all packed tensors; `proto`, `origin`, `tensors` and ModelError as for `read_headers`."""
+    headers = read_headers(proto, origin, tensors)
+    return {name for weight, header in headers.items() for name in tensor_names(weight, header)}
 
 
-def write_headers(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> None:
-    """Records the headers of all packings, by weight, in place, each with the digest of its packing.
+def write_headers(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Record the `headers` of all packings, by weight, in `proto`, each with the digest of its packing.
 
-    The packed tensors that a header speaks of have to be in the model. What is the same in all is written once.
+    The packed tensors of the headers must be in the model. Keys with the same value in all headers are stored once.
     """
-    tensors = _packed_arrays(proto, heads)
-    heads = {weight: {**head, _DIGEST: _digest(weight, head, tensors)} for weight, head in heads.items()}
-    first, *others = [*heads.values()] or [{}]
-    common = {key: value for key, value in first.items() if all(head.get(key) == value for head in others)}
+    tensors = _packed_arrays(proto, headers)
+    headers = {
+        weight: {**header, _DIGEST: _digest(weight, header, tensors)} for weight, header in headers.items()
+    }
+    first, *others = [*headers.values()] or [{}]
+    common = {
+        key: value for key, value in first.items() if all(header.get(key) == value for header in others)
+    }
     weights = {
-        name: {key: value for key, value in head.items() if key not in common} for name, head in heads.items()
+        name: {key: value for key, value in header.items() if key not in common}
+        for name, header in headers.items()
     }
     record = {"common": common, "weights": weights}
-    for key in _older(proto):
+    for key in _old_properties(proto):
         set_property(proto, key, None)
-    set_property(proto, PACKINGS, json.dumps(record, separators=(",", ":")) if heads else None)
-    set_property(proto, DIGESTS, None)  # they were of other packings
+    set_property(proto, PACKINGS, json.dumps(record, separators=(",", ":")) if headers else None)
+    set_property(proto, DIGESTS, None)  # those of the previous packings
 
 
-def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Head]:
-    """What `write_headers` recorded, by weight; ModelError where it cannot be read or a digest does not fit.
+def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Header]:
+    """What `write_headers` recorded in `proto`, by weight.
 
-    `tensors`: the model's constants by name, for those who have them at hand.
+    `tensors`: the model's constants by name, where the caller has them already. ModelError, naming `origin`, where the
+    record cannot be read or a digest does not match.
     """
     text = get_property(proto, PACKINGS)
-    if _older(proto):
+    if _old_properties(proto):
         raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
     if text is None:
-        if records_packings(proto, origin):
+        if has_packing_digest(proto, origin):
             raise ModelError(
                 f"{origin}: its {PACKINGS} is missing: removed or renamed since tightc wrote it",
                 PACK_AGAIN if is_packed_form(proto) else PERMUTE_AGAIN,
@@ -85,23 +91,23 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
         return {}
     try:
         record = json.loads(text)
-        heads = {name: {**record["common"], **head} for name, head in record["weights"].items()}
+        headers = {name: {**record["common"], **header} for name, header in record["weights"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ModelError(f"{origin}: its {PACKINGS} is not JSON of packings", PERMUTE_AGAIN) from None
-    tensors = _packed_arrays(proto, heads) if tensors is None else tensors
-    digests = {weight: head.pop(_DIGEST, None) for weight, head in heads.items()}
+    tensors = _packed_arrays(proto, headers) if tensors is None else tensors
+    digests = {weight: header.pop(_DIGEST, None) for weight, header in headers.items()}
     # files of tightc 0.2.0 have no digests at all
     if any(digests.values()) or get_property(proto, DIGESTS) is not None:
-        for weight, head in heads.items():
-            _check(weight, head, digests[weight], tensors, proto, origin)
-    return heads
+        for weight, header in headers.items():
+            _check_packing(proto, origin, weight, header, recorded=digests[weight], tensors=tensors)
+    return headers
 
 
-def _check(
-    weight: str, head: Head, recorded: Any, tensors: Tensors, proto: onnx.ModelProto, origin: str
+def _check_packing(
+    proto: onnx.ModelProto, origin: str, weight: str, header: Header, *, recorded: Any, tensors: Tensors
 ) -> None:
-    """ModelError where the packing of a weight is not the one whose digest is recorded."""
-    names = packed_names(weight, head)
+    """ModelError where the digest of the packing of `weight` is not the `recorded` one."""
+    names = tensor_names(weight, header)
     missing = [name for name in names if name not in tensors]
     if missing:
         raise ModelError(
@@ -109,33 +115,34 @@ def _check(
             "removed or renamed since tightc pack",
             PACK_AGAIN,
         )
-    actual = _digest(weight, head, tensors)
+    actual = _digest(weight, header, tensors)
     if recorded == actual:
         return
     wrong = f"expected digest {recorded}, got {actual}" if recorded else "it has no digest"
-    what, again = ("packed tensors", PACK_AGAIN) if names else ("arrangement", PERMUTE_AGAIN)
-    layer = _reader(proto, {weight, *names})
+    what, again = ("packed tensors", PACK_AGAIN) if names else ("packing", PERMUTE_AGAIN)
+    layer = _reading_layer(proto, {weight, *names})
     raise ModelError(
         f"{origin}: damaged {what} of {layer} (weight {weight}): {wrong}", f"copy the file again, or {again}"
     )
 
 
-def _digest(weight: str, head: Mapping[str, Any], tensors: Tensors) -> str:
-    tiles = head.get("tiles")
+def _digest(weight: str, header: Mapping[str, Any], tensors: Tensors) -> str:
+    """The digest of the packing of `weight`, from its header and packed tensors."""
+    tiles = header.get("tiles")
     text = str(tiles.get("zlib")) if isinstance(tiles, dict) else ""
-    rest = {**head, "tiles": {**tiles, "zlib": ""}} if isinstance(tiles, dict) else head
-    arrays = [tensors[name] for name in packed_names(weight, head)]
-    return digest_of({**rest, "weight": weight}, text, arrays)
+    rest = {**header, "tiles": {**tiles, "zlib": ""}} if isinstance(tiles, dict) else header
+    arrays = [tensors[name] for name in tensor_names(weight, header)]
+    return packing_digest({**rest, "weight": weight}, text, arrays)
 
 
-def _packed_arrays(proto: onnx.ModelProto, heads: Mapping[str, Mapping[str, Any]]) -> Tensors:
-    """The packed tensors by name, as far as they are there."""
-    wanted = {name for weight, head in heads.items() for name in packed_names(weight, head)}
+def _packed_arrays(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> Tensors:
+    """The packed tensors of `headers` that are in the model, by name."""
+    wanted = {name for weight, header in headers.items() for name in tensor_names(weight, header)}
     tensors = (tensor for tensor in proto.graph.initializer if tensor.name in wanted)
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
 
 
-def _reader(proto: onnx.ModelProto, names: set[str]) -> str:
+def _reading_layer(proto: onnx.ModelProto, names: set[str]) -> str:
     """The label of the layer that reads one of `names`, through nodes that rebuild or dequantize a weight."""
     for node in proto.graph.node:
         if names.intersection(node.input):
@@ -146,5 +153,6 @@ def _reader(proto: onnx.ModelProto, names: set[str]) -> str:
     return min(names)
 
 
-def _older(proto: onnx.ModelProto) -> list[str]:
-    return [entry.key for entry in proto.metadata_props if entry.key.startswith(_OLDER)]
+def _old_properties(proto: onnx.ModelProto) -> list[str]:
+    """Keys of the properties in which versions before 0.2 recorded packings."""
+    return [entry.key for entry in proto.metadata_props if entry.key.startswith(_OLD_PREFIX)]

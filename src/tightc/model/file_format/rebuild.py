@@ -1,8 +1,12 @@
-"""The functions that rebuild a dense weight from its tiles, in standard operators on constants alone."""
+"""ONNX functions that rebuild a dense weight from its packed tensors, in standard operators on constants.
+
+The names in their bodies are part of the file format: they stay as they are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,81 +19,99 @@ from tightc.tile.subwords import subwords_of
 
 DOMAIN = "tightc"
 REBUILD = "Rebuild"
-# one zero and then the weights in slot order; tightc.tile.store's stream; how to read it and where weights go
+# a zero and then the weights in slot order; the stream of tightc.tile.store; a `WeightLayout` as numbers
 TENSORS = ("values", "index", "layout")
-# the same where slots hold digits: these are further sections of the stream
-DIGIT_TENSORS = TENSORS[1:]
-DIGIT_SECTIONS = ("digits", "signs", "places")
+# where slots hold subwords, these are in further sections of the stream
+SUBWORD_TENSORS = TENSORS[1:]
+SUBWORD_SECTIONS = ("digits", "signs", "places")
 _SECTION = "Section"
 _SECTION_INPUTS = ["bits", "layout", "at", "end", "powers", "first", "eight"]
 _LISTS = (("first", 0), ("one", 1), ("eight", 8), ("last", -1), ("far", 2**31))
 _GRID, _FIRST_SECTION = 3, 6
 
 
+@dataclass(frozen=True)
+class WeightLayout:
+    """Where the weights of a stream go in the dense weight tensor.
+
+    `filter_stride`, `input_stride`: elements from one filter or input to the next in the flat tensor. `group_inputs`:
+    inputs of one group. `shape`: of the tensor.
+    """
+
+    filter_stride: int
+    input_stride: int
+    group_inputs: int
+    shape: tuple[int, ...]
+
+
 def is_packed_form(proto: onnx.ModelProto) -> bool:
-    """Whether a model has functions of the packed form, or nodes that call them: some tools drop the functions."""
+    """Whether `proto` has packed nodes, or functions of the packed form, which some tools drop."""
     return any(part.domain == DOMAIN for part in (*proto.functions, *proto.graph.node))
 
 
-def rebuild_subwords(bits: int) -> str:
-    """Name of the function that rebuilds a weight from digits of so many bits."""
+def subword_rebuild_name(bits: int) -> str:
+    """Name of the function that rebuilds a weight from subwords of `bits`."""
     return f"Rebuild{bits}BitDigits"
 
 
-def place_bits(bits: int) -> int:
-    """Bits that say which of a weight's digits one is."""
+def subword_index_bits(bits: int) -> int:
+    """Bits that tell which subword of its weight a subword of `bits` is."""
     return (subwords_of(bits) - 1).bit_length()
 
 
-def layout(
-    strides: tuple[int, int], group_inputs: int, stream: BitStream, shape: Sequence[int]
-) -> NDArray[np.integer]:
-    """How a function reads `stream`: (numbers,) uint16, or int32 where it takes that.
+def encode_layout(layout: WeightLayout, stream: BitStream) -> NDArray[np.integer]:
+    """The tensor by which a function reads `stream`: (numbers,) uint16, or int32 where they need that.
 
-    Strides of a filter and of an input in the flat weight; the inputs of a group; the grid; of each section where it
-    begins, its count and its width; last the shape of the weight.
+    In order: the strides and the inputs of a group of `layout`; the grid of the stream; start, count and width of each
+    section; the shape of the weight.
     """
-    sections = [number for section in stream.sections for number in section]
-    numbers = [*strides, group_inputs, *stream.grid, *sections, *shape]
+    sections = [number for part in stream.sections for number in part]
+    placement = (layout.filter_stride, layout.input_stride, layout.group_inputs)
+    numbers = [*placement, *stream.grid, *sections, *layout.shape]
     return np.array(numbers, np.uint16 if max(numbers) < 2**16 else np.int32)
 
 
-def read_layout(
+def decode_layout(
     numbers: NDArray[np.integer], index: NDArray[np.uint8], sections: int
-) -> tuple[tuple[int, int], BitStream, tuple[int, ...]]:
-    """Strides, stream and shape again; ValueError where `numbers` are too few."""
+) -> tuple[WeightLayout, BitStream]:
+    """The inverse of `encode_layout`, for a stream with content `index` and so many `sections`.
+
+    ValueError where there are too few `numbers`.
+    """
     flat = [int(number) for number in numbers]
     end = _FIRST_SECTION + 3 * sections
     if len(flat) < end:
         raise ValueError("the layout is too short")
-    places = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(_FIRST_SECTION, end, 3))
-    return (flat[0], flat[1]), BitStream(index, (flat[3], flat[4], flat[5]), places), tuple(flat[end:])
+    parts = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(_FIRST_SECTION, end, 3))
+    layout = WeightLayout(flat[0], flat[1], flat[2], tuple(flat[end:]))
+    return layout, BitStream(index, (flat[3], flat[4], flat[5]), parts)
 
 
-def rebuild(opset: int) -> onnx.FunctionProto:
-    """The dense weight from a stream: slot -> lane's list -> input -> place in the weight."""
+def rebuild_function(opset: int) -> onnx.FunctionProto:
+    """The function, in operators of `opset`, that rebuilds a weight: slot -> input of its lane -> element."""
     nodes = [
         *_slots(SECTIONS),
         _node("Gather", ["values", "first"], "zero", axis=0),  # Slice would not be folded in float16
         _node("Gather", ["values", "count"], "slot_values", axis=0),
         _node("Expand", ["zero", "size_1"], "zeros"),
-        # each place of the weight is written at most once, so no reduction is needed and the bits stay
+        # each element is written at most once, so no reduction is needed and the weight stays bit-identical
         _node("ScatterElements", ["zeros", "targets", "slot_values"], "flat_1", axis=0),
         _node("Slice", ["flat_1", "first", "size"], "flat"),
         _node("Reshape", ["flat", "shape"], "W"),
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(DOMAIN, REBUILD, list(TENSORS), ["W"], nodes, opset_imports=opsets)
 
 
-def rebuild_from_subwords(bits: int, opset: int) -> onnx.FunctionProto:
-    """The dense int8 weight from digits of so many bits: a scatter for each place that digits have, and their sum.
+def subword_rebuild_function(bits: int, opset: int) -> onnx.FunctionProto:
+    """The function, in operators of `opset`, that rebuilds an int8 weight from subwords of `bits`.
 
-    Of one place a weight has one digit, so each scatter writes every place of the weight at most once.
+    It sums one scatter for each subword position. A weight has one subword at each position, so that each scatter
+    writes an element at most once.
     """
     nodes = [
-        *_slots((*SECTIONS, *DIGIT_SECTIONS)),
-        *(_node("Gather", [f"{name}_all", "rank"], name, axis=0) for name in DIGIT_SECTIONS),
+        *_slots((*SECTIONS, *SUBWORD_SECTIONS)),
+        *(_node("Gather", [f"{name}_all", "rank"], name, axis=0) for name in SUBWORD_SECTIONS),
         _node("Add", ["signs", "signs"], "sign_2"),
         _node("Sub", ["one", "sign_2"], "factor"),
         _node("Mul", ["digits", "factor"], "signed"),
@@ -113,11 +135,16 @@ def rebuild_from_subwords(bits: int, opset: int) -> onnx.FunctionProto:
         _cast("whole", "W", onnx.TensorProto.INT8),
     ]
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
-    return helper.make_function(DOMAIN, rebuild_subwords(bits), list(DIGIT_TENSORS), ["W"], nodes, opsets)
+    return helper.make_function(
+        DOMAIN, subword_rebuild_name(bits), list(SUBWORD_TENSORS), ["W"], nodes, opset_imports=opsets
+    )
 
 
-def section(opset: int) -> onnx.FunctionProto:
-    """The numbers of the section of which `layout` speaks between `at` and `end`: (count,) int64."""
+def section_function(opset: int) -> onnx.FunctionProto:
+    """The function, in operators of `opset`, that reads a section of the stream: (count,) int64.
+
+    The tensor `layout` describes the section between `at` and `end`.
+    """
     split = helper.make_node("Split", ["spec"], ["start", "count", "width"], axis=0)
     if opset >= 18:
         split.attribute.append(helper.make_attribute("num_outputs", 3))
@@ -136,13 +163,13 @@ def section(opset: int) -> onnx.FunctionProto:
         _cast("numbers_32", "numbers", onnx.TensorProto.INT64),
     ]
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_function(DOMAIN, _SECTION, _SECTION_INPUTS, ["numbers"], nodes, opsets)
+    return helper.make_function(DOMAIN, _SECTION, _SECTION_INPUTS, ["numbers"], nodes, opset_imports=opsets)
 
 
 def _stream_bits() -> list[onnx.NodeProto]:
-    """The bits of the stream, "bits_all", lowest of a byte first, and "powers" of two to make numbers of them.
+    """Nodes that unpack the stream into "bits_all", lowest bit of a byte first, and compute "powers" of two.
 
-    onnxruntime finds equal constants where they are int64 and short, and so rebuilds a shared weight once.
+    Constants are short int64 tensors: onnxruntime merges equal ones, and so rebuilds a shared weight once.
     """
     return [
         *(_constant(f"number_{i}", np.array(i, np.int64)) for i in (0, 1, 2, 8, 31)),
@@ -161,16 +188,16 @@ def _stream_bits() -> list[onnx.NodeProto]:
 
 
 def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
-    """How every rebuilding begins: "count", the number of each slot's value from 1; "targets", where it goes.
+    """Nodes that both rebuild functions share: "count", the number of each slot's value from 1, and "targets".
 
-    Every slot of the (tiles, lanes, columns) grid is computed; the empty ones write to a place behind the weight,
-    "size", which is then cut off. (NonZero would be shorter, but onnxruntime does not fold it.)
+    "targets" is the element that each slot of the (tiles, lanes, columns) grid writes. Empty slots write to an extra
+    element at "size", which is then cut off. (NonZero would be shorter, but onnxruntime does not fold it.)
     """
     return [
         *_stream_bits(),
         _cast("layout", "layout_64", onnx.TensorProto.INT64),
-        *_read(sections),
-        # lanes, columns and bits -> "taken" (tiles, lanes, columns); slot -> its number among the taken ones
+        *_read_sections(sections),
+        # lanes, columns and bits -> "taken", the occupied slots (tiles, lanes, columns); slot -> its number among them
         _node("Gather", ["layout_64", "at_bits"], "bits_count", axis=0),
         _node("Equal", ["bits_count", "one"], "full"),
         _node("Where", ["full", "one", "grid"], "bits_grid"),
@@ -184,7 +211,7 @@ def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
         _node("Reshape", ["ones", "last"], "ones_flat"),
         _node("CumSum", ["ones_flat", "number_0"], "count"),
         _node("Sub", ["count", "number_1"], "rank"),
-        # slot -> input: where the lane's list starts, plus the select
+        # slot -> input: the start of the lane's list of inputs, plus the select
         _node("Gather", ["select_all", "rank"], "slot_select", axis=0),
         _node("Reshape", ["slot_select", "grid"], "select_grid"),
         _node("CumSum", ["lengths_all", "number_0"], "starts_all", exclusive=1),
@@ -192,7 +219,7 @@ def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
         _node("Add", ["starts", "select_grid"], "positions_all"),
         _node("Where", ["taken", "positions_all", "number_0"], "positions"),
         _node("Gather", ["inputs_all", "positions"], "slot_inputs", axis=0),
-        # (filter, input) -> place in the flat weight; inputs are numbered over all groups, weights within one
+        # (filter, input) -> element of the flat weight; inputs are numbered over all groups, weights within one
         _node("Gather", ["layout_64", "number_0"], "filter_stride", axis=0),
         _node("Gather", ["layout_64", "number_1"], "input_stride", axis=0),
         _node("Gather", ["layout_64", "number_2"], "group_inputs", axis=0),
@@ -208,8 +235,8 @@ def _slots(sections: Sequence[str]) -> list[onnx.NodeProto]:
     ]
 
 
-def _read(sections: Sequence[str]) -> list[onnx.NodeProto]:
-    """What `layout` says ("grid", "lane_grid", "column_grid", "shape") and the sections of the stream."""
+def _read_sections(sections: Sequence[str]) -> list[onnx.NodeProto]:
+    """Nodes that read the tensor "layout" ("grid", "lane_grid", "column_grid", "shape") and each section."""
     nodes = [
         _constant(f"section_{i}", np.array([_FIRST_SECTION + 3 * i], np.int64))
         for i in range(len(sections) + 1)

@@ -1,4 +1,4 @@
-"""The values that stream in and out of a layer, as the matrices that its weights are multiplied with."""
+"""The activations that a layer reads and writes, as matrices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Values = NDArray[Any]
 
 
 def im2col(layer: Layer, node: Node, value: Values, weight_shape: tuple[int, ...]) -> Values:
-    """(vectors, inputs of all groups) from the tensor that `node` reads, in its dtype."""
+    """The input vectors of `layer`: (vectors, inputs of all groups), in the dtype of `value`.
+
+    `value` is the tensor that its `node` reads, `weight_shape` the shape of its weight.
+    """
     if layer.op == "Conv":
         return windows(value, conv_geometry(node, value.shape, weight_shape))
     if layer.op == "Gemm":
@@ -24,14 +27,14 @@ def im2col(layer: Layer, node: Node, value: Values, weight_shape: tuple[int, ...
 
 
 def output_matrix(layer: Layer, value: Values) -> Values:
-    """(vectors, filters) from the tensor that the layer gives, in its dtype."""
+    """The output vectors of `layer`, (vectors, filters), from the tensor `value` that it computes, in its dtype."""
     if layer.op == "Conv":
         return np.moveaxis(value, 1, -1).reshape(-1, layer.filters)
     return _rows(value, layer)
 
 
 def _rows(value: Values, layer: Layer) -> Values:
-    """The vectors of a product: rows where the weight is on the right, columns where it is on the left."""
+    """The vectors of a matrix product: rows of `value` if the weight is on the right, columns if it is on the left."""
     if layer.op == "MatMul" and layer.filters_first and value.ndim > 1:
         value = np.swapaxes(value, -1, -2)
     return value.reshape(-1, value.shape[-1])

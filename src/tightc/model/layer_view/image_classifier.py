@@ -1,4 +1,4 @@
-"""What a model that classifies images takes in and gives out."""
+"""Input and output of an image classifier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from tightc.data.images import ImageShape
+from tightc.config.image_shape import ImageShape
 from tightc.errors import ModelError
 
 _NOT_A_CLASSIFIER = (
@@ -16,7 +16,7 @@ _NOT_A_CLASSIFIER = (
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The input's name and shape, the output's name and classes; None where the model leaves it open."""
+    """Name and shape of the input, name and number of classes of the output; None where the model leaves it open."""
 
     name: str
     batch: int | None
@@ -26,25 +26,24 @@ class ImageInput:
 
 
 def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
-    """The one float32 image input and the one class output of `proto`; ModelError where it has others."""
+    """The one float32 image input and the one class output of `proto`; ModelError, naming `origin`, for any other."""
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     outputs = list(proto.graph.output)
     for what, values in (("input", inputs), ("output", outputs)):
         if len(values) != 1:
             names = ", ".join(value.name for value in values) or "none"
-            raise ModelError(f"{origin}: it has {len(values)} {what}s ({names}), not one", _NOT_A_CLASSIFIER)
+            raise ModelError(f"{origin}: expected one {what}, got {len(values)} ({names})", _NOT_A_CLASSIFIER)
     image, logits = inputs[0], outputs[0]
-    batch, *shape = _dimensions(image, 4, "input", origin)
+    batch, channels, height, width = _dimensions(image, 4, "input", origin)
     if image.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(image.type.tensor_type.elem_type).lower()
         raise ModelError(
-            f"{origin}: input {image.name} is {kind}, not float32", "export it with a float32 input"
+            f"{origin}: expected float32 for input {image.name}, got {kind}", "export it with a float32 input"
         )
-    channels, height, width = shape
     if channels is None:
         raise ModelError(
-            f"{origin}: the number of channels of input {image.name} is left open",
+            f"{origin}: expected a fixed number of channels for input {image.name}, got an open dimension",
             "export it with a fixed number",
         )
     classes = (
@@ -53,14 +52,16 @@ def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
     return ImageInput(image.name, batch, ImageShape(channels, height, width), logits.name, classes)
 
 
-def _dimensions(value: onnx.ValueInfoProto, wanted: int, what: str, origin: str) -> list[int | None]:
+def _dimensions(value: onnx.ValueInfoProto, rank: int, what: str, origin: str) -> list[int | None]:
+    """The sizes of `value`, None where open; ModelError where it has not `rank` dimensions."""
     dimensions = value.type.tensor_type.shape.dim
-    if len(dimensions) != wanted:
+    if len(dimensions) != rank:
         found = " x ".join(
             d.dim_param or str(d.dim_value) if d.WhichOneof("value") else "?" for d in dimensions
         )
         raise ModelError(
-            f"{origin}: {what} {value.name} has {len(dimensions)} dimensions ({found or 0}), not {wanted}",
+            f"{origin}: expected {rank} dimensions for {what} {value.name}, "
+            f"got {len(dimensions)} ({found or 'none'})",
             _NOT_A_CLASSIFIER,
         )
     return [d.dim_value if d.HasField("dim_value") else None for d in dimensions]

@@ -1,4 +1,4 @@
-"""The figures of a network's layers and packings, as reports show them."""
+"""Metrics of a network's layers and packings, as reports show them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ Rows = tuple[dict[str, Any], ...]
 
 
 def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None) -> LayerMatrix:
-    """The matrix of `layer` with its groups, and its scales where its weights are whole numbers."""
+    """The matrix of `layer` in `network` with its groups, and its scales where the weight is int8.
+
+    `subword_bits`: bits of the subwords that take a slot each, None for whole weights.
+    """
     quantized = network.quantized.get(layer.weight)
     scale = quantized.scale if quantized else None
     return LayerMatrix(network.matrix(layer), layer.groups, scale, subword_bits)
 
 
 def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:
-    """(totals, layers): how many weights there are and how many are not zero. A shared weight counts once."""
+    """(totals, rows by layer) of `network`: the numbers of weights and of non-zeros. A shared weight counts once."""
     rows = []
     for layer in network.layers:
         nonzeros = int(np.count_nonzero(network.weights[layer.weight]))
@@ -31,13 +34,13 @@ def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:
         rows.append(
             {**layer_identity(layer), "weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}
         )
-    own = [row for row in rows if row["shares"] is None]
-    weights, nonzeros = sum(row["weights"] for row in own), sum(row["nonzeros"] for row in own)
+    distinct = [row for row in rows if row["shares"] is None]
+    weights, nonzeros = sum(row["weights"] for row in distinct), sum(row["nonzeros"] for row in distinct)
     return {"weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}, tuple(rows)
 
 
 def packing_metrics(network: Network, packings: Mapping[str, Packing]) -> tuple[dict[str, Any], Rows]:
-    """(totals, layers): the measures of every layer that has a packing. A shared weight counts once."""
+    """(totals, rows by layer) of `network`: the measures of each of `packings`, by weight."""
     total = Measures()
     rows = []
     for layer in network.owners:
@@ -50,12 +53,12 @@ def packing_metrics(network: Network, packings: Mapping[str, Packing]) -> tuple[
 
 
 def layer_identity(layer: Layer) -> dict[str, Any]:
-    """What names a layer in a report: N and K are those of one group."""
+    """The columns that identify a layer in a report; filters and inputs are those of one group."""
     return {
         "name": layer.name,
         "operator": layer.op,
         "filters": layer.filters // layer.groups,
         "inputs": layer.inputs,
         "groups": layer.groups,
-        "shares": layer.shares,
+        "shares": layer.shared_with,
     }

@@ -1,4 +1,4 @@
-"""The layers of a model as matrices, and the list of what cannot be one, with reasons."""
+"""The layers of a model as matrices, and the operators that cannot be one, with reasons."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tightc.model.onnx_proto.graph import (
     Node,
     is_identity,
     is_standard,
-    outer_reads,
     read_graph,
+    subgraph_reads,
 )
 from tightc.report import first_few
 
@@ -48,11 +48,11 @@ _FLOATS = ("float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Layer:
-    """A Conv, Gemm or MatMul whose constant `weight`, of real or whole numbers, is a matrix of `filters` x `inputs`.
+    """A Conv, Gemm or MatMul with a constant `weight`, float or int8, that is a matrix of `filters` x `inputs`.
 
-    `filters` counts all groups, `inputs` one group, so that a grouped layer stores its blocks one below the other.
-    `input` is the value that streams in, `output` the one that it computes; `shares` names the earlier layer that has
-    the same weight, if one has.
+    `filters` counts all groups and `inputs` those of one group: the blocks of a grouped layer are stacked. With
+    `filters_first`, filters are the first axis of the weight tensor. `input` and `output` are the values that the
+    layer reads and computes. `shared_with` names an earlier layer with the same weight.
     """
 
     name: str
@@ -64,20 +64,20 @@ class Layer:
     filters_first: bool
     input: str
     output: str
-    shares: str | None = None
+    shared_with: str | None = None
 
     def matrix(self, weight: Array) -> Array:
         """The weight tensor as (filters, inputs), a view where its layout allows."""
         return weight.reshape(self.filters, self.inputs) if self.filters_first else weight.T
 
     def tensor(self, matrix: Array, shape: tuple[int, ...]) -> Array:
-        """The inverse of `matrix`: (filters, inputs) back to the weight's own `shape`."""
+        """The inverse of `matrix`: from (filters, inputs) to the `shape` of the weight tensor."""
         return np.ascontiguousarray(matrix.reshape(shape) if self.filters_first else matrix.T)
 
 
 @dataclass(frozen=True)
 class Uncovered:
-    """An operator that multiplies but is not a layer here, and why."""
+    """An operator that multiplies but cannot be a layer, and the reason."""
 
     node: Node
     reason: str
@@ -85,10 +85,10 @@ class Uncovered:
 
 @dataclass(frozen=True)
 class Network:
-    """The layers of a model in execution order, their weights, and what is not covered.
+    """The layers of a model in execution order, their weights by name, and the operators that are not covered.
 
-    `quantized`: of the weights that are whole numbers, what makes them real. `tied`: weights that something else reads
-    too, such as a product with the transpose, or the DequantizeLinear of an int8 weight.
+    `quantized`: the scales of int8 weights, by weight. `tied`: weights with other readers than layers, such as a
+    product with the transpose, or the DequantizeLinear of an int8 weight.
     """
 
     layers: tuple[Layer, ...]
@@ -99,50 +99,53 @@ class Network:
 
     @property
     def owners(self) -> tuple[Layer, ...]:
-        """The layers without those that share the weight of an earlier one."""
-        return tuple(layer for layer in self.layers if layer.shares is None)
+        """The first layer of each weight: all layers except those that share the weight of an earlier one."""
+        return tuple(layer for layer in self.layers if layer.shared_with is None)
 
     def matrix(self, layer: Layer) -> Array:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])
 
     def dequantized_matrix(self, layer: Layer) -> NDArray[np.float64]:
-        """The same as real numbers: whole ones times their scales."""
+        """The layer matrix of `layer` in float64, int8 weights times their scales."""
         matrix: NDArray[np.float64] = self.matrix(layer).astype(np.float64)
         quantized = self.quantized.get(layer.weight)
         return matrix if quantized is None else matrix * quantized.scale[:, None]
 
     def require_subwords(self, layers: Sequence[Layer], origin: str) -> None:
-        """ModelError where the weight of one of `layers` has no digits: it is real, or holds -128."""
-        real = [layer.name for layer in layers if layer.weight not in self.quantized]
-        if real:
+        """ModelError, naming `origin`, where the weight of one of `layers` is not int8 or contains -128.
+
+        Subwords are parts of a 7-bit magnitude, which -128 does not fit.
+        """
+        floats = [layer.name for layer in layers if layer.weight not in self.quantized]
+        if floats:
             raise ModelError(
-                f"{origin}: the weights of {first_few(real)} are real numbers, which have no subwords",
-                "run tightc quantize first, or keep those layers",
+                f"{origin}: expected int8 weights, which have subwords, got float weights in {first_few(floats)}",
+                "run tightc quantize first, or skip those layers",
             )
         for layer in layers:
             if (self.weights[layer.weight] == -128).any():
                 raise ModelError(
-                    f"{origin}: the weight {layer.weight} holds -128, which has no sign and magnitude in eight bits",
-                    "quantize it to -127 to 127, as tightc quantize does",
+                    f"{origin}: expected values from -127 to 127 in the weight {layer.weight}, got -128",
+                    "quantize it to that range, as tightc quantize does",
                 )
 
     def dequantized(self, model: Model) -> Model:
-        """`model`, whose network this is, with real constants in place of whole ones and their DequantizeLinear."""
-        proto = model.editable()
-        real = {
+        """The `model` of this network with float weights in place of int8 weights and their DequantizeLinear."""
+        proto = model.copy_proto()
+        floats = {
             self.quantized[layer.weight].value: self.dequantized_tensor(layer)
             for layer in self.owners
             if layer.weight in self.quantized
         }
-        kept = [node for node in proto.graph.node if not (set(node.output) & real.keys())]
+        kept = [node for node in proto.graph.node if not (set(node.output) & floats.keys())]
         del proto.graph.node[:]
         proto.graph.node.extend(kept)
-        proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in real.items())
-        return model.changed(proto)
+        proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in floats.items())
+        return model.with_proto(proto)
 
     def dequantized_tensor(self, layer: Layer) -> Array:
-        """The weight of `layer` in its own shape: as it is, or float32 where it is whole numbers times scales."""
+        """The weight tensor of `layer`: unchanged if it is float, else float32, int8 weights times their scales."""
         weight = self.weights[layer.weight]
         if layer.weight not in self.quantized:
             return weight
@@ -150,18 +153,18 @@ class Network:
 
 
 def read_network(model: Model) -> Network:
-    """Finds the layers of a plain model; ModelError where there is none.
+    """Find the layers of a plain `model`; ModelError where there is none.
 
-    Every Conv, Gemm and MatMul becomes a Layer or an Uncovered with its reason, as does every other operator that
-    multiplies; the rest (activations, pooling, sums) is not listed.
+    Every operator that multiplies becomes a Layer, or an Uncovered with the reason. Others, such as activations and
+    pooling, are not listed.
     """
     graph = read_graph(model.proto)
-    weights = _Weights(graph, model)
+    weights = _WeightReaders(graph, model)
     layers: list[Layer] = []
     uncovered: list[Uncovered] = []
     for node in graph.nodes:
         if _multiplies(node):
-            found = weights.layer_of(node, layers)
+            found = weights.find_layer(node, layers)
             if isinstance(found, Layer):
                 layers.append(found)
             else:
@@ -174,11 +177,11 @@ def read_network(model: Model) -> Network:
         )
     used = {layer.weight: graph.tensors[layer.weight] for layer in layers}
     quantized = {entry.weight: entry for entry in weights.quantized.values() if entry.weight in used}
-    return Network(tuple(layers), tuple(uncovered), used, quantized, weights.tied(layers))
+    return Network(tuple(layers), tuple(uncovered), used, quantized, weights.find_tied(layers))
 
 
-class _Weights:
-    """Which constants may serve as a layer matrix, by who else reads them."""
+class _WeightReaders:
+    """The readers of each constant, which decide whether it can be a layer matrix."""
 
     def __init__(self, graph: Graph, model: Model) -> None:
         proto = model.proto
@@ -189,62 +192,69 @@ class _Weights:
         }
         self.producers = {name: node for node in graph.nodes for name in node.outputs}
         self.readers = graph.consumers()
-        self.outputs = {self.root(name) for name in graph.outputs}
-        self.inside = {self.root(name): label for name, label in outer_reads(proto).items()}
-        self.replaceable = {value.name for value in proto.graph.input}
+        self.outputs = {self.skip_identities(name) for name in graph.outputs}
+        self.subgraph_reads = {
+            self.skip_identities(name): label for name, label in subgraph_reads(proto).items()
+        }
+        self.graph_inputs = {value.name for value in proto.graph.input}
 
-    def root(self, name: str) -> str:
-        """The name behind a chain of Identity nodes."""
+    def skip_identities(self, name: str) -> str:
+        """The value at the start of the chain of Identity nodes that ends in `name`."""
         while name in self.identities:
             name = self.identities[name]
         return name
 
-    def tied(self, layers: Sequence[Layer]) -> frozenset[str]:
-        """The weights of `layers` that have a reader besides them."""
+    def find_tied(self, layers: Sequence[Layer]) -> frozenset[str]:
+        """The weights of `layers` that another node reads too."""
         outputs = {layer.output for layer in layers}
         return frozenset(
             layer.weight
             for layer in layers
-            if any(not outputs.intersection(reader.outputs) for reader in self._all_readers(layer.weight))
+            if any(not outputs.intersection(reader.outputs) for reader in self._find_readers(layer.weight))
         )
 
-    def layer_of(self, node: Node, earlier: list[Layer]) -> Layer | str:
-        """The layer that `node` is, or the reason why it is none."""
-        reason = _foreign(node)
+    def find_layer(self, node: Node, earlier: list[Layer]) -> Layer | str:
+        """The layer of `node`, or the reason why it cannot be one; `earlier` are the layers before it."""
+        reason = _unsupported_operator(node)
         if reason:
             return reason
-        slots = [slot for slot in WEIGHT_INPUTS[node.op] if self._constant(self.root(node.inputs[slot]))]
+        slots = [
+            slot
+            for slot in WEIGHT_INPUTS[node.op]
+            if self._constant_behind(self.skip_identities(node.inputs[slot]))
+        ]
         if not slots:
-            return self._why_not_constant(node)
-        value = self.root(node.inputs[slots[0]])
-        name = self._constant(value)
-        reason = self._refusal(node, value, slots[0])
+            return self._explain_not_constant(node)
+        value = self.skip_identities(node.inputs[slots[0]])
+        name = self._constant_behind(value)
+        reason = self._unsupported_weight(node, value, slots[0])
         if reason:
             return reason
-        layer = _layer(node, name, self.graph.tensors[name].shape, slots[0])
-        if value in self.quantized and not _along_filters(self.quantized[value], layer):
+        layer = _build_layer(node, name, self.graph.tensors[name].shape, slots[0])
+        if value in self.quantized and not _scales_along_filters(self.quantized[value], layer):
             return f"its weight {name} has scales that do not go along its filters"
-        twin = next((other for other in earlier if other.weight == name), None)
-        if twin is None:
+        first = next((other for other in earlier if other.weight == name), None)
+        if first is None:
             return layer
-        if (twin.groups, twin.filters_first, twin.filters) != (
+        if (first.groups, first.filters_first, first.filters) != (
             layer.groups,
             layer.filters_first,
             layer.filters,
         ):
-            return f"its weight {name} is shared with {twin.name}, which reads it as another matrix"
-        return replace(layer, shares=twin.name)
+            return f"its weight {name} is shared with {first.name}, which reads it as another matrix"
+        return replace(layer, shared_with=first.name)
 
-    def _constant(self, value: str) -> str:
-        """The constant that a value is, or is made of by DequantizeLinear; empty where it is neither."""
+    def _constant_behind(self, value: str) -> str:
+        """`value` itself if it is a constant, the int8 weight that it is dequantized from, or an empty name."""
         if value in self.quantized:
             return self.quantized[value].weight
         return value if value in self.graph.tensors else ""
 
-    def _why_not_constant(self, node: Node) -> str:
-        value = self.root(node.inputs[1])
+    def _explain_not_constant(self, node: Node) -> str:
+        """The reason why no operand of `node` is a constant weight."""
+        value = self.skip_identities(node.inputs[1])
         producer = self.producers.get(value)
-        if producer is None or not self._of_constants(value):
+        if producer is None or not self._depends_on_constants(value):
             if producer is not None and producer.op == "DequantizeLinear":
                 return "its weight is dequantized by scales that are computed at run time"
             return "it has no constant weight: both sides are computed at run time"
@@ -252,13 +262,13 @@ class _Weights:
             return "its weight is quantized by blocks"
         return f"its weight is computed from constants by {producer.op}, which is not folded here"
 
-    def _of_constants(self, value: str) -> bool:
-        """Whether a value depends on constants alone."""
+    def _depends_on_constants(self, value: str) -> bool:
+        """Whether a value depends on nothing but constants."""
         seen: set[str] = set()
         waiting = [value]
         while waiting:
             name = waiting.pop()
-            if name in seen or not name or (name in self.graph.tensors and name not in self.replaceable):
+            if name in seen or not name or (name in self.graph.tensors and name not in self.graph_inputs):
                 continue
             if name not in self.producers:
                 return False
@@ -266,10 +276,11 @@ class _Weights:
             waiting += self.producers[name].inputs
         return True
 
-    def _refusal(self, node: Node, value: str, slot: int) -> str:
-        name = self._constant(value)
+    def _unsupported_weight(self, node: Node, value: str, slot: int) -> str:
+        """The reason why the weight `value`, input `slot` of `node`, cannot be a layer matrix, or empty."""
+        name = self._constant_behind(value)
         tensor = self.graph.tensors[name]
-        if name in self.replaceable:
+        if name in self.graph_inputs:
             return f"its weight {name} is also an input of the model, which a caller may replace"
         if value not in self.quantized and tensor.dtype.name not in _FLOATS:
             return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
@@ -277,47 +288,63 @@ class _Weights:
             return f"its weight {name} has {tensor.ndim} dimensions, not 2"
         if tensor.size == 0:
             return f"its weight {name} is empty"
-        others = [reader for reader in self._all_readers(value) if not self._reads_as_weight(reader, value)]
+        readers = [reader for reader in self._find_readers(value) if not self._reads_as_weight(reader, value)]
         if value in self.quantized:
-            others += self.readers[name][1:]
-        inside = next((self.inside[read] for read in (value, name) if read in self.inside), "")
-        if others or inside:
-            return f"its weight {name} also feeds {others[0].label if others else inside}"
+            readers += self.readers[name][1:]
+        labels = [reader.label for reader in readers]
+        labels += [self.subgraph_reads[read] for read in (value, name) if read in self.subgraph_reads]
+        if labels:
+            return f"its weight {name} also feeds {labels[0]}"
         if {value, name} & self.outputs:
             return f"its weight {name} is also an output of the model"
-        if node.op == "MatMul" and slot == 1 and self._constant(self.root(node.inputs[0])):
+        if node.op == "MatMul" and slot == 1 and self._constant_behind(self.skip_identities(node.inputs[0])):
             return "both of its sides are constant"
         return ""
 
-    def _all_readers(self, name: str) -> list[Node]:
+    def _find_readers(self, name: str) -> list[Node]:
+        """The nodes that read a value, directly or through Identity nodes."""
         found = []
         for reader in self.readers.get(name, []):
             found += (
-                self._all_readers(reader.outputs[0]) if is_identity(reader.op, reader.domain) else [reader]
+                self._find_readers(reader.outputs[0]) if is_identity(reader.op, reader.domain) else [reader]
             )
         return found
 
     def _reads_as_weight(self, node: Node, name: str) -> bool:
-        slots = [slot for slot, value in enumerate(node.inputs) if self.root(value) == name]
+        """Whether `node` reads the value `name` as its weight and nowhere else."""
+        slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
         return is_standard(node.domain) and len(slots) == 1 and slots[0] in WEIGHT_INPUTS.get(node.op, ())
 
 
-def _layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
+def _build_layer(node: Node, weight: str, shape: tuple[int, ...], slot: int) -> Layer:
+    """The layer of `node` with its weight, of a given shape, as input `slot`."""
     if node.op == "Conv":
-        filters, inputs, groups, first = shape[0], prod(shape[1:]), node.attributes.get("group", 1), True
+        filters, inputs, filters_first = shape[0], prod(shape[1:]), True
+        groups = node.attributes.get("group", 1)
     else:
-        first = slot == 0 or bool(node.attributes.get("transB", 0))
-        filters, inputs = shape if first else shape[::-1]
+        filters_first = slot == 0 or bool(node.attributes.get("transB", 0))
+        filters, inputs = shape if filters_first else shape[::-1]
         groups = 1
-    streamed = node.inputs[1 - slot]
-    return Layer(node.label, node.op, weight, filters, inputs, groups, first, streamed, node.outputs[0])
+    return Layer(
+        name=node.label,
+        op=node.op,
+        weight=weight,
+        filters=filters,
+        inputs=inputs,
+        groups=groups,
+        filters_first=filters_first,
+        input=node.inputs[1 - slot],
+        output=node.outputs[0],
+    )
 
 
-def _along_filters(quantized: QuantizedWeight, layer: Layer) -> bool:
+def _scales_along_filters(quantized: QuantizedWeight, layer: Layer) -> bool:
+    """Whether there is one scale, or one for each filter."""
     return len(quantized.scale) == 1 or quantized.axis == (0 if layer.filters_first else 1)
 
 
 def _multiplies(node: Node) -> bool:
+    """Whether a node multiplies, or may do so: other domains and subgraphs count as such."""
     return (
         not is_standard(node.domain)
         or node.op in WEIGHT_INPUTS
@@ -326,7 +353,8 @@ def _multiplies(node: Node) -> bool:
     )
 
 
-def _foreign(node: Node) -> str:
+def _unsupported_operator(node: Node) -> str:
+    """The reason why the operator of `node` cannot be a layer, or empty."""
     if not is_standard(node.domain):
         hint = _FOREIGN_HINTS.get(node.domain, "functions: inline them with onnx.inliner")
         return f"operators of the domain {node.domain} are not known ({hint})"

@@ -1,4 +1,4 @@
-"""Where a network's logits are."""
+"""The logits of a classifier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tightc.model.onnx_proto.graph import Graph
 
 
 def without_softmax(graph: Graph) -> Graph:
-    """The graph up to a closing Softmax, which the loss, and whatever compares chances, has of its own."""
+    """`graph` without a final Softmax: the loss and the KL divergence compute their own."""
     last = next((node for node in graph.nodes if graph.outputs[0] in node.outputs), None)
     if last is None or last.op != "Softmax" or len(graph.outputs) != 1:
         return graph

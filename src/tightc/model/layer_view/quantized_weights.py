@@ -1,4 +1,4 @@
-"""Weights of whole numbers: what DequantizeLinear makes of an int8 constant, with one scale or one for each filter."""
+"""Quantized weights: int8 constants before a DequantizeLinear with one scale, or one for each filter."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AGAIN = "give tightc quantize the float model, or quantize weights as int8 with
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """`value`: what DequantizeLinear gives, the constant `weight` times `scale`: (1,) or (filters,) float64.
+    """An int8 weight and its scales.
 
-    `scale_name`: of the constant that holds these; `axis`: of the weight that they go along, None where there is one
-    for all.
+    `value` names the output of DequantizeLinear: the constant `weight` times `scale`, (1,) or (filters,) float64.
+    `scale_name` names the constant of the scales. `axis` is the weight's axis that they go along, None for one scale.
     """
 
     value: str
@@ -29,23 +29,23 @@ class QuantizedWeight:
 
 
 def quantized_weights(graph: Graph, origin: str) -> dict[str, QuantizedWeight]:
-    """All constants of whole numbers by the name of their real value.
+    """The quantized weights of `graph`, by the name of their dequantized value.
 
-    ModelError where one is asymmetric: a zero of the layer would be no zero of the constant.
+    ModelError, naming `origin`, where one is asymmetric: a weight of zero would not be stored as 0.
     """
     found = {}
     for node in graph.nodes:
         if node.op == "DequantizeLinear" and is_standard(node.domain) and node.inputs[0] in graph.tensors:
             weight = graph.tensors[node.inputs[0]]
             if weight.ndim > 1:
-                entry = _read(node, weight, graph, origin)
+                entry = _read_quantized(node, weight, graph, origin)
                 if entry is not None:
                     found[node.outputs[0]] = entry
     return found
 
 
-def _read(node: Node, weight: Array, graph: Graph, origin: str) -> QuantizedWeight | None:
-    """None where scales or zero points come from elsewhere, or go by blocks."""
+def _read_quantized(node: Node, weight: Array, graph: Graph, origin: str) -> QuantizedWeight | None:
+    """The quantized weight of a DequantizeLinear; None where scales are computed at run time, or are for blocks."""
     name, scale, zero, *_ = (*node.inputs, "")
     if (
         scale not in graph.tensors

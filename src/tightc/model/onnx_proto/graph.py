@@ -1,4 +1,4 @@
-"""A model's graph as plain Python: nodes, tensors and names, without protobuf."""
+"""A model's graph as plain Python objects: nodes, constant tensors and names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
 
-# the operators that are packed, and the inputs that may be their weight, the likelier first
+# operators that can be packed, with the inputs that may be their weight, the more likely one first
 WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator call; an omitted optional input or output is the empty name.
+    """One operator call; an omitted optional input or output has the empty name.
 
-    `captured`: the names that the bodies of an If, Loop or Scan read, from inside or outside. `attributes` holds Python
-    values: int, float, str, lists of these, and numpy arrays for tensors.
+    `attributes` are Python values: int, float, str, lists of these, and numpy arrays for tensors. `captured` are the
+    names that the subgraphs of an If, Loop or Scan read, defined inside or outside of them.
     """
 
     op: str
@@ -35,13 +35,16 @@ class Node:
 
     @property
     def label(self) -> str:
-        """The node's name, or what it computes where it has none."""
+        """The node's name, or that of its first output where it has none."""
         return self.name or next((output for output in self.outputs if output), self.op)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The main graph: nodes in execution order, constant tensors by name, inputs that a caller feeds, outputs."""
+    """The main graph of a model.
+
+    `nodes` are in execution order, `tensors` are the constants by name, `inputs` those that a caller feeds.
+    """
 
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Array]
@@ -50,7 +53,7 @@ class Graph:
     opset: int
 
     def consumers(self) -> dict[str, list[Node]]:
-        """For each value, the nodes that read it."""
+        """The nodes that read each value, by its name."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in node.inputs:
@@ -59,17 +62,17 @@ class Graph:
 
 
 def is_standard(domain: str) -> bool:
-    """Whether operators of `domain` are those of the ONNX standard."""
+    """Whether `domain` is that of the ONNX standard operators."""
     return domain in ("", "ai.onnx")
 
 
 def is_identity(operator: str, domain: str) -> bool:
-    """Whether an operator of that name and domain gives what it gets."""
+    """Whether `operator` of `domain` is the standard Identity."""
     return operator == "Identity" and is_standard(domain)
 
 
 def read_graph(proto: onnx.ModelProto) -> Graph:
-    """The main graph of `proto`; weights in Constant nodes count as tensors and stay visible as nodes too."""
+    """The main graph of `proto`; Constant nodes are among the nodes, and their values among the tensors."""
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     nodes = tuple(_read_node(node) for node in proto.graph.node)
     for node in nodes:
@@ -88,27 +91,28 @@ def read_graph(proto: onnx.ModelProto) -> Graph:
     )
 
 
-def outer_reads(proto: onnx.ModelProto) -> dict[str, str]:
-    """Names that subgraphs (of If, Loop, Scan) read, from inside or outside, each with the node that holds one."""
-    return {name: node.name or node.output[0] for node in proto.graph.node for name in _read_inside(node)}
+def subgraph_reads(proto: onnx.ModelProto) -> dict[str, str]:
+    """Names that subgraphs of If, Loop and Scan read, each with the label of a node that has such a subgraph."""
+    return {name: node.name or node.output[0] for node in proto.graph.node for name in _captured_names(node)}
 
 
-def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
+def _captured_names(node: onnx.NodeProto) -> Iterator[str]:
+    """Every name that the subgraphs of `node` read, at any depth."""
     for attribute in node.attribute:
         for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
             yield from (value.name for value in graph.output)
             for inner in graph.node:
                 yield from inner.input
-                yield from _read_inside(inner)
+                yield from _captured_names(inner)
 
 
 def default_opset(proto: onnx.ModelProto) -> int:
-    """The version of the standard operator set that `proto` imports; 0 where it imports none."""
+    """The opset version of the standard domain that `proto` imports; 0 where it imports none."""
     return next((o.version for o in proto.opset_import if is_standard(o.domain)), 0)
 
 
-def constant_slots(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Every constant tensor of the main graph, in place: initializers, then Constant nodes by their output's name."""
+def constant_tensors(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
+    """Every constant of the main graph, by name, to read or edit in place: initializers, then Constant nodes."""
     for tensor in proto.graph.initializer:
         yield tensor.name, tensor
     for node in proto.graph.node:
@@ -129,5 +133,12 @@ def _read_node(node: onnx.NodeProto) -> Node:
         elif not isinstance(value, (int, float)):
             value = list(value) if hasattr(value, "__iter__") else value
         attributes[attribute.name] = value
-    inputs, outputs, captured = tuple(node.input), tuple(node.output), tuple(_read_inside(node))
-    return Node(node.op_type, node.domain, node.name, inputs, outputs, attributes, captured)
+    return Node(
+        op=node.op_type,
+        domain=node.domain,
+        name=node.name,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes=attributes,
+        captured=tuple(_captured_names(node)),
+    )

@@ -1,4 +1,4 @@
-"""The metadata properties of a model."""
+"""Metadata properties of a model, and the keys that tightc uses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ DIGESTS = "tightc.digests"
 
 
 def get_property(proto: onnx.ModelProto, key: str) -> str | None:
-    """A metadata property of the model, None where it has none of that key."""
+    """The metadata property `key` of `proto`, None where it has none."""
     return next((entry.value for entry in proto.metadata_props if entry.key == key), None)
 
 
 def set_property(proto: onnx.ModelProto, key: str, value: str | None) -> None:
-    """Sets a metadata property in place, or removes it where `value` is None."""
+    """Set the metadata property `key` of `proto` to `value` in place; None removes it."""
     kept = [entry for entry in proto.metadata_props if entry.key != key]
     if value is not None:
         kept.append(onnx.StringStringEntryProto(key=key, value=value))

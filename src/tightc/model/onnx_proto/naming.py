@@ -1,4 +1,4 @@
-"""The names that a graph gives to its values and tensors."""
+"""Names of the values and tensors of a graph."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator
 import onnx
 
 
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """`graph` and all within its nodes."""
+def walk_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """`graph` and all subgraphs of its nodes, at any depth."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from graphs(inner)
+                yield from walk_graphs(inner)
 
 
-def names(graph: onnx.GraphProto) -> Iterator[str]:
-    """The name of every value and tensor of `graph` alone, also the empty one of what is left out."""
-    yield from (entry.name for entry in _named(graph))
+def value_names(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names of all values and tensors of `graph`, without subgraphs; omitted inputs give the empty name."""
+    yield from (entry.name for entry in _declarations(graph))
     for node in graph.node:
         yield from (*node.input, *node.output)
 
 
-def rename(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
-    """Calls every value and tensor of `graph` alone by its `new` name, in place."""
-    for entry in _named(graph):
+def rename_values(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
+    """Apply `new` to the names of all values and tensors of `graph` in place, without subgraphs."""
+    for entry in _declarations(graph):
         entry.name = new(entry.name)
     for node in graph.node:
         node.input[:] = map(new, node.input)
@@ -36,7 +36,8 @@ def rename(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
             entry.value = new(entry.value)
 
 
-def _named(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto | onnx.ValueInfoProto]:
+def _declarations(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto | onnx.ValueInfoProto]:
+    """The initializers, inputs and outputs of a graph."""
     yield from graph.initializer
     yield from (tensor.values for tensor in graph.sparse_initializer)
     yield from graph.input

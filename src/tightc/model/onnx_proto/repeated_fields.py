@@ -1,4 +1,4 @@
-"""Repeated fields of a protobuf message."""
+"""Editing of repeated protobuf fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def replace_items(field: Any, items: list[Any]) -> None:
-    """Replaces the content of a repeated field by copies of `items`, which may come from it."""
+    """Replace the content of the repeated `field` by copies of `items`, which may be taken from it."""
     copies = []
     for item in items:
         copy = type(item)()

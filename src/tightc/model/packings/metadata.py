@@ -1,4 +1,4 @@
-"""The packings of a model: as metadata in a permuted one, partly as packed tensors in a packed one."""
+"""The packings of a permuted model, which are recorded in its metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.file_format.digests import records_packings
+from tightc.model.file_format.digests import has_packing_digest
 from tightc.model.file_format.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
@@ -23,38 +23,39 @@ from tightc.tile.validity import packing_error
 
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
-    """`model` with the packing of each weight named, in place of all that it had."""
-    proto = model.editable()
-    heads = {
-        name: {**header(packing), "tiles": _encode(to_stream(packing))} for name, packing in packings.items()
+    """`model` with `packings`, by weight, recorded in place of those that it had."""
+    proto = model.copy_proto()
+    headers = {
+        name: {**encode_header(packing), "tiles": _encode_stream(to_stream(packing))}
+        for name, packing in packings.items()
     }
-    write_headers(proto, heads)
-    return model.changed(proto)
+    write_headers(proto, headers)
+    return model.with_proto(proto)
 
 
 def is_permuted(model: Model) -> bool:
-    """Whether a model has packings, or had them when tightc wrote it."""
-    return has_packings(model.proto) or records_packings(model.proto, model.origin)
+    """Whether `model` has packings, or had some when tightc wrote it."""
+    return has_packings(model.proto) or has_packing_digest(model.proto, model.origin)
 
 
 def read_packings(model: Model) -> dict[str, Packing]:
-    """The packings recorded whole in a model, by weight; empty where it was not permuted."""
-    found = {}
-    for name, head in read_headers(model.proto, model.origin).items():
-        if "tiles" in head:  # in a packed model most packings are in the packed tensors
+    """The packings recorded in the metadata of `model`, by weight; empty where it was not permuted."""
+    packings = {}
+    for name, header in read_headers(model.proto, model.origin).items():
+        if "tiles" in header:  # in a packed model, most packings are in the packed tensors
             try:
-                found[name] = packing_of(head, _decode(head["tiles"]))
-            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as packing_error:
+                packings[name] = decode_packing(header, _decode_stream(header["tiles"]))
+            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
                 raise ModelError(
-                    f"{model.origin}: the packing of {name} is damaged ({packing_error})", PERMUTE_AGAIN
+                    f"{model.origin}: the packing of {name} is damaged ({fault})", PERMUTE_AGAIN
                 ) from None
-    return found
+    return packings
 
 
 def matching_packings(model: Model, network: Network) -> dict[str, Packing]:
-    """As `read_packings`, for `network`, the layers of the plain `model`.
+    """The packings recorded in the plain `model`, by weight, checked against its `network`.
 
-    ModelError where the packings are not those of its layers, or one does not hold all weights of its layer.
+    ModelError where they belong to other layers, or where one lacks a weight of its layer.
     """
     packings = read_packings(model)
     if packings:
@@ -75,26 +76,26 @@ def matching_packings(model: Model, network: Network) -> dict[str, Packing]:
 
 
 def _require_same_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> None:
-    """ModelError where layers and packings do not go by the same weights: renamed, added or removed since permute."""
+    """ModelError where the packings are not for exactly the weights of the layers."""
     names = {layer.weight: layer.name for layer in network.owners}
-    gone = [weight for weight in packings if weight not in names]
-    new = [name for weight, name in names.items() if weight not in packings]
-    if gone or new:
-        wrong = [f"no layer has the weight {first_few(gone)}"] if gone else []
-        wrong += (
-            [f"{first_few(new)} has no tiles" if len(new) == 1 else f"{first_few(new)} have no tiles"]
-            if new
-            else []
-        )
-        raise ModelError(
-            f"{model.origin}: its arrangement is of other layers ({'; '.join(wrong)}): "
-            "weights were renamed, added or removed since tightc permute",
-            PERMUTE_AGAIN,
-        )
+    missing = [weight for weight in packings if weight not in names]
+    added = [name for weight, name in names.items() if weight not in packings]
+    if not missing and not added:
+        return
+    differences = []
+    if missing:
+        differences.append(f"no layer has the weight {first_few(missing)}")
+    if added:
+        differences.append(f"{first_few(added)} {'has' if len(added) == 1 else 'have'} no tiles")
+    raise ModelError(
+        f"{model.origin}: its packings are those of other layers ({'; '.join(differences)}): "
+        "weights were renamed, added or removed since tightc permute",
+        PERMUTE_AGAIN,
+    )
 
 
-def header(packing: Packing) -> dict[str, Any]:
-    """What a packing is besides its tiles, as JSON."""
+def encode_header(packing: Packing) -> dict[str, Any]:
+    """The header of `packing` as JSON: all of it but the tiles."""
     return {
         "method": packing.method,
         "array": str(packing.array),
@@ -106,26 +107,26 @@ def header(packing: Packing) -> dict[str, Any]:
     }
 
 
-def packing_of(head: Mapping[str, Any], stream: BitStream) -> Packing:
-    """The inverse of `header` and `to_stream`."""
+def decode_packing(header: Mapping[str, Any], stream: BitStream) -> Packing:
+    """The packing with a `header` of `encode_header` and the tiles of `stream`."""
     return Packing(
-        method=str(head["method"]),
-        array=ArrayShape.parse(head["array"]),
-        fan_in=int(head["fan_in"]),
-        filters=int(head["filters"]),
-        inputs=int(head["inputs"]),
-        groups=int(head["groups"]),
+        method=str(header["method"]),
+        array=ArrayShape.parse(header["array"]),
+        fan_in=int(header["fan_in"]),
+        filters=int(header["filters"]),
+        inputs=int(header["inputs"]),
+        groups=int(header["groups"]),
         tiles=from_stream(stream),
-        subword_bits=head.get("subword_bits"),
+        subword_bits=header.get("subword_bits"),
     )
 
 
-def _encode(stream: BitStream) -> dict[str, Any]:
+def _encode_stream(stream: BitStream) -> dict[str, Any]:
     data = base64.b64encode(zlib.compress(stream.content.tobytes(), 9)).decode()
     return {"grid": stream.grid, "sections": stream.sections, "zlib": data}
 
 
-def _decode(record: Mapping[str, Any]) -> BitStream:
+def _decode_stream(record: Mapping[str, Any]) -> BitStream:
     content = np.frombuffer(zlib.decompress(base64.b64decode(record["zlib"], validate=True)), np.uint8)
     (tiles, lanes, columns), sections = record["grid"], record["sections"]
     return BitStream(

@@ -1,4 +1,4 @@
-"""Weights that are computed from constants, such as a weight times its pruning mask, become constants."""
+"""Folding of weights that are computed from constants, such as a weight times its pruning mask."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
-from tightc.model.onnx_proto.graph import WEIGHT_INPUTS, constant_slots, is_identity, is_standard, outer_reads
-from tightc.model.onnx_proto.naming import graphs, names
+from tightc.model.onnx_proto.graph import (
+    WEIGHT_INPUTS,
+    constant_tensors,
+    is_identity,
+    is_standard,
+    subgraph_reads,
+)
+from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.runtime.session import create_session, ort_errors
 
-_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they say what an int8 weight stands for
+_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they give the scales of an int8 weight
 _RANDOM = frozenset(
     (
         "Bernoulli",
@@ -34,17 +40,17 @@ _RANDOM = frozenset(
 
 @dataclass(frozen=True)
 class FoldedWeights:
-    """The weights that were computed; of these, the ones whose values another reader has under another name."""
+    """`names` of the weights that were computed; `untied`: those that other nodes still read under another name."""
 
     names: tuple[str, ...] = ()
     untied: tuple[str, ...] = ()
 
 
 def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
-    """Computes every weight of a layer that depends on constants alone, in place.
+    """Replace every weight of a layer in `proto` that depends on constants alone by its value, in place.
 
-    A weight keeps the name of the value that it was. The constants and nodes that nothing else reads go. What an int8
-    weight is dequantized by stays, and so does what onnxruntime cannot compute.
+    The initializer gets the name of the computed value. Constants and nodes that nothing else reads are removed. Nodes
+    that dequantize an int8 weight stay, and so does what onnxruntime cannot compute. `origin` names the model.
     """
     constants = _constants(proto)
     producers = {name: node for node in proto.graph.node for name in node.output if name}
@@ -53,22 +59,22 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
         cone = _cone(name, producers, constants)
         if cone is not None:
             cones[name] = cone
-    folded = _computed_each(proto, cones, origin) if cones else {}
+    folded = _compute_possible(proto, cones, origin) if cones else {}
     if not folded:
         return FoldedWeights()
     read = _replace(proto, folded, set().union(*(cones[name] for name in folded)))
-    sizes = {name: prod(tensor.dims) for name, tensor in constant_slots(proto) if name in read}
-    names = tuple(name for name in folded if name in read)
+    sizes = {name: prod(tensor.dims) for name, tensor in constant_tensors(proto) if name in read}
+    folded_names = tuple(name for name in folded if name in read)
     untied = tuple(
         name
-        for name in names
+        for name in folded_names
         if any(sizes.get(leaf) == folded[name].size for leaf in _leaves(cones[name], producers))
     )
-    return FoldedWeights(names, untied)
+    return FoldedWeights(folded_names, untied)
 
 
 def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:
-    """The values that layers read as weights, behind Identity nodes, and that a node computes."""
+    """The values that layers read as weights, possibly through Identity nodes, and that a node computes."""
     for node in proto.graph.node:
         for slot in WEIGHT_INPUTS.get(node.op_type, ()) if is_standard(node.domain) else ():
             name = node.input[slot]
@@ -79,7 +85,10 @@ def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto])
 
 
 def _cone(name: str, producers: dict[str, onnx.NodeProto], constants: set[str]) -> set[str] | None:
-    """The values that `name` is computed from, itself included; None where one is no constant, or is kept."""
+    """The fan-in cone of `name`: all values that it is computed from, and itself.
+
+    None where one is not constant, or comes from a node that must stay.
+    """
     found: set[str] = set()
     waiting = [name]
     while waiting:
@@ -100,7 +109,7 @@ def _is_foldable(node: onnx.NodeProto) -> bool:
 
 
 def _constants(proto: onnx.ModelProto) -> set[str]:
-    """The initializers that no caller can replace."""
+    """The initializers that are not also inputs, which a caller may override."""
     fed = {value.name for value in proto.graph.input}
     return {tensor.name for tensor in proto.graph.initializer} - fed
 
@@ -108,28 +117,28 @@ def _constants(proto: onnx.ModelProto) -> set[str]:
 def _leaves(cone: set[str], producers: Mapping[str, onnx.NodeProto]) -> set[str]:
     """The constants that the values of `cone` are computed from."""
     nodes = [producers[name] for name in cone]
-    made = {name for node in nodes if node.op_type == "Constant" for name in node.output}
-    return made | {name for node in nodes for name in node.input} - cone
+    constants = {name for node in nodes if node.op_type == "Constant" for name in node.output}
+    return constants | {name for node in nodes for name in node.input} - cone
 
 
-def _computed_each(
+def _compute_possible(
     proto: onnx.ModelProto, cones: Mapping[str, set[str]], origin: str
 ) -> dict[str, NDArray[np.generic]]:
-    """The values that `cones` end in, but for those that onnxruntime cannot compute."""
+    """The values at the ends of `cones`, except those that onnxruntime cannot compute."""
     try:
-        return _computed(proto, cones, origin)
+        return _compute(proto, cones, origin)
     except ModelError:
         found: dict[str, NDArray[np.generic]] = {}
         for name, cone in cones.items():
             with suppress(ModelError):
-                found |= _computed(proto, {name: cone}, origin)
+                found |= _compute(proto, {name: cone}, origin)
         return found
 
 
-def _computed(
+def _compute(
     proto: onnx.ModelProto, cones: Mapping[str, set[str]], origin: str
 ) -> dict[str, NDArray[np.generic]]:
-    """The values that `cones` end in, by onnxruntime; ModelError where it cannot compute one."""
+    """The values at the ends of `cones`, by onnxruntime; ModelError where it cannot compute one."""
     targets, needed = list(cones), set().union(*cones.values())
     nodes = [node for node in proto.graph.node if needed.intersection(node.output)]
     read = {name for node in nodes for name in node.input}
@@ -143,40 +152,40 @@ def _computed(
 
 
 def _replace(proto: onnx.ModelProto, folded: Mapping[str, NDArray[np.generic]], needed: set[str]) -> set[str]:
-    """Makes each value of `folded` an initializer, and drops what only its computation needed: nodes and constants.
+    """Make each value of `folded` an initializer; remove nodes and constants that only its computation needed.
 
-    Gives the names that are read then.
+    Returns the names that the remaining nodes and outputs read.
     """
-    read = {value.name for value in proto.graph.output} | set(outer_reads(proto))
-    taken = {name for graph in graphs(proto.graph) for name in names(graph)}
+    read = {value.name for value in proto.graph.output} | set(subgraph_reads(proto))
+    used = {name for graph in walk_graphs(proto.graph) for name in value_names(graph)}
     kept: list[onnx.NodeProto] = []
-    freed: set[str] = set()
+    no_longer_read: set[str] = set()
     for node in reversed(proto.graph.node):
         own = {name for name in node.output if name} - folded.keys()
         if own <= needed and not own & read:
-            freed.update(node.input)
+            no_longer_read.update(node.input)
             continue
         for index, name in enumerate(node.output):
-            if name in folded:  # one part of a Split, whose other parts are read
-                node.output[index] = _unread(name, taken)
+            if name in folded:  # one output of a Split with other outputs that are read
+                node.output[index] = _unread_name(name, used)
         kept.append(node)
         read.update(node.input)
     replace_items(proto.graph.node, kept[::-1])
-    gone = freed - read - {value.name for value in proto.graph.input}
-    tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in gone]
+    removed = no_longer_read - read - {value.name for value in proto.graph.input}
+    tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in removed]
     tensors += [numpy_helper.from_array(array, name) for name, array in folded.items() if name in read]
     replace_items(proto.graph.initializer, tensors)
-    left = (needed | folded.keys()) - {name for node in kept for name in node.output}
+    obsolete = (needed | folded.keys()) - {name for node in kept for name in node.output}
     replace_items(
-        proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in left]
+        proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in obsolete]
     )
     return read
 
 
-def _unread(name: str, taken: set[str]) -> str:
-    """A name for an output that nothing reads."""
+def _unread_name(name: str, used: set[str]) -> str:
+    """A new name, not in `used`, for an output that nothing reads; it is added to `used`."""
     name += ".unread"
-    while name in taken:
+    while name in used:
         name += "_"
-    taken.add(name)
+    used.add(name)
     return name

@@ -1,4 +1,4 @@
-"""Stock onnxruntime on a model's bytes, with its failures turned into errors that name the model."""
+"""Sessions of stock onnxruntime, with its errors turned into ModelErrors that name the model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _EXCERPT = 200
 def create_session(
     model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
 ) -> InferenceSession:
-    """A session on the CPU; `threads` 0 takes every core of the process. ModelError where it cannot load.
+    """A CPU session for the model in `model_bytes`; `threads` 0 uses every core of the process.
 
-    Where it shall be `literal`, whole numbers are made real as the model says; else onnxruntime may multiply them as
-    such, and a MatMul of int8 weights then rounds its other operand too (MatMulNBits).
+    `literal` dequantizes weights as the model says. Otherwise onnxruntime may fuse a MatMul with int8 weights
+    (MatMulNBits), which rounds its other operand too. ModelError, naming `origin`, where the model cannot be loaded.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what ORT would log at error level comes as an exception too
-    # Given by number: left to itself, ORT pins its threads to cores that a container may not own.
+    options.log_severity_level = 4  # errors are raised as exceptions too
+    # With the default of 0, onnxruntime pins its threads to cores that a container may not own.
     options.intra_op_num_threads = threads or available_cores()
     if literal:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -38,7 +38,7 @@ def create_session(
 
 @contextmanager
 def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
-    """Turns what onnxruntime raises within into a ModelError: `origin`, `what_failed` and its first line."""
+    """A context that turns onnxruntime's exceptions into a ModelError: `origin`, `what_failed`, their first line."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     known = (
@@ -50,7 +50,7 @@ def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
         ort.NoModel,
         ort.NotImplemented,
         ort.RuntimeException,
-        UnicodeDecodeError,  # its message has a damaged name of the model in it
+        UnicodeDecodeError,  # the message quotes a damaged name of the model
     )
     try:
         yield
@@ -64,7 +64,7 @@ def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
 def _first_line(fault: Exception) -> str:
     line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
-    line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # where in ORT's source it was raised
+    line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # the place in onnxruntime's source
     return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."
 
 

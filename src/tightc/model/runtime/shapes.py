@@ -1,4 +1,4 @@
-"""Shapes of the values in a model, once its inputs have a size."""
+"""Shapes of the values in a model for given input sizes."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ Shapes = dict[str, Shape]
 def value_shapes(
     proto: onnx.ModelProto, origin: str, wanted: Iterable[str], input_sizes: InputSizeOptions
 ) -> Shapes:
-    """Shapes of the values named in `wanted` once the inputs are as large as `extent` says, as onnxruntime has them.
+    """Shapes, by name, that onnxruntime gives the `wanted` values of `proto` with inputs of `input_sizes`.
 
-    ONNX shape inference answers most; for what it leaves open, and behind operators that onnxruntime may give another
-    size, the model runs once on zeros. ModelError where a dimension other than the batch stays open, where `extent`
-    contradicts the model, or where it has to run and cannot.
+    Most come from ONNX shape inference. For the others, and behind operators where onnxruntime may compute another
+    size, the model is run once on zeros. ModelError, naming `origin`, where a dimension other than the batch stays
+    open, where `input_sizes` contradicts the model, or where the model cannot be run.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     _fix_inputs(fixed, origin, input_sizes)
-    _forget_sizes(fixed)
+    _clear_stated_shapes(fixed)
     graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     uncertain = values_of_uncertain_shape(graph)
     known = {t.name: tuple(t.dims) for t in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
-        shape = _concrete(value)
+        shape = _static_shape(value)
         if shape is not None and value.name not in uncertain:
             known[value.name] = shape
     open_names = [name for name in dict.fromkeys(wanted) if name not in known]
     if open_names:
-        known.update(_observe(proto, origin, open_names, known))
+        known.update(_run_on_zeros(proto, origin, open_names, known))
     return known
 
 
 def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
+    """Give every input of `proto` the shape that `input_sizes` says, in place."""
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
     for name in input_sizes.shapes:
         if name not in inputs:
             raise ModelError(
-                f"{origin}: it has no input {name} (it has {', '.join(inputs)})",
-                "mend the name in --input-shape",
+                f"{origin}: expected an input of the model ({', '.join(inputs)}), got {name}",
+                "correct the name in --input-shape",
             )
     for name, value in inputs.items():
         if value.type.HasField("tensor_type"):
@@ -59,12 +60,12 @@ def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptio
 
 
 def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, batch: int | None) -> None:
-    """Sets the open dimensions of an input: the first is the batch, the others must be in `shape`."""
+    """Set the open dimensions of an input in place: the first to `batch`, the others to those of `shape`."""
     dimensions = value.type.tensor_type.shape.dim
     if shape is not None and len(shape) != len(dimensions):
         raise ModelError(
-            f"{origin}: input {value.name} has {len(dimensions)} dimensions, not {len(shape)}",
-            "mend --input-shape",
+            f"{origin}: expected {len(dimensions)} dimensions for input {value.name}, got {len(shape)}",
+            "correct --input-shape",
         )
     for axis, dimension in enumerate(dimensions):
         given = shape[axis] if shape else None
@@ -74,8 +75,8 @@ def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, bat
             if given not in (None, dimension.dim_value):
                 flag = "--batch" if axis == 0 and batch is not None else "--input-shape"
                 raise ModelError(
-                    f"{origin}: dimension {axis} of input {value.name} is {dimension.dim_value} in the model, "
-                    f"not {given}",
+                    f"{origin}: expected {dimension.dim_value} for dimension {axis} of input {value.name}, "
+                    f"as in the model, got {given}",
                     f"leave {flag} out, or export the model with that dimension open",
                 )
         elif given is not None or axis == 0:
@@ -90,15 +91,16 @@ def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, bat
             )
 
 
-def _forget_sizes(proto: onnx.ModelProto) -> None:
-    """Drops the sizes that the model states of anything but its inputs: onnxruntime does not hold itself to them."""
+def _clear_stated_shapes(proto: onnx.ModelProto) -> None:
+    """Remove the shapes that the model states for all but its inputs: onnxruntime does not enforce them."""
     del proto.graph.value_info[:]
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
 
 
-def _concrete(value: onnx.ValueInfoProto) -> Shape | None:
+def _static_shape(value: onnx.ValueInfoProto) -> Shape | None:
+    """The shape of a value, None where a dimension is open."""
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         return None
@@ -107,19 +109,19 @@ def _concrete(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dimension.dim_value for dimension in tensor.shape.dim)
 
 
-def _observe(proto: onnx.ModelProto, origin: str, names: list[str], known: Shapes) -> Shapes:
-    """Shapes of the values named, read off one run on zeros; `known` has those of the inputs.
+def _run_on_zeros(proto: onnx.ModelProto, origin: str, names: list[str], known: Shapes) -> Shapes:
+    """Shapes of the values `names` in one run on zeros; `known` has those of the inputs.
 
-    The inputs of `proto` stay open where they are: onnxruntime folds a Shape of what it infers from fixed ones.
+    Open dimensions of the inputs stay open: with fixed ones, onnxruntime would fold Shape nodes by its own inference.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(proto)
-    del watched.graph.output[:]
-    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = create_session(watched.SerializeToString(), origin)
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    del probe.graph.output[:]
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    session = create_session(probe.SerializeToString(), origin)
     constants = {tensor.name for tensor in proto.graph.initializer}
     feeds = {
-        value.name: np.zeros(known.get(value.name, ()), _dtype(value, origin))
+        value.name: np.zeros(known.get(value.name, ()), _input_dtype(value, origin))
         for value in proto.graph.input
         if value.name not in constants
     }
@@ -128,15 +130,15 @@ def _observe(proto: onnx.ModelProto, origin: str, names: list[str], known: Shape
     return {name: tuple(out.shape) for name, out in zip(names, found, strict=True)}
 
 
-def _dtype(value: onnx.ValueInfoProto, origin: str) -> np.dtype[Any]:
-    """The type of numbers that an input takes; ModelError where it takes something else."""
+def _input_dtype(value: onnx.ValueInfoProto, origin: str) -> np.dtype[Any]:
+    """The dtype of an input; ModelError where it is not a tensor of a numpy dtype."""
     kind = (value.type.WhichOneof("value") or "nothing").removesuffix("_type")
     if kind == "tensor":
         dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        if dtype.kind != "V":  # numpy's own, which onnxruntime takes
+        if dtype.kind != "V":  # a dtype of numpy itself, as onnxruntime needs
             return dtype
         kind = f"a tensor of {dtype}"
     raise ModelError(
-        f"{origin}: expected a tensor of numbers that numpy has for input {value.name}, got {kind}",
+        f"{origin}: expected a tensor of a numpy dtype for input {value.name}, got {kind}",
         "export the model with float32 inputs",
     )

@@ -1,4 +1,4 @@
-"""Values with an inferred shape that may not be the one that onnxruntime computes."""
+"""Values that onnxruntime may give another shape than ONNX shape inference."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _Attributes = Mapping[str, Any]
 
 
 def values_of_uncertain_shape(graph: onnx.GraphProto) -> set[str]:
-    """Names of the values behind operators with sizes that ONNX and onnxruntime may compute differently.
+    """Names of the values of `graph` behind operators where ONNX and onnxruntime may compute different sizes.
 
-    Operators with a body (If, Loop, Scan) and those of other domains, functions of the model among them, count as
-    such: what is inside is not looked into.
+    Operators with a subgraph (If, Loop, Scan) and those of other domains, such as functions of the model, count as
+    such without a look inside.
     """
     found: set[str] = set()
     for node in graph.node:
@@ -39,28 +39,32 @@ def _is_uncertain(node: onnx.NodeProto) -> bool:
 
 
 def _resize(node: onnx.NodeProto, attributes: _Attributes) -> bool:
-    """With a scale: ONNX rounds size x scale as a double, onnxruntime as a float32: 10 x 0.7 is 6 or 7.
+    """Uncertain with scales: ONNX rounds size x scale in float64, onnxruntime in float32, so 10 x 0.7 is 6 or 7.
 
-    A policy on the aspect ratio makes a scale of the sizes.
+    An aspect ratio policy turns sizes into scales.
     """
     policy = attributes.get("keep_aspect_ratio_policy", b"stretch")
     return any(node.input[2:3]) or policy != b"stretch"
 
 
 def _pool(_node: onnx.NodeProto, attributes: _Attributes) -> bool:
-    """Before opset 22 ONNX counts a last window that starts in the padding; with SAME both pad for other kernels."""
+    """Uncertain with ceil_mode, and with SAME padding of dilated kernels.
+
+    Before opset 22, ONNX counts a last window that starts in the padding. With SAME, the two libraries pad for
+    different kernel sizes.
+    """
     if attributes.get("ceil_mode", 0):
         return True
     return _is_same(attributes) and any(step != 1 for step in attributes.get("dilations", ()))
 
 
 def _conv_transpose(_node: onnx.NodeProto, attributes: _Attributes) -> bool:
-    """ONNX drops an axis with an output_shape below its input's size, and adds output_padding to SAME."""
+    """Uncertain with output_shape, where ONNX drops an axis below the input's size, and with padded SAME output."""
     return "output_shape" in attributes or (_is_same(attributes) and "output_padding" in attributes)
 
 
 def _range(_node: onnx.NodeProto, _attributes: _Attributes) -> bool:
-    """The number of float32 steps: (10 - 0.2) / 0.2 is 49 or 50."""
+    """Always uncertain: the number of float32 steps (10 - 0.2) / 0.2 is 49 or 50."""
     return True
 
 
@@ -68,7 +72,7 @@ def _is_same(attributes: _Attributes) -> bool:
     return attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER")
 
 
-# Found by comparing both on the node tests of the onnx package and on random settings of fifty operators.
+# Found by comparing both libraries on the node tests of the onnx package and on random settings of fifty operators.
 _RULES: dict[str, Callable[[onnx.NodeProto, _Attributes], bool]] = {
     "AveragePool": _pool,
     "ConvTranspose": _conv_transpose,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.model.layer_view.layers import Layer
-from tightc.model.onnx_proto.graph import Graph, Node, outer_reads
+from tightc.model.onnx_proto.graph import Graph, Node, subgraph_reads
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Free:
 
     def __init__(self, layer: Layer, graph: Graph, proto: onnx.ModelProto) -> None:
         self.layer, self.graph = layer, graph
-        self.inside = outer_reads(proto)
+        self.inside = subgraph_reads(proto)
         self.fed = {value.name for value in proto.graph.input}
 
     def is_own(self, name: str) -> bool:

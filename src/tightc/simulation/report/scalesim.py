@@ -152,7 +152,7 @@ def _convolution(node: Node, data: Shape, weight: Shape, groups: int) -> _Row | 
     if data[0] != 1 or len(geometry.kernel) != 2 or len(strides) != 1 or set(geometry.dilations) != {1}:
         return None
     filters, channels, *_ = weight
-    return _Row(geometry.needed, geometry.kernel, channels, filters // groups, strides.pop())
+    return _Row(geometry.used_sizes, geometry.kernel, channels, filters // groups, strides.pop())
 
 
 def _product(layer: Layer, vectors: int) -> _Row:
