@@ -96,7 +96,7 @@ def test_unknown_work_makes_the_share_unknown(make, name: str) -> None:
     (entry,) = report.uncovered
     assert (entry["name"], entry["macs"]) == (name, None)
     assert report.totals["macs_covered"] is None
-    assert report.notes == (f"MACs of {name} are not known, so neither is the share covered",)
+    assert report.notes == (f"MACs of {name} are unknown, and so is the fraction covered",)
 
 
 def test_all_is_covered_where_nothing_else_multiplies() -> None:

@@ -21,7 +21,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.top_k import largest, largest_with_floors
+from tightc.selection.top_k import largest, largest_with_minimums
 from tightc.tile.array import ArrayShape
 
 
@@ -115,7 +115,7 @@ def test_sparsity_0_changes_no_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep", "untouched"),
+    ("skip", "untouched"),
     [
         (("first",), {"first_w"}),
         (("fi*", "last"), {"first_w", "last_w"}),
@@ -123,11 +123,13 @@ def test_sparsity_0_changes_no_weight() -> None:
         (("[fl]*st",), {"first_w", "last_w"}),
     ],
 )
-def test_layers_kept_aside_stay(keep: tuple[str, ...], untouched: set[str]) -> None:
+def test_skipped_layers_are_unchanged(skip: tuple[str, ...], untouched: set[str]) -> None:
     proto = models.cnn()
-    options = PruneOptions(sparsity=0.9, keep=keep)
+    options = PruneOptions(sparsity=0.9, skip=skip)
     if len(untouched) == 3:
-        with pytest.raises(OptionError, match="--keep leaves no layer; keep fewer layers"):
+        with pytest.raises(
+            OptionError, match="--skip: expected at least one layer left, got none; skip fewer layers"
+        ):
             prune(loaded(proto), options)
         return
     pruned, _ = prune(loaded(proto), options)
@@ -136,23 +138,23 @@ def test_layers_kept_aside_stay(keep: tuple[str, ...], untouched: set[str]) -> N
     assert same == untouched
 
 
-def test_the_share_is_of_the_layers_that_are_not_kept() -> None:
+def test_the_sparsity_is_of_the_layers_that_are_not_skipped() -> None:
     model = loaded(two_layers(full(10, 10), full(10, 10, seed=1)))
-    _, report = prune(model, PruneOptions(sparsity=0.5, keep=("one",)))
+    _, report = prune(model, PruneOptions(sparsity=0.5, skip=("one",)))
     assert [row["nonzeros"] for row in report.layers] == [100, 50]
 
 
-def test_an_unknown_layer_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_layer_is_refused_with_the_names_of_all_layers() -> None:
     with pytest.raises(
-        OptionError, match=r"--keep third: no layer has that name \(there are first, second, last\)"
+        OptionError, match="--skip: expected one of the layers first, second, last, got 'third'"
     ):
-        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, keep=("third",)))
+        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, skip=("third",)))
 
 
-def test_a_layer_is_kept_by_its_own_name_even_if_that_reads_as_a_pattern() -> None:
+def test_a_layer_is_skipped_by_its_own_name_even_if_that_reads_as_a_pattern() -> None:
     proto = two_layers(full(4, 4), full(4, 4, seed=1))
     proto.graph.node[0].name = "conv[0]"
-    _, report = prune(loaded(proto), PruneOptions(sparsity=0.5, keep=("conv[0]",)))
+    _, report = prune(loaded(proto), PruneOptions(sparsity=0.5, skip=("conv[0]",)))
     assert [row["nonzeros"] for row in report.layers] == [16, 8]
 
 
@@ -190,13 +192,13 @@ def test_an_arrangement_is_dropped_and_a_packed_model_is_unpacked() -> None:
 
 def test_history_records_the_options() -> None:
     model = loaded(models.cnn())
-    pruned, _ = prune(model, PruneOptions(sparsity=0.9, keep=("last",)))
+    pruned, _ = prune(model, PruneOptions(sparsity=0.9, skip=("last",)))
     (entry,) = json.loads(pruned.proto.metadata_props[0].value)
     assert {key: value for key, value in entry["options"].items() if value is not None} == {
         "sparsity": 0.9,
         "scope": "global",
-        "keep": ["last"],
-        "floor": 0.0,
+        "skip": ["last"],
+        "min_density": 0.0,
         "granularity": "weight",
         "criterion": "magnitude",
     }
@@ -213,5 +215,5 @@ def test_the_kernel_leaves_exactly_the_smallest(magnitudes: list[int], data: st.
 
 def test_a_floor_is_kept_whatever_the_others_are_worth() -> None:
     saliency = np.array([1.0, 3, 2, 9, 8])
-    assert largest_with_floors(saliency, 2, [3, 2], [1, 0]).tolist() == [False, True, False, True, False]
-    assert largest_with_floors(saliency, 2, [3, 2], [2, 1]).tolist() == [False, True, True, True, False]
+    assert largest_with_minimums(saliency, 2, [3, 2], [1, 0]).tolist() == [False, True, False, True, False]
+    assert largest_with_minimums(saliency, 2, [3, 2], [2, 1]).tolist() == [False, True, True, True, False]

@@ -121,8 +121,8 @@ def test_real_weights_and_minus_128_have_no_digits() -> None:
 
 
 def test_kept_layers_may_be_real() -> None:
-    model, _ = quantize(loaded(models.cnn()), QuantizeOptions(keep=("last",)))
-    pruned, _ = prune(model, PruneOptions(sparsity=0.7, granularity="subword", keep=("last",)))
+    model, _ = quantize(loaded(models.cnn()), QuantizeOptions(skip=("last",)))
+    pruned, _ = prune(model, PruneOptions(sparsity=0.7, granularity="subword", skip=("last",)))
     for name in ("last",):
         layers = {layer.name: layer for layer in read_network(pruned).layers}
         old = {layer.name: layer for layer in read_network(model).layers}
@@ -133,7 +133,7 @@ def test_kept_layers_may_be_real() -> None:
 
 def test_other_criteria_are_refused() -> None:
     images = Images(np.zeros((4, 3, 8, 8), np.uint8), np.zeros(4, np.int64), ("a",))
-    with pytest.raises(ModelError, match="its weights are whole numbers, obs wants real ones"):
+    with pytest.raises(ModelError, match="--criterion obs: expected float weights, got int8"):
         prune(
             whole(),
             PruneOptions(sparsity=0.5, granularity="subword", criterion="obs"),
@@ -146,7 +146,7 @@ def test_bits_without_subwords_are_in_vain() -> None:
         PruneOptions.of({"sparsity": 0.5, "subword_bits": 2})
     assert (
         str(fault.value)
-        == "--subword-bits: weights go as a whole; leave it out, or add --granularity subword"
+        == "--subword-bits: expected granularity subword, got weight; leave it out, or add --granularity subword"
     )
 
 

@@ -19,8 +19,8 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import Channels, keep_filters
+from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.select import Candidates
 from tightc.tile.array import ArrayShape
 
@@ -35,11 +35,11 @@ def weights(model: Model) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
 
 
-def of(proto: onnx.ModelProto, keep: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
+def of(proto: onnx.ModelProto, skip: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
     """For each layer by name the name of its source, and whether its filters may go."""
     model = loaded(proto)
     network = read_network(model)
-    layers = [layer for layer in network.owners if layer.name not in keep]
+    layers = [layer for layer in network.owners if layer.name not in skip]
     found = channels_of(model, network, layers)
     return {
         layer.name: (None if each.source is None else layers[each.source].name, each.removable)
@@ -79,7 +79,7 @@ def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: 
     st.sampled_from([0.0, 1.0]),
 )
 def test_filters_go_from_the_least_until_the_share_is_met(
-    seed: int, share: float, by_layer: bool, floor: float
+    seed: int, share: float, by_layer: bool, min_density: float
 ) -> None:
     rng = np.random.default_rng(seed)
     shapes, sources = [(4, 9), (3, 8), (5, 12)], [None, 0, 1]
@@ -92,7 +92,7 @@ def test_filters_go_from_the_least_until_the_share_is_met(
     spared, order = set(), []
     for place, mean in enumerate(means):
         ranked = sorted(range(len(mean)), key=lambda row: mean[row])
-        count = max(1, round(floor * share * len(mean)))
+        count = max(1, round(min_density * share * len(mean)))
         spared |= {(place, row) for row in ranked[len(ranked) - count :]}
         order += [
             ((rank + 0.5) / len(mean) if by_layer else mean[row], place, row)
@@ -105,7 +105,7 @@ def test_filters_go_from_the_least_until_the_share_is_met(
         if sum(kept.sum() for kept in left_by_hand(saliencies, sources, gone)) <= share * total:
             break
         gone.add(one)
-    found = keep_filters(parts, share, floor, by_layer=by_layer)
+    found = keep_filters(parts, share, min_density, by_layer=by_layer)
     for ours, expected in zip(found, left_by_hand(saliencies, sources, gone), strict=True):
         assert np.array_equal(ours, expected)
 
@@ -167,7 +167,7 @@ def test_a_chain_is_followed_through_norms_activations_pooling_and_flattening() 
         "three": ("two", True),
         "four": ("three", False),
     }
-    assert of(proto, keep=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
+    assert of(proto, skip=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
 
 
 def test_channels_that_are_added_or_concatenated_are_left_alone() -> None:
@@ -270,7 +270,7 @@ def test_rows_and_inputs_vanish_and_structured_packing_is_full() -> None:
     model = loaded(dense_cnn())
     pruned, report = prune(model, filtered(0.7))
     assert report.totals["density"] <= 0.3
-    assert report.notes[0].startswith("a filter without weights gives a constant")
+    assert report.notes[0].startswith("a removed filter outputs a constant")
     found = weights(pruned)
     alive = found["first_w"].reshape(8, -1).any(axis=1)
     assert 0 < alive.sum() < 8
@@ -320,7 +320,7 @@ def test_what_a_filter_takes_along_changes_the_outputs_by_its_constant_alone() -
 
 def test_layers_kept_aside_lose_nothing() -> None:
     model = loaded(dense_cnn())
-    pruned, _ = prune(model, filtered(0.5, keep=("second",)))
+    pruned, _ = prune(model, filtered(0.5, skip=("second",)))
     assert np.array_equal(weights(pruned)["second_w"], weights(model)["second_w"])
 
 
@@ -336,7 +336,8 @@ def test_by_layer_all_get_thinner_alike() -> None:
     [
         (
             {"sparsity": 0.5, "align": "8x8", "granularity": "filter"},
-            "--granularity: filters that go as a whole leave no parts to align; give --align or --granularity filter",
+            "--granularity: expected granularity weight or subword with --align, got filter; "
+            "give --align or --granularity filter",
         ),
     ],
 )

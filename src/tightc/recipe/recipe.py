@@ -87,7 +87,7 @@ class Step(Options):
     @property
     def sees_images(self) -> bool:
         """Whether the stage needs data."""
-        sees = (self.prune is not None and self.prune.sees_images) or (
+        sees = (self.prune is not None and self.prune.needs_images) or (
             self.quantize is not None and self.quantize.activations
         )
         return self.stage in ("finetune", "evaluate") or sees
@@ -105,7 +105,7 @@ class Step(Options):
     @property
     def disarranges(self) -> bool:
         """Whether the stage may set further weights to zero, which drops an arrangement."""
-        gradual = self.finetune is not None and self.finetune.share is not None
+        gradual = self.finetune is not None and self.finetune.kept_fraction is not None
         return self.stage in ("prune", "quantize") or gradual
 
 

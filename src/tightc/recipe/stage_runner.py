@@ -171,7 +171,9 @@ class StageRunner:
 
     def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
         seen = (
-            NormalizedImages(self._images("train"), self._data.normalization) if options.sees_images else None
+            NormalizedImages(self._images("train"), self._data.normalization)
+            if options.needs_images
+            else None
         )
         return prune(self.model, options, seen, seed=self.recipe.seed, progress=self.progress)
 
