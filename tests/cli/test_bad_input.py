@@ -206,11 +206,11 @@ def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
     assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
     assert err.endswith(
-        "; permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "; permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9"
     )
 
 
-def test_unknown_layer_in_keep(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_layer_in_skip(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sentence(fails(capsys, *STAGES["prune"], "--skip", "layer9*")) == (
         "--skip: expected one of the layers first, second, last, got 'layer9*'; "
         "give the name of a layer, or a pattern such as 'layer1.*'"
@@ -313,7 +313,7 @@ RECIPES = {
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
-        "permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
         "4: stages.1: prune after permute would undo it; move prune before permute, or permute again after it"

@@ -21,6 +21,7 @@ Head = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
 PACK_AGAIN = "run tightc pack again from the permuted model"
+_MAKE_AGAIN = "run tightc permute and pack again, from the model before permute"
 _DIGEST = "xxh3"
 _OLDER = "tightc.packing:"  # properties in which versions before 0.2 kept a packing each
 
@@ -75,7 +76,10 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
     """
     text = get_property(proto, PACKINGS)
     if _older(proto):
-        raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
+        raise ModelError(
+            f"{origin}: its packings were recorded by an older tightc",
+            _MAKE_AGAIN if is_packed_form(proto) else PERMUTE_AGAIN,
+        )
     if text is None:
         if records_packings(proto, origin):
             raise ModelError(
