@@ -268,20 +268,20 @@ def test_two_files_stay_two_files(tmp_path) -> None:
 
 def test_a_model_without_arrangement_is_refused() -> None:
     with pytest.raises(
-        ModelError, match=r"^net.onnx: it has no arrangement to pack; run tightc permute first$"
+        ModelError, match=r"^net.onnx: expected a permuted model, got one without packings; run tightc permute first$"
     ):
         pack(loaded(models.cnn()))
 
 
 def test_a_packed_model_is_not_packed_again() -> None:
     with pytest.raises(
-        ModelError, match=r"it is packed already; use it as it is, or run tightc unpack first"
+        ModelError, match=r"expected a permuted model, got a packed one; use it as it is, or run tightc unpack first"
     ):
         pack(packed(models.cnn()))
 
 
 def test_a_plain_model_is_not_unpacked() -> None:
-    with pytest.raises(ModelError, match=r"it is not packed; give a model that tightc pack has written"):
+    with pytest.raises(ModelError, match=r"expected a packed model, got a plain one; give a model that tightc pack wrote"):
         unpack(loaded(models.cnn()))
 
 
