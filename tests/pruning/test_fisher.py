@@ -1,4 +1,4 @@
-"""Pruning by Fisher information: gradients against differences of the loss that onnxruntime gives."""
+"""Fisher pruning: gradients, against differences of the loss by onnxruntime."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_saliencies_are_squares_of_weights_and_of_differences(batch: str) -> Non
             assert saliency.ravel()[flat] == pytest.approx(wanted, rel=0.05, abs=1e-5)
 
 
-def test_a_closing_softmax_is_left_to_the_loss() -> None:
+def test_a_final_softmax_changes_nothing() -> None:
     proto = full(models.cnn())
     with_softmax = onnx.ModelProto()
     with_softmax.CopyFrom(proto)
@@ -137,12 +137,12 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_torch_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+    original = builtins.__import__
 
     def without_torch(name: str, *rest: object) -> object:
         if name == "torch":
             raise ImportError(name)
-        return real(name, *rest)
+        return original(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
     with pytest.raises(
@@ -201,7 +201,7 @@ def test_images_are_required() -> None:
         ),
     ],
 )
-def test_what_does_not_fit(
+def test_errors(
     make: Callable[[], onnx.ModelProto], images: Images, said: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match=said):

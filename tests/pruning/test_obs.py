@@ -20,7 +20,7 @@ from helpers.loading import loaded
 from tightc import parallel
 from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import kl_divergence
-from tightc.data.images import Images, ImageShape, Normalization
+from tightc.data.images import Images, ImageShape, Normalization, NormalizedImages
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -32,7 +32,7 @@ from tightc.pruning.obs.allocation import SPARSITIES, network_saliency
 from tightc.pruning.obs.bias_correction import BiasCorrection, added_bias, find_bias_correction
 from tightc.pruning.obs.weight_sharing import SharingLayer, layer_sums
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import NormalizedImages, prune
+from tightc.pruning.prune import prune
 from tightc.tile.array import ArrayShape
 
 

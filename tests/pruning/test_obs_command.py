@@ -14,12 +14,12 @@ from helpers import models
 from helpers.classifier import dense, many_forms, obs_pruned, some
 from helpers.loading import loaded
 from tightc.cli.main import run
-from tightc.data.images import Normalization
+from tightc.data.images import Normalization, NormalizedImages
 from tightc.errors import ConfigError, DataError, ModelError, OptionError
 from tightc.model.file import load_model
 from tightc.pruning.obs import obs
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import NormalizedImages, prune
+from tightc.pruning.prune import prune
 from tightc.recipe.run import run_recipe
 
 # ---- errors

@@ -30,7 +30,9 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     network = read_network(model)
     packings = matching_packings(model, network)
     if not packings:
-        raise ModelError(f"{model.origin}: expected a permuted model, got one without packings", "run tightc permute first")
+        raise ModelError(
+            f"{model.origin}: expected a permuted model, got one without packings", "run tightc permute first"
+        )
     # a layer of zeros only has no tiles to rebuild it from: it stays as it is
     nonempty = {weight: packing for weight, packing in packings.items() if packing.tiles}
     packed = pack_layers(model, network, nonempty)

@@ -39,7 +39,9 @@ def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) ->
     for graph in graphs(proto.graph):
         rename(graph, lambda name: renamed.get(name, name))
     # packed tensors are now named after their weights
-    bare = {renamed[name]: {k: v for k, v in header.items() if k != "tensors"} for name, header in headers.items()}
+    bare = {
+        renamed[name]: {k: v for k, v in header.items() if k != "tensors"} for name, header in headers.items()
+    }
     if headers:
         write_headers(proto, bare)
 

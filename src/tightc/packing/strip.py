@@ -15,7 +15,11 @@ from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.packing.short_names import shorten
 
 _WINDOWED = ("Conv", "AveragePool", "MaxPool")
-_DEFAULTS = {"dilations": 1, "strides": 1, "pads": 0}  # along each axis; a schema does not have these defaults
+_DEFAULTS = {
+    "dilations": 1,
+    "strides": 1,
+    "pads": 0,
+}  # along each axis; a schema does not have these defaults
 
 
 def stripped(model: Model) -> Model:
@@ -41,9 +45,7 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     for node in graph.node:
-        replace_items(
-            node.attribute, [own for own in node.attribute if not _is_default(own, node, opset)]
-        )
+        replace_items(node.attribute, [own for own in node.attribute if not _is_default(own, node, opset)])
 
 
 def _is_default(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:

@@ -18,7 +18,9 @@ def unpack(model: Model) -> tuple[Model, Report]:
     ModelError if the model is not packed.
     """
     if not is_packed(model):
-        raise ModelError(f"{model.origin}: expected a packed model, got a plain one", "give a model that tightc pack wrote")
+        raise ModelError(
+            f"{model.origin}: expected a packed model, got a plain one", "give a model that tightc pack wrote"
+        )
     plain = stage_result(unpack_layers(model), HistoryEntry("unpack"), model)
     network = read_network(plain)
     totals, layers = packing_metrics(network, matching_packings(plain, network))
