@@ -44,7 +44,7 @@ class Calibration:
     def of(
         cls, model: Model, images: Images, normalization: Normalization, count: int, seed: int
     ) -> Calibration:
-        """`count` images drawn by `seed`, or all if there are fewer.
+        """`count` of `images` drawn by `seed`, or all if there are fewer, normalized by `normalization` for `model`.
 
         If the model fixes its batch size, images are repeated to fill the last batch. ModelError if the model is not an
         image classifier; DataError if the images do not fit it.
@@ -58,7 +58,14 @@ class Calibration:
         pixels = normalization.apply(images.pixels[drawn])
         fixed = expected.batch is not None
         output = without_softmax(read_graph(model.proto)).outputs[0]
-        return cls(expected.name, output, pixels, images.labels[drawn], batch, fixed)
+        return cls(
+            feed=expected.name,
+            output=output,
+            pixels=pixels,
+            labels=images.labels[drawn],
+            batch=batch,
+            fixed=fixed,
+        )
 
     def first(self, count: int) -> Calibration:
         """The first `count` images, rounded up to full batches."""
@@ -71,7 +78,7 @@ class Calibration:
         return [range(*bounds) for bounds in ranges(len(self.pixels), self.batch)]
 
     def probe(self, model: Model, names: Sequence[str]) -> Callable[[range], Values]:
-        """A thread-safe function that computes the named values for one of the batches.
+        """A thread-safe function that computes the values `names` of `model` for one of the batches.
 
         Each batch runs on one thread, so that sums have a fixed order.
         """

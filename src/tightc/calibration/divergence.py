@@ -9,7 +9,10 @@ Floats = NDArray[np.float64]
 
 
 def kl_divergence(dense: Floats, pruned: Floats) -> float:
-    """Mean KL divergence of the class probabilities, in nats, from logits, (images, classes) float64 each."""
+    """Mean KL divergence of the class probabilities, in nats.
+
+    `dense`, `pruned`: logits of the two networks, (images, classes) float64.
+    """
     left, right = _log_probabilities(dense), _log_probabilities(pruned)
     return float(np.mean(np.sum(np.exp(left) * (left - right), axis=1)))
 

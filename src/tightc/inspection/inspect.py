@@ -19,7 +19,10 @@ from tightc.report import Report
 
 
 def inspect(model: Model, options: InspectOptions) -> Report:
-    """One row per layer, the operators that are not covered with reasons, and the fraction of MACs covered."""
+    """One row per layer of `model`, the operators that are not covered with reasons, and the fraction of MACs covered.
+
+    `options`: the sizes of open inputs.
+    """
     plain = unpack_layers(model)
     network = read_network(plain)
     counted = count_macs(plain, network, options)

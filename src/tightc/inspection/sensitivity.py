@@ -28,8 +28,10 @@ def with_sensitivity(
     *,
     progress: Progress = no_progress,
 ) -> Report:
-    """The `report` of inspect with the sensitivity of each layer of `model`, on images drawn by the seed.
+    """The `report` of inspect with the sensitivity of each layer of `model`, on `images`.
 
+    `options`: number and seed of the images drawn, normalized by `normalization`. `progress` is called after each
+    layer.
     Totals get `accuracy` (percent) of the model as it is, and `images`. Each row gets, for each sparsity S of
     SPARSITIES, `accuracy_drop_at_S` (points) and `divergence_at_S` (KL divergence of the class probabilities, nats).
     They are None for a layer that shares the weight of an earlier one. ModelError or DataError if model, images and

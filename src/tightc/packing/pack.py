@@ -20,7 +20,7 @@ _PLAIN = PackOptions()
 def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     """The packed form of a permuted `model`, which runs in stock onnxruntime and gives the same outputs.
 
-    ModelError if the model has no packings, or they do not hold all of its weights.
+    `options`: whether to strip it. ModelError if the model has no packings, or they do not hold all of its weights.
     """
     if is_packed(model):
         raise ModelError(

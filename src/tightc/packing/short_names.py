@@ -18,7 +18,7 @@ _MARK = f".{TENSORS[-1]}"
 
 
 def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Rename all values and tensors, in place, and write the `headers` of packings, by weight, with the new names.
+    """Rename all values and tensors of `proto`, in place, also in the `headers` of packings, by weight.
 
     Inputs and outputs of the model keep their names, and so do outputs that label a node without a name. A branch or
     loop body sees the names around it, so a name means the same value everywhere.

@@ -43,8 +43,9 @@ def require_torch() -> None:
 def fisher_saliency(
     model: Model, network: Network, layers: list[Prunable], calibration: Calibration, progress: Progress
 ) -> list[NDArray[np.float64]]:
-    """Fisher saliency of each layer's weights: (filters, inputs) float64 each, in nats.
+    """Fisher saliency of the weights of each of `layers`: (filters, inputs) float64 each, in nats.
 
+    `network`: the layers of the plain `model`. `calibration`: labeled images. `progress` is called after each batch.
     Gradients are per image, or of a batch mean if the model fixes its batch size. Norms use their running statistics.
     ModelError if the bridge cannot run the model or a gradient is not finite; DataError if a label is not one of its
     classes.

@@ -34,13 +34,13 @@ def prune(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
-    """`model` with weights set to zero in all layers that are not skipped, until the target is met.
+    """`model` with weights set to zero in all layers that are not skipped, until the target of `options` is met.
 
     Every layer keeps at least one weight. Biases and the remaining weights stay; only criterion obs adapts both.
     Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need `images`,
-    drawn by `seed`; on one machine the result does not depend on the number of threads.
-    OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion; ModelError
-    or DataError if model and images do not fit.
+    drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called while
+    criteria run. OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion;
+    ModelError or DataError if model and images do not fit.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
@@ -64,6 +64,7 @@ class _ImageSource:
     progress: Progress
 
     def calibration(self, model: Model, options: PruneOptions) -> Calibration:
+        """As many images for `model` as `options` ask for; OptionError without images."""
         if self.images is None:
             raise OptionError(
                 f"--criterion {options.criterion}: expected images, got none", "add --data PATH"

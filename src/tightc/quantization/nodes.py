@@ -26,7 +26,7 @@ class Int8Weight:
 
 
 def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
-    """`model` with each named constant computed by DequantizeLinear; nodes that read it stay as they are."""
+    """`model` with constants replaced by `weights`, by name, and DequantizeLinear; nodes that read them stay."""
     proto = model.editable()
     names = _names(proto)
     dequantizers: list[onnx.NodeProto] = []

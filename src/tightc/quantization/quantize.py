@@ -36,7 +36,8 @@ def quantize(
     """`model` with int8 weights, symmetric, with one scale per filter; zeros stay zeros.
 
     Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
-    symmetric, with one scale per value. Weights and inputs that are quantized already stay as they are.
+    symmetric, with one scale per value; `options` say how their ranges are calibrated. Weights and inputs that are
+    quantized already stay as they are. `progress` is called during calibration.
     ModelError if nothing is left to quantize, or a weight is not float32; OptionError if --skip matches no layer.
     """
     plain = unpack_layers(model)

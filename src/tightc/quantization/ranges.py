@@ -25,7 +25,11 @@ def activation_ranges(
     options: QuantizeOptions,
     progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """The largest magnitude that int8 represents, for each of the named `values`; 0 if it is always zero."""
+    """The largest magnitude that int8 represents, for each of the named `values`; 0 if it is always zero.
+
+    `model` computes the values on the images of `calibration`; `options` name the method; `progress` is called after
+    each batch and value.
+    """
     batches = _activations(model, values, calibration, progress)
     if options.calibration == "min-max":
         largest = dict.fromkeys(values, 0.0)

@@ -54,7 +54,10 @@ def best_segments(saliency: Saliency, count: int) -> NDArray[np.int64]:
 
 
 def unit_saliency(saliency: Saliency, size: int) -> Saliency:
-    """Saliency of a layer's units, each of `size` segments, the most salient first: (units,) float64, falling."""
+    """Saliency of a layer's units, each of `size` segments: (units,) float64, falling.
+
+    `saliency`: of segments, as from `segment_saliency`.
+    """
     ordered = -np.sort(-saliency.ravel())
     units = -(-len(ordered) // size)
     filled = np.zeros(units * size)

@@ -41,10 +41,11 @@ class Candidates:
 
 
 def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
-    """Which weights of each layer to keep, (filters, inputs) bool, so that a `fraction` of the cost is left.
+    """Which weights of each of `layers` to keep, (filters, inputs) bool, so that a `fraction` of the cost is left.
 
-    The cost is the number of weights or, with a budget, area or cycles. Every layer keeps at least one weight (or
-    segment) and its minimum density. A `fraction` of 1 keeps all. OptionError if the budget cannot be met.
+    `options` say in which units weights are kept, and what cost counts. The cost is the number of weights or, with a
+    budget, area or cycles. Every layer keeps at least one weight (or segment) and its minimum density. A `fraction` of
+    1 keeps all. OptionError if the budget cannot be met.
     """
     if fraction >= 1:
         return [np.ones(layer.saliency.shape, bool) for layer in layers]

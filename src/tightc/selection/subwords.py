@@ -30,7 +30,7 @@ def subword_saliency(weights: NDArray[np.float64], scale: NDArray[np.float64], b
 def with_subwords(integers: Integers, kept: Mask, bits: int) -> Integers:
     """`integers`, (filters, inputs) int8, each rounded to the number of its subwords that are `kept`.
 
-    `kept`: (filters, inputs * subwords) bool, in the columns of `subword_saliency`.
+    `kept`: (filters, inputs * subwords) bool, in the columns of `subword_saliency`; `bits`: of a subword.
     """
     counts = kept.reshape(*integers.shape, subwords_of(bits)).sum(axis=-1)
     rounded: Integers = (np.sign(integers) * nearest(bits)[counts, np.abs(integers)]).astype(np.int8)

@@ -23,9 +23,9 @@ class BiasCorrection:
 
 
 def added_bias(layer: Layer, node: Node, graph: Graph) -> NDArray[Any] | None:
-    """The layer's own bias, shaped to be subtracted from its output; None if it has none.
+    """The own bias of `layer`, shaped to be subtracted from its output; None if it has none.
 
-    ModelError if the bias is not constant.
+    `node`: of the layer in `graph`. ModelError if the bias is not constant.
     """
     if node.op == "MatMul" or len(node.inputs) < 3 or not node.inputs[2]:
         return None
@@ -44,9 +44,9 @@ def added_bias(layer: Layer, node: Node, graph: Graph) -> NDArray[Any] | None:
 def find_bias_correction(
     layer: Layer, node: Node, graph: Graph, proto: onnx.ModelProto
 ) -> BiasCorrection | None:
-    """The layer's bias, else the mean of the next BatchNormalization or the constant of the next Add, else None.
+    """The bias of `layer`, else the mean of the next BatchNormalization or the constant of the next Add, else None.
 
-    Tensors that other nodes read, too, are not used.
+    `node`: of the layer in `graph`, the graph of `proto`. Tensors that other nodes read, too, are not used.
     """
     constants = _UnsharedConstants(layer, graph, proto)
     if node.op != "MatMul" and len(node.inputs) > 2 and node.inputs[2]:
@@ -90,7 +90,7 @@ class _UnsharedConstants:
         )
 
     def along_filters(self, name: str, node: Node) -> bool:
-        """Whether `name` is unshared, and adding it adds one number per filter."""
+        """Whether `name` is unshared, and adding it to the output of `node` adds one number per filter."""
         if not self.is_unshared(name):
             return False
         shape = self.graph.tensors[name].shape

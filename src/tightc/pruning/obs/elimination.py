@@ -49,8 +49,8 @@ def exact_obs(weights: Matrix, inverse: Matrix, zeros: Mask) -> tuple[NDArray[np
 def losses_by_weight(order: NDArray[np.int64], losses: Matrix, zeros: Mask) -> Matrix:
     """The losses of `exact_obs` in the order of the weights: (filters, inputs) float64; 0 for `zeros`.
 
-    They are raised so as not to fall along the order of removal: a weight may be cheap only because another one was
-    removed before it.
+    `order`, `losses`: as from `exact_obs`. Losses are raised so as not to fall along the order of removal: a weight may
+    be cheap only because another one was removed before it.
     """
     ordered = np.maximum.accumulate(np.where(np.take_along_axis(zeros, order, 1), 0.0, losses), axis=1)
     placed = np.empty_like(losses)
@@ -59,7 +59,10 @@ def losses_by_weight(order: NDArray[np.int64], losses: Matrix, zeros: Mask) -> M
 
 
 def obs_losses(weights: Matrix, root: Matrix, zeros: Mask) -> Matrix:
-    """The cost of removing each weight alone: (filters, inputs) float64; 0 for `zeros`. `root`: V of H^-1 = V V'."""
+    """The loss of removing each weight alone: (filters, inputs) float64; 0 for `zeros`.
+
+    `weights`: (filters, inputs) float64, the least-squares solution; `root`: V of H^-1 = V V', lower triangular.
+    """
     losses: Matrix = np.square(weights) / np.square(root).sum(axis=1)
     losses[zeros] = 0
     return losses
@@ -99,7 +102,10 @@ def sparsegpt(weights: Matrix, root: Matrix, kept: Mask) -> Matrix:
 
 
 def mean_square_outputs(weights: Matrix, hessian: Matrix) -> NDArray[np.float64]:
-    """w H w', the mean square of each filter's outputs: (filters,) float64."""
+    """w H w', the mean square of each filter's outputs: (filters,) float64.
+
+    `weights`: (filters, inputs) float64, w; `hessian`: (inputs, inputs) float64, H.
+    """
     found = np.zeros(len(weights))
 
     def sum_up(rows: range) -> None:

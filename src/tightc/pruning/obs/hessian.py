@@ -66,7 +66,7 @@ class CalibrationSums:
 
 
 def zero_sums(filters: int, inputs: int, groups: int) -> CalibrationSums:
-    """The sums over no vectors, for N `filters` and K `inputs` per group."""
+    """The sums over no vectors, for N `filters` and K `inputs` per group of `groups`."""
     return CalibrationSums(
         count=0,
         hessian=np.zeros((groups, inputs, inputs)),

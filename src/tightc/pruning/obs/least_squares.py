@@ -45,7 +45,7 @@ class LeastSquares:
 
     @classmethod
     def of(cls, sums: Sequence[CalibrationSums], weights: Matrix) -> LeastSquares:
-        """The problem of all layers that share a weight together; `weights`: (N, K) float64, of the dense layer."""
+        """The problem of all layers that share a weight, with the `sums` of each; `weights`: (N, K) float64, dense."""
         count = sum(part.count for part in sums)
         undamped = np.sum([part.hessian for part in sums], axis=0) / count
         diagonal = np.mean(np.einsum("gkk->gk", undamped))

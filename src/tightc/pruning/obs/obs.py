@@ -67,7 +67,10 @@ class ObsPruner:
         self.steps, self.done = 2 * len(layers), 0
 
     def prune(self, options: SelectionOptions, fraction: float) -> Tensors:
-        """The tensors that change, by name: pruned weights, and the biases or means that compensate."""
+        """The tensors that change, by name: pruned weights, and the biases or means that compensate.
+
+        `options` select which weights to keep, `fraction` of the cost.
+        """
         if fraction >= 1:
             return {}
         masks = self._select(options, fraction)

@@ -35,7 +35,7 @@ def layer_sums(
 ) -> CalibrationSums:
     """The sums over a layer's inputs in the `pruned` model and its outputs, without bias, in the `dense` model.
 
-    `shape`: of the weight. ModelError if they are not finite.
+    `reader`: the layer; `shape`: of its weight; `calibration`: the images. ModelError if they are not finite.
     """
     layer = reader.layer
     sums = zero_sums(layer.filters, layer.inputs, layer.groups)

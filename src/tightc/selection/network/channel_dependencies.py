@@ -25,7 +25,9 @@ _FLATTENING = frozenset(("Flatten", "Reshape", "Squeeze"))
 
 
 def channels_of(model: Model, network: Network, layers: Sequence[Layer]) -> list[Channels]:
-    """For each of `layers`, in execution order, how its filters and inputs depend on the others.
+    """How the filters and inputs of each of `layers`, in execution order, depend on the others.
+
+    `network`: the layers of the plain `model`.
 
     A layer depends on another if only element-wise operators (with constants), batch norms, pooling, and the
     flattening before a Gemm or MatMul lie between them. Channels that are added to those of another layer, concatenated

@@ -31,6 +31,7 @@ class Prunable:
 def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
     """The layers of a plain `model` that are not skipped, each weight once, in execution order.
 
+    `network`: the layers of the model. `options` say which to skip, and what selection needs to know of the others.
     OptionError if a pattern of --skip matches no layer, or all are skipped.
     """
     layers = unskipped_layers(network, options.skip)
