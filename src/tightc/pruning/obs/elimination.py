@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.parallel import ordered_map, ranges
-from tightc.pruning.obs.factor import _FAST, Matrix, _dot
+from tightc.pruning.obs.factor import FAST_MATH, Matrix, dot
 from tightc.selection.top_k import Mask
 
 _FEW = 4  # filters per task of a thread, where each is much work
@@ -141,7 +141,7 @@ def _exact_obs_row(weights: Any, inverse: Matrix, zeros: Any, order: Any, losses
         inverse[taken, taken] = inverse[last, last]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@njit(nogil=True, cache=True, fastmath=FAST_MATH)
 def _eliminate(weights: Any, inverse: Matrix, taken: int, left: int) -> None:
     """Remove one weight: adapt the others, and update the inverse to that of the Hessian without it."""
     row = inverse[taken, :left] / inverse[taken, taken]
@@ -165,11 +165,11 @@ def _refit_row(targets: Any, hessian: Matrix, columns: NDArray[np.int64], found:
         for j in range(size):
             upper[i, j] = hessian[columns[i], columns[j]]
     for j in range(size - 1, -1, -1):
-        upper[j, j] = np.sqrt(upper[j, j] - _dot(upper[j], upper[j], j + 1, size))
+        upper[j, j] = np.sqrt(upper[j, j] - dot(upper[j], upper[j], j + 1, size))
         for i in range(j):
-            upper[i, j] = (upper[i, j] - _dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
+            upper[i, j] = (upper[i, j] - dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
     for i in range(size - 1, -1, -1):
-        values[i] = (values[i] - _dot(upper[i], values, i + 1, size)) / upper[i, i]
+        values[i] = (values[i] - dot(upper[i], values, i + 1, size)) / upper[i, i]
     for i in range(size):
         values[i] /= upper[i, i]
         for k in range(i + 1, size):
@@ -197,4 +197,4 @@ def _mean_square_rows(weights: Matrix, hessian: Matrix, found: Any, first: int, 
     for i in range(inputs):
         for r in range(first, last):
             if weights[r, i] != 0:
-                found[r] += weights[r, i] * _dot(hessian[i], weights[r], 0, inputs)
+                found[r] += weights[r, i] * dot(hessian[i], weights[r], 0, inputs)

@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]
 
 _PANEL = 64  # columns factored at once: their rows fit the L2 cache
 _ROWS = 32  # rows per task of a thread
-_FAST = {"reassoc", "contract"}  # permits vectorized dot products
+FAST_MATH = {"reassoc", "contract"}  # permits vectorized dot products
 
 
 def upper_factor(matrix: Matrix) -> Matrix:
@@ -78,8 +78,8 @@ def _row_ranges(rows: int) -> list[range]:
     return [range(*bounds) for bounds in ranges(rows, _ROWS)]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _dot(left: Any, right: Any, begin: int, end: int) -> float:
+@njit(nogil=True, cache=True, fastmath=FAST_MATH)
+def dot(left: Any, right: Any, begin: int, end: int) -> float:
     """Dot product of elements `begin` to `end`, exclusive."""
     total = 0.0
     for k in range(begin, end):
@@ -92,9 +92,9 @@ def _factor_corner(upper: Matrix, begin: int, end: int) -> None:
     """Factor the diagonal block, rows and columns `begin` to `end`; columns right of it are done."""
     size = len(upper)
     for j in range(end - 1, begin - 1, -1):
-        upper[j, j] = np.sqrt(upper[j, j] - _dot(upper[j], upper[j], j + 1, size))
+        upper[j, j] = np.sqrt(upper[j, j] - dot(upper[j], upper[j], j + 1, size))
         for i in range(begin, j):
-            upper[i, j] = (upper[i, j] - _dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
+            upper[i, j] = (upper[i, j] - dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
 
 
 @njit(nogil=True, cache=True)
@@ -103,7 +103,7 @@ def _factor_rows(upper: Matrix, begin: int, end: int, first: int, last: int) -> 
     size = len(upper)
     for i in range(first, last):
         for j in range(end - 1, begin - 1, -1):
-            upper[i, j] = (upper[i, j] - _dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
+            upper[i, j] = (upper[i, j] - dot(upper[i], upper[j], j + 1, size)) / upper[j, j]
 
 
 @njit(nogil=True, cache=True)
@@ -114,7 +114,7 @@ def _invert_rows(upper: Matrix, root: Matrix, first: int, last: int) -> None:
             if i == j:
                 root[j, i] = 1.0 / upper[i, i]
             else:
-                root[j, i] = -_dot(upper[i], root[j], i + 1, j + 1) / upper[i, i]
+                root[j, i] = -dot(upper[i], root[j], i + 1, j + 1) / upper[i, i]
 
 
 @njit(nogil=True, cache=True)
@@ -122,7 +122,7 @@ def _multiply_rows(root: Matrix, inverse: Matrix, first: int, last: int) -> None
     """Rows `first` to `last` of V V', up to the diagonal."""
     for j in range(last):
         for i in range(max(first, j), last):
-            inverse[i, j] = _dot(root[i], root[j], 0, j + 1)
+            inverse[i, j] = dot(root[i], root[j], 0, j + 1)
 
 
 @njit(nogil=True, cache=True)
@@ -131,7 +131,7 @@ def _solve_rows(upper: Matrix, found: Matrix, first: int, last: int) -> None:
     size = len(upper)
     for i in range(size - 1, -1, -1):
         for r in range(first, last):
-            found[r, i] = (found[r, i] - _dot(upper[i], found[r], i + 1, size)) / upper[i, i]
+            found[r, i] = (found[r, i] - dot(upper[i], found[r], i + 1, size)) / upper[i, i]
     for i in range(size):
         for r in range(first, last):
             found[r, i] /= upper[i, i]
