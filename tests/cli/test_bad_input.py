@@ -205,9 +205,7 @@ def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) ->
 def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str) -> None:
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
     assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
-    assert err.endswith(
-        "; permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9"
-    )
+    assert err.endswith("; permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9")
 
 
 def test_unknown_layer_in_skip(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
