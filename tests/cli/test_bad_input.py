@@ -205,14 +205,12 @@ def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) ->
 def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str) -> None:
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
     assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
-    assert err.endswith(
-        "; permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
-    )
+    assert err.endswith("; permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9")
 
 
-def test_unknown_layer_in_keep(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sentence(fails(capsys, *STAGES["prune"], "--keep", "layer9*")) == (
-        "--keep layer9*: no layer has that name (there are first, second, last); "
+def test_unknown_layer_in_skip(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sentence(fails(capsys, *STAGES["prune"], "--skip", "layer9*")) == (
+        "--skip: expected one of the layers first, second, last, got 'layer9*'; "
         "give the name of a layer, or a pattern such as 'layer1.*'"
     )
 
@@ -305,15 +303,15 @@ RECIPES = {
         "(permitted: evaluate, finetune, pack, permute, prune, quantize, simulate); did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, "
-        "images, keep, scope, sparsity, subword_bits); did you mean sparsity?"
+        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, calibration_images, criterion, "
+        "granularity, min_density, scope, skip, sparsity, subword_bits); did you mean sparsity?"
     ),
     STEPS + "  - finetune: {checkpoint: kept}\n": (
         "3: stages.0.finetune.checkpoint: the folder of the run keeps the checkpoint; leave it out"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
         "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
-        "permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        "permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
         "4: stages.1: prune after permute would undo it; move prune before permute, or permute again after it"
@@ -483,7 +481,7 @@ def test_label_outside_the_classes(place: Path, capsys: pytest.CaptureFixture[st
     )
 
 
-@pytest.mark.parametrize("flag", ["--calibration=entropy", "--percentile=99", "--images=5"])
+@pytest.mark.parametrize("flag", ["--calibration=entropy", "--percentile=99", "--calibration-images=5"])
 def test_quantize_looks_at_images_only_where_there_are_some(
     place: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:

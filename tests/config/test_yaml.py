@@ -162,17 +162,17 @@ def test_a_rule_inside_a_key_names_the_line_of_the_culprit() -> None:
 def test_a_missing_key_says_what_it_is() -> None:
     assert error("mean: [0.5]", DataOptions) == f"f.yaml:1: data: missing; needed: {FORMS}"
     assert error("scope: layer", PruneOptions) == (
-        "f.yaml:1: sparsity: missing; needed: a share of zeros such as 0.9, or --budget with --align"
+        "f.yaml:1: sparsity: missing; needed: a sparsity such as 0.9, or --budget with --align"
     )
 
 
 def test_lists_of_texts(tmp_path: Path) -> None:
-    found = parse_options("sparsity: 0.5\nkeep: [a, 'b*']", "f.yaml", PruneOptions)
-    assert found.keep == ("a", "b*")
-    assert error("sparsity: 0.5\nkeep: a", PruneOptions).startswith(
-        "f.yaml:2: keep: 'a' is not permitted: it should be a"
+    found = parse_options("sparsity: 0.5\nskip: [a, 'b*']", "f.yaml", PruneOptions)
+    assert found.skip == ("a", "b*")
+    assert error("sparsity: 0.5\nskip: a", PruneOptions).startswith(
+        "f.yaml:2: skip: 'a' is not permitted: it should be a"
     )
-    assert error("sparsity: 0.5\nkeep: [1]", PruneOptions).startswith("f.yaml:2: keep.0: 1 is not permitted")
+    assert error("sparsity: 0.5\nskip: [1]", PruneOptions).startswith("f.yaml:2: skip.0: 1 is not permitted")
 
 
 ENERGY = yaml.safe_dump(default_table().model_dump(mode="json"))

@@ -132,17 +132,17 @@ def test_a_network_of_one_image_is_refused() -> None:
         ),
         (
             {"sparsity": 0.5, "align": "4x4", "budget": "speedup=2"},
-            "--budget: a sparsity and a budget at once",
+            "--budget: expected one target, got a sparsity and a budget",
             "give --sparsity or --budget",
         ),
         (
             {"budget": "compression=2"},
-            "--budget: compression=2 needs the array that it is meant for",
+            "--budget: expected an array to align to with compression=2, got none",
             "add --align 32x32",
         ),
         (
             {"align": "4x4", "budget": "compression=2", "scope": "layer"},
-            "--scope: a budget is of the network",
+            "--scope: expected scope global with a budget, got layer",
             "leave --scope layer out",
         ),
         (
@@ -160,20 +160,20 @@ def test_options_that_do_not_go_together_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("keep", "sentence", "remedy"),
+    ("skip", "sentence", "remedy"),
     [
         (
             ("third",),
-            "--keep third: no layer has that name (there are first, last)",
+            "--skip: expected one of the layers first, last, got 'third'",
             "give the name of a layer, or a pattern such as 'layer1.*'",
         ),
-        (("first", "l*"), "--keep leaves no layer", "keep fewer layers"),
+        (("first", "l*"), "--skip: expected at least one layer left, got none", "skip fewer layers"),
     ],
 )
 def test_layers_to_keep_that_are_none_or_all_are_refused(
-    keep: tuple[str, ...], sentence: str, remedy: str
+    skip: tuple[str, ...], sentence: str, remedy: str
 ) -> None:
-    found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, keep=keep))
+    found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, skip=skip))
     assert found == (sentence, remedy, 2)
 
 
@@ -266,7 +266,7 @@ def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1),
+        ("align", "8x8"), ("skip", ("first",)), ("min_density", 0.1), ("granularity", "filter"), ("regrow", 0.1),
         ("schedule", "linear"), ("scope", "layer"), ("prune_from", 0.1), ("prune_until", 0.8), ("prune_every", 8),
         ("regrow_until", 0.5),
     ],
@@ -277,7 +277,7 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
     flag = f"--{option.replace('_', '-')}"
     sentence = f"{flag}: nothing is pruned, for no share is asked for; add --sparsity or --budget"
     assert str(fault.value) == sentence
-    assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).share is None
+    assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).kept_fraction is None
 
 
 @pytest.mark.parametrize(("option", "value"), [("distil_weight", 0.9), ("distil_temperature", 2.0)])

@@ -1,4 +1,4 @@
-"""A classifier of every form of layer, images for it, and second-order pruning of it."""
+"""A classifier with every kind of layer, images for it, and OBS pruning of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import onnx
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.data.images import Images, Normalization
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.model.file import Model
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import NormalizedImages, prune
+from tightc.pruning.prune import prune
 from tightc.report import Report
 
 PLAIN = Normalization()
@@ -63,7 +63,6 @@ def some(count: int = 40, *shape: int) -> NormalizedImages:
 
 
 def obs_pruned(
-    proto: onnx.ModelProto, seen: NormalizedImages | None = None, seed: int = 0, **options: object
+    proto: onnx.ModelProto, images: NormalizedImages | None = None, seed: int = 0, **options: object
 ) -> tuple[Model, Report]:
-    chosen = PruneOptions(criterion="obs", **options)
-    return prune(loaded(proto), chosen, seen or some(), seed=seed)
+    return prune(loaded(proto), PruneOptions(criterion="obs", **options), images or some(), seed=seed)

@@ -1,4 +1,4 @@
-"""The table of layers and the share of the work that they are, by hand."""
+"""The table of layers and the fraction of MACs that they cover, by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def inspected(proto: onnx.ModelProto, **options: object) -> Report:
     return inspect(loaded(proto), InspectOptions(**options))
 
 
-def test_the_options_are_those_of_extent() -> None:
+def test_the_options_are_input_sizes() -> None:
     assert issubclass(InspectOptions, InputSizeOptions)
 
 
@@ -77,7 +77,7 @@ SHARES = {
 
 
 @pytest.mark.parametrize("form", SHARES)
-def test_the_share_of_macs_by_hand(form: str) -> None:
+def test_the_fraction_of_macs_by_hand(form: str) -> None:
     make, name, inside, outside = SHARES[form]
     report = inspected(make())
     (entry,) = report.uncovered
@@ -91,15 +91,15 @@ def test_the_share_of_macs_by_hand(form: str) -> None:
 @pytest.mark.parametrize(
     ("make", "name"), [(models.with_lstm, "rnn"), (lambda: models.with_if("v"), "choice")]
 )
-def test_unknown_work_makes_the_share_unknown(make, name: str) -> None:
+def test_unknown_macs_make_the_fraction_unknown(make, name: str) -> None:
     report = inspected(make())
     (entry,) = report.uncovered
     assert (entry["name"], entry["macs"]) == (name, None)
     assert report.totals["macs_covered"] is None
-    assert report.notes == (f"MACs of {name} are not known, so neither is the share covered",)
+    assert report.notes == (f"MACs of {name} are unknown, and so is the fraction covered",)
 
 
-def test_all_is_covered_where_nothing_else_multiplies() -> None:
+def test_all_is_covered_if_nothing_else_multiplies() -> None:
     report = inspected(models.cnn())
     assert report.totals["macs_covered"] == 1.0
     assert report.uncovered == ()
@@ -112,7 +112,7 @@ def test_the_batch_multiplies_vectors_and_macs(batch: int) -> None:
     assert report.totals["macs"] == batch * (8 * 27 * 64 + 8 * 72 * 9 + 4 * 8)
 
 
-def test_what_the_file_is() -> None:
+def test_facts_about_the_file() -> None:
     proto = models.cnn(opset=17, ir=8)
     totals = inspected(proto).totals
     assert (totals["opset"], totals["ir_version"]) == (17, 8)
@@ -129,7 +129,7 @@ def test_a_packed_model_shows_the_layers_behind_it() -> None:
     assert report.layers == inspected(models.cnn()).layers
 
 
-def test_a_shared_weight_counts_once_its_work_twice() -> None:
+def test_a_shared_weight_counts_once_and_its_macs_twice() -> None:
     report = inspected(models.shared_weight())
     assert report.totals["weights"] == 144
     assert report.totals["macs"] == 2 * 144 * 36

@@ -1,4 +1,4 @@
-"""What is lost when one layer alone is pruned, recounted with onnxruntime."""
+"""The loss with one layer pruned, recounted with onnxruntime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def smallest_zero(proto: onnx.ModelProto, name: str, sparsity: float) -> onnx.Mo
     return changed
 
 
-def test_a_closing_softmax_changes_no_figure() -> None:
+def test_a_final_softmax_changes_no_figure() -> None:
     proto, closed = models.cnn(), models.cnn()
     output = closed.graph.output[0].name
     for node in closed.graph.node:
@@ -111,7 +111,7 @@ def test_the_seed_draws_the_images() -> None:
         (models.gemm, some(), "expected 4 dimensions for input x, got 2", ModelError),
     ],
 )
-def test_what_does_not_fit(make, images: Images, said: str, kind: type[Exception]) -> None:
+def test_errors(make, images: Images, said: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=said):
         measured(make(), images)
 

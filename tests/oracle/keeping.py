@@ -1,4 +1,4 @@
-"""Which weights a pruning keeps; nothing imported from tightc."""
+"""Which weights pruning keeps; nothing imported from tightc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import product
 
 
 def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
-    """Which `count` weights magnitude pruning zeroes: repeatedly the smallest that is left, the earliest of equals."""
+    """Which `count` weights magnitude pruning zeroes: repeatedly the smallest one left, ties to the earliest."""
     left = dict(enumerate(magnitudes))
     gone = set()
     for _ in range(count):
@@ -16,20 +16,20 @@ def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
     return gone
 
 
-def largest_kept(worths: list[float], count: int) -> list[bool]:
-    """The `count` largest; of equal ones the later."""
-    order = sorted(range(len(worths)), key=lambda place: (worths[place], place))
-    stay = set(order[max(0, len(worths) - max(0, count)) :])
-    return [place in stay for place in range(len(worths))]
+def largest_kept(saliencies: list[float], count: int) -> list[bool]:
+    """The `count` largest; ties go to the later."""
+    order = sorted(range(len(saliencies)), key=lambda place: (saliencies[place], place))
+    stay = set(order[max(0, len(saliencies) - max(0, count)) :])
+    return [place in stay for place in range(len(saliencies))]
 
 
-def largest_with_floors(layers: list[list[float]], count: int, floors: list[int]) -> list[list[bool]]:
-    """Of each layer its floor, and of all that is left the largest, until `count` are kept."""
-    kept = [largest_kept(worths, floor) for worths, floor in zip(layers, floors, strict=True)]
+def largest_with_minimums(layers: list[list[float]], count: int, minimums: list[int]) -> list[list[bool]]:
+    """The minimum of each layer, then the largest of the others, until `count` are kept."""
+    kept = [largest_kept(saliencies, minimum) for saliencies, minimum in zip(layers, minimums, strict=True)]
     rest = sorted(
-        (worth, number, place)
-        for number, worths in enumerate(layers)
-        for place, worth in enumerate(worths)
+        (value, number, place)
+        for number, saliencies in enumerate(layers)
+        for place, value in enumerate(saliencies)
         if not kept[number][place]
     )
     while rest and sum(map(sum, kept)) < count:
@@ -38,50 +38,52 @@ def largest_with_floors(layers: list[list[float]], count: int, floors: list[int]
     return kept
 
 
-def parts(worths: list[float], rows: int) -> list[list[int]]:
-    """A filter's weights by number, those worth most first, of equal ones the first, `rows` to a part."""
-    order = sorted(range(len(worths)), key=lambda place: (-worths[place], place))
+def segments(saliencies: list[float], rows: int) -> list[list[int]]:
+    """A filter's weights by number, the most salient first, ties to the first, `rows` to a segment."""
+    order = sorted(range(len(saliencies)), key=lambda place: (-saliencies[place], place))
     return [order[begin : begin + rows] for begin in range(0, len(order), rows)]
 
 
-def most_worth(units: list[list[float]], costs: list[float], budget: float, floors: list[int]) -> float:
-    """The most that `budget` buys, by trying everything: of each layer its floor, then as many units as it takes."""
+def most_saliency(units: list[list[float]], costs: list[float], budget: float, minimums: list[int]) -> float:
+    """The most saliency that `budget` buys, by trying every number of units from each layer's minimum."""
     best = -1.0
     for taken in product(
-        *(range(floor, len(worths) + 1) for worths, floor in zip(units, floors, strict=True))
+        *(range(minimum, len(saliencies) + 1) for saliencies, minimum in zip(units, minimums, strict=True))
     ):
         price = sum(count * cost for count, cost in zip(taken, costs, strict=True))
-        if price <= budget or list(taken) == floors:
-            best = max(best, sum(sum(worths[:count]) for worths, count in zip(units, taken, strict=True)))
+        if price <= budget or list(taken) == minimums:
+            best = max(
+                best, sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
+            )
     return best
 
 
-def most_relaxed_worth(
-    units: list[list[float]], costs: list[float], budget: float, floors: list[int]
+def most_relaxed_saliency(
+    units: list[list[float]], costs: list[float], budget: float, minimums: list[int]
 ) -> float:
-    """The same where the last unit may be cut: no choice of whole units is worth more."""
-    worth = sum(sum(worths[:floor]) for worths, floor in zip(units, floors, strict=True))
-    left = budget - sum(cost * floor for cost, floor in zip(costs, floors, strict=True))
+    """The same if the last unit may be cut: an upper bound of any choice of whole units."""
+    value = sum(sum(saliencies[:minimum]) for saliencies, minimum in zip(units, minimums, strict=True))
+    left = budget - sum(cost * minimum for cost, minimum in zip(costs, minimums, strict=True))
     others = sorted(
         (
             (unit / cost, cost)
-            for worths, cost, floor in zip(units, costs, floors, strict=True)
-            for unit in worths[floor:]
+            for saliencies, cost, minimum in zip(units, costs, minimums, strict=True)
+            for unit in saliencies[minimum:]
         ),
         reverse=True,
     )
     for density, cost in others:
         piece = min(cost, max(0.0, left))
-        worth += density * piece
+        value += density * piece
         left -= piece
-    return worth
+    return value
 
 
-def bought_one_by_one(
-    units: list[list[float]], costs: list[float], budget: float, floors: list[int]
+def greedy_units(
+    units: list[list[float]], costs: list[float], budget: float, minimums: list[int]
 ) -> list[int]:
-    """The floors, then again and again the unit that fits and is worth most for its cost; of equal ones the first."""
-    taken = list(floors)
+    """The minimums, then repeatedly the unit that fits with the most saliency per cost; ties go to the first."""
+    taken = list(minimums)
     while True:
         left = budget - sum(cost * count for cost, count in zip(costs, taken, strict=True))
         fitting = [
@@ -92,16 +94,16 @@ def bought_one_by_one(
         taken[max(fitting, key=lambda number: (units[number][taken[number]] / costs[number], -number))] += 1
 
 
-def regrown(worths: list[float], kept: list[bool], pulls: list[float], share: float) -> list[bool]:
-    """One filter after `share` of its weights, the least, gave their places to the zeros that are pulled at most."""
+def regrown(saliencies: list[float], kept: list[bool], gradients: list[float], fraction: float) -> list[bool]:
+    """One filter after a `fraction` of its weights, the least salient, gave way to zeros with the largest gradients."""
     going = sorted(
-        (place for place, stays in enumerate(kept) if stays), key=lambda place: (worths[place], place)
+        (place for place, stays in enumerate(kept) if stays), key=lambda place: (saliencies[place], place)
     )
     coming = sorted(
-        (place for place, stays in enumerate(kept) if not stays and pulls[place] > 0),
-        key=lambda place: (-pulls[place], place),
+        (place for place, stays in enumerate(kept) if not stays and gradients[place] > 0),
+        key=lambda place: (-gradients[place], place),
     )
-    count = min(int(share * len(going)), len(coming))
+    count = min(int(fraction * len(going)), len(coming))
     found = list(kept)
     for old, new in zip(going[:count], coming[:count], strict=True):
         found[old], found[new] = False, True

@@ -1,4 +1,4 @@
-"""Pack and unpack: stock onnxruntime, in a process that cannot import tightc, says that nothing changed."""
+"""Pack and unpack, against stock onnxruntime in a process that cannot import tightc."""
 
 from __future__ import annotations
 
@@ -231,24 +231,24 @@ def test_other_methods_pack_too(method: str) -> None:
     assert weights_of(unpack(after)[0].proto)["w"].tobytes() == weights_of(proto)["w"].tobytes()
 
 
-def test_history_tells_the_whole_chain() -> None:
+def test_history_records_the_whole_chain() -> None:
     model = loaded(models.cnn())
-    arranged = permute(model, SMALL, seed=5)[0]
-    compact = pack(arranged)[0]
+    source = permute(model, SMALL, seed=5)[0]
+    compact = pack(source)[0]
     plain = unpack(compact)[0]
     properties = {entry.key: entry.value for entry in plain.proto.metadata_props}
     history = json.loads(properties["tightc.history"])
     assert [entry["stage"] for entry in history] == ["permute", "pack", "unpack"]
     assert {entry["version"] for entry in history} == {version("tightc")}
-    assert [entry["input"] for entry in history] == [model.sha256, arranged.sha256, compact.sha256]
+    assert [entry["input"] for entry in history] == [model.sha256, source.sha256, compact.sha256]
     assert [entry["seed"] for entry in history] == [5, None, None]
     assert all(isinstance(entry["options"], dict) for entry in history)
 
 
 def test_packing_is_reported_with_its_bytes() -> None:
-    arranged = permuted(models.cnn())
-    compact, report = pack(arranged)
-    assert report.totals["bytes_in"] == len(arranged.to_bytes())
+    source = permuted(models.cnn())
+    compact, report = pack(source)
+    assert report.totals["bytes_in"] == len(source.to_bytes())
     assert report.totals["bytes_out"] == len(compact.to_bytes())
     assert [row["name"] for row in report.layers] == ["first", "second", "last"]
 
@@ -266,32 +266,36 @@ def test_two_files_stay_two_files(tmp_path) -> None:
 # --- what cannot be packed
 
 
-def test_a_model_without_arrangement_is_refused() -> None:
+def test_a_model_without_packings_is_refused() -> None:
     with pytest.raises(
-        ModelError, match=r"^net.onnx: it has no arrangement to pack; run tightc permute first$"
+        ModelError,
+        match=r"^net.onnx: expected a permuted model, got one without packings; run tightc permute first$",
     ):
         pack(loaded(models.cnn()))
 
 
 def test_a_packed_model_is_not_packed_again() -> None:
     with pytest.raises(
-        ModelError, match=r"it is packed already; use it as it is, or run tightc unpack first"
+        ModelError,
+        match=r"expected a permuted model, got a packed one; use it as it is, or run tightc unpack first",
     ):
         pack(packed(models.cnn()))
 
 
 def test_a_plain_model_is_not_unpacked() -> None:
-    with pytest.raises(ModelError, match=r"it is not packed; give a model that tightc pack has written"):
+    with pytest.raises(
+        ModelError, match=r"expected a packed model, got a plain one; give a model that tightc pack wrote"
+    ):
         unpack(loaded(models.cnn()))
 
 
 def test_weights_that_changed_since_permute_are_refused() -> None:
-    arranged = permuted(models.cnn())
+    source = permuted(models.cnn())
     full = np.ones_like(weights_of(models.cnn())["second_w"])
     with pytest.raises(
         ModelError, match=r"the packing of second does not fit its weights .*run tightc permute again"
     ):
-        pack(arranged.with_tensors({"second_w": full}))
+        pack(source.with_tensors({"second_w": full}))
 
 
 @pytest.mark.parametrize("key", ["values", "index", "layout"])

@@ -1,4 +1,4 @@
-"""Packing without what only people read: smaller, and in nothing else another model."""
+"""Packing with --strip: smaller files, and otherwise the same model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOTE = "written by an exporter for people"
 
 
 def noted(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with notes wherever a model may have some, and the shape of every inner value."""
+    """`proto` with a note wherever a model may have one, and the shape of every inner value."""
     proto = onnx.shape_inference.infer_shapes(proto)
     proto.doc_string = proto.graph.doc_string = NOTE
     graph = proto.graph
@@ -68,33 +68,33 @@ def outputs(model: Model, proto: onnx.ModelProto) -> list[np.ndarray]:
 @pytest.mark.parametrize("form", models.FORMS)
 def test_a_stripped_model_computes_the_same(form: str) -> None:
     proto = noted(models.FORMS[form]())
-    arranged = permuted(proto)
-    (whole, first), (short, second) = (pack(arranged, PackOptions(strip=strip)) for strip in (False, True))
+    source = permuted(proto)
+    (full, first), (short, second) = (pack(source, PackOptions(strip=strip)) for strip in (False, True))
     onnx.checker.check_model(short.proto, full_check=True)
-    for one, other in zip(outputs(whole, proto), outputs(short, proto), strict=True):
+    for one, other in zip(outputs(full, proto), outputs(short, proto), strict=True):
         assert one.tobytes() == other.tobytes()
-    assert NOTE.encode() in whole.to_bytes() and NOTE.encode() not in short.to_bytes()
+    assert NOTE.encode() in full.to_bytes() and NOTE.encode() not in short.to_bytes()
     assert second.totals["bytes_out"] == len(short.to_bytes()) < first.totals["bytes_out"]
 
 
 def test_names_of_layers_inputs_and_outputs_and_the_models_own_properties_stay() -> None:
-    arranged = permuted(noted(models.cnn()))
-    whole, short = (pack(arranged, PackOptions(strip=strip))[0] for strip in (False, True))
-    assert layer_names(whole) == layer_names(short) == layer_names(arranged)
-    assert [node.name for node in short.proto.graph.node] == [node.name for node in whole.proto.graph.node]
+    source = permuted(noted(models.cnn()))
+    full, short = (pack(source, PackOptions(strip=strip))[0] for strip in (False, True))
+    assert layer_names(full) == layer_names(short) == layer_names(source)
+    assert [node.name for node in short.proto.graph.node] == [node.name for node in full.proto.graph.node]
     for one, other in (
-        (whole.proto.graph.input, short.proto.graph.input),
-        (whole.proto.graph.output, short.proto.graph.output),
+        (full.proto.graph.input, short.proto.graph.input),
+        (full.proto.graph.output, short.proto.graph.output),
     ):
         assert [(value.name, value.type) for value in one] == [(value.name, value.type) for value in other]
     assert {(entry.key, entry.value) for entry in short.proto.metadata_props} >= {("author", "a person")}
 
 
 def test_tensors_and_values_have_short_names_and_the_same_content() -> None:
-    arranged = permuted(noted(models.cnn()))
-    whole, short = (pack(arranged, PackOptions(strip=strip))[0].proto for strip in (False, True))
+    source = permuted(noted(models.cnn()))
+    full, short = (pack(source, PackOptions(strip=strip))[0].proto for strip in (False, True))
     assert not short.graph.value_info
-    for one, other in zip(whole.graph.initializer, short.graph.initializer, strict=True):
+    for one, other in zip(full.graph.initializer, short.graph.initializer, strict=True):
         assert (one.raw_data, one.dims) == (other.raw_data, other.dims)
         assert len(other.name.partition(".")[0]) == 1
     values = {name for node in short.graph.node for name in node.output} - {short.graph.output[0].name}
@@ -103,36 +103,36 @@ def test_tensors_and_values_have_short_names_and_the_same_content() -> None:
         inner = {name for node in function.node for name in node.output} - set(function.output)
         assert inner and all(name.isdigit() for name in inner)
     assert [list(function.input) for function in short.functions] == [
-        list(function.input) for function in whole.functions
+        list(function.input) for function in full.functions
     ]
 
 
-def test_a_node_without_a_name_keeps_what_it_is_called_after() -> None:
+def test_a_node_without_a_name_keeps_its_label() -> None:
     proto = models.cnn()
     for node in proto.graph.node:
         node.name = ""
-    arranged = permuted(proto)
-    short, _ = pack(arranged, PackOptions(strip=True))
-    assert layer_names(short) == layer_names(arranged)
+    source = permuted(proto)
+    short, _ = pack(source, PackOptions(strip=True))
+    assert layer_names(short) == layer_names(source)
 
 
-def test_whole_numbers_are_renamed_with_their_packing() -> None:
+def test_int8_weights_are_renamed_with_their_packing() -> None:
     model, _ = prune(quantize(loaded(models.cnn()), QuantizeOptions())[0], DIGITS)
-    arranged, _ = permute(model, SMALL.model_copy(update={"subword_bits": 4}))
-    short, _ = pack(arranged, PackOptions(strip=True))
+    source, _ = permute(model, SMALL.model_copy(update={"subword_bits": 4}))
+    short, _ = pack(source, PackOptions(strip=True))
     onnx.checker.check_model(short.proto, full_check=True)
-    assert layer_names(short) == layer_names(arranged)
-    assert outputs(short, models.cnn())[0].tobytes() == outputs(arranged, models.cnn())[0].tobytes()
+    assert layer_names(short) == layer_names(source)
+    assert outputs(short, models.cnn())[0].tobytes() == outputs(source, models.cnn())[0].tobytes()
     plain, _ = unpack(short)
-    assert outputs(plain, models.cnn())[0].tobytes() == outputs(arranged, models.cnn())[0].tobytes()
+    assert outputs(plain, models.cnn())[0].tobytes() == outputs(source, models.cnn())[0].tobytes()
     one, other = (
         [to_stream(packing).content.tobytes() for packing in read_packings(each).values()]
-        for each in (arranged, plain)
+        for each in (source, plain)
     )
     assert len(one) > 1 and one == other
 
 
-def test_new_names_meet_none_that_stay() -> None:
+def test_new_names_do_not_clash_with_those_that_stay() -> None:
     proto = models.build(
         """net (float[1,4] zero) => (float[1,3] one_index) { a = MatMul (zero, w)  one_index = Add (a, v) }""",
         w=models.sparse(4, 3, seed=1),
@@ -144,14 +144,14 @@ def test_new_names_meet_none_that_stay() -> None:
     for node in proto.graph.node:
         node.input[:] = [final.get(name, name) for name in node.input]
         node.output[:] = [final.get(name, name) for name in node.output]
-    whole, short = (pack(permuted(proto), PackOptions(strip=strip))[0] for strip in (False, True))
+    full, short = (pack(permuted(proto), PackOptions(strip=strip))[0] for strip in (False, True))
     onnx.checker.check_model(short.proto, full_check=True)
-    assert outputs(whole, proto)[0].tobytes() == outputs(short, proto)[0].tobytes()
+    assert outputs(full, proto)[0].tobytes() == outputs(short, proto)[0].tobytes()
     assert set(names_of_tensors(short)) == {"2.values", "2.index", "2.layout", "3"}
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-def test_a_stripped_model_is_unpacked_and_says_what_was_done(form: str) -> None:
+def test_a_stripped_model_is_unpacked_with_its_history(form: str) -> None:
     proto = noted(models.FORMS[form]())
     short, _ = pack(permuted(proto), PackOptions(strip=True))
     assert read_history(short)[-1]["options"] == {"strip": True}
@@ -192,7 +192,7 @@ def test_notes_on_quantization_go_by_the_new_name() -> None:
     assert renamed.quant_parameter_tensor_names[0].value == short.node[0].input[1] != "w"
 
 
-def test_sparse_tensors_are_renamed_with_those_who_read_them() -> None:
+def test_sparse_tensors_are_renamed_with_their_readers() -> None:
     # the checker lets them pass at operators of other domains alone
     values = onnx.numpy_helper.from_array(np.linspace(-1, 1, 6, dtype=np.float32), "bias")
     places = onnx.numpy_helper.from_array(np.arange(6), "places")
@@ -208,18 +208,18 @@ def test_sparse_tensors_are_renamed_with_those_who_read_them() -> None:
     assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
 
 
-def test_packed_tensors_meet_no_name_within_a_branch() -> None:
+def test_packed_tensors_do_not_clash_with_names_within_a_branch() -> None:
     proto = models.with_if("v")
     branch = proto.graph.node[-1].attribute[0].g
     branch.node[0].output[0] = branch.output[0].name = "w.values"
-    arranged = permuted(proto)
+    source = permuted(proto)
     for strip in (False, True):
-        packed, _ = pack(arranged, PackOptions(strip=strip))
+        packed, _ = pack(source, PackOptions(strip=strip))
         onnx.checker.check_model(packed.proto, full_check=True)
-        assert outputs(packed, proto)[0].tobytes() == outputs(arranged, proto)[0].tobytes()
+        assert outputs(packed, proto)[0].tobytes() == outputs(source, proto)[0].tobytes()
 
 
-def test_notes_within_branches_go_too() -> None:
+def test_notes_within_branches_are_removed_too() -> None:
     proto = models.with_if()
     for node in proto.graph.node:
         for attribute in node.attribute:
@@ -231,7 +231,7 @@ def test_notes_within_branches_go_too() -> None:
     assert NOTE.encode() in model.to_bytes() and NOTE.encode() not in stripped(model).to_bytes()
 
 
-def test_settings_that_are_the_default_go_and_others_stay() -> None:
+def test_default_attributes_are_removed_and_others_stay() -> None:
     text = """
         net (float[1,2,9,9] x) => (float[1,2,2,2] y) {
             a = Conv <auto_pad = "NOTSET", dilations = [1, 1], group = 1, pads = [0, 0, 0, 0], strides = [1, 1]> (x, w)

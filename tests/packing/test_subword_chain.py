@@ -1,4 +1,4 @@
-"""Digits through the whole chain: arranged, packed, unpacked, simulated; onnxruntime and loops say what is right."""
+"""Subwords through the whole chain: permuted, packed, unpacked, simulated, against onnxruntime and plain loops."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ BITS = pytest.mark.parametrize("bits", [2, 4])
 
 
 def pruned(form: str, bits: int, opset: int = models.OPSET) -> Model:
-    whole, _ = quantize(loaded(models.FORMS[form](opset, models.ir_for(opset))), QuantizeOptions())
-    return prune(whole, PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits))[0]
+    quantized, _ = quantize(loaded(models.FORMS[form](opset, models.ir_for(opset))), QuantizeOptions())
+    return prune(quantized, PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits))[0]
 
 
-def arranged(model: Model, bits: int, **changes: object) -> tuple[Model, dict]:
+def permuted(model: Model, bits: int, **changes: object) -> tuple[Model, dict]:
     found, report = permute(model, PermuteOptions(**{**QUICK, "subword_bits": bits, **changes}))
     return found, report.totals
 
@@ -58,20 +58,20 @@ def outputs(model: Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     return list(session.run(None, feeds))
 
 
-def digits(value: int, bits: int) -> int:
+def subwords(value: int, bits: int) -> int:
     return sum(abs(value) >> shift & (2**bits - 1) > 0 for shift in range(0, 8, bits))
 
 
 @BITS
 @pytest.mark.parametrize("method", ["tight", "first-fit"])
 @pytest.mark.parametrize("form", models.FORMS)
-def test_every_digit_has_one_slot(form: str, method: str, bits: int) -> None:
-    model, totals = arranged(pruned(form, bits), bits, method=method)
+def test_every_subword_has_one_slot(form: str, method: str, bits: int) -> None:
+    model, totals = permuted(pruned(form, bits), bits, method=method)
     network = read_network(model)
     area = needed = 0
     for layer in network.owners:
         packing = read_packings(model)[layer.weight]
-        whole = oracle.block_diagonal(network.matrix(layer), layer.groups)
+        expanded = oracle.block_diagonal(network.matrix(layer), layer.groups)
         seen: Counter[tuple[int, int]] = Counter()
         for tile in oracle.plain(packing):
             assert len(tile["lanes"]) <= 8 and len(tile["filters"]) <= 8
@@ -81,7 +81,7 @@ def test_every_digit_has_one_slot(form: str, method: str, bits: int) -> None:
                     if chosen != oracle.EMPTY:
                         seen[f, lane[chosen]] += 1
             area += len(tile["lanes"]) * len(tile["filters"])
-        wanted = {(f, k): digits(int(v), bits) for (f, k), v in np.ndenumerate(whole) if v}
+        wanted = {(f, k): subwords(int(v), bits) for (f, k), v in np.ndenumerate(expanded) if v}
         assert dict(seen) == wanted
         needed += sum(wanted.values())
     slots = sum(network.matrix(layer).size for layer in network.owners) * (8 // bits)
@@ -95,7 +95,7 @@ def test_every_digit_has_one_slot(form: str, method: str, bits: int) -> None:
 @pytest.mark.parametrize("form", models.FORMS)
 def test_packed_and_unpacked_give_the_same_bits(form: str, opset: int, bits: int) -> None:
     model = pruned(form, bits, opset)
-    packed, _ = pack(arranged(model, bits)[0])
+    packed, _ = pack(permuted(model, bits)[0])
     onnx.checker.check_model(packed.proto, full_check=True)
     plain, _ = unpack(packed)
     again, _ = pack(plain)
@@ -113,8 +113,8 @@ def test_packed_and_unpacked_give_the_same_bits(form: str, opset: int, bits: int
 @pytest.mark.parametrize(
     "form", ["cnn", "grouped", "depthwise", "gemm", "matmul left", "shared weight", "empty layer"]
 )
-def test_the_engine_multiplies_digits_and_gives_what_onnxruntime_gives(form: str, bits: int) -> None:
-    model, _ = arranged(pruned(form, bits), bits)
+def test_the_engine_multiplies_subwords_and_agrees_with_onnxruntime(form: str, bits: int) -> None:
+    model, _ = permuted(pruned(form, bits), bits)
     report = simulate(model, SimulateOptions(verify=True, batch=2 if form == "cnn" else None))
     assert all(row["value_error"] < 1e-4 for row in report.layers)
     assert [row["engine_cycles"] for row in report.layers] == [row["cycles"] for row in report.layers]
@@ -122,7 +122,7 @@ def test_the_engine_multiplies_digits_and_gives_what_onnxruntime_gives(form: str
 
 @BITS
 def test_the_dense_layer_runs_whole_words_on_the_same_multipliers(bits: int) -> None:
-    model, totals = arranged(pruned("cnn", bits), bits)
+    model, totals = permuted(pruned("cnn", bits), bits)
     report = simulate(model, SimulateOptions())
     words = simulate(pruned("cnn", bits), SimulateOptions(array=ArrayShape(8, 8 * bits // 8)))
     for name in ("dense_cycles", "dense_passes", "dense_energy_pj"):
@@ -131,19 +131,19 @@ def test_the_dense_layer_runs_whole_words_on_the_same_multipliers(bits: int) -> 
 
 
 @BITS
-def test_a_digit_takes_its_part_of_a_multiplication(bits: int) -> None:
-    model, _ = arranged(pruned("gemm", bits), bits)
+def test_a_subword_takes_its_part_of_a_multiplication(bits: int) -> None:
+    model, _ = permuted(pruned("gemm", bits), bits)
     report = simulate(model, SimulateOptions())
     network = read_network(model)
-    used = sum(digits(int(v), bits) for layer in network.owners for v in network.matrix(layer).ravel())
+    used = sum(subwords(int(v), bits) for layer in network.owners for v in network.matrix(layer).ravel())
     (row,) = report.layers
     multiply, add = 0.2, 0.1  # pJ of an 8-bit multiplication and a 32-bit addition (Horowitz 2014)
     assert row["energy_parts_pj"]["mac"] == pytest.approx(used * row["vectors"] * (multiply * bits / 8 + add))
 
 
 @BITS
-def test_the_bits_of_a_slot_are_digit_sign_and_place(bits: int) -> None:
-    model, totals = arranged(pruned("gemm", bits), bits)
+def test_the_bits_of_a_slot_are_subword_sign_and_place(bits: int) -> None:
+    model, totals = permuted(pruned("gemm", bits), bits)
     ((weight, packing),) = read_packings(model).items()
     tiles = oracle.plain(packing)
     area = sum(len(tile["lanes"]) * len(tile["filters"]) for tile in tiles)
@@ -155,8 +155,8 @@ def test_the_bits_of_a_slot_are_digit_sign_and_place(bits: int) -> None:
     )
 
 
-def test_a_file_keeps_its_digits(tmp_path: Path) -> None:
-    model, _ = arranged(pruned("cnn", 4), 4)
+def test_a_file_keeps_its_subwords(tmp_path: Path) -> None:
+    model, _ = permuted(pruned("cnn", 4), 4)
     packed, report = pack(model)
     save_model(packed, tmp_path / "packed.onnx")
     names = [
@@ -175,14 +175,16 @@ def test_methods_of_whole_weights_are_refused(method: str) -> None:
     )
 
 
-def test_real_weights_have_no_digits() -> None:
-    with pytest.raises(ModelError, match=r"expected int8 weights, .*; run tightc quantize first"):
-        arranged(loaded(models.cnn()), 4)
+def test_float_weights_have_no_subwords() -> None:
+    with pytest.raises(
+        ModelError, match="are real numbers, which have no subwords; run tightc quantize first"
+    ):
+        permuted(loaded(models.cnn()), 4)
 
 
-def test_damaged_digits_are_refused() -> None:
-    packed, _ = pack(arranged(pruned("gemm", 4), 4)[0])
-    proto = packed.copy_proto()
+def test_damaged_subwords_are_refused() -> None:
+    packed, _ = pack(permuted(pruned("gemm", 4), 4)[0])
+    proto = packed.editable()
     kept = [tensor for tensor in proto.graph.initializer if not tensor.name.endswith(".index")]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
@@ -194,12 +196,12 @@ def test_damaged_digits_are_refused() -> None:
 def test_the_command_line_takes_the_chain(bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     onnx.save(models.cnn(), "net.onnx")
-    digit = ["--subword-bits", str(bits)]
+    width = ["--subword-bits", str(bits)]
     for arguments in (
-        ["quantize", "net.onnx", "-o", "whole.onnx"],
-        ["prune", "whole.onnx", "--granularity", "subword", *digit, "--sparsity", "0.6", "-o", "pruned.onnx"],
-        ["permute", "pruned.onnx", "--array", "8x8", *digit, "-o", "arranged.onnx"],
-        ["pack", "arranged.onnx", "-o", "packed.onnx"],
+        ["quantize", "net.onnx", "-o", "int8.onnx"],
+        ["prune", "int8.onnx", "--granularity", "subword", *width, "--sparsity", "0.6", "-o", "pruned.onnx"],
+        ["permute", "pruned.onnx", "--array", "8x8", *width, "-o", "permuted.onnx"],
+        ["pack", "permuted.onnx", "-o", "packed.onnx"],
         ["simulate", "packed.onnx", "--batch", "1", "--verify"],
     ):
         assert run([*arguments, "-q"]) == 0

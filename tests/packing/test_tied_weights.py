@@ -1,4 +1,4 @@
-"""Weights with more than one reader: nothing of them is lost, and they are stored once."""
+"""Weights with several readers: all readers keep working, and the weight is stored once."""
 
 from __future__ import annotations
 
@@ -249,9 +249,9 @@ def test_the_commands_write_what_onnxruntime_runs(tmp_path, capsys: pytest.Captu
     graph, weights, feeds = TWICE["Gemm, transB"]
     source = str(models.save(build(graph, **weights), tmp_path / "net.onnx"))
     steps = {name: str(tmp_path / f"{name}.onnx") for name in ("p", "q", "k", "u")}
-    arrange = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
+    options = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
     assert run(["prune", source, "--sparsity", "0.5", "-q", "-o", steps["p"]]) == 0
-    assert run(["permute", steps["p"], *arrange, "-o", steps["q"]]) == 0
+    assert run(["permute", steps["p"], *options, "-o", steps["q"]]) == 0
     assert run(["pack", steps["q"], "-q", "-o", steps["k"]]) == 0
     assert run(["unpack", steps["k"], "-q", "-o", steps["u"]]) == 0
     assert capsys.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Pruning by Fisher information: gradients against differences of the loss that onnxruntime gives."""
+"""Fisher pruning: gradients, against differences of the loss by onnxruntime."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.errors import DataError, ModelError, OptionError
 from tightc.model.layer_view.layers import read_network
 from tightc.progress import no_progress
-from tightc.pruning.fisher import fisher_worths
+from tightc.pruning.fisher import fisher_saliency
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.prunable import prunable
+from tightc.selection.network.prunable import prunable
 from tightc.tile.array import ArrayShape
 
 torch = pytest.importorskip("torch")
@@ -30,7 +30,7 @@ PLAIN = Normalization()
 
 
 def full(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with no weight zero."""
+    """`proto` with no weight zero."""
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.ndim > 1:
@@ -44,19 +44,19 @@ def some(count: int = 6, classes: int = 4) -> Images:
     return Images(rng.normal(size=(count, 3, 8, 8)).astype(np.float32), rng.integers(0, classes, count))
 
 
-def worths_of(proto: onnx.ModelProto, images: Images) -> list[np.ndarray]:
+def saliency_of(proto: onnx.ModelProto, images: Images) -> list[np.ndarray]:
     model = loaded(proto)
     network = read_network(model)
     layers = prunable(model, network, PruneOptions(sparsity=0.5))
     drawn = Calibration.of(model, images, PLAIN, len(images), 0)
-    return fisher_worths(model, network, layers, drawn, no_progress)
+    return fisher_saliency(model, network, layers, drawn, no_progress)
 
 
 def cross_entropy(proto: onnx.ModelProto, pixels: np.ndarray, labels: np.ndarray) -> float:
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     logits = session.run(None, {"image": pixels})[0].astype(np.float64)
-    chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return float(-np.mean(chances[np.arange(len(labels)), labels]))
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return float(-np.mean(log_probabilities[np.arange(len(labels)), labels]))
 
 
 def nudged(proto: onnx.ModelProto, name: str, place: tuple[int, ...], by: float) -> onnx.ModelProto:
@@ -71,15 +71,15 @@ def nudged(proto: onnx.ModelProto, name: str, place: tuple[int, ...], by: float)
 
 
 @pytest.mark.parametrize("batch", ["B", "3"])
-def test_worths_are_squares_of_weights_and_of_differences(batch: str) -> None:
+def test_saliencies_are_squares_of_weights_and_of_differences(batch: str) -> None:
     proto, images = full(models.cnn(batch=batch)), some()
-    found = worths_of(proto, images)
+    found = saliency_of(proto, images)
     groups = [[i] for i in range(6)] if batch == "B" else None
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     if groups is None:  # of a fixed batch the mean loss counts, in the order in which images were drawn
         order = np.random.default_rng(0).permutation(6)
         groups = [order[:3].tolist(), order[3:].tolist()]
-    for name, worth in zip(("first_w", "second_w", "last_w"), found, strict=True):
+    for name, saliency in zip(("first_w", "second_w", "last_w"), found, strict=True):
         for place in [(0,) * weights[name].ndim, tuple(size - 1 for size in weights[name].shape)]:
             squares = []
             for group in groups:
@@ -90,34 +90,34 @@ def test_worths_are_squares_of_weights_and_of_differences(batch: str) -> None:
                 squares.append(((ends[0] - ends[1]) / 2e-2) ** 2)
             wanted = weights[name][place] ** 2 * np.mean(squares)
             flat = np.ravel_multi_index(place, weights[name].shape)
-            assert worth.ravel()[flat] == pytest.approx(wanted, rel=0.05, abs=1e-5)
+            assert saliency.ravel()[flat] == pytest.approx(wanted, rel=0.05, abs=1e-5)
 
 
-def test_a_closing_softmax_is_left_to_the_loss() -> None:
+def test_a_final_softmax_changes_nothing() -> None:
     proto = full(models.cnn())
     with_softmax = onnx.ModelProto()
     with_softmax.CopyFrom(proto)
     with_softmax.graph.node[-1].output[0] = "scores"
     with_softmax.graph.node.append(onnx.helper.make_node("Softmax", ["scores"], ["logits"], axis=-1))
-    for one, two in zip(worths_of(proto, some()), worths_of(with_softmax, some()), strict=True):
+    for one, two in zip(saliency_of(proto, some()), saliency_of(with_softmax, some()), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_the_least_worth_go_and_the_others_keep_their_bits() -> None:
+def test_the_least_salient_go_and_the_others_keep_their_bits() -> None:
     proto, images = full(models.cnn()), some()
     options = PruneOptions(sparsity=0.6, criterion="fisher")
     pruned, report = prune(loaded(proto), options, NormalizedImages(images, PLAIN))
-    worths = np.concatenate([worth.ravel() for worth in worths_of(proto, images)])
+    saliencies = np.concatenate([saliency.ravel() for saliency in saliency_of(proto, images)])
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     gone = np.concatenate([after[name].ravel() == 0 for name in ("first_w", "second_w", "last_w")])
-    assert gone.sum() == round(0.6 * len(worths))
-    assert worths[gone].max() <= worths[~gone].min()
+    assert gone.sum() == round(0.6 * len(saliencies))
+    assert saliencies[gone].max() <= saliencies[~gone].min()
     assert all((after[name][after[name] != 0] == before[name][after[name] != 0]).all() for name in before)
-    assert report.totals["nonzeros"] == len(worths) - gone.sum()
+    assert report.totals["nonzeros"] == len(saliencies) - gone.sum()
 
 
-def test_whole_parts_of_an_array() -> None:
+def test_aligned_filters_keep_full_segments() -> None:
     options = PruneOptions(sparsity=0.5, criterion="fisher", align=ArrayShape(9, 4))
     pruned, _ = prune(loaded(full(models.cnn())), options, NormalizedImages(some(), PLAIN))
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
@@ -131,22 +131,23 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
     found = []
     for cores in (1, 3):
         monkeypatch.setattr(parallel, "available_cores", lambda cores=cores: cores)
-        found.append([worth.tobytes() for worth in worths_of(full(models.cnn()), some())])
+        found.append([saliency.tobytes() for saliency in saliency_of(full(models.cnn()), some())])
     assert found[0] == found[1]
     assert torch.get_num_threads() == threads
 
 
-def test_torch_is_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+def test_torch_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
 
     def without_torch(name: str, *rest: object) -> object:
         if name == "torch":
             raise ImportError(name)
-        return real(name, *rest)
+        return original(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
     with pytest.raises(
-        OptionError, match=r"--criterion fisher needs torch, .*; pip install 'tightc\[finetune\]'"
+        OptionError,
+        match=r"--criterion fisher: expected torch, got none installed; pip install 'tightc\[finetune\]'",
     ):
         prune(
             loaded(models.cnn()),
@@ -155,15 +156,15 @@ def test_torch_is_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
-def test_images_are_demanded() -> None:
-    with pytest.raises(OptionError, match="--criterion fisher: it looks at images"):
+def test_images_are_required() -> None:
+    with pytest.raises(OptionError, match="--criterion fisher: expected images, got none; add --data PATH"):
         prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, criterion="fisher"))
 
 
 @pytest.mark.parametrize(
     ("make", "images", "said", "kind"),
     [
-        (models.cnn, some(classes=9), r"label \d is outside the network's 4 classes", DataError),
+        (models.cnn, some(classes=9), r"expected labels 0 to 3, got \d", DataError),
         (lambda: models.cnn(dtype="float16"), some(), "input image is float16", ModelError),
         (
             lambda: models.build(
@@ -172,7 +173,7 @@ def test_images_are_demanded() -> None:
                 w=models.sparse(2, 3, 3, 3),
             ),
             some(),
-            "its output is 72 x 1 for 1 images",
+            "expected an output of 1 x classes, got 72 x 1",
             ModelError,
         ),
         (
@@ -195,12 +196,12 @@ def test_images_are_demanded() -> None:
                 v=models.sparse(5, 2),
             ),
             some(),
-            "torch cannot run it on a batch of 1",
+            "expected a model that torch runs on 1 images, got ",
             ModelError,
         ),
     ],
 )
-def test_what_does_not_fit(
+def test_errors(
     make: Callable[[], onnx.ModelProto], images: Images, said: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match=said):
@@ -210,7 +211,9 @@ def test_what_does_not_fit(
 def test_a_gradient_that_overflows() -> None:
     images = some()
     images.pixels[0] = 3e38
-    with pytest.raises(ModelError, match="its gradient is not finite on these images; check --mean"):
+    with pytest.raises(
+        ModelError, match="expected finite gradients on these images, got NaN or infinity; check --mean"
+    ):
         prune(
             loaded(models.cnn()),
             PruneOptions(sparsity=0.5, criterion="fisher"),

@@ -1,4 +1,4 @@
-"""Second-order pruning of whole models: zeros to the unit, outputs that stay, and what is refused."""
+"""OBS pruning of whole models: exact numbers of zeros, outputs that stay, and errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from helpers.classifier import PLAIN, dense, many_forms, obs_pruned, some
 from helpers.loading import loaded
 from tightc import parallel
 from tightc.calibration.calibration import Calibration
-from tightc.calibration.divergence import divergence
-from tightc.config.image_shape import ImageShape
-from tightc.data.images import Images, Normalization
+from tightc.calibration.divergence import kl_divergence
+from tightc.data.images import Images, ImageShape, Normalization, NormalizedImages
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -29,11 +28,11 @@ from tightc.model.file import load_model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.pruning.obs import least_squares, weight_sharing
-from tightc.pruning.obs.allocation import GRID, network_worths
-from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
-from tightc.pruning.obs.weight_sharing import Use, use_moments
+from tightc.pruning.obs.allocation import SPARSITIES, network_saliency
+from tightc.pruning.obs.bias_correction import BiasCorrection, added_bias, find_bias_correction
+from tightc.pruning.obs.weight_sharing import SharingLayer, layer_sums
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import NormalizedImages, prune
+from tightc.pruning.prune import prune
 from tightc.tile.array import ArrayShape
 
 
@@ -68,7 +67,7 @@ def test_outputs_stay_much_closer_than_by_magnitude() -> None:
     np.testing.assert_allclose(outputs(by_obs.proto, fresh).mean(axis=0), wanted.mean(axis=0), atol=0.1)
 
 
-def test_a_closing_softmax_changes_no_weight() -> None:
+def test_a_final_softmax_changes_no_weight() -> None:
     closed = many_forms()
     for node in closed.graph.node:
         node.output[:] = ["scores" if name == "logits" else name for name in node.output]
@@ -77,7 +76,7 @@ def test_a_closing_softmax_changes_no_weight() -> None:
     assert all((tensor == other[name]).all() for name, tensor in one.items())
 
 
-def test_only_weights_and_constants_behind_them_change() -> None:
+def test_only_weights_and_bias_corrections_change() -> None:
     proto = many_forms()
     pruned, _ = obs_pruned(proto, sparsity=0.5)
     before, after = weights_of(proto), weights_of(pruned.proto)
@@ -86,9 +85,9 @@ def test_only_weights_and_constants_behind_them_change() -> None:
     assert list(pruned.proto.graph.node) == list(proto.graph.node)
 
 
-def test_layers_kept_aside_stay_and_do_not_count() -> None:
+def test_skipped_layers_are_unchanged_and_do_not_count() -> None:
     proto = many_forms()
-    pruned, report = obs_pruned(proto, sparsity=0.5, keep=("stem", "gemm"))
+    pruned, report = obs_pruned(proto, sparsity=0.5, skip=("stem", "gemm"))
     before, after = weights_of(proto), weights_of(pruned.proto)
     assert all((before[name] == after[name]).all() for name in ("stem_w", "stem_b", "gemm_w", "gemm_b"))
     others = [row for row in report.layers if row["name"] in ("grouped", "one", "product")]
@@ -96,7 +95,7 @@ def test_layers_kept_aside_stay_and_do_not_count() -> None:
     assert sum(row["nonzeros"] for row in others) == size - round(0.5 * size)
 
 
-def test_zeros_that_a_model_has_stay() -> None:
+def test_zeros_of_the_given_model_stay() -> None:
     proto = many_forms()
     halved, _ = prune(loaded(proto), PruneOptions(sparsity=0.5, scope="layer"))
     pruned, report = prune(halved, PruneOptions(sparsity=0.7, criterion="obs"), some())
@@ -106,15 +105,15 @@ def test_zeros_that_a_model_has_stay() -> None:
     assert report.totals["nonzeros"] == round(0.3 * report.totals["weights"])
 
 
-def test_a_floor_and_whole_parts_of_an_array() -> None:
-    _, floored = obs_pruned(many_forms(), sparsity=0.8, floor=1.0)
-    assert min(row["density"] for row in floored.layers) >= 0.19
+def test_minimum_density_and_full_segments() -> None:
+    _, dense_enough = obs_pruned(many_forms(), sparsity=0.8, min_density=1.0)
+    assert min(row["density"] for row in dense_enough.layers) >= 0.19
     pruned, _ = obs_pruned(many_forms(), sparsity=0.5, align=ArrayShape(4, 4))
     counts = np.count_nonzero(weights_of(pruned.proto)["stem_w"].reshape(6, -1), axis=1)
     assert set((counts % 4).tolist()) <= {0, 18 % 4}
 
 
-def test_whole_filters() -> None:
+def test_filters() -> None:
     proto = many_forms()
     pruned, _ = obs_pruned(proto, some(200), sparsity=0.3, granularity="filter")
     after = weights_of(pruned.proto)
@@ -130,19 +129,19 @@ def test_whole_filters() -> None:
 
 
 @pytest.mark.parametrize("affordable", [1e11, 0.0])
-def test_the_seed_decides_every_byte_whatever_the_cores(
+def test_the_same_seed_gives_the_same_bytes_for_any_number_of_cores(
     affordable: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(least_squares, "_AFFORDABLE", affordable)
     found = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(parallel, "available_cores", lambda cores=cores: cores)
-        found.append(obs_pruned(many_forms(), sparsity=0.6, images=20)[0].to_bytes())
+        found.append(obs_pruned(many_forms(), sparsity=0.6, calibration_images=20)[0].to_bytes())
     assert found[0] == found[1] == found[2]
-    assert obs_pruned(many_forms(), sparsity=0.6, images=20, seed=1)[0].to_bytes() != found[0]
+    assert obs_pruned(many_forms(), sparsity=0.6, calibration_images=20, seed=1)[0].to_bytes() != found[0]
 
 
-def test_labels_do_not_matter_and_history_tells_the_seed() -> None:
+def test_labels_do_not_matter_and_history_records_the_seed() -> None:
     seen = some()
     other = replace(seen, images=Images(seen.images.pixels, np.zeros(40, np.int64)))
     one, _ = obs_pruned(many_forms(), seen, sparsity=0.5, seed=3)
@@ -152,7 +151,7 @@ def test_labels_do_not_matter_and_history_tells_the_seed() -> None:
     assert (entry["seed"], entry["options"]["criterion"]) == (3, "obs")
 
 
-def test_a_batch_that_the_model_fixes_is_filled_up() -> None:
+def test_a_fixed_batch_size_is_filled_up() -> None:
     model = loaded(many_forms("16"))
     drawn = Calibration.of(model, some().images, PLAIN, 40, 0)
     assert (drawn.pixels.shape, drawn.batch, drawn.fixed) == ((48, 2, 9, 9), 16, True)
@@ -163,8 +162,10 @@ def test_a_batch_that_the_model_fixes_is_filled_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["stem", "grouped", "one", "two", "gemm", "product"])
-def test_moments_of_a_layer_lead_back_to_its_own_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Least squares on what flows in and out, by numpy: whatever the operator, the answer is the weight that it has."""
+def test_least_squares_on_the_sums_of_a_layer_gives_its_own_weights(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Least squares by numpy on the Hessian of every kind of layer: the solution is its weight."""
     monkeypatch.setattr(weight_sharing, "_ELEMENTS", 3000)
     model = loaded(many_forms())
     network, graph = read_network(model), read_graph(model.proto)
@@ -172,32 +173,35 @@ def test_moments_of_a_layer_lead_back_to_its_own_weights(name: str, monkeypatch:
     node = next(node for node in graph.nodes if layer.output in node.outputs)
     drawn = Calibration.of(model, some(60).images, PLAIN, 60, 0)
     weight = network.weights[layer.weight]
-    use = Use(layer, node, added_bias(layer, node, graph))
-    sums = use_moments(drawn, model, model, use, weight)
+    reader = SharingLayer(layer, node, added_bias(layer, node, graph))
+    sums = layer_sums(drawn, model, model, reader, weight.shape)
     per_group = layer.filters // layer.groups
     for group in range(layer.groups):
         rows = slice(group * per_group, group * per_group + per_group)
-        found = np.linalg.lstsq(sums.inputs[group], sums.across[rows].T, rcond=1e-9)[0].T
+        found = np.linalg.lstsq(sums.hessian[group], sums.cross[rows].T, rcond=1e-9)[0].T
         np.testing.assert_allclose(
-            found @ sums.inputs[group], network.matrix(layer)[rows] @ sums.inputs[group], rtol=1e-3, atol=1e-2
+            found @ sums.hessian[group],
+            network.matrix(layer)[rows] @ sums.hessian[group],
+            rtol=1e-3,
+            atol=1e-2,
         )
 
 
-def test_which_constant_makes_up_for_a_mean() -> None:
+def test_which_constant_corrects_the_bias() -> None:
     model = loaded(many_forms())
     graph = read_graph(model.proto)
     nodes = {node.outputs[0]: node for node in graph.nodes}
     found = {
-        layer.name: offset_of(layer, nodes[layer.output], graph, model.proto)
+        layer.name: find_bias_correction(layer, nodes[layer.output], graph, model.proto)
         for layer in read_network(model).layers
     }
     assert found == {
-        "stem": Offset("stem_b", 1.0),
-        "grouped": Offset("mean", -1.0),
+        "stem": BiasCorrection("stem_b", 1.0),
+        "grouped": BiasCorrection("mean", -1.0),
         "one": None,
-        "two": Offset("two_b", 1.0),
-        "gemm": Offset("gemm_b", 2.0),
-        "product": Offset("product_b", 1.0),
+        "two": BiasCorrection("two_b", 1.0),
+        "gemm": BiasCorrection("gemm_b", 2.0),
+        "product": BiasCorrection("product_b", 1.0),
     }
 
 
@@ -206,14 +210,14 @@ def test_which_constant_makes_up_for_a_mean() -> None:
     [
         # the bias is read twice
         ("[c] a = Conv(x, w, b)\nd = GlobalAveragePool(a)\ne = Flatten(d)\ny = Add(e, b)", {"b": (3,)}),
-        # one number for all filters
+        # a single number for all filters
         ("[c] a = Conv(x, w)\nd = Add(a, b)\ne = GlobalAveragePool(d)\ny = Flatten(e)", {"b": (1,)}),
         # along another axis: the sum is over rows
         ("[c] a = Conv(x, w)\nd = Add(a, b)\ne = GlobalAveragePool(d)\ny = Flatten(e)", {"b": (3,)}),
         ("[c] a = Conv(x, w)\nd = Relu(a)\ne = GlobalAveragePool(d)\ny = Flatten(e)", {}),
     ],
 )
-def test_constants_that_are_left_alone(text: str, tensors: dict[str, tuple[int, ...]]) -> None:
+def test_constants_that_stay(text: str, tensors: dict[str, tuple[int, ...]]) -> None:
     proto = models.build(
         f"net (float[B, 2, 5, 5] x) => (float[B, 3] y) {{ {text} }}",
         w=dense(3, 2, 3, 3),
@@ -225,7 +229,7 @@ def test_constants_that_are_left_alone(text: str, tensors: dict[str, tuple[int, 
     assert all((before[name] == after[name]).all() for name in tensors)
 
 
-def test_a_sum_with_one_number_a_filter_is_moved() -> None:
+def test_an_added_constant_with_one_number_per_filter_is_corrected() -> None:
     proto = models.build(
         "net (float[B, 2, 5, 5] x) => (float[B, 3] y) "
         "{ [c] a = Conv(x, w)\nd = Add(b, a)\ne = GlobalAveragePool(d)\ny = Flatten(e) }",
@@ -239,37 +243,37 @@ def test_a_sum_with_one_number_a_filter_is_moved() -> None:
     np.testing.assert_allclose(outputs(pruned.proto, bright.images.pixels).mean(axis=0), wanted, atol=1e-4)
 
 
-# ---- what a weight is worth to the network
+# ---- saliency for the network
 
 
 @settings(max_examples=60)
 @given(
     st.lists(st.floats(0, 1e6), min_size=2, max_size=60),
-    st.lists(st.floats(0, 10), min_size=len(GRID), max_size=len(GRID)),
+    st.lists(st.floats(0, 10), min_size=len(SPARSITIES), max_size=len(SPARSITIES)),
 )
-def test_worths_rise_with_losses(losses: list[float], divergences: list[float]) -> None:
+def test_saliency_rises_with_losses(losses: list[float], divergences: list[float]) -> None:
     order = np.argsort(losses, kind="stable")
-    worths = network_worths(np.array(losses), GRID, divergences)
-    assert (worths >= 0).all() and np.isfinite(worths).all()
-    assert (np.diff(worths[order]) >= 0).all()
+    saliency = network_saliency(np.array(losses), SPARSITIES, divergences)
+    assert (saliency >= 0).all() and np.isfinite(saliency).all()
+    assert (np.diff(saliency[order]) >= 0).all()
 
 
-def test_worths_of_the_least_sum_to_the_divergence_that_was_measured() -> None:
+def test_saliencies_sum_to_the_measured_divergence() -> None:
     losses = np.arange(1.0, 101.0)
-    measured = [1e-4 * np.sum(losses[: round(100 * share)]) ** 1.2 for share in GRID]
-    worths = network_worths(losses, GRID, measured)
-    for share, wanted in zip(GRID, measured, strict=True):
-        assert np.sum(worths[: round(100 * share)]) == pytest.approx(wanted, rel=1e-4)
+    measured = [1e-4 * np.sum(losses[: round(100 * sparsity)]) ** 1.2 for sparsity in SPARSITIES]
+    saliency = network_saliency(losses, SPARSITIES, measured)
+    for sparsity, wanted in zip(SPARSITIES, measured, strict=True):
+        assert np.sum(saliency[: round(100 * sparsity)]) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_a_layer_without_loss_is_worth_nothing() -> None:
-    assert (network_worths(np.zeros((2, 3)), GRID, [0.0] * len(GRID)) == 0).all()
+def test_a_layer_without_loss_has_no_saliency() -> None:
+    assert (network_saliency(np.zeros((2, 3)), SPARSITIES, [0.0] * len(SPARSITIES)) == 0).all()
 
 
 def test_divergence_by_hand() -> None:
     left, right = np.log(np.array([[0.5, 0.5]])), np.log(np.array([[0.25, 0.75]]))
-    assert divergence(left, right + 7) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
-    assert divergence(left, left) == 0
+    assert kl_divergence(left, right + 7) == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
+    assert kl_divergence(left, left) == 0
 
 
 def test_the_shared_resnet20_loses_little(shared: Path) -> None:
@@ -279,7 +283,7 @@ def test_the_shared_resnet20_loses_little(shared: Path) -> None:
     drawn = np.random.default_rng(0).permutation(len(every))
     part, rest = drawn[:64], drawn[64:1064]
     model = load_model(shared / "models" / "resnet20-cifar10-bn.onnx")
-    options = PruneOptions(sparsity=0.7, scope="layer", criterion="obs", keep=("/layer3*",))
+    options = PruneOptions(sparsity=0.7, scope="layer", criterion="obs", skip=("/layer3*",))
     pruned, report = prune(
         model, options, NormalizedImages(Images(every.pixels[part], every.labels[part]), normalization)
     )

@@ -1,4 +1,4 @@
-"""Second-order pruning by command and recipe, and what is refused."""
+"""OBS pruning by command and recipe, and its errors."""
 
 from __future__ import annotations
 
@@ -14,30 +14,35 @@ from helpers import models
 from helpers.classifier import dense, many_forms, obs_pruned, some
 from helpers.loading import loaded
 from tightc.cli.main import run
-from tightc.data.images import Normalization
+from tightc.data.images import Normalization, NormalizedImages
 from tightc.errors import ConfigError, DataError, ModelError, OptionError
 from tightc.model.file import load_model
 from tightc.pruning.obs import obs
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import NormalizedImages, prune
+from tightc.pruning.prune import prune
 from tightc.recipe.run import run_recipe
 
-# ---- refusals
+# ---- errors
 
 
-def test_images_are_demanded() -> None:
-    with pytest.raises(OptionError, match=r"--criterion obs: it looks at images, .*; add --data PATH"):
+def test_images_are_required() -> None:
+    with pytest.raises(OptionError, match="--criterion obs: expected images, got none; add --data PATH"):
         prune(loaded(many_forms()), PruneOptions(sparsity=0.5, criterion="obs"))
 
 
-def test_images_without_a_criterion_that_sees_them() -> None:
-    with pytest.raises(OptionError, match="--images: magnitude looks at no images; leave it out, or choose"):
-        PruneOptions.of({"sparsity": 0.5, "images": 9})
+def test_images_without_a_criterion_that_uses_them() -> None:
+    with pytest.raises(
+        OptionError,
+        match=r"--calibration-images: expected criterion fisher or obs, got magnitude, .*; leave it out, or add",
+    ):
+        PruneOptions.of({"sparsity": 0.5, "calibration_images": 9})
 
 
 def test_a_layer_with_too_many_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(obs, "_MOST_INPUTS", 20)
-    with pytest.raises(OptionError, match=r"layer grouped has 27 inputs, at most 20 .*; add --keep grouped"):
+    with pytest.raises(
+        OptionError, match=r"layer grouped: expected at most 20 inputs, got 27; add --skip grouped"
+    ):
         obs_pruned(many_forms(), sparsity=0.5)
 
 
@@ -50,14 +55,17 @@ def test_a_bias_that_is_computed() -> None:
         }""",
         w=dense(8, 8),
     )
-    with pytest.raises(ModelError, match="layer fc: its bias b is computed at run time; add --keep fc"):
+    with pytest.raises(
+        ModelError,
+        match="layer fc: expected a constant bias, got b, which is computed at run time; add --skip fc",
+    ):
         obs_pruned(proto, some(5, 2, 2, 2), sparsity=0.5)
 
 
 def test_values_that_overflow() -> None:
     seen = some()
     seen.images.pixels[3] = 3e38
-    with pytest.raises(ModelError, match=r"(layer stem: what flows through it|output logits) is not finite"):
+    with pytest.raises(ModelError, match=r"(layer stem|output logits): expected finite "):
         obs_pruned(many_forms(), seen, sparsity=0.5)
 
 
@@ -83,7 +91,7 @@ def test_images_that_do_not_fit(seen: NormalizedImages, said: str, kind: type[Ex
                 "{ [c] a = Conv(x, w)\ny = Reshape(a, s) }",
                 w=dense(3, 2, 3, 3),
             ),
-            "output y is 5880 x 1 for 40 images",
+            "output y: expected 40 x classes, got 5880 x 1",
         ),
     ],
 )
@@ -106,12 +114,23 @@ def files(tmp_path: Path) -> tuple[str, str, str]:
 
 def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     model, data, out = files
-    arguments = ["prune", model, "--sparsity", "0.5", "--criterion", "obs", "--data", data, "--images", "12"]
+    arguments = [
+        "prune",
+        model,
+        "--sparsity",
+        "0.5",
+        "--criterion",
+        "obs",
+        "--data",
+        data,
+        "--calibration-images",
+        "12",
+    ]
     assert run([*arguments, "--mean", "0.1", "--std", "2", "--seed", "4", "-o", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["totals"]["density"] == pytest.approx(0.5, abs=0.001)
     given = NormalizedImages(some(20).images, Normalization((0.1,), (2.0,)))
     wanted, _ = prune(
-        load_model(model), PruneOptions(sparsity=0.5, criterion="obs", images=12), given, seed=4
+        load_model(model), PruneOptions(sparsity=0.5, criterion="obs", calibration_images=12), given, seed=4
     )
     assert load_model(out).to_bytes() == wanted.to_bytes()
 
@@ -119,10 +138,17 @@ def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--criterion", "obs"], "--criterion obs: it looks at images, and there are none; add --data PATH"),
-        (["--data", "DATA"], "--data: magnitude looks at no images; leave it out, or add --criterion obs"),
+        (["--criterion", "obs"], "--criterion obs: expected images, got none; add --data PATH"),
+        (
+            ["--data", "DATA"],
+            "--data: expected criterion fisher or obs, got magnitude, which uses no images; "
+            "leave it out, or add --criterion obs",
+        ),
         (["--mean", "0.5"], "--mean: it needs --data; add --data"),
-        (["--images", "9"], "--images: magnitude looks at no images"),
+        (
+            ["--calibration-images", "9"],
+            "--calibration-images: expected criterion fisher or obs, got magnitude, which uses no images",
+        ),
     ],
 )
 def test_flags_that_make_no_sense(
@@ -136,12 +162,12 @@ def test_flags_that_make_no_sense(
 
 
 def test_a_recipe_gives_prune_its_data(files: tuple[str, str, str], tmp_path: Path) -> None:
-    stage = "stages:\n  - prune: {sparsity: 0.5, criterion: obs, images: 12}\n"
+    stage = "stages:\n  - prune: {sparsity: 0.5, criterion: obs, calibration_images: 12}\n"
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"model: net.onnx\nseed: 4\ndata: {{data: images.npz, mean: 0.1, std: 2}}\n{stage}")
     run_recipe(recipe, tmp_path / "out")
     given = NormalizedImages(some(20).images, Normalization((0.1,), (2.0,)))
-    options = PruneOptions(sparsity=0.5, criterion="obs", images=12)
+    options = PruneOptions(sparsity=0.5, criterion="obs", calibration_images=12)
     wanted, _ = prune(load_model(files[0]), options, given, seed=4)
     assert load_model(tmp_path / "out" / "01-prune.onnx").to_bytes() == wanted.to_bytes()
     assert run_recipe(recipe, tmp_path / "out").layers[1]["state"] == "unchanged"

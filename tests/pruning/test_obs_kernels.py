@@ -1,4 +1,4 @@
-"""Second-order pruning of one layer against brute force and numpy; tiny, because it also runs without JIT."""
+"""OBS pruning of one layer against brute force and numpy; tiny, since it also runs without JIT."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from hypothesis import strategies as st
 
 from tightc import parallel
 from tightc.pruning.obs import elimination, hessian, least_squares
-from tightc.pruning.obs.elimination import first_losses, fitted, in_place, removals, strengths, swept
-from tightc.pruning.obs.factor import factored, inverse_of, inverse_root, solved
-from tightc.pruning.obs.hessian import Moments, empty_moments, moments_of
-from tightc.pruning.obs.least_squares import Fit
+from tightc.pruning.obs.elimination import (
+    exact_obs,
+    losses_by_weight,
+    mean_square_outputs,
+    obs_losses,
+    refit,
+    sparsegpt,
+)
+from tightc.pruning.obs.factor import inverse_from_root, inverse_root, solve, upper_factor
+from tightc.pruning.obs.hessian import CalibrationSums, vector_sums, zero_sums
+from tightc.pruning.obs.least_squares import LeastSquares
 
 pytestmark = pytest.mark.kernel
 
 
 def layer(filters: int = 3, inputs: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Weights, (filters, inputs), and second moments of inputs that depend on each other."""
+    """Weights, (filters, inputs), and the Hessian of correlated inputs."""
     rng = np.random.default_rng([seed, filters, inputs])
     x = rng.normal(size=(4 * inputs, inputs)) @ rng.normal(size=(inputs, inputs))
     return rng.normal(size=(filters, inputs)), x.T @ x / len(x) + 0.01 * np.eye(inputs)
 
 
 def inverse(matrix: np.ndarray) -> np.ndarray:
-    return inverse_of(inverse_root(factored(matrix)))
+    return inverse_from_root(inverse_root(upper_factor(matrix)))
 
 
 def error(weights: np.ndarray, best: np.ndarray, matrix: np.ndarray) -> float:
@@ -33,7 +40,7 @@ def error(weights: np.ndarray, best: np.ndarray, matrix: np.ndarray) -> float:
 
 
 def explicit_least_squares(best: np.ndarray, matrix: np.ndarray, places: list[int]) -> np.ndarray:
-    """One filter: min (w - best) matrix (w - best)' with w zero but at `places`, by an explicit design matrix."""
+    """One filter: min (w - best) matrix (w - best)' with w zero except at `places`, by an explicit design matrix."""
     root = np.linalg.cholesky(matrix).T
     found = np.zeros(len(best))
     if places:
@@ -44,25 +51,25 @@ def explicit_least_squares(best: np.ndarray, matrix: np.ndarray, places: list[in
 @pytest.mark.parametrize("size", [1, 2, 7, 70, 130])
 def test_factors_inverse_and_solutions_are_numpys(size: int) -> None:
     weights, matrix = layer(3, size)
-    upper = factored(matrix)
+    upper = upper_factor(matrix)
     assert (np.tril(upper, -1) == 0).all()
     np.testing.assert_allclose(upper @ upper.T, matrix, rtol=1e-9, atol=1e-9)
     root = inverse_root(upper)
     assert (np.triu(root, 1) == 0).all()
     np.testing.assert_allclose(root, np.linalg.inv(upper).T, rtol=1e-6, atol=1e-7)
-    found = inverse_of(root)
+    found = inverse_from_root(root)
     assert (found == found.T).all()
     np.testing.assert_allclose(found @ matrix, np.eye(size), atol=1e-6)
-    np.testing.assert_allclose(solved(upper, weights) @ matrix, weights, atol=1e-6)
+    np.testing.assert_allclose(solve(upper, weights) @ matrix, weights, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_go_in_the_order_of_an_exhaustive_search(seed: int) -> None:
+def test_weights_are_removed_in_the_order_of_an_exhaustive_search(seed: int) -> None:
     weights, matrix = layer(seed=seed)
-    order, losses = removals(weights, inverse(matrix), np.zeros(weights.shape, bool))
-    for best, gone, added in zip(weights, order.tolist(), losses, strict=True):
+    order, losses = exact_obs(weights, inverse(matrix), np.zeros(weights.shape, bool))
+    for best, zeros, added in zip(weights, order.tolist(), losses, strict=True):
         left, before = list(range(len(best))), 0.0
-        for place, loss in zip(gone, added, strict=True):
+        for place, loss in zip(zeros, added, strict=True):
             errors = {}
             for candidate in left:
                 rest = [other for other in left if other != candidate]
@@ -74,18 +81,18 @@ def test_weights_go_in_the_order_of_an_exhaustive_search(seed: int) -> None:
         assert before == pytest.approx(best @ matrix @ best)
 
 
-def test_what_is_gone_goes_first() -> None:
+def test_zeros_are_removed_first() -> None:
     weights, matrix = layer(2, 6)
-    gone = np.array([[True, False, False, True, False, False], [False] * 6])
-    order, losses = removals(weights, inverse(matrix), gone)
+    zeros = np.array([[True, False, False, True, False, False], [False] * 6])
+    order, losses = exact_obs(weights, inverse(matrix), zeros)
     assert set(order[0, :2].tolist()) == {0, 3}
-    placed = in_place(order, losses, gone)
-    assert (placed[gone] == 0).all() and (placed[~gone] > 0).all()
+    placed = losses_by_weight(order, losses, zeros)
+    assert (placed[zeros] == 0).all() and (placed[~zeros] > 0).all()
 
 
-def test_losses_in_place_never_fall_along_the_order() -> None:
+def test_losses_by_weight_never_fall_along_the_order() -> None:
     order, losses = np.array([[2, 0, 1]]), np.array([[3.0, 1.0, 4.0]])
-    assert in_place(order, losses, np.zeros((1, 3), bool)).tolist() == [[3.0, 4.0, 3.0]]
+    assert losses_by_weight(order, losses, np.zeros((1, 3), bool)).tolist() == [[3.0, 4.0, 3.0]]
 
 
 @settings(max_examples=25)
@@ -94,7 +101,7 @@ def test_fitted_weights_are_the_least_squares_solution(inputs: int, seed: int, d
     weights, matrix = layer(2, inputs, seed)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=2 * inputs, max_size=2 * inputs)))
     kept = kept.reshape(2, inputs)
-    found = fitted(weights @ matrix, matrix, kept)
+    found = refit(weights @ matrix, matrix, kept)
     for row in range(2):
         wanted = explicit_least_squares(weights[row], matrix, np.flatnonzero(kept[row]).tolist())
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5, atol=1e-6)
@@ -103,17 +110,17 @@ def test_fitted_weights_are_the_least_squares_solution(inputs: int, seed: int, d
 
 def test_the_sum_of_losses_is_the_error_of_the_fit() -> None:
     weights, matrix = layer(3, 8)
-    order, losses = removals(weights, inverse(matrix), np.zeros(weights.shape, bool))
+    order, losses = exact_obs(weights, inverse(matrix), np.zeros(weights.shape, bool))
     for count in range(9):
         kept = np.ones(weights.shape, bool)
         np.put_along_axis(kept, order[:, :count], False, axis=1)
-        found = fitted(weights @ matrix, matrix, kept)
+        found = refit(weights @ matrix, matrix, kept)
         assert error(found, weights, matrix) == pytest.approx(losses[:, :count].sum(), rel=1e-6, abs=1e-9)
 
 
-def test_the_first_loss_is_that_of_one_removal() -> None:
+def test_the_obs_loss_is_that_of_one_removal() -> None:
     weights, matrix = layer()
-    losses = first_losses(weights, inverse_root(factored(matrix)), weights > 1)
+    losses = obs_losses(weights, inverse_root(upper_factor(matrix)), weights > 1)
     for row, column in np.ndindex(weights.shape):
         rest = [place for place in range(6) if place != column]
         alone = error(explicit_least_squares(weights[row], matrix, rest), weights[row], matrix)
@@ -121,10 +128,10 @@ def test_the_first_loss_is_that_of_one_removal() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_sweep_adapts_what_comes_after_the_column(seed: int) -> None:
+def test_sparsegpt_adapts_the_columns_after_each_removal(seed: int) -> None:
     weights, matrix = layer(20, 6, seed)
     kept = np.random.default_rng(seed).random(weights.shape) < 0.5
-    found = swept(weights, inverse_root(factored(matrix)), kept)
+    found = sparsegpt(weights, inverse_root(upper_factor(matrix)), kept)
     assert (found[~kept] == 0).all()
     for row in range(20):
         current = weights[row].copy()
@@ -140,75 +147,75 @@ def test_a_sweep_adapts_what_comes_after_the_column(seed: int) -> None:
         np.testing.assert_allclose(found[row], current, atol=1e-6)
 
 
-def test_strengths_are_quadratic_forms() -> None:
+def test_mean_square_outputs_are_quadratic_forms() -> None:
     weights, matrix = layer(5, 7)
     weights[weights < 0] = 0
-    np.testing.assert_allclose(strengths(weights, matrix), np.diag(weights @ matrix @ weights.T))
+    np.testing.assert_allclose(mean_square_outputs(weights, matrix), np.diag(weights @ matrix @ weights.T))
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-def test_moments_are_sums_of_products_of_each_group(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_are_those_of_products_of_each_group(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hessian, "_BLOCK", 4)
     rng = np.random.default_rng(0)
     x = rng.normal(1, 1, (11, 4 * groups)).astype(np.float32)
     y = rng.normal(2, 1, (11, 2 * groups)).astype(np.float32)
-    found = moments_of(x[:5], y[:5], groups)
-    found += moments_of(x[5:], y[5:], groups)
-    for which, offset in ((found, 0.0), (found.centerd(), 1.0)):
+    found = vector_sums(x[:5], y[:5], groups)
+    found += vector_sums(x[5:], y[5:], groups)
+    for which, offset in ((found, 0.0), (found.centered(), 1.0)):
         into = x - offset * x.mean(axis=0, dtype=np.float64)
         out = y - offset * y.mean(axis=0, dtype=np.float64)
         for group in range(groups):
             mine = into[:, 4 * group : 4 * group + 4]
-            np.testing.assert_allclose(which.inputs[group], mine.T @ mine, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(which.hessian[group], mine.T @ mine, rtol=1e-4, atol=1e-4)
             rows = slice(2 * group, 2 * group + 2)
-            np.testing.assert_allclose(which.across[rows], out[:, rows].T @ mine, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(which.outputs, np.square(out).sum(axis=0), rtol=1e-4)
+            np.testing.assert_allclose(which.cross[rows], out[:, rows].T @ mine, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(which.output_squares, np.square(out).sum(axis=0), rtol=1e-4)
     assert found.count == 11
 
 
-def sums_of(groups: int = 2, seed: int = 0) -> tuple[Moments, np.ndarray]:
+def sample_sums(groups: int = 2, seed: int = 0) -> tuple[CalibrationSums, np.ndarray]:
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(2 * groups, 5))
     x = (rng.normal(size=(400, 5 * groups)) @ rng.normal(size=(5 * groups, 5 * groups))).astype(np.float32)
     y = np.concatenate(
         [x[:, 5 * g : 5 * g + 5] @ weights[2 * g : 2 * g + 2].T for g in range(groups)], axis=1
     )
-    return moments_of(x, y.astype(np.float32), groups), weights
+    return vector_sums(x, y.astype(np.float32), groups), weights
 
 
 @pytest.mark.parametrize("affordable", [0.0, 1e11])
-def test_a_fit_to_its_own_outputs_is_the_layer_itself(
+def test_least_squares_on_its_own_outputs_gives_the_layer_itself(
     affordable: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(least_squares, "_AFFORDABLE", affordable)
-    sums, weights = sums_of()
-    found = Fit.of([sums], weights)
+    sums, weights = sample_sums()
+    found = LeastSquares.of([sums], weights)
     np.testing.assert_allclose(found.weights(np.ones(weights.shape, bool)), weights, atol=1e-4)
-    np.testing.assert_allclose(found.scales(weights), 1, atol=1e-4)
+    np.testing.assert_allclose(found.output_scales(weights), 1, atol=1e-4)
     kept = found.losses() > np.median(found.losses())
     pruned = found.weights(kept)
     assert (pruned[~kept] == 0).all() and (pruned[kept] != 0).all()
-    scales = found.scales(pruned)
-    strong = (scales < 2) & pruned.any(axis=1)
-    blocks = found.undamped[np.arange(len(weights)) // 2]
-    strength = np.einsum("nk,nkl,nl->n", pruned * scales[:, None], blocks, pruned * scales[:, None])
-    np.testing.assert_allclose(strength[strong], found.squares[strong], rtol=1e-6)
+    scales = found.output_scales(pruned)
+    unclipped = (scales < 2) & pruned.any(axis=1)
+    blocks = found.undamped_hessian[np.arange(len(weights)) // 2]
+    squares = np.einsum("nk,nkl,nl->n", pruned * scales[:, None], blocks, pruned * scales[:, None])
+    np.testing.assert_allclose(squares[unclipped], found.output_squares[unclipped], rtol=1e-6)
 
 
 def test_inputs_that_are_always_zero_leave_the_weights_as_they_were() -> None:
     weights = np.arange(1.0, 7.0).reshape(2, 3)
-    sums = empty_moments(2, 3, 1)
+    sums = zero_sums(2, 3, 1)
     sums.count = 5
-    found = Fit.of([sums], weights)
+    found = LeastSquares.of([sums], weights)
     np.testing.assert_allclose(found.weights(weights > 2), np.where(weights > 2, weights, 0))
-    assert (found.scales(weights) == 1).all()
+    assert (found.output_scales(weights) == 1).all()
 
 
-def test_uses_of_one_weight_are_fitted_together() -> None:
-    sums, weights = sums_of(1)
-    twice = Fit.of([sums, sums], weights)
-    once = Fit.of([sums], weights)
-    np.testing.assert_allclose(twice.best, once.best, rtol=1e-12)
+def test_layers_that_share_a_weight_are_fitted_together() -> None:
+    sums, weights = sample_sums(1)
+    twice = LeastSquares.of([sums, sums], weights)
+    once = LeastSquares.of([sums], weights)
+    np.testing.assert_allclose(twice.solution, once.solution, rtol=1e-12)
 
 
 @pytest.mark.parametrize("filters", [1, 5, 33])
@@ -217,10 +224,14 @@ def test_the_number_of_cores_changes_no_bit(filters: int, monkeypatch: pytest.Mo
     kept = weights > 0
 
     def everything() -> list[bytes]:
-        root = inverse_root(factored(matrix))
-        order, losses = removals(weights[:, :10], inverse(matrix[:10, :10]), kept[:, :10])
-        results = [root, inverse_of(root), solved(factored(matrix), weights), order, losses]
-        results += [fitted(weights, matrix, kept), swept(weights, root, kept), strengths(weights, matrix)]
+        root = inverse_root(upper_factor(matrix))
+        order, losses = exact_obs(weights[:, :10], inverse(matrix[:10, :10]), kept[:, :10])
+        results = [root, inverse_from_root(root), solve(upper_factor(matrix), weights), order, losses]
+        results += [
+            refit(weights, matrix, kept),
+            sparsegpt(weights, root, kept),
+            mean_square_outputs(weights, matrix),
+        ]
         return [result.tobytes() for result in results]
 
     found = []
@@ -231,10 +242,10 @@ def test_the_number_of_cores_changes_no_bit(filters: int, monkeypatch: pytest.Mo
 
 
 def test_rows_are_cut_anywhere() -> None:
-    weights, matrix = layer(2 * elimination._SWEPT + 1, 4)
+    weights, matrix = layer(2 * elimination._MANY + 1, 4)
     kept = weights > 0
-    whole = fitted(weights @ matrix, matrix, kept)
+    whole = refit(weights @ matrix, matrix, kept)
     assert all(
-        (fitted((weights @ matrix)[row : row + 1], matrix, kept[row : row + 1]) == whole[row]).all()
+        (refit((weights @ matrix)[row : row + 1], matrix, kept[row : row + 1]) == whole[row]).all()
         for row in range(len(weights))
     )

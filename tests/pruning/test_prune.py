@@ -1,4 +1,4 @@
-"""Magnitude pruning against a naive search for the smallest."""
+"""Magnitude pruning, against a naive search for the smallest weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.top_k import largest, largest_with_floors
+from tightc.selection.top_k import largest, largest_with_minimums
 from tightc.tile.array import ArrayShape
 
 
@@ -49,7 +49,7 @@ def full(*shape: int, seed: int = 0) -> np.ndarray:
     st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.74, 0.9, 0.999]),
     st.sampled_from(["global", "layer"]),
 )
-def test_the_smallest_go_with_ties_and_guard_as_a_naive_search_says(
+def test_the_smallest_are_pruned_as_by_a_naive_search(
     numbers: list[int], sparsity: float, scope: str
 ) -> None:
     one, two = np.array(numbers[:6]).reshape(2, 3), np.array(numbers[6:]).reshape(3, 2)
@@ -57,9 +57,9 @@ def test_the_smallest_go_with_ties_and_guard_as_a_naive_search_says(
     flat = one.T.ravel().tolist() + two.T.ravel().tolist()  # filter by filter
     expected = list(map(float, flat))
     for scope_layers in ([(0, 6), (6, 12)],) if scope == "global" else ([(0, 6)], [(6, 12)]):
-        spared = {max(range(*ends), key=lambda i: (abs(flat[i]), i)) for ends in scope_layers}
-        others = [i for ends in scope_layers for i in range(*ends) if i not in spared]
-        count = min(len(others), round(sparsity * (len(others) + len(spared))))
+        protected = {max(range(*ends), key=lambda i: (abs(flat[i]), i)) for ends in scope_layers}
+        others = [i for ends in scope_layers for i in range(*ends) if i not in protected]
+        count = min(len(others), round(sparsity * (len(others) + len(protected))))
         for place in oracle.smallest_zeroed([abs(flat[i]) for i in others], count):
             expected[others[place]] = 0.0
     found = weights_of(pruned.proto)
@@ -76,7 +76,7 @@ def test_the_count_is_exact(sparsity: float, scope: str) -> None:
     assert report.totals["density"] == pytest.approx((1800 - sum(counts)) / 1800)
 
 
-def test_global_takes_from_the_layer_of_small_weights() -> None:
+def test_global_scope_prunes_the_layer_of_small_weights() -> None:
     proto = two_layers(full(10, 10) * 0.01, full(10, 10, seed=1) + 5)
     _, by_network = prune(loaded(proto), PruneOptions(sparsity=0.4))
     _, by_layer = prune(loaded(proto), PruneOptions(sparsity=0.4, scope="layer"))
@@ -92,7 +92,7 @@ def test_no_layer_loses_all_its_weights() -> None:
     assert np.abs(kept).max() == np.abs(weights_of(proto)["v"]).max()
 
 
-def test_surviving_weights_and_everything_else_keep_their_bits() -> None:
+def test_remaining_weights_and_everything_else_keep_their_bits() -> None:
     proto = models.cnn()
     pruned, _ = prune(loaded(proto), PruneOptions(sparsity=0.8))
     before, after = weights_of(proto), weights_of(pruned.proto)
@@ -115,7 +115,7 @@ def test_sparsity_0_changes_no_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keep", "untouched"),
+    ("skip", "untouched"),
     [
         (("first",), {"first_w"}),
         (("fi*", "last"), {"first_w", "last_w"}),
@@ -123,11 +123,13 @@ def test_sparsity_0_changes_no_weight() -> None:
         (("[fl]*st",), {"first_w", "last_w"}),
     ],
 )
-def test_layers_kept_aside_stay(keep: tuple[str, ...], untouched: set[str]) -> None:
+def test_skipped_layers_are_unchanged(skip: tuple[str, ...], untouched: set[str]) -> None:
     proto = models.cnn()
-    options = PruneOptions(sparsity=0.9, keep=keep)
+    options = PruneOptions(sparsity=0.9, skip=skip)
     if len(untouched) == 3:
-        with pytest.raises(OptionError, match="--keep leaves no layer; keep fewer layers"):
+        with pytest.raises(
+            OptionError, match="--skip: expected at least one layer left, got none; skip fewer layers"
+        ):
             prune(loaded(proto), options)
         return
     pruned, _ = prune(loaded(proto), options)
@@ -136,23 +138,23 @@ def test_layers_kept_aside_stay(keep: tuple[str, ...], untouched: set[str]) -> N
     assert same == untouched
 
 
-def test_the_share_is_of_the_layers_that_are_not_kept() -> None:
+def test_the_sparsity_is_of_the_layers_that_are_not_skipped() -> None:
     model = loaded(two_layers(full(10, 10), full(10, 10, seed=1)))
-    _, report = prune(model, PruneOptions(sparsity=0.5, keep=("one",)))
+    _, report = prune(model, PruneOptions(sparsity=0.5, skip=("one",)))
     assert [row["nonzeros"] for row in report.layers] == [100, 50]
 
 
-def test_an_unknown_layer_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_layer_is_refused_with_the_names_of_all_layers() -> None:
     with pytest.raises(
-        OptionError, match=r"--keep third: no layer has that name \(there are first, second, last\)"
+        OptionError, match="--skip: expected one of the layers first, second, last, got 'third'"
     ):
-        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, keep=("third",)))
+        prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, skip=("third",)))
 
 
-def test_a_layer_is_kept_by_its_own_name_even_if_that_reads_as_a_pattern() -> None:
+def test_a_layer_is_skipped_by_its_own_name_even_if_that_reads_as_a_pattern() -> None:
     proto = two_layers(full(4, 4), full(4, 4, seed=1))
     proto.graph.node[0].name = "conv[0]"
-    _, report = prune(loaded(proto), PruneOptions(sparsity=0.5, keep=("conv[0]",)))
+    _, report = prune(loaded(proto), PruneOptions(sparsity=0.5, skip=("conv[0]",)))
     assert [row["nonzeros"] for row in report.layers] == [16, 8]
 
 
@@ -177,7 +179,7 @@ def test_weights_of_half_precision_stay_half() -> None:
     assert {array.dtype.name for array in weights_of(pruned.proto).values()} == {"float16"}
 
 
-def test_an_arrangement_is_dropped_and_a_packed_model_is_unpacked() -> None:
+def test_packings_are_dropped_and_a_packed_model_is_unpacked() -> None:
     quick = PermuteOptions(array=ArrayShape(8, 8), temp_schedule=TemperatureSchedule(moves_per_weight=0))
     packed, _ = pack(permute(loaded(models.cnn()), quick)[0])
     pruned, _ = prune(packed, PruneOptions(sparsity=0.9))
@@ -190,13 +192,13 @@ def test_an_arrangement_is_dropped_and_a_packed_model_is_unpacked() -> None:
 
 def test_history_records_the_options() -> None:
     model = loaded(models.cnn())
-    pruned, _ = prune(model, PruneOptions(sparsity=0.9, keep=("last",)))
+    pruned, _ = prune(model, PruneOptions(sparsity=0.9, skip=("last",)))
     (entry,) = json.loads(pruned.proto.metadata_props[0].value)
     assert {key: value for key, value in entry["options"].items() if value is not None} == {
         "sparsity": 0.9,
         "scope": "global",
-        "keep": ["last"],
-        "floor": 0.0,
+        "skip": ["last"],
+        "min_density": 0.0,
         "granularity": "weight",
         "criterion": "magnitude",
     }
@@ -211,7 +213,7 @@ def test_the_kernel_leaves_exactly_the_smallest(magnitudes: list[int], data: st.
     assert set(np.flatnonzero(~kept)) == oracle.smallest_zeroed(magnitudes, count)
 
 
-def test_a_floor_is_kept_whatever_the_others_are_worth() -> None:
+def test_minimums_hold_for_any_saliency() -> None:
     saliency = np.array([1.0, 3, 2, 9, 8])
-    assert largest_with_floors(saliency, 2, [3, 2], [1, 0]).tolist() == [False, True, False, True, False]
-    assert largest_with_floors(saliency, 2, [3, 2], [2, 1]).tolist() == [False, True, True, True, False]
+    assert largest_with_minimums(saliency, 2, [3, 2], [1, 0]).tolist() == [False, True, False, True, False]
+    assert largest_with_minimums(saliency, 2, [3, 2], [2, 1]).tolist() == [False, True, True, True, False]

@@ -1,4 +1,4 @@
-"""Digits of int8 weights pruned one by one."""
+"""Subwords of int8 weights, pruned one by one."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tightc.quantization.quantize import quantize
 BITS = pytest.mark.parametrize("bits", [2, 4])
 
 
-def whole(form: str = "cnn") -> Model:
+def quantized(form: str = "cnn") -> Model:
     return quantize(loaded(models.FORMS[form]()), QuantizeOptions())[0]
 
 
-def digits(value: int, bits: int) -> int:
-    """How many digits of a magnitude are not zero."""
+def subwords(value: int, bits: int) -> int:
+    """How many subwords of a magnitude are not zero."""
     return sum(abs(value) >> shift & (2**bits - 1) > 0 for shift in range(0, 8, bits))
 
 
 def used(model: Model, bits: int) -> list[list[int]]:
-    """Digits of each filter of each layer."""
+    """Subwords of each filter of each layer."""
     network = read_network(model)
     return [
-        [sum(digits(int(value), bits) for value in row) for row in network.matrix(layer)]
+        [sum(subwords(int(value), bits) for value in row) for row in network.matrix(layer)]
         for layer in network.owners
     ]
 
@@ -56,25 +56,27 @@ def gemm(values: list[list[int]], scale: list[float]) -> Model:
 @BITS
 @pytest.mark.parametrize("sparsity", [0.3, 0.6, 0.85])
 @pytest.mark.parametrize("form", ["cnn", "grouped", "matmul right", "shared weight"])
-def test_the_share_is_one_of_digits(form: str, sparsity: float, bits: int) -> None:
-    model = whole(form)
+def test_the_sparsity_is_of_subwords(form: str, sparsity: float, bits: int) -> None:
+    model = quantized(form)
     pruned, report = prune(model, PruneOptions(sparsity=sparsity, granularity="subword", subword_bits=bits))
     network = read_network(model)
     total = sum(network.matrix(layer).size for layer in network.owners) * (8 // bits)
     left = sum(map(sum, used(pruned, bits)))
     assert left <= total - round(sparsity * total)
     before = sum(map(sum, used(model, bits)))
-    assert left == min(before, total - round(sparsity * total)) or bits == 2  # fewer where digits won nothing
+    assert (
+        left == min(before, total - round(sparsity * total)) or bits == 2
+    )  # fewer if subwords reduce no error
     assert report.totals["nonzeros"] > 0
     onnx.checker.check_model(pruned.proto, full_check=True)
 
 
-def test_no_choice_of_as_many_digits_leaves_less_error() -> None:
+def test_no_choice_of_as_many_subwords_has_a_smaller_error() -> None:
     values, scale = [[0x7F, 0x10, -0x0B], [0x3C, -0x18, 0x01]], [0.5, 1.0]
     flat = [(value, scale[f]) for f, row in enumerate(values) for value in row]
 
     def closest(value: int, most: int) -> int:
-        return min((v for v in range(128) if digits(v, 4) <= most), key=lambda v: abs(v - abs(value)))
+        return min((v for v in range(128) if subwords(v, 4) <= most), key=lambda v: abs(v - abs(value)))
 
     def error(many: tuple[int, ...]) -> float:
         return sum(((abs(v) - closest(v, n)) * s) ** 2 for n, (v, s) in zip(many, flat, strict=True))
@@ -83,28 +85,28 @@ def test_no_choice_of_as_many_digits_leaves_less_error() -> None:
         options = PruneOptions(sparsity=1 - left / 12, granularity="subword")
         network = read_network(prune(gemm(values, scale), options)[0])
         found = network.matrix(network.layers[0]).ravel().tolist()
-        assert sum(digits(v, 4) for v in found) <= left
+        assert sum(subwords(v, 4) for v in found) <= left
         best = min(error(many) for many in product(range(3), repeat=6) if sum(many) <= left)
-        spent = sum(((abs(v) - abs(w)) * s) ** 2 for w, (v, s) in zip(found, flat, strict=True))
-        assert spent == pytest.approx(best, rel=1e-6)
+        found_error = sum(((abs(v) - abs(w)) * s) ** 2 for w, (v, s) in zip(found, flat, strict=True))
+        assert found_error == pytest.approx(best, rel=1e-6)
 
 
 @BITS
-def test_parts_of_the_rows_are_digits_and_a_budget_counts_whole_words(bits: int) -> None:
+def test_segments_are_of_subwords_and_a_budget_counts_whole_words(bits: int) -> None:
     budget = "compression=8"
     options = PruneOptions.of(
         {"align": "8x8", "budget": budget, "granularity": "subword", "subword_bits": bits}
     )
-    model = whole()
+    model = quantized()
     pruned, _ = prune(model, options)
     network = read_network(model)
     slots = sum(network.matrix(layer).size for layer in network.owners) * (8 // bits)
-    parts = sum(-(-count // 8) for rows in used(pruned, bits) for count in rows)
-    assert 8 * parts <= slots / 8 + 8
+    segments = sum(-(-count // 8) for rows in used(pruned, bits) for count in rows)
+    assert 8 * segments <= slots / 8 + 8
     assert sum(map(sum, used(pruned, bits))) > 0.8 * slots / 8
 
 
-def test_real_weights_and_minus_128_have_no_digits() -> None:
+def test_float_weights_and_minus_128_have_no_subwords() -> None:
     options = PruneOptions(sparsity=0.5, granularity="subword")
     with pytest.raises(ModelError) as fault:
         prune(loaded(models.cnn()), options)
@@ -120,9 +122,9 @@ def test_real_weights_and_minus_128_have_no_digits() -> None:
     )
 
 
-def test_kept_layers_may_be_real() -> None:
-    model, _ = quantize(loaded(models.cnn()), QuantizeOptions(keep=("last",)))
-    pruned, _ = prune(model, PruneOptions(sparsity=0.7, granularity="subword", keep=("last",)))
+def test_skipped_layers_may_be_float() -> None:
+    model, _ = quantize(loaded(models.cnn()), QuantizeOptions(skip=("last",)))
+    pruned, _ = prune(model, PruneOptions(sparsity=0.7, granularity="subword", skip=("last",)))
     for name in ("last",):
         layers = {layer.name: layer for layer in read_network(pruned).layers}
         old = {layer.name: layer for layer in read_network(model).layers}
@@ -133,25 +135,25 @@ def test_kept_layers_may_be_real() -> None:
 
 def test_other_criteria_are_refused() -> None:
     images = Images(np.zeros((4, 3, 8, 8), np.uint8), np.zeros(4, np.int64), ("a",))
-    with pytest.raises(ModelError, match="its weights are whole numbers, obs wants real ones"):
+    with pytest.raises(ModelError, match="--criterion obs: expected float weights, got int8"):
         prune(
-            whole(),
+            quantized(),
             PruneOptions(sparsity=0.5, granularity="subword", criterion="obs"),
             NormalizedImages(images, Normalization()),
         )
 
 
-def test_bits_without_subwords_are_in_vain() -> None:
+def test_subword_bits_need_granularity_subword() -> None:
     with pytest.raises(OptionError) as fault:
         PruneOptions.of({"sparsity": 0.5, "subword_bits": 2})
     assert (
         str(fault.value)
-        == "--subword-bits: weights go as a whole; leave it out, or add --granularity subword"
+        == "--subword-bits: expected granularity subword, got weight; leave it out, or add --granularity subword"
     )
 
 
-def test_the_tensors_of_the_file_change_in_digits_alone() -> None:
-    model = whole()
+def test_only_int8_tensors_change() -> None:
+    model = quantized()
     pruned, _ = prune(model, PruneOptions(sparsity=0.6, granularity="subword"))
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
     for tensor in pruned.proto.graph.initializer:

@@ -1,4 +1,4 @@
-"""Quantize: onnxruntime says what the whole numbers compute, numpy says what they should be."""
+"""Quantize: outputs of int8 models by onnxruntime, against numpy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUICK = PermuteOptions(
 
 
 def outputs(model: Model, feeds: dict[str, np.ndarray], *, literal: bool = False) -> list[np.ndarray]:
-    """Of stock onnxruntime; where `literal`, without its ways to multiply whole numbers faster."""
+    """Outputs of stock onnxruntime; with `literal` it does not fuse int8 operators."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     if literal:
@@ -56,39 +56,39 @@ def layers(model: Model) -> tuple[Layer, ...]:
 
 @pytest.mark.parametrize("opset", [13, models.OPSET, models.newest_opset()])
 @pytest.mark.parametrize("form", models.FORMS)
-def test_the_model_computes_with_its_whole_numbers(form: str, opset: int) -> None:
+def test_the_model_computes_with_its_int8_weights(form: str, opset: int) -> None:
     model = loaded(models.FORMS[form](opset, models.ir_for(opset)))
-    whole, report = quantize(model, QuantizeOptions())
-    onnx.checker.check_model(whole.proto, full_check=True)
-    network, before = read_network(whole), read_network(model)
-    real = {}
+    quantized, report = quantize(model, QuantizeOptions())
+    onnx.checker.check_model(quantized.proto, full_check=True)
+    network, before = read_network(quantized), read_network(model)
+    dequantized = {}
     for layer, old in zip(network.owners, before.owners, strict=True):
         assert network.weights[layer.weight].dtype == np.int8
         matrix, was = network.dequantized_matrix(layer), before.dequantized_matrix(old)
-        assert np.abs(matrix - was).max() <= np.abs(was).max() / 127  # half a step, or cut off a little
+        assert np.abs(matrix - was).max() <= np.abs(was).max() / 127  # half a scale step, or clipped a little
         assert (matrix[was == 0] == 0).all()
-        real[old.weight] = network.dequantized_tensor(layer)
-    by_hand = model.with_tensors(real)
+        dequantized[old.weight] = network.dequantized_tensor(layer)
+    by_hand = model.with_tensors(dequantized)
     feeds = models.feeds(model.proto)
-    for found, expected in zip(outputs(whole, feeds, literal=True), outputs(by_hand, feeds), strict=True):
+    for found, expected in zip(outputs(quantized, feeds, literal=True), outputs(by_hand, feeds), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     untouched = tensors(model).keys() - {layer.weight for layer in before.layers}
-    assert all(tensors(whole)[name].tobytes() == tensors(model)[name].tobytes() for name in untouched)
-    assert [entry["stage"] for entry in read_history(whole)] == ["quantize"]
+    assert all(tensors(quantized)[name].tobytes() == tensors(model)[name].tobytes() for name in untouched)
+    assert [entry["stage"] for entry in read_history(quantized)] == ["quantize"]
     assert report.totals["weights"] == sum(row["weights"] for row in report.layers)
 
 
 @pytest.mark.parametrize("form", models.FORMS)
 def test_the_chain_keeps_every_bit(form: str) -> None:
-    whole, _ = quantize(loaded(models.FORMS[form]()), QuantizeOptions())
-    pruned, _ = prune(whole, PruneOptions(sparsity=0.3))
-    arranged, _ = permute(pruned, QUICK)
-    packed, report = pack(arranged)
+    quantized, _ = quantize(loaded(models.FORMS[form]()), QuantizeOptions())
+    pruned, _ = prune(quantized, PruneOptions(sparsity=0.3))
+    permuted, _ = permute(pruned, QUICK)
+    packed, report = pack(permuted)
     onnx.checker.check_model(packed.proto, full_check=True)
     plain, _ = unpack(packed)
-    feeds = models.feeds(whole.proto)
+    feeds = models.feeds(quantized.proto)
     expected = outputs(pruned, feeds)
-    for model in (arranged, packed, plain):
+    for model in (permuted, packed, plain):
         assert all(map(np.array_equal, outputs(model, feeds), expected))
     assert report.totals["dropped_weights"] == 0
     before, after = read_network(pruned), read_network(plain)
@@ -98,7 +98,7 @@ def test_the_chain_keeps_every_bit(form: str) -> None:
     assert all(row["value_error"] < 1e-4 for row in verified.layers)
 
 
-def test_magnitudes_are_compared_as_what_they_stand_for() -> None:
+def test_pruning_compares_dequantized_magnitudes() -> None:
     weight = np.array([[1.0, 0.6], [0.01, 0.008]], np.float32)
     proto = models.build(
         "net (float[1, 2] x) => (float[1, 2] y) { [mm] y = MatMul(w, x1) \n x1 = Transpose(x) }".replace(
@@ -112,7 +112,7 @@ def test_magnitudes_are_compared_as_what_they_stand_for() -> None:
 
 
 def classifier() -> tuple[Model, NormalizedImages]:
-    """An image through two linear layers, and images to see."""
+    """A model of two linear layers, and images for calibration."""
     proto = models.build(
         """net (float[b, 1, 2, 2] image) => (float[b, 3] y) {
             f = Flatten(image)
@@ -129,11 +129,11 @@ def classifier() -> tuple[Model, NormalizedImages]:
     )
 
 
-def test_inputs_are_rounded_to_steps_of_what_the_images_reach() -> None:
+def test_inputs_are_quantized_to_the_range_of_the_images() -> None:
     model, seen = classifier()
-    whole, report = quantize(model, QuantizeOptions(calibration="min-max"), seen)
-    onnx.checker.check_model(whole.proto, full_check=True)
-    network = read_network(whole)
+    quantized, report = quantize(model, QuantizeOptions(calibration="min-max"), seen)
+    onnx.checker.check_model(quantized.proto, full_check=True)
+    network = read_network(quantized)
     one, two = (network.dequantized_matrix(layer) for layer in network.layers)
 
     def rounded(values: np.ndarray, step: float) -> np.ndarray:
@@ -144,95 +144,98 @@ def test_inputs_are_rounded_to_steps_of_what_the_images_reach() -> None:
     assert steps[0] == pytest.approx(np.abs(flat).max() / 127)
     hidden = np.maximum(rounded(flat, steps[0]) @ one.T, 0)
     expected = rounded(hidden, steps[1]) @ two.T
-    (found,) = outputs(whole, {"image": seen.images.pixels})
+    (found,) = outputs(quantized, {"image": seen.images.pixels})
     np.testing.assert_allclose(found, expected, atol=1.5 * steps[1] * np.abs(two).max())
     assert np.abs(found - expected).mean() < 0.1 * steps[1]
 
 
 @pytest.mark.parametrize("calibration", ["percentile", "entropy"])
-def test_ranges_that_leave_the_largest_out_are_narrower(calibration: str) -> None:
+def test_ranges_without_the_largest_values_are_narrower(calibration: str) -> None:
     model, seen = classifier()
     pixels = np.random.default_rng(1).normal(size=(4000, 1, 2, 2)).astype(np.float32)
     pixels[0, 0, 0, 0] = 50
     seen = NormalizedImages(Images(pixels, np.zeros(4000, np.int64), seen.images.classes), Normalization())
-    _, report = quantize(model, QuantizeOptions(calibration=calibration, percentile=99.9, images=4000), seen)
+    _, report = quantize(
+        model, QuantizeOptions(calibration=calibration, percentile=99.9, calibration_images=4000), seen
+    )
     assert 2 < 127 * report.layers[0]["input_scale"] < 20
 
 
 @pytest.mark.parametrize("calibration", ["min-max", "percentile", "entropy"])
-def test_who_listens_hears_how_far_it_is(calibration: str) -> None:
+def test_progress_is_reported(calibration: str) -> None:
     model, seen = classifier()
-    heard: list[tuple[float, dict[str, str]]] = []
+    reported: list[tuple[float, dict[str, str]]] = []
     options = QuantizeOptions(calibration=calibration)
-    quantize(model, options, seen, progress=lambda _, done, figures: heard.append((done, dict(figures))))
-    shares = [done for done, _ in heard]
-    assert shares == sorted(shares) and 0 < shares[0] < 0.6 and shares[-1] == 1
-    assert {"images": f"{len(seen.images.pixels):,}"} in [figures for _, figures in heard]
-    histograms = [figures["input"] for _, figures in heard if "input" in figures]
+    quantize(model, options, seen, progress=lambda _, done, figures: reported.append((done, dict(figures))))
+    fractions = [done for done, _ in reported]
+    assert fractions == sorted(fractions) and 0 < fractions[0] < 0.6 and fractions[-1] == 1
+    assert {"images": f"{len(seen.images.pixels):,}"} in [figures for _, figures in reported]
+    histograms = [figures["input"] for _, figures in reported if "input" in figures]
     assert histograms == ([] if calibration == "min-max" else [row.input for row in layers(model)])
 
 
-def test_inputs_can_follow_later_and_nothing_is_done_twice() -> None:
+def test_inputs_can_be_quantized_later_and_nothing_twice() -> None:
     model, seen = classifier()
     once, _ = quantize(model, QuantizeOptions(), seen)
     weights, _ = quantize(model, QuantizeOptions())
     later, _ = quantize(weights, QuantizeOptions(), seen)
     feeds = {"image": seen.images.pixels}
-    # ranges are those of the model that was given, whose weights were rounded already
+    # ranges are those of the given model, with weights rounded already
     np.testing.assert_allclose(outputs(later, feeds)[0], outputs(once, feeds)[0], atol=0.1)
     for seen_again in (None, seen):
         with pytest.raises(
-            ModelError, match=r"net.onnx: what could be is quantized already; use it as it is"
+            ModelError,
+            match=r"net.onnx: expected float weights or inputs to quantize, got none; use the model as it is",
         ):
             quantize(later, QuantizeOptions(), seen_again)
 
 
-def test_layers_kept_stay_real() -> None:
+def test_skipped_layers_stay_float() -> None:
     model, seen = classifier()
-    whole, _ = quantize(model, QuantizeOptions(keep=("two",)), seen)
-    assert [node.op_type for node in whole.proto.graph.node].count("DequantizeLinear") == 2
-    assert "v" in tensors(whole) and "w" not in tensors(whole)
-    with pytest.raises(OptionError, match="--keep three: no layer has that name"):
-        quantize(model, QuantizeOptions(keep=("three",)))
+    quantized, _ = quantize(model, QuantizeOptions(skip=("two",)), seen)
+    assert [node.op_type for node in quantized.proto.graph.node].count("DequantizeLinear") == 2
+    assert "v" in tensors(quantized) and "w" not in tensors(quantized)
+    with pytest.raises(OptionError, match="--skip: expected one of the layers one, two, got 'three'"):
+        quantize(model, QuantizeOptions(skip=("three",)))
 
 
-def test_what_becomes_zero_and_what_is_gone_is_said() -> None:
+def test_weights_rounded_to_zero_and_dropped_packings_are_noted() -> None:
     weight = np.array([[1.0, 0.001], [0.5, 0.5]], np.float32)
     proto = models.build(
         "net (float[1, 2] x) => (float[1, 2] y) { [g] y = Gemm<transB = 1>(x, w) }", w=weight
     )
-    arranged, _ = permute(loaded(proto), QUICK)
-    whole, report = quantize(arranged, QuantizeOptions())
+    permuted, _ = permute(loaded(proto), QUICK)
+    quantized, report = quantize(permuted, QuantizeOptions())
     assert report.totals["rounded_to_zero"] == 1 and report.totals["nonzeros"] == 3
     assert report.notes == (
-        "g: some weights are below half a step and became zero",
-        "the arrangement was made for the weights before and is gone: run tightc permute again",
+        "g: some weights are below half a scale step and became zero",
+        "the packings held for the weights before and were dropped: run tightc permute again",
     )
-    assert is_permuted(arranged) and not is_permuted(whole)
+    assert is_permuted(permuted) and not is_permuted(quantized)
 
 
-def test_other_kinds_of_weights_are_refused() -> None:
+def test_other_dtypes_are_refused() -> None:
     half = loaded(models.FORMS["gemm"](dtype="float16"))
     with pytest.raises(ModelError) as fault:
         quantize(half, QuantizeOptions())
     assert str(fault.value).endswith(
-        "is float16, quantize takes float32; quantize before the model is converted, or keep the layer"
+        "expected a float32 weight, got float16; quantize before the model is converted, or skip the layer"
     )
 
 
 @pytest.mark.parametrize("criterion", ["obs", "fisher"])
-def test_criteria_that_adapt_weights_want_real_ones(criterion: str) -> None:
+def test_criteria_with_images_need_float_weights(criterion: str) -> None:
     model, seen = classifier()
-    whole, _ = quantize(model, QuantizeOptions())
+    quantized, _ = quantize(model, QuantizeOptions())
     with pytest.raises(ModelError) as fault:
-        prune(whole, PruneOptions(sparsity=0.5, criterion=criterion), seen)
+        prune(quantized, PruneOptions(sparsity=0.5, criterion=criterion), seen)
     assert str(fault.value) == (
-        f"net.onnx: its weights are whole numbers, {criterion} wants real ones; prune before tightc quantize, or by "
-        "magnitude"
+        f"net.onnx: --criterion {criterion}: expected float weights, got int8; "
+        "prune before tightc quantize, or by magnitude"
     )
 
 
-def test_what_onnxruntime_quantized_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_models_quantized_by_onnxruntime_are_read(tmp_path: Path) -> None:
     quantization = pytest.importorskip("onnxruntime.quantization")
     model, seen = classifier()
     onnx.save(model.proto, tmp_path / "float.onnx")

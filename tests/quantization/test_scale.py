@@ -1,4 +1,4 @@
-"""Scales of int8: against every step tried in plain Python."""
+"""Int8 scales, against every scale tried in plain Python."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ROWS = arrays(
 
 
 def error(row: list[float], step: float) -> float:
-    """Sum of squares that rounding to the nearest of -127 to 127 steps leaves."""
+    """Square error after rounding to the nearest of -127 to 127 steps."""
     return sum((max(-127, min(127, round(value / step))) * step - value) ** 2 for value in row)
 
 
 @given(ROWS)
 def test_a_row_keeps_its_zeros_and_signs_and_never_reaches_minus_128(rows: np.ndarray) -> None:
     scales = best_scales(rows)
-    whole = to_int8(rows, scales)
-    assert whole.dtype == np.int8 and scales.dtype == np.float32 and (scales > 0).all()
-    assert (whole[rows == 0] == 0).all() and (np.abs(whole.astype(int)) <= 127).all()
-    assert (whole * np.sign(rows) >= 0).all()
+    integers = to_int8(rows, scales)
+    assert integers.dtype == np.int8 and scales.dtype == np.float32 and (scales > 0).all()
+    assert (integers[rows == 0] == 0).all() and (np.abs(integers.astype(int)) <= 127).all()
+    assert (integers * np.sign(rows) >= 0).all()
 
 
 @given(ROWS)
-def test_the_error_is_at_most_that_of_spanning_all(rows: np.ndarray) -> None:
+def test_the_error_is_at_most_that_of_the_full_range(rows: np.ndarray) -> None:
     for row, step in zip(rows.tolist(), best_scales(rows).tolist(), strict=True):
         largest = max(map(abs, row))
         if largest > 1e-3:
@@ -38,15 +38,15 @@ def test_the_error_is_at_most_that_of_spanning_all(rows: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_other_step_leaves_less(seed: int) -> None:
+def test_no_other_scale_has_a_smaller_error(seed: int) -> None:
     row = np.random.default_rng(seed).standard_t(3, size=600)
     (step,) = best_scales(row[None])
     largest = np.abs(row).max()
-    steps = [largest / 127 * share / 1000 for share in range(500, 1001)]
+    steps = [largest / 127 * thousandths / 1000 for thousandths in range(500, 1001)]
     assert error(row.tolist(), float(step)) <= 1.02 * min(error(row.tolist(), other) for other in steps)
 
 
-def test_a_lone_giant_is_cut_off_where_that_is_better() -> None:
+def test_a_single_outlier_is_clipped_if_that_is_better() -> None:
     row = np.concatenate([np.random.default_rng(0).normal(size=40_000), [12.0]])[None]
     (step,) = best_scales(row)
     assert 127 * step < 11

@@ -247,7 +247,8 @@ def test_data_that_changes_during_a_run_is_an_error(place: Path, monkeypatch: py
     for name in ("digits.onnx", "digits.npz"):
         (place / name).write_bytes((RECIPE.parent / name).read_bytes())
     text = (
-        "model: digits.onnx\ndata: {data: digits.npz}\nstages: [quantize: {activations: true, images: 16}]\n"
+        "model: digits.onnx\ndata: {data: digits.npz}\n"
+        "stages: [quantize: {activations: true, calibration_images: 16}]\n"
     )
     (place / "a.yaml").write_text(text)
     real = stage_runner.evaluate

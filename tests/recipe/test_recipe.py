@@ -345,7 +345,10 @@ def test_quantize_rounds_weights_and_on_demand_activations(tmp_path: Path) -> No
     text = "model: digits.onnx\ndata: {data: digits.npz}\nstages:\n" + "".join(
         f"  - {stage}\n" for stage in stages
     )
-    for options, pairs in (("{}", 0), ("{activations: true, images: 64, calibration: min-max}", 5)):
+    for options, pairs in (
+        ("{}", 0),
+        ("{activations: true, calibration_images: 64, calibration: min-max}", 5),
+    ):
         (tmp_path / "r.yaml").write_text(text % options)
         rows = run_recipe(tmp_path / "r.yaml", tmp_path / "out").layers
         assert [row["stage"] for row in rows] == ["dense", "prune", "quantize", "permute", "pack"]

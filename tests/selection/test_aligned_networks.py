@@ -1,4 +1,4 @@
-"""Networks pruned for an array, arranged and simulated: what was asked for is what the array then needs."""
+"""Networks pruned for an array, permuted and simulated: the budget is what the array then needs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build(which: str) -> onnx.ModelProto:
 
 
 def matrices(proto: onnx.ModelProto, which: str) -> dict[str, np.ndarray]:
-    """Each weight as (filters, inputs), by what the operators' own documents say of their layout."""
+    """Each weight as (filters, inputs), by the layout that ONNX documents."""
     found = {}
     for tensor in proto.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -69,7 +69,9 @@ def matrices(proto: onnx.ModelProto, which: str) -> dict[str, np.ndarray]:
     return found
 
 
-def arranged(which: str, **given: Any) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+def pruned_and_permuted(
+    which: str, **given: Any
+) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
     """(matrices, totals of permute, totals of simulate) of the network pruned as `given` says."""
     pruned, _ = prune(
         loaded(build(which)),
@@ -87,7 +89,7 @@ def arranged(which: str, **given: Any) -> tuple[dict[str, np.ndarray], dict[str,
     )
 
 
-def assert_whole_parts(kept: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> None:
+def assert_full_segments(kept: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> None:
     for name, matrix in kept.items():
         for filter_kept, filter_before in zip(matrix, before[name], strict=True):
             count = np.count_nonzero(filter_kept)
@@ -104,28 +106,26 @@ def assert_fewest_passes(kept: dict[str, np.ndarray], totals: dict[str, Any]) ->
 
 @pytest.mark.parametrize("which", NETWORKS)
 @pytest.mark.parametrize("sparsity", [0.3, 0.8, 0.95])
-def test_a_sparsity_is_met_in_whole_parts_that_need_no_more_passes_than_they_must(
-    which: str, sparsity: float
-) -> None:
-    kept, totals, _ = arranged(which, sparsity=sparsity)
+def test_a_sparsity_is_met_in_full_segments_with_the_fewest_passes(which: str, sparsity: float) -> None:
+    kept, totals, _ = pruned_and_permuted(which, sparsity=sparsity)
     before = matrices(build(which), which)
-    assert_whole_parts(kept, before)
+    assert_full_segments(kept, before)
     assert_fewest_passes(kept, totals)
     weights = sum(matrix.size for matrix in kept.values())
     left = sum(np.count_nonzero(matrix) for matrix in kept.values())
-    parts = sum(len(matrix) * -(-matrix.shape[1] // ROWS) for matrix in kept.values())
-    # a filter's last part is counted as a whole one
+    segments = sum(len(matrix) * -(-matrix.shape[1] // ROWS) for matrix in kept.values())
+    # a filter's last segment counts as a full one
     over = sum(len(matrix) * (-matrix.shape[1] % min(ROWS, matrix.shape[1])) for matrix in kept.values())
     assert left <= (1 - sparsity) * weights + 1e-6
     assert left > (1 - sparsity) * weights - ROWS - over
-    assert parts > 0
+    assert segments > 0
 
 
 @pytest.mark.parametrize("which", NETWORKS)
 @pytest.mark.parametrize("factor", [1.5, 3, 8])
-def test_a_compression_is_what_the_arranged_network_has(which: str, factor: float) -> None:
-    kept, totals, _ = arranged(which, budget=f"compression={factor}")
-    assert_whole_parts(kept, matrices(build(which), which))
+def test_the_permuted_network_has_the_compression_of_the_budget(which: str, factor: float) -> None:
+    kept, totals, _ = pruned_and_permuted(which, budget=f"compression={factor}")
+    assert_full_segments(kept, matrices(build(which), which))
     assert_fewest_passes(kept, totals)
     assert totals["matrix_compression_rate"] >= factor
     area = sum(
@@ -138,20 +138,20 @@ def test_a_compression_is_what_the_arranged_network_has(which: str, factor: floa
 
 @pytest.mark.parametrize("which", NETWORKS)
 @pytest.mark.parametrize("factor", [1.5, 3, 6])
-def test_a_speedup_is_what_the_simulator_counts_and_tiles_are_full(which: str, factor: float) -> None:
-    kept, totals, counted = arranged(which, budget=f"speedup={factor}")
-    assert_whole_parts(kept, matrices(build(which), which))
+def test_the_simulator_counts_the_speedup_of_the_budget_and_tiles_are_full(which: str, factor: float) -> None:
+    kept, totals, counted = pruned_and_permuted(which, budget=f"speedup={factor}")
+    assert_full_segments(kept, matrices(build(which), which))
     assert_fewest_passes(kept, totals)
     assert counted["speedup"] >= factor
-    dearest = 2 * ROWS + COLUMNS - 2 + 64  # a pass of the layer through which most vectors stream
-    assert counted["dense_cycles"] / factor - counted["cycles"] < dearest
+    longest_pass = 2 * ROWS + COLUMNS - 2 + 64  # of the layer with the most input vectors
+    assert counted["dense_cycles"] / factor - counted["cycles"] < longest_pass
     for matrix in kept.values():
-        parts = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
-        assert parts % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
+        segments = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
+        assert segments % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
 
 
 def test_a_weight_that_two_layers_share_costs_the_passes_of_both() -> None:
-    """Its tiles are loaded once for each of the two, whose passes cost less than twice those of the other layer."""
+    """Its tiles are loaded once for each of the two layers."""
     proto = models.build(
         """net (float[1, 8, 1, 2] x) => (float[1, 8, 1, 2] y) {
             [one] a = Conv(x, shared)

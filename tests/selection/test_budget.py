@@ -23,26 +23,26 @@ def test_other_budgets_are_refused(text: object) -> None:
     with pytest.raises(OptionError) as fault:
         Budget.parse(text)
     assert str(fault.value) == (
-        f"budget {text!r} is not permitted; "
-        "give compression= or speedup= and a number above 1, such as compression=10"
+        "budget: expected compression= or speedup= and a number above 1, such as compression=10, got "
+        f"{text!r}; give compression=10 or speedup=8"
     )
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "--sparsity: missing; needed: a share of zeros such as 0.9, or --budget with --align"),
+        ({}, "--sparsity: missing; needed: a sparsity such as 0.9, or --budget with --align"),
         (
             {"sparsity": 0.5, "align": "8x8", "budget": "speedup=2"},
-            "--budget: a sparsity and a budget at once; give --sparsity or --budget",
+            "--budget: expected one target, got a sparsity and a budget; give --sparsity or --budget",
         ),
         (
             {"budget": "speedup=2"},
-            "--budget: speedup=2 needs the array that it is meant for; add --align 32x32",
+            "--budget: expected an array to align to with speedup=2, got none; add --align 32x32",
         ),
         (
             {"budget": "speedup=2", "align": "8x8", "scope": "layer"},
-            "--scope: a budget is of the network; leave --scope layer out",
+            "--scope: expected scope global with a budget, got layer; leave --scope layer out",
         ),
     ],
 )
@@ -52,11 +52,12 @@ def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], m
     assert str(fault.value) == message
 
 
-def test_a_budget_below_the_floors_is_refused_with_what_can_be_had() -> None:
+def test_an_unreachable_budget_is_refused_with_the_highest_reachable_one() -> None:
     layers = [Candidates(np.ones((8, 16)), vectors=(10,)), Candidates(np.ones((8, 16)), vectors=(10,))]
     options = PruneOptions.of({"align": "8x8", "budget": "speedup=4"})
     with pytest.raises(OptionError) as fault:
         select(layers, options, 0.25)
     assert str(fault.value) == (
-        "--budget speedup=4: with one tile for each layer, or its floor, speedup is 2.00; give at most speedup=2.0"
+        "--budget: expected a speedup of at most 2, where each layer keeps one tile or its minimum density, got "
+        "speedup=4; give at most speedup=2.0"
     )

@@ -1,4 +1,4 @@
-"""Whole filters: which go, which inputs go with them, and what is left alone."""
+"""Filter pruning: which filters are removed, which inputs with them, and which must stay."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import Channels, keep_filters
+from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.select import Candidates
 from tightc.tile.array import ArrayShape
 
@@ -35,11 +35,11 @@ def weights(model: Model) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
 
 
-def of(proto: onnx.ModelProto, keep: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
-    """For each layer by name the name of its source, and whether its filters may go."""
+def of(proto: onnx.ModelProto, skip: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
+    """For each layer by name, the name of its source, and whether its filters may be removed."""
     model = loaded(proto)
     network = read_network(model)
-    layers = [layer for layer in network.owners if layer.name not in keep]
+    layers = [layer for layer in network.owners if layer.name not in skip]
     found = channels_of(model, network, layers)
     return {
         layer.name: (None if each.source is None else layers[each.source].name, each.removable)
@@ -55,7 +55,7 @@ def filtered(sparsity: float, **more: object) -> PruneOptions:
 
 
 def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: set[tuple[int, int]]) -> list:
-    """Weight by weight: it stays where its filter does and, with a source, the filter that it reads."""
+    """A weight stays if its filter stays and, with a source, the filter that it reads."""
     kept = []
     for place, saliency in enumerate(saliencies):
         layer = np.ones(saliency.shape, bool)
@@ -78,42 +78,42 @@ def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: 
     st.booleans(),
     st.sampled_from([0.0, 1.0]),
 )
-def test_filters_go_from_the_least_until_the_share_is_met(
-    seed: int, share: float, by_layer: bool, floor: float
+def test_filters_are_removed_from_the_least_salient_until_the_fraction_is_met(
+    seed: int, fraction: float, by_layer: bool, min_density: float
 ) -> None:
     rng = np.random.default_rng(seed)
     shapes, sources = [(4, 9), (3, 8), (5, 12)], [None, 0, 1]
     saliencies = [np.square(rng.normal(size=shape)) for shape in shapes]
-    parts = [
+    candidates = [
         Candidates(saliency, channels=Channels(source))
         for saliency, source in zip(saliencies, sources, strict=True)
     ]
     means = [saliency.mean(axis=1) for saliency in saliencies]
-    spared, order = set(), []
+    protected, order = set(), []
     for place, mean in enumerate(means):
         ranked = sorted(range(len(mean)), key=lambda row: mean[row])
-        count = max(1, round(floor * share * len(mean)))
-        spared |= {(place, row) for row in ranked[len(ranked) - count :]}
+        count = max(1, round(min_density * fraction * len(mean)))
+        protected |= {(place, row) for row in ranked[len(ranked) - count :]}
         order += [
             ((rank + 0.5) / len(mean) if by_layer else mean[row], place, row)
             for rank, row in enumerate(ranked)
         ]
-    order = [(place, row) for _, place, row in sorted(order) if (place, row) not in spared]
+    order = [(place, row) for _, place, row in sorted(order) if (place, row) not in protected]
     total = sum(saliency.size for saliency in saliencies)
     gone: set[tuple[int, int]] = set()
     for one in order:
-        if sum(kept.sum() for kept in left_by_hand(saliencies, sources, gone)) <= share * total:
+        if sum(kept.sum() for kept in left_by_hand(saliencies, sources, gone)) <= fraction * total:
             break
         gone.add(one)
-    found = keep_filters(parts, share, floor, by_layer=by_layer)
+    found = keep_filters(candidates, fraction, min_density, by_layer=by_layer)
     for ours, expected in zip(found, left_by_hand(saliencies, sources, gone), strict=True):
         assert np.array_equal(ours, expected)
 
 
-def test_inputs_that_went_earlier_do_not_make_a_filter_worth_less() -> None:
-    worth = np.array([[4.0, 0, 0, 0], [4.0, 0, 0, 0]])
+def test_inputs_removed_earlier_do_not_lower_the_saliency_of_a_filter() -> None:
+    one = np.array([[4.0, 0, 0, 0], [4.0, 0, 0, 0]])
     other = np.array([[1.1, 1.1, 1.1, 1.1], [1.2, 1.2, 1.2, 1.2]])
-    ours, theirs = keep_filters([Candidates(worth), Candidates(other)], 0.8, 0, by_layer=False)
+    ours, theirs = keep_filters([Candidates(one), Candidates(other)], 0.8, 0, by_layer=False)
     assert ours.all() and theirs.tolist() == [[False] * 4, [True] * 4]
 
 
@@ -125,7 +125,7 @@ def test_a_layer_that_can_lose_no_filter_keeps_all_but_loses_inputs() -> None:
     assert theirs.tolist() == [[False] * 4 + [True] * 2] * 2
 
 
-def test_a_depthwise_filter_goes_with_its_channel_and_takes_the_next_layers_inputs() -> None:
+def test_a_depthwise_filter_is_removed_with_its_channel_and_the_next_layers_inputs() -> None:
     first = Candidates(np.array([[1.0, 1], [9, 9], [2, 2]]))
     depthwise = Candidates(np.ones((3, 4)), groups=3, channels=Channels(0, removable=False))
     last = Candidates(np.ones((2, 3)), channels=Channels(1, removable=False))
@@ -138,7 +138,7 @@ def test_a_depthwise_filter_goes_with_its_channel_and_takes_the_next_layers_inpu
     assert after.tolist() == [[False, True, True]] * 2
 
 
-# --- what reads what
+# --- channel dependencies
 
 
 def test_a_chain_is_followed_through_norms_activations_pooling_and_flattening() -> None:
@@ -167,10 +167,10 @@ def test_a_chain_is_followed_through_norms_activations_pooling_and_flattening() 
         "three": ("two", True),
         "four": ("three", False),
     }
-    assert of(proto, keep=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
+    assert of(proto, skip=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
 
 
-def test_channels_that_are_added_or_concatenated_are_left_alone() -> None:
+def test_channels_that_are_added_or_concatenated_have_no_source() -> None:
     proto = models.build(
         """net (float[1, 4, 6, 6] x) => (float[1, 2, 6, 6] y) {
             [stem] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
@@ -233,7 +233,7 @@ def test_grouped_layers_lose_inputs_and_depthwise_ones_follow() -> None:
 
 
 @pytest.mark.parametrize("name", ["shared weight", "matmul left", "gemm transA", "weight through Identity"])
-def test_forms_in_which_channels_do_not_lie_side_by_side_have_no_source(name: str) -> None:
+def test_layers_whose_channels_are_not_adjacent_have_no_source(name: str) -> None:
     assert all(source is None for source, _ in of(models.FORMS[name]()).values())
 
 
@@ -270,14 +270,14 @@ def test_rows_and_inputs_vanish_and_structured_packing_is_full() -> None:
     model = loaded(dense_cnn())
     pruned, report = prune(model, filtered(0.7))
     assert report.totals["density"] <= 0.3
-    assert report.notes[0].startswith("a filter without weights gives a constant")
+    assert report.notes[0].startswith("a removed filter outputs a constant")
     found = weights(pruned)
     alive = found["first_w"].reshape(8, -1).any(axis=1)
     assert 0 < alive.sum() < 8
     assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
-    _, arranged = permute(pruned, PermuteOptions(array=ArrayShape(8, 8), method="structured"))
-    assert arranged.totals["tightness"] == 1.0
-    assert arranged.totals["matrix_compression_rate"] == pytest.approx(1 / report.totals["density"])
+    _, report_of_permute = permute(pruned, PermuteOptions(array=ArrayShape(8, 8), method="structured"))
+    assert report_of_permute.totals["tightness"] == 1.0
+    assert report_of_permute.totals["matrix_compression_rate"] == pytest.approx(1 / report.totals["density"])
 
 
 def dense_cnn() -> onnx.ModelProto:
@@ -288,7 +288,7 @@ def dense_cnn() -> onnx.ModelProto:
     return proto
 
 
-def test_what_a_filter_takes_along_changes_the_outputs_by_its_constant_alone() -> None:
+def test_removed_inputs_change_the_outputs_only_by_the_constant_of_their_filter() -> None:
     proto = dense_cnn()
     pruned, _ = prune(loaded(proto), filtered(0.5))
     rows_only = onnx.ModelProto()
@@ -318,13 +318,13 @@ def test_what_a_filter_takes_along_changes_the_outputs_by_its_constant_alone() -
     assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_layers_kept_aside_lose_nothing() -> None:
+def test_skipped_layers_lose_nothing() -> None:
     model = loaded(dense_cnn())
-    pruned, _ = prune(model, filtered(0.5, keep=("second",)))
+    pruned, _ = prune(model, filtered(0.5, skip=("second",)))
     assert np.array_equal(weights(pruned)["second_w"], weights(model)["second_w"])
 
 
-def test_by_layer_all_get_thinner_alike() -> None:
+def test_scope_layer_thins_all_layers_alike() -> None:
     pruned, _ = prune(loaded(dense_cnn()), filtered(0.6, scope="layer"))
     found = weights(pruned)
     counts = [int(found[name].any(axis=(1, 2, 3)).sum()) for name in ("first_w", "second_w")]
@@ -336,17 +336,18 @@ def test_by_layer_all_get_thinner_alike() -> None:
     [
         (
             {"sparsity": 0.5, "align": "8x8", "granularity": "filter"},
-            "--granularity: filters that go as a whole leave no parts to align; give --align or --granularity filter",
+            "--granularity: expected granularity weight or subword with --align, got filter; "
+            "give --align or --granularity filter",
         ),
     ],
 )
-def test_filters_and_parts_do_not_go_together(given: dict[str, object], message: str) -> None:
+def test_filters_and_segments_do_not_go_together(given: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError) as fault:
         PruneOptions.of(given)
     assert str(fault.value) == message
 
 
-def test_training_prunes_filters_little_by_little() -> None:
+def test_training_prunes_filters_gradually() -> None:
     pytest.importorskip("torch")
     from tightc.data.images import Images, Normalization
     from tightc.finetuning.finetune import finetune
@@ -364,7 +365,7 @@ def test_training_prunes_filters_little_by_little() -> None:
     assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
 
 
-def test_single_weights_that_come_back_are_refused() -> None:
+def test_regrowing_single_weights_is_refused() -> None:
     pytest.importorskip("torch")
     from tightc.finetuning.options import FinetuneOptions
 

@@ -1,1 +1,1 @@
-"""Images that a network is watched on: what flows through it, and how far its outputs move."""
+"""Calibration: the values inside a network on sample images, and the divergence of its outputs."""

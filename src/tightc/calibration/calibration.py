@@ -1,4 +1,4 @@
-"""A few images on their way through a model: any value in it, batch after batch, on all cores."""
+"""Calibration images and the values that they produce inside a model, batch by batch, on all cores."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from tightc.model.onnx_proto.graph import read_graph, subgraph_reads
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.parallel import ordered_map, ranges
 
-_BATCH = 16  # images that a thread runs at once, where the model leaves it open
+_BATCH = 16  # images per batch, if the model leaves the batch size open
 
 Values = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`pixels`: (images, channels, height, width) float32 as the model reads them, `batch` at a time.
+    """Images for one model, in batches.
 
-    `labels`: (images,) int64. `fixed`: whether the model demands that batch. `feed` and `output`
-    name its input and its logits, which a closing Softmax reads where there is one.
+    `pixels`: (images, channels, height, width) float32, normalized. `labels`: (images,) int64. `batch`: images per
+    batch. `fixed`: whether the model fixes it. `feed`, `output`: names of the model's input and of its logits, before
+    a final Softmax.
     """
 
     feed: str
@@ -43,42 +44,49 @@ class Calibration:
     def of(
         cls, model: Model, images: Images, normalization: Normalization, count: int, seed: int
     ) -> Calibration:
-        """`count` of the images, drawn by `seed`, all where there are fewer.
+        """`count` of `images` drawn by `seed`, or all if there are fewer, normalized by `normalization` for `model`.
 
-        Where the model fixes its batch and that many do not fill the last one, it gets some images again. ModelError
-        where the model is no classifier of images; DataError where they do not fit it.
+        If the model fixes its batch size, images are repeated to fill the last batch. ModelError if the model is not an
+        image classifier; DataError if the images do not fit it.
         """
-        wanted = image_input(model.proto, model.origin)
-        check_images(images, wanted.shape, "the images")
+        expected = image_input(model.proto, model.origin)
+        check_images(images, expected.shape, "the images")
         drawn = np.random.default_rng(seed).permutation(len(images))[:count]
-        batch = wanted.batch or min(_BATCH, len(drawn))
-        if wanted.batch is not None:
+        batch = expected.batch or min(_BATCH, len(drawn))
+        if expected.batch is not None:
             drawn = np.resize(drawn, -(-len(drawn) // batch) * batch)
         pixels = normalization.apply(images.pixels[drawn])
-        fixed = wanted.batch is not None
+        fixed = expected.batch is not None
         output = without_softmax(read_graph(model.proto)).outputs[0]
-        return cls(wanted.name, output, pixels, images.labels[drawn], batch, fixed)
+        return cls(
+            feed=expected.name,
+            output=output,
+            pixels=pixels,
+            labels=images.labels[drawn],
+            batch=batch,
+            fixed=fixed,
+        )
 
     def first(self, count: int) -> Calibration:
-        """The first `count` images, in whole batches."""
+        """The first `count` images, rounded up to full batches."""
         end = -(-count // self.batch) * self.batch
         return replace(self, pixels=self.pixels[:end], labels=self.labels[:end])
 
     @property
-    def batches(self) -> list[tuple[int, int]]:
-        """(first image, last + 1) of each batch."""
-        return ranges(len(self.pixels), self.batch)
+    def batches(self) -> list[range]:
+        """The images of each batch, by number."""
+        return [range(*bounds) for bounds in ranges(len(self.pixels), self.batch)]
 
-    def probe(self, model: Model, names: Sequence[str]) -> Callable[[tuple[int, int]], Values]:
-        """A function that gives the values named for one of the batches, for any thread to call.
+    def probe(self, model: Model, names: Sequence[str]) -> Callable[[range], Values]:
+        """A thread-safe function that computes the values `names` of `model` for one of the batches.
 
-        A batch is run by one thread alone, so that its sums have one order.
+        Each batch runs on one thread, so that sums have a fixed order.
         """
         wanted = [name for name in dict.fromkeys(names) if name != self.feed]
-        session = create_session(_giving(model, wanted), model.origin, threads=1) if wanted else None
+        session = create_session(_with_outputs(model, wanted), model.origin, threads=1) if wanted else None
 
-        def run(batch: tuple[int, int]) -> Values:
-            feeds = {self.feed: self.pixels[batch[0] : batch[1]]}
+        def run(batch: range) -> Values:
+            feeds = {self.feed: self.pixels[batch.start : batch.stop]}
             if session is None:
                 return feeds
             with ort_errors(model.origin, "onnxruntime cannot run it on these images"):
@@ -87,26 +95,26 @@ class Calibration:
         return run
 
     def logits(self, model: Model) -> NDArray[np.float64]:
-        """(images, classes) float64. ModelError where the output has another shape or is not finite."""
+        """(images, classes) float64. ModelError if the output has another shape or is not finite."""
         probe = self.probe(model, [self.output])
         found = np.concatenate([values[self.output] for values in ordered_map(probe, self.batches)])
         if found.ndim != 2 or len(found) != len(self.pixels):
             sizes = " x ".join(map(str, found.shape))
             raise ModelError(
-                f"{model.origin}: output {self.output} is {sizes} for {len(self.pixels)} images",
-                "give a model whose output is batch x classes",
+                f"{model.origin}: output {self.output}: expected {len(self.pixels)} x classes, got {sizes}",
+                "give an image classifier",
             )
         if not np.isfinite(found).all():
             raise ModelError(
-                f"{model.origin}: output {self.output} is not finite on these images",
-                "check --mean and --std, or train it again",
+                f"{model.origin}: output {self.output}: expected finite values on these images, got NaN or infinity",
+                "check --mean and --std, or train the model again",
             )
         return found.astype(np.float64)
 
 
-def _giving(model: Model, names: Sequence[str]) -> bytes:
-    """The model with the values named as its outputs, without what they do not need."""
-    proto = model.copy_proto()
+def _with_outputs(model: Model, names: Sequence[str]) -> bytes:
+    """The model with the named values as outputs, without the nodes that they do not need."""
+    proto = model.editable()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     if not subgraph_reads(proto):

@@ -1,20 +1,23 @@
-"""How far apart two answers are."""
+"""Divergence of the outputs of two networks."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-def divergence(dense: Reals, pruned: Reals) -> float:
-    """Mean Kullback-Leibler divergence, in nats, of the classes' chances: (images, classes) float64 logits each."""
-    left, right = _log_chances(dense), _log_chances(pruned)
+def kl_divergence(dense: Floats, pruned: Floats) -> float:
+    """Mean KL divergence of the class probabilities, in nats.
+
+    `dense`, `pruned`: logits of the two networks, (images, classes) float64.
+    """
+    left, right = _log_probabilities(dense), _log_probabilities(pruned)
     return float(np.mean(np.sum(np.exp(left) * (left - right), axis=1)))
 
 
-def _log_chances(logits: Reals) -> Reals:
+def _log_probabilities(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    chances: Reals = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return chances
+    log_probabilities: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_probabilities

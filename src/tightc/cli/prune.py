@@ -24,7 +24,7 @@ from tightc.pruning.options import PruneOptions
 
 
 @click.command(
-    epilog="Example: tightc prune model.onnx --sparsity 0.9 --keep 'conv1*' -o pruned.onnx; for an array: "
+    epilog="Example: tightc prune model.onnx --sparsity 0.9 --skip 'conv1*' -o pruned.onnx; for an array: "
     "tightc prune model.onnx --align 32x32 --budget compression=10 -o pruned.onnx; "
     "tightc prune model.onnx --sparsity 0.7 --criterion obs --data images/ -o pruned.onnx"
 )
@@ -52,8 +52,11 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     from tightc.pruning.prune import prune as run
 
     options, data = parsed_options(PruneOptions, flags), parsed_options_if(DataOptions, flags, "data")
-    if data and not options.sees_images:
-        raise OptionError("--data: magnitude looks at no images", "leave it out, or add --criterion obs")
+    if data and not options.needs_images:
+        raise OptionError(
+            "--data: expected criterion fisher or obs, got magnitude, which uses no images",
+            "leave it out, or add --criterion obs",
+        )
     destination = Destination.of(output, display)
     network = read_model(model)
     seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None

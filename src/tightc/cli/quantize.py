@@ -45,9 +45,9 @@ def quantize(model: str | None, seed: int, output: str | None, display: Display,
     from tightc.quantization.quantize import quantize as run
 
     options, data = parsed_options(QuantizeOptions, flags), parsed_options_if(DataOptions, flags, "data")
-    for name in ("calibration", "percentile", "images"):
+    for name in ("calibration", "percentile", "calibration_images"):
         if data is None and flags.get(name) is not None:
-            raise OptionError(f"--{name}: it needs --data", "add --data")
+            raise OptionError(f"--{name.replace('_', '-')}: it needs --data", "add --data")
     destination = Destination.of(output, display)
     network = read_model(model)
     seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None

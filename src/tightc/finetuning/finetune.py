@@ -66,7 +66,7 @@ def finetune(
             f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
         )
     source, model = model, unpack_layers(model)
-    if options.share is None and is_permuted(model):
+    if options.kept_fraction is None and is_permuted(model):
         # the arrangement stays, and has to be that of the weights
         matching_packings(model, read_network(model))
     _check_images(images, normalization, [model] if teacher is None else [model, teacher])
@@ -76,7 +76,7 @@ def finetune(
     trained = session.trained()
     _check_finite(trained, options)
     finetuned = model.with_tensors(trained)
-    if options.share is not None:
+    if options.kept_fraction is not None:
         finetuned = with_packings(finetuned, {})
     settings = {**options.that_matter(), "teacher": teacher.sha256 if teacher else None}
     ended = {} if outcome.reached is None else {"by": "interrupt", "epochs": round(outcome.reached, 3)}

@@ -16,9 +16,8 @@ _BY_OPTIMIZER = {
 }
 _OF_PRUNING = {
     "align",
-    "floor",
     "granularity",
-    "keep",
+    "min_density",
     "prune_every",
     "prune_from",
     "prune_until",
@@ -26,6 +25,7 @@ _OF_PRUNING = {
     "regrow_until",
     "schedule",
     "scope",
+    "skip",
 }
 _OF_TEACHING = ("distil_temperature", "distil_weight")
 
@@ -161,7 +161,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         for name in sorted(_OF_PRUNING & self.model_fields_set):
             fixed = name == "granularity" and self.granularity == "subword"  # zero digits stay zero
             if (
-                self.share is None
+                self.kept_fraction is None
                 and not fixed
                 and getattr(self, name) != type(self).model_fields[name].default
             ):

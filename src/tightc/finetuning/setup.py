@@ -28,8 +28,8 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Array, Graph, read_graph
 from tightc.model.packings.metadata import read_packings
 from tightc.progress import Progress, no_progress
+from tightc.selection.network.prunable import prunable, unskipped_layers
 from tightc.selection.options import SelectionOptions
-from tightc.selection.prunable import layers_except, prunable
 
 _IMAGES_MEASURED = 512
 
@@ -98,7 +98,7 @@ def prepare_training(
     bits = _digit_bits(model, options)
     if options.granularity == "subword":
         network = read_network(model)
-        network.require_subwords(layers_except(network, options.keep), model.origin)
+        network.require_subwords(unskipped_layers(network, options.skip), model.origin)
     given = model
     model, whole = _dequantized(given)
     trained_on, apart = split_validation(images, options.validation)
@@ -121,12 +121,12 @@ def prepare_training(
         graph, factors = unfolded(student.graph, norms, measured, compute.device, taught)
         module = place(TorchGraph(graph), compute.device)
         whole = tuple(replace(entry, scale=entry.scale * factors.get(entry.value, 1)) for entry in whole)
-    layers = [] if options.share is None else prunable(model, read_network(model), options)
+    layers = [] if options.kept_fraction is None else prunable(model, read_network(model), options)
     taught_by = master.module if master else None
     team.meet(compute.device)
     grid = None
     if whole:
-        grid = FakeQuantization(module, whole, bits, fixed=options.share is None)
+        grid = FakeQuantization(module, whole, bits, fixed=options.kept_fraction is None)
     lesson = TrainingSetup(
         module, student.classes, taught_by, batches, validation, layers, compute, team, grid
     )
@@ -144,11 +144,13 @@ def _dequantized(model: Model) -> tuple[Model, tuple[QuantizedWeight, ...]]:
 def _digit_bits(model: Model, options: FinetuneOptions) -> int | None:
     """Bits of the digits that are chosen, or kept zero: as asked for, as they were pruned, or as they are arranged."""
     if options.granularity == "subword":
-        return options.digit_bits
+        return options.bits_per_subword
     for stage in reversed(read_history(model)):
         pruned = stage.get("options")
         if isinstance(pruned, dict) and pruned.get("granularity") == "subword":
-            return SelectionOptions(granularity="subword", subword_bits=pruned.get("subword_bits")).digit_bits
+            return SelectionOptions(
+                granularity="subword", subword_bits=pruned.get("subword_bits")
+            ).bits_per_subword
     arranged = (packing.subword_bits for packing in read_packings(model).values())
     return next((bits for bits in arranged if bits is not None), None)
 

@@ -1,1 +1,1 @@
-"""Inspect: what is in a model and what of it can be packed."""
+"""Inspect: the layers of a model, and which of its operators tightc can pack."""

@@ -1,4 +1,4 @@
-"""Inspect: the layers of a model, what of it is covered, and what is not and why."""
+"""Inspect: the layers of a model, and the operators that are not covered, with reasons."""
 
 from __future__ import annotations
 
@@ -19,35 +19,38 @@ from tightc.report import Report
 
 
 def inspect(model: Model, options: InspectOptions) -> Report:
-    """A row for each layer, the operators that are not covered with their reasons, and the share of MACs covered."""
+    """One row per layer of `model`, the operators that are not covered with reasons, and the fraction of MACs covered.
+
+    `options`: the sizes of open inputs.
+    """
     plain = unpack_layers(model)
     network = read_network(plain)
-    streams = count_macs(plain, network, options)
+    counted = count_macs(plain, network, options)
     totals, _ = density_metrics(network)
     head = {
         "ir_version": model.proto.ir_version,
         "opset": default_opset(model.proto),
         "packed": is_packed(model),
-        "history": [_told(entry) for entry in read_history(model)],
-        "macs": streams.macs,
-        "macs_covered": streams.macs_covered,
+        "history": [_history_label(entry) for entry in read_history(model)],
+        "macs": counted.macs,
+        "macs_covered": counted.macs_covered,
         "bytes": len(model.to_bytes()),
     }
-    unknown = [row["name"] for row in streams.uncovered if row["macs"] is None]
+    unknown = [row["name"] for row in counted.outside if row["macs"] is None]
     notes = model.notes
     if unknown:
-        notes += (f"MACs of {', '.join(unknown)} are not known, so neither is the share covered",)
-    rows = tuple(_row(network, layer, streams.vectors[layer.output]) for layer in network.layers)
-    return Report("inspect", {**head, **totals}, rows, streams.uncovered, notes)
+        notes += (f"MACs of {', '.join(unknown)} are unknown, and so is the fraction covered",)
+    rows = tuple(_row(network, layer, counted.vectors[layer.output]) for layer in network.layers)
+    return Report("inspect", {**head, **totals}, rows, counted.outside, notes)
 
 
-def _told(entry: Mapping[str, Any]) -> str:
-    """A stage of the history, with what ended it before its time."""
+def _history_label(entry: Mapping[str, Any]) -> str:
+    """A stage of the history, with what ended it early, if anything."""
     stage, ended = str(entry.get("stage", "?")), entry.get("ended")
     if not isinstance(ended, dict):
         return stage
-    reached = f" at epoch {ended['epochs']}" if "epochs" in ended else ""
-    return f"{stage} (ended by {ended.get('by', '?')}{reached})"
+    epoch = f" at epoch {ended['epochs']}" if "epochs" in ended else ""
+    return f"{stage} (ended by {ended.get('by', '?')}{epoch})"
 
 
 def _row(network: Network, layer: Layer, vectors: int) -> dict[str, Any]:

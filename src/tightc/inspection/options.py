@@ -7,17 +7,15 @@ from pydantic import Field
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.config.options import Options
 
-SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # at which each layer is tried
+SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # of each layer in turn
 
 
 class InspectOptions(InputSizeOptions):
-    """How large the inputs are, which decides how many vectors stream through each layer."""
+    """Input sizes, which decide how many input vectors each layer gets."""
 
 
 class SensitivityOptions(Options):
-    """How closely to look at what each layer's weights are good for."""
+    """The images of the sensitivity analysis."""
 
-    images: int = Field(
-        512, ge=1, description="with sensitivity, how many of the images to look at, drawn by the seed"
-    )
-    seed: int = Field(0, ge=0, description="with sensitivity, the seed that draws them")
+    images: int = Field(512, ge=1, description="images for the sensitivity analysis, drawn by the seed")
+    seed: int = Field(0, ge=0, description="seed that draws the images of the sensitivity analysis")

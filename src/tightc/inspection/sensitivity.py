@@ -1,4 +1,4 @@
-"""Sensitivity: what a network loses when one layer alone is pruned by magnitude, layer by layer."""
+"""Sensitivity analysis: the loss of accuracy if one layer alone is pruned by magnitude, for each layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.calibration.calibration import Calibration
-from tightc.calibration.divergence import divergence
+from tightc.calibration.divergence import kl_divergence
 from tightc.data.images import Images, Normalization, check_labels
 from tightc.inspection.options import SPARSITIES, SensitivityOptions
 from tightc.model.file import Model
@@ -28,12 +28,14 @@ def with_sensitivity(
     *,
     progress: Progress = no_progress,
 ) -> Report:
-    """The `report` of inspect with what each layer of `model` is good for, on images that the seed draws.
+    """The `report` of inspect with the sensitivity of each layer of `model`, on `images`.
 
-    Totals: accuracy (percent) of the model as it is, and images. Each row has, for each sparsity S of SPARSITIES,
-    `accuracy_drop_at_S` (points) and `divergence_at_S` (nats, of the chances of the classes from what they were); None
-    for a layer whose weight an earlier one has, which is pruned with that. ModelError or DataError where model, images
-    and labels do not fit.
+    `options`: number and seed of the images drawn, normalized by `normalization`. `progress` is called after each
+    layer.
+    Totals get `accuracy` (percent) of the model as it is, and `images`. Each row gets, for each sparsity S of
+    SPARSITIES, `accuracy_drop_at_S` (points) and `divergence_at_S` (KL divergence of the class probabilities, nats).
+    They are None for a layer that shares the weight of an earlier one. ModelError or DataError if model, images and
+    labels do not fit.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
@@ -45,11 +47,11 @@ def with_sensitivity(
     for layer, row in zip(network.layers, report.layers, strict=True):
         loss: dict[str, float | None] = {}
         for sparsity in SPARSITIES:
-            drop = moved = None
-            if layer.shared_with is None:
+            drop = divergence = None
+            if layer.shares is None:
                 after = drawn.logits(_pruned(plain, network, layer, sparsity))
-                drop, moved = accuracy - _accuracy(after, drawn.labels), divergence(before, after)
-            loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": moved}
+                drop, divergence = accuracy - _accuracy(after, drawn.labels), kl_divergence(before, after)
+            loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": divergence}
         rows.append({**row, **loss})
         progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
     totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
@@ -57,10 +59,10 @@ def with_sensitivity(
 
 
 def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Model:
-    """The model with the smallest weights of one layer zero."""
+    """The model with the smallest weights of one layer set to zero."""
     weight = network.weights[layer.weight]
-    sizes = np.abs(layer.tensor(network.dequantized_matrix(layer), weight.shape)).ravel()
-    kept = largest(sizes, len(sizes) - round(sparsity * len(sizes))).reshape(weight.shape)
+    magnitudes = np.abs(layer.tensor(network.dequantized_matrix(layer), weight.shape)).ravel()
+    kept = largest(magnitudes, len(magnitudes) - round(sparsity * len(magnitudes))).reshape(weight.shape)
     return model.with_tensors({layer.weight: np.where(kept, weight, weight.dtype.type(0))})
 
 

@@ -1,1 +1,1 @@
-"""Pack and unpack: the compact form that runs in stock onnxruntime."""
+"""Pack and unpack: the packed form of a model, which runs in stock onnxruntime."""

@@ -1,4 +1,4 @@
-"""Pack: replace every arranged weight by its packed tensors and a function that rebuilds it."""
+"""Pack: replace every permuted weight by its packed tensors and a function that rebuilds it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ _PLAIN = PackOptions()
 
 
 def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
-    """The compact form of a permuted model, which runs in stock onnxruntime and gives the same outputs.
+    """The packed form of a permuted `model`, which runs in stock onnxruntime and gives the same outputs.
 
-    ModelError where the model has no arrangement, or one that does not hold all of its weights.
+    `options`: whether to strip it. ModelError if the model has no packings, or they do not hold all of its weights.
     """
     if is_packed(model):
         raise ModelError(
-            f"{model.origin}: it is packed already", "use it as it is, or run tightc unpack first"
+            f"{model.origin}: expected a permuted model, got a packed one",
+            "use it as it is, or run tightc unpack first",
         )
     network = read_network(model)
     packings = matching_packings(model, network)
     if not packings:
-        raise ModelError(f"{model.origin}: it has no arrangement to pack", "run tightc permute first")
-    # a layer without a single weight has no tiles, and nothing to rebuild from: it stays as it is
-    full = {weight: packing for weight, packing in packings.items() if packing.tiles}
-    packed = pack_layers(model, network, full)
+        raise ModelError(
+            f"{model.origin}: expected a permuted model, got one without packings", "run tightc permute first"
+        )
+    # a layer of zeros only has no tiles to rebuild it from: it stays as it is
+    nonempty = {weight: packing for weight, packing in packings.items() if packing.tiles}
+    packed = pack_layers(model, network, nonempty)
     if options.strip:
         packed = stripped(packed)
     packed = stage_result(packed, HistoryEntry("pack", options.model_dump(mode="json")), model)
@@ -40,7 +43,7 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
     bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
     notes = model.notes
     if bytes_after > bytes_before:
-        notes += ("packing made the file larger: index and functions outweigh the zeros",)
+        notes += ("packing made the file larger: indices and functions take more bytes than the zeros",)
     uncovered, covered = coverage(model, network)
     sizes = {"bytes_in": bytes_before, "bytes_out": bytes_after, "macs_covered": covered}
     return packed, Report("pack", {**totals, **sizes}, layers, uncovered, notes)

@@ -1,4 +1,4 @@
-"""Strip: a model without what only people read of it."""
+"""Strip: remove from a model what only people read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.packing.short_names import shorten
 
 _WINDOWED = ("Conv", "AveragePool", "MaxPool")
-_EVERYWHERE = {"dilations": 1, "strides": 1, "pads": 0}  # in all directions, of which a schema cannot speak
+_DEFAULTS = {
+    "dilations": 1,
+    "strides": 1,
+    "pads": 0,
+}  # along each axis; a schema does not have these defaults
 
 
 def stripped(model: Model) -> Model:
-    """A packed `model` with short names for values and tensors, without notes on them or on nodes, without shapes.
+    """A packed `model` with short names of values and tensors, and without doc strings, shapes and default attributes.
 
-    And without settings that are what an operator does without them. It computes the same. The names of inputs, outputs
-    and nodes stay, and with them those of layers, and so do the model's properties; what tightc records goes by the new
-    names.
+    It computes the same. The names of inputs, outputs, nodes and layers stay, and so do the model's properties. The
+    headers of packings get the new names.
     """
     proto = model.copy_proto()
     shorten(proto, read_headers(proto, model.origin))
@@ -32,38 +35,36 @@ def stripped(model: Model) -> Model:
         _strip(graph, default_opset(proto))
     for function in proto.functions:
         if function.domain == DOMAIN:
-            _number(function)
-    return model.with_proto(proto)
+            _number_values(function)
+    return model.changed(proto)
 
 
 def _strip(graph: onnx.GraphProto, opset: int) -> None:
     replace_items(graph.value_info, [])
-    for noted in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        noted.ClearField("doc_string")
-        noted.ClearField("metadata_props")
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
     for node in graph.node:
-        replace_items(
-            node.attribute, [own for own in node.attribute if not _goes_without_saying(own, node, opset)]
-        )
+        replace_items(node.attribute, [own for own in node.attribute if not _is_default(own, node, opset)])
 
 
-def _goes_without_saying(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
-    """Whether `attribute` has the value that its operator would take anyway."""
-    form = PACKED_OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
+def _is_default(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
+    """Whether `attribute` has the default value of its operator."""
+    form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
     if form is None and not is_standard(node.domain):
         return False
     operator = node.op_type if form is None else form.operator
-    if operator in _WINDOWED and attribute.name in _EVERYWHERE:
-        return set(attribute.ints) == {_EVERYWHERE[attribute.name]}
-    known = onnx.defs.get_schema(operator, opset).attributes[attribute.name].default_value
-    return known.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
+    if operator in _WINDOWED and attribute.name in _DEFAULTS:
+        return set(attribute.ints) == {_DEFAULTS[attribute.name]}
+    default = onnx.defs.get_schema(operator, opset).attributes[attribute.name].default_value
+    return default.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
         attribute
-    ) == helper.get_attribute_value(known)
+    ) == helper.get_attribute_value(default)
 
 
-def _number(function: onnx.FunctionProto) -> None:
-    """Gives the values within a function, in place, numbers for names; its inputs and outputs keep theirs."""
-    own = {name: name for name in ("", *function.input, *function.output)}
+def _number_values(function: onnx.FunctionProto) -> None:
+    """Replace the names of values within a function by numbers, in place; its inputs and outputs keep theirs."""
+    numbered = {name: name for name in ("", *function.input, *function.output)}
     for node in function.node:
-        node.input[:] = [own[name] for name in node.input]
-        node.output[:] = [own.setdefault(name, str(len(own))) for name in node.output]
+        node.input[:] = [numbered[name] for name in node.input]
+        node.output[:] = [numbered.setdefault(name, str(len(numbered))) for name in node.output]

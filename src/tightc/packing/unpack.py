@@ -1,4 +1,4 @@
-"""Unpack: the plain model again, every weight in its place."""
+"""Unpack: restore the plain model from its packed form."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from tightc.report import Report
 
 
 def unpack(model: Model) -> tuple[Model, Report]:
-    """The plain model behind a packed one: the same weights to the bit (zeros lose their sign), tiles recorded."""
+    """The plain model of a packed `model`, with the same weights to the bit (zeros lose their sign) and its packings.
+
+    ModelError if the model is not packed.
+    """
     if not is_packed(model):
-        raise ModelError(f"{model.origin}: it is not packed", "give a model that tightc pack has written")
+        raise ModelError(
+            f"{model.origin}: expected a packed model, got a plain one", "give a model that tightc pack wrote"
+        )
     plain = stage_result(unpack_layers(model), HistoryEntry("unpack"), model)
     network = read_network(plain)
     totals, layers = packing_metrics(network, matching_packings(plain, network))

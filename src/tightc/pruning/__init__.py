@@ -1,1 +1,1 @@
-"""Prune: set the least important weights to zero."""
+"""Prune: set the least salient weights to zero."""

@@ -1,7 +1,7 @@
-"""What a weight is worth by the empirical Fisher information: how much the loss is expected to rise without it.
+"""Fisher saliency: the expected rise of the loss without a weight, by the empirical Fisher information.
 
-Worth = w^2 * mean of g^2, g the gradient of the cross-entropy of one image's label; the diagonal of the second-order
-term of Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018, equation 8, for weights.
+Saliency = w^2 * mean of g^2, where g is the gradient of one image's cross-entropy. It is the diagonal of the
+second-order term of Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018, equation 8.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tightc.model.layer_view.logits import without_softmax
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.parallel import ordered_map, ranges
 from tightc.progress import Progress
-from tightc.selection.prunable import Prunable
+from tightc.selection.network.prunable import Prunable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,34 +31,35 @@ if TYPE_CHECKING:
 
 
 def require_torch() -> None:
-    """OptionError where torch is not installed."""
+    """OptionError if torch is not installed."""
     try:
         import torch  # noqa: F401
     except ImportError:
         raise OptionError(
-            "--criterion fisher needs torch, which is not installed", "pip install 'tightc[finetune]'"
+            "--criterion fisher: expected torch, got none installed", "pip install 'tightc[finetune]'"
         ) from None
 
 
-def fisher_worths(
+def fisher_saliency(
     model: Model, network: Network, layers: list[Prunable], calibration: Calibration, progress: Progress
 ) -> list[NDArray[np.float64]]:
-    """The worth of each layer's weights: (filters, inputs) float64 each, in nats.
+    """Fisher saliency of the weights of each of `layers`: (filters, inputs) float64 each, in nats.
 
-    Gradients are taken image by image; where the model fixes its batch, of the mean over a batch, which ranks alike
-    but tells images apart less. Norms use their running statistics. ModelError where the bridge cannot run the model
-    or a gradient is not finite; DataError where a label is none of its classes.
+    `network`: the layers of the plain `model`. `calibration`: labeled images. `progress` is called after each batch.
+    Gradients are per image, or of a batch mean if the model fixes its batch size. Norms use their running statistics.
+    ModelError if the bridge cannot run the model or a gradient is not finite; DataError if a label is not one of its
+    classes.
     """
     from tightc.bridge.module import TorchGraph
 
     module = TorchGraph(without_softmax(read_graph(model.proto))).eval()
     names = [entry.layer.weight for entry in layers]
-    _check(module, names, model.origin)
+    _require_gradients(module, names, model.origin)
     size = calibration.batch if calibration.fixed else 1
-    batches = ranges(len(calibration.pixels), size)
+    batches = [range(*bounds) for bounds in ranges(len(calibration.pixels), size)]
     squares = [np.zeros(network.weights[name].shape) for name in names]
 
-    def squared(batch: tuple[int, int]) -> list[NDArray[np.float64]]:
+    def squared(batch: range) -> list[NDArray[np.float64]]:
         return _squared_gradients(module, names, calibration, batch, model.origin)
 
     with _one_thread():
@@ -66,22 +67,22 @@ def fisher_worths(
             for total, square in zip(squares, found, strict=True):
                 total += square
             progress("prune", done / len(batches), {})
-    worths = []
+    saliencies = []
     for entry, total in zip(layers, squares, strict=True):
         matrix = entry.layer.matrix(total / len(batches))
-        worth = np.square(network.matrix(entry.layer).astype(np.float64)) * matrix
-        if not np.isfinite(worth).all():
+        saliency = np.square(network.matrix(entry.layer).astype(np.float64)) * matrix
+        if not np.isfinite(saliency).all():
             raise ModelError(
-                f"layer {entry.layer.name}: its gradient is not finite on these images",
+                f"layer {entry.layer.name}: expected finite gradients on these images, got NaN or infinity",
                 "check --mean and --std, or train the model again",
             )
-        worths.append(worth)
-    return worths
+        saliencies.append(saliency)
+    return saliencies
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Has torch compute in the thread that calls it: images are many, each is little, and sums get one order."""
+    """Run torch in the calling thread only: images run in parallel, and sums have a fixed order."""
     import torch
 
     before = torch.get_num_threads()
@@ -93,20 +94,20 @@ def _one_thread() -> Iterator[None]:
 
 
 def _squared_gradients(
-    module: TorchGraph, names: list[str], calibration: Calibration, batch: tuple[int, int], origin: str
+    module: TorchGraph, names: list[str], calibration: Calibration, batch: range, origin: str
 ) -> list[NDArray[np.float64]]:
-    """Of each weight named, in its own shape, float64; zeros where the loss does not depend on it."""
+    """Squared gradients of the named weights, in their shapes, float64; zeros if the loss does not depend on them."""
     import torch
 
-    pixels = torch.from_numpy(calibration.pixels[batch[0] : batch[1]])
-    loss = _loss(module, pixels, calibration.labels[batch[0] : batch[1]], origin)
+    pixels = torch.from_numpy(calibration.pixels[batch.start : batch.stop])
+    loss = _loss(module, pixels, calibration.labels[batch.start : batch.stop], origin)
     weights = [module.parameter(name) for name in names]
     found = torch.autograd.grad(loss, weights, materialize_grads=True)
     return [np.square(gradient.double().numpy()) for gradient in found]
 
 
 def _loss(module: TorchGraph, pixels: Tensor, labels: NDArray[np.int64], origin: str) -> Tensor:
-    """Cross-entropy, in nats, the mean over the images; ModelError or DataError where it cannot be."""
+    """Mean cross-entropy of the images, in nats; ModelError or DataError if model and images do not fit."""
     import torch
 
     try:
@@ -114,28 +115,29 @@ def _loss(module: TorchGraph, pixels: Tensor, labels: NDArray[np.int64], origin:
     except RuntimeError as fault:
         line = str(fault).splitlines()[0]
         raise ModelError(
-            f"{origin}: torch cannot run it on a batch of {len(pixels)} ({line})",
+            f"{origin}: expected a model that torch runs on {len(pixels)} images, got {line}",
             "export the model with an open batch size, or prune by obs",
         ) from None
     if logits.dim() != 2 or len(logits) != len(pixels):
         sizes = " x ".join(map(str, logits.shape))
         raise ModelError(
-            f"{origin}: its output is {sizes} for {len(pixels)} images",
-            "give a model whose output is batch x classes",
+            f"{origin}: expected an output of {len(pixels)} x classes, got {sizes}",
+            "give an image classifier",
         )
     if labels.max() >= logits.shape[1]:
         raise DataError(
-            f"label {labels.max()} is outside the network's {logits.shape[1]} classes",
-            "take the data that the network was trained for, or number its classes from 0",
+            f"expected labels 0 to {logits.shape[1] - 1}, got {labels.max()}",
+            "use data of the classes that the network was trained on, numbered from 0",
         )
     return torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
 
 
-def _check(module: TorchGraph, names: list[str], origin: str) -> None:
+def _require_gradients(module: TorchGraph, names: list[str], origin: str) -> None:
     for name in names:
         if name not in module.roles:
             raise ModelError(
-                f"{origin}: no gradient reaches the weight {name}", "keep its layer, or prune by magnitude"
+                f"{origin}: expected a gradient of weight {name}, got none",
+                "skip its layer, or prune by magnitude",
             )
     remedy = "prune before the model is converted, or by magnitude"
     check_float32(module, origin, needs="fisher computes in", remedy=remedy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,42 +14,48 @@ _IMAGES = 512
 
 
 class PruneOptions(SelectionOptions):
-    """How many weights go, where from, in which units, and what a weight is worth."""
+    """How many weights are pruned, in which layers and units, and by which saliency."""
 
     criterion: Literal["magnitude", "fisher", "obs"] = Field(
         "magnitude",
-        description="what a weight is worth: magnitude (its size), fisher (its square times the mean square of its "
-        "gradient; needs torch and images with labels) or obs (what the network's outputs lose without it when the "
-        "others make up for it, which they then do; needs images, no labels)",
+        description="saliency of a weight: magnitude, fisher (labeled images, torch) or obs "
+        "(images; adapts remaining weights)",
     )
-    images: int | None = Field(
-        None,
-        ge=1,
-        description=f"training images that fisher and obs look at, drawn by the seed; default: {_IMAGES}",
+    calibration_images: int | None = Field(
+        None, ge=1, description=f"training images for fisher and obs, drawn by the seed; default: {_IMAGES}"
     )
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Target": ("sparsity", "budget", "align", "scope"),
+        "Selection": ("criterion", "granularity", "skip", "min_density", "subword_bits"),
+        "Calibration": ("calibration_images",),
+    }
+    advanced: ClassVar[frozenset[str]] = frozenset({"min_density", "subword_bits"})
 
     @model_validator(mode="after")
     def _a_target(self) -> Self:
-        if self.share is None:
+        if self.kept_fraction is None:
             raise invalid_combination(
-                "missing", "needed: a share of zeros such as 0.9, or --budget with --align", "sparsity"
+                "missing", "needed: a sparsity such as 0.9, or --budget with --align", "sparsity"
             )
         return self
 
     @model_validator(mode="after")
-    def _images_where_seen(self) -> Self:
-        if self.images is not None and not self.sees_images:
+    def _images_where_needed(self) -> Self:
+        if self.calibration_images is not None and not self.needs_images:
             raise invalid_combination(
-                "magnitude looks at no images", "leave it out, or choose a criterion", "images"
+                "expected criterion fisher or obs, got magnitude, which uses no images",
+                "leave it out, or add --criterion obs",
+                "calibration_images",
             )
         return self
 
     @property
-    def sees_images(self) -> bool:
-        """Whether the criterion needs data."""
+    def needs_images(self) -> bool:
+        """Whether the criterion needs images."""
         return self.criterion != "magnitude"
 
     @property
     def image_count(self) -> int:
-        """How many images it looks at, at most."""
-        return self.images or _IMAGES
+        """The largest number of calibration images."""
+        return self.calibration_images or _IMAGES

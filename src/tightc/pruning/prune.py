@@ -1,4 +1,4 @@
-"""Prune: set the weights worth least to zero, wherever they are, or so that what is left fills an array."""
+"""Prune: set the least salient weights to zero, one by one or in units that fill an array."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.pruning.fisher import fisher_worths, require_torch
+from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
 from tightc.report import Report, first_few
-from tightc.selection.prunable import Prunable, prunable
+from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
-from tightc.selection.subwords import subword_saliency, with_digits
+from tightc.selection.subwords import subword_saliency, with_subwords
 from tightc.tile.subwords import subwords_of
 
 
 def prune(
     model: Model,
     options: PruneOptions,
-    seen: NormalizedImages | None = None,
+    images: NormalizedImages | None = None,
     *,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
-    """`model` with weights of its layers (those kept aside) set to zero until the share asked for is left.
+    """`model` with weights set to zero in all layers that are not skipped, until the target of `options` is met.
 
-    Biases stay, and so do the weights that are left, but with criterion obs, which adapts both. Every layer keeps at
-    least one weight. An arrangement of the model is dropped: it was made for other zeros. Criteria other than magnitude
-    look at images that are `seen`, drawn by `seed`: on one machine the same bytes come out for any number of threads.
-    OptionError where --keep names no layer, images are missing, or a layer is too large for the criterion; ModelError
-    and DataError where model and images do not fit.
+    Every layer keeps at least one weight. Biases and the remaining weights stay; only criterion obs adapts both.
+    Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need `images`,
+    drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called while
+    criteria run. OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion;
+    ModelError or DataError if model and images do not fit.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
     layers = prunable(plain, network, options)
-    changed = _changed(plain, network, layers, options, _Sight(seen, seed, progress))
+    changed = _changed_tensors(plain, network, layers, options, _ImageSource(images, seed, progress))
     pruned = with_packings(plain.with_tensors(changed), {})
-    drawn_by = seed if options.sees_images else None
+    drawn_by = seed if options.needs_images else None
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
@@ -56,63 +56,69 @@ def prune(
 
 
 @dataclass(frozen=True)
-class _Sight:
-    seen: NormalizedImages | None
+class _ImageSource:
+    """Where calibration images come from, and who is told of the progress with them."""
+
+    images: NormalizedImages | None
     seed: int
     progress: Progress
 
-    def drawn(self, model: Model, options: PruneOptions) -> Calibration:
-        if self.seen is None:
+    def calibration(self, model: Model, options: PruneOptions) -> Calibration:
+        """As many images for `model` as `options` ask for; OptionError without images."""
+        if self.images is None:
             raise OptionError(
-                f"--criterion {options.criterion}: it looks at images, and there are none", "add --data PATH"
+                f"--criterion {options.criterion}: expected images, got none", "add --data PATH"
             )
         return Calibration.of(
-            model, self.seen.images, self.seen.normalization, options.image_count, self.seed
+            model, self.images.images, self.images.normalization, options.image_count, self.seed
         )
 
 
-def _changed(
-    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, sight: _Sight
+def _changed_tensors(
+    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, source: _ImageSource
 ) -> dict[str, np.ndarray]:
     """The tensors that pruning changes, by name."""
-    share = options.share
-    assert share is not None, "the options were checked"
-    if network.quantized and options.sees_images:
+    fraction = options.kept_fraction
+    assert fraction is not None, "the options were checked"
+    if network.quantized and options.needs_images:
         raise ModelError(
-            f"{model.origin}: its weights are whole numbers, {options.criterion} wants real ones",
+            f"{model.origin}: --criterion {options.criterion}: expected float weights, got int8",
             "prune before tightc quantize, or by magnitude",
         )
     if options.criterion == "obs":
-        from tightc.pruning.obs.obs import SecondOrder  # which loads a compiler that magnitude does without
+        from tightc.pruning.obs.obs import ObsPruner  # imports numba, which magnitude does not need
 
-        calibration = sight.drawn(model, options)
-        return SecondOrder(model, network, layers, calibration, sight.progress).prune(options, share)
+        calibration = source.calibration(model, options)
+        return ObsPruner(model, network, layers, calibration, progress=source.progress).prune(
+            options, fraction
+        )
     if options.granularity == "subword":
-        return _with_fewer_digits(model, network, layers, options, share)
+        return _subwords_pruned(model, network, layers, options, fraction)
     matrices = [network.matrix(entry.layer) for entry in layers]
     if options.criterion == "fisher":
         require_torch()
-        worths = fisher_worths(model, network, layers, sight.drawn(model, options), sight.progress)
+        calibration = source.calibration(model, options)
+        saliencies = fisher_saliency(model, network, layers, calibration, source.progress)
     else:
-        worths = [np.square(network.dequantized_matrix(entry.layer)) for entry in layers]
+        saliencies = [np.square(network.dequantized_matrix(entry.layer)) for entry in layers]
     candidates = [
-        Candidates(worth, entry.layer.groups, entry.vectors, entry.channels)
-        for worth, entry in zip(worths, layers, strict=True)
+        Candidates(saliency, entry.layer.groups, entry.vectors, entry.channels)
+        for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     pruned = {}
-    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, share), strict=True):
+    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, fraction), strict=True):
         weight = network.weights[entry.layer.weight]
-        left = np.where(kept, matrix, weight.dtype.type(0))
-        pruned[entry.layer.weight] = entry.layer.tensor(left, weight.shape)
+        values = np.where(kept, matrix, weight.dtype.type(0))
+        pruned[entry.layer.weight] = entry.layer.tensor(values, weight.shape)
     return pruned
 
 
-def _with_fewer_digits(
-    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, share: float
+def _subwords_pruned(
+    model: Model, network: Network, layers: list[Prunable], options: PruneOptions, fraction: float
 ) -> dict[str, np.ndarray]:
-    """The int8 weights of `layers` with a share of their digits."""
+    """The int8 weights of `layers` with a `fraction` of their subwords."""
     network.require_subwords([entry.layer for entry in layers], model.origin)
-    bits = options.digit_bits
+    bits = options.bits_per_subword
     candidates = [
         Candidates(
             subword_saliency(
@@ -120,30 +126,30 @@ def _with_fewer_digits(
             ),
             entry.layer.groups,
             entry.vectors,
-            digits=subwords_of(bits),
+            subwords=subwords_of(bits),
         )
         for entry in layers
     ]
     pruned = {}
-    for entry, kept in zip(layers, select(candidates, options, share), strict=True):
+    for entry, kept in zip(layers, select(candidates, options, fraction), strict=True):
         matrix = network.matrix(entry.layer)
         shape = network.weights[entry.layer.weight].shape
-        pruned[entry.layer.weight] = entry.layer.tensor(with_digits(matrix, kept, bits), shape)
+        pruned[entry.layer.weight] = entry.layer.tensor(with_subwords(matrix, kept, bits), shape)
     return pruned
 
 
 def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     notes = []
-    lone = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
-    if lone:
+    single = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
+    if single:
         notes.append(
-            f"{first_few(lone)}: a single weight is left; --floor, --keep or --scope layer would spare more"
+            f"{first_few(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
         )
     if options.granularity == "filter" and options.criterion != "obs":
         notes.append(
-            "a filter without weights gives a constant, what bias and norm make of zero; where the inputs that read it "
-            "went with it, the constant is missing until tightc finetune trains the rest"
+            "a removed filter outputs a constant, from its bias and norm; layers that no longer read it lack that "
+            "constant until tightc finetune adapts them"
         )
     if is_permuted(before):
-        notes.append("the arrangement was made for other zeros and is gone: run tightc permute again")
+        notes.append("the packings held for other zeros and were dropped: run tightc permute again")
     return tuple(notes)

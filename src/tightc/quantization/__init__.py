@@ -1,1 +1,1 @@
-"""Weights, and what streams through them, as whole numbers."""
+"""Quantize: int8 weights and activations, written as QuantizeLinear and DequantizeLinear."""

@@ -1,4 +1,4 @@
-"""Whole numbers in a model: the standard pair of QuantizeLinear and DequantizeLinear, which any runtime knows."""
+"""Int8 weights and activations in a model, by the standard QuantizeLinear and DequantizeLinear."""
 
 from __future__ import annotations
 
@@ -17,67 +17,70 @@ from tightc.model.onnx_proto.repeated_fields import replace_items
 
 
 @dataclass(frozen=True)
-class WholeWeight:
-    """`values`: int8 in the weight's own shape; `scales`: (filters,) float32 along `axis`."""
+class Int8Weight:
+    """`values`: int8, in the shape of the weight; `scales`: (filters,) float32, along `axis`."""
 
     values: NDArray[np.int8]
     scales: NDArray[np.float32]
     axis: int
 
 
-def with_whole_weights(model: Model, weights: Mapping[str, WholeWeight]) -> Model:
-    """`model` where DequantizeLinear makes each of the constants named, whose readers stay as they are."""
-    proto = model.copy_proto()
+def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
+    """`model` with constants replaced by `weights`, by name, and DequantizeLinear; nodes that read them stay."""
+    proto = model.editable()
     names = _names(proto)
-    made: list[onnx.NodeProto] = []
+    dequantizers: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
     for name, weight in weights.items():
-        whole, scale = _free(f"{name}.int8", names), _free(f"{name}.scale", names)
+        integers, scale = _unused(f"{name}.int8", names), _unused(f"{name}.scale", names)
         tensors += [
-            numpy_helper.from_array(weight.values, whole),
+            numpy_helper.from_array(weight.values, integers),
             numpy_helper.from_array(weight.scales, scale),
         ]
-        made.append(helper.make_node("DequantizeLinear", [whole, scale], [name], axis=weight.axis))
+        dequantizers.append(helper.make_node("DequantizeLinear", [integers, scale], [name], axis=weight.axis))
     kept = [tensor for tensor in proto.graph.initializer if tensor.name not in weights]
     nodes = [
         node for node in proto.graph.node if not (node.op_type == "Constant" and node.output[0] in weights)
     ]
     replace_items(proto.graph.initializer, [*kept, *tensors])
-    replace_items(proto.graph.node, [*made, *nodes])
-    return model.with_proto(proto)
+    replace_items(proto.graph.node, [*dequantizers, *nodes])
+    return model.changed(proto)
 
 
-def with_whole_inputs(model: Model, layers: list[Layer], scales: Mapping[str, float]) -> Model:
-    """`model` where what streams into `layers` goes through int8 with the scale of its value, once for all readers."""
-    proto = model.copy_proto()
+def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, float]) -> Model:
+    """`model` with the inputs of `layers` quantized to int8 and dequantized, once for all layers that read a value.
+
+    `scales`: of each quantized value, by name.
+    """
+    proto = model.editable()
     names = _names(proto)
     inputs = {layer.output: layer.input for layer in layers}
-    passed: dict[str, str] = {}
+    dequantized: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
     for node in proto.graph.node:
         value = inputs.get(node.output[0]) if node.output else None
         if value is not None:
-            if value not in passed:
-                passed[value] = _free(f"{value}.real", names)
-                nodes += _pair(proto, value, passed[value], scales[value], names)
+            if value not in dequantized:
+                dequantized[value] = _unused(f"{value}.real", names)
+                nodes += _quantize_pair(proto, value, dequantized[value], scales[value], names)
             for slot, name in enumerate(node.input):
                 if name == value:
-                    node.input[slot] = passed[value]
+                    node.input[slot] = dequantized[value]
         nodes.append(node)
     replace_items(proto.graph.node, nodes)
     return model.with_proto(proto)
 
 
-def _pair(
-    proto: onnx.ModelProto, value: str, after: str, scale: float, names: set[str]
+def _quantize_pair(
+    proto: onnx.ModelProto, value: str, dequantized: str, scale: float, names: set[str]
 ) -> list[onnx.NodeProto]:
-    whole, step = _free(f"{value}.int8", names), _free(f"{value}.scale", names)
-    zero = _free(f"{value}.zero", names)  # QuantizeLinear takes uint8 without one
+    integers, step = _unused(f"{value}.int8", names), _unused(f"{value}.scale", names)
+    zero = _unused(f"{value}.zero", names)  # without one QuantizeLinear writes uint8
     proto.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), step))
     proto.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), zero))
     return [
-        helper.make_node("QuantizeLinear", [value, step, zero], [whole]),
-        helper.make_node("DequantizeLinear", [whole, step, zero], [after]),
+        helper.make_node("QuantizeLinear", [value, step, zero], [integers]),
+        helper.make_node("DequantizeLinear", [integers, step, zero], [dequantized]),
     ]
 
 
@@ -86,7 +89,8 @@ def _names(proto: onnx.ModelProto) -> set[str]:
     return found | {name for name, _ in constant_tensors(proto)} | {value.name for value in proto.graph.input}
 
 
-def _free(name: str, names: set[str]) -> str:
+def _unused(name: str, names: set[str]) -> str:
+    """`name`, with underscores until it is not among `names`, to which it is added."""
     while name in names:
         name += "_"
     names.add(name)

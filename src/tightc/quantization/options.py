@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,24 +11,26 @@ from tightc.config.options import Options
 
 
 class QuantizeOptions(Options):
-    """Which layers become whole numbers, and how the ranges of what streams through them are found."""
+    """Which layers are quantized to int8, and how the ranges of their activations are calibrated."""
 
-    keep: tuple[str, ...] = Field(
-        (),
-        description="a layer to leave alone, by name or pattern such as 'layer1.*'; may be given several times",
-        strict=False,
+    skip: tuple[str, ...] = Field(
+        (), description="layer to skip, a name or pattern such as 'layer1.*'; repeatable", strict=False
     )
     calibration: Literal["min-max", "percentile", "entropy"] = Field(
-        "percentile",
-        description="with images, what of a layer's inputs int8 spans: min-max (all), percentile (but the largest) or "
-        "entropy (what keeps their distribution best)",
+        "percentile", description="range of int8 activations: min-max, percentile or entropy; needs images"
     )
     percentile: float = Field(
         99.99,
         gt=50,
         le=100,
-        description="share of the inputs' magnitudes that percentile spans: above 50, to 100",
+        description="percentile of activation magnitudes that int8 covers: above 50, to 100",
     )
-    images: int = Field(
-        512, ge=1, description="training images that are looked at, drawn by the seed: from 1"
+    calibration_images: int = Field(
+        512, ge=1, description="training images for calibration, drawn by the seed: at least 1"
     )
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Weights": ("skip",),
+        "Activations": ("calibration", "percentile", "calibration_images"),
+    }
+    advanced: ClassVar[frozenset[str]] = frozenset({"percentile"})

@@ -1,4 +1,4 @@
-"""Quantize: weights as int8 with a scale for each filter and, with images, what streams through them too."""
+"""Quantize: weights to int8 with a scale per filter and, with images, activations to int8."""
 
 from __future__ import annotations
 
@@ -17,69 +17,75 @@ from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.quantization.nodes import WholeWeight, with_whole_inputs, with_whole_weights
+from tightc.quantization.nodes import Int8Weight, with_int8_inputs, with_int8_weights
 from tightc.quantization.options import QuantizeOptions
-from tightc.quantization.ranges import spans
+from tightc.quantization.ranges import activation_ranges
 from tightc.quantization.scale import LARGEST, best_scales, to_int8
 from tightc.report import Report, first_few
-from tightc.selection.prunable import layers_except
+from tightc.selection.network.prunable import unskipped_layers
 
 
 def quantize(
     model: Model,
     options: QuantizeOptions,
-    seen: NormalizedImages | None = None,
+    images: NormalizedImages | None = None,
     *,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
-    """`model` with the weights of its layers as int8, symmetric, with a scale for each filter; zeros stay zeros.
+    """`model` with int8 weights, symmetric, with one scale per filter; zeros stay zeros.
 
-    Scales are those that leave the least mean square error. With images that are `seen`, drawn by `seed`, what streams
-    into the layers goes through int8 too, symmetric, with one scale for each value. Standard QuantizeLinear and
-    DequantizeLinear say so in the model. What is quantized already stays as it is. ModelError where all is, or a weight
-    is not float32; OptionError where --keep names no layer.
+    Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
+    symmetric, with one scale per value; `options` say how their ranges are calibrated. Weights and inputs that are
+    quantized already stay as they are. `progress` is called during calibration.
+    ModelError if nothing is left to quantize, or a weight is not float32; OptionError if --skip matches no layer.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    owners = layers_except(network, options.keep)
+    owners = unskipped_layers(network, options.skip)
     weights = {
-        layer.weight: _whole(plain, network, layer)
+        layer.weight: _quantized(plain, network, layer)
         for layer in owners
         if layer.weight not in network.quantized
     }
     scales: dict[str, float] = {}
     readers: list[Layer] = []
-    if seen is not None:
+    if images is not None:
         named = {layer.weight for layer in owners}
         readers = [layer for layer in network.layers if layer.weight in named]
-        calibration = Calibration.of(plain, seen.images, seen.normalization, options.images, seed)
+        calibration = Calibration.of(
+            plain, images.images, images.normalization, options.calibration_images, seed
+        )
         scales = _scales(plain, readers, calibration, options, progress)
     if not weights and not scales:
-        raise ModelError(f"{model.origin}: what could be is quantized already", "use it as it is")
+        raise ModelError(
+            f"{model.origin}: expected float weights or inputs to quantize, got none",
+            "use the model as it is",
+        )
     progress("quantize", 1.0, {})
-    whole = with_whole_inputs(with_whole_weights(plain, weights), readers, scales)
+    quantized = with_int8_inputs(with_int8_weights(plain, weights), readers, scales)
     if weights:
-        whole = with_packings(whole, {})
-    else:  # the arrangement stays, and has to be that of the weights
-        matching_packings(whole, read_network(whole))
-    drawn_by = seed if seen is not None else None
-    whole = stage_result(whole, HistoryEntry("quantize", options.model_dump(mode="json"), drawn_by), model)
+        quantized = with_packings(quantized, {})
+    else:  # packings stay, and must match the weights
+        matching_packings(quantized, read_network(quantized))
+    drawn_by = seed if images is not None else None
+    entry = HistoryEntry("quantize", options.model_dump(mode="json"), drawn_by)
+    quantized = stage_result(quantized, entry, model)
     rows = [_row(network, layer, weights.get(layer.weight), scales) for layer in owners]
-    return whole, _report(model, whole, rows, gone=bool(weights) and is_permuted(plain))
+    return quantized, _report(model, quantized, rows, packings_dropped=bool(weights) and is_permuted(plain))
 
 
-def _whole(model: Model, network: Network, layer: Layer) -> WholeWeight:
+def _quantized(model: Model, network: Network, layer: Layer) -> Int8Weight:
     weight = network.weights[layer.weight]
     if weight.dtype != np.float32:
         raise ModelError(
-            f"{model.origin}: the weight of {layer.name} is {weight.dtype}, quantize takes float32",
-            "quantize before the model is converted, or keep the layer",
+            f"{model.origin}: layer {layer.name}: expected a float32 weight, got {weight.dtype}",
+            "quantize before the model is converted, or skip the layer",
         )
     matrix = network.dequantized_matrix(layer)
     scales = best_scales(matrix)
     values = layer.tensor(to_int8(matrix, scales), weight.shape)
-    return WholeWeight(values, scales, 0 if layer.filters_first else 1)
+    return Int8Weight(values, scales, 0 if layer.filters_first else 1)
 
 
 def _scales(
@@ -89,28 +95,28 @@ def _scales(
     options: QuantizeOptions,
     progress: Progress,
 ) -> dict[str, float]:
-    """The step of int8 for each value that streams into `layers` and is no int8 yet."""
+    """The int8 scale of each input value of `layers` that is not quantized yet, by name."""
     graph = read_graph(model.proto)
-    ready = {name for node in graph.nodes if node.op == "DequantizeLinear" for name in node.outputs}
-    values = [name for name in dict.fromkeys(layer.input for layer in layers) if name not in ready]
-    largest = spans(model, values, calibration, options, progress) if values else {}
+    dequantized = {name for node in graph.nodes if node.op == "DequantizeLinear" for name in node.outputs}
+    values = [name for name in dict.fromkeys(layer.input for layer in layers) if name not in dequantized]
+    largest = activation_ranges(model, values, calibration, options, progress) if values else {}
     return {name: largest[name] / LARGEST or 1.0 for name in values}
 
 
 def _row(
-    network: Network, layer: Layer, whole: WholeWeight | None, scales: dict[str, float]
+    network: Network, layer: Layer, quantized: Int8Weight | None, scales: dict[str, float]
 ) -> dict[str, Any]:
     matrix, values = network.dequantized_matrix(layer), network.matrix(layer)
     row = {**layer_identity(layer), "weights": matrix.size, "rounded_to_zero": 0, "error": 0.0}
-    if whole is not None:
-        values = layer.matrix(whole.values)
-        left = values * whole.scales[:, None].astype(np.float64) - matrix
+    if quantized is not None:
+        values = layer.matrix(quantized.values)
+        error = values * quantized.scales[:, None].astype(np.float64) - matrix
         row["rounded_to_zero"] = int(np.count_nonzero(matrix) - np.count_nonzero(values))
-        row["error"] = float(np.sqrt(np.square(left).sum() / (np.square(matrix).sum() or 1.0)))
+        row["error"] = float(np.sqrt(np.square(error).sum() / (np.square(matrix).sum() or 1.0)))
     return {**row, "nonzeros": int(np.count_nonzero(values)), "input_scale": scales.get(layer.input)}
 
 
-def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, gone: bool) -> Report:
+def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, packings_dropped: bool) -> Report:
     counts = ("weights", "nonzeros", "rounded_to_zero")
     totals = {
         **{name: sum(row[name] for row in rows) for name in counts},
@@ -118,9 +124,9 @@ def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, gone: bo
         "bytes_out": len(after.to_bytes()),
     }
     notes = list(before.notes)
-    lost = [row["name"] for row in rows if row["rounded_to_zero"]]
-    if lost:
-        notes.append(f"{first_few(lost)}: some weights are below half a step and became zero")
-    if gone:
-        notes.append("the arrangement was made for the weights before and is gone: run tightc permute again")
+    rounded = [row["name"] for row in rows if row["rounded_to_zero"]]
+    if rounded:
+        notes.append(f"{first_few(rounded)}: some weights are below half a scale step and became zero")
+    if packings_dropped:
+        notes.append("the packings held for the weights before and were dropped: run tightc permute again")
     return Report("quantize", totals, tuple(rows), notes=tuple(notes))

@@ -1,4 +1,4 @@
-"""What of a value's distribution int8 is to span: onnxruntime's own tools for it, on a few images."""
+"""Activation ranges: which part of a value's distribution int8 covers, by onnxruntime's calibration on a few images."""
 
 from __future__ import annotations
 
@@ -15,51 +15,63 @@ from tightc.progress import Progress, no_progress
 from tightc.quantization.options import QuantizeOptions
 
 _BINS = 1024  # of a histogram
-_QUANTISED_BINS = 128  # of what entropy compares it with: 127 magnitudes and zero
+_QUANTIZED_BINS = 128  # of the distribution that entropy compares with: 127 magnitudes and zero
 
 
-def spans(
+def activation_ranges(
     model: Model,
     values: Sequence[str],
     calibration: Calibration,
     options: QuantizeOptions,
     progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """For each of the `values` the largest magnitude that int8 shall reach, 0 where it is always zero."""
-    seen = _seen(model, values, calibration, progress)
+    """The largest magnitude that int8 represents, for each of the named `values`; 0 if it is always zero.
+
+    `model` computes the values on the images of `calibration`; `options` name the method; `progress` is called after
+    each batch and value.
+    """
+    batches = _activations(model, values, calibration, progress)
     if options.calibration == "min-max":
         largest = dict.fromkeys(values, 0.0)
-        for found in seen:
+        for found in batches:
             for name in values:
                 largest[name] = max(largest[name], float(np.abs(found[name]).max(initial=0)))
         return largest
-    return _spans_of_histograms(seen, values, options, progress)
+    return _ranges_of_histograms(batches, values, options, progress)
 
 
-def _seen(
+def _activations(
     model: Model, values: Sequence[str], calibration: Calibration, progress: Progress
 ) -> Iterator[Values]:
-    """What the `values` are for each batch of images, the first half of the work."""
+    """The `values` for each batch of images; reports the first half of the progress."""
     probe = calibration.probe(model, values)
     batches = calibration.batches
     for done, found in enumerate(ordered_map(probe, batches), 1):
         yield found
-        progress("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1][1]:,}"})
+        progress("quantize", done / len(batches) / 2, {"images": f"{batches[done - 1].stop:,}"})
 
 
-def _spans_of_histograms(
-    seen: Iterator[Values], values: Sequence[str], options: QuantizeOptions, progress: Progress
+def _ranges_of_histograms(
+    batches: Iterator[Values], values: Sequence[str], options: QuantizeOptions, progress: Progress
 ) -> dict[str, float]:
-    """A collector for each value, so that it can be said how many are done: entropy takes seconds for each."""
+    """One collector per value, so that progress is reported per value: entropy takes seconds for each."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     method, percentile = options.calibration, options.percentile
     collectors = {
-        name: HistogramCollector(method, True, _BINS, _QUANTISED_BINS, percentile, "same") for name in values
+        name: HistogramCollector(
+            method=method,
+            symmetric=True,
+            num_bins=_BINS,
+            num_quantized_bins=_QUANTIZED_BINS,
+            percentile=percentile,
+            scenario="same",
+        )
+        for name in values
     }
     largest = {}
-    with redirect_stdout(io.StringIO()):  # it says what it does
-        for found in seen:
+    with redirect_stdout(io.StringIO()):  # the collector prints
+        for found in batches:
             for name, collector in collectors.items():
                 collector.collect({name: np.asarray(found[name], np.float32)})
         for done, (name, collector) in enumerate(collectors.items(), 1):

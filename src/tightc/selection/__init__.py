@@ -1,1 +1,4 @@
-"""Selection: which weights to keep, given what each is worth."""
+"""Selection: which weights to keep, given their saliency.
+
+The modules of this folder are kernels on arrays, with their options, and know no model. Only `network` reads a model.
+"""

@@ -1,7 +1,7 @@
-"""Whole lanes and whole tiles: kernels that keep weights in units of which an array wastes nothing.
+"""Aligned selection: kernels that keep weights in units that waste no slot of an array.
 
-A filter's weights fill the lanes of a column only where their number is a multiple of the array's rows. So they are
-kept in parts: the `rows` weights of a filter worth most, then the next `rows`, and so on.
+A filter's weights fill the lanes of a column only if their number is a multiple of the array's rows. So they are kept
+in segments: the `rows` most salient weights of a filter, then the next `rows`, and so on.
 """
 
 from __future__ import annotations
@@ -11,49 +11,54 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.selection.top_k import Kept, Saliency
+from tightc.selection.top_k import Mask, Saliency
 
-ROUNDING = 1e-12  # a share such as 1 - 0.9 or 1 / 49 is a little less than what it stands for, and has to buy as much
+ROUNDING = (
+    1e-12  # relative: 1 - 0.9 or 1 / 49 is a little too small, and must buy as much as the exact number
+)
 
 
 def segment_saliency(saliency: Saliency, rows: int) -> Saliency:
-    """What each filter's parts are worth, best first: (filters, ceil(inputs / rows)) float64, falling along a filter.
+    """Saliency of each filter's segments: (filters, ceil(inputs / rows)) float64, falling along a filter.
 
-    `saliency`: (filters, inputs) float64. The last part of a filter may have fewer than `rows` weights.
+    `saliency`: (filters, inputs) float64. The last segment of a filter may have fewer than `rows` weights.
     """
     filters, inputs = saliency.shape
-    parts = -(-inputs // rows)
-    ordered = np.zeros((filters, parts * rows))
+    segments = -(-inputs // rows)
+    ordered = np.zeros((filters, segments * rows))
     ordered[:, :inputs] = -np.sort(-saliency, axis=1)
-    worths: Saliency = ordered.reshape(filters, parts, rows).sum(axis=2)
-    return worths
+    summed: Saliency = ordered.reshape(filters, segments, rows).sum(axis=2)
+    return summed
 
 
-def keep_segments(saliency: Saliency, rows: int, parts: NDArray[np.int64]) -> Kept:
-    """Keeps of each filter its best `parts` * `rows` weights: (filters, inputs) bool; of equal ones the first.
+def keep_segments(saliency: Saliency, rows: int, segments: NDArray[np.int64]) -> Mask:
+    """Keep the `segments` * `rows` most salient weights of each filter: (filters, inputs) bool; ties go to the first.
 
-    `saliency`: (filters, inputs) float64; `parts`: (filters,) int64.
+    `saliency`: (filters, inputs) float64; `segments`: (filters,) int64.
     """
     order = np.argsort(-saliency, axis=1, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(saliency.shape[1]), order.shape), axis=1)
-    kept: Kept = rank < (parts * rows)[:, None]
+    kept: Mask = rank < (segments * rows)[:, None]
     return kept
 
 
-def best_segments(worths: Saliency, count: int) -> NDArray[np.int64]:
-    """How many parts each filter has among the `count` best of its layer: (filters,) int64.
+def best_segments(saliency: Saliency, count: int) -> NDArray[np.int64]:
+    """How many of the `count` most salient segments of a layer each filter has: (filters,) int64.
 
-    `worths`: as `segment_saliency` gives them. Of equal ones the earlier part counts, so that no filter skips one.
+    `saliency`: of segments, as from `segment_saliency`. Ties go to the earlier segment, so that no filter skips one.
     """
-    filters, _parts = worths.shape
-    by_part = np.argsort(-worths.T.ravel(), kind="stable")[:count]
-    return np.bincount(by_part % filters, minlength=filters) if count else np.zeros(filters, np.int64)
+    filters, _segments = saliency.shape
+    by_segment = np.argsort(-saliency.T.ravel(), kind="stable")[:count]
+    return np.bincount(by_segment % filters, minlength=filters) if count else np.zeros(filters, np.int64)
 
 
-def unit_saliency(worths: Saliency, size: int) -> Saliency:
-    """The layer's parts, best first, in units of `size` parts: what each unit is worth, (units,) float64, falling."""
-    ordered = -np.sort(-worths.ravel())
+def unit_saliency(saliency: Saliency, size: int) -> Saliency:
+    """Saliency of a layer's units, each of `size` segments: (units,) float64, falling.
+
+    `saliency`: of segments, as from `segment_saliency`.
+    """
+    ordered = -np.sort(-saliency.ravel())
     units = -(-len(ordered) // size)
     filled = np.zeros(units * size)
     filled[: len(ordered)] = ordered
@@ -61,32 +66,31 @@ def unit_saliency(worths: Saliency, size: int) -> Saliency:
     return summed
 
 
-def spend(
-    worths: Sequence[Saliency], costs: Sequence[float], budget: float, floors: Sequence[int]
+def units_within_budget(
+    saliencies: Sequence[Saliency], costs: Sequence[float], budget: float, minimums: Sequence[int]
 ) -> list[int]:
-    """How many units to take of each layer, first to last, for the most worth that `budget` buys.
+    """How many units to keep in each layer for the most saliency that `budget` buys: a greedy knapsack.
 
-    `worths`: for each layer the worth of its units, falling, (units,) float64; `costs`: of a unit of each layer, above
-    0; `floors`: units that a layer gets whatever they cost. Units are taken by worth per cost, and those that still
-    fit after the first that does not. As worths fall, that is optimal where all units cost the same and the floors
-    bind nothing; else it misses the optimum by less than the worth of one unit (Dantzig 1957, "Discrete-Variable
-    Extremum Problems": the relaxed knapsack splits one unit at most).
+    `saliencies`: of each layer's units, falling, (units,) float64; `costs`: of one unit of each layer, above 0;
+    `minimums`: units to keep in each layer at any cost. Units are taken by saliency per cost; after the first that does
+    not fit, those that still fit. This is optimal if all units cost the same and no minimum binds. Otherwise it misses
+    the optimum by less than one unit (Dantzig 1957, "Discrete-Variable Extremum Problems").
     """
-    taken = np.array(floors, np.int64)
+    taken = np.array(minimums, np.int64)
     left = budget * (1 + ROUNDING) - float(np.dot(taken, costs))
     layers = np.concatenate(
-        [np.full(len(w) - f, i) for i, (w, f) in enumerate(zip(worths, floors, strict=True))]
+        [np.full(len(s) - m, i) for i, (s, m) in enumerate(zip(saliencies, minimums, strict=True))]
     )
-    ratios = np.concatenate([w[f:] / c for w, f, c in zip(worths, floors, costs, strict=True)])
+    ratios = np.concatenate([s[m:] / c for s, m, c in zip(saliencies, minimums, costs, strict=True)])
     order = np.argsort(-ratios, kind="stable")
     each = np.asarray(costs, np.float64)[layers[order]]
     fits = int(np.searchsorted(np.cumsum(each), left, side="right"))
-    taken += np.bincount(layers[order[:fits]], minlength=len(worths))
+    taken += np.bincount(layers[order[:fits]], minlength=len(saliencies))
     left -= float(each[:fits].sum())
     while True:
-        open_layers = [i for i, w in enumerate(worths) if taken[i] < len(w) and costs[i] <= left]
+        open_layers = [i for i, s in enumerate(saliencies) if taken[i] < len(s) and costs[i] <= left]
         if not open_layers:
             return [int(units) for units in taken]
-        best = max(open_layers, key=lambda i: worths[i][taken[i]] / costs[i])
+        best = max(open_layers, key=lambda i: saliencies[i][taken[i]] / costs[i])
         taken[best] += 1
         left -= costs[best]

@@ -1,4 +1,4 @@
-"""What a network may cost, written `compression=10` or `speedup=8`."""
+"""The cost budget of a network, written `compression=10` or `speedup=8`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORM = "compression= or speedup= and a number above 1, such as compression=10"
 
 
 class Budget(NamedTuple):
-    """The cost that counts, area (compression) or cycles (speedup), and how many times less it is to be than dense."""
+    """The kind of cost, area (compression) or cycles (speedup), and the factor by which to reduce it."""
 
     kind: Literal["compression", "speedup"]
     factor: float
@@ -25,7 +25,7 @@ class Budget(NamedTuple):
         """From `compression=10`; OptionError for anything else."""
         found = re.fullmatch(r"(compression|speedup)=(\d+(?:\.\d+)?)", str(text).strip())
         if not found or not 1 < float(found[2]) <= 1e6:
-            raise OptionError(f"budget {text!r} is not permitted", f"give {_FORM}")
+            raise OptionError(f"budget: expected {_FORM}, got {text!r}", "give compression=10 or speedup=8")
         return cls(cast(Literal["compression", "speedup"], found[1]), float(found[2]))
 
     def __str__(self) -> str:

@@ -1,30 +1,30 @@
-"""Exchange a filter's least weights for zeros that the loss pulls at: a kernel."""
+"""Prune and regrow: exchange a filter's least salient weights for zeros with large gradients; a kernel."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.selection.top_k import Kept, Saliency
+from tightc.selection.top_k import Mask, Saliency
 
 
-def regrown(saliency: Saliency, kept: Kept, pull: Saliency, share: float) -> Kept:
-    """`kept` with a `share` of each filter's weights, those worth least, exchanged for the zeros with the most pull.
+def regrown(saliency: Saliency, kept: Mask, gradients: Saliency, fraction: float) -> Mask:
+    """Exchange a `fraction` of each filter's kept weights, the least salient, for zeros with the largest gradients.
 
-    All are (filters, inputs): `saliency` and `pull` float64, `pull` 0 for what may not come back. Every filter keeps as
-    many weights as it had, so its parts stay whole. Prune and regrow by gradient: Liu et al. 2021, "Sparse Training via
-    Boosting Pruning Plasticity with Neuroregeneration", section 4 (there over layers, here in each filter).
+    All arrays are (filters, inputs): `saliency` and `gradients` (magnitudes) float64, `kept` bool. A zero with gradient
+    0 does not come back. The number of weights of each filter stays, and with it its full segments. After Liu et al.
+    2021, "Sparse Training via Boosting Pruning Plasticity with Neuroregeneration", section 4 (there per layer).
     """
-    drawn = np.where(kept, 0.0, pull)
-    counts = np.minimum((share * kept.sum(axis=1)).astype(np.int64), np.count_nonzero(drawn, axis=1))
-    going = _first(np.where(kept, saliency, np.inf), counts)
-    coming = _first(-drawn, counts)
-    found: Kept = (kept & ~going) | coming
+    grown = np.where(kept, 0.0, gradients)
+    counts = np.minimum((fraction * kept.sum(axis=1)).astype(np.int64), np.count_nonzero(grown, axis=1))
+    going = _smallest(np.where(kept, saliency, np.inf), counts)
+    coming = _smallest(-grown, counts)
+    found: Mask = (kept & ~going) | coming
     return found
 
 
-def _first(values: Saliency, counts: NDArray[np.int64]) -> Kept:
-    """Marks in each row the `counts` smallest; of equal ones the first."""
+def _smallest(values: Saliency, counts: NDArray[np.int64]) -> Mask:
+    """Mark the `counts` smallest in each row; ties go to the first."""
     order = np.argsort(values, axis=1, kind="stable")
     marked = np.zeros(values.shape, bool)
     np.put_along_axis(marked, order, np.arange(values.shape[1]) < counts[:, None], axis=1)

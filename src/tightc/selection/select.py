@@ -1,4 +1,4 @@
-"""Keep what is worth most: one by one, or in the parts and tiles of an array."""
+"""Select the weights to keep: single weights, filters, or segments and tiles of an array."""
 
 from __future__ import annotations
 
@@ -14,92 +14,99 @@ from tightc.selection.aligned import (
     best_segments,
     keep_segments,
     segment_saliency,
-    spend,
     unit_saliency,
+    units_within_budget,
 )
 from tightc.selection.filters import UNKNOWN, Channels, keep_filters
 from tightc.selection.options import SelectionOptions
-from tightc.selection.top_k import Kept, Saliency, largest_with_floors
+from tightc.selection.top_k import Mask, Saliency, largest_with_minimums
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a layer's weights are worth: `saliency`, (filters, inputs) float64, at least 0, without NaN.
+    """The weights of one layer and their `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
-    Where weights have several `digits`, these are inputs side by side.
-    `groups` blocks lie one below the other; `vectors` stream through each pass, a number for each layer that has these
-    weights, since each loads them anew; `channels` lead to the layers around it.
+    `groups`: convolution groups, one below the other. `vectors`: input vectors per pass, one number for each layer that
+    shares the weight, since each loads it anew. `channels`: dependencies on other layers. `subwords`: their number per
+    weight, in adjacent columns.
     """
 
     saliency: Saliency
     groups: int = 1
     vectors: tuple[int, ...] = (1,)
     channels: Channels = UNKNOWN
-    digits: int = 1
+    subwords: int = 1
 
 
-def select(layers: Sequence[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
-    """For each layer which weights stay, (filters, inputs) bool, so that `share` of the cost is left.
+def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
+    """Which weights of each of `layers` to keep, (filters, inputs) bool, so that a `fraction` of the cost is left.
 
-    The cost is weights, or with a budget area or cycles as in docs/architecture.md. Every layer keeps one weight (or
-    part) at least, and its floor. A `share` of 1 keeps all.
+    `options` say in which units weights are kept, and what cost counts. The cost is the number of weights or, with a
+    budget, area or cycles. Every layer keeps at least one weight (or segment) and its minimum density. A `fraction` of
+    1 keeps all. OptionError if the budget cannot be met.
     """
-    if share >= 1:
+    if fraction >= 1:
         return [np.ones(layer.saliency.shape, bool) for layer in layers]
     if options.granularity == "filter":
-        return keep_filters(layers, share, options.floor, by_layer=options.scope == "layer")
+        return keep_filters(layers, fraction, options.min_density, by_layer=options.scope == "layer")
     scopes = [[layer] for layer in layers] if options.scope == "layer" else [list(layers)]
-    choose = _single if options.align is None else _aligned
-    return [kept for scope in scopes for kept in choose(scope, options, share)]
+    keep = _keep_weights if options.align is None else _keep_aligned
+    return [kept for scope in scopes for kept in keep(scope, options, fraction)]
 
 
-def _single(layers: list[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
+def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
     sizes = [layer.saliency.size for layer in layers]
-    least = options.floor * share
-    floors = [max(1, round(least * size)) for size in sizes]
+    density = options.min_density * fraction
+    minimums = [max(1, round(density * size)) for size in sizes]
     flat = np.concatenate([layer.saliency.ravel() for layer in layers])
-    count = sum(sizes) - round((1 - share) * sum(sizes))
-    kept = largest_with_floors(flat, count, sizes, floors)
-    parts = np.split(kept, np.cumsum(sizes)[:-1])
-    return [part.reshape(layer.saliency.shape) for part, layer in zip(parts, layers, strict=True)]
+    count = sum(sizes) - round((1 - fraction) * sum(sizes))
+    kept = largest_with_minimums(flat, count, sizes, minimums)
+    masks = np.split(kept, np.cumsum(sizes)[:-1])
+    return [mask.reshape(layer.saliency.shape) for mask, layer in zip(masks, layers, strict=True)]
 
 
-def _aligned(layers: list[Candidates], options: SelectionOptions, share: float) -> list[Kept]:
+def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
     array = options.align
-    assert array is not None, "the caller looked"
+    assert array is not None, "the caller checked"
     by_cycles = options.budget is not None and options.budget.kind == "speedup"
     size = array.columns if by_cycles else 1
-    worths = [segment_saliency(layer.saliency, array.rows) for layer in layers]
-    units = [unit_saliency(worth, size) for worth in worths]
+    segments = [segment_saliency(layer.saliency, array.rows) for layer in layers]
+    units = [unit_saliency(saliency, size) for saliency in segments]
     if by_cycles:
         costs = [float(sum(map(array.pass_cycles, layer.vectors))) for layer in layers]
         dense = float(sum(_dense_cycles(layer, array) for layer in layers))
     else:
         costs = [float(min(array.rows, layer.saliency.shape[1])) for layer in layers]
         dense = float(sum(layer.saliency.size for layer in layers))
-    floors = [max(1, round(options.floor * share * len(unit))) for unit in units]
-    least = float(np.dot(floors, costs))
-    if options.budget is not None and least > share * dense * (1 + ROUNDING):
-        most = floor(100 * dense / least) / 100
-        raise OptionError(
-            f"--budget {options.budget}: with one {'tile' if by_cycles else 'part'} for each layer, or its floor, "
-            f"{options.budget.kind} is {dense / least:.2f}",
-            f"give at most {options.budget.kind}={most}"
-            if most > 1
-            else "give --sparsity instead, or a smaller array",
-        )
-    taken = spend(units, costs, share * dense, floors)
+    minimums = [max(1, round(options.min_density * fraction * len(unit))) for unit in units]
+    least = float(np.dot(minimums, costs))
+    if options.budget is not None and least > fraction * dense * (1 + ROUNDING):
+        raise _unreachable(options, dense / least)
+    taken = units_within_budget(units, costs, fraction * dense, minimums)
     return [
-        keep_segments(layer.saliency, array.rows, best_segments(worth, count * size))
-        for layer, worth, count in zip(layers, worths, taken, strict=True)
+        keep_segments(layer.saliency, array.rows, best_segments(saliency, count * size))
+        for layer, saliency, count in zip(layers, segments, taken, strict=True)
     ]
 
 
+def _unreachable(options: SelectionOptions, highest: float) -> OptionError:
+    """The error for a budget above the `highest` factor that the minimum of each layer permits."""
+    budget = options.budget
+    assert budget is not None, "the caller checked"
+    unit = "tile" if budget.kind == "speedup" else "segment"
+    most = floor(100 * highest) / 100
+    return OptionError(
+        f"--budget: expected a {budget.kind} of at most {most:g}, where each layer keeps one {unit} or its minimum "
+        f"density, got {budget}",
+        f"give at most {budget.kind}={most}" if most > 1 else "give --sparsity instead, or a smaller array",
+    )
+
+
 def _dense_cycles(layer: Candidates, array: ArrayShape) -> int:
-    """Of the layer with all its weights, whole ones on an array of the same multipliers."""
+    """Cycles of the dense layer, on an array of as many multipliers for whole words."""
     filters, inputs = layer.saliency.shape
-    words = array.of_words(layer.digits)
-    passes = dense_passes(filters, inputs // layer.digits, layer.groups, words)
+    words = array.of_words(layer.subwords)
+    passes = dense_passes(filters, inputs // layer.subwords, layer.groups, words)
     return passes * sum(map(words.pass_cycles, layer.vectors))

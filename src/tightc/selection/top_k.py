@@ -1,4 +1,4 @@
-"""The weights worth most: kernels on flat arrays."""
+"""The most salient weights: kernels on flat arrays."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Saliency = NDArray[np.float64]
-Kept = NDArray[np.bool_]
+Mask = NDArray[np.bool_]  # true for what is kept
 
 
-def largest(saliency: Saliency, count: int) -> Kept:
-    """Marks the `count` largest: (weights,) bool. Of equal ones the later stays, so the count is exact.
+def largest(saliency: Saliency, count: int) -> Mask:
+    """Mark the `count` largest: (weights,) bool. Ties go to the later weight, so the count is exact.
 
     `saliency`: (weights,) float64, without NaN.
     """
@@ -28,17 +28,19 @@ def largest(saliency: Saliency, count: int) -> Kept:
     return kept
 
 
-def largest_with_floors(saliency: Saliency, count: int, sizes: Sequence[int], floors: Sequence[int]) -> Kept:
-    """Marks the `count` largest, but of each layer at least its floor, its own largest: (weights,) bool.
+def largest_with_minimums(
+    saliency: Saliency, count: int, sizes: Sequence[int], minimums: Sequence[int]
+) -> Mask:
+    """Mark the `count` largest of all layers, but at least the minimum of each layer: (weights,) bool.
 
-    The floors come out of `count`; where they ask for more, they alone are kept. `sizes`: weights of each layer, in
-    the order in which they lie in `saliency`, (weights,) float64 without NaN; `floors`: at most those. A layer that
-    is crowded out of a ranking over the network is cut through: nothing that comes after it can be right.
+    `saliency`: (weights,) float64, without NaN, layer after layer; `sizes`: weights of each layer; `minimums`: weights
+    to keep in each layer, at most its size. The minimums count towards `count`; if they exceed it, only they are kept.
+    They prevent layer collapse: a layer without weights cuts the network in two.
     """
     ends = np.cumsum(sizes)
     kept = np.zeros(len(saliency), bool)
-    for begin, end, floor in zip(ends - sizes, ends, floors, strict=True):
-        kept[begin:end] = largest(saliency[begin:end], floor)
+    for begin, end, minimum in zip(ends - sizes, ends, minimums, strict=True):
+        kept[begin:end] = largest(saliency[begin:end], minimum)
     others = np.flatnonzero(~kept)
     kept[others[largest(saliency[others], count - int(kept.sum()))]] = True
     return kept

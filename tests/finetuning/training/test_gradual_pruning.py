@@ -91,7 +91,7 @@ def test_of_each_layer_the_share_is_left_where_it_is_asked_of_layers() -> None:
 
 
 def test_layers_kept_aside_stay_as_dense_as_they_were_and_do_not_count() -> None:
-    after, _ = training.train(training.network("grouped"), sparsity=0.9, keep=("first", "l*"), regrow=0.2)
+    after, _ = training.train(training.network("grouped"), sparsity=0.9, skip=("first", "l*"), regrow=0.2)
     left = training.counts(after, "grouped")
     assert (left["first_w"], left["last_v"]) == (72, 128)
     assert left["grouped_w"] == 288 - round(0.9 * 288)
@@ -109,7 +109,7 @@ def test_no_layer_falls_below_its_floor() -> None:
         "unfold_norms": False,
     }
     without, _ = training.train(given_weak, **options)
-    floored, _ = training.train(given_weak, **options, floor=0.5)
+    floored, _ = training.train(given_weak, **options, min_density=0.5)
     assert training.counts(without, "grouped")["grouped_w"] == 1
     assert training.counts(floored, "grouped")["grouped_w"] == round(0.5 * 0.1 * 288)
     assert sum(training.counts(floored, "grouped").values()) == sum(
@@ -171,7 +171,8 @@ def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
     with pytest.raises(OptionError) as fault:
         training.train(training.network("folded"), progress=unheard, align="9x8", budget="speedup=9")
     assert str(fault.value) == (
-        "--budget speedup=9: with one tile for each layer, or its floor, speedup is 1.66; give at most speedup=1.66"
+        "--budget: expected a speedup of at most 1.66, where each layer keeps one tile or its minimum density, got "
+        "speedup=9; give at most speedup=1.66"
     )
 
 

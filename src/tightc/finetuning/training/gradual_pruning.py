@@ -12,7 +12,7 @@ from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.training.lr_schedules import regrow_share, share_left
 from tightc.model.onnx_proto.graph import Array
-from tightc.selection.prunable import Prunable
+from tightc.selection.network.prunable import Prunable
 from tightc.selection.regrow import regrown
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency
@@ -37,9 +37,9 @@ class GradualPruning:
         steps: int,
         grid: FakeQuantization | None = None,
     ) -> None:
-        assert options.share is not None, "the caller looked"
+        assert options.kept_fraction is not None, "the caller looked"
         self._digits = None if options.granularity != "subword" else grid
-        self._layers, self._options, self._end = layers, options, options.share
+        self._layers, self._options, self._end = layers, options, options.kept_fraction
         self._first, self._last = round(options.prune_from * steps), round(options.prune_until * steps)
         self._regrow_last = round(options.regrow_until * steps) if options.regrow else 0
         self._weights = [student.parameter(entry.layer.weight) for entry in layers]
@@ -85,7 +85,7 @@ class GradualPruning:
     @property
     def _units(self) -> int:
         """How many of what is kept or pruned a weight has."""
-        return 1 if self._digits is None else subwords_of(self._options.digit_bits)
+        return 1 if self._digits is None else subwords_of(self._options.bits_per_subword)
 
     def _worths(self, index: int) -> Array:
         """Of each weight or digit of a layer, (filters, inputs * units) float64."""
@@ -93,7 +93,7 @@ class GradualPruning:
         if self._digits is None:
             return self._matrix(index, weight.square())
         scale = self._digits.scale(self._layers[index].layer.weight)
-        return subword_saliency(self._matrix(index, weight), scale, self._options.digit_bits)
+        return subword_saliency(self._matrix(index, weight), scale, self._options.bits_per_subword)
 
     def _used(self) -> float:
         """The share of all weights or digits that are not zero."""

@@ -27,7 +27,7 @@ from tightc.finetuning.training.loss import training_loss
 from tightc.finetuning.training.optimizer import make_optimizer, set_rate
 from tightc.finetuning.training.weight_ema import WeightEma
 from tightc.progress import Progress
-from tightc.selection.prunable import Prunable
+from tightc.selection.network.prunable import Prunable
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Training:
         self.order: Tensor | None = None
         self.optimizer = make_optimizer(lesson.student, options)
         self.gradual = None
-        if options.share is not None:
+        if options.kept_fraction is not None:
             self.gradual = GradualPruning(lesson.student, lesson.layers, options, self.steps, lesson.grid)
             self.masks = self.gradual.masks
         else:

@@ -21,6 +21,7 @@ Header = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
 PACK_AGAIN = "run tightc pack again from the permuted model"
+_MAKE_AGAIN = "run tightc permute and pack again, from the model before permute"
 _DIGEST = "xxh3"
 _OLD_PREFIX = "tightc.packing:"  # versions before 0.2 had a property for each packing
 

@@ -1,1 +1,1 @@
-"""Second-order pruning: which weights go is decided layer by layer, and those that stay take over their work."""
+"""Optimal Brain Surgeon (OBS): prune layer by layer, and let the remaining weights compensate the error."""

@@ -1,4 +1,4 @@
-"""Prune by second moments: choose weights by what the network loses without them, and refit those that stay."""
+"""OBS pruning of a network: choose weights by the network's loss, and refit those that stay."""
 
 from __future__ import annotations
 
@@ -9,45 +9,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.calibration.calibration import Calibration
-from tightc.calibration.divergence import divergence
+from tightc.calibration.divergence import kl_divergence
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.progress import Progress
-from tightc.pruning.obs.allocation import GRID, network_worths
-from tightc.pruning.obs.bias_correction import Offset, added_bias, offset_of
-from tightc.pruning.obs.elimination import Marks
-from tightc.pruning.obs.hessian import Moments
-from tightc.pruning.obs.least_squares import Fit
-from tightc.pruning.obs.weight_sharing import Use, use_moments
+from tightc.pruning.obs.allocation import SPARSITIES, network_saliency
+from tightc.pruning.obs.bias_correction import BiasCorrection, added_bias, find_bias_correction
+from tightc.pruning.obs.hessian import CalibrationSums
+from tightc.pruning.obs.least_squares import LeastSquares
+from tightc.pruning.obs.weight_sharing import SharingLayer, layer_sums
 from tightc.selection.aligned import keep_segments
+from tightc.selection.network.prunable import Prunable
 from tightc.selection.options import SelectionOptions
-from tightc.selection.prunable import Prunable
 from tightc.selection.select import Candidates, select
-from tightc.selection.top_k import largest
+from tightc.selection.top_k import Mask, largest
 
-_TRIED_ON = 128  # images: enough to rank layers
-_MOST_INPUTS = 8192  # of a layer: its moments take half a gibibyte then, and five times that to work with
+_ALLOCATION_IMAGES = 128  # enough to compare layers
+_MOST_INPUTS = 8192  # of a layer: its Hessian then takes half a gibibyte, and the work five times that
 
 Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class _Owner:
-    """A weight to prune: the layer that has it, its matrix, float64, and all its uses with what can be moved there."""
+class _PrunedWeight:
+    """A weight to prune, with the first layer that reads it, all layers that share it, and their bias corrections.
+
+    `matrix`: (filters, inputs) float64. `weight`: in its own shape and dtype.
+    """
 
     layer: Layer
     matrix: NDArray[np.float64]
     weight: NDArray[Any]
-    uses: tuple[Use, ...]
-    offsets: tuple[Offset | None, ...]
+    readers: tuple[SharingLayer, ...]
+    corrections: tuple[BiasCorrection | None, ...]
 
 
-class SecondOrder:
-    """Prunes the `layers` of a plain `model` with images for calibration.
+class ObsPruner:
+    """Prunes the `layers` of a plain `model` with calibration images.
 
-    ModelError where a layer's moments would not fit or its bias is no constant.
+    OptionError if a layer has too many inputs; ModelError if its bias is not constant.
     """
 
     def __init__(
@@ -56,101 +58,119 @@ class SecondOrder:
         network: Network,
         layers: list[Prunable],
         calibration: Calibration,
+        *,
         progress: Progress,
     ) -> None:
         self.model, self.layers, self.calibration, self.progress = model, layers, calibration, progress
         self.graph = read_graph(model.proto)
-        self.owners = [_owner(entry.layer, network, self.graph, model) for entry in layers]
+        self.weights = [_pruned_weight(entry.layer, network, self.graph, model) for entry in layers]
         self.steps, self.done = 2 * len(layers), 0
 
-    def prune(self, options: SelectionOptions, share: float) -> Tensors:
-        """The tensors that change, by name: pruned weights, and biases or means that make up for them."""
-        if share >= 1:
+    def prune(self, options: SelectionOptions, fraction: float) -> Tensors:
+        """The tensors that change, by name: pruned weights, and the biases or means that compensate.
+
+        `options` select which weights to keep, `fraction` of the cost.
+        """
+        if fraction >= 1:
             return {}
-        kept = self._chosen(options, share)
+        masks = self._select(options, fraction)
         changed: Tensors = {}
-        for owner, marks in zip(self.owners, kept, strict=True):
-            sums = self._moments(owner, self.model.with_tensors(changed))
-            fit = Fit.of(_centerd(owner, sums), owner.matrix)
-            same = marks if options.granularity == "filter" else _as_many(fit, marks, options)
-            changed |= self._changed(owner, sums, fit, same & ~fit.gone)
-            self._tell(owner)
+        for weight, mask in zip(self.weights, masks, strict=True):
+            sums = self._sums(weight, self.model.with_tensors(changed))
+            problem = LeastSquares.of(_centered(weight, sums), weight.matrix)
+            kept = mask if options.granularity == "filter" else _same_count(problem, mask, options)
+            changed |= self._changed(weight, sums, problem, kept & ~problem.zeros)
+            self._report(weight)
         return changed
 
-    def _chosen(self, options: SelectionOptions, share: float) -> list[Marks]:
-        """Which weights would stay if each layer were pruned alone: how many of each, or of each filter, is settled."""
-        few = self.calibration.first(_TRIED_ON)
+    def _select(self, options: SelectionOptions, fraction: float) -> list[Mask]:
+        """The masks if each layer were pruned alone, which fix the number of weights of each layer or filter."""
+        few = self.calibration.first(_ALLOCATION_IMAGES)
         dense = few.logits(self.model)
         candidates = []
-        for owner, entry in zip(self.owners, self.layers, strict=True):
-            sums = self._moments(owner, self.model)
-            fit = Fit.of(_centerd(owner, sums), owner.matrix)
-            losses = fit.losses()
+        for weight, entry in zip(self.weights, self.layers, strict=True):
+            sums = self._sums(weight, self.model)
+            problem = LeastSquares.of(_centered(weight, sums), weight.matrix)
+            saliency = problem.losses()
             if options.scope == "global":
-                found = []
-                for part in GRID:
-                    kept = largest(losses.ravel(), losses.size - round(part * losses.size))
-                    changed = self._changed(owner, sums, fit, kept.reshape(losses.shape) & ~fit.gone)
-                    found.append(divergence(dense, few.logits(self.model.with_tensors(changed))))
-                losses = network_worths(losses, GRID, found)
-            candidates.append(Candidates(losses, owner.layer.groups, entry.vectors, entry.channels))
-            self._tell(owner)
-        return select(candidates, options, share)
+                divergences = []
+                for sparsity in SPARSITIES:
+                    mask = largest(saliency.ravel(), saliency.size - round(sparsity * saliency.size))
+                    kept = mask.reshape(saliency.shape) & ~problem.zeros
+                    changed = self._changed(weight, sums, problem, kept)
+                    divergences.append(kl_divergence(dense, few.logits(self.model.with_tensors(changed))))
+                saliency = network_saliency(saliency, SPARSITIES, divergences)
+            candidates.append(Candidates(saliency, weight.layer.groups, entry.vectors, entry.channels))
+            self._report(weight)
+        return select(candidates, options, fraction)
 
-    def _moments(self, owner: _Owner, now: Model) -> list[Moments]:
-        """Of each use of a weight."""
-        return [use_moments(self.calibration, self.model, now, use, owner.weight) for use in owner.uses]
+    def _sums(self, weight: _PrunedWeight, pruned: Model) -> list[CalibrationSums]:
+        """The sums of each layer that shares the weight, with the inputs of the model as `pruned` so far."""
+        shape = weight.weight.shape
+        return [layer_sums(self.calibration, self.model, pruned, reader, shape) for reader in weight.readers]
 
-    def _changed(self, owner: _Owner, sums: list[Moments], fit: Fit, kept: Marks) -> Tensors:
-        """The owner's weight, fitted at the places `kept`, and the constants behind it."""
-        weights = fit.weights(kept)
-        if all(owner.offsets):
-            weights *= fit.scales(weights)[:, None]
-        rounded = weights.astype(owner.weight.dtype)
-        # a weight that is kept is no zero, even where nothing that the images show depends on it
-        rounded = np.where(kept & (rounded == 0), owner.matrix.astype(owner.weight.dtype), rounded)
-        changed = {owner.layer.weight: owner.layer.tensor(rounded, owner.weight.shape)}
-        for offset, part in zip(owner.offsets, sums, strict=True):
-            if offset is not None:
-                old = self.graph.tensors[offset.tensor]
-                shift = _mean_error(part, rounded.astype(np.float64), owner.layer.groups) / offset.unit
-                changed[offset.tensor] = (old + shift.reshape(old.shape)).astype(old.dtype)
+    def _changed(
+        self, weight: _PrunedWeight, sums: list[CalibrationSums], problem: LeastSquares, kept: Mask
+    ) -> Tensors:
+        """The weight, refitted where `kept`, and the corrected biases."""
+        fitted = problem.weights(kept)
+        if all(weight.corrections):
+            fitted *= problem.output_scales(fitted)[:, None]
+        dtype = weight.weight.dtype
+        rounded = fitted.astype(dtype)
+        # a kept weight must not be zero, even if nothing on these images depends on it
+        rounded = np.where(kept & (rounded == 0), weight.matrix.astype(dtype), rounded)
+        changed = {weight.layer.weight: weight.layer.tensor(rounded, weight.weight.shape)}
+        for correction, part in zip(weight.corrections, sums, strict=True):
+            if correction is not None:
+                old = self.graph.tensors[correction.tensor]
+                shift = _mean_error(part, rounded.astype(np.float64), weight.layer.groups) / correction.unit
+                changed[correction.tensor] = (old + shift.reshape(old.shape)).astype(old.dtype)
         return changed
 
-    def _tell(self, owner: _Owner) -> None:
+    def _report(self, weight: _PrunedWeight) -> None:
         self.done += 1
-        self.progress("prune", self.done / self.steps, {"layer": owner.layer.name})
+        self.progress("prune", self.done / self.steps, {"layer": weight.layer.name})
 
 
-def _owner(layer: Layer, network: Network, graph: Graph, model: Model) -> _Owner:
+def _pruned_weight(layer: Layer, network: Network, graph: Graph, model: Model) -> _PrunedWeight:
     if layer.inputs > _MOST_INPUTS:
         raise OptionError(
-            f"--criterion obs: layer {layer.name} has {layer.inputs} inputs, at most {_MOST_INPUTS} are permitted",
-            f"add --keep {layer.name}, or prune by magnitude",
+            f"--criterion obs: layer {layer.name}: expected at most {_MOST_INPUTS} inputs, got {layer.inputs}",
+            f"add --skip {layer.name}, or prune by magnitude",
         )
     nodes = {name: node for node in graph.nodes for name in node.outputs}
-    users = [user for user in network.layers if user.weight == layer.weight]
-    uses = tuple(Use(user, nodes[user.output], added_bias(user, nodes[user.output], graph)) for user in users)
-    offsets = tuple(offset_of(use.layer, use.node, graph, model.proto) for use in uses)
+    sharing = [other for other in network.layers if other.weight == layer.weight]
+    readers = tuple(
+        SharingLayer(other, nodes[other.output], added_bias(other, nodes[other.output], graph))
+        for other in sharing
+    )
+    corrections = tuple(
+        find_bias_correction(reader.layer, reader.node, graph, model.proto) for reader in readers
+    )
     weight = network.weights[layer.weight]
-    return _Owner(layer, layer.matrix(weight).astype(np.float64), weight, uses, offsets)
+    return _PrunedWeight(layer, layer.matrix(weight).astype(np.float64), weight, readers, corrections)
 
 
-def _centerd(owner: _Owner, sums: list[Moments]) -> list[Moments]:
-    return [part.centerd() if offset else part for part, offset in zip(sums, owner.offsets, strict=True)]
+def _centered(weight: _PrunedWeight, sums: list[CalibrationSums]) -> list[CalibrationSums]:
+    """The sums, centered for those layers that have a bias correction."""
+    return [
+        part.centered() if correction else part
+        for part, correction in zip(sums, weight.corrections, strict=True)
+    ]
 
 
-def _as_many(fit: Fit, chosen: Marks, options: SelectionOptions) -> Marks:
-    """As many of the weights of most loss as were `chosen`, of the layer or of each filter: (filters, inputs) bool."""
-    losses = np.where(fit.gone, -1.0, fit.losses())
+def _same_count(problem: LeastSquares, mask: Mask, options: SelectionOptions) -> Mask:
+    """As many weights as in `mask`, of the layer or of each filter, those of most loss: (filters, inputs) bool."""
+    losses = np.where(problem.zeros, -1.0, problem.losses())
     if options.align is not None:
-        return keep_segments(losses, 1, chosen.sum(axis=1))
-    return largest(losses.ravel(), int(chosen.sum())).reshape(losses.shape)
+        return keep_segments(losses, 1, mask.sum(axis=1))
+    return largest(losses.ravel(), int(mask.sum())).reshape(losses.shape)
 
 
-def _mean_error(sums: Moments, weights: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
-    """What each filter's outputs lack on average: (filters,) float64."""
+def _mean_error(sums: CalibrationSums, weights: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """Mean of the wanted minus the computed outputs of each filter: (filters,) float64."""
     means = sums.input_sums / sums.count
     blocks = weights.reshape(groups, -1, weights.shape[1])
-    given = np.einsum("gnk,gk->gn", blocks, means).ravel()
-    return np.asarray(sums.output_sums / sums.count - given)
+    computed = np.einsum("gnk,gk->gn", blocks, means).ravel()
+    return np.asarray(sums.output_sums / sums.count - computed)

@@ -1,4 +1,4 @@
-"""The places where a weight is used, and the moments of what flows into and out of them."""
+"""Weight sharing: the layers that read a weight, and the sums over their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,61 +16,60 @@ from tightc.model.layer_view.im2col import im2col, output_matrix
 from tightc.model.layer_view.layers import Layer
 from tightc.model.onnx_proto.graph import Node
 from tightc.parallel import ordered_map, ranges
-from tightc.pruning.obs.hessian import Moments, empty_moments, moments_of
+from tightc.pruning.obs.hessian import CalibrationSums, vector_sums, zero_sums
 
-_ELEMENTS = 1 << 22  # of the input vectors that are laid out at once
+_ELEMENTS = 1 << 22  # of the im2col matrix at once
 
 
 @dataclass(frozen=True)
-class Use:
-    """One place where a weight is used: the layer, its node, and what it adds to its products."""
+class SharingLayer:
+    """One layer that reads a weight, with its node and its bias."""
 
     layer: Layer
     node: Node
     bias: NDArray[Any] | None
 
 
-def use_moments(
-    calibration: Calibration, dense: Model, now: Model, use: Use, weight: NDArray[Any]
-) -> Moments:
-    """Of the inputs that a layer gets in the model as it is `now`, with the products that it computed in the `dense`.
+def layer_sums(
+    calibration: Calibration, dense: Model, pruned: Model, reader: SharingLayer, shape: tuple[int, ...]
+) -> CalibrationSums:
+    """The sums over a layer's inputs in the `pruned` model and its outputs, without bias, in the `dense` model.
 
-    ModelError where they are not finite.
+    `reader`: the layer; `shape`: of its weight; `calibration`: the images. ModelError if they are not finite.
     """
-    layer = use.layer
-    sums = empty_moments(layer.filters, layer.inputs, layer.groups)
+    layer = reader.layer
+    sums = zero_sums(layer.filters, layer.inputs, layer.groups)
+    outputs_of, inputs_of = calibration.probe(dense, [layer.output]), calibration.probe(pruned, [layer.input])
 
-    wanted, given = calibration.probe(dense, [layer.output]), calibration.probe(now, [layer.input])
-
-    def gather(batch: tuple[int, int]) -> Moments:
-        outputs, inputs = wanted(batch)[layer.output], given(batch)[layer.input]
-        if use.bias is not None:
-            outputs = outputs - use.bias
-        found = empty_moments(layer.filters, layer.inputs, layer.groups)
-        for begin, end in _slices(layer, outputs):
-            part = slice(begin, end)
-            vectors = im2col(layer, use.node, inputs[part], weight.shape).astype(np.float32, copy=False)
-            products = output_matrix(layer, outputs[part]).astype(np.float32, copy=False)
-            found += moments_of(vectors * _factor(use.node), products, layer.groups)
+    def gather(batch: range) -> CalibrationSums:
+        outputs, inputs = outputs_of(batch)[layer.output], inputs_of(batch)[layer.input]
+        if reader.bias is not None:
+            outputs = outputs - reader.bias
+        found = zero_sums(layer.filters, layer.inputs, layer.groups)
+        for images in _image_slices(layer, outputs):
+            vectors = im2col(layer, reader.node, inputs[images], shape).astype(np.float32, copy=False)
+            products = output_matrix(layer, outputs[images]).astype(np.float32, copy=False)
+            found += vector_sums(vectors * _input_factor(reader.node), products, layer.groups)
         return found
 
     for found in ordered_map(gather, calibration.batches):
         sums += found
-    if not all(np.isfinite(part).all() for part in (sums.inputs, sums.across, sums.outputs)):
+    if not all(np.isfinite(part).all() for part in (sums.hessian, sums.cross, sums.output_squares)):
         raise ModelError(
-            f"layer {layer.name}: what flows through it is not finite on these images",
+            f"layer {layer.name}: expected finite inputs and outputs on these images, got NaN or infinity",
             "check --mean and --std, or train the model again",
         )
     return sums
 
 
-def _slices(layer: Layer, output: NDArray[Any]) -> list[tuple[int, int]]:
-    """Which images of a convolution to lay out at once; a product takes all of its rows."""
+def _image_slices(layer: Layer, output: NDArray[Any]) -> list[slice]:
+    """The images of a convolution to unfold at once; all rows of a matrix product."""
     if layer.op != "Conv":
-        return [(0, max(len(output), layer.inputs))]
+        return [slice(0, max(len(output), layer.inputs))]
     each = prod(output.shape[2:]) * layer.inputs * layer.groups
-    return ranges(len(output), max(1, _ELEMENTS // max(1, each)))
+    return [slice(*bounds) for bounds in ranges(len(output), max(1, _ELEMENTS // max(1, each)))]
 
 
-def _factor(node: Node) -> np.float32:
+def _input_factor(node: Node) -> np.float32:
+    """The factor `alpha` of a Gemm, else 1."""
     return np.float32(node.attributes.get("alpha", 1.0) if node.op == "Gemm" else 1.0)

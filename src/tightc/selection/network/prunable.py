@@ -1,4 +1,4 @@
-"""The layers of a network that take part, and what the array needs to know of them."""
+"""The layers that take part in pruning, and what selection needs to know of each."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network
 from tightc.model.layer_view.mac_counts import count_macs
-from tightc.selection.channel_dependencies import channels_of
 from tightc.selection.filters import UNKNOWN, Channels
+from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.options import SelectionOptions
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """A layer, how many vectors stream through its passes, and what its channels are to other layers.
+    """A layer with its input vectors per pass, one number for each layer that shares its weight, and its channels.
 
-    The latter two are 1 and nothing where nothing that was asked for depends on them. Where layers share its weight,
-    `vectors` has a number for each of them.
+    `vectors` and `channels` have their defaults if the options do not depend on them.
     """
 
     layer: Layer
@@ -30,11 +29,12 @@ class Prunable:
 
 
 def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
-    """The layers of a plain `model` that are not kept aside, each weight once, in execution order.
+    """The layers of a plain `model` that are not skipped, each weight once, in execution order.
 
-    OptionError where --keep names no layer, or leaves none.
+    `network`: the layers of the model. `options` say which to skip, and what selection needs to know of the others.
+    OptionError if a pattern of --skip matches no layer, or all are skipped.
     """
-    layers = layers_except(network, options.keep)
+    layers = unskipped_layers(network, options.skip)
     if options.granularity == "filter":
         channels = channels_of(model, network, layers)
         return [Prunable(layer, channels=each) for layer, each in zip(layers, channels, strict=True)]
@@ -49,21 +49,26 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     ]
 
 
-def layers_except(network: Network, keep: Sequence[str]) -> list[Layer]:
-    """The layers of `network` that `keep` does not name, each weight once; OptionError where it names none or all."""
+def unskipped_layers(network: Network, skip: Sequence[str]) -> list[Layer]:
+    """The layers of `network` that no pattern of `skip` matches, each weight once.
+
+    OptionError if a pattern matches no layer, or all layers are skipped.
+    """
     names = [layer.name for layer in network.layers]
-    for pattern in keep:
-        if not any(_named(name, pattern) for name in names):
+    for pattern in skip:
+        if not any(_matches(name, pattern) for name in names):
             raise OptionError(
-                f"--keep {pattern}: no layer has that name (there are {', '.join(names)})",
+                f"--skip: expected one of the layers {', '.join(names)}, got {pattern!r}",
                 "give the name of a layer, or a pattern such as 'layer1.*'",
             )
-    kept = {layer.weight for layer in network.layers if any(_named(layer.name, pattern) for pattern in keep)}
-    layers = [layer for layer in network.owners if layer.weight not in kept]
+    skipped = {
+        layer.weight for layer in network.layers if any(_matches(layer.name, pattern) for pattern in skip)
+    }
+    layers = [layer for layer in network.owners if layer.weight not in skipped]
     if not layers:
-        raise OptionError("--keep leaves no layer", "keep fewer layers")
+        raise OptionError("--skip: expected at least one layer left, got none", "skip fewer layers")
     return layers
 
 
-def _named(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
