@@ -78,7 +78,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # what names a layer, a model or a setting: no figures
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
-    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "side_by_side", "energy_table", "hardware_file",
+    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "energy_table", "hardware_file",
     "energy_file",
 }  # fmt: skip
 EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
@@ -149,7 +149,7 @@ def test_explain_needs_no_model(place: Path, capsys: pytest.CaptureFixture[str],
     assert "\ncycles [cycles]\n" in out and "\nspeedup\n" in out
 
 
-def test_copies_side_by_side_are_explained() -> None:
+def test_replicas_of_tiles_are_explained() -> None:
     meaning = GLOSSARY["compute_cycles"].meaning
     assert re.search("cop(y|ies)|diagonal|side by side", meaning)
 
@@ -273,30 +273,30 @@ def test_verify_tells_its_progress(place: Path, capsys: pytest.CaptureFixture[st
 # --- the chip
 
 
-def test_side_by_side_and_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replicated_tiles_and_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast = {"size": "64 KiB", "bandwidth": "4096 words/cycle", "double_buffered": True}
     buffers = ("weight_buffer", "activation_buffer", "partial_sum_buffer")
     large = {"array": "32x32", **dict.fromkeys(buffers, fast)}
-    write_hardware(place / "beside.yaml", side_by_side=True, **large)
+    write_hardware(place / "replicated.yaml", replicate_tiles=True, **large)
     write_hardware(place / "alone.yaml", **large)
 
     def cycles(*flags: str) -> int:
         return int(as_json(capsys, "net.onnx", *flags)["totals"]["cycles"])
 
     ideal = ["--array", "32x32"]
-    assert cycles(*ideal) == cycles(*ideal, "--no-side-by-side") > cycles(*ideal, "--side-by-side")
-    file, other = ["--hardware", "beside.yaml"], ["--hardware", "alone.yaml"]
-    assert cycles(*file) == cycles(*file, "--side-by-side") == cycles(*other, "--side-by-side")
-    assert cycles(*other) == cycles(*other, "--no-side-by-side") == cycles(*file, "--no-side-by-side")
+    assert cycles(*ideal) == cycles(*ideal, "--no-replicate-tiles") > cycles(*ideal, "--replicate-tiles")
+    file, other = ["--hardware", "replicated.yaml"], ["--hardware", "alone.yaml"]
+    assert cycles(*file) == cycles(*file, "--replicate-tiles") == cycles(*other, "--replicate-tiles")
+    assert cycles(*other) == cycles(*other, "--no-replicate-tiles") == cycles(*file, "--no-replicate-tiles")
     assert cycles(*file) < cycles(*other)
 
 
-def test_side_by_side_is_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replicated_tiles_are_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {**SMALL["weight_buffer"], "size": "64 KiB"}
     write_hardware(place / "slow.yaml", array="32x32", weight_buffer=weights)
     alone, beside = (
         as_json(capsys, "net.onnx", "--hardware", "slow.yaml", flag)["totals"]["cycles"]
-        for flag in ("--no-side-by-side", "--side-by-side")
+        for flag in ("--no-replicate-tiles", "--replicate-tiles")
     )
     assert beside <= alone
 
@@ -362,23 +362,21 @@ GOOD = (
     ("old", "new", "words"),
     [
         ("array: 8x4", "array: 8", "h.yaml:2: array: 8 is not permitted: it should be two numbers from 1 to 4096 "
-         "joined by x; permitted: size of one array, rows x columns, each from 1 to 4096, such as 32x32"),
+         "joined by x; permitted: array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32"),
         ("fan_in: 3", "fan_in: 0", "h.yaml:3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-         "permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767"),
+         "permitted: inputs per lane, from 1 (an ordinary array) to 32767"),
         ("fan_in: 3", "fanin: 3", "h.yaml:3: fanin: not a key here (permitted: activation_buffer, array, arrays, "
-         "clock, dram, fan_in, name, operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); "
+         "clock, dram, fan_in, name, operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); "
          "did you mean fan_in?"),
-        ("fan_in: 3\n", "", "h.yaml:1: fan_in: missing; needed: inputs that a lane can carry, from 1 (an ordinary "
-         "array) to 32767"),
+        ("fan_in: 3\n", "", "h.yaml:1: fan_in: missing; needed: inputs per lane, from 1 (an ordinary array) to 32767"),
         ("operands: int8", "operands: int4", "h.yaml:4: operands: 'int4' is not permitted: it should be 'int8' or "
-         "'fp32'; permitted: what weights and activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes"),
+         "'fp32'; permitted: type of weights and activations: int8 (1 byte) or fp32 (4 bytes)"),
         ("prefetch_weights: false", "prefetch_weights: 1", "h.yaml:6: prefetch_weights: 1 is not permitted: it should "
-         "be a valid boolean; permitted: true where the weights of the next tile are loaded while the tile before it "
-         "runs, else false"),
+         "be a valid boolean; permitted: whether the next tile's weights load while a tile runs: true or false"),
         ("  keep_feature_maps: true", "  keep_maps: true", "h.yaml:21: dram.keep_maps: not a key here (permitted: "
          "bandwidth, keep_feature_maps); did you mean keep_feature_maps?"),
-        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: half of "
-         "16 B is less than one tile (8x4 int8 weights); give at least 64 B"),
+        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: "
+         "expected room for one tile (8x4 int8 weights), got half of 16 B; give at least 64 B"),
         ("name: h\n", "name: h\nname: g\n", "h.yaml:2: name is given twice; keep one of them"),
         ("name: h", "name: [h", "h.yaml:2: not YAML (expected ',' or ']', but got ':'); mend the line"),
     ],
@@ -495,8 +493,8 @@ def test_quiet_says_nothing_but_errors(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--arrays", "0"], "--arrays: 0 is not permitted: it should be greater than or equal to 1; permitted: how "
-         "many arrays work side by side, from 1 to 4096"),
+        (["--arrays", "0"], "--arrays: 0 is not permitted: it should be greater than or equal to 1; permitted: number "
+         "of arrays, from 1 to 4096"),
         (["--arrays", "two"], "Invalid value for '--arrays': 'two' is not a valid integer."),
         (["--dataflow", "rs"], "Invalid value for '--dataflow': 'rs' is not one of 'ws', 'os', 'is'."),
     ],

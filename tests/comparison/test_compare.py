@@ -103,13 +103,13 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     assert labels(report) == list(expected)
     assert report.totals == {
         "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
-        "side_by_side": False, "energy_table": default_table().name, "hardware_file": {},
+        "replicate_tiles": False, "energy_table": default_table().name, "hardware_file": {},
         "energy_file": default_table().model_dump(mode="json"), "seed": seed,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"side_by_side": True}, {"batch": 5}]
+    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"replicate_tiles": True}, {"batch": 5}]
 )
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")
@@ -408,8 +408,8 @@ def test_an_array_that_the_buffers_are_too_small_for() -> None:
     with pytest.raises(OptionError) as fault:
         compare([loaded(models.gemm())], asked)
     assert str(fault.value) == (
-        "--array 512x512 on tight-32x32: weight_buffer.size: half of 64 KiB is less than one tile (512x512 int8 "
-        "weights); give at least 512 KiB"
+        "--array 512x512 on tight-32x32: weight_buffer.size: expected room for one tile (512x512 int8 weights), "
+        "got half of 64 KiB; give at least 512 KiB"
     )
 
 

@@ -36,7 +36,7 @@ def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelerator:
         ArrayShape(draw(side), draw(side)),
         arrays=draw(st.integers(1, arrays)),
         prefetch=draw(st.booleans()),
-        side_by_side=draw(st.booleans()),
+        replicate_tiles=draw(st.booleans()),
         operand_bytes=draw(st.sampled_from([1, 4])),
         activations=BufferPort(words=draw(WORDS)),
         weights=BufferPort(words=draw(WORDS)),
@@ -62,7 +62,7 @@ def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
         weights=draw(STORES),
         sums=draw(STORES),
         dram=draw(st.sampled_from([None, 0.5, 3, 100])),
-        keeps_maps=draw(st.booleans()),
+        keeps_feature_maps=draw(st.booleans()),
     )
 
 
@@ -81,7 +81,7 @@ def hall(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Hall:
         accelerator.arrays,
         accelerator.prefetch,
         accelerator.operand_bytes,
-        accelerator.side_by_side,
+        accelerator.replicate_tiles,
     )
 
 

@@ -19,7 +19,7 @@ class Hall(NamedTuple):
 
     `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
     `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
-    `side_by_side`: a tile stands on the diagonal of the array as often as it fits, as long as each copy has a step.
+    `replicate_tiles`: a tile stands on the diagonal of the array as often as it fits, as long as each copy has a step.
     """
 
     array: tuple[int, int]
@@ -29,7 +29,7 @@ class Hall(NamedTuple):
     arrays: int = 1
     prefetch: bool = False
     operand_bytes: int = 1
-    side_by_side: bool = False
+    replicate_tiles: bool = False
 
     def shared(self, at_once: int) -> list[Fraction | None]:
         """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
@@ -140,7 +140,7 @@ def run_stationary(
     for piece in cut(len(steps), pieces):
         for tile, own in zip(tiles, adding, strict=True):
             room = min(hall.array[0] // len(tile["lanes"]), hall.array[1] // len(tile["filters"]))
-            copies = min(room, len(steps) // pieces) if hall.side_by_side else 1
+            copies = min(room, len(steps) // pieces) if hall.replicate_tiles else 1
             parts = [
                 range(piece.start + part.start, piece.start + part.stop) for part in cut(len(piece), copies)
             ]

@@ -79,8 +79,8 @@ def test_simulate_gives_what_the_stepped_array_does(
     matrix = LayerMatrix(matrix.values)
     array = ArrayShape(min(array.rows, 7), min(array.columns, 7))
     model = product(matrix.values, vectors)
-    options = SimulateOptions(array=array, arrays=arrays, prefetch_weights=prefetch, side_by_side=beside)
-    hall = oracle.Hall(tuple(array), arrays=arrays, prefetch=prefetch, side_by_side=beside)
+    options = SimulateOptions(array=array, arrays=arrays, prefetch_weights=prefetch, replicate_tiles=beside)
+    hall = oracle.Hall(tuple(array), arrays=arrays, prefetch=prefetch, replicate_tiles=beside)
     x = np.ones((vectors, matrix.inputs))
     dense = oracle.dense_tiles(matrix.filters, matrix.inputs, tuple(array))
     for packed in (False, True):
@@ -297,7 +297,7 @@ def test_a_packed_model_costs_what_the_permuted_one_does(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-@pytest.mark.parametrize("own", [{}, {"arrays": 3, "side_by_side": True}, {"hardware": None}])
+@pytest.mark.parametrize("own", [{}, {"arrays": 3, "replicate_tiles": True}, {"hardware": None}])
 def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
     own = {**own, "hardware": hardware(activation_buffer=TIGHT)} if "hardware" in own else own
     model = loaded(models.FORMS[form]())

@@ -43,7 +43,8 @@ def test_hardware_of_another_array_is_refused() -> None:
         "use --array 8x4, or run tightc permute --array 4x4 first"
     )
     assert refused(permuted, array=ArrayShape(8, 8), hardware=hardware()) == (
-        "--array 8x8: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 8x8 first"
+        "--array 8x8: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 8x8 "
+        "first"
     )
     # the flag overrules the file, so that both together can fit
     totals = simulate(
@@ -54,7 +55,8 @@ def test_hardware_of_another_array_is_refused() -> None:
 
 def test_an_array_that_the_hardwares_buffers_do_not_feed_is_refused() -> None:
     assert refused(loaded(models.cnn()), array=ArrayShape(32, 4), hardware=hardware()) == (
-        "--array 32x4 on small: weight_buffer.size: half of 128 B is less than one tile (32x4 int8 weights); "
+        "--array 32x4 on small: weight_buffer.size: expected room for one tile (32x4 int8 weights), got "
+        "half of 128 B; "
         "give at least 256 B"
     )
 
@@ -71,7 +73,8 @@ def test_a_buffer_too_small_for_the_sums_of_one_vector_is_refused() -> None:
         simulate(permuted, SimulateOptions(hardware=hardware(partial_sum_buffer=sums, arrays=count)))
         sums["size"] = f"{waiting - 1} B"
         assert refused(permuted, hardware=hardware(partial_sum_buffer=sums, arrays=count)) == (
-            f"--hardware: mm keeps {waiting} bytes of sums of one vector waiting, the partial-sum buffer has room for "
+            f"--hardware: mm keeps {waiting} bytes of sums of one vector waiting, the partial-sum buffer "
+            "has room for "
             f"{waiting - 1}; give a larger partial_sum_buffer"
         )
     simulate(product(matrix, 3), SimulateOptions(hardware=hardware(partial_sum_buffer=sums)))

@@ -42,7 +42,7 @@ def test_arranged_layers_of_every_form(form: str, method: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_several_arrays_that_load_ahead_with_tiles_side_by_side(form: str) -> None:
     model = loaded(FORMS[form]())
-    way = {"arrays": 3, "prefetch_weights": True, "side_by_side": True, "batch": None}
+    way = {"arrays": 3, "prefetch_weights": True, "replicate_tiles": True, "batch": None}
     for dataflow in ("ws", "os", "is"):
         verified(model, array=ArrayShape(9, 8), dataflow=dataflow, **way)
     verified(arranged(model, array=ArrayShape(16, 16)), **way)
@@ -63,7 +63,7 @@ def test_on_the_hardware_that_comes_along(name: str) -> None:
         fan_in = {"fan_in": hardware.fan_in, "array": hardware.array, "pattern": Pattern(1, 2)}
         model = arranged(loaded(proto), **fan_in)
         for beside in (False, True):
-            verified(model, hardware=hardware, side_by_side=beside)
+            verified(model, hardware=hardware, replicate_tiles=beside)
 
 
 SLOW = {
@@ -74,7 +74,7 @@ SLOW = {
     "operands": "int8",
     "clock": "100 MHz",
     "prefetch_weights": True,
-    "side_by_side": True,
+    "replicate_tiles": True,
     "activation_buffer": {"size": "64 B", "bandwidth": "1.5 words/cycle", "double_buffered": True},
     "weight_buffer": {"size": "64 B", "bandwidth": "3 words/cycle", "double_buffered": True},
     "partial_sum_buffer": {"size": "32 B", "bandwidth": "0.7 words/cycle", "double_buffered": False},

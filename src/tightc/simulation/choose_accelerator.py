@@ -36,8 +36,8 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
             f"use --array {arranged}, or run tightc permute --array {array} first",
         )
     if hardware is None:
-        beside = bool(options.side_by_side)
-        return Accelerator(array, options.arrays or 1, bool(options.prefetch_weights), side_by_side=beside)
+        beside = bool(options.replicate_tiles)
+        return Accelerator(array, options.arrays or 1, bool(options.prefetch_weights), replicate_tiles=beside)
     hardware = _changed(hardware, array, options)
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
@@ -52,7 +52,7 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
 
 def _changed(hardware: Hardware, array: ArrayShape, options: SimulateOptions) -> Hardware:
     """`hardware` with what flags say instead; OptionError where its buffers are too small for that."""
-    names = ("arrays", "prefetch_weights", "side_by_side")
+    names = ("arrays", "prefetch_weights", "replicate_tiles")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     try:
         return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})

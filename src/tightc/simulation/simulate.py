@@ -55,7 +55,7 @@ def simulate(
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
         "prefetch_weights": accelerator.prefetch,
-        "side_by_side": accelerator.side_by_side,
+        "replicate_tiles": accelerator.replicate_tiles,
         "hardware_file": _as_run(options.hardware, accelerator),
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
@@ -101,7 +101,7 @@ def _as_run(hardware: Hardware | None, accelerator: Accelerator) -> dict[str, An
     if hardware is None:
         return {}
     said = {"array": str(accelerator.array), "arrays": accelerator.arrays}
-    switches = {"prefetch_weights": accelerator.prefetch, "side_by_side": accelerator.side_by_side}
+    switches = {"prefetch_weights": accelerator.prefetch, "replicate_tiles": accelerator.replicate_tiles}
     return {**hardware.model_dump(mode="json"), **said, **switches}
 
 

@@ -137,8 +137,8 @@ def test_sums_that_stayed_take_time_to_leave() -> None:
 def test_copies_side_by_side_divide_the_steps() -> None:
     # 3 tiles of 2 x 1 on 4x5: two copies one above the other; 11 vectors are 6 and 5
     passes = dense_passes("ws", GemmWorkload(1, 6, 1, 11), ArrayShape(2, 5))
-    beside = Accelerator(ArrayShape(4, 5), side_by_side=True)
-    assert layer_cycles(passes, replace(beside, side_by_side=False)) == Cycles(3 * (4 + 11 + 7))
+    beside = Accelerator(ArrayShape(4, 5), replicate_tiles=True)
+    assert layer_cycles(passes, replace(beside, replicate_tiles=False)) == Cycles(3 * (4 + 11 + 7))
     assert layer_cycles(passes, beside) == Cycles(3 * (4 + 6 + 7))
     # both copies are loaded, 4 words at 0.5 a cycle, and both are fed, also when one has nothing left: 6 x 4 words
     assert layer_cycles(passes, replace(beside, weights=BufferPort(words=0.5))) == Cycles(

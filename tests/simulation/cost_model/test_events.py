@@ -38,7 +38,7 @@ DEPTHWISE = LayerMatrix(np.ones((3, 2), np.int32), 3)
 NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
 ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
 BESIDE = Accelerator(
-    ArrayShape(5, 4), side_by_side=True
+    ArrayShape(5, 4), replicate_tiles=True
 )  # room for two copies of a pass that two groups share
 SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram=1.0)
 STORES = st.builds(
@@ -60,7 +60,7 @@ def chips_with_dram(draw: st.DrawFn) -> Accelerator:
         weights=draw(STORES),
         sums=draw(STORES),
         dram=draw(st.sampled_from([None, 0.5, 3, 100])),
-        keeps_maps=draw(st.booleans()),
+        keeps_feature_maps=draw(st.booleans()),
     )
 
 
@@ -75,7 +75,7 @@ def way_of(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces:
     cycles = layer_cycles(passes, accelerator, pieces)
     moved = traffic(passes, work, accelerator, pieces)
     stalls = dram_stalls(moved, cycles.total, accelerator)
-    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
+    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.replicate_tiles)
 
 
 def expected_traffic(
@@ -99,9 +99,13 @@ def expected_traffic(
     total = work.channels * work.vectors
     activations = oracle.map_bytes_fetched(cells, total, read, fits, pieces if dataflow == "is" else 1)
     # a map has half of the buffer, however that is divided otherwise
-    if accelerator.keeps_maps and not work.maps.from_outside and (built is None or read <= built / 2):
+    if accelerator.keeps_feature_maps and not work.maps.from_outside and (built is None or read <= built / 2):
         activations = 0
-    if accelerator.keeps_maps and not work.maps.to_outside and (built is None or written <= built / 2):
+    if (
+        accelerator.keeps_feature_maps
+        and not work.maps.to_outside
+        and (built is None or written <= built / 2)
+    ):
         written = 0
     if dataflow == "ws":
         once = oracle.stored_words(tiles) * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
@@ -237,11 +241,12 @@ def test_events_by_hand(size: int) -> None:
 
 
 def test_copies_that_a_way_does_without_cost_nothing() -> None:
-    work, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), side_by_side=True)
+    work, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), replicate_tiles=True)
     passes = dense_passes("ws", work, accelerator.array)
     way = way_of(passes, work, accelerator, 1)
     beside, alone = (
-        count_events(passes, work, accelerator, replace(way, side_by_side=copies)) for copies in (True, False)
+        count_events(passes, work, accelerator, replace(way, replicate_tiles=copies))
+        for copies in (True, False)
     )
     assert (beside.weight_buffer_bytes, alone.weight_buffer_bytes) == (2, 1)
     # one weight moves up a row, its copy two; steps of the second pass the first's column, its sums the other's lane

@@ -32,7 +32,7 @@ def passes_of(matrix: LayerMatrix, kind: str, work: GemmWorkload, accelerator: A
 def way_of(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> LayerSchedule:
     cycles, moved = layer_cycles(passes, accelerator, pieces), traffic(passes, work, accelerator, pieces)
     stalls = dram_stalls(moved, cycles.total, accelerator)
-    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
+    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.replicate_tiles)
 
 
 def filters_of_passes(
@@ -67,8 +67,8 @@ def ways_that_fit(
         waiting = oracle.waiting_sums(filters, oracle.cut(passes.steps, pieces), count)
         if 4 * waiting <= accelerator.sums.usable:
             ways += [
-                way_of(passes, work, replace(accelerator, arrays=count, side_by_side=beside), pieces)
-                for beside in ([True, False] if accelerator.side_by_side else [False])
+                way_of(passes, work, replace(accelerator, arrays=count, replicate_tiles=beside), pieces)
+                for beside in ([True, False] if accelerator.replicate_tiles else [False])
             ]
     return ways
 
@@ -156,8 +156,8 @@ def test_one_array_runs_in_the_best_of_all_ways(
     accelerator = room_for_a_vector(accelerator, filters)
     ways = ways_that_fit(passes, work, accelerator, filters, [1])
     if accelerator.is_ideal:  # then copies never cost anything
-        ways = [way for way in ways if way.side_by_side == accelerator.side_by_side]
-    best = min(ways, key=lambda way: (way.total, way.traffic.total, way.pieces, way.side_by_side))
+        ways = [way for way in ways if way.replicate_tiles == accelerator.replicate_tiles]
+    best = min(ways, key=lambda way: (way.total, way.traffic.total, way.pieces, way.replicate_tiles))
     assert schedule(passes, work, accelerator) == best
 
 
@@ -209,10 +209,10 @@ def test_copies_stand_side_by_side_only_where_they_gain(words: float, beside: bo
     # two vectors, one weight: a copy alone takes 2 + 2 + 2 cycles, two take 2 + 1 + 2 but load two words
     work, accelerator = (
         GemmWorkload(1, 1, 1, 2),
-        Accelerator(ArrayShape(2, 2), side_by_side=True, weights=BufferPort(words=words)),
+        Accelerator(ArrayShape(2, 2), replicate_tiles=True, weights=BufferPort(words=words)),
     )
     way = schedule(dense_passes("ws", work, accelerator.array), work, accelerator)
-    assert (way.side_by_side, way.total) == (beside, total)
+    assert (way.replicate_tiles, way.total) == (beside, total)
 
 
 @pytest.mark.parametrize(("dram", "pieces", "total"), [(1.82, 1, 179), (1.8, 2, 180), (1.7, 2, 180)])

@@ -38,8 +38,8 @@ def test_every_word_crosses_the_edge_once_at_least(
     size, room = accelerator.operand_bytes, accelerator.activations.usable
     assert moved.weight_bytes >= matrix.values.size * size
     half = inf if accelerator.activations.size is None else accelerator.activations.size / 2
-    stays_in = accelerator.keeps_maps and not maps.from_outside and maps.read * size <= half
-    stays_out = accelerator.keeps_maps and not maps.to_outside and maps.written * size <= half
+    stays_in = accelerator.keeps_feature_maps and not maps.from_outside and maps.read * size <= half
+    stays_out = accelerator.keeps_feature_maps and not maps.to_outside and maps.written * size <= half
     assert moved.activation_bytes == 0 if stays_in else moved.activation_bytes >= maps.read * size
     assert moved.output_bytes == (0 if stays_out else maps.written * size)
     if room == accelerator.weights.usable == inf:
@@ -148,7 +148,7 @@ def test_maps_that_fit_stay_between_layers(
 ) -> None:
     work = replace(HAND, maps=FeatureMaps(60, 40, *outside))
     store = BufferPort(size=size, usable=usable)
-    accelerator = Accelerator(ArrayShape(4, 4), activations=store, dram=1.0, keeps_maps=keeps)
+    accelerator = Accelerator(ArrayShape(4, 4), activations=store, dram=1.0, keeps_feature_maps=keeps)
     moved = traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1)
     assert (moved.activation_bytes, moved.output_bytes) == expected
 

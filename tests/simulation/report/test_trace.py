@@ -194,8 +194,8 @@ def four_by_two(vectors: int) -> Model:
 )
 def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: Path) -> None:
     model = four_by_two(vectors)
-    lines = traced(model, tmp_path, side_by_side=beside)
-    row = row_of(model, "mm", side_by_side=beside)
+    lines = traced(model, tmp_path, replicate_tiles=beside)
+    row = row_of(model, "mm", replicate_tiles=beside)
     check_clocks(lines, row["compute_cycles"])
     assert (total(lines, "steps_begun"), total(lines, "rows_loaded")) == (steps, 16)
     assert total(lines, "macs") == vectors * 8 == macs_of(row)
@@ -204,9 +204,9 @@ def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: P
 
 def test_copies_that_have_a_step_less_do_less(tmp_path: Path) -> None:
     model = four_by_two(6)
-    lines = traced(model, tmp_path, side_by_side=True)
+    lines = traced(model, tmp_path, replicate_tiles=True)
     assert total(lines, "steps_begun") == 2
-    assert total(lines, "macs") == 6 * 8 == macs_of(row_of(model, "mm", side_by_side=True))
+    assert total(lines, "macs") == 6 * 8 == macs_of(row_of(model, "mm", replicate_tiles=True))
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (6 * 4, 6 * 2)
 
 

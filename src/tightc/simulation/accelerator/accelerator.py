@@ -31,8 +31,8 @@ class BufferPort:
 class Accelerator:
     """`arrays` arrays that share three buffers and the way to DRAM.
 
-    `dram` is bytes in a cycle, None where DRAM is not modeled. `keeps_maps`: a feature map that fits into the
-    activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `side_by_side`: a pass that
+    `dram` is bytes in a cycle, None where DRAM is not modeled. `keeps_feature_maps`: a feature map that fits into the
+    activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `replicate_tiles`: a pass that
     needs a part of the array only stands on its diagonal as often as it fits, each copy for a part of the steps.
     `fan_in`: inputs that its multiplexers choose from, None where they are as wide as each layer needs.
     """
@@ -45,9 +45,9 @@ class Accelerator:
     weights: BufferPort = BufferPort()
     sums: BufferPort = BufferPort()
     dram: float | None = None
-    keeps_maps: bool = True
+    keeps_feature_maps: bool = True
     clock: float | None = None
-    side_by_side: bool = False
+    replicate_tiles: bool = False
     fan_in: int | None = None
 
     @classmethod
@@ -64,7 +64,7 @@ class Accelerator:
             hardware.dram_bytes_per_cycle,
             hardware.dram.keep_feature_maps,
             hardware.clock,
-            hardware.side_by_side,
+            hardware.replicate_tiles,
             hardware.fan_in,
         )
 

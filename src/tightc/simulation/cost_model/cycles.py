@@ -99,14 +99,14 @@ def body_cycles(passes: Passes, accelerator: Accelerator, part: tuple[int, int],
     takes at least as long as the sums that stayed in it take to leave, which they do while the next one runs.
     """
     steps, pieces = part
-    side_by_side = copies(passes, accelerator, pieces)
-    stream = -(-steps // side_by_side)
+    replicas = copies(passes, accelerator, pieces)
+    stream = -(-steps // replicas)
     for words, store in (
         (passes.activation_words, accelerator.activations),
         (passes.weight_words, accelerator.weights),
         (passes.sums_read + passes.sums_written, accelerator.sums),
     ):
-        needed = _cycles(-(-steps // side_by_side) * side_by_side * words, store.words / sharing)
+        needed = _cycles(-(-steps // replicas) * replicas * words, store.words / sharing)
         stream = np.maximum(stream, needed)
     return np.maximum(
         stream + accelerator.fill, _cycles(passes.unloaded_sums, accelerator.sums.words / sharing)
@@ -117,7 +117,7 @@ def copies(passes: Passes, accelerator: Accelerator, pieces: int) -> Counts:
     """How often each pass stands on the array at a time, (passes,); 1 where the chip puts none side by side."""
     return (
         passes.copies(accelerator.array, pieces)
-        if accelerator.side_by_side
+        if accelerator.replicate_tiles
         else np.ones(len(passes), np.int64)
     )
 

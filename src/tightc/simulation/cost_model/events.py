@@ -47,8 +47,8 @@ class Events:
 def count_events(passes: Passes, work: GemmWorkload, accelerator: Accelerator, way: LayerSchedule) -> Events:
     """The events of a layer that runs as `way` says."""
     size, steps, pieces = accelerator.operand_bytes, passes.steps, way.pieces
-    side_by_side = copies(passes, way.accelerator(accelerator), pieces)
-    loaded = _sum(passes.loaded_words * side_by_side) * pieces * size
+    replicas = copies(passes, way.accelerator(accelerator), pieces)
+    loaded = _sum(passes.loaded_words * replicas) * pieces * size
     activations, weights = (
         _sum(passes.activation_words) * steps * size,
         _sum(passes.weight_words) * steps * size,
@@ -56,11 +56,11 @@ def count_events(passes: Passes, work: GemmWorkload, accelerator: Accelerator, w
     sums = _sum(passes.sums_written) * steps + _sum(passes.unloaded_sums)
     levels = ceil(log2(accelerator.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
     # what a copy streams in also passes the copies before it, what it adds up those after, all of the same size
-    before = _passed(steps, pieces, side_by_side) - steps
-    after = _passed(steps, pieces, side_by_side, downwards=True) - steps
+    before = _passed(steps, pieces, replicas) - steps
+    after = _passed(steps, pieces, replicas, downwards=True) - steps
     moved = (passes.register_words * steps + passes.edge_words * passes.columns * before) * size
     moved += (passes.sums * steps + passes.lanes * passes.columns * after) * SUM_BYTES
-    rows = passes.lanes * side_by_side  # a row's words move up through the rows below it
+    rows = passes.lanes * replicas  # a row's words move up through the rows below it
     hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return Events(
         macs=_sum(passes.macs) * steps,
@@ -75,12 +75,12 @@ def count_events(passes: Passes, work: GemmWorkload, accelerator: Accelerator, w
         + way.traffic.output_bytes,
         weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + way.traffic.weight_bytes,
         partial_sum_buffer_bytes=2 * sums * SUM_BYTES,  # each is read once, to be added to or to leave
-        index_bits=_sum(passes.loaded_bits * side_by_side) * pieces,
+        index_bits=_sum(passes.loaded_bits * replicas) * pieces,
         dram_bytes=way.traffic.total,
     )
 
 
-def _passed(steps: int, pieces: int, side_by_side: Counts, *, downwards: bool = False) -> Counts:
+def _passed(steps: int, pieces: int, replicas: Counts, *, downwards: bool = False) -> Counts:
     """Steps, each as often as it passes the columns of a copy, or (`downwards`) the lanes of one: (passes,).
 
     On the diagonal an activation also passes the columns of the copies before its own, a sum the lanes of those after.
@@ -88,12 +88,12 @@ def _passed(steps: int, pieces: int, side_by_side: Counts, *, downwards: bool = 
     """
     longer, shorter = -(-steps // pieces), steps // pieces
     count = steps - shorter * pieces
-    total = np.zeros_like(side_by_side)
+    total = np.zeros_like(replicas)
     for length, times in ((longer, count), (shorter, pieces - count)):
-        each, rest = length // side_by_side, length % side_by_side
-        alike = each * side_by_side * (side_by_side + 1) // 2
+        each, rest = length // replicas, length % replicas
+        alike = each * replicas * (replicas + 1) // 2
         first = rest * (rest + 1) // 2  # of the first copies, which have a step more
-        total += times * (alike + (rest * side_by_side - first + rest if downwards else first))
+        total += times * (alike + (rest * replicas - first + rest if downwards else first))
     return total
 
 

@@ -34,7 +34,7 @@ class Traffic:
 class LayerSchedule:
     """How a layer runs: its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM.
 
-    `arrays`: how many it uses; `side_by_side`: whether small tiles stand there several times.
+    `arrays`: how many it uses; `replicate_tiles`: whether small tiles stand there several times.
     """
 
     pieces: int
@@ -42,11 +42,11 @@ class LayerSchedule:
     traffic: Traffic
     dram_stalls: int
     arrays: int = 1
-    side_by_side: bool = False
+    replicate_tiles: bool = False
 
     def accelerator(self, whole: Accelerator) -> Accelerator:
         """What it uses of the chip."""
-        return replace(whole, arrays=self.arrays, side_by_side=self.side_by_side)
+        return replace(whole, arrays=self.arrays, replicate_tiles=self.replicate_tiles)
 
     @property
     def total(self) -> int:
@@ -64,13 +64,13 @@ def schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> La
     found = []
     arrays = accelerator.arrays
     while arrays:
-        for beside in {accelerator.side_by_side, accelerator.side_by_side and accelerator.is_ideal}:
-            part = replace(accelerator, arrays=arrays, side_by_side=beside)
+        for beside in {accelerator.replicate_tiles, accelerator.replicate_tiles and accelerator.is_ideal}:
+            part = replace(accelerator, arrays=arrays, replicate_tiles=beside)
             ways = [pieces for pieces in _pieces(passes, work, part) if _sums_fit(passes, part, pieces)]
             found += [_schedule(passes, work, part, pieces) for pieces in ways]
         arrays = 0 if accelerator.is_ideal else arrays // 2
     return min(
-        found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.side_by_side)
+        found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.replicate_tiles)
     )
 
 
@@ -88,7 +88,7 @@ def _schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator, piec
     cycles = layer_cycles(passes, accelerator, pieces)
     moved = traffic(passes, work, accelerator, pieces)
     stalls = dram_stalls(moved, cycles.total, accelerator)
-    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
+    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.replicate_tiles)
 
 
 def dram_stalls(moved: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
@@ -150,7 +150,7 @@ def _kept(elements: int, crosses: bool, accelerator: Accelerator) -> bool:
         accelerator.activations.size is None
         or 2 * elements * accelerator.operand_bytes <= accelerator.activations.size
     )
-    return accelerator.keeps_maps and not crosses and fits
+    return accelerator.keeps_feature_maps and not crosses and fits
 
 
 def _map_fits(passes: Passes, count: int, accelerator: Accelerator, pieces: int) -> bool:

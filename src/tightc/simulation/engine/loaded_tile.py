@@ -27,7 +27,7 @@ class Operands:
 
 def copies_of(tile: Tile, steps: int, accelerator: Accelerator) -> int:
     """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
-    if not accelerator.side_by_side:
+    if not accelerator.replicate_tiles:
         return 1
     return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
 
