@@ -28,10 +28,10 @@ from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.loaded_tile import Operands
-from tightc.simulation.engine.run import Ran, run_dense, run_packing
+from tightc.simulation.engine.run import EngineResult, run_dense, run_packing
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.simulate import price
-from tightc.simulation.workload import LayerWork, Workload, read_workload
+from tightc.simulation.simulate import layer_costs
+from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing, Tile
@@ -84,11 +84,11 @@ def _forms(name: str, model: Model, schedule: TemperatureSchedule | None = None)
 
 def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.text(
-        "### Closed forms, 32x32, weight-stationary\n\n`price` gives every layer as it is and dense; passes and cycles "
-        "are those of the layers as they are. `read_workload` comes before it: it opens the packings and checks them "
-        "against the weights. `tightc.simulate` is both, and the report."
+        "### Closed forms, 32x32, weight-stationary\n\n`layer_costs` gives every layer as it is and dense; passes and "
+        "cycles are those of the layers as they are. `read_workload` comes before it: it opens the packings and checks "
+        "them against the weights. `tightc.simulate` is both, and the report."
     )
-    page.head("network", "chip", "passes", "cycles", "`price`, ms", "median")
+    page.head("network", "hardware", "passes", "cycles", "`layer_costs`, ms", "median")
     options = {
         "ideal": SimulateOptions(),
         "tight-32x32": SimulateOptions(hardware=read_options(_HARDWARE, Hardware)),
@@ -97,8 +97,8 @@ def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> Non
         workload = read_workload(model, options["ideal"])
         for hardware, chosen in options.items():
             accelerator = choose_accelerator(workload, chosen)
-            took = times(lambda w=workload, c=accelerator: price(w, c, "ws"), repeats)  # type: ignore[misc]
-            found = [record.own for record in price(workload, accelerator, "ws")]
+            took = times(lambda w=workload, c=accelerator: layer_costs(w, c, "ws"), repeats)  # type: ignore[misc]
+            found = [record.own for record in layer_costs(workload, accelerator, "ws")]
             total = [sum(cost.passes for cost in found), sum(cost.cycles for cost in found)]
             page.row(name, hardware, *total, *took.ms)
     page.end()
@@ -140,7 +140,7 @@ def _engine(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.end()
     workload, options = read_workload(networks[packed], SimulateOptions()), SimulateOptions(verify=True)
     verifying = times(lambda: tightc.simulate(networks[packed], options), repeats)
-    pricing = times(lambda: price(workload, choose_accelerator(workload, options), "ws"), repeats)
+    pricing = times(lambda: layer_costs(workload, choose_accelerator(workload, options), "ws"), repeats)
     page.text(
         f"`tightc.simulate` with `verify`, packed: reading, both dtypes on the engine, and onnxruntime for both, "
         f"{verifying.best:.2f} s (median {verifying.median:.2f}). The closed form of the same: "
@@ -156,15 +156,15 @@ class _Product:
     packing: Packing | None
 
     @classmethod
-    def of(cls, entry: LayerWork, workload: Workload, dtype: str) -> _Product:
+    def of(cls, entry: LayerWorkload, workload: Workload, dtype: str) -> _Product:
         """The layer's weights, rounded for whole numbers, and random vectors."""
         values = layer_matrix(workload.network, entry.layer).values
         scaled = values * (_LARGEST[dtype] / np.abs(values).max())
         inputs = entry.layer.inputs * entry.layer.groups
         matrix = LayerMatrix(_as(scaled, dtype), entry.layer.groups)
-        return cls(Operands(matrix, _random((entry.work.vectors, inputs), dtype)), entry.packing)
+        return cls(Operands(matrix, _random((entry.gemm.vectors, inputs), dtype)), entry.packing)
 
-    def run(self, dataflow: Dataflow, accelerator: Accelerator) -> Ran:
+    def run(self, dataflow: Dataflow, accelerator: Accelerator) -> EngineResult:
         """On the cycle engine."""
         if self.packing:
             return run_packing(self.packing, self.operands, accelerator)
@@ -179,8 +179,8 @@ def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repea
     """The row of one form of the network."""
     accelerator = choose_accelerator(workload, SimulateOptions())
     products = [_Product.of(entry, workload, dtype) for entry in workload.layers]
-    costs = [record.own for record in price(workload, accelerator, dataflow)]
-    ran = [
+    costs = [record.own for record in layer_costs(workload, accelerator, dataflow)]
+    result = [
         _checked(product, dataflow, accelerator, cost.cycles)
         for product, cost in zip(products, costs, strict=True)
     ]
@@ -191,7 +191,7 @@ def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repea
         dataflow,
         dtype,
         sum(cost.passes for cost in costs),
-        *_figures(sum(one.pe_steps for one in ran), took, numpy),
+        *_figures(sum(one.pe_steps for one in result), took, numpy),
     )
 
 
@@ -219,9 +219,9 @@ def _full_tiles(page: Page, repeats: int) -> None:
             for dtype in _LARGEST:
                 product = _full_tile(array, fan_in, dtype)
                 cycles = _VECTORS + 2 * array.rows + array.columns - 2
-                ran = _checked(product, "ws", accelerator, cycles)
+                result = _checked(product, "ws", accelerator, cycles)
                 took = times(lambda p=product, c=accelerator: p.run("ws", c), repeats)  # type: ignore[misc]
-                figures = _figures(ran.pe_steps, took, _numpy([product], repeats))
+                figures = _figures(result.pe_steps, took, _numpy([product], repeats))
                 page.row(str(array), fan_in, dtype, cycles, *figures)
     page.end()
 
@@ -241,13 +241,13 @@ def _full_tile(array: ArrayShape, fan_in: int, dtype: str) -> _Product:
     return _Product(Operands(LayerMatrix(weights), _random((_VECTORS, inputs), dtype)), packing)
 
 
-def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> Ran:
+def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> EngineResult:
     """What the engine gives, if that is right."""
-    ran, expected = product.run(dataflow, accelerator), product.multiply()
-    off = np.abs(ran.outputs - expected).max() / np.abs(expected).max()
+    result, expected = product.run(dataflow, accelerator), product.multiply()
+    off = np.abs(result.outputs - expected).max() / np.abs(expected).max()
     assert off <= (1e-4 if expected.dtype == np.float32 else 0)
-    assert ran.cycles == cycles
-    return ran
+    assert result.cycles == cycles
+    return result
 
 
 def _figures(pe_steps: int, took: Times, numpy: Times) -> tuple[float, ...]:

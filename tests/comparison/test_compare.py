@@ -300,13 +300,14 @@ def test_an_arrangement_that_does_not_run_here_is_named() -> None:
     report = compare([arranged], options(array=ArrayShape(4, 4), method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1] == (
-        "net is not compared as it is arranged: --array 4x4: the model was arranged for 8x4"
+        "net is not compared as it is arranged: --array: expected 8x4, the array that the model was "
+        "permuted for, got 4x4"
     )
     wide, _ = permute(loaded(models.cnn()), PermuteOptions(fan_in=4, temp_schedule=QUICK))
     report = compare([wide], options(hardware=hardware("edge-32x32"), array=None, method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1].startswith(
-        "net is not compared as it is arranged: --hardware edge-32x32: fan-in 1, the model's tiles need "
+        "net is not compared as it is arranged: --hardware edge-32x32: expected a fan-in of at least "
     )
 
 

@@ -13,7 +13,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.report import Report
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -59,7 +59,9 @@ def node_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[s
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
-def check_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], seen: list[tuple[str, Ran]]) -> None:
+def check_outputs(
+    proto: onnx.ModelProto, feeds: dict[str, np.ndarray], seen: list[tuple[str, EngineResult]]
+) -> None:
     """Convolutions and Gemms (alpha and beta 1): sums and bias are what the node gives."""
     values = node_outputs(proto, feeds)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}

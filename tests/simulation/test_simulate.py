@@ -93,19 +93,21 @@ def test_simulate_gives_what_the_stepped_array_does(
         if not tiles:
             assert (row["cycles"], row["utilisation"], row["speedup"], row["passes"]) == (0, None, None, 0)
             continue
-        pieces = row["passes"] // len(tiles)
-        assert row["passes"] == pieces * len(tiles)
+        temporal_tiles = row["passes"] // len(tiles)
+        assert row["passes"] == temporal_tiles * len(tiles)
         levels = max(1, packing.fan_in if packing else 1)
-        ran = oracle.run_packing(tiles, matrix.values, 1, x, hall, pieces, (levels - 1).bit_length())
-        np.testing.assert_array_equal(ran.outputs, x @ matrix.values.T)
-        assert row["cycles"] == row["compute_cycles"] == ran.cycles
+        result = oracle.run_packing(
+            tiles, matrix.values, 1, x, hall, temporal_tiles, (levels - 1).bit_length()
+        )
+        np.testing.assert_array_equal(result.outputs, x @ matrix.values.T)
+        assert row["cycles"] == row["compute_cycles"] == result.cycles
         # there is no better number of pieces
         for other in range(1, vectors + 1):
-            assert ran.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, hall, other).cycles
+            assert result.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, hall, other).cycles
         useful = np.count_nonzero(matrix.values) * vectors
         slots = array.rows * array.columns * arrays
-        assert row["utilisation"] == pytest.approx(useful / (slots * ran.cycles))
-        events = oracle.events("ws", ran, matrix.filters * vectors, 1, (0, 0, 0))
+        assert row["utilisation"] == pytest.approx(useful / (slots * result.cycles))
+        events = oracle.events("ws", result, matrix.filters * vectors, 1, (0, 0, 0))
         assert row["energy_pj"] == pytest.approx(energy(events))
         if not packed:
             assert (row["dense_cycles"], row["dense_passes"]) == (row["cycles"], row["passes"])
@@ -133,12 +135,12 @@ def test_tiles_of_a_convolution_give_what_the_convolution_gives(form: str) -> No
     x = models.feeds(proto, batch=1)["x"].astype(np.float64)
     vectors, (height, width) = oracle.im2col(x, weight.shape[2:], **geometry)
     matrix = weight.reshape(len(weight), -1)
-    ran = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Hall((8, 4)))
+    result = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Hall((8, 4)))
     expected = oracle.convolution(x, weight, groups, **geometry)
-    found = np.array(ran.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
+    found = np.array(result.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     row = simulate(permuted, SimulateOptions(batch=len(x))).layers[0]
-    assert (row["vectors"], row["cycles"]) == (len(vectors), ran.cycles)
+    assert (row["vectors"], row["cycles"]) == (len(vectors), result.cycles)
 
 
 @pytest.mark.parametrize("form", CONVOLUTIONS)
@@ -174,7 +176,7 @@ def test_energy_is_events_times_the_table() -> None:
         oracle.run_packing(tiles, matrix, 1, x, hall, levels=2),
         oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, hall),
     ]
-    events, dense = (oracle.events("ws", ran, 18, 1, (0, 0, 0)) for ran in runs)
+    events, dense = (oracle.events("ws", result, 18, 1, (0, 0, 0)) for result in runs)
     assert row["energy_pj"] == pytest.approx(energy(events))
     assert row["dense_energy_pj"] == pytest.approx(energy(dense))
     assert row["energy_gain"] == pytest.approx(energy(dense) / energy(events))
@@ -186,7 +188,7 @@ def test_energy_is_events_times_the_table() -> None:
     assert min(row["energy_parts_pj"]["index"], row["energy_parts_pj"]["multiplexer"]) > 0
 
 
-def test_the_gain_is_told_for_every_variation_of_the_table() -> None:
+def test_the_gain_is_given_for_every_variation_of_the_table() -> None:
     report = simulate(permute(loaded(models.cnn()), SMALL)[0], SimulateOptions())
     totals, parts = report.totals, report.totals["energy_parts_pj"]
     dense = totals["dense_energy_parts_pj"]
@@ -201,16 +203,14 @@ def test_the_gain_is_told_for_every_variation_of_the_table() -> None:
         expected["all assumed", change] = (sum(dense.values()) + factor * more) / (
             sum(parts.values()) + factor * less
         )
-    expected["dram", "325 pJ/byte instead of 162.5"] = totals[
-        "energy_gain"
-    ]  # on the ideal chip there is no DRAM
+    expected["dram", "325 pJ/byte instead of 162.5"] = totals["energy_gain"]  # ideal hardware has no DRAM
     found = {(one["entry"], one["change"]): one["energy_gain"] for one in totals["energy_gain_if"]}
     assert found == pytest.approx(expected)
     low, high = min(expected, key=expected.__getitem__), max(expected, key=expected.__getitem__)
     assert report.notes == (
-        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, buffers that keep up",
-        f"what is assumed in the energy table moves the energy gain from {expected[low]:.2f}x ({' '.join(low)}) to "
-        f"{expected[high]:.2f}x ({' '.join(high)})",
+        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, unlimited buffers",
+        "assumed entries of the energy table move the energy gain from "
+        f"{expected[low]:.2f}x ({' '.join(low)}) to {expected[high]:.2f}x ({' '.join(high)})",
     )
 
 
@@ -269,7 +269,10 @@ def test_a_fixed_batch_is_taken_and_not_overruled() -> None:
 def test_an_arranged_model_keeps_to_its_array() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert simulate(permuted, SimulateOptions()).totals["array"] == "8x4"
-    words = "--array 32x32: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 32x32 first"
+    words = (
+        "--array: expected 8x4, the array that the model was permuted for, got 32x32; "
+        "use --array 8x4, or run tightc permute --array 32x32 first"
+    )
     with pytest.raises(OptionError, match=words):
         simulate(permuted, SimulateOptions(array=ArrayShape(32, 32)))
 
@@ -277,7 +280,10 @@ def test_an_arranged_model_keeps_to_its_array() -> None:
 @pytest.mark.parametrize("dataflow", ["os", "is"])
 def test_tiles_are_weight_stationary(dataflow: str) -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
-    words = f"--dataflow {dataflow}: the model's tiles are weight-stationary; use --dataflow ws, or simulate"
+    words = (
+        f"--dataflow: expected ws, since the model's tiles are weight-stationary, got {dataflow}; "
+        "use --dataflow ws, or simulate the model from before tightc permute"
+    )
     with pytest.raises(OptionError, match=words):
         simulate(permuted, SimulateOptions(dataflow=dataflow))
 
@@ -309,7 +315,7 @@ def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str, own: dic
         assert {name: other[name] for name in one} == one
 
 
-def test_groups_share_passes_side_by_side() -> None:
+def test_groups_share_passes() -> None:
     # 4 groups of 3 filters x 18 inputs on 8x4: blocks of 8, 8 and 2 inputs; no two groups have 4 columns
     (row,) = simulate(loaded(models.grouped()), SimulateOptions(array=ArrayShape(8, 4))).layers
     assert (row["passes"], row["cycles"]) == (4 * 3, 4 * oracle.dense_cycles("ws", 8, 4, N=3, K=18, M=9))
@@ -366,7 +372,7 @@ def test_the_pruned_and_packed_resnet20_is_more_than_five_times_as_fast(resnet20
     assert simulate(pack(permuted)[0], SimulateOptions()).totals["speedup"] > 5
 
 
-def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
+def test_a_batch_that_takes_longer_than_its_images_is_noted() -> None:
     # three layers of one weight: the maps of one image stay on the chip, those of 64 do not
     text = """net (float[N, 1, 16, 16] x) => (float[N, 1, 16, 16] y) {
         [a] m = Conv(x, w)
@@ -387,6 +393,6 @@ def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
     assert told == [False, True, False]
 
 
-def test_a_map_that_only_a_branch_reads_leaves_the_chip_as_the_output_does() -> None:
+def test_a_map_that_only_a_branch_reads_goes_to_dram_as_the_output_does() -> None:
     (layer,) = read_workload(loaded(models.with_if("v")), SimulateOptions()).layers
-    assert layer.work.maps.from_outside and layer.work.maps.to_outside
+    assert layer.gemm.feature_maps.from_model_input and layer.gemm.feature_maps.to_model_output

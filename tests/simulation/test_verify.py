@@ -40,12 +40,12 @@ def test_arranged_layers_of_every_form(form: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_several_arrays_that_load_ahead_with_tiles_side_by_side(form: str) -> None:
+def test_several_arrays_that_prefetch_and_replicate_tiles(form: str) -> None:
     model = loaded(FORMS[form]())
-    way = {"arrays": 3, "prefetch_weights": True, "replicate_tiles": True, "batch": None}
+    options = {"arrays": 3, "prefetch_weights": True, "replicate_tiles": True, "batch": None}
     for dataflow in ("ws", "os", "is"):
-        verified(model, array=ArrayShape(9, 8), dataflow=dataflow, **way)
-    verified(arranged(model, array=ArrayShape(16, 16)), **way)
+        verified(model, array=ArrayShape(9, 8), dataflow=dataflow, **options)
+    verified(arranged(model, array=ArrayShape(16, 16)), **options)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -175,5 +175,8 @@ def test_a_bias_that_is_computed(make: Callable[[], onnx.ModelProto]) -> None:
 
 
 def test_a_model_that_gives_no_numbers_is_not_a_fault_of_tightc() -> None:
-    with pytest.raises(DataError, match="numbers that are not finite; give other --inputs"):
+    with pytest.raises(
+        DataError,
+        match="expected finite inputs and outputs in onnxruntime, got inf or nan; give other --inputs",
+    ):
         verified(loaded(root_before()), array=ARRAY)

@@ -19,7 +19,7 @@ from helpers.verifying import ARRAY, arranged, check_outputs
 from tightc.cli.main import run
 from tightc.errors import DataError
 from tightc.model.file import load_model
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
@@ -27,7 +27,7 @@ from tightc.simulation.simulate import simulate
 @pytest.mark.parametrize("tight", [False, True])
 @pytest.mark.parametrize("make", [models.cnn, mobile_block, models.grouped])
 def test_the_engines_outputs_are_those_of_onnxruntime(
-    make: Callable[[], onnx.ModelProto], tight: bool, seen: list[tuple[str, Ran]], tmp_path: Path
+    make: Callable[[], onnx.ModelProto], tight: bool, seen: list[tuple[str, EngineResult]], tmp_path: Path
 ) -> None:
     proto = make()
     feeds = models.feeds(proto, batch=2)
@@ -57,7 +57,7 @@ def errors_of(**options: object) -> list[float]:
     return [row["value_error"] for row in report.layers]
 
 
-def test_inputs_are_what_the_engine_gets(place: Path, seen: list[tuple[str, Ran]]) -> None:
+def test_inputs_are_what_the_engine_gets(place: Path, seen: list[tuple[str, EngineResult]]) -> None:
     np.savez("in.npz", image=image())
     errors_of(inputs="in.npz")
     check_outputs(models.cnn(), {"image": image()}, seen)

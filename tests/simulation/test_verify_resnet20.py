@@ -14,7 +14,7 @@ from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -60,7 +60,7 @@ def test_the_tight_resnet20(pruned: Model, array: ArrayShape, fan_in: int) -> No
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
-def test_the_tight_resnet20_on_three_arrays_side_by_side(pruned: Model, array: ArrayShape) -> None:
+def test_the_tight_resnet20_on_three_arrays(pruned: Model, array: ArrayShape) -> None:
     model = arranged(pruned, "tight", array, fan_in=8, objective="side-by-side")
     one = verified(model, 20, replicate_tiles=True).totals["cycles"]
     assert one < verified(model, 20).totals["cycles"]
@@ -69,7 +69,7 @@ def test_the_tight_resnet20_on_three_arrays_side_by_side(pruned: Model, array: A
 
 @pytest.mark.parametrize("tight", [False, True])
 def test_the_engines_outputs_of_the_resnet20(
-    whole: Model, pruned: Model, tight: bool, seen: list[tuple[str, Ran]], tmp_path: Path
+    whole: Model, pruned: Model, tight: bool, seen: list[tuple[str, EngineResult]], tmp_path: Path
 ) -> None:
     model = arranged(pruned, "tight", ArrayShape(32, 32), fan_in=8) if tight else whole
     plain = pruned if tight else whole

@@ -231,7 +231,7 @@ def test_wrong_files_get_one_sentence(old: str, new: str, sentence: str) -> None
         ),
     ],
 )
-def test_a_buffer_below_one_tile_is_told_the_smallest_size(old: str, new: str, sentence: str) -> None:
+def test_a_buffer_below_one_tile_names_the_smallest_size(old: str, new: str, sentence: str) -> None:
     assert error(changed(old, new)) == f"h.yaml:{sentence}"
 
 

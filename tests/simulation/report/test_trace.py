@@ -28,7 +28,7 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import Packing
 
-COLUMNS = "cycle,array,pass,piece,phase,rows_loaded,steps_begun,lane_words,macs,sums_out"
+COLUMNS = "cycle,array,pass,temporal_tile,phase,rows_loaded,steps_begun,lane_words,macs,sums_out"
 ARRAY = ArrayShape(8, 4)
 Line = dict[str, int | str]
 PJ_OF_A_MAC = 0.3
@@ -65,11 +65,14 @@ def macs_of(row: dict[str, object]) -> int:
 
 
 def check_clocks(lines: list[Line], cycles: int) -> None:
-    """The clock of each array counts every cycle once; passes load, then stream; the longest takes `cycles`."""
+    """The clock of each array counts every cycle once; passes load, then stream; the longest takes "
+    "`cycles`."""
     for array in {line["array"] for line in lines}:
         own = [line for line in lines if line["array"] == array]
         assert [line["cycle"] for line in own] == list(range(len(own)))
-        phases = [key for key, _ in groupby(own, lambda line: (line["piece"], line["pass"], line["phase"]))]
+        phases = [
+            key for key, _ in groupby(own, lambda line: (line["temporal_tile"], line["pass"], line["phase"]))
+        ]
         assert len(set(phases)) == len(phases)
         assert phases == sorted(phases)  # load comes before stream in the alphabet, too
     assert max(Counter(line["array"] for line in lines).values()) == cycles
@@ -89,11 +92,11 @@ def test_the_tiles_of_a_layer(layer: str, options: dict[str, object], tmp_path: 
     row = row_of(model, layer, **options)
     lines = traced(model, tmp_path, layer, **options)
     packing = read_packings(model)[f"{layer}_w"]
-    pieces, vectors = row["passes"] // len(packing.tiles), row["vectors"]
+    temporal_tiles, vectors = row["passes"] // len(packing.tiles), row["vectors"]
     check_clocks(lines, row["compute_cycles"])
     assert row["compute_cycles"] == row["cycles"] == row["engine_cycles"]
-    assert {(line["piece"], line["pass"]) for line in lines} == {
-        (piece, tile) for piece in range(pieces) for tile in range(len(packing.tiles))
+    assert {(line["temporal_tile"], line["pass"]) for line in lines} == {
+        (temporal_tile, tile) for temporal_tile in range(temporal_tiles) for tile in range(len(packing.tiles))
     }
     assert total(lines, "rows_loaded") == 8 * row["passes"]
     assert total(lines, "steps_begun") == vectors * len(packing.tiles)
@@ -123,7 +126,7 @@ def test_a_dense_layer(form: str, arrays: int, dataflow: str, tmp_path: Path) ->
         == macs_of(row)
         == row["filters"] * row["inputs"] * row["groups"] * row["vectors"]
     )
-    assert len({(line["piece"], line["pass"]) for line in lines}) == row["passes"]
+    assert len({(line["temporal_tile"], line["pass"]) for line in lines}) == row["passes"]
     if dataflow == "os":
         assert total(lines, "rows_loaded") == 0
         assert total(lines, "steps_begun") == row["passes"] * row["inputs"]
@@ -143,7 +146,8 @@ def test_a_dense_layer_whose_weights_stay_has_a_line_for_every_cycle(tmp_path: P
 
 @pytest.mark.kernel
 def test_output_stationary_by_hand(tmp_path: Path) -> None:
-    """2 filters x 3 inputs, 2 vectors on 3 x 2: 3 steps, 3 cycles until the last of them has left the array."""
+    """2 filters x 3 inputs, 2 vectors on 3 x 2: 3 steps, 3 cycles until the last of them has left the "
+    "array."""
     proto = models.build(
         "net (float[2, 3] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }",
         w=np.array([[1, 2], [3, 4], [5, 6]], np.float32),
@@ -163,7 +167,8 @@ def test_output_stationary_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 def test_weight_stationary_by_hand(tmp_path: Path) -> None:
-    """One tile of 1 lane x 2 columns on 2 x 3, 2 vectors: 2 cycles to load, 2 to stream, 3 to empty the array."""
+    """One tile of 1 lane x 2 columns on 2 x 3, 2 vectors: 2 cycles to load, 2 to stream, 3 to empty the "
+    "array."""
     proto = models.build(
         "net (float[2, 1] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }", w=np.array([[7, 9]], np.float32)
     )
@@ -192,7 +197,7 @@ def four_by_two(vectors: int) -> Model:
 @pytest.mark.parametrize(
     ("beside", "vectors", "steps"), [(False, 8, 8), (True, 8, 2), (True, 4, 1), (True, 3, 1)]
 )
-def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: Path) -> None:
+def test_replicated_tiles(beside: bool, vectors: int, steps: int, tmp_path: Path) -> None:
     model = four_by_two(vectors)
     lines = traced(model, tmp_path, replicate_tiles=beside)
     row = row_of(model, "mm", replicate_tiles=beside)
@@ -202,7 +207,7 @@ def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: P
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (vectors * 4, vectors * 2)
 
 
-def test_copies_that_have_a_step_less_do_less(tmp_path: Path) -> None:
+def test_replicas_with_a_step_less_do_less(tmp_path: Path) -> None:
     model = four_by_two(6)
     lines = traced(model, tmp_path, replicate_tiles=True)
     assert total(lines, "steps_begun") == 2
@@ -338,7 +343,7 @@ def test_names_of_layers_that_are_no_names_of_files(name: str, file: str, tmp_pa
 def test_a_layer_that_is_not_there(layer: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         traced(loaded(models.cnn()), tmp_path / "new", layer)
-    assert str(caught.value) == f"--layer {layer}: no such layer; {hint}"
+    assert str(caught.value) == f"--layer: expected the name of a layer, got {layer!r}; {hint}"
     assert not os.listdir(tmp_path)
 
 
@@ -400,5 +405,5 @@ def test_the_command_says_what_it_wrote(
     assert run(["simulate", "net.onnx", "--trace", "t", "--layer", "no"]) == 2
     assert capsys.readouterr() == (
         "",
-        "tightc: error: --layer no: no such layer; give one of first, second, last\n",
+        "tightc: error: --layer: expected the name of a layer, got 'no'; give one of first, second, last\n",
     )
