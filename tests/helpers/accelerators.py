@@ -1,4 +1,4 @@
-"""Random small layers and chips for Hypothesis, and the same chips as the oracle knows them."""
+"""Random small layers and accelerators for Hypothesis, and their counterparts in the oracle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = st.sampled_from([math.inf, 0.3, 0.5, 1, 1.5, 2, 3, 4.7, 7, 11, 64])
 
 @st.composite
 def accelerators(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelerator:
-    """Buffers that keep up and that do not; no DRAM."""
+    """Accelerators with buffers that stall and that do not; no DRAM."""
     side = st.integers(1, largest)
     return Accelerator(
         ArrayShape(draw(side), draw(side)),
@@ -55,7 +55,7 @@ BUFFERS = st.builds(
 
 @st.composite
 def constrained_accelerators(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
-    """Chips on which something is scarce."""
+    """Accelerators on which some buffer or DRAM limits."""
     return replace(
         draw(accelerators(arrays=arrays)),
         activations=draw(BUFFERS),
@@ -69,15 +69,15 @@ def constrained_accelerators(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
 FEATURE_MAPS = st.builds(FeatureMaps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
 
 
-def hall(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Hall:
-    """The same for the oracle."""
+def machine(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Machine:
+    """The oracle's counterpart of `accelerator`."""
     from_left, stays = accelerator.activations.words_per_cycle, accelerator.weights.words_per_cycle
     if dataflow == "is":
         from_left, stays = stays, from_left
     words = [
         None if math.isinf(rate) else rate for rate in (from_left, stays, accelerator.sums.words_per_cycle)
     ]
-    return oracle.Hall(
+    return oracle.Machine(
         tuple(accelerator.array),
         *words,
         accelerator.arrays,
@@ -88,14 +88,14 @@ def hall(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Hall:
 
 
 def layers(largest: int = 7) -> st.SearchStrategy[LayerMatrix]:
-    """Whole-number weights, int32, so that any sum is exact."""
+    """Random layers with int32 weights, so that any sum is exact."""
     return matrices(largest).map(lambda matrix: LayerMatrix(matrix.values.astype(np.int32), matrix.groups))
 
 
 def gemm_of(
     matrix: LayerMatrix, vectors: int, positions: int = 1, feature_maps: FeatureMaps | None = None
 ) -> GemmWorkload:
-    """What the layer is to a simulator."""
+    """The GEMM of the layer."""
     return GemmWorkload(
         matrix.filters_per_group,
         matrix.inputs,
@@ -144,7 +144,7 @@ def tile_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
 
 
 def levels_of(packing: Packing) -> int:
-    """2:1 multiplexers on the way to a PE: so many that each of fan-in inputs can be chosen."""
+    """2:1 multiplexer levels that select one of fan-in inputs."""
     levels = 0
     while 2**levels < packing.fan_in:
         levels += 1

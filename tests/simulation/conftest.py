@@ -1,4 +1,4 @@
-"""What the tests of verify share."""
+"""Fixtures of the tests of verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tightc.simulation.engine.run import EngineResult
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, EngineResult]]]:
-    """(layer, what the engine ran), two of each layer: floats and int8."""
+    """(layer, engine result), two for each layer: floats and int8."""
     found: list[tuple[str, EngineResult]] = []
     own = verify_module._run
 

@@ -1,4 +1,4 @@
-"""Simulate as a whole: its figures against the stepped array and by hand, and what it refuses."""
+"""Simulate as a whole: its metrics against the stepped array and by hand, and its errors."""
 
 from __future__ import annotations
 
@@ -74,13 +74,15 @@ def test_the_oracle_gives_the_nine_figures_too(layer: tuple[int, int, int, int],
 @settings(max_examples=25)
 @given(matrices(8), arrays(4), st.integers(1, 5), st.integers(1, 3), st.booleans(), st.booleans())
 def test_simulate_gives_what_the_stepped_array_does(
-    matrix: LayerMatrix, array: ArrayShape, vectors: int, arrays: int, prefetch: bool, beside: bool
+    matrix: LayerMatrix, array: ArrayShape, vectors: int, arrays: int, prefetch: bool, replicate: bool
 ) -> None:
     matrix = LayerMatrix(matrix.values)
     array = ArrayShape(min(array.rows, 7), min(array.columns, 7))
     model = product(matrix.values, vectors)
-    options = SimulateOptions(array=array, arrays=arrays, prefetch_weights=prefetch, replicate_tiles=beside)
-    hall = oracle.Hall(tuple(array), arrays=arrays, prefetch=prefetch, replicate_tiles=beside)
+    options = SimulateOptions(
+        array=array, arrays=arrays, prefetch_weights=prefetch, replicate_tiles=replicate
+    )
+    machine = oracle.Machine(tuple(array), arrays=arrays, prefetch=prefetch, replicate_tiles=replicate)
     x = np.ones((vectors, matrix.inputs))
     dense = oracle.dense_tiles(matrix.filters, matrix.inputs, tuple(array))
     for packed in (False, True):
@@ -97,13 +99,13 @@ def test_simulate_gives_what_the_stepped_array_does(
         assert row["passes"] == temporal_tiles * len(tiles)
         levels = max(1, packing.fan_in if packing else 1)
         result = oracle.run_packing(
-            tiles, matrix.values, 1, x, hall, temporal_tiles, (levels - 1).bit_length()
+            tiles, matrix.values, 1, x, machine, temporal_tiles, (levels - 1).bit_length()
         )
         np.testing.assert_array_equal(result.outputs, x @ matrix.values.T)
         assert row["cycles"] == row["compute_cycles"] == result.cycles
-        # there is no better number of pieces
+        # there is no better number of temporal tiles
         for other in range(1, vectors + 1):
-            assert result.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, hall, other).cycles
+            assert result.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, machine, other).cycles
         useful = np.count_nonzero(matrix.values) * vectors
         slots = array.rows * array.columns * arrays
         assert row["utilisation"] == pytest.approx(useful / (slots * result.cycles))
@@ -135,7 +137,7 @@ def test_tiles_of_a_convolution_give_what_the_convolution_gives(form: str) -> No
     x = models.feeds(proto, batch=1)["x"].astype(np.float64)
     vectors, (height, width) = oracle.im2col(x, weight.shape[2:], **geometry)
     matrix = weight.reshape(len(weight), -1)
-    result = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Hall((8, 4)))
+    result = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Machine((8, 4)))
     expected = oracle.convolution(x, weight, groups, **geometry)
     found = np.array(result.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -169,12 +171,12 @@ def test_energy_is_events_times_the_table() -> None:
     matrix = models.sparse(6, 10, density=0.4)
     permuted, _ = permute(product(matrix, 3), SMALL)
     (row,) = simulate(permuted, SimulateOptions()).layers
-    packing, x, hall = read_packings(permuted)["w"], np.ones((3, 10)), oracle.Hall((8, 4))
+    packing, x, machine = read_packings(permuted)["w"], np.ones((3, 10)), oracle.Machine((8, 4))
     assert packing.fan_in == 3  # two levels of multiplexers
     tiles = oracle.with_index(oracle.plain(packing), 3, 10, 6)
     runs = [
-        oracle.run_packing(tiles, matrix, 1, x, hall, levels=2),
-        oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, hall),
+        oracle.run_packing(tiles, matrix, 1, x, machine, levels=2),
+        oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, machine),
     ]
     events, dense = (oracle.events("ws", result, 18, 1, (0, 0, 0)) for result in runs)
     assert row["energy_pj"] == pytest.approx(energy(events))
@@ -237,7 +239,7 @@ def test_the_measures_by_hand() -> None:
     assert totals["matrix_compression_rate"] == 12 / 4
     assert totals["tightness"] == 3 / 4
     assert (totals["passes"], totals["dense_passes"], totals["pass_compression"]) == (1, 2 * 2, 4.0)
-    assert totals["passes_lower_bound"] == 1  # (1 + 1 + 0) parts on 2 columns
+    assert totals["passes_lower_bound"] == 1  # (1 + 1 + 0) segments on 2 columns
     assert totals["fan_in_max"] == 2  # inputs 0 and 2 on a lane each, input 1 beside one of them
     assert totals["lane_inputs"] == 3
     # 4 slots of 32 + 1 bits, 2 lengths (0, 1 or 2: 2 bits), 3 inputs of 2 bits, 2 filters of 2 bits
@@ -373,7 +375,7 @@ def test_the_pruned_and_packed_resnet20_is_more_than_five_times_as_fast(resnet20
 
 
 def test_a_batch_that_takes_longer_than_its_images_is_noted() -> None:
-    # three layers of one weight: the maps of one image stay on the chip, those of 64 do not
+    # three layers of one weight: the maps of one image stay on chip, those of 64 do not
     text = """net (float[N, 1, 16, 16] x) => (float[N, 1, 16, 16] y) {
         [a] m = Conv(x, w)
         [b] n = Conv(m, w)

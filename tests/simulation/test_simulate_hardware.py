@@ -1,4 +1,4 @@
-"""Simulate on hardware with buffers and DRAM: figures that add up, and what does not fit."""
+"""Simulate on hardware with buffers and DRAM: metrics that add up, and errors where something does not fit."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ def test_a_buffer_too_small_for_the_sums_of_one_vector_is_refused() -> None:
     matrix = models.sparse(12, 30, density=0.5)
     permuted, _ = permute(product(matrix, 3), SMALL)
     filters = [tile["filters"] for tile in oracle.plain(read_packings(permuted)["w"])]
-    waiting = 4 * oracle.waiting_sums(filters, [range(1)], 1)
-    assert waiting > 4 * 4  # so many that a file with this buffer is accepted
-    # the dense layer of 12 x 30 has 4 sums waiting on one array, and any number of arrays keeps one way that fits
+    live_bytes = 4 * oracle.live_sums(filters, [range(1)], 1)
+    assert live_bytes > 4 * 4  # so many that a file with this buffer is accepted
+    # the dense layer of 12 x 30 has 4 live sums on one array, and any number of arrays leaves one schedule that fits
     for count in (1, 2, 5):
-        sums = {"size": f"{waiting} B", "bandwidth": "1 words/cycle", "double_buffered": False}
+        sums = {"size": f"{live_bytes} B", "bandwidth": "1 words/cycle", "double_buffered": False}
         simulate(permuted, SimulateOptions(hardware=hardware(partial_sum_buffer=sums, arrays=count)))
-        sums["size"] = f"{waiting - 1} B"
+        sums["size"] = f"{live_bytes - 1} B"
         assert refused(permuted, hardware=hardware(partial_sum_buffer=sums, arrays=count)) == (
-            f"--hardware: expected a partial-sum buffer for the {waiting} bytes of live partial sums that one "
-            f"vector has in mm, got {waiting - 1}; give a larger partial_sum_buffer"
+            f"--hardware: expected a partial-sum buffer for the {live_bytes} bytes of live partial sums that one "
+            f"vector has in mm, got {live_bytes - 1}; give a larger partial_sum_buffer"
         )
     simulate(product(matrix, 3), SimulateOptions(hardware=hardware(partial_sum_buffer=sums)))
 

@@ -62,8 +62,8 @@ def test_on_the_hardware_that_comes_along(name: str) -> None:
             verified(loaded(proto), hardware=hardware, dataflow=dataflow)
         fan_in = {"fan_in": hardware.fan_in, "array": hardware.array, "pattern": Pattern(1, 2)}
         model = arranged(loaded(proto), **fan_in)
-        for beside in (False, True):
-            verified(model, hardware=hardware, replicate_tiles=beside)
+        for replicate in (False, True):
+            verified(model, hardware=hardware, replicate_tiles=replicate)
 
 
 SLOW = {

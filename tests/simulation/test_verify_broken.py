@@ -1,4 +1,4 @@
-"""Verify finds what is broken: each test breaks one thing that the engine reads, does or gives, and wants to see it."""
+"""Verify finds what is broken: each test breaks one input, step or output of the engine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def breaking(
     layer: str,
     dtype: type = np.float32,
 ) -> None:
-    """Changes what the engine gives for a layer, in one of its two runs."""
+    """Changes the engine's result for a layer, in one of its two runs."""
     own = verify_module._run
 
     def broken(workload, operands, *rest):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Verify looked at over its shoulder: what the engine multiplies and gives, by an onnxruntime of the tests' own."""
+"""The engine's operands and results during verify, against onnxruntime."""
 
 from __future__ import annotations
 

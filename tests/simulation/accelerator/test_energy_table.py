@@ -1,4 +1,4 @@
-"""Energy tables: the one that comes along, its rule for on-chip memory, and what a wrong one is told."""
+"""Energy tables: the shipped one, its rule for on-chip memory, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def error(text: str) -> str:
 
 
 def with_sram(**values: Any) -> str:
-    """The table that comes along with other values for on-chip memory, which then starts at line 1."""
+    """The shipped table with other values for on-chip memory, which then starts at line 1."""
     table = yaml.safe_load(LINES)
     sram = table.pop("sram") | values
     sram = {key: value for key, value in sram.items() if value is not None}
@@ -170,8 +170,8 @@ def test_an_entry_without_words_is_refused() -> None:
         (
             {"energy": 10},
             "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or "
-            "nJ/64bit, "
-            "such as 10 pJ/64bit; permitted: energy per width of an access, at least 0, such as 10 pJ/64bit",
+            "nJ/64bit, such as 10 pJ/64bit; permitted: energy per width of an access, at least 0, such as 10 "
+            "pJ/64bit",
         ),
         (
             {"at": None},

@@ -1,4 +1,4 @@
-"""Hardware files: those that come along load, and every wrong one gets one sentence."""
+"""Hardware files: the shipped ones load, and every wrong one gets one sentence."""
 
 from __future__ import annotations
 
@@ -97,8 +97,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clocks: 100 MHz",
-            "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, "
-            "name, "
+            "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
             "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); did you mean "
             "clock?",
         ),
@@ -110,8 +109,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "size: 64 B",
             "size: 64",
-            "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB "
-            "or MB, "
+            "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, "
             "such as 64 KiB; permitted: capacity, above 0, such as 64 KiB",
         ),
         (
@@ -129,9 +127,8 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 2 words/cycle",
-            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, "
-            "GiB/s, kB/s, "
-            "MB/s or GB/s, such as 3.2 GB/s; "
+            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, "
+            "kB/s, MB/s or GB/s, such as 3.2 GB/s; "
             "permitted: bandwidth, above 0, such as 3.2 GB/s",
         ),
         (
@@ -144,8 +141,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clock: 100",
-            "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 "
-            "MHz; "
+            "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz; "
             "permitted: clock frequency of the array, above 0, such as 400 MHz",
         ),
         (

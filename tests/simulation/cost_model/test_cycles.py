@@ -16,8 +16,8 @@ from helpers.accelerators import (
     METHODS,
     accelerators,
     gemm_of,
-    hall,
     layers,
+    machine,
     packed,
     tile_passes,
     tiles_of,
@@ -95,29 +95,29 @@ def accelerator_4x4(arrays: int = 1, prefetch: bool = False, **words: float) -> 
     ("accelerator", "temporal_tiles", "expected"),
     [
         (accelerator_4x4(), 1, Cycles(2 * (4 + 10 + 6))),
-        (accelerator_4x4(), 3, Cycles(6 * (4 + 6) + 2 * 10)),  # loads and empties thrice
+        (accelerator_4x4(), 3, Cycles(6 * (4 + 6) + 2 * 10)),  # loads and drains three times
         (accelerator_4x4(arrays=2), 1, Cycles(20)),
         (accelerator_4x4(arrays=3), 1, Cycles(20)),  # one idles
         (
             accelerator_4x4(arrays=3),
             3,
             Cycles(2 * (4 + 6) + 4 + 3),
-        ),  # pieces of 4, 3 and 3: the first array has 4 and 3
+        ),  # temporal tiles of 4, 3 and 3: the first array has 4 and 3
         (accelerator_4x4(arrays=4), 2, Cycles(4 + 5 + 6)),
         (accelerator_4x4(prefetch=True), 1, Cycles(4 + 16 + 16)),
         # 16 and 8 words at 2 a cycle: 8 and 4 cycles, not below 4
         (accelerator_4x4(weights=2), 1, Cycles(40, weight_stalls=4)),
         (accelerator_4x4(weights=0.5), 1, Cycles(40, weight_stalls=28 + 12)),
-        # prefetch: 32 exposed for the first, 16 for the second behind 16 of the first pass
+        # prefetch: 32 exposed for the first, 16 for the second overlapping 16 of the first pass
         (accelerator_4x4(weights=0.5, prefetch=True), 1, Cycles(36, weight_stalls=28)),
         (accelerator_4x4(weights=0.25, prefetch=True), 1, Cycles(36, weight_stalls=60 + 16)),
         # 40 and 20 words at 2.5 a cycle: 16 and 10 cycles
         (accelerator_4x4(activations=2.5), 1, Cycles(40, activation_stalls=6)),
         # sums: 4 written, then 4 read and 4 written: 40 and 80 words at 3 a cycle: 14 and 27
         (accelerator_4x4(sums=3), 1, Cycles(40, sum_stalls=4 + 17)),
-        # 16 instead of 14 cycles for the first; in the second sums take longer and hide what activations would add
+        # 16 instead of 14 cycles for the first; in the second sums take longer and cover the activation stalls
         (accelerator_4x4(sums=3, activations=2.6), 1, Cycles(40, activation_stalls=2, sum_stalls=4 + 17)),
-        # two arrays halve what a buffer delivers
+        # two arrays share a buffer's bandwidth
         (accelerator_4x4(arrays=2, weights=2), 1, Cycles(20, weight_stalls=12)),
         (accelerator_4x4(arrays=5, weights=2), 1, Cycles(20, weight_stalls=12)),  # two of five have work
     ],
@@ -139,22 +139,22 @@ def test_sums_that_stayed_take_time_to_leave() -> None:
 
 
 def test_replicas_divide_the_steps() -> None:
-    # 3 tiles of 2 x 1 on 4x5: two copies one above the other; 11 vectors are 6 and 5
+    # 3 tiles of 2 x 1 on 4x5: two replicas; 11 vectors are 6 and 5
     passes = dense_passes("ws", GemmWorkload(1, 6, 1, 11), ArrayShape(2, 5))
-    beside = Accelerator(ArrayShape(4, 5), replicate_tiles=True)
-    assert layer_cycles(passes, replace(beside, replicate_tiles=False)) == Cycles(3 * (4 + 11 + 7))
-    assert layer_cycles(passes, beside) == Cycles(3 * (4 + 6 + 7))
-    # both copies are loaded, 4 words at 0.5 a cycle, and both are fed, also when one has nothing left: 6 x 4 words
-    assert layer_cycles(passes, replace(beside, weights=BufferPort(words_per_cycle=0.5))) == Cycles(
+    replicated = Accelerator(ArrayShape(4, 5), replicate_tiles=True)
+    assert layer_cycles(passes, replace(replicated, replicate_tiles=False)) == Cycles(3 * (4 + 11 + 7))
+    assert layer_cycles(passes, replicated) == Cycles(3 * (4 + 6 + 7))
+    # both replicas are loaded, 4 words at 0.5 a cycle, and both are fed, even without a step left: 6 x 4 words
+    assert layer_cycles(passes, replace(replicated, weights=BufferPort(words_per_cycle=0.5))) == Cycles(
         51, weight_stalls=3 * 4
     )
-    assert layer_cycles(passes, replace(beside, activations=BufferPort(words_per_cycle=2))) == (
+    assert layer_cycles(passes, replace(replicated, activations=BufferPort(words_per_cycle=2))) == (
         Cycles(51, activation_stalls=3 * 6)
     )
-    # pieces of 2 steps and less: a copy for each
-    assert layer_cycles(passes, beside, 6) == Cycles(5 * 3 * (4 + 2 + 7) + 3 * (4 + 1 + 7))
-    assert layer_cycles(passes, beside, 5) == Cycles(15 * (4 + 1 + 7) + 3 * 1)
-    assert layer_cycles(dense_passes("os", GemmWorkload(1, 6, 1, 2), ArrayShape(4, 5)), beside) == Cycles(
+    # temporal tiles of 2 steps and less: a replica for each
+    assert layer_cycles(passes, replicated, 6) == Cycles(5 * 3 * (4 + 2 + 7) + 3 * (4 + 1 + 7))
+    assert layer_cycles(passes, replicated, 5) == Cycles(15 * (4 + 1 + 7) + 3 * 1)
+    assert layer_cycles(dense_passes("os", GemmWorkload(1, 6, 1, 2), ArrayShape(4, 5)), replicated) == Cycles(
         6 + 7
     )
 
@@ -176,9 +176,9 @@ def without(accelerator: Accelerator, *names: str) -> Accelerator:
 
 
 def stepped_stalls(run, accelerator: Accelerator, dataflow: str) -> Cycles:
-    """What each buffer adds on the stepped array if one after the other keeps up."""
+    """The stalls of each buffer on the stepped array, removed one after the other."""
     kinds = ("activations", "weights", "sums")
-    times = [run(hall(without(accelerator, *kinds[:n]), dataflow)).cycles for n in range(4)]
+    times = [run(machine(without(accelerator, *kinds[:n]), dataflow)).cycles for n in range(4)]
     return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
 
 

@@ -1,4 +1,4 @@
-"""Energy from events, by hand for one small layer, and what else the table might have said."""
+"""Energy from events, by hand for one small layer, and its sensitivity to the table."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_leve
 
 
 def changed_parts(table: EnergyTable) -> dict[str, float]:
-    """Parts that cost another multiple of what they do by the default table."""
+    """Parts with another multiple of their energy in the default table."""
     accelerator = accelerator_of(1, 1.0)
     was, found = energy_pj(EVERYTHING, TABLE, accelerator), energy_pj(EVERYTHING, table, accelerator)
     return {part: found[part] / was[part] for part in PARTS if found[part] != was[part]}

@@ -16,9 +16,9 @@ from helpers.accelerators import (
     METHODS,
     accelerators,
     gemm_of,
-    hall,
     layers,
     levels_of,
+    machine,
     packed,
     tile_passes,
     tiles_of,
@@ -39,7 +39,7 @@ NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
 ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
 BESIDE = Accelerator(
     ArrayShape(5, 4), replicate_tiles=True
-)  # room for two copies of a pass that two groups share
+)  # room for two replicas of a pass that two groups share
 SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram_bytes_per_cycle=1.0)
 BUFFERS = st.builds(
     BufferPort,
@@ -52,7 +52,7 @@ BUFFERS = st.builds(
 
 @st.composite
 def accelerators_with_dram(draw: st.DrawFn) -> Accelerator:
-    """Buffers of any size that keep up; activation, weight and sum stores differ."""
+    """Buffers of any size without stalls; activation, weight and sum buffers differ."""
     accelerator = draw(accelerators())
     return replace(
         accelerator,
@@ -66,7 +66,7 @@ def accelerators_with_dram(draw: st.DrawFn) -> Accelerator:
 
 @st.composite
 def feature_maps(draw: st.DrawFn) -> FeatureMaps:
-    """Feature maps that have nothing to do with the size of the layer."""
+    """Feature maps of any size, unrelated to the layer."""
     count = st.integers(1, 400)
     return FeatureMaps(draw(count), draw(count), draw(st.booleans()), draw(st.booleans()))
 
@@ -102,7 +102,7 @@ def expected_traffic(
     cells = oracle.map_cells(dataflow, shape, gemm.vectors, gemm.positions, tiles)
     read, written = gemm.feature_maps.read * size, gemm.feature_maps.written * size
     fits = read <= room
-    if dataflow == "ws":  # it needs room for the pieces that are on the arrays at the same time
+    if dataflow == "ws":  # it needs room for the temporal tiles that are on the arrays at the same time
         together = max(1, accelerator.arrays // max(1, len(tiles)))
         fits = -(-read // temporal_tiles) * min(temporal_tiles, together) <= room
     total = gemm.channels * gemm.vectors
@@ -183,7 +183,7 @@ def test_events_of_packings(
         matrix.values,
         matrix.groups,
         vectors_for(matrix, count),
-        hall(accelerator, "ws"),
+        machine(accelerator, "ws"),
         temporal_tiles,
         levels_of(packing),
     )
@@ -229,7 +229,7 @@ def test_events_of_dense_layers(
         matrix.values,
         groups,
         vectors_for(matrix, count),
-        hall(accelerator, dataflow),
+        machine(accelerator, dataflow),
         temporal_tiles,
     )
     check(
@@ -272,14 +272,14 @@ def test_replicas_that_a_schedule_does_without_cost_nothing() -> None:
     gemm, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), replicate_tiles=True)
     passes = dense_passes("ws", gemm, accelerator.array)
     schedule = schedule_of(passes, gemm, accelerator, 1)
-    beside, alone = (
-        count_events(passes, gemm, accelerator, replace(schedule, replicate_tiles=copies))
-        for copies in (True, False)
+    replicated, single = (
+        count_events(passes, gemm, accelerator, replace(schedule, replicate_tiles=replicate))
+        for replicate in (True, False)
     )
-    assert (beside.weight_buffer_bytes, alone.weight_buffer_bytes) == (2, 1)
-    # one weight moves up a row, its copy two; steps of the second pass the first's column, its sums the other's lane
-    assert alone.register_bytes == 1 + 4 * (1 + 4)
-    assert beside.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
+    assert (replicated.weight_buffer_bytes, single.weight_buffer_bytes) == (2, 1)
+    # one weight moves up a row, its replica two; steps of the second pass the first's column, its sums the other's lane
+    assert single.register_bytes == 1 + 4 * (1 + 4)
+    assert replicated.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
 
 
 def test_each_temporal_tile_loads_again_and_nothing_else_changes() -> None:

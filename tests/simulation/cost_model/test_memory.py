@@ -1,4 +1,4 @@
-"""Sums that wait and the choice of pieces, against brute force and by hand."""
+"""Live partial sums and the choice of temporal tiles, against brute force and by hand."""
 
 from __future__ import annotations
 
@@ -71,28 +71,31 @@ def filters_of_passes(
 
 
 def room_for_a_vector(accelerator: Accelerator, filters: list[list[int]]) -> Accelerator:
-    """The chip with room for the sums of one vector at least; a layer that has not even that is refused."""
-    one = 4 * oracle.waiting_sums(filters, [range(1)], 1)
+    """The accelerator with room for the live sums of one vector at least; a layer without that is refused."""
+    one = 4 * oracle.live_sums(filters, [range(1)], 1)
     return replace(accelerator, sums=replace(accelerator.sums, usable=max(one, accelerator.sums.usable)))
 
 
 def schedules_that_fit(
     passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, filters: list[list[int]], arrays: list[int]
 ) -> list[LayerSchedule]:
-    """On each number of arrays, in any number of pieces of which all sums that wait at a time lie in their buffer.
+    """Every number of arrays and of temporal tiles with live sums that fit their buffer at any time.
 
-    With copies side by side and without, where the chip can.
+    With tiles replicated and without, where the accelerator can.
     """
     most = 1 if passes.dataflow == "os" else passes.steps
     schedules = []
     for count, temporal_tiles in product(arrays, range(1, most + 1)):
-        waiting = oracle.waiting_sums(filters, oracle.cut(passes.steps, temporal_tiles), count)
-        if 4 * waiting <= accelerator.sums.usable:
+        live = oracle.live_sums(filters, oracle.cut(passes.steps, temporal_tiles), count)
+        if 4 * live <= accelerator.sums.usable:
             schedules += [
                 schedule_of(
-                    passes, gemm, replace(accelerator, arrays=count, replicate_tiles=beside), temporal_tiles
+                    passes,
+                    gemm,
+                    replace(accelerator, arrays=count, replicate_tiles=replicate),
+                    temporal_tiles,
                 )
-                for beside in ([True, False] if accelerator.replicate_tiles else [False])
+                for replicate in ([True, False] if accelerator.replicate_tiles else [False])
             ]
     return schedules
 
@@ -102,7 +105,7 @@ def halves(arrays: int) -> list[int]:
     return [arrays, *halves(arrays // 2)] if arrays else []
 
 
-# --- sums that wait
+# --- live partial sums
 
 
 @settings(max_examples=150)
@@ -112,7 +115,7 @@ def test_sums_that_wait_are_those_of_a_plain_recount(
 ) -> None:
     passes = passes_of(matrix, kind, gemm_of(matrix, vectors), accelerator)
     filters = filters_of_passes(matrix, kind, vectors, accelerator)
-    assert peak_live_sums(passes, arrays) == oracle.waiting_sums(filters, [range(1)], arrays)
+    assert peak_live_sums(passes, arrays) == oracle.live_sums(filters, [range(1)], arrays)
 
 
 def test_sums_that_wait_by_hand() -> None:
@@ -129,7 +132,7 @@ def test_sums_that_wait_by_hand() -> None:
     ("usable", "temporal_tiles"), [(inf, 1), (80, 1), (79, 2), (40, 2), (39, 3), (16, 5), (15, 10), (8, 10)]
 )
 def test_steps_are_cut_until_their_sums_fit(usable: float, temporal_tiles: int) -> None:
-    # 2 sums of 4 bytes wait in each of 10 steps
+    # 2 sums of 4 bytes are live in each of 10 steps
     gemm, accelerator = (
         GemmWorkload(5, 6, 1, 10),
         Accelerator(ArrayShape(2, 2), sums=BufferPort(usable=usable)),
@@ -141,7 +144,7 @@ def test_steps_are_cut_until_their_sums_fit(usable: float, temporal_tiles: int) 
 
 
 def test_live_sums_of_temporal_tiles_that_run_at_the_same_time_add_up() -> None:
-    # two passes of 2 + n + 2 cycles, one array each: with four arrays two pieces run at once
+    # two passes of 2 + n + 2 cycles, one array each: with four arrays two temporal tiles run at once
     gemm, accelerator = (
         GemmWorkload(2, 4, 1, 10),
         Accelerator(ArrayShape(2, 2), arrays=4, sums=BufferPort(usable=80)),
@@ -149,7 +152,7 @@ def test_live_sums_of_temporal_tiles_that_run_at_the_same_time_add_up() -> None:
     passes = dense_passes("ws", gemm, accelerator.array)
     schedule = schedule_layer(passes, gemm, accelerator)
     assert (schedule.arrays, schedule.temporal_tiles, schedule.total) == (4, 2, 2 + 5 + 2)
-    # 2 sums of 4 bytes a step: 2 steps of two pieces each fit, or 5 of one piece on two arrays, which takes 18 cycles
+    # 2 sums of 4 bytes a step: 2 steps of two temporal tiles each fit, or 5 of one on two arrays, which takes 18 cycles
     schedule = schedule_layer(passes, gemm, replace(accelerator, sums=BufferPort(usable=40)))
     assert (schedule.arrays, schedule.temporal_tiles, schedule.total) == (
         4,
@@ -171,7 +174,7 @@ def test_fewer_arrays_run_where_the_sums_of_more_do_not_fit() -> None:
     assert (schedule.arrays, schedule.total) == (2, 2 * (2 + 1 + 2))
 
 
-# --- the choice of pieces
+# --- the choice of temporal tiles
 
 
 @settings(max_examples=150)
@@ -186,7 +189,7 @@ def test_one_array_runs_the_best_of_all_schedules(
     )
     accelerator = room_for_a_vector(accelerator, filters)
     schedules = schedules_that_fit(passes, gemm, accelerator, filters, [1])
-    if accelerator.is_ideal:  # then copies never cost anything
+    if accelerator.is_ideal:  # then replicas never cost anything
         schedules = [
             schedule for schedule in schedules if schedule.replicate_tiles == accelerator.replicate_tiles
         ]
@@ -254,23 +257,23 @@ def test_half_of_the_arrays_are_used_where_all_would_wait() -> None:
     assert schedule_layer(one, GemmWorkload(2, 2, 1, 1), replace(accelerator, arrays=4)).arrays == 4
 
 
-@pytest.mark.parametrize(("words", "beside", "total"), [(1, True, 5), (0.7, False, 6), (0.5, False, 6)])
-def test_tiles_are_replicated_only_where_that_gains(words: float, beside: bool, total: int) -> None:
-    # two vectors, one weight: a copy alone takes 2 + 2 + 2 cycles, two take 2 + 1 + 2 but load two words
+@pytest.mark.parametrize(("words", "replicate", "total"), [(1, True, 5), (0.7, False, 6), (0.5, False, 6)])
+def test_tiles_are_replicated_only_where_that_gains(words: float, replicate: bool, total: int) -> None:
+    # two vectors, one weight: a single tile takes 2 + 2 + 2 cycles, two take 2 + 1 + 2 but load two words
     gemm, accelerator = (
         GemmWorkload(1, 1, 1, 2),
         Accelerator(ArrayShape(2, 2), replicate_tiles=True, weights=BufferPort(words_per_cycle=words)),
     )
     schedule = schedule_layer(dense_passes("ws", gemm, accelerator.array), gemm, accelerator)
-    assert (schedule.replicate_tiles, schedule.total) == (beside, total)
+    assert (schedule.replicate_tiles, schedule.total) == (replicate, total)
 
 
 @pytest.mark.parametrize(("dram", "temporal_tiles", "total"), [(1.82, 1, 179), (1.8, 2, 180), (1.7, 2, 180)])
 def test_of_schedules_that_take_as_long_the_one_with_less_traffic_is_taken(
     dram: float, temporal_tiles: int, total: int
 ) -> None:
-    # 6 passes for 10 vectors: in one piece 6 x 20 cycles, the map of 60 bytes comes three times; in two pieces 6 x 30
-    # cycles, it comes once, and there are 54 bytes of weights and 90 of outputs
+    # 6 passes for 10 vectors: in one temporal tile 6 x 20 cycles, the map of 60 bytes is read three times; in two
+    # 6 x 30 cycles, it is read once, and there are 54 bytes of weights and 90 of outputs
     gemm = GemmWorkload(9, 6, 1, 10, 2, FeatureMaps(60, 90))
     accelerator = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=59), dram_bytes_per_cycle=dram)
     passes = dense_passes("ws", gemm, accelerator.array)
@@ -281,7 +284,7 @@ def test_of_schedules_that_take_as_long_the_one_with_less_traffic_is_taken(
     assert (schedule.temporal_tiles, schedule.total) == (temporal_tiles, total)
 
 
-MISSED = 1.15  # what schedule may take beyond the best, since it does not try every number of pieces
+MISSED = 1.15  # what a schedule may take beyond the best, since not every number of temporal tiles is tried
 
 
 @settings(max_examples=100)

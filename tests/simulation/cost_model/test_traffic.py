@@ -1,4 +1,4 @@
-"""Traffic and waiting for DRAM, by hand."""
+"""DRAM traffic and stalls, by hand."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ HAND = GemmWorkload(4, 6, 1, 10, 2, FeatureMaps(60, 40))
     [
         ("ws", inf, inf, 1, Traffic(60, 24, 40)),
         ("ws", 59, 23, 1, Traffic(60, 24, 40)),  # each pass reads its own channels and weights: nothing twice
-        ("ws", inf, 23, 3, Traffic(60, 72, 40)),  # every piece fetches the weights
+        ("ws", inf, 23, 3, Traffic(60, 72, 40)),  # every temporal tile fetches the weights
         ("ws", 19, 24, 3, Traffic(60, 24, 40)),
         ("os", inf, inf, 1, Traffic(60, 24, 40)),
         ("os", 59, 23, 1, Traffic(60, 72, 40)),  # three passes, of 4, 4 and 2 vectors, take all weights each
         ("is", inf, inf, 1, Traffic(60, 24, 40)),
         ("is", 59, 23, 1, Traffic(60, 72, 40)),  # 3 x 2 passes; a weight meets the vectors three times
-        ("is", 59, inf, 2, Traffic(120, 24, 40)),  # every piece loads all activations
+        ("is", 59, inf, 2, Traffic(120, 24, 40)),  # every temporal tile loads all activations
         ("is", 60, inf, 2, Traffic(60, 24, 40)),
     ],
 )
@@ -120,9 +120,9 @@ def test_a_map_that_does_not_fit_is_fetched_by_every_pass_that_reads_it() -> Non
     passes = dense_passes("ws", gemm, accelerator.array)
     assert passes.map_fraction.tolist() == pytest.approx([2 / 3, 1 / 3] * 3)
     assert dram_traffic(passes, gemm, accelerator, 1).activation_bytes == 180
-    # two pieces of 30 bytes fit one at a time
+    # two temporal tiles of 30 bytes fit one at a time
     assert dram_traffic(passes, gemm, accelerator, 2).activation_bytes == 60
-    # and where a piece is shared by two arrays; but with 12 arrays both pieces are there at once
+    # also where two arrays share one; but with 12 arrays both are there at once
     assert dram_traffic(passes, gemm, replace(accelerator, arrays=2), 2).activation_bytes == 60
     assert dram_traffic(passes, gemm, replace(accelerator, arrays=12), 2).activation_bytes == 180
 
@@ -223,7 +223,7 @@ def test_waiting_for_dram_by_hand(
 def test_the_producer_and_the_consumer_of_a_map_agree_whether_it_stays(
     size: int, written: int, read: int
 ) -> None:
-    # 8x8 pixels are written, a pool makes 4x4 of them: what does not stay for the one does not for the other
+    # 8x8 pixels are written, a pool makes 4x4 of them: both layers agree whether it stays
     text = """net (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) {
         [a] m = Conv(x, v)
         p = MaxPool <kernel_shape=[2, 2], strides=[2, 2]> (m)

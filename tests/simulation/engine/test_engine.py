@@ -15,9 +15,9 @@ from helpers.accelerators import (
     METHODS,
     accelerators,
     gemm_of,
-    hall,
     kept,
     layers,
+    machine,
     packed,
     tile_passes,
     tiles_of,
@@ -54,7 +54,7 @@ def check_dense(
     vectors = vectors_for(matrix, count)
     result = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles)
     stepped = oracle.run_dense(
-        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), temporal_tiles
+        dataflow, matrix.values, matrix.groups, vectors, machine(accelerator, dataflow), temporal_tiles
     )
     product = vectors @ oracle.block_diagonal(matrix.values, matrix.groups).T
     assert result.outputs.dtype == vectors.dtype
@@ -109,7 +109,7 @@ def check_packing(
 ) -> None:
     result = run_packing(packing, Operands(matrix, vectors), accelerator, temporal_tiles)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), temporal_tiles
+        tiles_of(packing), matrix.values, matrix.groups, vectors, machine(accelerator, "ws"), temporal_tiles
     )
     assert result.outputs.dtype == vectors.dtype
     assert result.outputs.tolist() == stepped.outputs == (vectors @ kept(packing, matrix).T).tolist()
@@ -177,7 +177,7 @@ def test_a_packing_by_hand() -> None:
         accelerator = Accelerator(ArrayShape(3, 3), prefetch=prefetch)
         result = run_packing(BY_HAND, Operands(MATRIX, vectors), accelerator)
         assert result.outputs.tolist() == (vectors @ MATRIX.values.T).tolist()
-        # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
+        # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load overlaps the first stream
         assert result.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
     check_packing(BY_HAND, MATRIX, vectors, replace(SLOW, array=ArrayShape(3, 3)), 2)
     # input 4 is on two lanes and read once: 4 words for each vector, then 1
@@ -190,7 +190,7 @@ def test_a_packing_by_hand() -> None:
 
 
 def check_traces(traces: Traces, stepped: oracle.Run, accelerator: Accelerator, is_stationary: bool) -> None:
-    """The lines of all traces together are what the stepped array counted."""
+    """The lines of all traces add up to the counts of the stepped array."""
     assert traces
     found = dict(zip(LOG_COLUMNS, sum(trace.log.sum(axis=0) for trace in traces).tolist(), strict=True))
     loads = sum(trace.phase == "stream" for trace in traces) if is_stationary else 0
@@ -218,14 +218,14 @@ def test_traces_of_dense_layers(
     matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, temporal_tiles: int
 ) -> None:
     if dataflow == "os":
-        accelerator = replace(accelerator, sums=BufferPort())  # sums leave without a line of their own
+        accelerator = replace(accelerator, sums=BufferPort())  # sums leave without a line in the log
     temporal_tiles = min(temporal_tiles, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
     vectors, traces = vectors_for(matrix, count), []
     plain = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles)
     traced = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles, traces)
     assert traced.outputs.tolist() == plain.outputs.tolist() and traced.cycles == plain.cycles
     stepped = oracle.run_dense(
-        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), temporal_tiles
+        dataflow, matrix.values, matrix.groups, vectors, machine(accelerator, dataflow), temporal_tiles
     )
     check_traces(traces, stepped, accelerator, dataflow != "os")
 
@@ -240,14 +240,14 @@ def test_traces_of_packings(
     vectors, traces = vectors_for(matrix, count), []
     run_packing(packing, Operands(matrix, vectors), accelerator, temporal_tiles, traces)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), temporal_tiles
+        tiles_of(packing), matrix.values, matrix.groups, vectors, machine(accelerator, "ws"), temporal_tiles
     )
     assert bool(traces) == bool(packing.tiles)
     if traces:
         check_traces(traces, stepped, accelerator, True)
 
 
-# --- what is wrong in a packing shows in its values
+# --- a wrong packing gives wrong values
 
 
 def damaged(tile: Tile, kind: str, rng: np.random.Generator) -> Tile | None:
@@ -291,5 +291,5 @@ def test_a_wrong_packing_gives_wrong_values(seed: int, kind: str) -> None:
     product = (vectors @ values.T).tolist()
     assert run_packing(packing, Operands(matrix, vectors), accelerator).outputs.tolist() == product
     result = run_packing(wrong, Operands(matrix, vectors), accelerator)
-    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, hall(accelerator, "ws"))
+    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, machine(accelerator, "ws"))
     assert result.outputs.tolist() == stepped.outputs != product

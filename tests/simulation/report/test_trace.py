@@ -65,8 +65,7 @@ def macs_of(row: dict[str, object]) -> int:
 
 
 def check_clocks(lines: list[Line], cycles: int) -> None:
-    """The clock of each array counts every cycle once; passes load, then stream; the longest takes "
-    "`cycles`."""
+    """The clock of each array counts every cycle once; passes load, then stream; the longest takes `cycles`."""
     for array in {line["array"] for line in lines}:
         own = [line for line in lines if line["array"] == array]
         assert [line["cycle"] for line in own] == list(range(len(own)))
@@ -78,7 +77,7 @@ def check_clocks(lines: list[Line], cycles: int) -> None:
     assert max(Counter(line["array"] for line in lines).values()) == cycles
 
 
-# --- what the columns add up to
+# --- totals of the columns
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_a_dense_layer(form: str, arrays: int, dataflow: str, tmp_path: Path) ->
 
 
 def test_a_dense_layer_whose_weights_stay_has_a_line_for_every_cycle(tmp_path: Path) -> None:
-    """The same layer arranged as dense tiles: what the trace of the plain model has to be."""
+    """The same layer permuted to dense tiles, which must give the trace of the plain model."""
     model = loaded(models.cnn())
     dense = permute(model, PermuteOptions(array=ARRAY, method="dense"))[0]
     lines = traced(dense, tmp_path, "second", array=ARRAY)
@@ -146,8 +145,7 @@ def test_a_dense_layer_whose_weights_stay_has_a_line_for_every_cycle(tmp_path: P
 
 @pytest.mark.kernel
 def test_output_stationary_by_hand(tmp_path: Path) -> None:
-    """2 filters x 3 inputs, 2 vectors on 3 x 2: 3 steps, 3 cycles until the last of them has left the "
-    "array."""
+    """2 filters x 3 inputs, 2 vectors on 3 x 2: 3 steps, 3 cycles until the last of them has left the array."""
     proto = models.build(
         "net (float[2, 3] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }",
         w=np.array([[1, 2], [3, 4], [5, 6]], np.float32),
@@ -167,8 +165,7 @@ def test_output_stationary_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 def test_weight_stationary_by_hand(tmp_path: Path) -> None:
-    """One tile of 1 lane x 2 columns on 2 x 3, 2 vectors: 2 cycles to load, 2 to stream, 3 to empty the "
-    "array."""
+    """One tile of 1 lane x 2 columns on 2 x 3, 2 vectors: 2 cycles to load, 2 to stream, 3 to empty the array."""
     proto = models.build(
         "net (float[2, 1] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }", w=np.array([[7, 9]], np.float32)
     )
@@ -186,7 +183,7 @@ def test_weight_stationary_by_hand(tmp_path: Path) -> None:
 
 
 def four_by_two(vectors: int) -> Model:
-    """Arranged in a tile of 4 lanes x 2 columns, which has room for four copies."""
+    """Arranged in a tile of 4 lanes x 2 columns, which has room for four replicas."""
     text = f"net (float[{vectors}, 4] x) => (float[{vectors}, 2] y) {{ [mm] y = MatMul(x, w) }}"
     model = arranged(loaded(models.build(text, w=np.ones((4, 2), np.float32))), ArrayShape(16, 16), 1)
     (tile,) = read_packings(model)["w"].tiles
@@ -195,12 +192,12 @@ def four_by_two(vectors: int) -> Model:
 
 
 @pytest.mark.parametrize(
-    ("beside", "vectors", "steps"), [(False, 8, 8), (True, 8, 2), (True, 4, 1), (True, 3, 1)]
+    ("replicate", "vectors", "steps"), [(False, 8, 8), (True, 8, 2), (True, 4, 1), (True, 3, 1)]
 )
-def test_replicated_tiles(beside: bool, vectors: int, steps: int, tmp_path: Path) -> None:
+def test_replicated_tiles(replicate: bool, vectors: int, steps: int, tmp_path: Path) -> None:
     model = four_by_two(vectors)
-    lines = traced(model, tmp_path, replicate_tiles=beside)
-    row = row_of(model, "mm", replicate_tiles=beside)
+    lines = traced(model, tmp_path, replicate_tiles=replicate)
+    row = row_of(model, "mm", replicate_tiles=replicate)
     check_clocks(lines, row["compute_cycles"])
     assert (total(lines, "steps_begun"), total(lines, "rows_loaded")) == (steps, 16)
     assert total(lines, "macs") == vectors * 8 == macs_of(row)
