@@ -75,23 +75,23 @@ def compare(page: Page, repeats: int) -> None:
 
 
 def _tables(page: Page, ours: _Ours, other: _ScaleSim | None, repeats: int) -> None:
-    schedules: dict[str, Callable[[], object]] = {
+    runs: dict[str, Callable[[], object]] = {
         "`layer_costs`": ours.layer_costs,
         "`tightc.simulate`": ours.simulate,
         "cycle engine": ours.step,
     }
-    for schedule in schedules.values():
-        schedule()
+    for run in runs.values():
+        run()
     took: dict[str, list[float]] = {}
     for _ in range(repeats):
         for name, figure in (other.run() if other else {}).items():
             took.setdefault(name, []).append(figure)
-        for name, schedule in schedules.items():
-            took.setdefault(name, []).append(seconds(schedule))
+        for name, run in runs.items():
+            took.setdefault(name, []).append(seconds(run))
     found = {name: Times(min(every), median(every)) for name, every in took.items()}
     page.head("what", "ms", "median", f"faster than {_COMMAND}", f"than {_LEAST}")
     for name, figure in found.items():
-        than = [found[base].best / figure.best for base in (_COMMAND, _LEAST) if other and name in schedules]
+        than = [found[base].best / figure.best for base in (_COMMAND, _LEAST) if other and name in runs]
         page.row(name, *figure.ms, *(than or (None, None)))
     page.end()
     page.text("Cycles; SCALE-Sim counts from 0, so that one is added to its own.")
@@ -106,7 +106,7 @@ class _Ours:
     """The ways in which tightc simulates a model; each gives the cycles of every layer but for `simulate`."""
 
     def __init__(self, model: Model) -> None:
-        self._model, self._chip = model, Accelerator(ARRAY)
+        self._model, self._accelerator = model, Accelerator(ARRAY)
         self._workload = read_workload(model, SimulateOptions())
         rng = np.random.default_rng(SEED)
         self._operands = [
@@ -119,11 +119,11 @@ class _Ours:
 
     def layer_costs(self) -> list[int]:
         """The closed form."""
-        return [record.own.cycles for record in layer_costs(self._workload, self._chip, "ws")]
+        return [cost.actual.cycles for cost in layer_costs(self._workload, self._accelerator, "ws")]
 
     def step(self) -> list[int]:
         """The cycle engine."""
-        return [run_dense("ws", operands, self._chip).cycles for operands in self._operands]
+        return [run_dense("ws", operands, self._accelerator).cycles for operands in self._operands]
 
     def simulate(self) -> None:
         """All that the command does after loading, with the closed form."""

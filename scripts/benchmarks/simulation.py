@@ -1,4 +1,4 @@
-"""What simulating costs: the closed forms, the cycle engine, and SCALE-Sim on the same layers."""
+"""Run times of the simulation: the closed forms, the cycle engine, and SCALE-Sim on the same layers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _THREADS = "on one thread" if _LIMITED else "on the threads that BLAS takes, sin
 
 
 def run(page: Page) -> None:
-    """Every part; times with kernels compiled before."""
+    """All tables; kernels are compiled before they are timed."""
     repeats = 1 if page.quick else 7
     page.text(f"Times are the best and the median of {repeats}, after one to warm up, in one process.")
     networks = _networks(page)
@@ -58,7 +58,7 @@ def run(page: Page) -> None:
 
 
 def _networks(page: Page) -> dict[str, Model]:
-    """What is simulated, by name; those that end in "packed" are packed by tight."""
+    """The simulated models by name; those that end in "packed" are packed by tight."""
     if page.quick:
         return _forms(
             "digits", pruned(RECIPE.parent / "digits.onnx", 0.9), TemperatureSchedule(moves_per_weight=20)
@@ -84,9 +84,9 @@ def _forms(name: str, model: Model, schedule: TemperatureSchedule | None = None)
 
 def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.text(
-        "### Closed forms, 32x32, weight-stationary\n\n`layer_costs` gives every layer as it is and dense; passes and "
-        "cycles are those of the layers as they are. `read_workload` comes before it: it opens the packings and checks "
-        "them against the weights. `tightc.simulate` is both, and the report."
+        "### Closed forms, 32x32, weight-stationary\n\n`layer_costs` is the cost model of every layer, as it is "
+        "and dense; passes and cycles are those of the layers as they are. `read_workload` comes first: it reads the "
+        "packings and checks them against the weights. `tightc.simulate` is both, and the report."
     )
     page.head("network", "hardware", "passes", "cycles", "`layer_costs`, ms", "median")
     options = {
@@ -95,10 +95,10 @@ def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> Non
     }
     for name, model in networks.items():
         workload = read_workload(model, options["ideal"])
-        for hardware, chosen in options.items():
-            accelerator = choose_accelerator(workload, chosen)
+        for hardware, hardware_options in options.items():
+            accelerator = choose_accelerator(workload, hardware_options)
             took = times(lambda w=workload, c=accelerator: layer_costs(w, c, "ws"), repeats)  # type: ignore[misc]
-            found = [record.own for record in layer_costs(workload, accelerator, "ws")]
+            found = [cost.actual for cost in layer_costs(workload, accelerator, "ws")]
             total = [sum(cost.passes for cost in found), sum(cost.cycles for cost in found)]
             page.row(name, hardware, *total, *took.ms)
     page.end()
@@ -156,13 +156,13 @@ class _Product:
     packing: Packing | None
 
     @classmethod
-    def of(cls, entry: LayerWorkload, workload: Workload, dtype: str) -> _Product:
-        """The layer's weights, rounded for whole numbers, and random vectors."""
-        values = layer_matrix(workload.network, entry.layer).values
+    def of(cls, layer: LayerWorkload, workload: Workload, dtype: str) -> _Product:
+        """The layer's weights, rounded for int32, and random vectors."""
+        values = layer_matrix(workload.network, layer.layer).values
         scaled = values * (_LARGEST[dtype] / np.abs(values).max())
-        inputs = entry.layer.inputs * entry.layer.groups
-        matrix = LayerMatrix(_as(scaled, dtype), entry.layer.groups)
-        return cls(Operands(matrix, _random((entry.gemm.vectors, inputs), dtype)), entry.packing)
+        inputs = layer.layer.inputs * layer.layer.groups
+        matrix = LayerMatrix(_as(scaled, dtype), layer.layer.groups)
+        return cls(Operands(matrix, _random((layer.gemm.vectors, inputs), dtype)), layer.packing)
 
     def run(self, dataflow: Dataflow, accelerator: Accelerator) -> EngineResult:
         """On the cycle engine."""
@@ -178,8 +178,8 @@ class _Product:
 def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repeats: int) -> None:
     """The row of one form of the network."""
     accelerator = choose_accelerator(workload, SimulateOptions())
-    products = [_Product.of(entry, workload, dtype) for entry in workload.layers]
-    costs = [record.own for record in layer_costs(workload, accelerator, dataflow)]
+    products = [_Product.of(layer, workload, dtype) for layer in workload.layers]
+    costs = [cost.actual for cost in layer_costs(workload, accelerator, dataflow)]
     result = [
         _checked(product, dataflow, accelerator, cost.cycles)
         for product, cost in zip(products, costs, strict=True)
@@ -237,12 +237,12 @@ def _full_tile(array: ArrayShape, fan_in: int, dtype: str) -> _Product:
     tile = Tile(filters, starts, np.arange(inputs, dtype=np.int32), select)
     weights = np.zeros((array.columns, inputs), dtype)
     weights[tile.slots()] = _random(array.columns * array.rows, dtype)
-    packing = Packing("full", array, fan_in, array.columns, inputs, 1, (tile,))
+    packing = Packing("full", array, fan_in, filters=array.columns, inputs=inputs, groups=1, tiles=(tile,))
     return _Product(Operands(LayerMatrix(weights), _random((_VECTORS, inputs), dtype)), packing)
 
 
 def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> EngineResult:
-    """What the engine gives, if that is right."""
+    """The engine's result, checked against numpy and the closed form."""
     result, expected = product.run(dataflow, accelerator), product.multiply()
     off = np.abs(result.outputs - expected).max() / np.abs(expected).max()
     assert off <= (1e-4 if expected.dtype == np.float32 else 0)
@@ -262,7 +262,7 @@ def _numpy(products: list[_Product], repeats: int) -> Times:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """BLAS on one thread, where that can be said."""
+    """BLAS on one thread, where threadpoolctl is installed."""
     if _LIMITED:
         from threadpoolctl import threadpool_limits
 

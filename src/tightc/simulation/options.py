@@ -24,7 +24,7 @@ class AcceleratorOptions(InputSizeOptions):
 
     hardware: Hardware | None = Field(
         None,
-        description="hardware: array, buffers, DRAM and clock (YAML file); default: ideal hardware: unlimited "
+        description="hardware (YAML file): array, buffers, DRAM and clock; default: ideal hardware: unlimited "
         "buffers, no stalls, no DRAM",
     )
     array: ArrayShape | None = Field(
@@ -41,12 +41,12 @@ class AcceleratorOptions(InputSizeOptions):
     )
     replicate_tiles: bool | None = Field(
         None,
-        description="replicate small tiles on the array's diagonal, each replica for a part of the vectors: true or "
-        "false; default: the hardware's, else off",
+        description="replicate small tiles on the array's diagonal to split the vectors: true or false; default: "
+        "the hardware's, else off",
     )
     energy: EnergyTable = Field(
         default_factory=default_table,
-        description="energy table: energy of each event (YAML file); default: horowitz-45nm",
+        description="energy table (YAML file): energy of each event; default: horowitz-45nm",
     )
 
 
