@@ -22,7 +22,7 @@ QUICK = TemperatureSchedule(steps=5, moves_per_weight=30)
 ARRAY = ArrayShape(8, 4)
 
 
-def arranged(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **changes: object) -> Model:
+def permuted(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **changes: object) -> Model:
     lossy = {"alpha": 3, "gamma": 0.3} if method == "column-combine" else {"pattern": Pattern(2, 4)}
     options = {
         "array": array,

@@ -268,7 +268,7 @@ def test_a_fixed_batch_is_taken_and_not_overruled() -> None:
         simulate(fixed, SimulateOptions(batch=2))
 
 
-def test_an_arranged_model_keeps_to_its_array() -> None:
+def test_a_permuted_model_keeps_to_its_array() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert simulate(permuted, SimulateOptions()).totals["array"] == "8x4"
     words = (
@@ -306,12 +306,12 @@ def test_a_packed_model_costs_what_the_permuted_one_does(form: str) -> None:
 
 @pytest.mark.parametrize("form", models.FORMS)
 @pytest.mark.parametrize("own", [{}, {"arrays": 3, "replicate_tiles": True}, {"hardware": None}])
-def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
+def test_a_dense_packing_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
     own = {**own, "hardware": hardware(activation_buffer=TIGHT)} if "hardware" in own else own
     model = loaded(models.FORMS[form]())
-    arranged, _ = permute(model, SMALL.model_copy(update={"method": "dense"}))
+    permuted, _ = permute(model, SMALL.model_copy(update={"method": "dense"}))
     plain = simulate(model, SimulateOptions(array=ArrayShape(8, 4), **own))
-    tiled = simulate(arranged, SimulateOptions(**own))
+    tiled = simulate(permuted, SimulateOptions(**own))
     for one, other in zip(plain.layers, tiled.layers, strict=True):
         assert one["method"] == other["method"] == "dense"
         assert {name: other[name] for name in one} == one

@@ -15,7 +15,7 @@ import pytest
 from helpers import models
 from helpers.layer_forms import FORMS
 from helpers.loading import loaded
-from helpers.verifying import ARRAY, arranged, verified
+from helpers.verifying import ARRAY, permuted, verified
 from tightc.cli.main import run
 from tightc.errors import VerifyError
 from tightc.model.file import Model
@@ -67,7 +67,7 @@ def test_wrong_values(monkeypatch: pytest.MonkeyPatch, layer: str, tight: bool) 
     breaking(monkeypatch, lambda result: replace(result, outputs=1.5 * result.outputs), layer)
     model = loaded(two_layers())
     words = f"{layer}: expected engine values within 0.0001 of the largest output, got 0.5"
-    assert wrong(arranged(model) if tight else model) == words
+    assert wrong(permuted(model) if tight else model) == words
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -99,7 +99,7 @@ def test_values_are_off_from_a_ten_thousandth_on(
         assert row["value_error"] == pytest.approx(5e-5, rel=0.05)
 
 
-def test_wrong_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_int8_values(monkeypatch: pytest.MonkeyPatch) -> None:
     def one_off(result: EngineResult) -> EngineResult:
         outputs = result.outputs.copy()
         outputs[-1, -1] += 1
@@ -155,7 +155,7 @@ def test_a_wrong_weight_is_found_in_every_form(
     monkeypatch.setattr(verify_module, "_operands", broken)
     model = loaded(FORMS[form]())
     given = {} if dataflow == "tight" else {"array": ARRAY, "dataflow": dataflow}
-    sentence = wrong(arranged(model) if dataflow == "tight" else model, **given)
+    sentence = wrong(permuted(model) if dataflow == "tight" else model, **given)
     assert re.fullmatch(
         r"\w+: expected engine values within 0\.0001 of the largest output, got \S+", sentence
     )
@@ -187,13 +187,13 @@ def test_a_wrong_packing_is_found(form: str, broken: str, monkeypatch: pytest.Mo
             tile = replace(tile, inputs=inputs)
         return own(replace(packing, tiles=(tile, *packing.tiles[1:])), *rest)
 
-    model = arranged(loaded(FORMS[form]()))
+    model = permuted(loaded(FORMS[form]()))
     monkeypatch.setattr(verify_module, "run_packing", with_broken)
     assert "expected engine values within 0.0001 of the largest output" in wrong(model)
 
 
 def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = arranged(loaded(two_layers()))
+    model = permuted(loaded(two_layers()))
     own = verify_module.run_packing
 
     def twice(packing, operands, *rest):  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ import pytest
 from helpers import models
 from helpers.layer_forms import mobile_block
 from helpers.loading import loaded
-from helpers.verifying import ARRAY, arranged, check_outputs
+from helpers.verifying import ARRAY, check_outputs, permuted
 from tightc.cli.main import run
 from tightc.errors import DataError
 from tightc.model.file import load_model
@@ -32,7 +32,7 @@ def test_the_engines_outputs_are_those_of_onnxruntime(
     proto = make()
     feeds = models.feeds(proto, batch=2)
     np.savez(tmp_path / "in.npz", **feeds)
-    model = arranged(loaded(proto)) if tight else loaded(proto)
+    model = permuted(loaded(proto)) if tight else loaded(proto)
     simulate(model, SimulateOptions(array=ARRAY, batch=2, inputs=str(tmp_path / "in.npz")))
     check_outputs(proto, feeds, seen)
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from helpers import models
-from helpers.verifying import arranged, check_outputs, verified
+from helpers.verifying import check_outputs, permuted, verified
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.pruning.options import PruneOptions
@@ -47,21 +47,21 @@ def test_the_pruned_resnet20(pruned: Model, array: ArrayShape) -> None:
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_the_resnet20_with_columns_combined(pruned: Model, array: ArrayShape, gamma: float) -> None:
-    model = arranged(pruned, "column-combine", array, alpha=8, gamma=gamma, fan_in=8)
+    model = permuted(pruned, "column-combine", array, alpha=8, gamma=gamma, fan_in=8)
     assert verified(model, 20).totals["speedup"] > 1.5
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
 @pytest.mark.parametrize("fan_in", [4, 8, 16])
 def test_the_tight_resnet20(pruned: Model, array: ArrayShape, fan_in: int) -> None:
-    model = arranged(pruned, "tight", array, fan_in=fan_in)
+    model = permuted(pruned, "tight", array, fan_in=fan_in)
     report = verified(pack(model)[0], 20)
     assert report.totals["speedup"] > 2 and 1 < report.totals["fan_in_max"] <= fan_in
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
 def test_the_tight_resnet20_on_three_arrays(pruned: Model, array: ArrayShape) -> None:
-    model = arranged(pruned, "tight", array, fan_in=8, objective="side-by-side")
+    model = permuted(pruned, "tight", array, fan_in=8, objective="side-by-side")
     one = verified(model, 20, replicate_tiles=True).totals["cycles"]
     assert one < verified(model, 20).totals["cycles"]
     assert verified(model, 20, arrays=3, prefetch_weights=True, replicate_tiles=True).totals["cycles"] < one
@@ -71,7 +71,7 @@ def test_the_tight_resnet20_on_three_arrays(pruned: Model, array: ArrayShape) ->
 def test_the_engines_outputs_of_the_resnet20(
     whole: Model, pruned: Model, tight: bool, seen: list[tuple[str, EngineResult]], tmp_path: Path
 ) -> None:
-    model = arranged(pruned, "tight", ArrayShape(32, 32), fan_in=8) if tight else whole
+    model = permuted(pruned, "tight", ArrayShape(32, 32), fan_in=8) if tight else whole
     plain = pruned if tight else whole
     feeds = models.feeds(plain.proto, batch=1, seed=7)
     np.savez(tmp_path / "in.npz", **feeds)

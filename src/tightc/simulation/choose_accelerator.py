@@ -16,7 +16,10 @@ _DEFAULT = ArrayShape(32, 32)
 
 
 def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelerator:
-    """The accelerator of the options; OptionError where the packings need another array, dataflow or fan-in."""
+    """The accelerator that `options` describe.
+
+    OptionError where the packings of `workload` need another array, dataflow or fan-in.
+    """
     hardware = options.hardware
     permuted = next((layer.packing.array for layer in workload.layers if layer.packing), None)
     array = options.array or (hardware.array if hardware else permuted) or _DEFAULT

@@ -33,8 +33,9 @@ def simulate(
     """Cycles, utilization and energy of every layer by closed forms, and of the same layers dense.
 
     A layer with a packing runs its tiles; one without runs dense, zeros included. With `options.verify`, each layer
-    also runs on the cycle engine, on `options.inputs` or on random inputs of the model (from `seed`). ModelError where
-    a packing does not match the model's weights; OptionError where it needs another array, dataflow or fan-in.
+    also runs on the cycle engine, on `options.inputs` or on random inputs of the model (from `seed`), with reports to
+    `progress`. ModelError where a packing does not match the model's weights; OptionError where it needs another array,
+    dataflow or fan-in.
     """
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
@@ -59,7 +60,7 @@ def simulate(
 
 
 def layer_costs(workload: Workload, accelerator: Accelerator, dataflow: Dataflow) -> list[CostComparison]:
-    """The cost of every layer, as it is and dense, in order."""
+    """The cost of every layer of `workload`, as it is and dense, in order, in `dataflow` on `accelerator`."""
     return [_compare_costs(layer, accelerator, dataflow) for layer in workload.layers]
 
 

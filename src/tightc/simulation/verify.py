@@ -47,11 +47,12 @@ class Verified:
 def verify(
     workload: Workload, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
 ) -> Iterator[Verified]:
-    """Runs the layers one by one, as floats and as int8; VerifyError where the engine disagrees.
+    """Runs the layers of `workload` one by one in `dataflow` on `accelerator`, as floats and as int8.
 
     Floats: the activations are those of onnxruntime's run of the whole model on `feeds`, and the outputs agree within
     1e-4 of the largest. Int8: both operands are quantized, onnxruntime multiplies them as integers, and the outputs are
-    equal. The cycles equal those of the closed form. DataError where a layer's values are not finite.
+    equal. The cycles equal those of the closed form. VerifyError where the engine disagrees, DataError where a layer's
+    values are not finite.
     """
     for tensors in _layer_tensors(workload, workload.layers, feeds):
         yield _verify_layer(tensors, accelerator, dataflow)
@@ -60,7 +61,10 @@ def verify(
 def trace_layer(
     workload: Workload, layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
 ) -> Traces:
-    """Every cycle of one layer, on what onnxruntime feeds it when the model gets `feeds`."""
+    """Every cycle of one `layer` of `workload` in `dataflow` on `accelerator`.
+
+    Its input is that of onnxruntime's run of the model on `feeds`.
+    """
     traces: Traces = []
     (tensors,) = _layer_tensors(workload, (layer,), feeds)
     schedule = schedule_layer(layer.passes(dataflow, accelerator), layer.gemm, accelerator)

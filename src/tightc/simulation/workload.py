@@ -42,7 +42,10 @@ class LayerWorkload:
         return self.packing.method if self.packing else "dense"
 
     def passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
-        """The passes of its tiles, or of all its weights where it has no packing or a dense one."""
+        """The passes of its tiles, or of all its weights where it has no packing or a dense one.
+
+        Dense passes are in `dataflow` on the array of `accelerator`; tiles are weight-stationary on their own.
+        """
         if self.packing and self.packing.method != "dense":
             return packed_passes(self.packing, self.gemm)
         return dense_passes(dataflow, self.gemm, accelerator.array)
@@ -64,7 +67,10 @@ class Workload:
 
 
 def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
-    """The layers of `model`, dense, pruned, permuted or packed; ModelError where a packing does not fit its weights."""
+    """The layers of `model`, dense, pruned, permuted or packed, for inputs of `input_sizes`.
+
+    ModelError where a packing does not fit its weights.
+    """
     plain = unpack_layers(model)
     network = read_network(plain)
     counts = count_macs(plain, network, input_sizes)

@@ -110,7 +110,7 @@ def halves(arrays: int) -> list[int]:
 
 @settings(max_examples=150)
 @given(layers(), accelerators(), st.sampled_from(["ws", "is", "tight"]), st.integers(1, 9), st.integers(1, 5))
-def test_sums_that_wait_are_those_of_a_plain_recount(
+def test_peak_live_sums_are_those_of_a_plain_recount(
     matrix: LayerMatrix, accelerator: Accelerator, kind: str, vectors: int, arrays: int
 ) -> None:
     passes = passes_of(matrix, kind, gemm_of(matrix, vectors), accelerator)
@@ -118,7 +118,7 @@ def test_sums_that_wait_are_those_of_a_plain_recount(
     assert peak_live_sums(passes, arrays) == oracle.live_sums(filters, [range(1)], arrays)
 
 
-def test_sums_that_wait_by_hand() -> None:
+def test_peak_live_sums_by_hand() -> None:
     # 5 filters x 6 inputs on 2x2: filters 0 and 1 in passes 0 to 2, 2 and 3 in 3 to 5, 4 in 6 to 8
     passes = dense_passes("ws", GemmWorkload(5, 6, 1, 10), ArrayShape(2, 2))
     assert [peak_live_sums(passes, arrays) for arrays in (1, 2, 3, 4, 9)] == [2, 4, 2, 4, 5]
@@ -236,7 +236,7 @@ def test_half_of_the_arrays_are_never_faster(
     assert schedule_layer(passes, gemm, accelerator).total <= half.total
 
 
-def test_half_of_the_arrays_are_used_where_all_would_wait() -> None:
+def test_half_of_the_arrays_are_used_where_all_would_stall() -> None:
     # 3 passes of 4 words at a word a cycle: 4 cycles to load on one array, 8 where two share, 12 where three do
     gemm, accelerator = (
         GemmWorkload(2, 6, 1, 1),

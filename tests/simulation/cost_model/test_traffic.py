@@ -150,7 +150,7 @@ def test_of_a_map_that_fits_comes_what_any_pass_reads() -> None:
     )
 
 
-def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
+def test_fractions_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
     # 1 filter x 20 inputs on 1x1: 20 times 1/20 of a map of 20 bytes, which in floats is more than 20
     gemm, accelerator = (
         GemmWorkload(1, 20, 1, 1, 1, FeatureMaps(20, 1)),
@@ -203,7 +203,7 @@ def test_maps_that_fit_stay_between_layers(
         ((True, True, True), 0.7, 80, 6),  # 85.7 cycles
     ],
 )
-def test_waiting_for_dram_by_hand(
+def test_dram_stalls_by_hand(
     hidden: tuple[bool, bool, bool], dram: float | None, busy: int, stalls: int
 ) -> None:
     buffers = dict(

@@ -136,7 +136,7 @@ def test_packings_of_any_method(
 
 @settings(max_examples=40)
 @given(layers(), accelerators(), st.sampled_from(METHODS))
-def test_floats_that_are_whole_numbers_give_the_same(
+def test_floats_with_integer_values_give_the_same(
     matrix: LayerMatrix, accelerator: Accelerator, method: str
 ) -> None:
     floats = LayerMatrix(matrix.values.astype(np.float32), matrix.groups)

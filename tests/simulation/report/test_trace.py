@@ -34,7 +34,7 @@ Line = dict[str, int | str]
 PJ_OF_A_MAC = 0.3
 
 
-def arranged(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:
+def permuted(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:
     schedule = TemperatureSchedule(steps=5, moves_per_weight=30)
     return permute(model, PermuteOptions(array=array, fan_in=fan_in, temp_schedule=schedule, jobs=1))[0]
 
@@ -87,7 +87,7 @@ def check_clocks(lines: list[Line], cycles: int) -> None:
 )
 @pytest.mark.parametrize("layer", ["first", "second", "last"])
 def test_the_tiles_of_a_layer(layer: str, options: dict[str, object], tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     row = row_of(model, layer, **options)
     lines = traced(model, tmp_path, layer, **options)
     packing = read_packings(model)[f"{layer}_w"]
@@ -169,7 +169,7 @@ def test_weight_stationary_by_hand(tmp_path: Path) -> None:
     proto = models.build(
         "net (float[2, 1] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }", w=np.array([[7, 9]], np.float32)
     )
-    model = arranged(loaded(proto), ArrayShape(2, 3))
+    model = permuted(loaded(proto), ArrayShape(2, 3))
     assert write_trace(model, SimulateOptions(), "mm", tmp_path).read_text() == (
         f"{COLUMNS}\n"
         "0,0,0,0,load,1,0,0,0,0\n"
@@ -185,7 +185,7 @@ def test_weight_stationary_by_hand(tmp_path: Path) -> None:
 def four_by_two(vectors: int) -> Model:
     """Arranged in a tile of 4 lanes x 2 columns, which has room for four replicas."""
     text = f"net (float[{vectors}, 4] x) => (float[{vectors}, 2] y) {{ [mm] y = MatMul(x, w) }}"
-    model = arranged(loaded(models.build(text, w=np.ones((4, 2), np.float32))), ArrayShape(16, 16), 1)
+    model = permuted(loaded(models.build(text, w=np.ones((4, 2), np.float32))), ArrayShape(16, 16), 1)
     (tile,) = read_packings(model)["w"].tiles
     assert (tile.lanes, tile.columns) == (4, 2)
     return model
@@ -217,7 +217,7 @@ def test_replicas_with_a_step_less_do_less(tmp_path: Path) -> None:
 
 def test_every_line_is_what_the_array_does(tmp_path: Path) -> None:
     """Lane words, multiplications and sums of each cycle of each pass, from where each step is."""
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     packing = read_packings(model)["second_w"]
     lines = traced(model, tmp_path, "second")
     for number in range(len(packing.tiles)):
@@ -264,9 +264,9 @@ SLOW = {
 }
 
 
-def test_waiting_for_buffers_shows_as_cycles_without_steps(tmp_path: Path) -> None:
+def test_stalls_show_as_cycles_without_steps(tmp_path: Path) -> None:
     hardware = Hardware.model_validate(SLOW)
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     row = row_of(model, "second", hardware=hardware)
     lines = traced(model, tmp_path, "second", hardware=hardware)
     check_clocks(lines, row["engine_cycles"])
@@ -297,7 +297,7 @@ def test_lines_go_array_by_array_with_every_dataflow(tmp_path: Path) -> None:
 
 
 def test_the_first_layer_unless_there_is_a_name(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     assert (
         write_trace(model, SimulateOptions(), None, tmp_path / "a" / "b")
         == tmp_path / "a" / "b" / "first.csv"
@@ -323,7 +323,7 @@ def test_the_first_layer_unless_there_is_a_name(tmp_path: Path) -> None:
 def test_names_of_layers_that_are_no_names_of_files(name: str, file: str, tmp_path: Path) -> None:
     proto = models.gemm()
     proto.graph.node[0].name = name
-    model = arranged(loaded(proto))
+    model = permuted(loaded(proto))
     assert write_trace(model, SimulateOptions(), name, tmp_path) == tmp_path / file
     assert os.listdir(tmp_path) == [file]
 
@@ -346,7 +346,7 @@ def test_a_layer_that_is_not_there(layer: str, hint: str, tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     for folder, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "in", "Not a directory")):
         with pytest.raises(OutputError) as caught:
             traced(model, folder)
@@ -362,17 +362,17 @@ def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
     with pytest.raises(
         OutputError, match=r"cannot be written \(Permission denied\); write to another folder"
     ):
-        traced(arranged(loaded(models.cnn())), tmp_path / "locked")
+        traced(permuted(loaded(models.cnn())), tmp_path / "locked")
 
 
 def test_a_trace_replaces_the_one_before(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     (tmp_path / "first.csv").write_text("old")
     assert len(traced(model, tmp_path)) > 100
 
 
 def test_values_make_no_difference_to_a_trace(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     texts = [write_trace(model, SimulateOptions(), None, tmp_path, seed=seed).read_text() for seed in (0, 1)]
     np.savez(tmp_path / "in.npz", image=np.zeros((1, 3, 8, 8), np.float32))
     texts.append(
@@ -382,7 +382,7 @@ def test_values_make_no_difference_to_a_trace(tmp_path: Path) -> None:
 
 
 def test_a_layer_without_weights_has_no_cycles(tmp_path: Path) -> None:
-    assert traced(arranged(loaded(models.empty_layer())), tmp_path, "nothing") == []
+    assert traced(permuted(loaded(models.empty_layer())), tmp_path, "nothing") == []
 
 
 # --- on the command line
@@ -392,7 +392,7 @@ def test_the_command_says_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    models.save(arranged(loaded(models.cnn())).proto, tmp_path / "net.onnx")
+    models.save(permuted(loaded(models.cnn())).proto, tmp_path / "net.onnx")
     assert run(["simulate", "net.onnx", "--trace", "t", "--layer", "second"]) == 0
     out, err = capsys.readouterr()
     assert err == "wrote t/second.csv\n" and "cycles" in out

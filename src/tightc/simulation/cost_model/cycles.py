@@ -39,9 +39,10 @@ class Cycles:
 
 
 def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int = 1) -> Cycles:
-    """Cycles of a layer with its steps cut into `temporal_tiles` of nearly equal length, each taking all passes.
+    """Cycles of a layer on `accelerator` with its steps cut into `temporal_tiles`, each taking all `passes`.
 
-    The passes of one temporal tile after the other are dealt to the arrays in turn; the busiest array counts.
+    Temporal tiles differ in length by one step at most. The passes of one temporal tile after the other are dealt to
+    the arrays in turn; the busiest array counts.
     """
     unlimited = BufferPort()
     limits = [
@@ -83,9 +84,10 @@ def _array_cycles(load: Counts, body: Counts, prefetch: bool) -> int:
 
 
 def load_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int, sharing: int) -> Counts:
-    """Cycles to load the stationary operand, (passes,): R, or more where its buffer is slower; 0 for os.
+    """Cycles to load the stationary operand of `passes`, (passes,): R, or more where its buffer is slower; 0 for os.
 
-    `sharing`: arrays that share the bandwidth of the buffers.
+    `temporal_tiles`: number of them in the layer. `sharing`: arrays of `accelerator` that share the bandwidth of the
+    buffers.
     """
     if passes.dataflow == "os":
         return np.zeros(len(passes), np.int64)
@@ -101,7 +103,8 @@ def body_cycles(
     """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
 
     T is the `steps` of a temporal tile divided among the replicas of a pass. With os, a pass lasts at least as long as
-    its finished sums take to leave, which overlaps the next pass. `sharing`: as in `load_cycles`.
+    its finished sums take to leave, which overlaps the next pass. `passes`, `accelerator`, `temporal_tiles` and
+    `sharing`: as in `load_cycles`.
     """
     replicated = replicas(passes, accelerator, temporal_tiles)
     stream = -(-steps // replicated)
@@ -117,7 +120,10 @@ def body_cycles(
 
 
 def replicas(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> Counts:
-    """Replicas of each pass on the array, (passes,); 1 where the accelerator does not replicate tiles."""
+    """Replicas of each of `passes` on an array, (passes,); 1 where `accelerator` does not replicate tiles.
+
+    A replica has at least one step, in a layer of `temporal_tiles`.
+    """
     if not accelerator.replicate_tiles:
         return np.ones(len(passes), np.int64)
     return passes.replicas(accelerator.array, temporal_tiles)

@@ -33,9 +33,10 @@ class Variation:
 
 
 def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> dict[str, float]:
-    """Energy in pJ of each of PARTS. Buffers cost by their capacity; the index is in the weight buffer.
+    """Energy in pJ of each of PARTS: `events` x `table`. The index is in the weight buffer.
 
-    A multiplier's energy is assumed proportional to the bits of the weight that it multiplies by, as its area is.
+    Buffers cost by their capacity on `accelerator`. Operands are int8 or fp32 by its `operand_bytes`. A
+    multiplier's energy is assumed proportional to the bits of the weight that it multiplies by, as its area is.
     """
     if accelerator.operand_bytes == 1:
         multiply, add = table.int8_multiply.energy, table.int32_add.energy

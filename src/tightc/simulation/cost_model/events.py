@@ -50,7 +50,7 @@ class Events:
 def count_events(
     passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, schedule: LayerSchedule
 ) -> Events:
-    """The events of a layer that runs by `schedule`."""
+    """The events of a layer, the `passes` of `gemm`, that runs by `schedule` on `accelerator`."""
     size, steps, temporal_tiles = accelerator.operand_bytes, passes.steps, schedule.temporal_tiles
     traffic = schedule.traffic
     replicated = replicas(passes, schedule.used_part(accelerator), temporal_tiles)

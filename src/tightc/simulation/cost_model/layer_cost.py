@@ -38,7 +38,10 @@ class LayerCost:
 
     @classmethod
     def of(cls, passes: int, schedule: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
-        """The cost of a layer that runs by `schedule`; each temporal tile takes all `passes`."""
+        """The cost of a layer that runs by `schedule`; each temporal tile takes all `passes`.
+
+        `useful_macs` and `events` are those of the whole layer.
+        """
         cycles, traffic = schedule.cycles, schedule.traffic
         return cls(
             passes=passes * schedule.temporal_tiles,
@@ -74,13 +77,13 @@ class CostComparison:
         return CostComparison(self.actual + other.actual, self.dense + other.dense)
 
     def energy_gain(self, table: EnergyTable, accelerator: Accelerator) -> float | None:
-        """Energy of the dense layer / energy of the layer, by `table`."""
+        """Energy of the dense layer / energy of the layer on `accelerator`, by `table`."""
         actual = sum(energy_pj(self.actual.events, table, accelerator).values())
         dense = sum(energy_pj(self.dense.events, table, accelerator).values())
         return ratio(dense, actual)
 
     def metrics(self, table: EnergyTable, accelerator: Accelerator) -> dict[str, Any]:
-        """All metrics by the names of the glossary, energy by `table`."""
+        """All metrics on `accelerator` by the names of the glossary, energy by `table`."""
         actual, dense = self.actual, self.dense
         parts = energy_pj(actual.events, table, accelerator)
         dense_parts = energy_pj(dense.events, table, accelerator)

@@ -55,7 +55,9 @@ class LayerSchedule:
 
 
 def schedule_layer(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator) -> LayerSchedule:
-    """The fastest schedule found; of equals the one with least traffic, then with fewest temporal tiles.
+    """The fastest schedule found for `passes` of `gemm` on `accelerator`.
+
+    Of equals, the one with least traffic, then with fewest temporal tiles.
 
     Temporal tiles make live partial sums fit their buffer, make a part of the feature map stay for all passes, or give
     several arrays work. Each takes all passes, and so repeats their loading and draining. Where buffers limit, half of
@@ -112,7 +114,10 @@ def _schedule(
 
 
 def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
-    """Cycles that the arrays wait for DRAM; traffic through double buffers overlaps the arrays' `busy_cycles`."""
+    """Cycles that the arrays of `accelerator` wait for DRAM.
+
+    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`.
+    """
     bandwidth = accelerator.dram_bytes_per_cycle
     if bandwidth is None:
         return 0
@@ -129,7 +134,7 @@ def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) ->
 def dram_traffic(
     passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int
 ) -> Traffic:
-    """Bytes to and from DRAM; none where it is not modeled.
+    """Bytes to and from DRAM for `passes` of `gemm` in `temporal_tiles`; none where `accelerator` does not model DRAM.
 
     Weights that do not fit their buffer all at once are fetched at every use. A feature map is fetched once if a
     temporal tile of it fits, else for every pass the channels that it reads. A map that fits stays on chip between
@@ -212,7 +217,7 @@ def _live_sums_fit(passes: Passes, accelerator: Accelerator, temporal_tiles: int
 
 
 def peak_live_sums(passes: Passes, arrays: int) -> int:
-    """The most partial sums of one step that are live at any time, with passes dealt to `arrays` in turn."""
+    """The most partial sums of one step that are live at any time, with `passes` dealt to `arrays` in turn."""
     if not len(passes.live_sums):
         return 0
     first, last, count = passes.live_sums.T

@@ -63,7 +63,10 @@ class Passes:
         return len(self.macs)
 
     def replicas(self, array: ArrayShape, temporal_tiles: int) -> Counts:
-        """Replicas of each pass that fit on the diagonal of `array` and have a step to run, (passes,); 1 for os."""
+        """Replicas of each pass that fit on the diagonal of `array`, (passes,); 1 for os.
+
+        Each has a step at least, with the steps cut into `temporal_tiles`.
+        """
         if self.dataflow == "os":
             return np.ones(len(self), np.int64)
         room = np.minimum(array.rows // self.lanes, array.columns // self.columns)
@@ -71,7 +74,7 @@ class Passes:
 
 
 def packed_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
-    """The tiles of `packing`, weight-stationary.
+    """The tiles of `packing`, weight-stationary, for the vectors and feature maps of `gemm`.
 
     Each vector reads a tile's distinct inputs once. Every lane's inputs are put on that lane and pass through all
     columns used. Empty slots are gated: a PE without a weight passes its sum on unchanged.
@@ -110,7 +113,7 @@ def packed_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
 
 
 def dense_passes(dataflow: Dataflow, gemm: GemmWorkload, array: ArrayShape) -> Passes:
-    """The layer with all its weights, zeros included, on an array of fan-in 1."""
+    """The layer `gemm` with all its weights, zeros included, in `dataflow` on an `array` of fan-in 1."""
     if dataflow == "ws":
         return _stationary("ws", gemm, dense_blocks(gemm.filters, gemm.inputs, gemm.groups, array))
     if dataflow == "is":

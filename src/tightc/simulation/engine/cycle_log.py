@@ -30,12 +30,15 @@ Traces = list[Trace]
 
 
 def new_log(cycles: float, traces: Traces | None) -> NDArray[np.int64]:
-    """A log with room for that many cycles and a few more; without lines where no trace is recorded."""
+    """A log with room for `cycles` and a few more; without lines where `traces` is None."""
     return np.zeros((0 if traces is None else ceil(cycles) + 2, len(LOG_COLUMNS)), np.int64)
 
 
 def remove_padding(log: NDArray[np.int64], tile: LoadedTile, steps: int, replicas: int) -> None:
-    """Removes the events of replicas in the last step that have no step of their own left there."""
+    """Removes from `log` the events of idle replicas in the last step of a temporal tile.
+
+    The `steps` of a temporal tile are divided among `replicas` of `tile`; in the last one some have no step left.
+    """
     idle = -steps % replicas
     if not idle or not len(log):
         return

@@ -49,7 +49,7 @@ class LoadedTile(NamedTuple):
 
 
 def tile_replicas(tile: Tile, steps: int, accelerator: Accelerator) -> int:
-    """Replicas of the tile on the diagonal of the array, each for a part of the steps."""
+    """Replicas of `tile` on the diagonal of the array of `accelerator`, each for a part of `steps`."""
     if not accelerator.replicate_tiles:
         return 1
     return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
@@ -69,7 +69,7 @@ def accumulated_columns(packing: Packing) -> list[int]:
 
 
 def slot_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
-    """The weights in the slots of each tile, (lanes, columns) in the dtype of the weights, 0 in empty slots."""
+    """The `weights` in the slots of each tile of `packing`, (lanes, columns) in their dtype, 0 in empty slots."""
     flat = weights.weights(*packing.slots())
     found, begin = [], 0
     for tile in packing.tiles:
@@ -96,7 +96,7 @@ class TilePlacer:
 
     @classmethod
     def of(cls, packing: Packing, weights: LayerMatrix, accelerator: Accelerator) -> TilePlacer:
-        """A placer for the tiles of `packing`, with their values from `weights`."""
+        """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `weights`."""
         return cls(packing, slot_values(packing, weights), accumulated_columns(packing), accelerator)
 
     def place(self, number: int, replicas: int) -> LoadedTile:
@@ -145,7 +145,7 @@ class TilePlacer:
 
 
 def no_tile(accelerator: Accelerator, dtype: np.dtype[Any]) -> LoadedTile:
-    """A tile without rows, which follows the last pass."""
+    """A tile without rows, which follows the last pass; for the array of `accelerator`, weights of `dtype`."""
     columns = accelerator.array.columns
     ids = np.zeros(0, np.int32)
     return LoadedTile(

@@ -23,10 +23,10 @@ def run_output_stationary(
 ) -> tuple[NDArray[Any], int]:
     """Streams both operands through an empty array until the last product is made: (sums, cycles).
 
-    `left`: (T, r) float32 or int32, step t of each row used; `above`: (T, c), of each column used; sums: (r, c).
-    Step t enters row r with a delay of r cycles and column c with c cycles, so that both reach PE (r, c) together.
-    `used`: (r, c) bool, PEs with a sum that is kept. `bandwidths`: (2,) float64, words
-    of `left` and `above` that their buffers deliver in a cycle. `log`: (cycles or more, columns of a log) int64, or no
+    `array`: the size of the array. `left`: (T, r) float32 or int32, step t of each row used; `above`: (T, c), of each
+    column used; sums: (r, c). Step t enters row r with a delay of r cycles and column c with c cycles, so that both
+    reach PE (r, c) together. `used`: (r, c) bool, PEs with a sum that is kept. `bandwidths`: (2,) float64, words of
+    `left` and `above` that their buffers deliver in a cycle. `log`: (cycles or more, columns of a log) int64, or no
     rows.
     """
     rows, columns = array

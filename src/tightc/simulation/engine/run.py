@@ -46,9 +46,10 @@ def run_packing(
     temporal_tiles: int = 1,
     traces: Traces | None = None,
 ) -> EngineResult:
-    """The tiles of `packing`, weight-stationary: what `layer_cycles` gives in closed form, moved through the array.
+    """The tiles of `packing`, weight-stationary, on `accelerator`: `layer_cycles` is the closed form of its cycles.
 
-    `traces` gets a Trace of each phase of each pass, array by array, in order of time.
+    `operands`: the weights of all slots, and the vectors, which are cut into `temporal_tiles`. `traces` gets a Trace of
+    each phase of each pass, array by array, in order of time.
     """
     run = _run_stationary(packing, operands, accelerator, "ws", temporal_tiles, traces=traces)
     return run.result(accelerator, run.sums)
@@ -61,7 +62,10 @@ def run_dense(
     temporal_tiles: int = 1,
     traces: Traces | None = None,
 ) -> EngineResult:
-    """The layer with all its weights, zeros included; `traces` as in `run_packing`."""
+    """The layer with all its weights, zeros included, in `dataflow`.
+
+    `operands`, `accelerator`, `temporal_tiles` and `traces`: as in `run_packing`.
+    """
     matrix = operands.weights
     if dataflow == "ws":
         packing = dense_packing(matrix.filters, matrix.inputs, matrix.groups, accelerator.array)

@@ -36,14 +36,14 @@ class Loader(NamedTuple):
 
 
 def new_loader(rows: int, columns: int, dtype: np.dtype[Any]) -> Loader:
-    """An empty loader."""
+    """An empty loader for an array of `rows` and `columns`, with weights of `dtype`."""
     shape = (rows, columns)
     return Loader(np.zeros(shape, dtype), np.zeros(shape, np.uint32), np.zeros(1, np.int64), np.zeros(1))
 
 
 @njit(nogil=True, cache=True)
 def load(loader: Loader, tile: LoadedTile, bandwidth: float, log: NDArray[np.int64]) -> int:
-    """Loads `tile` with nothing else running; returns the cycles.
+    """Loads `tile` through `loader` with nothing else running; returns the cycles.
 
     `bandwidth`: words that its buffer delivers in a cycle. `log`: (cycles or more, columns of a log) int64, or no rows.
     """

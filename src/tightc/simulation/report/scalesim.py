@@ -107,7 +107,8 @@ def export_scalesim(
 ) -> tuple[Path, ...]:
     """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, made if missing; returns their paths.
 
-    One line for each layer of the plain model, in execution order. SCALE-Sim has no groups: a grouped layer is one line
+    One line for each layer of the plain model with inputs of `input_sizes`, in execution order, for `array` and
+    `dataflow`. SCALE-Sim has no groups: a grouped layer is one line
     for one group, as all have the same shape, and its name ends in `_x` and their number. SCALE-Sim convolves over two
     axes with one stride. Other layers (dilation, unequal strides, other axes, several images, Gemm, MatMul) become the
     1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.

@@ -28,7 +28,8 @@ def write_trace(
 ) -> Path:
     """Writes LAYER.csv into `folder`, made if missing, with a line for each cycle of each array; returns its path.
 
-    `layer` is the name in the report; None is the first layer. OptionError where no layer has that name.
+    `layer` is a layer of `model` by its name in the report; None is the first. `options` as in simulate, with random
+    inputs from `seed` where they give none. OptionError where no layer has that name.
     """
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
