@@ -37,12 +37,12 @@ class AcceleratorOptions(InputSizeOptions):
     )
     prefetch_weights: bool | None = Field(
         None,
-        description="load the next tile's weights while a tile runs: true or false; default: the hardware's, else off",
+        description="load the next tile's weights while a tile runs; default: the hardware's, else off",
     )
     replicate_tiles: bool | None = Field(
         None,
-        description="replicate small tiles on the array's diagonal to split the vectors: true or false; default: "
-        "the hardware's, else off",
+        description="replicate small tiles on the array's diagonal to split the vectors; default: the "
+        "hardware's, else off",
     )
     energy: EnergyTable = Field(
         default_factory=default_table,
@@ -65,10 +65,10 @@ class SimulateOptions(AcceleratorOptions):
     )
     verify: bool = Field(
         False,
-        description="also run every layer on the cycle engine; compare its values and cycles: true or false",
+        description="also run every layer on the cycle engine and compare its values and cycles",
     )
     inputs: str | None = Field(
         None,
-        description=".npz file with an array for each model input, for --trace and --verify (implied); default: "
+        description="NumPy .npz file with an array for each model input, for --trace and --verify (implied); default: "
         "random values",
     )
