@@ -27,7 +27,7 @@ from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.scalesim import export_scalesim
-from tightc.simulation.simulate import price
+from tightc.simulation.simulate import layer_costs
 from tightc.simulation.workload import read_workload
 
 _LAYERS = ((34, 16), (18, 32), (10, 64))  # side of the input, padding included; channels in and out
@@ -55,8 +55,8 @@ def compare(page: Page, repeats: int) -> None:
     """A table of times and one of cycles."""
     page.text(
         "### SCALE-Sim 3.0.0 on the same three layers, 32x32, weight-stationary\n\n3x3 convolutions of ResNet-20, all "
-        "three in one run. `price` is the closed form after reading, `tightc.simulate` reads the model and makes the "
-        "report too, the cycle engine computes the values in float32."
+        "three in one run. `layer_costs` is the closed form after reading, `tightc.simulate` reads the model and makes "
+        "the report too, the cycle engine computes the values in float32."
     )
     with tempfile.TemporaryDirectory() as folder:
         found = "with --quick it is not installed" if page.quick else _installed(Path(folder) / "environment")
@@ -75,29 +75,29 @@ def compare(page: Page, repeats: int) -> None:
 
 
 def _tables(page: Page, ours: _Ours, other: _ScaleSim | None, repeats: int) -> None:
-    ways: dict[str, Callable[[], object]] = {
-        "`price`": ours.price,
+    runs: dict[str, Callable[[], object]] = {
+        "`layer_costs`": ours.layer_costs,
         "`tightc.simulate`": ours.simulate,
         "cycle engine": ours.step,
     }
-    for way in ways.values():
-        way()
+    for run in runs.values():
+        run()
     took: dict[str, list[float]] = {}
     for _ in range(repeats):
         for name, figure in (other.run() if other else {}).items():
             took.setdefault(name, []).append(figure)
-        for name, way in ways.items():
-            took.setdefault(name, []).append(seconds(way))
+        for name, run in runs.items():
+            took.setdefault(name, []).append(seconds(run))
     found = {name: Times(min(every), median(every)) for name, every in took.items()}
     page.head("what", "ms", "median", f"faster than {_COMMAND}", f"than {_LEAST}")
     for name, figure in found.items():
-        than = [found[base].best / figure.best for base in (_COMMAND, _LEAST) if other and name in ways]
+        than = [found[base].best / figure.best for base in (_COMMAND, _LEAST) if other and name in runs]
         page.row(name, *figure.ms, *(than or (None, None)))
     page.end()
     page.text("Cycles; SCALE-Sim counts from 0, so that one is added to its own.")
     page.head("layer", "SCALE-Sim", "closed form", "cycle engine")
     counted = other.cycles() if other else [None] * len(_LAYERS)
-    for (side, channels), *cycles in zip(_LAYERS, counted, ours.price(), ours.step(), strict=True):
+    for (side, channels), *cycles in zip(_LAYERS, counted, ours.layer_costs(), ours.step(), strict=True):
         page.row(f"{side}x{side}, {channels} to {channels}", *cycles)
     page.end()
 
@@ -106,24 +106,24 @@ class _Ours:
     """The ways in which tightc simulates a model; each gives the cycles of every layer but for `simulate`."""
 
     def __init__(self, model: Model) -> None:
-        self._model, self._chip = model, Accelerator(ARRAY)
+        self._model, self._accelerator = model, Accelerator(ARRAY)
         self._workload = read_workload(model, SimulateOptions())
         rng = np.random.default_rng(SEED)
         self._operands = [
             Operands(
                 layer_matrix(self._workload.network, entry.layer),
-                rng.standard_normal((entry.work.vectors, entry.layer.inputs), np.float32),
+                rng.standard_normal((entry.gemm.vectors, entry.layer.inputs), np.float32),
             )
             for entry in self._workload.layers
         ]
 
-    def price(self) -> list[int]:
+    def layer_costs(self) -> list[int]:
         """The closed form."""
-        return [record.own.cycles for record in price(self._workload, self._chip, "ws")]
+        return [cost.actual.cycles for cost in layer_costs(self._workload, self._accelerator, "ws")]
 
     def step(self) -> list[int]:
         """The cycle engine."""
-        return [run_dense("ws", operands, self._chip).cycles for operands in self._operands]
+        return [run_dense("ws", operands, self._accelerator).cycles for operands in self._operands]
 
     def simulate(self) -> None:
         """All that the command does after loading, with the closed form."""
@@ -142,14 +142,14 @@ class _ScaleSim:
         _, _, readme = export_scalesim(_model(), self.folder, ARRAY, "ws", InputSizeOptions())
         (command,) = (line for line in readme.read_text().splitlines() if line.startswith("    python "))
         arguments = shlex.split(command)[3:]  # python -m scalesim.scale
-        ran = subprocess.run(
+        result = subprocess.run(
             [self.python, "-c", _DRIVER, *arguments],
             cwd=self.folder,
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         )
-        took = json.loads(ran.stdout)
+        took = json.loads(result.stdout)
         return {_COMMAND: took["command"], _LEAST: took["least"]}
 
     def surroundings(self) -> str:
@@ -157,8 +157,8 @@ class _ScaleSim:
         told = (
             "import platform, numpy; print(f'Python {platform.python_version()}, numpy {numpy.__version__}')"
         )
-        ran = subprocess.run([self.python, "-c", told], check=True, stdout=subprocess.PIPE, text=True)
-        return ran.stdout.strip()
+        result = subprocess.run([self.python, "-c", told], check=True, stdout=subprocess.PIPE, text=True)
+        return result.stdout.strip()
 
     def cycles(self) -> list[int]:
         """What it counted for each layer, from 1 as we do."""

@@ -1,4 +1,4 @@
-"""What simulating costs: the closed forms, the cycle engine, and SCALE-Sim on the same layers."""
+"""Run times of the simulation: the closed forms, the cycle engine, and SCALE-Sim on the same layers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.loaded_tile import Operands
-from tightc.simulation.engine.run import Ran, run_dense, run_packing
+from tightc.simulation.engine.run import EngineResult, run_dense, run_packing
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.simulate import price
-from tightc.simulation.workload import LayerWork, Workload, read_workload
+from tightc.simulation.simulate import layer_costs
+from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing, Tile
@@ -47,7 +47,7 @@ _THREADS = "on one thread" if _LIMITED else "on the threads that BLAS takes, sin
 
 
 def run(page: Page) -> None:
-    """Every part; times with kernels compiled before."""
+    """All tables; kernels are compiled before they are timed."""
     repeats = 1 if page.quick else 7
     page.text(f"Times are the best and the median of {repeats}, after one to warm up, in one process.")
     networks = _networks(page)
@@ -58,7 +58,7 @@ def run(page: Page) -> None:
 
 
 def _networks(page: Page) -> dict[str, Model]:
-    """What is simulated, by name; those that end in "packed" are packed by tight."""
+    """The simulated models by name; those that end in "packed" are packed by tight."""
     if page.quick:
         return _forms(
             "digits", pruned(RECIPE.parent / "digits.onnx", 0.9), TemperatureSchedule(moves_per_weight=20)
@@ -84,21 +84,21 @@ def _forms(name: str, model: Model, schedule: TemperatureSchedule | None = None)
 
 def _closed_form(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.text(
-        "### Closed forms, 32x32, weight-stationary\n\n`price` gives every layer as it is and dense; passes and cycles "
-        "are those of the layers as they are. `read_workload` comes before it: it opens the packings and checks them "
-        "against the weights. `tightc.simulate` is both, and the report."
+        "### Closed forms, 32x32, weight-stationary\n\n`layer_costs` is the cost model of every layer, as it is "
+        "and dense; passes and cycles are those of the layers as they are. `read_workload` comes first: it reads the "
+        "packings and checks them against the weights. `tightc.simulate` is both, and the report."
     )
-    page.head("network", "chip", "passes", "cycles", "`price`, ms", "median")
+    page.head("network", "hardware", "passes", "cycles", "`layer_costs`, ms", "median")
     options = {
         "ideal": SimulateOptions(),
         "tight-32x32": SimulateOptions(hardware=read_options(_HARDWARE, Hardware)),
     }
     for name, model in networks.items():
         workload = read_workload(model, options["ideal"])
-        for hardware, chosen in options.items():
-            accelerator = choose_accelerator(workload, chosen)
-            took = times(lambda w=workload, c=accelerator: price(w, c, "ws"), repeats)  # type: ignore[misc]
-            found = [record.own for record in price(workload, accelerator, "ws")]
+        for hardware, hardware_options in options.items():
+            accelerator = choose_accelerator(workload, hardware_options)
+            took = times(lambda w=workload, c=accelerator: layer_costs(w, c, "ws"), repeats)  # type: ignore[misc]
+            found = [cost.actual for cost in layer_costs(workload, accelerator, "ws")]
             total = [sum(cost.passes for cost in found), sum(cost.cycles for cost in found)]
             page.row(name, hardware, *total, *took.ms)
     page.end()
@@ -140,7 +140,7 @@ def _engine(page: Page, networks: Mapping[str, Model], repeats: int) -> None:
     page.end()
     workload, options = read_workload(networks[packed], SimulateOptions()), SimulateOptions(verify=True)
     verifying = times(lambda: tightc.simulate(networks[packed], options), repeats)
-    pricing = times(lambda: price(workload, choose_accelerator(workload, options), "ws"), repeats)
+    pricing = times(lambda: layer_costs(workload, choose_accelerator(workload, options), "ws"), repeats)
     page.text(
         f"`tightc.simulate` with `verify`, packed: reading, both dtypes on the engine, and onnxruntime for both, "
         f"{verifying.best:.2f} s (median {verifying.median:.2f}). The closed form of the same: "
@@ -156,15 +156,15 @@ class _Product:
     packing: Packing | None
 
     @classmethod
-    def of(cls, entry: LayerWork, workload: Workload, dtype: str) -> _Product:
-        """The layer's weights, rounded for whole numbers, and random vectors."""
-        values = layer_matrix(workload.network, entry.layer).values
+    def of(cls, layer: LayerWorkload, workload: Workload, dtype: str) -> _Product:
+        """The layer's weights, rounded for int32, and random vectors."""
+        values = layer_matrix(workload.network, layer.layer).values
         scaled = values * (_LARGEST[dtype] / np.abs(values).max())
-        inputs = entry.layer.inputs * entry.layer.groups
-        matrix = LayerMatrix(_as(scaled, dtype), entry.layer.groups)
-        return cls(Operands(matrix, _random((entry.work.vectors, inputs), dtype)), entry.packing)
+        inputs = layer.layer.inputs * layer.layer.groups
+        matrix = LayerMatrix(_as(scaled, dtype), layer.layer.groups)
+        return cls(Operands(matrix, _random((layer.gemm.vectors, inputs), dtype)), layer.packing)
 
-    def run(self, dataflow: Dataflow, accelerator: Accelerator) -> Ran:
+    def run(self, dataflow: Dataflow, accelerator: Accelerator) -> EngineResult:
         """On the cycle engine."""
         if self.packing:
             return run_packing(self.packing, self.operands, accelerator)
@@ -178,9 +178,9 @@ class _Product:
 def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repeats: int) -> None:
     """The row of one form of the network."""
     accelerator = choose_accelerator(workload, SimulateOptions())
-    products = [_Product.of(entry, workload, dtype) for entry in workload.layers]
-    costs = [record.own for record in price(workload, accelerator, dataflow)]
-    ran = [
+    products = [_Product.of(layer, workload, dtype) for layer in workload.layers]
+    costs = [cost.actual for cost in layer_costs(workload, accelerator, dataflow)]
+    result = [
         _checked(product, dataflow, accelerator, cost.cycles)
         for product, cost in zip(products, costs, strict=True)
     ]
@@ -191,7 +191,7 @@ def _whole(page: Page, workload: Workload, dataflow: Dataflow, dtype: str, repea
         dataflow,
         dtype,
         sum(cost.passes for cost in costs),
-        *_figures(sum(one.pe_steps for one in ran), took, numpy),
+        *_figures(sum(one.pe_steps for one in result), took, numpy),
     )
 
 
@@ -219,9 +219,9 @@ def _full_tiles(page: Page, repeats: int) -> None:
             for dtype in _LARGEST:
                 product = _full_tile(array, fan_in, dtype)
                 cycles = _VECTORS + 2 * array.rows + array.columns - 2
-                ran = _checked(product, "ws", accelerator, cycles)
+                result = _checked(product, "ws", accelerator, cycles)
                 took = times(lambda p=product, c=accelerator: p.run("ws", c), repeats)  # type: ignore[misc]
-                figures = _figures(ran.pe_steps, took, _numpy([product], repeats))
+                figures = _figures(result.pe_steps, took, _numpy([product], repeats))
                 page.row(str(array), fan_in, dtype, cycles, *figures)
     page.end()
 
@@ -237,17 +237,17 @@ def _full_tile(array: ArrayShape, fan_in: int, dtype: str) -> _Product:
     tile = Tile(filters, starts, np.arange(inputs, dtype=np.int32), select)
     weights = np.zeros((array.columns, inputs), dtype)
     weights[tile.slots()] = _random(array.columns * array.rows, dtype)
-    packing = Packing("full", array, fan_in, array.columns, inputs, 1, (tile,))
+    packing = Packing("full", array, fan_in, filters=array.columns, inputs=inputs, groups=1, tiles=(tile,))
     return _Product(Operands(LayerMatrix(weights), _random((_VECTORS, inputs), dtype)), packing)
 
 
-def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> Ran:
-    """What the engine gives, if that is right."""
-    ran, expected = product.run(dataflow, accelerator), product.multiply()
-    off = np.abs(ran.outputs - expected).max() / np.abs(expected).max()
+def _checked(product: _Product, dataflow: Dataflow, accelerator: Accelerator, cycles: int) -> EngineResult:
+    """The engine's result, checked against numpy and the closed form."""
+    result, expected = product.run(dataflow, accelerator), product.multiply()
+    off = np.abs(result.outputs - expected).max() / np.abs(expected).max()
     assert off <= (1e-4 if expected.dtype == np.float32 else 0)
-    assert ran.cycles == cycles
-    return ran
+    assert result.cycles == cycles
+    return result
 
 
 def _figures(pe_steps: int, took: Times, numpy: Times) -> tuple[float, ...]:
@@ -262,7 +262,7 @@ def _numpy(products: list[_Product], repeats: int) -> Times:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """BLAS on one thread, where that can be said."""
+    """BLAS on one thread, where threadpoolctl is installed."""
     if _LIMITED:
         from threadpoolctl import threadpool_limits
 

@@ -78,7 +78,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # what names a layer, a model or a setting: no figures
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
-    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "side_by_side", "energy_table", "hardware_file",
+    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "energy_table", "hardware_file",
     "energy_file",
 }  # fmt: skip
 EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
@@ -149,9 +149,9 @@ def test_explain_needs_no_model(place: Path, capsys: pytest.CaptureFixture[str],
     assert "\ncycles [cycles]\n" in out and "\nspeedup\n" in out
 
 
-def test_copies_side_by_side_are_explained() -> None:
+def test_replicas_of_tiles_are_explained() -> None:
     meaning = GLOSSARY["compute_cycles"].meaning
-    assert re.search("cop(y|ies)|diagonal|side by side", meaning)
+    assert re.search("replica(s|ted)", meaning)
 
 
 # --- CSV
@@ -175,7 +175,7 @@ def test_csv_has_a_line_for_each_layer(place: Path, capsys: pytest.CaptureFixtur
 def test_csv_of_a_dense_model_and_quietly(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, "net.onnx", "--csv")
     assert printed(capsys, "net.onnx", "--csv", "-q") == (out, "")
-    head = "name,operator,filters,inputs,groups,shares,method,vectors,pieces,arrays_used,passes,dense_passes,"
+    head = "name,operator,filters,inputs,groups,shares,method,vectors,temporal_tiles,arrays_used,passes,dense_passes,"
     assert out.startswith(head)
     assert len(out.splitlines()) == 4
 
@@ -273,30 +273,30 @@ def test_verify_tells_its_progress(place: Path, capsys: pytest.CaptureFixture[st
 # --- the chip
 
 
-def test_side_by_side_and_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replicated_tiles_and_not(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast = {"size": "64 KiB", "bandwidth": "4096 words/cycle", "double_buffered": True}
     buffers = ("weight_buffer", "activation_buffer", "partial_sum_buffer")
     large = {"array": "32x32", **dict.fromkeys(buffers, fast)}
-    write_hardware(place / "beside.yaml", side_by_side=True, **large)
+    write_hardware(place / "replicated.yaml", replicate_tiles=True, **large)
     write_hardware(place / "alone.yaml", **large)
 
     def cycles(*flags: str) -> int:
         return int(as_json(capsys, "net.onnx", *flags)["totals"]["cycles"])
 
     ideal = ["--array", "32x32"]
-    assert cycles(*ideal) == cycles(*ideal, "--no-side-by-side") > cycles(*ideal, "--side-by-side")
-    file, other = ["--hardware", "beside.yaml"], ["--hardware", "alone.yaml"]
-    assert cycles(*file) == cycles(*file, "--side-by-side") == cycles(*other, "--side-by-side")
-    assert cycles(*other) == cycles(*other, "--no-side-by-side") == cycles(*file, "--no-side-by-side")
+    assert cycles(*ideal) == cycles(*ideal, "--no-replicate-tiles") > cycles(*ideal, "--replicate-tiles")
+    file, other = ["--hardware", "replicated.yaml"], ["--hardware", "alone.yaml"]
+    assert cycles(*file) == cycles(*file, "--replicate-tiles") == cycles(*other, "--replicate-tiles")
+    assert cycles(*other) == cycles(*other, "--no-replicate-tiles") == cycles(*file, "--no-replicate-tiles")
     assert cycles(*file) < cycles(*other)
 
 
-def test_side_by_side_is_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replicated_tiles_are_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {**SMALL["weight_buffer"], "size": "64 KiB"}
     write_hardware(place / "slow.yaml", array="32x32", weight_buffer=weights)
     alone, beside = (
         as_json(capsys, "net.onnx", "--hardware", "slow.yaml", flag)["totals"]["cycles"]
-        for flag in ("--no-side-by-side", "--side-by-side")
+        for flag in ("--no-replicate-tiles", "--replicate-tiles")
     )
     assert beside <= alone
 
@@ -313,10 +313,11 @@ def test_several_arrays_and_loading_ahead(place: Path, capsys: pytest.CaptureFix
 
 def test_another_array_than_that_arranged_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "tight.onnx", "--array", "4x4") == (
-        "--array 4x4: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 4x4 first"
+        "--array: expected 8x4, the array that the model was permuted for, got 4x4; use --array 8x4, "
+        "or run tightc permute --array 4x4 first"
     )
     assert refused(capsys, "tight.onnx", "--hardware", str(CONFIGS / "hardware" / "tight-32x32.yaml")) == (
-        "--hardware tight-32x32 (32x32): the model was arranged for 8x4; "
+        "--hardware tight-32x32: expected 8x4, the array that the model was permuted for, got 32x32; "
         "use --array 8x4, or run tightc permute --array 32x32 first"
     )
     assert as_json(capsys, "tight.onnx", "--array", "8x4")["totals"]["array"] == "8x4"
@@ -327,7 +328,8 @@ def test_hardware_whose_lanes_carry_less_than_the_tiles(
 ) -> None:
     write_hardware(place / "narrow.yaml", name="narrow", fan_in=2)
     assert refused(capsys, "tight.onnx", "--hardware", "narrow.yaml") == (
-        "--hardware narrow: fan-in 2, the model's tiles need 3; run tightc permute --fan-in 2 first"
+        "--hardware narrow: expected a fan-in of at least 3, which the model's tiles need, got 2; "
+        "run tightc permute --fan-in 2 first"
     )
     printed(capsys, "net.onnx", "--hardware", "narrow.yaml")
     printed(capsys, "tight.onnx", "--hardware", "small.yaml")
@@ -336,8 +338,8 @@ def test_hardware_whose_lanes_carry_less_than_the_tiles(
 @pytest.mark.parametrize("dataflow", ["os", "is"])
 def test_tiles_with_another_dataflow(place: Path, capsys: pytest.CaptureFixture[str], dataflow: str) -> None:
     assert refused(capsys, "tight.onnx", "--dataflow", dataflow) == (
-        f"--dataflow {dataflow}: the model's tiles are weight-stationary; "
-        "use --dataflow ws, or simulate the model as it was before tightc permute"
+        f"--dataflow: expected ws, since the model's tiles are weight-stationary, got {dataflow}; "
+        "use --dataflow ws, or simulate the model from before tightc permute"
     )
 
 
@@ -362,23 +364,21 @@ GOOD = (
     ("old", "new", "words"),
     [
         ("array: 8x4", "array: 8", "h.yaml:2: array: 8 is not permitted: it should be two numbers from 1 to 4096 "
-         "joined by x; permitted: size of one array, rows x columns, each from 1 to 4096, such as 32x32"),
+         "joined by x; permitted: array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32"),
         ("fan_in: 3", "fan_in: 0", "h.yaml:3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-         "permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767"),
+         "permitted: inputs per lane, from 1 (an ordinary array) to 32767"),
         ("fan_in: 3", "fanin: 3", "h.yaml:3: fanin: not a key here (permitted: activation_buffer, array, arrays, "
-         "clock, dram, fan_in, name, operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); "
+         "clock, dram, fan_in, name, operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); "
          "did you mean fan_in?"),
-        ("fan_in: 3\n", "", "h.yaml:1: fan_in: missing; needed: inputs that a lane can carry, from 1 (an ordinary "
-         "array) to 32767"),
+        ("fan_in: 3\n", "", "h.yaml:1: fan_in: missing; needed: inputs per lane, from 1 (an ordinary array) to 32767"),
         ("operands: int8", "operands: int4", "h.yaml:4: operands: 'int4' is not permitted: it should be 'int8' or "
-         "'fp32'; permitted: what weights and activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes"),
+         "'fp32'; permitted: type of weights and activations: int8 (1 byte) or fp32 (4 bytes)"),
         ("prefetch_weights: false", "prefetch_weights: 1", "h.yaml:6: prefetch_weights: 1 is not permitted: it should "
-         "be a valid boolean; permitted: true where the weights of the next tile are loaded while the tile before it "
-         "runs, else false"),
+         "be a valid boolean; permitted: whether the next tile's weights load while a tile runs: true or false"),
         ("  keep_feature_maps: true", "  keep_maps: true", "h.yaml:21: dram.keep_maps: not a key here (permitted: "
          "bandwidth, keep_feature_maps); did you mean keep_feature_maps?"),
-        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: half of "
-         "16 B is less than one tile (8x4 int8 weights); give at least 64 B"),
+        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: "
+         "expected room for one tile (8x4 int8 weights), got half of 16 B; give at least 64 B"),
         ("name: h\n", "name: h\nname: g\n", "h.yaml:2: name is given twice; keep one of them"),
         ("name: h", "name: [h", "h.yaml:2: not YAML (expected ',' or ']', but got ':'); mend the line"),
     ],
@@ -487,16 +487,14 @@ def test_another_energy_table_changes_the_energy_and_nothing_else(
 def test_quiet_says_nothing_but_errors(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--verify", "--trace", "t", "--export-scalesim", "s", "--hardware", "small.yaml", "-q"]
     assert printed(capsys, "tight.onnx", *flags) == ("", "")
-    assert refused(capsys, "tight.onnx", "--array", "4x4", "-q").startswith(
-        "--array 4x4: the model was arranged"
-    )
+    assert refused(capsys, "tight.onnx", "--array", "4x4", "-q").startswith("--array: expected 8x4")
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--arrays", "0"], "--arrays: 0 is not permitted: it should be greater than or equal to 1; permitted: how "
-         "many arrays work side by side, from 1 to 4096"),
+        (["--arrays", "0"], "--arrays: 0 is not permitted: it should be greater than or equal to 1; permitted: number "
+         "of arrays, from 1 to 4096"),
         (["--arrays", "two"], "Invalid value for '--arrays': 'two' is not a valid integer."),
         (["--dataflow", "rs"], "Invalid value for '--dataflow': 'rs' is not one of 'ws', 'os', 'is'."),
     ],

@@ -103,13 +103,13 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     assert labels(report) == list(expected)
     assert report.totals == {
         "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
-        "side_by_side": False, "energy_table": default_table().name, "hardware_file": {},
+        "replicate_tiles": False, "energy_table": default_table().name, "hardware_file": {},
         "energy_file": default_table().model_dump(mode="json"), "seed": seed,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"side_by_side": True}, {"batch": 5}]
+    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"replicate_tiles": True}, {"batch": 5}]
 )
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")
@@ -300,13 +300,14 @@ def test_an_arrangement_that_does_not_run_here_is_named() -> None:
     report = compare([arranged], options(array=ArrayShape(4, 4), method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1] == (
-        "net is not compared as it is arranged: --array 4x4: the model was arranged for 8x4"
+        "net is not compared as it is arranged: --array: expected 8x4, the array that the model was "
+        "permuted for, got 4x4"
     )
     wide, _ = permute(loaded(models.cnn()), PermuteOptions(fan_in=4, temp_schedule=QUICK))
     report = compare([wide], options(hardware=hardware("edge-32x32"), array=None, method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1].startswith(
-        "net is not compared as it is arranged: --hardware edge-32x32: fan-in 1, the model's tiles need "
+        "net is not compared as it is arranged: --hardware edge-32x32: expected a fan-in of at least "
     )
 
 
@@ -408,8 +409,8 @@ def test_an_array_that_the_buffers_are_too_small_for() -> None:
     with pytest.raises(OptionError) as fault:
         compare([loaded(models.gemm())], asked)
     assert str(fault.value) == (
-        "--array 512x512 on tight-32x32: weight_buffer.size: half of 64 KiB is less than one tile (512x512 int8 "
-        "weights); give at least 512 KiB"
+        "--array 512x512 on tight-32x32: weight_buffer.size: expected room for one tile (512x512 int8 weights), "
+        "got half of 64 KiB; give at least 512 KiB"
     )
 
 

@@ -1,4 +1,4 @@
-"""Random small layers and chips for Hypothesis, and the same chips as the oracle knows them."""
+"""Random small layers and accelerators for Hypothesis, and their counterparts in the oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tightc.permutation.problem import Lossy
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, Passes
-from tightc.simulation.workload import LayerWork
+from tightc.simulation.workload import LayerWorkload
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
@@ -29,73 +29,80 @@ WORDS = st.sampled_from([math.inf, 0.3, 0.5, 1, 1.5, 2, 3, 4.7, 7, 11, 64])
 
 
 @st.composite
-def chips(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelerator:
-    """Buffers that keep up and that do not; no DRAM."""
+def accelerators(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelerator:
+    """Accelerators with buffers that stall and that do not; no DRAM."""
     side = st.integers(1, largest)
     return Accelerator(
         ArrayShape(draw(side), draw(side)),
         arrays=draw(st.integers(1, arrays)),
         prefetch=draw(st.booleans()),
-        side_by_side=draw(st.booleans()),
+        replicate_tiles=draw(st.booleans()),
         operand_bytes=draw(st.sampled_from([1, 4])),
-        activations=BufferPort(words=draw(WORDS)),
-        weights=BufferPort(words=draw(WORDS)),
-        sums=BufferPort(words=draw(WORDS)),
+        activations=BufferPort(words_per_cycle=draw(WORDS)),
+        weights=BufferPort(words_per_cycle=draw(WORDS)),
+        sums=BufferPort(words_per_cycle=draw(WORDS)),
     )
 
 
-STORES = st.builds(
+BUFFERS = st.builds(
     BufferPort,
     size=st.sampled_from([None, 30, 200, 800]),
     usable=st.sampled_from([8, 30, 100, 400, inf]),
-    words=st.sampled_from([0.5, 1, 3, 8, inf]),
-    hidden=st.booleans(),
+    words_per_cycle=st.sampled_from([0.5, 1, 3, 8, inf]),
+    double_buffered=st.booleans(),
 )
 
 
 @st.composite
-def crowded_chips(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
-    """Chips on which something is scarce."""
+def constrained_accelerators(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
+    """Accelerators on which some buffer or DRAM limits."""
     return replace(
-        draw(chips(arrays=arrays)),
-        activations=draw(STORES),
-        weights=draw(STORES),
-        sums=draw(STORES),
-        dram=draw(st.sampled_from([None, 0.5, 3, 100])),
-        keeps_maps=draw(st.booleans()),
+        draw(accelerators(arrays=arrays)),
+        activations=draw(BUFFERS),
+        weights=draw(BUFFERS),
+        sums=draw(BUFFERS),
+        dram_bytes_per_cycle=draw(st.sampled_from([None, 0.5, 3, 100])),
+        keeps_feature_maps=draw(st.booleans()),
     )
 
 
-MAPS = st.builds(FeatureMaps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
+FEATURE_MAPS = st.builds(FeatureMaps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
 
 
-def hall(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Hall:
-    """The same for the oracle."""
-    from_left, stays = accelerator.activations.words, accelerator.weights.words
+def machine(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Machine:
+    """The oracle's counterpart of `accelerator`."""
+    from_left, stays = accelerator.activations.words_per_cycle, accelerator.weights.words_per_cycle
     if dataflow == "is":
         from_left, stays = stays, from_left
-    words = [None if math.isinf(rate) else rate for rate in (from_left, stays, accelerator.sums.words)]
-    return oracle.Hall(
+    words = [
+        None if math.isinf(rate) else rate for rate in (from_left, stays, accelerator.sums.words_per_cycle)
+    ]
+    return oracle.Machine(
         tuple(accelerator.array),
         *words,
         accelerator.arrays,
         accelerator.prefetch,
         accelerator.operand_bytes,
-        accelerator.side_by_side,
+        accelerator.replicate_tiles,
     )
 
 
 def layers(largest: int = 7) -> st.SearchStrategy[LayerMatrix]:
-    """Whole-number weights, int32, so that any sum is exact."""
+    """Random layers with int32 weights, so that any sum is exact."""
     return matrices(largest).map(lambda matrix: LayerMatrix(matrix.values.astype(np.int32), matrix.groups))
 
 
-def work_of(
-    matrix: LayerMatrix, vectors: int, positions: int = 1, maps: FeatureMaps | None = None
+def gemm_of(
+    matrix: LayerMatrix, vectors: int, positions: int = 1, feature_maps: FeatureMaps | None = None
 ) -> GemmWorkload:
-    """What the layer is to a simulator."""
+    """The GEMM of the layer."""
     return GemmWorkload(
-        matrix.filters_per_group, matrix.inputs, matrix.groups, vectors, positions, maps or FeatureMaps()
+        matrix.filters_per_group,
+        matrix.inputs,
+        matrix.groups,
+        vectors,
+        positions,
+        feature_maps or FeatureMaps(),
     )
 
 
@@ -130,14 +137,14 @@ def tiles_of(packing: Packing) -> list[dict[str, Any]]:
     return oracle.with_index(oracle.plain(packing), packing.fan_in, inputs, packing.filters)
 
 
-def tile_passes(packing: Packing, work: GemmWorkload) -> Passes:
+def tile_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
     """The passes that a layer with that packing runs."""
     layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, "x", "y")
-    return LayerWork(layer, {}, work, 0, packing).passes("ws", Accelerator(packing.array))
+    return LayerWorkload(layer, {}, gemm, 0, packing).passes("ws", Accelerator(packing.array))
 
 
 def levels_of(packing: Packing) -> int:
-    """2:1 multiplexers on the way to a PE: so many that each of fan-in inputs can be chosen."""
+    """2:1 multiplexer levels that select one of fan-in inputs."""
     levels = 0
     while 2**levels < packing.fan_in:
         levels += 1

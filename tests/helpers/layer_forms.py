@@ -1,4 +1,4 @@
-"""Networks of one layer and more, one of every form that a Conv, Gemm or MatMul comes in."""
+"""Networks of one layer or more, one for every form of a Conv, Gemm or MatMul."""
 
 from __future__ import annotations
 

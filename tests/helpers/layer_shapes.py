@@ -1,4 +1,4 @@
-"""Layers of four networks, written down from the tables of their papers: one image, 224x224 or 32x32 (CIFAR) pixels."""
+"""Layers of four networks, from the tables of their papers: one image, 224x224 or 32x32 (CIFAR) pixels."""
 
 from __future__ import annotations
 

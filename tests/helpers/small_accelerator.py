@@ -1,4 +1,4 @@
-"""One small chip, and models and options for it."""
+"""A small accelerator, with models and options for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TIGHT = {"size": "100 B", "bandwidth": "1.5 words/cycle", "double_buffered": Fal
 
 
 def product(matrix: np.ndarray, vectors: int) -> Model:
-    """A model whose one layer has that matrix and that many vectors."""
+    """A model of one layer with that matrix and that many vectors."""
     filters, inputs = matrix.shape
     text = (
         f"net (float[{vectors}, {inputs}] x) => (float[{vectors}, {filters}] y) {{ [mm] y = MatMul(x, w) }}"

@@ -1,4 +1,4 @@
-"""Simulations that are verified, and an onnxruntime of the tests' own to hold the engine against."""
+"""Verified simulations, and onnxruntime as the reference of the engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.report import Report
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -22,7 +22,7 @@ QUICK = TemperatureSchedule(steps=5, moves_per_weight=30)
 ARRAY = ArrayShape(8, 4)
 
 
-def arranged(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **changes: object) -> Model:
+def permuted(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **changes: object) -> Model:
     lossy = {"alpha": 3, "gamma": 0.3} if method == "column-combine" else {"pattern": Pattern(2, 4)}
     options = {
         "array": array,
@@ -37,7 +37,7 @@ def arranged(model: Model, method: str = "tight", array: ArrayShape = ARRAY, **c
 
 
 def verified(model: Model, layers: int | None = None, **options: object) -> Report:
-    """The report of a simulation that was verified, every layer of it."""
+    """The report of a simulation with every layer verified."""
     report = simulate(model, SimulateOptions(verify=True, **options))
     assert report.totals["verified_layers"] == len(report.layers) == (layers or len(report.layers)) > 0
     assert report.totals["value_error"] == max(row["value_error"] for row in report.layers)
@@ -49,7 +49,7 @@ def verified(model: Model, layers: int | None = None, **options: object) -> Repo
 
 
 def node_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What every node gives, by onnxruntime."""
+    """The outputs of every node, by onnxruntime."""
     every = onnx.ModelProto()
     every.CopyFrom(proto)
     del every.graph.output[:]
@@ -59,8 +59,10 @@ def node_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[s
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
-def check_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], seen: list[tuple[str, Ran]]) -> None:
-    """Convolutions and Gemms (alpha and beta 1): sums and bias are what the node gives."""
+def check_outputs(
+    proto: onnx.ModelProto, feeds: dict[str, np.ndarray], seen: list[tuple[str, EngineResult]]
+) -> None:
+    """Convolutions and Gemms (alpha and beta 1): sums and bias equal the node's output."""
     values = node_outputs(proto, feeds)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     layers = [node for node in proto.graph.node if node.op_type in ("Conv", "Gemm")]
@@ -72,6 +74,6 @@ def check_outputs(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], seen: li
         bias = constants[node.input[2]] if len(node.input) > 2 else 0.0
         np.testing.assert_allclose(floats.outputs + bias, expected, atol=1e-4 * np.abs(expected).max())
         assert floats.outputs.dtype == np.float32 and integers.outputs.dtype == np.int32
-        # int8: each operand is at most half a step from its float, so sums go together
+        # int8: each operand is at most half a step from its float, so sums correlate
         if floats.outputs.any():
             assert np.corrcoef(floats.outputs.ravel(), integers.outputs.ravel())[0, 1] > 0.98

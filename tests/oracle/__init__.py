@@ -4,7 +4,7 @@ A packing is a list of tiles; a tile is a dict of plain lists: `lanes` (the inpu
 (one for each column) and `select` (rows of columns, -1 for an empty slot).
 """
 
-from oracle.counts import SCALE_SIM, dense_cycles, events, map_bytes_fetched, map_cells, waiting_sums
+from oracle.counts import SCALE_SIM, dense_cycles, events, live_sums, map_bytes_fetched, map_cells
 from oracle.dense import Part, dense_blocks, dense_tiles, with_groups
 from oracle.keeping import (
     greedy_units,
@@ -31,13 +31,13 @@ from oracle.packings import (
     plain,
 )
 from oracle.slots import anneal_cost, index_bits, measures, packed_bits, with_index
-from oracle.systolic import Hall, Run, cut, run_dense, run_packing, run_stationary, stored_words
+from oracle.systolic import Machine, Run, cut, run_dense, run_packing, run_stationary, stored_words
 from oracle.windows import convolution, im2col
 
 __all__ = [
     "EMPTY",
     "SCALE_SIM",
-    "Hall",
+    "Machine",
     "Part",
     "Run",
     "anneal_cost",
@@ -57,7 +57,8 @@ __all__ = [
     "im2col",
     "index_bits",
     "largest_kept",
-    "largest_with_minimums",
+    "largest_with_floors",
+    "live_sums",
     "lower_bound",
     "map_bytes_fetched",
     "map_cells",
@@ -76,7 +77,6 @@ __all__ = [
     "segments",
     "smallest_zeroed",
     "stored_words",
-    "waiting_sums",
     "with_groups",
     "with_index",
 ]

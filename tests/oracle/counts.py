@@ -102,12 +102,12 @@ def map_bytes_fetched(
     return ceil(Fraction(size * times * sum(len(read) for read in cells), total_cells))
 
 
-def waiting_sums(filters: list[list[int]], pieces: list[range], arrays: int) -> int:
-    """The most sums that wait for a later pass at any time.
+def live_sums(filters: list[list[int]], temporal_tiles: list[range], arrays: int) -> int:
+    """The most partial sums that are live at any time.
 
-    `filters`: for each pass those of its columns. Each of `pieces` takes all passes, for each of its steps; those of
-    one piece after the other run, `arrays` at a time. A sum waits from the round of its first pass to that of its last,
-    if these are two passes.
+    `filters`: for each pass those of its columns. Each of `temporal_tiles` takes all passes, for each of its steps; the
+    passes of one after the other run, `arrays` at a time. A sum is live from the round of its first pass to that of its
+    last, if these are two passes.
     """
     spans = []
     for f in {f for own in filters for f in own}:
@@ -115,9 +115,9 @@ def waiting_sums(filters: list[list[int]], pieces: list[range], arrays: int) -> 
         if its[0] != its[-1]:
             spans.append((its[0], its[-1]))
     waiting: Counter[int] = Counter()
-    for i, piece in enumerate(pieces):
+    for i, temporal_tile in enumerate(temporal_tiles):
         for first, last in spans:
             rounds = (i * len(filters) + first) // arrays, (i * len(filters) + last) // arrays
             for time in range(rounds[0], rounds[1] + 1):
-                waiting[time] += len(piece)
+                waiting[time] += len(temporal_tile)
     return max(waiting.values(), default=0)

@@ -14,12 +14,12 @@ from oracle.dense import dense_blocks, dense_tiles, with_groups
 from oracle.packings import EMPTY, block_diagonal
 
 
-class Hall(NamedTuple):
-    """What a layer runs on. Words that each buffer delivers in a cycle, as a text or number; None: as many as asked.
+class Machine(NamedTuple):
+    """The accelerator of a layer; words that each buffer delivers in a cycle, text or number, None if unlimited.
 
     `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
     `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
-    `side_by_side`: a tile stands on the diagonal of the array as often as it fits, as long as each copy has a step.
+    `replicate_tiles`: a tile is replicated on the diagonal of the array as long as it fits and each replica has a step.
     """
 
     array: tuple[int, int]
@@ -29,7 +29,7 @@ class Hall(NamedTuple):
     arrays: int = 1
     prefetch: bool = False
     operand_bytes: int = 1
-    side_by_side: bool = False
+    replicate_tiles: bool = False
 
     def shared(self, at_once: int) -> list[Fraction | None]:
         """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
@@ -89,12 +89,12 @@ class _Loading:
     copy is uppermost and leftmost. Where a tile has groups, a row has the slots of its own group only.
     """
 
-    def __init__(self, turn: _Turn, whole: Any, hall: Hall, rate: Fraction | None) -> None:
-        tile, copies = turn.tile, len(turn.parts)
+    def __init__(self, turn: _Turn, whole: Any, machine: Machine, rate: Fraction | None) -> None:
+        tile, replicas = turn.tile, len(turn.parts)
         high, wide = len(tile["lanes"]), len(tile["filters"])
-        index_words = Fraction(tile.get("index_bits", 0), 8 * hall.operand_bytes)
-        self.waiting: list[Any] = [(0, {})] * (hall.array[0] - copies * high)
-        for copy in range(copies):
+        index_words = Fraction(tile.get("index_bits", 0), 8 * machine.operand_bytes)
+        self.waiting: list[Any] = [(0, {})] * (machine.array[0] - replicas * high)
+        for copy in range(replicas):
             for lane, selected, group in zip(tile["lanes"], tile["select"], _lane_groups(tile), strict=True):
                 chosen = zip(tile["filters"], selected, _column_groups(tile), strict=True)
                 row = {
@@ -103,8 +103,8 @@ class _Loading:
                     if group == other
                 }
                 self.waiting.append((len(row) + index_words / high, row))
-        self.index_bits = copies * tile.get("index_bits", 0)
-        self.held: list[Any] = [{}] * hall.array[0]
+        self.index_bits = replicas * tile.get("index_bits", 0)
+        self.held: list[Any] = [{}] * machine.array[0]
         self.queue = _Queue(rate)
 
     def tick(self, counts: Counter[str]) -> None:
@@ -120,12 +120,17 @@ class _Loading:
 
 
 def run_stationary(
-    tiles: list[dict[str, Any]], whole: Any, steps: Any, hall: Hall, pieces: int = 1, levels: int = 0
+    tiles: list[dict[str, Any]],
+    whole: Any,
+    steps: Any,
+    machine: Machine,
+    temporal_tiles: int = 1,
+    levels: int = 0,
 ) -> Run:
     """A layer of which `whole` (columns' numbers x lanes' numbers) stays, tile after tile, and `steps` pass through.
 
-    Steps are cut into `pieces`, the longer ones first; every piece takes all tiles. Passes of one piece after the other
-    are dealt to the arrays in turn. Copies of a tile cut the piece once more. `levels`: of multiplexers before each PE.
+    Steps are cut into `temporal_tiles`, the longer ones first; each takes all tiles. Passes of one after the other are
+    dealt to the arrays in turn. Replicas of a tile cut it once more. `levels`: of multiplexers before each PE.
     """
     counts: Counter[str] = Counter()
     outputs: dict[tuple[int, int], Any] = {}
@@ -137,18 +142,19 @@ def run_stationary(
             adding[-1] += f in begun
             begun.add(f)
     turns = []
-    for piece in cut(len(steps), pieces):
+    for temporal_tile in cut(len(steps), temporal_tiles):
         for tile, own in zip(tiles, adding, strict=True):
-            room = min(hall.array[0] // len(tile["lanes"]), hall.array[1] // len(tile["filters"]))
-            copies = min(room, len(steps) // pieces) if hall.side_by_side else 1
+            room = min(machine.array[0] // len(tile["lanes"]), machine.array[1] // len(tile["filters"]))
+            replicas = min(room, len(steps) // temporal_tiles) if machine.replicate_tiles else 1
             parts = [
-                range(piece.start + part.start, piece.start + part.stop) for part in cut(len(piece), copies)
+                range(temporal_tile.start + part.start, temporal_tile.start + part.stop)
+                for part in cut(len(temporal_tile), replicas)
             ]
             turns.append(_Turn(tile, own, parts))
-    at_once = min(hall.arrays, len(turns))
-    rates = hall.shared(at_once)
+    at_once = min(machine.arrays, len(turns))
+    rates = machine.shared(at_once)
     took = [
-        _turns(turns[array :: hall.arrays], whole, steps, hall, rates, levels, outputs, counts)
+        _turns(turns[array :: machine.arrays], whole, steps, machine, rates, levels, outputs, counts)
         for array in range(at_once)
     ]
     filters = len(whole)
@@ -156,49 +162,49 @@ def run_stationary(
     return Run(found, max(took, default=0), sum(took), counts)
 
 
-def cut(count: int, pieces: int) -> list[range]:
+def cut(count: int, temporal_tiles: int) -> list[range]:
     """0, 1, .. `count` - 1 in runs as equal as can be, longer ones first."""
     runs, first = [], 0
-    for i in range(pieces):
-        size = count // pieces + (i < count % pieces)
+    for i in range(temporal_tiles):
+        size = count // temporal_tiles + (i < count % temporal_tiles)
         runs.append(range(first, first + size))
         first += size
     return runs
 
 
-def _turns(turns, whole, steps, hall, rates, levels, outputs, counts) -> int:
+def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> int:
     """Cycles of one array for its passes, one after the other."""
     cycles = 0
-    loading = _Loading(turns[0], whole, hall, rates[1])
+    loading = _Loading(turns[0], whole, machine, rates[1])
     for i, turn in enumerate(turns):
         while loading.waiting:
             loading.tick(counts)
             cycles += 1
         held = loading.held
-        assert len(held) == hall.array[0]
+        assert len(held) == machine.array[0]
         counts["index_bits"] += loading.index_bits
         following = None
         if i + 1 < len(turns):
-            loading = _Loading(turns[i + 1], whole, hall, rates[1])
-            following = loading if hall.prefetch else None
-        cycles += _stream(turn, held, following, steps, hall, rates, levels, outputs, counts)
+            loading = _Loading(turns[i + 1], whole, machine, rates[1])
+            following = loading if machine.prefetch else None
+        cycles += _stream(turn, held, following, steps, machine, rates, levels, outputs, counts)
     return cycles
 
 
-def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) -> int:
+def _stream(turn, held, following, steps, machine, rates, levels, outputs, counts) -> int:
     """Cycles from the first step's entry until both the array is empty and `following` is loaded.
 
     The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
     none left. Copies stand down the diagonal, and the groups of each: an activation passes all columns up to those of
     its own group in its own copy, a sum all lanes from those of its own group in its own copy on.
     """
-    rows, columns = hall.array
+    rows, columns = machine.array
     tile, parts = turn.tile, turn.parts
-    high, wide, copies = len(tile["lanes"]), len(tile["filters"]), len(parts)
-    first = rows - copies * high  # uppermost row in use
+    high, wide, replicas = len(tile["lanes"]), len(tile["filters"]), len(parts)
+    first = rows - replicas * high  # uppermost row in use
     # (copy, group) of each row and column in use: how far down the diagonal it stands
-    lanes_at = [(copy, group) for copy in range(copies) for group in _lane_groups(tile)]
-    columns_at = [(copy, group) for copy in range(copies) for group in _column_groups(tile)]
+    lanes_at = [(copy, group) for copy in range(replicas) for group in _lane_groups(tile)]
+    columns_at = [(copy, group) for copy in range(replicas) for group in _column_groups(tile)]
     distinct = len({k for lane in tile["lanes"] for k in lane})
     streams, sums = _Queue(rates[0]), _Queue(rates[2])
     entered: list[Any] = [None] * rows  # the time step that enters each row in this cycle
@@ -207,7 +213,7 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
     waiting, left, cycles = list(range(len(parts[0]))), len(parts[0]), 0
 
     def busy(copy: int, t: int) -> bool:
-        return copy < copies and t < len(parts[copy])
+        return copy < replicas and t < len(parts[copy])
 
     while left or (following and following.waiting):
         cycles += 1
@@ -216,13 +222,13 @@ def _stream(turn, held, following, steps, hall, rates, levels, outputs, counts) 
         streams.tick()
         sums.tick()
         step = None
-        words = copies * distinct, copies * (wide + turn.adding)
+        words = replicas * distinct, replicas * (wide + turn.adding)
         if waiting and streams.has(words[0]) and sums.has(words[1]):
             step = waiting.pop(0)
             streams.take(words[0])
             sums.take(words[1])
             counts["begun"] += 1
-            counts["streamed"] += distinct * sum(busy(copy, step) for copy in range(copies))
+            counts["streamed"] += distinct * sum(busy(copy, step) for copy in range(replicas))
         entered = [step, *entered[:-1]]
         now: list[list[Any]] = [[None] * columns for _ in range(rows)]
         below: list[list[Any]] = [[None] * columns for _ in range(rows)]
@@ -268,24 +274,26 @@ def run_packing(
     matrix: Any,
     groups: int,
     vectors: Any,
-    hall: Hall,
-    pieces: int = 1,
+    machine: Machine,
+    temporal_tiles: int = 1,
     levels: int = 0,
 ) -> Run:
     """The tiles of a layer, weight-stationary: weights stay, vectors (M, inputs of all groups) pass through."""
     whole = block_diagonal(np.asarray(matrix), groups).tolist()
-    return run_stationary(tiles, whole, np.asarray(vectors).tolist(), hall, pieces, levels)
+    return run_stationary(tiles, whole, np.asarray(vectors).tolist(), machine, temporal_tiles, levels)
 
 
-def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall, pieces: int = 1) -> Run:
+def run_dense(
+    dataflow: str, matrix: Any, groups: int, vectors: Any, machine: Machine, temporal_tiles: int = 1
+) -> Run:
     """A dense layer: weights stay (ws), activations stay and filters pass through (is), or sums stay (os)."""
     matrix, vectors = np.asarray(matrix), np.asarray(vectors)
     size, inputs, count = len(matrix) // groups, matrix.shape[1], len(vectors)
     if dataflow == "ws":
-        tiles = with_groups(dense_tiles(size, inputs, hall.array, groups), size, inputs)
-        return run_packing(tiles, matrix, groups, vectors, hall, pieces)
+        tiles = with_groups(dense_tiles(size, inputs, machine.array, groups), size, inputs)
+        return run_packing(tiles, matrix, groups, vectors, machine, temporal_tiles)
     if dataflow == "os":
-        return _run_output_stationary(matrix.tolist(), groups, vectors.tolist(), hall)
+        return _run_output_stationary(matrix.tolist(), groups, vectors.tolist(), machine)
     # column group * M + m is vector m of that group; step f is filter f of every group
     stays = [
         [x if k // inputs == group else 0 for k, x in enumerate(vectors[m].tolist())]
@@ -293,15 +301,15 @@ def run_dense(dataflow: str, matrix: Any, groups: int, vectors: Any, hall: Hall,
         for m in range(count)
     ]
     steps = [[w for group in range(groups) for w in matrix[group * size + f].tolist()] for f in range(size)]
-    tiles = with_groups(dense_tiles(count, inputs, hall.array, groups), count, inputs)
-    run = run_stationary(tiles, stays, steps, hall, pieces)
+    tiles = with_groups(dense_tiles(count, inputs, machine.array, groups), count, inputs)
+    run = run_stationary(tiles, stays, steps, machine, temporal_tiles)
     outputs = [
         [run.outputs[f % size][f // size * count + m] for f in range(len(matrix))] for m in range(count)
     ]
     return run._replace(outputs=outputs)
 
 
-def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -> Run:
+def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Machine) -> Run:
     """Rows are vectors, columns filters: activations come from the left, weights from above, sums stay.
 
     The sums of a pass leave while the array works on; a pass takes at least as long as its own sums take to leave.
@@ -309,9 +317,9 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -
     size, inputs = len(matrix) // groups, len(matrix[0])
     counts: Counter[str] = Counter()
     outputs = [[0] * len(matrix) for _ in vectors]
-    passes = dense_blocks(size, len(vectors), groups, hall.array)
-    at_once = min(hall.arrays, len(passes))
-    rates = hall.shared(at_once)
+    passes = dense_blocks(size, len(vectors), groups, machine.array)
+    at_once = min(machine.arrays, len(passes))
+    rates = machine.shared(at_once)
     took = [0] * at_once
     for number, parts in enumerate(passes):
         down = [(part.group, m) for part in parts for m in part.inputs]
@@ -319,7 +327,7 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, hall: Hall) -
         left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
         above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
         groups_at = [g for g, _ in down], [h for h, _ in across]
-        sums, cycles = _meet(left, above, groups_at, hall.array, rates, counts)
+        sums, cycles = _meet(left, above, groups_at, machine.array, rates, counts)
         for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
             if g == h:
                 outputs[m][g * size + f] += sums[r][c]

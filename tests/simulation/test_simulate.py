@@ -1,4 +1,4 @@
-"""Simulate as a whole: its figures against the stepped array and by hand, and what it refuses."""
+"""Simulate as a whole: its metrics against the stepped array and by hand, and its errors."""
 
 from __future__ import annotations
 
@@ -74,13 +74,15 @@ def test_the_oracle_gives_the_nine_figures_too(layer: tuple[int, int, int, int],
 @settings(max_examples=25)
 @given(matrices(8), arrays(4), st.integers(1, 5), st.integers(1, 3), st.booleans(), st.booleans())
 def test_simulate_gives_what_the_stepped_array_does(
-    matrix: LayerMatrix, array: ArrayShape, vectors: int, arrays: int, prefetch: bool, beside: bool
+    matrix: LayerMatrix, array: ArrayShape, vectors: int, arrays: int, prefetch: bool, replicate: bool
 ) -> None:
     matrix = LayerMatrix(matrix.values)
     array = ArrayShape(min(array.rows, 7), min(array.columns, 7))
     model = product(matrix.values, vectors)
-    options = SimulateOptions(array=array, arrays=arrays, prefetch_weights=prefetch, side_by_side=beside)
-    hall = oracle.Hall(tuple(array), arrays=arrays, prefetch=prefetch, side_by_side=beside)
+    options = SimulateOptions(
+        array=array, arrays=arrays, prefetch_weights=prefetch, replicate_tiles=replicate
+    )
+    machine = oracle.Machine(tuple(array), arrays=arrays, prefetch=prefetch, replicate_tiles=replicate)
     x = np.ones((vectors, matrix.inputs))
     dense = oracle.dense_tiles(matrix.filters, matrix.inputs, tuple(array))
     for packed in (False, True):
@@ -93,19 +95,21 @@ def test_simulate_gives_what_the_stepped_array_does(
         if not tiles:
             assert (row["cycles"], row["utilisation"], row["speedup"], row["passes"]) == (0, None, None, 0)
             continue
-        pieces = row["passes"] // len(tiles)
-        assert row["passes"] == pieces * len(tiles)
+        temporal_tiles = row["passes"] // len(tiles)
+        assert row["passes"] == temporal_tiles * len(tiles)
         levels = max(1, packing.fan_in if packing else 1)
-        ran = oracle.run_packing(tiles, matrix.values, 1, x, hall, pieces, (levels - 1).bit_length())
-        np.testing.assert_array_equal(ran.outputs, x @ matrix.values.T)
-        assert row["cycles"] == row["compute_cycles"] == ran.cycles
-        # there is no better number of pieces
+        result = oracle.run_packing(
+            tiles, matrix.values, 1, x, machine, temporal_tiles, (levels - 1).bit_length()
+        )
+        np.testing.assert_array_equal(result.outputs, x @ matrix.values.T)
+        assert row["cycles"] == row["compute_cycles"] == result.cycles
+        # there is no better number of temporal tiles
         for other in range(1, vectors + 1):
-            assert ran.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, hall, other).cycles
+            assert result.cycles <= oracle.run_packing(tiles, matrix.values, 1, x, machine, other).cycles
         useful = np.count_nonzero(matrix.values) * vectors
         slots = array.rows * array.columns * arrays
-        assert row["utilisation"] == pytest.approx(useful / (slots * ran.cycles))
-        events = oracle.events("ws", ran, matrix.filters * vectors, 1, (0, 0, 0))
+        assert row["utilisation"] == pytest.approx(useful / (slots * result.cycles))
+        events = oracle.events("ws", result, matrix.filters * vectors, 1, (0, 0, 0))
         assert row["energy_pj"] == pytest.approx(energy(events))
         if not packed:
             assert (row["dense_cycles"], row["dense_passes"]) == (row["cycles"], row["passes"])
@@ -133,12 +137,12 @@ def test_tiles_of_a_convolution_give_what_the_convolution_gives(form: str) -> No
     x = models.feeds(proto, batch=1)["x"].astype(np.float64)
     vectors, (height, width) = oracle.im2col(x, weight.shape[2:], **geometry)
     matrix = weight.reshape(len(weight), -1)
-    ran = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Hall((8, 4)))
+    result = oracle.run_packing(oracle.plain(packing), matrix, groups, vectors, oracle.Machine((8, 4)))
     expected = oracle.convolution(x, weight, groups, **geometry)
-    found = np.array(ran.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
+    found = np.array(result.outputs).reshape(len(x), height, width, -1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     row = simulate(permuted, SimulateOptions(batch=len(x))).layers[0]
-    assert (row["vectors"], row["cycles"]) == (len(vectors), ran.cycles)
+    assert (row["vectors"], row["cycles"]) == (len(vectors), result.cycles)
 
 
 @pytest.mark.parametrize("form", CONVOLUTIONS)
@@ -167,14 +171,14 @@ def test_energy_is_events_times_the_table() -> None:
     matrix = models.sparse(6, 10, density=0.4)
     permuted, _ = permute(product(matrix, 3), SMALL)
     (row,) = simulate(permuted, SimulateOptions()).layers
-    packing, x, hall = read_packings(permuted)["w"], np.ones((3, 10)), oracle.Hall((8, 4))
+    packing, x, machine = read_packings(permuted)["w"], np.ones((3, 10)), oracle.Machine((8, 4))
     assert packing.fan_in == 3  # two levels of multiplexers
     tiles = oracle.with_index(oracle.plain(packing), 3, 10, 6)
     runs = [
-        oracle.run_packing(tiles, matrix, 1, x, hall, levels=2),
-        oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, hall),
+        oracle.run_packing(tiles, matrix, 1, x, machine, levels=2),
+        oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, machine),
     ]
-    events, dense = (oracle.events("ws", ran, 18, 1, (0, 0, 0)) for ran in runs)
+    events, dense = (oracle.events("ws", result, 18, 1, (0, 0, 0)) for result in runs)
     assert row["energy_pj"] == pytest.approx(energy(events))
     assert row["dense_energy_pj"] == pytest.approx(energy(dense))
     assert row["energy_gain"] == pytest.approx(energy(dense) / energy(events))
@@ -186,7 +190,7 @@ def test_energy_is_events_times_the_table() -> None:
     assert min(row["energy_parts_pj"]["index"], row["energy_parts_pj"]["multiplexer"]) > 0
 
 
-def test_the_gain_is_told_for_every_variation_of_the_table() -> None:
+def test_the_gain_is_given_for_every_variation_of_the_table() -> None:
     report = simulate(permute(loaded(models.cnn()), SMALL)[0], SimulateOptions())
     totals, parts = report.totals, report.totals["energy_parts_pj"]
     dense = totals["dense_energy_parts_pj"]
@@ -201,16 +205,14 @@ def test_the_gain_is_told_for_every_variation_of_the_table() -> None:
         expected["all assumed", change] = (sum(dense.values()) + factor * more) / (
             sum(parts.values()) + factor * less
         )
-    expected["dram", "325 pJ/byte instead of 162.5"] = totals[
-        "energy_gain"
-    ]  # on the ideal chip there is no DRAM
+    expected["dram", "325 pJ/byte instead of 162.5"] = totals["energy_gain"]  # ideal hardware has no DRAM
     found = {(one["entry"], one["change"]): one["energy_gain"] for one in totals["energy_gain_if"]}
     assert found == pytest.approx(expected)
     low, high = min(expected, key=expected.__getitem__), max(expected, key=expected.__getitem__)
     assert report.notes == (
-        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, buffers that keep up",
-        f"what is assumed in the energy table moves the energy gain from {expected[low]:.2f}x ({' '.join(low)}) to "
-        f"{expected[high]:.2f}x ({' '.join(high)})",
+        "energy is a model, not measured: int8 operands, int32 sums, on-chip only, unlimited buffers",
+        "assumed entries of the energy table move the energy gain from "
+        f"{expected[low]:.2f}x ({' '.join(low)}) to {expected[high]:.2f}x ({' '.join(high)})",
     )
 
 
@@ -237,7 +239,7 @@ def test_the_measures_by_hand() -> None:
     assert totals["matrix_compression_rate"] == 12 / 4
     assert totals["tightness"] == 3 / 4
     assert (totals["passes"], totals["dense_passes"], totals["pass_compression"]) == (1, 2 * 2, 4.0)
-    assert totals["passes_lower_bound"] == 1  # (1 + 1 + 0) parts on 2 columns
+    assert totals["passes_lower_bound"] == 1  # (1 + 1 + 0) segments on 2 columns
     assert totals["fan_in_max"] == 2  # inputs 0 and 2 on a lane each, input 1 beside one of them
     assert totals["lane_inputs"] == 3
     # 4 slots of 32 + 1 bits, 2 lengths (0, 1 or 2: 2 bits), 3 inputs of 2 bits, 2 filters of 2 bits
@@ -266,10 +268,13 @@ def test_a_fixed_batch_is_taken_and_not_overruled() -> None:
         simulate(fixed, SimulateOptions(batch=2))
 
 
-def test_an_arranged_model_keeps_to_its_array() -> None:
+def test_a_permuted_model_keeps_to_its_array() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert simulate(permuted, SimulateOptions()).totals["array"] == "8x4"
-    words = "--array 32x32: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 32x32 first"
+    words = (
+        "--array: expected 8x4, the array that the model was permuted for, got 32x32; "
+        "use --array 8x4, or run tightc permute --array 32x32 first"
+    )
     with pytest.raises(OptionError, match=words):
         simulate(permuted, SimulateOptions(array=ArrayShape(32, 32)))
 
@@ -277,7 +282,10 @@ def test_an_arranged_model_keeps_to_its_array() -> None:
 @pytest.mark.parametrize("dataflow", ["os", "is"])
 def test_tiles_are_weight_stationary(dataflow: str) -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
-    words = f"--dataflow {dataflow}: the model's tiles are weight-stationary; use --dataflow ws, or simulate"
+    words = (
+        f"--dataflow: expected ws, since the model's tiles are weight-stationary, got {dataflow}; "
+        "use --dataflow ws, or simulate the model from before tightc permute"
+    )
     with pytest.raises(OptionError, match=words):
         simulate(permuted, SimulateOptions(dataflow=dataflow))
 
@@ -297,19 +305,19 @@ def test_a_packed_model_costs_what_the_permuted_one_does(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", models.FORMS)
-@pytest.mark.parametrize("own", [{}, {"arrays": 3, "side_by_side": True}, {"hardware": None}])
-def test_a_dense_arrangement_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
+@pytest.mark.parametrize("own", [{}, {"arrays": 3, "replicate_tiles": True}, {"hardware": None}])
+def test_a_dense_packing_costs_what_the_dense_model_does(form: str, own: dict[str, object]) -> None:
     own = {**own, "hardware": hardware(activation_buffer=TIGHT)} if "hardware" in own else own
     model = loaded(models.FORMS[form]())
-    arranged, _ = permute(model, SMALL.model_copy(update={"method": "dense"}))
+    permuted, _ = permute(model, SMALL.model_copy(update={"method": "dense"}))
     plain = simulate(model, SimulateOptions(array=ArrayShape(8, 4), **own))
-    tiled = simulate(arranged, SimulateOptions(**own))
+    tiled = simulate(permuted, SimulateOptions(**own))
     for one, other in zip(plain.layers, tiled.layers, strict=True):
         assert one["method"] == other["method"] == "dense"
         assert {name: other[name] for name in one} == one
 
 
-def test_groups_share_passes_side_by_side() -> None:
+def test_groups_share_passes() -> None:
     # 4 groups of 3 filters x 18 inputs on 8x4: blocks of 8, 8 and 2 inputs; no two groups have 4 columns
     (row,) = simulate(loaded(models.grouped()), SimulateOptions(array=ArrayShape(8, 4))).layers
     assert (row["passes"], row["cycles"]) == (4 * 3, 4 * oracle.dense_cycles("ws", 8, 4, N=3, K=18, M=9))
@@ -366,8 +374,8 @@ def test_the_pruned_and_packed_resnet20_is_more_than_five_times_as_fast(resnet20
     assert simulate(pack(permuted)[0], SimulateOptions()).totals["speedup"] > 5
 
 
-def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
-    # three layers of one weight: the maps of one image stay on the chip, those of 64 do not
+def test_a_batch_that_takes_longer_than_its_images_is_noted() -> None:
+    # three layers of one weight: the maps of one image stay on chip, those of 64 do not
     text = """net (float[N, 1, 16, 16] x) => (float[N, 1, 16, 16] y) {
         [a] m = Conv(x, w)
         [b] n = Conv(m, w)
@@ -387,6 +395,6 @@ def test_a_batch_that_takes_longer_than_its_images_is_told() -> None:
     assert told == [False, True, False]
 
 
-def test_a_map_that_only_a_branch_reads_leaves_the_chip_as_the_output_does() -> None:
+def test_a_map_that_only_a_branch_reads_goes_to_dram_as_the_output_does() -> None:
     (layer,) = read_workload(loaded(models.with_if("v")), SimulateOptions()).layers
-    assert layer.work.maps.from_outside and layer.work.maps.to_outside
+    assert layer.gemm.feature_maps.from_model_input and layer.gemm.feature_maps.to_model_output

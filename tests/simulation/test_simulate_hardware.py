@@ -1,4 +1,4 @@
-"""Simulate on hardware with buffers and DRAM: figures that add up, and what does not fit."""
+"""Simulate on hardware with buffers and DRAM: metrics that add up, and errors where something does not fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_hardware_of_less_fan_in_than_the_tiles_need_is_refused() -> None:
     assert max(tile.fan_in for packing in read_packings(permuted).values() for tile in packing.tiles) == 3
     simulate(permuted, SimulateOptions(hardware=hardware()))
     assert refused(permuted, hardware=hardware(fan_in=2)) == (
-        "--hardware small: fan-in 2, the model's tiles need 3; run tightc permute --fan-in 2 first"
+        "--hardware small: expected a fan-in of at least 3, which the model's tiles need, got 2; run "
+        "tightc permute --fan-in 2 first"
     )
     dense, _ = permute(loaded(models.cnn()), SMALL.model_copy(update={"method": "dense"}))
     simulate(dense, SimulateOptions(hardware=hardware(fan_in=1)))
@@ -39,11 +40,12 @@ def test_hardware_of_less_fan_in_than_the_tiles_need_is_refused() -> None:
 def test_hardware_of_another_array_is_refused() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert refused(permuted, hardware=hardware(array="4x4")) == (
-        "--hardware small (4x4): the model was arranged for 8x4; "
+        "--hardware small: expected 8x4, the array that the model was permuted for, got 4x4; "
         "use --array 8x4, or run tightc permute --array 4x4 first"
     )
     assert refused(permuted, array=ArrayShape(8, 8), hardware=hardware()) == (
-        "--array 8x8: the model was arranged for 8x4; use --array 8x4, or run tightc permute --array 8x8 first"
+        "--array: expected 8x4, the array that the model was permuted for, got 8x8; use --array 8x4, or "
+        "run tightc permute --array 8x8 first"
     )
     # the flag overrules the file, so that both together can fit
     totals = simulate(
@@ -54,8 +56,8 @@ def test_hardware_of_another_array_is_refused() -> None:
 
 def test_an_array_that_the_hardwares_buffers_do_not_feed_is_refused() -> None:
     assert refused(loaded(models.cnn()), array=ArrayShape(32, 4), hardware=hardware()) == (
-        "--array 32x4 on small: weight_buffer.size: half of 128 B is less than one tile (32x4 int8 weights); "
-        "give at least 256 B"
+        "--array 32x4 on small: weight_buffer.size: expected room for one tile (32x4 int8 weights), got "
+        "half of 128 B; give at least 256 B"
     )
 
 
@@ -63,16 +65,16 @@ def test_a_buffer_too_small_for_the_sums_of_one_vector_is_refused() -> None:
     matrix = models.sparse(12, 30, density=0.5)
     permuted, _ = permute(product(matrix, 3), SMALL)
     filters = [tile["filters"] for tile in oracle.plain(read_packings(permuted)["w"])]
-    waiting = 4 * oracle.waiting_sums(filters, [range(1)], 1)
-    assert waiting > 4 * 4  # so many that a file with this buffer is accepted
-    # the dense layer of 12 x 30 has 4 sums waiting on one array, and any number of arrays keeps one way that fits
+    live_bytes = 4 * oracle.live_sums(filters, [range(1)], 1)
+    assert live_bytes > 4 * 4  # so many that a file with this buffer is accepted
+    # the dense layer of 12 x 30 has 4 live sums on one array, and any number of arrays leaves one schedule that fits
     for count in (1, 2, 5):
-        sums = {"size": f"{waiting} B", "bandwidth": "1 words/cycle", "double_buffered": False}
+        sums = {"size": f"{live_bytes} B", "bandwidth": "1 words/cycle", "double_buffered": False}
         simulate(permuted, SimulateOptions(hardware=hardware(partial_sum_buffer=sums, arrays=count)))
-        sums["size"] = f"{waiting - 1} B"
+        sums["size"] = f"{live_bytes - 1} B"
         assert refused(permuted, hardware=hardware(partial_sum_buffer=sums, arrays=count)) == (
-            f"--hardware: mm keeps {waiting} bytes of sums of one vector waiting, the partial-sum buffer has room for "
-            f"{waiting - 1}; give a larger partial_sum_buffer"
+            f"--hardware: expected a partial-sum buffer for the {live_bytes} bytes of live partial sums that one "
+            f"vector has in mm, got {live_bytes - 1}; give a larger partial_sum_buffer"
         )
     simulate(product(matrix, 3), SimulateOptions(hardware=hardware(partial_sum_buffer=sums)))
 
@@ -114,7 +116,7 @@ def test_the_figures_of_a_layer_on_hardware_add_up(form: str, operands: str) -> 
         assert report.totals[name] == sum(row[name] for row in report.layers)
 
 
-def test_maps_stay_on_the_chip_between_layers_but_not_at_the_ends() -> None:
+def test_maps_stay_on_chip_between_layers_but_not_at_the_ends() -> None:
     model = loaded(models.cnn())
     large = {name: {**HARDWARE[name], "size": "1 MiB"} for name in ("activation_buffer", "weight_buffer")}
     first, *middle, last = simulate(model, SimulateOptions(hardware=hardware(**large))).layers

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import sized
 from helpers.loading import loaded
-from helpers.verifying import arranged, verified
+from helpers.verifying import permuted, verified
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import count_macs
@@ -34,4 +34,4 @@ def test_feature_maps_are_as_large_as_those_of_onnxruntime() -> None:
 
 def test_the_engine_agrees_with_onnxruntime() -> None:
     verified(loaded(sized.scaled()), 3, array=ArrayShape(8, 8))
-    verified(arranged(loaded(sized.scaled())), 3)
+    verified(permuted(loaded(sized.scaled())), 3)

@@ -12,7 +12,7 @@ import pytest
 from helpers import models
 from helpers.layer_forms import FORMS, mobile_block
 from helpers.loading import loaded
-from helpers.verifying import ARRAY, arranged, verified
+from helpers.verifying import ARRAY, permuted, verified
 from tightc.config.yaml import read_options
 from tightc.errors import DataError, ModelError
 from tightc.packing.pack import pack
@@ -33,19 +33,19 @@ def test_dense_layers_of_every_form(form: str, dataflow: str) -> None:
 
 @pytest.mark.parametrize("method", ["dense", "structured", "first-fit", "tight", "column-combine", "nm"])
 @pytest.mark.parametrize("form", FORMS)
-def test_arranged_layers_of_every_form(form: str, method: str) -> None:
-    model = arranged(loaded(FORMS[form]()), method)
+def test_permuted_layers_of_every_form(form: str, method: str) -> None:
+    model = permuted(loaded(FORMS[form]()), method)
     one, other = verified(model), verified(pack(model)[0])
     assert one.layers == other.layers
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_several_arrays_that_load_ahead_with_tiles_side_by_side(form: str) -> None:
+def test_several_arrays_that_prefetch_and_replicate_tiles(form: str) -> None:
     model = loaded(FORMS[form]())
-    way = {"arrays": 3, "prefetch_weights": True, "side_by_side": True, "batch": None}
+    options = {"arrays": 3, "prefetch_weights": True, "replicate_tiles": True, "batch": None}
     for dataflow in ("ws", "os", "is"):
-        verified(model, array=ArrayShape(9, 8), dataflow=dataflow, **way)
-    verified(arranged(model, array=ArrayShape(16, 16)), **way)
+        verified(model, array=ArrayShape(9, 8), dataflow=dataflow, **options)
+    verified(permuted(model, array=ArrayShape(16, 16)), **options)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -61,9 +61,9 @@ def test_on_the_hardware_that_comes_along(name: str) -> None:
         for dataflow in ("ws", "os", "is"):
             verified(loaded(proto), hardware=hardware, dataflow=dataflow)
         fan_in = {"fan_in": hardware.fan_in, "array": hardware.array, "pattern": Pattern(1, 2)}
-        model = arranged(loaded(proto), **fan_in)
-        for beside in (False, True):
-            verified(model, hardware=hardware, side_by_side=beside)
+        model = permuted(loaded(proto), **fan_in)
+        for replicate in (False, True):
+            verified(model, hardware=hardware, replicate_tiles=replicate)
 
 
 SLOW = {
@@ -74,7 +74,7 @@ SLOW = {
     "operands": "int8",
     "clock": "100 MHz",
     "prefetch_weights": True,
-    "side_by_side": True,
+    "replicate_tiles": True,
     "activation_buffer": {"size": "64 B", "bandwidth": "1.5 words/cycle", "double_buffered": True},
     "weight_buffer": {"size": "64 B", "bandwidth": "3 words/cycle", "double_buffered": True},
     "partial_sum_buffer": {"size": "32 B", "bandwidth": "0.7 words/cycle", "double_buffered": False},
@@ -89,7 +89,7 @@ def test_on_buffers_that_stall_and_are_small(form: str, changes: dict[str, objec
     buffers = {name: {**SLOW[name], **larger} for name in ("activation_buffer", "weight_buffer")}
     hardware = Hardware.model_validate({**SLOW, **buffers, **changes})
     model = loaded(FORMS[form]())
-    report = verified(arranged(model), hardware=hardware)
+    report = verified(permuted(model), hardware=hardware)
     assert report.totals["stall_cycles"] > 0
     if form != "gemm transB":  # of a single vector
         assert report.totals["activation_stall_cycles"] > 0 and report.totals["sum_stall_cycles"] > 0
@@ -110,7 +110,7 @@ def test_float64(form: str) -> None:
     model = loaded(models.FORMS[form](dtype="float64"))
     for dataflow in ("ws", "os", "is"):
         verified(model, array=ARRAY, dataflow=dataflow)
-    verified(arranged(model))
+    verified(permuted(model))
 
 
 def test_what_onnxruntime_does_not_run_is_refused() -> None:
@@ -130,7 +130,7 @@ def test_layers_behind_and_before_what_is_not_covered(form: str, layers: int) ->
 def test_a_layer_of_nothing_but_zeros() -> None:
     model = loaded(models.empty_layer())
     assert [row["engine_cycles"] > 0 for row in verified(model, array=ARRAY).layers] == [True, True]
-    assert [row["engine_cycles"] > 0 for row in verified(arranged(model)).layers] == [False, True]
+    assert [row["engine_cycles"] > 0 for row in verified(permuted(model)).layers] == [False, True]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -175,5 +175,8 @@ def test_a_bias_that_is_computed(make: Callable[[], onnx.ModelProto]) -> None:
 
 
 def test_a_model_that_gives_no_numbers_is_not_a_fault_of_tightc() -> None:
-    with pytest.raises(DataError, match="numbers that are not finite; give other --inputs"):
+    with pytest.raises(
+        DataError,
+        match="expected finite inputs and outputs in onnxruntime, got inf or nan; give other --inputs",
+    ):
         verified(loaded(root_before()), array=ARRAY)

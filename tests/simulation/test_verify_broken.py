@@ -1,4 +1,4 @@
-"""Verify finds what is broken: each test breaks one thing that the engine reads, does or gives, and wants to see it."""
+"""Verify finds what is broken: each test breaks one input, step or output of the engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from helpers import models
 from helpers.layer_forms import FORMS
 from helpers.loading import loaded
-from helpers.verifying import ARRAY, arranged, verified
+from helpers.verifying import ARRAY, permuted, verified
 from tightc.cli.main import run
 from tightc.errors import VerifyError
 from tightc.model.file import Model
 from tightc.simulation import verify as verify_module
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.packing import EMPTY
@@ -46,14 +46,17 @@ def wrong(model: Model, **options: object) -> str:
 
 
 def breaking(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Ran], Ran], layer: str, dtype: type = np.float32
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[EngineResult], EngineResult],
+    layer: str,
+    dtype: type = np.float32,
 ) -> None:
-    """Changes what the engine gives for a layer, in one of its two runs."""
+    """Changes the engine's result for a layer, in one of its two runs."""
     own = verify_module._run
 
-    def broken(entry, dataflow, operands, *rest):  # type: ignore[no-untyped-def]
-        ran = own(entry, dataflow, operands, *rest)
-        return change(ran) if entry.layer.name == layer and operands.vectors.dtype == dtype else ran
+    def broken(workload, operands, *rest):  # type: ignore[no-untyped-def]
+        result = own(workload, operands, *rest)
+        return change(result) if workload.layer.name == layer and operands.vectors.dtype == dtype else result
 
     monkeypatch.setattr(verify_module, "_run", broken)
 
@@ -61,67 +64,77 @@ def breaking(
 @pytest.mark.parametrize("tight", [False, True])
 @pytest.mark.parametrize("layer", ["one", "two"])
 def test_wrong_values(monkeypatch: pytest.MonkeyPatch, layer: str, tight: bool) -> None:
-    breaking(monkeypatch, lambda ran: replace(ran, outputs=1.5 * ran.outputs), layer)
+    breaking(monkeypatch, lambda result: replace(result, outputs=1.5 * result.outputs), layer)
     model = loaded(two_layers())
-    words = f"{layer}: the engine's values are off by 0.5 of the largest"
-    assert wrong(arranged(model) if tight else model) == words
+    words = f"{layer}: expected engine values within 0.0001 of the largest output, got 0.5"
+    assert wrong(permuted(model) if tight else model) == words
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    def spoiled(ran: Ran) -> Ran:
-        outputs = ran.outputs.copy()
+    def spoiled(result: EngineResult) -> EngineResult:
+        outputs = result.outputs.copy()
         outputs[1, 2] = value
-        return replace(ran, outputs=outputs)
+        return replace(result, outputs=outputs)
 
     breaking(monkeypatch, spoiled, "two")
-    assert wrong(loaded(two_layers())) == f"two: the engine's values are off by {value} of the largest"
+    assert (
+        wrong(loaded(two_layers()))
+        == f"two: expected engine values within 0.0001 of the largest output, got {value}"
+    )
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1 + 5e-5, False), (1 + 2e-4, True)])
 def test_values_are_off_from_a_ten_thousandth_on(
     monkeypatch: pytest.MonkeyPatch, factor: float, found: bool
 ) -> None:
-    breaking(monkeypatch, lambda ran: replace(ran, outputs=ran.outputs * np.float32(factor)), "two")
+    breaking(monkeypatch, lambda result: replace(result, outputs=result.outputs * np.float32(factor)), "two")
     if found:
-        assert wrong(loaded(two_layers())) == "two: the engine's values are off by 0.0002 of the largest"
+        assert (
+            wrong(loaded(two_layers()))
+            == "two: expected engine values within 0.0001 of the largest output, got 0.0002"
+        )
     else:
         row = verified(loaded(two_layers())).layers[1]
         assert row["value_error"] == pytest.approx(5e-5, rel=0.05)
 
 
-def test_wrong_whole_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def one_off(ran: Ran) -> Ran:
-        outputs = ran.outputs.copy()
+def test_wrong_int8_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_off(result: EngineResult) -> EngineResult:
+        outputs = result.outputs.copy()
         outputs[-1, -1] += 1
-        return replace(ran, outputs=outputs)
+        return replace(result, outputs=outputs)
 
     breaking(monkeypatch, one_off, "two", np.int32)
-    assert wrong(loaded(two_layers())) == "two: the engine's int8 values are not those of onnxruntime"
+    assert (
+        wrong(loaded(two_layers()))
+        == "two: expected the int8 values of onnxruntime, got different ones from the engine"
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 @pytest.mark.parametrize("more", [-1, 1])
 def test_wrong_cycles(monkeypatch: pytest.MonkeyPatch, more: int, dtype: type) -> None:
-    breaking(monkeypatch, lambda ran: replace(ran, cycles=ran.cycles + more), "two", dtype)
+    breaking(monkeypatch, lambda result: replace(result, cycles=result.cycles + more), "two", dtype)
     cycles = simulate(loaded(two_layers()), SimulateOptions()).layers[1]["cycles"]
     assert (
         wrong(loaded(two_layers()))
-        == f"two: the engine took {cycles + more} cycles, the closed form {cycles}"
+        == f"two: expected {cycles} cycles, by the closed form, got {cycles + more} from the engine"
     )
 
 
 def test_a_wrong_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = verify_module.schedule
+    own = verify_module.schedule_layer
 
     def one_more(*given):  # type: ignore[no-untyped-def]
-        way = own(*given)
-        return replace(way, cycles=replace(way.cycles, computing=way.cycles.computing + 1))
+        schedule = own(*given)
+        return replace(schedule, cycles=replace(schedule.cycles, compute=schedule.cycles.compute + 1))
 
-    monkeypatch.setattr(verify_module, "schedule", one_more)
+    monkeypatch.setattr(verify_module, "schedule_layer", one_more)
     cycles = simulate(loaded(two_layers()), SimulateOptions()).layers[0]["cycles"]
     assert (
-        wrong(loaded(two_layers())) == f"one: the engine took {cycles} cycles, the closed form {cycles + 1}"
+        wrong(loaded(two_layers()))
+        == f"one: expected {cycles + 1} cycles, by the closed form, got {cycles} from the engine"
     )
 
 
@@ -142,8 +155,10 @@ def test_a_wrong_weight_is_found_in_every_form(
     monkeypatch.setattr(verify_module, "_operands", broken)
     model = loaded(FORMS[form]())
     given = {} if dataflow == "tight" else {"array": ARRAY, "dataflow": dataflow}
-    sentence = wrong(arranged(model) if dataflow == "tight" else model, **given)
-    assert re.fullmatch(r"\w+: the engine's values are off by \S+ of the largest", sentence)
+    sentence = wrong(permuted(model) if dataflow == "tight" else model, **given)
+    assert re.fullmatch(
+        r"\w+: expected engine values within 0\.0001 of the largest output, got \S+", sentence
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,13 +187,13 @@ def test_a_wrong_packing_is_found(form: str, broken: str, monkeypatch: pytest.Mo
             tile = replace(tile, inputs=inputs)
         return own(replace(packing, tiles=(tile, *packing.tiles[1:])), *rest)
 
-    model = arranged(loaded(FORMS[form]()))
+    model = permuted(loaded(FORMS[form]()))
     monkeypatch.setattr(verify_module, "run_packing", with_broken)
-    assert "the engine's values are off by" in wrong(model)
+    assert "expected engine values within 0.0001 of the largest output" in wrong(model)
 
 
 def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = arranged(loaded(two_layers()))
+    model = permuted(loaded(two_layers()))
     own = verify_module.run_packing
 
     def twice(packing, operands, *rest):  # type: ignore[no-untyped-def]
@@ -190,14 +205,17 @@ def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "run_packing", twice)
     cycles = simulate(model, SimulateOptions()).layers[0]["cycles"]
     pass_cycles = ARRAY.pass_cycles(2)
-    assert wrong(model) == f"one: the engine took {cycles + pass_cycles} cycles, the closed form {cycles}"
+    assert (
+        wrong(model)
+        == f"one: expected {cycles} cycles, by the closed form, got {cycles + pass_cycles} from the engine"
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (np.float32, "two: the engine's values are off by 0.5 of the largest"),
-        (np.int32, "two: the engine's int8 values are not those of onnxruntime"),
+        (np.float32, "two: expected engine values within 0.0001 of the largest output, got 0.5"),
+        (np.int32, "two: expected the int8 values of onnxruntime, got different ones from the engine"),
     ],
 )
 def test_on_the_command_line_it_ends_with_one(
@@ -209,8 +227,8 @@ def test_on_the_command_line_it_ends_with_one(
 ) -> None:
     models.save(two_layers(), tmp_path / "net.onnx")
 
-    def half_more(ran: Ran) -> Ran:
-        return replace(ran, outputs=ran.outputs + ran.outputs / 2)
+    def half_more(result: EngineResult) -> EngineResult:
+        return replace(result, outputs=result.outputs + result.outputs / 2)
 
     breaking(monkeypatch, half_more, "two", kind)
     assert run(["simulate", str(tmp_path / "net.onnx"), "--verify"]) == 1
@@ -222,8 +240,8 @@ def test_wrong_cycles_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models.save(two_layers(), tmp_path / "net.onnx")
-    breaking(monkeypatch, lambda ran: replace(ran, cycles=ran.cycles + 7), "one")
+    breaking(monkeypatch, lambda result: replace(result, cycles=result.cycles + 7), "one")
     assert run(["simulate", str(tmp_path / "net.onnx"), "--array", "8x4", "--verify", "--json"]) == 1
     cycles = simulate(loaded(two_layers()), SimulateOptions(array=ARRAY)).layers[0]["cycles"]
-    words = f"one: the engine took {cycles + 7} cycles, the closed form {cycles}"
+    words = f"one: expected {cycles} cycles, by the closed form, got {cycles + 7} from the engine"
     assert capsys.readouterr() == ("", f"tightc: error: {words}{OURS}\n")

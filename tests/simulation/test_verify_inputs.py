@@ -1,4 +1,4 @@
-"""Verify looked at over its shoulder: what the engine multiplies and gives, by an onnxruntime of the tests' own."""
+"""The engine's operands and results during verify, against onnxruntime."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 from helpers import models
 from helpers.layer_forms import mobile_block
 from helpers.loading import loaded
-from helpers.verifying import ARRAY, arranged, check_outputs
+from helpers.verifying import ARRAY, check_outputs, permuted
 from tightc.cli.main import run
 from tightc.errors import DataError
 from tightc.model.file import load_model
-from tightc.simulation.engine.run import Ran
+from tightc.simulation.engine.run import EngineResult
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
@@ -27,12 +27,12 @@ from tightc.simulation.simulate import simulate
 @pytest.mark.parametrize("tight", [False, True])
 @pytest.mark.parametrize("make", [models.cnn, mobile_block, models.grouped])
 def test_the_engines_outputs_are_those_of_onnxruntime(
-    make: Callable[[], onnx.ModelProto], tight: bool, seen: list[tuple[str, Ran]], tmp_path: Path
+    make: Callable[[], onnx.ModelProto], tight: bool, seen: list[tuple[str, EngineResult]], tmp_path: Path
 ) -> None:
     proto = make()
     feeds = models.feeds(proto, batch=2)
     np.savez(tmp_path / "in.npz", **feeds)
-    model = arranged(loaded(proto)) if tight else loaded(proto)
+    model = permuted(loaded(proto)) if tight else loaded(proto)
     simulate(model, SimulateOptions(array=ARRAY, batch=2, inputs=str(tmp_path / "in.npz")))
     check_outputs(proto, feeds, seen)
 
@@ -57,7 +57,7 @@ def errors_of(**options: object) -> list[float]:
     return [row["value_error"] for row in report.layers]
 
 
-def test_inputs_are_what_the_engine_gets(place: Path, seen: list[tuple[str, Ran]]) -> None:
+def test_inputs_are_what_the_engine_gets(place: Path, seen: list[tuple[str, EngineResult]]) -> None:
     np.savez("in.npz", image=image())
     errors_of(inputs="in.npz")
     check_outputs(models.cnn(), {"image": image()}, seen)

@@ -33,7 +33,7 @@ _CHIP = (
     "hardware",
     "dataflow",
     "prefetch_weights",
-    "side_by_side",
+    "replicate_tiles",
     "energy_table",
     "hardware_file",
     "energy_file",

@@ -1,1 +1,1 @@
-"""Simulate: cycles and energy on a systolic array."""
+"""Simulate: cycles and energy of a model on a systolic array."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,50 +13,62 @@ from tightc.tile.array import ArrayShape
 
 
 class AcceleratorOptions(InputSizeOptions):
-    """The hardware that models run on, and what its events cost."""
+    """The accelerator that models run on, and the energy of its events."""
+
+    groups: ClassVar = {
+        "Hardware": ("hardware", "array", "arrays", "prefetch_weights", "replicate_tiles"),
+        "Energy": ("energy",),
+        "Model inputs": ("batch", "input_shape"),
+    }
+    advanced: ClassVar = frozenset({"prefetch_weights", "replicate_tiles"})
 
     hardware: Hardware | None = Field(
         None,
-        description="array, buffers, DRAM and clock, a YAML file (in a recipe also its keys); default: an ideal chip, "
-        "whose buffers hold everything and keep up",
+        description="hardware (YAML file): array, buffers, DRAM and clock; default: ideal hardware: unlimited "
+        "buffers, no stalls, no DRAM",
     )
     array: ArrayShape | None = Field(
         None,
-        description="size of the array, rows x columns; default: that of the hardware, else the one the model was "
-        "arranged for, else 32x32",
+        description="size of the array, rows x columns, such as 32x32; default: the hardware's, the permuted "
+        "model's, else 32x32",
     )
     arrays: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        None,
-        description="how many arrays work side by side, from 1 to 4096; default: those of the hardware, else 1",
+        None, description="number of arrays, from 1 to 4096; default: the hardware's, else 1"
     )
     prefetch_weights: bool | None = Field(
         None,
-        description="load what stays in the array for the next pass while a pass runs: true or false; default: as the "
-        "hardware says, else not",
+        description="load the next tile's weights while a tile runs; default: the hardware's, else off",
     )
-    side_by_side: bool | None = Field(
+    replicate_tiles: bool | None = Field(
         None,
-        description="put a tile that needs a part of the array only on its diagonal as often as it fits, each copy for "
-        "a part of the vectors: true or false; default: as the hardware says, else not",
+        description="replicate small tiles on the array's diagonal to split the vectors; default: the "
+        "hardware's, else off",
     )
     energy: EnergyTable = Field(
         default_factory=default_table,
-        description="energy per event, a YAML file (in a recipe also its keys); default: horowitz-45nm",
+        description="energy table (YAML file): energy of each event; default: horowitz-45nm",
     )
 
 
 class SimulateOptions(AcceleratorOptions):
-    """What is simulated, and how it is checked."""
+    """What is simulated, and how the result is checked."""
+
+    groups: ClassVar = {
+        "Hardware": ("hardware", "array", "arrays", "dataflow", "prefetch_weights", "replicate_tiles"),
+        "Energy": ("energy",),
+        "Verification": ("verify", "inputs"),
+        "Model inputs": ("batch", "input_shape"),
+    }
 
     dataflow: Literal["ws", "os", "is"] = Field(
-        "ws", description="what stays in the array: ws (weights), os (outputs) or is (inputs)"
+        "ws", description="operand that stays in the array: ws (weights), os (outputs) or is (inputs)"
     )
     verify: bool = Field(
         False,
-        description="also run every layer cycle by cycle on what onnxruntime feeds it, and compare values and cycles",
+        description="also run every layer on the cycle engine and compare its values and cycles",
     )
     inputs: str | None = Field(
         None,
-        description="an .npz file with an array for each input of the model, for --trace and for verify, which it "
-        "implies; default: random numbers",
+        description="NumPy .npz file with an array for each model input, for --trace and --verify (implied); default: "
+        "random values",
     )

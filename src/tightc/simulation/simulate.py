@@ -1,4 +1,4 @@
-"""Simulate: cycles and energy of a model on a systolic array, dense beside packed."""
+"""Simulate: cycles and energy of a model on a systolic array, dense and packed."""
 
 from __future__ import annotations
 
@@ -18,69 +18,144 @@ from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.cost_model.energy import variations
 from tightc.simulation.cost_model.events import count_events
 from tightc.simulation.cost_model.layer_cost import CostComparison, LayerCost
-from tightc.simulation.cost_model.memory import open_sums, schedule
+from tightc.simulation.cost_model.memory import peak_live_sums, schedule_layer
 from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.workload import LayerWork, Workload, read_workload
+from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.measures import Measures
 
-_COUNTED_BY_USE = ("passes", "dense_passes", "pass_compression")
+_COUNTED_PER_USE = ("passes", "dense_passes", "pass_compression")
 
 
 def simulate(
     model: Model, options: SimulateOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> Report:
-    """Cycles, utilisation and energy of every layer by closed forms, and of the same layers dense.
+    """Cycles, utilization and energy of every layer by closed forms, and of the same layers dense.
 
-    A layer with a packing runs its tiles; one without runs dense, zeros included. With `options.verify` each also runs
-    on the cycle engine, on random inputs of the model (from `seed`) or given ones. ModelError where a packing does not
-    hold the model's weights, OptionError where it was made for another array or the dataflow is not ws.
+    A layer with a packing runs its tiles; one without runs dense, zeros included. With `options.verify`, each layer
+    also runs on the cycle engine, on `options.inputs` or on random inputs of the model (from `seed`), with reports to
+    `progress`. ModelError where a packing does not match the model's weights; OptionError where it needs another array,
+    dataflow or fan-in.
     """
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
-    records = price(workload, accelerator, options.dataflow)
-    table = options.energy
+    costs = layer_costs(workload, accelerator, options.dataflow)
     rows = [
-        _row(layer, record, workload, table, accelerator)
-        for layer, record in zip(workload.layers, records, strict=True)
+        _row(workload, layer, cost, options.energy, accelerator)
+        for layer, cost in zip(workload.layers, costs, strict=True)
     ]
-    total = sum(records, CostComparison())
+    total = sum(costs, CostComparison())
+    totals = _totals(workload, total, options, accelerator)
+    if options.verify or options.inputs:
+        found = _verify(workload, accelerator, options, seed, progress)
+        rows = [{**row, **metrics} for row, metrics in zip(rows, found, strict=True)]
+        totals["verified_layers"] = len(found)
+        totals["value_error"] = max(metrics["value_error"] for metrics in found)
+    notes = (
+        *model.notes,
+        *_energy_notes(totals, accelerator),
+        *_batch_note(model, options, accelerator, total.actual.cycles),
+    )
+    return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
+
+
+def layer_costs(workload: Workload, accelerator: Accelerator, dataflow: Dataflow) -> list[CostComparison]:
+    """The cost of every layer of `workload`, as it is and dense, in order, in `dataflow` on `accelerator`."""
+    return [_compare_costs(layer, accelerator, dataflow) for layer in workload.layers]
+
+
+def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow) -> CostComparison:
+    words = accelerator
+    if layer.packing:
+        words = replace(accelerator, array=accelerator.array.of_words(layer.packing.digits))
+    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words)
+    if not layer.packing:
+        return CostComparison(dense, dense)
+    return CostComparison(_cost(layer.passes(dataflow, accelerator), layer, accelerator), dense)
+
+
+def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> LayerCost:
+    live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
+    if live_bytes > room:
+        raise OptionError(
+            f"--hardware: expected a partial-sum buffer for the {live_bytes:,} bytes of live partial sums that one "
+            f"vector has in {layer.layer.name}, got {room:,.0f}",
+            "give a larger partial_sum_buffer",
+        )
+    schedule = schedule_layer(passes, layer.gemm, accelerator)
+    events = count_events(passes, layer.gemm, accelerator, schedule)
+    return LayerCost.of(len(passes), schedule, layer.nonzeros * layer.gemm.vectors, events)
+
+
+def _totals(
+    workload: Workload, total: CostComparison, options: SimulateOptions, accelerator: Accelerator
+) -> dict[str, Any]:
+    """The metrics of the whole network, with the hardware and energy table that they hold for."""
+    table = options.energy
     gains = [
         {"entry": v.entry, "change": v.change, "energy_gain": total.energy_gain(v.table, accelerator)}
         for v in variations(table)
     ]
-    totals: dict[str, Any] = {
+    return {
         "array": str(accelerator.array),
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
         "prefetch_weights": accelerator.prefetch,
-        "side_by_side": accelerator.side_by_side,
-        "hardware_file": _as_run(options.hardware, accelerator),
+        "replicate_tiles": accelerator.replicate_tiles,
+        "hardware_file": _hardware_keys(options.hardware, accelerator),
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
         "energy_table": table.name,
-        **total.figures(table, accelerator),
+        **total.metrics(table, accelerator),
         "energy_gain_if": gains,
-        **_measured(sum(workload.measures.values(), Measures()) if workload.measures else None),
+        **_packing_metrics(sum(workload.measures.values(), Measures()) if workload.measures else None),
     }
-    if options.verify or options.inputs:
-        found = _verified(workload, accelerator, options, seed, progress)
-        rows = [{**row, **figures} for row, figures in zip(rows, found, strict=True)]
-        totals["verified_layers"] = len(found)
-        totals["value_error"] = max(figures["value_error"] for figures in found)
-    notes = (
-        *model.notes,
-        *_notes(totals, accelerator),
-        *_batch_note(model, options, accelerator, total.own.cycles),
-    )
-    return Report("simulate", totals, tuple(rows), workload.outside, notes)
 
 
-def _verified(
+def _row(
+    workload: Workload,
+    layer: LayerWorkload,
+    cost: CostComparison,
+    table: EnergyTable,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """The metrics of one layer."""
+    measures = None if layer.layer.shares else workload.measures.get(layer.layer.weight)
+    return {
+        **layer.identity,
+        "method": layer.method,
+        "vectors": layer.gemm.vectors,
+        "temporal_tiles": cost.actual.temporal_tiles,
+        "arrays_used": cost.actual.arrays_used,
+        **cost.metrics(table, accelerator),
+        **_packing_metrics(measures),
+    }
+
+
+def _packing_metrics(measures: Measures | None) -> dict[str, Any]:
+    """The measures of packings without their passes, which a simulation counts for every use of a weight."""
+    metrics = measures.figures() if measures else {}
+    return {name: value for name, value in metrics.items() if name not in _COUNTED_PER_USE}
+
+
+def _hardware_keys(hardware: Hardware | None, accelerator: Accelerator) -> dict[str, Any]:
+    """The keys of the hardware file, with the values of flags in their place; empty for ideal hardware."""
+    if hardware is None:
+        return {}
+    return {
+        **hardware.model_dump(mode="json"),
+        "array": str(accelerator.array),
+        "arrays": accelerator.arrays,
+        "prefetch_weights": accelerator.prefetch,
+        "replicate_tiles": accelerator.replicate_tiles,
+    }
+
+
+def _verify(
     workload: Workload, accelerator: Accelerator, options: SimulateOptions, seed: int, progress: Progress
 ) -> list[dict[str, Any]]:
-    """What the cycle engine found in each layer."""
+    """The metrics of the cycle engine for each layer."""
     from tightc.simulation.verify import verify
 
     if options.inputs:
@@ -88,96 +163,35 @@ def _verified(
     else:
         feeds = random_feeds(workload.plain, options, seed)
     found = []
-    for layer, verified in zip(
-        workload.layers, verify(workload, accelerator, options.dataflow, feeds), strict=True
-    ):
-        found.append({"engine_cycles": verified.cycles, "value_error": verified.error})
+    verified = verify(workload, accelerator, options.dataflow, feeds)
+    for layer, result in zip(workload.layers, verified, strict=True):
+        found.append({"engine_cycles": result.cycles, "value_error": result.error})
         progress("verify", len(found) / len(workload.layers), {"layer": layer.layer.name})
     return found
-
-
-def _as_run(hardware: Hardware | None, accelerator: Accelerator) -> dict[str, Any]:
-    """The keys of the hardware file with what flags say instead; none for an ideal chip."""
-    if hardware is None:
-        return {}
-    said = {"array": str(accelerator.array), "arrays": accelerator.arrays}
-    switches = {"prefetch_weights": accelerator.prefetch, "side_by_side": accelerator.side_by_side}
-    return {**hardware.model_dump(mode="json"), **said, **switches}
-
-
-def price(workload: Workload, accelerator: Accelerator, dataflow: Dataflow) -> list[CostComparison]:
-    """The record of every layer, in order."""
-    return [_record(layer, accelerator, dataflow) for layer in workload.layers]
-
-
-def _record(layer: LayerWork, accelerator: Accelerator, dataflow: Dataflow) -> CostComparison:
-    useful = layer.nonzeros * layer.work.vectors
-    words = (
-        replace(accelerator, array=accelerator.array.of_words(layer.packing.digits))
-        if layer.packing
-        else accelerator
-    )
-    dense = _cost(dense_passes(dataflow, layer.work, words.array), layer, words, useful)
-    return CostComparison(
-        _cost(layer.passes(dataflow, accelerator), layer, accelerator, useful) if layer.packing else dense,
-        dense,
-    )
-
-
-def _cost(passes: Passes, layer: LayerWork, accelerator: Accelerator, useful_macs: int) -> LayerCost:
-    waiting, room = open_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
-    if waiting > room:
-        raise OptionError(
-            f"--hardware: {layer.layer.name} keeps {waiting:,} bytes of sums of one vector waiting, the partial-sum "
-            f"buffer has room for {room:,.0f}",
-            "give a larger partial_sum_buffer",
-        )
-    way = schedule(passes, layer.work, accelerator)
-    return LayerCost.of(len(passes), way, useful_macs, count_events(passes, layer.work, accelerator, way))
-
-
-def _row(
-    layer: LayerWork, record: CostComparison, workload: Workload, table: EnergyTable, accelerator: Accelerator
-) -> dict[str, Any]:
-    head = {
-        **layer.identity,
-        "method": layer.method,
-        "vectors": layer.work.vectors,
-        "pieces": record.own.pieces,
-        "arrays_used": record.own.arrays_used,
-    }
-    measures = None if layer.layer.shared_with else workload.measures.get(layer.layer.weight)
-    return {**head, **record.figures(table, accelerator), **_measured(measures)}
-
-
-def _measured(measures: Measures | None) -> dict[str, Any]:
-    """The measures of packings, but for the passes, which a run counts for every use of a weight."""
-    figures = measures.figures() if measures else {}
-    return {name: value for name, value in figures.items() if name not in _COUNTED_BY_USE}
 
 
 def _batch_note(
     model: Model, options: SimulateOptions, accelerator: Accelerator, cycles: int
 ) -> tuple[str, ...]:
-    """Says so where the images of a batch one by one take fewer cycles, because more fits into the buffers."""
+    """A note where the images of a batch take fewer cycles one by one, because more fits the buffers."""
     if not options.batch or options.batch == 1 or accelerator.is_ideal:
         return ()
-    alone = price(
-        read_workload(model, options.model_copy(update={"batch": 1})), accelerator, options.dataflow
-    )
-    each = sum(record.own.cycles for record in alone)
+    single = read_workload(model, options.model_copy(update={"batch": 1}))
+    each = sum(cost.actual.cycles for cost in layer_costs(single, accelerator, options.dataflow))
     if each * options.batch >= cycles:
         return ()
     return (f"images one by one take fewer cycles: {each:,} each, in a batch {cycles // options.batch:,}",)
 
 
-def _notes(totals: Mapping[str, Any], accelerator: Accelerator) -> tuple[str, ...]:
+def _energy_notes(totals: Mapping[str, Any], accelerator: Accelerator) -> tuple[str, ...]:
+    """What the energy model covers, and how far the assumed entries of its table move the gain."""
     operands = "int8 operands, int32 sums" if accelerator.operand_bytes == 1 else "fp32 operands and sums"
-    where = "on-chip only, buffers that keep up" if accelerator.dram is None else "with DRAM"
-    model = f"energy is a model, not measured: {operands}, {where}"
+    no_dram = accelerator.dram_bytes_per_cycle is None
+    scope = "on-chip only, unlimited buffers" if no_dram else "with DRAM"
+    note = f"energy is a model, not measured: {operands}, {scope}"
     gains = [entry for entry in totals["energy_gain_if"] if entry["energy_gain"] is not None]
     if not gains or totals["cycles"] == totals["dense_cycles"]:
-        return (model,)
+        return (note,)
     ends = (choose(gains, key=lambda entry: entry["energy_gain"]) for choose in (min, max))
-    told = (f"{end['energy_gain']:.2f}x ({end['entry']} {end['change']})" for end in ends)
-    return (model, f"what is assumed in the energy table moves the energy gain from {' to '.join(told)}")
+    texts = (f"{end['energy_gain']:.2f}x ({end['entry']} {end['change']})" for end in ends)
+    return (note, f"assumed entries of the energy table move the energy gain from {' to '.join(texts)}")

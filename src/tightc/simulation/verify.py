@@ -1,4 +1,4 @@
-"""Verify: every layer on the cycle engine, with the values that onnxruntime gives, against it and the closed form."""
+"""Verify: every layer on the cycle engine, its values against onnxruntime and its cycles against the closed form."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ from tightc.model.layer_view.layers import Layer
 from tightc.model.onnx_proto.graph import Array, Node, read_graph
 from tightc.model.runtime.session import create_session
 from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.cost_model.memory import LayerSchedule, schedule
+from tightc.simulation.cost_model.memory import LayerSchedule, schedule_layer
 from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
-from tightc.simulation.engine.run import Ran, run_dense, run_packing
-from tightc.simulation.workload import LayerWork, Workload
+from tightc.simulation.engine.run import EngineResult, run_dense, run_packing
+from tightc.simulation.workload import LayerWorkload, Workload
 from tightc.tile.matrix import LayerMatrix
 
 TOLERANCE = 1e-4  # of the largest output of a layer
 HALF_TOLERANCE = 2e-3  # the same where onnxruntime itself rounds outputs to float16
 _REMEDY = "this is a fault of tightc, not of the model: please report it with the model"
-_ACTIVATION_LIMIT, _WEIGHT_LIMIT = (
-    127,
-    63,
-)  # onnxruntime may saturate sums of two full products on older processors
+# onnxruntime may saturate sums of two full int8 products on older processors
+_ACTIVATION_LIMIT, _WEIGHT_LIMIT = 127, 63
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What the engine found in a layer that agrees with everyone.
+    """A layer on which the engine agrees with onnxruntime and the closed form.
 
     `cycles`: on the arrays. `error`: the largest difference to onnxruntime / the largest output.
     """
@@ -49,137 +47,164 @@ class Verified:
 def verify(
     workload: Workload, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
 ) -> Iterator[Verified]:
-    """Runs the layers one by one, as floats and as int8; VerifyError where the engine disagrees with anyone.
+    """Runs the layers of `workload` one by one in `dataflow` on `accelerator`, as floats and as int8.
 
-    Floats are the activations of onnxruntime's run of the whole model on `feeds`, the outputs too: within 1e-4 of the
-    largest. For int8 both operands are rounded to whole numbers and onnxruntime multiplies them as such: exact. Cycles
-    are those of the closed form. DataError where a layer's numbers are not finite.
+    Floats: the activations are those of onnxruntime's run of the whole model on `feeds`, and the outputs agree within
+    1e-4 of the largest. Int8: both operands are quantized, onnxruntime multiplies them as integers, and the outputs are
+    equal. The cycles equal those of the closed form. VerifyError where the engine disagrees, DataError where a layer's
+    values are not finite.
     """
-    for scene in _scenes(workload, workload.layers, feeds):
-        yield _verify_layer(scene, accelerator, dataflow)
+    for tensors in _layer_tensors(workload, workload.layers, feeds):
+        yield _verify_layer(tensors, accelerator, dataflow)
 
 
 def trace_layer(
-    workload: Workload, entry: LayerWork, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
+    workload: Workload, layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow, feeds: Values
 ) -> Traces:
-    """What happens in every cycle of one layer, on what onnxruntime feeds it when the model gets `feeds`."""
+    """Every cycle of one `layer` of `workload` in `dataflow` on `accelerator`.
+
+    Its input is that of onnxruntime's run of the model on `feeds`.
+    """
     traces: Traces = []
-    (scene,) = _scenes(workload, (entry,), feeds)
-    way = schedule(entry.passes(dataflow, accelerator), entry.work, accelerator)
-    operands = _operands(entry, scene.node, scene.read.astype(np.float32), scene.weight.astype(np.float32))
-    _run(entry, dataflow, operands, (accelerator, way), traces)
+    (tensors,) = _layer_tensors(workload, (layer,), feeds)
+    schedule = schedule_layer(layer.passes(dataflow, accelerator), layer.gemm, accelerator)
+    operands = _operands(
+        layer, tensors.node, tensors.input.astype(np.float32), tensors.weight.astype(np.float32)
+    )
+    _run(layer, operands, accelerator, schedule, dataflow, traces=traces)
     return traces
 
 
-def _scenes(workload: Workload, entries: Sequence[LayerWork], feeds: Values) -> Iterator[_Scene]:
-    """What each of `entries` reads and gives in one run of the model."""
+@dataclass(frozen=True)
+class _LayerTensors:
+    """A layer with its node, weight and bias, and its input and output in one run of the model.
+
+    `scale`: (filters,) or (1,), by which the sums of quantized weights are multiplied after the array; else None.
+    """
+
+    workload: LayerWorkload
+    node: Node
+    weight: Array
+    scale: Array | None
+    bias: Array | None
+    input: Array
+    output: Array
+
+
+def _layer_tensors(
+    workload: Workload, layers: Sequence[LayerWorkload], feeds: Values
+) -> Iterator[_LayerTensors]:
+    """The tensors of each of `layers` in one run of the model on `feeds`."""
     graph = read_graph(workload.plain.proto)
     nodes = {node.outputs[0]: node for node in graph.nodes if node.outputs}
-    names = {name for entry in entries for name in (entry.layer.input, entry.layer.output)}
-    addends = {entry.layer.output: _addend(nodes[entry.layer.output]) for entry in entries}
-    names |= set(filter(None, addends.values()))
+    names = {name for entry in layers for name in (entry.layer.input, entry.layer.output)}
+    biases = {entry.layer.output: _bias_name(nodes[entry.layer.output]) for entry in layers}
+    names |= set(filter(None, biases.values()))
     constants = {name: graph.tensors[name] for name in names if name in graph.tensors}
     values = intermediate_values(workload.plain, sorted(names - set(constants)), feeds) | constants
-    for entry in entries:
-        node = nodes[entry.layer.output]
-        addend = values.get(addends[entry.layer.output])
-        weight = workload.network.weights[entry.layer.weight]
+    for entry in layers:
         quantized = workload.network.quantized.get(entry.layer.weight)
-        scale = None if quantized is None else quantized.scale
-        yield _Scene(
-            entry, node, weight, scale, addend, values[entry.layer.input], values[entry.layer.output]
+        yield _LayerTensors(
+            workload=entry,
+            node=nodes[entry.layer.output],
+            weight=workload.network.weights[entry.layer.weight],
+            scale=None if quantized is None else quantized.scale,
+            bias=values.get(biases[entry.layer.output]),
+            input=values[entry.layer.input],
+            output=values[entry.layer.output],
         )
 
 
-def _addend(node: Node) -> str:
+def _bias_name(node: Node) -> str:
     """The name of what the node adds to its products, empty where it adds nothing."""
     return next(iter(node.inputs[2:3]), "")
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """A layer with the node it is, its weight and bias, and the tensors that it read and gave.
+def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
+    workload, layer = tensors.workload, tensors.workload.layer
+    schedule = schedule_layer(workload.passes(dataflow, accelerator), workload.gemm, accelerator)
+    cycles = schedule.cycles.total
 
-    Sums of whole weights are multiplied by their `scale`, (filters,) or (1,), when they have left the array.
-    """
+    def run(value: Array, weight: Array) -> EngineResult:
+        operands = _operands(workload, tensors.node, value, weight)
+        return _run(workload, operands, accelerator, schedule, dataflow)
 
-    entry: LayerWork
-    node: Node
-    weight: Array
-    scale: Array | None
-    addend: Array | None
-    read: Array
-    given: Array
-
-
-def _verify_layer(scene: _Scene, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
-    layer, entry = scene.entry.layer, scene.entry
-    passes = entry.passes(dataflow, accelerator)
-    way = schedule(passes, entry.work, accelerator)
-    cycles = way.cycles.total
-
-    def run(value: Array, weight: Array) -> Ran:
-        return _run(entry, dataflow, _operands(entry, scene.node, value, weight), (accelerator, way))
-
-    floats = run(scene.read.astype(np.float32), scene.weight.astype(np.float32))
-    given = _as_given(scene, floats.outputs.astype(np.float64))
-    expected = output_matrix(layer, scene.given).astype(np.float64)
-    if not (np.isfinite(scene.read).all() and np.isfinite(expected).all()):
-        raise DataError(
-            f"{layer.name}: onnxruntime gives it, or it gives, numbers that are not finite",
-            "give other --inputs",
-        )
-    error = float(np.abs(given - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1.0))
-    if not error <= (HALF_TOLERANCE if scene.given.dtype == np.float16 else TOLERANCE):
-        raise VerifyError(f"{layer.name}: the engine's values are off by {error:.2g} of the largest", _REMEDY)
-    value = _rounded(scene.read, _ACTIVATION_LIMIT)
-    weight = scene.weight if scene.scale is not None else _rounded(scene.weight, _WEIGHT_LIMIT)
+    floats = run(tensors.input.astype(np.float32), tensors.weight.astype(np.float32))
+    error = _float_error(tensors, floats)
+    value = _rounded(tensors.input, _ACTIVATION_LIMIT)
+    weight = tensors.weight if tensors.scale is not None else _rounded(tensors.weight, _WEIGHT_LIMIT)
     integers = run(value.astype(np.int32), weight.astype(np.int32))
-    half = weight // 2  # products of whole weights in two parts, each within the limit
-    parts = (_integer_product(layer, scene.node, value, part) for part in (half, weight - half))
+    half = weight // 2  # products of int8 weights in two parts, each within the limit
+    parts = (_integer_product(layer, tensors.node, value, part) for part in (half, weight - half))
     if not np.array_equal(integers.outputs, sum(parts)):
-        raise VerifyError(f"{layer.name}: the engine's int8 values are not those of onnxruntime", _REMEDY)
-    for took in (floats.cycles, integers.cycles):
-        if took != cycles:
+        raise VerifyError(
+            f"{layer.name}: expected the int8 values of onnxruntime, got different ones from the engine",
+            _REMEDY,
+        )
+    for result in (floats, integers):
+        if result.cycles != cycles:
             raise VerifyError(
-                f"{layer.name}: the engine took {took} cycles, the closed form {cycles}", _REMEDY
+                f"{layer.name}: expected {cycles} cycles, by the closed form, got {result.cycles} from the engine",
+                _REMEDY,
             )
     return Verified(cycles, error)
 
 
+def _float_error(tensors: _LayerTensors, result: EngineResult) -> float:
+    """The largest difference to onnxruntime's outputs / the largest output; VerifyError beyond the tolerance."""
+    layer = tensors.workload.layer
+    outputs = _layer_outputs(tensors, result.outputs.astype(np.float64))
+    expected = output_matrix(layer, tensors.output).astype(np.float64)
+    if not (np.isfinite(tensors.input).all() and np.isfinite(expected).all()):
+        raise DataError(
+            f"{layer.name}: expected finite inputs and outputs in onnxruntime, got inf or nan",
+            "give other --inputs",
+        )
+    error = float(np.abs(outputs - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1.0))
+    tolerance = HALF_TOLERANCE if tensors.output.dtype == np.float16 else TOLERANCE
+    if not error <= tolerance:
+        raise VerifyError(
+            f"{layer.name}: expected engine values within {tolerance:g} of the largest output, got {error:.2g}",
+            _REMEDY,
+        )
+    return error
+
+
 def _run(
-    entry: LayerWork,
-    dataflow: Dataflow,
+    layer: LayerWorkload,
     operands: Operands,
-    plan: tuple[Accelerator, LayerSchedule],
+    accelerator: Accelerator,
+    schedule: LayerSchedule,
+    dataflow: Dataflow,
+    *,
     traces: Traces | None = None,
-) -> Ran:
-    """The layer on the engine, on a chip as a schedule says."""
-    accelerator, way = plan[1].accelerator(plan[0]), plan[1]
-    if entry.packing:
-        return run_packing(entry.packing, operands, accelerator, way.pieces, traces)
-    return run_dense(dataflow, operands, accelerator, way.pieces, traces)
+) -> EngineResult:
+    """The layer on the engine, by `schedule`."""
+    used, temporal_tiles = schedule.used_part(accelerator), schedule.temporal_tiles
+    if layer.packing:
+        return run_packing(layer.packing, operands, used, temporal_tiles, traces)
+    return run_dense(dataflow, operands, used, temporal_tiles, traces)
 
 
-def _operands(entry: LayerWork, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
-    layer, bits = entry.layer, entry.packing.subword_bits if entry.packing else None
+def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
+    layer, bits = workload.layer, workload.packing.subword_bits if workload.packing else None
     vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
     return Operands(matrix, vectors)
 
 
-def _as_given(scene: _Scene, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`sums` with what follows them: scales of whole weights, a bias, the factors of a Gemm."""
-    sums = sums if scene.scale is None else sums * scene.scale
-    attributes = scene.node.attributes
-    if scene.entry.layer.op != "Gemm":
-        return sums if scene.addend is None else sums + scene.addend
+def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The layer's outputs from the array's `sums`: weight scales, a bias, the factors of a Gemm."""
+    sums = sums if tensors.scale is None else sums * tensors.scale
+    attributes = tensors.node.attributes
+    if tensors.workload.layer.op != "Gemm":
+        return sums if tensors.bias is None else sums + tensors.bias
     sums = sums * attributes.get("alpha", 1.0)
-    return sums if scene.addend is None else sums + attributes.get("beta", 1.0) * scene.addend
+    return sums if tensors.bias is None else sums + attributes.get("beta", 1.0) * tensors.bias
 
 
 def _rounded(values: NDArray[Any], limit: int) -> NDArray[np.int8]:
-    """`values` as whole numbers up to `limit`, in proportion."""
+    """`values` quantized symmetrically to -limit..limit."""
     largest = float(np.abs(values).max(initial=0)) or 1.0
     return np.rint(values.astype(np.float64) * (limit / largest)).astype(np.int8)
 
@@ -187,7 +212,7 @@ def _rounded(values: NDArray[Any], limit: int) -> NDArray[np.int8]:
 def _integer_product(
     layer: Layer, node: Node, value: NDArray[np.int8], weight: NDArray[np.int8]
 ) -> NDArray[np.int32]:
-    """(vectors, filters) of the layer on whole numbers, by onnxruntime's operators for them."""
+    """(vectors, filters) of the layer on int8 operands, by onnxruntime's integer operators."""
     if layer.op == "Conv":
         kept = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
         attributes = {name: entry for name, entry in node.attributes.items() if name in kept}

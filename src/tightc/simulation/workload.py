@@ -1,4 +1,4 @@
-"""What there is to simulate: every layer of a model as a product of matrices, with its packing where it has one."""
+"""The workload of the simulator: every layer of a model as a GEMM, with its packing where it has one."""
 
 from __future__ import annotations
 
@@ -24,55 +24,64 @@ from tightc.tile.packing import Packing
 
 
 @dataclass(frozen=True)
-class LayerWork:
-    """A layer as a `work`, its non-zeros and, where it is arranged, its `packing`; `identity` names it in reports.
+class LayerWorkload:
+    """A layer with its GEMM, its non-zeros and, if permuted, its packing.
 
-    Where slots hold digits, `nonzeros` counts those.
+    `identity`: what names the layer in reports. `nonzeros` counts subwords where slots hold those.
     """
 
     layer: Layer
     identity: Mapping[str, Any]
-    work: GemmWorkload
+    gemm: GemmWorkload
     nonzeros: int
     packing: Packing | None
 
     @property
     def method(self) -> str:
-        """How it is arranged."""
+        """The method of its packing, "dense" where it has none."""
         return self.packing.method if self.packing else "dense"
 
     def passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
-        """Its tiles, or all its weights where it is not arranged or the arrangement holds all."""
+        """The passes of its tiles, or of all its weights where it has no packing or a dense one.
+
+        Dense passes are in `dataflow` on the array of `accelerator`; tiles are weight-stationary on their own.
+        """
         if self.packing and self.packing.method != "dense":
-            return packed_passes(self.packing, self.work)
-        return dense_passes(dataflow, self.work, accelerator.array)
+            return packed_passes(self.packing, self.gemm)
+        return dense_passes(dataflow, self.gemm, accelerator.array)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The layers of a plain model in order; `measures` of each packing by weight; what is not covered."""
+    """The layers of a plain model in order, with the `measures` of each packing by weight.
+
+    `uncovered`: operators with multiply-accumulates that no layer covers; `macs_covered`: the fraction that layers do.
+    """
 
     plain: Model
     network: Network
-    layers: tuple[LayerWork, ...]
+    layers: tuple[LayerWorkload, ...]
     measures: Mapping[str, Measures]
-    outside: tuple[Figures, ...]
+    uncovered: tuple[Figures, ...]
     macs_covered: float | None
 
 
 def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
-    """The layers of `model`, dense, pruned, permuted or packed; ModelError where a packing does not fit its weights."""
+    """The layers of `model`, dense, pruned, permuted or packed, for inputs of `input_sizes`.
+
+    ModelError where a packing does not fit its weights.
+    """
     plain = unpack_layers(model)
     network = read_network(plain)
-    streams = count_macs(plain, network, input_sizes)
+    counts = count_macs(plain, network, input_sizes)
     packings = matching_packings(plain, network)
-    maps = _maps(network, streams, read_graph(plain.proto))
+    feature_maps = _feature_maps(network, counts, read_graph(plain.proto))
     layers = tuple(
-        LayerWork(
+        LayerWorkload(
             layer,
             layer_identity(layer),
-            _work(layer, network, streams, maps[layer.output]),
-            _used_slots(network, layer, packings.get(layer.weight)),
+            _gemm(layer, network, counts, feature_maps[layer.output]),
+            _count_nonzeros(network, layer, packings.get(layer.weight)),
             packings.get(layer.weight),
         )
         for layer in network.layers
@@ -82,44 +91,61 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
         for layer in network.owners
         if (packing := packings.get(layer.weight))
     }
-    return Workload(plain, network, layers, measures, streams.uncovered, streams.macs_covered)
+    return Workload(
+        plain,
+        network,
+        layers,
+        measures,
+        uncovered=counts.outside,
+        macs_covered=counts.macs_covered,
+    )
 
 
-def _used_slots(network: Network, layer: Layer, packing: Packing | None) -> int:
+def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> int:
     return int(layer_matrix(network, layer, packing.subword_bits if packing else None).slots().sum())
 
 
-def _work(layer: Layer, network: Network, streams: MacCounts, maps: FeatureMaps) -> GemmWorkload:
+def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
     positions = prod(network.weights[layer.weight].shape[2:]) if layer.op == "Conv" else 1
-    vectors = streams.vectors[layer.output]
-    return GemmWorkload(layer.filters // layer.groups, layer.inputs, layer.groups, vectors, positions, maps)
+    return GemmWorkload(
+        filters=layer.filters // layer.groups,
+        inputs=layer.inputs,
+        groups=layer.groups,
+        vectors=counts.vectors[layer.output],
+        positions=positions,
+        feature_maps=feature_maps,
+    )
 
 
-def _maps(network: Network, streams: MacCounts, graph: Graph) -> dict[str, FeatureMaps]:
-    """The feature maps of each layer, by its output, with those of the layers before and behind it."""
+def _feature_maps(network: Network, counts: MacCounts, graph: Graph) -> dict[str, FeatureMaps]:
+    """The feature maps of each layer, by its output, with those of its producers and consumers."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     layers = {layer.output for layer in network.layers}
 
     def sources(values: Iterable[str]) -> set[str]:
-        """Layers, by output, and inputs of the model that `values` come from with no layer between."""
-        found, seen, waiting = set(), set(), list(values)
-        while waiting:
-            name = waiting.pop()
+        """Outputs of layers and inputs of the model that `values` are computed from with no layer between."""
+        found, seen, pending = set(), set(), list(values)
+        while pending:
+            name = pending.pop()
             if name in layers or name in graph.inputs:
                 found.add(name)
             elif name not in seen and name in producers:
                 seen.add(name)
-                waiting += (*producers[name].inputs, *producers[name].captured)
+                pending += (*producers[name].inputs, *producers[name].captured)
         return found
 
     reads = {layer.output: sources([layer.input]) for layer in network.layers}
-    leaving = sources(graph.outputs)
-    maps = {}
-    for output, (read, written) in streams.elements.items():
-        before = [streams.elements[name][1] for name in reads[output] & layers]
-        behind = [streams.elements[name][0] for name in layers if output in reads[name]]
-        from_outside = not reads[output] <= layers
-        maps[output] = FeatureMaps(
-            read, written, from_outside, output in leaving, max(before, default=0), max(behind, default=0)
+    model_outputs = sources(graph.outputs)
+    feature_maps = {}
+    for output, (read, written) in counts.elements.items():
+        before = [counts.elements[name][1] for name in reads[output] & layers]
+        behind = [counts.elements[name][0] for name in layers if output in reads[name]]
+        feature_maps[output] = FeatureMaps(
+            read,
+            written,
+            from_model_input=not reads[output] <= layers,
+            to_model_output=output in model_outputs,
+            producer_output=max(before, default=0),
+            consumer_input=max(behind, default=0),
         )
-    return maps
+    return feature_maps

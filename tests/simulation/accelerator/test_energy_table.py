@@ -1,4 +1,4 @@
-"""Energy tables: the one that comes along, its rule for on-chip memory, and what a wrong one is told."""
+"""Energy tables: the shipped one, its rule for on-chip memory, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def error(text: str) -> str:
 
 
 def with_sram(**values: Any) -> str:
-    """The table that comes along with other values for on-chip memory, which then starts at line 1."""
+    """The shipped table with other values for on-chip memory, which then starts at line 1."""
     table = yaml.safe_load(LINES)
     sram = table.pop("sram") | values
     sram = {key: value for key, value in sram.items() if value is not None}
@@ -95,9 +95,9 @@ def test_on_chip_memory_costs_by_the_square_root_of_its_size() -> None:
     ("missing", "meaning"),
     [
         ("energy", "energy of one event, at least 0, such as 0.2 pJ"),
-        ("source", "where the figure is from, or what it is assumed after"),
-        ("node", "process node of the figure, above 0, such as 45 nm"),
-        ("voltage", "supply voltage of the figure, above 0, such as 0.9 V"),
+        ("source", "source of the figure, or basis of the assumption"),
+        ("node", "process node, above 0, such as 45 nm"),
+        ("voltage", "supply voltage, above 0, such as 0.9 V"),
     ],
 )
 def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str) -> None:
@@ -145,8 +145,8 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  assumed: 1\n  energy: 0.2 pJ",
-            "assumed: 1 is not permitted: it should be a valid boolean; permitted: whether the figure is assumed "
-            "and has no source that measured it: true or false",
+            "assumed: 1 is not permitted: it should be a valid boolean; permitted: whether the figure is "
+            "assumed, not measured: true or false",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_an_entry_without_words_is_refused() -> None:
     line = text[: text.index("source: ''")].count("\n") + 1
     assert error(text).startswith(f"e.yaml:{line}: int8_multiply.source: '' is not permitted: it ")
     assert error(text).endswith(
-        "should have at least 1 character; permitted: where the figure is from, or what it is assumed after"
+        "should have at least 1 character; permitted: source of the figure, or basis of the assumption"
     )
 
 
@@ -169,31 +169,33 @@ def test_an_entry_without_words_is_refused() -> None:
     [
         (
             {"energy": 10},
-            "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, "
-            "such as 10 pJ/64bit; permitted: energy of an access by its width, at least 0, such as 10 pJ/64bit",
+            "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or "
+            "nJ/64bit, such as 10 pJ/64bit; permitted: energy per width of an access, at least 0, such as 10 "
+            "pJ/64bit",
         ),
         (
             {"at": None},
-            "1: sram.at: missing; needed: capacity that the figure is for, above 0, such as 8 KiB",
+            "1: sram.at: missing; needed: capacity that the figure holds for, above 0, such as 8 KiB",
         ),
         (
             {"at": "-8 KiB"},
             "2: sram.at: '-8 KiB' is not permitted: it should be above 0; "
-            "permitted: capacity that the figure is for, above 0, such as 8 KiB",
+            "permitted: capacity that the figure holds for, above 0, such as 8 KiB",
         ),
         (
             {"voltage": 0.9},
             "6: sram.voltage: 0.9 is not permitted: it has no unit: give it in V or mV, such as 0.9 V; "
-            "permitted: supply voltage of the figure, above 0, such as 0.9 V",
+            "permitted: supply voltage, above 0, such as 0.9 V",
         ),
         (
             {"node": "0 nm"},
             "4: sram.node: '0 nm' is not permitted: it should be above 0; "
-            "permitted: process node of the figure, above 0, such as 45 nm",
+            "permitted: process node, above 0, such as 45 nm",
         ),
         (
             {"up_to": "9.5 pJ/64bit"},
-            "6: sram.up_to: 9.5 pJ/64bit is below energy 10 pJ/64bit; swap them or leave up_to out",
+            "6: sram.up_to: expected at least the entry's energy, 10 pJ/64bit, got 9.5 pJ/64bit; swap them "
+            "or leave up_to out",
         ),
     ],
 )

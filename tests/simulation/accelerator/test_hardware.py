@@ -1,4 +1,4 @@
-"""Hardware files: those that come along load, and every wrong one gets one sentence."""
+"""Hardware files: the shipped ones load, and every wrong one gets one sentence."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "clock: 100 MHz",
             "clocks: 100 MHz",
             "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); did you mean clock?",
+            "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); did you mean "
+            "clock?",
         ),
         (
             "keep_feature_maps: true",
@@ -109,81 +110,81 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "size: 64 B",
             "size: 64",
             "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, "
-            "such as 64 KiB; permitted: capacity with its unit, above 0, such as 64 KiB",
+            "such as 64 KiB; permitted: capacity, above 0, such as 64 KiB",
         ),
         (
             "size: 64 B",
             "size: -64 B",
             "12: weight_buffer.size: '-64 B' is not permitted: it should be above 0; "
-            "permitted: capacity with its unit, above 0, such as 64 KiB",
+            "permitted: capacity, above 0, such as 64 KiB",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 0 MB/s",
             "20: dram.bandwidth: '0 MB/s' is not permitted: it should be above 0; "
-            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+            "permitted: bandwidth, above 0, such as 3.2 GB/s",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 2 words/cycle",
-            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, kB/s, "
-            "MB/s or GB/s, such as 3.2 GB/s; "
-            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, "
+            "kB/s, MB/s or GB/s, such as 3.2 GB/s; "
+            "permitted: bandwidth, above 0, such as 3.2 GB/s",
         ),
         (
             "bandwidth: 8 words/cycle",
             "bandwidth: 0 words/cycle",
-            "13: weight_buffer.bandwidth: '0 words/cycle' is not permitted: it should be above 0; permitted: words "
-            "read or written in one cycle, above 0, such as 32 words/cycle; a word is an operand, in "
-            "partial_sum_buffer a sum of 4 bytes",
+            "13: weight_buffer.bandwidth: '0 words/cycle' is not permitted: it should be above 0; "
+            "permitted: words per cycle, above 0, such as 32 words/cycle; a word is an operand or a 4-byte "
+            "partial sum",
         ),
         (
             "clock: 100 MHz",
             "clock: 100",
             "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz; "
-            "permitted: cycles of the array in one second, above 0, such as 400 MHz",
+            "permitted: clock frequency of the array, above 0, such as 400 MHz",
         ),
         (
             "fan_in: 2",
             "fan_in: 0",
             "3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767",
+            "permitted: inputs per lane, from 1 (an ordinary array) to 32767",
         ),
         (
             "fan_in: 2",
             "fan_in: 2\narrays: 0",
             "4: arrays: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: how many arrays share the buffers, at least 1",
+            "permitted: number of arrays that share the buffers, at least 1",
         ),
         (
             "operands: int8",
             "operands: int4",
-            "4: operands: 'int4' is not permitted: it should be 'int8' or 'fp32'; permitted: what weights and "
-            "activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes",
+            "4: operands: 'int4' is not permitted: it should be 'int8' or 'fp32'; permitted: type of "
+            "weights and activations: int8 (1 byte) or fp32 (4 bytes)",
         ),
         (
             "array: 4x8",
             "array: 4",
             "2: array: 4 is not permitted: it should be two numbers from 1 to 4096 joined by x; "
-            "permitted: size of one array, rows x columns, each from 1 to 4096, such as 32x32",
+            "permitted: array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32",
         ),
         (
             "  double_buffered: true\n",
             "",
             "11: weight_buffer.double_buffered: missing; "
-            "needed: true where one half is filled while the other is in use, else false",
+            "needed: whether one half fills while the other is in use: true or false",
         ),
         (
             "prefetch_weights: false\n",
             "",
             "1: prefetch_weights: missing; "
-            "needed: true where the weights of the next tile are loaded while the tile before it runs, else false",
+            "needed: whether the next tile's weights load while a tile runs: true or false",
         ),
         (
             "dram:\n  bandwidth: 250 MB/s\n  keep_feature_maps: true\n",
             "dram: fast\n",
             "19: dram: 'fast' is not permitted: it should be a mapping of keys; "
-            "permitted: the memory off the chip: bandwidth, keep_feature_maps",
+            "permitted: off-chip memory: bandwidth, keep_feature_maps",
         ),
     ],
 )
@@ -197,34 +198,36 @@ def test_wrong_files_get_one_sentence(old: str, new: str, sentence: str) -> None
         (
             "size: 64 B",
             "size: 62 B",
-            "12: weight_buffer.size: half of 62 B is less than one tile (4x8 int8 weights); give at least 64 B",
+            "12: weight_buffer.size: expected room for one tile (4x8 int8 weights), got half of 62 B; give "
+            "at least 64 B",
         ),
         (
             "size: 8 B",
             "size: 7 B",
-            "8: activation_buffer.size: 7 B is less than one vector of a tile "
-            "(4 rows x fan-in 2 int8 activations); give at least 8 B",
+            "8: activation_buffer.size: expected room for one vector of a tile (4 rows x fan-in 2 int8 "
+            "activations), got 7 B; give at least 8 B",
         ),
         (
             "size: 32 B",
             "size: 31 B",
-            "16: partial_sum_buffer.size: 31 B is less than the sums of one vector (8 of 4 bytes); "
+            "16: partial_sum_buffer.size: expected room for the sums of one vector (8 of 4 bytes), got 31 B; "
             "give at least 32 B",
         ),
         (
             "operands: int8",
             "operands: fp32",
-            "12: weight_buffer.size: half of 64 B is less than one tile (4x8 fp32 weights); give at least 256 B",
+            "12: weight_buffer.size: expected room for one tile (4x8 fp32 weights), got half of 64 B; give "
+            "at least 256 B",
         ),
         (
             "fan_in: 2",
             "fan_in: 1024",
-            "8: activation_buffer.size: 8 B is less than one vector of a tile "
-            "(4 rows x fan-in 1024 int8 activations); give at least 4 KiB",
+            "8: activation_buffer.size: expected room for one vector of a tile (4 rows x fan-in 1024 int8 "
+            "activations), got 8 B; give at least 4 KiB",
         ),
     ],
 )
-def test_a_buffer_below_one_tile_is_told_the_smallest_size(old: str, new: str, sentence: str) -> None:
+def test_a_buffer_below_one_tile_names_the_smallest_size(old: str, new: str, sentence: str) -> None:
     assert error(changed(old, new)) == f"h.yaml:{sentence}"
 
 

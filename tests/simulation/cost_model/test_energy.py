@@ -1,4 +1,4 @@
-"""Energy from events, by hand for one small layer, and what else the table might have said."""
+"""Energy from events, by hand for one small layer, and its sensitivity to the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tightc.simulation.accelerator.energy_table import EnergyTable, default_tabl
 from tightc.simulation.cost_model.energy import PARTS, energy_pj, variations
 from tightc.simulation.cost_model.events import Events, count_events
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import schedule
+from tightc.simulation.cost_model.memory import schedule_layer
 from tightc.simulation.cost_model.passes import dense_passes
 from tightc.tile.array import ArrayShape
 
@@ -27,16 +27,16 @@ MULTIPLY_ADD = {1: 0.2 + 0.1, 4: 3.7 + 0.9}
 REGISTER, LANE, LEVEL, SRAM, DRAM = 0.03, 0.1, 0.005, 10 / 8, 1300 / 8
 
 
-def chip_of(size: int, dram: float | None) -> Accelerator:
+def accelerator_of(size: int, dram: float | None) -> Accelerator:
     """Buffers of 2, 128 and 32 KiB: half of, four times and twice the energy of the table's memory."""
-    stores = [BufferPort(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
+    buffers = [BufferPort(size=kib * KIB, usable=kib * KIB) for kib in (2, 128, 32)]
     return Accelerator(
         ArrayShape(2, 2),
         operand_bytes=size,
-        activations=stores[0],
-        weights=stores[1],
-        sums=stores[2],
-        dram=dram,
+        activations=buffers[0],
+        weights=buffers[1],
+        sums=buffers[2],
+        dram_bytes_per_cycle=dram,
     )
 
 
@@ -44,9 +44,9 @@ def chip_of(size: int, dram: float | None) -> Accelerator:
 @pytest.mark.parametrize("dram", [None, 1.0])
 def test_parts_by_hand(size: int, dram: float | None) -> None:
     # 2 filters x 3 inputs on 2x2, 4 vectors: a pass of 2 lanes and one of 1, both of 2 columns
-    work, accelerator = GemmWorkload(2, 3, 1, 4, 1, FeatureMaps(12, 8)), chip_of(size, dram)
-    passes = dense_passes("ws", work, accelerator.array)
-    events = count_events(passes, work, accelerator, schedule(passes, work, accelerator))
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4, 1, FeatureMaps(12, 8)), accelerator_of(size, dram)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    events = count_events(passes, gemm, accelerator, schedule_layer(passes, gemm, accelerator))
     from_dram = size * (12 + 6) if dram else 0
     expected = {
         "mac": 24 * MULTIPLY_ADD[size],
@@ -65,7 +65,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
 
 def test_multiplexers_and_index_by_hand() -> None:
     events = Events(multiplexer_bytes=200, index_bits=80)
-    found = energy_pj(events, TABLE, chip_of(1, None))
+    found = energy_pj(events, TABLE, accelerator_of(1, None))
     assert found == pytest.approx(
         {**dict.fromkeys(PARTS, 0.0), "multiplexer": 200 * LEVEL, "index": 10 * SRAM * 4}
     )
@@ -88,24 +88,24 @@ ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
     ],
 )
 def test_each_event_is_one_part(event: str, part: str) -> None:
-    accelerator = chip_of(1, 1.0)
+    accelerator = accelerator_of(1, 1.0)
     one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, accelerator)
     assert {name for name, energy in one.items() if energy} == {part}
     assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, accelerator)[part])
 
 
 @pytest.mark.parametrize(("size", "multiply", "add"), [(1, 0.2, 0.1), (4, 3.7, 0.9)])
-def test_a_digit_costs_its_part_of_a_multiplication_and_a_whole_addition(
+def test_a_subword_costs_its_fraction_of_a_multiplication_and_a_full_addition(
     size: int, multiply: float, add: float
 ) -> None:
-    found = energy_pj(Events(macs=10, multiplied_words=5.0), TABLE, chip_of(size, None))
+    found = energy_pj(Events(macs=10, multiplied_words=5.0), TABLE, accelerator_of(size, None))
     assert found == pytest.approx({**dict.fromkeys(PARTS, 0.0), "mac": 5 * multiply + 10 * add})
 
 
 @settings(max_examples=50)
 @given(st.integers(1, 2**40))
 def test_memory_costs_by_the_square_root_of_its_size(size: int) -> None:
-    accelerator = replace(chip_of(1, None), activations=BufferPort(size=size))
+    accelerator = replace(accelerator_of(1, None), activations=BufferPort(size=size))
     found = energy_pj(Events(activation_buffer_bytes=1), TABLE, accelerator)["activation_buffer"]
     assert found == pytest.approx(SRAM * sqrt(size / (8 * KIB)))
 
@@ -123,8 +123,8 @@ ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_leve
 
 
 def changed_parts(table: EnergyTable) -> dict[str, float]:
-    """Parts that cost another multiple of what they do by the default table."""
-    accelerator = chip_of(1, 1.0)
+    """Parts with another multiple of their energy in the default table."""
+    accelerator = accelerator_of(1, 1.0)
     was, found = energy_pj(EVERYTHING, TABLE, accelerator), energy_pj(EVERYTHING, table, accelerator)
     return {part: found[part] / was[part] for part in PARTS if found[part] != was[part]}
 

@@ -14,21 +14,21 @@ import oracle
 from helpers.accelerators import (
     DATAFLOWS,
     METHODS,
-    chips,
-    hall,
+    accelerators,
+    gemm_of,
     layers,
     levels_of,
+    machine,
     packed,
     tile_passes,
     tiles_of,
     vectors_for,
-    work_of,
 )
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.cycles import layer_cycles
 from tightc.simulation.cost_model.events import Events, count_events
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import LayerSchedule, Traffic, dram_stalls, traffic
+from tightc.simulation.cost_model.memory import LayerSchedule, Traffic, dram_stalls, dram_traffic
 from tightc.simulation.cost_model.passes import Passes, dense_passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
@@ -38,76 +38,95 @@ DEPTHWISE = LayerMatrix(np.ones((3, 2), np.int32), 3)
 NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
 ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
 BESIDE = Accelerator(
-    ArrayShape(5, 4), side_by_side=True
-)  # room for two copies of a pass that two groups share
-SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram=1.0)
-STORES = st.builds(
+    ArrayShape(5, 4), replicate_tiles=True
+)  # room for two replicas of a pass that two groups share
+SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram_bytes_per_cycle=1.0)
+BUFFERS = st.builds(
     BufferPort,
     size=st.sampled_from([None, 7, 60, 100, 800]),
     usable=SIZES,
-    words=st.just(float("inf")),
-    hidden=st.booleans(),
+    words_per_cycle=st.just(float("inf")),
+    double_buffered=st.booleans(),
 )
 
 
 @st.composite
-def chips_with_dram(draw: st.DrawFn) -> Accelerator:
-    """Buffers of any size that keep up; activation, weight and sum stores differ."""
-    accelerator = draw(chips())
+def accelerators_with_dram(draw: st.DrawFn) -> Accelerator:
+    """Buffers of any size without stalls; activation, weight and sum buffers differ."""
+    accelerator = draw(accelerators())
     return replace(
         accelerator,
-        activations=draw(STORES),
-        weights=draw(STORES),
-        sums=draw(STORES),
-        dram=draw(st.sampled_from([None, 0.5, 3, 100])),
-        keeps_maps=draw(st.booleans()),
+        activations=draw(BUFFERS),
+        weights=draw(BUFFERS),
+        sums=draw(BUFFERS),
+        dram_bytes_per_cycle=draw(st.sampled_from([None, 0.5, 3, 100])),
+        keeps_feature_maps=draw(st.booleans()),
     )
 
 
 @st.composite
-def maps(draw: st.DrawFn) -> FeatureMaps:
-    """Feature maps that have nothing to do with the size of the layer."""
+def feature_maps(draw: st.DrawFn) -> FeatureMaps:
+    """Feature maps of any size, unrelated to the layer."""
     count = st.integers(1, 400)
     return FeatureMaps(draw(count), draw(count), draw(st.booleans()), draw(st.booleans()))
 
 
-def way_of(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> LayerSchedule:
-    cycles = layer_cycles(passes, accelerator, pieces)
-    moved = traffic(passes, work, accelerator, pieces)
+def schedule_of(
+    passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int
+) -> LayerSchedule:
+    cycles = layer_cycles(passes, accelerator, temporal_tiles)
+    moved = dram_traffic(passes, gemm, accelerator, temporal_tiles)
     stalls = dram_stalls(moved, cycles.total, accelerator)
-    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
+    return LayerSchedule(
+        temporal_tiles, cycles, moved, stalls, accelerator.arrays, accelerator.replicate_tiles
+    )
 
 
 def expected_traffic(
-    dataflow: str, work: GemmWorkload, accelerator: Accelerator, pieces: int, tiles: Any, run: oracle.Run
+    dataflow: str,
+    gemm: GemmWorkload,
+    accelerator: Accelerator,
+    temporal_tiles: int,
+    tiles: Any,
+    run: oracle.Run,
 ) -> tuple[int, int, int]:
-    """Bytes of activations, weights and outputs, by the words of `traffic`."""
-    if accelerator.dram is None:
+    """Bytes of activations, weights and outputs, by the words of `dram_traffic`."""
+    if accelerator.dram_bytes_per_cycle is None:
         return 0, 0, 0
     size, room, built = (
         accelerator.operand_bytes,
         accelerator.activations.usable,
         accelerator.activations.size,
     )
-    shape = (work.filters, work.inputs, work.groups)
-    cells = oracle.map_cells(dataflow, shape, work.vectors, work.positions, tiles)
-    read, written = work.maps.read * size, work.maps.written * size
+    shape = (gemm.filters, gemm.inputs, gemm.groups)
+    cells = oracle.map_cells(dataflow, shape, gemm.vectors, gemm.positions, tiles)
+    read, written = gemm.feature_maps.read * size, gemm.feature_maps.written * size
     fits = read <= room
-    if dataflow == "ws":  # it needs room for the pieces that are on the arrays at the same time
+    if dataflow == "ws":  # it needs room for the temporal tiles that are on the arrays at the same time
         together = max(1, accelerator.arrays // max(1, len(tiles)))
-        fits = -(-read // pieces) * min(pieces, together) <= room
-    total = work.channels * work.vectors
-    activations = oracle.map_bytes_fetched(cells, total, read, fits, pieces if dataflow == "is" else 1)
+        fits = -(-read // temporal_tiles) * min(temporal_tiles, together) <= room
+    total = gemm.channels * gemm.vectors
+    activations = oracle.map_bytes_fetched(
+        cells, total, read, fits, temporal_tiles if dataflow == "is" else 1
+    )
     # a map has half of the buffer, however that is divided otherwise
-    if accelerator.keeps_maps and not work.maps.from_outside and (built is None or read <= built / 2):
+    if (
+        accelerator.keeps_feature_maps
+        and not gemm.feature_maps.from_model_input
+        and (built is None or read <= built / 2)
+    ):
         activations = 0
-    if accelerator.keeps_maps and not work.maps.to_outside and (built is None or written <= built / 2):
+    if (
+        accelerator.keeps_feature_maps
+        and not gemm.feature_maps.to_model_output
+        and (built is None or written <= built / 2)
+    ):
         written = 0
     if dataflow == "ws":
         once = oracle.stored_words(tiles) * size + -(-sum(tile.get("index_bits", 0) for tile in tiles) // 8)
-        again = once * pieces
+        again = once * temporal_tiles
     else:
-        once = work.filters * work.inputs * work.groups * size
+        once = gemm.filters * gemm.inputs * gemm.groups * size
         again = run.counts["streamed" if dataflow == "is" else "from_above"] * size
     return activations, once if once <= accelerator.weights.usable else again, written
 
@@ -121,17 +140,17 @@ def kernel_of(choice: int, inputs: int) -> int:
 def check(
     dataflow: str,
     passes: Passes,
-    work: GemmWorkload,
+    gemm: GemmWorkload,
     accelerator: Accelerator,
-    pieces: int,
+    temporal_tiles: int,
     tiles: Any,
     run: oracle.Run,
 ) -> None:
-    way = way_of(passes, work, accelerator, pieces)
-    moved = expected_traffic(dataflow, work, accelerator, pieces, tiles, run)
-    assert way.traffic == Traffic(*moved)
-    found = asdict(count_events(passes, work, accelerator, way))
-    assert found == oracle.events(dataflow, run, work.outputs, accelerator.operand_bytes, moved)
+    schedule = schedule_of(passes, gemm, accelerator, temporal_tiles)
+    moved = expected_traffic(dataflow, gemm, accelerator, temporal_tiles, tiles, run)
+    assert schedule.traffic == Traffic(*moved)
+    found = asdict(count_events(passes, gemm, accelerator, schedule))
+    assert found == oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved)
 
 
 @settings(max_examples=150)
@@ -140,10 +159,10 @@ def check(
 @given(
     layers(),
     st.integers(1, 5),
-    chips_with_dram(),
+    accelerators_with_dram(),
     st.sampled_from(METHODS),
     st.integers(1, 3),
-    maps(),
+    feature_maps(),
     st.integers(0, 9),
 )
 def test_events_of_packings(
@@ -151,34 +170,34 @@ def test_events_of_packings(
     count: int,
     accelerator: Accelerator,
     method: str,
-    pieces: int,
+    temporal_tiles: int,
     shape: FeatureMaps,
     kernel: int,
 ) -> None:
-    pieces = min(pieces, count)
+    temporal_tiles = min(temporal_tiles, count)
     packing = packed(matrix, method, accelerator.array, 3)
-    work = work_of(matrix, count, kernel_of(kernel, matrix.inputs), shape)
+    gemm = gemm_of(matrix, count, kernel_of(kernel, matrix.inputs), shape)
     tiles = tiles_of(packing)
     run = oracle.run_packing(
         tiles,
         matrix.values,
         matrix.groups,
         vectors_for(matrix, count),
-        hall(accelerator, "ws"),
-        pieces,
+        machine(accelerator, "ws"),
+        temporal_tiles,
         levels_of(packing),
     )
-    check("ws", tile_passes(packing, work), work, accelerator, pieces, tiles, run)
+    check("ws", tile_passes(packing, gemm), gemm, accelerator, temporal_tiles, tiles, run)
 
 
 @settings(max_examples=200)
 @given(
     layers(),
     st.integers(1, 6),
-    chips_with_dram(),
+    accelerators_with_dram(),
     st.sampled_from(DATAFLOWS),
     st.integers(1, 3),
-    maps(),
+    feature_maps(),
     st.integers(0, 9),
 )
 @example(DEPTHWISE, 2, SMALL, "ws", 1, FeatureMaps(60, 1), 0)
@@ -191,13 +210,13 @@ def test_events_of_dense_layers(
     count: int,
     accelerator: Accelerator,
     dataflow: str,
-    pieces: int,
+    temporal_tiles: int,
     shape: FeatureMaps,
     kernel: int,
 ) -> None:
     filters, inputs, groups = matrix.filters_per_group, matrix.inputs, matrix.groups
-    pieces = min(pieces, {"ws": count, "is": filters, "os": 1}[dataflow])
-    work = work_of(matrix, count, kernel_of(kernel, inputs), shape)
+    temporal_tiles = min(temporal_tiles, {"ws": count, "is": filters, "os": 1}[dataflow])
+    gemm = gemm_of(matrix, count, kernel_of(kernel, inputs), shape)
     tiles = {
         "ws": lambda: oracle.with_groups(
             oracle.dense_tiles(filters, inputs, tuple(accelerator.array), groups), filters, inputs
@@ -206,9 +225,22 @@ def test_events_of_dense_layers(
         "os": lambda: oracle.dense_blocks(filters, count, groups, tuple(accelerator.array)),
     }[dataflow]()
     run = oracle.run_dense(
-        dataflow, matrix.values, groups, vectors_for(matrix, count), hall(accelerator, dataflow), pieces
+        dataflow,
+        matrix.values,
+        groups,
+        vectors_for(matrix, count),
+        machine(accelerator, dataflow),
+        temporal_tiles,
     )
-    check(dataflow, dense_passes(dataflow, work, accelerator.array), work, accelerator, pieces, tiles, run)
+    check(
+        dataflow,
+        dense_passes(dataflow, gemm, accelerator.array),
+        gemm,
+        accelerator,
+        temporal_tiles,
+        tiles,
+        run,
+    )
 
 
 # --- by hand
@@ -229,31 +261,32 @@ def events_by_hand(size: int) -> Events:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_events_by_hand(size: int) -> None:
-    work, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2), operand_bytes=size)
-    passes = dense_passes("ws", work, accelerator.array)
-    assert count_events(passes, work, accelerator, way_of(passes, work, accelerator, 1)) == events_by_hand(
-        size
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2), operand_bytes=size)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    assert count_events(
+        passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1)
+    ) == events_by_hand(size)
+
+
+def test_replicas_that_a_schedule_does_without_cost_nothing() -> None:
+    gemm, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), replicate_tiles=True)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    schedule = schedule_of(passes, gemm, accelerator, 1)
+    replicated, single = (
+        count_events(passes, gemm, accelerator, replace(schedule, replicate_tiles=replicate))
+        for replicate in (True, False)
     )
+    assert (replicated.weight_buffer_bytes, single.weight_buffer_bytes) == (2, 1)
+    # one weight moves up a row, its replica two; steps of the second pass the first's column, its sums the other's lane
+    assert single.register_bytes == 1 + 4 * (1 + 4)
+    assert replicated.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
 
 
-def test_copies_that_a_way_does_without_cost_nothing() -> None:
-    work, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), side_by_side=True)
-    passes = dense_passes("ws", work, accelerator.array)
-    way = way_of(passes, work, accelerator, 1)
-    beside, alone = (
-        count_events(passes, work, accelerator, replace(way, side_by_side=copies)) for copies in (True, False)
-    )
-    assert (beside.weight_buffer_bytes, alone.weight_buffer_bytes) == (2, 1)
-    # one weight moves up a row, its copy two; steps of the second pass the first's column, its sums the other's lane
-    assert alone.register_bytes == 1 + 4 * (1 + 4)
-    assert beside.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
-
-
-def test_each_piece_loads_again_and_nothing_else_changes() -> None:
-    work, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
-    passes = dense_passes("ws", work, accelerator.array)
+def test_each_temporal_tile_loads_again_and_nothing_else_changes() -> None:
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
+    passes = dense_passes("ws", gemm, accelerator.array)
     once, thrice = (
-        count_events(passes, work, accelerator, way_of(passes, work, accelerator, n)) for n in (1, 3)
+        count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, n)) for n in (1, 3)
     )
     assert thrice == replace(
         once,

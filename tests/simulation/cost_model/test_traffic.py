@@ -1,4 +1,4 @@
-"""Traffic and waiting for DRAM, by hand."""
+"""DRAM traffic and stalls, by hand."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers import models
-from helpers.accelerators import DATAFLOWS, MAPS, crowded_chips, layers, packed, tile_passes, work_of
+from helpers.accelerators import (
+    DATAFLOWS,
+    FEATURE_MAPS,
+    constrained_accelerators,
+    gemm_of,
+    layers,
+    packed,
+    tile_passes,
+)
 from helpers.packings import arrange
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import load_model_bytes
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.events import count_events
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import Traffic, dram_stalls, schedule, traffic
+from tightc.simulation.cost_model.memory import Traffic, dram_stalls, dram_traffic, schedule_layer
 from tightc.simulation.cost_model.passes import dense_passes, packed_passes
 from tightc.simulation.workload import read_workload
 from tightc.tile.array import ArrayShape
@@ -27,25 +35,47 @@ from tightc.tile.matrix import LayerMatrix
 
 
 @settings(max_examples=150)
-@given(layers(), st.integers(1, 12), crowded_chips(), st.sampled_from(DATAFLOWS), MAPS, st.integers(1, 4))
+@given(
+    layers(),
+    st.integers(1, 12),
+    constrained_accelerators(),
+    st.sampled_from(DATAFLOWS),
+    FEATURE_MAPS,
+    st.integers(1, 4),
+)
 def test_every_word_crosses_the_edge_once_at_least(
-    matrix: LayerMatrix, vectors: int, accelerator: Accelerator, dataflow: str, maps: FeatureMaps, pieces: int
+    matrix: LayerMatrix,
+    vectors: int,
+    accelerator: Accelerator,
+    dataflow: str,
+    feature_maps: FeatureMaps,
+    temporal_tiles: int,
 ) -> None:
-    accelerator = replace(accelerator, dram=1.0)
-    work = work_of(matrix, vectors, 1, maps)
-    passes = dense_passes(dataflow, work, accelerator.array)
-    moved = traffic(passes, work, accelerator, 1 if dataflow == "os" else min(pieces, passes.steps))
+    accelerator = replace(accelerator, dram_bytes_per_cycle=1.0)
+    gemm = gemm_of(matrix, vectors, 1, feature_maps)
+    passes = dense_passes(dataflow, gemm, accelerator.array)
+    moved = dram_traffic(
+        passes, gemm, accelerator, 1 if dataflow == "os" else min(temporal_tiles, passes.steps)
+    )
     size, room = accelerator.operand_bytes, accelerator.activations.usable
     assert moved.weight_bytes >= matrix.values.size * size
     half = inf if accelerator.activations.size is None else accelerator.activations.size / 2
-    stays_in = accelerator.keeps_maps and not maps.from_outside and maps.read * size <= half
-    stays_out = accelerator.keeps_maps and not maps.to_outside and maps.written * size <= half
-    assert moved.activation_bytes == 0 if stays_in else moved.activation_bytes >= maps.read * size
-    assert moved.output_bytes == (0 if stays_out else maps.written * size)
+    stays_in = (
+        accelerator.keeps_feature_maps
+        and not feature_maps.from_model_input
+        and feature_maps.read * size <= half
+    )
+    stays_out = (
+        accelerator.keeps_feature_maps
+        and not feature_maps.to_model_output
+        and feature_maps.written * size <= half
+    )
+    assert moved.activation_bytes == 0 if stays_in else moved.activation_bytes >= feature_maps.read * size
+    assert moved.output_bytes == (0 if stays_out else feature_maps.written * size)
     if room == accelerator.weights.usable == inf:
-        assert moved.activation_bytes in (0, maps.read * size)
+        assert moved.activation_bytes in (0, feature_maps.read * size)
         assert dataflow == "ws" or moved.weight_bytes == matrix.values.size * size
-    assert traffic(passes, work, replace(accelerator, dram=None), 1) == Traffic()
+    assert dram_traffic(passes, gemm, replace(accelerator, dram_bytes_per_cycle=None), 1) == Traffic()
 
 
 # 4 filters x 6 inputs (3 channels of 2), 10 vectors, on 4x4: a pass reads channels 0 and 1, the next channel 2
@@ -53,48 +83,48 @@ HAND = GemmWorkload(4, 6, 1, 10, 2, FeatureMaps(60, 40))
 
 
 @pytest.mark.parametrize(
-    ("dataflow", "activations", "weights", "pieces", "expected"),
+    ("dataflow", "activations", "weights", "temporal_tiles", "expected"),
     [
         ("ws", inf, inf, 1, Traffic(60, 24, 40)),
         ("ws", 59, 23, 1, Traffic(60, 24, 40)),  # each pass reads its own channels and weights: nothing twice
-        ("ws", inf, 23, 3, Traffic(60, 72, 40)),  # every piece fetches the weights
+        ("ws", inf, 23, 3, Traffic(60, 72, 40)),  # every temporal tile fetches the weights
         ("ws", 19, 24, 3, Traffic(60, 24, 40)),
         ("os", inf, inf, 1, Traffic(60, 24, 40)),
         ("os", 59, 23, 1, Traffic(60, 72, 40)),  # three passes, of 4, 4 and 2 vectors, take all weights each
         ("is", inf, inf, 1, Traffic(60, 24, 40)),
         ("is", 59, 23, 1, Traffic(60, 72, 40)),  # 3 x 2 passes; a weight meets the vectors three times
-        ("is", 59, inf, 2, Traffic(120, 24, 40)),  # every piece loads all activations
+        ("is", 59, inf, 2, Traffic(120, 24, 40)),  # every temporal tile loads all activations
         ("is", 60, inf, 2, Traffic(60, 24, 40)),
     ],
 )
 def test_traffic_by_hand(
-    dataflow: str, activations: float, weights: float, pieces: int, expected: Traffic
+    dataflow: str, activations: float, weights: float, temporal_tiles: int, expected: Traffic
 ) -> None:
     accelerator = Accelerator(
         ArrayShape(4, 4),
         activations=BufferPort(usable=activations),
         weights=BufferPort(usable=weights),
-        dram=1.0,
+        dram_bytes_per_cycle=1.0,
     )
     passes = dense_passes(dataflow, HAND, accelerator.array)
-    assert traffic(passes, HAND, accelerator, pieces) == expected
+    assert dram_traffic(passes, HAND, accelerator, temporal_tiles) == expected
     wide = replace(accelerator, operand_bytes=4, activations=BufferPort(usable=4 * activations))
     wide = replace(wide, weights=BufferPort(usable=4 * weights))
     times = Traffic(4 * expected.activation_bytes, 4 * expected.weight_bytes, 4 * 40)
-    assert traffic(passes, HAND, wide, pieces) == times
+    assert dram_traffic(passes, HAND, wide, temporal_tiles) == times
 
 
 def test_a_map_that_does_not_fit_is_fetched_by_every_pass_that_reads_it() -> None:
-    work = GemmWorkload(9, 6, 1, 10, 2, FeatureMaps(60, 90))  # two passes for each of 4, 4 and 1 filters
-    accelerator = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=59), dram=1.0)
-    passes = dense_passes("ws", work, accelerator.array)
-    assert passes.map_share.tolist() == pytest.approx([2 / 3, 1 / 3] * 3)
-    assert traffic(passes, work, accelerator, 1).activation_bytes == 180
-    # two pieces of 30 bytes fit one at a time
-    assert traffic(passes, work, accelerator, 2).activation_bytes == 60
-    # and where a piece is shared by two arrays; but with 12 arrays both pieces are there at once
-    assert traffic(passes, work, replace(accelerator, arrays=2), 2).activation_bytes == 60
-    assert traffic(passes, work, replace(accelerator, arrays=12), 2).activation_bytes == 180
+    gemm = GemmWorkload(9, 6, 1, 10, 2, FeatureMaps(60, 90))  # two passes for each of 4, 4 and 1 filters
+    accelerator = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=59), dram_bytes_per_cycle=1.0)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    assert passes.map_fraction.tolist() == pytest.approx([2 / 3, 1 / 3] * 3)
+    assert dram_traffic(passes, gemm, accelerator, 1).activation_bytes == 180
+    # two temporal tiles of 30 bytes fit one at a time
+    assert dram_traffic(passes, gemm, accelerator, 2).activation_bytes == 60
+    # also where two arrays share one; but with 12 arrays both are there at once
+    assert dram_traffic(passes, gemm, replace(accelerator, arrays=2), 2).activation_bytes == 60
+    assert dram_traffic(passes, gemm, replace(accelerator, arrays=12), 2).activation_bytes == 180
 
 
 def test_of_a_map_that_fits_comes_what_any_pass_reads() -> None:
@@ -103,28 +133,32 @@ def test_of_a_map_that_fits_comes_what_any_pass_reads() -> None:
     values[0, [0, 1, 2]] = values[1, [2, 6, 7]] = 1
     matrix, accelerator = (
         LayerMatrix(values),
-        Accelerator(ArrayShape(2, 2), activations=BufferPort(usable=80), dram=1.0),
+        Accelerator(ArrayShape(2, 2), activations=BufferPort(usable=80), dram_bytes_per_cycle=1.0),
     )
     packing = packed(matrix, "first-fit", accelerator.array, 1)
-    work = GemmWorkload(2, 8, 1, 10, 2, FeatureMaps(80, 20))
-    passes = tile_passes(packing, work)
+    gemm = GemmWorkload(2, 8, 1, 10, 2, FeatureMaps(80, 20))
+    passes = tile_passes(packing, gemm)
     channels = [{k // 2 for lane in tile["lanes"] for k in lane} for tile in oracle.plain(packing)]
     asked = sum(map(len, channels))
     assert set().union(*channels) == {0, 1, 3} and asked > 4
-    assert traffic(passes, work, accelerator, 1).activation_bytes == 60
+    assert dram_traffic(passes, gemm, accelerator, 1).activation_bytes == 60
     small = replace(accelerator, activations=BufferPort(usable=79))
-    assert traffic(passes, work, small, 1).activation_bytes == 20 * asked
+    assert dram_traffic(passes, gemm, small, 1).activation_bytes == 20 * asked
     # the dense layer reads all
-    assert traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1).activation_bytes == 80
-
-
-def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
-    # 1 filter x 20 inputs on 1x1: 20 times 1/20 of a map of 20 bytes, which in floats is more than 20
-    work, accelerator = (
-        GemmWorkload(1, 20, 1, 1, 1, FeatureMaps(20, 1)),
-        Accelerator(ArrayShape(1, 1), activations=BufferPort(usable=1), dram=1.0),
+    assert (
+        dram_traffic(dense_passes("ws", gemm, accelerator.array), gemm, accelerator, 1).activation_bytes == 80
     )
-    assert traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1).activation_bytes == 20
+
+
+def test_fractions_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
+    # 1 filter x 20 inputs on 1x1: 20 times 1/20 of a map of 20 bytes, which in floats is more than 20
+    gemm, accelerator = (
+        GemmWorkload(1, 20, 1, 1, 1, FeatureMaps(20, 1)),
+        Accelerator(ArrayShape(1, 1), activations=BufferPort(usable=1), dram_bytes_per_cycle=1.0),
+    )
+    assert (
+        dram_traffic(dense_passes("ws", gemm, accelerator.array), gemm, accelerator, 1).activation_bytes == 20
+    )
 
 
 @pytest.mark.parametrize("usable", [40, 80, inf])
@@ -146,10 +180,12 @@ def test_shares_that_add_up_to_the_whole_map_are_not_a_byte_more() -> None:
 def test_maps_that_fit_stay_between_layers(
     outside: tuple[bool, bool], keeps: bool, size: int | None, expected: tuple[int, int], usable: float
 ) -> None:
-    work = replace(HAND, maps=FeatureMaps(60, 40, *outside))
-    store = BufferPort(size=size, usable=usable)
-    accelerator = Accelerator(ArrayShape(4, 4), activations=store, dram=1.0, keeps_maps=keeps)
-    moved = traffic(dense_passes("ws", work, accelerator.array), work, accelerator, 1)
+    gemm = replace(HAND, feature_maps=FeatureMaps(60, 40, *outside))
+    buffer = BufferPort(size=size, usable=usable)
+    accelerator = Accelerator(
+        ArrayShape(4, 4), activations=buffer, dram_bytes_per_cycle=1.0, keeps_feature_maps=keeps
+    )
+    moved = dram_traffic(dense_passes("ws", gemm, accelerator.array), gemm, accelerator, 1)
     assert (moved.activation_bytes, moved.output_bytes) == expected
 
 
@@ -167,23 +203,27 @@ def test_maps_that_fit_stay_between_layers(
         ((True, True, True), 0.7, 80, 6),  # 85.7 cycles
     ],
 )
-def test_waiting_for_dram_by_hand(
+def test_dram_stalls_by_hand(
     hidden: tuple[bool, bool, bool], dram: float | None, busy: int, stalls: int
 ) -> None:
-    stores = dict(
-        zip(("activations", "weights", "sums"), (BufferPort(hidden=own) for own in hidden), strict=True)
+    buffers = dict(
+        zip(
+            ("activations", "weights", "sums"),
+            (BufferPort(double_buffered=own) for own in hidden),
+            strict=True,
+        )
     )
-    accelerator = Accelerator(ArrayShape(4, 4), dram=dram, **stores)
+    accelerator = Accelerator(ArrayShape(4, 4), dram_bytes_per_cycle=dram, **buffers)
     assert dram_stalls(Traffic(10, 20, 30), busy, accelerator) == stalls
 
 
 @pytest.mark.parametrize(
     ("size", "written", "read"), [(2 * 64, 0, 0), (2 * 64 - 1, 64, 16), (2 * 16, 64, 16)]
 )
-def test_whoever_writes_a_map_and_whoever_reads_it_say_the_same_of_it(
+def test_the_producer_and_the_consumer_of_a_map_agree_whether_it_stays(
     size: int, written: int, read: int
 ) -> None:
-    # 8x8 pixels are written, a pool makes 4x4 of them: what does not stay for the one does not for the other
+    # 8x8 pixels are written, a pool makes 4x4 of them: both layers agree whether it stays
     text = """net (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) {
         [a] m = Conv(x, v)
         p = MaxPool <kernel_shape=[2, 2], strides=[2, 2]> (m)
@@ -192,16 +232,16 @@ def test_whoever_writes_a_map_and_whoever_reads_it_say_the_same_of_it(
     weight = np.ones((1, 1, 1, 1), np.float32)
     model = load_model_bytes(models.build(text, v=weight, w=weight).SerializeToString())
     layers = read_workload(model, InputSizeOptions()).layers
-    accelerator = Accelerator(ArrayShape(2, 2), activations=BufferPort(size, size), dram=1.0)
+    accelerator = Accelerator(ArrayShape(2, 2), activations=BufferPort(size, size), dram_bytes_per_cycle=1.0)
     moved = [
-        traffic(dense_passes("ws", layer.work, accelerator.array), layer.work, accelerator, 1)
+        dram_traffic(dense_passes("ws", layer.gemm, accelerator.array), layer.gemm, accelerator, 1)
         for layer in layers
     ]
     assert (moved[0].activation_bytes, moved[1].output_bytes) == (64, 16)  # the ends of the network
     assert (moved[0].output_bytes, moved[1].activation_bytes) == (written, read)
 
 
-def test_a_map_that_goes_two_ways_is_kept_for_both_or_none() -> None:
+def test_a_map_with_two_consumers_is_kept_for_both_or_none() -> None:
     text = """net (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) {
         [a] m = Conv(x, v)
         [b] n = Conv(m, v2)
@@ -210,23 +250,30 @@ def test_a_map_that_goes_two_ways_is_kept_for_both_or_none() -> None:
     }"""
     weight = np.ones((2, 2, 1, 1), np.float32)
     model = load_model_bytes(models.build(text, v=weight, v2=weight, v3=weight).SerializeToString())
-    maps = [layer.work.maps for layer in read_workload(model, InputSizeOptions()).layers]
-    assert [(m.from_outside, m.to_outside) for m in maps] == [(True, False), (False, False), (False, True)]
-    assert [(m.read_from, m.written_for) for m in maps] == [(0, 32), (32, 32), (32, 0)]
+    feature_maps = [layer.gemm.feature_maps for layer in read_workload(model, InputSizeOptions()).layers]
+    assert [(m.from_model_input, m.to_model_output) for m in feature_maps] == [
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+    assert [(m.producer_output, m.consumer_input) for m in feature_maps] == [(0, 32), (32, 32), (32, 0)]
 
 
 def test_wide_multiplexers_cost_as_wide_as_they_are() -> None:
     matrix = LayerMatrix(np.ones((2, 6), np.float32))
     packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
-    work = GemmWorkload(2, 6, 1, 5)
+    gemm = GemmWorkload(2, 6, 1, 5)
     for fan_in, levels in ((None, 1), (2, 1), (16, 4)):
         accelerator = Accelerator(ArrayShape(4, 4), fan_in=fan_in)
-        passes = packed_passes(packing, work)
+        passes = packed_passes(packing, gemm)
         assert (
-            count_events(passes, work, accelerator, schedule(passes, work, accelerator)).multiplexer_bytes
+            count_events(
+                passes, gemm, accelerator, schedule_layer(passes, gemm, accelerator)
+            ).multiplexer_bytes
             == 12 * 5 * levels
         )
-        dense = dense_passes("ws", work, accelerator.array)
+        dense = dense_passes("ws", gemm, accelerator.array)
         assert (
-            count_events(dense, work, accelerator, schedule(dense, work, accelerator)).multiplexer_bytes == 0
+            count_events(dense, gemm, accelerator, schedule_layer(dense, gemm, accelerator)).multiplexer_bytes
+            == 0
         )

@@ -13,15 +13,15 @@ import oracle
 from helpers.accelerators import (
     DATAFLOWS,
     METHODS,
-    chips,
-    hall,
+    accelerators,
+    gemm_of,
     kept,
     layers,
+    machine,
     packed,
     tile_passes,
     tiles_of,
     vectors_for,
-    work_of,
 )
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.cycles import layer_cycles
@@ -39,9 +39,9 @@ SLOW = Accelerator(
     ArrayShape(5, 3),
     arrays=2,
     prefetch=True,
-    activations=BufferPort(words=1.5),
-    weights=BufferPort(words=2),
-    sums=BufferPort(words=0.5),
+    activations=BufferPort(words_per_cycle=1.5),
+    weights=BufferPort(words_per_cycle=2),
+    sums=BufferPort(words_per_cycle=0.5),
 )
 
 
@@ -49,33 +49,33 @@ SLOW = Accelerator(
 
 
 def check_dense(
-    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, temporal_tiles: int
 ) -> None:
     vectors = vectors_for(matrix, count)
-    ran = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces)
+    result = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles)
     stepped = oracle.run_dense(
-        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), pieces
+        dataflow, matrix.values, matrix.groups, vectors, machine(accelerator, dataflow), temporal_tiles
     )
     product = vectors @ oracle.block_diagonal(matrix.values, matrix.groups).T
-    assert ran.outputs.dtype == vectors.dtype
-    assert ran.outputs.tolist() == stepped.outputs == product.tolist()
+    assert result.outputs.dtype == vectors.dtype
+    assert result.outputs.tolist() == stepped.outputs == product.tolist()
     closed = layer_cycles(
-        dense_passes(dataflow, work_of(matrix, count), accelerator.array), accelerator, pieces
+        dense_passes(dataflow, gemm_of(matrix, count), accelerator.array), accelerator, temporal_tiles
     )
-    assert ran.cycles == closed.total == stepped.cycles
-    assert ran.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
+    assert result.cycles == closed.total == stepped.cycles
+    assert result.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
 
 
 @settings(max_examples=150)
-@given(layers(), st.integers(1, 6), chips(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
+@given(layers(), st.integers(1, 6), accelerators(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
 @example(DEPTHWISE, 3, SLOW, "ws", 1)
 @example(DEPTHWISE, 3, SLOW, "is", 1)
 @example(DEPTHWISE, 3, SLOW, "os", 1)
 def test_dense_layers_of_any_dataflow(
-    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, temporal_tiles: int
 ) -> None:
     steps = {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow]
-    check_dense(matrix, count, accelerator, dataflow, min(pieces, steps))
+    check_dense(matrix, count, accelerator, dataflow, min(temporal_tiles, steps))
 
 
 @pytest.mark.kernel
@@ -96,47 +96,47 @@ def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflo
     side, kernel, channels, filters = layer
     matrix = LayerMatrix(np.ones((filters, channels * kernel**2), np.int32))
     vectors = np.ones(((side - kernel + 1) ** 2, matrix.inputs), np.int32)
-    ran = run_dense(dataflow, Operands(matrix, vectors), Accelerator(ArrayShape(32, 32)))
-    assert ran.cycles == oracle.SCALE_SIM[layer][dataflow]
-    assert (ran.outputs == matrix.inputs).all()
+    result = run_dense(dataflow, Operands(matrix, vectors), Accelerator(ArrayShape(32, 32)))
+    assert result.cycles == oracle.SCALE_SIM[layer][dataflow]
+    assert (result.outputs == matrix.inputs).all()
 
 
 # --- packings
 
 
 def check_packing(
-    packing: Packing, matrix: LayerMatrix, vectors: np.ndarray, accelerator: Accelerator, pieces: int
+    packing: Packing, matrix: LayerMatrix, vectors: np.ndarray, accelerator: Accelerator, temporal_tiles: int
 ) -> None:
-    ran = run_packing(packing, Operands(matrix, vectors), accelerator, pieces)
+    result = run_packing(packing, Operands(matrix, vectors), accelerator, temporal_tiles)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), pieces
+        tiles_of(packing), matrix.values, matrix.groups, vectors, machine(accelerator, "ws"), temporal_tiles
     )
-    assert ran.outputs.dtype == vectors.dtype
-    assert ran.outputs.tolist() == stepped.outputs == (vectors @ kept(packing, matrix).T).tolist()
-    closed = layer_cycles(tile_passes(packing, work_of(matrix, len(vectors))), accelerator, pieces)
-    assert ran.cycles == closed.total == stepped.cycles
-    assert ran.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
+    assert result.outputs.dtype == vectors.dtype
+    assert result.outputs.tolist() == stepped.outputs == (vectors @ kept(packing, matrix).T).tolist()
+    closed = layer_cycles(tile_passes(packing, gemm_of(matrix, len(vectors))), accelerator, temporal_tiles)
+    assert result.cycles == closed.total == stepped.cycles
+    assert result.pe_steps == stepped.all_cycles * accelerator.array.rows * accelerator.array.columns
 
 
 @settings(max_examples=200)
 @given(
     layers(),
     st.integers(1, 5),
-    chips(),
+    accelerators(),
     st.sampled_from(METHODS),
     st.sampled_from([1, 2, 3, 5]),
     st.integers(1, 3),
 )
 def test_packings_of_any_method(
-    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, fan_in: int, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, fan_in: int, temporal_tiles: int
 ) -> None:
     packing = packed(matrix, method, accelerator.array, fan_in)
-    check_packing(packing, matrix, vectors_for(matrix, count), accelerator, min(pieces, count))
+    check_packing(packing, matrix, vectors_for(matrix, count), accelerator, min(temporal_tiles, count))
 
 
 @settings(max_examples=40)
-@given(layers(), chips(), st.sampled_from(METHODS))
-def test_floats_that_are_whole_numbers_give_the_same(
+@given(layers(), accelerators(), st.sampled_from(METHODS))
+def test_floats_with_integer_values_give_the_same(
     matrix: LayerMatrix, accelerator: Accelerator, method: str
 ) -> None:
     floats = LayerMatrix(matrix.values.astype(np.float32), matrix.groups)
@@ -175,13 +175,13 @@ def test_a_packing_by_hand() -> None:
     vectors = vectors_for(MATRIX, 3)
     for prefetch in (False, True):
         accelerator = Accelerator(ArrayShape(3, 3), prefetch=prefetch)
-        ran = run_packing(BY_HAND, Operands(MATRIX, vectors), accelerator)
-        assert ran.outputs.tolist() == (vectors @ MATRIX.values.T).tolist()
-        # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load hides behind the first
-        assert ran.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
+        result = run_packing(BY_HAND, Operands(MATRIX, vectors), accelerator)
+        assert result.outputs.tolist() == (vectors @ MATRIX.values.T).tolist()
+        # a pass loads 3 rows, streams 3 vectors and drains 3 + 3 - 2 cycles; the second load overlaps the first stream
+        assert result.cycles == 2 * (3 + 3 + 4) - 3 * prefetch
     check_packing(BY_HAND, MATRIX, vectors, replace(SLOW, array=ArrayShape(3, 3)), 2)
     # input 4 is on two lanes and read once: 4 words for each vector, then 1
-    thirsty = Accelerator(ArrayShape(3, 3), activations=BufferPort(words=1))
+    thirsty = Accelerator(ArrayShape(3, 3), activations=BufferPort(words_per_cycle=1))
     assert run_packing(BY_HAND, Operands(MATRIX, vectors), thirsty).cycles == 2 * (3 + 4) + 3 * 4 + 3 * 1
     check_packing(BY_HAND, MATRIX, vectors, thirsty, 1)
 
@@ -190,7 +190,7 @@ def test_a_packing_by_hand() -> None:
 
 
 def check_traces(traces: Traces, stepped: oracle.Run, accelerator: Accelerator, is_stationary: bool) -> None:
-    """The lines of all traces together are what the stepped array counted."""
+    """The lines of all traces add up to the counts of the stepped array."""
     assert traces
     found = dict(zip(LOG_COLUMNS, sum(trace.log.sum(axis=0) for trace in traces).tolist(), strict=True))
     loads = sum(trace.phase == "stream" for trace in traces) if is_stationary else 0
@@ -210,44 +210,44 @@ def check_traces(traces: Traces, stepped: oracle.Run, accelerator: Accelerator, 
 
 
 @settings(max_examples=60)
-@given(layers(), st.integers(1, 6), chips(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
+@given(layers(), st.integers(1, 6), accelerators(), st.sampled_from(DATAFLOWS), st.integers(1, 3))
 @example(DEPTHWISE, 3, SLOW, "ws", 1)
 @example(DEPTHWISE, 3, SLOW, "is", 1)
 @example(DEPTHWISE, 2, SLOW, "os", 1)
 def test_traces_of_dense_layers(
-    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, dataflow: str, temporal_tiles: int
 ) -> None:
     if dataflow == "os":
-        accelerator = replace(accelerator, sums=BufferPort())  # sums leave without a line of their own
-    pieces = min(pieces, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
+        accelerator = replace(accelerator, sums=BufferPort())  # sums leave without a line in the log
+    temporal_tiles = min(temporal_tiles, {"ws": count, "is": matrix.filters_per_group, "os": 1}[dataflow])
     vectors, traces = vectors_for(matrix, count), []
-    plain = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces)
-    traced = run_dense(dataflow, Operands(matrix, vectors), accelerator, pieces, traces)
+    plain = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles)
+    traced = run_dense(dataflow, Operands(matrix, vectors), accelerator, temporal_tiles, traces)
     assert traced.outputs.tolist() == plain.outputs.tolist() and traced.cycles == plain.cycles
     stepped = oracle.run_dense(
-        dataflow, matrix.values, matrix.groups, vectors, hall(accelerator, dataflow), pieces
+        dataflow, matrix.values, matrix.groups, vectors, machine(accelerator, dataflow), temporal_tiles
     )
     check_traces(traces, stepped, accelerator, dataflow != "os")
 
 
 @settings(max_examples=60)
-@given(layers(), st.integers(1, 6), chips(), st.sampled_from(METHODS), st.integers(1, 3))
+@given(layers(), st.integers(1, 6), accelerators(), st.sampled_from(METHODS), st.integers(1, 3))
 def test_traces_of_packings(
-    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, pieces: int
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, temporal_tiles: int
 ) -> None:
-    pieces = min(pieces, count)
+    temporal_tiles = min(temporal_tiles, count)
     packing = packed(matrix, method, accelerator.array, 3)
     vectors, traces = vectors_for(matrix, count), []
-    run_packing(packing, Operands(matrix, vectors), accelerator, pieces, traces)
+    run_packing(packing, Operands(matrix, vectors), accelerator, temporal_tiles, traces)
     stepped = oracle.run_packing(
-        tiles_of(packing), matrix.values, matrix.groups, vectors, hall(accelerator, "ws"), pieces
+        tiles_of(packing), matrix.values, matrix.groups, vectors, machine(accelerator, "ws"), temporal_tiles
     )
     assert bool(traces) == bool(packing.tiles)
     if traces:
         check_traces(traces, stepped, accelerator, True)
 
 
-# --- what is wrong in a packing shows in its values
+# --- a wrong packing gives wrong values
 
 
 def damaged(tile: Tile, kind: str, rng: np.random.Generator) -> Tile | None:
@@ -290,6 +290,6 @@ def test_a_wrong_packing_gives_wrong_values(seed: int, kind: str) -> None:
     accelerator = Accelerator(ArrayShape(3, 4))
     product = (vectors @ values.T).tolist()
     assert run_packing(packing, Operands(matrix, vectors), accelerator).outputs.tolist() == product
-    ran = run_packing(wrong, Operands(matrix, vectors), accelerator)
-    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, hall(accelerator, "ws"))
-    assert ran.outputs.tolist() == stepped.outputs != product
+    result = run_packing(wrong, Operands(matrix, vectors), accelerator)
+    stepped = oracle.run_packing(oracle.plain(wrong), values, 1, vectors, machine(accelerator, "ws"))
+    assert result.outputs.tolist() == stepped.outputs != product

@@ -1,4 +1,4 @@
-"""SCALE-Sim: its formulas, what it is given to run, and what it says then."""
+"""SCALE-Sim: its formulas, the exported files, and its own cycles for them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def assert_same_layers(topology: str, report: Report) -> None:
 
 
 def scale_sim_total_cycles(dataflow: str, array: ArrayShape, filters: int, inputs: int, vectors: int) -> int:
-    """What SCALE-Sim reports: the number, from 0, of the last line of its demand matrices.
+    """SCALE-Sim's total cycles: the number, from 0, of the last line of its demand matrices.
 
     For every fold they have a line for each row of the array that is loaded, unless the outputs stay, one for each
     step in time, and what the skew over rows and columns adds.
@@ -319,5 +319,5 @@ def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, t
             assert found == closed_form(dataflow, array, row["filters"], row["inputs"], row["vectors"])
             if (
                 row["groups"] == 1
-            ):  # SCALE-Sim runs groups one after the other, tightc may have them side by side
+            ):  # SCALE-Sim runs groups one after the other, tightc may have them in one pass
                 assert found == row["dense_cycles"], (dataflow, row["name"])

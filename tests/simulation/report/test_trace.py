@@ -28,13 +28,13 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import Packing
 
-COLUMNS = "cycle,array,pass,piece,phase,rows_loaded,steps_begun,lane_words,macs,sums_out"
+COLUMNS = "cycle,array,pass,temporal_tile,phase,rows_loaded,steps_begun,lane_words,macs,sums_out"
 ARRAY = ArrayShape(8, 4)
 Line = dict[str, int | str]
 PJ_OF_A_MAC = 0.3
 
 
-def arranged(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:
+def permuted(model: Model, array: ArrayShape = ARRAY, fan_in: int = 3) -> Model:
     schedule = TemperatureSchedule(steps=5, moves_per_weight=30)
     return permute(model, PermuteOptions(array=array, fan_in=fan_in, temp_schedule=schedule, jobs=1))[0]
 
@@ -69,13 +69,15 @@ def check_clocks(lines: list[Line], cycles: int) -> None:
     for array in {line["array"] for line in lines}:
         own = [line for line in lines if line["array"] == array]
         assert [line["cycle"] for line in own] == list(range(len(own)))
-        phases = [key for key, _ in groupby(own, lambda line: (line["piece"], line["pass"], line["phase"]))]
+        phases = [
+            key for key, _ in groupby(own, lambda line: (line["temporal_tile"], line["pass"], line["phase"]))
+        ]
         assert len(set(phases)) == len(phases)
         assert phases == sorted(phases)  # load comes before stream in the alphabet, too
     assert max(Counter(line["array"] for line in lines).values()) == cycles
 
 
-# --- what the columns add up to
+# --- totals of the columns
 
 
 @pytest.mark.parametrize(
@@ -85,15 +87,15 @@ def check_clocks(lines: list[Line], cycles: int) -> None:
 )
 @pytest.mark.parametrize("layer", ["first", "second", "last"])
 def test_the_tiles_of_a_layer(layer: str, options: dict[str, object], tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     row = row_of(model, layer, **options)
     lines = traced(model, tmp_path, layer, **options)
     packing = read_packings(model)[f"{layer}_w"]
-    pieces, vectors = row["passes"] // len(packing.tiles), row["vectors"]
+    temporal_tiles, vectors = row["passes"] // len(packing.tiles), row["vectors"]
     check_clocks(lines, row["compute_cycles"])
     assert row["compute_cycles"] == row["cycles"] == row["engine_cycles"]
-    assert {(line["piece"], line["pass"]) for line in lines} == {
-        (piece, tile) for piece in range(pieces) for tile in range(len(packing.tiles))
+    assert {(line["temporal_tile"], line["pass"]) for line in lines} == {
+        (temporal_tile, tile) for temporal_tile in range(temporal_tiles) for tile in range(len(packing.tiles))
     }
     assert total(lines, "rows_loaded") == 8 * row["passes"]
     assert total(lines, "steps_begun") == vectors * len(packing.tiles)
@@ -123,7 +125,7 @@ def test_a_dense_layer(form: str, arrays: int, dataflow: str, tmp_path: Path) ->
         == macs_of(row)
         == row["filters"] * row["inputs"] * row["groups"] * row["vectors"]
     )
-    assert len({(line["piece"], line["pass"]) for line in lines}) == row["passes"]
+    assert len({(line["temporal_tile"], line["pass"]) for line in lines}) == row["passes"]
     if dataflow == "os":
         assert total(lines, "rows_loaded") == 0
         assert total(lines, "steps_begun") == row["passes"] * row["inputs"]
@@ -133,7 +135,7 @@ def test_a_dense_layer(form: str, arrays: int, dataflow: str, tmp_path: Path) ->
 
 
 def test_a_dense_layer_whose_weights_stay_has_a_line_for_every_cycle(tmp_path: Path) -> None:
-    """The same layer arranged as dense tiles: what the trace of the plain model has to be."""
+    """The same layer permuted to dense tiles, which must give the trace of the plain model."""
     model = loaded(models.cnn())
     dense = permute(model, PermuteOptions(array=ARRAY, method="dense"))[0]
     lines = traced(dense, tmp_path, "second", array=ARRAY)
@@ -167,7 +169,7 @@ def test_weight_stationary_by_hand(tmp_path: Path) -> None:
     proto = models.build(
         "net (float[2, 1] x) => (float[2, 2] y) { [mm] y = MatMul(x, w) }", w=np.array([[7, 9]], np.float32)
     )
-    model = arranged(loaded(proto), ArrayShape(2, 3))
+    model = permuted(loaded(proto), ArrayShape(2, 3))
     assert write_trace(model, SimulateOptions(), "mm", tmp_path).read_text() == (
         f"{COLUMNS}\n"
         "0,0,0,0,load,1,0,0,0,0\n"
@@ -181,32 +183,32 @@ def test_weight_stationary_by_hand(tmp_path: Path) -> None:
 
 
 def four_by_two(vectors: int) -> Model:
-    """Arranged in a tile of 4 lanes x 2 columns, which has room for four copies."""
+    """Arranged in a tile of 4 lanes x 2 columns, which has room for four replicas."""
     text = f"net (float[{vectors}, 4] x) => (float[{vectors}, 2] y) {{ [mm] y = MatMul(x, w) }}"
-    model = arranged(loaded(models.build(text, w=np.ones((4, 2), np.float32))), ArrayShape(16, 16), 1)
+    model = permuted(loaded(models.build(text, w=np.ones((4, 2), np.float32))), ArrayShape(16, 16), 1)
     (tile,) = read_packings(model)["w"].tiles
     assert (tile.lanes, tile.columns) == (4, 2)
     return model
 
 
 @pytest.mark.parametrize(
-    ("beside", "vectors", "steps"), [(False, 8, 8), (True, 8, 2), (True, 4, 1), (True, 3, 1)]
+    ("replicate", "vectors", "steps"), [(False, 8, 8), (True, 8, 2), (True, 4, 1), (True, 3, 1)]
 )
-def test_copies_side_by_side(beside: bool, vectors: int, steps: int, tmp_path: Path) -> None:
+def test_replicated_tiles(replicate: bool, vectors: int, steps: int, tmp_path: Path) -> None:
     model = four_by_two(vectors)
-    lines = traced(model, tmp_path, side_by_side=beside)
-    row = row_of(model, "mm", side_by_side=beside)
+    lines = traced(model, tmp_path, replicate_tiles=replicate)
+    row = row_of(model, "mm", replicate_tiles=replicate)
     check_clocks(lines, row["compute_cycles"])
     assert (total(lines, "steps_begun"), total(lines, "rows_loaded")) == (steps, 16)
     assert total(lines, "macs") == vectors * 8 == macs_of(row)
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (vectors * 4, vectors * 2)
 
 
-def test_copies_that_have_a_step_less_do_less(tmp_path: Path) -> None:
+def test_replicas_with_a_step_less_do_less(tmp_path: Path) -> None:
     model = four_by_two(6)
-    lines = traced(model, tmp_path, side_by_side=True)
+    lines = traced(model, tmp_path, replicate_tiles=True)
     assert total(lines, "steps_begun") == 2
-    assert total(lines, "macs") == 6 * 8 == macs_of(row_of(model, "mm", side_by_side=True))
+    assert total(lines, "macs") == 6 * 8 == macs_of(row_of(model, "mm", replicate_tiles=True))
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (6 * 4, 6 * 2)
 
 
@@ -215,7 +217,7 @@ def test_copies_that_have_a_step_less_do_less(tmp_path: Path) -> None:
 
 def test_every_line_is_what_the_array_does(tmp_path: Path) -> None:
     """Lane words, multiplications and sums of each cycle of each pass, from where each step is."""
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     packing = read_packings(model)["second_w"]
     lines = traced(model, tmp_path, "second")
     for number in range(len(packing.tiles)):
@@ -262,9 +264,9 @@ SLOW = {
 }
 
 
-def test_waiting_for_buffers_shows_as_cycles_without_steps(tmp_path: Path) -> None:
+def test_stalls_show_as_cycles_without_steps(tmp_path: Path) -> None:
     hardware = Hardware.model_validate(SLOW)
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     row = row_of(model, "second", hardware=hardware)
     lines = traced(model, tmp_path, "second", hardware=hardware)
     check_clocks(lines, row["engine_cycles"])
@@ -295,7 +297,7 @@ def test_lines_go_array_by_array_with_every_dataflow(tmp_path: Path) -> None:
 
 
 def test_the_first_layer_unless_there_is_a_name(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     assert (
         write_trace(model, SimulateOptions(), None, tmp_path / "a" / "b")
         == tmp_path / "a" / "b" / "first.csv"
@@ -321,7 +323,7 @@ def test_the_first_layer_unless_there_is_a_name(tmp_path: Path) -> None:
 def test_names_of_layers_that_are_no_names_of_files(name: str, file: str, tmp_path: Path) -> None:
     proto = models.gemm()
     proto.graph.node[0].name = name
-    model = arranged(loaded(proto))
+    model = permuted(loaded(proto))
     assert write_trace(model, SimulateOptions(), name, tmp_path) == tmp_path / file
     assert os.listdir(tmp_path) == [file]
 
@@ -338,13 +340,13 @@ def test_names_of_layers_that_are_no_names_of_files(name: str, file: str, tmp_pa
 def test_a_layer_that_is_not_there(layer: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         traced(loaded(models.cnn()), tmp_path / "new", layer)
-    assert str(caught.value) == f"--layer {layer}: no such layer; {hint}"
+    assert str(caught.value) == f"--layer: expected the name of a layer, got {layer!r}; {hint}"
     assert not os.listdir(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     for folder, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "in", "Not a directory")):
         with pytest.raises(OutputError) as caught:
             traced(model, folder)
@@ -360,17 +362,17 @@ def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
     with pytest.raises(
         OutputError, match=r"cannot be written \(Permission denied\); write to another folder"
     ):
-        traced(arranged(loaded(models.cnn())), tmp_path / "locked")
+        traced(permuted(loaded(models.cnn())), tmp_path / "locked")
 
 
 def test_a_trace_replaces_the_one_before(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     (tmp_path / "first.csv").write_text("old")
     assert len(traced(model, tmp_path)) > 100
 
 
 def test_values_make_no_difference_to_a_trace(tmp_path: Path) -> None:
-    model = arranged(loaded(models.cnn()))
+    model = permuted(loaded(models.cnn()))
     texts = [write_trace(model, SimulateOptions(), None, tmp_path, seed=seed).read_text() for seed in (0, 1)]
     np.savez(tmp_path / "in.npz", image=np.zeros((1, 3, 8, 8), np.float32))
     texts.append(
@@ -380,7 +382,7 @@ def test_values_make_no_difference_to_a_trace(tmp_path: Path) -> None:
 
 
 def test_a_layer_without_weights_has_no_cycles(tmp_path: Path) -> None:
-    assert traced(arranged(loaded(models.empty_layer())), tmp_path, "nothing") == []
+    assert traced(permuted(loaded(models.empty_layer())), tmp_path, "nothing") == []
 
 
 # --- on the command line
@@ -390,7 +392,7 @@ def test_the_command_says_what_it_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    models.save(arranged(loaded(models.cnn())).proto, tmp_path / "net.onnx")
+    models.save(permuted(loaded(models.cnn())).proto, tmp_path / "net.onnx")
     assert run(["simulate", "net.onnx", "--trace", "t", "--layer", "second"]) == 0
     out, err = capsys.readouterr()
     assert err == "wrote t/second.csv\n" and "cycles" in out
@@ -400,5 +402,5 @@ def test_the_command_says_what_it_wrote(
     assert run(["simulate", "net.onnx", "--trace", "t", "--layer", "no"]) == 2
     assert capsys.readouterr() == (
         "",
-        "tightc: error: --layer no: no such layer; give one of first, second, last\n",
+        "tightc: error: --layer: expected the name of a layer, got 'no'; give one of first, second, last\n",
     )

@@ -1,4 +1,4 @@
-"""The chip that a layer runs on, in cycles, words and bytes: from a hardware file, or ideal."""
+"""The accelerator that a layer runs on, in cycles, words and bytes: from a hardware file, or ideal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from tightc.tile.array import ArrayShape
 
 @dataclass(frozen=True)
 class BufferPort:
-    """A buffer: `size` as built and `usable` at a time (bytes), `words` read or written in a cycle.
+    """An on-chip buffer as the array sees it; the defaults limit nothing.
 
-    `hidden`: whether it is filled while the array works. None and inf where nothing limits.
+    `size`: capacity in bytes, None where unlimited. `usable`: bytes that the array can use at a time.
+    `words_per_cycle`: words read or written in a cycle. `double_buffered`: whether it fills while the array works.
     """
 
     size: int | None = None
     usable: float = math.inf
-    words: float = math.inf
-    hidden: bool = True
+    words_per_cycle: float = math.inf
+    double_buffered: bool = True
 
     @classmethod
     def of(cls, buffer: Buffer) -> BufferPort:
@@ -29,12 +30,12 @@ class BufferPort:
 
 @dataclass(frozen=True)
 class Accelerator:
-    """`arrays` arrays that share three buffers and the way to DRAM.
+    """Arrays that share three buffers and the connection to DRAM.
 
-    `dram` is bytes in a cycle, None where DRAM is not modeled. `keeps_maps`: a feature map that fits into the
-    activation buffer stays there. `clock` is in hertz, None where the hardware is ideal. `side_by_side`: a pass that
-    needs a part of the array only stands on its diagonal as often as it fits, each copy for a part of the steps.
-    `fan_in`: inputs that its multiplexers choose from, None where they are as wide as each layer needs.
+    `prefetch`: the next pass is loaded while a pass runs. `dram_bytes_per_cycle`: None where DRAM is not modeled.
+    `keeps_feature_maps`: a feature map that fits the activation buffer stays there. `clock_hz`: None on ideal hardware.
+    `replicate_tiles`: a small tile is replicated on the array's diagonal, each replica for a part of the steps.
+    `fan_in`: inputs of the multiplexers; None where they are as wide as each layer needs.
     """
 
     array: ArrayShape
@@ -44,36 +45,37 @@ class Accelerator:
     activations: BufferPort = BufferPort()
     weights: BufferPort = BufferPort()
     sums: BufferPort = BufferPort()
-    dram: float | None = None
-    keeps_maps: bool = True
-    clock: float | None = None
-    side_by_side: bool = False
+    dram_bytes_per_cycle: float | None = None
+    keeps_feature_maps: bool = True
+    clock_hz: float | None = None
+    replicate_tiles: bool = False
     fan_in: int | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:
-        """The chip that a hardware file describes."""
+        """The accelerator that a hardware file describes."""
         return cls(
-            hardware.array,
-            hardware.arrays,
-            hardware.prefetch_weights,
-            hardware.operand_bytes,
-            BufferPort.of(hardware.activation_buffer),
-            BufferPort.of(hardware.weight_buffer),
-            BufferPort.of(hardware.partial_sum_buffer),
-            hardware.dram_bytes_per_cycle,
-            hardware.dram.keep_feature_maps,
-            hardware.clock,
-            hardware.side_by_side,
-            hardware.fan_in,
+            array=hardware.array,
+            arrays=hardware.arrays,
+            prefetch=hardware.prefetch_weights,
+            operand_bytes=hardware.operand_bytes,
+            activations=BufferPort.of(hardware.activation_buffer),
+            weights=BufferPort.of(hardware.weight_buffer),
+            sums=BufferPort.of(hardware.partial_sum_buffer),
+            dram_bytes_per_cycle=hardware.dram_bytes_per_cycle,
+            keeps_feature_maps=hardware.dram.keep_feature_maps,
+            clock_hz=hardware.clock,
+            replicate_tiles=hardware.replicate_tiles,
+            fan_in=hardware.fan_in,
         )
 
     @property
     def is_ideal(self) -> bool:
-        """Whether nothing limits but the arrays."""
-        return self.dram is None and self.activations == self.weights == self.sums == BufferPort()
+        """Whether only the arrays limit: unlimited buffers, no stalls, no DRAM."""
+        unlimited = self.activations == self.weights == self.sums == BufferPort()
+        return unlimited and self.dram_bytes_per_cycle is None
 
     @property
-    def fill(self) -> int:
-        """Cycles from the first step's entry until it has left the array, less one: rows + columns - 2."""
+    def drain_cycles(self) -> int:
+        """Cycles that a step takes through the array after it entered: rows + columns - 2."""
         return self.array.rows + self.array.columns - 2

@@ -1,4 +1,4 @@
-"""Energy tables: what one event costs, each figure with its unit, its source, and the process and voltage it is for."""
+"""Energy tables: the energy of each event, with its unit, source, process node and voltage."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ _DEFAULT = "energy-45nm.yaml"
 
 
 class Sourced(Options):
-    """Where a figure is from, and for what process."""
+    """The source of a figure, and its process."""
 
-    source: str = Field(description="where the figure is from, or what it is assumed after", min_length=1)
-    node: Nanometre = Field(description="process node of the figure, above 0, such as 45 nm")
-    voltage: Volt = Field(description="supply voltage of the figure, above 0, such as 0.9 V")
-    assumed: bool = Field(
-        False,
-        description="whether the figure is assumed and has no source that measured it: true or false; default: false",
-    )
+    source: str = Field(description="source of the figure, or basis of the assumption", min_length=1)
+    node: Nanometre = Field(description="process node, above 0, such as 45 nm")
+    voltage: Volt = Field(description="supply voltage, above 0, such as 0.9 V")
+    assumed: bool = Field(False, description="whether the figure is assumed, not measured: true or false")
 
 
 class EnergyEntry(Sourced):
@@ -35,14 +32,14 @@ class EnergyEntry(Sourced):
 
 
 class MemoryEntry(Sourced):
-    """Energy of what is read from a memory, or written to it."""
+    """Energy of reading from a memory, or writing to it."""
 
     energy: PicojoulePerByte = Field(
-        description="energy of an access by its width, at least 0, such as 10 pJ/64bit"
+        description="energy per width of an access, at least 0, such as 10 pJ/64bit"
     )
     up_to: PicojoulePerByte | None = Field(
         None,
-        description="the other end of the source's range, not below energy, such as 2.6 nJ/64bit; default: no range",
+        description="upper end of the source's range, at least energy, such as 2.6 nJ/64bit; default: no range",
     )
 
     @model_validator(mode="after")
@@ -50,50 +47,48 @@ class MemoryEntry(Sourced):
         if self.up_to is not None and self.up_to < self.energy:
             lower, upper = PICOJOULE_PER_BYTE.write(self.energy), PICOJOULE_PER_BYTE.write(self.up_to)
             raise invalid_combination(
-                f"{upper} is below energy {lower}", "swap them or leave up_to out", "up_to"
+                f"expected at least the entry's energy, {lower}, got {upper}",
+                "swap them or leave up_to out",
+                "up_to",
             )
         return self
 
 
 class SramEntry(MemoryEntry):
-    """Energy of an access to on-chip memory of one size, from which that of other sizes follows."""
+    """Energy of an access to on-chip memory of one capacity, from which other capacities follow."""
 
-    at: Size = Field(description="capacity that the figure is for, above 0, such as 8 KiB")
+    at: Size = Field(description="capacity that the figure holds for, above 0, such as 8 KiB")
 
 
 class EnergyTable(Options):
-    """Energy by event: what `--energy` reads."""
+    """Energy of each event, as read by `--energy`."""
 
-    name: str = Field(description="name of the table, for reports", min_length=1)
+    name: str = Field(description="name of the table in reports", min_length=1)
     int8_multiply: EnergyEntry = Field(description="one 8-bit multiplication: energy, source, node, voltage")
     int32_add: EnergyEntry = Field(description="one 32-bit addition: energy, source, node, voltage")
     fp32_multiply: EnergyEntry = Field(
-        description="one floating-point multiplication of 32 bits: energy, source, node, voltage"
+        description="one 32-bit floating-point multiplication: energy, source, node, voltage"
     )
     fp32_add: EnergyEntry = Field(
-        description="one floating-point addition of 32 bits: energy, source, node, voltage"
+        description="one 32-bit floating-point addition: energy, source, node, voltage"
     )
     register_byte: EnergyEntry = Field(
-        description="one byte written to a register of a PE: energy, source, node, voltage"
+        description="one byte written to a PE register: energy, source, node, voltage"
     )
     lane_byte: EnergyEntry = Field(
-        description="one byte put on a lane at the edge of the array: energy, source, node, voltage"
+        description="one byte driven onto a lane at the array's edge: energy, source, node, voltage"
     )
     multiplexer_level: EnergyEntry = Field(
-        description="one byte through one 2:1 level of a multiplexer: energy, source, node, voltage"
+        description="one byte through one 2:1 multiplexer level: energy, source, node, voltage"
     )
-    sram: SramEntry = Field(
-        description="on-chip buffers, read or written: energy, at (the size), source, node, voltage"
-    )
-    dram: MemoryEntry = Field(
-        description="memory off the chip, read or written: energy, source, node, voltage"
-    )
+    sram: SramEntry = Field(description="on-chip buffer access: energy, at (capacity), source, node, voltage")
+    dram: MemoryEntry = Field(description="DRAM access: energy, source, node, voltage")
 
     def sram_pj_per_byte(self, size_bytes: float | None) -> float:
-        """Energy of a byte in a buffer of `size_bytes`: energy x sqrt(size / at); the plain figure for None.
+        """Energy of one byte in a buffer of `size_bytes`: energy x sqrt(size / at); the entry's energy for None.
 
-        Bit lines and word lines grow with the square root of capacity. Horowitz's points, 10 pJ at 8 KB, 20 pJ at
-        32 KB and 100 pJ at 1 MB for 64 bits, lie within 15 % of this rule.
+        Bit lines and word lines grow with the square root of capacity. Horowitz's points (64 bits: 10 pJ at 8 KB,
+        20 pJ at 32 KB, 100 pJ at 1 MB) lie within 15 % of this rule.
         """
         if size_bytes is None:
             return self.sram.energy
@@ -102,6 +97,6 @@ class EnergyTable(Options):
 
 @cache
 def default_table() -> EnergyTable:
-    """The table that comes with tightc."""
+    """The energy table shipped with tightc."""
     text = files("tightc.simulation.accelerator").joinpath(_DEFAULT).read_text(encoding="utf-8")
     return parse_options(text, _DEFAULT, EnergyTable)

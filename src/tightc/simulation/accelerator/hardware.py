@@ -1,4 +1,4 @@
-"""The hardware that a model runs on: arrays, buffers, DRAM and clock, each figure with its unit."""
+"""Hardware files: arrays, buffers, DRAM and clock, every value with its unit."""
 
 from __future__ import annotations
 
@@ -15,70 +15,60 @@ _OPERAND_BYTES = {"int8": 1, "fp32": 4}
 
 
 class Buffer(Options):
-    """A buffer on the chip, beside the array."""
+    """An on-chip buffer beside the array."""
 
-    size: Size = Field(description="capacity with its unit, above 0, such as 64 KiB")
+    size: Size = Field(description="capacity, above 0, such as 64 KiB")
     bandwidth: WordsPerCycle = Field(
-        description="words read or written in one cycle, above 0, such as 32 words/cycle; a word is an operand, in "
-        "partial_sum_buffer a sum of 4 bytes"
+        description="words per cycle, above 0, such as 32 words/cycle; a word is an operand or a 4-byte partial sum"
     )
     double_buffered: bool = Field(
-        description="true where one half is filled while the other is in use, else false"
+        description="whether one half fills while the other is in use: true or false"
     )
 
     @property
     def usable(self) -> int:
-        """Bytes that the array can work with at a time: half of a double buffer."""
+        """Bytes that the array can use at a time: half of a double buffer."""
         return self.size // 2 if self.double_buffered else self.size
 
 
 class Dram(Options):
-    """The memory off the chip."""
+    """The off-chip memory."""
 
-    bandwidth: BytesPerSecond = Field(
-        description="bytes read or written in one second, above 0, such as 3.2 GB/s"
-    )
+    bandwidth: BytesPerSecond = Field(description="bandwidth, above 0, such as 3.2 GB/s")
     keep_feature_maps: bool = Field(
-        description="whether a feature map that fits into the activation buffer stays there for the next layer: "
-        "true or false"
+        description="whether a feature map that fits the activation buffer stays there: true or false"
     )
 
 
 class Hardware(Options):
-    """What a model runs on: what `--hardware` reads."""
+    """The accelerator that a model runs on, as read by `--hardware`."""
 
-    name: str = Field(description="name of the hardware, for reports", min_length=1)
+    name: str = Field(description="name of the hardware in reports", min_length=1)
     array: ArrayShape = Field(
-        description=f"size of one array, rows x columns, each from 1 to {LARGEST}, such as 32x32"
+        description=f"array size, ROWSxCOLUMNS, each from 1 to {LARGEST}, such as 32x32"
     )
     arrays: Annotated[int, Field(ge=1)] = Field(
-        1, description="how many arrays share the buffers, at least 1; default: 1"
+        1, description="number of arrays that share the buffers, at least 1"
     )
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
-        description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
+        description="inputs per lane, from 1 (an ordinary array) to 32767"
     )
     operands: Literal["int8", "fp32"] = Field(
-        description="what weights and activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes"
+        description="type of weights and activations: int8 (1 byte) or fp32 (4 bytes)"
     )
-    clock: Frequency = Field(description="cycles of the array in one second, above 0, such as 400 MHz")
+    clock: Frequency = Field(description="clock frequency of the array, above 0, such as 400 MHz")
     prefetch_weights: bool = Field(
-        description="true where the weights of the next tile are loaded while the tile before it runs, else false"
+        description="whether the next tile's weights load while a tile runs: true or false"
     )
-    side_by_side: bool = Field(
-        False,
-        description="true where a tile that needs a part of the array only can stand on its diagonal several times, "
-        "each copy for a part of the vectors, else false; default: false",
+    replicate_tiles: bool = Field(
+        False, description="whether small tiles are replicated on the array's diagonal: true or false"
     )
-    activation_buffer: Buffer = Field(
-        description="where inputs of the array lie: size, bandwidth, double_buffered"
-    )
+    activation_buffer: Buffer = Field(description="buffer of activations: size, bandwidth, double_buffered")
     weight_buffer: Buffer = Field(
-        description="where weights and their index lie: size, bandwidth, double_buffered"
+        description="buffer of weights and their index: size, bandwidth, double_buffered"
     )
-    partial_sum_buffer: Buffer = Field(
-        description="where sums are added up: size, bandwidth, double_buffered"
-    )
-    dram: Dram = Field(description="the memory off the chip: bandwidth, keep_feature_maps")
+    partial_sum_buffer: Buffer = Field(description="buffer of partial sums: size, bandwidth, double_buffered")
+    dram: Dram = Field(description="off-chip memory: bandwidth, keep_feature_maps")
 
     @property
     def operand_bytes(self) -> int:
@@ -87,30 +77,26 @@ class Hardware(Options):
 
     @property
     def dram_bytes_per_cycle(self) -> float:
-        """Bytes that DRAM delivers or takes while the array makes one cycle."""
+        """Bytes that DRAM reads or writes in one cycle of the array."""
         return self.dram.bandwidth / self.clock
 
     @model_validator(mode="after")
     def _one_tile_fits(self) -> Self:
         rows, columns = self.array
-        a_vector = f"one vector of a tile ({rows} rows x fan-in {self.fan_in} {self.operands} activations)"
+        vector = f"one vector of a tile ({rows} rows x fan-in {self.fan_in} {self.operands} activations)"
+        tile = f"one tile ({self.array} {self.operands} weights)"
+        sums = f"the sums of one vector ({columns} of {SUM_BYTES} bytes)"
         least = {
-            "weight_buffer": (
-                rows * columns * self.operand_bytes,
-                f"one tile ({self.array} {self.operands} weights)",
-            ),
-            "activation_buffer": (rows * self.fan_in * self.operand_bytes, a_vector),
-            "partial_sum_buffer": (
-                columns * SUM_BYTES,
-                f"the sums of one vector ({columns} of {SUM_BYTES} bytes)",
-            ),
+            "weight_buffer": (rows * columns * self.operand_bytes, tile),
+            "activation_buffer": (rows * self.fan_in * self.operand_bytes, vector),
+            "partial_sum_buffer": (columns * SUM_BYTES, sums),
         }
-        for name, (needed, what) in least.items():
+        for name, (needed, content) in least.items():
             buffer: Buffer = getattr(self, name)
             if buffer.usable < needed:
                 half = "half of " if buffer.double_buffered else ""
                 raise invalid_combination(
-                    f"{half}{SIZE.write(buffer.size)} is less than {what}",
+                    f"expected room for {content}, got {half}{SIZE.write(buffer.size)}",
                     f"give at least {SIZE.write(needed * (1 + buffer.double_buffered))}",
                     name,
                     "size",

@@ -1,4 +1,4 @@
-"""Energy from events: a model, not a measurement."""
+"""Energy from event counts: a model, not a measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Variation:
-    """One question to the table: what if the energy of `entry` were that of `table`?"""
+    """One entry of the sensitivity analysis: `table` is the energy table with `entry` changed as `change` says."""
 
     entry: str
     change: str
@@ -33,9 +33,10 @@ class Variation:
 
 
 def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> dict[str, float]:
-    """Picojoule of each of PARTS. Buffers cost by their size on `chip`; the index lies in the weight buffer.
+    """Energy in pJ of each of PARTS: `events` x `table`. The index is in the weight buffer.
 
-    A multiplier's energy is taken to be in proportion to the bits of a weight that it multiplies by, as its area is.
+    Buffers cost by their capacity on `accelerator`. Operands are int8 or fp32 by its `operand_bytes`. A
+    multiplier's energy is assumed proportional to the bits of the weight that it multiplies by, as its area is.
     """
     if accelerator.operand_bytes == 1:
         multiply, add = table.int8_multiply.energy, table.int32_add.energy
@@ -57,7 +58,7 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
 
 
 def variations(table: EnergyTable) -> list[Variation]:
-    """Every assumed entry halved and doubled, all of them at once too; every range at its other end."""
+    """The table with each assumed entry halved and doubled, with all of them, and with each range at its upper end."""
     entries = {name: entry for name, entry in table if isinstance(entry, Sourced)}
     assumed = [name for name, entry in entries.items() if entry.assumed]
     found = [
@@ -73,15 +74,15 @@ def variations(table: EnergyTable) -> list[Variation]:
     for name, entry in entries.items():
         if isinstance(entry, MemoryEntry) and entry.up_to is not None:
             change = f"{entry.up_to:g} pJ/byte instead of {entry.energy:g}"
-            found.append(Variation(name, change, _with(table, {name: entry.up_to})))
+            found.append(Variation(name, change, _replaced(table, {name: entry.up_to})))
     return found
 
 
 def _scaled(table: EnergyTable, names: list[str], factor: float) -> EnergyTable:
-    return _with(table, {name: getattr(table, name).energy * factor for name in names})
+    return _replaced(table, {name: getattr(table, name).energy * factor for name in names})
 
 
-def _with(table: EnergyTable, energies: Mapping[str, float]) -> EnergyTable:
+def _replaced(table: EnergyTable, energies: Mapping[str, float]) -> EnergyTable:
     changed: dict[str, Options] = {
         name: getattr(table, name).model_copy(update={"energy": energy}) for name, energy in energies.items()
     }

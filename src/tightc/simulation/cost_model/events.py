@@ -1,4 +1,4 @@
-"""What happens on the array and in its buffers while a layer runs: counts of events, the base of the energy model."""
+"""Counts of the events on the array and in its buffers while a layer runs: the base of the energy model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import SUM_BYTES
-from tightc.simulation.cost_model.cycles import copies
+from tightc.simulation.cost_model.cycles import replicas
 from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.memory import LayerSchedule
 from tightc.simulation.cost_model.passes import Counts, Passes
@@ -19,12 +19,15 @@ from tightc.simulation.cost_model.passes import Counts, Passes
 class Events:
     """Counts for one layer, or for a network when added up.
 
-    `macs`: multiply-accumulates done, zeros of a dense array included, empty slots of a tile not; `multiplied_words`:
-    the same in whole weights, a digit counting as its part of one. `multiplexer_bytes`:
-    through each 2:1 level on the way of an activation to a PE. `register_bytes`: written in PEs, by what passes on, by
-    sums and by loading. `lane_bytes`: put on the edges of the array. `*_buffer_bytes`: read from or written to that
-    buffer, by the array, for DRAM and, as outputs of the layer, to the activation buffer. `index_bits`: selects, lane
-    lists and column filters, read with the weights. `dram_bytes`: to or from DRAM.
+    `macs`: multiply-accumulates done, with the zeros of a dense array and without the empty slots of a tile.
+    `multiplied_words`: the same in full weights; a subword counts as its fraction of one.
+    `multiplexer_bytes`: through each 2:1 multiplexer level on the way of an activation to a PE.
+    `register_bytes`: written in PEs by streamed operands, by sums and by loading.
+    `lane_bytes`: put on the edges of the array.
+    `*_buffer_bytes`: read from or written to that buffer by the array and by DRAM; the layer's outputs are written to
+    the activation buffer.
+    `index_bits`: selects, lane lists and column filters, read with the weights.
+    `dram_bytes`: to or from DRAM.
     """
 
     macs: int = 0
@@ -44,57 +47,80 @@ class Events:
         )
 
 
-def count_events(passes: Passes, work: GemmWorkload, accelerator: Accelerator, way: LayerSchedule) -> Events:
-    """The events of a layer that runs as `way` says."""
-    size, steps, pieces = accelerator.operand_bytes, passes.steps, way.pieces
-    side_by_side = copies(passes, way.accelerator(accelerator), pieces)
-    loaded = _sum(passes.loaded_words * side_by_side) * pieces * size
-    activations, weights = (
-        _sum(passes.activation_words) * steps * size,
-        _sum(passes.weight_words) * steps * size,
-    )
+def count_events(
+    passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, schedule: LayerSchedule
+) -> Events:
+    """The events of a layer, the `passes` of `gemm`, that runs by `schedule` on `accelerator`."""
+    size, steps, temporal_tiles = accelerator.operand_bytes, passes.steps, schedule.temporal_tiles
+    traffic = schedule.traffic
+    replicated = replicas(passes, schedule.used_part(accelerator), temporal_tiles)
+    loaded = _sum(passes.loaded_words * replicated) * temporal_tiles * size
+    activations = _sum(passes.activation_words) * steps * size
+    weights = _sum(passes.weight_words) * steps * size
     sums = _sum(passes.sums_written) * steps + _sum(passes.unloaded_sums)
     levels = ceil(log2(accelerator.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
-    # what a copy streams in also passes the copies before it, what it adds up those after, all of the same size
-    before = _passed(steps, pieces, side_by_side) - steps
-    after = _passed(steps, pieces, side_by_side, downwards=True) - steps
-    moved = (passes.register_words * steps + passes.edge_words * passes.columns * before) * size
-    moved += (passes.sums * steps + passes.lanes * passes.columns * after) * SUM_BYTES
-    rows = passes.lanes * side_by_side  # a row's words move up through the rows below it
-    hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return Events(
         macs=_sum(passes.macs) * steps,
-        multiplied_words=_sum(passes.macs) * steps * passes.multiplied,
+        multiplied_words=_sum(passes.macs) * steps * passes.weight_fraction,
         multiplexer_bytes=_sum(passes.macs) * levels * steps * size,
-        register_bytes=_sum(moved) + _sum(hops) * pieces * size,
+        register_bytes=_register_bytes(passes, size, temporal_tiles, replicated),
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations
         + (loaded if passes.dataflow == "is" else 0)
-        + work.outputs * size
-        + way.traffic.activation_bytes
-        + way.traffic.output_bytes,
-        weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + way.traffic.weight_bytes,
+        + gemm.outputs * size
+        + traffic.activation_bytes
+        + traffic.output_bytes,
+        weight_buffer_bytes=weights + (loaded if passes.dataflow == "ws" else 0) + traffic.weight_bytes,
         partial_sum_buffer_bytes=2 * sums * SUM_BYTES,  # each is read once, to be added to or to leave
-        index_bits=_sum(passes.loaded_bits * side_by_side) * pieces,
-        dram_bytes=way.traffic.total,
+        index_bits=_sum(passes.loaded_bits * replicated) * temporal_tiles,
+        dram_bytes=traffic.total,
     )
 
 
-def _passed(steps: int, pieces: int, side_by_side: Counts, *, downwards: bool = False) -> Counts:
-    """Steps, each as often as it passes the columns of a copy, or (`downwards`) the lanes of one: (passes,).
+def _register_bytes(passes: Passes, operand_bytes: int, temporal_tiles: int, replicated: Counts) -> int:
+    """Bytes written in PEs by streaming and by loading; `replicated`: replicas of each pass, (passes,)."""
+    steps = passes.steps
+    # what a replica streams in also passes the replicas before it, and its sums those after, all of the same size
+    before = _column_crossings(steps, temporal_tiles, replicated) - steps
+    after = _lane_crossings(steps, temporal_tiles, replicated) - steps
+    streamed = (passes.register_words * steps + passes.edge_words * passes.columns * before) * operand_bytes
+    streamed += (passes.sums * steps + passes.lanes * passes.columns * after) * SUM_BYTES
+    rows = passes.lanes * replicated  # a row's words move up through the rows below it
+    hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
+    return _sum(streamed) + _sum(hops) * temporal_tiles * operand_bytes
 
-    On the diagonal an activation also passes the columns of the copies before its own, a sum the lanes of those after.
-    Steps are cut into pieces, and those into parts for copies, as equal as can be, longer ones first.
+
+def _column_crossings(steps: int, temporal_tiles: int, replicated: Counts) -> Counts:
+    """Replicas that each step's activations cross, its own included, summed over the steps: (passes,).
+
+    On the diagonal, the activations of a replica cross the columns of all replicas up to it.
     """
-    longer, shorter = -(-steps // pieces), steps // pieces
-    count = steps - shorter * pieces
-    total = np.zeros_like(side_by_side)
-    for length, times in ((longer, count), (shorter, pieces - count)):
-        each, rest = length // side_by_side, length % side_by_side
-        alike = each * side_by_side * (side_by_side + 1) // 2
-        first = rest * (rest + 1) // 2  # of the first copies, which have a step more
-        total += times * (alike + (rest * side_by_side - first + rest if downwards else first))
+    total = np.zeros_like(replicated)
+    for length, count in _temporal_tile_lengths(steps, temporal_tiles):
+        each, rest = length // replicated, length % replicated
+        total += count * (each * _triangular(replicated) + _triangular(rest))
     return total
+
+
+def _lane_crossings(steps: int, temporal_tiles: int, replicated: Counts) -> Counts:
+    """As `_column_crossings`, for sums, which cross the lanes of their own replica and of all after it."""
+    total = np.zeros_like(replicated)
+    for length, count in _temporal_tile_lengths(steps, temporal_tiles):
+        each, rest = length // replicated, length % replicated
+        first = rest * (replicated + 1) - _triangular(rest)  # the first `rest` replicas have a step more
+        total += count * (each * _triangular(replicated) + first)
+    return total
+
+
+def _temporal_tile_lengths(steps: int, temporal_tiles: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The two lengths of temporal tiles and how many have each, longer ones first."""
+    longer, shorter = -(-steps // temporal_tiles), steps // temporal_tiles
+    count = steps - shorter * temporal_tiles
+    return (longer, count), (shorter, temporal_tiles - count)
+
+
+def _triangular(counts: Counts) -> Counts:
+    return counts * (counts + 1) // 2
 
 
 def _sum(counts: Counts) -> int:

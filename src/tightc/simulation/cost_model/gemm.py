@@ -1,4 +1,4 @@
-"""What a layer is to a simulator: a product of matrices, and the feature maps that it reads and writes."""
+"""A layer as the simulator sees it: a matrix product (GEMM), and the feature maps that it reads and writes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """The feature maps of a layer, in elements, and whether each crosses the edge of the chip in any case.
+    """The feature maps that a layer reads and writes, in elements.
 
-    `read_from`: the largest map that this layer and those that its map comes from have of it; `written_for`: likewise
-    for the one that it writes. A map stays on the chip only if that fits, so that all say the same of it.
+    `from_model_input`, `to_model_output`: whether a map is an input or output of the model, which always crosses DRAM.
+    `producer_output`: the largest output of the layers whose maps this one reads. `consumer_input`: the largest input
+    of the layers that read this one's map. A map is kept on chip only if both sides fit, so both agree on it.
     """
 
     read: int = 0
     written: int = 0
-    from_outside: bool = True
-    to_outside: bool = True
-    read_from: int = 0
-    written_for: int = 0
+    from_model_input: bool = True
+    to_model_output: bool = True
+    producer_output: int = 0
+    consumer_input: int = 0
 
 
 @dataclass(frozen=True)
 class GemmWorkload:
-    """The product that a layer is: `groups` times `filters` x `inputs` weights on `vectors` vectors of activations.
+    """The matrix product of a layer: `groups` times `filters` x `inputs` weights on `vectors` activation vectors.
 
-    `filters` and `inputs` are those of one group. `positions`: inputs that come from one channel of the feature map,
+    `filters` and `inputs` count one group. `positions`: inputs that come from one channel of the feature map, which is
     the size of a convolution's kernel.
     """
 
@@ -34,7 +35,7 @@ class GemmWorkload:
     groups: int
     vectors: int
     positions: int = 1
-    maps: FeatureMaps = FeatureMaps()
+    feature_maps: FeatureMaps = FeatureMaps()
 
     @property
     def channels(self) -> int:
@@ -48,5 +49,5 @@ class GemmWorkload:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the layer gives."""
+        """Elements of the layer's output."""
         return self.groups * self.filters * self.vectors

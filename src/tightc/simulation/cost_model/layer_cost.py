@@ -1,4 +1,4 @@
-"""The result of a simulation: one record for a layer or, added up, for a network; every view is made from it."""
+"""The result of the cost model: one record for a layer or, added up, for a network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tightc.tile.measures import ratio
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer, or a network when added up, costs on a chip.
+    """What a layer, or a network when added up, costs on an accelerator.
 
-    `cycles` = `compute_cycles` + the four `*_stall_cycles`; `useful_macs` are those of weights that are not zero.
-    `pieces` of the steps and `arrays_used` are those of a layer, of a network they say nothing.
+    `cycles` = `compute_cycles` + the four `*_stall_cycles`. `useful_macs`: those of non-zero weights.
+    `temporal_tiles` and `arrays_used` are those of a layer, and mean nothing for a network.
     """
 
     passes: int = 0
@@ -33,28 +33,31 @@ class LayerCost:
     dram_output_bytes: int = 0
     useful_macs: int = 0
     events: Events = field(default_factory=Events)
-    pieces: int = 0
+    temporal_tiles: int = 0
     arrays_used: int = 0
 
     @classmethod
-    def of(cls, passes: int, way: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
-        """The cost of a layer that runs as `way` says; each piece takes all `passes`."""
-        on_arrays, moved = way.cycles, way.traffic
+    def of(cls, passes: int, schedule: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
+        """The cost of a layer that runs by `schedule`; each temporal tile takes all `passes`.
+
+        `useful_macs` and `events` are those of the whole layer.
+        """
+        cycles, traffic = schedule.cycles, schedule.traffic
         return cls(
-            passes * way.pieces,
-            way.total,
-            on_arrays.computing,
-            on_arrays.activation_stalls,
-            on_arrays.weight_stalls,
-            on_arrays.sum_stalls,
-            way.dram_stalls,
-            moved.activation_bytes,
-            moved.weight_bytes,
-            moved.output_bytes,
-            useful_macs,
-            events,
-            way.pieces,
-            way.arrays,
+            passes=passes * schedule.temporal_tiles,
+            cycles=schedule.total,
+            compute_cycles=cycles.compute,
+            activation_stall_cycles=cycles.activation_stalls,
+            weight_stall_cycles=cycles.weight_stalls,
+            sum_stall_cycles=cycles.sum_stalls,
+            dram_stall_cycles=schedule.dram_stalls,
+            dram_activation_bytes=traffic.activation_bytes,
+            dram_weight_bytes=traffic.weight_bytes,
+            dram_output_bytes=traffic.output_bytes,
+            useful_macs=useful_macs,
+            events=events,
+            temporal_tiles=schedule.temporal_tiles,
+            arrays_used=schedule.arrays,
         )
 
     def __add__(self, other: LayerCost) -> LayerCost:
@@ -65,49 +68,46 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class CostComparison:
-    """A layer or a network as it is (`own`) and with all its weights (`dense`), on one chip."""
+    """A layer or a network as it is (`actual`) and with all its weights (`dense`), on one accelerator."""
 
-    own: LayerCost = field(default_factory=LayerCost)
+    actual: LayerCost = field(default_factory=LayerCost)
     dense: LayerCost = field(default_factory=LayerCost)
 
     def __add__(self, other: CostComparison) -> CostComparison:
-        return CostComparison(self.own + other.own, self.dense + other.dense)
+        return CostComparison(self.actual + other.actual, self.dense + other.dense)
 
     def energy_gain(self, table: EnergyTable, accelerator: Accelerator) -> float | None:
-        """Energy of the dense layer / that of the layer, by `table`."""
-        own, dense = (
-            sum(energy_pj(cost.events, table, accelerator).values()) for cost in (self.own, self.dense)
-        )
-        return ratio(dense, own)
+        """Energy of the dense layer / energy of the layer on `accelerator`, by `table`."""
+        actual = sum(energy_pj(self.actual.events, table, accelerator).values())
+        dense = sum(energy_pj(self.dense.events, table, accelerator).values())
+        return ratio(dense, actual)
 
-    def figures(self, table: EnergyTable, accelerator: Accelerator) -> dict[str, Any]:
-        """All figures by the names of the glossary, energy by `table`."""
-        own, dense = self.own, self.dense
-        parts, dense_parts = (
-            energy_pj(own.events, table, accelerator),
-            energy_pj(dense.events, table, accelerator),
-        )
+    def metrics(self, table: EnergyTable, accelerator: Accelerator) -> dict[str, Any]:
+        """All metrics on `accelerator` by the names of the glossary, energy by `table`."""
+        actual, dense = self.actual, self.dense
+        parts = energy_pj(actual.events, table, accelerator)
+        dense_parts = energy_pj(dense.events, table, accelerator)
         found: dict[str, Any] = {
-            "passes": own.passes,
+            "passes": actual.passes,
             "dense_passes": dense.passes,
-            "pass_compression": ratio(dense.passes, own.passes),
-            "cycles": own.cycles,
+            "pass_compression": ratio(dense.passes, actual.passes),
+            "cycles": actual.cycles,
             "dense_cycles": dense.cycles,
-            "speedup": ratio(dense.cycles, own.cycles),
-            "compute_cycles": own.compute_cycles,
-            "stall_cycles": own.cycles - own.compute_cycles,
-            "activation_stall_cycles": own.activation_stall_cycles,
-            "weight_stall_cycles": own.weight_stall_cycles,
-            "sum_stall_cycles": own.sum_stall_cycles,
-            "dram_stall_cycles": own.dram_stall_cycles,
+            "speedup": ratio(dense.cycles, actual.cycles),
+            "compute_cycles": actual.compute_cycles,
+            "stall_cycles": actual.cycles - actual.compute_cycles,
+            "activation_stall_cycles": actual.activation_stall_cycles,
+            "weight_stall_cycles": actual.weight_stall_cycles,
+            "sum_stall_cycles": actual.sum_stall_cycles,
+            "dram_stall_cycles": actual.dram_stall_cycles,
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
-            "utilisation": ratio(own.useful_macs, _slots(accelerator) * own.cycles),
+            "utilisation": ratio(actual.useful_macs, _pe_count(accelerator) * actual.cycles),
         }
-        if accelerator.clock is not None:
-            found["time_ms"] = 1e3 * own.cycles / accelerator.clock
-            found["dense_time_ms"] = 1e3 * dense.cycles / accelerator.clock
-        if accelerator.dram is not None:
-            found |= self._memory_figures(accelerator, accelerator.dram)
+        if accelerator.clock_hz is not None:
+            found["time_ms"] = 1e3 * actual.cycles / accelerator.clock_hz
+            found["dense_time_ms"] = 1e3 * dense.cycles / accelerator.clock_hz
+        if accelerator.dram_bytes_per_cycle is not None:
+            found |= self._memory_metrics(accelerator, accelerator.dram_bytes_per_cycle)
         return found | {
             "energy_pj": sum(parts.values()),
             "dense_energy_pj": sum(dense_parts.values()),
@@ -116,27 +116,23 @@ class CostComparison:
             "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
         }
 
-    def _memory_figures(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:
-        """Traffic, and where the layer stands under the roofs of the array and of DRAM."""
-        own = self.own
-        intensity = ratio(own.events.macs, own.events.dram_bytes)
-        roof = (
-            float(_slots(accelerator))
-            if intensity is None
-            else min(_slots(accelerator), intensity * dram_bytes_per_cycle)
-        )
+    def _memory_metrics(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:
+        """DRAM traffic, and the roofline of the array and of DRAM."""
+        actual, peak = self.actual, _pe_count(accelerator)
+        intensity = ratio(actual.events.macs, actual.events.dram_bytes)
+        roof = float(peak) if intensity is None else min(peak, intensity * dram_bytes_per_cycle)
         return {
-            "dram_bytes": own.events.dram_bytes,
+            "dram_bytes": actual.events.dram_bytes,
             "dense_dram_bytes": self.dense.events.dram_bytes,
-            "dram_activation_bytes": own.dram_activation_bytes,
-            "dram_weight_bytes": own.dram_weight_bytes,
-            "dram_output_bytes": own.dram_output_bytes,
+            "dram_activation_bytes": actual.dram_activation_bytes,
+            "dram_weight_bytes": actual.dram_weight_bytes,
+            "dram_output_bytes": actual.dram_output_bytes,
             "macs_per_dram_byte": intensity,
-            "macs_per_cycle": ratio(own.events.macs, own.cycles),
+            "macs_per_cycle": ratio(actual.events.macs, actual.cycles),
             "roof_macs_per_cycle": roof,
-            "roof": "array" if roof == _slots(accelerator) else "dram",
+            "roof": "array" if roof == peak else "dram",
         }
 
 
-def _slots(accelerator: Accelerator) -> int:
+def _pe_count(accelerator: Accelerator) -> int:
     return accelerator.array.rows * accelerator.array.columns * accelerator.arrays

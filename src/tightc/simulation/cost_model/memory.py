@@ -1,4 +1,4 @@
-"""Where a layer's data lies: what goes to and from DRAM, how long that takes, and how the steps are best cut."""
+"""A layer's data: traffic between DRAM and the buffers, its stalls, and how the layer's steps are best cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tightc.simulation.cost_model.cycles import Cycles, layer_cycles
 from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.passes import Passes
 
-_NOTHING = 1e-9  # of a byte, which sums of shares may be off
+_ROUNDING = 1e-9  # bytes by which a sum of fractions may be off
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Traffic:
 
 @dataclass(frozen=True)
 class LayerSchedule:
-    """How a layer runs: its steps in `pieces`, cycles on the arrays, traffic, wait for DRAM.
+    """How a layer runs: its steps in `temporal_tiles`, on `arrays` of the arrays, with tiles replicated or not.
 
-    `arrays`: how many it uses; `side_by_side`: whether small tiles stand there several times.
+    `cycles` on the arrays, `traffic` and `dram_stalls` (cycles) follow from that.
     """
 
-    pieces: int
+    temporal_tiles: int
     cycles: Cycles
     traffic: Traffic
     dram_stalls: int
     arrays: int = 1
-    side_by_side: bool = False
+    replicate_tiles: bool = False
 
-    def accelerator(self, whole: Accelerator) -> Accelerator:
-        """What it uses of the chip."""
-        return replace(whole, arrays=self.arrays, side_by_side=self.side_by_side)
+    def used_part(self, accelerator: Accelerator) -> Accelerator:
+        """`accelerator` with only the arrays and the replication that the layer uses."""
+        return replace(accelerator, arrays=self.arrays, replicate_tiles=self.replicate_tiles)
 
     @property
     def total(self) -> int:
@@ -54,153 +54,173 @@ class LayerSchedule:
         return self.cycles.total + self.dram_stalls
 
 
-def schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> LayerSchedule:
-    """The fastest way found, of equals the one with least traffic, then with fewest pieces.
+def schedule_layer(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator) -> LayerSchedule:
+    """The fastest schedule found for `passes` of `gemm` on `accelerator`.
 
-    Pieces make sums fit that wait from pass to pass, make a piece of the feature map stay for all passes, or give
-    several arrays something to do; each piece takes all passes, so each costs loading and emptying again. Where buffers
-    limit, half of the arrays, a quarter and so on are tried too, and copies side by side only where they gain.
+    Of equals, the one with least traffic, then with fewest temporal tiles.
+
+    Temporal tiles make live partial sums fit their buffer, make a part of the feature map stay for all passes, or give
+    several arrays work. Each takes all passes, and so repeats their loading and draining. Where buffers limit, half of
+    the arrays, a quarter and so on are tried too, and tiles are replicated only where that gains.
     """
     found = []
     arrays = accelerator.arrays
     while arrays:
-        for beside in {accelerator.side_by_side, accelerator.side_by_side and accelerator.is_ideal}:
-            part = replace(accelerator, arrays=arrays, side_by_side=beside)
-            ways = [pieces for pieces in _pieces(passes, work, part) if _sums_fit(passes, part, pieces)]
-            found += [_schedule(passes, work, part, pieces) for pieces in ways]
+        for replicate in {accelerator.replicate_tiles, accelerator.replicate_tiles and accelerator.is_ideal}:
+            part = replace(accelerator, arrays=arrays, replicate_tiles=replicate)
+            found += [
+                _schedule(passes, gemm, part, temporal_tiles)
+                for temporal_tiles in _candidates(passes, gemm, part)
+                if _live_sums_fit(passes, part, temporal_tiles)
+            ]
         arrays = 0 if accelerator.is_ideal else arrays // 2
-    return min(
-        found, key=lambda way: (way.total, way.traffic.total, way.pieces, -way.arrays, way.side_by_side)
+    return min(found, key=_rank)
+
+
+def _rank(schedule: LayerSchedule) -> tuple[int, int, int, int, bool]:
+    """What is smaller for the better of two schedules."""
+    return (
+        schedule.total,
+        schedule.traffic.total,
+        schedule.temporal_tiles,
+        -schedule.arrays,
+        schedule.replicate_tiles,
     )
 
 
-def _pieces(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> set[int]:
-    """Numbers of pieces that may be worth a try."""
+def _candidates(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator) -> set[int]:
+    """Numbers of temporal tiles that may be worth a try."""
     if passes.dataflow == "os":
         return {1}  # every step adds to what stays
-    least = _pieces_for_sums(passes, accelerator)
-    wishes = {least, max(least, _pieces_for_map(passes, work, accelerator))}
-    shares = range(1, 2 * accelerator.arrays + 1) if accelerator.arrays > 1 else (1,)
-    return {min(passes.steps, max(wish, share)) for wish in wishes for share in shares}
+    for_sums = _tiles_for_sums(passes, accelerator)
+    useful = {for_sums, max(for_sums, _tiles_for_map(passes, gemm, accelerator))}
+    for_arrays = range(1, 2 * accelerator.arrays + 1) if accelerator.arrays > 1 else (1,)
+    return {min(passes.steps, max(one, other)) for one in useful for other in for_arrays}
 
 
-def _schedule(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> LayerSchedule:
-    cycles = layer_cycles(passes, accelerator, pieces)
-    moved = traffic(passes, work, accelerator, pieces)
-    stalls = dram_stalls(moved, cycles.total, accelerator)
-    return LayerSchedule(pieces, cycles, moved, stalls, accelerator.arrays, accelerator.side_by_side)
-
-
-def dram_stalls(moved: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
-    """Cycles that the arrays wait for DRAM: through double buffers only what takes longer than they are busy."""
-    if accelerator.dram is None:
-        return 0
-    ways = (
-        (moved.activation_bytes, accelerator.activations.hidden),
-        (moved.weight_bytes, accelerator.weights.hidden),
-        (moved.output_bytes, accelerator.activations.hidden),
-    )
-    hidden = sum(count for count, is_hidden in ways if is_hidden)
-    return ceil((moved.total - hidden) / accelerator.dram) + max(
-        0, ceil(hidden / accelerator.dram) - busy_cycles
+def _schedule(
+    passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int
+) -> LayerSchedule:
+    cycles = layer_cycles(passes, accelerator, temporal_tiles)
+    traffic = dram_traffic(passes, gemm, accelerator, temporal_tiles)
+    return LayerSchedule(
+        temporal_tiles,
+        cycles,
+        traffic,
+        dram_stalls(traffic, cycles.total, accelerator),
+        arrays=accelerator.arrays,
+        replicate_tiles=accelerator.replicate_tiles,
     )
 
 
-def traffic(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> Traffic:
-    """Bytes to and from DRAM; none where it is not modeled.
+def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
+    """Cycles that the arrays of `accelerator` wait for DRAM.
 
-    Weights that do not fit into their buffer all at once are fetched whenever they are used. A feature map of which a
-    piece does not fit is fetched for every pass, as far as the pass reads it. A map that fits stays on the chip between
-    layers where the hardware keeps it.
+    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`.
     """
-    if accelerator.dram is None:
+    bandwidth = accelerator.dram_bytes_per_cycle
+    if bandwidth is None:
+        return 0
+    streams = (
+        (traffic.activation_bytes, accelerator.activations),
+        (traffic.weight_bytes, accelerator.weights),
+        (traffic.output_bytes, accelerator.activations),
+    )
+    overlapped = sum(count for count, buffer in streams if buffer.double_buffered)
+    exposed = max(0, ceil(overlapped / bandwidth) - busy_cycles)
+    return ceil((traffic.total - overlapped) / bandwidth) + exposed
+
+
+def dram_traffic(
+    passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int
+) -> Traffic:
+    """Bytes to and from DRAM for `passes` of `gemm` in `temporal_tiles`; none where `accelerator` does not model DRAM.
+
+    Weights that do not fit their buffer all at once are fetched at every use. A feature map is fetched once if a
+    temporal tile of it fits, else for every pass the channels that it reads. A map that fits stays on chip between
+    layers where the hardware keeps feature maps.
+    """
+    if accelerator.dram_bytes_per_cycle is None:
         return Traffic()
-    read, written = work.maps.read * accelerator.operand_bytes, work.maps.written * accelerator.operand_bytes
-    share = float(passes.map_share.sum()) * (pieces if passes.dataflow == "is" else 1)
-    if _map_fits(passes, read, accelerator, pieces):
-        share = min(passes.map_read, share)
+    maps, size = gemm.feature_maps, accelerator.operand_bytes
+    fraction = float(passes.map_fraction.sum()) * (temporal_tiles if passes.dataflow == "is" else 1)
+    if _map_fits(passes, maps.read * size, accelerator, temporal_tiles):
+        fraction = min(passes.layer_map_fraction, fraction)
+    keeps_input = not maps.from_model_input and _map_stays(max(maps.read, maps.producer_output), accelerator)
+    keeps_output = not maps.to_model_output and _map_stays(
+        max(maps.written, maps.consumer_input), accelerator
+    )
     return Traffic(
-        0
-        if _kept(max(work.maps.read, work.maps.read_from), work.maps.from_outside, accelerator)
-        else ceil(read * share - _NOTHING),
-        _weight_bytes(passes, work, accelerator, pieces),
-        0
-        if _kept(max(work.maps.written, work.maps.written_for), work.maps.to_outside, accelerator)
-        else written,
+        activation_bytes=0 if keeps_input else ceil(maps.read * size * fraction - _ROUNDING),
+        weight_bytes=_weight_bytes(passes, gemm, accelerator, temporal_tiles),
+        output_bytes=0 if keeps_output else maps.written * size,
     )
 
 
-def _weight_bytes(passes: Passes, work: GemmWorkload, accelerator: Accelerator, pieces: int) -> int:
+def _weight_bytes(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int) -> int:
+    size, usable = accelerator.operand_bytes, accelerator.weights.usable
     if passes.dataflow == "ws":
-        layer = int(passes.loaded_words.sum()) * accelerator.operand_bytes + ceil(
-            int(passes.loaded_bits.sum()) / 8
-        )
-        return layer if layer <= accelerator.weights.usable else layer * pieces
-    layer = work.weights * accelerator.operand_bytes
-    return (
-        layer
-        if layer <= accelerator.weights.usable
-        else int(passes.weight_words.sum()) * passes.steps * accelerator.operand_bytes
-    )
+        layer = int(passes.loaded_words.sum()) * size + ceil(int(passes.loaded_bits.sum()) / 8)
+        return layer if layer <= usable else layer * temporal_tiles
+    layer = gemm.weights * size
+    return layer if layer <= usable else int(passes.weight_words.sum()) * passes.steps * size
 
 
-def _kept(elements: int, crosses: bool, accelerator: Accelerator) -> bool:
-    """Whether a map stays on the chip; the one read and the one written have half a buffer each."""
-    fits = (
-        accelerator.activations.size is None
-        or 2 * elements * accelerator.operand_bytes <= accelerator.activations.size
-    )
-    return accelerator.keeps_maps and not crosses and fits
+def _map_stays(elements: int, accelerator: Accelerator) -> bool:
+    """Whether a map between two layers stays on chip; the one read and the one written get half a buffer each."""
+    capacity = accelerator.activations.size
+    fits = capacity is None or 2 * elements * accelerator.operand_bytes <= capacity
+    return accelerator.keeps_feature_maps and fits
 
 
-def _map_fits(passes: Passes, count: int, accelerator: Accelerator, pieces: int) -> bool:
-    """Whether what the arrays read at a time of a map of `count` bytes fits into the activation buffer."""
-    if passes.dataflow != "ws":  # there a piece has fewer filters, each of which needs the whole map
-        return count <= accelerator.activations.usable
-    at_once = min(pieces, max(1, accelerator.arrays // max(1, len(passes))))
-    return ceil(count / pieces) * at_once <= accelerator.activations.usable
+def _map_fits(passes: Passes, map_bytes: int, accelerator: Accelerator, temporal_tiles: int) -> bool:
+    """Whether the part of a map that the arrays read at a time fits the activation buffer."""
+    if passes.dataflow != "ws":  # there a temporal tile is some filters, each of which needs the whole map
+        return map_bytes <= accelerator.activations.usable
+    at_once = min(temporal_tiles, max(1, accelerator.arrays // max(1, len(passes))))
+    return ceil(map_bytes / temporal_tiles) * at_once <= accelerator.activations.usable
 
 
-def _pieces_for_map(passes: Passes, work: GemmWorkload, accelerator: Accelerator) -> int:
-    """Fewest pieces of which one fits into the activation buffer; as many as there are steps at most."""
+def _tiles_for_map(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator) -> int:
+    """Fewest temporal tiles of which one fits the activation buffer; at most one for each step."""
     if passes.dataflow != "ws":
         return 1
-    return min(
-        passes.steps, ceil(work.maps.read * accelerator.operand_bytes / accelerator.activations.usable) or 1
-    )
+    map_bytes = gemm.feature_maps.read * accelerator.operand_bytes
+    return min(passes.steps, ceil(map_bytes / accelerator.activations.usable) or 1)
 
 
-def _pieces_for_sums(passes: Passes, accelerator: Accelerator) -> int:
-    """Fewest pieces of which all sums that wait from pass to pass fit into their buffer at once."""
-    waiting = open_sums(passes, accelerator.arrays) * SUM_BYTES
-    if waiting * passes.steps <= accelerator.sums.usable:
+def _tiles_for_sums(passes: Passes, accelerator: Accelerator) -> int:
+    """Fewest temporal tiles with live partial sums that all fit their buffer at once."""
+    live_bytes = peak_live_sums(passes, accelerator.arrays) * SUM_BYTES
+    if live_bytes * passes.steps <= accelerator.sums.usable:
         return 1
-    steps_at_once = int(accelerator.sums.usable // (waiting * max(1, accelerator.arrays // len(passes))))
+    steps_at_once = int(accelerator.sums.usable // (live_bytes * max(1, accelerator.arrays // len(passes))))
     return min(passes.steps, ceil(passes.steps / max(1, steps_at_once)))
 
 
-def _sums_fit(passes: Passes, accelerator: Accelerator, pieces: int) -> bool:
-    """Whether sums that wait fit into their buffer also where several arrays are at more than one piece at a time.
+def _live_sums_fit(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> bool:
+    """Whether live partial sums fit their buffer where several arrays run different temporal tiles at a time.
 
-    On one array fewer cannot wait than with the fewest pieces that are tried.
+    On one array the peak is no lower than with the fewest temporal tiles tried, so there is nothing to check.
     """
-    if accelerator.arrays == 1 or isinf(accelerator.sums.usable) or not len(passes.open_sums):
+    if accelerator.arrays == 1 or isinf(accelerator.sums.usable) or not len(passes.live_sums):
         return True
-    lengths = passes.steps // pieces + (np.arange(pieces) < passes.steps % pieces)
-    first, last, count = passes.open_sums.T
-    begin = np.arange(pieces)[:, None] * len(passes)
-    change = np.zeros(pieces * len(passes) // accelerator.arrays + 2, np.int64)
-    waiting = lengths[:, None] * count
-    np.add.at(change, (begin + first) // accelerator.arrays, waiting)
-    np.add.at(change, (begin + last) // accelerator.arrays + 1, -waiting)
+    longer = np.arange(temporal_tiles) < passes.steps % temporal_tiles
+    lengths = passes.steps // temporal_tiles + longer
+    first, last, count = passes.live_sums.T
+    begin = np.arange(temporal_tiles)[:, None] * len(passes)
+    change = np.zeros(temporal_tiles * len(passes) // accelerator.arrays + 2, np.int64)
+    live = lengths[:, None] * count
+    np.add.at(change, (begin + first) // accelerator.arrays, live)
+    np.add.at(change, (begin + last) // accelerator.arrays + 1, -live)
     return int(np.cumsum(change).max()) * SUM_BYTES <= accelerator.sums.usable
 
 
-def open_sums(passes: Passes, arrays: int) -> int:
-    """The most sums of one step that wait for a later pass at any time, with passes dealt to `arrays` in turn."""
-    if not len(passes.open_sums):
+def peak_live_sums(passes: Passes, arrays: int) -> int:
+    """The most partial sums of one step that are live at any time, with `passes` dealt to `arrays` in turn."""
+    if not len(passes.live_sums):
         return 0
-    first, last, count = passes.open_sums.T
+    first, last, count = passes.live_sums.T
     change = np.zeros(len(passes) // arrays + 2, np.int64)
     np.add.at(change, first // arrays, count)
     np.add.at(change, last // arrays + 1, -count)

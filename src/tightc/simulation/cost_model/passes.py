@@ -1,8 +1,8 @@
-"""What each pass of a layer asks of the array and of its buffers, the same for dense layers and for tiles.
+"""What each pass of a layer asks of the array and its buffers, for dense layers and packed tiles alike.
 
-One thing stays in the array during a pass, another streams through it step by step: with weight-stationary passes
-weights stay and each step is one vector of activations; input-stationary, activations stay and each step is one filter;
-output-stationary, sums stay and each step is one input.
+One operand stays in the array during a pass, and another streams through it step by step. Weight-stationary: a step is
+one vector of activations. Input-stationary: activations stay and a step is one filter. Output-stationary: sums stay
+and a step is one input.
 """
 
 from __future__ import annotations
@@ -21,23 +21,21 @@ from tightc.tile.packing import Packing
 
 Counts = NDArray[np.int64]
 Dataflow = Literal["ws", "os", "is"]
-_FLAGS = 1 << 24  # bytes at most that mark the inputs of some tiles
+_FLAG_BYTES = 1 << 24  # most bytes of flags that mark the inputs of a batch of tiles
 
 
 @dataclass(frozen=True)
 class Passes:
-    """What the passes of one layer ask for; each array is (passes,) int64.
+    """What the passes of one layer ask for; each array is (passes,) int64 unless noted.
 
-    `fan_in`: what the passes are made for, 1 on an ordinary array.
-    `lanes` and `columns` are those in use, side by side groups included.
-    Before a pass: `loaded_words`, the operands that stay, with `loaded_bits` of index. At each of `steps` steps:
-    distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the edges of the array,
-    `register_words` written to PEs, `sums` passed on from PE to PE, `macs` done,
-    `sums_read` from and `sums_written` to their buffer. After it: `unloaded_sums`.
-    `map_share` (float64): the part of the feature map that it reads; `map_read`: that of all passes together.
-    `multiplied`: the part of a weight's bits that a PE multiplies by, less than 1 where slots hold digits.
-    `open_sums`: (spans, 3), first pass, last pass and sums of a step that wait from the one to the other; what begins
-    and ends in one pass does not wait.
+    `fan_in`: inputs that a lane selects from; 1 on an ordinary array. `lanes`, `columns`: those in use.
+    Before a pass: `loaded_words` of the stationary operand, with `loaded_bits` of index.
+    In each of `steps` steps: distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the
+    edges of the array, `register_words` written to PEs, `sums` passed from PE to PE, `macs` done, and partial sums
+    `sums_read` from and `sums_written` to their buffer. After a pass: `unloaded_sums`.
+    `map_fraction` (float64): fraction of the feature map that each pass reads; `layer_map_fraction`: that all read.
+    `live_sums`: (ranges, 3), first pass, last pass, and partial sums of one step that are live from one to the other.
+    `weight_fraction`: fraction of a weight's bits that a PE multiplies by; below 1 where slots hold subwords.
     """
 
     dataflow: Dataflow
@@ -56,193 +54,217 @@ class Passes:
     sums_read: Counts
     sums_written: Counts
     unloaded_sums: Counts
-    map_share: NDArray[np.float64]
-    map_read: float
-    open_sums: NDArray[np.int64]
-    multiplied: float = 1.0
+    map_fraction: NDArray[np.float64]
+    layer_map_fraction: float
+    live_sums: NDArray[np.int64]
+    weight_fraction: float = 1.0
 
     def __len__(self) -> int:
         return len(self.macs)
 
-    def copies(self, array: ArrayShape, pieces: int) -> Counts:
-        """How often each pass fits on the diagonal of `array`, for parts of the steps: (passes,); 1 where sums stay."""
+    def replicas(self, array: ArrayShape, temporal_tiles: int) -> Counts:
+        """Replicas of each pass that fit on the diagonal of `array`, (passes,); 1 for os.
+
+        Each has a step at least, with the steps cut into `temporal_tiles`.
+        """
         if self.dataflow == "os":
             return np.ones(len(self), np.int64)
         room = np.minimum(array.rows // self.lanes, array.columns // self.columns)
-        return np.minimum(room, self.steps // pieces)
+        return np.minimum(room, self.steps // temporal_tiles)
 
 
-def packed_passes(packing: Packing, work: GemmWorkload) -> Passes:
-    """The tiles of `packing`, weight-stationary.
+def packed_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
+    """The tiles of `packing`, weight-stationary, for the vectors and feature maps of `gemm`.
 
-    Each vector reads a tile's distinct inputs once and puts every lane's inputs on its lane, from where all of them
-    pass through the columns used. Empty slots are gated: a PE without a weight passes its sum on, unchanged.
+    Each vector reads a tile's distinct inputs once. Every lane's inputs are put on that lane and pass through all
+    columns used. Empty slots are gated: a PE without a weight passes its sum on unchanged.
     """
     tiles = packing.tiles
     lanes = np.array([tile.lanes for tile in tiles], np.int64)
     columns = np.array([tile.columns for tile in tiles], np.int64)
-    carried = np.array([len(tile.inputs) for tile in tiles], np.int64)
+    lane_inputs = np.array([len(tile.inputs) for tile in tiles], np.int64)
     weights = np.array([np.count_nonzero(tile.select >= 0) for tile in tiles], np.int64)
-    distinct, channels, every_channel = _distinct(packing, work)
-    first, last, begun = _spans(packing)
+    reads = _count_reads(packing, gemm)
+    lifetimes = _filter_lifetimes(packing)
     area = lanes * columns
-    nothing = np.zeros_like(area)
+    zeros = np.zeros_like(area)
     return Passes(
         dataflow="ws",
-        steps=work.vectors,
+        steps=gemm.vectors,
         fan_in=packing.fan_in,
         lanes=lanes,
         columns=columns,
         loaded_words=area,
         loaded_bits=np.array([tile_index_bits(tile, packing) for tile in tiles], np.int64),
-        activation_words=distinct,
-        weight_words=nothing,
-        edge_words=carried,
-        register_words=carried * columns,
+        activation_words=reads.inputs,
+        weight_words=zeros,
+        edge_words=lane_inputs,
+        register_words=lane_inputs * columns,
         sums=area,
         macs=weights,
-        sums_read=columns - begun,
+        sums_read=columns - lifetimes.started,
         sums_written=columns,
-        unloaded_sums=nothing,
-        map_share=channels / work.channels,
-        map_read=every_channel / work.channels,
-        open_sums=np.stack([first, last, np.ones_like(first)], axis=1)[first < last],
-        multiplied=1 / packing.digits,
+        unloaded_sums=zeros,
+        map_fraction=reads.channels / gemm.channels,
+        layer_map_fraction=reads.layer_channels / gemm.channels,
+        live_sums=lifetimes.live_sums(),
+        weight_fraction=1 / packing.digits,
     )
 
 
-def dense_passes(dataflow: Dataflow, work: GemmWorkload, array: ArrayShape) -> Passes:
-    """The layer with all its weights, zeros included, on an array of fan-in 1."""
+def dense_passes(dataflow: Dataflow, gemm: GemmWorkload, array: ArrayShape) -> Passes:
+    """The layer `gemm` with all its weights, zeros included, in `dataflow` on an `array` of fan-in 1."""
     if dataflow == "ws":
-        return _stationary("ws", work, dense_blocks(work.filters, work.inputs, work.groups, array))
+        return _stationary("ws", gemm, dense_blocks(gemm.filters, gemm.inputs, gemm.groups, array))
     if dataflow == "is":
-        return _stationary("is", work, dense_blocks(work.vectors, work.inputs, work.groups, array))
-    return _output_stationary(work, dense_blocks(work.filters, work.vectors, work.groups, array))
+        return _stationary("is", gemm, dense_blocks(gemm.vectors, gemm.inputs, gemm.groups, array))
+    return _output_stationary(gemm, dense_blocks(gemm.filters, gemm.vectors, gemm.groups, array))
 
 
-def _stationary(dataflow: Dataflow, work: GemmWorkload, blocks: Blocks) -> Passes:
+def _stationary(dataflow: Dataflow, gemm: GemmWorkload, blocks: Blocks) -> Passes:
     """Weights (ws) or activations (is) stay: rows carry inputs, columns add up filters (ws) or vectors (is).
 
-    Groups side by side stand on the diagonal: an activation also passes the columns of the groups before its own, a
-    sum the lanes of those after.
+    Several groups that share a pass are placed on the diagonal. An activation also passes the columns of the groups
+    before its own, and a sum the lanes of the groups after its own.
     """
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
     products = _per_pass(blocks.filters * blocks.inputs, blocks)
-    nothing = np.zeros_like(rows)
-    streams = rows if dataflow == "ws" else nothing
-    last_channel = (blocks.first_input + blocks.inputs - 1) // work.positions
-    channels = last_channel - blocks.first_input // work.positions + 1
-    share = channels if dataflow == "ws" else channels * blocks.filters / work.vectors
+    zeros = np.zeros_like(rows)
+    activations = rows if dataflow == "ws" else zeros
+    last_channel = (blocks.first_input + blocks.inputs - 1) // gemm.positions
+    channels = last_channel - blocks.first_input // gemm.positions + 1
+    read = channels if dataflow == "ws" else channels * blocks.filters / gemm.vectors
     return Passes(
         dataflow=dataflow,
-        steps=work.vectors if dataflow == "ws" else work.filters,
+        steps=gemm.vectors if dataflow == "ws" else gemm.filters,
         fan_in=1,
         lanes=rows,
         columns=columns,
         loaded_words=products,
-        loaded_bits=nothing,
-        activation_words=streams,
-        weight_words=rows - streams,
+        loaded_bits=zeros,
+        activation_words=activations,
+        weight_words=rows - activations,
         edge_words=rows,
-        register_words=_per_pass(blocks.inputs * _so_far(blocks.filters, blocks), blocks),
-        sums=_per_pass(blocks.filters * (blocks.inputs + _to_come(blocks.inputs, blocks)), blocks),
+        register_words=_per_pass(blocks.inputs * _running_sum(blocks.filters, blocks), blocks),
+        sums=_per_pass(blocks.filters * (blocks.inputs + _remaining_sum(blocks.inputs, blocks)), blocks),
         macs=products,
         sums_read=_per_pass(np.where(blocks.first_input > 0, blocks.filters, 0), blocks),
         sums_written=columns,
-        unloaded_sums=nothing,
-        map_share=_per_pass(share, blocks) / work.channels,
-        map_read=1.0,
-        open_sums=_open_sums(blocks),
+        unloaded_sums=zeros,
+        map_fraction=_per_pass(read, blocks) / gemm.channels,
+        layer_map_fraction=1.0,
+        live_sums=_dense_live_sums(blocks),
     )
 
 
-def _output_stationary(work: GemmWorkload, blocks: Blocks) -> Passes:
+def _output_stationary(gemm: GemmWorkload, blocks: Blocks) -> Passes:
     """Sums stay: rows are vectors (the inputs of `blocks`), columns filters; both operands stream, input by input."""
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
-    nothing = np.zeros_like(rows)
-    left = blocks.inputs * _so_far(blocks.filters, blocks)
-    above = blocks.filters * _so_far(blocks.inputs, blocks)
+    zeros = np.zeros_like(rows)
+    from_left = blocks.inputs * _running_sum(blocks.filters, blocks)
+    from_above = blocks.filters * _running_sum(blocks.inputs, blocks)
     outputs = _per_pass(blocks.filters * blocks.inputs, blocks)
     return Passes(
         dataflow="os",
-        steps=work.inputs,
+        steps=gemm.inputs,
         fan_in=1,
         lanes=rows,
         columns=columns,
-        loaded_words=nothing,
-        loaded_bits=nothing,
+        loaded_words=zeros,
+        loaded_bits=zeros,
         activation_words=rows,
         weight_words=columns,
         edge_words=rows + columns,
-        register_words=_per_pass(left + above, blocks),
+        register_words=_per_pass(from_left + from_above, blocks),
         sums=outputs,
         macs=outputs,
-        sums_read=nothing,
-        sums_written=nothing,
+        sums_read=zeros,
+        sums_written=zeros,
         unloaded_sums=outputs,
-        map_share=rows / (work.vectors * work.groups),
-        map_read=1.0,
-        open_sums=np.empty((0, 3), np.int64),
+        map_fraction=rows / (gemm.vectors * gemm.groups),
+        layer_map_fraction=1.0,
+        live_sums=np.empty((0, 3), np.int64),
     )
 
 
 def _per_pass(values: NDArray[Any], blocks: Blocks) -> NDArray[Any]:
     """`values` (blocks,) summed over the blocks of each pass."""
-    return np.add.reduceat(values, _starts(blocks))
+    return np.add.reduceat(values, _first_blocks(blocks))
 
 
-def _so_far(values: Counts, blocks: Blocks) -> Counts:
-    """`values` (blocks,) summed over the blocks of the same pass up to each, its own included."""
+def _running_sum(values: Counts, blocks: Blocks) -> Counts:
+    """`values` (blocks,) summed within each pass up to each block, inclusive."""
     total = np.cumsum(values)
-    starts = _starts(blocks)
+    starts = _first_blocks(blocks)
     before = np.repeat(total[starts] - values[starts], np.diff(np.append(starts, len(values))))
     return total - before
 
 
-def _to_come(values: Counts, blocks: Blocks) -> Counts:
-    """`values` (blocks,) summed over the blocks of the same pass after each."""
-    sizes = np.diff(np.append(_starts(blocks), len(values)))
-    return np.repeat(_per_pass(values, blocks), sizes) - _so_far(values, blocks)
+def _remaining_sum(values: Counts, blocks: Blocks) -> Counts:
+    """`values` (blocks,) summed within each pass over the blocks after each block."""
+    sizes = np.diff(np.append(_first_blocks(blocks), len(values)))
+    return np.repeat(_per_pass(values, blocks), sizes) - _running_sum(values, blocks)
 
 
-def _starts(blocks: Blocks) -> Counts:
-    """The first block of each pass."""
+def _first_blocks(blocks: Blocks) -> Counts:
+    """The first block of each pass, (passes,)."""
     return np.flatnonzero(np.diff(blocks.tile, prepend=-1))
 
 
-def _open_sums(blocks: Blocks) -> NDArray[np.int64]:
-    """For filters of more than one block of inputs: its first and last pass, and how many they are."""
+def _dense_live_sums(blocks: Blocks) -> NDArray[np.int64]:
+    """(ranges, 3) as in `Passes`: one range for each block of filters with more than one block of inputs."""
     order = np.lexsort((blocks.first_input, blocks.first_filter, blocks.group))
     folds = len(np.unique(blocks.first_input))
     tile, filters = blocks.tile[order].reshape(-1, folds), blocks.filters[order].reshape(-1, folds)
-    spans = np.stack([tile[:, 0], tile[:, -1], filters[:, 0]], axis=1)
-    return spans[spans[:, 0] < spans[:, 1]]
+    ranges = np.stack([tile[:, 0], tile[:, -1], filters[:, 0]], axis=1)
+    return ranges[ranges[:, 0] < ranges[:, 1]]
 
 
-def _spans(packing: Packing) -> tuple[Counts, Counts, Counts]:
-    """(first tile, last tile) of each filter that has one, and the filters that begin in each tile."""
+@dataclass(frozen=True)
+class _Lifetimes:
+    """`first` and `last` tile of each filter that has one, (filters,); filters `started` in each tile, (tiles,)."""
+
+    first: Counts
+    last: Counts
+    started: Counts
+
+    def live_sums(self) -> NDArray[np.int64]:
+        """(ranges, 3) as in `Passes`: one range for each filter that spans several tiles."""
+        ranges = np.stack([self.first, self.last, np.ones_like(self.first)], axis=1)
+        return ranges[self.first < self.last]
+
+
+def _filter_lifetimes(packing: Packing) -> _Lifetimes:
     tiles = packing.tiles
     filters = np.concatenate([np.empty(0, np.int32), *(tile.filters for tile in tiles)])
     tile = np.repeat(np.arange(len(tiles)), [tile.columns for tile in tiles])
     first, last = np.full(packing.filters, -1), np.full(packing.filters, -1)
     first[filters[::-1]], last[filters] = tile[::-1], tile
-    begun = np.bincount(first[first >= 0], minlength=len(tiles))
-    return first[first >= 0], last[last >= 0], begun
+    started = np.bincount(first[first >= 0], minlength=len(tiles))
+    return _Lifetimes(first[first >= 0], last[last >= 0], started)
 
 
-def _distinct(packing: Packing, work: GemmWorkload) -> tuple[Counts, Counts, int]:
-    """(different inputs, different channels) of each tile, and different channels of all."""
+@dataclass(frozen=True)
+class _Reads:
+    """Distinct `inputs` and `channels` that each tile reads, (tiles,); distinct channels of all tiles together."""
+
+    inputs: Counts
+    channels: Counts
+    layer_channels: int
+
+
+def _count_reads(packing: Packing, gemm: GemmWorkload) -> _Reads:
     tiles, inputs = packing.tiles, packing.inputs * packing.groups
-    found = np.empty((2, len(tiles)), np.int64)
-    every = np.zeros(work.channels, bool)
-    at_once = max(1, _FLAGS // inputs)
-    for first in range(0, len(tiles), at_once):
-        some = tiles[first : first + at_once]
-        flags = np.zeros((len(some), inputs), bool)
-        rows = np.repeat(np.arange(len(some)), [len(tile.inputs) for tile in some])
-        flags[rows, np.concatenate([tile.inputs for tile in some])] = True
-        by_channel = flags.reshape(len(some), work.channels, work.positions).any(axis=2)
-        found[0, first : first + at_once] = flags.sum(axis=1)
-        found[1, first : first + at_once] = by_channel.sum(axis=1)
-        every |= by_channel.any(axis=0)
-    return found[0], found[1], int(every.sum())
+    input_counts, channel_counts = np.empty(len(tiles), np.int64), np.empty(len(tiles), np.int64)
+    layer_channels = np.zeros(gemm.channels, bool)
+    batch_size = max(1, _FLAG_BYTES // inputs)
+    for first in range(0, len(tiles), batch_size):
+        batch = tiles[first : first + batch_size]
+        flags = np.zeros((len(batch), inputs), bool)
+        rows = np.repeat(np.arange(len(batch)), [len(tile.inputs) for tile in batch])
+        flags[rows, np.concatenate([tile.inputs for tile in batch])] = True
+        channel_flags = flags.reshape(len(batch), gemm.channels, gemm.positions).any(axis=2)
+        input_counts[first : first + batch_size] = flags.sum(axis=1)
+        channel_counts[first : first + batch_size] = channel_flags.sum(axis=1)
+        layer_channels |= channel_flags.any(axis=0)
+    return _Reads(input_counts, channel_counts, int(layer_channels.sum()))

@@ -1,15 +1,14 @@
-"""Tiles as the planes that an array holds."""
+"""Tiles as the array holds them during a pass, with all replicas."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.engine.stationary import Plane
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import tile_index_bits
 from tightc.tile.packing import EMPTY, Packing, Tile
@@ -25,28 +24,52 @@ class Operands:
     vectors: Values
 
 
-def copies_of(tile: Tile, steps: int, accelerator: Accelerator) -> int:
-    """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
-    if not accelerator.side_by_side:
+class LoadedTile(NamedTuple):
+    """What stays in the array during one pass, and what its lanes and columns are for. Passed to the kernels.
+
+    R rows and C columns of the array, h lanes and c columns used; V is float32 or int32.
+    `weights`: (R, C) V, 0 in an empty slot.
+    `taps`: (R, C) uint32, c * (inputs of the lane) + which of them a slot multiplies.
+    `used`: (R, C) bool, slots that hold a weight.
+    `starts`: (R + 1,) int32, where each row's list begins in `inputs`: (lane inputs,) int32.
+    `outputs`: (c,) int32, where each column adds its sums.
+    `row_words`: (R,) float64, words that each row takes to load.
+    `demands`: (3,) float64, words that a step takes from the buffers of the streamed operand, the stationary operand
+    and the sums.
+    """
+
+    weights: NDArray[Any]
+    taps: NDArray[np.uint32]
+    used: NDArray[np.bool_]
+    starts: NDArray[np.int32]
+    inputs: NDArray[np.int32]
+    outputs: NDArray[np.int32]
+    row_words: NDArray[np.float64]
+    demands: NDArray[np.float64]
+
+
+def tile_replicas(tile: Tile, steps: int, accelerator: Accelerator) -> int:
+    """Replicas of `tile` on the diagonal of the array of `accelerator`, each for a part of `steps`."""
+    if not accelerator.replicate_tiles:
         return 1
     return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
 
 
 def accumulated_columns(packing: Packing) -> list[int]:
-    """Of the columns of each tile, how many add to a sum that is there already."""
-    begun: set[int] = set()
+    """For each tile, how many of its columns add to a partial sum of an earlier column."""
+    started: set[int] = set()
     found = []
     for tile in packing.tiles:
-        own = 0
+        count = 0
         for f in tile.filters.tolist():
-            own += f in begun
-            begun.add(f)
-        found.append(own)
+            count += f in started
+            started.add(f)
+        found.append(count)
     return found
 
 
-def held_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
-    """What the slots of each tile hold, (lanes, columns) in the dtype of the weights, 0 where they are empty."""
+def slot_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
+    """The `weights` in the slots of each tile of `packing`, (lanes, columns) in their dtype, 0 in empty slots."""
     flat = weights.weights(*packing.slots())
     found, begin = [], 0
     for tile in packing.tiles:
@@ -59,58 +82,84 @@ def held_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
     return found
 
 
-def plane_of(
-    which: tuple[Packing, int, int], accumulated: int, values: Values, accelerator: Accelerator
-) -> Plane:
-    """A tile on the array, `which`: packing, its number, how many copies, from the first at the top to the lowest row.
+@dataclass(frozen=True)
+class TilePlacer:
+    """Builds the loaded tiles of one packing.
 
-    Inputs and outputs of copy j are numbered from j x all inputs and j x all filters on. `accumulated`: columns that
-    add to a sum that is there already; `values`: what the tile's slots hold, as `held_values` gives it.
+    `values`: as `slot_values` gives them; `accumulated`: as `accumulated_columns` does.
     """
-    packing, number, copies = which
-    tile = packing.tiles[number]
-    rows = accelerator.array.rows
-    first = rows - copies * tile.lanes
-    occupied = tile.select != EMPTY
-    picked = np.where(occupied, tile.select, 0)
-    carried = np.diff(tile.lane_starts)
-    weights, taps = np.zeros(accelerator.array, values.dtype), np.zeros(accelerator.array, np.uint32)
-    used = np.zeros(accelerator.array, bool)
-    for copy in range(copies):
-        columns = np.arange(copy * tile.columns, (copy + 1) * tile.columns)
-        at = (
-            slice(first + copy * tile.lanes, first + (copy + 1) * tile.lanes),
-            slice(columns[0], columns[-1] + 1),
+
+    packing: Packing
+    values: list[Values]
+    accumulated: list[int]
+    accelerator: Accelerator
+
+    @classmethod
+    def of(cls, packing: Packing, weights: LayerMatrix, accelerator: Accelerator) -> TilePlacer:
+        """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `weights`."""
+        return cls(packing, slot_values(packing, weights), accumulated_columns(packing), accelerator)
+
+    def place(self, number: int, replicas: int) -> LoadedTile:
+        """Tile `number` on the array, its replicas on the diagonal from the first at the top to the lowest row.
+
+        Inputs and outputs of replica j are numbered from j x all inputs and j x all filters on.
+        """
+        packing, array = self.packing, self.accelerator.array
+        tile, values = packing.tiles[number], self.values[number]
+        first = array.rows - replicas * tile.lanes
+        occupied = tile.select != EMPTY
+        selected = np.where(occupied, tile.select, 0)
+        lane_inputs = np.diff(tile.lane_starts)
+        weights, taps = np.zeros(array, values.dtype), np.zeros(array, np.uint32)
+        used = np.zeros(array, bool)
+        for replica in range(replicas):
+            columns = np.arange(replica * tile.columns, (replica + 1) * tile.columns)
+            top = first + replica * tile.lanes
+            at = slice(top, top + tile.lanes), slice(columns[0], columns[-1] + 1)
+            weights[at], used[at] = values, occupied
+            taps[at] = np.where(occupied, lane_inputs[:, None] * columns + selected, 0)
+        starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(lane_inputs, replicas)))
+        distinct = len(set(tile.inputs.tolist()))
+        sums = tile.columns + self.accumulated[number]
+        return LoadedTile(
+            weights=weights,
+            taps=taps,
+            used=used,
+            starts=starts.astype(np.int32),
+            inputs=_replicated_ids(tile.inputs, packing.inputs * packing.groups, replicas),
+            outputs=_replicated_ids(tile.filters, packing.filters, replicas),
+            row_words=self._row_words(tile, replicas),
+            demands=replicas * np.array([distinct, 0, sums], np.float64),
         )
-        weights[at], used[at] = values, occupied
-        taps[at] = np.where(occupied, carried[:, None] * columns + picked, 0)
-    row_words = np.zeros(rows)
-    # the zeros between groups that stand side by side follow from the layer's size
-    stored = np.count_nonzero(occupied, axis=1) if packing.method == "dense" else tile.columns
-    index_words = tile_index_bits(tile, packing) / (8 * accelerator.operand_bytes)
-    row_words[first:] = np.tile(stored + np.full(tile.lanes, index_words / tile.lanes), copies)
-    starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(carried, copies)))
-    distinct = len(set(tile.inputs.tolist()))
-    return Plane(
-        weights,
-        taps,
-        used,
-        starts.astype(np.int32),
-        _numbered(tile.inputs, packing.inputs * packing.groups, copies),
-        _numbered(tile.filters, packing.filters, copies),
-        row_words,
-        copies * np.array([distinct, 0, tile.columns + accumulated], np.float64),
+
+    def _row_words(self, tile: Tile, replicas: int) -> NDArray[np.float64]:
+        """Words that each row takes to load, (rows,), its part of the index included."""
+        words = np.zeros(self.accelerator.array.rows)
+        occupied = tile.select != EMPTY
+        # the zeros between groups that share a dense tile follow from the layer's size and are not stored
+        stored = np.count_nonzero(occupied, axis=1) if self.packing.method == "dense" else tile.columns
+        index_words = tile_index_bits(tile, self.packing) / (8 * self.accelerator.operand_bytes)
+        first = len(words) - replicas * tile.lanes
+        words[first:] = np.tile(stored + np.full(tile.lanes, index_words / tile.lanes), replicas)
+        return words
+
+
+def no_tile(accelerator: Accelerator, dtype: np.dtype[Any]) -> LoadedTile:
+    """A tile without rows, which follows the last pass; for the array of `accelerator`, weights of `dtype`."""
+    columns = accelerator.array.columns
+    ids = np.zeros(0, np.int32)
+    return LoadedTile(
+        weights=np.zeros((0, columns), dtype),
+        taps=np.zeros((0, columns), np.uint32),
+        used=np.zeros((0, columns), bool),
+        starts=ids,
+        inputs=ids,
+        outputs=ids,
+        row_words=np.zeros(0),
+        demands=np.zeros(3),
     )
 
 
-def no_plane(accelerator: Accelerator, dtype: np.dtype[Any]) -> Plane:
-    """What follows the last pass."""
-    columns = accelerator.array.columns
-    empty = np.zeros((0, columns), dtype), np.zeros((0, columns), np.uint32), np.zeros((0, columns), bool)
-    ids = np.zeros(0, np.int32)
-    return Plane(*empty, ids, ids, ids, np.zeros(0), np.zeros(3))
-
-
-def _numbered(ids: NDArray[np.int32], count: int, copies: int) -> NDArray[np.int32]:
-    """`ids` once for each copy, those of copy j from j x `count` on."""
-    return (ids + count * np.arange(copies, dtype=np.int32)[:, None]).ravel().astype(np.int32)
+def _replicated_ids(ids: NDArray[np.int32], count: int, replicas: int) -> NDArray[np.int32]:
+    """`ids` once for each replica, those of replica j from j x `count` on."""
+    return (ids + count * np.arange(replicas, dtype=np.int32)[:, None]).ravel().astype(np.int32)

@@ -1,4 +1,4 @@
-"""A whole layer on the cycle engine: its passes on one array or several, cycles and values."""
+"""A whole layer on the cycle engine: its passes on one array or several, with cycles and values."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.passes import Dataflow
-from tightc.simulation.engine.cycle_log import Phase, Trace, Traces, new_log, without_padding
+from tightc.simulation.engine.cycle_log import Phase, Trace, Traces, new_log, remove_padding
 from tightc.simulation.engine.loaded_tile import (
+    LoadedTile,
     Operands,
+    TilePlacer,
     Values,
-    accumulated_columns,
-    copies_of,
-    held_values,
-    no_plane,
-    plane_of,
+    no_tile,
+    tile_replicas,
 )
-from tightc.simulation.engine.output_stationary import meet
-from tightc.simulation.engine.stationary import LOG_COLUMNS, Plane, load, new_loader, stream
+from tightc.simulation.engine.output_stationary import run_output_stationary
+from tightc.simulation.engine.stationary import LOG_COLUMNS, load, new_loader, stream
 from tightc.tile.dense import dense_blocks, dense_packing
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
-_PLENTY = 1e15  # words in a cycle where nothing limits
+_UNLIMITED = 1e15  # words in a cycle where nothing limits
+_ROUNDING = 1e-9  # as in the closed form
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What a layer gave: `outputs` (vectors, filters), the `cycles` it took, and PEs x cycles, summed over arrays."""
+class EngineResult:
+    """The result of a layer: `outputs` (vectors, filters), `cycles`, and `pe_steps`: PEs x cycles over all arrays."""
 
     outputs: Values
     cycles: int
@@ -43,235 +43,279 @@ def run_packing(
     packing: Packing,
     operands: Operands,
     accelerator: Accelerator,
-    pieces: int = 1,
+    temporal_tiles: int = 1,
     traces: Traces | None = None,
-) -> Ran:
-    """The tiles of `packing`, weight-stationary; as `layer_cycles` of the closed form, but moved through the array.
+) -> EngineResult:
+    """The tiles of `packing`, weight-stationary, on `accelerator`: `layer_cycles` is the closed form of its cycles.
 
-    `traces` gets a Trace of each phase of each pass, array by array, in order of time.
+    `operands`: the weights of all slots, and the vectors, which are cut into `temporal_tiles`. `traces` gets a Trace of
+    each phase of each pass, array by array, in order of time.
     """
-    sums, cycles, busy = _stationary(packing, operands, (accelerator, pieces, "ws"), traces)
-    return Ran(sums, cycles, busy * accelerator.array.rows * accelerator.array.columns)
+    run = _run_stationary(packing, operands, accelerator, "ws", temporal_tiles, traces=traces)
+    return run.result(accelerator, run.sums)
 
 
 def run_dense(
     dataflow: Dataflow,
     operands: Operands,
     accelerator: Accelerator,
-    pieces: int = 1,
+    temporal_tiles: int = 1,
     traces: Traces | None = None,
-) -> Ran:
-    """The layer with all its weights, zeros included; `traces` as in `run_packing`."""
-    matrix, vectors = operands.weights, operands.vectors
-    per_group = matrix.filters_per_group
+) -> EngineResult:
+    """The layer with all its weights, zeros included, in `dataflow`.
+
+    `operands`, `accelerator`, `temporal_tiles` and `traces`: as in `run_packing`.
+    """
+    matrix = operands.weights
     if dataflow == "ws":
         packing = dense_packing(matrix.filters, matrix.inputs, matrix.groups, accelerator.array)
-        return run_packing(packing, operands, accelerator, pieces, traces)
+        return run_packing(packing, operands, accelerator, temporal_tiles, traces)
     if dataflow == "is":
-        # the same with the operands' parts exchanged: every vector of every group is a filter
-        groups, count = matrix.groups, len(vectors)
-        stays = (
-            vectors.reshape(count, groups, matrix.inputs)
-            .swapaxes(0, 1)
-            .reshape(groups * count, matrix.inputs)
-        )
-        streams = (
-            matrix.values.reshape(groups, per_group, matrix.inputs).swapaxes(0, 1).reshape(per_group, -1)
-        )
-        packing = dense_packing(groups * count, matrix.inputs, groups, accelerator.array)
-        exchanged = Operands(LayerMatrix(stays, groups), np.ascontiguousarray(streams))
-        sums, cycles, busy = _stationary(packing, exchanged, (accelerator, pieces, "is"), traces)
-        outputs = sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
-        return Ran(outputs, cycles, busy * accelerator.array.rows * accelerator.array.columns)
-    return _output_stationary(operands, accelerator, traces)
+        return _run_input_stationary(operands, accelerator, temporal_tiles, traces)
+    return _run_output_stationary(operands, accelerator, traces)
 
 
-def _stationary(
-    packing: Packing, operands: Operands, way: tuple[Accelerator, int, Dataflow], traces: Traces | None
-) -> tuple[Values, int, int]:
-    """(sums, cycles of the array that is busy longest, cycles of all arrays); `way`: chip, pieces, dataflow."""
-    accelerator, pieces, dataflow = way
-    steps = operands.vectors
-    sums = np.zeros((len(steps), packing.filters), steps.dtype)
-    if not packing.tiles:
-        return sums, 0, 0
-    items = len(packing.tiles) * pieces
-    at_once = min(accelerator.arrays, items)
-    stores = (
-        (accelerator.activations, accelerator.weights)
-        if dataflow == "ws"
-        else (accelerator.weights, accelerator.activations)
+def _run_input_stationary(
+    operands: Operands, accelerator: Accelerator, temporal_tiles: int, traces: Traces | None
+) -> EngineResult:
+    """As weight-stationary with the operands exchanged: every vector of every group is a filter."""
+    matrix, vectors = operands.weights, operands.vectors
+    groups, per_group, count = matrix.groups, matrix.filters_per_group, len(vectors)
+    stationary = (
+        vectors.reshape(count, groups, matrix.inputs).swapaxes(0, 1).reshape(groups * count, matrix.inputs)
     )
-    ports = _ports((*stores, accelerator.sums), at_once)
-    cuts = np.append(0, np.cumsum([len(part) for part in np.array_split(np.arange(len(steps)), pieces)]))
-    accumulated = accumulated_columns(packing)
-    held = held_values(packing, operands.weights)
-    took = []
-    for array in range(at_once):
-        turns = []
-        for item in range(array, items, accelerator.arrays):
-            piece, number = divmod(item, len(packing.tiles))
-            copies = copies_of(packing.tiles[number], len(steps) // pieces, accelerator)
-            plane = plane_of((packing, number, copies), accumulated[number], held[number], accelerator)
-            turns.append(_Turn(array, piece, number, plane, copies, slice(cuts[piece], cuts[piece + 1])))
-        took.append(_in_turn(turns, (steps, sums), ports, accelerator, traces))
-    return sums, max(took), sum(took)
+    streamed = matrix.values.reshape(groups, per_group, matrix.inputs).swapaxes(0, 1).reshape(per_group, -1)
+    packing = dense_packing(groups * count, matrix.inputs, groups, accelerator.array)
+    exchanged = Operands(LayerMatrix(stationary, groups), np.ascontiguousarray(streamed))
+    run = _run_stationary(packing, exchanged, accelerator, "is", temporal_tiles, traces=traces)
+    outputs = run.sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
+    return run.result(accelerator, outputs)
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """A pass on one array: the `plane` with all `copies` of its tile, and the `steps` of its piece."""
+class _Run:
+    """`sums` (steps, filters) of a run, and the `cycles` of each array that took part."""
+
+    sums: Values
+    cycles: Sequence[int]
+
+    def result(self, accelerator: Accelerator, outputs: Values) -> EngineResult:
+        """The result of the layer, with `outputs` made from the sums."""
+        pes = accelerator.array.rows * accelerator.array.columns
+        return EngineResult(outputs, max(self.cycles, default=0), sum(self.cycles) * pes)
+
+
+@dataclass(frozen=True)
+class _ScheduledPass:
+    """One pass on one array: tile number `tile` as loaded, its `replicas`, and the `steps` of its temporal tile."""
 
     array: int
-    piece: int
+    temporal_tile: int
     tile: int
-    plane: Plane
-    copies: int
+    loaded: LoadedTile
+    replicas: int
     steps: slice
 
 
-def _in_turn(
-    turns: Sequence[_Turn],
-    values: tuple[Values, Values],
-    ports: NDArray[np.float64],
+def _run_stationary(
+    packing: Packing,
+    operands: Operands,
     accelerator: Accelerator,
+    dataflow: Dataflow,
+    temporal_tiles: int,
+    *,
     traces: Traces | None,
-) -> int:
-    """Runs passes on one array, one after the other; gives the cycles. `values`: what streams, and the sums."""
-    steps, sums = values
-    loader = new_loader(*accelerator.array, steps.dtype)
-    nothing = no_plane(accelerator, steps.dtype)
-    cycles = 0
-    for i, turn in enumerate(turns):
-        following = turns[i + 1].plane if accelerator.prefetch and i + 1 < len(turns) else nothing
-        own, found = _beside(turn, steps), _beside(turn, sums)
-        part = turn.steps.stop - turn.steps.start
-        loading = _longest_load(turn.plane, ports, accelerator)
-        log = new_log(loading, traces)
-        took = load(loader, turn.plane, ports[1], log)  # nothing is left to do where it was prefetched
-        _keep(traces, turn, "load", log[:took])
-        cycles += took
-        streaming = len(own) + accelerator.fill + float((len(own) * turn.plane.demands / ports).max())
-        log = new_log(streaming + _longest_load(following, ports, accelerator), traces)
-        took = stream(loader, turn.plane, following, own, found, ports, log)
-        _apart(turn, found, sums)
-        without_padding(log[:took], turn.plane, part, turn.copies)
-        _keep(traces, turn, "stream", log[:took])
-        cycles += took
-    return cycles
-
-
-def _beside(turn: _Turn, values: Values) -> Values:
-    """What each copy has to do side by side: (steps, n) -> (steps of the first copy, copies * n), zeros at the end."""
-    if turn.copies == 1:
-        return values[turn.steps]
-    parts = np.array_split(values[turn.steps], turn.copies)
-    wide = np.zeros((len(parts[0]), turn.copies, values.shape[1]), values.dtype)
-    for copy, part in enumerate(parts):
-        wide[: len(part), copy] = part
-    return wide.reshape(len(parts[0]), -1)
-
-
-def _apart(turn: _Turn, wide: Values, values: Values) -> None:
-    """The inverse of `_beside`: writes what each copy found to the steps of `values` that were its own."""
-    if turn.copies == 1:
-        return  # then `wide` is a view
-    parts = np.array_split(values[turn.steps], turn.copies)
-    for copy, part in enumerate(parts):
-        part[:] = wide.reshape(len(wide), turn.copies, -1)[: len(part), copy]
-
-
-def _longest_load(plane: Plane, ports: NDArray[np.float64], accelerator: Accelerator) -> float:
-    return accelerator.array.rows + float(plane.row_words.sum() / ports[1])
-
-
-def _keep(traces: Traces | None, turn: _Turn, phase: Phase, log: NDArray[np.int64]) -> None:
-    if traces is not None and len(log):
-        traces.append(Trace(turn.array, turn.piece, turn.tile, phase, log))
-
-
-def _output_stationary(operands: Operands, accelerator: Accelerator, traces: Traces | None) -> Ran:
-    matrix, vectors = operands.weights, operands.vectors
-    outputs = np.zeros((len(vectors), matrix.filters), vectors.dtype)
-    passes = list(_corners(matrix, len(vectors), accelerator))
-    at_once = min(accelerator.arrays, len(passes))
-    ports = _ports((accelerator.activations, accelerator.weights), at_once)
-    took = np.zeros(at_once, np.int64)
-    for number, corners in enumerate(passes):
-        left = np.concatenate([vectors[corner.rows, corner.inputs].T for corner in corners], axis=1)
-        above = np.concatenate([matrix.values[corner.filters].T for corner in corners], axis=1)
-        shape = (accelerator.array.rows, accelerator.array.columns)
-        demands = np.array([left.shape[1], above.shape[1]])
-        log = new_log(len(left) + accelerator.fill + float((len(left) * demands / ports).max()), traces)
-        used = _diagonal([(corner.height, corner.width) for corner in corners])
-        sums, cycles = meet(np.ascontiguousarray(left), np.ascontiguousarray(above), used, shape, ports, log)
-        row = column = leaving = 0
-        for corner in corners:
-            part = outputs[corner.rows, corner.filters]
-            part[:] = sums[row : row + part.shape[0], column : column + part.shape[1]]
-            row, column, leaving = row + part.shape[0], column + part.shape[1], leaving + part.size
-        # they leave while the next pass runs, which waits if it ends first
-        lasts = max(cycles, ceil(leaving * at_once / accelerator.sums.words - 1e-9))
-        took[number % at_once] += lasts
-        if traces is not None:
-            waiting = np.zeros((lasts - cycles, len(LOG_COLUMNS)), np.int64)
-            log = np.concatenate([log[:cycles], waiting])
-            traces.append(Trace(number % at_once, 0, number, "stream", log))
-    if traces is not None:
-        traces.sort(key=lambda trace: trace.array)
-    return Ran(outputs, int(took.max()), int(took.sum()) * accelerator.array.rows * accelerator.array.columns)
+) -> _Run:
+    """All passes of `packing`, dealt to the arrays in turn."""
+    steps = operands.vectors
+    sums = np.zeros((len(steps), packing.filters), steps.dtype)
+    if not packing.tiles:
+        return _Run(sums, ())
+    items = len(packing.tiles) * temporal_tiles
+    busy = min(accelerator.arrays, items)
+    buffers = [accelerator.activations, accelerator.weights]
+    if dataflow == "is":
+        buffers.reverse()
+    bandwidths = _bandwidths([*buffers, accelerator.sums], busy)
+    lengths = [len(part) for part in np.array_split(np.arange(len(steps)), temporal_tiles)]
+    cuts = np.append(0, np.cumsum(lengths))
+    placer = TilePlacer.of(packing, operands.weights, accelerator)
+    cycles = []
+    for array in range(busy):
+        passes = []
+        for item in range(array, items, accelerator.arrays):
+            number, tile = divmod(item, len(packing.tiles))
+            replicas = tile_replicas(packing.tiles[tile], len(steps) // temporal_tiles, accelerator)
+            part = slice(cuts[number], cuts[number + 1])
+            loaded = placer.place(tile, replicas)
+            passes.append(_ScheduledPass(array, number, tile, loaded, replicas, steps=part))
+        cycles.append(_StationaryArray(accelerator, bandwidths, traces).run(passes, steps, sums))
+    return _Run(sums, cycles)
 
 
 @dataclass(frozen=True)
-class _Corner:
-    """A block of outputs that one pass makes: `rows` are vectors, `inputs` and `filters` are those of its group."""
+class _StationaryArray:
+    """One array; `bandwidths`: words in a cycle for the streamed operand, the stationary operand and the sums."""
 
-    rows: slice
+    accelerator: Accelerator
+    bandwidths: NDArray[np.float64]
+    traces: Traces | None
+
+    def run(self, passes: Sequence[_ScheduledPass], steps: Values, sums: Values) -> int:
+        """Runs `passes` one after the other, adding to `sums` in place; returns the cycles."""
+        loader = new_loader(*self.accelerator.array, steps.dtype)
+        nothing = no_tile(self.accelerator, steps.dtype)
+        total = 0
+        for i, scheduled in enumerate(passes):
+            prefetches = self.accelerator.prefetch and i + 1 < len(passes)
+            next_tile = passes[i + 1].loaded if prefetches else nothing
+            tile = scheduled.loaded
+            streamed, found = _split_steps(scheduled, steps), _split_steps(scheduled, sums)
+            log = new_log(self._longest_load(tile), self.traces)
+            cycles = load(loader, tile, self.bandwidths[1], log)  # 0 where the tile was prefetched
+            self._record(scheduled, "load", log[:cycles])
+            total += cycles
+            log = new_log(self._longest_stream(tile, len(streamed), next_tile), self.traces)
+            cycles = stream(loader, tile, next_tile, streamed, found, bandwidths=self.bandwidths, log=log)
+            _merge_steps(scheduled, found, sums)
+            length = scheduled.steps.stop - scheduled.steps.start
+            remove_padding(log[:cycles], tile, length, scheduled.replicas)
+            self._record(scheduled, "stream", log[:cycles])
+            total += cycles
+        return total
+
+    def _longest_load(self, tile: LoadedTile) -> float:
+        return self.accelerator.array.rows + float(tile.row_words.sum() / self.bandwidths[1])
+
+    def _longest_stream(self, tile: LoadedTile, steps: int, next_tile: LoadedTile) -> float:
+        waiting = float((steps * tile.demands / self.bandwidths).max())
+        return steps + self.accelerator.drain_cycles + waiting + self._longest_load(next_tile)
+
+    def _record(self, scheduled: _ScheduledPass, phase: Phase, log: NDArray[np.int64]) -> None:
+        if self.traces is not None and len(log):
+            entry = Trace(scheduled.array, scheduled.temporal_tile, scheduled.tile, phase, log)
+            self.traces.append(entry)
+
+
+def _split_steps(scheduled: _ScheduledPass, values: Values) -> Values:
+    """The part of each replica in columns of its own: (steps, n) -> (steps of the first, replicas * n), zero-padded."""
+    if scheduled.replicas == 1:
+        return values[scheduled.steps]
+    parts = np.array_split(values[scheduled.steps], scheduled.replicas)
+    wide = np.zeros((len(parts[0]), scheduled.replicas, values.shape[1]), values.dtype)
+    for replica, part in enumerate(parts):
+        wide[: len(part), replica] = part
+    return wide.reshape(len(parts[0]), -1)
+
+
+def _merge_steps(scheduled: _ScheduledPass, wide: Values, values: Values) -> None:
+    """The inverse of `_split_steps`: writes the part of each replica back to its steps of `values`."""
+    if scheduled.replicas == 1:
+        return  # then `wide` is a view
+    parts = np.array_split(values[scheduled.steps], scheduled.replicas)
+    for replica, part in enumerate(parts):
+        part[:] = wide.reshape(len(wide), scheduled.replicas, -1)[: len(part), replica]
+
+
+def _run_output_stationary(
+    operands: Operands, accelerator: Accelerator, traces: Traces | None
+) -> EngineResult:
+    matrix, vectors = operands.weights, operands.vectors
+    outputs = np.zeros((len(vectors), matrix.filters), vectors.dtype)
+    passes = list(_output_passes(matrix, len(vectors), accelerator))
+    busy = min(accelerator.arrays, len(passes))
+    bandwidths = _bandwidths([accelerator.activations, accelerator.weights], busy)
+    total = [0] * busy
+    for number, blocks in enumerate(passes):
+        left = np.concatenate([vectors[block.vectors, block.inputs].T for block in blocks], axis=1)
+        above = np.concatenate([matrix.values[block.filters].T for block in blocks], axis=1)
+        demands = np.array([left.shape[1], above.shape[1]])
+        longest = len(left) + accelerator.drain_cycles + float((len(left) * demands / bandwidths).max())
+        log = new_log(longest, traces)
+        sums, cycles = run_output_stationary(
+            np.ascontiguousarray(left),
+            np.ascontiguousarray(above),
+            _diagonal(blocks),
+            accelerator.array,
+            bandwidths,
+            log=log,
+        )
+        count = _unload(blocks, sums, outputs)
+        # the sums leave while the next pass runs, which waits for them if it is done first
+        unload = ceil(count * busy / accelerator.sums.words_per_cycle - _ROUNDING)
+        lasting = max(cycles, unload)
+        total[number % busy] += lasting
+        if traces is not None:
+            waiting = np.zeros((lasting - cycles, len(LOG_COLUMNS)), np.int64)
+            log = np.concatenate([log[:cycles], waiting])
+            traces.append(Trace(number % busy, 0, number, "stream", log))
+    if traces is not None:
+        traces.sort(key=lambda trace: trace.array)
+    return _Run(outputs, total).result(accelerator, outputs)
+
+
+@dataclass(frozen=True)
+class _OutputBlock:
+    """A block of outputs that one pass computes; `inputs` are those of its group."""
+
+    vectors: slice
     inputs: slice
     filters: slice
 
     @property
     def height(self) -> int:
-        """Vectors that it holds."""
-        return int(self.rows.stop - self.rows.start)
+        """Vectors of the block."""
+        return int(self.vectors.stop - self.vectors.start)
 
     @property
     def width(self) -> int:
-        """Filters that it holds."""
+        """Filters of the block."""
         return int(self.filters.stop - self.filters.start)
 
 
-def _diagonal(sizes: list[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Blocks of (height, width), each below and to the right of the one before."""
-    used = np.zeros(tuple(map(sum, zip(*sizes, strict=True))), bool)
-    row = column = 0
-    for height, width in sizes:
-        used[row : row + height, column : column + width] = True
-        row, column = row + height, column + width
-    return used
-
-
-def _corners(matrix: LayerMatrix, vectors: int, accelerator: Accelerator) -> Iterator[list[_Corner]]:
-    """The blocks of outputs of each output-stationary pass, one below and beside the other."""
+def _output_passes(
+    matrix: LayerMatrix, vectors: int, accelerator: Accelerator
+) -> Iterator[list[_OutputBlock]]:
+    """The blocks of outputs of each output-stationary pass, along the diagonal."""
     size = matrix.filters_per_group
     blocks = dense_blocks(size, vectors, matrix.groups, accelerator.array)
     starts = np.flatnonzero(np.diff(blocks.tile, prepend=-1))
     for members in np.split(np.arange(len(blocks.tile)), starts[1:]):
-        corners = []
+        found = []
         for b in members:
             group, row, column = int(blocks.group[b]), int(blocks.first_input[b]), int(blocks.first_filter[b])
             first = group * size + column
-            corners.append(
-                _Corner(
+            found.append(
+                _OutputBlock(
                     slice(row, row + int(blocks.inputs[b])),
                     slice(group * matrix.inputs, (group + 1) * matrix.inputs),
                     slice(first, first + int(blocks.filters[b])),
                 )
             )
-        yield corners
+        yield found
 
 
-def _ports(stores: Sequence[BufferPort], sharing: int) -> NDArray[np.float64]:
-    """Words that each store delivers to one array in a cycle; (stores,), finite."""
-    words = np.array([store.words / sharing for store in stores])
-    return np.where(np.isinf(words), _PLENTY, words)
+def _diagonal(blocks: Sequence[_OutputBlock]) -> NDArray[np.bool_]:
+    """The PEs of `blocks`, each below and to the right of the one before: (rows used, columns used) bool."""
+    used = np.zeros((sum(block.height for block in blocks), sum(block.width for block in blocks)), bool)
+    row = column = 0
+    for block in blocks:
+        used[row : row + block.height, column : column + block.width] = True
+        row, column = row + block.height, column + block.width
+    return used
+
+
+def _unload(blocks: Sequence[_OutputBlock], sums: Values, outputs: Values) -> int:
+    """Writes the sums of `blocks` on the diagonal of `sums` to `outputs`; returns how many there are."""
+    row = column = count = 0
+    for block in blocks:
+        part = sums[row : row + block.height, column : column + block.width]
+        outputs[block.vectors, block.filters] = part
+        row, column, count = row + block.height, column + block.width, count + part.size
+    return count
+
+
+def _bandwidths(buffers: Sequence[BufferPort], sharing: int) -> NDArray[np.float64]:
+    """Words that each buffer delivers in a cycle to one of `sharing` arrays; (buffers,), finite."""
+    words = np.array([buffer.words_per_cycle / sharing for buffer in buffers])
+    return np.where(np.isinf(words), _UNLIMITED, words)

@@ -1,7 +1,8 @@
 """An array in which one operand stays: it is loaded, the other streams through, sums come out. Kernels.
 
-Lanes lie at the lower rows, sums leave below. What stays enters below too and moves up, a row in each cycle. A step
-enters row r a cycle after row r - 1 and moves right, a sum moves down, both one PE in each cycle.
+Lanes are the lower rows, and sums leave at the bottom. The stationary operand enters at the bottom too and moves up a
+row in each cycle. A step enters row r one cycle after row r - 1 and moves right; a sum moves down. Both move one PE in
+each cycle.
 """
 
 from __future__ import annotations
@@ -12,38 +13,20 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tightc.simulation.engine.loaded_tile import LoadedTile
+
 NOTHING = -1
-# columns of a log: how much of what happened in a cycle
+# columns of a log: counts of the events in a cycle
 ROWS_LOADED, STEPS_BEGUN, LANE_WORDS, MACS, SUMS_OUT = range(5)
 LOG_COLUMNS = ("rows_loaded", "steps_begun", "lane_words", "macs", "sums_out")
-_SLACK = 1e-9  # so that a third of a word for three cycles is a word
-
-
-class Plane(NamedTuple):
-    """What stays in the array during one pass, and what its lanes and columns are for.
-
-    R rows, C columns of the array, h lanes and c columns used; V is float32 or int32.
-    `weights`: (R, C) V, 0 in an empty slot. `taps`: (R, C) uint32, c * (inputs of the lane) + which of them a slot
-    multiplies. `used`: (R, C) bool. `starts`: (R + 1,) int32, where each row's list begins in `inputs`: (lane inputs,)
-    int32. `outputs`: (c,) int32, where each column adds its sums. `row_words`: (R,) float64, words that each row takes
-    to load. `demands`: (3,) float64, words that a step takes from the buffers of streams, of what stays, and of sums.
-    """
-
-    weights: NDArray[Any]
-    taps: NDArray[np.uint32]
-    used: NDArray[np.bool_]
-    starts: NDArray[np.int32]
-    inputs: NDArray[np.int32]
-    outputs: NDArray[np.int32]
-    row_words: NDArray[np.float64]
-    demands: NDArray[np.float64]
+_ROUNDING = 1e-9  # so that a third of a word in each of three cycles is a word
 
 
 class Loader(NamedTuple):
-    """The registers that the next plane moves through on its way up, and how far it is.
+    """The registers through which the next tile moves up, and its progress.
 
-    `weights`, `taps`: as in Plane. `rows`: (1,) int64, rows that have entered. `words`: (1,) float64, words that the
-    buffer has delivered and no row has taken.
+    `weights`, `taps`: as in LoadedTile. `rows`: (1,) int64, rows that have entered. `words`: (1,) float64, words that
+    the buffer has delivered and no row has taken yet.
     """
 
     weights: NDArray[Any]
@@ -53,20 +36,20 @@ class Loader(NamedTuple):
 
 
 def new_loader(rows: int, columns: int, dtype: np.dtype[Any]) -> Loader:
-    """A loader with nothing in it."""
+    """An empty loader for an array of `rows` and `columns`, with weights of `dtype`."""
     shape = (rows, columns)
     return Loader(np.zeros(shape, dtype), np.zeros(shape, np.uint32), np.zeros(1, np.int64), np.zeros(1))
 
 
 @njit(nogil=True, cache=True)
-def load(loader: Loader, plane: Plane, port: float, log: NDArray[np.int64]) -> int:
-    """Moves `plane` in, and nothing else; gives the cycles that takes.
+def load(loader: Loader, tile: LoadedTile, bandwidth: float, log: NDArray[np.int64]) -> int:
+    """Loads `tile` through `loader` with nothing else running; returns the cycles.
 
-    `port`: words that its buffer delivers in a cycle. `log`: (cycles at least, columns of a log) int64, or no rows.
+    `bandwidth`: words that its buffer delivers in a cycle. `log`: (cycles or more, columns of a log) int64, or no rows.
     """
     cycles = 0
-    while loader.rows[0] < len(plane.row_words):
-        moved = _load_cycle(loader, plane, port)
+    while loader.rows[0] < len(tile.row_words):
+        moved = _load_cycle(loader, tile, bandwidth)
         if cycles < len(log):
             log[cycles, ROWS_LOADED] = moved
         cycles += 1
@@ -74,23 +57,23 @@ def load(loader: Loader, plane: Plane, port: float, log: NDArray[np.int64]) -> i
 
 
 @njit(nogil=True, cache=True)
-def _load_cycle(loader: Loader, plane: Plane, port: float) -> int:
-    """One cycle of loading: the next row enters below and all above it move up, if its words are there."""
+def _load_cycle(loader: Loader, tile: LoadedTile, bandwidth: float) -> int:
+    """One cycle of loading: the next row enters at the bottom and the rows above move up, once its words are there."""
     row = loader.rows[0]
     rows, columns = loader.weights.shape
     if row == rows:
         return 0
-    loader.words[0] += port
-    if loader.words[0] + _SLACK < plane.row_words[row]:
+    loader.words[0] += bandwidth
+    if loader.words[0] + _ROUNDING < tile.row_words[row]:
         return 0
-    loader.words[0] -= plane.row_words[row]
+    loader.words[0] -= tile.row_words[row]
     for r in range(rows - 1):
         for c in range(columns):
             loader.weights[r, c] = loader.weights[r + 1, c]
             loader.taps[r, c] = loader.taps[r + 1, c]
     for c in range(columns):
-        loader.weights[rows - 1, c] = plane.weights[row, c]
-        loader.taps[rows - 1, c] = plane.taps[row, c]
+        loader.weights[rows - 1, c] = tile.weights[row, c]
+        loader.taps[rows - 1, c] = tile.taps[row, c]
     loader.rows[0] += 1
     return 1
 
@@ -98,37 +81,37 @@ def _load_cycle(loader: Loader, plane: Plane, port: float) -> int:
 @njit(nogil=True, cache=True)
 def stream(
     loader: Loader,
-    plane: Plane,
-    following: Plane,
+    tile: LoadedTile,
+    next_tile: LoadedTile,
     steps: NDArray[Any],
     sums: NDArray[Any],
-    ports: NDArray[np.float64],
+    bandwidths: NDArray[np.float64],
     log: NDArray[np.int64],
 ) -> int:
-    """Streams `steps` through what `loader` holds, until the array is empty; gives the cycles that takes.
+    """Streams `steps` through what `loader` holds until the array is empty; returns the cycles.
 
-    `steps`: (T, inputs) V. `sums`: (T, outputs) V, added to in place. `following`: the plane that moves in meanwhile;
-    one without rows if none does. `ports`: (3,) float64, words that the buffers of streams, of what stays and of sums
-    deliver in a cycle. `log`: as in `load`.
+    `steps`: (T, inputs) V. `sums`: (T, outputs) V, added to in place. `next_tile`: the tile that loads meanwhile, one
+    without rows if none does. `bandwidths`: (3,) float64, words that the buffers of the streamed operand, the
+    stationary operand and the sums deliver in a cycle. `log`: as in `load`.
     """
     weights, taps = loader.weights.copy(), loader.taps.copy()
     loader.rows[0], loader.words[0] = 0, 0.0
     rows, columns = weights.shape
-    used, first = len(plane.outputs), 0
-    while first < rows - 1 and plane.starts[first + 1] == 0:
+    used, first = len(tile.outputs), 0
+    while first < rows - 1 and tile.starts[first + 1] == 0:
         first += 1
-    # a row's registers are a ring: its head moves left instead of all that it holds moving right
+    # a row's registers are a ring buffer: its head moves left instead of the contents moving right
     length = 2 * columns
-    rings = np.zeros(length * plane.starts[rows], steps.dtype)
+    rings = np.zeros(length * tile.starts[rows], steps.dtype)
     leaving = np.full(length, NOTHING, np.int32)
     edge = np.full(rows, NOTHING, np.int32)
-    partial = np.zeros((rows + 1, used), sums.dtype)  # above the first row nothing enters
+    partial = np.zeros((rows + 1, used), sums.dtype)  # nothing enters above the first row
     words = np.zeros(3)
-    head, begun, left, cycles = columns, 0, 0, 0
-    while left < len(steps) or loader.rows[0] < len(following.row_words):
-        loaded = _load_cycle(loader, following, ports[1]) if len(following.row_words) else 0
+    head, begun, finished, cycles = columns, 0, 0, 0
+    while finished < len(steps) or loader.rows[0] < len(next_tile.row_words):
+        loaded = _load_cycle(loader, next_tile, bandwidths[1]) if len(next_tile.row_words) else 0
         if head == 0:
-            _rewind(rings, leaving, plane.starts, columns)
+            _rewind(rings, leaving, tile.starts, columns)
             head = columns
         head -= 1
         for r in range(rows - 1, 0, -1):
@@ -136,24 +119,24 @@ def stream(
         edge[0] = NOTHING
         ready = begun < len(steps)
         for i in range(3):
-            words[i] += ports[i]
-            ready &= words[i] + _SLACK >= plane.demands[i]
+            words[i] += bandwidths[i]
+            ready &= words[i] + _ROUNDING >= tile.demands[i]
         if ready:
             for i in range(3):
-                words[i] -= plane.demands[i]
+                words[i] -= tile.demands[i]
             edge[0] = begun
             begun += 1
-        _feed(rings, steps, edge, plane.starts, plane.inputs, head)
+        _feed(rings, steps, edge, tile.starts, tile.inputs, head=head)
         leaving[head] = edge[rows - 1]
-        _multiply(weights, taps, rings, partial, plane.starts, head, first)
+        _multiply(weights, taps, rings, partial, tile.starts, head=head, first=first)
         for c in range(used):
             if leaving[head + c] != NOTHING:
-                sums[leaving[head + c], plane.outputs[c]] += partial[rows, c]
-        left += leaving[head + columns - 1] != NOTHING
+                sums[leaving[head + c], tile.outputs[c]] += partial[rows, c]
+        finished += leaving[head + columns - 1] != NOTHING
         if cycles < len(log):
             log[cycles, ROWS_LOADED] = loaded
             log[cycles, STEPS_BEGUN] = edge[0] != NOTHING
-            _write(log, cycles, plane, edge, leaving[head : head + used])
+            _log_cycle(log, cycles, tile, edge, leaving[head : head + used])
         cycles += 1
     return cycles
 
@@ -167,7 +150,7 @@ def _feed(
     inputs: NDArray[np.int32],
     head: int,
 ) -> None:
-    """Puts what each row's step has for its lane at the head of the row's registers."""
+    """Puts the inputs of each row's lane in its current step at the head of the row's registers."""
     length = len(rings) // max(1, starts[-1])
     for r in range(len(edge)):
         if edge[r] != NOTHING:
@@ -186,7 +169,7 @@ def _multiply(
     head: int,
     first: int,
 ) -> None:
-    """One cycle of all PEs, from the last row up: each adds its product to the sum that the PE above has made."""
+    """One cycle of all PEs, from the last row up: each adds its product to the sum from the PE above."""
     rows, used = len(weights), partial.shape[1]
     length = 2 * weights.shape[1]
     for r in range(rows - 1, first - 1, -1):
@@ -202,7 +185,7 @@ def _multiply(
 
 @njit(nogil=True, cache=True)
 def _rewind(rings: NDArray[Any], leaving: NDArray[np.int32], starts: NDArray[np.int32], columns: int) -> None:
-    """Moves what the registers hold, in the first half of each ring, to its second half."""
+    """Moves the contents of each ring from its first half to its second."""
     leaving[columns:] = leaving[:columns].copy()
     for r in range(len(starts) - 1):
         count = (starts[r + 1] - starts[r]) * columns
@@ -211,20 +194,20 @@ def _rewind(rings: NDArray[Any], leaving: NDArray[np.int32], starts: NDArray[np.
 
 
 @njit(nogil=True, cache=True)
-def _write(
+def _log_cycle(
     log: NDArray[np.int64],
     cycle: int,
-    plane: Plane,
+    tile: LoadedTile,
     edge: NDArray[np.int32],
     leaving: NDArray[np.int32],
 ) -> None:
-    """Fills line `cycle` of the log but for what is known already."""
-    rows, columns = plane.used.shape
+    """Fills the columns of line `cycle` that `stream` has not set."""
+    rows, columns = tile.used.shape
     for r in range(rows):
         if edge[r] != NOTHING:
-            log[cycle, LANE_WORDS] += plane.starts[r + 1] - plane.starts[r]
+            log[cycle, LANE_WORDS] += tile.starts[r + 1] - tile.starts[r]
         for c in range(columns):
-            # the step that is now in this PE began as many cycles ago as it has come PEs down and right
-            if plane.used[r, c] and cycle >= r + c:
+            # the step now in this PE entered the array r + c cycles ago
+            if tile.used[r, c] and cycle >= r + c:
                 log[cycle, MACS] += log[cycle - r - c, STEPS_BEGUN]
     log[cycle, SUMS_OUT] = np.count_nonzero(leaving != NOTHING)

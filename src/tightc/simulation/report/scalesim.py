@@ -1,4 +1,4 @@
-"""A model's layers as SCALE-Sim 3 reads them, to check the dense cycles with another simulator."""
+"""A model's layers in the format of SCALE-Sim 3, to check the dense cycles with another simulator."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ dataflow {dataflow}. In this folder,
 
     python -m scalesim.scale -c scale.cfg -t topology.csv -l topology.csv -p results
 
-writes results/tightc/COMPUTE_REPORT.csv, a line for each line of topology.csv, in its order, and beside it traces,
-which are large for a large network. SCALE-Sim wants a layout (-l) but does not read it with this scale.cfg, so
-topology.csv stands in. It counts cycles from 0: "Total Cycles" + 1 is what tightc simulate gives as dense cycles. A
-name that ends in _x and a number is one group of that many in a grouped convolution: one after the other they take as
-many times its cycles, and fewer wherever tightc has several groups on the array side by side.
+writes results/tightc/COMPUTE_REPORT.csv, with a line for each line of topology.csv in the same order, and traces,
+which are large for a large network. SCALE-Sim requires a layout (-l) but does not read it with this scale.cfg, so
+topology.csv takes its place. It counts cycles from 0: "Total Cycles" + 1 is the dense cycles of tightc simulate. A name
+that ends in _x and a number is one group of that many in a grouped convolution. One after the other, the groups take as
+many times its cycles; tightc takes fewer where several groups share a pass.
 """
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A layer, or one group of it, in SCALE-Sim's form: an input without padding to add and a kernel with one stride.
+    """A layer, or one group of it, in SCALE-Sim's form: an input with its padding and a kernel with one stride.
 
-    `ifmap` and `kernel`: pixels, height before width.
+    `ifmap` and `kernel`: height and width in pixels.
     """
 
     ifmap: Sides
@@ -97,7 +97,7 @@ class _Row:
         return prod((size - taps) // self.stride + 1 for size, taps in axes)
 
     def line(self, name: str) -> str:
-        """The line of the topology, which has to end in a comma."""
+        """The line of the topology, which must end in a comma."""
         cells = (name, *self.ifmap, *self.kernel, self.channels, self.filters, self.stride)
         return ", ".join(map(str, cells)) + ","
 
@@ -105,13 +105,13 @@ class _Row:
 def export_scalesim(
     model: Model, folder: Path, array: ArrayShape, dataflow: str, input_sizes: InputSizeOptions
 ) -> tuple[Path, ...]:
-    """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, which is made if missing; gives their paths.
+    """Writes `topology.csv`, `scale.cfg` and `README` into `folder`, made if missing; returns their paths.
 
-    One line for each layer of the plain model, in execution order. SCALE-Sim has no groups: a grouped layer is one line
-    with the matrix of one group, since all are alike, and `_x` with their number ends its name; one after the other
-    they take as many times its cycles. A layer that has no convolution of two axes and one stride with the same matrix
-    and vectors (dilation, unequal strides, other axes, several images, Gemm, MatMul) is written as the 1x1 convolution
-    that has. OutputError where a file cannot be written.
+    One line for each layer of the plain model with inputs of `input_sizes`, in execution order, for `array` and
+    `dataflow`. SCALE-Sim has no groups: a grouped layer is one line
+    for one group, as all have the same shape, and its name ends in `_x` and their number. SCALE-Sim convolves over two
+    axes with one stride. Other layers (dilation, unequal strides, other axes, several images, Gemm, MatMul) become the
+    1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.
     """
     rows = _rows(unpack_layers(model), input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
@@ -143,9 +143,9 @@ def _rows(plain: Model, input_sizes: InputSizeOptions) -> dict[str, _Row]:
 
 
 def _convolution(node: Node, data: Shape, weight: Shape, groups: int) -> _Row | None:
-    """One group of a Conv, None where SCALE-Sim's form cannot say it.
+    """One group of a Conv; None where SCALE-Sim's form cannot express it.
 
-    SCALE-Sim rounds the size of the output up and ONNX down, so what no window of the input touches is left out.
+    SCALE-Sim rounds the size of the output up and ONNX down, so the part of the input outside all windows is left out.
     """
     geometry = conv_geometry(node, data, weight)
     strides = set(geometry.strides)
@@ -161,7 +161,7 @@ def _product(layer: Layer, vectors: int) -> _Row:
 
 
 def _name(layer: Layer, taken: Collection[str]) -> str:
-    """A name that is not in `taken`, without commas, and without DP, which SCALE-Sim takes for a depthwise layer."""
+    """A name that is not in `taken`, without commas, and without DP, which marks a depthwise layer in SCALE-Sim."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", layer.name).replace("DP", "dp").strip("_") or "layer"
     marked = layer.groups > 1 or re.search(r"_x\d+$", safe)
     groups = f"_x{layer.groups}" if marked else ""
@@ -170,7 +170,7 @@ def _name(layer: Layer, taken: Collection[str]) -> str:
 
 
 def _config(rows: Collection[_Row], array: ArrayShape, dataflow: str) -> str:
-    """The text of scale.cfg, with buffers that hold every layer twice, so that nothing waits for them."""
+    """The text of scale.cfg, with buffers that hold every layer twice, so that they never stall."""
     return _CONFIG.format(
         rows=array.rows,
         columns=array.columns,
@@ -182,5 +182,5 @@ def _config(rows: Collection[_Row], array: ArrayShape, dataflow: str) -> str:
 
 
 def _kilobytes(words: int) -> int:
-    """A buffer whose active half holds that many words of one byte; SCALE-Sim cuts it into a hundred equal sets."""
+    """The size of a buffer with an active half of `words` bytes; SCALE-Sim cuts it into a hundred equal sets."""
     return ceil((2 * words + 100) / 1024)

@@ -1,4 +1,4 @@
-"""A trace: what happens on the arrays in every cycle of one layer."""
+"""A trace: every cycle of one layer on the arrays, as CSV."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from tightc.simulation.options import SimulateOptions
 from tightc.simulation.verify import trace_layer
 from tightc.simulation.workload import read_workload
 
-COLUMNS = ("cycle", "array", "pass", "piece", "phase", *LOG_COLUMNS)
+COLUMNS = ("cycle", "array", "pass", "temporal_tile", "phase", *LOG_COLUMNS)
 
 
 def write_trace(
     model: Model, options: SimulateOptions, layer: str | None, folder: Path, *, seed: int = 0
 ) -> Path:
-    """Writes LAYER.csv into `folder`, which is made if missing: a line for each cycle of each array; gives its path.
+    """Writes LAYER.csv into `folder`, made if missing, with a line for each cycle of each array; returns its path.
 
-    `layer` is its name in the report, the first layer where None. OptionError where there is none of that name.
+    `layer` is a layer of `model` by its name in the report; None is the first. `options` as in simulate, with random
+    inputs from `seed` where they give none. OptionError where no layer has that name.
     """
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
@@ -36,7 +37,7 @@ def write_trace(
     if layer is not None and layer not in names:
         nearest = difflib.get_close_matches(layer, names, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {first_few(names)}"
-        raise OptionError(f"--layer {layer}: no such layer", hint)
+        raise OptionError(f"--layer: expected the name of a layer, got {layer!r}", hint)
     if options.inputs:
         feeds = read_feeds(options.inputs, workload.plain, options)
     else:
@@ -57,6 +58,6 @@ def _as_csv(traces: list[Trace]) -> str:
     for trace in traces:
         first = clocks.get(trace.array, 0)
         for i, counts in enumerate(trace.log.tolist()):
-            lines.writerow((first + i, trace.array, trace.tile, trace.piece, trace.phase, *counts))
+            lines.writerow((first + i, trace.array, trace.tile, trace.temporal_tile, trace.phase, *counts))
         clocks[trace.array] = first + len(trace.log)
     return text.getvalue()
