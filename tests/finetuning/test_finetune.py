@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from helpers import training
-from helpers.training import NORMALISATION
+from helpers.training import NORMALIZATION
 from tightc.data.images import Images, Normalization
 from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
@@ -32,7 +32,7 @@ REST = (
     "f = Flatten (p)\nlogits = Gemm <transB = 1> (f, w2, b2)\n"
 )
 quadrants = partial(training.quadrants, 256)
-QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "precision": "fp32"}
+QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "dtype": "float32"}
 
 
 def network(
@@ -63,7 +63,7 @@ def train(
     model: Model, images: Images | None = None, seed: int = 0, **options: object
 ) -> tuple[Model, Report]:
     chosen = FinetuneOptions.of({**QUICK, **options})
-    return finetune(model, images or quadrants(), NORMALISATION, chosen, seed=seed)
+    return finetune(model, images or quadrants(), NORMALIZATION, chosen, seed=seed)
 
 
 def tensors(model: Model) -> dict[str, np.ndarray]:
@@ -72,15 +72,15 @@ def tensors(model: Model) -> dict[str, np.ndarray]:
 
 def accuracy(model: Model, images: Images) -> float:
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    logits = session.run(None, {"image": NORMALISATION.apply(images.pixels)})[0]
+    logits = session.run(None, {"image": NORMALIZATION.apply(images.pixels)})[0]
     return float((logits.argmax(1) == images.labels).mean())
 
 
 @pytest.mark.parametrize("front", [PLAIN, NORMED], ids=["plain", "normed"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_learns_and_zeros_stay_zeros(front: str, precision: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_learns_and_zeros_stay_zeros(front: str, dtype: str) -> None:
     before = network(front)
-    after, report = train(before, epochs=8, precision=precision, momentum=0.9, weight_decay=0.01)
+    after, report = train(before, epochs=8, dtype=dtype, momentum=0.9, weight_decay=0.01)
     assert accuracy(before, quadrants(seed=1)) < 0.6
     assert accuracy(after, quadrants(seed=1)) > 0.95
     for name in ("w1", "w2"):
@@ -97,7 +97,7 @@ def test_loss_falls() -> None:
     def listen(_task: str, _done: float, figures: dict[str, str]) -> None:
         losses.append(float(figures["loss"]))
 
-    finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=listen)
+    finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, progress=listen)
     assert losses[-1] < losses[0] / 2
 
 
@@ -118,14 +118,14 @@ def test_history_says_what_was_done() -> None:
     before = network()
     teacher, _ = train(network(seed=1))
     options = FinetuneOptions.of(QUICK)
-    after, _ = finetune(before, quadrants(), NORMALISATION, options, seed=7, teacher=teacher)
+    after, _ = finetune(before, quadrants(), NORMALIZATION, options, seed=7, teacher=teacher)
     (entry,) = read_history(after)
     assert (entry["stage"], entry["seed"], entry["input"]) == ("finetune", 7, before.sha256)
     assert entry["options"]["epochs"] == options.epochs
     assert entry["options"]["teacher"] == teacher.sha256
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": True}, {"precision": "bf16"}])
+@pytest.mark.parametrize("options", [{}, {"augment": True}, {"dtype": "bfloat16"}])
 def test_same_seed_same_bytes(options: dict[str, object]) -> None:
     once, report = train(network(NORMED), seed=3, **options)
     again, same_report = train(network(NORMED), seed=3, **options)
@@ -150,8 +150,8 @@ def test_teacher_replaces_the_labels_by_its_share() -> None:
     student = network(seed=1)
 
     def taught(labeled: Images, share: float) -> Model:
-        options = FinetuneOptions.of({**QUICK, "epochs": 12, "distil_weight": share})
-        return finetune(student, labeled, NORMALISATION, options, seed=0, teacher=teacher)[0]
+        options = FinetuneOptions.of({**QUICK, "epochs": 12, "distill_weight": share})
+        return finetune(student, labeled, NORMALIZATION, options, seed=0, teacher=teacher)[0]
 
     assert taught(shuffled, 1.0).to_bytes() == taught(images, 1.0).to_bytes()
     assert accuracy(taught(shuffled, 1.0), quadrants(seed=1)) > 0.9
@@ -160,7 +160,7 @@ def test_teacher_replaces_the_labels_by_its_share() -> None:
 
 def test_norms_are_put_in_where_asked() -> None:
     with_norms, _ = train(network())
-    without, report = train(network(), unfold_norms=False)
+    without, report = train(network(), unfold_batchnorm=False)
     assert with_norms.to_bytes() != without.to_bytes()
     assert report.totals["zeros_kept"] == sum((tensors(network())[name] == 0).sum() for name in ("w1", "w2"))
     assert accuracy(without, quadrants(seed=1)) > 0.8
@@ -178,7 +178,7 @@ def test_report_and_listener() -> None:
     after, report = finetune(
         network(),
         quadrants(),
-        NORMALISATION,
+        NORMALIZATION,
         FinetuneOptions.of({**QUICK, "epochs": 2}),
         seed=0,
         progress=lambda task, done, figures: heard.append((task, done, dict(figures))),
@@ -213,7 +213,7 @@ def test_interruption_is_passed_on() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=interrupt)
+        finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, progress=interrupt)
 
 
 def check_error(kind: type[TightcError], sentence: str, remedy: str, error: TightcError) -> None:
@@ -223,7 +223,7 @@ def check_error(kind: type[TightcError], sentence: str, remedy: str, error: Tigh
 
 def test_rate_that_diverges() -> None:
     with pytest.raises(ModelError) as fault:
-        train(network(), learning_rate=10.0, epochs=40, unfold_norms=False)
+        train(network(), learning_rate=10.0, epochs=40, unfold_batchnorm=False)
     assert fault.value.sentence.startswith("the loss is ")
     assert "epoch " in fault.value.sentence
     assert "learning rate" in fault.value.sentence
@@ -271,7 +271,7 @@ def test_mean_of_another_channel_count() -> None:
 def test_teacher_of_other_classes() -> None:
     teacher = network(rest=REST.replace("logits =", "l =") + "logits = Concat <axis = 1> (l, l)")
     with pytest.raises(ModelError) as fault:
-        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
+        finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
     check_error(
         ModelError,
         "small.onnx: the teacher tells 8 classes apart, small.onnx 4",
@@ -359,7 +359,11 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         ("epochs", 0, "--epochs: 0 is not permitted: it should be greater than or equal to 1"),
         ("batch_size", 1, "--batch-size: 1 is not permitted: it should be greater than or equal to 2"),
         ("momentum", 1.0, "--momentum: 1.0 is not permitted: it should be less than 1"),
-        ("precision", "fp16", "--precision: 'fp16' is not permitted: it should be 'auto', 'fp32' or 'bf16'"),
+        (
+            "dtype",
+            "float16",
+            "--dtype: 'float16' is not permitted: it should be 'auto', 'float32' or 'bfloat16'",
+        ),
     ],
 )
 def test_option_out_of_range(option: str, value: object, sentence: str) -> None:

@@ -48,7 +48,7 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
 @pytest.mark.parametrize("bits", [2, 4])
 def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
     pruned, _ = prune(
-        training.whole("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+        training.quantized("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     )
     permuted, report = permute(pruned, PermuteOptions(**SMALL, subword_bits=bits))
     tuned, _ = training.train(permuted, epochs=6, learning_rate=0.1, weight_decay=0.1)
@@ -62,7 +62,7 @@ def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
     assert changed > fewer > 0, "a digit that became zero leaves its slot empty"
     packed, packing = pack(tuned)
     assert packing.totals["passes"] == report.totals["passes"]
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     sessions = [onnxruntime.InferenceSession(model.to_bytes()) for model in (tuned, packed)]
     wanted, found = (session.run(None, {"image": images})[0] for session in sessions)
     assert np.array_equal(wanted, found)

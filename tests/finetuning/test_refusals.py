@@ -15,7 +15,7 @@ from helpers import training
 from helpers.loading import loaded
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning.options import FinetuneOptions
-from tightc.finetuning.process.device import choose_device, memory_named
+from tightc.finetuning.process.device import choose_device, out_of_memory_as_option_error
 from tightc.finetuning.process.process_group import ProcessGroup
 from tightc.finetuning.training import loop
 from tightc.model.file import Model
@@ -53,7 +53,7 @@ def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(
 ) -> None:
     """Cosine from 0.04 without warm-up over 12 steps: 0.04 cos^2(90 degrees * step / 12)."""
     broken_at(step, value, monkeypatch)
-    found = refused(lambda: training.train(training.network("folded"), learning_rate=0.04, warm_up=0.0))
+    found = refused(lambda: training.train(training.network("folded"), learning_rate=0.04, warmup=0.0))
     assert found == (sentence, "lower --learning-rate", 2)
 
 
@@ -64,7 +64,7 @@ def test_a_tensor_that_is_not_finite_at_the_end_is_named(monkeypatch: pytest.Mon
         found = update(self, *arguments)
         if self.step == self.steps - 1:
             with torch.no_grad():
-                self.lesson.student.parameter("last_w").fill_(float("inf"))
+                self.setup.student.parameter("last_w").fill_(float("inf"))
         return found
 
     monkeypatch.setattr(loop.Training, "_update", too_far)
@@ -126,9 +126,9 @@ def test_a_network_of_one_image_is_refused() -> None:
     ("given", "sentence", "remedy"),
     [
         (
-            {"sparsity": 0.5, "prune_from": 0.6, "prune_until": 0.25},
-            "--prune-until: pruning would end at 0.25, before it begins at 0.6",
-            "give --prune-from at most --prune-until",
+            {"sparsity": 0.5, "pruning_start": 0.6, "pruning_end": 0.25},
+            "--pruning-end: pruning would end at 0.25, before it begins at 0.6",
+            "give --pruning-start at most --pruning-end",
         ),
         (
             {"sparsity": 0.5, "align": "4x4", "budget": "speedup=2"},
@@ -179,21 +179,21 @@ def test_layers_to_keep_that_are_none_or_all_are_refused(
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
     for size, members in ((30, 4), (2, 3)):
-        found = refused(lambda: ProcessGroup(0, members).check(size))  # noqa: B023
+        found = refused(lambda: ProcessGroup(0, members).check_batch_size(size))  # noqa: B023
         sentence = f"--batch-size {size} cannot be dealt out to {members} processes"
         assert found == (sentence, f"give a multiple of {members}", 2)
-    ProcessGroup(1, 4).check(32)
+    ProcessGroup(1, 4).check_batch_size(32)
 
 
 def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ProcessGroup.of_environment() == ProcessGroup(0, 1, 0)
-    assert ProcessGroup.of_environment().leads
+    assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)
+    assert ProcessGroup.from_environment().is_main_process
     monkeypatch.setenv("RANK", "5")
-    assert ProcessGroup.of_environment() == ProcessGroup(0, 1, 0)  # nobody said how many there are
+    assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)  # nobody said how many there are
     for name, value in (*TORCHRUN.items(), ("RANK", "5"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert ProcessGroup.of_environment() == ProcessGroup(5, 8, 1)
-    assert not ProcessGroup.of_environment().leads
+    assert ProcessGroup.from_environment() == ProcessGroup(5, 8, 1)
+    assert not ProcessGroup.from_environment().is_main_process
 
 
 TORCHRUN = {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
@@ -235,14 +235,14 @@ def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
 def test_one_device_for_several_processes_is_refused(device: str) -> None:
-    found = refused(lambda: choose_device(device, "fp32", local_rank=1))
+    found = refused(lambda: choose_device(device, "float32", local_rank=1))
     sentence = f"--device: {device} is one device, and several processes train on this machine"
     assert found == (sentence, "give cuda, so that each takes its own", 2)
 
 
 def test_too_little_memory_is_named() -> None:
     def too_much() -> None:
-        with memory_named(64):
+        with out_of_memory_as_option_error(64):
             torch.empty(2**60, dtype=torch.uint8)
 
     sentence = "--batch-size 64: what is trained on does not fit into memory"
@@ -259,7 +259,7 @@ def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match="shape"), memory_named(64):
+    with pytest.raises(RuntimeError, match="shape"), out_of_memory_as_option_error(64):
         torch.zeros(3).reshape(2, 2)
 
 
@@ -267,8 +267,8 @@ def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
     ("option", "value"),
     [
         ("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1),
-        ("schedule", "linear"), ("scope", "layer"), ("prune_from", 0.1), ("prune_until", 0.8), ("prune_every", 8),
-        ("regrow_until", 0.5),
+        ("pruning_schedule", "linear"), ("scope", "layer"), ("pruning_start", 0.1), ("pruning_end", 0.8),
+        ("pruning_interval", 8), ("regrow_end", 0.5),
     ],
 )  # fmt: skip
 def test_how_to_prune_without_how_much_is_refused(option: str, value: object) -> None:
@@ -280,7 +280,7 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
     assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).share is None
 
 
-@pytest.mark.parametrize(("option", "value"), [("distil_weight", 0.9), ("distil_temperature", 2.0)])
+@pytest.mark.parametrize(("option", "value"), [("distill_weight", 0.9), ("distill_temperature", 2.0)])
 def test_how_to_be_taught_without_a_teacher_is_refused(option: str, value: float) -> None:
     flag = f"--{option.replace('_', '-')}"
     found = refused(lambda: training.train(training.network("folded"), **{option: value}))

@@ -16,9 +16,9 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.report import Report
 
-NORMALISATION = Normalization((0.5,), (0.25,))
+NORMALIZATION = Normalization((0.5,), (0.25,))
 QUICK: dict[str, Any] = {
-    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "precision": "fp32",
+    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "dtype": "float32",
 }  # fmt: skip
 
 _END = "p = MaxPool<kernel_shape = [4, 4], strides = [4, 4]>(s)\nf = Flatten(p)\n"
@@ -78,10 +78,10 @@ def network(which: str, density: float = 1.0, seed: int = 0) -> Model:
     return load_model_bytes(proto_of(which, density, seed).SerializeToString(), f"{which}.onnx")
 
 
-def whole(which: str, density: float = 1.0, seed: int = 0) -> Model:
-    """The same with weights and activations as int8."""
-    seen = NormalizedImages(quadrants(), NORMALISATION)
-    return quantize(network(which, density, seed), QuantizeOptions(), seen)[0]
+def quantized(which: str, density: float = 1.0, seed: int = 0) -> Model:
+    """The same network, quantized to int8."""
+    calibration = NormalizedImages(quadrants(), NORMALIZATION)
+    return quantize(network(which, density, seed), QuantizeOptions(), calibration)[0]
 
 
 def quadrants(count: int = 64, seed: int = 0) -> Images:
@@ -105,11 +105,11 @@ def train(
     **options: Any,
 ) -> tuple[Model, Report]:
     """Finetunes `model` with `options` beside those that are quick."""
-    often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"prune_every": 2}
+    often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"pruning_interval": 2}
     chosen = FinetuneOptions.of({**QUICK, **often, **options})
     further = {} if progress is None else {"progress": progress}
     return finetune(
-        model, images or quadrants(), NORMALISATION, chosen, seed=seed, teacher=teacher, **further
+        model, images or quadrants(), NORMALIZATION, chosen, seed=seed, teacher=teacher, **further
     )
 
 

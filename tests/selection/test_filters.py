@@ -355,7 +355,7 @@ def test_training_prunes_filters_little_by_little() -> None:
     rng = np.random.default_rng(0)
     images = Images(rng.integers(0, 256, (64, 3, 8, 8), np.uint8), rng.integers(0, 4, 64))
     options = FinetuneOptions(
-        epochs=2, batch_size=16, sparsity=0.6, granularity="filter", prune_every=1, device="cpu"
+        epochs=2, batch_size=16, sparsity=0.6, granularity="filter", pruning_interval=1, device="cpu"
     )
     trained, report = finetune(loaded(dense_cnn()), images, Normalization(), options, seed=0)
     assert report.totals["density"] <= 0.4

@@ -91,7 +91,7 @@ class TorchGraph(nn.Module):
         """The Conv, Gemm and MatMul weights, each once."""
         return [self.parameter(name) for name, role in self.roles.items() if role == "weight"]
 
-    def statistics(self) -> list[tuple[Tensor, float]]:
+    def running_statistics(self) -> list[tuple[Tensor, float]]:
         """Running means and variances that follow the batches, and how much a batch counts, above 0 to 1."""
         return [
             (self.get_buffer(self._buffer_names[name]), share)

@@ -31,7 +31,7 @@ class TeachableFinetune(FinetuneOptions):
             raise invalid_combination(
                 "the folder of the run keeps the checkpoint", "leave it out", "checkpoint"
             )
-        vain = None if self.teacher else self.taught_in_vain()
+        vain = None if self.teacher else self.unused_distillation()
         if vain is not None:
             raise invalid_combination("there is no teacher", "add teacher: true, or leave it out", vain)
         return self

@@ -16,7 +16,7 @@ from torch.nn import functional
 from helpers import training
 from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError, OptionError
-from tightc.finetuning.network.fake_quantization import as_whole, rescalable
+from tightc.finetuning.network.fake_quantization import int8_constants, is_rescalable
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
@@ -29,11 +29,11 @@ from tightc.quantization.quantize import quantize
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.3},
-    "running mean": {"average": 0.9},
+    "running mean": {"ema_decay": 0.9},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005},
-    "bfloat16": {"precision": "bf16"},
+    "bfloat16": {"dtype": "bfloat16"},
     "validation": {"validation": 16},
-    "measured norms": {"renorm_images": 32},
+    "measured norms": {"bn_recalibration_images": 32},
 }
 
 
@@ -50,14 +50,14 @@ def digits(values: np.ndarray, bits: int = 4) -> np.ndarray:
 
 def accuracy(model: Model, images: Any) -> float:
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"image": training.NORMALISATION.apply(images.pixels)})
+    (logits,) = session.run(None, {"image": training.NORMALIZATION.apply(images.pixels)})
     return 100 * float((logits.argmax(1) == images.labels).mean())
 
 
 @pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
 @pytest.mark.parametrize("way", WAYS)
 def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> None:
-    before, _ = prune(training.whole(which), PruneOptions(sparsity=0.4))
+    before, _ = prune(training.quantized(which), PruneOptions(sparsity=0.4))
     after, report = training.train(before, **WAYS[way])
     onnx.checker.check_model(after.proto, full_check=True)
     old, new = matrices(before), matrices(after)
@@ -76,7 +76,7 @@ def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_zero_digits_stay_zero(bits: int, way: str) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
-    before, _ = prune(training.whole("normed"), options)
+    before, _ = prune(training.quantized("normed"), options)
     after, _ = training.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
     changed = False
     for name, old in matrices(before).items():
@@ -89,7 +89,7 @@ def test_zero_digits_stay_zero(bits: int, way: str) -> None:
 @pytest.mark.parametrize("bits", [2, 4])
 def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
-    before, _ = prune(training.whole("normed"), options)
+    before, _ = prune(training.quantized("normed"), options)
     once, _ = training.train(before, epochs=3, learning_rate=0.1)
     twice, _ = training.train(once, epochs=3, learning_rate=0.1)
     for name, old in matrices(before).items():
@@ -99,7 +99,7 @@ def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
 def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:
-    before = training.whole("normed")
+    before = training.quantized("normed")
     options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
     after, _ = training.train(before, epochs=6, **options)
     slots = sum(values.size * 8 // bits for values in matrices(before).values())
@@ -109,7 +109,7 @@ def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) 
 
 def test_aligned_digits_fill_parts() -> None:
     after, _ = training.train(
-        training.whole("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
+        training.quantized("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
     )
     slots = parts = 0
     for values in matrices(after).values():
@@ -120,17 +120,19 @@ def test_aligned_digits_fill_parts() -> None:
 
 def test_what_was_validated_is_what_the_file_does() -> None:
     images = training.quadrants(200)
-    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"average": 0.9}):
-        after, report = training.train(training.whole("normed"), images, epochs=2, validation=80, **options)
+    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"ema_decay": 0.9}):
+        after, report = training.train(
+            training.quantized("normed"), images, epochs=2, validation=80, **options
+        )
         _, apart = split_validation(images, 80)
         assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
 
 
 @pytest.mark.parametrize("which", ["folded", "grouped"])
 def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
-    given = training.whole(which)
+    given = training.quantized(which)
     after, _ = training.train(given, epochs=2, learning_rate=1e-12, weight_decay=0.0)
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     wanted, found = (
         onnxruntime.InferenceSession(model.to_bytes()).run(None, {"image": images})[0]
         for model in (given, after)
@@ -142,7 +144,7 @@ def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
 
 
 def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
-    given = training.whole("folded")
+    given = training.quantized("folded")
     proto = given.editable()
     (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
     scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
@@ -160,7 +162,7 @@ def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> Non
     whole = np.array([[3, -127], [0, 5], [7, 1]])
     factor = np.array([-3.0, 0.0, 0.1])
     real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
-    found = as_whole({"real": real}, [entry], {"real": factor})
+    found = int8_constants({"real": real}, [entry], {"real": factor})
     assert found["int8"].dtype == np.int8
     assert found["int8"].tolist() == [[-3, 127], [0, 0], [7, 1]]
     assert found["scale"].dtype == np.float32
@@ -168,14 +170,14 @@ def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> Non
 
 
 def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
-    model = training.whole("folded")
+    model = training.quantized("folded")
     graph = read_graph(model.proto)
     first, *_ = read_network(model).quantized.values()
-    assert rescalable(first, graph)
-    assert not rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
-    assert not rescalable(replace(first, axis=1), graph)
+    assert is_rescalable(first, graph)
+    assert not is_rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
+    assert not is_rescalable(replace(first, axis=1), graph)
     twice = replace(graph, nodes=(*graph.nodes, *(n for n in graph.nodes if first.scale_name in n.inputs)))
-    assert not rescalable(first, twice)
+    assert not is_rescalable(first, twice)
 
 
 def test_the_training_is_the_one_written_by_hand() -> None:
@@ -210,8 +212,8 @@ def test_the_training_is_the_one_written_by_hand() -> None:
         "learning_rate": 0.05,
         "momentum": 0.0,
         "weight_decay": 0.0,
-        "warm_up": 0.25,
-        "unfold_norms": False,
+        "warmup": 0.25,
+        "unfold_batchnorm": False,
     }
     after, _ = training.train(given, epochs=3, **options)
     for name, layer in names.items():
@@ -236,7 +238,7 @@ def test_the_training_is_the_one_written_by_hand() -> None:
 )
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(OptionError) as fault:
-        training.train(training.whole("normed"), **options)
+        training.train(training.quantized("normed"), **options)
     assert str(fault.value) == sentence
 
 
@@ -254,7 +256,7 @@ def test_a_whole_teacher_teaches_what_it_would_with_real_weights() -> None:
     given, _ = quantize(training.network("normed", seed=1), QuantizeOptions())
     real = read_network(given).dequantized(given)
     (first, _), (second, _) = (
-        training.train(training.network("normed"), epochs=2, distil_weight=1.0, teacher=teacher)
+        training.train(training.network("normed"), epochs=2, distill_weight=1.0, teacher=teacher)
         for teacher in (given, real)
     )
     assert any(not np.array_equal(a, b) for a, b in pairs(first, training.network("normed")))

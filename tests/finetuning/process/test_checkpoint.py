@@ -23,35 +23,35 @@ from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process import checkpoint as checkpoints
 from tightc.finetuning.process.checkpoint import Checkpoint
-from tightc.finetuning.process.metrics import TrainingMetrics
 from tightc.finetuning.training import loop
 from tightc.finetuning.training.loop import Training
+from tightc.finetuning.training.metrics import TrainingMetrics
 from tightc.model.file import Model
 from tightc.model.history import read_history
 
 REMEDY = "remove it, or give the options and files of then"
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_until": 0.9}),
+    "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_end": 0.9}),
     "adamw, mean, validation": (
         "folded",
-        {"optimizer": "adamw", "learning_rate": 0.01, "average": 0.9, "validation": 16, "batch_size": 12},
+        {"optimizer": "adamw", "learning_rate": 0.01, "ema_decay": 0.9, "validation": 16, "batch_size": 12},
     ),
     "dropout, augmented": ("dropout", {"augment": True, "mixup": 0.4}),
     "cycles, mean of pruned, norms measured": (
         "normed",
-        {"align": "3x2", "budget": "speedup=2", "average": 0.8, "renorm_images": 32, "validation": 16},
+        {"align": "3x2", "budget": "speedup=2", "ema_decay": 0.8, "bn_recalibration_images": 32, "validation": 16},
     ),
     "bfloat16, one cycle, shared": (
         "shared",
-        {"precision": "bf16", "rate": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
+        {"dtype": "bfloat16", "lr_schedule": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
     ),
     "digits of int8": (
         "int8 normed",
-        {"granularity": "subword", "sparsity": 0.6, "average": 0.8, "validation": 8, "mixup": 0.3},
+        {"granularity": "subword", "sparsity": 0.6, "ema_decay": 0.8, "validation": 8, "mixup": 0.3},
     ),
     "one stroke with dropout and adamw": (
         "dropout",
-        {"optimizer": "adamw", "sparsity": 0.6, "schedule": "one-shot", "prune_from": 0.4, "validation": 8},
+        {"optimizer": "adamw", "sparsity": 0.6, "pruning_schedule": "one-shot", "pruning_start": 0.4, "validation": 8},
     ),
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     which, options = RUNS[run]
-    model = training.whole(which.split()[1]) if " " in which else training.network(which)
+    model = training.quantized(which.split()[1]) if " " in which else training.network(which)
     undisturbed, report = training.train(model, seed=5, **options)
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     for steps in ([1], [3, 1], [4, 4], [5, 2, 1]):
@@ -99,7 +99,13 @@ def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = training.network("normed")
-    options = {"average": 0.7, "sparsity": 0.5, "prune_until": 1.0, "renorm_images": 16, "validation": 16}
+    options = {
+        "ema_decay": 0.7,
+        "sparsity": 0.5,
+        "pruning_end": 1.0,
+        "bn_recalibration_images": 16,
+        "validation": 16,
+    }
     undisturbed, report = training.train(model, **options)
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     dying_at(9, monkeypatch, lambda: training.train(model, **options, **saving))
@@ -112,14 +118,14 @@ def test_what_was_done_before_it_died_is_not_done_again(
 ) -> None:
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     dying_at(7, monkeypatch, lambda: training.train(training.network("folded"), **saving))
-    update, count = Masks.after_update, 0
+    update, count = Masks.mask_update, 0
 
     def counted(self: Masks, optimizer: Any) -> None:
         nonlocal count
         count += 1
         update(self, optimizer)
 
-    monkeypatch.setattr(Masks, "after_update", counted)
+    monkeypatch.setattr(Masks, "mask_update", counted)
     training.train(training.network("folded"), **saving)
     assert count == 12 - 7
 
@@ -188,7 +194,7 @@ def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: P
 def test_the_checkpoint_of_a_run_with_another_teacher_or_normalization_is_refused(left: Path) -> None:
     options = FinetuneOptions.of({**training.QUICK, "checkpoint": str(left)})
     model, images = training.network("folded"), training.quadrants()
-    for normalization, teacher in ((training.NORMALISATION, model), (Normalization((0.4,), (0.25,)), None)):
+    for normalization, teacher in ((training.NORMALIZATION, model), (Normalization((0.4,), (0.25,)), None)):
         with pytest.raises(OptionError, match="a checkpoint of another run"):
             finetune(model, images, normalization, options, seed=0, teacher=teacher)
 
@@ -222,7 +228,7 @@ def test_a_checkpoint_that_was_cut_is_refused(left: Path) -> None:
         assert given_up(left).sentence == f"{left}: not a checkpoint of finetune", size
 
 
-def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_as_whole(left: Path) -> None:
+def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_int8_constants(left: Path) -> None:
     whole = left.read_bytes()
     undisturbed, _ = training.train(training.network("folded"))
     refused = 0
@@ -280,10 +286,10 @@ def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, *
 
 def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean stands in the network's place just then; a moment later it is the best so far."""
-    options = {"average": 0.9, "validation": 16, "batch_size": 12}
+    options = {"ema_decay": 0.9, "validation": 16, "batch_size": 12}
     within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
     # called when a course is made, and at the start of each epoch: the second epoch's comes after the look
-    behind = interrupted(monkeypatch, (TrainingMetrics, "start"), 3, **options)
+    behind = interrupted(monkeypatch, (TrainingMetrics, "start_epoch"), 3, **options)
     assert within.to_bytes() == behind.to_bytes()
 
 
@@ -292,10 +298,10 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
     sparsity: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = training.tensors(training.network("folded", density=0.6))
-    pruned = {} if sparsity is None else {"sparsity": sparsity, "prune_every": 1}
-    options = {"momentum": 0.9, "average": 0.5, **pruned}
+    pruned = {} if sparsity is None else {"sparsity": sparsity, "pruning_interval": 1}
+    options = {"momentum": 0.9, "ema_decay": 0.5, **pruned}
     for call in (1, 4, 11):
-        after = interrupted(monkeypatch, (Masks, "after_update"), call, **options)
+        after = interrupted(monkeypatch, (Masks, "mask_update"), call, **options)
         for name in training.WEIGHTS["folded"]:
             assert not training.tensors(after)[name][before[name] == 0].any()
     left = sum(training.counts(after, "folded").values())
@@ -339,7 +345,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
 def test_ctrl_c_while_norms_are_measured_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"renorm_images": 32, "checkpoint": str(tmp_path / "c")}
+    options = {"bn_recalibration_images": 32, "checkpoint": str(tmp_path / "c")}
     whole, _ = training.train(training.network("normed"), **options)
     (tmp_path / "c").unlink()
     measure = loop.recalibrate_batchnorm

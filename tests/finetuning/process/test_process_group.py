@@ -19,7 +19,7 @@ from helpers import models, training
 
 FOLDER = Path(sys.executable).parent
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-COMMON = ["--device", "cpu", "--precision", "fp32", "--mean", "0.5", "--std", "0.25", "--no-unfold-norms"]
+COMMON = ["--device", "cpu", "--dtype", "float32", "--mean", "0.5", "--std", "0.25", "--no-unfold-batchnorm"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ TRAINED = ["--epochs", "3", "--batch-size", "16", "--learning-rate", "0.02"]
     "further",
     [
         [],
-        ["--sparsity", "0.6", "--regrow", "0.3", "--prune-every", "2", "--optimizer", "adamw"],
+        ["--sparsity", "0.6", "--regrow", "0.3", "--pruning-interval", "2", "--optimizer", "adamw"],
     ],
     ids=["zeros", "pruned, regrown, adamw"],
 )  # fmt: skip
@@ -86,11 +86,11 @@ def test_two_processes_train_as_one_does(further: list[str], place: Path) -> Non
 
 def test_norms_means_validation_and_random_views_leave_one_valid_model(place: Path) -> None:
     further = [
-        "--average",
+        "--ema-decay",
         "0.8",
         "--validation",
         "16",
-        "--renorm-images",
+        "--bn-recalibration-images",
         "32",
         "--augment",
         "--sparsity",
@@ -198,7 +198,7 @@ def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> 
 def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_its_sentence(rank: str, place: Path) -> None:
     """Step 7 is the third of an epoch of four, half the way down a cosine from 0.02; all had looked behind step 4."""
     (place / "broken.py").write_text(IMPORTS + NOT_FINITE.replace("BROKEN", repr(rank)) + MAIN)
-    process = scripted("broken.py", *FOLDED, "--checkpoint-minutes", "0", "--warm-up", "0")
+    process = scripted("broken.py", *FOLDED, "--checkpoint-minutes", "0", "--warmup", "0")
     sentence = "tightc: error: the loss is nan (epoch 2, step 3, learning rate 0.01); lower --learning-rate"
     lines = [line for line in process.stderr.splitlines() if line.startswith("tightc: ")]
     assert process.returncode != 0 and lines
@@ -211,7 +211,7 @@ EACH = """
 import os
 from helpers import training
 import tightc
-model, report = training.train(training.network("normed"), validation=16, average=0.8, sparsity=0.5)
+model, report = training.train(training.network("normed"), validation=16, ema_decay=0.8, sparsity=0.5)
 tightc.save(model, f"by_{os.environ['RANK']}.onnx")
 os._exit(0)
 """

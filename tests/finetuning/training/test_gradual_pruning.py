@@ -29,14 +29,14 @@ Snapshots = list[list[np.ndarray]]
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshots]:
     """Which weights are other than zero after each step, layer by layer."""
     seen: Snapshots = []
-    update = Masks.after_update
+    update = Masks.mask_update
 
     def watching(self: Masks, optimizer: Any) -> None:
         update(self, optimizer)
         seen.append([(weight != 0).numpy().copy() for weight in self.weights])
 
     with monkeypatch.context() as patch:
-        patch.setattr(Masks, "after_update", watching)
+        patch.setattr(Masks, "mask_update", watching)
         yield seen
 
 
@@ -54,19 +54,21 @@ def total(which: str) -> int:
 
 
 ENDS: dict[str, dict[str, Any]] = {
-    "soon": {"prune_until": 0.25},
-    "at once": {"prune_until": 0.0},
-    "at the very end": {"prune_until": 1.0},
-    "late and rarely": {"prune_from": 0.4, "prune_until": 0.6, "prune_every": 100},
-    "one stroke in the middle": {"schedule": "one-shot", "prune_from": 0.5, "prune_until": 0.5},
-    "regrown to the end": {"regrow": 0.3, "regrow_until": 1.0},
-    "regrown beyond": {"regrow": 0.3, "prune_until": 0.3, "regrow_until": 0.7},
-    "regrown not so long": {"regrow": 0.3, "prune_until": 0.8, "regrow_until": 0.4},
-    "the mean": {"average": 0.8},
+    "soon": {"pruning_end": 0.25},
+    "at once": {"pruning_end": 0.0},
+    "at the very end": {"pruning_end": 1.0},
+    "late and rarely": {"pruning_start": 0.4, "pruning_end": 0.6, "pruning_interval": 100},
+    "one stroke in the middle": {"pruning_schedule": "one-shot", "pruning_start": 0.5, "pruning_end": 0.5},
+    "regrown to the end": {"regrow": 0.3, "regrow_end": 1.0},
+    "regrown beyond": {"regrow": 0.3, "pruning_end": 0.3, "regrow_end": 0.7},
+    "regrown not so long": {"regrow": 0.3, "pruning_end": 0.8, "regrow_end": 0.4},
+    "the mean": {"ema_decay": 0.8},
     "the best": {"validation": 16, "batch_size": 12},
-    "the best mean, norms measured": {"validation": 16, "batch_size": 12, "average": 0.8, "renorm_images": 24},
+    "best EMA, recalibrated": {
+        "validation": 16, "batch_size": 12, "ema_decay": 0.8, "bn_recalibration_images": 24,
+    },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005, "regrow": 0.3},
-    "bfloat16": {"precision": "bf16", "regrow": 0.3},
+    "bfloat16": {"dtype": "bfloat16", "regrow": 0.3},
 }  # fmt: skip
 
 
@@ -104,9 +106,9 @@ def test_no_layer_falls_below_its_floor() -> None:
     options = {
         "sparsity": 0.9,
         "learning_rate": 1e-5,
-        "schedule": "one-shot",
+        "pruning_schedule": "one-shot",
         "regrow": 0.4,
-        "unfold_norms": False,
+        "unfold_batchnorm": False,
     }
     without, _ = training.train(given_weak, **options)
     floored, _ = training.train(given_weak, **options, floor=0.5)
@@ -150,7 +152,7 @@ def test_a_budget_is_met_in_whole_parts_at_the_end(
 ) -> None:
     rows, columns = map(int, align.split("x"))
     kind, factor = budget.split("=")
-    options = {"align": align, "budget": budget, "regrow": regrow, "prune_every": 3, "average": 0.7}
+    options = {"align": align, "budget": budget, "regrow": regrow, "pruning_interval": 3, "ema_decay": 0.7}
     after, _ = training.train(training.network(which), **options)
     unit, dense, size = unit_costs(which, kind, rows, columns)
     spent = 0.0
@@ -177,7 +179,7 @@ def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
 
 def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
     before = training.network("folded", density=0.4)
-    after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_until=1.0)
+    after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_end=1.0)
     assert report.totals["nonzeros"] == total("folded") - round(0.7 * total("folded"))
     for index, name in enumerate(training.WEIGHTS["folded"]):
         zero = training.tensors(before)[name] == 0
@@ -196,7 +198,7 @@ def test_zeros_that_are_there_already_spare_no_filter_and_no_part_at_once(
     which: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparse = sum(training.counts(training.network(which, density=0.5), which).values())
-    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, schedule="linear", **options)
+    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, pruning_schedule="linear", **options)
     left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
     assert left[0] == sparse > report.totals["nonzeros"]
     assert left == sorted(left, reverse=True)
@@ -216,7 +218,12 @@ def share_at(schedule: str, done: float, start: float, end: float) -> float:
 def test_the_share_that_is_left_follows_the_schedule(
     schedule: str, begin: float, until: float, every: int, density: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"schedule": schedule, "prune_from": begin, "prune_until": until, "prune_every": every}
+    options = {
+        "pruning_schedule": schedule,
+        "pruning_start": begin,
+        "pruning_end": until,
+        "pruning_interval": every,
+    }
     _, _, seen = pruned("folded", monkeypatch, density, sparsity=0.8, regrow=0.0, **options)
     weights = total("folded")
     used = sum(training.counts(training.network("folded", density), "folded").values())
@@ -230,7 +237,7 @@ def test_the_share_that_is_left_follows_the_schedule(
 
 
 def test_regrowing_does_not_put_off_when_the_share_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"prune_until": 0.5, "regrow": 0.2, "regrow_until": 1.0, "prune_every": 5}
+    options = {"pruning_end": 0.5, "regrow": 0.2, "regrow_end": 1.0, "pruning_interval": 5}
     _, _, seen = pruned("folded", monkeypatch, sparsity=0.8, **options)
     left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
     wanted = total("folded") - round(0.8 * total("folded"))
@@ -264,9 +271,9 @@ def test_what_was_pruned_never_returns_without_regrowing(
     which: str, way: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
-        "prune_every": 1,
-        "prune_until": 1.0,
-        "schedule": "linear",
+        "pruning_interval": 1,
+        "pruning_end": 1.0,
+        "pruning_schedule": "linear",
         "regrow": 0.0,
         "optimizer": optimizer,
     }
@@ -280,11 +287,11 @@ def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
 ) -> None:
     """All is pruned in the first step; then a filter's weights change places, ever fewer of them, in every second."""
     options = {
-        "schedule": "one-shot",
-        "prune_every": 2,
-        "prune_until": 0.0,
+        "pruning_schedule": "one-shot",
+        "pruning_interval": 2,
+        "pruning_end": 0.0,
         "regrow": 0.5,
-        "regrow_until": 0.75,
+        "regrow_end": 0.75,
     }
     _, _, seen = pruned("grouped", monkeypatch, sparsity=0.5, **options)
     # a share of half a cosine, rounded down for each filter: the last is none
@@ -316,8 +323,8 @@ def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_mo
 
 
 def test_how_much_is_exchanged_falls_as_half_a_cosine() -> None:
-    from tightc.finetuning.training.lr_schedules import regrow_share
+    from tightc.finetuning.training.pruning_schedule import regrow_fraction
 
     for step in range(9):
-        assert regrow_share(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
-    assert regrow_share(9, 8, 0.4) == regrow_share(0, 0, 0.4) == regrow_share(0, -3, 0.4) == 0.0
+        assert regrow_fraction(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
+    assert regrow_fraction(9, 8, 0.4) == regrow_fraction(0, 0, 0.4) == regrow_fraction(0, -3, 0.4) == 0.0

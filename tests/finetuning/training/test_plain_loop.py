@@ -94,7 +94,7 @@ def by_hand(
     optimizer: Nesterov | Adam,
     rates: Callable[[int], tuple[float, float]],
     smoothing: float = 0.0,
-    average: float = 0.0,
+    ema_decay: float = 0.0,
     left: int | None = None,
     mixup: float = 0.0,
 ) -> dict[str, np.ndarray]:
@@ -122,17 +122,23 @@ def by_hand(
             optimizer.update(p, masks, *rates(step))
             for name, mask in masks.items():
                 p[name] *= mask
-            decay = min(average, (step + 1) / (step + 10))
+            decay = min(ema_decay, (step + 1) / (step + 10))
             for name in NAMES:
                 means[name] = decay * means[name] + (1 - decay) * p[name]
     for name, mask in masks.items():
         means[name] = means[name] * mask
-    return {name: (means if average else p)[name].detach().numpy() for name in NAMES}
+    return {name: (means if ema_decay else p)[name].detach().numpy() for name in NAMES}
 
 
 SGD, ADAMW = {"weight_decay": 0.1}, {"optimizer": "adamw", "weight_decay": 0.3, "momentum": 0.9}
-COSINE, CYCLE = {"warm_up": 0.25}, {"rate": "one-cycle", "warm_up": 0.25}
-ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune_until": 0.5, "regrow": 0.0}
+COSINE, CYCLE = {"warmup": 0.25}, {"lr_schedule": "one-cycle", "warmup": 0.25}
+ONE_STROKE = {
+    "sparsity": 0.7,
+    "pruning_schedule": "one-shot",
+    "pruning_start": 0.5,
+    "pruning_end": 0.5,
+    "regrow": 0.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -144,9 +150,14 @@ ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune
         ({**ADAMW, **CYCLE}, lambda: Adam(0.3), one_cycle, {}),
         ({**SGD, **COSINE, "label_smoothing": 0.3}, lambda: Nesterov(0.1), cosine, {"smoothing": 0.3}),
         ({**SGD, **COSINE, "mixup": 0.5}, lambda: Nesterov(0.1), cosine, {"mixup": 0.5}),
-        ({**SGD, **COSINE, "average": 0.6}, lambda: Nesterov(0.1), cosine, {"average": 0.6}),
+        ({**SGD, **COSINE, "ema_decay": 0.6}, lambda: Nesterov(0.1), cosine, {"ema_decay": 0.6}),
         ({**SGD, **COSINE, **ONE_STROKE}, lambda: Nesterov(0.1), cosine, {"left": 60}),
-        ({**ADAMW, **COSINE, **ONE_STROKE, "average": 0.6}, lambda: Adam(0.3), cosine, {"left": 60, "average": 0.6}),
+        (
+            {**ADAMW, **COSINE, **ONE_STROKE, "ema_decay": 0.6},
+            lambda: Adam(0.3),
+            cosine,
+            {"left": 60, "ema_decay": 0.6},
+        ),
     ],
     ids=[
         "sgd", "sgd, cycle", "adamw", "adamw, cycle", "smoothed", "mixed", "mean", "one stroke",
@@ -167,7 +178,7 @@ def test_training_is_the_one_written_by_hand(
         "epochs": EPOCHS,
         "batch_size": BATCH,
         "learning_rate": 0.05,
-        "unfold_norms": False,
+        "unfold_batchnorm": False,
         **options,
     }
     after, _ = training.train(model, seed=seed, **settings)

@@ -19,7 +19,7 @@ from tightc.model.file import Model
 def accuracy(model: Model, images: Images) -> float:
     """In percent, as onnxruntime tells them apart."""
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    logits = session.run(None, {"image": training.NORMALISATION.apply(images.pixels)})[0]
+    logits = session.run(None, {"image": training.NORMALIZATION.apply(images.pixels)})[0]
     return 100 * float((logits.argmax(1) == images.labels).mean())
 
 
@@ -44,8 +44,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "mean": {"average": 0.8},
-    "pruned at once": {"sparsity": 0.5, "prune_until": 0.0, "regrow": 0.0},
+    "mean": {"ema_decay": 0.8},
+    "pruned at once": {"sparsity": 0.5, "pruning_end": 0.0, "regrow": 0.0},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.05},
 }  # fmt: skip
 
@@ -93,13 +93,13 @@ def test_no_epoch_is_chosen_that_was_not_pruned_yet(
     look = Training._accuracy
 
     def noted(self: Training, batches: Any) -> float:
-        seen.append(self.lesson.student.parameter("last_w").detach().numpy().copy())
+        seen.append(self.setup.student.parameter("last_w").detach().numpy().copy())
         return look(self, batches)
 
     monkeypatch.setattr(Training, "_accuracy", noted)
-    options = {"epochs": 6, "validation": 40, "sparsity": 0.9, "schedule": "one-shot", "regrow": 0.0}
+    options = {"epochs": 6, "validation": 40, "sparsity": 0.9, "pruning_schedule": "one-shot", "regrow": 0.0}
     after, report = training.train(
-        training.network("normed"), training.quadrants(96), prune_from=0.5, prune_until=0.5, **options
+        training.network("normed"), training.quadrants(96), pruning_start=0.5, pruning_end=0.5, **options
     )
     assert max(looks[:3]) > max(looks[3:])
     best = 3 + looks[3:-1].index(max(looks[3:-1]))
@@ -122,7 +122,7 @@ def test_no_image_held_apart_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tightc.finetuning.setup as session
+    import tightc.finetuning.prepare as prepare
 
     held: list[np.ndarray] = []
 
@@ -131,7 +131,7 @@ def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) 
         held.append(parts[1].pixels)
         return parts
 
-    monkeypatch.setattr(session, "split_validation", noted)
+    monkeypatch.setattr(prepare, "split_validation", noted)
     for seed in (0, 1):
         training.train(training.network("folded"), seed=seed, validation=20, epochs=1)
     assert (held[0] == held[1]).all()
