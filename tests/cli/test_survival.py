@@ -217,13 +217,17 @@ def test_the_checkpoint_of_other_options_is_refused_and_stays(place: Path) -> No
     ended(arguments, signal.SIGKILL, place / "out.onnx.checkpoint", 0.0)
     kept = (place / "out.onnx.checkpoint").read_bytes()
     other = finished([*arguments, "--seed", "4"])
-    remedy = "remove it, or give the options and files of then"
+    remedy = "remove it, or rerun with the options and files that it was written with"
     assert (other.returncode, other.stdout) == (2, "")
-    assert other.stderr == f"tightc: error: out.onnx.checkpoint: a checkpoint of another run; {remedy}\n"
+    sentence = "expected a checkpoint of this run, got one of another"
+    assert other.stderr == f"tightc: error: out.onnx.checkpoint: {sentence}; {remedy}\n"
     (place / "elsewhere").write_bytes(kept[: len(kept) // 2])
     broken = finished([*arguments, "--checkpoint", "elsewhere"])
     assert (broken.returncode, broken.stdout) == (2, "")
-    assert broken.stderr == f"tightc: error: elsewhere: not a checkpoint of finetune; {remedy}\n"
+    assert (
+        broken.stderr
+        == f"tightc: error: elsewhere: expected a checkpoint of finetune, got another file; {remedy}\n"
+    )
     assert (place / "out.onnx.checkpoint").read_bytes() == kept
     assert not (place / "out.onnx").exists()
 

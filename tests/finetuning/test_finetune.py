@@ -221,10 +221,10 @@ def check_error(kind: type[TightcError], sentence: str, remedy: str, error: Tigh
     assert (error.sentence, error.remedy) == (sentence, remedy)
 
 
-def test_rate_that_diverges() -> None:
+def test_diverging_loss() -> None:
     with pytest.raises(ModelError) as fault:
         train(network(), learning_rate=10.0, epochs=40, unfold_batchnorm=False)
-    assert fault.value.sentence.startswith("the loss is ")
+    assert fault.value.sentence.startswith("expected a finite loss, got ")
     assert "epoch " in fault.value.sentence
     assert "learning rate" in fault.value.sentence
     assert fault.value.remedy == "lower --learning-rate"
@@ -243,8 +243,8 @@ def test_single_image() -> None:
         train(network(), training.quadrants(1))
     check_error(
         DataError,
-        "training images: there is one image",
-        "give at least two, as norms need a batch",
+        "training images: expected at least 2, got 1",
+        "give more images",
         fault.value,
     )
 
@@ -274,22 +274,22 @@ def test_teacher_of_other_classes() -> None:
         finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
     check_error(
         ModelError,
-        "small.onnx: the teacher tells 8 classes apart, small.onnx 4",
+        "small.onnx: expected a teacher with the 4 classes of small.onnx, got 8",
         "give a teacher trained on the same classes",
         fault.value,
     )
 
 
-def test_batch_size_that_is_fixed() -> None:
+def test_fixed_batch_size() -> None:
     flat = "shape = Constant <value_ints = [1, 32]> ()\nf = Reshape (p, shape)\n"
     with pytest.raises(
         ModelError, match=r"^small.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8"
     ) as fault:
         train(network(rest=REST.replace("f = Flatten (p)\n", flat), image="1, 1, 8, 8"))
-    assert fault.value.remedy == "export the model with an open batch size"
+    assert fault.value.remedy == "export the model with a dynamic batch size"
 
 
-def test_operator_that_is_not_known() -> None:
+def test_unknown_operator() -> None:
     with pytest.raises(ModelError, match=r"^operator Erf of node r: it is not among"):
         train(network(rest=REST.replace("Relu", "Erf")))
 
@@ -300,13 +300,13 @@ def test_nothing_to_train() -> None:
         train(network("", rest))
     check_error(
         ModelError,
-        "small.onnx: it has no weights to train",
+        "small.onnx: expected a model with weights to train, got none",
         "give a model with Conv, Gemm or MatMul layers",
         fault.value,
     )
 
 
-def test_weights_that_are_not_float32() -> None:
+def test_float64_weights() -> None:
     rest = REST.replace("f, w2, b2", "d, w2, b2").replace("logits =", "d = Cast <to = 11> (f)\nl =")
     model = network(
         rest=rest.replace("w2", "w3") + "logits = Cast <to = 1> (l)", w3=np.ones((4, 32)), b2=np.ones(4)
@@ -322,13 +322,13 @@ def test_weights_that_are_not_float32() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_device_that_is_not_here() -> None:
+def test_missing_device() -> None:
     with pytest.raises(OptionError) as fault:
         train(network(), device="cuda")
     check_error(
         OptionError,
-        "--device: cuda is not here: torch sees 0 CUDA devices",
-        "give auto or cpu",
+        "--device: expected a device that torch sees (0 CUDA devices), got cuda",
+        "give --device auto or cpu",
         fault.value,
     )
 

@@ -43,9 +43,9 @@ def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("step", "value", "sentence"),
     [
-        (1, float("nan"), "the loss is nan (epoch 1, step 1, learning rate 0.04)"),
-        (3, float("inf"), "the loss is inf (epoch 1, step 3, learning rate 0.0373)"),
-        (12, float("nan"), "the loss is nan (epoch 3, step 4, learning rate 0.000681)"),
+        (1, float("nan"), "expected a finite loss, got nan (epoch 1, step 1, learning rate 0.04)"),
+        (3, float("inf"), "expected a finite loss, got inf (epoch 1, step 3, learning rate 0.0373)"),
+        (12, float("nan"), "expected a finite loss, got nan (epoch 3, step 4, learning rate 0.000681)"),
     ],
 )
 def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(
@@ -69,7 +69,9 @@ def test_a_tensor_that_is_not_finite_at_the_end_is_named(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(loop.Training, "_update", too_far)
     found = refused(lambda: training.train(training.network("normed"), learning_rate=0.01))
-    sentence = "tensor last_w is no longer finite after 3 epochs at learning rate 0.01"
+    sentence = (
+        "tensor last_w: expected finite values after 3 epochs at learning rate 0.01, got NaN or infinity"
+    )
     assert found == (sentence, "lower --learning-rate", 2)
 
 
@@ -99,8 +101,8 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
         proto.graph.node.append(onnx.helper.make_node("ReduceMean", ["each", "axes"], ["logits"]))
 
     found = refused(lambda: training.train(changed(mixed)))
-    sentence = "net.onnx: a batch of 2 images gives 1 x 4 outputs"
-    assert found == (sentence, "export the model with an open batch size", 2)
+    sentence = "net.onnx: expected outputs of 2 images x classes, got 1 x 4"
+    assert found == (sentence, "export the model with a dynamic batch size", 2)
 
 
 def test_a_network_of_one_image_is_refused() -> None:
@@ -117,7 +119,7 @@ def test_a_network_of_one_image_is_refused() -> None:
     found = refused(lambda: training.train(changed(of_one)))
     assert found == (
         "net.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8 (shape '[1, 32]' is invalid for input of size 64)",
-        "export the model with an open batch size",
+        "export the model with a dynamic batch size",
         2,
     )
 
@@ -127,8 +129,8 @@ def test_a_network_of_one_image_is_refused() -> None:
     [
         (
             {"sparsity": 0.5, "pruning_start": 0.6, "pruning_end": 0.25},
-            "--pruning-end: pruning would end at 0.25, before it begins at 0.6",
-            "give --pruning-start at most --pruning-end",
+            "--pruning-end: expected an end from --pruning-start 0.6 on, got 0.25",
+            "raise --pruning-end, or lower --pruning-start",
         ),
         (
             {"sparsity": 0.5, "align": "4x4", "budget": "speedup=2"},
@@ -180,7 +182,7 @@ def test_layers_to_keep_that_are_none_or_all_are_refused(
 def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
     for size, members in ((30, 4), (2, 3)):
         found = refused(lambda: ProcessGroup(0, members).check_batch_size(size))  # noqa: B023
-        sentence = f"--batch-size {size} cannot be dealt out to {members} processes"
+        sentence = f"--batch-size: expected a multiple of the {members} processes, got {size}"
         assert found == (sentence, f"give a multiple of {members}", 2)
     ProcessGroup(1, 4).check_batch_size(32)
 
@@ -202,13 +204,13 @@ TORCHRUN = {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "1
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"WORLD_SIZE": "many"}, "WORLD_SIZE=many is not permitted"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not permitted"),
-        ({"RANK": "-1"}, "RANK=-1 is not permitted"),
-        ({"LOCAL_RANK": ""}, "LOCAL_RANK= is not permitted"),
-        ({"RANK": "8"}, "RANK is 8, of 8 processes numbered from 0"),
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE: expected an integer from 1, got 'many'"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE: expected an integer from 1, got '0'"),
+        ({"RANK": "-1"}, "RANK: expected an integer from 0, got '-1'"),
+        ({"LOCAL_RANK": ""}, "LOCAL_RANK: expected an integer from 0, got ''"),
+        ({"RANK": "8"}, "RANK: expected an integer below WORLD_SIZE=8, got 8"),
         *(
-            ({name: None}, f"WORLD_SIZE is 8, but {name} is not set")
+            ({name: None}, f"{name}: expected a value with WORLD_SIZE=8, got none")
             for name in TORCHRUN
             if name != "WORLD_SIZE"
         ),
@@ -229,15 +231,15 @@ def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch)
     for name, value in {**TORCHRUN, "MASTER_PORT": "no port"}.items():
         monkeypatch.setenv(name, value)
     sentence, remedy, code = refused(lambda: training.train(training.network("folded")))
-    assert sentence.startswith("the 8 processes do not meet (") and "no port" in sentence
+    assert sentence.startswith("the 8 processes cannot connect (") and "no port" in sentence
     assert (remedy, code) == ("start it with torchrun, or unset WORLD_SIZE", 2)
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
 def test_one_device_for_several_processes_is_refused(device: str) -> None:
     found = refused(lambda: choose_device(device, "float32", local_rank=1))
-    sentence = f"--device: {device} is one device, and several processes train on this machine"
-    assert found == (sentence, "give cuda, so that each takes its own", 2)
+    sentence = f"--device: expected one device per process, got {device} for several"
+    assert found == (sentence, "give --device cuda", 2)
 
 
 def test_too_little_memory_is_named() -> None:
@@ -245,8 +247,8 @@ def test_too_little_memory_is_named() -> None:
         with out_of_memory_as_option_error(64):
             torch.empty(2**60, dtype=torch.uint8)
 
-    sentence = "--batch-size 64: what is trained on does not fit into memory"
-    assert refused(too_much) == (sentence, "give a smaller one", 2)
+    sentence = "--batch-size 64: the training does not fit into memory"
+    assert refused(too_much) == (sentence, "lower --batch-size", 2)
 
 
 def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +256,8 @@ def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -
         torch.empty(2**60, dtype=torch.uint8)
 
     monkeypatch.setattr(loop, "training_loss", hungry)
-    sentence = "--batch-size 16: what is trained on does not fit into memory"
-    assert refused(lambda: training.train(training.network("folded"))) == (sentence, "give a smaller one", 2)
+    sentence = "--batch-size 16: the training does not fit into memory"
+    assert refused(lambda: training.train(training.network("folded"))) == (sentence, "lower --batch-size", 2)
 
 
 def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
@@ -275,7 +277,7 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
     with pytest.raises(OptionError) as fault:
         FinetuneOptions.of({option: value})
     flag = f"--{option.replace('_', '-')}"
-    sentence = f"{flag}: nothing is pruned, for no share is asked for; add --sparsity or --budget"
+    sentence = f"{flag}: expected a pruning target, got none; add --sparsity or --budget"
     assert str(fault.value) == sentence
     assert FinetuneOptions.of({option: FinetuneOptions.model_fields[option].default}).share is None
 
@@ -284,7 +286,11 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
 def test_how_to_be_taught_without_a_teacher_is_refused(option: str, value: float) -> None:
     flag = f"--{option.replace('_', '-')}"
     found = refused(lambda: training.train(training.network("folded"), **{option: value}))
-    assert found == (f"{flag} {value:g} without a teacher", f"add --teacher, or leave {flag} out", 2)
+    assert found == (
+        f"{flag}: expected a teacher with {flag} {value:g}, got none",
+        f"add --teacher, or leave {flag} out",
+        2,
+    )
 
 
 def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> None:
@@ -296,6 +302,6 @@ def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> Non
             progress=lambda _, done, __: heard.append(done),
         )
     )
-    sentence = "nowhere/at/all: there is no folder nowhere/at for the checkpoint"
+    sentence = "--checkpoint: expected an existing folder, got nowhere/at"
     assert found == (sentence, "make the folder first", 2)
     assert heard == []

@@ -63,7 +63,7 @@ def test_zeros_stay_in_bfloat16(way: str, optimizer: str) -> None:
     assert_zeros_stay("normed", dtype="bfloat16", epochs=2, **further)
 
 
-@pytest.mark.parametrize("way", ["plain", "running mean", "pruned on, regrown", "pruned on in parts"])
+@pytest.mark.parametrize("way", ["plain", "running mean", "pruned on, regrown", "pruned in segments"])
 @pytest.mark.parametrize("which", ["grouped", "shared", "dropout"])
 def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
     assert_zeros_stay(which, **WAYS[way])

@@ -369,6 +369,6 @@ def test_single_weights_that_come_back_are_refused() -> None:
     from tightc.finetuning.options import FinetuneOptions
 
     with pytest.raises(
-        OptionError, match="--regrow: weights that come back one by one would undo whole filters"
+        OptionError, match="--regrow: expected 0 with granularity filter, got "
     ):
         FinetuneOptions.of({"sparsity": 0.5, "granularity": "filter", "regrow": 0.1})

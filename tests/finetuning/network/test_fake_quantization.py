@@ -228,7 +228,7 @@ def test_the_training_is_the_one_written_by_hand() -> None:
     [
         (
             {"granularity": "subword", "sparsity": 0.5, "regrow": 0.1},
-            "--regrow: weights that come back one by one would undo a choice of digits; leave --regrow out",
+            "--regrow: expected 0 with granularity subword, got 0.1; leave --regrow out, or take --granularity weight",
         ),
         (
             {"subword_bits": 2},

@@ -29,7 +29,7 @@ from tightc.finetuning.training.metrics import TrainingMetrics
 from tightc.model.file import Model
 from tightc.model.history import read_history
 
-REMEDY = "remove it, or give the options and files of then"
+REMEDY = "remove it, or rerun with the options and files that it was written with"
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_end": 0.9}),
     "adamw, mean, validation": (
@@ -186,7 +186,10 @@ def relabeled() -> Images:
 )
 def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: Path) -> None:
     fault = given_up(left, **given)
-    assert (fault.sentence, fault.remedy) == (f"{left}: a checkpoint of another run", REMEDY)
+    assert (fault.sentence, fault.remedy) == (
+        f"{left}: expected a checkpoint of this run, got one of another",
+        REMEDY,
+    )
     assert fault.exit_code == 2
     assert left.exists()
 
@@ -195,7 +198,7 @@ def test_the_checkpoint_of_a_run_with_another_teacher_or_normalization_is_refuse
     options = FinetuneOptions.of({**training.QUICK, "checkpoint": str(left)})
     model, images = training.network("folded"), training.quadrants()
     for normalization, teacher in ((training.NORMALIZATION, model), (Normalization((0.4,), (0.25,)), None)):
-        with pytest.raises(OptionError, match="a checkpoint of another run"):
+        with pytest.raises(OptionError, match="expected a checkpoint of this run, got one of another"):
             finetune(model, images, normalization, options, seed=0, teacher=teacher)
 
 
@@ -214,21 +217,24 @@ def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_
 def test_other_things_that_torch_saves_are_no_checkpoint(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "c")
     fault = given_up(tmp_path / "c")
-    assert (fault.sentence, fault.remedy) == (f"{tmp_path / 'c'}: not a checkpoint of finetune", REMEDY)
+    assert (fault.sentence, fault.remedy) == (
+        f"{tmp_path / 'c'}: expected a checkpoint of finetune, got another file",
+        REMEDY,
+    )
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert given_up(tmp_path).sentence == f"{tmp_path}: not a checkpoint of finetune"
+    assert given_up(tmp_path).sentence == f"{tmp_path}: expected a checkpoint of finetune, got another file"
 
 
 def test_a_checkpoint_that_was_cut_is_refused(left: Path) -> None:
     whole = left.read_bytes()
     for size in (0, 1, 4, 30, 64, 100, len(whole) // 2, len(whole) - 100, len(whole) - 1):
         left.write_bytes(whole[:size])
-        assert given_up(left).sentence == f"{left}: not a checkpoint of finetune", size
+        assert given_up(left).sentence == f"{left}: expected a checkpoint of finetune, got another file", size
 
 
-def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_int8_constants(left: Path) -> None:
+def test_a_checkpoint_with_a_wrong_byte_is_refused_or_harmless(left: Path) -> None:
     whole = left.read_bytes()
     undisturbed, _ = training.train(training.network("folded"))
     refused = 0
@@ -238,7 +244,7 @@ def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_int8_constants(lef
             found, _ = training.train(training.network("folded"), checkpoint=str(left))
             assert found.to_bytes() == undisturbed.to_bytes(), place
         except OptionError as fault:
-            assert fault.sentence == f"{left}: not a checkpoint of finetune"
+            assert fault.sentence == f"{left}: expected a checkpoint of finetune, got another file"
             refused += 1
     assert refused > 10
 
@@ -251,12 +257,12 @@ def test_any_bytes_are_refused(
     path.write_bytes(begin + content)
     with pytest.raises(OptionError) as fault:
         Checkpoint(path, 0, "key").read()
-    assert fault.value.sentence == f"{path}: not a checkpoint of finetune"
+    assert fault.value.sentence == f"{path}: expected a checkpoint of finetune, got another file"
 
 
 # --- Ctrl-C
 
-AS_IT_WAS = "weights and sparsity are as they were by then"
+AS_IT_WAS = "weights and sparsity are those of that moment"
 
 
 def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, **options: Any) -> Model:
@@ -399,5 +405,5 @@ def test_a_folder_that_takes_no_checkpoint_is_refused_at_once(
     with pytest.raises(OptionError) as fault:
         training.train(training.network("folded"), checkpoint=str(tmp_path / "c"))
     assert str(fault.value) == (
-        f"{tmp_path / 'c'}: the checkpoint cannot be written there; give another file with --checkpoint"
+        f"--checkpoint: expected a writable folder, got {tmp_path}; give another file with --checkpoint"
     )

@@ -40,10 +40,12 @@ class ProcessGroup:
             return cls()
         missing = [name for name in _REQUIRED if name not in os.environ]
         if missing:
-            raise OptionError(f"expected {missing[0]} with WORLD_SIZE={world_size}, got none", _REMEDY)
+            raise OptionError(
+                f"{missing[0]}: expected a value with WORLD_SIZE={world_size}, got none", _REMEDY
+            )
         rank, local_rank = _integer("RANK", 0), _integer("LOCAL_RANK", 0)
         if rank >= world_size:
-            raise OptionError(f"expected RANK below WORLD_SIZE={world_size}, got {rank}", _REMEDY)
+            raise OptionError(f"RANK: expected an integer below WORLD_SIZE={world_size}, got {rank}", _REMEDY)
         return cls(rank, world_size, local_rank)
 
     @property
@@ -127,6 +129,7 @@ class ProcessGroup:
 def _integer(name: str, default: int) -> int:
     """An environment variable as an integer, `default` where it is unset; OptionError where it is none."""
     text = os.environ.get(name, str(default))
-    if not re.fullmatch(r"\d{1,9}", text) or (name == "WORLD_SIZE" and not int(text)):
-        raise OptionError(f"{name}: expected an integer, got {text!r}", _REMEDY)
+    least = 1 if name == "WORLD_SIZE" else 0
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
+        raise OptionError(f"{name}: expected an integer from {least}, got {text!r}", _REMEDY)
     return int(text)
