@@ -119,30 +119,32 @@ def test_colors_follow_the_network(mode: str, channels: int, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "shape", "said"),
     [
-        ({}, GREY, "no images in it"),
-        ({"cat/readme.txt": b""}, GREY, "no images in it"),
-        ({"a.png": png(1)}, GREY, "in no class folder"),
+        ({}, GREY, "expected image files, got none"),
+        ({"cat/readme.txt": b""}, GREY, "expected image files, got none"),
+        ({"a.png": png(1)}, GREY, "expected images in class folders, got none"),
         (
             {"cat/a.png": png(1), "cat/b.png": png(1, (6, 5))},
             GREY,
-            "cat/b.png: it is 6x5 .* network wants 6x4",
+            "cat/b.png: expected 6x4 .* the network takes, got 6x5",
         ),
         (
             {"cat/a.png": png(1), "cat/b.png": png(1, (7, 4))},
             ImageShape(1),
-            "b.png: it is 7x4 .*a.png.* has 6x4",
+            "b.png: expected 6x4 .*a.png, the first, has, got 7x4",
         ),
-        ({"cat/a.png": b"not a picture"}, GREY, "cat/a.png: not a readable image"),
-        ({"cat/a.png": png(1)[:50]}, GREY, "cat/a.png: not a readable image"),
-        ({"cat/a.png": png(1, mode="I;16")}, GREY, "cat/a.png: .*more than 8 bits"),
-        ({"cat/a.png": png(1)}, ImageShape(2, 4, 6), "1 or 3 channels, the network wants 2"),
-        ({"train/cat/a.png": png(1)}, GREY, "no test images; .* are train"),
+        ({"cat/a.png": b"not a picture"}, GREY, "cat/a.png: expected a readable image"),
+        ({"cat/a.png": png(1)[:50]}, GREY, "cat/a.png: expected a readable image"),
+        ({"cat/a.png": png(1, mode="I;16")}, GREY, "cat/a.png: expected 8 bits per value, got mode I;16"),
+        (
+            {"cat/a.png": png(1)},
+            ImageShape(2, 4, 6),
+            "expected a network with 1 or 3 input channels for image files, got 2",
+        ),
+        ({"train/cat/a.png": png(1)}, GREY, "expected test images, got only the split folders train"),
     ],
 )
 @pytest.mark.parametrize("form", FORMS[:2])
-def test_what_cannot_be_taken_is_named(
-    form: str, files: dict[str, bytes], shape: ImageShape, said: str, tmp_path: Path
-) -> None:
+def test_errors(form: str, files: dict[str, bytes], shape: ImageShape, said: str, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with pytest.raises(DataError, match=said):
         open_images(write(form, tmp_path, files), "test", shape)
@@ -151,7 +153,7 @@ def test_what_cannot_be_taken_is_named(
 def test_an_empty_class_folder_would_shift_the_labels(tmp_path: Path) -> None:
     source = write_folder(tmp_path, PLAIN)
     (tmp_path / "bird").mkdir()
-    with pytest.raises(DataError, match="bird: a class folder without images"):
+    with pytest.raises(DataError, match="bird: expected images in the class folder, got none"):
         open_images(source, "test", GREY)
 
 
@@ -165,13 +167,16 @@ def test_a_corrupt_archive(name: str, damage: str, tmp_path: Path) -> None:
     path.write_bytes(
         {"truncated": content[: len(content) // 2 + 100], "other": b"text " * 400, "empty": b""}[damage]
     )
-    with pytest.raises(DataError, match=f"{name}: not a tar archive, or a corrupt one"):
+    with pytest.raises(DataError, match=f"{name}: expected a tar archive, got another or a corrupt file"):
         open_images(str(path), "test", GREY)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("gone", "no such file or folder"), ("a.csv", "not a form .* a folder of class folders")],
+    [
+        ("gone", "expected a file or folder, got none"),
+        ("a.csv", "expected a known data format.* a folder or .tar of class folders"),
+    ],
 )
 def test_unknown_sources(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n")
@@ -197,7 +202,7 @@ def test_a_picture_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.M
     )
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n"
     source = write_folder(tmp_path / "set", {"cat/a.png": eps})
-    with pytest.raises(DataError, match=r"cat/a.png: not a readable image"):
+    with pytest.raises(DataError, match=r"cat/a.png: expected a readable image"):
         open_images(source, "test", GREY)
     assert not started
 

@@ -81,16 +81,26 @@ def test_the_listener_hears_of_every_batch() -> None:
             Images(np.zeros((1, 3, 4, 5), np.uint8), np.array([0])),
             PLAIN,
             DataError,
-            "3 x 4 x 5 .* wants 3 x 4 x 4",
+            "expected images of 3 x 4 x 4 .* got 3 x 4 x 5",
         ),
         (
             Images(np.zeros((2, 3, 4, 4), np.uint8), np.array([0, 3])),
             PLAIN,
             DataError,
-            "label 3 of image 1 .* 3 classes",
+            "image 1: .* 3 classes .* got 3",
         ),
-        (Images(np.zeros((0, 3, 4, 4), np.uint8), np.zeros(0, int)), PLAIN, DataError, "no images"),
-        (bright(1), Normalization((0.0, 1.0)), OptionError, "mean has 2 values"),
+        (
+            Images(np.zeros((0, 3, 4, 4), np.uint8), np.zeros(0, int)),
+            PLAIN,
+            DataError,
+            "expected images, got none",
+        ),
+        (
+            bright(1),
+            Normalization((0.0, 1.0)),
+            OptionError,
+            "mean: expected one number, or one for each of 3 channels, got 2",
+        ),
     ],
 )
 def test_images_that_do_not_fit(
@@ -128,7 +138,7 @@ def test_images_that_do_not_fit(
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 48] y) { b = Sub(a, a)\nc = Div(b, b)\ny = Flatten(c) }",
-            "output y holds NaN",
+            "output y: expected numbers, got NaN",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[M, N] y) <int64[2] s = {-1, 5}> { y = Reshape(a, s) }",
@@ -136,7 +146,7 @@ def test_images_that_do_not_fit(
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[M, N] y) <int64[2] s = {-1, 1}> { y = Reshape(a, s) }",
-            "output y is 48 x 1 for 1 images",
+            "output y: expected 1 x classes, got 48 x 1",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 48] y) <float[2] s = {1, 2}> { b = Add(a, s)\ny = Flatten(b) }",

@@ -234,7 +234,7 @@ def test_diverging_loss() -> None:
 def test_label_outside_the_classes(label: int) -> None:
     images = quadrants()
     images.labels[7] = label
-    with pytest.raises(DataError, match=rf"^label {label} of image 7 is outside the network's 4 classes"):
+    with pytest.raises(DataError, match=rf"^image 7: expected a label of the network's 4 classes .* got {label}"):
         train(network(), images)
 
 
@@ -252,13 +252,13 @@ def test_single_image() -> None:
 def test_images_of_another_size() -> None:
     images = Images(np.zeros((4, 1, 9, 9), np.uint8), np.zeros(4, np.int64))
     with pytest.raises(
-        DataError, match=r"^training images: the images are 1 x 9 x 9 .* the network wants 1 x 8 x 8"
+        DataError, match=r"^training images: expected images of 1 x 8 x 8 .* got 1 x 9 x 9"
     ):
         train(network(), images)
 
 
 def test_mean_of_another_channel_count() -> None:
-    with pytest.raises(OptionError, match=r"^mean has 3 values"):
+    with pytest.raises(OptionError, match=r"^mean: expected one number, or one for each of 1 channels, got 3"):
         finetune(
             network(),
             quadrants(),

@@ -1,4 +1,4 @@
-"""Tar archives, read in one go and never unpacked to disk."""
+"""Tar archives, read in one pass and never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ def read_archive(archive: Path, split: Split, shape: ImageShape) -> Images:
 
 
 def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    """The path of every file in a tar (also .gz), with its bytes where wanted; DataError if corrupt."""
+    """The path of every file in a tar (also .gz), with its bytes where `wanted` is true of the path.
+
+    DataError where the archive is corrupt.
+    """
     try:
-        # As a stream: seeking back in a .gz would decompress it anew.
+        # As a stream: seeking back in a .gz would decompress it again.
         with tarfile.open(archive, "r|*") as tar:
             for member in tar:
                 if not member.isfile():
@@ -32,5 +35,5 @@ def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
                 yield path, content.read() if content else None
     except (tarfile.TarError, EOFError, zlib.error) as fault:
         raise DataError(
-            f"{archive}: not a tar archive, or a corrupt one ({fault})", "fetch the archive again"
+            f"{archive}: expected a tar archive, got another or a corrupt file ({fault})", "download it again"
         ) from None

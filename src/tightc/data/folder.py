@@ -12,12 +12,13 @@ from tightc.errors import DataError
 
 
 def read_folder(folder: Path, split: Split, shape: ImageShape) -> Images:
-    """The images of `split` below `folder`; DataError names the file or class folder that cannot be taken."""
+    """The images of `split` in `folder`; DataError names the file or class folder that is not permitted."""
     images = images_of(_pictures(folder), split, shape, str(folder))
     for empty in _empty_folders(folder):
         if empty.name not in images.classes:
             raise DataError(
-                f"{empty}: a class folder without images", "put the images of that class in it, or remove it"
+                f"{empty}: expected images in the class folder, got none",
+                "add images of that class, or remove it",
             )
     return images
 

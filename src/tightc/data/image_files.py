@@ -1,4 +1,4 @@
-"""Image files in class folders, whether these lie on disk or in an archive."""
+"""Image files in class folders, on disk or in an archive."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tightc.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-# Where several folders serve a split, the first one named here does.
+# Of several folders for a split, the first in this order is taken.
 _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
 }
 SPLIT_FOLDERS = frozenset(folder for folders in _SPLIT_FOLDERS.values() for folder in folders)
 _MODES = {1: "L", 3: "RGB"}
-# Pillow goes by content, whatever the suffix says, and for some formats it starts other programs (EPS)
+# Pillow detects the format by content, and starts other programs for some formats (EPS)
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file: its path below the source, its bytes or where they lie; None where it was not read."""
+    """An image file: its path within the source, and its bytes or its path on disk; None where it was not read."""
 
     path: str
     content: bytes | Path | None
 
     @property
     def name(self) -> str:
-        """What to call it in an error: a path that can be opened, or one inside an archive."""
+        """Its name in errors: a path on disk, or one inside an archive."""
         return str(self.content) if isinstance(self.content, Path) else self.path
 
 
@@ -48,14 +48,14 @@ class _Placed:
 
 
 def is_picture(path: str) -> bool:
-    """Whether a path names an image file that counts: by its suffix, with nothing hidden on the way."""
+    """Whether `path` has the suffix of an image file and no hidden part."""
     parts = PurePosixPath(path).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
 def serves(path: str, split: Split) -> bool:
-    """Whether the picture at `path` can belong to `split`: it lies in a folder of that split, or of none."""
+    """Whether the picture at `path` can belong to `split`: its split folder is one of that split, or it has none."""
     folder = _place(path)[0]
     return not folder or folder in _SPLIT_FOLDERS[split]
 
@@ -63,17 +63,19 @@ def serves(path: str, split: Split) -> bool:
 def images_of(pictures: Iterable[Picture], split: Split, shape: ImageShape, source: str) -> Images:
     """Decodes the pictures of `split` in the order of their paths; a label is the rank of its class folder.
 
-    Classes are counted over all splits, so that a class without test images does not shift the labels.
-    Pixels are (images, channels, height, width) uint8. DataError names the file that cannot be taken.
+    Classes are numbered over all splits, so that a class without test images does not shift the labels.
+    Pixels are (images, channels, height, width) uint8. DataError names the file that is not permitted.
     """
     if shape.channels not in _MODES:
         raise DataError(
-            f"{source}: image files have 1 or 3 channels, the network wants {shape.channels}",
+            f"{source}: expected a network with 1 or 3 input channels for image files, got {shape.channels}",
             "give the images as a .npz",
         )
     placed = [_Placed(*_place(picture.path), picture) for picture in pictures]
     if not placed:
-        raise DataError(f"{source}: no images in it", f"permitted are {', '.join(sorted(SUFFIXES))} files")
+        raise DataError(
+            f"{source}: expected image files, got none", f"permitted are {', '.join(sorted(SUFFIXES))} files"
+        )
     if any(one.split for one in placed):
         placed = [one for one in placed if one.split]
     labeled = _with_classes(placed, source)
@@ -106,8 +108,8 @@ def _split_folder(placed: Sequence[_Placed], split: Split, source: str) -> str:
         if folder in found:
             return folder
     raise DataError(
-        f"{source}: no {split} images; the split folders with images are {', '.join(sorted(found))}",
-        f"name a folder of class folders {' or '.join(_SPLIT_FOLDERS[split])}",
+        f"{source}: expected {split} images, got only the split folders {', '.join(sorted(found))}",
+        f"add a split folder named {' or '.join(_SPLIT_FOLDERS[split])}",
     )
 
 
@@ -116,8 +118,8 @@ def _with_classes(placed: Sequence[_Placed], source: str) -> list[tuple[_Placed,
     in_folders = [one for one in placed if one.folders]
     if not in_folders:
         raise DataError(
-            f"{source}: its images lie in no class folder",
-            "put the images of each class in a folder of its own",
+            f"{source}: expected images in class folders, got none there",
+            "put the images of each class in their own folder",
         )
     paths = [one.folders for one in in_folders]
     depth = 0
@@ -127,7 +129,7 @@ def _with_classes(placed: Sequence[_Placed], source: str) -> list[tuple[_Placed,
 
 
 def _decode(pictures: Sequence[Picture], shape: ImageShape) -> NDArray[np.uint8]:
-    """(pictures, channels, height, width) uint8; what `shape` leaves open, the first picture sets."""
+    """Pixels, (pictures, channels, height, width) uint8; the first picture sets the sizes that `shape` leaves open."""
     first = _open(pictures[0])
     width, height = shape.width or first.width, shape.height or first.height
     pixels = np.empty((len(pictures), shape.channels, height, width), np.uint8)
@@ -135,10 +137,10 @@ def _decode(pictures: Sequence[Picture], shape: ImageShape) -> NDArray[np.uint8]
         image = _open(picture)
         if image.size != (width, height):
             fixed = shape.width and shape.height
-            wanting = "the network wants" if fixed else f"{pictures[0].name}, the first, has"
+            reason = "the network takes" if fixed else f"{pictures[0].name}, the first, has"
             raise DataError(
-                f"{picture.name}: it is {image.width}x{image.height} pixels (width x height), "
-                f"{wanting} {width}x{height}",
+                f"{picture.name}: expected {width}x{height} pixels (width x height), which {reason}, "
+                f"got {image.width}x{image.height}",
                 f"resize the images to {width}x{height}",
             )
         values = _values(image, picture, _MODES[shape.channels])
@@ -155,7 +157,7 @@ def _open(picture: Picture) -> Any:
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(
-            f"{picture.name}: more than {limit:,} pixels", "give it in the network's size"
+            f"{picture.name}: expected at most {limit:,} pixels, got more", "resize it to the network's input"
         ) from None
     except (OSError, SyntaxError, ValueError):
         raise _unreadable(picture) from None
@@ -165,7 +167,7 @@ def _values(image: Any, picture: Picture, mode: str) -> NDArray[np.uint8]:
     """(height, width) or (height, width, 3) uint8."""
     if image.mode.startswith(("I", "F")):
         raise DataError(
-            f"{picture.name}: more than 8 bits a value ({image.mode})",
+            f"{picture.name}: expected 8 bits per value, got mode {image.mode}",
             "convert it to 8 bits, or give a .npz",
         )
     try:
@@ -175,4 +177,6 @@ def _values(image: Any, picture: Picture, mode: str) -> NDArray[np.uint8]:
 
 
 def _unreadable(picture: Picture) -> DataError:
-    return DataError(f"{picture.name}: not a readable image", "replace or remove the file")
+    return DataError(
+        f"{picture.name}: expected a readable image, got another or a corrupt file", "replace or remove it"
+    )

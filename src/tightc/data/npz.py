@@ -14,9 +14,9 @@ from tightc.errors import DataError
 
 
 def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
-    """`x_train`, `y_train` or `x_test`, `y_test` where the file has them, else `x`, `y` for either split.
+    """The arrays `x_train`, `y_train` or `x_test`, `y_test` where the file has them, else `x`, `y` for either split.
 
-    DataError names the arrays found where these are not among them.
+    DataError, with the names of the arrays, where the file has neither.
     """
     if not zipfile.is_zipfile(path):
         raise _no_npz(path, "it has no table of contents")
@@ -28,8 +28,7 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
             ]
             if not pair:
                 raise DataError(
-                    f"{path}: neither x_{split} and y_{split} nor x and y; "
-                    f"the arrays found are {', '.join(names) or 'none'}",
+                    f"{path}: expected arrays x_{split} and y_{split}, or x and y, got {', '.join(names) or 'none'}",
                     "save it with numpy.savez(file, x=images, y=labels)",
                 )
             x, y = (arrays[name] for name in pair[0])
@@ -40,6 +39,6 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
 
 def _no_npz(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path}: not a .npz file of plain arrays, or a corrupt one ({reason})",
+        f"{path}: expected a .npz file of plain arrays, got another or a corrupt file ({reason})",
         "save it with numpy.savez(file, x=images, y=labels)",
     )

@@ -140,12 +140,15 @@ def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) 
 def test_too_many_held_images_are_refused() -> None:
     with pytest.raises(OptionError) as fault:
         training.train(training.network("folded"), validation=63)
-    assert str(fault.value) == "--validation 63 of 64 images leaves none to train on; hold fewer apart"
+    assert str(fault.value) == (
+        "--validation: expected at most 62 of 64 images, got 63; "
+        "lower --validation, so that training images are left"
+    )
 
 
 @pytest.mark.parametrize("place", range(0, 64, 9))
 def test_a_wrong_label_is_named_by_its_place_in_the_data_held_apart_or_not(place: int) -> None:
     images = training.quadrants()
     images.labels[place] = 7
-    with pytest.raises(DataError, match=rf"^label 7 of image {place} is outside the network's 4 classes"):
+    with pytest.raises(DataError, match=rf"^image {place}: expected a label of the network's 4 classes .* got 7"):
         training.train(training.network("folded"), images, validation=30)
