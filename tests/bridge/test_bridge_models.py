@@ -184,7 +184,10 @@ def test_running_statistics_follow_the_batch_in_training_alone() -> None:
 def test_bias_that_is_its_own_running_mean_is_refused() -> None:
     text = "y = BatchNormalization (x, scale, zeros, zeros, variance)"
     proto = build(text, (8, 3, 5, 5), dict.fromkeys(("scale", "zeros", "variance"), (3,)))
-    with pytest.raises(ModelError, match=r"^tensor zeros is trained and a running statistic at once"):
+    with pytest.raises(
+        ModelError,
+        match=r"^tensor zeros: expected a trained tensor or a running statistic, got one that is both",
+    ):
         TorchGraph(read_graph(proto))
 
 
@@ -220,16 +223,18 @@ def test_weight_in_a_constant_node_is_trained() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("y = Erf (x)", "operator Erf of node y: it is not among the operators that finetune knows"),
-        ("y = my.Relu (x)", "operator Relu of node y: its domain my is not known to finetune"),
+        ("y = Erf (x)", "operator Erf of node y: expected an operator that finetune supports, got Erf"),
+        (
+            "y = my.Relu (x)",
+            "operator Relu of node y: expected an operator of the ONNX domain, got domain my",
+        ),
         (
             'y = Pad <mode = "mirror"> (x, x)',
-            "operator Pad of node y: mode mirror is not supported by finetune "
-            "(permitted: constant, reflect, edge, wrap)",
+            "operator Pad of node y: expected mode constant, reflect, edge or wrap, got mirror",
         ),
         (
             "y, i = MaxPool <kernel_shape = [2]> (x)",
-            "operator MaxPool of node y: its output 2 (i) is not supported by finetune",
+            "operator MaxPool of node y: expected no output 2, got i",
         ),
     ],
 )
@@ -246,6 +251,6 @@ def test_type_that_torch_lacks_is_refused_by_tensor() -> None:
         helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, [4], [1.0, 2.0, 3.0, 4.0])
     )
     with pytest.raises(
-        ModelError, match=r"^tensor w has the type float8_e4m3fn, which finetune cannot compute"
+        ModelError, match=r"^tensor w: expected a dtype that torch computes with, got float8_e4m3fn"
     ):
         TorchGraph(read_graph(proto))

@@ -45,8 +45,8 @@ def test_bytes_are_scaled_and_floats_are_not() -> None:
         ((0.0,), (1.0, -1.0, 1.0), r"std: expected numbers above 0, got \("),
         ((float("nan"),), (1.0,), r"mean: expected finite numbers, got \("),
         ((), (1.0,), r"mean: expected finite numbers, got \("),
-        ((0.0, 0.0), (1.0,), "mean: expected one number, or one for each of 3 channels, got 2"),
-        ((0.0,), (1.0,) * 4, "std: expected one number, or one for each of 3 channels, got 4"),
+        ((0.0, 0.0), (1.0,), r"mean: expected one number, or one per channel \(3\), got 2"),
+        ((0.0,), (1.0,) * 4, r"std: expected one number, or one per channel \(3\), got 4"),
     ],
 )
 def test_a_wrong_normalization_is_named(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:

@@ -99,7 +99,7 @@ def test_the_listener_hears_of_every_batch() -> None:
             bright(1),
             Normalization((0.0, 1.0)),
             OptionError,
-            "mean: expected one number, or one for each of 3 channels, got 2",
+            r"mean: expected one number, or one per channel \(3\), got 2",
         ),
     ],
 )

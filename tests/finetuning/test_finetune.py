@@ -258,7 +258,7 @@ def test_images_of_another_size() -> None:
 
 
 def test_mean_of_another_channel_count() -> None:
-    with pytest.raises(OptionError, match=r"^mean: expected one number, or one for each of 1 channels, got 3"):
+    with pytest.raises(OptionError, match=r"^mean: expected one number, or one per channel \(1\), got 3"):
         finetune(
             network(),
             quadrants(),
@@ -290,7 +290,7 @@ def test_fixed_batch_size() -> None:
 
 
 def test_unknown_operator() -> None:
-    with pytest.raises(ModelError, match=r"^operator Erf of node r: it is not among"):
+    with pytest.raises(ModelError, match=r"^operator Erf of node r: expected an operator that finetune supports"):
         train(network(rest=REST.replace("Relu", "Erf")))
 
 

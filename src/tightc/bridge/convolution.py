@@ -13,7 +13,7 @@ _CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d
 
 
 def convolution(node: Node) -> Operator:
-    """x (batch, channels, spatial...) with weight (filters, channels of a group, kernel...), bias or none."""
+    """Convolution of x (batch, channels, spatial...) by weight (filters, channels per group, kernel...), plus bias."""
     window = Window.of(node)
     groups = int(node.attributes.get("group", 1))
 

@@ -70,7 +70,7 @@ class Normalization:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
                 raise OptionError(
-                    f"{name}: expected one number, or one for each of {channels} channels, got {len(values)}",
+                    f"{name}: expected one number, or one per channel ({channels}), got {len(values)}",
                     "give one number, or one per channel",
                 )
 
