@@ -164,7 +164,7 @@ def test_trained_tensors_come_back_as_they_were() -> None:
         assert array.tobytes() == graph.tensors[name].tobytes()
 
 
-def test_running_statistics_follow_the_batch_in_training_alone() -> None:
+def test_running_statistics_follow_the_batch_in_training_only() -> None:
     norm = dict.fromkeys(("scale", "shift", "mean", "variance"), (3,))
     text = "y = BatchNormalization <momentum = 0.75, epsilon = 0.001> (x, scale, shift, mean, variance)"
     graph = read_graph(build(text, (8, 3, 5, 5), norm))
@@ -191,7 +191,7 @@ def test_bias_that_is_its_own_running_mean_is_refused() -> None:
         TorchGraph(read_graph(proto))
 
 
-def test_dropout_drops_in_training_alone() -> None:
+def test_dropout_drops_in_training_only() -> None:
     proto = build("r = Constant <value_float = 0.25> ()\ny = Dropout (x, r)", (100, 100), {})
     module = TorchGraph(read_graph(proto))
     ones = torch.ones(100, 100)
@@ -238,7 +238,7 @@ def test_weight_in_a_constant_node_is_trained() -> None:
         ),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_any_training(text: str, sentence: str) -> None:
+def test_unsupported_nodes_are_refused_before_training(text: str, sentence: str) -> None:
     with pytest.raises(ModelError) as refusal:
         TorchGraph(read_graph(build(text, (1, 2, 4), {})))
     assert refusal.value.sentence == sentence

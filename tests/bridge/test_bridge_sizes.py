@@ -78,7 +78,7 @@ def test_a_convolution_with_strides_that_cut_pixels_off(
     np.testing.assert_allclose(by_bridge(case), found, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_that_scales_trains_as_what_onnxruntime_runs() -> None:
+def test_a_network_with_resize_trains_as_onnxruntime_runs_it() -> None:
     """Outputs before a step, and after it from the weights that the step gave."""
     model = loaded(sized.scaled())
     image = np.random.default_rng(0).standard_normal((4, 3, 10, 10)).astype(np.float32)

@@ -107,7 +107,7 @@ def test_hostile_and_broken_batches(
     assert not (tmp_path / "run-by-the-pickle").exists()
 
 
-def test_a_missing_batch_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_missing_batch(tmp_path: Path) -> None:
     files = contents()
     del files["data_batch_3"]
     with pytest.raises(

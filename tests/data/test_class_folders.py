@@ -208,7 +208,7 @@ def test_a_picture_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("form", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
-def test_every_form_of_picture_is_read(form: str, tmp_path: Path) -> None:
+def test_every_image_format_is_read(form: str, tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.new("L", (6, 4), 7).save(stream, form)
     images = open_images(write_folder(tmp_path / "set", {"cat/a.png": stream.getvalue()}), "test", GREY)

@@ -83,7 +83,7 @@ def test_pillow_images_take_the_colors_of_the_network() -> None:
     assert open_images("sets.own:pillow", "test", SHAPE).pixels.shape == (1, 3, 4, 5)
 
 
-def test_images_are_taken_as_they_are() -> None:
+def test_images_objects_are_accepted() -> None:
     assert len(open_images("sets.own:ready", "test", SHAPE)) == 2
     listed, last = (open_images(f"sets.own:{name}", "test", SHAPE) for name in ("listed", "last"))
     assert listed.pixels.dtype == np.uint8 and listed.labels.tolist() == [0, 1]

@@ -25,7 +25,7 @@ def test_labels_within_the_classes_pass() -> None:
         ((-1,), (), "image 0: .* got -1"),
     ],
 )
-def test_a_label_outside_is_named(labels: tuple[int, ...], classes: tuple[str, ...], said: str) -> None:
+def test_a_label_outside_the_classes(labels: tuple[int, ...], classes: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=said):
         check_labels(images(*labels, classes=classes), 10)
 
@@ -49,6 +49,6 @@ def test_bytes_are_scaled_and_floats_are_not() -> None:
         ((0.0,), (1.0,) * 4, r"std: expected one number, or one per channel \(3\), got 4"),
     ],
 )
-def test_a_wrong_normalization_is_named(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
+def test_invalid_normalization(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         Normalization(mean, std).apply(images(0).pixels)

@@ -63,7 +63,7 @@ def test_normalization_is_applied() -> None:
     assert totals["correct"] == 2
 
 
-def test_the_listener_hears_of_every_batch() -> None:
+def test_progress_is_reported_for_every_batch() -> None:
     heard: list[tuple[str, float]] = []
 
     def progress(task: str, done: float, figures: Mapping[str, str], /) -> None:
@@ -154,7 +154,7 @@ def test_images_that_do_not_fit(
         ),
     ],
 )
-def test_models_that_are_no_classifier_of_images(
+def test_models_that_are_not_image_classifiers(
     text: str, said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ModelError, match=said):

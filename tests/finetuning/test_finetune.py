@@ -114,7 +114,7 @@ def test_only_trained_tensors_change() -> None:
     assert after.proto == before.proto
 
 
-def test_history_says_what_was_done() -> None:
+def test_history() -> None:
     before = network()
     teacher, _ = train(network(seed=1))
     options = FinetuneOptions.of(QUICK)
@@ -143,7 +143,7 @@ def test_does_not_disturb_the_random_state_of_its_caller() -> None:
     assert torch.equal(torch.rand(1), wanted)
 
 
-def test_teacher_replaces_the_labels_by_its_share() -> None:
+def test_the_distillation_weight_replaces_labels_by_the_teacher() -> None:
     teacher, _ = train(network(), epochs=8)
     images = quadrants()
     shuffled = Images(images.pixels, np.random.default_rng(9).permutation(images.labels))
@@ -158,7 +158,7 @@ def test_teacher_replaces_the_labels_by_its_share() -> None:
     assert accuracy(taught(shuffled, 0.0), quadrants(seed=1)) < 0.6
 
 
-def test_norms_are_put_in_where_asked() -> None:
+def test_batchnorm_unfolding_is_optional() -> None:
     with_norms, _ = train(network())
     without, report = train(network(), unfold_batchnorm=False)
     assert with_norms.to_bytes() != without.to_bytes()
@@ -166,14 +166,14 @@ def test_norms_are_put_in_where_asked() -> None:
     assert accuracy(without, quadrants(seed=1)) > 0.8
 
 
-def test_closing_softmax_is_left_to_the_loss() -> None:
+def test_the_final_softmax_is_part_of_the_loss() -> None:
     softmax = REST.replace("logits =", "l =") + "logits = Softmax <axis = 1> (l)"
     with_softmax, _ = train(network(rest=softmax))
     without, _ = train(network())
     assert tensors(with_softmax)["w1"].tobytes() == tensors(without)["w1"].tobytes()
 
 
-def test_report_and_listener() -> None:
+def test_report_and_progress() -> None:
     heard: list[tuple[str, float, dict[str, str]]] = []
     after, report = finetune(
         network(),
@@ -208,7 +208,7 @@ def test_report_and_listener() -> None:
         assert layer["density"] == layer["nonzeros"] / tensors(after)[name].size
 
 
-def test_interruption_is_passed_on() -> None:
+def test_an_interrupt_is_passed_on() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -234,7 +234,9 @@ def test_diverging_loss() -> None:
 def test_label_outside_the_classes(label: int) -> None:
     images = quadrants()
     images.labels[7] = label
-    with pytest.raises(DataError, match=rf"^image 7: expected a label of the network's 4 classes .* got {label}"):
+    with pytest.raises(
+        DataError, match=rf"^image 7: expected a label of the network's 4 classes .* got {label}"
+    ):
         train(network(), images)
 
 
@@ -251,9 +253,7 @@ def test_single_image() -> None:
 
 def test_images_of_another_size() -> None:
     images = Images(np.zeros((4, 1, 9, 9), np.uint8), np.zeros(4, np.int64))
-    with pytest.raises(
-        DataError, match=r"^training images: expected images of 1 x 8 x 8 .* got 1 x 9 x 9"
-    ):
+    with pytest.raises(DataError, match=r"^training images: expected images of 1 x 8 x 8 .* got 1 x 9 x 9"):
         train(network(), images)
 
 
@@ -290,7 +290,9 @@ def test_fixed_batch_size() -> None:
 
 
 def test_unknown_operator() -> None:
-    with pytest.raises(ModelError, match=r"^operator Erf of node r: expected an operator that finetune supports"):
+    with pytest.raises(
+        ModelError, match=r"^operator Erf of node r: expected an operator that finetune supports"
+    ):
         train(network(rest=REST.replace("Relu", "Erf")))
 
 

@@ -28,7 +28,7 @@ NM = PermuteOptions(**SMALL, method="nm", pattern=Pattern(1, 4))
 
 
 @pytest.mark.parametrize("options", [COMBINE, NM], ids=lambda options: options.method)
-def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptions) -> None:
+def test_dropped_weights_stay_zero_and_the_packing_stays_valid(options: PermuteOptions) -> None:
     permuted, report = permute(network(), options)
     assert report.totals["dropped_weights"] > 0
     tuned, tuning = train(permuted)
@@ -46,7 +46,7 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
+def test_packed_subwords_stay_in_place(bits: int) -> None:
     pruned, _ = prune(
         training.quantized("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     )

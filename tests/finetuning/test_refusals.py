@@ -94,7 +94,7 @@ def changed(change: Callable[[onnx.ModelProto], None]) -> Model:
     return loaded(proto)
 
 
-def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
+def test_a_network_that_reduces_the_batch_is_refused() -> None:
     def mixed(proto: onnx.ModelProto) -> None:
         proto.graph.node[-1].output[0] = "each"
         proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
@@ -105,7 +105,7 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused() -> None:
     assert found == (sentence, "export the model with a dynamic batch size", 2)
 
 
-def test_a_network_of_one_image_is_refused() -> None:
+def test_a_fixed_batch_of_one_is_refused() -> None:
     def of_one(proto: onnx.ModelProto) -> None:
         for node in proto.graph.node:
             if node.op_type == "Flatten":
@@ -172,14 +172,12 @@ def test_options_that_do_not_go_together_are_refused(
         (("first", "l*"), "--keep leaves no layer", "keep fewer layers"),
     ],
 )
-def test_layers_to_keep_that_are_none_or_all_are_refused(
-    keep: tuple[str, ...], sentence: str, remedy: str
-) -> None:
+def test_skipping_no_layer_or_all_is_refused(keep: tuple[str, ...], sentence: str, remedy: str) -> None:
     found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, keep=keep))
     assert found == (sentence, remedy, 2)
 
 
-def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
+def test_an_indivisible_batch_is_refused() -> None:
     for size, members in ((30, 4), (2, 3)):
         found = refused(lambda: ProcessGroup(0, members).check_batch_size(size))  # noqa: B023
         sentence = f"--batch-size: expected a multiple of the {members} processes, got {size}"
@@ -187,7 +185,7 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused() -> None:
     ProcessGroup(1, 4).check_batch_size(32)
 
 
-def test_a_team_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_group_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)
     assert ProcessGroup.from_environment().is_main_process
     monkeypatch.setenv("RANK", "5")
@@ -216,7 +214,7 @@ TORCHRUN = {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "1
         ),
     ],
 )
-def test_a_team_that_is_said_by_half_is_refused(
+def test_an_incomplete_environment_is_refused(
     changes: dict[str, str | None], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**TORCHRUN, **changes}.items():
@@ -227,7 +225,7 @@ def test_a_team_that_is_said_by_half_is_refused(
     assert found == (sentence, "start it with torchrun, or unset WORLD_SIZE", 2)
 
 
-def test_processes_that_do_not_meet_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_cannot_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**TORCHRUN, "MASTER_PORT": "no port"}.items():
         monkeypatch.setenv(name, value)
     sentence, remedy, code = refused(lambda: training.train(training.network("folded")))
@@ -260,7 +258,7 @@ def test_too_little_memory_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert refused(lambda: training.train(training.network("folded"))) == (sentence, "lower --batch-size", 2)
 
 
-def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
+def test_other_errors_of_torch_are_passed_on() -> None:
     with pytest.raises(RuntimeError, match="shape"), out_of_memory_as_option_error(64):
         torch.zeros(3).reshape(2, 2)
 
@@ -273,7 +271,7 @@ def test_other_faults_of_torch_are_no_lack_of_memory() -> None:
         ("pruning_interval", 8), ("regrow_end", 0.5),
     ],
 )  # fmt: skip
-def test_how_to_prune_without_how_much_is_refused(option: str, value: object) -> None:
+def test_pruning_options_without_a_target_are_refused(option: str, value: object) -> None:
     with pytest.raises(OptionError) as fault:
         FinetuneOptions.of({option: value})
     flag = f"--{option.replace('_', '-')}"
@@ -283,7 +281,7 @@ def test_how_to_prune_without_how_much_is_refused(option: str, value: object) ->
 
 
 @pytest.mark.parametrize(("option", "value"), [("distill_weight", 0.9), ("distill_temperature", 2.0)])
-def test_how_to_be_taught_without_a_teacher_is_refused(option: str, value: float) -> None:
+def test_distillation_options_without_a_teacher_are_refused(option: str, value: float) -> None:
     flag = f"--{option.replace('_', '-')}"
     found = refused(lambda: training.train(training.network("folded"), **{option: value}))
     assert found == (

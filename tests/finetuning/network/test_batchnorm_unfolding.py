@@ -43,7 +43,7 @@ def outputs(graph: Graph) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("quiet", [1.0, 1e-3])
-def test_unfolded_network_computes_the_same(quiet: float) -> None:
+def test_unfolding_keeps_the_outputs(quiet: float) -> None:
     """Also where a layer's variances are about as small as the norms' epsilon."""
     graph = build()
     quieter = {name: graph.tensors[name] * np.float32(quiet) for name in ("w1", "b1")}
@@ -55,7 +55,7 @@ def test_unfolded_network_computes_the_same(quiet: float) -> None:
     )
 
 
-def test_every_layer_is_trained_at_one_size() -> None:
+def test_all_layers_are_rescaled_to_one_filter_norm() -> None:
     graph = build()
     norms = insertable_norms(graph)
     found, factors = unfold(graph, norms, images(), CPU)
@@ -76,7 +76,7 @@ def test_a_layer_without_weights_keeps_its_size() -> None:
     assert factors["w1"] == 1
 
 
-def test_trained_network_is_folded_to_the_same() -> None:
+def test_folding_a_trained_network_keeps_its_outputs() -> None:
     graph = build()
     norms = insertable_norms(graph)
     module = TorchGraph(unfold(graph, norms, images(), CPU)[0]).train()
@@ -121,7 +121,7 @@ def test_teacher_gives_each_channel_its_mean_and_variance() -> None:
     )
 
 
-def test_teacher_of_another_form_is_not_asked_for_its_statistics() -> None:
+def test_statistics_of_a_teacher_with_other_convolutions_are_not_used() -> None:
     graph = build()
     norms = insertable_norms(graph)
     other = build(TWO_CONVS.replace("a = Conv", "z = Conv").replace("(a)", "(z)"), seed=1)
@@ -140,5 +140,5 @@ def test_teacher_of_another_form_is_not_asked_for_its_statistics() -> None:
     ],
     ids=["no bias", "its own norm", "no convolution"],
 )
-def test_convolution_that_cannot_take_up_a_norm_gets_none(text: str) -> None:
+def test_convolutions_that_cannot_fold_a_norm_get_none(text: str) -> None:
     assert insertable_norms(build(text)) == []

@@ -56,7 +56,7 @@ def accuracy(model: Model, images: Any) -> float:
 
 @pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
 @pytest.mark.parametrize("way", WAYS)
-def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> None:
+def test_int8_weights_stay_int8_and_zeros_stay_zeros(which: str, way: str) -> None:
     before, _ = prune(training.quantized(which), PruneOptions(sparsity=0.4))
     after, report = training.train(before, **WAYS[way])
     onnx.checker.check_model(after.proto, full_check=True)
@@ -74,7 +74,7 @@ def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_zero_digits_stay_zero(bits: int, way: str) -> None:
+def test_zero_subwords_stay_zero(bits: int, way: str) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     before, _ = prune(training.quantized("normed"), options)
     after, _ = training.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
@@ -87,7 +87,7 @@ def test_zero_digits_stay_zero(bits: int, way: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
+def test_pruned_subwords_stay_zero_by_default(bits: int) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     before, _ = prune(training.quantized("normed"), options)
     once, _ = training.train(before, epochs=3, learning_rate=0.1)
@@ -98,7 +98,7 @@ def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:
+def test_subwords_are_pruned_gradually_to_the_target(bits: int, way: str) -> None:
     before = training.quantized("normed")
     options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
     after, _ = training.train(before, epochs=6, **options)
@@ -107,7 +107,7 @@ def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) 
     assert 0.75 * 0.3 * slots < left <= slots - round(0.7 * slots)
 
 
-def test_aligned_digits_fill_parts() -> None:
+def test_aligned_subwords_fill_segments() -> None:
     after, _ = training.train(
         training.quantized("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
     )
@@ -118,7 +118,7 @@ def test_aligned_digits_fill_parts() -> None:
     assert 4 * parts <= slots / 3 + 4
 
 
-def test_what_was_validated_is_what_the_file_does() -> None:
+def test_validation_accuracy_is_that_of_the_file() -> None:
     images = training.quadrants(200)
     for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"ema_decay": 0.9}):
         after, report = training.train(
@@ -129,7 +129,7 @@ def test_what_was_validated_is_what_the_file_does() -> None:
 
 
 @pytest.mark.parametrize("which", ["folded", "grouped"])
-def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
+def test_an_inserted_norm_is_folded_into_scales_and_bias(which: str) -> None:
     given = training.quantized(which)
     after, _ = training.train(given, epochs=2, learning_rate=1e-12, weight_decay=0.0)
     images = training.NORMALIZATION.apply(training.quadrants().pixels)
@@ -143,7 +143,7 @@ def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
     assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
 
 
-def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
+def test_no_norm_is_inserted_before_a_per_tensor_scale() -> None:
     given = training.quantized("folded")
     proto = given.editable()
     (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
@@ -157,7 +157,7 @@ def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
     np.testing.assert_allclose(found["first_b"], before["first_b"], atol=1e-9)
 
 
-def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
+def test_filter_factors_go_into_scales_and_their_signs_into_weights() -> None:
     entry = QuantizedWeight("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
     whole = np.array([[3, -127], [0, 5], [7, 1]])
     factor = np.array([-3.0, 0.0, 0.1])
@@ -169,7 +169,7 @@ def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> Non
     np.testing.assert_allclose(found["scale"], [1.5, 0.25, 0.2], rtol=1e-6)
 
 
-def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
+def test_a_shared_scale_is_not_rescalable() -> None:
     model = training.quantized("folded")
     graph = read_graph(model.proto)
     first, *_ = read_network(model).quantized.values()
@@ -180,7 +180,7 @@ def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> 
     assert not is_rescalable(first, twice)
 
 
-def test_the_training_is_the_one_written_by_hand() -> None:
+def test_training_equals_one_written_by_hand() -> None:
     """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
     given, _ = quantize(training.network("folded"), QuantizeOptions())
     network = read_network(given)
@@ -243,7 +243,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"sparsity": 0.5}])
-def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
+def test_float_weights_have_no_subwords(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as fault:
         training.train(training.network("normed"), granularity="subword", **options)
     assert str(fault.value) == (
@@ -252,7 +252,7 @@ def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
     )
 
 
-def test_a_whole_teacher_teaches_what_it_would_with_real_weights() -> None:
+def test_an_int8_teacher_teaches_as_its_dequantized_weights_would() -> None:
     given, _ = quantize(training.network("normed", seed=1), QuantizeOptions())
     real = read_network(given).dequantized(given)
     (first, _), (second, _) = (

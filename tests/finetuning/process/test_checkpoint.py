@@ -78,7 +78,7 @@ def dying_at(written: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], ob
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
+def test_a_run_killed_at_any_step_resumes_to_the_same_bytes_and_report(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     which, options = RUNS[run]
@@ -95,7 +95,7 @@ def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
         (tmp_path / "c").unlink()
 
 
-def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
+def test_a_run_killed_after_its_last_step_resumes_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = training.network("normed")
@@ -113,9 +113,7 @@ def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
     assert (found.to_bytes(), same) == (undisturbed.to_bytes(), report)
 
 
-def test_what_was_done_before_it_died_is_not_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_repeats_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     dying_at(7, monkeypatch, lambda: training.train(training.network("folded"), **saving))
     update, count = Masks.mask_update, 0
@@ -130,7 +128,7 @@ def test_what_was_done_before_it_died_is_not_done_again(
     assert count == 12 - 7
 
 
-def test_before_its_time_only_what_is_trained_to_the_end_is_written(
+def test_before_the_interval_only_the_complete_training_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For what comes behind the last step can be interrupted too."""
@@ -202,7 +200,7 @@ def test_the_checkpoint_of_a_run_with_another_teacher_or_normalization_is_refuse
             finetune(model, images, normalization, options, seed=0, teacher=teacher)
 
 
-def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_path: Path) -> None:
+def test_checkpoint_path_and_interval_may_change(left: Path, tmp_path: Path) -> None:
     moved = left.rename(tmp_path / "moved")
     undisturbed, _ = training.train(training.network("folded"))
     found, _ = training.train(training.network("folded"), checkpoint=str(moved), checkpoint_minutes=3.0)
@@ -214,7 +212,7 @@ def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_
     [torch.zeros(3), [1, 2], None, 7, "text", {"state": {}}, {"key": "k"}, {"a": torch.zeros(1)}, Path("a")],
     ids=repr,
 )
-def test_other_things_that_torch_saves_are_no_checkpoint(content: object, tmp_path: Path) -> None:
+def test_other_torch_files_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "c")
     fault = given_up(tmp_path / "c")
     assert (fault.sentence, fault.remedy) == (
@@ -227,7 +225,7 @@ def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     assert given_up(tmp_path).sentence == f"{tmp_path}: expected a checkpoint of finetune, got another file"
 
 
-def test_a_checkpoint_that_was_cut_is_refused(left: Path) -> None:
+def test_a_truncated_checkpoint_is_refused(left: Path) -> None:
     whole = left.read_bytes()
     for size in (0, 1, 4, 30, 64, 100, len(whole) // 2, len(whole) - 100, len(whole) - 1):
         left.write_bytes(whole[:size])
@@ -290,7 +288,7 @@ def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, *
     return model
 
 
-def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_validation_keeps_the_ema(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean stands in the network's place just then; a moment later it is the best so far."""
     options = {"ema_decay": 0.9, "validation": 16, "batch_size": 12}
     within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
@@ -300,7 +298,7 @@ def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: py
 
 
 @pytest.mark.parametrize("sparsity", [None, 0.7])
-def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
+def test_ctrl_c_in_the_middle_of_a_step_keeps_zeros(
     sparsity: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = training.tensors(training.network("folded", density=0.6))
@@ -328,7 +326,7 @@ def pressing(times: int, at: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("run", ["sgd, regrown", "cycles, mean of pruned, norms measured"])
-def test_ctrl_c_leaves_a_checkpoint_of_the_step_that_it_came_in(run: str, tmp_path: Path) -> None:
+def test_ctrl_c_writes_a_checkpoint_of_the_current_step(run: str, tmp_path: Path) -> None:
     """However seldom one is written otherwise; the same call then goes on to the same bytes."""
     which, options = RUNS[run]
     whole, report = training.train(training.network(which), **options)
@@ -348,7 +346,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_while_norms_are_measured_loses_nothing(
+def test_ctrl_c_during_batchnorm_recalibration_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"bn_recalibration_images": 32, "checkpoint": str(tmp_path / "c")}
@@ -368,7 +366,7 @@ def test_ctrl_c_while_norms_are_measured_loses_nothing(
     assert whole.to_bytes() == again.to_bytes() == caught.value.result[0].to_bytes()
 
 
-def test_whoever_has_taken_ctrl_c_over_keeps_it() -> None:
+def test_another_ctrl_c_handler_is_kept() -> None:
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
     try:
@@ -381,7 +379,7 @@ def test_whoever_has_taken_ctrl_c_over_keeps_it() -> None:
 # --- a checkpoint that cannot be written
 
 
-def test_a_training_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device)", "free some space")
 
@@ -398,7 +396,7 @@ def test_a_training_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mon
     assert heard[-1]["checkpoint"] == "not written"
 
 
-def test_a_folder_that_takes_no_checkpoint_is_refused_at_once(
+def test_a_read_only_checkpoint_folder_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere

@@ -68,7 +68,7 @@ TRAINED = ["--epochs", "3", "--batch-size", "16", "--learning-rate", "0.02"]
     ],
     ids=["zeros", "pruned, regrown, adamw"],
 )  # fmt: skip
-def test_two_processes_train_as_one_does(further: list[str], place: Path) -> None:
+def test_two_processes_train_like_one(further: list[str], place: Path) -> None:
     arguments = [*TRAINED, *further]
     one, two = run(1, "one.onnx", *arguments), run(2, "two.onnx", *arguments)
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
@@ -108,7 +108,7 @@ def test_normalization_ema_validation_and_augmentation_leave_one_valid_model(pla
     assert 0 <= totals["validation_accuracy"] <= 100
 
 
-def test_a_batch_that_cannot_be_sharded_evenly_is_refused(place: Path) -> None:
+def test_an_indivisible_batch_ends_in_one_error(place: Path) -> None:
     process = run(2, "two.onnx", "--batch-size", "15")
     assert process.returncode != 0
     sentence = (

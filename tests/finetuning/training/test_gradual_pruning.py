@@ -74,9 +74,7 @@ ENDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
 @pytest.mark.parametrize("end", ENDS)
-def test_exactly_the_share_asked_for_is_left_at_the_end(
-    which: str, end: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_final_sparsity_is_exact(which: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     after, report, _ = pruned(which, monkeypatch, sparsity=0.77, **ENDS[end])
     wanted = total(which) - round(0.77 * total(which))
     assert sum(training.counts(after, which).values()) == wanted
@@ -85,21 +83,21 @@ def test_exactly_the_share_asked_for_is_left_at_the_end(
     assert report.totals["zeros_kept"] == 0
 
 
-def test_of_each_layer_the_share_is_left_where_it_is_asked_of_layers() -> None:
+def test_layer_scope_meets_the_sparsity_in_each_layer() -> None:
     after, _ = training.train(training.network("grouped"), sparsity=0.6, scope="layer")
     for name, left in training.counts(after, "grouped").items():
         size = training.tensors(after)[name].size
         assert left == size - round(0.6 * size)
 
 
-def test_layers_kept_aside_stay_as_dense_as_they_were_and_do_not_count() -> None:
+def test_skipped_layers_keep_their_density_and_do_not_count() -> None:
     after, _ = training.train(training.network("grouped"), sparsity=0.9, keep=("first", "l*"), regrow=0.2)
     left = training.counts(after, "grouped")
     assert (left["first_w"], left["last_v"]) == (72, 128)
     assert left["grouped_w"] == 288 - round(0.9 * 288)
 
 
-def test_no_layer_falls_below_its_floor() -> None:
+def test_no_layer_falls_below_its_minimum_density() -> None:
     model = training.network("grouped")
     weak = training.tensors(model)["grouped_w"] * np.float32(1e-3)
     given_weak = model.with_tensors({"grouped_w": weak})
@@ -147,7 +145,7 @@ def unit_costs(
 @pytest.mark.parametrize("budget", ["compression=3", "compression=1.7", "speedup=2", "speedup=3.5"])
 @pytest.mark.parametrize("align", ["4x2", "3x3"])
 @pytest.mark.parametrize("regrow", [0.0, 0.3])
-def test_a_budget_is_met_in_whole_parts_at_the_end(
+def test_a_budget_is_met_in_full_segments_at_the_end(
     which: str, budget: str, align: str, regrow: float
 ) -> None:
     rows, columns = map(int, align.split("x"))
@@ -177,7 +175,7 @@ def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
     )
 
 
-def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sparsity_counts_initial_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     before = training.network("folded", density=0.4)
     after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_end=1.0)
     assert report.totals["nonzeros"] == total("folded") - round(0.7 * total("folded"))
@@ -194,7 +192,7 @@ def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.Mon
         ("folded", {"align": "4x2", "budget": "compression=3"}),
     ],
 )
-def test_zeros_that_are_there_already_spare_no_filter_and_no_part_at_once(
+def test_initial_zeros_save_no_filter_or_segment(
     which: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparse = sum(training.counts(training.network(which, density=0.5), which).values())
@@ -215,7 +213,7 @@ def share_at(schedule: str, done: float, start: float, end: float) -> float:
     ("begin", "until", "every"), [(0.0, 0.5, 2), (0.25, 0.75, 1), (0.25, 0.8, 4), (0.0, 1.0, 3)]
 )
 @pytest.mark.parametrize("density", [1.0, 0.6])
-def test_the_share_that_is_left_follows_the_schedule(
+def test_density_follows_the_pruning_schedule(
     schedule: str, begin: float, until: float, every: int, density: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
@@ -236,7 +234,7 @@ def test_the_share_that_is_left_follows_the_schedule(
         assert sum(int(layer.sum()) for layer in kept) == wanted, step
 
 
-def test_regrowing_does_not_put_off_when_the_share_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regrowing_does_not_delay_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"pruning_end": 0.5, "regrow": 0.2, "regrow_end": 1.0, "pruning_interval": 5}
     _, _, seen = pruned("folded", monkeypatch, sparsity=0.8, **options)
     left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
@@ -267,7 +265,7 @@ WITHOUT_RETURN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
 @pytest.mark.parametrize("way", WITHOUT_RETURN)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_what_was_pruned_never_returns_without_regrowing(
+def test_pruned_weights_never_return_without_regrowing(
     which: str, way: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
@@ -282,7 +280,7 @@ def test_what_was_pruned_never_returns_without_regrowing(
     assert sum(int(layer.sum()) for layer in seen[-1]) < sum(int(layer.sum()) for layer in seen[0])
 
 
-def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
+def test_weights_with_large_gradients_return_until_regrowing_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All is pruned in the first step; then a filter's weights change places, ever fewer of them, in every second."""
@@ -310,7 +308,7 @@ def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=9),
     st.sampled_from([0.0, 0.2, 0.5, 0.99]),
 )
-def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_most(
+def test_the_least_salient_weights_are_exchanged_for_zeros_of_the_largest_gradient(
     filter_: list[tuple[int, bool, int]], share: float
 ) -> None:
     worths, kept, pulls = map(list, zip(*filter_, strict=True))
@@ -322,7 +320,7 @@ def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_mo
     assert (found.sum(axis=1) == sum(kept)).all()
 
 
-def test_how_much_is_exchanged_falls_as_half_a_cosine() -> None:
+def test_the_regrown_fraction_falls_as_half_a_cosine() -> None:
     from tightc.finetuning.training.pruning_schedule import regrow_fraction
 
     for step in range(9):

@@ -165,7 +165,7 @@ ONE_STROKE = {
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [0, 3])
-def test_training_is_the_one_written_by_hand(
+def test_quantized_training_equals_one_written_by_hand(
     options: dict[str, Any],
     optimizer: Callable[[], Nesterov | Adam],
     rates: Callable[[int], tuple[float, float]],

@@ -40,7 +40,7 @@ def test_batches_are_the_normalized_images_in_another_order(dtype: type) -> None
 @pytest.mark.parametrize(
     ("count", "batch_size", "batches", "size"), [(20, 8, 2, 8), (7, 8, 1, 7), (16, 8, 2, 8)]
 )
-def test_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one(
+def test_a_partial_batch_is_dropped_unless_it_is_the_only_one(
     count: int, batch_size: int, batches: int, size: int
 ) -> None:
     found = Batches(colored(count), Normalization(), batch_size, False, CPU)
@@ -54,7 +54,7 @@ def test_augmented_sample_is_not_shifted() -> None:
     assert torch.equal(Batches(images, Normalization(), 2, True, CPU).first(2), plain)
 
 
-def test_every_random_view_is_a_window_of_its_image_or_its_mirror() -> None:
+def test_every_crop_is_a_window_of_its_image_or_its_mirror() -> None:
     pixels = torch.randint(0, 256, (3, 6, 8, 2), dtype=torch.uint8)
     index = torch.arange(3).repeat(40)
     rows, columns = draw_crops(len(index), Crop(4, 4, 1, 2), torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def test_distillation_loss_is_the_divergence_at_temperature() -> None:
     assert float(found) == pytest.approx(9 * total / 5)
 
 
-def test_loss_is_shared_between_labels_and_teacher() -> None:
+def test_loss_is_a_weighted_sum_of_labels_and_teacher() -> None:
     logits, teacher = torch.randn(2, 5, 3)
     labels = torch.tensor([0, 1, 2, 0, 1])
     options = TrainingOptions(distill_temperature=3.0, distill_weight=0.25)
@@ -131,12 +131,12 @@ def test_learning_rate_rises_and_falls() -> None:
     assert cosine_lr(0, 1, 0.1, 0.05) == 0.1
 
 
-def test_shares_fill_the_range_that_is_asked_for() -> None:
+def test_mixup_ratios_fill_their_range() -> None:
     shares = draw_mixup_ratios(2000, 0.3, torch.Generator().manual_seed(0))
     assert 0 <= shares.min() < 0.01 and 0.29 < shares.max() <= 0.3 and abs(shares.mean() - 0.15) < 0.01
 
 
-def test_a_blend_holds_its_share_of_image_and_label() -> None:
+def test_mixup_blends_images_and_labels() -> None:
     images, labels = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 4, 4), torch.tensor([2, 0, 2])
     mixed, chances = mixup(images, labels, torch.tensor([0.5, 0.25, 0.0]), 4)
     for image, level in zip(mixed, (1.0, 0.75, 2.0), strict=True):

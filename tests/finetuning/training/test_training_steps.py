@@ -36,9 +36,7 @@ FP32 = ComputeDevice(torch.device("cpu"), bfloat16=False)
 @given(
     st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=30), st.sampled_from([0.5, 0.9, 0.999])
 )
-def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
-    values: list[float], decay: float
-) -> None:
+def test_the_ema_decays_faster_in_the_first_steps(values: list[float], decay: float) -> None:
     weight = torch.nn.Parameter(torch.tensor([values[0], 0.0], dtype=torch.float64))
     ema = WeightEma([weight], decay)
     wanted = values[0]
@@ -52,7 +50,7 @@ def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
     assert float(ema.averages[0][0]) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_swapped_twice_all_is_as_before() -> None:
+def test_a_second_swap_restores_weights_and_ema() -> None:
     weights = [torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([[3.0]]))]
     ema = WeightEma(weights, 0.5)
     with torch.no_grad():
@@ -71,9 +69,7 @@ def test_swapped_twice_all_is_as_before() -> None:
 
 
 @given(st.integers(1, 200), st.floats(0, 0.99), st.sampled_from([0.001, 0.05, 10.0]))
-def test_the_cosine_rises_to_its_peak_and_falls_towards_nothing(
-    steps: int, warmup: float, peak: float
-) -> None:
+def test_the_cosine_rises_to_its_peak_and_falls_to_zero(steps: int, warmup: float, peak: float) -> None:
     rates = [cosine_lr(step, steps, peak, warmup) for step in range(steps)]
     rising = max(1, round(steps * warmup))
     assert all(0 < rate <= peak for rate in rates)
@@ -103,7 +99,7 @@ def test_one_cycle_goes_up_and_down_once_and_the_momentum_the_other_way(
 
 
 @given(st.sampled_from(["cubic", "linear", "one-shot"]), st.floats(0.1, 1), st.floats(0, 1))
-def test_the_share_that_is_left_falls_from_its_start_to_its_end(kind: str, start: float, part: float) -> None:
+def test_the_kept_fraction_falls_from_start_to_end(kind: str, start: float, part: float) -> None:
     end = start * part
     shares = [kept_at(kind, done / 20, start, end) for done in range(21)]
     assert shares[0] == pytest.approx(end if kind == "one-shot" else start)
@@ -122,7 +118,7 @@ def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
     return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
 
 
-def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
+def test_recalibrated_statistics_are_averages_of_batch_statistics() -> None:
     student = TorchGraph(read_graph(training.proto_of("normed")))
     batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     before = {name: array.copy() for name, array in student.trained().items()}
@@ -139,7 +135,7 @@ def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
         assert (found[name] == before[name]).all()
 
 
-def test_norms_that_share_their_statistics_count_together() -> None:
+def test_norms_with_shared_statistics_combine_their_update_rates() -> None:
     text = TWO_NORMS.format("mean, variance", "mean, variance")
     student = TorchGraph(read_graph(two_norms(text)))
     images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
@@ -169,14 +165,14 @@ def two_norms(text: str) -> onnx.ModelProto:
     )
 
 
-def test_a_network_without_norms_is_left_as_it_is() -> None:
+def test_a_network_without_batchnorm_is_unchanged() -> None:
     student = TorchGraph(read_graph(training.proto_of("folded")))
     before = {name: array.copy() for name, array in student.trained().items()}
     recalibrate_batchnorm(student, [torch.zeros(2, 1, 8, 8)], FP32)
     assert all((array == before[name]).all() for name, array in student.trained().items())
 
 
-def test_the_option_measures_on_the_weights_that_are_kept() -> None:
+def test_recalibration_uses_the_final_weights() -> None:
     """One batch of all images, in whatever order: mean and variance over them all."""
     options = {"bn_recalibration_images": 64, "batch_size": 64, "ema_decay": 0.9, "epochs": 6}
     after, _ = training.train(training.network("normed"), **options)
@@ -195,7 +191,7 @@ def test_the_option_measures_on_the_weights_that_are_kept() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_what_a_mask_excludes_is_forgotten_by_the_optimizer_too(optimizer: str) -> None:
+def test_masks_also_clear_the_optimizer_state(optimizer: str) -> None:
     student = TorchGraph(read_graph(training.proto_of("folded", density=0.5)))
     masks = Masks(student.weights())
     options = FinetuneOptions.of({"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.5})
@@ -238,7 +234,7 @@ def test_weights_decay_and_nothing_else_does(optimizer: str) -> None:
 
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -> None:
+def test_a_batch_is_sharded_completely(augment: bool, size: int) -> None:
     batches = Batches(training.quadrants(), training.NORMALIZATION, 16, augment, torch.device("cpu"))
     chosen = batches.shuffled(torch.Generator().manual_seed(1))[0]
     generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
@@ -253,7 +249,7 @@ def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -
     assert len(states) == 1, "all draw as much, so that they stay in step"
 
 
-def test_devices_and_numbers_are_those_asked_for() -> None:
+def test_device_and_dtype() -> None:
     assert choose_device("cpu", "float32") == ComputeDevice(torch.device("cpu"), bfloat16=False)
     assert choose_device("cpu", "bfloat16", local_rank=3) == ComputeDevice(torch.device("cpu"), bfloat16=True)
     with choose_device("cpu", "bfloat16").autocast():

@@ -52,7 +52,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("which", ["folded", "normed", "dropout"])
-def test_what_is_kept_does_as_well_as_the_best_epoch(which: str, way: str, looks: list[float]) -> None:
+def test_the_best_epoch_is_kept(which: str, way: str, looks: list[float]) -> None:
     images, chosen = by_lot(), []
     _, apart = split_validation(images, 40)
     for seed in range(4):
@@ -85,7 +85,7 @@ def test_the_first_of_equal_epochs_is_kept(looks: list[float]) -> None:
         assert (training.tensors(heard[0])[name] == training.tensors(short)[name]).all()
 
 
-def test_no_epoch_is_chosen_that_was_not_pruned_yet(
+def test_no_epoch_before_the_end_of_pruning_is_kept(
     looks: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The dense network does better than what is left of it: the best of all epochs must not count."""
@@ -108,7 +108,7 @@ def test_no_epoch_is_chosen_that_was_not_pruned_yet(
     assert sum(training.counts(after, "normed").values()) == 20
 
 
-def test_no_image_held_apart_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_validation_image_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     images = training.quadrants()
     plain, _ = training.train(training.network("folded"), images, validation=20, epochs=1)
     _, apart = split_validation(images, 20)
@@ -121,7 +121,7 @@ def test_no_image_held_apart_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
         assert (training.tensors(again)[name] == tensor).all(), name
 
 
-def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_split_does_not_depend_on_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     import tightc.finetuning.prepare as prepare
 
     held: list[np.ndarray] = []
@@ -137,7 +137,7 @@ def test_the_split_does_not_move_with_the_seed(monkeypatch: pytest.MonkeyPatch) 
     assert (held[0] == held[1]).all()
 
 
-def test_too_many_held_images_are_refused() -> None:
+def test_a_validation_split_of_all_images_is_refused() -> None:
     with pytest.raises(OptionError) as fault:
         training.train(training.network("folded"), validation=63)
     assert str(fault.value) == (
@@ -147,8 +147,10 @@ def test_too_many_held_images_are_refused() -> None:
 
 
 @pytest.mark.parametrize("place", range(0, 64, 9))
-def test_a_wrong_label_is_named_by_its_place_in_the_data_held_apart_or_not(place: int) -> None:
+def test_a_wrong_label_in_either_split_is_named_by_its_index(place: int) -> None:
     images = training.quadrants()
     images.labels[place] = 7
-    with pytest.raises(DataError, match=rf"^image {place}: expected a label of the network's 4 classes .* got 7"):
+    with pytest.raises(
+        DataError, match=rf"^image {place}: expected a label of the network's 4 classes .* got 7"
+    ):
         training.train(training.network("folded"), images, validation=30)
