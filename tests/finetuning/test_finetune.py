@@ -38,7 +38,7 @@ QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", 
 def network(
     front: str = PLAIN, rest: str = REST, image: str = "batch, 1, 8, 8", seed: int = 0, **given: np.ndarray
 ) -> Model:
-    """A small CNN, three quarters of whose weights are exactly zero; `given` are constants with their values."""
+    """A small CNN, with three quarters of its weights exactly zero; `given` are constants by name."""
     random = np.random.default_rng(seed)
     shapes = {
         **{"w1": (8, 1, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "variance": (8,)},
@@ -62,8 +62,8 @@ def network(
 def train(
     model: Model, images: Images | None = None, seed: int = 0, **options: object
 ) -> tuple[Model, Report]:
-    chosen = FinetuneOptions.of({**QUICK, **options})
-    return finetune(model, images or quadrants(), NORMALIZATION, chosen, seed=seed)
+    finetune_options = FinetuneOptions.of({**QUICK, **options})
+    return finetune(model, images or quadrants(), NORMALIZATION, finetune_options, seed=seed)
 
 
 def tensors(model: Model) -> dict[str, np.ndarray]:
@@ -174,22 +174,22 @@ def test_the_final_softmax_is_part_of_the_loss() -> None:
 
 
 def test_report_and_progress() -> None:
-    heard: list[tuple[str, float, dict[str, str]]] = []
+    reported: list[tuple[str, float, dict[str, str]]] = []
     after, report = finetune(
         network(),
         quadrants(),
         NORMALIZATION,
         FinetuneOptions.of({**QUICK, "epochs": 2}),
         seed=0,
-        progress=lambda task, done, figures: heard.append((task, done, dict(figures))),
+        progress=lambda task, done, figures: reported.append((task, done, dict(figures))),
     )
-    assert {task for task, _, _ in heard} == {"finetune"}
-    shares = [done for _, done, _ in heard]
+    assert {task for task, _, _ in reported} == {"finetune"}
+    shares = [done for _, done, _ in reported]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert list(heard[-1][2]) == ["epoch", "loss", "accuracy", "img/s", "left"]
-    assert heard[-1][2]["epoch"] == "2/2"
-    assert heard[-1][2]["left"] == "0:00"
+    assert list(reported[-1][2]) == ["epoch", "loss", "accuracy", "img/s", "left"]
+    assert reported[-1][2]["epoch"] == "2/2"
+    assert reported[-1][2]["left"] == "0:00"
     assert report.stage == "finetune"
     assert list(report.totals) == [
         "train_loss",

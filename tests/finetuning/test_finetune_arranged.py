@@ -1,4 +1,4 @@
-"""Finetune between permute and pack: what a lossy method set to zero stays zero, and the arrangement stays valid."""
+"""Finetune between permute and pack: dropped weights stay zero, and the packing stays valid."""
 
 import numpy as np
 import onnxruntime

@@ -1,4 +1,4 @@
-"""Every sentence that finetune can end with, word for word."""
+"""All errors of finetune, word for word."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused(call: Callable[[], object]) -> tuple[str, str, int]:
 
 
 def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the loss of that step, counted from 1, what it never should be."""
+    """Multiplies the loss of that step, counted from 1, by `value`."""
     count, loss = 0, loop.training_loss
 
     def once(*arguments: Any) -> torch.Tensor:
@@ -51,7 +51,7 @@ def broken_at(step: int, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_loss_that_is_not_finite_says_when_and_at_which_rate(
     step: int, value: float, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cosine from 0.04 without warm-up over 12 steps: 0.04 cos^2(90 degrees * step / 12)."""
+    """Cosine from 0.04 without warmup over 12 steps: 0.04 cos^2(90 degrees * step / 12)."""
     broken_at(step, value, monkeypatch)
     found = refused(lambda: training.train(training.network("folded"), learning_rate=0.04, warmup=0.0))
     assert found == (sentence, "lower --learning-rate", 2)
@@ -189,7 +189,7 @@ def test_the_process_group_comes_from_the_environment(monkeypatch: pytest.Monkey
     assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)
     assert ProcessGroup.from_environment().is_main_process
     monkeypatch.setenv("RANK", "5")
-    assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)  # nobody said how many there are
+    assert ProcessGroup.from_environment() == ProcessGroup(0, 1, 0)  # WORLD_SIZE is not set
     for name, value in (*TORCHRUN.items(), ("RANK", "5"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     assert ProcessGroup.from_environment() == ProcessGroup(5, 8, 1)
@@ -292,14 +292,14 @@ def test_distillation_options_without_a_teacher_are_refused(option: str, value: 
 
 
 def test_a_checkpoint_without_a_folder_is_refused_before_the_first_step() -> None:
-    heard: list[float] = []
+    reported: list[float] = []
     found = refused(
         lambda: training.train(
             training.network("normed"),
             checkpoint="nowhere/at/all",
-            progress=lambda _, done, __: heard.append(done),
+            progress=lambda _, done, __: reported.append(done),
         )
     )
     sentence = "--checkpoint: expected an existing folder, got nowhere/at"
     assert found == (sentence, "make the folder first", 2)
-    assert heard == []
+    assert reported == []

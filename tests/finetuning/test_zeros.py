@@ -1,4 +1,4 @@
-"""Zeros of the file that is trained are zeros of the one that comes back, whatever trains it."""
+"""Zero weights stay zero under every training option."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.5},
     "no momentum": {"momentum": 0.0},
-    "running mean": {"ema_decay": 0.9},
+    "ema": {"ema_decay": 0.9},
     "label smoothing": {"label_smoothing": 0.2},
     "one cycle": {"lr_schedule": "one-cycle", "warmup": 0.3},
-    "measured norms": {"bn_recalibration_images": 40},
-    "norms left folded": {"unfold_batchnorm": False},
+    "bn recalibration": {"bn_recalibration_images": 40},
+    "batchnorm stays folded": {"unfold_batchnorm": False},
     "validation": {"validation": 16, "ema_decay": 0.5},
     "augmented": {"augment": True},
-    "pruned on": {"sparsity": 0.8},
-    "pruned on, regrown": {"sparsity": 0.8, "regrow": 0.5, "regrow_end": 1.0},
+    "pruned further": {"sparsity": 0.8},
+    "pruned further, regrown": {"sparsity": 0.8, "regrow": 0.5, "regrow_end": 1.0},
     "pruned in segments": {
         "sparsity": 0.8, "align": "4x4", "regrow": 0.5, "ema_decay": 0.9, "bn_recalibration_images": 32,
     },
@@ -63,7 +63,7 @@ def test_zeros_stay_in_bfloat16(way: str, optimizer: str) -> None:
     assert_zeros_stay("normed", dtype="bfloat16", epochs=2, **further)
 
 
-@pytest.mark.parametrize("way", ["plain", "running mean", "pruned on, regrown", "pruned in segments"])
+@pytest.mark.parametrize("way", ["plain", "ema", "pruned further, regrown", "pruned in segments"])
 @pytest.mark.parametrize("which", ["grouped", "shared", "dropout"])
 def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
     assert_zeros_stay(which, **WAYS[way])

@@ -1,4 +1,4 @@
-"""Small networks to train on images that are easily told apart: which quadrant is bright."""
+"""Small networks, and an easy data set to train them on: which quadrant is bright."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WEIGHTS = {
 
 
 def proto_of(which: str, density: float = 1.0, seed: int = 0) -> onnx.ModelProto:
-    """One of the networks; of its weights all but `density` are zero."""
+    """One of the networks; a fraction `density` of its weights is nonzero."""
     random = np.random.default_rng(seed)
     proto = parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 18]> '
@@ -74,7 +74,7 @@ def proto_of(which: str, density: float = 1.0, seed: int = 0) -> onnx.ModelProto
 
 
 def network(which: str, density: float = 1.0, seed: int = 0) -> Model:
-    """The same as the package reads it."""
+    """The same network as a Model."""
     return load_model_bytes(proto_of(which, density, seed).SerializeToString(), f"{which}.onnx")
 
 
@@ -85,7 +85,7 @@ def quantized(which: str, density: float = 1.0, seed: int = 0) -> Model:
 
 
 def quadrants(count: int = 64, seed: int = 0) -> Images:
-    """Dim noise with one bright quadrant, whose number is the label."""
+    """Dim noise with one bright quadrant; its number is the label."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, count)
     pixels = random.integers(0, 100, (count, 1, 8, 8), dtype=np.uint8)
@@ -104,12 +104,12 @@ def train(
     progress: Any = None,
     **options: Any,
 ) -> tuple[Model, Report]:
-    """Finetunes `model` with `options` beside those that are quick."""
-    often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"pruning_interval": 2}
-    chosen = FinetuneOptions.of({**QUICK, **often, **options})
+    """Finetunes `model` with `options` on top of QUICK."""
+    pruning = {} if {"sparsity", "budget"}.isdisjoint(options) else {"pruning_interval": 2}
+    finetune_options = FinetuneOptions.of({**QUICK, **pruning, **options})
     further = {} if progress is None else {"progress": progress}
     return finetune(
-        model, images or quadrants(), NORMALIZATION, chosen, seed=seed, teacher=teacher, **further
+        model, images or quadrants(), NORMALIZATION, finetune_options, seed=seed, teacher=teacher, **further
     )
 
 
@@ -124,5 +124,5 @@ def matrix(name: str, tensor: np.ndarray) -> np.ndarray:
 
 
 def counts(model: Model, which: str) -> dict[str, int]:
-    """How many weights of each layer are not zero."""
+    """The number of nonzero weights of each layer."""
     return {name: int(np.count_nonzero(tensors(model)[name])) for name in WEIGHTS[which]}

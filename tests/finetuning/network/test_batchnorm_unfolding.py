@@ -1,4 +1,4 @@
-"""Batch normalization put in for training and folded away: the network computes the same before and after."""
+"""Batch normalization inserted for training and folded after it keeps the outputs."""
 
 import numpy as np
 import onnx
@@ -44,7 +44,7 @@ def outputs(graph: Graph) -> torch.Tensor:
 
 @pytest.mark.parametrize("quiet", [1.0, 1e-3])
 def test_unfolding_keeps_the_outputs(quiet: float) -> None:
-    """Also where a layer's variances are about as small as the norms' epsilon."""
+    """Also with variances as small as the epsilon of the norms."""
     graph = build()
     quieter = {name: graph.tensors[name] * np.float32(quiet) for name in ("w1", "b1")}
     graph = Graph(graph.nodes, {**graph.tensors, **quieter}, graph.inputs, graph.outputs, graph.opset)

@@ -1,4 +1,4 @@
-"""Training of whole weights: real ones behind, rounded ones in front; digits that are zero stay zero."""
+"""Quantization-aware training: fake-quantized weights, and zero subwords that stay zero."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tightc.quantization.quantize import quantize
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.3},
-    "running mean": {"ema_decay": 0.9},
+    "ema": {"ema_decay": 0.9},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005},
     "bfloat16": {"dtype": "bfloat16"},
     "validation": {"validation": 16},
-    "measured norms": {"bn_recalibration_images": 32},
+    "bn recalibration": {"bn_recalibration_images": 32},
 }
 
 
@@ -42,8 +42,8 @@ def matrices(model: Model) -> dict[str, np.ndarray]:
     return {layer.name: network.matrix(layer) for layer in network.owners}
 
 
-def digits(values: np.ndarray, bits: int = 4) -> np.ndarray:
-    """(..., digits) magnitudes, least significant first."""
+def subwords(values: np.ndarray, bits: int = 4) -> np.ndarray:
+    """Magnitudes of the subwords, (..., subwords), least significant first."""
     whole = np.abs(values.astype(int))
     return np.stack([whole >> shift & (2**bits - 1) for shift in range(0, 8, bits)], axis=-1)
 
@@ -81,7 +81,7 @@ def test_zero_subwords_stay_zero(bits: int, way: str) -> None:
     changed = False
     for name, old in matrices(before).items():
         new = matrices(after)[name]
-        assert (digits(new, bits)[digits(old, bits) == 0] == 0).all()
+        assert (subwords(new, bits)[subwords(old, bits) == 0] == 0).all()
         changed = changed or (new != old).any()
     assert changed
 
@@ -93,7 +93,7 @@ def test_pruned_subwords_stay_zero_by_default(bits: int) -> None:
     once, _ = training.train(before, epochs=3, learning_rate=0.1)
     twice, _ = training.train(once, epochs=3, learning_rate=0.1)
     for name, old in matrices(before).items():
-        assert (digits(matrices(twice)[name], bits)[digits(old, bits) == 0] == 0).all()
+        assert (subwords(matrices(twice)[name], bits)[subwords(old, bits) == 0] == 0).all()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -103,7 +103,7 @@ def test_subwords_are_pruned_gradually_to_the_target(bits: int, way: str) -> Non
     options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
     after, _ = training.train(before, epochs=6, **options)
     slots = sum(values.size * 8 // bits for values in matrices(before).values())
-    left = sum(int((digits(values, bits) > 0).sum()) for values in matrices(after).values())
+    left = sum(int((subwords(values, bits) > 0).sum()) for values in matrices(after).values())
     assert 0.75 * 0.3 * slots < left <= slots - round(0.7 * slots)
 
 
@@ -114,7 +114,7 @@ def test_aligned_subwords_fill_segments() -> None:
     slots = parts = 0
     for values in matrices(after).values():
         slots += 2 * values.size
-        parts += sum(-(-int(count) // 4) for count in (digits(values) > 0).sum(axis=(1, 2)))
+        parts += sum(-(-int(count) // 4) for count in (subwords(values) > 0).sum(axis=(1, 2)))
     assert 4 * parts <= slots / 3 + 4
 
 
@@ -140,7 +140,7 @@ def test_an_inserted_norm_is_folded_into_scales_and_bias(which: str) -> None:
     old, new = matrices(given), matrices(after)
     assert all(np.array_equal(old[name], new[name]) for name in old)
     scale = np.abs(wanted).max()
-    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
+    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # only from other batch statistics
 
 
 def test_no_norm_is_inserted_before_a_per_tensor_scale() -> None:
@@ -180,8 +180,8 @@ def test_a_shared_scale_is_not_rescalable() -> None:
     assert not is_rescalable(first, twice)
 
 
-def test_training_equals_one_written_by_hand() -> None:
-    """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
+def test_quantized_training_equals_one_written_by_hand() -> None:
+    """Gradients of the fake-quantized weights move the float ones: SGD along a cosine."""
     given, _ = quantize(training.network("folded"), QuantizeOptions())
     network = read_network(given)
     names = dict(zip(("first_w", "last_w"), network.layers, strict=True))

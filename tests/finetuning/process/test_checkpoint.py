@@ -1,4 +1,4 @@
-"""A training that dies at any step goes on to the very bytes of one that did not, and with nothing else's state."""
+"""A killed training resumes to the same bytes, and no other checkpoint is accepted."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tightc.model.history import read_history
 REMEDY = "remove it, or rerun with the options and files that it was written with"
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_end": 0.9}),
-    "adamw, mean, validation": (
+    "adamw, ema, validation": (
         "folded",
         {"optimizer": "adamw", "learning_rate": 0.01, "ema_decay": 0.9, "validation": 16, "batch_size": 12},
     ),
     "dropout, augmented": ("dropout", {"augment": True, "mixup": 0.4}),
-    "cycles, mean of pruned, norms measured": (
+    "cycles budget, ema, bn recalibration": (
         "normed",
         {"align": "3x2", "budget": "speedup=2", "ema_decay": 0.8, "bn_recalibration_images": 32, "validation": 16},
     ),
@@ -45,11 +45,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "shared",
         {"dtype": "bfloat16", "lr_schedule": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
     ),
-    "digits of int8": (
+    "subwords of int8": (
         "int8 normed",
         {"granularity": "subword", "sparsity": 0.6, "ema_decay": 0.8, "validation": 8, "mixup": 0.3},
     ),
-    "one stroke with dropout and adamw": (
+    "one-shot with dropout and adamw": (
         "dropout",
         {"optimizer": "adamw", "sparsity": 0.6, "pruning_schedule": "one-shot", "pruning_start": 0.4, "validation": 8},
     ),
@@ -57,11 +57,11 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class Killed(BaseException):
-    """Nothing handles it, as nothing handles a kill."""
+    """Not handled by any code, like a kill."""
 
 
 def dying_at(written: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> None:
-    """Runs until the checkpoint has been written so many times."""
+    """Runs until the checkpoint has been written `written` times."""
     write, count = Checkpoint.write, 0
 
     def once_too_often(self: Checkpoint, state: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_bytes_and_report(
     for steps in ([1], [3, 1], [4, 4], [5, 2, 1]):
         for step in steps:
             dying_at(step, monkeypatch, lambda: training.train(model, seed=5, **options, **saving))
-        torch.manual_seed(99)  # the state of the process that goes on must not matter
+        torch.manual_seed(99)  # the random state of the resuming process must not matter
         found, same = training.train(model, seed=5, **options, **saving)
         assert found.to_bytes() == undisturbed.to_bytes()
         assert same == report
@@ -131,7 +131,7 @@ def test_a_resumed_run_repeats_no_step(tmp_path: Path, monkeypatch: pytest.Monke
 def test_before_the_interval_only_the_complete_training_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For what comes behind the last step can be interrupted too."""
+    """The work after the last step can be interrupted too."""
     written, write = [], Checkpoint.write
     monkeypatch.setattr(
         Checkpoint, "write", lambda self, state: (written.append(state["step"]), write(self, state))[1]
@@ -140,7 +140,7 @@ def test_before_the_interval_only_the_complete_training_is_written(
     assert written == [3 * 4]
 
 
-# --- a checkpoint of something else
+# --- other checkpoints
 
 
 def given_up(path: Path, **given: Any) -> OptionError:
@@ -151,7 +151,7 @@ def given_up(path: Path, **given: Any) -> OptionError:
 
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The checkpoint of a run that died."""
+    """The checkpoint of a killed run."""
     path = tmp_path / "left"
     saving = {"checkpoint": str(path), "checkpoint_minutes": 0.0}
     dying_at(2, monkeypatch, lambda: training.train(training.network("folded"), **saving))
@@ -260,11 +260,11 @@ def test_any_bytes_are_refused(
 
 # --- Ctrl-C
 
-AS_IT_WAS = "weights and sparsity are those of that moment"
+NOTE = "weights and sparsity are those of that moment"
 
 
 def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, **options: Any) -> Model:
-    """What a training leaves that Ctrl-C ends in the so-manieth call of a method."""
+    """The result of a training that Ctrl-C ends in call number `call` of a method."""
     owner, name = where
     method, count = getattr(owner, name), 0
 
@@ -281,7 +281,7 @@ def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, *
             training.train(training.network("folded", density=0.6), **options)
     model, report = caught.value.result
     reached = report.totals["epochs"]
-    assert report.notes == (f"the training was interrupted at epoch {reached:.4g} of 3: {AS_IT_WAS}",)
+    assert report.notes == (f"the training was interrupted at epoch {reached:.4g} of 3: {NOTE}",)
     assert read_history(model)[-1]["ended"] == {"by": "interrupt", "epochs": round(reached, 3)}
     assert 0 <= reached < 3
     assert report.totals["nonzeros"] == sum(training.counts(model, "folded").values())
@@ -289,10 +289,10 @@ def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, *
 
 
 def test_ctrl_c_during_validation_keeps_the_ema(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean stands in the network's place just then; a moment later it is the best so far."""
+    """The EMA weights are in the network at that moment; afterwards they are the best so far."""
     options = {"ema_decay": 0.9, "validation": 16, "batch_size": 12}
     within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
-    # called when a course is made, and at the start of each epoch: the second epoch's comes after the look
+    # called on construction and at the start of each epoch: that of the second follows the validation
     behind = interrupted(monkeypatch, (TrainingMetrics, "start_epoch"), 3, **options)
     assert within.to_bytes() == behind.to_bytes()
 
@@ -313,21 +313,21 @@ def test_ctrl_c_in_the_middle_of_a_step_keeps_zeros(
 
 
 def pressing(times: int, at: int) -> Callable[..., None]:
-    """A listener that presses Ctrl-C so many times when it is told of something for the so-manieth time."""
-    told = 0
+    """A progress callback that presses Ctrl-C `times` times in its call number `at`."""
+    calls = 0
 
-    def hear(*_: object) -> None:
-        nonlocal told
-        told += 1
-        for _ in range(times if told == at else 0):
+    def report(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        for _ in range(times if calls == at else 0):
             os.kill(os.getpid(), signal.SIGINT)
 
-    return hear
+    return report
 
 
-@pytest.mark.parametrize("run", ["sgd, regrown", "cycles, mean of pruned, norms measured"])
+@pytest.mark.parametrize("run", ["sgd, regrown", "cycles budget, ema, bn recalibration"])
 def test_ctrl_c_writes_a_checkpoint_of_the_current_step(run: str, tmp_path: Path) -> None:
-    """However seldom one is written otherwise; the same call then goes on to the same bytes."""
+    """Even before the interval has passed; the same call then resumes to the same bytes."""
     which, options = RUNS[run]
     whole, report = training.train(training.network(which), **options)
     options = {**options, "checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
@@ -383,17 +383,17 @@ def test_a_training_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mon
     def full(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device)", "free some space")
 
-    heard = []
+    reported = []
     whole, report = training.train(training.network("folded"))
     monkeypatch.setattr(checkpoints, "write_file_atomically", full)
     options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0}
     after, said = training.train(
-        training.network("folded"), **options, progress=lambda *told: heard.append(told[2])
+        training.network("folded"), **options, progress=lambda *call: reported.append(call[2])
     )
     assert after.to_bytes() == whole.to_bytes()
     note = f"no checkpoint: {tmp_path / 'c'}: cannot be written (No space left on device)"
     assert said == replace(report, notes=(note,))
-    assert heard[-1]["checkpoint"] == "not written"
+    assert reported[-1]["checkpoint"] == "not written"
 
 
 def test_a_read_only_checkpoint_folder_is_refused_at_once(

@@ -1,4 +1,4 @@
-"""Pruning while training: how many weights are left at every step and at the end, and which may come back."""
+"""Gradual pruning: the density at every step and at the end, and which weights may return."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Snapshots = list[list[np.ndarray]]
 
 @contextmanager
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshots]:
-    """Which weights are other than zero after each step, layer by layer."""
+    """The nonzero weights after each step, layer by layer."""
     seen: Snapshots = []
     update = Masks.mask_update
 
@@ -58,13 +58,13 @@ ENDS: dict[str, dict[str, Any]] = {
     "at once": {"pruning_end": 0.0},
     "at the very end": {"pruning_end": 1.0},
     "late and rarely": {"pruning_start": 0.4, "pruning_end": 0.6, "pruning_interval": 100},
-    "one stroke in the middle": {"pruning_schedule": "one-shot", "pruning_start": 0.5, "pruning_end": 0.5},
+    "one-shot in the middle": {"pruning_schedule": "one-shot", "pruning_start": 0.5, "pruning_end": 0.5},
     "regrown to the end": {"regrow": 0.3, "regrow_end": 1.0},
-    "regrown beyond": {"regrow": 0.3, "pruning_end": 0.3, "regrow_end": 0.7},
-    "regrown not so long": {"regrow": 0.3, "pruning_end": 0.8, "regrow_end": 0.4},
-    "the mean": {"ema_decay": 0.8},
-    "the best": {"validation": 16, "batch_size": 12},
-    "best EMA, recalibrated": {
+    "regrown for longer": {"regrow": 0.3, "pruning_end": 0.3, "regrow_end": 0.7},
+    "regrown for less time": {"regrow": 0.3, "pruning_end": 0.8, "regrow_end": 0.4},
+    "ema": {"ema_decay": 0.8},
+    "best epoch": {"validation": 16, "batch_size": 12},
+    "best ema, bn recalibration": {
         "validation": 16, "batch_size": 12, "ema_decay": 0.8, "bn_recalibration_images": 24,
     },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005, "regrow": 0.3},
@@ -117,7 +117,7 @@ def test_no_layer_falls_below_its_minimum_density() -> None:
     )
 
 
-# weight: its groups, and the vectors that stream through each layer that has it, for a batch of one
+# weight: its groups, and the input vectors of each layer that uses it, for a batch of one
 STREAMS = {
     "first_w": (1, [64]), "grouped_w": (2, [64]), "shared_w": (1, [64, 64]), "last_w": (1, [1]), "last_v": (1, [1]),
 }  # fmt: skip
@@ -126,7 +126,7 @@ STREAMS = {
 def unit_costs(
     which: str, kind: str, rows: int, columns: int
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """(cost of a unit of each layer, cost of all its weights, parts in a unit)."""
+    """Cost of a unit of each layer, cost of all its weights, and segments per unit."""
     unit: dict[str, float] = {}
     dense: dict[str, float] = {}
     for name in training.WEIGHTS[which]:
@@ -165,11 +165,11 @@ def test_a_budget_is_met_in_full_segments_at_the_end(
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
-    def unheard(*_: object) -> None:
+    def must_not_run(*_: object) -> None:
         raise AssertionError("it trains")
 
     with pytest.raises(OptionError) as fault:
-        training.train(training.network("folded"), progress=unheard, align="9x8", budget="speedup=9")
+        training.train(training.network("folded"), progress=must_not_run, align="9x8", budget="speedup=9")
     assert str(fault.value) == (
         "--budget speedup=9: with one tile for each layer, or its floor, speedup is 1.66; give at most speedup=1.66"
     )
@@ -244,7 +244,7 @@ def test_regrowing_does_not_delay_the_target(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def returned(seen: Snapshots, since: int = 0) -> list[int]:
-    """After which steps a weight is there that was not after the step before."""
+    """The steps after which a weight is nonzero that was zero one step earlier."""
     pairs = list(pairwise(seen))
     return [
         step
@@ -255,7 +255,7 @@ def returned(seen: Snapshots, since: int = 0) -> list[int]:
 
 WITHOUT_RETURN: dict[str, dict[str, Any]] = {
     "single": {"sparsity": 0.8},
-    "in parts": {"sparsity": 0.8, "align": "4x2"},
+    "in segments": {"sparsity": 0.8, "align": "4x2"},
     "by area": {"align": "8x2", "budget": "compression=3"},
     "by cycles": {"align": "3x2", "budget": "speedup=3"},
     "by cycles of small tiles": {"align": "2x3", "budget": "speedup=2.5"},
@@ -283,7 +283,7 @@ def test_pruned_weights_never_return_without_regrowing(
 def test_weights_with_large_gradients_return_until_regrowing_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All is pruned in the first step; then a filter's weights change places, ever fewer of them, in every second."""
+    """All pruning happens in the first step; every second step then exchanges fewer weights."""
     options = {
         "pruning_schedule": "one-shot",
         "pruning_interval": 2,
@@ -292,7 +292,7 @@ def test_weights_with_large_gradients_return_until_regrowing_ends(
         "regrow_end": 0.75,
     }
     _, _, seen = pruned("grouped", monkeypatch, sparsity=0.5, **options)
-    # a share of half a cosine, rounded down for each filter: the last is none
+    # the fraction follows half a cosine, rounded down per filter: the last exchange is empty
     assert returned(seen) == [2, 4, 6]
     exchanged = [
         sum(int((new & ~old).sum()) for old, new in zip(seen[step - 1], seen[step], strict=True))

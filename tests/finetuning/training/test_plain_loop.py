@@ -1,4 +1,4 @@
-"""The whole training against the same one written by hand, in a few lines of torch that know no ONNX."""
+"""The training against the same one written by hand in plain torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def forward(p: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def batches(seed: int, mixup: float) -> list[tuple[Tensor, Tensor]]:
-    """Images and chances of classes in the order that the seed alone decides: one permutation for each epoch.
+    """Images and class probabilities in the order of the seed: one permutation per epoch.
 
     Each image takes a share, drawn for each batch, of the one before it in the batch.
     """
@@ -47,7 +47,7 @@ def cosine(step: int) -> tuple[float, float]:
 
 
 def one_cycle(step: int) -> tuple[float, float]:
-    """A quarter of the way up and three down, each half a cosine."""
+    """Up for a quarter of the steps and down for the rest, each half a cosine."""
     if step < 3:
         up = 0.5 * (1 - math.cos(math.pi * step / 3))
         return 0.002 + (0.05 - 0.002) * up, 0.9 - 0.1 * up
@@ -56,7 +56,7 @@ def one_cycle(step: int) -> tuple[float, float]:
 
 
 class Nesterov:
-    """p -= rate * (g + m * v) with v = m * v + g, g the gradient plus the decay of weights."""
+    """p -= rate * (g + m * v) with v = m * v + g, g the gradient plus weight decay."""
 
     def __init__(self, decay: float) -> None:
         self.decay, self.v = decay, dict.fromkeys(NAMES, 0.0)
@@ -69,7 +69,7 @@ class Nesterov:
 
 
 class Adam:
-    """Adam with decay apart from the gradient (Loshchilov and Hutter 2019), second beta 0.999."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), beta2 0.999."""
 
     def __init__(self, decay: float) -> None:
         self.decay, self.step = decay, 0
@@ -98,7 +98,7 @@ def by_hand(
     left: int | None = None,
     mixup: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """`left`: how many weights stay when half of the steps are done."""
+    """`left`: the number of weights kept after half of the steps."""
     given = training.tensors(training.network("folded", density=0.8))
     p = {name: torch.from_numpy(given[name].copy()).requires_grad_() for name in NAMES}
     masks = {name: (p[name] != 0).float() for name in ("first_w", "last_w")}
@@ -132,7 +132,7 @@ def by_hand(
 
 SGD, ADAMW = {"weight_decay": 0.1}, {"optimizer": "adamw", "weight_decay": 0.3, "momentum": 0.9}
 COSINE, CYCLE = {"warmup": 0.25}, {"lr_schedule": "one-cycle", "warmup": 0.25}
-ONE_STROKE = {
+ONE_SHOT = {
     "sparsity": 0.7,
     "pruning_schedule": "one-shot",
     "pruning_start": 0.5,
@@ -151,9 +151,9 @@ ONE_STROKE = {
         ({**SGD, **COSINE, "label_smoothing": 0.3}, lambda: Nesterov(0.1), cosine, {"smoothing": 0.3}),
         ({**SGD, **COSINE, "mixup": 0.5}, lambda: Nesterov(0.1), cosine, {"mixup": 0.5}),
         ({**SGD, **COSINE, "ema_decay": 0.6}, lambda: Nesterov(0.1), cosine, {"ema_decay": 0.6}),
-        ({**SGD, **COSINE, **ONE_STROKE}, lambda: Nesterov(0.1), cosine, {"left": 60}),
+        ({**SGD, **COSINE, **ONE_SHOT}, lambda: Nesterov(0.1), cosine, {"left": 60}),
         (
-            {**ADAMW, **COSINE, **ONE_STROKE, "ema_decay": 0.6},
+            {**ADAMW, **COSINE, **ONE_SHOT, "ema_decay": 0.6},
             lambda: Adam(0.3),
             cosine,
             {"left": 60, "ema_decay": 0.6},
@@ -165,7 +165,7 @@ ONE_STROKE = {
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [0, 3])
-def test_quantized_training_equals_one_written_by_hand(
+def test_training_equals_one_written_by_hand(
     options: dict[str, Any],
     optimizer: Callable[[], Nesterov | Adam],
     rates: Callable[[int], tuple[float, float]],

@@ -1,4 +1,4 @@
-"""The parts of the training loop, each against a slow way of saying the same."""
+"""The parts of the training loop, each against a slow reference."""
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_masks_clear_gradient_weight_and_momentum() -> None:
     assert pruned.grad.tolist() == [[0.0, 1.0], [0.0, 1.0]]
     assert full.grad is not None
     assert full.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]
-    pruned.grad.fill_(1.0)  # as if something else had moved them
+    pruned.grad.fill_(1.0)  # as if other code had changed them
     optimizer.step()
     masks.mask_update(optimizer)
     assert pruned[:, 0].tolist() == [0.0, 0.0]

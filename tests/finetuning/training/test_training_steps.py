@@ -1,4 +1,4 @@
-"""Means, rates, norms and masks, each against its formula."""
+"""EMA, schedules, BatchNorm recalibration and masks, each against its formula."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tightc.model.onnx_proto.graph import read_graph
 FP32 = ComputeDevice(torch.device("cpu"), bfloat16=False)
 
 
-# --- the running mean
+# --- weight EMA
 
 
 @given(
@@ -65,7 +65,7 @@ def test_a_second_swap_restores_weights_and_ema() -> None:
     assert weights[0].tolist() == [11.0, 12.0]
 
 
-# --- the course of rates
+# --- schedules
 
 
 @given(st.integers(1, 200), st.floats(0, 0.99), st.sampled_from([0.001, 0.05, 10.0]))
@@ -109,11 +109,11 @@ def test_the_kept_fraction_falls_from_start_to_end(kind: str, start: float, part
     assert shares[10] == pytest.approx(end + (start - end) * halfway)
 
 
-# --- batch normalization measured anew
+# --- BatchNorm recalibration
 
 
 def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
-    """What the normalization behind the first convolution sees: (images, filters, height, width)."""
+    """The input of the normalization after the first convolution: (images, filters, height, width)."""
     weight = training.tensors(training.network(which))["first_w"].astype(np.float64)
     return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
 
@@ -142,7 +142,7 @@ def test_norms_with_shared_statistics_combine_their_update_rates() -> None:
     recalibrate_batchnorm(student, [images], FP32)
     found = student.trained()
     one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
-    # of a value that counts for nothing at the start the first leaves 0.1, of which the second leaves 0.9
+    # the second update keeps 0.9 of the first, which is 0.1 of its batch; the sum is scaled to 1
     for name, first, second in (
         ("mean", one.mean((0, 2, 3)), two.mean((0, 2, 3))),
         ("variance", one.var((0, 2, 3), ddof=1), two.var((0, 2, 3), ddof=1)),
@@ -173,7 +173,7 @@ def test_a_network_without_batchnorm_is_unchanged() -> None:
 
 
 def test_recalibration_uses_the_final_weights() -> None:
-    """One batch of all images, in whatever order: mean and variance over them all."""
+    """One batch of all images: mean and variance over all of them."""
     options = {"bn_recalibration_images": 64, "batch_size": 64, "ema_decay": 0.9, "epochs": 6}
     after, _ = training.train(training.network("normed"), **options)
     without, _ = training.train(training.network("normed"), **{**options, "bn_recalibration_images": 0})
