@@ -23,6 +23,8 @@ def convolution(node: Node) -> Operator:
         begin, end = window.pads_for(x.shape[2:], kernel)
         if begin != end or min(begin) < 0:
             x, begin = padded(x, begin, end, 0.0), [0] * len(kernel)
-        return _CONVOLUTIONS[len(kernel)](x, weight, bias, strides, begin, dilations, groups)  # type: ignore[no-any-return]
+        convolve = _CONVOLUTIONS[len(kernel)]
+        y: Tensor = convolve(x, weight, bias, strides, padding=begin, dilation=dilations, groups=groups)
+        return y
 
     return run

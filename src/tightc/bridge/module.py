@@ -18,6 +18,14 @@ from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard
 
 
 @dataclass(frozen=True)
+class _Operation:
+    """A node that is run, and its operator."""
+
+    node: Node
+    operator: Operator
+
+
+@dataclass(frozen=True)
 class _Step:
     """One operator call; an input is the name of a value, a constant tensor, or None where omitted."""
 
@@ -53,8 +61,8 @@ class TorchGraph(nn.Module):
             self.register_buffer(f"running_{index}", from_array(graph.tensors[name]))
         aliases = _aliases(graph)
         self._outputs = tuple(aliases.get(name, name) for name in graph.outputs)
-        nodes, constants = _fold(graph, aliases, trained=frozenset((*self.roles, *self._statistics)))
-        self._steps = _steps(nodes, constants, aliases, self._outputs)
+        operations, constants = _fold(graph, aliases, trained=frozenset((*self.roles, *self._statistics)))
+        self._steps = _steps(operations, constants, aliases, self._outputs)
         self._host: dict[str, Tensor] = {}
         for name in _data_names(self._steps, self._outputs):
             if name in constants and constants[name].is_floating_point():
@@ -125,10 +133,10 @@ def _aliases(graph: Graph) -> dict[str, str]:
 
 def _fold(
     graph: Graph, aliases: dict[str, str], trained: frozenset[str]
-) -> tuple[list[tuple[Node, Operator]], dict[str, Tensor]]:
+) -> tuple[list[_Operation], dict[str, Tensor]]:
     """The nodes that depend on inputs or `trained` tensors, with their operators, and all other values as constants."""
     constants = {name: _constant(name, array) for name, array in graph.tensors.items() if name not in trained}
-    nodes = []
+    operations = []
     for node in graph.nodes:
         operator = _operator(node)
         if node.op == "Identity" or (node.op == "Constant" and node.outputs[0] in graph.tensors):
@@ -138,8 +146,8 @@ def _fold(
         if known and node.op not in DEPENDS_ON_TRAINING:
             constants[node.outputs[0]] = operator(*arguments)
         else:
-            nodes.append((node, operator))
-    return nodes, constants
+            operations.append(_Operation(node, operator))
+    return operations, constants
 
 
 def _constant(name: str, array: NDArray[Any]) -> Tensor:
@@ -164,7 +172,7 @@ def _operator(node: Node) -> Operator:
 
 
 def _steps(
-    nodes: Sequence[tuple[Node, Operator]],
+    operations: Sequence[_Operation],
     constants: dict[str, Tensor],
     aliases: dict[str, str],
     outputs: tuple[str, ...],
@@ -172,7 +180,8 @@ def _steps(
     """The operator calls in order, each with the values that no later call reads."""
     needed = set(outputs)
     steps: list[_Step] = []
-    for node, operator in reversed(nodes):
+    for operation in reversed(operations):
+        node = operation.node
         constant_inputs = CONSTANT_INPUTS.get(node.op, frozenset())
         inputs: list[str | Tensor | None] = []
         for place, name in enumerate(aliases.get(name, name) for name in node.inputs):
@@ -183,11 +192,11 @@ def _steps(
         needed |= names
         steps.append(
             _Step(
-                operator,
-                tuple(inputs),
-                node.outputs,
-                node.op in DEPENDS_ON_TRAINING,
-                tuple(sorted(last_uses)),
+                operator=operation.operator,
+                inputs=tuple(inputs),
+                outputs=node.outputs,
+                depends_on_training=node.op in DEPENDS_ON_TRAINING,
+                last_uses=tuple(sorted(last_uses)),
             )
         )
     return steps[::-1]

@@ -26,7 +26,9 @@ def batch_normalization(node: Node) -> Operator:
         x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, training: bool
     ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         if not always_of_batch:
-            return functional.batch_norm(x, mean, variance, scale, bias, training, 1 - momentum, epsilon)
+            return functional.batch_norm(
+                x, mean, variance, scale, bias, training=training, momentum=1 - momentum, eps=epsilon
+            )
         axes = [axis for axis in range(x.dim()) if axis != 1]
         batch_variance, batch_mean = torch.var_mean(x.detach(), axes, correction=0)
         new_mean = mean * momentum + batch_mean * (1 - momentum)
@@ -34,7 +36,7 @@ def batch_normalization(node: Node) -> Operator:
         if training:
             mean.copy_(new_mean)
             variance.copy_(new_variance)
-        y = functional.batch_norm(x, None, None, scale, bias, True, 0.0, epsilon)
+        y = functional.batch_norm(x, None, None, scale, bias, training=True, momentum=0.0, eps=epsilon)
         return y, new_mean, new_variance
 
     return run

@@ -27,7 +27,7 @@ def unsupported(node: Node, expected: str, got: object) -> NoReturn:
 
 
 def choice(node: Node, attribute: str, default: str, permitted: tuple[str, ...]) -> str:
-    """The value of a string attribute of `node`; ModelError where it is none of `permitted`."""
+    """The value of a string `attribute` of `node`, or its `default`; ModelError where it is none of `permitted`."""
     value = str(node.attributes.get(attribute, default))
     if value not in permitted:
         unsupported(node, f"{attribute} {', '.join(permitted[:-1])} or {permitted[-1]}", value)

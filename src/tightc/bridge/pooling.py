@@ -45,15 +45,15 @@ def average_pool(node: Node) -> Operator:
         over = window.overhang_for(x.shape[2:], kernel)
         plain = begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel)
         if plain and all(size >= taps for size, taps in zip(x.shape[2:], kernel, strict=True)):
-            return _MEANS[rank](x, kernel, strides, begin, False, count_padding)  # type: ignore[no-any-return]
+            return _MEANS[rank](x, kernel, strides, begin, count_include_pad=count_padding)  # type: ignore[no-any-return]
         counted = x.new_ones((1, 1, *x.shape[2:]))
         counted = padded(counted, begin, end, 1.0 if count_padding else 0.0)
         counted = padded(counted, [0] * rank, over, 0.0)
         x = padded(padded(x, begin, end, 0.0), [0] * rank, over, 0.0)
         taps = x.new_ones((1, 1, *kernel))
         planes = x.reshape(-1, 1, *x.shape[2:])
-        total = _SUMS[rank](planes, taps, None, strides, 0, dilations)
-        count = _SUMS[rank](counted, taps, None, strides, 0, dilations)
+        total = _SUMS[rank](planes, taps, stride=strides, dilation=dilations)
+        count = _SUMS[rank](counted, taps, stride=strides, dilation=dilations)
         mean = total / count.clamp(min=1)  # 0 for a window of padding only
         return mean.reshape(*x.shape[:2], *mean.shape[2:])  # type: ignore[no-any-return]
 

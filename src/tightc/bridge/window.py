@@ -65,7 +65,7 @@ class Window:
     def overhang_for(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
         """Extra padding at the end of each axis that completes the last window of a pool.
 
-        `sizes` are the input sizes. ModelError where no window fits and the output would be empty.
+        `sizes` are the input sizes, `kernel` the window's. ModelError where no window fits.
         """
         begin, end = self.pads_for(sizes, kernel)
         missing = []

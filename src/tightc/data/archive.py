@@ -7,16 +7,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from tightc.data.image_files import Picture, images_of, is_picture, serves
+from tightc.data.image_files import ImageFile, decode_images, is_image_file, may_belong_to
 from tightc.data.images import Images, ImageShape, Split
 from tightc.errors import DataError
 
 
 def read_archive(archive: Path, split: Split, shape: ImageShape) -> Images:
-    """The images of `split` in a tar of class folders, or of split folders of these; see `images_of`."""
-    files = members(archive, lambda path: is_picture(path) and serves(path, split))
-    pictures = (Picture(path, content) for path, content in files if is_picture(path))
-    return images_of(pictures, split, shape, str(archive))
+    """The images of `split` in a tar `archive` of class folders, or of split folders of these.
+
+    They fit a network with input `shape`; see `decode_images`.
+    """
+    entries = members(archive, lambda path: is_image_file(path) and may_belong_to(path, split))
+    files = (ImageFile(path, content) for path, content in entries if is_image_file(path))
+    return decode_images(files, split, shape, str(archive))
 
 
 def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:

@@ -37,7 +37,7 @@ def as_pixels(x: NDArray[Any], shape: ImageShape, origin: str) -> NDArray[np.uin
 
 
 def as_labels(y: NDArray[Any], origin: str) -> NDArray[np.int64]:
-    """Integer labels, one per image, also in a single column, as (images,) int64; `origin` names them in errors."""
+    """Integer labels `y`, one per image, also as a column, as (images,) int64; `origin` names them in errors."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):

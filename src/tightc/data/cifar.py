@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.data.archive import members
-from tightc.data.image_files import is_picture
+from tightc.data.image_files import is_image_file
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
@@ -39,20 +39,20 @@ def archive_of_batches(archive: Path) -> bool:
     for path, _ in members(archive, lambda _: False):
         if PurePosixPath(path).name in _ALL_BATCHES:
             return True
-        if is_picture(path):
+        if is_image_file(path):
             return False
     return False
 
 
 def read_batches_in_folder(folder: Path, split: Split) -> Images:
-    """The images of `split`, (images, 3, 32, 32) uint8; DataError where a batch is missing or corrupt."""
+    """The images of `split` in `folder`, (images, 3, 32, 32) uint8; DataError where a batch is missing or corrupt."""
     names = (*_BATCHES[split], _NAMES)
     found = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     return _images(found, split, str(folder))
 
 
 def read_batches_in_archive(archive: Path, split: Split) -> Images:
-    """As `read_batches_in_folder`, from a tar of that folder."""
+    """The images of `split` as `read_batches_in_folder` reads them, from a tar `archive` of that folder."""
     names = {*_BATCHES[split], _NAMES}
     files = members(archive, lambda path: PurePosixPath(path).name in names)
     found = {PurePosixPath(path).name: content for path, content in files if content is not None}

@@ -35,8 +35,9 @@ def names_function(source: str) -> bool:
 def call_function(source: str, split: Split, shape: ImageShape) -> Images:
     """Calls `function(split)`, or `function()` where it takes no argument, with the current folder on the import path.
 
-    The function returns Images, or a torch Dataset or other sequence of (image, label): a Pillow image, an array or a
-    tensor of (height, width), (channels, height, width) or (height, width, channels), and an integer.
+    `source` is `package.module:function`; `shape` is the input of the network. The function returns Images, or a
+    torch Dataset or other sequence of (image, label). An image is a Pillow image, or an array or tensor of (height,
+    width), (channels, height, width) or (height, width, channels); a label is an integer.
     """
     with _current_folder_importable(), _faults_of(source):
         function = _find(source)

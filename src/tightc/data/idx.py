@@ -44,22 +44,22 @@ def read_idx_file(images: Path) -> Images:
 
     That file has labels and idx1 in its name. DataError where either file is missing or corrupt.
     """
-    beside = labels_beside(images)
-    if beside is None:
+    labels_file = labels_path(images)
+    if labels_file is None:
         name = _labels_name(images)
         raise DataError(
             f"{images}: expected labels in {name} or {name}.gz, got neither", "put them in the same folder"
         )
     pixels = _read(images, dimensions=3)
-    labels = _read(beside, dimensions=1)
+    labels = _read(labels_file, dimensions=1)
     return Images(pixels[:, None], labels.astype(np.int64))
 
 
-def labels_beside(images: Path) -> Path | None:
+def labels_path(images: Path) -> Path | None:
     """The labels file that belongs to a file of images, None where there is none."""
     name = _labels_name(images)
-    beside = (images.with_name(name), images.with_name(f"{name}.gz"))
-    return next((path for path in beside if path.is_file()), None)
+    candidates = (images.with_name(name), images.with_name(f"{name}.gz"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _labels_name(images: Path) -> str:

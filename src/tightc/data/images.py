@@ -124,7 +124,7 @@ def check_images(images: Images, shape: ImageShape, source: str) -> None:
 
 
 def check_labels(images: Images, classes: int) -> None:
-    """DataError where a label is not one of the network's `classes`."""
+    """DataError where a label of `images` is not one of the network's `classes`."""
     outside = np.flatnonzero((images.labels < 0) | (images.labels >= classes))
     if not len(outside):
         return

@@ -14,12 +14,14 @@ from tightc.errors import DataError
 
 
 def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
-    """The arrays `x_train`, `y_train` or `x_test`, `y_test` where the file has them, else `x`, `y` for either split.
+    """The images of `split` in the .npz file at `path`, for a network with input `shape`.
+
+    They are `x_train`, `y_train` or `x_test`, `y_test` where the file has these, else `x`, `y` for either split.
 
     DataError, with the names of the arrays, where the file has neither.
     """
     if not zipfile.is_zipfile(path):
-        raise _no_npz(path, "it has no table of contents")
+        raise _not_npz(path, "it has no table of contents")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)
@@ -33,11 +35,11 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
                 )
             x, y = (arrays[name] for name in pair[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as fault:
-        raise _no_npz(path, str(fault).partition("\n")[0]) from None
+        raise _not_npz(path, str(fault).partition("\n")[0]) from None
     return Images(as_pixels(x, shape, f"{path}: {pair[0][0]}"), as_labels(y, f"{path}: {pair[0][1]}"))
 
 
-def _no_npz(path: Path, reason: str) -> DataError:
+def _not_npz(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path}: expected a .npz file of plain arrays, got another or a corrupt file ({reason})",
         "save it with numpy.savez(file, x=images, y=labels)",

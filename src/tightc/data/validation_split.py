@@ -20,10 +20,10 @@ def split_validation(images: Images, count: int) -> tuple[Images, Images]:
             f"--validation: expected at most {max(0, len(images) - 2)} of {len(images)} images, got {count}",
             "lower --validation, so that training images are left",
         )
-    chosen = np.zeros(len(images), bool)
-    chosen[np.random.default_rng(_SEED).permutation(len(images))[:count]] = True
-    return _of(images, ~chosen), _of(images, chosen)
+    held_out = np.zeros(len(images), bool)
+    held_out[np.random.default_rng(_SEED).permutation(len(images))[:count]] = True
+    return _subset(images, ~held_out), _subset(images, held_out)
 
 
-def _of(images: Images, chosen: np.ndarray) -> Images:
-    return Images(images.pixels[chosen], images.labels[chosen], images.classes)
+def _subset(images: Images, which: np.ndarray) -> Images:
+    return Images(images.pixels[which], images.labels[which], images.classes)

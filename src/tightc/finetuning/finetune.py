@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 class Interrupted(KeyboardInterrupt):
     """Raised where Ctrl-C ended the training early; `result` is what `finetune` would have returned at that point."""
 
-    def __init__(self, result: tuple[Model, Report]) -> None:
+    def __init__(self, model: Model, report: Report) -> None:
         super().__init__("finetune was interrupted; its best result so far is kept")
-        self.result = result
+        self.model, self.report = model, report
+
+    @property
+    def result(self) -> tuple[Model, Report]:
+        """The model and its report, as `finetune` returns them."""
+        return self.model, self.report
 
 
 def finetune(
@@ -81,7 +86,7 @@ def finetune(
     finetuned = stage_result(finetuned, HistoryEntry("finetune", recorded, seed, ended), source)
     report = _report(source, run, trained, result, options)
     if result.interrupted:
-        raise Interrupted((finetuned, report))
+        raise Interrupted(finetuned, report)
     return finetuned, report
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tightc.data.function import module_file, names_function
-from tightc.data.idx import is_idx, labels_beside
+from tightc.data.idx import is_idx, labels_path
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_file_atomically
 from tightc.model.file import Model, in_two_files, load_model, load_model_bytes, save_model
@@ -114,7 +114,7 @@ def data_key(source: str) -> str:
     """
     path = Path(source).expanduser()
     if path.is_file():
-        beside = labels_beside(path) if is_idx(path.name) else None
+        beside = labels_path(path) if is_idx(path.name) else None
         return key_of(_sha256(path), _sha256(beside)) if beside else file_key(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())

@@ -91,7 +91,7 @@ class Batches:
             yield self._normalized(slice(begin, end)), self._labels[begin:end].to(self._device)
 
     def sample_batches(self, count: int, seed: int) -> list[Tensor]:
-        """Batches of at least `count` images in all, drawn as in training."""
+        """Batches of at least `count` images in all, drawn as in training, in the order of `seed`."""
         epoch = self.epoch(torch.Generator().manual_seed(seed))
         return [images for images, _ in islice(epoch, -(-count // self._batch_size))]
 

@@ -54,8 +54,8 @@ def unfold(
 ) -> tuple[Graph, dict[str, float]]:
     """Inserts `norms` into `graph` so that its outputs on `batches` stay the same.
 
-    `batches`: (images, channels, height, width) float32 each. Also returns the factor by which each weight was
-    multiplied, by weight name.
+    `batches`: (images, channels, height, width) float32 each, on `device`. Also returns the factor by which each weight
+    was multiplied, by weight name.
 
     With the graph of a `teacher` that has the same convolutions, the norms give each channel the teacher's mean and
     variance instead: pruning shrinks the activations layer by layer, until the last layers get almost no signal.
@@ -94,7 +94,16 @@ def _with_norms(graph: Graph, norms: list[InsertedNorm]) -> tuple[Node, ...]:
         nodes.append(replace(node, inputs=node.inputs[:2], outputs=(raw,)))
         inputs = (raw, norm.scale, norm.shift, norm.mean, norm.variance)
         attributes = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
-        nodes.append(Node("BatchNormalization", "", f"{node.label}/norm", inputs, node.outputs, attributes))
+        nodes.append(
+            Node(
+                op="BatchNormalization",
+                domain="",
+                name=f"{node.label}/norm",
+                inputs=inputs,
+                outputs=node.outputs,
+                attributes=attributes,
+            )
+        )
     return tuple(nodes)
 
 

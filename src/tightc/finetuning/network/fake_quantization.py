@@ -107,7 +107,7 @@ class FakeQuantization:
 
 
 def is_rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
-    """Whether each filter of a weight in the model's `graph` has its own scale, which no other node reads."""
+    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads."""
     filters = graph.tensors[entry.weight].shape[0]
     readers = graph.consumers().get(entry.scale_name, [])
     return entry.axis == 0 and len(entry.scale) == filters and len(readers) == 1

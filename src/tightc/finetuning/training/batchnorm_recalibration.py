@@ -15,9 +15,9 @@ from tightc.finetuning.process.device import ComputeDevice
 def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], compute: ComputeDevice) -> None:
     """Sets every running mean and variance of `student` to the average of the batch statistics over `batches`.
 
-    `batches`: (images, channels, height, width) float32 each. The running statistics of training lag behind the weights
-    and average only a few batches. Each batch runs with running statistics of 0, which then hold its own statistics
-    times the update rate of the normalization.
+    `batches`: (images, channels, height, width) float32 each, on the device of `compute`. The running statistics of
+    training lag behind the weights and average only a few batches. Each batch runs with running statistics of 0, which
+    then hold its own statistics times the update rate of the normalization.
     """
     statistics = student.running_statistics()
     if not statistics:

@@ -73,10 +73,10 @@ class Training:
         self.best: dict[str, Any] | None = None
 
     def run(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingResult:
-        """Trains to the end, from the checkpoint if there is one; on one CPU the seed alone decides the result.
+        """Trains to the end, from the `checkpoint` if there is one; on one CPU the seed alone decides the result.
 
-        Ctrl-C ends it after the current step. ModelError, with epoch, step and learning rate, where the loss is not
-        finite.
+        `progress` is called every few steps. Ctrl-C ends the training after the current step. ModelError, with epoch,
+        step and learning rate, where the loss is not finite.
         """
         batches, group = self.setup.batches, self.setup.group
         metrics = TrainingMetrics(self.options.epochs, len(batches), batches.batch_size, progress, group)

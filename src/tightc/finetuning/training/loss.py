@@ -25,7 +25,10 @@ def training_loss(
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of the softmaxes at temperature T, averaged over images (Hinton et al. 2015)."""
+    """T^2 KL(teacher || student) of the softmaxes at `temperature` T, averaged over images (Hinton et al. 2015).
+
+    `logits` and `teacher_logits`: (images, classes) float32. Returns () float32.
+    """
     student = functional.log_softmax(logits / temperature, dim=1)
     teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

@@ -64,7 +64,7 @@ class TrainingMetrics:
         return not self._pending
 
     def add(self, lr: float, loss: Tensor, correct: Tensor) -> None:
-        """Adds a step: its learning rate, its loss and the correct predictions of this process, both () on the device.
+        """Adds a step: learning rate `lr`, `loss` and `correct` predictions of this process, both () on the device.
 
         Synchronizes every few steps; see `synchronize`.
         """
@@ -99,7 +99,7 @@ class TrainingMetrics:
         return mean_losses.tolist(), int(self._group.all_reduce_sum(correct))
 
     def result(self, *, interrupted: bool = False, epochs_done: float | None = None) -> TrainingResult:
-        """The metrics so far."""
+        """The metrics so far, with `interrupted` and `epochs_done` as in TrainingResult."""
         steps = max(1, self._done_steps)
         return TrainingResult(
             loss=self._loss_sum / steps,

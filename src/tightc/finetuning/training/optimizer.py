@@ -13,7 +13,7 @@ _BETA2 = 0.999
 
 
 def make_optimizer(student: TorchGraph, options: TrainingOptions) -> Optimizer:
-    """SGD with Nesterov momentum, or AdamW; weight decay applies to weights only."""
+    """The optimizer of `student`, SGD with Nesterov momentum or AdamW, as `options` say; only weights decay."""
     weights = student.weights()
     others = [student.parameter(name) for name, role in student.roles.items() if role != "weight"]
     groups = [
@@ -29,7 +29,10 @@ def make_optimizer(student: TorchGraph, options: TrainingOptions) -> Optimizer:
 
 
 def set_lr(optimizer: Optimizer, options: TrainingOptions, step: int, steps: int) -> float:
-    """Sets learning rate and momentum for `step` of `steps`; returns the learning rate."""
+    """Sets learning rate and momentum of `optimizer` for `step` of `steps`; returns the learning rate.
+
+    `options` give the schedule and its peak.
+    """
     if options.lr_schedule == "cosine":
         lr, momentum = cosine_lr(step, steps, options.learning_rate, options.warmup), None
     else:

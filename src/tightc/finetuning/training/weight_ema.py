@@ -35,7 +35,7 @@ class WeightEma:
 
     @torch.no_grad()
     def load_state(self, steps: int, averages: Iterable[Tensor]) -> None:
-        """Restores a saved step count and saved averages."""
+        """Restores a saved count of `steps` and saved `averages`."""
         self.steps = steps
         for average, saved in zip(self.averages, averages, strict=True):
             average.copy_(saved)
