@@ -18,10 +18,10 @@ GREY = ImageShape(1, 4, 6)
 CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.gz"
 
 
-def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
-    """A picture of one value; size is (width, height)."""
+def png(value: int, width: int = 6, height: int = 4, mode: str = "L") -> bytes:
+    """A PNG file of one value."""
     stream = io.BytesIO()
-    Image.new(mode, size, value if mode in ("L", "I;16") else (value, 0, 0)).save(stream, "PNG")
+    Image.new(mode, (width, height), value if mode in ("L", "I;16") else (value, 0, 0)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -86,9 +86,11 @@ def test_a_source_without_splits_serves_both(form: str, prefix: str, tmp_path: P
         assert pairs(open_images(source, split, GREY)) == [(3, "cat"), (2, "cat"), (1, "dog")]
 
 
-@pytest.mark.parametrize("names", [("train", "val"), ("training", "testing"), ("Train", "validation")])
-def test_split_folders_by_other_names(names: tuple[str, str], tmp_path: Path) -> None:
-    files = {f"set/{names[0]}/cat/a.png": png(1), f"set/{names[1]}/cat/a.png": png(2)}
+@pytest.mark.parametrize(
+    ("train", "test"), [("train", "val"), ("training", "testing"), ("Train", "validation")]
+)
+def test_split_folders_by_other_names(train: str, test: str, tmp_path: Path) -> None:
+    files = {f"set/{train}/cat/a.png": png(1), f"set/{test}/cat/a.png": png(2)}
     source = write_tar(tmp_path / "set.tar", files)
     assert [pairs(open_images(source, split, GREY))[0][0] for split in ("train", "test")] == [1, 2]
 
@@ -123,12 +125,12 @@ def test_colors_follow_the_network(mode: str, channels: int, tmp_path: Path) -> 
         ({"cat/readme.txt": b""}, GREY, "expected image files, got none"),
         ({"a.png": png(1)}, GREY, "expected images in class folders, got none"),
         (
-            {"cat/a.png": png(1), "cat/b.png": png(1, (6, 5))},
+            {"cat/a.png": png(1), "cat/b.png": png(1, 6, 5)},
             GREY,
             "cat/b.png: expected 6x4 .* the network takes, got 6x5",
         ),
         (
-            {"cat/a.png": png(1), "cat/b.png": png(1, (7, 4))},
+            {"cat/a.png": png(1), "cat/b.png": png(1, 7, 4)},
             ImageShape(1),
             "b.png: expected 6x4 .*a.png, the first, has, got 7x4",
         ),

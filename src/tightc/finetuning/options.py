@@ -27,14 +27,14 @@ class TrainingOptions(Options):
         "sgd", description="optimizer: sgd (with Nesterov momentum) or adamw"
     )
     learning_rate: float = Field(
-        0.05, gt=0, le=10, description="peak learning rate, 0.002 by default with adamw: above 0, to 10"
+        0.05, gt=0, le=10, description="peak learning rate (adamw default 0.002): above 0, to 10"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum or AdamW beta1: from 0, below 1")
     weight_decay: float = Field(
         0.0005,
         ge=0,
         le=1,
-        description="weight decay of weights only, 0.02 by default with adamw: from 0 to 1",
+        description="weight decay, not of biases and norms (adamw default 0.02): from 0 to 1",
     )
     lr_schedule: Literal["cosine", "one-cycle"] = Field(
         "cosine", description="learning rate schedule: cosine or one-cycle (which cycles momentum inversely)"
