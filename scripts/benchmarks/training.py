@@ -21,7 +21,7 @@ from tightc.progress import no_progress
 TITLE = "Training: finetune against a loop written by hand"
 _NETWORK = RESNET20.with_name("resnet20-cifar10-bn.onnx")
 _DATA = RESNET20.parents[1] / "data" / "cifar10-jpeg.tar.gz"
-_NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _BATCH = 128
 _VARIANTS: dict[str, dict[str, object]] = {
     "finetune": {},
@@ -53,7 +53,7 @@ def run(page: Page) -> None:
 
 def _compare(page: Page, images: Images, dtype: str, rounds: int) -> None:
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
-    mean, std = torch.tensor(_NORMALISATION.mean), torch.tensor(_NORMALISATION.std)
+    mean, std = torch.tensor(_NORMALIZATION.mean), torch.tensor(_NORMALIZATION.std)
     steps = len(images) // _BATCH
     by_hand = training(pixels, labels, mean, std, batch=_BATCH, bf16=dtype == "bfloat16")
     next(by_hand)
@@ -77,7 +77,7 @@ def _speed(images: Images, options: dict[str, object]) -> float:
     given = {"epochs": 1, "batch_size": _BATCH, "augment": True, "device": "cpu", **options}
     teacher = model if given.pop("teacher", False) else None
     chosen = FinetuneOptions.of(given)
-    prepared = prepare_training(TrainingInputs(model, images, _NORMALISATION, SEED, teacher), chosen)
+    prepared = prepare_training(TrainingInputs(model, images, _NORMALIZATION, SEED, teacher), chosen)
     began = time.perf_counter()
     prepared.train(no_progress, chosen)
     return len(images) / (time.perf_counter() - began)
