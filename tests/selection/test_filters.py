@@ -368,7 +368,5 @@ def test_single_weights_that_come_back_are_refused() -> None:
     pytest.importorskip("torch")
     from tightc.finetuning.options import FinetuneOptions
 
-    with pytest.raises(
-        OptionError, match="--regrow: expected 0 with granularity filter, got "
-    ):
+    with pytest.raises(OptionError, match="--regrow: expected 0 with granularity filter, got "):
         FinetuneOptions.of({"sparsity": 0.5, "granularity": "filter", "regrow": 0.1})
