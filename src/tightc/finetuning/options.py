@@ -45,7 +45,7 @@ class TrainingOptions(Options):
         0.0,
         ge=0,
         lt=1,
-        description="decay of the weight EMA; the EMA weights are saved: 0 (off), below 1",
+        description="decay of the weight EMA (the EMA weights are saved): 0 (off), below 1",
     )
     bn_recalibration_images: int = Field(
         0, ge=0, description="training images for a final BatchNorm recalibration: from 0 (off)"
@@ -115,7 +115,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     regrow_end: float = Field(
         0.75, ge=0, le=1, description="end of regrowing, as a fraction of all steps: from 0 to 1"
     )
-    checkpoint: str | None = Field(None, description="checkpoint file; rerun the same command to resume")
+    checkpoint: str | None = Field(None, description="checkpoint file, from which the same command resumes")
     checkpoint_minutes: float = Field(
         10.0, ge=0, description="minimum time between two checkpoints: minutes, from 0"
     )
