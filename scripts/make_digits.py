@@ -33,7 +33,7 @@ CLASSES = 10
 # (name, inputs, filters); all 3x3, the image is halved to 4x4 after the second.
 CONVOLUTIONS = (("conv1", 1, 16), ("conv2", 16, 32), ("conv3", 32, 64), ("conv4", 64, 96))
 POOLED_AFTER = "conv2"
-TRAINING = FinetuneOptions(epochs=30, batch_size=64, learning_rate=0.05, device="cpu", precision="fp32")
+TRAINING = FinetuneOptions(epochs=30, batch_size=64, learning_rate=0.05, device="cpu", dtype="float32")
 
 
 def make_data() -> dict[str, NDArray[Any]]:

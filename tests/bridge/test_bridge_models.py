@@ -164,7 +164,7 @@ def test_trained_tensors_come_back_as_they_were() -> None:
         assert array.tobytes() == graph.tensors[name].tobytes()
 
 
-def test_running_statistics_follow_the_batch_in_training_alone() -> None:
+def test_running_statistics_follow_the_batch_in_training_only() -> None:
     norm = dict.fromkeys(("scale", "shift", "mean", "variance"), (3,))
     text = "y = BatchNormalization <momentum = 0.75, epsilon = 0.001> (x, scale, shift, mean, variance)"
     graph = read_graph(build(text, (8, 3, 5, 5), norm))
@@ -184,11 +184,14 @@ def test_running_statistics_follow_the_batch_in_training_alone() -> None:
 def test_bias_that_is_its_own_running_mean_is_refused() -> None:
     text = "y = BatchNormalization (x, scale, zeros, zeros, variance)"
     proto = build(text, (8, 3, 5, 5), dict.fromkeys(("scale", "zeros", "variance"), (3,)))
-    with pytest.raises(ModelError, match=r"^tensor zeros is trained and a running statistic at once"):
+    with pytest.raises(
+        ModelError,
+        match=r"^tensor zeros: expected a trained tensor or a running statistic, got one that is both",
+    ):
         TorchGraph(read_graph(proto))
 
 
-def test_dropout_drops_in_training_alone() -> None:
+def test_dropout_drops_in_training_only() -> None:
     proto = build("r = Constant <value_float = 0.25> ()\ny = Dropout (x, r)", (100, 100), {})
     module = TorchGraph(read_graph(proto))
     ones = torch.ones(100, 100)
@@ -220,20 +223,22 @@ def test_weight_in_a_constant_node_is_trained() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("y = Erf (x)", "operator Erf of node y: it is not among the operators that finetune knows"),
-        ("y = my.Relu (x)", "operator Relu of node y: its domain my is not known to finetune"),
+        ("y = Erf (x)", "operator Erf of node y: expected an operator that finetune supports, got Erf"),
+        (
+            "y = my.Relu (x)",
+            "operator Relu of node y: expected an operator of the ONNX domain, got domain my",
+        ),
         (
             'y = Pad <mode = "mirror"> (x, x)',
-            "operator Pad of node y: mode mirror is not supported by finetune "
-            "(permitted: constant, reflect, edge, wrap)",
+            "operator Pad of node y: expected mode constant, reflect, edge or wrap, got mirror",
         ),
         (
             "y, i = MaxPool <kernel_shape = [2]> (x)",
-            "operator MaxPool of node y: its output 2 (i) is not supported by finetune",
+            "operator MaxPool of node y: expected no output 2, got i",
         ),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_any_training(text: str, sentence: str) -> None:
+def test_unsupported_nodes_are_refused_before_training(text: str, sentence: str) -> None:
     with pytest.raises(ModelError) as refusal:
         TorchGraph(read_graph(build(text, (1, 2, 4), {})))
     assert refusal.value.sentence == sentence
@@ -246,6 +251,6 @@ def test_type_that_torch_lacks_is_refused_by_tensor() -> None:
         helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, [4], [1.0, 2.0, 3.0, 4.0])
     )
     with pytest.raises(
-        ModelError, match=r"^tensor w has the type float8_e4m3fn, which finetune cannot compute"
+        ModelError, match=r"^tensor w: expected a dtype that torch computes with, got float8_e4m3fn"
     ):
         TorchGraph(read_graph(proto))

@@ -451,7 +451,7 @@ DATA_STAGES = ["evaluate", "finetune"]
 def test_missing_data(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     err = sentence(fails(capsys, *STAGES[stage]))
     assert err.startswith(
-        "images: no such file or folder; check the path; permitted are a folder of class folders"
+        "images: expected a file or folder, got none of that name; check the path; permitted are a folder or .tar"
     )
 
 
@@ -459,7 +459,7 @@ def test_missing_data(place: Path, capsys: pytest.CaptureFixture[str], stage: st
 def test_empty_data_folder(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     (place / "images").mkdir()
     err = sentence(fails(capsys, *STAGES[stage]))
-    assert err.startswith("images: no images in it; permitted are .bmp, .gif, .jpeg, ")
+    assert err.startswith("images: expected image files, got none; permitted are .bmp, .gif, .jpeg, ")
 
 
 @pytest.mark.parametrize("stage", DATA_STAGES)
@@ -467,7 +467,7 @@ def test_image_of_the_wrong_size(place: Path, capsys: pytest.CaptureFixture[str]
     pictures(place / "images", 4, size=(9, 8))
     err = sentence(fails(capsys, *STAGES[stage]))
     assert err.endswith(
-        "class0/a.png: it is 9x8 pixels (width x height), the network wants 8x8; resize the images to 8x8"
+        "class0/a.png: expected 8x8 pixels (width x height), which the network takes, got 9x8; resize the images to 8x8"
     )
 
 
@@ -476,8 +476,8 @@ def test_label_outside_the_classes(place: Path, capsys: pytest.CaptureFixture[st
     pictures(place / "images", 5)
     err = sentence(fails(capsys, *STAGES[stage]))
     assert err == (
-        "label 4 (class4) of image 4 is outside the network's 4 classes (0 to 3); "
-        "take the data that the network was trained for, or number its classes from 0"
+        "image 4: expected a label of the network's 4 classes (0 to 3), got 4 (class4); "
+        "take data of the network's classes, or number its classes from 0"
     )
 
 

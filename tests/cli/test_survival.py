@@ -32,8 +32,8 @@ COMMON = [
     str(DATA),
     "--device",
     "cpu",
-    "--precision",
-    "fp32",
+    "--dtype",
+    "float32",
     "--seed",
     "3",
     "--epochs",
@@ -42,12 +42,30 @@ COMMON = [
     "32",
 ]
 RUNS = {
-    "sgd, regrown": ["--sparsity", "0.8", "--regrow", "0.3", "--prune-every", "7", "--learning-rate", "0.02"],
+    "sgd, regrown": [
+        "--sparsity",
+        "0.8",
+        "--regrow",
+        "0.3",
+        "--pruning-interval",
+        "7",
+        "--learning-rate",
+        "0.02",
+    ],
     "adamw, mean, validation": [
-        *["--optimizer", "adamw", "--average", "0.98", "--validation", "300", "--renorm-images", "200"],
+        *[
+            "--optimizer",
+            "adamw",
+            "--ema-decay",
+            "0.98",
+            "--validation",
+            "300",
+            "--bn-recalibration-images",
+            "200",
+        ],
         *["--align", "8x8", "--budget", "speedup=3", "--label-smoothing", "0.1"],
     ],
-    "dropout, augmented": ["--augment", "--rate", "one-cycle"],
+    "dropout, augmented": ["--augment", "--lr-schedule", "one-cycle"],
 }
 
 
@@ -199,22 +217,26 @@ def test_the_checkpoint_of_other_options_is_refused_and_stays(place: Path) -> No
     ended(arguments, signal.SIGKILL, place / "out.onnx.checkpoint", 0.0)
     kept = (place / "out.onnx.checkpoint").read_bytes()
     other = finished([*arguments, "--seed", "4"])
-    remedy = "remove it, or give the options and files of then"
+    remedy = "remove it, or rerun with the options and files that it was written with"
     assert (other.returncode, other.stdout) == (2, "")
-    assert other.stderr == f"tightc: error: out.onnx.checkpoint: a checkpoint of another run; {remedy}\n"
+    sentence = "expected a checkpoint of this run, got one of another"
+    assert other.stderr == f"tightc: error: out.onnx.checkpoint: {sentence}; {remedy}\n"
     (place / "elsewhere").write_bytes(kept[: len(kept) // 2])
     broken = finished([*arguments, "--checkpoint", "elsewhere"])
     assert (broken.returncode, broken.stdout) == (2, "")
-    assert broken.stderr == f"tightc: error: elsewhere: not a checkpoint of finetune; {remedy}\n"
+    assert (
+        broken.stderr
+        == f"tightc: error: elsewhere: expected a checkpoint of finetune, got another file; {remedy}\n"
+    )
     assert (place / "out.onnx.checkpoint").read_bytes() == kept
     assert not (place / "out.onnx").exists()
 
 
 def test_a_recipe_that_is_killed_while_it_trains_goes_on_where_it_was(place: Path) -> None:
-    options = "epochs: 3, batch_size: 32, checkpoint_minutes: 0, device: cpu, precision: fp32, sparsity: 0.8"
+    options = "epochs: 3, batch_size: 32, checkpoint_minutes: 0, device: cpu, dtype: float32, sparsity: 0.8"
     recipe = (
         f"model: net.onnx\nseed: 2\ndata: {{data: {json.dumps(str(DATA))}}}\n"
-        f"stages:\n  - finetune: {{{options}, prune_every: 9, align: 4x4, regrow: 0.2}}\n"
+        f"stages:\n  - finetune: {{{options}, pruning_interval: 9, align: 4x4, regrow: 0.2}}\n"
     )
     (place / "r.yaml").write_text(recipe)
     arguments = ["run", "r.yaml", "-q", "-o"]

@@ -19,10 +19,10 @@ GREY = ImageShape(1, 4, 6)
 CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.gz"
 
 
-def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
-    """A picture of one value; size is (width, height)."""
+def png(value: int, width: int = 6, height: int = 4, mode: str = "L") -> bytes:
+    """A PNG file of one value."""
     stream = io.BytesIO()
-    Image.new(mode, size, value if mode in ("L", "I;16") else (value, 0, 0)).save(stream, "PNG")
+    Image.new(mode, (width, height), value if mode in ("L", "I;16") else (value, 0, 0)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -87,9 +87,11 @@ def test_a_source_without_splits_serves_both(form: str, prefix: str, tmp_path: P
         assert pairs(open_images(source, split, GREY)) == [(3, "cat"), (2, "cat"), (1, "dog")]
 
 
-@pytest.mark.parametrize("names", [("train", "val"), ("training", "testing"), ("Train", "validation")])
-def test_split_folders_by_other_names(names: tuple[str, str], tmp_path: Path) -> None:
-    files = {f"set/{names[0]}/cat/a.png": png(1), f"set/{names[1]}/cat/a.png": png(2)}
+@pytest.mark.parametrize(
+    ("train", "test"), [("train", "val"), ("training", "testing"), ("Train", "validation")]
+)
+def test_split_folders_by_other_names(train: str, test: str, tmp_path: Path) -> None:
+    files = {f"set/{train}/cat/a.png": png(1), f"set/{test}/cat/a.png": png(2)}
     source = write_tar(tmp_path / "set.tar", files)
     assert [pairs(open_images(source, split, GREY))[0][0] for split in ("train", "test")] == [1, 2]
 
@@ -120,30 +122,32 @@ def test_colors_follow_the_network(mode: str, channels: int, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "shape", "said"),
     [
-        ({}, GREY, "no images in it"),
-        ({"cat/readme.txt": b""}, GREY, "no images in it"),
-        ({"a.png": png(1)}, GREY, "in no class folder"),
+        ({}, GREY, "expected image files, got none"),
+        ({"cat/readme.txt": b""}, GREY, "expected image files, got none"),
+        ({"a.png": png(1)}, GREY, "expected images in class folders, got none"),
         (
-            {"cat/a.png": png(1), "cat/b.png": png(1, (6, 5))},
+            {"cat/a.png": png(1), "cat/b.png": png(1, 6, 5)},
             GREY,
-            "cat/b.png: it is 6x5 .* network wants 6x4",
+            "cat/b.png: expected 6x4 .* the network takes, got 6x5",
         ),
         (
-            {"cat/a.png": png(1), "cat/b.png": png(1, (7, 4))},
+            {"cat/a.png": png(1), "cat/b.png": png(1, 7, 4)},
             ImageShape(1),
-            "b.png: it is 7x4 .*a.png.* has 6x4",
+            "b.png: expected 6x4 .*a.png, the first, has, got 7x4",
         ),
-        ({"cat/a.png": b"not a picture"}, GREY, "cat/a.png: not a readable image"),
-        ({"cat/a.png": png(1)[:50]}, GREY, "cat/a.png: not a readable image"),
-        ({"cat/a.png": png(1, mode="I;16")}, GREY, "cat/a.png: .*more than 8 bits"),
-        ({"cat/a.png": png(1)}, ImageShape(2, 4, 6), "1 or 3 channels, the network wants 2"),
-        ({"train/cat/a.png": png(1)}, GREY, "no test images; .* are train"),
+        ({"cat/a.png": b"not a picture"}, GREY, "cat/a.png: expected a readable image"),
+        ({"cat/a.png": png(1)[:50]}, GREY, "cat/a.png: expected a readable image"),
+        ({"cat/a.png": png(1, mode="I;16")}, GREY, "cat/a.png: expected 8 bits per value, got mode I;16"),
+        (
+            {"cat/a.png": png(1)},
+            ImageShape(2, 4, 6),
+            "expected a network with 1 or 3 input channels for image files, got 2",
+        ),
+        ({"train/cat/a.png": png(1)}, GREY, "expected test images, got only the split folders train"),
     ],
 )
 @pytest.mark.parametrize("form", FORMS[:2])
-def test_what_cannot_be_taken_is_named(
-    form: str, files: dict[str, bytes], shape: ImageShape, said: str, tmp_path: Path
-) -> None:
+def test_errors(form: str, files: dict[str, bytes], shape: ImageShape, said: str, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with pytest.raises(DataError, match=said):
         open_images(write(form, tmp_path, files), "test", shape)
@@ -152,7 +156,7 @@ def test_what_cannot_be_taken_is_named(
 def test_an_empty_class_folder_would_shift_the_labels(tmp_path: Path) -> None:
     source = write_folder(tmp_path, PLAIN)
     (tmp_path / "bird").mkdir()
-    with pytest.raises(DataError, match="bird: a class folder without images"):
+    with pytest.raises(DataError, match="bird: expected images in the class folder, got none"):
         open_images(source, "test", GREY)
 
 
@@ -166,13 +170,16 @@ def test_a_corrupt_archive(name: str, damage: str, tmp_path: Path) -> None:
     path.write_bytes(
         {"truncated": content[: len(content) // 2 + 100], "other": b"text " * 400, "empty": b""}[damage]
     )
-    with pytest.raises(DataError, match=f"{name}: not a tar archive, or a corrupt one"):
+    with pytest.raises(DataError, match=f"{name}: expected a tar archive, got another or a corrupt file"):
         open_images(str(path), "test", GREY)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("gone", "no such file or folder"), ("a.csv", "not a form .* a folder of class folders")],
+    [
+        ("gone", "expected a file or folder, got none"),
+        ("a.csv", "expected a known data format.* a folder or .tar of class folders"),
+    ],
 )
 def test_unknown_sources(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n")
@@ -198,13 +205,13 @@ def test_a_picture_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.M
     )
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n%%EndComments\nshowpage\n"
     source = write_folder(tmp_path / "set", {"cat/a.png": eps})
-    with pytest.raises(DataError, match=r"cat/a.png: not a readable image"):
+    with pytest.raises(DataError, match=r"cat/a.png: expected a readable image"):
         open_images(source, "test", GREY)
     assert not started
 
 
 @pytest.mark.parametrize("form", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
-def test_every_form_of_picture_is_read(form: str, tmp_path: Path) -> None:
+def test_every_image_format_is_read(form: str, tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.new("L", (6, 4), 7).save(stream, form)
     images = open_images(write_folder(tmp_path / "set", {"cat/a.png": stream.getvalue()}), "test", GREY)

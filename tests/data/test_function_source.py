@@ -83,7 +83,7 @@ def test_pillow_images_take_the_colors_of_the_network() -> None:
     assert open_images("sets.own:pillow", "test", SHAPE).pixels.shape == (1, 3, 4, 5)
 
 
-def test_images_are_taken_as_they_are() -> None:
+def test_images_objects_are_accepted() -> None:
     assert len(open_images("sets.own:ready", "test", SHAPE)) == 2
     listed, last = (open_images(f"sets.own:{name}", "test", SHAPE) for name in ("listed", "last"))
     assert listed.pixels.dtype == np.uint8 and listed.labels.tolist() == [0, 1]
@@ -100,23 +100,26 @@ def test_a_torch_dataset() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("sets.own:channel_last", "sets.own has no function channel_last; its functions are .*channels_last"),
-        ("sets.own:value", "has no function value"),
-        ("sets.gone:f", "no module sets.gone; install it, or run in its folder"),
-        ("gone.own:f", "no module gone;"),
-        ("sets.broken:f", "no module a_module_that_is_not_there, which sets.broken imports"),
-        ("sets.own:number", "it returned a int"),
-        ("sets.own:nothing", "no images"),
-        ("sets.own:no_pairs", r"item 0 is not a pair \(image, label\)"),
-        ("sets.own:fraction", "label of image 0 is 0.5, not an integer"),
-        ("sets.own:negative", "label of image 0 is -1"),
-        ("sets.own:ragged", r"image 1 is \(3, 4, 6\), image 0 is \(3, 4, 5\)"),
-        ("sets.own:words", "is <U1"),
-        ("sets.own:large", "images are 3 x 4 x 6 .* network wants 3 x 4 x 5"),
-        ("sets.own:scored", r"sets.own:scored: labels is float64 \(2,\), not one integer an image"),
+        (
+            "sets.own:channel_last",
+            "expected function channel_last in sets.own, got none; give one of its functions: .*channels_last",
+        ),
+        ("sets.own:value", "expected function value in sets.own, got none"),
+        ("sets.gone:f", "expected module sets.gone, got none; install it, or run in its folder"),
+        ("gone.own:f", "expected module gone, got none;"),
+        ("sets.broken:f", "expected module a_module_that_is_not_there, which sets.broken imports, got none"),
+        ("sets.own:number", r"expected a sequence of \(image, label\), got a int"),
+        ("sets.own:nothing", "expected images, got none"),
+        ("sets.own:no_pairs", r"item 0: expected a pair \(image, label\)"),
+        ("sets.own:fraction", "image 0: expected an integer label, got 0.5"),
+        ("sets.own:negative", "expected labels from 0, got -1 for image 0"),
+        ("sets.own:ragged", r"image 1: expected the shape of image 0, \(3, 4, 5\), got \(3, 4, 6\)"),
+        ("sets.own:words", "expected pixels, got <U1"),
+        ("sets.own:large", "expected images of 3 x 4 x 5 .* got 3 x 4 x 6"),
+        ("sets.own:scored", r"sets.own:scored: labels: expected one integer per image, got float64 \(2,\)"),
         ("sets.own:fails", r"it raised ZeroDivisionError: division by zero \(.*own.py, line \d+\)"),
     ],
 )
-def test_what_cannot_be_taken_is_named(name: str, said: str) -> None:
+def test_errors(name: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         open_images(name, "test", SHAPE)

@@ -42,7 +42,7 @@ def test_a_folder_of_both_splits(suffix: str, dot: str, test_prefix: str, tmp_pa
     assert train.labels.tolist() == [2, 0, 1] and test.labels.tolist() == [2, 0]
 
 
-def test_one_file_serves_both_splits_and_may_lie_there_unpacked_too(tmp_path: Path) -> None:
+def test_one_file_serves_both_splits_also_beside_its_gz(tmp_path: Path) -> None:
     source = write_idx(tmp_path, "train")
     write_idx(tmp_path, "train", suffix=".gz")
     for path in (source, tmp_path):
@@ -52,20 +52,18 @@ def test_one_file_serves_both_splits_and_may_lie_there_unpacked_too(tmp_path: Pa
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (idx(PIXELS), None, "its labels, .*labels-idx1-ubyte .* are not beside it"),
-        (idx(PIXELS), idx(LABELS[:2]), "do not match"),
-        (idx(PIXELS)[:-1], idx(LABELS), "holds 59 values, its header says 3 x 4 x 5"),
-        (idx(PIXELS)[:7], idx(LABELS), "not an IDX file of unsigned bytes in 3 dimensions"),
-        (b"", idx(LABELS), "not an IDX file"),
-        (idx(PIXELS), idx(PIXELS), "not an IDX file of unsigned bytes in 1 dimensions"),
-        (b"\0\0\x0d" + idx(PIXELS)[3:], idx(LABELS), "not an IDX file of unsigned bytes"),
-        (idx(PIXELS[:, :3]), idx(LABELS), "images are 1 x 3 x 5 .* network wants 1 x 4 x 5"),
-        (idx(PIXELS[:0]), idx(LABELS[:0]), "no images"),
+        (idx(PIXELS), None, "expected labels in .*labels-idx1-ubyte or .*labels-idx1-ubyte.gz, got neither"),
+        (idx(PIXELS), idx(LABELS[:2]), "expected one label per image"),
+        (idx(PIXELS)[:-1], idx(LABELS), "expected 3 x 4 x 5 values, got 59"),
+        (idx(PIXELS)[:7], idx(LABELS), "expected an IDX file of unsigned bytes in 3 dimensions"),
+        (b"", idx(LABELS), "expected an IDX file"),
+        (idx(PIXELS), idx(PIXELS), "expected an IDX file of unsigned bytes in 1 dimensions"),
+        (b"\0\0\x0d" + idx(PIXELS)[3:], idx(LABELS), "expected an IDX file of unsigned bytes"),
+        (idx(PIXELS[:, :3]), idx(LABELS), "expected images of 1 x 4 x 5 .* got 1 x 3 x 5"),
+        (idx(PIXELS[:0]), idx(LABELS[:0]), "expected images, got none"),
     ],
 )
-def test_what_cannot_be_taken_is_named(
-    images: bytes, labels: bytes | None, said: str, tmp_path: Path
-) -> None:
+def test_errors(images: bytes, labels: bytes | None, said: str, tmp_path: Path) -> None:
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(images)
     if labels is not None:
         (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(labels)
@@ -77,7 +75,9 @@ def test_what_cannot_be_taken_is_named(
 def test_a_corrupt_gz(damage: str, tmp_path: Path) -> None:
     path = write_idx(tmp_path, "train", suffix=".gz")
     path.write_bytes(path.read_bytes()[:-12] if damage == "truncated" else b"text")
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: a corrupt \.gz file"):
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte\.gz: expected a \.gz file, got a corrupt one"
+    ):
         open_images(str(path), "train", SHAPE)
 
 
@@ -85,6 +85,6 @@ def test_two_files_for_one_split(tmp_path: Path) -> None:
     write_idx(tmp_path, "train")
     write_idx(tmp_path, "emnist-train")
     with pytest.raises(
-        DataError, match=r"the train split must be one file of images, found emnist-train.*, train"
+        DataError, match=r"expected one file of images for the train split, got emnist-train.*, train"
     ):
         open_images(str(tmp_path), "train", SHAPE)

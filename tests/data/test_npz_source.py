@@ -50,40 +50,46 @@ HOLED[1, 2, 3, 4] = np.nan
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x": NCHW, "labels": LABELS}, "neither x_test and y_test nor x and y; .* are x, labels"),
-        ({"x_train": NCHW, "y_train": LABELS}, "arrays found are x_train, y_train"),
-        ({}, "arrays found are none"),
-        ({"x": NCHW, "y": LABELS[:1]}, "do not match"),
-        ({"x": NCHW[:0], "y": LABELS[:0]}, "no images"),
-        ({"x": NCHW[0, 0], "y": LABELS}, "x has 2 dimensions, not 3 or 4"),
-        ({"x": NCHW[..., :4], "y": LABELS}, "images are 3 x 4 x 4 .* network wants 3 x 4 x 5"),
-        ({"x": NCHW[:, :2], "y": LABELS}, "images are 2 x 4 x 5 .* network wants 3 x 4 x 5"),
-        ({"x": HOLED, "y": LABELS}, "image 1 holds NaN or infinite"),
-        ({"x": NCHW.astype(np.int16) - 1, "y": LABELS}, "x is int16 with values outside"),
-        ({"x": NCHW > 3, "y": LABELS}, "x is bool"),
-        ({"x": NCHW, "y": LABELS - 1}, "label of image 1 is -1"),
-        ({"x": NCHW, "y": LABELS / 2}, "y is float64 .* not one integer an image"),
-        ({"x": NCHW, "y": np.array(["cat", "dog"])}, "y is <U3 .* not one integer an image"),
-        ({"x": NCHW, "y": np.eye(2, dtype=int)}, r"y is int64 \(2, 2\), not one integer an image"),
-        ({"x": NCHW, "y": np.array([print, len])}, "not a .npz file of plain arrays"),
+        (
+            {"x": NCHW, "labels": LABELS},
+            "expected arrays x_test and y_test, or x and y, got labels, x|got x, labels",
+        ),
+        ({"x_train": NCHW, "y_train": LABELS}, "or x and y, got x_train, y_train"),
+        ({}, "or x and y, got none"),
+        (
+            {"x": NCHW, "y": LABELS[:1]},
+            r"expected one label per image, got images \(2, 3, 4, 5\) and labels \(1,\)",
+        ),
+        ({"x": NCHW[:0], "y": LABELS[:0]}, "expected images, got none"),
+        ({"x": NCHW[0, 0], "y": LABELS}, "x: expected 3 or 4 dimensions, got 2"),
+        ({"x": NCHW[..., :4], "y": LABELS}, "expected images of 3 x 4 x 5 .* got 3 x 4 x 4"),
+        ({"x": NCHW[:, :2], "y": LABELS}, "expected images of 3 x 4 x 5 .* got 2 x 4 x 5"),
+        ({"x": HOLED, "y": LABELS}, "expected finite pixels, got NaN or infinity in image 1"),
+        ({"x": NCHW.astype(np.int16) - 1, "y": LABELS}, "x: expected pixels, got int16 values outside"),
+        ({"x": NCHW > 3, "y": LABELS}, "x: expected pixels, got bool"),
+        ({"x": NCHW, "y": LABELS - 1}, "expected labels from 0, got -1 for image 1"),
+        ({"x": NCHW, "y": LABELS / 2}, "y: expected one integer per image, got float64"),
+        ({"x": NCHW, "y": np.array(["cat", "dog"])}, "y: expected one integer per image, got <U3"),
+        ({"x": NCHW, "y": np.eye(2, dtype=int)}, r"y: expected one integer per image, got int64 \(2, 2\)"),
+        ({"x": NCHW, "y": np.array([print, len])}, "expected a .npz file of plain arrays, got"),
     ],
 )
-def test_what_cannot_be_taken_is_named(arrays: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_errors(arrays: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said):
         open_images(saved(tmp_path, **arrays), "test", SHAPE)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "truncated", "npy", "damaged"])
-def test_files_that_are_no_npz(content: bytes | str, tmp_path: Path) -> None:
+def test_broken_files(content: bytes | str, tmp_path: Path) -> None:
     path = Path(saved(tmp_path, x=NCHW, y=LABELS))
     if content == "npy":
         with path.open("wb") as stream:
             np.save(stream, NCHW)
     elif content == "damaged":
-        whole = bytearray(path.read_bytes())
-        whole[200] ^= 255
-        path.write_bytes(whole)
+        content = bytearray(path.read_bytes())
+        content[200] ^= 255
+        path.write_bytes(content)
     else:
         path.write_bytes(path.read_bytes()[:300] if content == "truncated" else content)
-    with pytest.raises(DataError, match=r"set\.npz: not a \.npz file of plain arrays"):
+    with pytest.raises(DataError, match=r"set\.npz: expected a \.npz file of plain arrays, got"):
         open_images(str(path), "test", SHAPE)

@@ -1,4 +1,4 @@
-"""Images held apart from training."""
+"""The validation split."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def numbered(count: int) -> Images:
 
 
 @given(st.integers(2, 60), st.data())
-def test_every_image_is_in_one_part_and_both_keep_their_order(count: int, data: st.DataObject) -> None:
-    held = data.draw(st.integers(0, count - 2))
-    rest, apart = split_validation(numbered(count), held)
-    assert len(apart) == held
-    for part in (rest, apart):
+def test_every_image_is_in_one_split_and_both_keep_their_order(count: int, data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, count - 2))
+    train, validation = split_validation(numbered(count), size)
+    assert len(validation) == size
+    for part in (train, validation):
         assert part.labels.tolist() == sorted(part.labels.tolist())
         assert part.pixels.ravel().tolist() == part.labels.tolist()
         assert part.classes == ("even", "odd")
-    assert sorted(rest.labels.tolist() + apart.labels.tolist()) == list(range(count))
+    assert sorted(train.labels.tolist() + validation.labels.tolist()) == list(range(count))
 
 
-def test_the_same_images_are_held_apart_each_time_from_all_over_the_set() -> None:
+def test_the_split_is_always_the_same_and_covers_the_data_evenly() -> None:
     np.random.seed(1)
     _, first = split_validation(numbered(1000), 200)
     np.random.seed(2)
@@ -39,11 +39,11 @@ def test_the_same_images_are_held_apart_each_time_from_all_over_the_set() -> Non
     assert fifths.min() > 20
 
 
-@pytest.mark.parametrize(("count", "held"), [(10, 9), (10, 10), (10, 4000), (2, 1)])
-def test_too_many_are_refused(count: int, held: int) -> None:
+@pytest.mark.parametrize(("count", "size"), [(10, 9), (10, 10), (10, 4000), (2, 1)])
+def test_a_validation_split_that_is_too_large(count: int, size: int) -> None:
     with pytest.raises(OptionError) as fault:
-        split_validation(numbered(count), held)
+        split_validation(numbered(count), size)
     assert (fault.value.sentence, fault.value.remedy) == (
-        f"--validation {held} of {count} images leaves none to train on",
-        "hold fewer apart",
+        f"--validation: expected at most {count - 2} of {count} images, got {size}",
+        "lower --validation, so that training images are left",
     )

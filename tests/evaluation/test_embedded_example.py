@@ -45,7 +45,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_script_makes_the_data_that_is_stored(script: ModuleType) -> None:
+def test_the_script_makes_the_stored_data(script: ModuleType) -> None:
     made = script.make_data()
     with np.load(EXAMPLE / "digits.npz") as stored:
         assert sorted(stored.files) == sorted(made)
@@ -53,7 +53,7 @@ def test_the_script_makes_the_data_that_is_stored(script: ModuleType) -> None:
             np.testing.assert_array_equal(stored[name], values)
 
 
-def test_the_script_makes_the_network_that_is_stored_but_for_training(script: ModuleType) -> None:
+def test_the_script_makes_the_stored_network_except_for_training(script: ModuleType) -> None:
     made, stored = script.make_network().proto, load_model(EXAMPLE / "digits.onnx").proto
     tensors = [{t.name: tuple(t.dims) for t in proto.graph.initializer} for proto in (made, stored)]
     assert tensors[0] == tensors[1]

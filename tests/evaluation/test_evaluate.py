@@ -64,7 +64,7 @@ def test_normalization_is_applied() -> None:
     assert totals["correct"] == 2
 
 
-def test_the_listener_hears_of_every_batch() -> None:
+def test_progress_is_reported_for_every_batch() -> None:
     heard: list[tuple[str, float]] = []
 
     def progress(task: str, done: float, figures: Mapping[str, str], /) -> None:
@@ -82,16 +82,26 @@ def test_the_listener_hears_of_every_batch() -> None:
             Images(np.zeros((1, 3, 4, 5), np.uint8), np.array([0])),
             PLAIN,
             DataError,
-            "3 x 4 x 5 .* wants 3 x 4 x 4",
+            "expected images of 3 x 4 x 4 .* got 3 x 4 x 5",
         ),
         (
             Images(np.zeros((2, 3, 4, 4), np.uint8), np.array([0, 3])),
             PLAIN,
             DataError,
-            "label 3 of image 1 .* 3 classes",
+            "image 1: .* 3 classes .* got 3",
         ),
-        (Images(np.zeros((0, 3, 4, 4), np.uint8), np.zeros(0, int)), PLAIN, DataError, "no images"),
-        (bright(1), Normalization((0.0, 1.0)), OptionError, "mean has 2 values"),
+        (
+            Images(np.zeros((0, 3, 4, 4), np.uint8), np.zeros(0, int)),
+            PLAIN,
+            DataError,
+            "expected images, got none",
+        ),
+        (
+            bright(1),
+            Normalization((0.0, 1.0)),
+            OptionError,
+            r"mean: expected one number, or one per channel \(3\), got 2",
+        ),
     ],
 )
 def test_images_that_do_not_fit(
@@ -132,7 +142,7 @@ def test_images_that_do_not_fit(
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 48] y) { b = Sub(a, a)\nc = Div(b, b)\ny = Flatten(c) }",
-            "output y holds NaN",
+            "output y: expected numbers, got NaN",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[M, N] y) <int64[2] s = {-1, 5}> { y = Reshape(a, s) }",
@@ -140,7 +150,7 @@ def test_images_that_do_not_fit(
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[M, N] y) <int64[2] s = {-1, 1}> { y = Reshape(a, s) }",
-            "output y is 48 x 1 for 1 images",
+            "output y: expected 1 x classes, got 48 x 1",
         ),
         (
             "net (float[B, 3, 4, 4] a) => (float[B, 48] y) <float[2] s = {1, 2}> { b = Add(a, s)\ny = Flatten(b) }",
@@ -148,7 +158,7 @@ def test_images_that_do_not_fit(
         ),
     ],
 )
-def test_models_that_are_no_classifier_of_images(
+def test_models_that_are_not_image_classifiers(
     text: str, said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ModelError, match=said):

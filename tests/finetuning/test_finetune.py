@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from helpers import training
-from helpers.training import NORMALISATION
+from helpers.training import NORMALIZATION
 from tightc.data.images import Images, Normalization
 from tightc.errors import DataError, ModelError, OptionError, TightcError
 from tightc.finetuning.finetune import finetune
@@ -32,13 +32,13 @@ REST = (
     "f = Flatten (p)\nlogits = Gemm <transB = 1> (f, w2, b2)\n"
 )
 quadrants = partial(training.quadrants, 256)
-QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "precision": "fp32"}
+QUICK = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05, "device": "cpu", "dtype": "float32"}
 
 
 def network(
     front: str = PLAIN, rest: str = REST, image: str = "batch, 1, 8, 8", seed: int = 0, **given: np.ndarray
 ) -> Model:
-    """A small CNN, three quarters of whose weights are exactly zero; `given` are constants with their values."""
+    """A small CNN, with three quarters of its weights exactly zero; `given` are constants by name."""
     random = np.random.default_rng(seed)
     shapes = {
         **{"w1": (8, 1, 3, 3), "b1": (8,), "scale": (8,), "shift": (8,), "mean": (8,), "variance": (8,)},
@@ -62,8 +62,8 @@ def network(
 def train(
     model: Model, images: Images | None = None, seed: int = 0, **options: object
 ) -> tuple[Model, Report]:
-    chosen = FinetuneOptions.of({**QUICK, **options})
-    return finetune(model, images or quadrants(), NORMALISATION, chosen, seed=seed)
+    finetune_options = FinetuneOptions.of({**QUICK, **options})
+    return finetune(model, images or quadrants(), NORMALIZATION, finetune_options, seed=seed)
 
 
 def tensors(model: Model) -> dict[str, np.ndarray]:
@@ -72,15 +72,15 @@ def tensors(model: Model) -> dict[str, np.ndarray]:
 
 def accuracy(model: Model, images: Images) -> float:
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    logits = session.run(None, {"image": NORMALISATION.apply(images.pixels)})[0]
+    logits = session.run(None, {"image": NORMALIZATION.apply(images.pixels)})[0]
     return float((logits.argmax(1) == images.labels).mean())
 
 
 @pytest.mark.parametrize("front", [PLAIN, NORMED], ids=["plain", "normed"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_learns_and_zeros_stay_zeros(front: str, precision: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_learns_and_zeros_stay_zeros(front: str, dtype: str) -> None:
     before = network(front)
-    after, report = train(before, epochs=8, precision=precision, momentum=0.9, weight_decay=0.01)
+    after, report = train(before, epochs=8, dtype=dtype, momentum=0.9, weight_decay=0.01)
     assert accuracy(before, quadrants(seed=1)) < 0.6
     assert accuracy(after, quadrants(seed=1)) > 0.95
     for name in ("w1", "w2"):
@@ -97,7 +97,7 @@ def test_loss_falls() -> None:
     def listen(_task: str, _done: float, figures: dict[str, str]) -> None:
         losses.append(float(figures["loss"]))
 
-    finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=listen)
+    finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, progress=listen)
     assert losses[-1] < losses[0] / 2
 
 
@@ -114,18 +114,18 @@ def test_only_trained_tensors_change() -> None:
     assert after.proto == before.proto
 
 
-def test_history_says_what_was_done() -> None:
+def test_history() -> None:
     before = network()
     teacher, _ = train(network(seed=1))
     options = FinetuneOptions.of(QUICK)
-    after, _ = finetune(before, quadrants(), NORMALISATION, options, seed=7, teacher=teacher)
+    after, _ = finetune(before, quadrants(), NORMALIZATION, options, seed=7, teacher=teacher)
     (entry,) = read_history(after)
     assert (entry["stage"], entry["seed"], entry["input"]) == ("finetune", 7, before.sha256)
     assert entry["options"]["epochs"] == options.epochs
     assert entry["options"]["teacher"] == teacher.sha256
 
 
-@pytest.mark.parametrize("options", [{}, {"augment": True}, {"precision": "bf16"}])
+@pytest.mark.parametrize("options", [{}, {"augment": True}, {"dtype": "bfloat16"}])
 def test_same_seed_same_bytes(options: dict[str, object]) -> None:
     once, report = train(network(NORMED), seed=3, **options)
     again, same_report = train(network(NORMED), seed=3, **options)
@@ -143,53 +143,53 @@ def test_does_not_disturb_the_random_state_of_its_caller() -> None:
     assert torch.equal(torch.rand(1), wanted)
 
 
-def test_teacher_replaces_the_labels_by_its_share() -> None:
+def test_the_distillation_weight_replaces_labels_by_the_teacher() -> None:
     teacher, _ = train(network(), epochs=8)
     images = quadrants()
     shuffled = Images(images.pixels, np.random.default_rng(9).permutation(images.labels))
     student = network(seed=1)
 
     def taught(labeled: Images, share: float) -> Model:
-        options = FinetuneOptions.of({**QUICK, "epochs": 12, "distil_weight": share})
-        return finetune(student, labeled, NORMALISATION, options, seed=0, teacher=teacher)[0]
+        options = FinetuneOptions.of({**QUICK, "epochs": 12, "distill_weight": share})
+        return finetune(student, labeled, NORMALIZATION, options, seed=0, teacher=teacher)[0]
 
     assert taught(shuffled, 1.0).to_bytes() == taught(images, 1.0).to_bytes()
     assert accuracy(taught(shuffled, 1.0), quadrants(seed=1)) > 0.9
     assert accuracy(taught(shuffled, 0.0), quadrants(seed=1)) < 0.6
 
 
-def test_norms_are_put_in_where_asked() -> None:
+def test_batchnorm_unfolding_is_optional() -> None:
     with_norms, _ = train(network())
-    without, report = train(network(), unfold_norms=False)
+    without, report = train(network(), unfold_batchnorm=False)
     assert with_norms.to_bytes() != without.to_bytes()
     assert report.totals["zeros_kept"] == sum((tensors(network())[name] == 0).sum() for name in ("w1", "w2"))
     assert accuracy(without, quadrants(seed=1)) > 0.8
 
 
-def test_closing_softmax_is_left_to_the_loss() -> None:
+def test_the_final_softmax_is_part_of_the_loss() -> None:
     softmax = REST.replace("logits =", "l =") + "logits = Softmax <axis = 1> (l)"
     with_softmax, _ = train(network(rest=softmax))
     without, _ = train(network())
     assert tensors(with_softmax)["w1"].tobytes() == tensors(without)["w1"].tobytes()
 
 
-def test_report_and_listener() -> None:
-    heard: list[tuple[str, float, dict[str, str]]] = []
+def test_report_and_progress() -> None:
+    reported: list[tuple[str, float, dict[str, str]]] = []
     after, report = finetune(
         network(),
         quadrants(),
-        NORMALISATION,
+        NORMALIZATION,
         FinetuneOptions.of({**QUICK, "epochs": 2}),
         seed=0,
-        progress=lambda task, done, figures: heard.append((task, done, dict(figures))),
+        progress=lambda task, done, figures: reported.append((task, done, dict(figures))),
     )
-    assert {task for task, _, _ in heard} == {"finetune"}
-    shares = [done for _, done, _ in heard]
+    assert {task for task, _, _ in reported} == {"finetune"}
+    shares = [done for _, done, _ in reported]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert list(heard[-1][2]) == ["epoch", "loss", "accuracy", "img/s", "left"]
-    assert heard[-1][2]["epoch"] == "2/2"
-    assert heard[-1][2]["left"] == "0:00"
+    assert list(reported[-1][2]) == ["epoch", "loss", "accuracy", "img/s", "left"]
+    assert reported[-1][2]["epoch"] == "2/2"
+    assert reported[-1][2]["left"] == "0:00"
     assert report.stage == "finetune"
     assert list(report.totals) == [
         "train_loss",
@@ -208,12 +208,12 @@ def test_report_and_listener() -> None:
         assert layer["density"] == layer["nonzeros"] / tensors(after)[name].size
 
 
-def test_interruption_is_passed_on() -> None:
+def test_an_interrupt_is_passed_on() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, progress=interrupt)
+        finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, progress=interrupt)
 
 
 def check_error(kind: type[TightcError], sentence: str, remedy: str, error: TightcError) -> None:
@@ -221,10 +221,10 @@ def check_error(kind: type[TightcError], sentence: str, remedy: str, error: Tigh
     assert (error.sentence, error.remedy) == (sentence, remedy)
 
 
-def test_rate_that_diverges() -> None:
+def test_diverging_loss() -> None:
     with pytest.raises(ModelError) as fault:
-        train(network(), learning_rate=10.0, epochs=40, unfold_norms=False)
-    assert fault.value.sentence.startswith("the loss is ")
+        train(network(), learning_rate=10.0, epochs=40, unfold_batchnorm=False)
+    assert fault.value.sentence.startswith("expected a finite loss, got ")
     assert "epoch " in fault.value.sentence
     assert "learning rate" in fault.value.sentence
     assert fault.value.remedy == "lower --learning-rate"
@@ -234,7 +234,9 @@ def test_rate_that_diverges() -> None:
 def test_label_outside_the_classes(label: int) -> None:
     images = quadrants()
     images.labels[7] = label
-    with pytest.raises(DataError, match=rf"^label {label} of image 7 is outside the network's 4 classes"):
+    with pytest.raises(
+        DataError, match=rf"^image 7: expected a label of the network's 4 classes .* got {label}"
+    ):
         train(network(), images)
 
 
@@ -243,22 +245,20 @@ def test_single_image() -> None:
         train(network(), training.quadrants(1))
     check_error(
         DataError,
-        "training images: there is one image",
-        "give at least two, as norms need a batch",
+        "training images: expected at least 2, got 1",
+        "give more images",
         fault.value,
     )
 
 
 def test_images_of_another_size() -> None:
     images = Images(np.zeros((4, 1, 9, 9), np.uint8), np.zeros(4, np.int64))
-    with pytest.raises(
-        DataError, match=r"^training images: the images are 1 x 9 x 9 .* the network wants 1 x 8 x 8"
-    ):
+    with pytest.raises(DataError, match=r"^training images: expected images of 1 x 8 x 8 .* got 1 x 9 x 9"):
         train(network(), images)
 
 
 def test_mean_of_another_channel_count() -> None:
-    with pytest.raises(OptionError, match=r"^mean has 3 values"):
+    with pytest.raises(OptionError, match=r"^mean: expected one number, or one per channel \(1\), got 3"):
         finetune(
             network(),
             quadrants(),
@@ -271,26 +271,28 @@ def test_mean_of_another_channel_count() -> None:
 def test_teacher_of_other_classes() -> None:
     teacher = network(rest=REST.replace("logits =", "l =") + "logits = Concat <axis = 1> (l, l)")
     with pytest.raises(ModelError) as fault:
-        finetune(network(), quadrants(), NORMALISATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
+        finetune(network(), quadrants(), NORMALIZATION, FinetuneOptions.of(QUICK), seed=0, teacher=teacher)
     check_error(
         ModelError,
-        "small.onnx: the teacher tells 8 classes apart, small.onnx 4",
+        "small.onnx: expected a teacher with the 4 classes of small.onnx, got 8",
         "give a teacher trained on the same classes",
         fault.value,
     )
 
 
-def test_batch_size_that_is_fixed() -> None:
+def test_fixed_batch_size() -> None:
     flat = "shape = Constant <value_ints = [1, 32]> ()\nf = Reshape (p, shape)\n"
     with pytest.raises(
         ModelError, match=r"^small.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8"
     ) as fault:
         train(network(rest=REST.replace("f = Flatten (p)\n", flat), image="1, 1, 8, 8"))
-    assert fault.value.remedy == "export the model with an open batch size"
+    assert fault.value.remedy == "export the model with a dynamic batch size"
 
 
-def test_operator_that_is_not_known() -> None:
-    with pytest.raises(ModelError, match=r"^operator Erf of node r: it is not among"):
+def test_unknown_operator() -> None:
+    with pytest.raises(
+        ModelError, match=r"^operator Erf of node r: expected an operator that finetune supports"
+    ):
         train(network(rest=REST.replace("Relu", "Erf")))
 
 
@@ -300,13 +302,13 @@ def test_nothing_to_train() -> None:
         train(network("", rest))
     check_error(
         ModelError,
-        "small.onnx: it has no weights to train",
+        "small.onnx: expected a model with weights to train, got none",
         "give a model with Conv, Gemm or MatMul layers",
         fault.value,
     )
 
 
-def test_weights_that_are_not_float32() -> None:
+def test_float64_weights() -> None:
     rest = REST.replace("f, w2, b2", "d, w2, b2").replace("logits =", "d = Cast <to = 11> (f)\nl =")
     model = network(
         rest=rest.replace("w2", "w3") + "logits = Cast <to = 1> (l)", w3=np.ones((4, 32)), b2=np.ones(4)
@@ -322,13 +324,13 @@ def test_weights_that_are_not_float32() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_device_that_is_not_here() -> None:
+def test_missing_device() -> None:
     with pytest.raises(OptionError) as fault:
         train(network(), device="cuda")
     check_error(
         OptionError,
-        "--device: cuda is not here: torch sees 0 CUDA devices",
-        "give auto or cpu",
+        "--device: expected a device that torch sees (0 CUDA devices), got cuda",
+        "give --device auto or cpu",
         fault.value,
     )
 
@@ -359,7 +361,11 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         ("epochs", 0, "--epochs: 0 is not permitted: it should be greater than or equal to 1"),
         ("batch_size", 1, "--batch-size: 1 is not permitted: it should be greater than or equal to 2"),
         ("momentum", 1.0, "--momentum: 1.0 is not permitted: it should be less than 1"),
-        ("precision", "fp16", "--precision: 'fp16' is not permitted: it should be 'auto', 'fp32' or 'bf16'"),
+        (
+            "dtype",
+            "float16",
+            "--dtype: 'float16' is not permitted: it should be 'auto', 'float32' or 'bfloat16'",
+        ),
     ],
 )
 def test_option_out_of_range(option: str, value: object, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Finetune between permute and pack: what a lossy method set to zero stays zero, and the arrangement stays valid."""
+"""Finetune between permute and pack: dropped weights stay zero, and the packing stays valid."""
 
 import numpy as np
 import onnxruntime
@@ -28,7 +28,7 @@ NM = PermuteOptions(**SMALL, method="nm", pattern=Pattern(1, 4))
 
 
 @pytest.mark.parametrize("options", [COMBINE, NM], ids=lambda options: options.method)
-def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptions) -> None:
+def test_dropped_weights_stay_zero_and_the_packing_stays_valid(options: PermuteOptions) -> None:
     permuted, report = permute(network(), options)
     assert report.totals["dropped_weights"] > 0
     tuned, tuning = train(permuted)
@@ -46,9 +46,9 @@ def test_what_was_dropped_stays_zero_and_the_packing_holds(options: PermuteOptio
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
+def test_packed_subwords_stay_in_place(bits: int) -> None:
     pruned, _ = prune(
-        training.whole("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
+        training.quantized("normed"), PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     )
     permuted, report = permute(pruned, PermuteOptions(**SMALL, subword_bits=bits))
     tuned, _ = training.train(permuted, epochs=6, learning_rate=0.1, weight_decay=0.1)
@@ -62,7 +62,7 @@ def test_digits_that_were_arranged_stay_where_they_are(bits: int) -> None:
     assert changed > fewer > 0, "a digit that became zero leaves its slot empty"
     packed, packing = pack(tuned)
     assert packing.totals["passes"] == report.totals["passes"]
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     sessions = [onnxruntime.InferenceSession(model.to_bytes()) for model in (tuned, packed)]
     wanted, found = (session.run(None, {"image": images})[0] for session in sessions)
     assert np.array_equal(wanted, found)

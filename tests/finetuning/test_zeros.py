@@ -1,4 +1,4 @@
-"""Zeros of the file that is trained are zeros of the one that comes back, whatever trains it."""
+"""Zero weights stay zero under every training option."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.5},
     "no momentum": {"momentum": 0.0},
-    "running mean": {"average": 0.9},
+    "ema": {"ema_decay": 0.9},
     "label smoothing": {"label_smoothing": 0.2},
-    "one cycle": {"rate": "one-cycle", "warm_up": 0.3},
-    "measured norms": {"renorm_images": 40},
-    "norms left folded": {"unfold_norms": False},
-    "validation": {"validation": 16, "average": 0.5},
+    "one cycle": {"lr_schedule": "one-cycle", "warmup": 0.3},
+    "bn recalibration": {"bn_recalibration_images": 40},
+    "batchnorm stays folded": {"unfold_batchnorm": False},
+    "validation": {"validation": 16, "ema_decay": 0.5},
     "augmented": {"augment": True},
-    "pruned on": {"sparsity": 0.8},
-    "pruned on, regrown": {"sparsity": 0.8, "regrow": 0.5, "regrow_until": 1.0},
-    "pruned on in parts": {"sparsity": 0.8, "align": "4x4", "regrow": 0.5, "average": 0.9, "renorm_images": 32},
+    "pruned further": {"sparsity": 0.8},
+    "pruned further, regrown": {"sparsity": 0.8, "regrow": 0.5, "regrow_end": 1.0},
+    "pruned in segments": {
+        "sparsity": 0.8, "align": "4x4", "regrow": 0.5, "ema_decay": 0.9, "bn_recalibration_images": 32,
+    },
 }  # fmt: skip
 
 
@@ -42,7 +44,7 @@ def assert_zeros_stay(which: str, **options: Any) -> None:
     assert report.totals["nonzeros"] == sum(training.counts(after, which).values())
     onnx.checker.check_model(after.proto, full_check=True)
     session = onnxruntime.InferenceSession(after.to_bytes(), providers=["CPUExecutionProvider"])
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     assert np.isfinite(session.run(None, {"image": images})[0]).all()
 
 
@@ -58,22 +60,22 @@ def test_zeros_stay_with_both_optimizers(optimizer: str, way: str) -> None:
 def test_zeros_stay_in_bfloat16(way: str, optimizer: str) -> None:
     rate = 0.05 if optimizer == "sgd" else 0.005
     further = {"optimizer": optimizer, "learning_rate": rate, **WAYS[way]}
-    assert_zeros_stay("normed", precision="bf16", epochs=2, **further)
+    assert_zeros_stay("normed", dtype="bfloat16", epochs=2, **further)
 
 
-@pytest.mark.parametrize("way", ["plain", "running mean", "pruned on, regrown", "pruned on in parts"])
+@pytest.mark.parametrize("way", ["plain", "ema", "pruned further, regrown", "pruned in segments"])
 @pytest.mark.parametrize("which", ["grouped", "shared", "dropout"])
 def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
     assert_zeros_stay(which, **WAYS[way])
 
 
-@pytest.mark.parametrize("unfold_norms", [True, False])
-def test_a_filter_without_weights_stays_empty(unfold_norms: bool) -> None:
+@pytest.mark.parametrize("unfold_batchnorm", [True, False])
+def test_a_filter_without_weights_stays_empty(unfold_batchnorm: bool) -> None:
     before = training.network("folded")
     weight = training.tensors(before)["first_w"].copy()
     weight[3] = 0
     before = before.with_tensors({"first_w": weight})
-    after, _ = training.train(before, unfold_norms=unfold_norms, weight_decay=0.1)
+    after, _ = training.train(before, unfold_batchnorm=unfold_batchnorm, weight_decay=0.1)
     found = training.tensors(after)
     assert (found["first_w"][3] == 0).all()
     assert all(np.isfinite(tensor).all() for tensor in found.values())

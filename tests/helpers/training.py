@@ -1,4 +1,4 @@
-"""Small networks to train on images that are easily told apart: which quadrant is bright."""
+"""Small networks, and an easy data set to train them on: which quadrant is bright."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.report import Report
 
-NORMALISATION = Normalization((0.5,), (0.25,))
+NORMALIZATION = Normalization((0.5,), (0.25,))
 QUICK: dict[str, Any] = {
-    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "precision": "fp32",
+    "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "device": "cpu", "dtype": "float32",
 }  # fmt: skip
 
 _END = "p = MaxPool<kernel_shape = [4, 4], strides = [4, 4]>(s)\nf = Flatten(p)\n"
@@ -52,7 +52,7 @@ WEIGHTS = {
 
 
 def proto_of(which: str, density: float = 1.0, seed: int = 0) -> onnx.ModelProto:
-    """One of the networks; of its weights all but `density` are zero."""
+    """One of the networks; a fraction `density` of its weights is nonzero."""
     random = np.random.default_rng(seed)
     proto = parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 18]> '
@@ -74,18 +74,18 @@ def proto_of(which: str, density: float = 1.0, seed: int = 0) -> onnx.ModelProto
 
 
 def network(which: str, density: float = 1.0, seed: int = 0) -> Model:
-    """The same as the package reads it."""
+    """The same network as a Model."""
     return load_model_bytes(proto_of(which, density, seed).SerializeToString(), f"{which}.onnx")
 
 
-def whole(which: str, density: float = 1.0, seed: int = 0) -> Model:
-    """The same with weights and activations as int8."""
-    seen = NormalizedImages(quadrants(), NORMALISATION)
-    return quantize(network(which, density, seed), QuantizeOptions(), seen)[0]
+def quantized(which: str, density: float = 1.0, seed: int = 0) -> Model:
+    """The same network, quantized to int8."""
+    calibration = NormalizedImages(quadrants(), NORMALIZATION)
+    return quantize(network(which, density, seed), QuantizeOptions(), calibration)[0]
 
 
 def quadrants(count: int = 64, seed: int = 0) -> Images:
-    """Dim noise with one bright quadrant, whose number is the label."""
+    """Dim noise with one bright quadrant; its number is the label."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, count)
     pixels = random.integers(0, 100, (count, 1, 8, 8), dtype=np.uint8)
@@ -104,12 +104,12 @@ def train(
     progress: Any = None,
     **options: Any,
 ) -> tuple[Model, Report]:
-    """Finetunes `model` with `options` beside those that are quick."""
-    often = {} if {"sparsity", "budget"}.isdisjoint(options) else {"prune_every": 2}
-    chosen = FinetuneOptions.of({**QUICK, **often, **options})
+    """Finetunes `model` with `options` on top of QUICK."""
+    pruning = {} if {"sparsity", "budget"}.isdisjoint(options) else {"pruning_interval": 2}
+    finetune_options = FinetuneOptions.of({**QUICK, **pruning, **options})
     further = {} if progress is None else {"progress": progress}
     return finetune(
-        model, images or quadrants(), NORMALISATION, chosen, seed=seed, teacher=teacher, **further
+        model, images or quadrants(), NORMALIZATION, finetune_options, seed=seed, teacher=teacher, **further
     )
 
 
@@ -124,5 +124,5 @@ def matrix(name: str, tensor: np.ndarray) -> np.ndarray:
 
 
 def counts(model: Model, which: str) -> dict[str, int]:
-    """How many weights of each layer are not zero."""
+    """The number of nonzero weights of each layer."""
     return {name: int(np.count_nonzero(tensors(model)[name])) for name in WEIGHTS[which]}

@@ -72,8 +72,8 @@ def test_values_that_overflow() -> None:
 @pytest.mark.parametrize(
     ("seen", "said", "kind"),
     [
-        (some(4, 2, 8, 8), "the images are 2 x 8 x 8", DataError),
-        (NormalizedImages(some().images, Normalization((0.5,) * 3)), "mean has 3 values", OptionError),
+        (some(4, 2, 8, 8), "the images: expected images of 2 x 9 x 9 .* got 2 x 8 x 8", DataError),
+        (NormalizedImages(some().images, Normalization((0.5,) * 3)), "mean: expected .* got 3", OptionError),
     ],
 )
 def test_images_that_do_not_fit(seen: NormalizedImages, said: str, kind: type[Exception]) -> None:

@@ -154,7 +154,7 @@ def test_a_module_without_a_file_has_none(place: Path, source: str) -> None:
 def test_a_package_that_fails_is_named(place: Path) -> None:
     (place / "made" / "__init__.py").write_text("1 / 0\n")
     (place / "made" / "bare" / "folder").mkdir(parents=True)
-    words = r"made.bare.folder.sets:f: it raised ZeroDivisionError: .*; mend the function"
+    words = r"made.bare.folder.sets:f: it raised ZeroDivisionError: .*; correct the function"
     with pytest.raises(DataError, match=words):
         module_file("made.bare.folder.sets:f")
 

@@ -54,7 +54,11 @@ def test_all_methods_train_alike_and_end_permuted_for_the_same_array(path: Path)
     for step in steps:
         if step.finetune:
             options = step.finetune
-            assert (options.learning_rate, options.weight_decay, options.distil_weight) == (0.05, 0.0001, 0.9)
+            assert (options.learning_rate, options.weight_decay, options.distill_weight) == (
+                0.05,
+                0.0001,
+                0.9,
+            )
             assert options.augment and options.mixup == 0 and options.teacher
         if step.permute:
             columns = 32 if step.permute.subword_bits is None else 32 * 8 // step.permute.subword_bits

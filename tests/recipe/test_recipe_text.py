@@ -69,7 +69,7 @@ def test_every_level_is_strict(text: str, start: str) -> None:
         (["permute", "pack", "pack"], 4, "stages.1: pack twice; keep one"),
         (["finetune"], 3, "stages.0: finetune needs data; add data: {data: path of the images}"),
         (["evaluate"], 3, "stages.0: evaluate needs data"),
-        (["finetune: {distil_weight: 0.9}"], 3, "stages.0.finetune.distil_weight: there is no teacher; add teacher"),
+        (["finetune: {distill_weight: 0.9}"], 3, "stages.0.finetune.distill_weight: there is no teacher; add teacher"),
     ],
 )  # fmt: skip
 def test_the_order_is_checked(stages: list[str], line: int, words: str) -> None:

@@ -1,1 +1,1 @@
-"""From an ONNX graph to a torch module and back, tensor by tensor."""
+"""The bridge from an ONNX graph to a torch module and back."""

@@ -16,18 +16,18 @@ def relu(_node: Node) -> Operator:
 
 
 def leaky_relu(node: Node) -> Operator:
-    """x, times alpha where it is negative."""
+    """x where it is positive, else alpha x."""
     alpha = float(node.attributes.get("alpha", 0.01))
     return lambda x: functional.leaky_relu(x, alpha)
 
 
 def prelu(_node: Node) -> Operator:
-    """x, times a trained slope where it is negative; the slope is broadcast from the right, as in ONNX."""
+    """x where it is positive, else x times a trained slope, broadcast from the right as in ONNX."""
     return lambda x, slope: torch.where(x < 0, x * slope, x)
 
 
 def clip(_node: Node) -> Operator:
-    """x between two bounds, each of which may be left out."""
+    """x clamped between two optional bounds."""
 
     def run(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
         if low is None and high is None:
@@ -43,7 +43,7 @@ def sigmoid(_node: Node) -> Operator:
 
 
 def hard_sigmoid(node: Node) -> Operator:
-    """alpha x + beta between 0 and 1."""
+    """alpha x + beta, clamped between 0 and 1."""
     alpha = float(node.attributes.get("alpha", 0.2))
     beta = float(node.attributes.get("beta", 0.5))
     return lambda x: torch.clamp(x * alpha + beta, 0, 1)
@@ -55,6 +55,6 @@ def hard_swish(_node: Node) -> Operator:
 
 
 def softmax(node: Node) -> Operator:
-    """exp(x) over its sum along one axis."""
+    """exp(x) divided by its sum along one axis."""
     axis = int(node.attributes.get("axis", -1))
     return lambda x: torch.softmax(x, axis)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tightc.bridge.operator import Operator, integers, refuse
+from tightc.bridge.operator import Operator, integers, unsupported
 from tightc.model.onnx_proto.graph import Node
 
-# The numbers of onnx.TensorProto.DataType, as far as torch computes with the types.
+# onnx.TensorProto.DataType to torch, for the types that torch computes with.
 _TYPES = {
     1: torch.float32,
     2: torch.uint8,
@@ -37,34 +37,34 @@ _VALUE_TYPES = {
 
 
 def constant(node: Node) -> Operator:
-    """A tensor, a number or a list of numbers that the node itself holds."""
+    """The tensor, number or list of numbers stored in the node."""
     if "value" in node.attributes:
-        held = from_array(node.attributes["value"])
+        value_tensor = from_array(node.attributes["value"])
     else:
         form, value = next(iter(node.attributes.items()), ("no value", None))
         if form not in _VALUE_TYPES:
-            refuse(node, f"{form} is not supported by finetune (permitted: value, {', '.join(_VALUE_TYPES)})")
-        held = torch.tensor(value, dtype=_VALUE_TYPES[form])
-    return lambda: held
+            unsupported(node, f"value or {' or '.join(_VALUE_TYPES)}", form)
+        value_tensor = torch.tensor(value, dtype=_VALUE_TYPES[form])
+    return lambda: value_tensor
 
 
 def constant_of_shape(node: Node) -> Operator:
-    """A tensor of the shape given, filled with one value, float32 zero where none is named."""
+    """A tensor of the given shape, filled with one value; float32 zero by default."""
     fill = from_array(node.attributes.get("value", np.zeros(1, np.float32))).reshape(())
     return lambda shape: fill.expand(integers(shape)).contiguous()
 
 
 def cast(node: Node) -> Operator:
-    """x as another type."""
+    """x converted to another type."""
     code = int(node.attributes["to"])
     if code not in _TYPES:
-        refuse(node, f"type number {code} is not supported by finetune (permitted: {sorted(_TYPES)})")
+        unsupported(node, f"a type of {sorted(_TYPES)}", f"type {code}")
     dtype = _TYPES[code]
     return lambda x: x.to(dtype)
 
 
 def from_array(array: Any) -> Tensor:
-    """A tensor with a copy of `array`, of the same type, bfloat16 included."""
+    """A tensor with a copy of `array`, of the same dtype, including bfloat16."""
     array = np.asarray(array)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
@@ -72,5 +72,5 @@ def from_array(array: Any) -> Tensor:
 
 
 def to_array(tensor: Tensor) -> Any:
-    """The values of `tensor` as a numpy array in C order, a copy on the host."""
+    """A copy of `tensor` as a numpy array in C order."""
     return tensor.detach().cpu().contiguous().numpy().copy()

@@ -13,7 +13,7 @@ _CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d
 
 
 def convolution(node: Node) -> Operator:
-    """x (batch, channels, spatial...) with weight (filters, channels of a group, kernel...), bias or none."""
+    """Convolution of x (batch, channels, spatial...) by weight (filters, channels per group, kernel...), plus bias."""
     window = Window.of(node)
     groups = int(node.attributes.get("group", 1))
 
@@ -23,6 +23,8 @@ def convolution(node: Node) -> Operator:
         begin, end = window.pads_for(x.shape[2:], kernel)
         if begin != end or min(begin) < 0:
             x, begin = padded(x, begin, end, 0.0), [0] * len(kernel)
-        return _CONVOLUTIONS[len(kernel)](x, weight, bias, strides, begin, dilations, groups)  # type: ignore[no-any-return]
+        convolve = _CONVOLUTIONS[len(kernel)]
+        y: Tensor = convolve(x, weight, bias, strides, padding=begin, dilation=dilations, groups=groups)
+        return y
 
     return run

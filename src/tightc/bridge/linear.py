@@ -11,7 +11,7 @@ from tightc.model.onnx_proto.graph import Node
 
 
 def gemm(node: Node) -> Operator:
-    """alpha A B + beta C, where A and B may be transposed and C is broadcast or left out."""
+    """alpha A B + beta C; A and B may be transposed, C is broadcast and optional."""
     alpha = float(node.attributes.get("alpha", 1.0))
     beta = float(node.attributes.get("beta", 1.0))
     transposed_a = bool(node.attributes.get("transA", 0))

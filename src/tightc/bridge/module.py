@@ -1,4 +1,4 @@
-"""An ONNX graph as a torch module whose parameters go by their ONNX names."""
+"""An ONNX graph as a torch module, with its parameters by their ONNX names."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tightc.bridge.constant import from_array, to_array
-from tightc.bridge.operator import Operator, refuse
-from tightc.bridge.operators import DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS, SETTINGS
+from tightc.bridge.operator import Operator, unsupported
+from tightc.bridge.operators import CONSTANT_INPUTS, DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS
 from tightc.bridge.parameters import Role, running_statistics, trained_tensors
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard
 
 
 @dataclass(frozen=True)
+class _Operation:
+    """A node that is run, and its operator."""
+
+    node: Node
+    operator: Operator
+
+
+@dataclass(frozen=True)
 class _Step:
-    """One call; an input is the name of a value, a constant read as numbers, or None where left out."""
+    """One operator call; an input is the name of a value, a constant tensor, or None where omitted."""
 
     operator: Operator
     inputs: tuple[str | Tensor | None, ...]
@@ -29,19 +37,19 @@ class _Step:
 
 
 class TorchGraph(nn.Module):
-    """Runs `graph` in torch: takes its inputs in order, gives a tuple of its outputs.
+    """Runs `graph` in torch: takes its inputs in order, returns a tuple of its outputs.
 
-    Every weight, bias, scale and slope is a parameter, running means and variances are buffers, and so are
-    other float constants; `roles`, `parameter` and `trained` go by ONNX names (torch's own allow no dots).
-    Constants that are only shapes, axes or pads stay on the CPU, and what follows from constants is computed
-    once, when the module is built. ModelError names the operator and node that cannot be run.
+    Weights, biases, scales and slopes are parameters; running statistics and other float constants are buffers.
+    `roles`, `parameter` and `trained` use ONNX names, since torch names permit no dots. Shapes, axes and pads stay on
+    the CPU. Values that depend on constants only are computed once, when the module is built. ModelError names the
+    operator and node that is not supported.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.roles: dict[str, Role] = trained_tensors(graph)
         self._statistics = running_statistics(graph)
-        _refuse_two_masters(set(self.roles), set(self._statistics))
+        _check_one_role(set(self.roles), set(self._statistics))
         self._inputs = graph.inputs
         self._parameter_names: dict[str, str] = {}
         self._buffer_names: dict[str, str] = {}
@@ -53,8 +61,8 @@ class TorchGraph(nn.Module):
             self.register_buffer(f"running_{index}", from_array(graph.tensors[name]))
         aliases = _aliases(graph)
         self._outputs = tuple(aliases.get(name, name) for name in graph.outputs)
-        nodes, constants = _fold(graph, aliases, held=frozenset((*self.roles, *self._statistics)))
-        self._steps = _steps(nodes, constants, aliases, self._outputs)
+        operations, constants = _fold(graph, aliases, trained=frozenset((*self.roles, *self._statistics)))
+        self._steps = _steps(operations, constants, aliases, self._outputs)
         self._host: dict[str, Tensor] = {}
         for name in _data_names(self._steps, self._outputs):
             if name in constants and constants[name].is_floating_point():
@@ -64,7 +72,7 @@ class TorchGraph(nn.Module):
                 self._host[name] = constants[name]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The graph's outputs for its inputs, in the graph's order, shapes and dtypes as in ONNX."""
+        """The graph's outputs for its `inputs`, in the graph's order, with shapes and dtypes as in ONNX."""
         values: dict[str, Any] = dict(zip(self._inputs, inputs, strict=True))
         values.update(self._host)
         values.update((name, self._parameters[key]) for name, key in self._parameter_names.items())
@@ -91,31 +99,31 @@ class TorchGraph(nn.Module):
         """The Conv, Gemm and MatMul weights, each once."""
         return [self.parameter(name) for name, role in self.roles.items() if role == "weight"]
 
-    def statistics(self) -> list[tuple[Tensor, float]]:
-        """Running means and variances that follow the batches, and how much a batch counts, above 0 to 1."""
+    def running_statistics(self) -> list[tuple[Tensor, float]]:
+        """Running means and variances that training updates, and the update rate of each, above 0 to 1."""
         return [
-            (self.get_buffer(self._buffer_names[name]), share)
-            for name, share in self._statistics.items()
-            if share > 0
+            (self.get_buffer(self._buffer_names[name]), rate)
+            for name, rate in self._statistics.items()
+            if rate > 0
         ]
 
     def trained(self) -> dict[str, NDArray[Any]]:
-        """What training may have changed: parameters and running statistics, with their shapes and dtypes."""
-        held = {name: self.parameter(name).data for name in self.roles}
-        held.update({name: self.get_buffer(self._buffer_names[name]) for name in self._statistics})
-        return {name: to_array(tensor) for name, tensor in held.items()}
+        """The parameters and running statistics as arrays, by ONNX name."""
+        tensors = {name: self.parameter(name).data for name in self.roles}
+        tensors.update({name: self.get_buffer(self._buffer_names[name]) for name in self._statistics})
+        return {name: to_array(tensor) for name, tensor in tensors.items()}
 
 
-def _refuse_two_masters(trained: set[str], statistics: set[str]) -> None:
+def _check_one_role(trained: set[str], statistics: set[str]) -> None:
     for name in sorted(trained & statistics):
         raise ModelError(
-            f"tensor {name} is trained and a running statistic at once",
+            f"tensor {name}: expected a trained tensor or a running statistic, got one that is both",
             "export the model without sharing equal tensors",
         )
 
 
 def _aliases(graph: Graph) -> dict[str, str]:
-    """For each value that Identity only passes on, the value itself."""
+    """The output of each Identity, and the value that it passes on."""
     aliases: dict[str, str] = {}
     for node in graph.nodes:
         if is_identity(node.op, node.domain):
@@ -124,11 +132,11 @@ def _aliases(graph: Graph) -> dict[str, str]:
 
 
 def _fold(
-    graph: Graph, aliases: dict[str, str], held: frozenset[str]
-) -> tuple[list[tuple[Node, Operator]], dict[str, Tensor]]:
-    """The nodes left to run, with their operators, and the constants, computed ones included."""
-    constants = {name: _constant(name, array) for name, array in graph.tensors.items() if name not in held}
-    nodes = []
+    graph: Graph, aliases: dict[str, str], trained: frozenset[str]
+) -> tuple[list[_Operation], dict[str, Tensor]]:
+    """The nodes that depend on inputs or `trained` tensors, with their operators, and all other values as constants."""
+    constants = {name: _constant(name, array) for name, array in graph.tensors.items() if name not in trained}
+    operations = []
     for node in graph.nodes:
         operator = _operator(node)
         if node.op == "Identity" or (node.op == "Constant" and node.outputs[0] in graph.tensors):
@@ -138,8 +146,8 @@ def _fold(
         if known and node.op not in DEPENDS_ON_TRAINING:
             constants[node.outputs[0]] = operator(*arguments)
         else:
-            nodes.append((node, operator))
-    return nodes, constants
+            operations.append(_Operation(node, operator))
+    return operations, constants
 
 
 def _constant(name: str, array: NDArray[Any]) -> Tensor:
@@ -147,53 +155,54 @@ def _constant(name: str, array: NDArray[Any]) -> Tensor:
         return from_array(array)
     except TypeError:
         raise ModelError(
-            f"tensor {name} has the type {array.dtype}, which finetune cannot compute with",
+            f"tensor {name}: expected a dtype that torch computes with, got {array.dtype}",
             "finetune before the model is quantized",
         ) from None
 
 
 def _operator(node: Node) -> Operator:
     if not is_standard(node.domain):
-        refuse(node, f"its domain {node.domain} is not known to finetune")
+        unsupported(node, "an operator of the ONNX domain", f"domain {node.domain}")
     if node.op not in OPERATORS:
-        refuse(node, "it is not among the operators that finetune knows")
+        unsupported(node, "an operator that finetune supports", node.op)
     most = OUTPUTS.get(node.op, 1)
     if any(node.outputs[most:]):
-        refuse(node, f"its output {most + 1} ({node.outputs[most]}) is not supported by finetune")
+        unsupported(node, f"no output {most + 1}", node.outputs[most])
     return OPERATORS[node.op](node)
 
 
 def _steps(
-    nodes: Sequence[tuple[Node, Operator]],
+    operations: Sequence[_Operation],
     constants: dict[str, Tensor],
     aliases: dict[str, str],
     outputs: tuple[str, ...],
 ) -> list[_Step]:
-    """The calls in order, each knowing the values that nobody reads after it."""
+    """The operator calls in order, each with the values that no later call reads."""
     needed = set(outputs)
     steps: list[_Step] = []
-    for node, operator in reversed(nodes):
-        settings = SETTINGS.get(node.op, frozenset())
+    for operation in reversed(operations):
+        node = operation.node
+        constant_inputs = CONSTANT_INPUTS.get(node.op, frozenset())
         inputs: list[str | Tensor | None] = []
         for place, name in enumerate(aliases.get(name, name) for name in node.inputs):
-            inputs.append(constants[name] if place in settings and name in constants else name or None)
+            inputs.append(constants[name] if place in constant_inputs and name in constants else name or None)
         names = {name for name in inputs if isinstance(name, str)}
         made = {name for name in node.outputs if name}
         last_uses = (names - needed) | (made - needed)
         needed |= names
         steps.append(
             _Step(
-                operator,
-                tuple(inputs),
-                node.outputs,
-                node.op in DEPENDS_ON_TRAINING,
-                tuple(sorted(last_uses)),
+                operator=operation.operator,
+                inputs=tuple(inputs),
+                outputs=node.outputs,
+                depends_on_training=node.op in DEPENDS_ON_TRAINING,
+                last_uses=tuple(sorted(last_uses)),
             )
         )
     return steps[::-1]
 
 
 def _data_names(steps: Sequence[_Step], outputs: tuple[str, ...]) -> list[str]:
-    """Every value that a step or the caller reads as a tensor."""
+    """The values that a step or the caller reads as tensors."""
     names = [name for step in steps for name in step.inputs if isinstance(name, str)]
     return list(dict.fromkeys((*names, *outputs)))

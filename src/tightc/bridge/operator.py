@@ -1,4 +1,4 @@
-"""What the families of operators share: the shape of an operator, how it refuses, how it reads settings."""
+"""Shared by all operators: their type, the error for unsupported nodes, and reading of constant inputs."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import Node
 
 Operator = Callable[..., Any]
-"""Takes a node's inputs in order, None for one that is left out; gives a tensor, or a tuple of tensors."""
+"""Takes a node's inputs in order, None for an omitted one; returns a tensor, or a tuple of tensors."""
 
 Build = Callable[[Node], Operator]
-"""Reads a node's attributes once and gives its operator; ModelError where they ask for what it cannot do."""
+"""Reads a node's attributes once and returns its operator; ModelError where they are not supported."""
 
 
-def refuse(node: Node, why: str) -> NoReturn:
-    """Says that `node` cannot be trained, and why, as a clause after its name."""
+def unsupported(node: Node, expected: str, got: object) -> NoReturn:
+    """ModelError: finetune supports only what is `expected` of `node`, which has `got` instead."""
     raise ModelError(
-        f"operator {node.op} of node {node.label}: {why}",
+        f"operator {node.op} of node {node.label}: expected {expected}, got {got}",
         "finetune before the export, or export the model without it",
     )
 
 
 def choice(node: Node, attribute: str, default: str, permitted: tuple[str, ...]) -> str:
-    """The value of a text attribute; ModelError where it is none of `permitted`."""
+    """The value of a string `attribute` of `node`, or its `default`; ModelError where it is none of `permitted`."""
     value = str(node.attributes.get(attribute, default))
     if value not in permitted:
-        refuse(node, f"{attribute} {value} is not supported by finetune (permitted: {', '.join(permitted)})")
+        unsupported(node, f"{attribute} {', '.join(permitted[:-1])} or {permitted[-1]}", value)
     return value
 
 
-def integers(setting: Tensor) -> list[int]:
-    """A setting (shape, axes, pads) as Python numbers."""
-    return [int(value) for value in setting.reshape(-1).tolist()]
+def integers(constant: Tensor) -> list[int]:
+    """A constant input, such as shape, axes or pads, as Python integers."""
+    return [int(value) for value in constant.reshape(-1).tolist()]
 
 
-def scalar(setting: Tensor) -> int | float | bool:
-    """A setting of one value as a Python number."""
-    number: int | float | bool = setting.item()
+def scalar(constant: Tensor) -> int | float | bool:
+    """A constant input of one value as a Python number."""
+    number: int | float | bool = constant.item()
     return number
 
 
-def beside(tensor: Tensor, other: Tensor) -> Tensor:
-    """`tensor` on the device of `other`; small constants live on the CPU, whatever the network runs on."""
+def on_device_of(other: Tensor, tensor: Tensor) -> Tensor:
+    """`tensor` on the device of `other`; small constants stay on the CPU, whatever device the network runs on."""
     return tensor if tensor.device == other.device else tensor.to(other.device)
 
 
-def brought_together(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """All on one device: that of the first which is not on the CPU."""
-    leader = next((tensor for tensor in tensors if tensor.device.type != "cpu"), tensors[0])
-    return tuple(beside(tensor, leader) for tensor in tensors)
+def on_one_device(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All `tensors` on the device of the first one that is not on the CPU."""
+    reference = next((tensor for tensor in tensors if tensor.device.type != "cpu"), tensors[0])
+    return tuple(on_device_of(reference, tensor) for tensor in tensors)
 
 
-def spread(data: Tensor, axis: int, index: Tensor) -> Tensor:
-    """The slices of `data` along `axis` that `index`, (entries,) int64, names in order."""
-    return torch.index_select(data, axis, beside(index, data))
+def index_select(data: Tensor, axis: int, index: Tensor) -> Tensor:
+    """The slices of `data` along `axis` at `index`, (entries,) int64, in order."""
+    return torch.index_select(data, axis, on_device_of(data, index))

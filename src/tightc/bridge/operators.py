@@ -1,4 +1,4 @@
-"""The operators that finetune knows: the table from ONNX name to the function that builds it."""
+"""The operators that finetune supports: ONNX names to the functions that build them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ DEPENDS_ON_TRAINING = frozenset({"BatchNormalization", "Dropout"})
 """Operators that take `training`, True or False, as a keyword."""
 
 OUTPUTS = {"BatchNormalization": 3, "Dropout": 2}
-"""How many outputs an operator can give, where that is more than one."""
+"""The number of outputs of operators that can have more than one."""
 
-SETTINGS: dict[str, frozenset[int]] = {
+CONSTANT_INPUTS: dict[str, frozenset[int]] = {
     "Clip": frozenset({1, 2}),
     "ConstantOfShape": frozenset({0}),
     "Dropout": frozenset({1, 2}),
@@ -76,4 +76,4 @@ SETTINGS: dict[str, frozenset[int]] = {
     "Squeeze": frozenset({1}),
     "Unsqueeze": frozenset({1}),
 }
-"""Inputs, by position, that are read as Python numbers: constants there stay on the CPU."""
+"""Inputs, by position, that are read as Python numbers; constants there stay on the CPU."""

@@ -1,4 +1,4 @@
-"""Which constants of a graph are trained, and as what."""
+"""The trained constants of a graph and their roles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from tightc.model.onnx_proto.graph import Graph, Node
 
 Role = Literal["weight", "bias", "scale", "slope"]
-"""weight: Conv, Gemm or MatMul. bias: of these, or the shift of a BatchNormalization. scale: of a
+"""weight: of a Conv, Gemm or MatMul. bias: of these, or the shift of a BatchNormalization. scale: of a
 BatchNormalization. slope: of a PRelu."""
 
 _ROLES: dict[str, dict[int, Role]] = {
@@ -24,9 +24,9 @@ _SAME_VALUES = frozenset({"Identity", "Transpose"})
 def trained_tensors(graph: Graph) -> dict[str, Role]:
     """The role of every float constant that training changes, in the order of the nodes.
 
-    A constant that reaches its operator through Identity or Transpose counts. So does one added to the output
-    of a Conv, Gemm or MatMul, as exporters write the bias of a linear layer, unless it is a single number:
-    those belong to activations written out (x + 3 in a hard swish). A weight stays one in every other role.
+    A constant may reach its operator through Identity or Transpose. One that is added to the output of a Conv, Gemm or
+    MatMul is a bias, as exporters write it for linear layers, unless it is a single number: these belong to decomposed
+    activations, such as x + 3 in a hard swish. A weight keeps that role even if it has others.
     """
     makers = {output: node for node in graph.nodes for output in node.outputs}
     found: dict[str, Role] = {}
@@ -47,24 +47,24 @@ def trained_tensors(graph: Graph) -> dict[str, Role]:
 
 
 def running_statistics(graph: Graph) -> dict[str, float]:
-    """The constants that hold running means and variances, in the order of the nodes, and how much a batch counts.
+    """The constants with running means and variances, in the order of the nodes, and their update rates, from 0 to 1.
 
-    Where several nodes share one, each moves it: together they count for what the last ones leave of the old value.
+    Several nodes that share one update it in turn, so its rate combines theirs.
     """
     makers = {output: node for node in graph.nodes for output in node.outputs}
     found: dict[str, float] = {}
     for node in graph.nodes:
         if node.op == "BatchNormalization":
-            share = 1 - float(node.attributes.get("momentum", 0.9))
+            rate = 1 - float(node.attributes.get("momentum", 0.9))
             names = (_origin(name, graph, makers) for name in node.inputs[3:5])
             for name in names:
                 if name in graph.tensors:
-                    found[name] = 1 - (1 - found[name]) * (1 - share) if name in found else share
+                    found[name] = 1 - (1 - found[name]) * (1 - rate) if name in found else rate
     return found
 
 
 def trained_layers(graph: Graph) -> dict[str, str]:
-    """Each Conv, Gemm and MatMul with a trained weight, and that weight; a shared one counts once."""
+    """The name of each Conv, Gemm and MatMul with a trained weight, and that weight's name; a shared one once."""
     makers = {output: node for node in graph.nodes for output in node.outputs}
     roles = trained_tensors(graph)
     found: dict[str, str] = {}
@@ -78,7 +78,7 @@ def trained_layers(graph: Graph) -> dict[str, str]:
 
 
 def _origin(name: str, graph: Graph, makers: dict[str, Node]) -> str:
-    """The name behind nodes that only pass or transpose values."""
+    """The value that reaches `name` through Identity and Transpose."""
     while name not in graph.tensors and name in makers and makers[name].op in _SAME_VALUES:
         name = makers[name].inputs[0]
     return name

@@ -16,7 +16,7 @@ _SUMS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: fun
 
 
 def max_pool(node: Node) -> Operator:
-    """The largest value of each window; padding never wins."""
+    """The maximum of each window, without its padding."""
     window = Window.of(node)
     kernel = list(node.attributes["kernel_shape"])
     rank = len(kernel)
@@ -33,7 +33,7 @@ def max_pool(node: Node) -> Operator:
 
 
 def average_pool(node: Node) -> Operator:
-    """The mean of each window; with count_include_pad the padding counts as zeros, else it does not count."""
+    """The mean of each window; padding counts as zeros with count_include_pad, else not at all."""
     window = Window.of(node)
     kernel = list(node.attributes["kernel_shape"])
     rank = len(kernel)
@@ -45,33 +45,33 @@ def average_pool(node: Node) -> Operator:
         over = window.overhang_for(x.shape[2:], kernel)
         plain = begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel)
         if plain and all(size >= taps for size, taps in zip(x.shape[2:], kernel, strict=True)):
-            return _MEANS[rank](x, kernel, strides, begin, False, count_padding)  # type: ignore[no-any-return]
+            return _MEANS[rank](x, kernel, strides, begin, count_include_pad=count_padding)  # type: ignore[no-any-return]
         counted = x.new_ones((1, 1, *x.shape[2:]))
         counted = padded(counted, begin, end, 1.0 if count_padding else 0.0)
         counted = padded(counted, [0] * rank, over, 0.0)
         x = padded(padded(x, begin, end, 0.0), [0] * rank, over, 0.0)
         taps = x.new_ones((1, 1, *kernel))
         planes = x.reshape(-1, 1, *x.shape[2:])
-        total = _SUMS[rank](planes, taps, None, strides, 0, dilations)
-        count = _SUMS[rank](counted, taps, None, strides, 0, dilations)
-        mean = total / count.clamp(min=1)  # a window on padding alone is zero
+        total = _SUMS[rank](planes, taps, stride=strides, dilation=dilations)
+        count = _SUMS[rank](counted, taps, stride=strides, dilation=dilations)
+        mean = total / count.clamp(min=1)  # 0 for a window of padding only
         return mean.reshape(*x.shape[:2], *mean.shape[2:])  # type: ignore[no-any-return]
 
     return run
 
 
 def global_max_pool(_node: Node) -> Operator:
-    """The largest value of each channel, the spatial axes kept with size 1."""
+    """The maximum of each channel; the spatial axes keep size 1."""
     return lambda x: torch.amax(x, list(range(2, x.dim())), keepdim=True)
 
 
 def global_average_pool(_node: Node) -> Operator:
-    """The mean of each channel, the spatial axes kept with size 1."""
+    """The mean of each channel; the spatial axes keep size 1."""
     return lambda x: torch.mean(x, list(range(2, x.dim())), keepdim=True)
 
 
 def _torch_pads(pads: list[int], kernel: list[int]) -> bool:
-    """Whether torch's own poolings accept this padding: from nothing to half the kernel."""
+    """Whether torch's pooling accepts this padding: at most half the kernel."""
     return all(0 <= 2 * pad <= taps for pad, taps in zip(pads, kernel, strict=True))
 
 

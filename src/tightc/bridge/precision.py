@@ -1,4 +1,4 @@
-"""In which numbers a network can be trained."""
+"""The dtype that training needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def check_float32(module: TorchGraph, origin: str, *, needs: str, remedy: str) -> None:
-    """ModelError, which says who `needs` it and what to do, where a tensor that gets a gradient is no float32."""
+    """Checks that all trained tensors of `module` are float32.
+
+    ModelError otherwise, which names the model `origin`, who `needs` it, such as "finetune trains", and the `remedy`.
+    """
     for name in module.roles:
         dtype = str(module.parameter(name).dtype).removeprefix("torch.")
         if dtype != "float32":

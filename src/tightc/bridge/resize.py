@@ -1,4 +1,4 @@
-"""Resize, nearest and linear, in the single precision in which onnxruntime finds sizes and coordinates."""
+"""Resize, nearest and linear, with sizes and coordinates in float32 as in onnxruntime."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tightc.bridge.operator import Operator, beside, choice, integers, refuse, spread
+from tightc.bridge.operator import Operator, choice, index_select, integers, on_device_of, unsupported
 from tightc.model.onnx_proto.graph import Node
 
 _COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
 
-_TIE = 1e-6  # onnxruntime takes a coordinate that is as near to halfway for halfway
+_TIE = 1e-6  # onnxruntime treats a coordinate this close to halfway as halfway
 
 _ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "round_prefer_floor": lambda x: torch.ceil(x.double() - 0.5 - _TIE),
@@ -23,13 +23,13 @@ _ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def resize(node: Node) -> Operator:
-    """Samples x at other sizes, one axis after the other: nearest and linear interpolation are separable."""
+    """Resamples x one axis at a time: nearest and linear interpolation are separable."""
     mode = choice(node, "mode", "nearest", ("nearest", "linear"))
     coordinates = choice(node, "coordinate_transformation_mode", "half_pixel", _COORDINATES)
     rounding = _ROUNDINGS[choice(node, "nearest_mode", "round_prefer_floor", tuple(_ROUNDINGS))]
     policy = choice(node, "keep_aspect_ratio_policy", "stretch", ("stretch", "not_larger", "not_smaller"))
     if node.attributes.get("antialias", 0):
-        refuse(node, "antialias is not supported by finetune")
+        unsupported(node, "antialias 0", node.attributes["antialias"])
     named_axes = node.attributes.get("axes")
 
     def run(
@@ -45,7 +45,7 @@ def resize(node: Node) -> Operator:
         else:
             return x
         if outputs == inputs:
-            return x  # whatever the scales are
+            return x  # even if the scales are not 1
         for axis, size, factor in zip(axes, outputs, factors, strict=True):
             if factor != 1:
                 sources = _sources(coordinates, x.shape[axis], size, factor)
@@ -66,9 +66,9 @@ def _from_sizes(inputs: list[int], sizes: list[int], policy: str) -> tuple[list[
 
 
 def _sources(coordinates: str, given: int, size: int, factor: Tensor) -> Tensor:
-    """Where in an axis of `given` values each of the `size` outputs samples: (size,) float32, each step rounded."""
+    """The coordinate in an axis of `given` values that each of `size` outputs samples: (size,) float32."""
     x = torch.arange(size, dtype=torch.float32)
-    # a tensor too: torch divides a plain number by a tensor in two steps, each rounded
+    # a tensor: torch divides a Python number by a tensor in two rounded steps
     length = torch.tensor(size, dtype=torch.float32)
     if coordinates == "asymmetric":
         return x / factor
@@ -83,15 +83,15 @@ def _sources(coordinates: str, given: int, size: int, factor: Tensor) -> Tensor:
 
 
 def _nearest(x: Tensor, axis: int, sources: Tensor) -> Tensor:
-    return spread(x, axis, sources.clamp(0, x.shape[axis] - 1).long())
+    return index_select(x, axis, sources.clamp(0, x.shape[axis] - 1).long())
 
 
 def _linear(x: Tensor, axis: int, sources: Tensor) -> Tensor:
-    """Between the two neighbors of each source; beyond the border the border's value."""
+    """Linear interpolation at `sources`, with the border value beyond the border."""
     last = x.shape[axis] - 1
     sources = sources.clamp(0, last)
     low = sources.floor()
-    share = beside((sources - low).to(x.dtype), x).reshape([-1] + [1] * (x.dim() - axis - 1))
-    left = spread(x, axis, low.long())
-    right = spread(x, axis, (low + 1).clamp(max=last).long())
-    return torch.lerp(left, right, share)
+    fraction = on_device_of(x, (sources - low).to(x.dtype)).reshape([-1] + [1] * (x.dim() - axis - 1))
+    left = index_select(x, axis, low.long())
+    right = index_select(x, axis, (low + 1).clamp(max=last).long())
+    return torch.lerp(left, right, fraction)

@@ -1,4 +1,4 @@
-"""What moves values or reads sizes: Reshape, Transpose, Concat, Slice, Pad, Gather, Shape and their like."""
+"""Data movement and shapes: Reshape, Transpose, Concat, Slice, Pad, Gather, Shape and similar."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from tightc.bridge.operator import (
     Operator,
-    brought_together,
     choice,
+    index_select,
     integers,
+    on_one_device,
     scalar,
-    spread,
 )
 from tightc.bridge.window import padded
 from tightc.model.onnx_proto.graph import Node
@@ -25,7 +25,7 @@ def identity(_node: Node) -> Operator:
 
 
 def flatten(node: Node) -> Operator:
-    """A matrix: the axes before `axis` are its rows, the others its columns."""
+    """x as a matrix: the axes before `axis` become rows, the others columns."""
     axis = int(node.attributes.get("axis", 1))
 
     def run(x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def flatten(node: Node) -> Operator:
 
 
 def reshape(node: Node) -> Operator:
-    """Other sizes, same order; 0 keeps the input's size unless allowzero is set, -1 takes what is left."""
+    """x in another shape; 0 keeps the input's size unless allowzero is set, -1 is inferred."""
     zero_is_zero = bool(node.attributes.get("allowzero", 0))
 
     def run(x: Tensor, shape: Tensor) -> Tensor:
@@ -49,19 +49,19 @@ def reshape(node: Node) -> Operator:
 
 
 def transpose(node: Node) -> Operator:
-    """The axes in the order of `perm`, reversed where there is none."""
+    """x with its axes in the order `perm`, reversed by default."""
     order = node.attributes.get("perm")
     return lambda x: x.permute(order if order else list(reversed(range(x.dim()))))
 
 
 def concat(node: Node) -> Operator:
-    """The inputs one after another along `axis`."""
+    """The inputs concatenated along `axis`."""
     axis = int(node.attributes["axis"])
-    return lambda *parts: torch.cat(brought_together(parts), axis)
+    return lambda *parts: torch.cat(on_one_device(*parts), axis)
 
 
 def squeeze(node: Node) -> Operator:
-    """Without the axes named, or without all axes of size 1."""
+    """x without the given axes, or without all axes of size 1."""
     attribute = node.attributes.get("axes")
 
     def run(x: Tensor, axes: Tensor | None = None) -> Tensor:
@@ -72,7 +72,7 @@ def squeeze(node: Node) -> Operator:
 
 
 def unsqueeze(node: Node) -> Operator:
-    """With axes of size 1 at the places named, which count in the output."""
+    """x with axes of size 1 at the given places, which count in the output."""
     attribute = node.attributes.get("axes")
 
     def run(x: Tensor, axes: Tensor | None = None) -> Tensor:
@@ -86,27 +86,27 @@ def unsqueeze(node: Node) -> Operator:
 
 
 def shape(node: Node) -> Operator:
-    """The sizes of axes `start` to `end`, int64, always on the CPU: computing with them costs no transfer."""
+    """The sizes of axes `start` to `end`, int64, on the CPU to avoid transfers."""
     start = int(node.attributes.get("start", 0))
     end = node.attributes.get("end")
     return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64)
 
 
 def gather(node: Node) -> Operator:
-    """The slices of x along `axis` that `index` names; its shape takes the axis' place."""
+    """The slices of x along `axis` at `index`; the shape of `index` replaces that axis."""
     axis = int(node.attributes.get("axis", 0))
 
     def run(x: Tensor, index: Tensor) -> Tensor:
         place = axis % x.dim()
         flat = index.reshape(-1).long()
         flat = torch.where(flat < 0, flat + x.shape[place], flat)
-        return spread(x, place, flat).reshape([*x.shape[:place], *index.shape, *x.shape[place + 1 :]])
+        return index_select(x, place, flat).reshape([*x.shape[:place], *index.shape, *x.shape[place + 1 :]])
 
     return run
 
 
 def slices(_node: Node) -> Operator:
-    """Part of x: from start to end by steps, on the axes named or on the first ones."""
+    """x from start to end by steps, along the given axes or the first ones."""
 
     def run(
         x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
@@ -120,14 +120,14 @@ def slices(_node: Node) -> Operator:
                 cut[place] = slice(first, last, stride)
             else:  # torch has no negative steps
                 chosen = range(*slice(first, last, stride).indices(x.shape[place]))
-                x = spread(x, place, torch.tensor(chosen, dtype=torch.int64))
+                x = index_select(x, place, torch.tensor(chosen, dtype=torch.int64))
         return x[tuple(cut)]
 
     return run
 
 
 def pad(node: Node) -> Operator:
-    """x with values added before and after its axes (or cut off, where a pad is negative)."""
+    """x padded before and after its axes, or cropped where a pad is negative."""
     mode = choice(node, "mode", "constant", ("constant", "reflect", "edge", "wrap"))
 
     def run(x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
@@ -140,14 +140,14 @@ def pad(node: Node) -> Operator:
             return padded(x, begin, end, 0.0 if value is None else scalar(value))
         for axis in named:
             if begin[axis] or end[axis]:
-                x = spread(x, axis, _border(mode, x.shape[axis], begin[axis], end[axis]))
+                x = index_select(x, axis, _border(mode, x.shape[axis], begin[axis], end[axis]))
         return x
 
     return run
 
 
 def _border(mode: str, size: int, begin: int, end: int) -> Tensor:
-    """Which of `size` values each place of the padded axis takes: (size + begin + end,) int64."""
+    """The source index, below `size`, of each place of the padded axis: (size + begin + end,) int64."""
     index = torch.arange(-begin, size + end)
     if mode == "edge":
         return index.clamp(0, size - 1)

@@ -1,4 +1,4 @@
-"""The sliding window that Conv and the poolings share: strides, dilations and padding in ONNX terms."""
+"""The sliding window of Conv and pooling: strides, dilations and padding as in ONNX."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.bridge.operator import choice, refuse
+from tightc.bridge.operator import choice, unsupported
 from tightc.model.layer_view.convolution_geometry import same_pads
 from tightc.model.onnx_proto.graph import Node
 
 
 @dataclass(frozen=True)
 class Window:
-    """Attributes of the sliding window of `node`; an empty list stands for the default of its attribute."""
+    """Attributes of the sliding window of `node`; an empty list means the attribute's default."""
 
     node: Node
     auto_pad: str
@@ -37,15 +37,15 @@ class Window:
         )
 
     def strides_for(self, rank: int) -> list[int]:
-        """Steps of the window, (spatial axes,)."""
+        """Strides of the window, one per spatial axis."""
         return self.strides or [1] * rank
 
     def dilations_for(self, rank: int) -> list[int]:
-        """Distances between the window's taps, (spatial axes,)."""
+        """Dilations of the window, one per spatial axis."""
         return self.dilations or [1] * rank
 
     def pads_for(self, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Padding before and after each of the spatial axes, whose input sizes are `sizes`."""
+        """Padding before and after each spatial axis, for inputs of `sizes` and windows of `kernel`."""
         rank = len(kernel)
         if self.auto_pad == "VALID" or (self.auto_pad == "NOTSET" and not self.pads):
             return [0] * rank, [0] * rank
@@ -58,33 +58,33 @@ class Window:
         return [begin for begin, _ in sides], [end for _, end in sides]
 
     def extents_for(self, kernel: Sequence[int]) -> list[int]:
-        """How far the window reaches on each axis, its dilation included."""
+        """The dilated size of a window of `kernel` along each axis."""
         dilations = self.dilations_for(len(kernel))
         return [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
 
     def overhang_for(self, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
-        """What is missing behind the padded axes of a pool so that its last window is whole.
+        """Extra padding at the end of each axis that completes the last window of a pool.
 
-        ModelError where not even one window fits: the output would be empty.
+        `sizes` are the input sizes, `kernel` the window's. ModelError where no window fits.
         """
         begin, end = self.pads_for(sizes, kernel)
         missing = []
         for axis, extent in enumerate(self.extents_for(kernel)):
             stride = self.strides_for(len(kernel))[axis]
-            whole = begin[axis] + sizes[axis] + end[axis]
-            steps = -(-(whole - extent) // stride) if self.ceil_mode else (whole - extent) // stride
+            padded_size = begin[axis] + sizes[axis] + end[axis]
+            steps = (
+                -(-(padded_size - extent) // stride) if self.ceil_mode else (padded_size - extent) // stride
+            )
             if self.ceil_mode and steps * stride >= begin[axis] + sizes[axis]:
-                steps -= 1  # a window that would start in the padding after the input is left out
+                steps -= 1  # a window that would start in the end padding is dropped
             if steps < 0:
-                refuse(
-                    self.node, f"its window is {extent} wide, but its input, padding included, only {whole}"
-                )
-            missing.append(max(steps * stride + extent - whole, 0))
+                unsupported(self.node, f"a padded input of at least its window's size, {extent}", padded_size)
+            missing.append(max(steps * stride + extent - padded_size, 0))
         return missing
 
 
 def padded(x: Tensor, begin: Sequence[int], end: Sequence[int], value: float) -> Tensor:
-    """`x` with its last axes padded by `value`; negative padding crops."""
+    """`x` with its last axes padded by `value` before (`begin`) and after (`end`); negative padding crops."""
     pairs: list[int] = []
     for before, after in zip(reversed(begin), reversed(end), strict=True):
         pairs += [before, after]

@@ -69,17 +69,17 @@ def finetune(
         # what was read is what the checkpoint belongs to, and stays
         read = [os.path.realpath(path) for path in (model, teacher) if path is not None]
         kept = destination.path is not None and os.path.realpath(destination.path) not in read
-        if kept and ProcessGroup.of_environment().leads:
+        if kept and ProcessGroup.from_environment().is_main_process:
             finish(interrupt.result, destination, display)
             if not display.quiet:
                 click.echo(f"{destination.path} holds what was trained by then", err=True)
         raise
-    team = ProcessGroup.of_environment()
-    if team.leads:
+    group = ProcessGroup.from_environment()
+    if group.is_main_process:
         finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
-    if team.size > 1:
+    if group.world_size > 1:
         # torch's threads do not always survive the interpreter's end, and a member that dies there fails the whole team
         sys.stdout.flush()
         sys.stderr.flush()

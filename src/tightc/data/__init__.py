@@ -1,1 +1,1 @@
-"""Labelled images from the forms that people keep them in."""
+"""Labeled images: readers for the common file formats, normalization, and the validation split."""

@@ -1,4 +1,4 @@
-"""Tar archives, read in one go and never unpacked to disk."""
+"""Tar archives, read in one pass and never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from tightc.config.image_shape import ImageShape
-from tightc.data.image_files import Picture, images_of, is_picture, serves
-from tightc.data.images import Images, Split
+from tightc.data.image_files import ImageFile, decode_images, is_image_file, may_belong_to
+from tightc.data.images import Images, ImageShape, Split
 from tightc.errors import DataError
 
 
 def read_archive(archive: Path, split: Split, shape: ImageShape) -> Images:
-    """The images of `split` in a tar of class folders, or of split folders of these; see `images_of`."""
-    files = members(archive, lambda path: is_picture(path) and serves(path, split))
-    pictures = (Picture(path, content) for path, content in files if is_picture(path))
-    return images_of(pictures, split, shape, str(archive))
+    """The images of `split` in a tar `archive` of class folders, or of split folders of these.
+
+    They fit a network with input `shape`; see `decode_images`.
+    """
+    entries = members(archive, lambda path: is_image_file(path) and may_belong_to(path, split))
+    files = (ImageFile(path, content) for path, content in entries if is_image_file(path))
+    return decode_images(files, split, shape, str(archive))
 
 
 def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    """The path of every file in a tar (also .gz), with its bytes where wanted; DataError if corrupt."""
+    """The path of every file in a tar (also .gz), with its bytes where `wanted` is true of the path.
+
+    DataError where the archive is corrupt.
+    """
     try:
-        # As a stream: seeking back in a .gz would decompress it anew.
+        # As a stream: seeking back in a .gz would decompress it again.
         with tarfile.open(archive, "r|*") as tar:
             for member in tar:
                 if not member.isfile():
@@ -33,5 +38,5 @@ def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
                 yield path, content.read() if content else None
     except (tarfile.TarError, EOFError, zlib.error) as fault:
         raise DataError(
-            f"{archive}: not a tar archive, or a corrupt one ({fault})", "fetch the archive again"
+            f"{archive}: expected a tar archive, got another or a corrupt file ({fault})", "download it again"
         ) from None

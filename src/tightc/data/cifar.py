@@ -1,4 +1,4 @@
-"""CIFAR-10 as its authors publish it for Python: pickled batches of 10,000 images."""
+"""CIFAR-10 in its Python version: pickled batches of 10,000 images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.data.archive import members
-from tightc.data.image_files import is_picture
+from tightc.data.image_files import is_image_file
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
@@ -23,11 +23,11 @@ _BATCHES: dict[Split, tuple[str, ...]] = {
 _ALL_BATCHES = frozenset(name for names in _BATCHES.values() for name in names)
 _NAMES = "batches.meta"
 _SHAPE = (3, 32, 32)
-_FETCH = "fetch cifar-10-python.tar.gz again from its authors' page"
+_DOWNLOAD = "download cifar-10-python.tar.gz again"
 
 
 def folder_of_batches(folder: Path) -> Path | None:
-    """The folder that holds the batches: `folder`, or the one that the archive unpacks to, if any."""
+    """The folder with the batches: `folder`, or the one that the archive unpacks to; None where there is neither."""
     for place in (folder, folder / "cifar-10-batches-py"):
         if any((place / name).is_file() for name in _ALL_BATCHES):
             return place
@@ -35,24 +35,24 @@ def folder_of_batches(folder: Path) -> Path | None:
 
 
 def archive_of_batches(archive: Path) -> bool:
-    """Whether a tar holds batches rather than images, by the first file that is either."""
+    """Whether a tar holds batches or image files; the first such file decides."""
     for path, _ in members(archive, lambda _: False):
         if PurePosixPath(path).name in _ALL_BATCHES:
             return True
-        if is_picture(path):
+        if is_image_file(path):
             return False
     return False
 
 
 def read_batches_in_folder(folder: Path, split: Split) -> Images:
-    """(images, 3, 32, 32) uint8 of `split`; DataError where a batch is missing, corrupt or not one."""
+    """The images of `split` in `folder`, (images, 3, 32, 32) uint8; DataError where a batch is missing or corrupt."""
     names = (*_BATCHES[split], _NAMES)
     found = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     return _images(found, split, str(folder))
 
 
 def read_batches_in_archive(archive: Path, split: Split) -> Images:
-    """As `read_batches_in_folder`, from a tar of that folder."""
+    """The images of `split` as `read_batches_in_folder` reads them, from a tar `archive` of that folder."""
     names = {*_BATCHES[split], _NAMES}
     files = members(archive, lambda path: PurePosixPath(path).name in names)
     found = {PurePosixPath(path).name: content for path, content in files if content is not None}
@@ -62,7 +62,10 @@ def read_batches_in_archive(archive: Path, split: Split) -> Images:
 def _images(contents: Mapping[str, bytes], split: Split, source: str) -> Images:
     missing = [name for name in _BATCHES[split] if name not in contents]
     if missing:
-        raise DataError(f"{source}: {', '.join(missing)} of CIFAR-10 is missing", _FETCH)
+        raise DataError(
+            f"{source}: expected all CIFAR-10 batches of the split, got none of {', '.join(missing)}",
+            _DOWNLOAD,
+        )
     batches = [_batch(contents[name], f"{source}: {name}") for name in _BATCHES[split]]
     classes: tuple[str, ...] = ()
     if _NAMES in contents:
@@ -80,12 +83,15 @@ def _batch(content: bytes, origin: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     entries = _unpickle(content, origin)
     pixels, labels = entries.get("data"), entries.get("labels")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or not isinstance(labels, list):
-        raise DataError(f"{origin}: it lacks data (uint8) or labels (list)", _FETCH)
+        raise DataError(
+            f"{origin}: expected data (uint8) and labels (list), got {', '.join(sorted(entries)) or 'nothing'}",
+            _DOWNLOAD,
+        )
     if pixels.shape != (len(labels), np.prod(_SHAPE)) or not all(isinstance(label, int) for label in labels):
         raise DataError(
-            f"{origin}: data is {' x '.join(map(str, pixels.shape))} for {len(labels)} labels, "
-            f"not one row of {np.prod(_SHAPE)} values for each",
-            _FETCH,
+            f"{origin}: expected {np.prod(_SHAPE)} values per integer label, "
+            f"got {' x '.join(map(str, pixels.shape))} for {len(labels)} labels",
+            _DOWNLOAD,
         )
     return pixels.reshape(-1, *_SHAPE), np.array(labels, np.int64)
 
@@ -95,8 +101,8 @@ def _unpickle(content: bytes, origin: str) -> dict[str, Any]:
         entries = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
     except _ForbiddenError as fault:
         raise DataError(
-            f"{origin}: the pickle wants {fault}, which data has no need of",
-            f"do not trust this file; {_FETCH}",
+            f"{origin}: expected a pickle of plain arrays, got one that imports {fault}",
+            f"do not trust this file; {_DOWNLOAD}",
         ) from None
     except (
         pickle.UnpicklingError,
@@ -107,9 +113,9 @@ def _unpickle(content: bytes, origin: str) -> dict[str, Any]:
         IndexError,
         AttributeError,
     ) as fault:
-        raise DataError(f"{origin}: a corrupt pickle ({fault})", _FETCH) from None
+        raise DataError(f"{origin}: expected a pickle, got a corrupt one ({fault})", _DOWNLOAD) from None
     if not isinstance(entries, dict):
-        raise DataError(f"{origin}: it holds a {type(entries).__name__}, not a dictionary", _FETCH)
+        raise DataError(f"{origin}: expected a dictionary, got a {type(entries).__name__}", _DOWNLOAD)
     return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in entries.items()}
 
 
@@ -118,7 +124,7 @@ class _ForbiddenError(Exception):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Admits arrays of plain numbers, through stand-ins: numpy's own constructors can be made to crash."""
+    """Permits arrays of plain numbers only, through stand-ins: numpy's constructors crash on crafted input."""
 
     def find_class(self, module: str, name: str) -> Any:
         stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))

@@ -1,4 +1,4 @@
-"""Images that a function of the user's makes: `package.module:function`. Importing it runs its module's code."""
+"""Images from a user's function, `package.module:function`; importing it runs the code of its module."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_CONTRACT = "let it return Images, a torch Dataset, or another sequence of (image, label)"
+_CONTRACT = "return Images, a torch Dataset, or another sequence of (image, label)"
 
 
 def names_function(source: str) -> bool:
-    """Whether data is given as a function: in its form, and no file or folder has that name."""
+    """Whether `source` has the form of a function and no file or folder has that name."""
     return bool(_FUNCTION.fullmatch(source)) and not Path(source).expanduser().exists()
 
 
 def call_function(source: str, split: Split, shape: ImageShape) -> Images:
-    """Calls `function(split)`, or `function()` where it takes nothing, with the current folder importable.
+    """Calls `function(split)`, or `function()` where it takes no argument, with the current folder on the import path.
 
-    It returns Images, or a torch Dataset or other sequence of (image, label): a Pillow image, an array or a
-    tensor of (height, width), (channels, height, width) or (height, width, channels), and an integer.
+    `source` is `package.module:function`; `shape` is the input of the network. The function returns Images, or a
+    torch Dataset or other sequence of (image, label). An image is a Pillow image, or an array or tensor of (height,
+    width), (channels, height, width) or (height, width, channels); a label is an integer.
     """
     with _current_folder_importable(), _faults_of(source):
         function = _find(source)
@@ -48,14 +49,16 @@ def call_function(source: str, split: Split, shape: ImageShape) -> Images:
                 pixels, as_labels(np.asarray(made.labels), f"{source}: labels"), tuple(made.classes)
             )
         if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
-            raise DataError(f"{source}: it returned a {type(made).__name__}", _CONTRACT)
+            raise DataError(
+                f"{source}: expected a sequence of (image, label), got a {type(made).__name__}", _CONTRACT
+            )
         return _collect(made, shape, source)
 
 
 def module_file(source: str) -> Path | None:
     """The file of the module that `package.module:function` names, None where it is not found.
 
-    Nothing is imported where the files alone say where the module is; else the packages that it lies in are.
+    Its parent packages are imported only where the files alone do not lead to the module.
     """
     name, found = source.partition(":")[0], None
     with _current_folder_importable(), _faults_of(source), suppress(ImportError, ValueError):
@@ -64,13 +67,13 @@ def module_file(source: str) -> Path | None:
 
 
 def _spec_by_files(name: str) -> ModuleSpec | None:
-    """As importlib.util.find_spec, without importing the packages on the way; None where that does not find it."""
+    """Like importlib.util.find_spec, but without importing parent packages; None where the module is not found."""
     parts, path = name.split("."), None
     spec: ModuleSpec | None = None
     for depth in range(1, len(parts) + 1):
         try:
             spec = PathFinder.find_spec(".".join(parts[:depth]), path)
-        except KeyError:  # folders without __init__.py in one another are found by the imported outer one
+        except KeyError:  # nested namespace packages need the outer one to be imported
             return None
         if spec is None or (depth < len(parts) and spec.submodule_search_locations is None):
             return None
@@ -86,14 +89,15 @@ def _find(source: str) -> Callable[..., Any]:
         missing = fault.name or module_name
         owner = "" if f"{module_name}.".startswith(f"{missing}.") else f", which {module_name} imports"
         raise DataError(
-            f"{source}: no module {missing}{owner}", f"install it, or run in its folder (here: {os.getcwd()})"
+            f"{source}: expected module {missing}{owner}, got none",
+            f"install it, or run in its folder (here: {os.getcwd()})",
         ) from None
     function = getattr(module, name, None)
     if not callable(function):
         own = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
         raise DataError(
-            f"{source}: {module_name} has no function {name}",
-            f"its functions are {', '.join(sorted(own)) or 'none'}",
+            f"{source}: expected function {name} in {module_name}, got none",
+            f"give one of its functions: {', '.join(sorted(own)) or 'there are none'}",
         )
     return function  # type: ignore[no-any-return]
 
@@ -113,22 +117,24 @@ def _collect(made: Any, shape: ImageShape, source: str) -> Images:
         try:
             image, label = made[index]
         except (TypeError, ValueError):
-            raise DataError(f"{source}: item {index} is not a pair (image, label)", _CONTRACT) from None
+            raise DataError(
+                f"{source}: item {index}: expected a pair (image, label), got another object", _CONTRACT
+            ) from None
         pixels.append(_array(image, shape))
         if pixels[-1].shape != pixels[0].shape:
             raise DataError(
-                f"{source}: image {index} is {pixels[-1].shape}, image 0 is {pixels[0].shape}",
+                f"{source}: image {index}: expected the shape of image 0, {pixels[0].shape}, got {pixels[-1].shape}",
                 "resize the images to one size",
             )
         try:
             labels.append(operator.index(label))
         except TypeError:
             raise DataError(
-                f"{source}: the label of image {index} is {label!r}, not an integer",
+                f"{source}: image {index}: expected an integer label, got {label!r}",
                 "number the classes from 0",
             ) from None
     if not pixels:
-        raise DataError(f"{source}: no images", _CONTRACT)
+        raise DataError(f"{source}: expected images, got none", _CONTRACT)
     return Images(as_pixels(np.stack(pixels), shape, source), np.array(labels, np.int64))
 
 
@@ -150,7 +156,7 @@ def _current_folder_importable() -> Iterator[None]:
 
 @contextmanager
 def _faults_of(source: str) -> Iterator[None]:
-    """The user's function may raise anything; what and where is said in one sentence."""
+    """Raises DataError in place of any exception of the user's function, with its kind and place."""
     try:
         yield
     except DataError:
@@ -159,5 +165,5 @@ def _faults_of(source: str) -> Iterator[None]:
         where = traceback.extract_tb(fault.__traceback__)[-1]
         raise DataError(
             f"{source}: it raised {type(fault).__name__}: {fault} ({where.filename}, line {where.lineno})",
-            "mend the function",
+            "correct the function",
         ) from fault

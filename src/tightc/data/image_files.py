@@ -1,4 +1,4 @@
-"""Image files in class folders, whether these lie on disk or in an archive."""
+"""Image files in class folders, on disk or in an archive."""
 
 from __future__ import annotations
 
@@ -17,74 +17,77 @@ from tightc.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-# Where several folders serve a split, the first one named here does.
+# Of several folders for a split, the first in this order is taken.
 _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
 }
 SPLIT_FOLDERS = frozenset(folder for folders in _SPLIT_FOLDERS.values() for folder in folders)
 _MODES = {1: "L", 3: "RGB"}
-# Pillow goes by content, whatever the suffix says, and for some formats it starts other programs (EPS)
+# Pillow detects the format by content, and starts other programs for some formats (EPS)
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image file: its path below the source, its bytes or where they lie; None where it was not read."""
+class ImageFile:
+    """An image file: its path within the source, and its bytes or its path on disk; None where it was not read."""
 
     path: str
     content: bytes | Path | None
 
     @property
     def name(self) -> str:
-        """What to call it in an error: a path that can be opened, or one inside an archive."""
+        """Its name in errors: a path on disk, or one inside an archive."""
         return str(self.content) if isinstance(self.content, Path) else self.path
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _PlacedFile:
     split: str
     folders: tuple[str, ...]
-    picture: Picture
+    file: ImageFile
 
 
-def is_picture(path: str) -> bool:
-    """Whether a path names an image file that counts: by its suffix, with nothing hidden on the way."""
+def is_image_file(path: str) -> bool:
+    """Whether `path` has the suffix of an image file and no hidden part."""
     parts = PurePosixPath(path).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
-def serves(path: str, split: Split) -> bool:
-    """Whether the picture at `path` can belong to `split`: it lies in a folder of that split, or of none."""
+def may_belong_to(path: str, split: Split) -> bool:
+    """Whether the file at `path` can belong to `split`: its split folder is one of that split, or it has none."""
     folder = _place(path)[0]
     return not folder or folder in _SPLIT_FOLDERS[split]
 
 
-def images_of(pictures: Iterable[Picture], split: Split, shape: ImageShape, source: str) -> Images:
-    """Decodes the pictures of `split` in the order of their paths; a label is the rank of its class folder.
+def decode_images(files: Iterable[ImageFile], split: Split, shape: ImageShape, source: str) -> Images:
+    """Decodes the files of `split` in the order of their paths; a label is the rank of its class folder.
 
-    Classes are counted over all splits, so that a class without test images does not shift the labels.
-    Pixels are (images, channels, height, width) uint8. DataError names the file that cannot be taken.
+    Classes are numbered over all splits, so that a class without test images does not shift the labels.
+    Pixels are (images, channels, height, width) uint8, as `shape` has it. DataError names `source` or the file that is
+    not permitted.
     """
     if shape.channels not in _MODES:
         raise DataError(
-            f"{source}: image files have 1 or 3 channels, the network wants {shape.channels}",
+            f"{source}: expected a network with 1 or 3 input channels for image files, got {shape.channels}",
             "give the images as a .npz",
         )
-    placed = [_Placed(*_place(picture.path), picture) for picture in pictures]
+    placed = [_PlacedFile(*_place(file.path), file) for file in files]
     if not placed:
-        raise DataError(f"{source}: no images in it", f"permitted are {', '.join(sorted(SUFFIXES))} files")
+        raise DataError(
+            f"{source}: expected image files, got none", f"permitted are {', '.join(sorted(SUFFIXES))} files"
+        )
     if any(one.split for one in placed):
         placed = [one for one in placed if one.split]
     labeled = _with_classes(placed, source)
     classes = sorted({name for _, name in labeled})
     folder = _split_folder(placed, split, source)
     chosen = [pair for pair in labeled if pair[0].split == folder]
-    chosen.sort(key=lambda pair: PurePosixPath(pair[0].picture.path).parts)
+    chosen.sort(key=lambda pair: PurePosixPath(pair[0].file.path).parts)
     rank = {name: label for label, name in enumerate(classes)}
     labels = np.array([rank[name] for _, name in chosen], np.int64)
-    return Images(_decode([one.picture for one, _ in chosen], shape), labels, tuple(classes))
+    return Images(_decode([one.file for one, _ in chosen], shape), labels, tuple(classes))
 
 
 def _place(path: str) -> tuple[str, tuple[str, ...]]:
@@ -99,7 +102,7 @@ def _place(path: str) -> tuple[str, tuple[str, ...]]:
     return "", folders
 
 
-def _split_folder(placed: Sequence[_Placed], split: Split, source: str) -> str:
+def _split_folder(placed: Sequence[_PlacedFile], split: Split, source: str) -> str:
     found = {one.split for one in placed}
     if found == {""}:
         return ""
@@ -107,18 +110,18 @@ def _split_folder(placed: Sequence[_Placed], split: Split, source: str) -> str:
         if folder in found:
             return folder
     raise DataError(
-        f"{source}: no {split} images; the split folders with images are {', '.join(sorted(found))}",
-        f"name a folder of class folders {' or '.join(_SPLIT_FOLDERS[split])}",
+        f"{source}: expected {split} images, got only the split folders {', '.join(sorted(found))}",
+        f"add a split folder named {' or '.join(_SPLIT_FOLDERS[split])}",
     )
 
 
-def _with_classes(placed: Sequence[_Placed], source: str) -> list[tuple[_Placed, str]]:
-    """Each picture with its class: the first folder in which they differ, or the last that all share."""
+def _with_classes(placed: Sequence[_PlacedFile], source: str) -> list[tuple[_PlacedFile, str]]:
+    """Each file with its class: the first folder in which they differ, or the last that all share."""
     in_folders = [one for one in placed if one.folders]
     if not in_folders:
         raise DataError(
-            f"{source}: its images lie in no class folder",
-            "put the images of each class in a folder of its own",
+            f"{source}: expected images in class folders, got none there",
+            "put the images of each class in their own folder",
         )
     paths = [one.folders for one in in_folders]
     depth = 0
@@ -127,53 +130,55 @@ def _with_classes(placed: Sequence[_Placed], source: str) -> list[tuple[_Placed,
     return [(one, one.folders[depth]) for one in in_folders]
 
 
-def _decode(pictures: Sequence[Picture], shape: ImageShape) -> NDArray[np.uint8]:
-    """(pictures, channels, height, width) uint8; what `shape` leaves open, the first picture sets."""
-    first = _open(pictures[0])
+def _decode(files: Sequence[ImageFile], shape: ImageShape) -> NDArray[np.uint8]:
+    """Pixels, (files, channels, height, width) uint8; the first file sets the sizes that `shape` leaves open."""
+    first = _open(files[0])
     width, height = shape.width or first.width, shape.height or first.height
-    pixels = np.empty((len(pictures), shape.channels, height, width), np.uint8)
-    for index, picture in enumerate(pictures):
-        image = _open(picture)
+    pixels = np.empty((len(files), shape.channels, height, width), np.uint8)
+    for index, file in enumerate(files):
+        image = _open(file)
         if image.size != (width, height):
             fixed = shape.width and shape.height
-            wanting = "the network wants" if fixed else f"{pictures[0].name}, the first, has"
+            reason = "the network takes" if fixed else f"{files[0].name}, the first, has"
             raise DataError(
-                f"{picture.name}: it is {image.width}x{image.height} pixels (width x height), "
-                f"{wanting} {width}x{height}",
+                f"{file.name}: expected {width}x{height} pixels (width x height), which {reason}, "
+                f"got {image.width}x{image.height}",
                 f"resize the images to {width}x{height}",
             )
-        values = _values(image, picture, _MODES[shape.channels])
+        values = _values(image, file, _MODES[shape.channels])
         pixels[index] = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
     return pixels
 
 
-def _open(picture: Picture) -> Any:
+def _open(file: ImageFile) -> Any:
     from PIL import Image
 
-    content = picture.content.read_bytes() if isinstance(picture.content, Path) else picture.content
+    content = file.content.read_bytes() if isinstance(file.content, Path) else file.content
     try:
         return Image.open(io.BytesIO(content or b""), formats=_FORMATS)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(
-            f"{picture.name}: more than {limit:,} pixels", "give it in the network's size"
+            f"{file.name}: expected at most {limit:,} pixels, got more", "resize it to the network's input"
         ) from None
     except (OSError, SyntaxError, ValueError):
-        raise _unreadable(picture) from None
+        raise _unreadable(file) from None
 
 
-def _values(image: Any, picture: Picture, mode: str) -> NDArray[np.uint8]:
+def _values(image: Any, file: ImageFile, mode: str) -> NDArray[np.uint8]:
     """(height, width) or (height, width, 3) uint8."""
     if image.mode.startswith(("I", "F")):
         raise DataError(
-            f"{picture.name}: more than 8 bits a value ({image.mode})",
+            f"{file.name}: expected 8 bits per value, got mode {image.mode}",
             "convert it to 8 bits, or give a .npz",
         )
     try:
         return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, SyntaxError, ValueError):
-        raise _unreadable(picture) from None
+        raise _unreadable(file) from None
 
 
-def _unreadable(picture: Picture) -> DataError:
-    return DataError(f"{picture.name}: not a readable image", "replace or remove the file")
+def _unreadable(file: ImageFile) -> DataError:
+    return DataError(
+        f"{file.name}: expected a readable image, got another or a corrupt file", "replace or remove it"
+    )

@@ -1,4 +1,4 @@
-"""Labelled images in memory."""
+"""Labeled images in memory, and their normalization."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from tightc.config.image_shape import ImageShape
 from tightc.errors import DataError, OptionError
 
 Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """The image size that a network takes; a height or width of None is dynamic."""
+
+    channels: int
+    height: int | None = None
+    width: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {self.height or 'any'} x {self.width or 'any'}"
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an image of `shape` (channels, height, width) fits."""
+        wanted = (self.channels, self.height, self.width)
+        return len(shape) == 3 and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Normalization:
-    """Subtract `mean`, divide by `std`, one or one a channel; uint8 pixels are divided by 255 first."""
+    """Subtracts `mean` and divides by `std`, one or one per channel; uint8 pixels are divided by 255 first."""
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -41,24 +58,27 @@ class Normalization:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if not values or not all(math.isfinite(value) for value in values):
                 raise OptionError(
-                    f"{name} {values} is not permitted", f"give {name} one finite number a channel"
+                    f"{name}: expected finite numbers, got {values}", "give one number, or one per channel"
                 )
         if min(self.std) <= 0:
-            raise OptionError(f"std {self.std} is not above 0", "give the standard deviation of each channel")
+            raise OptionError(
+                f"std: expected numbers above 0, got {self.std}",
+                "give the standard deviation of each channel",
+            )
 
     def check(self, channels: int) -> None:
-        """OptionError where mean or std has neither one value nor one a channel."""
+        """OptionError where mean or std has neither one value nor one per channel."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
                 raise OptionError(
-                    f"{name} has {len(values)} values, the images have {channels} channels",
-                    f"give {name} one value, or {channels}",
+                    f"{name}: expected one number, or one per channel ({channels}), got {len(values)}",
+                    "give one number, or one per channel",
                 )
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """The network's input, float32, the shape of `pixels`: (images, channels, height, width).
 
-        OptionError where mean or std has neither one value nor one a channel.
+        OptionError where mean or std has neither one value nor one per channel.
         """
         self.check(pixels.shape[1])
         scale = np.float32(1 / 255) if pixels.dtype == np.uint8 else np.float32(1)
@@ -69,46 +89,50 @@ class Normalization:
 
 @dataclass(frozen=True)
 class NormalizedImages:
-    """Images that a stage looks at, and how the network wants them."""
+    """Images for a stage, and their normalization."""
 
     images: Images
     normalization: Normalization
 
 
 def check_images(images: Images, shape: ImageShape, source: str) -> None:
-    """DataError, naming `source`, where there are none, or some misfit `shape`, hold NaN, or lack a label."""
+    """Checks that there are images of `shape`, finite, with a label each; DataError, naming `source`, otherwise."""
     if images.pixels.ndim != 4 or len(images.pixels) != len(images.labels) or images.labels.ndim != 1:
         raise DataError(
-            f"{source}: images {images.pixels.shape} and labels {images.labels.shape} do not match",
-            "give one label an image",
+            f"{source}: expected one label per image, "
+            f"got images {images.pixels.shape} and labels {images.labels.shape}",
+            "give one integer label per image",
         )
     if not len(images):
-        raise DataError(f"{source}: no images", "point --data at a set that holds some")
+        raise DataError(f"{source}: expected images, got none", "point --data at a data set with images")
     if not shape.admits(images.pixels.shape[1:]):
         found = " x ".join(str(size) for size in images.pixels.shape[1:])
         raise DataError(
-            f"{source}: the images are {found} (channels x height x width), the network wants {shape}",
-            "resize or convert the images, or take the network that they belong to",
+            f"{source}: expected images of {shape} (channels x height x width), got {found}",
+            "resize or convert the images, or take the network that was trained on them",
         )
     if images.pixels.dtype != np.uint8 and not np.isfinite(images.pixels).all():
         first = int(np.flatnonzero(~np.isfinite(images.pixels).all(axis=(1, 2, 3)))[0])
-        raise DataError(f"{source}: image {first} holds NaN or infinite pixels", "mend or remove it")
+        raise DataError(
+            f"{source}: expected finite pixels, got NaN or infinity in image {first}", "correct or remove it"
+        )
     if images.labels.min() < 0:
         first = int(np.flatnonzero(images.labels < 0)[0])
         raise DataError(
-            f"{source}: the label of image {first} is {images.labels[first]}", "number the classes from 0"
+            f"{source}: expected labels from 0, got {images.labels[first]} for image {first}",
+            "number the classes from 0",
         )
 
 
 def check_labels(images: Images, classes: int) -> None:
-    """DataError where a label is outside the `classes` that a network tells apart."""
+    """DataError where a label of `images` is not one of the network's `classes`."""
     outside = np.flatnonzero((images.labels < 0) | (images.labels >= classes))
     if not len(outside):
         return
     label = int(images.labels[outside[0]])
     name = f" ({images.classes[label]})" if 0 <= label < len(images.classes) else ""
-    permitted = f"the network's {classes} classes (0 to {classes - 1})"
     raise DataError(
-        f"label {label}{name} of image {outside[0]} is outside {permitted}",
-        "take the data that the network was trained for, or number its classes from 0",
+        f"image {outside[0]}: expected a label of the network's {classes} classes (0 to {classes - 1}), "
+        f"got {label}{name}",
+        "take data of the network's classes, or number its classes from 0",
     )

@@ -15,12 +15,14 @@ from tightc.errors import DataError
 
 
 def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
-    """`x_train`, `y_train` or `x_test`, `y_test` where the file has them, else `x`, `y` for either split.
+    """The images of `split` in the .npz file at `path`, for a network with input `shape`.
 
-    DataError names the arrays found where these are not among them.
+    They are `x_train`, `y_train` or `x_test`, `y_test` where the file has these, else `x`, `y` for either split.
+
+    DataError, with the names of the arrays, where the file has neither.
     """
     if not zipfile.is_zipfile(path):
-        raise _no_npz(path, "it has no table of contents")
+        raise _not_npz(path, "it has no table of contents")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)
@@ -29,18 +31,17 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
             ]
             if not pair:
                 raise DataError(
-                    f"{path}: neither x_{split} and y_{split} nor x and y; "
-                    f"the arrays found are {', '.join(names) or 'none'}",
+                    f"{path}: expected arrays x_{split} and y_{split}, or x and y, got {', '.join(names) or 'none'}",
                     "save it with numpy.savez(file, x=images, y=labels)",
                 )
             x, y = (arrays[name] for name in pair[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as fault:
-        raise _no_npz(path, str(fault).partition("\n")[0]) from None
+        raise _not_npz(path, str(fault).partition("\n")[0]) from None
     return Images(as_pixels(x, shape, f"{path}: {pair[0][0]}"), as_labels(y, f"{path}: {pair[0][1]}"))
 
 
-def _no_npz(path: Path, reason: str) -> DataError:
+def _not_npz(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path}: not a .npz file of plain arrays, or a corrupt one ({reason})",
+        f"{path}: expected a .npz file of plain arrays, got another or a corrupt file ({reason})",
         "save it with numpy.savez(file, x=images, y=labels)",
     )

@@ -1,6 +1,9 @@
-"""Which images, and how they are normalized."""
+"""Options of the data: images and their normalization."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -11,16 +14,18 @@ from tightc.data.source import FORMS, open_images
 
 
 class DataOptions(Options):
-    """Where images and labels come from."""
+    """The source of images and labels, and the normalization of their pixels."""
 
     data: str = Field(description=FORMS, min_length=1)
     mean: tuple[float, ...] = Field(
         (0.0,),
-        description="what to subtract from pixels / 255: one number, or one a channel, as 0.49,0.48,0.45",
+        description="mean of pixels scaled to 0..1: a number, or one per channel as 0.49,0.48,0.45",
     )
     std: tuple[float, ...] = Field(
-        (1.0,), description="what to divide by then: one number, or one a channel, as 0.25,0.24,0.26"
+        (1.0,), description="their standard deviation: a number, or one per channel as 0.25,0.24,0.26"
     )
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "mean", "std")}
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -43,5 +48,5 @@ class DataOptions(Options):
         return Normalization(self.mean, self.std)
 
     def open(self, split: Split, shape: ImageShape) -> Images:
-        """The images of `split`, as a network with input `shape` wants them."""
+        """The images of `split`, checked against a network with input `shape`."""
         return open_images(self.data, split, shape)

@@ -1,4 +1,4 @@
-"""Labelled images from wherever `--data` points: the form is recognized, then its reader is called."""
+"""Labeled images from the source that `--data` names: its format is detected, then its reader is called."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tightc.data.npz import read_npz
 from tightc.errors import DataError
 
 FORMS = (
-    "a folder of class folders of images; a .tar, .tar.gz or .tgz of that; a .npz with x and y; "
-    "CIFAR-10 python batches (folder or .tar.gz); MNIST IDX files (folder or one file, also .gz); "
+    "a folder or .tar of class folders, a .npz with x and y, CIFAR-10 batches, MNIST IDX files, "
     "or package.module:function"
 )
 
@@ -29,10 +28,10 @@ __all__ = ["FORMS", "ImageShape", "Images", "Split", "open_images"]
 
 
 def open_images(source: str, split: Split, shape: ImageShape) -> Images:
-    """The images of one split, always in the same order; a source without splits gives all for either.
+    """The images of one split of `source`, always in the same order; a source without splits serves all for either.
 
     Pixels are (images, channels, height, width) and fit `shape`: uint8, or float32 from a source of floats.
-    DataError names the file, what is wrong with it and what is permitted.
+    DataError names the file, the problem and what is permitted.
     """
     try:
         images = _read(source, split, shape)
@@ -49,7 +48,10 @@ def _read(source: str, split: Split, shape: ImageShape) -> Images:
         return call_function(source, split, shape)
     path = Path(source).expanduser()
     if not path.exists():
-        raise DataError(f"{source}: no such file or folder", f"check the path; permitted are {FORMS}")
+        raise DataError(
+            f"{source}: expected a file or folder, got none of that name",
+            f"check the path; permitted are {FORMS}",
+        )
     if path.is_dir():
         batches = folder_of_batches(path)
         if batches:
@@ -66,4 +68,4 @@ def _read(source: str, split: Split, shape: ImageShape) -> Images:
         return read_npz(path, split, shape)
     if is_idx(name):
         return read_idx_file(path)
-    raise DataError(f"{source}: not a form of data that tightc knows", f"permitted are {FORMS}")
+    raise DataError(f"{source}: expected a known data format, got another file", f"permitted are {FORMS}")

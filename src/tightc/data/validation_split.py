@@ -1,4 +1,4 @@
-"""Images held apart from training, to choose by."""
+"""The validation split, held out from training."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import numpy as np
 from tightc.data.images import Images
 from tightc.errors import OptionError
 
-_SEED = 0  # of the split alone: it must not move with the seed of a run, or no two runs could be compared
+_SEED = 0  # not the seed of the run: runs with different seeds must stay comparable
 
 
 def split_validation(images: Images, count: int) -> tuple[Images, Images]:
-    """(the rest, `count` images): the same for every run on the same images, both in their own order.
+    """Splits `images` into a training split and a validation split of `count` images, both in their original order.
 
-    OptionError where nothing would be left to train on.
+    The split is the same for every run on the same images. OptionError where no training images are left.
     """
     if count > len(images) - 2:
         raise OptionError(
-            f"--validation {count} of {len(images)} images leaves none to train on", "hold fewer apart"
+            f"--validation: expected at most {max(0, len(images) - 2)} of {len(images)} images, got {count}",
+            "lower --validation, so that training images are left",
         )
-    chosen = np.zeros(len(images), bool)
-    chosen[np.random.default_rng(_SEED).permutation(len(images))[:count]] = True
-    return _of(images, ~chosen), _of(images, chosen)
+    held_out = np.zeros(len(images), bool)
+    held_out[np.random.default_rng(_SEED).permutation(len(images))[:count]] = True
+    return _subset(images, ~held_out), _subset(images, held_out)
 
 
-def _of(images: Images, chosen: np.ndarray) -> Images:
-    return Images(images.pixels[chosen], images.labels[chosen], images.classes)
+def _subset(images: Images, which: np.ndarray) -> Images:
+    return Images(images.pixels[which], images.labels[which], images.classes)

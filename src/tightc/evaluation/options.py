@@ -8,7 +8,7 @@ from tightc.config.options import Options
 
 
 class EvaluateOptions(Options):
-    """How the images are run; the accuracy does not depend on it."""
+    """Batch size and threads of onnxruntime; the accuracy does not depend on them."""
 
-    batch_size: int = Field(default=256, ge=1, description="images run at once")
-    threads: int = Field(default=0, ge=0, description="threads of onnxruntime; 0 takes every core")
+    batch_size: int = Field(default=256, ge=1, description="images per batch: an integer from 1")
+    threads: int = Field(default=0, ge=0, description="threads of onnxruntime: an integer from 0 (all cores)")

@@ -1,1 +1,1 @@
-"""Finetune: train the weights that are left."""
+"""Finetune: train the nonzero weights, and optionally prune while training."""

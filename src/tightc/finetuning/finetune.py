@@ -1,4 +1,4 @@
-"""Finetune: train the weights that are left; zeros stay zeros, and the file changes in its tensors alone."""
+"""Finetune: trains the nonzero weights; zeros stay zeros, and only tensors of the file change."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from tightc.progress import Progress, no_progress
 from tightc.report import Report
 
 if TYPE_CHECKING:
-    from tightc.finetuning.process.metrics import TrainingOutcome
-    from tightc.finetuning.setup import TrainingRun
+    from tightc.finetuning.training.metrics import TrainingResult
+    from tightc.finetuning.training_run import TrainingRun
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt that ended the training early; `result` is what finetune would have returned, as good as it was by
-    then."""
+    """Raised where Ctrl-C ended the training early; `result` is what `finetune` would have returned at that point."""
 
-    def __init__(self, result: tuple[Model, Report]) -> None:
+    def __init__(self, model: Model, report: Report) -> None:
         super().__init__("finetune was interrupted; its best result so far is kept")
-        self.result = result
+        self.model, self.report = model, report
+
+    @property
+    def result(self) -> tuple[Model, Report]:
+        """The model and its report, as `finetune` returns them."""
+        return self.model, self.report
 
 
 def finetune(
@@ -44,46 +48,45 @@ def finetune(
     teacher: Model | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Model, Report]:
-    """Trains `model` on labeled images; gives it back with its new tensors.
+    """Trains `model` on labeled `images`; returns it with its new tensors, and a report.
 
-    Every exact zero of a Conv, Gemm or MatMul weight stays zero, so an arrangement that the model has stays
-    valid, unless a sparsity or budget is asked for: then ever more weights become zero while the others are trained,
-    and an arrangement is dropped. A packed model comes back plain. With a `teacher`, which tells the same
-    classes of the same images apart, its outputs are matched too. On one CPU, with one number of
-    threads, the seed decides the result, also of a run that went on from its checkpoint. Under torchrun every
-    process trains on its share of each batch, and all return the leader's weights.
-    OptionError without torch, or where a batch does not fit into memory; ModelError or DataError, before any training,
-    where model, teacher and images do not fit. Interrupted carries the result so far when Ctrl-C ends the training.
+    Every exact zero of a Conv, Gemm or MatMul weight stays zero, so the packings recorded in the model stay valid. With
+    a sparsity or budget in `options`, more weights are pruned while training, and the recorded packings are dropped. A
+    packed model comes back unpacked.
+
+    `normalization` is applied to the pixels. With a `teacher`, a classifier of the same images and classes, a
+    distillation loss is added. On one CPU, with one number of threads, `seed` decides the result, also of a run resumed
+    from a checkpoint. Under torchrun every process trains on its shard of each batch, and all return the weights of the
+    main process. `progress` is called every few steps.
+
+    OptionError without torch, or where a batch does not fit into memory. ModelError or DataError, before any training,
+    where model, teacher and images do not fit together. Interrupted, with the result so far, after Ctrl-C.
     """
     _require_torch()
-    from tightc.finetuning.process.device import memory_named
-    from tightc.finetuning.setup import prepare_training
+    from tightc.finetuning.prepare import TrainingInputs, prepare_training
+    from tightc.finetuning.process.device import out_of_memory_as_option_error
 
-    vain = options.taught_in_vain() if teacher is None else None
-    if vain is not None:
-        flag = f"--{vain.replace('_', '-')}"
-        raise OptionError(
-            f"{flag} {getattr(options, vain):g} without a teacher", f"add --teacher, or leave {flag} out"
-        )
+    if teacher is None:
+        _check_no_distillation(options)
     source, model = model, unpack_layers(model)
-    if options.kept_fraction is None and is_permuted(model):
-        # the arrangement stays, and has to be that of the weights
-        matching_packings(model, read_network(model))
+    if options.share is None and is_permuted(model):
+        matching_packings(model, read_network(model))  # the packings stay, so they must match the weights
     _check_images(images, normalization, [model] if teacher is None else [model, teacher])
-    with memory_named(options.batch_size):
-        session = prepare_training(model, images, normalization, options, seed=seed, teacher=teacher)
-        outcome = session.train(progress, options)
-    trained = session.trained()
+    inputs = TrainingInputs(model, images, normalization, seed, teacher)
+    with out_of_memory_as_option_error(options.batch_size):
+        run = prepare_training(inputs, options)
+        result = run.train(progress, options)
+    trained = run.trained()
     _check_finite(trained, options)
     finetuned = model.with_tensors(trained)
     if options.kept_fraction is not None:
         finetuned = with_packings(finetuned, {})
-    settings = {**options.that_matter(), "teacher": teacher.sha256 if teacher else None}
-    ended = {} if outcome.reached is None else {"by": "interrupt", "epochs": round(outcome.reached, 3)}
-    finetuned = stage_result(finetuned, HistoryEntry("finetune", settings, seed, ended), source)
-    report = _report(source, session, trained, outcome, options)
-    if outcome.interrupted:
-        raise Interrupted((finetuned, report))
+    recorded = {**options.recorded(), "teacher": teacher.sha256 if teacher else None}
+    ended = {} if result.epochs_done is None else {"by": "interrupt", "epochs": round(result.epochs_done, 3)}
+    finetuned = stage_result(finetuned, HistoryEntry("finetune", recorded, seed, ended), source)
+    report = _report(source, run, trained, result, options)
+    if result.interrupted:
+        raise Interrupted(finetuned, report)
     return finetuned, report
 
 
@@ -96,11 +99,21 @@ def _require_torch() -> None:
         ) from None
 
 
+def _check_no_distillation(options: FinetuneOptions) -> None:
+    unused = options.unused_distillation()
+    if unused is not None:
+        flag = f"--{unused.replace('_', '-')}"
+        raise OptionError(
+            f"{flag}: expected a teacher with {flag} {getattr(options, unused):g}, got none",
+            f"add --teacher, or leave {flag} out",
+        )
+
+
 def _check_images(images: Images, normalization: Normalization, models: list[Model]) -> None:
     for model in models:
         check_images(images, image_input(model.proto, model.origin).shape, "training images")
     if len(images) < 2:
-        raise DataError("training images: there is one image", "give at least two, as norms need a batch")
+        raise DataError("training images: expected at least 2, got 1", "give more images")
     normalization.apply(images.pixels[:1])
 
 
@@ -108,20 +121,20 @@ def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> Non
     for name, tensor in trained.items():
         if not np.isfinite(tensor).all():
             raise ModelError(
-                f"tensor {name} is no longer finite after {options.epochs} epochs at learning rate "
-                f"{options.learning_rate}",
+                f"tensor {name}: expected finite values after {options.epochs} epochs at learning rate "
+                f"{options.learning_rate}, got NaN or infinity",
                 "lower --learning-rate",
             )
 
 
 def _report(
     source: Model,
-    session: TrainingRun,
+    run: TrainingRun,
     trained: Mapping[str, Array],
-    outcome: TrainingOutcome,
+    result: TrainingResult,
     options: FinetuneOptions,
 ) -> Report:
-    layers = session.layers
+    layers = run.layers
     counts = [int(np.count_nonzero(trained[weight])) for weight in layers.values()]
     rows = tuple(
         {"name": name, "nonzeros": count, "density": count / trained[weight].size}
@@ -129,21 +142,21 @@ def _report(
     )
     nonzeros = sum(counts)
     totals = {
-        "train_loss": outcome.loss,
-        "train_accuracy": outcome.accuracy,
-        "validation_accuracy": outcome.validation_accuracy,
-        "epochs": options.epochs if outcome.reached is None else outcome.reached,
-        "parameters": sum(trained[name].size for name in session.parameters),
+        "train_loss": result.loss,
+        "train_accuracy": result.accuracy,
+        "validation_accuracy": result.validation_accuracy,
+        "epochs": options.epochs if result.epochs_done is None else result.epochs_done,
+        "parameters": sum(trained[name].size for name in run.parameters),
         "nonzeros": nonzeros,
         "density": nonzeros / sum(trained[weight].size for weight in layers.values()),
-        "zeros_kept": session.zeros,
+        "zeros_kept": run.initial_zeros,
     }
     notes = list(source.notes)
-    if outcome.reached is not None:
+    if result.epochs_done is not None:
         notes.append(
-            f"the training was interrupted at epoch {outcome.reached:.4g} of {options.epochs}: "
-            "weights and sparsity are as they were by then"
+            f"the training was interrupted at epoch {result.epochs_done:.4g} of {options.epochs}: "
+            "weights and sparsity are those of that moment"
         )
-    if outcome.unkept is not None:
-        notes.append(f"no checkpoint: {outcome.unkept}")
+    if result.checkpoint_error is not None:
+        notes.append(f"no checkpoint: {result.checkpoint_error}")
     return Report("finetune", totals, rows, notes=tuple(notes))

@@ -1,9 +1,10 @@
-"""The options of finetune."""
+"""Options of finetune."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,93 +15,64 @@ _BY_OPTIMIZER = {
     "sgd": {"learning_rate": 0.05, "weight_decay": 0.0005},
     "adamw": {"learning_rate": 0.002, "weight_decay": 0.02},
 }
-_OF_PRUNING = {
-    "align",
-    "granularity",
-    "min_density",
-    "prune_every",
-    "prune_from",
-    "prune_until",
-    "regrow",
-    "regrow_until",
-    "schedule",
-    "scope",
-    "skip",
-}
-_OF_TEACHING = ("distil_temperature", "distil_weight")
+_DISTILLATION = ("distill_temperature", "distill_weight")
 
 
 class TrainingOptions(Options):
-    """How long, how fast and on what the weights that are left are trained."""
+    """Optimizer, learning rate schedule, regularization, augmentation and device."""
 
-    epochs: int = Field(5, ge=1, description="times that every image is seen: a whole number from 1")
-    batch_size: int = Field(128, ge=2, description="images a step: a whole number from 2")
+    epochs: int = Field(5, ge=1, description="number of training epochs: an integer from 1")
+    batch_size: int = Field(128, ge=2, description="images per step: an integer from 2")
     optimizer: Literal["sgd", "adamw"] = Field(
-        "sgd", description="the descent: sgd (with Nesterov's momentum) or adamw"
+        "sgd", description="optimizer: sgd (with Nesterov momentum) or adamw"
     )
     learning_rate: float = Field(
-        0.05,
-        gt=0,
-        le=10,
-        description="peak of the learning rate, where none is given 0.002 for adamw: above 0, to 10",
+        0.05, gt=0, le=10, description="peak learning rate (adamw default 0.002): above 0, to 10"
     )
-    momentum: float = Field(
-        0.9, ge=0, lt=1, description="momentum of the descent, the first beta of adamw: from 0, below 1"
-    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD momentum or AdamW beta1: from 0, below 1")
     weight_decay: float = Field(
         0.0005,
         ge=0,
         le=1,
-        description="pull of the weights (not biases or norms) towards 0, where none is given 0.02 for adamw: "
-        "from 0 to 1",
+        description="weight decay, not of biases and norms (adamw default 0.02): from 0 to 1",
     )
-    rate: Literal["cosine", "one-cycle"] = Field(
-        "cosine",
-        description="course of the learning rate: cosine (down from the peak) or one-cycle (up and down as cosines, "
-        "the momentum the other way)",
+    lr_schedule: Literal["cosine", "one-cycle"] = Field(
+        "cosine", description="learning rate schedule: cosine or one-cycle (which cycles momentum inversely)"
     )
-    warm_up: float = Field(
-        0.05, ge=0, lt=1, description="share of the steps over which the rate rises: from 0, below 1"
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of a label spread over all classes: from 0, below 1"
-    )
-    average: float = Field(
+    warmup: float = Field(0.05, ge=0, lt=1, description="warmup, as a fraction of all steps: from 0, below 1")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing: from 0, below 1")
+    ema_decay: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="decay a step of a running mean of all that is trained, which is kept in its place: "
-        "0 (none), else such as 0.999",
+        description="decay of the weight EMA (the EMA weights are saved): 0 (off), below 1",
     )
-    renorm_images: int = Field(
-        0,
-        ge=0,
-        description="images on which batch normalization's means and variances are measured anew at the end: from 0",
+    bn_recalibration_images: int = Field(
+        0, ge=0, description="training images for a final BatchNorm recalibration: from 0 (off)"
     )
-    distil_temperature: float = Field(
-        4.0, gt=0, le=100, description="softens the outputs that a teacher is matched at: above 0, to 100"
+    distill_temperature: float = Field(
+        4.0, gt=0, le=100, description="softmax temperature of the distillation loss: above 0, to 100"
     )
-    distil_weight: float = Field(
-        0.5, ge=0, le=1, description="share of the teacher in the loss, where there is one: from 0 to 1"
+    distill_weight: float = Field(
+        0.5, ge=0, le=1, description="weight of the distillation loss, with a teacher: from 0 to 1"
     )
-    unfold_norms: bool = Field(
+    unfold_batchnorm: bool = Field(
         True,
-        description="put batch normalization between convolutions and their biases while training, "
-        "and fold it away after: on or off",
+        description="insert BatchNorm after convolutions without it, and fold it after training: on or off",
     )
-    augment: bool = Field(False, description="shift images at random by up to 1/8 and mirror them: on or off")
+    augment: bool = Field(False, description="random shifts by up to 1/8 and random mirroring: on or off")
     mixup: float = Field(
-        0.0, ge=0, le=0.5, description="largest share of another image blended into each: 0 (none) to 0.5"
+        0.0, ge=0, le=0.5, description="maximum mixup ratio of a second image: 0 (off) to 0.5"
     )
     validation: int = Field(
         0,
         ge=0,
-        description="images held apart, the same for every seed; the epoch that does best on them is kept: from 0",
+        description="size of the held-out validation split, which selects the best epoch: from 0 (off)",
     )
-    device: str = Field("auto", description="where to train: auto, cpu, cuda or cuda:N")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    device: str = Field("auto", description="training device: auto, cpu, cuda or cuda:N")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="numbers to compute with: auto (bf16 where the device is fast at it), fp32 or bf16",
+        description="compute dtype: float32, bfloat16 or auto (bfloat16 where the device accelerates it)",
     )
 
     @model_validator(mode="before")
@@ -119,77 +91,109 @@ class TrainingOptions(Options):
 
 
 class FinetuneOptions(SelectionOptions, TrainingOptions):
-    """How the weights that are left are trained, how ever fewer are left while they are, and what survives."""
+    """Training, optional gradual pruning while training, and checkpoints."""
 
-    schedule: Literal["cubic", "linear", "one-shot"] = Field(
+    pruning_schedule: Literal["cubic", "linear", "one-shot"] = Field(
         "cubic",
-        description="with a sparsity or budget, how it is come to while training: cubic (fast, then slow), linear "
-        "or one-shot",
+        description="how the sparsity rises while training: cubic (fast, then slow), linear or one-shot",
     )
-    prune_from: float = Field(
-        0.0, ge=0, lt=1, description="share of the steps after which pruning begins: from 0, below 1"
+    pruning_start: float = Field(
+        0.0, ge=0, lt=1, description="start of pruning, as a fraction of all steps: from 0, below 1"
     )
-    prune_until: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="share of the steps after which the sparsity or budget is met, but with one-shot, which meets it "
-        "where it begins: from 0 to 1",
+    pruning_end: float = Field(
+        0.5, ge=0, le=1, description="end of pruning, as a fraction of all steps: from 0 to 1"
     )
-    prune_every: int = Field(32, ge=1, description="steps between two prunings: a whole number from 1")
+    pruning_interval: int = Field(
+        32, ge=1, description="steps between two pruning updates: an integer from 1"
+    )
     regrow: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="share of each filter's weights exchanged in a pruning for zeros with the largest gradients, "
-        "falling to none: from 0 (never) to 0.5",
+        description="initial fraction of weights exchanged for high-gradient zeros at each update: 0 (off) to 0.5",
     )
-    regrow_until: float = Field(
-        0.75, ge=0, le=1, description="share of the steps until which weights are exchanged: from 0 to 1"
+    regrow_end: float = Field(
+        0.75, ge=0, le=1, description="end of regrowing, as a fraction of all steps: from 0 to 1"
     )
-    checkpoint: str | None = Field(
-        None, description="file to keep the training in while it runs; the same command goes on from it"
-    )
+    checkpoint: str | None = Field(None, description="checkpoint file, from which the same command resumes")
     checkpoint_minutes: float = Field(
-        10.0,
-        ge=0,
-        description="least time between two writings of the checkpoint while it trains: minutes, from 0",
+        10.0, ge=0, description="minimum time between two checkpoints: minutes, from 0"
     )
 
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Training": ("epochs", "batch_size", "device", "dtype"),
+        "Data": ("augment", "mixup", "validation"),
+        "Optimizer": ("optimizer", "learning_rate", "lr_schedule", "warmup", "momentum", "ema_decay"),
+        "Regularization": ("weight_decay", "label_smoothing"),
+        "Distillation": ("distill_weight", "distill_temperature"),
+        "Pruning": (
+            *SelectionOptions.model_fields,
+            "pruning_schedule",
+            "pruning_start",
+            "pruning_end",
+            "pruning_interval",
+            "regrow",
+            "regrow_end",
+        ),
+        "Batch normalization": ("unfold_batchnorm", "bn_recalibration_images"),
+        "Checkpoint": ("checkpoint", "checkpoint_minutes"),
+    }
+    advanced: ClassVar[frozenset[str]] = SelectionOptions.advanced | {
+        "bn_recalibration_images",
+        "checkpoint_minutes",
+        "distill_temperature",
+        "dtype",
+        "label_smoothing",
+        "mixup",
+        "momentum",
+        "pruning_interval",
+        "pruning_start",
+        "regrow",
+        "regrow_end",
+        "scope",
+        "subword_bits",
+        "unfold_batchnorm",
+        "warmup",
+    }
+
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
-        for name in sorted(_OF_PRUNING & self.model_fields_set):
-            fixed = name == "granularity" and self.granularity == "subword"  # zero digits stay zero
-            if (
-                self.kept_fraction is None
-                and not fixed
-                and getattr(self, name) != type(self).model_fields[name].default
-            ):
+    def _pruning_has_a_target(self) -> Self:
+        for name in sorted(_needs_target(type(self)) & self.model_fields_set):
+            zero_subwords = name == "granularity" and self.granularity == "subword"  # zero subwords stay zero
+            default = type(self).model_fields[name].default
+            if self.share is None and not zero_subwords and getattr(self, name) != default:
                 raise invalid_combination(
-                    "nothing is pruned, for no share is asked for", "add --sparsity or --budget", name
+                    "expected a pruning target, got none", "add --sparsity or --budget", name
                 )
         return self
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.prune_until < self.prune_from:
+        if self.pruning_end < self.pruning_start:
             raise invalid_combination(
-                f"pruning would end at {self.prune_until:g}, before it begins at {self.prune_from:g}",
-                "give --prune-from at most --prune-until",
-                "prune_until",
+                f"expected an end from --pruning-start {self.pruning_start:g} on, got {self.pruning_end:g}",
+                "raise --pruning-end, or lower --pruning-start",
+                "pruning_end",
             )
         if self.regrow and self.granularity != "weight":
-            which = "whole filters" if self.granularity == "filter" else "a choice of digits"
             raise invalid_combination(
-                f"weights that come back one by one would undo {which}", "leave --regrow out", "regrow"
+                f"expected 0 with granularity {self.granularity}, got {self.regrow:g}",
+                "leave --regrow out, or take --granularity weight",
+                "regrow",
             )
         return self
 
-    def taught_in_vain(self) -> str | None:
-        """The option that says how to learn from a teacher, where one is set otherwise than it is by itself."""
+    def unused_distillation(self) -> str | None:
+        """The first distillation option that differs from its default, for a run without a teacher."""
         fields = type(self).model_fields
-        return next((name for name in _OF_TEACHING if getattr(self, name) != fields[name].default), None)
+        return next((name for name in _DISTILLATION if getattr(self, name) != fields[name].default), None)
 
-    def that_matter(self) -> dict[str, Any]:
-        """The options that the result depends on, as JSON has them."""
+    def recorded(self) -> dict[str, Any]:
+        """The options that the result depends on, as JSON values."""
         return self.model_dump(mode="json", exclude={"checkpoint", "checkpoint_minutes"})
+
+
+def _needs_target(options: type[FinetuneOptions]) -> set[str]:
+    """The options that only make sense with a sparsity or budget."""
+    targets = {"sparsity", "budget", "subword_bits"}  # subword_bits is checked against granularity
+    return set(options.groups["Pruning"]) - targets

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tightc.data.function import module_file, names_function
-from tightc.data.idx import is_idx, labels_beside
+from tightc.data.idx import is_idx, labels_path
 from tightc.errors import ModelError, OutputError
 from tightc.files import write_file_atomically
 from tightc.model.file import Model, load_model, load_model_bytes, save_model, writes_external_data

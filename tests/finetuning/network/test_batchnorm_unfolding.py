@@ -1,4 +1,4 @@
-"""Batch normalization put in for training and folded away: the network computes the same before and after."""
+"""Batch normalization inserted for training and folded after it keeps the outputs."""
 
 import numpy as np
 import onnx
@@ -7,7 +7,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from tightc.bridge.module import TorchGraph
-from tightc.finetuning.network.batchnorm_unfolding import foldable_norms, folded, unfolded
+from tightc.finetuning.network.batchnorm_unfolding import fold, insertable_norms, unfold
 from tightc.model.onnx_proto.graph import Graph, read_graph
 
 CPU = torch.device("cpu")
@@ -43,22 +43,22 @@ def outputs(graph: Graph) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("quiet", [1.0, 1e-3])
-def test_unfolded_network_computes_the_same(quiet: float) -> None:
-    """Also where a layer's variances are about as small as the norms' epsilon."""
+def test_unfolding_keeps_the_outputs(quiet: float) -> None:
+    """Also with variances as small as the epsilon of the norms."""
     graph = build()
     quieter = {name: graph.tensors[name] * np.float32(quiet) for name in ("w1", "b1")}
     graph = Graph(graph.nodes, {**graph.tensors, **quieter}, graph.inputs, graph.outputs, graph.opset)
-    norms = foldable_norms(graph)
+    norms = insertable_norms(graph)
     assert [norm.node.label for norm in norms] == ["a", "c"]
     torch.testing.assert_close(
-        outputs(unfolded(graph, norms, images(), CPU)[0]), outputs(graph), rtol=1e-4, atol=1e-5
+        outputs(unfold(graph, norms, images(), CPU)[0]), outputs(graph), rtol=1e-4, atol=1e-5
     )
 
 
-def test_every_layer_is_trained_at_one_size() -> None:
+def test_all_layers_are_rescaled_to_one_filter_norm() -> None:
     graph = build()
-    norms = foldable_norms(graph)
-    found, factors = unfolded(graph, norms, images(), CPU)
+    norms = insertable_norms(graph)
+    found, factors = unfold(graph, norms, images(), CPU)
     assert set(factors) == {"w1", "w2"}
     for name, factor in factors.items():
         old, new = graph.tensors[name], found.tensors[name]
@@ -72,20 +72,20 @@ def test_a_layer_without_weights_keeps_its_size() -> None:
     graph = build()
     empty = {**graph.tensors, "w1": np.zeros_like(graph.tensors["w1"])}
     graph = Graph(graph.nodes, empty, graph.inputs, graph.outputs, graph.opset)
-    _, factors = unfolded(graph, foldable_norms(graph), images(), CPU)
+    _, factors = unfold(graph, insertable_norms(graph), images(), CPU)
     assert factors["w1"] == 1
 
 
-def test_trained_network_is_folded_to_the_same() -> None:
+def test_folding_a_trained_network_keeps_its_outputs() -> None:
     graph = build()
-    norms = foldable_norms(graph)
-    module = TorchGraph(unfolded(graph, norms, images(), CPU)[0]).train()
+    norms = insertable_norms(graph)
+    module = TorchGraph(unfold(graph, norms, images(), CPU)[0]).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for batch in images():
         module(batch)[0].square().sum().backward()
         optimizer.step()
     trained = module.trained()
-    back, factors = folded(trained, norms)
+    back, factors = fold(trained, norms)
     for name, factor in factors.items():
         np.testing.assert_allclose(back[name], trained[name] * factor.reshape(-1, 1, 1, 1), rtol=1e-6)
     assert set(back) == {"w1", "b1", "w2", "b2"}
@@ -98,11 +98,11 @@ def test_trained_network_is_folded_to_the_same() -> None:
 
 def test_zeros_come_back_as_zeros_without_a_sign() -> None:
     graph = build()
-    norms = foldable_norms(graph)
-    trained = TorchGraph(unfolded(graph, norms, images(), CPU)[0]).trained()
+    norms = insertable_norms(graph)
+    trained = TorchGraph(unfold(graph, norms, images(), CPU)[0]).trained()
     for norm in norms:
         trained[norm.scale] = -trained[norm.scale]
-    back, _ = folded(trained, norms)
+    back, _ = fold(trained, norms)
     zero = graph.tensors["w1"] == 0
     assert (back["w1"][zero] == 0).all()
     assert not np.signbit(back["w1"][zero]).any()
@@ -110,8 +110,8 @@ def test_zeros_come_back_as_zeros_without_a_sign() -> None:
 
 def test_teacher_gives_each_channel_its_mean_and_variance() -> None:
     graph, teacher = build(), build(seed=1)
-    norms = foldable_norms(graph)
-    found, _ = unfolded(graph, norms, images(), CPU, teacher)
+    norms = insertable_norms(graph)
+    found, _ = unfold(graph, norms, images(), CPU, teacher)
     first = TorchGraph(Graph(teacher.nodes, teacher.tensors, teacher.inputs, ("a",), teacher.opset))
     with torch.no_grad():
         (wanted,) = first(torch.cat(images()))
@@ -121,12 +121,12 @@ def test_teacher_gives_each_channel_its_mean_and_variance() -> None:
     )
 
 
-def test_teacher_of_another_form_is_not_asked_for_its_statistics() -> None:
+def test_statistics_of_a_teacher_with_other_convolutions_are_not_used() -> None:
     graph = build()
-    norms = foldable_norms(graph)
+    norms = insertable_norms(graph)
     other = build(TWO_CONVS.replace("a = Conv", "z = Conv").replace("(a)", "(z)"), seed=1)
-    alone, _ = unfolded(graph, norms, images(), CPU)
-    beside, _ = unfolded(graph, norms, images(), CPU, other)
+    alone, _ = unfold(graph, norms, images(), CPU)
+    beside, _ = unfold(graph, norms, images(), CPU, other)
     assert all(np.array_equal(alone.tensors[name], beside.tensors[name]) for name in alone.tensors)
 
 
@@ -140,5 +140,5 @@ def test_teacher_of_another_form_is_not_asked_for_its_statistics() -> None:
     ],
     ids=["no bias", "its own norm", "no convolution"],
 )
-def test_convolution_that_cannot_take_up_a_norm_gets_none(text: str) -> None:
-    assert foldable_norms(build(text)) == []
+def test_convolutions_that_cannot_fold_a_norm_get_none(text: str) -> None:
+    assert insertable_norms(build(text)) == []

@@ -1,4 +1,4 @@
-"""Training of whole weights: real ones behind, rounded ones in front; digits that are zero stay zero."""
+"""Quantization-aware training: fake-quantized weights, and zero subwords that stay zero."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 from helpers import training
 from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError, OptionError
-from tightc.finetuning.network.fake_quantization import as_whole, rescalable
+from tightc.finetuning.network.fake_quantization import int8_constants, is_rescalable
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
@@ -29,11 +29,11 @@ from tightc.quantization.quantize import quantize
 WAYS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.3},
-    "running mean": {"average": 0.9},
+    "ema": {"ema_decay": 0.9},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005},
-    "bfloat16": {"precision": "bf16"},
+    "bfloat16": {"dtype": "bfloat16"},
     "validation": {"validation": 16},
-    "measured norms": {"renorm_images": 32},
+    "bn recalibration": {"bn_recalibration_images": 32},
 }
 
 
@@ -42,22 +42,22 @@ def matrices(model: Model) -> dict[str, np.ndarray]:
     return {layer.name: network.matrix(layer) for layer in network.owners}
 
 
-def digits(values: np.ndarray, bits: int = 4) -> np.ndarray:
-    """(..., digits) magnitudes, least significant first."""
+def subwords(values: np.ndarray, bits: int = 4) -> np.ndarray:
+    """Magnitudes of the subwords, (..., subwords), least significant first."""
     whole = np.abs(values.astype(int))
     return np.stack([whole >> shift & (2**bits - 1) for shift in range(0, 8, bits)], axis=-1)
 
 
 def accuracy(model: Model, images: Any) -> float:
     session = onnxruntime.InferenceSession(model.to_bytes(), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"image": training.NORMALISATION.apply(images.pixels)})
+    (logits,) = session.run(None, {"image": training.NORMALIZATION.apply(images.pixels)})
     return 100 * float((logits.argmax(1) == images.labels).mean())
 
 
 @pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
 @pytest.mark.parametrize("way", WAYS)
-def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> None:
-    before, _ = prune(training.whole(which), PruneOptions(sparsity=0.4))
+def test_int8_weights_stay_int8_and_zeros_stay_zeros(which: str, way: str) -> None:
+    before, _ = prune(training.quantized(which), PruneOptions(sparsity=0.4))
     after, report = training.train(before, **WAYS[way])
     onnx.checker.check_model(after.proto, full_check=True)
     old, new = matrices(before), matrices(after)
@@ -74,63 +74,65 @@ def test_whole_weights_stay_whole_and_zeros_stay_zeros(which: str, way: str) -> 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_zero_digits_stay_zero(bits: int, way: str) -> None:
+def test_zero_subwords_stay_zero(bits: int, way: str) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
-    before, _ = prune(training.whole("normed"), options)
+    before, _ = prune(training.quantized("normed"), options)
     after, _ = training.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
     changed = False
     for name, old in matrices(before).items():
         new = matrices(after)[name]
-        assert (digits(new, bits)[digits(old, bits) == 0] == 0).all()
+        assert (subwords(new, bits)[subwords(old, bits) == 0] == 0).all()
         changed = changed or (new != old).any()
     assert changed
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_digits_that_were_pruned_stay_zero_unasked(bits: int) -> None:
+def test_pruned_subwords_stay_zero_by_default(bits: int) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
-    before, _ = prune(training.whole("normed"), options)
+    before, _ = prune(training.quantized("normed"), options)
     once, _ = training.train(before, epochs=3, learning_rate=0.1)
     twice, _ = training.train(once, epochs=3, learning_rate=0.1)
     for name, old in matrices(before).items():
-        assert (digits(matrices(twice)[name], bits)[digits(old, bits) == 0] == 0).all()
+        assert (subwords(matrices(twice)[name], bits)[subwords(old, bits) == 0] == 0).all()
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_ever_fewer_digits_are_left_until_the_share_is_met(bits: int, way: str) -> None:
-    before = training.whole("normed")
+def test_subwords_are_pruned_gradually_to_the_target(bits: int, way: str) -> None:
+    before = training.quantized("normed")
     options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
     after, _ = training.train(before, epochs=6, **options)
     slots = sum(values.size * 8 // bits for values in matrices(before).values())
-    left = sum(int((digits(values, bits) > 0).sum()) for values in matrices(after).values())
+    left = sum(int((subwords(values, bits) > 0).sum()) for values in matrices(after).values())
     assert 0.75 * 0.3 * slots < left <= slots - round(0.7 * slots)
 
 
-def test_aligned_digits_fill_parts() -> None:
+def test_aligned_subwords_fill_segments() -> None:
     after, _ = training.train(
-        training.whole("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
+        training.quantized("normed"), epochs=6, granularity="subword", align="4x4", budget="compression=3"
     )
     slots = parts = 0
     for values in matrices(after).values():
         slots += 2 * values.size
-        parts += sum(-(-int(count) // 4) for count in (digits(values) > 0).sum(axis=(1, 2)))
+        parts += sum(-(-int(count) // 4) for count in (subwords(values) > 0).sum(axis=(1, 2)))
     assert 4 * parts <= slots / 3 + 4
 
 
-def test_what_was_validated_is_what_the_file_does() -> None:
+def test_validation_accuracy_is_that_of_the_file() -> None:
     images = training.quadrants(200)
-    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"average": 0.9}):
-        after, report = training.train(training.whole("normed"), images, epochs=2, validation=80, **options)
+    for options in ({}, {"granularity": "subword", "sparsity": 0.8}, {"ema_decay": 0.9}):
+        after, report = training.train(
+            training.quantized("normed"), images, epochs=2, validation=80, **options
+        )
         _, apart = split_validation(images, 80)
         assert accuracy(after, apart) == pytest.approx(report.totals["validation_accuracy"], abs=1.3)
 
 
 @pytest.mark.parametrize("which", ["folded", "grouped"])
-def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
-    given = training.whole(which)
+def test_an_inserted_norm_is_folded_into_scales_and_bias(which: str) -> None:
+    given = training.quantized(which)
     after, _ = training.train(given, epochs=2, learning_rate=1e-12, weight_decay=0.0)
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     wanted, found = (
         onnxruntime.InferenceSession(model.to_bytes()).run(None, {"image": images})[0]
         for model in (given, after)
@@ -138,12 +140,12 @@ def test_a_norm_that_was_put_in_goes_into_scales_and_bias(which: str) -> None:
     old, new = matrices(given), matrices(after)
     assert all(np.array_equal(old[name], new[name]) for name in old)
     scale = np.abs(wanted).max()
-    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # other means of the batches, no more
+    assert 0 < np.abs(found - wanted).max() < 0.5 * scale  # only from other batch statistics
 
 
-def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
-    given = training.whole("folded")
-    proto = given.copy_proto()
+def test_no_norm_is_inserted_before_a_per_tensor_scale() -> None:
+    given = training.quantized("folded")
+    proto = given.editable()
     (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
     scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
     (node,) = (node for node in proto.graph.node if "first_w.scale" in node.input)
@@ -155,31 +157,31 @@ def test_no_norm_is_put_in_where_one_scale_serves_all_filters() -> None:
     np.testing.assert_allclose(found["first_b"], before["first_b"], atol=1e-9)
 
 
-def test_factors_of_filters_go_into_scales_and_their_signs_into_weights() -> None:
+def test_filter_factors_go_into_scales_and_their_signs_into_weights() -> None:
     entry = QuantizedWeight("real", "int8", "scale", np.array([0.5, 0.25, 2.0]), 0)
     whole = np.array([[3, -127], [0, 5], [7, 1]])
     factor = np.array([-3.0, 0.0, 0.1])
     real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
-    found = as_whole({"real": real}, [entry], {"real": factor})
+    found = int8_constants({"real": real}, [entry], {"real": factor})
     assert found["int8"].dtype == np.int8
     assert found["int8"].tolist() == [[-3, 127], [0, 0], [7, 1]]
     assert found["scale"].dtype == np.float32
     np.testing.assert_allclose(found["scale"], [1.5, 0.25, 0.2], rtol=1e-6)
 
 
-def test_a_scale_for_all_filters_or_for_two_weights_cannot_take_up_factors() -> None:
-    model = training.whole("folded")
+def test_a_shared_scale_is_not_rescalable() -> None:
+    model = training.quantized("folded")
     graph = read_graph(model.proto)
     first, *_ = read_network(model).quantized.values()
-    assert rescalable(first, graph)
-    assert not rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
-    assert not rescalable(replace(first, axis=1), graph)
+    assert is_rescalable(first, graph)
+    assert not is_rescalable(replace(first, axis=None, scale=np.array([1.0])), graph)
+    assert not is_rescalable(replace(first, axis=1), graph)
     twice = replace(graph, nodes=(*graph.nodes, *(n for n in graph.nodes if first.scale_name in n.inputs)))
-    assert not rescalable(first, twice)
+    assert not is_rescalable(first, twice)
 
 
-def test_the_training_is_the_one_written_by_hand() -> None:
-    """Gradients of the rounded weights move the real ones behind: plain descent along a cosine."""
+def test_quantized_training_equals_one_written_by_hand() -> None:
+    """Gradients of the fake-quantized weights move the float ones: SGD along a cosine."""
     given, _ = quantize(training.network("folded"), QuantizeOptions())
     network = read_network(given)
     names = dict(zip(("first_w", "last_w"), network.layers, strict=True))
@@ -210,8 +212,8 @@ def test_the_training_is_the_one_written_by_hand() -> None:
         "learning_rate": 0.05,
         "momentum": 0.0,
         "weight_decay": 0.0,
-        "warm_up": 0.25,
-        "unfold_norms": False,
+        "warmup": 0.25,
+        "unfold_batchnorm": False,
     }
     after, _ = training.train(given, epochs=3, **options)
     for name, layer in names.items():
@@ -226,7 +228,7 @@ def test_the_training_is_the_one_written_by_hand() -> None:
     [
         (
             {"granularity": "subword", "sparsity": 0.5, "regrow": 0.1},
-            "--regrow: weights that come back one by one would undo a choice of digits; leave --regrow out",
+            "--regrow: expected 0 with granularity subword, got 0.1; leave --regrow out, or take --granularity weight",
         ),
         (
             {"subword_bits": 2},
@@ -236,12 +238,12 @@ def test_the_training_is_the_one_written_by_hand() -> None:
 )
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(OptionError) as fault:
-        training.train(training.whole("normed"), **options)
+        training.train(training.quantized("normed"), **options)
     assert str(fault.value) == sentence
 
 
 @pytest.mark.parametrize("options", [{}, {"sparsity": 0.5}])
-def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
+def test_float_weights_have_no_subwords(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as fault:
         training.train(training.network("normed"), granularity="subword", **options)
     assert str(fault.value) == (
@@ -250,11 +252,11 @@ def test_real_weights_have_no_digits(options: dict[str, Any]) -> None:
     )
 
 
-def test_a_whole_teacher_teaches_what_it_would_with_real_weights() -> None:
+def test_an_int8_teacher_teaches_as_its_dequantized_weights_would() -> None:
     given, _ = quantize(training.network("normed", seed=1), QuantizeOptions())
     real = read_network(given).dequantized(given)
     (first, _), (second, _) = (
-        training.train(training.network("normed"), epochs=2, distil_weight=1.0, teacher=teacher)
+        training.train(training.network("normed"), epochs=2, distill_weight=1.0, teacher=teacher)
         for teacher in (given, real)
     )
     assert any(not np.array_equal(a, b) for a, b in pairs(first, training.network("normed")))

@@ -1,9 +1,8 @@
-"""A training that dies at any step goes on to the very bytes of one that did not, and with nothing else's state."""
+"""A killed training resumes to the same bytes, and no other checkpoint is accepted."""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,50 +17,45 @@ from hypothesis import strategies as st
 from helpers import training
 from tightc.data.images import Images, Normalization
 from tightc.errors import OptionError, OutputError
-from tightc.finetuning.finetune import Interrupted, finetune
+from tightc.finetuning.finetune import finetune
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process import checkpoint as checkpoints
 from tightc.finetuning.process.checkpoint import Checkpoint
-from tightc.finetuning.process.metrics import TrainingMetrics
-from tightc.finetuning.training import loop
-from tightc.finetuning.training.loop import Training
-from tightc.model.file import Model
-from tightc.model.history import read_history
 
-REMEDY = "remove it, or give the options and files of then"
+REMEDY = "remove it, or rerun with the options and files that it was written with"
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_until": 0.9}),
-    "adamw, mean, validation": (
+    "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_end": 0.9}),
+    "adamw, ema, validation": (
         "folded",
-        {"optimizer": "adamw", "learning_rate": 0.01, "average": 0.9, "validation": 16, "batch_size": 12},
+        {"optimizer": "adamw", "learning_rate": 0.01, "ema_decay": 0.9, "validation": 16, "batch_size": 12},
     ),
     "dropout, augmented": ("dropout", {"augment": True, "mixup": 0.4}),
-    "cycles, mean of pruned, norms measured": (
+    "cycles budget, ema, bn recalibration": (
         "normed",
-        {"align": "3x2", "budget": "speedup=2", "average": 0.8, "renorm_images": 32, "validation": 16},
+        {"align": "3x2", "budget": "speedup=2", "ema_decay": 0.8, "bn_recalibration_images": 32, "validation": 16},
     ),
     "bfloat16, one cycle, shared": (
         "shared",
-        {"precision": "bf16", "rate": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
+        {"dtype": "bfloat16", "lr_schedule": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
     ),
-    "digits of int8": (
+    "subwords of int8": (
         "int8 normed",
-        {"granularity": "subword", "sparsity": 0.6, "average": 0.8, "validation": 8, "mixup": 0.3},
+        {"granularity": "subword", "sparsity": 0.6, "ema_decay": 0.8, "validation": 8, "mixup": 0.3},
     ),
-    "one stroke with dropout and adamw": (
+    "one-shot with dropout and adamw": (
         "dropout",
-        {"optimizer": "adamw", "sparsity": 0.6, "schedule": "one-shot", "prune_from": 0.4, "validation": 8},
+        {"optimizer": "adamw", "sparsity": 0.6, "pruning_schedule": "one-shot", "pruning_start": 0.4, "validation": 8},
     ),
 }  # fmt: skip
 
 
 class Killed(BaseException):
-    """Nothing handles it, as nothing handles a kill."""
+    """Not handled by any code, like a kill."""
 
 
 def dying_at(written: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> None:
-    """Runs until the checkpoint has been written so many times."""
+    """Runs until the checkpoint has been written `written` times."""
     write, count = Checkpoint.write, 0
 
     def once_too_often(self: Checkpoint, state: dict[str, Any]) -> None:
@@ -78,28 +72,34 @@ def dying_at(written: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], ob
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_run_that_dies_at_any_step_ends_with_the_same_bytes_and_report(
+def test_a_run_killed_at_any_step_resumes_to_the_same_bytes_and_report(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     which, options = RUNS[run]
-    model = training.whole(which.split()[1]) if " " in which else training.network(which)
+    model = training.quantized(which.split()[1]) if " " in which else training.network(which)
     undisturbed, report = training.train(model, seed=5, **options)
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     for steps in ([1], [3, 1], [4, 4], [5, 2, 1]):
         for step in steps:
             dying_at(step, monkeypatch, lambda: training.train(model, seed=5, **options, **saving))
-        torch.manual_seed(99)  # the state of the process that goes on must not matter
+        torch.manual_seed(99)  # the random state of the resuming process must not matter
         found, same = training.train(model, seed=5, **options, **saving)
         assert found.to_bytes() == undisturbed.to_bytes()
         assert same == report
         (tmp_path / "c").unlink()
 
 
-def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
+def test_a_run_killed_after_its_last_step_resumes_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = training.network("normed")
-    options = {"average": 0.7, "sparsity": 0.5, "prune_until": 1.0, "renorm_images": 16, "validation": 16}
+    options = {
+        "ema_decay": 0.7,
+        "sparsity": 0.5,
+        "pruning_end": 1.0,
+        "bn_recalibration_images": 16,
+        "validation": 16,
+    }
     undisturbed, report = training.train(model, **options)
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     dying_at(9, monkeypatch, lambda: training.train(model, **options, **saving))
@@ -107,27 +107,25 @@ def test_a_run_that_dies_after_its_last_step_ends_with_the_same_bytes(
     assert (found.to_bytes(), same) == (undisturbed.to_bytes(), report)
 
 
-def test_what_was_done_before_it_died_is_not_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_repeats_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saving = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0.0}
     dying_at(7, monkeypatch, lambda: training.train(training.network("folded"), **saving))
-    update, count = Masks.after_update, 0
+    update, count = Masks.mask_update, 0
 
     def counted(self: Masks, optimizer: Any) -> None:
         nonlocal count
         count += 1
         update(self, optimizer)
 
-    monkeypatch.setattr(Masks, "after_update", counted)
+    monkeypatch.setattr(Masks, "mask_update", counted)
     training.train(training.network("folded"), **saving)
     assert count == 12 - 7
 
 
-def test_before_its_time_only_what_is_trained_to_the_end_is_written(
+def test_before_the_interval_only_the_complete_training_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For what comes behind the last step can be interrupted too."""
+    """The work after the last step can be interrupted too."""
     written, write = [], Checkpoint.write
     monkeypatch.setattr(
         Checkpoint, "write", lambda self, state: (written.append(state["step"]), write(self, state))[1]
@@ -136,7 +134,7 @@ def test_before_its_time_only_what_is_trained_to_the_end_is_written(
     assert written == [3 * 4]
 
 
-# --- a checkpoint of something else
+# --- other checkpoints
 
 
 def given_up(path: Path, **given: Any) -> OptionError:
@@ -147,7 +145,7 @@ def given_up(path: Path, **given: Any) -> OptionError:
 
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The checkpoint of a run that died."""
+    """The checkpoint of a killed run."""
     path = tmp_path / "left"
     saving = {"checkpoint": str(path), "checkpoint_minutes": 0.0}
     dying_at(2, monkeypatch, lambda: training.train(training.network("folded"), **saving))
@@ -180,7 +178,10 @@ def relabeled() -> Images:
 )
 def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: Path) -> None:
     fault = given_up(left, **given)
-    assert (fault.sentence, fault.remedy) == (f"{left}: a checkpoint of another run", REMEDY)
+    assert (fault.sentence, fault.remedy) == (
+        f"{left}: expected a checkpoint of this run, got one of another",
+        REMEDY,
+    )
     assert fault.exit_code == 2
     assert left.exists()
 
@@ -188,12 +189,12 @@ def test_the_checkpoint_of_another_run_is_refused(given: dict[str, Any], left: P
 def test_the_checkpoint_of_a_run_with_another_teacher_or_normalization_is_refused(left: Path) -> None:
     options = FinetuneOptions.of({**training.QUICK, "checkpoint": str(left)})
     model, images = training.network("folded"), training.quadrants()
-    for normalization, teacher in ((training.NORMALISATION, model), (Normalization((0.4,), (0.25,)), None)):
-        with pytest.raises(OptionError, match="a checkpoint of another run"):
+    for normalization, teacher in ((training.NORMALIZATION, model), (Normalization((0.4,), (0.25,)), None)):
+        with pytest.raises(OptionError, match="expected a checkpoint of this run, got one of another"):
             finetune(model, images, normalization, options, seed=0, teacher=teacher)
 
 
-def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_path: Path) -> None:
+def test_checkpoint_path_and_interval_may_change(left: Path, tmp_path: Path) -> None:
     moved = left.rename(tmp_path / "moved")
     undisturbed, _ = training.train(training.network("folded"))
     found, _ = training.train(training.network("folded"), checkpoint=str(moved), checkpoint_minutes=3.0)
@@ -205,24 +206,27 @@ def test_how_often_and_where_a_checkpoint_is_written_may_change(left: Path, tmp_
     [torch.zeros(3), [1, 2], None, 7, "text", {"state": {}}, {"key": "k"}, {"a": torch.zeros(1)}, Path("a")],
     ids=repr,
 )
-def test_other_things_that_torch_saves_are_no_checkpoint(content: object, tmp_path: Path) -> None:
+def test_other_torch_files_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "c")
     fault = given_up(tmp_path / "c")
-    assert (fault.sentence, fault.remedy) == (f"{tmp_path / 'c'}: not a checkpoint of finetune", REMEDY)
+    assert (fault.sentence, fault.remedy) == (
+        f"{tmp_path / 'c'}: expected a checkpoint of finetune, got another file",
+        REMEDY,
+    )
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert given_up(tmp_path).sentence == f"{tmp_path}: not a checkpoint of finetune"
+    assert given_up(tmp_path).sentence == f"{tmp_path}: expected a checkpoint of finetune, got another file"
 
 
-def test_a_checkpoint_that_was_cut_is_refused(left: Path) -> None:
+def test_a_truncated_checkpoint_is_refused(left: Path) -> None:
     whole = left.read_bytes()
     for size in (0, 1, 4, 30, 64, 100, len(whole) // 2, len(whole) - 100, len(whole) - 1):
         left.write_bytes(whole[:size])
-        assert given_up(left).sentence == f"{left}: not a checkpoint of finetune", size
+        assert given_up(left).sentence == f"{left}: expected a checkpoint of finetune, got another file", size
 
 
-def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_as_whole(left: Path) -> None:
+def test_a_checkpoint_with_a_wrong_byte_is_refused_or_harmless(left: Path) -> None:
     whole = left.read_bytes()
     undisturbed, _ = training.train(training.network("folded"))
     refused = 0
@@ -232,7 +236,7 @@ def test_a_checkpoint_with_a_wrong_byte_is_refused_or_as_good_as_whole(left: Pat
             found, _ = training.train(training.network("folded"), checkpoint=str(left))
             assert found.to_bytes() == undisturbed.to_bytes(), place
         except OptionError as fault:
-            assert fault.sentence == f"{left}: not a checkpoint of finetune"
+            assert fault.sentence == f"{left}: expected a checkpoint of finetune, got another file"
             refused += 1
     assert refused > 10
 
@@ -245,153 +249,35 @@ def test_any_bytes_are_refused(
     path.write_bytes(begin + content)
     with pytest.raises(OptionError) as fault:
         Checkpoint(path, 0, "key").read()
-    assert fault.value.sentence == f"{path}: not a checkpoint of finetune"
-
-
-# --- Ctrl-C
-
-AS_IT_WAS = "weights and sparsity are as they were by then"
-
-
-def interrupted(patch: pytest.MonkeyPatch, where: tuple[type, str], call: int, **options: Any) -> Model:
-    """What a training leaves that Ctrl-C ends in the so-manieth call of a method."""
-    owner, name = where
-    method, count = getattr(owner, name), 0
-
-    def pressed(*arguments: Any, **given: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == call:
-            raise KeyboardInterrupt
-        return method(*arguments, **given)
-
-    with patch.context() as once:
-        once.setattr(owner, name, pressed)
-        with pytest.raises(Interrupted) as caught:
-            training.train(training.network("folded", density=0.6), **options)
-    model, report = caught.value.result
-    reached = report.totals["epochs"]
-    assert report.notes == (f"the training was interrupted at epoch {reached:.4g} of 3: {AS_IT_WAS}",)
-    assert read_history(model)[-1]["ended"] == {"by": "interrupt", "epochs": round(reached, 3)}
-    assert 0 <= reached < 3
-    assert report.totals["nonzeros"] == sum(training.counts(model, "folded").values())
-    return model
-
-
-def test_ctrl_c_while_looking_at_the_held_images_leaves_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean stands in the network's place just then; a moment later it is the best so far."""
-    options = {"average": 0.9, "validation": 16, "batch_size": 12}
-    within = interrupted(monkeypatch, (Training, "_accuracy"), 1, **options)
-    # called when a course is made, and at the start of each epoch: the second epoch's comes after the look
-    behind = interrupted(monkeypatch, (TrainingMetrics, "start"), 3, **options)
-    assert within.to_bytes() == behind.to_bytes()
-
-
-@pytest.mark.parametrize("sparsity", [None, 0.7])
-def test_ctrl_c_in_the_middle_of_a_step_leaves_zeros_where_they_were(
-    sparsity: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = training.tensors(training.network("folded", density=0.6))
-    pruned = {} if sparsity is None else {"sparsity": sparsity, "prune_every": 1}
-    options = {"momentum": 0.9, "average": 0.5, **pruned}
-    for call in (1, 4, 11):
-        after = interrupted(monkeypatch, (Masks, "after_update"), call, **options)
-        for name in training.WEIGHTS["folded"]:
-            assert not training.tensors(after)[name][before[name] == 0].any()
-    left = sum(training.counts(after, "folded").values())
-    assert sparsity is None or left == 200 - round(sparsity * 200)
-
-
-def pressing(times: int, at: int) -> Callable[..., None]:
-    """A listener that presses Ctrl-C so many times when it is told of something for the so-manieth time."""
-    told = 0
-
-    def hear(*_: object) -> None:
-        nonlocal told
-        told += 1
-        for _ in range(times if told == at else 0):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return hear
-
-
-@pytest.mark.parametrize("run", ["sgd, regrown", "cycles, mean of pruned, norms measured"])
-def test_ctrl_c_leaves_a_checkpoint_of_the_step_that_it_came_in(run: str, tmp_path: Path) -> None:
-    """However seldom one is written otherwise; the same call then goes on to the same bytes."""
-    which, options = RUNS[run]
-    whole, report = training.train(training.network(which), **options)
-    options = {**options, "checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
-    with pytest.raises(Interrupted):
-        training.train(training.network(which), **options, progress=pressing(1, 2))
-    assert 0 < torch.load(tmp_path / "c", weights_only=True)["state"]["step"] < 9
-    again, said = training.train(training.network(which), **options)
-    assert again.to_bytes() == whole.to_bytes() and said == report
-
-
-def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
-    options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 600}
-    with pytest.raises(Interrupted):
-        training.train(training.network("folded"), **options, progress=pressing(2, 1))
-    assert not (tmp_path / "c").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_ctrl_c_while_norms_are_measured_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"renorm_images": 32, "checkpoint": str(tmp_path / "c")}
-    whole, _ = training.train(training.network("normed"), **options)
-    (tmp_path / "c").unlink()
-    measure = loop.recalibrate_batchnorm
-
-    def pressed(*arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        measure(*arguments)
-
-    with monkeypatch.context() as once:
-        once.setattr(loop, "recalibrate_batchnorm", pressed)
-        with pytest.raises(Interrupted) as caught:
-            training.train(training.network("normed"), **options)
-    again, _ = training.train(training.network("normed"), **options)
-    assert whole.to_bytes() == again.to_bytes() == caught.value.result[0].to_bytes()
-
-
-def test_whoever_has_taken_ctrl_c_over_keeps_it() -> None:
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
-    try:
-        training.train(training.network("folded"), progress=pressing(1, 1))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert pressed == [1]
+    assert fault.value.sentence == f"{path}: expected a checkpoint of finetune, got another file"
 
 
 # --- a checkpoint that cannot be written
 
 
-def test_a_training_outlives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device)", "free some space")
 
-    heard = []
+    reported = []
     whole, report = training.train(training.network("folded"))
     monkeypatch.setattr(checkpoints, "write_file_atomically", full)
     options = {"checkpoint": str(tmp_path / "c"), "checkpoint_minutes": 0}
     after, said = training.train(
-        training.network("folded"), **options, progress=lambda *told: heard.append(told[2])
+        training.network("folded"), **options, progress=lambda *call: reported.append(call[2])
     )
     assert after.to_bytes() == whole.to_bytes()
     note = f"no checkpoint: {tmp_path / 'c'}: cannot be written (No space left on device)"
     assert said == replace(report, notes=(note,))
-    assert heard[-1]["checkpoint"] == "not written"
+    assert reported[-1]["checkpoint"] == "not written"
 
 
-def test_a_folder_that_takes_no_checkpoint_is_refused_at_once(
+def test_a_read_only_checkpoint_folder_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
     with pytest.raises(OptionError) as fault:
         training.train(training.network("folded"), checkpoint=str(tmp_path / "c"))
     assert str(fault.value) == (
-        f"{tmp_path / 'c'}: the checkpoint cannot be written there; give another file with --checkpoint"
+        f"--checkpoint: expected a writable folder, got {tmp_path}; give another file with --checkpoint"
     )

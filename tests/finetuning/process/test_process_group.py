@@ -1,4 +1,4 @@
-"""Several processes that train together, as torchrun starts them: one file, one report, one training."""
+"""A process group, as torchrun starts it: one file, one report, one training."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from onnx import numpy_helper
 from helpers import models, training
 
 FOLDER = Path(sys.executable).parent
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-COMMON = ["--device", "cpu", "--precision", "fp32", "--mean", "0.5", "--std", "0.25", "--no-unfold-norms"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+COMMON = ["--device", "cpu", "--dtype", "float32", "--mean", "0.5", "--std", "0.25", "--no-unfold-batchnorm"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with two models and their images; torchrun logs beside it."""
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path_factory.mktemp("torchrun")))
     for which in ("folded", "normed"):
         models.save(training.proto_of(which, density=0.8), tmp_path / f"{which}.onnx")
     images = training.quadrants()
@@ -47,7 +49,7 @@ def run(
         output,
     ]
     torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", str(processes), "--no-python"]
-    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 120}
     return subprocess.run([*(torchrun if processes > 1 else []), *tightc, *further], **settings)
 
 
@@ -62,35 +64,35 @@ TRAINED = ["--epochs", "3", "--batch-size", "16", "--learning-rate", "0.02"]
     "further",
     [
         [],
-        ["--sparsity", "0.6", "--regrow", "0.3", "--prune-every", "2", "--optimizer", "adamw"],
+        ["--sparsity", "0.6", "--regrow", "0.3", "--pruning-interval", "2", "--optimizer", "adamw"],
     ],
     ids=["zeros", "pruned, regrown, adamw"],
 )  # fmt: skip
-def test_two_processes_train_as_one_does(further: list[str], place: Path) -> None:
+def test_two_processes_train_like_one(further: list[str], place: Path) -> None:
     arguments = [*TRAINED, *further]
     one, two = run(1, "one.onnx", *arguments), run(2, "two.onnx", *arguments)
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
-    alone, together = tensors(place / "one.onnx"), tensors(place / "two.onnx")
+    single, group = tensors(place / "one.onnx"), tensors(place / "two.onnx")
     before = tensors(place / "folded.onnx")
-    for name, tensor in alone.items():
-        np.testing.assert_allclose(together[name], tensor, rtol=1e-3, atol=1e-4, err_msg=name)
-        assert ((together[name] == 0) == (tensor == 0)).all()
-    assert not np.allclose(before["first_w"], alone["first_w"], rtol=0.01, atol=0.01)
+    for name, tensor in single.items():
+        np.testing.assert_allclose(group[name], tensor, rtol=1e-3, atol=1e-4, err_msg=name)
+        assert ((group[name] == 0) == (tensor == 0)).all()
+    assert not np.allclose(before["first_w"], single["first_w"], rtol=0.01, atol=0.01)
     reports = [json.loads(process.stdout) for process in (one, two)]  # one object, or this fails
     for key in ("nonzeros", "density", "zeros_kept", "epochs", "parameters"):
         assert reports[0]["totals"][key] == reports[1]["totals"][key]
-    for key in ("train_loss", "train_accuracy"):  # of the images of both
+    for key in ("train_loss", "train_accuracy"):  # over the images of both processes
         assert reports[1]["totals"][key] == pytest.approx(reports[0]["totals"][key], rel=1e-3)
     assert sorted(os.listdir()) == ["data.npz", "folded.onnx", "normed.onnx", "one.onnx", "two.onnx"]
 
 
-def test_norms_means_validation_and_random_views_leave_one_valid_model(place: Path) -> None:
+def test_normalization_ema_validation_and_augmentation_leave_one_valid_model(place: Path) -> None:
     further = [
-        "--average",
+        "--ema-decay",
         "0.8",
         "--validation",
         "16",
-        "--renorm-images",
+        "--bn-recalibration-images",
         "32",
         "--augment",
         "--sparsity",
@@ -106,10 +108,12 @@ def test_norms_means_validation_and_random_views_leave_one_valid_model(place: Pa
     assert 0 <= totals["validation_accuracy"] <= 100
 
 
-def test_a_batch_that_cannot_be_dealt_out_is_refused_with_its_sentence(place: Path) -> None:
+def test_an_indivisible_batch_ends_in_one_error(place: Path) -> None:
     process = run(2, "two.onnx", "--batch-size", "15")
     assert process.returncode != 0
-    sentence = "tightc: error: --batch-size 15 cannot be dealt out to 2 processes; give a multiple of 2"
+    sentence = (
+        "tightc: error: --batch-size: expected a multiple of the 2 processes, got 15; give a multiple of 2"
+    )
     assert sentence in process.stderr.splitlines()
     assert process.stdout == ""
     assert not (place / "two.onnx").exists()
@@ -155,39 +159,39 @@ loop.training_loss = once
 def scripted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Two processes that run the script of that name."""
     torchrun = [str(FOLDER / "torchrun"), "--standalone", "--nproc-per-node", "2", name]
-    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ALONE, "timeout": 120}
+    settings: dict[str, Any] = {"capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 120}
     return subprocess.run([*torchrun, *arguments], **settings)
 
 
-def test_a_team_that_is_killed_goes_on_together(place: Path) -> None:
-    """The leader alone writes, all go on from what it wrote."""
-    whole = run(2, "whole.onnx", *TRAINED)
-    assert whole.returncode == 0, whole.stderr
+def test_a_killed_process_group_resumes_together(place: Path) -> None:
+    """Only the main process writes; all resume from its file."""
+    complete = run(2, "complete.onnx", *TRAINED)
+    assert complete.returncode == 0, complete.stderr
     (place / "dying.py").write_text(IMPORTS + DYING + MAIN)
     assert scripted("dying.py", *FOLDED, "--checkpoint-minutes", "0").returncode != 0
     assert (place / "two.onnx.checkpoint").exists() and not (place / "two.onnx").exists()
-    went_on = run(2, "two.onnx", *TRAINED, "--checkpoint-minutes", "0")
-    assert went_on.returncode == 0, went_on.stderr
-    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
-    assert went_on.stdout == whole.stdout
+    resumed = run(2, "two.onnx", *TRAINED, "--checkpoint-minutes", "0")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (place / "two.onnx").read_bytes() == (place / "complete.onnx").read_bytes()
+    assert resumed.stdout == complete.stdout
     assert not (place / "two.onnx.checkpoint").exists()
 
 
-def test_a_team_goes_on_from_the_leaders_checkpoint_wherever_the_others_are(place: Path) -> None:
-    assert run(2, "whole.onnx", *TRAINED).returncode == 0
+def test_all_processes_resume_from_the_checkpoint_of_the_main_process(place: Path) -> None:
+    assert run(2, "complete.onnx", *TRAINED).returncode == 0
     (place / "dying.py").write_text(IMPORTS + ON_ITS_OWN_DISK + DYING + MAIN)
     assert scripted("dying.py", *FOLDED, "--checkpoint-minutes", "0").returncode != 0
     assert (place / "two.onnx.checkpoint").exists() and not (place / "elsewhere").exists()
-    (place / "loner.py").write_text(IMPORTS + ON_ITS_OWN_DISK + MAIN)
-    went_on = scripted("loner.py", *FOLDED)
-    assert went_on.returncode == 0, went_on.stderr
-    assert (place / "two.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
+    (place / "resuming.py").write_text(IMPORTS + ON_ITS_OWN_DISK + MAIN)
+    resumed = scripted("resuming.py", *FOLDED)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (place / "two.onnx").read_bytes() == (place / "complete.onnx").read_bytes()
 
 
-def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> None:
+def test_a_checkpoint_that_the_main_process_refuses_is_refused_by_all(place: Path) -> None:
     (place / "two.onnx.checkpoint").write_bytes(b"something else")
     process = run(2, "two.onnx", *TRAINED)
-    sentence = "tightc: error: two.onnx.checkpoint: not a checkpoint of finetune; remove it, or give"
+    sentence = "tightc: error: two.onnx.checkpoint: expected a checkpoint of finetune, got another file; remove it, or"
     lines = [line for line in process.stderr.splitlines() if line.startswith("tightc: ")]
     assert process.returncode != 0 and lines
     assert all(line.startswith(sentence) for line in lines)
@@ -195,11 +199,14 @@ def test_a_checkpoint_that_the_leader_refuses_is_refused_by_all(place: Path) -> 
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_its_sentence(rank: str, place: Path) -> None:
-    """Step 7 is the third of an epoch of four, half the way down a cosine from 0.02; all had looked behind step 4."""
+def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_the_same_error(
+    rank: str, place: Path
+) -> None:
+    """Step 7 is the third of an epoch of four, halfway down a cosine from 0.02; all synchronized after step 4."""
     (place / "broken.py").write_text(IMPORTS + NOT_FINITE.replace("BROKEN", repr(rank)) + MAIN)
-    process = scripted("broken.py", *FOLDED, "--checkpoint-minutes", "0", "--warm-up", "0")
-    sentence = "tightc: error: the loss is nan (epoch 2, step 3, learning rate 0.01); lower --learning-rate"
+    process = scripted("broken.py", *FOLDED, "--checkpoint-minutes", "0", "--warmup", "0")
+    place_of_loss = "(epoch 2, step 3, learning rate 0.01)"
+    sentence = f"tightc: error: expected a finite loss, got nan {place_of_loss}; lower --learning-rate"
     lines = [line for line in process.stderr.splitlines() if line.startswith("tightc: ")]
     assert process.returncode != 0 and lines
     assert set(lines) == {sentence}
@@ -211,16 +218,19 @@ EACH = """
 import os
 from helpers import training
 import tightc
-model, report = training.train(training.network("normed"), validation=16, average=0.8, sparsity=0.5)
+model, report = training.train(training.network("normed"), validation=16, ema_decay=0.8, sparsity=0.5)
 tightc.save(model, f"by_{os.environ['RANK']}.onnx")
 os._exit(0)
 """
 
 
-def test_all_processes_return_the_leaders_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The leader alone looks at images held apart, and each sees other images, of which running means are made."""
+def test_all_processes_return_the_weights_of_the_main_process(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the main process validates, and the running statistics of each process come from its own shards."""
     (place / "each.py").write_text(EACH)
-    monkeypatch.setitem(ALONE, "PYTHONPATH", str(Path(__file__).parents[2]))
+    folders = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", os.pathsep.join(filter(None, folders)))
     process = scripted("each.py")
     assert process.returncode == 0, process.stderr
     one, other = (tensors(place / f"by_{rank}.onnx") for rank in (0, 1))

@@ -1,4 +1,4 @@
-"""Pruning while training: how many weights are left at every step and at the end, and which may come back."""
+"""Gradual pruning: the density at every step and at the end, and which weights may return."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Snapshots = list[list[np.ndarray]]
 
 @contextmanager
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Snapshots]:
-    """Which weights are other than zero after each step, layer by layer."""
+    """The nonzero weights after each step, layer by layer."""
     seen: Snapshots = []
-    update = Masks.after_update
+    update = Masks.mask_update
 
     def watching(self: Masks, optimizer: Any) -> None:
         update(self, optimizer)
         seen.append([(weight != 0).numpy().copy() for weight in self.weights])
 
     with monkeypatch.context() as patch:
-        patch.setattr(Masks, "after_update", watching)
+        patch.setattr(Masks, "mask_update", watching)
         yield seen
 
 
@@ -54,27 +54,27 @@ def total(which: str) -> int:
 
 
 ENDS: dict[str, dict[str, Any]] = {
-    "soon": {"prune_until": 0.25},
-    "at once": {"prune_until": 0.0},
-    "at the very end": {"prune_until": 1.0},
-    "late and rarely": {"prune_from": 0.4, "prune_until": 0.6, "prune_every": 100},
-    "one stroke in the middle": {"schedule": "one-shot", "prune_from": 0.5, "prune_until": 0.5},
-    "regrown to the end": {"regrow": 0.3, "regrow_until": 1.0},
-    "regrown beyond": {"regrow": 0.3, "prune_until": 0.3, "regrow_until": 0.7},
-    "regrown not so long": {"regrow": 0.3, "prune_until": 0.8, "regrow_until": 0.4},
-    "the mean": {"average": 0.8},
-    "the best": {"validation": 16, "batch_size": 12},
-    "the best mean, norms measured": {"validation": 16, "batch_size": 12, "average": 0.8, "renorm_images": 24},
+    "soon": {"pruning_end": 0.25},
+    "at once": {"pruning_end": 0.0},
+    "at the very end": {"pruning_end": 1.0},
+    "late and rarely": {"pruning_start": 0.4, "pruning_end": 0.6, "pruning_interval": 100},
+    "one-shot in the middle": {"pruning_schedule": "one-shot", "pruning_start": 0.5, "pruning_end": 0.5},
+    "regrown to the end": {"regrow": 0.3, "regrow_end": 1.0},
+    "regrown for longer": {"regrow": 0.3, "pruning_end": 0.3, "regrow_end": 0.7},
+    "regrown for less time": {"regrow": 0.3, "pruning_end": 0.8, "regrow_end": 0.4},
+    "ema": {"ema_decay": 0.8},
+    "best epoch": {"validation": 16, "batch_size": 12},
+    "best ema, bn recalibration": {
+        "validation": 16, "batch_size": 12, "ema_decay": 0.8, "bn_recalibration_images": 24,
+    },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005, "regrow": 0.3},
-    "bfloat16": {"precision": "bf16", "regrow": 0.3},
+    "bfloat16": {"dtype": "bfloat16", "regrow": 0.3},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
 @pytest.mark.parametrize("end", ENDS)
-def test_exactly_the_share_asked_for_is_left_at_the_end(
-    which: str, end: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_final_sparsity_is_exact(which: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     after, report, _ = pruned(which, monkeypatch, sparsity=0.77, **ENDS[end])
     wanted = total(which) - round(0.77 * total(which))
     assert sum(training.counts(after, which).values()) == wanted
@@ -83,30 +83,30 @@ def test_exactly_the_share_asked_for_is_left_at_the_end(
     assert report.totals["zeros_kept"] == 0
 
 
-def test_of_each_layer_the_share_is_left_where_it_is_asked_of_layers() -> None:
+def test_layer_scope_meets_the_sparsity_in_each_layer() -> None:
     after, _ = training.train(training.network("grouped"), sparsity=0.6, scope="layer")
     for name, left in training.counts(after, "grouped").items():
         size = training.tensors(after)[name].size
         assert left == size - round(0.6 * size)
 
 
-def test_layers_kept_aside_stay_as_dense_as_they_were_and_do_not_count() -> None:
-    after, _ = training.train(training.network("grouped"), sparsity=0.9, skip=("first", "l*"), regrow=0.2)
+def test_skipped_layers_keep_their_density_and_do_not_count() -> None:
+    after, _ = training.train(training.network("grouped"), sparsity=0.9, keep=("first", "l*"), regrow=0.2)
     left = training.counts(after, "grouped")
     assert (left["first_w"], left["last_v"]) == (72, 128)
     assert left["grouped_w"] == 288 - round(0.9 * 288)
 
 
-def test_no_layer_falls_below_its_floor() -> None:
+def test_no_layer_falls_below_its_minimum_density() -> None:
     model = training.network("grouped")
     weak = training.tensors(model)["grouped_w"] * np.float32(1e-3)
     given_weak = model.with_tensors({"grouped_w": weak})
     options = {
         "sparsity": 0.9,
         "learning_rate": 1e-5,
-        "schedule": "one-shot",
+        "pruning_schedule": "one-shot",
         "regrow": 0.4,
-        "unfold_norms": False,
+        "unfold_batchnorm": False,
     }
     without, _ = training.train(given_weak, **options)
     floored, _ = training.train(given_weak, **options, min_density=0.5)
@@ -117,7 +117,7 @@ def test_no_layer_falls_below_its_floor() -> None:
     )
 
 
-# weight: its groups, and the vectors that stream through each layer that has it, for a batch of one
+# weight: its groups, and the input vectors of each layer that uses it, for a batch of one
 STREAMS = {
     "first_w": (1, [64]), "grouped_w": (2, [64]), "shared_w": (1, [64, 64]), "last_w": (1, [1]), "last_v": (1, [1]),
 }  # fmt: skip
@@ -126,7 +126,7 @@ STREAMS = {
 def unit_costs(
     which: str, kind: str, rows: int, columns: int
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """(cost of a unit of each layer, cost of all its weights, parts in a unit)."""
+    """Cost of a unit of each layer, cost of all its weights, and segments per unit."""
     unit: dict[str, float] = {}
     dense: dict[str, float] = {}
     for name in training.WEIGHTS[which]:
@@ -145,12 +145,12 @@ def unit_costs(
 @pytest.mark.parametrize("budget", ["compression=3", "compression=1.7", "speedup=2", "speedup=3.5"])
 @pytest.mark.parametrize("align", ["4x2", "3x3"])
 @pytest.mark.parametrize("regrow", [0.0, 0.3])
-def test_a_budget_is_met_in_whole_parts_at_the_end(
+def test_a_budget_is_met_in_full_segments_at_the_end(
     which: str, budget: str, align: str, regrow: float
 ) -> None:
     rows, columns = map(int, align.split("x"))
     kind, factor = budget.split("=")
-    options = {"align": align, "budget": budget, "regrow": regrow, "prune_every": 3, "average": 0.7}
+    options = {"align": align, "budget": budget, "regrow": regrow, "pruning_interval": 3, "ema_decay": 0.7}
     after, _ = training.train(training.network(which), **options)
     unit, dense, size = unit_costs(which, kind, rows, columns)
     spent = 0.0
@@ -165,20 +165,20 @@ def test_a_budget_is_met_in_whole_parts_at_the_end(
 
 
 def test_a_budget_that_cannot_be_met_is_refused_before_any_training() -> None:
-    def unheard(*_: object) -> None:
+    def must_not_run(*_: object) -> None:
         raise AssertionError("it trains")
 
     with pytest.raises(OptionError) as fault:
-        training.train(training.network("folded"), progress=unheard, align="9x8", budget="speedup=9")
+        training.train(training.network("folded"), progress=must_not_run, align="9x8", budget="speedup=9")
     assert str(fault.value) == (
         "--budget: expected a speedup of at most 1.66, where each layer keeps one tile or its minimum density, got "
         "speedup=9; give at most speedup=1.66"
     )
 
 
-def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sparsity_counts_initial_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     before = training.network("folded", density=0.4)
-    after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_until=1.0)
+    after, report, seen = pruned("folded", monkeypatch, 0.4, sparsity=0.7, regrow=0.5, regrow_end=1.0)
     assert report.totals["nonzeros"] == total("folded") - round(0.7 * total("folded"))
     for index, name in enumerate(training.WEIGHTS["folded"]):
         zero = training.tensors(before)[name] == 0
@@ -193,11 +193,11 @@ def test_a_share_counts_the_zeros_that_are_there_already(monkeypatch: pytest.Mon
         ("folded", {"align": "4x2", "budget": "compression=3"}),
     ],
 )
-def test_zeros_that_are_there_already_spare_no_filter_and_no_part_at_once(
+def test_initial_zeros_save_no_filter_or_segment(
     which: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparse = sum(training.counts(training.network(which, density=0.5), which).values())
-    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, schedule="linear", **options)
+    _, report, seen = pruned(which, monkeypatch, 0.5, regrow=0.0, pruning_schedule="linear", **options)
     left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
     assert left[0] == sparse > report.totals["nonzeros"]
     assert left == sorted(left, reverse=True)
@@ -214,10 +214,15 @@ def share_at(schedule: str, done: float, start: float, end: float) -> float:
     ("begin", "until", "every"), [(0.0, 0.5, 2), (0.25, 0.75, 1), (0.25, 0.8, 4), (0.0, 1.0, 3)]
 )
 @pytest.mark.parametrize("density", [1.0, 0.6])
-def test_the_share_that_is_left_follows_the_schedule(
+def test_density_follows_the_pruning_schedule(
     schedule: str, begin: float, until: float, every: int, density: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"schedule": schedule, "prune_from": begin, "prune_until": until, "prune_every": every}
+    options = {
+        "pruning_schedule": schedule,
+        "pruning_start": begin,
+        "pruning_end": until,
+        "pruning_interval": every,
+    }
     _, _, seen = pruned("folded", monkeypatch, density, sparsity=0.8, regrow=0.0, **options)
     weights = total("folded")
     used = sum(training.counts(training.network("folded", density), "folded").values())
@@ -230,8 +235,8 @@ def test_the_share_that_is_left_follows_the_schedule(
         assert sum(int(layer.sum()) for layer in kept) == wanted, step
 
 
-def test_regrowing_does_not_put_off_when_the_share_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"prune_until": 0.5, "regrow": 0.2, "regrow_until": 1.0, "prune_every": 5}
+def test_regrowing_does_not_delay_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"pruning_end": 0.5, "regrow": 0.2, "regrow_end": 1.0, "pruning_interval": 5}
     _, _, seen = pruned("folded", monkeypatch, sparsity=0.8, **options)
     left = [sum(int(layer.sum()) for layer in kept) for kept in seen]
     wanted = total("folded") - round(0.8 * total("folded"))
@@ -240,7 +245,7 @@ def test_regrowing_does_not_put_off_when_the_share_is_met(monkeypatch: pytest.Mo
 
 
 def returned(seen: Snapshots, since: int = 0) -> list[int]:
-    """After which steps a weight is there that was not after the step before."""
+    """The steps after which a weight is nonzero that was zero one step earlier."""
     pairs = list(pairwise(seen))
     return [
         step
@@ -251,7 +256,7 @@ def returned(seen: Snapshots, since: int = 0) -> list[int]:
 
 WITHOUT_RETURN: dict[str, dict[str, Any]] = {
     "single": {"sparsity": 0.8},
-    "in parts": {"sparsity": 0.8, "align": "4x2"},
+    "in segments": {"sparsity": 0.8, "align": "4x2"},
     "by area": {"align": "8x2", "budget": "compression=3"},
     "by cycles": {"align": "3x2", "budget": "speedup=3"},
     "by cycles of small tiles": {"align": "2x3", "budget": "speedup=2.5"},
@@ -261,13 +266,13 @@ WITHOUT_RETURN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
 @pytest.mark.parametrize("way", WITHOUT_RETURN)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_what_was_pruned_never_returns_without_regrowing(
+def test_pruned_weights_never_return_without_regrowing(
     which: str, way: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
-        "prune_every": 1,
-        "prune_until": 1.0,
-        "schedule": "linear",
+        "pruning_interval": 1,
+        "pruning_end": 1.0,
+        "pruning_schedule": "linear",
         "regrow": 0.0,
         "optimizer": optimizer,
     }
@@ -276,19 +281,19 @@ def test_what_was_pruned_never_returns_without_regrowing(
     assert sum(int(layer.sum()) for layer in seen[-1]) < sum(int(layer.sum()) for layer in seen[0])
 
 
-def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
+def test_weights_with_large_gradients_return_until_regrowing_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All is pruned in the first step; then a filter's weights change places, ever fewer of them, in every second."""
+    """All pruning happens in the first step; every second step then exchanges fewer weights."""
     options = {
-        "schedule": "one-shot",
-        "prune_every": 2,
-        "prune_until": 0.0,
+        "pruning_schedule": "one-shot",
+        "pruning_interval": 2,
+        "pruning_end": 0.0,
         "regrow": 0.5,
-        "regrow_until": 0.75,
+        "regrow_end": 0.75,
     }
     _, _, seen = pruned("grouped", monkeypatch, sparsity=0.5, **options)
-    # a share of half a cosine, rounded down for each filter: the last is none
+    # the fraction follows half a cosine, rounded down per filter: the last exchange is empty
     assert returned(seen) == [2, 4, 6]
     exchanged = [
         sum(int((new & ~old).sum()) for old, new in zip(seen[step - 1], seen[step], strict=True))
@@ -304,7 +309,7 @@ def test_weights_that_the_loss_pulls_at_return_until_the_regrowing_ends(
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=9),
     st.sampled_from([0.0, 0.2, 0.5, 0.99]),
 )
-def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_most(
+def test_the_least_salient_weights_are_exchanged_for_zeros_of_the_largest_gradient(
     filter_: list[tuple[int, bool, int]], share: float
 ) -> None:
     worths, kept, pulls = map(list, zip(*filter_, strict=True))
@@ -316,9 +321,9 @@ def test_the_least_weights_of_a_filter_give_their_places_to_what_is_pulled_at_mo
     assert (found.sum(axis=1) == sum(kept)).all()
 
 
-def test_how_much_is_exchanged_falls_as_half_a_cosine() -> None:
-    from tightc.finetuning.training.lr_schedules import regrow_share
+def test_the_regrown_fraction_falls_as_half_a_cosine() -> None:
+    from tightc.finetuning.training.pruning_schedule import regrow_fraction
 
     for step in range(9):
-        assert regrow_share(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
-    assert regrow_share(9, 8, 0.4) == regrow_share(0, 0, 0.4) == regrow_share(0, -3, 0.4) == 0.0
+        assert regrow_fraction(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
+    assert regrow_fraction(9, 8, 0.4) == regrow_fraction(0, 0, 0.4) == regrow_fraction(0, -3, 0.4) == 0.0

@@ -1,4 +1,4 @@
-"""The whole training against the same one written by hand, in a few lines of torch that know no ONNX."""
+"""The training against the same one written by hand in plain torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def forward(p: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def batches(seed: int, mixup: float) -> list[tuple[Tensor, Tensor]]:
-    """Images and chances of classes in the order that the seed alone decides: one permutation for each epoch.
+    """Images and class probabilities in the order of the seed: one permutation per epoch.
 
     Each image takes a share, drawn for each batch, of the one before it in the batch.
     """
@@ -47,7 +47,7 @@ def cosine(step: int) -> tuple[float, float]:
 
 
 def one_cycle(step: int) -> tuple[float, float]:
-    """A quarter of the way up and three down, each half a cosine."""
+    """Up for a quarter of the steps and down for the rest, each half a cosine."""
     if step < 3:
         up = 0.5 * (1 - math.cos(math.pi * step / 3))
         return 0.002 + (0.05 - 0.002) * up, 0.9 - 0.1 * up
@@ -56,7 +56,7 @@ def one_cycle(step: int) -> tuple[float, float]:
 
 
 class Nesterov:
-    """p -= rate * (g + m * v) with v = m * v + g, g the gradient plus the decay of weights."""
+    """p -= rate * (g + m * v) with v = m * v + g, g the gradient plus weight decay."""
 
     def __init__(self, decay: float) -> None:
         self.decay, self.v = decay, dict.fromkeys(NAMES, 0.0)
@@ -69,7 +69,7 @@ class Nesterov:
 
 
 class Adam:
-    """Adam with decay apart from the gradient (Loshchilov and Hutter 2019), second beta 0.999."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), beta2 0.999."""
 
     def __init__(self, decay: float) -> None:
         self.decay, self.step = decay, 0
@@ -94,11 +94,11 @@ def by_hand(
     optimizer: Nesterov | Adam,
     rates: Callable[[int], tuple[float, float]],
     smoothing: float = 0.0,
-    average: float = 0.0,
+    ema_decay: float = 0.0,
     left: int | None = None,
     mixup: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """`left`: how many weights stay when half of the steps are done."""
+    """`left`: the number of weights kept after half of the steps."""
     given = training.tensors(training.network("folded", density=0.8))
     p = {name: torch.from_numpy(given[name].copy()).requires_grad_() for name in NAMES}
     masks = {name: (p[name] != 0).float() for name in ("first_w", "last_w")}
@@ -122,17 +122,23 @@ def by_hand(
             optimizer.update(p, masks, *rates(step))
             for name, mask in masks.items():
                 p[name] *= mask
-            decay = min(average, (step + 1) / (step + 10))
+            decay = min(ema_decay, (step + 1) / (step + 10))
             for name in NAMES:
                 means[name] = decay * means[name] + (1 - decay) * p[name]
     for name, mask in masks.items():
         means[name] = means[name] * mask
-    return {name: (means if average else p)[name].detach().numpy() for name in NAMES}
+    return {name: (means if ema_decay else p)[name].detach().numpy() for name in NAMES}
 
 
 SGD, ADAMW = {"weight_decay": 0.1}, {"optimizer": "adamw", "weight_decay": 0.3, "momentum": 0.9}
-COSINE, CYCLE = {"warm_up": 0.25}, {"rate": "one-cycle", "warm_up": 0.25}
-ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune_until": 0.5, "regrow": 0.0}
+COSINE, CYCLE = {"warmup": 0.25}, {"lr_schedule": "one-cycle", "warmup": 0.25}
+ONE_SHOT = {
+    "sparsity": 0.7,
+    "pruning_schedule": "one-shot",
+    "pruning_start": 0.5,
+    "pruning_end": 0.5,
+    "regrow": 0.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -144,9 +150,14 @@ ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune
         ({**ADAMW, **CYCLE}, lambda: Adam(0.3), one_cycle, {}),
         ({**SGD, **COSINE, "label_smoothing": 0.3}, lambda: Nesterov(0.1), cosine, {"smoothing": 0.3}),
         ({**SGD, **COSINE, "mixup": 0.5}, lambda: Nesterov(0.1), cosine, {"mixup": 0.5}),
-        ({**SGD, **COSINE, "average": 0.6}, lambda: Nesterov(0.1), cosine, {"average": 0.6}),
-        ({**SGD, **COSINE, **ONE_STROKE}, lambda: Nesterov(0.1), cosine, {"left": 60}),
-        ({**ADAMW, **COSINE, **ONE_STROKE, "average": 0.6}, lambda: Adam(0.3), cosine, {"left": 60, "average": 0.6}),
+        ({**SGD, **COSINE, "ema_decay": 0.6}, lambda: Nesterov(0.1), cosine, {"ema_decay": 0.6}),
+        ({**SGD, **COSINE, **ONE_SHOT}, lambda: Nesterov(0.1), cosine, {"left": 60}),
+        (
+            {**ADAMW, **COSINE, **ONE_SHOT, "ema_decay": 0.6},
+            lambda: Adam(0.3),
+            cosine,
+            {"left": 60, "ema_decay": 0.6},
+        ),
     ],
     ids=[
         "sgd", "sgd, cycle", "adamw", "adamw, cycle", "smoothed", "mixed", "mean", "one stroke",
@@ -154,7 +165,7 @@ ONE_STROKE = {"sparsity": 0.7, "schedule": "one-shot", "prune_from": 0.5, "prune
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", [0, 3])
-def test_training_is_the_one_written_by_hand(
+def test_training_equals_one_written_by_hand(
     options: dict[str, Any],
     optimizer: Callable[[], Nesterov | Adam],
     rates: Callable[[int], tuple[float, float]],
@@ -167,7 +178,7 @@ def test_training_is_the_one_written_by_hand(
         "epochs": EPOCHS,
         "batch_size": BATCH,
         "learning_rate": 0.05,
-        "unfold_norms": False,
+        "unfold_batchnorm": False,
         **options,
     }
     after, _ = training.train(model, seed=seed, **settings)

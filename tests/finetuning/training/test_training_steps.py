@@ -1,4 +1,4 @@
-"""Means, rates, norms and masks, each against its formula."""
+"""EMA, schedules, BatchNorm recalibration and masks, each against its formula."""
 
 from __future__ import annotations
 
@@ -21,74 +21,71 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.device import ComputeDevice, choose_device
 from tightc.finetuning.process.process_group import ProcessGroup
 from tightc.finetuning.training.batchnorm_recalibration import recalibrate_batchnorm
-from tightc.finetuning.training.lr_schedules import cosine_rate, one_cycle, share_left
+from tightc.finetuning.training.lr_schedules import cosine_lr, one_cycle
 from tightc.finetuning.training.optimizer import make_optimizer
+from tightc.finetuning.training.pruning_schedule import kept_at
 from tightc.finetuning.training.weight_ema import WeightEma
 from tightc.model.onnx_proto.graph import read_graph
 
-FP32 = ComputeDevice(torch.device("cpu"), bf16=False)
+FP32 = ComputeDevice(torch.device("cpu"), bfloat16=False)
 
 
-# --- the running mean
+# --- weight EMA
 
 
 @given(
     st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=30), st.sampled_from([0.5, 0.9, 0.999])
 )
-def test_the_mean_forgets_at_its_decay_and_sooner_in_the_first_steps(
-    values: list[float], decay: float
-) -> None:
+def test_the_ema_decays_faster_in_the_first_steps(values: list[float], decay: float) -> None:
     weight = torch.nn.Parameter(torch.tensor([values[0], 0.0], dtype=torch.float64))
-    mean = WeightEma([weight], decay)
+    ema = WeightEma([weight], decay)
     wanted = values[0]
     for step, value in enumerate(values, start=1):
         with torch.no_grad():
             weight[0] = value
-        mean.add()
+        ema.update()
         kept = min(decay, step / (step + 9))
         wanted = kept * wanted + (1 - kept) * value
-    assert mean.steps == len(values)
-    assert float(mean.means[0][0]) == pytest.approx(wanted, abs=1e-9)
+    assert ema.steps == len(values)
+    assert float(ema.averages[0][0]) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_swapped_twice_all_is_as_before() -> None:
+def test_a_second_swap_restores_weights_and_ema() -> None:
     weights = [torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([[3.0]]))]
-    mean = WeightEma(weights, 0.5)
+    ema = WeightEma(weights, 0.5)
     with torch.no_grad():
         weights[0].add_(10)
-    mean.swap()
-    assert weights[0].tolist() == [1.0, 2.0] and mean.means[0].tolist() == [11.0, 12.0]
-    mean.swap()
-    assert weights[0].tolist() == [11.0, 12.0] and mean.means[0].tolist() == [1.0, 2.0]
+    ema.swap()
+    assert weights[0].tolist() == [1.0, 2.0] and ema.averages[0].tolist() == [11.0, 12.0]
+    ema.swap()
+    assert weights[0].tolist() == [11.0, 12.0] and ema.averages[0].tolist() == [1.0, 2.0]
     other = WeightEma(weights, 0.5)
-    other.load(7, [torch.tensor([5.0, 6.0]), torch.tensor([[4.0]])])
-    assert (other.steps, other.means[0].tolist()) == (7, [5.0, 6.0])
+    other.load_state(7, [torch.tensor([5.0, 6.0]), torch.tensor([[4.0]])])
+    assert (other.steps, other.averages[0].tolist()) == (7, [5.0, 6.0])
     assert weights[0].tolist() == [11.0, 12.0]
 
 
-# --- the course of rates
+# --- schedules
 
 
 @given(st.integers(1, 200), st.floats(0, 0.99), st.sampled_from([0.001, 0.05, 10.0]))
-def test_the_cosine_rises_to_its_peak_and_falls_towards_nothing(
-    steps: int, warm_up: float, peak: float
-) -> None:
-    rates = [cosine_rate(step, steps, peak, warm_up) for step in range(steps)]
-    rising = max(1, round(steps * warm_up))
+def test_the_cosine_rises_to_its_peak_and_falls_to_zero(steps: int, warmup: float, peak: float) -> None:
+    rates = [cosine_lr(step, steps, peak, warmup) for step in range(steps)]
+    rising = max(1, round(steps * warmup))
     assert all(0 < rate <= peak for rate in rates)
     assert all(before >= after for before, after in zip(rates[rising - 1 :], rates[rising:], strict=False))
     for step, rate in enumerate(rates):
         lifted = rate / min(1.0, (step + 1) / rising)
         assert lifted == pytest.approx(peak * math.cos(math.pi * step / steps / 2) ** 2)
-    assert cosine_rate(steps, steps, peak, warm_up) == pytest.approx(0, abs=1e-12)
+    assert cosine_lr(steps, steps, peak, warmup) == pytest.approx(0, abs=1e-12)
 
 
 @given(st.integers(2, 200), st.floats(0, 0.99), st.sampled_from([0.0, 0.05, 0.9]))
 def test_one_cycle_goes_up_and_down_once_and_the_momentum_the_other_way(
-    steps: int, warm_up: float, momentum: float
+    steps: int, warmup: float, momentum: float
 ) -> None:
-    peak, rising = 0.5, max(1, round(steps * warm_up))
-    course = [one_cycle(step, steps, peak, momentum, warm_up) for step in range(steps + 1)]
+    peak, rising = 0.5, max(1, round(steps * warmup))
+    course = [one_cycle(step, steps, peak, momentum, warmup) for step in range(steps + 1)]
     rates, momenta = zip(*course, strict=True)
     low = max(0.0, momentum - 0.1)
     assert course[0] == pytest.approx((peak / 25, momentum))
@@ -102,9 +99,9 @@ def test_one_cycle_goes_up_and_down_once_and_the_momentum_the_other_way(
 
 
 @given(st.sampled_from(["cubic", "linear", "one-shot"]), st.floats(0.1, 1), st.floats(0, 1))
-def test_the_share_that_is_left_falls_from_its_start_to_its_end(kind: str, start: float, part: float) -> None:
+def test_the_kept_fraction_falls_from_start_to_end(kind: str, start: float, part: float) -> None:
     end = start * part
-    shares = [share_left(kind, done / 20, start, end) for done in range(21)]
+    shares = [kept_at(kind, done / 20, start, end) for done in range(21)]
     assert shares[0] == pytest.approx(end if kind == "one-shot" else start)
     assert shares[-1] == end
     assert all(before >= after - 1e-12 for before, after in pairwise(shares))
@@ -112,16 +109,16 @@ def test_the_share_that_is_left_falls_from_its_start_to_its_end(kind: str, start
     assert shares[10] == pytest.approx(end + (start - end) * halfway)
 
 
-# --- batch normalization measured anew
+# --- BatchNorm recalibration
 
 
 def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
-    """What the normalization behind the first convolution sees: (images, filters, height, width)."""
+    """The input of the normalization after the first convolution: (images, filters, height, width)."""
     weight = training.tensors(training.network(which))["first_w"].astype(np.float64)
     return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
 
 
-def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
+def test_recalibrated_statistics_are_averages_of_batch_statistics() -> None:
     student = TorchGraph(read_graph(training.proto_of("normed")))
     batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     before = {name: array.copy() for name, array in student.trained().items()}
@@ -138,14 +135,14 @@ def test_measured_norms_are_means_over_batches_of_the_batches_own() -> None:
         assert (found[name] == before[name]).all()
 
 
-def test_norms_that_share_their_statistics_count_together() -> None:
+def test_norms_with_shared_statistics_combine_their_update_rates() -> None:
     text = TWO_NORMS.format("mean, variance", "mean, variance")
     student = TorchGraph(read_graph(two_norms(text)))
     images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
     recalibrate_batchnorm(student, [images], FP32)
     found = student.trained()
     one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
-    # of a value that counts for nothing at the start the first leaves 0.1, of which the second leaves 0.9
+    # the second update keeps 0.9 of the first, which is 0.1 of its batch; the sum is scaled to 1
     for name, first, second in (
         ("mean", one.mean((0, 2, 3)), two.mean((0, 2, 3))),
         ("variance", one.var((0, 2, 3), ddof=1), two.var((0, 2, 3), ddof=1)),
@@ -168,19 +165,19 @@ def two_norms(text: str) -> onnx.ModelProto:
     )
 
 
-def test_a_network_without_norms_is_left_as_it_is() -> None:
+def test_a_network_without_batchnorm_is_unchanged() -> None:
     student = TorchGraph(read_graph(training.proto_of("folded")))
     before = {name: array.copy() for name, array in student.trained().items()}
     recalibrate_batchnorm(student, [torch.zeros(2, 1, 8, 8)], FP32)
     assert all((array == before[name]).all() for name, array in student.trained().items())
 
 
-def test_the_option_measures_on_the_weights_that_are_kept() -> None:
-    """One batch of all images, in whatever order: mean and variance over them all."""
-    options = {"renorm_images": 64, "batch_size": 64, "average": 0.9, "epochs": 6}
+def test_recalibration_uses_the_final_weights() -> None:
+    """One batch of all images: mean and variance over all of them."""
+    options = {"bn_recalibration_images": 64, "batch_size": 64, "ema_decay": 0.9, "epochs": 6}
     after, _ = training.train(training.network("normed"), **options)
-    without, _ = training.train(training.network("normed"), **{**options, "renorm_images": 0})
-    images = training.NORMALISATION.apply(training.quadrants().pixels)
+    without, _ = training.train(training.network("normed"), **{**options, "bn_recalibration_images": 0})
+    images = training.NORMALIZATION.apply(training.quadrants().pixels)
     found = training.tensors(after)
     x = oracle.convolution(images, found["first_w"].astype(np.float64), pads=(1, 1, 1, 1))
     np.testing.assert_allclose(found["mean"], x.mean((0, 2, 3)), rtol=1e-3, atol=1e-5)
@@ -194,7 +191,7 @@ def test_the_option_measures_on_the_weights_that_are_kept() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_what_a_mask_excludes_is_forgotten_by_the_optimizer_too(optimizer: str) -> None:
+def test_masks_also_clear_the_optimizer_state(optimizer: str) -> None:
     student = TorchGraph(read_graph(training.proto_of("folded", density=0.5)))
     masks = Masks(student.weights())
     options = FinetuneOptions.of({"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.5})
@@ -204,12 +201,12 @@ def test_what_a_mask_excludes_is_forgotten_by_the_optimizer_too(optimizer: str) 
         student(torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(step)))[
             0
         ].square().sum().backward()
-        masks.before_update()
+        masks.mask_gradients()
         descent.step()
-        masks.after_update(descent)
+        masks.mask_update(descent)
         if step == 1:
-            masks.choose(0, torch.zeros(masks.weights[0].shape, dtype=torch.bool))
-            masks.choose(1, torch.ones(masks.weights[1].shape, dtype=torch.bool))
+            masks.set_mask(0, torch.zeros(masks.weights[0].shape, dtype=torch.bool))
+            masks.set_mask(1, torch.ones(masks.weights[1].shape, dtype=torch.bool))
     assert not masks.weights[0].any()
     for weight, mask in zip(masks.weights, masks.masks, strict=True):
         remembered = [value for value in descent.state[weight].values() if value.shape == weight.shape]
@@ -237,9 +234,9 @@ def test_weights_decay_and_nothing_else_does(optimizer: str) -> None:
 
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -> None:
-    batches = Batches(training.quadrants(), training.NORMALISATION, 16, augment, torch.device("cpu"))
-    chosen = batches.order(torch.Generator().manual_seed(1))[0]
+def test_a_batch_is_sharded_completely(augment: bool, size: int) -> None:
+    batches = Batches(training.quadrants(), training.NORMALIZATION, 16, augment, torch.device("cpu"))
+    chosen = batches.shuffled(torch.Generator().manual_seed(1))[0]
     generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
     whole, labels = batches.batch(chosen, generators[-1])
     shares = [batches.batch(chosen, generators[rank], ProcessGroup(rank, size)) for rank in range(size)]
@@ -252,10 +249,10 @@ def test_a_batch_is_dealt_out_to_a_team_without_rest(augment: bool, size: int) -
     assert len(states) == 1, "all draw as much, so that they stay in step"
 
 
-def test_devices_and_numbers_are_those_asked_for() -> None:
-    assert choose_device("cpu", "fp32") == ComputeDevice(torch.device("cpu"), bf16=False)
-    assert choose_device("cpu", "bf16", local_rank=3) == ComputeDevice(torch.device("cpu"), bf16=True)
-    with choose_device("cpu", "bf16").precision():
+def test_device_and_dtype() -> None:
+    assert choose_device("cpu", "float32") == ComputeDevice(torch.device("cpu"), bfloat16=False)
+    assert choose_device("cpu", "bfloat16", local_rank=3) == ComputeDevice(torch.device("cpu"), bfloat16=True)
+    with choose_device("cpu", "bfloat16").autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with choose_device("cpu", "fp32").precision():
+    with choose_device("cpu", "float32").autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -1,1 +1,1 @@
-"""Training images on the device, augmented and cut into batches."""
+"""Training images on the device: augmentation, batches, mixup."""

@@ -1,51 +1,64 @@
-"""Random views of images: shifted and mirrored, and blends of two."""
+"""Augmentation: random crops with mirroring, and mixup."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def draw_views(
-    count: int, size: tuple[int, int], margin: tuple[int, int], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Random windows of `size`, shifted by up to twice the `margin`, about half of them mirrored.
+@dataclass(frozen=True)
+class Crop:
+    """Height and width of a random crop, and its largest shift from the center on either axis; all in pixels."""
 
-    Gives which rows and which columns each takes of a padded image: (count, height) and (count, width) int64, on the
-    CPU as `generator`.
+    height: int
+    width: int
+    row_shift: int
+    column_shift: int
+
+
+def draw_crops(count: int, crop: Crop, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws `count` random crops of a padded image, about half of them mirrored.
+
+    Returns the rows and the columns that each crop reads: (count, height) and (count, width) int64, on the CPU like
+    `generator`.
     """
-    (height, width), (down, right) = size, margin
-    top = torch.randint(0, 2 * down + 1, (count, 1), generator=generator)
-    left = torch.randint(0, 2 * right + 1, (count, 1), generator=generator)
+    top = torch.randint(0, 2 * crop.row_shift + 1, (count, 1), generator=generator)
+    left = torch.randint(0, 2 * crop.column_shift + 1, (count, 1), generator=generator)
     mirrored = torch.randint(0, 2, (count, 1), generator=generator).bool()
-    columns = torch.arange(width).expand(count, width)
-    return top + torch.arange(height), left + torch.where(mirrored, columns.flip(1), columns)
+    columns = torch.arange(crop.width).expand(count, crop.width)
+    return top + torch.arange(crop.height), left + torch.where(mirrored, columns.flip(1), columns)
 
 
-def cut_views(pixels: Tensor, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Cuts `rows` and `columns`, as `draw_views` gives them, out of each image in `index`, all on one device.
+def cut_crops(pixels: Tensor, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Cuts `rows` and `columns`, as drawn by `draw_crops`, from the images `index`; all on one device.
 
-    `pixels`: (images, height + 2 margin, width + 2 margin, channels), padded already; `index`: (batch,) int64. Gives
-    (batch, height, width, channels) in the dtype of `pixels`.
+    `pixels`: (images, padded height, padded width, channels); `index`: (batch,) int64. Returns (batch, height, width,
+    channels) in the dtype of `pixels`.
     """
     return pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def draw_shares(count: int, most: float, generator: torch.Generator) -> Tensor:
-    """How much of another image comes into each: (count,) float32 from 0 to `most`, on the CPU as `generator`.
+def draw_mixup_ratios(count: int, maximum: float, generator: torch.Generator) -> Tensor:
+    """Draws mixup ratios: (count,) float32, uniform from 0 to `maximum`, on the CPU like `generator`.
 
-    With `most` = 0.5 any two images meet in any proportion (mixup with alpha = 1: Zhang et al., ICLR 2018, section 2).
+    A `maximum` of 0.5 equals mixup with alpha = 1 (Zhang et al., ICLR 2018, section 2).
     """
-    return torch.rand(count, generator=generator) * most
+    return torch.rand(count, generator=generator) * maximum
 
 
-def blend(images: Tensor, labels: Tensor, shares: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Mixes into each image its `share` of the one before it, and their labels alike.
+def mixup(images: Tensor, labels: Tensor, ratios: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Blends each image and its label with those of the image before it.
 
-    `images`: (images, channels, ...) float32; `labels`: (images,) int64; `shares`: (images,) float32, all on one
-    device. Gives images of the same shape and the chances of the classes, (images, classes) float32.
+    `images`: (images, channels, ...) float32; `labels`: (images,) int64; `ratios`: (images,) float32, the weight of the
+    image before; all on one device. Returns images of the same shape and class probabilities, (images, classes)
+    float32.
     """
-    share = shares.view(-1, *[1] * (images.dim() - 1))
-    chances = functional.one_hot(labels, classes).float()
-    return images.lerp(images.roll(1, 0), share), chances.lerp(chances.roll(1, 0), shares[:, None])
+    image_ratios = ratios.view(-1, *[1] * (images.dim() - 1))
+    probabilities = functional.one_hot(labels, classes).float()
+    return (
+        images.lerp(images.roll(1, 0), image_ratios),
+        probabilities.lerp(probabilities.roll(1, 0), ratios[:, None]),
+    )

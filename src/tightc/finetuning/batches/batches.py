@@ -1,4 +1,4 @@
-"""Training images on the device, cut into normalized batches in a seeded order."""
+"""Batches of normalized training images, in a seeded order."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from tightc.data.images import Images, Normalization
-from tightc.finetuning.batches.augment import cut_views, draw_views
+from tightc.finetuning.batches.augment import Crop, cut_crops, draw_crops
 from tightc.finetuning.process.process_group import ProcessGroup
 
-_ALONE = ProcessGroup()
+_SINGLE_PROCESS = ProcessGroup()
 
 
 class Batches:
-    """The images, on the device once in their own type where they fit, given out in a new order each epoch.
+    """All images, stored once on the device where they fit, and served in a new order each epoch.
 
-    All randomness (order, shifts, mirroring) comes from one generator on the CPU, so that it depends on the
-    seed alone. The last batch of an epoch is left out where it is not full, unless it is the only one.
+    All randomness (order, shifts, mirroring) comes from one generator on the CPU, so it depends on the seed alone. The
+    last batch of an epoch is dropped unless it is full or the only one.
     """
 
     def __init__(
@@ -32,15 +32,15 @@ class Batches:
         device: torch.device,
     ) -> None:
         pixels = torch.from_numpy(images.pixels)
-        self._height, self._width = pixels.shape[2:]
-        self._margin = (self._height // 8, self._width // 8) if augment else (0, 0)
-        down, right = self._margin
+        height, width = pixels.shape[2:]
+        down, right = (height // 8, width // 8) if augment else (0, 0)
+        self._crop = Crop(height, width, down, right)
         pixels = functional.pad(pixels, (right, right, down, down))
-        # Channels last: a batch is gathered as whole pixels, and is in the order that convolutions like best.
+        # Channels last: a batch is gathered as whole pixels, in the memory format that convolutions prefer.
         pixels = pixels.permute(0, 2, 3, 1).contiguous()
-        self._device, self._home = device, _home(pixels, device)
-        self._pixels = pixels.to(self._home)
-        self._labels = torch.from_numpy(images.labels).to(self._home)
+        self._device, self._storage = device, _storage_device(pixels, device)
+        self._pixels = pixels.to(self._storage)
+        self._labels = torch.from_numpy(images.labels).to(self._storage)
         self._augment = augment
         self._batch_size = min(batch_size, len(images))
         scale = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
@@ -49,66 +49,63 @@ class Batches:
         self._offset = -torch.tensor(normalization.mean, dtype=torch.float32, device=device) / std
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self._labels) // self._batch_size
 
     @property
     def batch_size(self) -> int:
-        """Images a batch."""
+        """Images per batch."""
         return self._batch_size
 
-    def order(self, generator: torch.Generator) -> Tensor:
-        """Which images come in which batch of an epoch: (batches, images) int64, on the CPU."""
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """The image indices of each batch of an epoch: (batches, images) int64, on the CPU."""
         order = torch.randperm(len(self._labels), generator=generator)
         return order[: len(self) * self._batch_size].view(len(self), -1)
 
     def batch(
-        self, chosen: Tensor, generator: torch.Generator, team: ProcessGroup = _ALONE
+        self, indices: Tensor, generator: torch.Generator, group: ProcessGroup = _SINGLE_PROCESS
     ) -> tuple[Tensor, Tensor]:
-        """The `chosen` images, (images, channels, height, width) float32, and their labels, (images,) int64.
+        """The images `indices`, (images, channels, height, width) float32, and their labels, (images,) int64.
 
-        Of a team each member gets its share; the generator moves on as far for all.
+        Each process of `group` gets its shard of the batch; the generator advances equally in all.
         """
-        views = self._draw(len(chosen), generator) if self._augment else None
-        mine = slice(team.rank, None, team.size)
-        index = chosen[mine].to(self._home)
-        if views is None:
+        crops = draw_crops(len(indices), self._crop, generator) if self._augment else None
+        index = group.shard(indices).to(self._storage)
+        if crops is None:
             pixels = self._pixels[index]
         else:
-            pixels = cut_views(self._pixels, index, *(view[mine].to(self._home) for view in views))
+            rows, columns = (group.shard(drawn).to(self._storage) for drawn in crops)
+            pixels = cut_crops(self._pixels, index, rows, columns)
         normalized = pixels.to(self._device).float().mul_(self._factor).add_(self._offset)
         return normalized.permute(0, 3, 1, 2), self._labels[index].to(self._device)
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches of an epoch."""
-        for chosen in self.order(generator):
-            yield self.batch(chosen, generator)
+        for indices in self.shuffled(generator):
+            yield self.batch(indices, generator)
 
-    def plain(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in their own order, unchanged but for the normalization, and their labels."""
+    def unaugmented(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images, only normalized, in their original order, and their labels."""
         for begin in range(0, len(self._labels), self._batch_size):
             end = min(begin + self._batch_size, len(self._labels))
-            yield self._unchanged(slice(begin, end)), self._labels[begin:end].to(self._device)
+            yield self._normalized(slice(begin, end)), self._labels[begin:end].to(self._device)
 
-    def drawn(self, count: int, seed: int) -> list[Tensor]:
-        """Batches of about `count` images, drawn as in training."""
+    def sample_batches(self, count: int, seed: int) -> list[Tensor]:
+        """Batches of at least `count` images in all, drawn as in training, in the order of `seed`."""
         epoch = self.epoch(torch.Generator().manual_seed(seed))
         return [images for images, _ in islice(epoch, -(-count // self._batch_size))]
 
-    def sample(self, count: int) -> Tensor:
-        """The first `count` images, unchanged but for the normalization: a batch to try a network on."""
-        return self._unchanged(slice(0, count))
+    def first(self, count: int) -> Tensor:
+        """The first `count` images, only normalized: a batch to try a network on."""
+        return self._normalized(slice(0, count))
 
-    def _unchanged(self, which: slice) -> Tensor:
-        down, right = self._margin
-        pixels = self._pixels[which, down : down + self._height, right : right + self._width].to(self._device)
-        return pixels.float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2)
-
-    def _draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return draw_views(count, (self._height, self._width), self._margin, generator)
+    def _normalized(self, which: slice) -> Tensor:
+        top, left = self._crop.row_shift, self._crop.column_shift
+        pixels = self._pixels[which, top : top + self._crop.height, left : left + self._crop.width]
+        return pixels.to(self._device).float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2)
 
 
-def _home(pixels: Tensor, device: torch.device) -> torch.device:
+def _storage_device(pixels: Tensor, device: torch.device) -> torch.device:
     """The device itself where all images fit in half of its free memory, else the CPU."""
     if device.type != "cuda" or 2 * pixels.nbytes < torch.cuda.mem_get_info(device)[0]:
         return device

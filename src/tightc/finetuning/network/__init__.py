@@ -1,1 +1,1 @@
-"""The network that is trained: its classifier head, batch normalization, masks and fake quantization."""
+"""The trained network: classifier, inserted batch normalization, masks and fake quantization."""

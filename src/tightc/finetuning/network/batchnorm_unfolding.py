@@ -1,4 +1,4 @@
-"""Batch normalization for networks whose own was folded away: put in to train, folded back after."""
+"""Batch normalization for networks whose own was folded: inserted for training, folded again after it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tightc.model.onnx_proto.graph import Array, Graph, Node
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.9
-_SIZE = 2.0  # layers of ResNet-20 that were trained with norms have 1.2 to 2.2
+_FILTER_NORM = 2.0  # root mean square; the layers of a ResNet-20 trained with normalization have 1.2 to 2.2
 
 
 @dataclass(frozen=True)
-class Norm:
-    """A normalization between the convolution `node` and its bias; its tensors go by names of their own."""
+class InsertedNorm:
+    """A BatchNormalization between the Conv `node` and its bias, with the names of its new tensors."""
 
     node: Node
     scale: str
@@ -29,51 +29,60 @@ class Norm:
     variance: str
 
 
-def foldable_norms(graph: Graph) -> list[Norm]:
-    """A normalization for each Conv that can take it up: its weight and bias are constants that it alone reads."""
+def insertable_norms(graph: Graph) -> list[InsertedNorm]:
+    """A BatchNormalization for each Conv that it can be folded into: no other node reads its weight and bias."""
     readers = graph.consumers()
     norms = []
     for node in graph.nodes:
         if node.op != "Conv" or len(node.inputs) < 3 or node.outputs[0] in graph.outputs:
             continue
-        alone = all(name in graph.tensors and len(readers[name]) == 1 for name in node.inputs[1:])
-        normed = any(reader.op == "BatchNormalization" for reader in readers.get(node.outputs[0], []))
-        if alone and not normed and graph.tensors[node.inputs[1]].dtype == np.float32:
+        foldable = all(name in graph.tensors and len(readers[name]) == 1 for name in node.inputs[1:])
+        normalized = any(reader.op == "BatchNormalization" for reader in readers.get(node.outputs[0], []))
+        if foldable and not normalized and graph.tensors[node.inputs[1]].dtype == np.float32:
             name = node.outputs[0]
-            norms.append(Norm(node, *(f"{name}/{part}" for part in ("scale", "shift", "mean", "variance"))))
+            names = (f"{name}/{part}" for part in ("scale", "shift", "mean", "variance"))
+            norms.append(InsertedNorm(node, *names))
     return norms
 
 
-def unfolded(
+def unfold(
     graph: Graph,
-    norms: list[Norm],
+    norms: list[InsertedNorm],
     batches: Sequence[Tensor],
     device: torch.device,
     teacher: Graph | None = None,
 ) -> tuple[Graph, dict[str, float]]:
-    """`graph` with `norms` put in, which leave what it computes on `batches` as it is.
+    """Inserts `norms` into `graph` so that its outputs on `batches` stay the same.
 
-    With a teacher's graph that has the same convolutions they give each channel the teacher's mean and variance
-    instead: pruning shrinks them, layer by layer, until the last ones are deaf. Every layer's weights are multiplied to
-    one size, which the norms take back, as in networks that were trained with norms: folding leaves layers of any size,
-    which learn at different paces and whose weights cannot be compared. Also gives those factors, by weight.
+    `batches`: (images, channels, height, width) float32 each, on `device`. Also returns the factor by which each weight
+    was multiplied, by weight name.
+
+    With the graph of a `teacher` that has the same convolutions, the norms give each channel the teacher's mean and
+    variance instead: pruning shrinks the activations layer by layer, until the last layers get almost no signal.
+    All weights are scaled to the same filter norm, and the inserted norms undo it. Folding leaves layers with different
+    norms, which learn at different rates and whose magnitudes cannot be compared.
     """
     own = _statistics(graph, norms, batches, device)
-    wanted = own
-    if teacher is not None and all(_has(teacher, norm, graph) for norm in norms):
-        wanted = _statistics(teacher, norms, batches, device)
+    target = own
+    if teacher is not None and all(_has_convolution(teacher, norm, graph) for norm in norms):
+        target = _statistics(teacher, norms, batches, device)
     tensors, factors = dict(graph.tensors), {}
-    for norm, (mean, variance), (wanted_mean, wanted_variance) in zip(norms, own, wanted, strict=True):
+    for norm, (mean, variance), (target_mean, target_variance) in zip(norms, own, target, strict=True):
         name, bias = norm.node.inputs[1:]
-        factor = factors[name] = _to_one_size(tensors[name])
+        factor = factors[name] = _rescaling(tensors[name])
         tensors[name] = (tensors[name] * factor).astype(np.float32)
         tensors[norm.mean] = ((mean - tensors[bias]) * factor).astype(np.float32)
         tensors[norm.variance] = (variance * factor**2).astype(np.float32)
-        # so that the norm, with its epsilon, gives what it would give of the filter as it was
-        epsilon_alike = np.sqrt((variance + _EPSILON / factor**2) / (variance + _EPSILON))
-        alike = np.where(variance > 0, epsilon_alike, 1)
-        tensors[norm.scale] = (np.sqrt(wanted_variance + _EPSILON) * alike).astype(np.float32)
-        tensors[norm.shift] = wanted_mean
+        # corrects the effect of epsilon on the rescaled variance
+        correction = np.sqrt((variance + _EPSILON / factor**2) / (variance + _EPSILON))
+        correction = np.where(variance > 0, correction, 1)
+        tensors[norm.scale] = (np.sqrt(target_variance + _EPSILON) * correction).astype(np.float32)
+        tensors[norm.shift] = target_mean
+    return replace(graph, nodes=_with_norms(graph, norms), tensors=tensors), factors
+
+
+def _with_norms(graph: Graph, norms: list[InsertedNorm]) -> tuple[Node, ...]:
+    """The nodes of `graph` with a BatchNormalization in place of the bias of each convolution of `norms`."""
     by_output = {norm.node.outputs[0]: norm for norm in norms}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -85,16 +94,25 @@ def unfolded(
         nodes.append(replace(node, inputs=node.inputs[:2], outputs=(raw,)))
         inputs = (raw, norm.scale, norm.shift, norm.mean, norm.variance)
         attributes = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
-        nodes.append(Node("BatchNormalization", "", f"{node.label}/norm", inputs, node.outputs, attributes))
-    return replace(graph, nodes=tuple(nodes), tensors=tensors), factors
+        nodes.append(
+            Node(
+                op="BatchNormalization",
+                domain="",
+                name=f"{node.label}/norm",
+                inputs=inputs,
+                outputs=node.outputs,
+                attributes=attributes,
+            )
+        )
+    return tuple(nodes)
 
 
-def folded(
-    trained: Mapping[str, Array], norms: list[Norm]
+def fold(
+    trained: Mapping[str, Array], norms: list[InsertedNorm]
 ) -> tuple[dict[str, Array], dict[str, NDArray[np.float64]]]:
-    """The trained tensors of the graph as it was: each norm taken up by the weight and bias before it.
+    """Folds `norms` into the weights and biases: the trained tensors of the original graph.
 
-    And by what the filters of each such weight were multiplied: (filters,).
+    Also returns the factors by which the filters of each weight were multiplied: (filters,) each, by weight name.
     """
     tensors = dict(trained)
     factors = {}
@@ -112,15 +130,15 @@ def folded(
     return tensors, factors
 
 
-def _to_one_size(weight: Array) -> float:
-    """By what to multiply a layer for filters of the norm `_SIZE`: the root of the mean square of those not empty."""
+def _rescaling(weight: Array) -> float:
+    """The factor that brings the root mean square norm of the nonzero filters of `weight` to `_FILTER_NORM`."""
     norms = np.square(weight, dtype=np.float64).reshape(len(weight), -1).sum(axis=1)
-    some = norms[norms > 0]
-    return float(_SIZE / np.sqrt(some.mean())) if some.size else 1.0
+    nonzero = norms[norms > 0]
+    return float(_FILTER_NORM / np.sqrt(nonzero.mean())) if nonzero.size else 1.0
 
 
-def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:
-    """Whether the teacher computes the same value by a convolution of the same shape."""
+def _has_convolution(teacher: Graph, norm: InsertedNorm, graph: Graph) -> bool:
+    """Whether the teacher computes the same value by a convolution with a weight of the same shape."""
     twin = next((node for node in teacher.nodes if norm.node.outputs[0] in node.outputs), None)
     if twin is None or twin.op != "Conv" or twin.inputs[1] not in teacher.tensors:
         return False
@@ -128,13 +146,13 @@ def _has(teacher: Graph, norm: Norm, graph: Graph) -> bool:
 
 
 def _statistics(
-    graph: Graph, norms: list[Norm], batches: Sequence[Tensor], device: torch.device
+    graph: Graph, norms: list[InsertedNorm], batches: Sequence[Tensor], device: torch.device
 ) -> list[tuple[Array, Array]]:
     """Mean and variance of each channel of the convolutions' outputs, (filters,) float32 each."""
     probe = TorchGraph(replace(graph, outputs=tuple(norm.node.outputs[0] for norm in norms)))
     probe = probe.to(device).eval()
     with torch.no_grad():
-        sums = [[_moments(output) for output in probe(images)] for images in batches]
+        sums = [[_mean_and_mean_square(output) for output in probe(images)] for images in batches]
     found = []
     for moments in zip(*sums, strict=True):
         mean = torch.stack([first for first, _ in moments]).mean(0)
@@ -143,7 +161,7 @@ def _statistics(
     return found
 
 
-def _moments(output: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_and_mean_square(output: Tensor) -> tuple[Tensor, Tensor]:
     axes = [axis for axis in range(output.dim()) if axis != 1]
     values = output.double()
     return values.mean(axes), values.square().mean(axes)

@@ -19,7 +19,7 @@ from tightc.model.onnx_proto.graph import Graph, read_graph
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network on its device, its output the logits of `classes`; `layers`: layer name to weight name."""
+    """A network on its device with the logits of `classes` as output; `layers` maps layer names to weight names."""
 
     module: TorchGraph
     classes: int
@@ -27,30 +27,34 @@ class Classifier:
     graph: Graph
 
 
-def open_network(model: Model, sample: Callable[[int], Tensor], device: torch.device) -> Classifier:
-    """`model` in torch on `device`, tried on a `sample` of images; ModelError where it cannot be trained."""
+def build_classifier(model: Model, sample: Callable[[int], Tensor], device: torch.device) -> Classifier:
+    """Builds `model` in torch on `device` and runs it once.
+
+    `sample` returns that many images, (images, channels, height, width). ModelError where the model cannot be trained.
+    """
     graph = without_softmax(read_graph(model.proto))
     module = TorchGraph(graph)
     if "weight" not in module.roles.values():
         raise ModelError(
-            f"{model.origin}: it has no weights to train", "give a model with Conv, Gemm or MatMul layers"
+            f"{model.origin}: expected a model with weights to train, got none",
+            "give a model with Conv, Gemm or MatMul layers",
         )
     remedy = "finetune before the model is converted"
     check_float32(module, model.origin, needs="finetune trains", remedy=remedy)
-    place(module, device)
+    to_device(module, device)
     return Classifier(module, _count_classes(module, sample(2), model.origin), trained_layers(graph), graph)
 
 
-def place(module: TorchGraph, device: torch.device) -> TorchGraph:
-    """`module` itself, moved to `device`, ready to be run."""
-    # Channels last is the order that the convolutions of both devices like best.
+def to_device(module: TorchGraph, device: torch.device) -> TorchGraph:
+    """Moves `module` to `device`, in evaluation mode, and returns it."""
+    # Channels last is the memory format that convolutions prefer on both devices.
     module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.eval()
 
 
 def _count_classes(module: TorchGraph, images: Tensor, origin: str) -> int:
-    """How many classes the network tells apart, found by running `images`, (2, channels, height, width)."""
-    remedy = "export the model with an open batch size"
+    """The number of classes, found by running `images`, (2, channels, height, width)."""
+    remedy = "export the model with a dynamic batch size"
     try:
         with torch.no_grad():
             (logits,) = module(images)
@@ -60,5 +64,5 @@ def _count_classes(module: TorchGraph, images: Tensor, origin: str) -> int:
         raise ModelError(f"{origin}: torch cannot run it on a batch of {sizes} ({line})", remedy) from None
     if logits.dim() != 2 or len(logits) != len(images):
         found = " x ".join(map(str, logits.shape))
-        raise ModelError(f"{origin}: a batch of {len(images)} images gives {found} outputs", remedy)
+        raise ModelError(f"{origin}: expected outputs of {len(images)} images x classes, got {found}", remedy)
     return int(logits.shape[1])

@@ -1,4 +1,4 @@
-"""Weights that are whole numbers: real ones behind them are trained, and rounded wherever the network is run."""
+"""Quantization-aware training: float weights are trained, and the network sees their int8 values."""
 
 from __future__ import annotations
 
@@ -18,78 +18,86 @@ from tightc.tile.subwords import LARGEST, Whole, counts, nearest, places, subwor
 
 
 class FakeQuantization:
-    """The weights of a student that are `whole`, and which of their digits may be other than zero.
+    """The `quantized` weights of a student, and the subwords of each that may be nonzero.
 
-    The real weights behind get the gradients of the rounded ones (straight through: Bengio et al., 2013). With `bits` a
-    weight has digits of so many, and `allowed` holds for each the set of those that it may use, as in
-    `tightc.tile.subwords.within`: where they are `fixed` those that it has, else all. Without, all are.
+    The float weights get the gradients of the quantized ones (straight-through estimator: Bengio et al., 2013). With
+    `subword_bits`, `allowed` holds per weight the set of subwords that it may use, coded as in
+    `tightc.tile.subwords.within`: with `keep_zeros` the nonzero ones, else all. Without, all subwords are allowed.
     """
 
     def __init__(
-        self, student: TorchGraph, whole: Sequence[QuantizedWeight], bits: int | None, *, fixed: bool
+        self,
+        student: TorchGraph,
+        quantized: Sequence[QuantizedWeight],
+        subword_bits: int | None,
+        *,
+        keep_zeros: bool,
     ) -> None:
-        self._bits = bits
-        self._whole = {entry.value: entry for entry in whole}
-        self._weights = {name: student.parameter(name) for name in self._whole}
+        self._bits = subword_bits
+        self._quantized = {entry.value: entry for entry in quantized}
+        self._weights = {name: student.parameter(name) for name in self._quantized}
         self._scales = {
-            name: torch.from_numpy(_shaped(self._whole[name], weight.dim()).astype(np.float32)).to(
+            name: torch.from_numpy(_broadcastable(self._quantized[name], weight.dim()).astype(np.float32)).to(
                 weight.device
             )
             for name, weight in self._weights.items()
         }
-        every = 2 ** subwords_of(bits or 4) - 1
+        every = 2 ** subwords_of(subword_bits or 4) - 1
         self.allowed = {
             name: torch.full_like(weight, every, dtype=torch.uint8) for name, weight in self._weights.items()
         }
-        if bits is not None and fixed:
+        if subword_bits is not None and keep_zeros:
             for name in self._weights:
-                self.allowed[name].copy_(torch.from_numpy(places(self._nearest_whole(name), bits)))
-        self._table = torch.from_numpy(within(bits or 4).astype(np.int64)).flatten()
+                self.allowed[name].copy_(torch.from_numpy(places(self._int8(name), subword_bits)))
+        self._table = torch.from_numpy(within(subword_bits or 4).astype(np.int64)).flatten()
 
     def scale(self, name: str) -> NDArray[np.float64]:
-        """A step of the weight `name`: (filters,) or (1,)."""
-        return self._whole[name].scale
+        """The quantization step of the weight `name`: (filters,) or (1,)."""
+        return self._quantized[name].scale
 
-    def used(self, name: str) -> int:
-        """How many digits of the weight `name` are not zero."""
-        return int(counts(self._nearest_whole(name), self._bits or 4).sum())
+    def nonzero_subwords(self, name: str) -> int:
+        """The number of nonzero subwords of the weight `name`."""
+        return int(counts(self._int8(name), self._bits or 4).sum())
 
-    def choose(self, name: str, many: NDArray[np.int64]) -> None:
-        """Allows each weight of `name` so many digits, those that bring it nearest to what is behind it."""
-        assert self._bits is not None, "only digits are chosen"
-        whole = self._nearest_whole(name)
-        left = np.sign(whole) * nearest(self._bits)[many, np.abs(whole)].astype(np.int8)
-        self.allowed[name].copy_(torch.from_numpy(places(left, self._bits)))
+    def select_subwords(self, name: str, many: NDArray[np.int64]) -> None:
+        """Allows each entry of the weight `name` its count of subwords, those that approximate it best.
+
+        `many`: subwords per entry, of the weight's shape.
+        """
+        assert self._bits is not None, "subwords are selected only where they are pruned"
+        values = self._int8(name)
+        kept = np.sign(values) * nearest(self._bits)[many, np.abs(values)].astype(np.int8)
+        self.allowed[name].copy_(torch.from_numpy(places(kept, self._bits)))
 
     @contextmanager
-    def pressed(self) -> Iterator[None]:
-        """The weights as the network is to see them, for a while."""
-        behind = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        self.press()
+    def applied(self) -> Iterator[None]:
+        """Fake-quantizes the weights in place while the context lasts."""
+        floats = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        self.apply()
         try:
             yield
         finally:
             for name, weight in self._weights.items():
-                weight.data.copy_(behind[name])
+                weight.data.copy_(floats[name])
 
-    def press(self) -> None:
-        """The same for good."""
+    def apply(self) -> None:
+        """Fake-quantizes the weights in place for good."""
         for name, weight in self._weights.items():
-            weight.data.copy_(self._rounded(name))
+            weight.data.copy_(self._fake_quantized(name))
 
-    def load(self, allowed: Mapping[str, Tensor]) -> None:
-        """Takes over what another allows."""
-        for name, mine in self.allowed.items():
-            mine.copy_(allowed[name])
+    def load_state(self, allowed: Mapping[str, Tensor]) -> None:
+        """Restores the saved sets of allowed subwords."""
+        for name, current in self.allowed.items():
+            current.copy_(allowed[name])
 
-    def _nearest_whole(self, name: str) -> Whole:
-        """A weight as whole numbers with all digits, in its own shape."""
+    def _int8(self, name: str) -> Whole:
+        """The int8 value nearest to each entry of a weight, with all subwords allowed, in the weight's shape."""
         steps = self._weights[name].detach() / self._scales[name]
-        whole: Whole = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
-        return whole
+        values: Whole = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
+        return values
 
-    def _rounded(self, name: str) -> Tensor:
-        """The real number that each weight's allowed digits make."""
+    def _fake_quantized(self, name: str) -> Tensor:
+        """The dequantized value of each entry of a weight, from its allowed subwords."""
         weight, scale = self._weights[name].detach(), self._scales[name]
         magnitude = (weight.abs() / scale).round().clamp(max=LARGEST)
         if self._bits is not None:
@@ -98,34 +106,36 @@ class FakeQuantization:
         return weight.sign() * magnitude * scale
 
 
-def rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
-    """Whether each filter of a weight in the model's `graph` has a scale of its own, which no other node reads."""
+def is_rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
+    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads."""
     filters = graph.tensors[entry.weight].shape[0]
     readers = graph.consumers().get(entry.scale_name, [])
     return entry.axis == 0 and len(entry.scale) == filters and len(readers) == 1
 
 
-def as_whole(
-    tensors: Mapping[str, Array], whole: Iterable[QuantizedWeight], factors: Mapping[str, NDArray[np.float64]]
+def int8_constants(
+    tensors: Mapping[str, Array],
+    quantized: Iterable[QuantizedWeight],
+    factors: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, Array]:
-    """The int8 constants, by name, whose real values are among `tensors`, those of a grid that was pressed.
+    """The int8 constants, by name, of fake-quantized weights among `tensors`.
 
-    Where the filters of a weight were multiplied by `factors` since, their scales take these up, all but the signs.
+    Filters that were multiplied by `factors` since then get scales multiplied by their magnitudes.
     """
     constants: dict[str, Array] = {}
-    for entry in whole:
+    for entry in quantized:
         factor = factors.get(entry.value)
         scale = entry.scale if factor is None else entry.scale * np.where(factor == 0, 1, np.abs(factor))
-        real = tensors[entry.value]
-        steps = np.rint(real / _shaped(replace(entry, scale=scale), real.ndim))
+        values = tensors[entry.value]
+        steps = np.rint(values / _broadcastable(replace(entry, scale=scale), values.ndim))
         constants[entry.weight] = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
         if factor is not None:
             constants[entry.scale_name] = scale.astype(np.float32)
     return constants
 
 
-def _shaped(entry: QuantizedWeight, axes: int) -> NDArray[np.float64]:
-    """The scales so that they are broadcast over a weight of so many axes."""
+def _broadcastable(entry: QuantizedWeight, axes: int) -> NDArray[np.float64]:
+    """The scales in a shape that broadcasts over a weight with `axes` axes."""
     shape = [1] * axes
     if entry.axis is not None:
         shape[entry.axis] = -1

@@ -1,4 +1,4 @@
-"""Which weights may be other than zero: masks on gradients, weights and the optimizer's memory."""
+"""Pruning masks: they keep zero weights at zero in gradients, weights and optimizer state."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from torch.optim import Optimizer
 
 
 class Masks:
-    """Weights that keep zeros, and for each its mask: 0 where it is zero, else 1, of the same dtype and order.
+    """One mask per weight, of the weight's shape and dtype: 0 for a zero weight, else 1.
 
-    A weight that is zero at the start stays so for ever; `allowed` are the masks of the start.
+    A weight that is zero at the start stays zero throughout; `initial` are the masks of the start.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
         self.weights = tuple(weights)
-        self.allowed = tuple((weight != 0).to(weight.dtype) for weight in self.weights)
-        self.masks = tuple(allowed.clone() for allowed in self.allowed)
+        self.initial = tuple((weight != 0).to(weight.dtype) for weight in self.weights)
+        self.masks = tuple(initial.clone() for initial in self.initial)
 
     @property
-    def zeros(self) -> int:
-        """How many weights are zero for ever."""
-        return sum(int((allowed == 0).sum()) for allowed in self.allowed)
+    def initial_zeros(self) -> int:
+        """Number of weights that were zero at the start."""
+        return sum(int((initial == 0).sum()) for initial in self.initial)
 
     @torch.no_grad()
-    def choose(self, index: int, kept: Tensor) -> None:
-        """Takes `kept`, bool, as the new mask of weight number `index`, where that is allowed at all."""
-        self.masks[index].copy_(kept).mul_(self.allowed[index])
+    def set_mask(self, index: int, kept: Tensor) -> None:
+        """Replaces the mask of weight number `index` by `kept`, bool, without the weights that are zero initially."""
+        self.masks[index].copy_(kept).mul_(self.initial[index])
         self.weights[index].mul_(self.masks[index])
 
-    def before_update(self) -> None:
-        """To be called between the backward pass and the optimizer's step: clears the gradients."""
+    def mask_gradients(self) -> None:
+        """Masks the gradients; to be called between the backward pass and the optimizer step."""
         for weight, mask in zip(self.weights, self.masks, strict=True):
             if weight.grad is not None:
                 weight.grad.mul_(mask)
 
     @torch.no_grad()
-    def after_update(self, optimizer: Optimizer) -> None:
-        """To be called after the optimizer's step: clears the weights and what the optimizer remembers of them."""
+    def mask_update(self, optimizer: Optimizer) -> None:
+        """Masks the weights and their optimizer state; to be called after the optimizer step."""
         for weight, mask in zip(self.weights, self.masks, strict=True):
             weight.mul_(mask)
-            for remembered in optimizer.state[weight].values():
-                if isinstance(remembered, Tensor) and remembered.shape == weight.shape:
-                    remembered.mul_(mask)
+            for state in optimizer.state[weight].values():
+                if isinstance(state, Tensor) and state.shape == weight.shape:
+                    state.mul_(mask)
 
     @torch.no_grad()
-    def clear(self) -> None:
-        """Sets to zero what the masks say."""
+    def mask_weights(self) -> None:
+        """Masks the weights alone."""
         for weight, mask in zip(self.weights, self.masks, strict=True):
             weight.mul_(mask)
 
     @torch.no_grad()
-    def load(self, masks: Iterable[Tensor]) -> None:
-        """Takes over the masks of another."""
+    def load_state(self, masks: Iterable[Tensor]) -> None:
+        """Restores saved masks."""
         for mask, saved in zip(self.masks, masks, strict=True):
             mask.copy_(saved)

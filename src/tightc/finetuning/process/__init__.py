@@ -1,1 +1,1 @@
-"""What a training process needs around the loop: device, process group, checkpoint, interrupt, metrics."""
+"""The training process: device, process group, checkpoint and interrupt."""

@@ -1,4 +1,4 @@
-"""A training on disk, so that a run that dies goes on where it was."""
+"""Checkpoints: the training state on disk, so that an ended run resumes where it was."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from tightc.errors import OptionError, OutputError
 from tightc.files import write_file_atomically
 
-# what reading any bytes may end in
+# what reading arbitrary bytes may raise
 _BROKEN = (
     OSError,
     ValueError,
@@ -33,11 +33,11 @@ _BROKEN = (
 
 @dataclass
 class Checkpoint:
-    """The file at `path`, written at most every `seconds`; `key` says which run it belongs to."""
+    """The file at `path`, written at most every `seconds`; `run_key` identifies the run that it belongs to."""
 
     path: Path
     seconds: float
-    key: str
+    run_key: str
 
     def __post_init__(self) -> None:
         self._written = monotonic()
@@ -48,13 +48,13 @@ class Checkpoint:
         return monotonic() - self._written >= self.seconds
 
     def write(self, state: dict[str, Any]) -> str | None:
-        """Writes `state`, of tensors, numbers, texts, lists and dicts, whole or not at all.
+        """Writes `state`, of tensors, numbers, strings, lists and dicts, atomically.
 
-        Gives what went wrong where it cannot be written: what was trained by then is worth more than its copy.
+        Returns the reason where the file cannot be written, and None otherwise: a full disk must not end the training.
         """
         self._written = monotonic()
         content = io.BytesIO()
-        torch.save({"key": self.key, "state": state}, content)
+        torch.save({"key": self.run_key, "state": state}, content)
         try:
             write_file_atomically(self.path, content.getvalue())
         except OutputError as fault:
@@ -62,31 +62,31 @@ class Checkpoint:
         return None
 
     def read(self) -> dict[str, Any] | None:
-        """The state, on the CPU; None where there is no file yet.
+        """The saved state, on the CPU; None where there is no file yet.
 
-        OptionError where it is not a state of this run, or where no file could be written.
+        OptionError where the file is not a checkpoint of this run, or where none can be written.
         """
         if not self.path.parent.is_dir():
             raise OptionError(
-                f"{self.path}: there is no folder {self.path.parent} for the checkpoint",
-                "make the folder first",
+                f"--checkpoint: expected an existing folder, got {self.path.parent}", "make the folder first"
             )
         if not os.access(self.path.parent, os.W_OK):
             raise OptionError(
-                f"{self.path}: the checkpoint cannot be written there", "give another file with --checkpoint"
+                f"--checkpoint: expected a writable folder, got {self.path.parent}",
+                "give another file with --checkpoint",
             )
         if not self.path.exists():
             return None
-        remedy = "remove it, or give the options and files of then"
+        remedy = "remove it, or rerun with the options and files that it was written with"
         found = self._load()
         if not isinstance(found, dict) or found.keys() != {"key", "state"}:
-            raise OptionError(f"{self.path}: not a checkpoint of finetune", remedy)
-        if found["key"] != self.key:
-            raise OptionError(f"{self.path}: a checkpoint of another run", remedy)
+            raise OptionError(f"{self.path}: expected a checkpoint of finetune, got another file", remedy)
+        if found["key"] != self.run_key:
+            raise OptionError(f"{self.path}: expected a checkpoint of this run, got one of another", remedy)
         return dict(found["state"])
 
     def _load(self) -> Any:
-        """What torch saved there; None where it did not, or where a byte is not as it was written."""
+        """The object that torch saved; None where the file is broken or was not written by torch."""
         try:
             with ZipFile(self.path) as archive:
                 if archive.testzip() is not None:

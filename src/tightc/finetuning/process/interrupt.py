@@ -1,4 +1,4 @@
-"""Ctrl-C, noted so that the step at hand can end."""
+"""Graceful interrupt: the first Ctrl-C lets the current step finish."""
 
 from __future__ import annotations
 
@@ -8,33 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
-class Stop:
-    """Whether the training was asked to stop."""
-
-    asked = False
+from tightc.deadline import Deadline
 
 
 @contextmanager
-def noted(alone: bool) -> Iterator[Stop]:
-    """Notes the first Ctrl-C; any further one interrupts at once.
+def graceful_interrupt(*, enabled: bool) -> Iterator[Deadline]:
+    """A deadline that the first Ctrl-C brings forward to now; a second Ctrl-C raises KeyboardInterrupt at once.
 
-    Only where the process trains `alone`, since the others of a team would wait for it, in its main thread, and where
-    nobody else has taken Ctrl-C over.
+    The handler is installed only where `enabled`, in the main thread, and where no other handler has replaced Python's
+    default one. In a process group it must not be enabled: the other processes would wait for this one.
     """
-    stop = Stop()
-    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not (alone and own and threading.current_thread() is threading.main_thread()):
-        yield stop
+    deadline = Deadline()
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (enabled and default and threading.current_thread() is threading.main_thread()):
+        yield deadline
         return
 
-    def note(number: int, frame: Any) -> None:
-        if stop.asked:
-            signal.default_int_handler(number, frame)
-        stop.asked = True
+    def interrupt(_number: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        deadline.interrupt()
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        yield stop
+        yield deadline
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Several processes that train together, as torchrun starts them."""
+"""A group of processes that train one model together, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -17,107 +17,119 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_SAID = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_REQUIRED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _REMEDY = "start it with torchrun, or unset WORLD_SIZE"
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process is number `rank` of `size`, and number `local_rank` on its machine."""
+    """This process is number `rank` of `world_size`, and number `local_rank` on its machine."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @classmethod
-    def of_environment(cls) -> ProcessGroup:
-        """As torchrun says; a team of one without it. OptionError where only a part of that is said."""
-        size = _number("WORLD_SIZE", 1)
-        if size == 1:
+    def from_environment(cls) -> ProcessGroup:
+        """The group that torchrun's environment variables describe, or a single process without them.
+
+        OptionError where some of the variables are missing or wrong.
+        """
+        world_size = _integer("WORLD_SIZE", 1)
+        if world_size == 1:
             return cls()
-        missing = [name for name in _SAID if name not in os.environ]
+        missing = [name for name in _REQUIRED if name not in os.environ]
         if missing:
-            raise OptionError(f"WORLD_SIZE is {size}, but {missing[0]} is not set", _REMEDY)
-        rank, local_rank = _number("RANK", 0), _number("LOCAL_RANK", 0)
-        if rank >= size:
-            raise OptionError(f"RANK is {rank}, of {size} processes numbered from 0", _REMEDY)
-        return cls(rank, size, local_rank)
+            raise OptionError(
+                f"{missing[0]}: expected a value with WORLD_SIZE={world_size}, got none", _REMEDY
+            )
+        rank, local_rank = _integer("RANK", 0), _integer("LOCAL_RANK", 0)
+        if rank >= world_size:
+            raise OptionError(f"RANK: expected an integer below WORLD_SIZE={world_size}, got {rank}", _REMEDY)
+        return cls(rank, world_size, local_rank)
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_main_process(self) -> bool:
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
-    def check(self, batch_size: int) -> None:
-        """OptionError where batches cannot be dealt out evenly."""
-        if batch_size % self.size:
+    def check_batch_size(self, batch_size: int) -> None:
+        """OptionError where a batch cannot be divided evenly among the processes."""
+        if batch_size % self.world_size:
             raise OptionError(
-                f"--batch-size {batch_size} cannot be dealt out to {self.size} processes",
-                f"give a multiple of {self.size}",
+                f"--batch-size: expected a multiple of the {self.world_size} processes, got {batch_size}",
+                f"give a multiple of {self.world_size}",
             )
 
-    def meet(self, device: torch.device) -> None:
-        """Waits until all processes are there; what they tell each other goes by way of `device`."""
+    def init(self, device: torch.device) -> None:
+        """Waits until all processes are connected; they communicate through `device`."""
         import torch
         from torch import distributed
 
-        if self.size > 1 and not distributed.is_initialized():
+        if self.world_size > 1 and not distributed.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             try:
                 distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
             except (ValueError, RuntimeError) as fault:
-                said = str(fault).partition("\n")[0]
-                raise OptionError(f"the {self.size} processes do not meet ({said})", _REMEDY) from None
+                reason = str(fault).partition("\n")[0]
+                raise OptionError(
+                    f"the {self.world_size} processes cannot connect ({reason})", _REMEDY
+                ) from None
 
-    def shared(self, read: Callable[[], Item]) -> Item:
-        """What `read` gives the leader, in all processes: each may have a disk of its own. So with its OptionError."""
-        if self.size == 1:
+    def shard(self, batch: Tensor) -> Tensor:
+        """The entries of `batch`, along its first axis, that belong to this process."""
+        return batch[self.rank :: self.world_size]
+
+    def broadcast_result(self, read: Callable[[], Item]) -> Item:
+        """Calls `read` in the main process and returns its result, or raises its OptionError, in all processes."""
+        if self.world_size == 1:
             return read()
         from torch import distributed
 
-        said: list[Any] = [None, None]
-        if self.leads:
+        message: list[Any] = [None, None]
+        if self.is_main_process:
             try:
-                said[0] = read()
+                message[0] = read()
             except OptionError as fault:
-                said[1] = (fault.sentence, fault.remedy)
-        distributed.broadcast_object_list(said)
-        if said[1] is not None:
-            raise OptionError(*said[1])
-        return cast(Item, said[0])
+                message[1] = (fault.sentence, fault.remedy)
+        distributed.broadcast_object_list(message)
+        if message[1] is not None:
+            raise OptionError(*message[1])
+        return cast(Item, message[0])
 
-    def sum(self, part: Tensor) -> Tensor:
-        """The sum of all processes' `part`, in each of them."""
-        if self.size > 1:
+    def all_reduce_sum(self, value: Tensor) -> Tensor:
+        """The sum of `value` over all processes, in each of them."""
+        if self.world_size > 1:
             from torch import distributed
 
-            part = part.clone()
-            distributed.all_reduce(part)
-        return part
+            value = value.clone()
+            distributed.all_reduce(value)
+        return value
 
-    def follow(self, module: nn.Module) -> None:
-        """Gives all processes the leader's tensors of `module`, such as running means, which no gradient evens out."""
-        if self.size > 1:
+    def broadcast_module(self, module: nn.Module) -> None:
+        """Copies the tensors of `module` from the main process to all; running statistics differ until then."""
+        if self.world_size > 1:
             from torch import distributed
 
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
-    def part(self, *, together: bool) -> None:
-        """Ends what `meet` began; `together` where the others come here too: then none leaves before all are done."""
+    def destroy(self, *, barrier: bool) -> None:
+        """Ends the group; with `barrier`, which all processes must call, only after all are done."""
         from torch import distributed
 
-        if self.size > 1 and distributed.is_initialized():
-            gc.collect()  # what averaged gradients holds on to the group, whose threads must end before the process
-            if together:
+        if self.world_size > 1 and distributed.is_initialized():
+            gc.collect()  # gradient reducers hold the group, and its threads must end before the process
+            if barrier:
                 distributed.barrier()
             distributed.destroy_process_group()
 
 
-def _number(name: str, alone: int) -> int:
-    """A whole number of the environment, `alone` where it is not there; OptionError where it is none."""
-    said = os.environ.get(name, str(alone))
-    if not re.fullmatch(r"\d{1,9}", said) or (name == "WORLD_SIZE" and not int(said)):
-        raise OptionError(f"{name}={said} is not permitted", _REMEDY)
-    return int(said)
+def _integer(name: str, default: int) -> int:
+    """An environment variable as an integer, `default` where it is unset; OptionError where it is none."""
+    text = os.environ.get(name, str(default))
+    least = 1 if name == "WORLD_SIZE" else 0
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
+        raise OptionError(f"{name}: expected an integer from {least}, got {text!r}", _REMEDY)
+    return int(text)

@@ -1,1 +1,1 @@
-"""The training loop and its parts: optimizer, learning-rate schedules, loss, weight EMA, gradual pruning."""
+"""The training loop and its parts: optimizer, schedules, loss, gradual pruning, weight EMA, metrics."""

@@ -1,4 +1,4 @@
-"""Batch normalization's means and variances, measured anew."""
+"""BatchNorm recalibration: running means and variances, estimated anew on the final weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tightc.finetuning.process.device import ComputeDevice
 
 @torch.no_grad()
 def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], compute: ComputeDevice) -> None:
-    """Sets every running mean and variance to the mean over `batches` of the batches' own.
+    """Sets every running mean and variance of `student` to the average of the batch statistics over `batches`.
 
-    `batches`: (images, channels, height, width) float32 each. In training running statistics follow weights that still
-    change, and look back only a few batches. Each batch is run with running statistics of 0, which then hold the
-    batch's own times the share that a batch counts for.
+    `batches`: (images, channels, height, width) float32 each, on the device of `compute`. The running statistics of
+    training lag behind the weights and average only a few batches. Each batch runs with running statistics of 0, which
+    then hold its own statistics times the update rate of the normalization.
     """
-    statistics = student.statistics()
+    statistics = student.running_statistics()
     if not statistics:
         return
     sums = [torch.zeros_like(buffer) for buffer, _ in statistics]
@@ -28,10 +28,10 @@ def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], comput
     for images in batches:
         for buffer, _ in statistics:
             buffer.zero_()
-        with compute.precision():
+        with compute.autocast():
             student(images)
-        for total, (buffer, share) in zip(sums, statistics, strict=True):
-            total.add_(buffer / share)
+        for total, (buffer, update_rate) in zip(sums, statistics, strict=True):
+            total.add_(buffer / update_rate)
         count += 1
     for total, (buffer, _) in zip(sums, statistics, strict=True):
         buffer.copy_(total / count)

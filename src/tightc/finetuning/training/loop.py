@@ -11,20 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from tightc.bridge.module import TorchGraph
-from tightc.finetuning.batches.augment import blend, draw_shares
+from tightc.deadline import Deadline
+from tightc.finetuning.batches.augment import draw_mixup_ratios, mixup
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.network.fake_quantization import FakeQuantization
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
 from tightc.finetuning.process.device import ComputeDevice
-from tightc.finetuning.process.interrupt import Stop, noted
-from tightc.finetuning.process.metrics import TrainingMetrics, TrainingOutcome
+from tightc.finetuning.process.interrupt import graceful_interrupt
 from tightc.finetuning.process.process_group import ProcessGroup
 from tightc.finetuning.training.batchnorm_recalibration import recalibrate_batchnorm
 from tightc.finetuning.training.gradual_pruning import GradualPruning
 from tightc.finetuning.training.loss import training_loss
-from tightc.finetuning.training.optimizer import make_optimizer, set_rate
+from tightc.finetuning.training.metrics import TrainingMetrics, TrainingResult
+from tightc.finetuning.training.optimizer import make_optimizer, set_lr
 from tightc.finetuning.training.weight_ema import WeightEma
 from tightc.progress import Progress
 from tightc.selection.network.prunable import Prunable
@@ -32,9 +33,10 @@ from tightc.selection.network.prunable import Prunable
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What is trained to tell so many `classes` apart, by whom, on what, where.
+    """Networks, images and device of a training.
 
-    `layers` are those to prune meanwhile, if a share was asked for; `grid` holds the weights that are whole numbers.
+    `prunable`: the layers to prune while training, empty without a target. `fake_quantization`: the int8 weights of the
+    student, None where it has none.
     """
 
     student: TorchGraph
@@ -42,208 +44,225 @@ class TrainingSetup:
     teacher: TorchGraph | None
     batches: Batches
     validation: Batches | None
-    layers: list[Prunable]
+    prunable: list[Prunable]
     compute: ComputeDevice
-    team: ProcessGroup
-    grid: FakeQuantization | None = None
+    group: ProcessGroup
+    fake_quantization: FakeQuantization | None = None
 
 
 class Training:
-    """A lesson in progress: everything that the next step depends on."""
+    """A training with all state that its next step depends on."""
 
-    def __init__(self, lesson: TrainingSetup, options: FinetuneOptions, seed: int) -> None:
-        self.lesson, self.options, self.seed = lesson, options, seed
-        self.steps = options.epochs * len(lesson.batches)
+    def __init__(self, setup: TrainingSetup, options: FinetuneOptions, seed: int) -> None:
+        self.setup, self.options, self.seed = setup, options, seed
+        self.steps = options.epochs * len(setup.batches)
         self.step = 0
         self.generator = torch.Generator().manual_seed(seed)
         self.order: Tensor | None = None
-        self.optimizer = make_optimizer(lesson.student, options)
-        self.gradual = None
-        if options.kept_fraction is not None:
-            self.gradual = GradualPruning(lesson.student, lesson.layers, options, self.steps, lesson.grid)
-            self.masks = self.gradual.masks
+        student = setup.student
+        self.optimizer = make_optimizer(student, options)
+        self.pruning = None
+        if options.share is not None:
+            self.pruning = GradualPruning(
+                student, setup.prunable, options, self.steps, setup.fake_quantization
+            )
+            self.masks = self.pruning.masks
         else:
-            self.masks = Masks([weight for weight in lesson.student.weights() if bool((weight == 0).any())])
-        self.mean = WeightEma(lesson.student.parameters(), options.average) if options.average else None
+            self.masks = Masks([weight for weight in student.weights() if bool((weight == 0).any())])
+        self.ema = WeightEma(student.parameters(), options.ema_decay) if options.ema_decay else None
         self.best: dict[str, Any] | None = None
 
-    def run(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingOutcome:
-        """Trains to the end, from the checkpoint if there is one; on one CPU the seed alone decides the result.
+    def run(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingResult:
+        """Trains to the end, from the `checkpoint` if there is one; on one CPU the seed alone decides the result.
 
-        Ctrl-C ends it behind the step at hand. ModelError, with epoch, step and learning rate, once the loss is not
-        finite.
+        `progress` is called every few steps. Ctrl-C ends the training after the current step. ModelError, with epoch,
+        step and learning rate, where the loss is not finite.
         """
-        batches, options = self.lesson.batches, self.options
-        team = self.lesson.team
-        course = TrainingMetrics(options.epochs, len(batches), batches.batch_size, progress, team)
-        with torch.random.fork_rng(enabled=True), noted(alone=team.size == 1) as stop:
-            torch.manual_seed(self.seed)  # Dropout draws from torch's own generator
-            saved = team.shared(checkpoint.read) if checkpoint else None
+        batches, group = self.setup.batches, self.setup.group
+        metrics = TrainingMetrics(self.options.epochs, len(batches), batches.batch_size, progress, group)
+        single_process = group.world_size == 1
+        with torch.random.fork_rng(enabled=True), graceful_interrupt(enabled=single_process) as deadline:
+            torch.manual_seed(self.seed)  # Dropout draws from torch's global generator
+            saved = group.broadcast_result(checkpoint.read) if checkpoint else None
             if saved is not None:
-                self._load(saved)
-                course.load(saved["course"])
+                self._load_state(saved)
+                metrics.load_state(saved["metrics"])
             try:
-                self._go_on(course, checkpoint, stop)
+                self._train(metrics, checkpoint, deadline)
             except KeyboardInterrupt:
-                self._finish(course, complete=False)
-                reached = None if self._complete else self.step / len(batches)
-                return course.outcome(interrupted=True, reached=reached)
-            self._finish(course, complete=True)
-        return course.outcome(interrupted=stop.asked)
+                self._finish(metrics, complete=False)
+                epochs_done = None if self._complete else self.step / len(batches)
+                return metrics.result(interrupted=True, epochs_done=epochs_done)
+            self._finish(metrics, complete=True)
+        return metrics.result(interrupted=deadline.passed())
 
-    def _go_on(self, course: TrainingMetrics, checkpoint: Checkpoint | None, stop: Stop) -> None:
-        batches, team, compute = self.lesson.batches, self.lesson.team, self.lesson.compute
-        forward: nn.Module = self.lesson.student
-        if team.size > 1:
-            devices = [compute.device] if compute.device.type == "cuda" else None
-            forward = nn.parallel.DistributedDataParallel(forward, devices, find_unused_parameters=True)
-        self.lesson.student.train()
+    def _train(self, metrics: TrainingMetrics, checkpoint: Checkpoint | None, deadline: Deadline) -> None:
+        """Runs the remaining steps; KeyboardInterrupt once the deadline has passed before the last."""
+        setup = self.setup
+        forward = self._data_parallel()
+        setup.student.train()
         while self.step < self.steps:
-            epoch, place = divmod(self.step, len(batches))
+            epoch, place = divmod(self.step, len(setup.batches))
             if self.order is None:
-                self.order = batches.order(self.generator)
-                course.start(epoch)
-            images, labels = batches.batch(self.order[place], self.generator, team)
-            rate = set_rate(self.optimizer, self.options, self.step, self.steps)
-            loss, logits = self._update(forward, *self._blended(images, labels))
+                self.order = setup.batches.shuffled(self.generator)
+                metrics.start_epoch(epoch)
+            images, labels = setup.batches.batch(self.order[place], self.generator, setup.group)
+            lr = set_lr(self.optimizer, self.options, self.step, self.steps)
+            loss, logits = self._update(forward, *self._mixed(images, labels))
             self.step += 1
-            course.add(rate, loss, (logits.argmax(1) == labels).sum())
-            if place + 1 == len(batches):
+            metrics.add(lr, loss, (logits.argmax(1) == labels).sum())
+            if place + 1 == len(setup.batches):
                 self.order = None
-                self._validate(course)
-            due = checkpoint is not None and (checkpoint.due or stop.asked or self._complete)
-            if checkpoint is not None and due and team.leads and (team.size == 1 or course.level):
-                course.look()  # a team's members look together, behind the same steps
-                course.unkept = checkpoint.write({**self._state(), "course": course.state()})
-            if stop.asked and not self._complete:
+                self._validate(metrics)
+            if checkpoint is not None and (checkpoint.due or deadline.passed() or self._complete):
+                self._save(checkpoint, metrics)
+            if deadline.passed() and not self._complete:
                 raise KeyboardInterrupt
 
     @property
     def _complete(self) -> bool:
         return self.step == self.steps
 
-    def _blended(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and what to learn of them, with a part of another image in each where that is asked for."""
+    def _data_parallel(self) -> nn.Module:
+        """The student, with gradients averaged over the process group."""
+        if self.setup.group.world_size == 1:
+            return self.setup.student
+        device = self.setup.compute.device
+        devices = [device] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(self.setup.student, devices, find_unused_parameters=True)
+
+    def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and targets, after mixup where it is on."""
         if not self.options.mixup:
             return images, labels
-        team, size = self.lesson.team, self.lesson.batches.batch_size
-        shares = draw_shares(size, self.options.mixup, self.generator)[team.rank :: team.size]
-        return blend(images, labels, shares.to(images.device), self.lesson.classes)
+        ratios = draw_mixup_ratios(self.setup.batches.batch_size, self.options.mixup, self.generator)
+        return mixup(images, labels, self.setup.group.shard(ratios).to(images.device), self.setup.classes)
 
     def _update(self, forward: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One step; gives the loss, () float32, and the logits, (images, classes), on the device."""
+        """One training step; returns the loss, () float32, and the logits, (images, classes), on the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        with self._pressed():
-            with self.lesson.compute.precision():
+        with self._fake_quantized():
+            with self.setup.compute.autocast():
                 (logits,) = forward(images)
                 teacher_logits = None
-                if self.lesson.teacher is not None:
+                if self.setup.teacher is not None:
                     with torch.no_grad():
-                        (teacher_logits,) = self.lesson.teacher(images)
+                        (teacher_logits,) = self.setup.teacher(images)
             loss = training_loss(logits, targets, teacher_logits, self.options)
             loss.backward()  # type: ignore[no-untyped-call]
-        if self.gradual is not None:
-            self.gradual.act(self.step)
-        self.masks.before_update()
+        if self.pruning is not None:
+            self.pruning.update(self.step)
+        self.masks.mask_gradients()
         self.optimizer.step()
-        self.masks.after_update(self.optimizer)
-        if self.mean is not None:
-            self.mean.add()
+        self.masks.mask_update(self.optimizer)
+        if self.ema is not None:
+            self.ema.update()
         return loss.detach(), logits.detach()
 
-    def _validate(self, course: TrainingMetrics) -> None:
-        """Looks at the images held apart, and keeps what does best on them once no more is to be pruned."""
-        if self.lesson.validation is None or not self.lesson.team.leads:
+    def _validate(self, metrics: TrainingMetrics) -> None:
+        """Measures the validation accuracy, and keeps the best weights once pruning is finished."""
+        if self.setup.validation is None or not self.setup.group.is_main_process:
             return
-        with self._shown():
-            course.validation = self._accuracy(self.lesson.validation)
-            final = self.gradual is None or self.gradual.settled
-            if final and (self.best is None or course.validation > self.best["accuracy"]):
-                held = {
-                    name: value.detach().clone() for name, value in self.lesson.student.state_dict().items()
-                }
-                self.best = {"accuracy": course.validation, "student": held}
-        self.lesson.student.train()
+        student = self.setup.student
+        with self._ema_weights():
+            accuracy = metrics.validation_accuracy = self._accuracy(self.setup.validation)
+            final = self.pruning is None or self.pruning.finished
+            if final and (self.best is None or accuracy > self.best["accuracy"]):
+                weights = {name: value.detach().clone() for name, value in student.state_dict().items()}
+                self.best = {"accuracy": accuracy, "student": weights}
+        student.train()
 
     @torch.no_grad()
     def _accuracy(self, batches: Batches) -> float:
-        self.lesson.student.eval()
-        right = seen = 0
-        with self._pressed():
-            for images, labels in batches.plain():
-                with self.lesson.compute.precision():
-                    (logits,) = self.lesson.student(images)
-                right += int((logits.argmax(1) == labels).sum())
-                seen += len(labels)
-        return 100 * right / seen
+        """Top-1 accuracy in percent on all images of `batches`."""
+        self.setup.student.eval()
+        correct = images_seen = 0
+        with self._fake_quantized():
+            for images, labels in batches.unaugmented():
+                with self.setup.compute.autocast():
+                    (logits,) = self.setup.student(images)
+                correct += int((logits.argmax(1) == labels).sum())
+                images_seen += len(labels)
+        return 100 * correct / images_seen
 
-    def _finish(self, course: TrainingMetrics, *, complete: bool) -> None:
-        """Leaves in the student what is kept."""
-        student = self.lesson.student
-        if complete and self.gradual is not None:
-            self.gradual.close()
+    def _save(self, checkpoint: Checkpoint, metrics: TrainingMetrics) -> None:
+        """Writes the checkpoint in the main process; in a group only after a step at which all synchronized."""
+        group = self.setup.group
+        if group.is_main_process and (group.world_size == 1 or metrics.synchronized):
+            metrics.synchronize()
+            metrics.checkpoint_error = checkpoint.write({**self._state(), "metrics": metrics.state()})
+
+    def _finish(self, metrics: TrainingMetrics, *, complete: bool) -> None:
+        """Leaves the final weights in the student: the best, the EMA or the last ones."""
+        setup, student = self.setup, self.setup.student
+        if complete and self.pruning is not None:
+            self.pruning.finish()
         if self.best is not None:
             student.load_state_dict(self.best["student"])
-        elif self.mean is not None:
-            self.mean.swap()
-        self.masks.clear()
-        if self.lesson.grid is not None:
-            self.lesson.grid.press()
-        if self.options.renorm_images:
-            drawn = self.lesson.batches.drawn(self.options.renorm_images, self.seed)
-            recalibrate_batchnorm(student, drawn, self.lesson.compute)
+        elif self.ema is not None:
+            self.ema.swap()
+        self.masks.mask_weights()
+        if setup.fake_quantization is not None:
+            setup.fake_quantization.apply()
+        if self.options.bn_recalibration_images:
+            batches = setup.batches.sample_batches(self.options.bn_recalibration_images, self.seed)
+            recalibrate_batchnorm(student, batches, setup.compute)
         if complete:
-            self.lesson.team.follow(student)
-        if self.lesson.validation is not None:
-            course.validation = self._accuracy(self.lesson.validation)
+            setup.group.broadcast_module(student)
+        if setup.validation is not None:
+            metrics.validation_accuracy = self._accuracy(setup.validation)
         student.eval()
 
-    def _pressed(self) -> AbstractContextManager[None]:
-        """Whole numbers in place of the real ones behind them for a while, where weights are whole."""
-        return nullcontext() if self.lesson.grid is None else self.lesson.grid.pressed()
+    def _fake_quantized(self) -> AbstractContextManager[None]:
+        """The context in which the student's int8 weights are fake-quantized."""
+        quantization = self.setup.fake_quantization
+        return nullcontext() if quantization is None else quantization.applied()
 
     @contextmanager
-    def _shown(self) -> Iterator[None]:
-        """The running mean, if there is one, in the student's place for a while."""
-        if self.mean is None:
+    def _ema_weights(self) -> Iterator[None]:
+        """The context in which the student holds the EMA weights, if there are any."""
+        if self.ema is None:
             yield
             return
-        self.mean.swap()
-        self.masks.clear()
+        self.ema.swap()
+        self.masks.mask_weights()
         try:
             yield
-        finally:  # Ctrl-C too leaves each in its place
-            self.mean.swap()
+        finally:  # also after Ctrl-C
+            self.ema.swap()
 
     def _state(self) -> dict[str, Any]:
-        on_cuda = self.lesson.compute.device.type == "cuda"
+        """The state for a checkpoint."""
+        device, quantization = self.setup.compute.device, self.setup.fake_quantization
+        ema = None if self.ema is None else {"steps": self.ema.steps, "averages": list(self.ema.averages)}
         return {
             "step": self.step,
-            "student": self.lesson.student.state_dict(),
+            "student": self.setup.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "masks": list(self.masks.masks),
-            "allowed": {} if self.lesson.grid is None else dict(self.lesson.grid.allowed),
-            "settled": self.gradual is not None and self.gradual.settled,
-            "mean": None if self.mean is None else {"steps": self.mean.steps, "means": list(self.mean.means)},
+            "allowed_subwords": {} if quantization is None else dict(quantization.allowed),
+            "pruning_finished": self.pruning is not None and self.pruning.finished,
+            "ema": ema,
             "best": self.best,
             "generator": self.generator.get_state(),
             "order": self.order,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.lesson.compute.device) if on_cuda else None,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
-    def _load(self, state: dict[str, Any]) -> None:
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Restores what `_state` returned."""
         self.step, self.best, self.order = state["step"], state["best"], state["order"]
-        self.lesson.student.load_state_dict(state["student"])
+        self.setup.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.masks.load(state["masks"])
-        if self.lesson.grid is not None:
-            self.lesson.grid.load(state["allowed"])
-        if self.gradual is not None:
-            self.gradual.settled = state["settled"]
-        if self.mean is not None:
-            self.mean.load(**state["mean"])
+        self.masks.load_state(state["masks"])
+        if self.setup.fake_quantization is not None:
+            self.setup.fake_quantization.load_state(state["allowed_subwords"])
+        if self.pruning is not None:
+            self.pruning.finished = state["pruning_finished"]
+        if self.ema is not None:
+            self.ema.load_state(**state["ema"])
         self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"], self.lesson.compute.device)
+        torch.set_rng_state(state["torch_rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.setup.compute.device)

@@ -1,4 +1,4 @@
-"""What training minimizes."""
+"""The training loss: cross-entropy, with optional distillation."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from tightc.finetuning.options import TrainingOptions
 def training_loss(
     logits: Tensor, targets: Tensor, teacher_logits: Tensor | None, options: TrainingOptions
 ) -> Tensor:
-    """Cross-entropy with the labels and, where there is a teacher, the distance to it, by shares; () float32.
+    """Cross-entropy with the labels, averaged with the distillation loss where there is a teacher; () float32.
 
-    `logits` and `teacher_logits`: (images, classes); `targets`: labels, (images,) int64, or chances of the classes,
-    (images, classes) float32.
+    `logits` and `teacher_logits`: (images, classes); `targets`: labels, (images,) int64, or class probabilities,
+    (images, classes) float32. `options.distill_weight` is the weight of the distillation loss.
     """
     logits = logits.float()
-    own = functional.cross_entropy(logits, targets, label_smoothing=options.label_smoothing)
+    label_loss = functional.cross_entropy(logits, targets, label_smoothing=options.label_smoothing)
     if teacher_logits is None:
-        return own
-    distance = distillation_loss(logits, teacher_logits.float(), options.distil_temperature)
-    return (1 - options.distil_weight) * own + options.distil_weight * distance
+        return label_loss
+    distillation = distillation_loss(logits, teacher_logits.float(), options.distill_temperature)
+    return (1 - options.distill_weight) * label_loss + options.distill_weight * distillation
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of the softmaxes at temperature T, mean over images (Hinton et al. 2015)."""
+    """T^2 KL(teacher || student) of the softmaxes at `temperature` T, averaged over images (Hinton et al. 2015).
+
+    `logits` and `teacher_logits`: (images, classes) float32. Returns () float32.
+    """
     student = functional.log_softmax(logits / temperature, dim=1)
     teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

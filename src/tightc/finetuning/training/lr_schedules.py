@@ -1,51 +1,40 @@
-"""The course of learning rate and momentum over a training."""
+"""Learning rate schedules, with the momentum that goes with them."""
 
 from __future__ import annotations
 
 import math
 
-_FIRST_RATE = 1 / 25
-_LAST_RATE = 1e-4
+_FIRST_LR = 1 / 25
+_LAST_LR = 1e-4
 _MOMENTUM_DIP = 0.1
 
 
-def cosine_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
-    """The rate at `step` of `steps`: a linear rise over the share `warm_up` and half a cosine down to 0."""
-    rising = max(1, round(steps * warm_up))
+def cosine_lr(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Learning rate at `step` of `steps`: half a cosine from `peak` to 0, times a linear rise over the warmup.
+
+    `warmup`: fraction of all steps.
+    """
+    rising = max(1, round(steps * warmup))
     rise = min(1.0, (step + 1) / rising)
     return peak * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def one_cycle(step: int, steps: int, peak: float, momentum: float, warm_up: float) -> tuple[float, float]:
-    """(rate, momentum) at `step` of `steps`: up from a 25th of `peak` to it, down to almost nothing, as cosines.
+def one_cycle(step: int, steps: int, peak: float, momentum: float, warmup: float) -> tuple[float, float]:
+    """Learning rate and momentum at `step` of `steps`: both follow cosines, in opposite directions.
 
-    Momentum is `momentum` at both ends and 0.1 lower at the peak, but never below 0 (Smith 2018, "A Disciplined
-    Approach to Neural Network Hyper-Parameters", section 4).
+    The learning rate rises from `peak` / 25 to `peak` over `warmup`, a fraction of all steps, and falls to `peak` /
+    10000. The momentum is `momentum` at both ends and 0.1 lower at the peak, but never below 0 (Smith 2018, "A
+    Disciplined Approach to Neural Network Hyper-Parameters", section 4).
     """
-    rising = max(1, round(steps * warm_up))
+    rising = max(1, round(steps * warmup))
     low = max(0.0, momentum - _MOMENTUM_DIP)
     if step < rising:
-        share = step / rising
-        return _between(peak * _FIRST_RATE, peak, share), _between(momentum, low, share)
-    share = (step - rising) / max(1, steps - rising)
-    return _between(peak, peak * _LAST_RATE, share), _between(low, momentum, share)
+        done = step / rising
+        return cosine_between(peak * _FIRST_LR, peak, done), cosine_between(momentum, low, done)
+    done = (step - rising) / max(1, steps - rising)
+    return cosine_between(peak, peak * _LAST_LR, done), cosine_between(low, momentum, done)
 
 
-def share_left(kind: str, done: float, start: float, end: float) -> float:
-    """The share of weights (or of a cost) that is left when `done`, 0 to 1, of the pruning is: from `start` to `end`.
-
-    `kind`: cubic (Zhu and Gupta 2018, "To Prune, or Not to Prune", section 3), linear or one-shot.
-    """
-    if kind == "one-shot" or done >= 1:
-        return end
-    rest = 1 - max(0.0, done)
-    return end + (start - end) * (rest**3 if kind == "cubic" else rest)
-
-
-def regrow_share(step: int, steps: int, most: float) -> float:
-    """The share of weights exchanged at `step` of `steps`: from `most` down to 0 as half a cosine."""
-    return _between(most, 0.0, step / steps) if step < steps else 0.0
-
-
-def _between(first: float, last: float, share: float) -> float:
-    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))
+def cosine_between(first: float, last: float, done: float) -> float:
+    """The value on half a cosine from `first` to `last` at the fraction `done` of the way."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))

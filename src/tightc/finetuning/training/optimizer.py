@@ -1,4 +1,4 @@
-"""What moves the weights."""
+"""The optimizer, and its learning rate at each step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch.optim import Optimizer
 
 from tightc.bridge.module import TorchGraph
 from tightc.finetuning.options import TrainingOptions
-from tightc.finetuning.training.lr_schedules import cosine_rate, one_cycle
+from tightc.finetuning.training.lr_schedules import cosine_lr, one_cycle
 
-_SECOND_BETA = 0.999
+_BETA2 = 0.999
 
 
 def make_optimizer(student: TorchGraph, options: TrainingOptions) -> Optimizer:
-    """SGD with Nesterov's momentum, or AdamW; weights decay, biases, scales, shifts and slopes do not."""
+    """The optimizer of `student`, SGD with Nesterov momentum or AdamW, as `options` say; only weights decay."""
     weights = student.weights()
     others = [student.parameter(name) for name, role in student.roles.items() if role != "weight"]
     groups = [
@@ -22,22 +22,25 @@ def make_optimizer(student: TorchGraph, options: TrainingOptions) -> Optimizer:
     ]
     groups = [group for group in groups if group["params"]]
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.momentum, _SECOND_BETA))
+        return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(options.momentum, _BETA2))
     return torch.optim.SGD(
         groups, lr=options.learning_rate, momentum=options.momentum, nesterov=options.momentum > 0
     )
 
 
-def set_rate(optimizer: Optimizer, options: TrainingOptions, step: int, steps: int) -> float:
-    """Sets learning rate and momentum for `step` of `steps`; gives the rate."""
-    if options.rate == "cosine":
-        rate, momentum = cosine_rate(step, steps, options.learning_rate, options.warm_up), None
+def set_lr(optimizer: Optimizer, options: TrainingOptions, step: int, steps: int) -> float:
+    """Sets learning rate and momentum of `optimizer` for `step` of `steps`; returns the learning rate.
+
+    `options` give the schedule and its peak.
+    """
+    if options.lr_schedule == "cosine":
+        lr, momentum = cosine_lr(step, steps, options.learning_rate, options.warmup), None
     else:
-        rate, momentum = one_cycle(step, steps, options.learning_rate, options.momentum, options.warm_up)
+        lr, momentum = one_cycle(step, steps, options.learning_rate, options.momentum, options.warmup)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = lr
         if momentum is not None and options.optimizer == "adamw":
-            group["betas"] = (momentum, _SECOND_BETA)
+            group["betas"] = (momentum, _BETA2)
         elif momentum:
             group["momentum"] = momentum
-    return rate
+    return lr

@@ -1,4 +1,4 @@
-"""A running mean of what is trained."""
+"""Exponential moving average (EMA) of the trained parameters."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from torch import Tensor, nn
 
 
 class WeightEma:
-    """Exponential mean of parameters over steps, with a shorter memory in the first ones."""
+    """EMA of `parameters` over steps, with a smaller decay in the first steps."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self._parameters = tuple(parameters)
         self._decay = decay
         self.steps = 0
-        self.means = tuple(parameter.detach().clone() for parameter in self._parameters)
+        self.averages = tuple(parameter.detach().clone() for parameter in self._parameters)
 
     @torch.no_grad()
-    def add(self) -> None:
-        """To be called after each step."""
+    def update(self) -> None:
+        """Adds the current parameters; to be called after each step."""
         self.steps += 1
         decay = min(self._decay, self.steps / (self.steps + 9))
-        for mean, parameter in zip(self.means, self._parameters, strict=True):
-            mean.lerp_(parameter, 1 - decay)
+        for average, parameter in zip(self.averages, self._parameters, strict=True):
+            average.lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchanges means and parameters: once to look at the means, once more to go on."""
-        for mean, parameter in zip(self.means, self._parameters, strict=True):
-            kept = parameter.detach().clone()
-            parameter.copy_(mean)
-            mean.copy_(kept)
+        """Exchanges averages and parameters; a second call restores both."""
+        for average, parameter in zip(self.averages, self._parameters, strict=True):
+            current = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(current)
 
     @torch.no_grad()
-    def load(self, steps: int, means: Iterable[Tensor]) -> None:
-        """Takes over the state of another."""
+    def load_state(self, steps: int, averages: Iterable[Tensor]) -> None:
+        """Restores a saved count of `steps` and saved `averages`."""
         self.steps = steps
-        for mean, saved in zip(self.means, means, strict=True):
-            mean.copy_(saved)
+        for average, saved in zip(self.averages, averages, strict=True):
+            average.copy_(saved)
