@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.subwords import counts, dealt, join, nearest, places, split, subwords_of, within
+from tightc.tile.subwords import counts, nth_subword, join, nearest, places, split, subwords_of, within
 
 EVERY = np.arange(-127, 128).astype(np.int8)
 BITS = pytest.mark.parametrize("bits", [2, 4])
@@ -79,7 +79,7 @@ def test_the_places_of_a_number_are_the_least_set_that_keeps_it(bits: int) -> No
 @BITS
 def test_digits_are_dealt_from_the_most_significant(bits: int) -> None:
     for value, rank in product(EVERY.tolist(), range(8 // bits + 1)):
-        digit, place = dealt(np.array([value], np.int8), np.array([rank]), bits)
+        digit, place = nth_subword(np.array([value], np.int8), np.array([rank]), bits)
         held = [(d, 8 // bits - 1 - i) for i, d in enumerate(digits_of(value, bits)) if d]
         sign = -1 if value < 0 else 1
         assert digit[0] == (sign * held[rank][0] if rank < len(held) else 0)
@@ -105,5 +105,5 @@ def test_a_matrix_lists_each_digit_once_and_they_add_up(bits: int, data: st.Data
     np.add.at(total, (filters, inputs - matrix.first_input(filters)), held)
     assert np.array_equal(total, values)
     assert matrix.filter_sizes().sum() == len(filters) == counts(values, bits).sum()
-    digits, at = matrix.digits(filters, inputs)
+    digits, at = matrix.subwords(filters, inputs)
     assert np.array_equal(digits.astype(int) * 2 ** (bits * at), held)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.selection.top_k import Kept, Saliency
-from tightc.tile.subwords import LARGEST, Whole, nearest, subwords_of
+from tightc.tile.subwords import LARGEST, Int8, nearest, subwords_of
 
 
 def subword_saliency(real: NDArray[np.float64], scale: NDArray[np.float64], bits: int) -> Saliency:
@@ -25,13 +25,13 @@ def subword_saliency(real: NDArray[np.float64], scale: NDArray[np.float64], bits
     return np.ascontiguousarray(np.moveaxis(worths, 0, -1).reshape(len(real), -1))
 
 
-def with_digits(whole: Whole, kept: Kept, bits: int) -> Whole:
+def with_digits(whole: Int8, kept: Kept, bits: int) -> Int8:
     """`whole`, (filters, inputs) int8, each with the best of as many digits as are `kept` of it.
 
     `kept`: (filters, inputs * digits) bool, the columns of `subword_saliency`.
     """
     many = kept.reshape(*whole.shape, subwords_of(bits)).sum(axis=-1)
-    left: Whole = (np.sign(whole) * nearest(bits)[many, np.abs(whole)]).astype(np.int8)
+    left: Int8 = (np.sign(whole) * nearest(bits)[many, np.abs(whole)]).astype(np.int8)
     return left
 
 

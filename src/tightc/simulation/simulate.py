@@ -113,7 +113,7 @@ def price(workload: Workload, accelerator: Accelerator, dataflow: Dataflow) -> l
 def _record(layer: LayerWork, accelerator: Accelerator, dataflow: Dataflow) -> CostComparison:
     useful = layer.nonzeros * layer.work.vectors
     words = (
-        replace(accelerator, array=accelerator.array.of_words(layer.packing.digits))
+        replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
         if layer.packing
         else accelerator
     )

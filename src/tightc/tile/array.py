@@ -36,12 +36,12 @@ class ArrayShape(NamedTuple):
         """Cycles of a weight-stationary pass: rows to load, `steps` to stream, rows + columns - 2 to empty."""
         return 2 * self.rows + self.columns - 2 + steps
 
-    def of_words(self, digits: int) -> Self:
-        """The array of the same multipliers where each PE takes a whole word of so many digits, side by side."""
-        return self._replace(columns=max(1, self.columns // digits))
+    def of_words(self, subwords: int) -> Self:
+        """The array with as many multipliers whose PEs take whole words, each of so many subwords."""
+        return self._replace(columns=max(1, self.columns // subwords))
 
-    def copies(self, lanes: int, columns: int) -> int:
-        """How often something of that size fits on the diagonal."""
+    def replicas(self, lanes: int, columns: int) -> int:
+        """How many tiles of that size fit on the diagonal."""
         return min(self.rows // lanes, self.columns // columns)
 
     @classmethod

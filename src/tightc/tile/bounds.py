@@ -69,10 +69,10 @@ def dense_passes(filters: int, inputs: int, groups: int, array: ArrayShape) -> i
     """
     size = filters // groups
     each = folds(inputs, array.rows) * folds(size, array.columns)
-    return groups * (each - 1) + folds(groups, side_by_side(size, inputs, array))
+    return groups * (each - 1) + folds(groups, groups_per_pass(size, inputs, array))
 
 
-def side_by_side(filters: int, inputs: int, array: ArrayShape) -> int:
+def groups_per_pass(filters: int, inputs: int, array: ArrayShape) -> int:
     """How many groups of `filters` x `inputs` each have their last block in one pass: block diagonal."""
     rows, columns = (inputs - 1) % array.rows + 1, (filters - 1) % array.columns + 1
     return min(array.rows // rows, array.columns // columns)

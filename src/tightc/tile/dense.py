@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.tile.array import ArrayShape
-from tightc.tile.bounds import folds, side_by_side
+from tightc.tile.bounds import folds, groups_per_pass
 from tightc.tile.matrix import Ids
 from tightc.tile.packing import EMPTY, Packing, Tile
 
@@ -41,7 +41,7 @@ def dense_blocks(filters: int, inputs: int, groups: int, array: ArrayShape) -> B
     row, column = np.arange(0, inputs, array.rows), np.arange(0, filters, array.columns)
     first_filter, first_input = np.repeat(column, len(row)), np.tile(row, len(column))
     each = len(first_filter)
-    sharing = side_by_side(filters, inputs, array)
+    sharing = groups_per_pass(filters, inputs, array)
     group, block = np.divmod(np.arange(groups * each), each)
     if sharing > 1:  # the last blocks of `sharing` groups come after all others of these groups
         party, member = np.divmod(group, sharing)

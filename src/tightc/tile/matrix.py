@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tile.subwords import counts, dealt
+from tightc.tile.subwords import counts, nth_subword
 
 Ids = NDArray[np.int32]
 
@@ -31,7 +31,7 @@ class LayerMatrix:
     subword_bits: int | None = None
 
     @property
-    def real(self) -> NDArray[Any]:
+    def dequantized(self) -> NDArray[Any]:
         """What the values stand for: (filters, inputs of a group)."""
         return self.values if self.scale is None else self.values * self.scale[:, None]
 
@@ -78,14 +78,14 @@ class LayerMatrix:
         weights: NDArray[Any] = self.values[filters, inputs - self.first_input(filters)]
         if self.subword_bits is None:
             return weights
-        digits, places = self.digits(filters, inputs)
-        return (digits.astype(np.int64) << places * self.subword_bits).astype(self.values.dtype)
+        subwords, places = self.subwords(filters, inputs)
+        return (subwords.astype(np.int64) << places * self.subword_bits).astype(self.values.dtype)
 
-    def digits(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    def subwords(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
         """The same as (digit with the weight's sign, place from the least significant): two (slots,) arrays."""
         assert self.subword_bits is not None, "whole weights have no digits"
         weights = self.values[filters, inputs - self.first_input(filters)].astype(np.int8)
-        return dealt(weights, _ranks(filters, inputs), self.subword_bits)
+        return nth_subword(weights, _ranks(filters, inputs), self.subword_bits)
 
     def filter_sizes(self) -> NDArray[np.int64]:
         """Non-zeros of each filter: (filters,) int64."""

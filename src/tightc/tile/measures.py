@@ -88,18 +88,18 @@ class Measures:
 def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     """Measures of `packing` as an arrangement of `matrix`; non-zeros without a slot count as dropped."""
     sizes = matrix.filter_sizes()
-    squares = np.square(matrix.real, dtype=np.float64)
+    squares = np.square(matrix.dequantized, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
-    width, digits = matrix.values.dtype.itemsize * 8, packing.digits
-    dense_array = packing.array.of_words(digits)
+    width, slots = matrix.values.dtype.itemsize * 8, packing.slots_per_weight
+    dense_array = packing.array.of_words(slots)
     filters, inputs = packing.slots()
     sizes_packed, users = np.bincount(filters), np.bincount(inputs)
     array, passes = packing.array, len(packing.tiles)
     return Measures(
         weights=matrix.values.size,
         nonzeros=int(np.count_nonzero(matrix.values)),
-        subwords=int(sizes.sum()) if digits > 1 else 0,
-        dense_slots=matrix.values.size * digits,
+        subwords=int(sizes.sum()) if slots > 1 else 0,
+        dense_slots=matrix.values.size * slots,
         needed_slots=int(sizes.sum()),
         passes=passes,
         dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, dense_array),

@@ -73,8 +73,8 @@ class Packing:
     subword_bits: int | None = None
 
     @property
-    def digits(self) -> int:
-        """How many slots a weight with all its digits takes: 1 where slots hold whole weights."""
+    def slots_per_weight(self) -> int:
+        """Slots that a weight with all its subwords takes: 1 if a slot holds a whole weight."""
         return 1 if self.subword_bits is None else subwords_of(self.subword_bits)
 
     def slots(self) -> tuple[Ids, Ids]:

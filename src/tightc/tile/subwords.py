@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 LARGEST = 127  # magnitude of sign and magnitude in eight bits
 _WORD = 8
 
-Whole = NDArray[np.int8]
+Int8 = NDArray[np.int8]
 Table = NDArray[np.uint8]
 
 
@@ -25,7 +25,7 @@ def subwords_of(bits: int) -> int:
     return _WORD // bits
 
 
-def split(values: Whole, bits: int) -> Whole:
+def split(values: Int8, bits: int) -> Int8:
     """The digits of `values`, most significant first, each with the sign of its value: (..., digits) int8.
 
     ValueError for -128, whose magnitude has eight bits.
@@ -33,17 +33,17 @@ def split(values: Whole, bits: int) -> Whole:
     if (values == -LARGEST - 1).any():
         raise ValueError("-128 has no sign and magnitude in eight bits")
     magnitudes = np.abs(values)[..., None] >> _shifts(bits)
-    digits: Whole = (np.sign(values)[..., None] * (magnitudes & (2**bits - 1))).astype(np.int8)
+    digits: Int8 = (np.sign(values)[..., None] * (magnitudes & (2**bits - 1))).astype(np.int8)
     return digits
 
 
-def join(digits: Whole, bits: int) -> Whole:
+def join(digits: Int8, bits: int) -> Int8:
     """The values whose digits, with one sign, are `digits`, (..., digits) int8: the inverse of `split`."""
-    values: Whole = (digits.astype(np.int64) << _shifts(bits)).sum(axis=-1).astype(np.int8)
+    values: Int8 = (digits.astype(np.int64) << _shifts(bits)).sum(axis=-1).astype(np.int8)
     return values
 
 
-def counts(values: Whole, bits: int) -> NDArray[np.int64]:
+def counts(values: Int8, bits: int) -> NDArray[np.int64]:
     """How many digits of each of `values` are not zero, same shape."""
     used: NDArray[np.int64] = np.count_nonzero(split(values, bits), axis=-1).astype(np.int64)
     return used
@@ -74,14 +74,14 @@ def within(bits: int) -> Table:
     return np.array(tables)
 
 
-def places(values: Whole, bits: int) -> NDArray[np.uint8]:
+def places(values: Int8, bits: int) -> NDArray[np.uint8]:
     """The set, as in `within`, of the digits of each of `values` that are not zero; same shape."""
     marks = 1 << np.arange(subwords_of(bits))[::-1]
     sets: Table = ((split(values, bits) != 0) * marks).sum(axis=-1).astype(np.uint8)
     return sets
 
 
-def dealt(values: Whole, ranks: NDArray[np.int64], bits: int) -> tuple[Whole, NDArray[np.int64]]:
+def nth_subword(values: Int8, ranks: NDArray[np.int64], bits: int) -> tuple[Int8, NDArray[np.int64]]:
     """(digit, place) number `ranks` of those of each of `values` that are not zero, the most significant being 0.
 
     All (values,); a digit has the sign of its value, and is zero where it has not so many; places are counted from the

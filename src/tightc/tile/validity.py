@@ -34,7 +34,7 @@ def packing_error(packing: Packing, matrix: LayerMatrix) -> str:
         return "a slot holds a weight that the layer does not have"
     uses = np.bincount(filters.astype(np.int64) * matrix.inputs + local, minlength=matrix.values.size)
     uses, needed = uses.reshape(matrix.values.shape), matrix.slots()
-    if (uses > packing.digits).any():  # digits that training made zero leave their slots empty
+    if (uses > packing.slots_per_weight).any():  # digits that training made zero leave their slots empty
         return (
             "a weight sits in two slots" if matrix.subword_bits is None else "a weight sits in too many slots"
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from tightc.bridge.module import TorchGraph
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Array, Graph
-from tightc.tile.subwords import LARGEST, Whole, counts, nearest, places, subwords_of, within
+from tightc.tile.subwords import LARGEST, Int8, counts, nearest, places, subwords_of, within
 
 
 class FakeQuantization:
@@ -82,10 +82,10 @@ class FakeQuantization:
         for name, mine in self.allowed.items():
             mine.copy_(allowed[name])
 
-    def _nearest_whole(self, name: str) -> Whole:
+    def _nearest_whole(self, name: str) -> Int8:
         """A weight as whole numbers with all digits, in its own shape."""
         steps = self._weights[name].detach() / self._scales[name]
-        whole: Whole = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
+        whole: Int8 = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
         return whole
 
     def _rounded(self, name: str) -> Tensor:

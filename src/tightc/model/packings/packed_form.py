@@ -158,7 +158,7 @@ def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> lis
     if packing.subword_bits is None:
         arrays["values"] = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
     else:
-        digits, places = matrix.digits(filters, inputs)
+        digits, places = matrix.subwords(filters, inputs)
         further = [
             (np.abs(digits), packing.subword_bits),
             (digits < 0, 1),

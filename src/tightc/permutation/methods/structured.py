@@ -1,4 +1,4 @@
-"""Structured: dense after removing empty filters and empty inputs; what an ordinary array gains from pruning."""
+"""Structured: dense without empty filters and inputs; what an ordinary array gains from pruning."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tightc.permutation.problem import Task
+from tightc.permutation.problem import PackingProblem
 from tightc.tile.array import ArrayShape
 from tightc.tile.dense import Block, full_passes, full_tiles
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
 
-def pack(matrix: LayerMatrix, task: Task) -> Packing:
+def pack(matrix: LayerMatrix, problem: PackingProblem) -> Packing:
     """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. docs/architecture.md."""
-    tiles = tuple(full_tiles(_used(matrix), task.array))
-    return Packing("structured", task.array, 1, matrix.filters, matrix.inputs, matrix.groups, tiles)
+    return Packing(
+        method="structured",
+        array=problem.array,
+        fan_in=1,
+        filters=matrix.filters,
+        inputs=matrix.inputs,
+        groups=matrix.groups,
+        tiles=tuple(full_tiles(_used(matrix), problem.array)),
+    )
 
 
 def passes(matrix: LayerMatrix, array: ArrayShape) -> int:

@@ -107,7 +107,7 @@ def packed_passes(packing: Packing, work: GemmWorkload) -> Passes:
         map_share=channels / work.channels,
         map_read=every_channel / work.channels,
         open_sums=np.stack([first, last, np.ones_like(first)], axis=1)[first < last],
-        multiplied=1 / packing.digits,
+        multiplied=1 / packing.slots_per_weight,
     )
 
 

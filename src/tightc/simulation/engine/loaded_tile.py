@@ -29,7 +29,7 @@ def copies_of(tile: Tile, steps: int, accelerator: Accelerator) -> int:
     """How often the tile stands on the diagonal of the array, each copy for a part of the steps."""
     if not accelerator.side_by_side:
         return 1
-    return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
+    return min(accelerator.array.replicas(tile.lanes, tile.columns), steps)
 
 
 def accumulated_columns(packing: Packing) -> list[int]:

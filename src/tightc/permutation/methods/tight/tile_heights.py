@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.kernel import _draw, _next, _pick
+from tightc.permutation.annealing.rng import _draw, _next, _pick, seed_state
 from tightc.tile.array import ArrayShape
 
 Sizes = NDArray[np.int64]
@@ -70,13 +70,12 @@ def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Siz
 
 @njit(nogil=True, cache=True)
 def _search_heights(
-    sizes: Sizes, heights: Sizes, array: tuple[int, int], tail: int, tries: int, state: np.uint64
+    sizes: Sizes, heights: Sizes, rows: int, columns: int, tail: int, tries: int, rng: np.uint64
 ) -> tuple[int, Sizes]:
     """(area, heights) of the best of `tries` changes of the last `tail` of `heights`, by annealing.
 
-    `array`: rows and columns. `state`: of the random numbers, anything but 0.
+    `rows`, `columns`: of the array. `rng`: state of the random numbers, anything but 0.
     """
-    rows, columns = array
     tiles = len(heights)
     classes = np.zeros(tiles, np.int64)
     counts = np.zeros((len(sizes), 1), np.int64)
@@ -86,8 +85,8 @@ def _search_heights(
     for turn in range(tries):
         tried = current.copy()
         for _ in range(2):
-            state = _next(state)
-            bits = _draw(state)
+            rng = _next(rng)
+            bits = _draw(rng)
             tile = tiles - 1 - _pick(bits, tail)
             if bits >> np.uint64(63):
                 tried[tile] = 1 + _pick(bits >> np.uint64(16), rows)
@@ -97,8 +96,8 @@ def _search_heights(
         found = _cut(sizes, tried, columns, classes, counts)
         if found == IMPOSSIBLE:
             continue
-        state = _next(state)
-        chance = (_draw(state) >> np.uint64(11)) / 9007199254740992.0
+        rng = _next(rng)
+        chance = (_draw(rng) >> np.uint64(11)) / 9007199254740992.0
         warmth = 0.01 * best_area * (1 - turn / tries)
         if found <= area or chance < np.exp((area - found) / (warmth + 1e-9)):
             current, area = tried, found
@@ -121,8 +120,9 @@ def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random
         return heights[[int(areas.argmin())]].astype(np.int64) if areas.min() < IMPOSSIBLE else full
     tail = min(passes, -(-len(sizes) // array.columns) + 2)
     tries = int(np.clip(_EFFORT // (passes * array.columns + len(sizes)), *_TRIES))
-    state = np.uint64(seed.generate_state(1, np.uint64)[0] | 1)
-    return _search_heights(sizes, full, (array.rows, array.columns), tail, tries, state)[1]
+    return _search_heights(
+        sizes, full, rows=array.rows, columns=array.columns, tail=tail, tries=tries, rng=seed_state(seed)
+    )[1]
 
 
 def cut(sizes: Sizes, heights: Sizes, columns: int) -> tuple[Sizes, Sizes] | None:
