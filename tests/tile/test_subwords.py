@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.subwords import counts, nth_subword, join, nearest, places, split, subwords_of, within
+from tightc.tile.subwords import counts, join, nearest, nth_subword, places, split, subwords_of, within
 
 EVERY = np.arange(-127, 128).astype(np.int8)
 BITS = pytest.mark.parametrize("bits", [2, 4])

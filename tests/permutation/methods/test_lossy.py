@@ -178,8 +178,8 @@ def test_column_combine_on_the_command_line(place: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fan-in", "4"], "--alpha: alpha 8 is above the fan-in 4 of the array; lower alpha to 4 or raise"),
-        (["--alpha", "0"], "--alpha: 0 is not permitted: it should be greater than or equal to 1; permitted: for"),
+        (["--fan-in", "4"], "--alpha: expected alpha up to 4, the fan-in of the array, got 8; lower alpha to 4"),
+        (["--alpha", "0"], "--alpha: 0 is not permitted: it should be greater than or equal to 1; permitted: column"),
         (["--alpha", "40000"], "--alpha: 40000 is not permitted"),
         (["--gamma", "-1"], "--gamma: -1.0 is not permitted"),
         (["--gamma", "nan"], "--gamma: nan is not permitted"),
@@ -197,7 +197,7 @@ def test_options_are_refused_with_the_remedy(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fan-in", "3"], "--pattern: pattern 2:4 needs a fan-in of 4, that of the array is 3; raise fan_in to 4"),
+        (["--fan-in", "3"], "--pattern: expected a fan-in of 4 or more for pattern 2:4, got 3; raise fan_in to 4"),
         (["--pattern", "4:2"], "--pattern: '4:2' is not permitted: it should be two whole numbers N:M"),
         (["--pattern", "half"], "--pattern: 'half' is not permitted"),
     ],
