@@ -358,7 +358,7 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
     ]
     with pytest.raises(OptionError) as fault:
         compare(subjects, options(array=None))
-    assert str(fault.value) == "the models are arranged for 4x4 and 8x4; say with --array which it is to be"
+    assert str(fault.value) == "the models are arranged for 4x4 and 8x4; choose one with --array"
     report = compare(subjects, options(method=("dense",)))
     assert labels(report) == ["dense", "as arranged", "dense"]
 
@@ -366,7 +366,7 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
 # --- the rest
 
 
-def test_progress_is_told_variant_by_variant() -> None:
+def test_progress_is_reported_variant_by_variant() -> None:
     told: dict[str, list[float]] = {}
     compare(
         [loaded(models.cnn())],
@@ -386,15 +386,15 @@ def test_the_verb_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"method": "magic"}, "--method: 'magic' is not permitted: it should be 'dense', 'structured', "
-         "'column-combine', 'nm', 'first-fit' or 'tight'; permitted: what to compare, "),
+        ({"method": "magic"}, "--method: expected a method of tight, first-fit, column-combine, nm, structured, dense, "
+         "got 'magic'; choose one of these, or install the package that adds it"),
         ({"method": ()}, "--method: () is not permitted: it "),
-        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: for "),
+        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: tight"),
         ({"fan_in": "4,x"}, "--fan-in: '4,x' is not permitted: it should be whole numbers with commas between them; "),
-        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: for "),
+        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: column"),
         ({"pattern": "2:4,4:2"}, "--pattern: '4:2' is not permitted: it should be two whole numbers N:M, "),
-        ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: 16 is above 8, the inputs that a "
-         "lane of multiplexed-32x32 can carry; lower it to 8 or leave it out"),
+        ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: expected at most 8, the "
+         "fan-in of multiplexed-32x32, got 16; lower it to 8 or leave it out"),
     ],
 )  # fmt: skip
 def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
