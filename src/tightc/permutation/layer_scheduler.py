@@ -85,12 +85,12 @@ def pack_layers(
         children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
         runs = [
             _LayerRun(
-                job,
-                find_method(options.method),
-                _problem(options, job.vectors),
-                SearchSettings(schedule, child),
-                SearchContext(executor, TimeShare(deadline), progress, job.name),
-                budget,
+                job=job,
+                method=find_method(options.method),
+                problem=_problem(options, job.vectors),
+                settings=SearchSettings(schedule, child),
+                context=SearchContext(executor, TimeShare(deadline), progress, job.name),
+                budget=budget,
             )
             for job, child in zip(jobs, children, strict=True)
         ]

@@ -16,7 +16,7 @@ _FORM = f"two whole numbers from 1 to {LARGEST} joined by x, rows first, such as
 
 
 class ArrayShape(NamedTuple):
-    """`rows` carry inputs, `columns` add up filters; both count processing elements."""
+    """Numbers of processing elements: `rows` carry inputs, `columns` add up filters."""
 
     rows: int
     columns: int
@@ -26,7 +26,9 @@ class ArrayShape(NamedTuple):
         """From `32x32`; OptionError for anything else."""
         found = re.fullmatch(r"(\d+)x(\d+)", str(text).strip().lower())
         if not found or not all(1 <= int(side) <= LARGEST for side in found.groups()):
-            raise OptionError(f"array {text!r} is not permitted", f"give {_FORM}")
+            raise OptionError(
+                f"expected an array as ROWSxCOLUMNS, such as 32x32, got {text!r}", f"give {_FORM}"
+            )
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:

@@ -18,10 +18,10 @@ EMPTY = -1
 class Tile:
     """What the array holds in one pass.
 
-    `filters`: (columns used,) int32, the filter of each column. `lane_starts`: (lanes used + 1,) int32, where each
-    lane's list begins in `inputs`: (lane inputs,) int32. `select`: (lanes used, columns used) int16, which of its
-    lane's inputs a slot multiplies, EMPTY for an empty slot. The weight of a slot is the layer matrix at its filter
-    and input, so a tile never holds a stale copy.
+    `filters`: (columns used,) int32, the filter of each column. `lane_starts`: (lanes used + 1,) int32, where the list
+    of each lane begins in `inputs`, (lane inputs,) int32. `select`: (lanes used, columns used) int16, which input of
+    its lane a slot multiplies, EMPTY for an empty slot. A tile holds no weights: the weight of a slot is the layer
+    matrix at its filter and input.
     """
 
     filters: Ids

@@ -38,7 +38,7 @@ from tightc.model.packings.metadata import (
 )
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
-from tightc.tile.store import SECTIONS, BitStream, to_stream
+from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -160,9 +160,9 @@ def _tensors(network: Network, layer: Layer, packing: Packing, stem: str) -> lis
     else:
         digits, places = matrix.subwords(filters, inputs)
         further = [
-            (np.abs(digits), packing.subword_bits),
-            (digits < 0, 1),
-            (places, place_bits(packing.subword_bits)),
+            Section(np.abs(digits), packing.subword_bits),
+            Section((digits < 0).astype(np.uint8), 1),
+            Section(places, place_bits(packing.subword_bits)),
         ]
     stream = to_stream(packing, further)
     strides = (layer.inputs, 1) if layer.filters_first else (1, layer.filters)

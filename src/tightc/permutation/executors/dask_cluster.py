@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, replace
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from tightc.deadline import Deadline
 from tightc.errors import OptionError
@@ -44,6 +44,13 @@ _running: dict[str, set[Deadline]] = {}
 _running_lock = threading.Lock()
 
 
+class _Name(NamedTuple):
+    """By what a block reports: its search, and its number in it."""
+
+    search: str
+    number: int
+
+
 class DaskExecutor:
     """Sends each block to the cluster; if its worker dies, another anneals it again, with the same result.
 
@@ -70,7 +77,12 @@ class DaskExecutor:
         try:
             futures = [
                 self._client.submit(
-                    _anneal, job.block, job.settings, job.time.seconds, (self._search, number), pure=False
+                    _anneal,
+                    job.block,
+                    job.settings,
+                    job.time.seconds,
+                    _Name(self._search, number),
+                    pure=False,
                 )
                 for job, number in zip(jobs, numbers, strict=True)
             ]
@@ -122,8 +134,8 @@ class DaskExecutor:
         self._progress.update(zip(numbers, (job.progress for job in jobs), strict=True))
         return numbers
 
-    def _receive(self, event: tuple[float, Sequence[Any]]) -> None:
-        """A report of a block; it may come late."""
+    def _receive(self, event: Sequence[Any]) -> None:
+        """A report of a block, after its time; it may come late."""
         search, number, *progress = event[1]
         report = self._progress.get(number)
         if search == self._search and report:
@@ -181,7 +193,7 @@ def _report_end(job: BlockJob, found: Annealed) -> None:
     job.progress(AnnealProgress(1.0, cost, job.settings.schedule.t_end, found.moves, found.accepted))
 
 
-def _anneal(block: Block, settings: AnnealSettings, seconds: float, name: tuple[str, int]) -> Annealed:
+def _anneal(block: Block, settings: AnnealSettings, seconds: float, name: _Name) -> Annealed:
     """On a worker: anneals a block for at most `seconds`, and reports now and then by `name`, search and number."""
     worker = import_module("distributed").get_worker()
     reported = time.monotonic()
@@ -192,7 +204,7 @@ def _anneal(block: Block, settings: AnnealSettings, seconds: float, name: tuple[
             reported = time.monotonic()
             worker.log_event(_TOPIC, (*name, *astuple(progress)))
 
-    with _deadline(name[0], seconds) as deadline:
+    with _deadline(name.search, seconds) as deadline:
         return anneal(block, settings, deadline, report)
 
 
