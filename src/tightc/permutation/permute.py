@@ -1,4 +1,4 @@
-"""Permute: find for every layer the packing that fills an array best, and record it in the model."""
+"""Permute: finds a packing for every layer, and records it in the model."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from tightc.tile.packing import Packing
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt that ended the search early; `result` is what permute would have returned, as good as it was by
-    then."""
+    """An interrupt ended the search early; `result` is the return value of permute, with the best packings by then."""
 
     def __init__(self, result: tuple[Model, Report]) -> None:
         super().__init__("permute was interrupted; its best result so far is kept")
@@ -38,14 +37,14 @@ class Interrupted(KeyboardInterrupt):
 def permute(
     model: Model, options: PermuteOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> tuple[Model, Report]:
-    """`model` with a packing recorded for every layer; its weights and outputs stay as they are.
+    """`model` with a packing recorded for every layer; its weights and outputs do not change.
 
-    Only a lossy method sets weights to zero, those that it gives no slot: the packing is a lossless one of what is
-    left, and the report counts what is gone, measured on the weights as they were.
+    Only a lossy method sets weights to zero, namely those without a slot. The packing is a lossless one of the other
+    weights, and the report counts the dropped ones, measured on the weights as they were.
 
-    Layers are searched on `options.jobs` threads or on a Dask cluster; each has its own child of `seed`, so that the
-    result is the same for any number of them, unless a time limit ends the search. Interrupted carries the result so
-    far when Ctrl-C does.
+    The search runs on `options.jobs` threads or on a Dask cluster. Each layer has its own child of `seed`, so the
+    result is the same for any number of workers, unless a time limit ends the search. If Ctrl-C does, Interrupted
+    carries the result so far.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
@@ -94,7 +93,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
 
 
 def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Array]:
-    """The weights of which a packing drops some, by name, with those set to zero."""
+    """The weights of layers with dropped weights, by name, with these set to zero."""
     zeroed = {}
     for layer in network.owners:
         kept = kept_matrix(packings[layer.weight], layer_matrix(network, layer)).values
@@ -105,7 +104,7 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Arra
 
 
 def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[LayerJob]:
-    """The layers in order; the time that they share goes by non-zeros, with `cycles` also by what a pass takes."""
+    """The layers in order. Time is divided by non-zeros, for the objective `cycles` also by the cycles of a pass."""
     vectors = dict.fromkeys((layer.output for layer in network.owners), 1)
     if options.objective in ("cycles", "replicated-cycles"):
         try:

@@ -1,13 +1,13 @@
 """The annealing kernel: swaps two weights of one filter between the lanes of a block of tiles.
 
-A lane is a row of one of the tiles. The cost, counted in quarters so that it stays whole, is
+A lane is a row of one of the tiles. The cost, in quarters so that it is an integer, is
 
     4 * (inputs beyond the fan-in, summed over lanes) + (inputs carried, summed over lanes)
 
-A move takes a weight to a slot of another lane, in the same or another column of its filter, in the same or another
-tile, and brings back what that slot held: a weight of the same filter, or nothing. So no move can lose a weight or
-give a column two filters. Fifteen moves of sixteen go to a lane that already carries the input: found through another
-weight that reads it, which is what makes most of them worth trying.
+A move swaps a weight with the content of a slot on another lane: a weight of the same filter, or nothing. That slot is
+in the same or another column of its filter, in the same or another tile. So no move can lose a weight or give a column
+two filters. Fifteen moves of sixteen go to a lane that already carries the input, found through another weight that
+reads it; other moves seldom pay.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ONE = 4294967296.0
 
 
 class AnnealingState(NamedTuple):
-    """A block of tiles as the kernel sees it: weights, filters, inputs, tiles and lanes are numbered from 0.
+    """The state of a block in the kernel: weights, filters, inputs, tiles and lanes are numbered from 0.
 
     `slots`: (lanes, columns) int32, the weight in each slot or EMPTY. Of each weight: `input_of`, `filter_of`,
     `lane_of`, `column_of`, all (weights,) int32. `users`: (weights,) int32, the weights that read input i are
@@ -60,7 +60,7 @@ class AnnealingState(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def _count(state: AnnealingState) -> None:
-    """Counts `counts` and `carried` afresh from `lane_of`."""
+    """Recounts `counts` and `carried` from `lane_of`."""
     state.counts[:, :] = 0
     state.carried[:] = 0
     for weight in range(len(state.input_of)):
@@ -119,7 +119,7 @@ def _target(state: AnnealingState, weight: np.int64, bits: np.uint64) -> tuple[i
 
 @njit(nogil=True, cache=True)
 def _rises(state: AnnealingState, fan_in: int, draws: int, rng: np.uint64) -> tuple[float, np.uint64]:
-    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; rng to go on with)."""
+    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; next state of `rng`)."""
     total, worse = 0, 0
     weights = len(state.input_of)
     for _ in range(draws if weights else 0):
@@ -142,7 +142,7 @@ def _rises(state: AnnealingState, fan_in: int, draws: int, rng: np.uint64) -> tu
 
 @njit(nogil=True, cache=True)
 def _save(state: AnnealingState, best: Ids) -> None:
-    """Keeps where each weight is: `best` is (2, weights) int32, lane and column."""
+    """Copies the place of each weight into `best`, (2, weights) int32: lane and column."""
     best[0, :] = state.lane_of
     best[1, :] = state.column_of
 
@@ -157,11 +157,11 @@ def _try_moves(
     moves: int,
     rng: np.uint64,
 ) -> np.uint64:
-    """Tries `moves` moves at one temperature, in place; gives the rng to go on with.
+    """Tries `moves` moves at one temperature, in place; returns the next state of `rng`.
 
-    `best`: (2, weights) int32, lane and column of each weight in the best rng seen, which it keeps. `tally`: (3,)
-    int64, cost and best cost in quarters and moves accepted so far, which it goes on with. `temperature`: in units of
-    the cost, one input beyond the fan-in being 1. `rng`: of the random numbers, anything but 0.
+    `best`: (2, weights) int32, lane and column of each weight in the best state so far, updated. `tally`: (3,) int64,
+    cost and best cost in quarters and moves accepted so far, updated. `temperature`: in units of the cost, where one
+    input beyond the fan-in is 1. `rng`: state of the random numbers, not 0.
     """
     accept = np.zeros(_WORST_RISE + 1, np.int64)
     for rise in range(_WORST_RISE + 1):

@@ -61,7 +61,7 @@ def _swap_filters(
 
     `starts`: (filters + 1,) int32, filter f reads `inputs[starts[f] : starts[f + 1]]`. `like`: (filters,) int32; f
     may be swapped with the filters after it, up to before `like[f]`. `group_of`: (filters,) int32. `budgets`:
-    (groups,) int64, different inputs that a group can carry. `rng`: of the random numbers, anything but 0.
+    (groups,) int64, distinct inputs that a group can carry. `rng`: state of the random numbers, not 0.
     """
     counts = np.zeros((len(budgets), inputs.max() + 1), np.int32)
     _count_groups(starts, inputs, group_of, counts)

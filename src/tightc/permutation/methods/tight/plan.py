@@ -1,4 +1,4 @@
-"""Plans: how tall each tile is and which filters have columns in it, before any weight has its lane."""
+"""Plans: the height of each tile and the filters of its columns, before any weight has its lane."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from tightc.tile.matrix import Ids
 
 @dataclass(frozen=True)
 class Plan:
-    """`heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile given to one filter: `filters`
-    and `tiles`: (cells,) int32, sorted by tile, then filter; within a tile they are its columns from the left."""
+    """The tiles of a layer and their columns.
+
+    `heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile, given to one filter: `filters` and
+    `tiles`, (cells,) int32, sorted by tile, then filter. The cells of a tile are its columns from the left.
+    """
 
     heights: Sizes
     filters: Ids
@@ -30,10 +33,10 @@ class Plan:
 def min_area_plan(
     filters: FilterSet, array: ArrayShape, passes: int, room: float, seed: np.random.SeedSequence
 ) -> Plan | None:
-    """A plan of little area in `passes` tiles; None where the search for heights finds none.
+    """A plan of little area in `passes` tiles; None if the search for heights finds none.
 
-    Large filters fill tiles of full height, and their remainders lower ones. Filters so small that a tile full of
-    their weights would read more than `room` inputs are spread evenly, over as many lanes as they need.
+    Large filters fill tiles of full height, and their remainders lower ones. Small filters, of which a full tile would
+    read more than `room` inputs, are spread evenly over as many lanes as they need.
     """
     large = _large(filters, array, passes, room)
     above, below = filters.part(0, large), filters.part(large, len(filters.sizes))
@@ -47,8 +50,10 @@ def min_area_plan(
             return None
         plans.append(plan)
     if rest:
-        even = balanced_plan(below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0]))
-        plans.append(_lowered(even, below, array))
+        balanced = balanced_plan(
+            below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0])
+        )
+        plans.append(_lowered(balanced, below, array))
     return _joined(plans)
 
 
@@ -57,7 +62,7 @@ def _passes(sizes: Sizes, array: ArrayShape) -> int:
 
 
 def _large(filters: FilterSet, array: ArrayShape, passes: int, room: float) -> int:
-    """How many filters, from the largest on, are to fill tiles; as many as leave the number of passes as it is."""
+    """How many of the largest filters fill tiles: as many as possible without a further pass."""
     if passes == 1:
         return len(filters.sizes)
     group_of = (np.arange(len(filters.sizes)) // array.columns).astype(np.int32)
@@ -95,7 +100,7 @@ def _joined(plans: list[Plan]) -> Plan:
 
 
 def plan_of_heights(filters: FilterSet, heights: Sizes, columns: int) -> Plan | None:
-    """The plan that fills tiles of `heights`, (tiles,) int64, with little waste; None where the filters do not fit."""
+    """The plan that fills tiles of `heights`, (tiles,) int64, with little waste; None if the filters do not fit."""
     found = cut(filters.sizes, heights, columns)
     if found is None:
         return None
@@ -115,10 +120,10 @@ def plan_of_heights(filters: FilterSet, heights: Sizes, columns: int) -> Plan | 
 def balanced_plan(filters: FilterSet, array: ArrayShape, passes: int, room: float, seed: np.uint64) -> Plan:
     """The plan that spreads filters evenly over `passes` tiles of full height, at least as many as the bound.
 
-    `room`: different inputs that a tile should read at most. Filters of like size share tiles, `columns` of them in
-    each group. Groups with most inputs for their lanes get the columns that are to spare; then filters change groups
-    until none reads more than its tiles have room for. Those that still do are spread over more tiles, together with
-    columns of filters so large that they can do with what a tile reads anyway.
+    `room`: distinct inputs that a tile should read at most. Filters of similar size share tiles, `columns` of them in a
+    group. Groups with most inputs for their lanes get the spare columns; then filters change groups until no group
+    reads more than its tiles have room for. Groups that still do are spread over more tiles, together with columns of
+    filters so large that the inputs of these tiles are enough for them.
     """
     counts = -(-filters.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
@@ -163,20 +168,23 @@ def balanced_plan(filters: FilterSet, array: ArrayShape, passes: int, room: floa
 
 
 def narrow_plan(filters: FilterSet, array: ArrayShape, passes: int) -> Plan:
-    """The plan in which filters have as few columns as they can, in tiles as low as that allows."""
+    """The plan in which filters have as few columns as possible, in tiles as low as that allows."""
     counts = -(-filters.sizes // array.rows)
     return _lowered(_stacked(filters, np.arange(len(counts)), counts, passes, array), filters, array)
 
 
 def _stacked(filters: FilterSet, order: Sizes, counts: Sizes, passes: int, array: ArrayShape) -> Plan:
-    """The plan of full height in which the filters `order`, each with `counts` columns, are stacked in this order."""
+    """The plan of full height in which the filters `order` are stacked in this order, with `counts` columns each."""
     entries, tiles = stack(counts, passes, array.columns)
     return _plan(np.full(passes, array.rows), filters.ids[order[entries]], tiles)
 
 
 def passes_for(filters: FilterSet, array: ArrayShape, fan_in: float) -> tuple[int, int]:
-    """(passes in which all lanes together can carry what groups of like filters read, passes in which each group's own
-    lanes can); estimates, since filters can change groups."""
+    """Two estimates of the passes needed, with filters of similar size in groups.
+
+    In the first, all lanes together can carry the inputs of all groups; in the second, the lanes of each group can
+    carry its own.
+    """
     counts = -(-filters.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
     reads = group_inputs(filters, group_of)
@@ -188,11 +196,11 @@ def passes_for(filters: FilterSet, array: ArrayShape, fan_in: float) -> tuple[in
 
 
 def stack(counts: Sizes, tiles: int, columns: int) -> tuple[Sizes, Sizes]:
-    """(filter, tile) of every cell when each filter takes `counts` of them below one another: two (cells,) int64.
+    """(filter, tile) of every cell when each filter takes `counts` of them in a row: two (cells,) int64.
 
-    `counts`: (filters,) int64, in all at most tiles * columns. Each filter goes on the column that is filled least,
-    so that filters that follow one another in the list share most of their tiles; what sticks out at the end goes on
-    in the next such column (after McNaughton 1959).
+    `counts`: (filters,) int64, in all at most tiles * columns. Each filter goes to the column that is filled least. So
+    neighbors in the list share most of their tiles. Cells beyond the last tile go to the next such column (after
+    McNaughton 1959).
     """
     lowest = [(0, column) for column in range(columns)]
     filters, rows = [], []

@@ -67,7 +67,7 @@ def _mixes(sizes: Sizes, array: ArrayShape) -> Iterator[list[Kind]]:
 
 
 def _plan(filters: FilterSet, kinds: list[Kind]) -> Plan | None:
-    """The plan of tiles of these kinds; None where the filters do not fit."""
+    """The plan of tiles of these kinds; None if the filters do not fit."""
     *larger, last = kinds
     rest = filters.sizes
     given = []
@@ -85,8 +85,8 @@ def _plan(filters: FilterSet, kinds: list[Kind]) -> Plan | None:
 def _columns(sizes: Sizes, kind: Kind, next_rows: int) -> Sizes:
     """Columns that each filter takes in tiles of `kind`: (filters,) int64.
 
-    Every filter takes the columns that it fills, the largest ones fewer where there are not so many; those to spare go
-    where they save most columns of `next_rows`.
+    Every filter takes the columns that it fills, the largest ones fewer if there are not enough. Spare columns go where
+    they save most columns of `next_rows`.
     """
     counts = sizes // kind.rows
     spare = kind.tiles * kind.columns - int(counts.sum())

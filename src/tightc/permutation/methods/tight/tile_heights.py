@@ -1,4 +1,4 @@
-"""How many lanes each tile takes: filters are cut into pieces as tall as the tiles, so that little area is wasted."""
+"""Tile heights: filters are cut into parts as tall as the tiles, so that little area is wasted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tightc.tile.array import ArrayShape
 Sizes = NDArray[np.int64]
 
 IMPOSSIBLE = 1 << 60
-_EFFORT = 6_000_000  # slots' worth of cuts that a search may try
+_EFFORT = 6_000_000  # columns and filters that a search may cut, in all
 _TRIES = (50, 3000)
 
 
@@ -21,9 +21,9 @@ def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Siz
     """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE where they cannot.
 
     `sizes`: (filters,) int64 above 0. `heights`: (tiles,) int64, falling. `classes`: (tiles,) int64, and `counts`:
-    (filters, classes) int64, gets how many columns of each class of tiles a filter takes. Tile by tile, columns go to
-    the filters with most weights left, as long as those fill them; then to those that the tiles to come have no
-    columns for.
+    (filters, classes) int64, receives the columns of each class of tiles that a filter takes. Tile by tile, columns go
+    to the filters with most weights left, as long as these fill them; then to those for which the later tiles have no
+    columns.
     """
     counts[:, :] = 0
     filters, tiles = len(sizes), len(heights)
@@ -74,7 +74,7 @@ def _search_heights(
 ) -> tuple[int, Sizes]:
     """(area, heights) of the best of `tries` changes of the last `tail` of `heights`, by annealing.
 
-    `rows`, `columns`: of the array. `rng`: state of the random numbers, anything but 0.
+    `rows`, `columns`: of the array. `rng`: state of the random numbers, not 0.
     """
     tiles = len(heights)
     classes = np.zeros(tiles, np.int64)
@@ -109,8 +109,8 @@ def _search_heights(
 def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random.SeedSequence) -> Sizes:
     """Heights of `passes` tiles, falling, in which the filters waste little area: (passes,) int64.
 
-    `sizes`: (filters,) int64 above 0. One tile is searched in full; of many, only the last ones, which hold the
-    remainders, are worth a change. All are `rows` tall where nothing better is found.
+    `sizes`: (filters,) int64 above 0. The height of a single tile is searched in full. Of many tiles, only the last
+    ones, which hold the remainders, are changed. All are `rows` tall if nothing better is found.
     """
     full = np.full(passes, array.rows, np.int64)
     if passes == 1:
@@ -128,7 +128,7 @@ def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random
 def cut(sizes: Sizes, heights: Sizes, columns: int) -> tuple[Sizes, Sizes] | None:
     """(class heights, counts): distinct heights, falling, and how many columns of each a filter takes.
 
-    `counts`: (filters, classes) int64. None where the filters do not fit into tiles of `heights`, (tiles,) int64.
+    `counts`: (filters, classes) int64. None if the filters do not fit into tiles of `heights`, (tiles,) int64.
     """
     falling = np.sort(heights)[::-1].astype(np.int64)
     distinct, classes = np.unique(-falling, return_inverse=True)
