@@ -32,13 +32,13 @@ class TemperatureSchedule(Options):
 
     kind: Literal["geometric", "linear", "lundy-mees", "adaptive", "tempering"] = Field(
         "geometric",
-        description="fall of the temperature: geometric, linear, lundy-mees (T / (1 + bT)), adaptive (by accepted moves) "
-        "or tempering (replicas exchange states)",
+        description="fall of the temperature: geometric, linear, lundy-mees (T / (1 + bT)), adaptive (by accepted "
+        "moves) or tempering (replicas exchange states)",
     )
     t_start: Start = Field(
         0.3,
-        description="first temperature, above 0, in cost units (1 per excess input), or auto: one worsening move in five "
-        "accepted",
+        description="first temperature, above 0, in cost units (1 per excess input), or auto: one worsening move in "
+        "five accepted",
     )
     t_end: Temperature = Field(
         0.03, description="last temperature, above 0 and not above t_start, in cost units"
