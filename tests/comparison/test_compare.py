@@ -227,14 +227,14 @@ def test_each_objective_has_a_row_for_each_fan_in() -> None:
     ]  # fmt: skip
     for row in report.layers:
         objective = "energy" if row["variant"].endswith("energy") else "passes"
-        alone = one_by_one(
+        single = one_by_one(
             loaded(models.cnn()),
             "tight",
             SimulateOptions(array=SMALL),
             fan_in=row["fan_in"],
             objective=objective,
         )
-        assert {name: row[name] for name in alone} == alone
+        assert {name: row[name] for name in single} == single
 
 
 def test_the_seed_decides_and_jobs_do_not() -> None:
@@ -322,8 +322,8 @@ def test_several_models_have_rows_of_their_own() -> None:
     report = compare(subjects, options(fan_in=(2, 4)))
     assert [row["model"] for row in report.layers] == ["one"] * 8 + ["two"] * 8
     for at, subject in enumerate(subjects):
-        alone = compare([subject], options(fan_in=(2, 4))).layers
-        assert report.layers[8 * at : 8 * (at + 1)] == alone
+        single = compare([subject], options(fan_in=(2, 4))).layers
+        assert report.layers[8 * at : 8 * (at + 1)] == single
     assert [note.partition(":")[0] for note in report.notes[-2:]] == ["one", "two"]
 
 
@@ -335,7 +335,7 @@ def test_several_models_have_rows_of_their_own() -> None:
         (["<stdin>", "net.onnx"], ["<stdin>", "net"]),
     ],
 )
-def test_models_of_one_name_are_told_apart(origins: list[str], names: list[str]) -> None:
+def test_models_of_one_name_are_distinguished(origins: list[str], names: list[str]) -> None:
     report = compare(
         [loaded(models.gemm(), origin) for origin in origins], options(method=("dense",), array=None)
     )
@@ -343,7 +343,7 @@ def test_models_of_one_name_are_told_apart(origins: list[str], names: list[str])
     assert report.totals["array"] == "32x32"
 
 
-def test_what_is_not_covered_is_listed_once_for_each_model() -> None:
+def test_uncovered_operators_are_listed_once_for_each_model() -> None:
     report = compare([loaded(models.transposed()), loaded(models.attention(), "other.onnx")], options())
     assert [(row["model"], row["operator"]) for row in report.uncovered] == [
         ("net", "ConvTranspose"),
@@ -367,14 +367,14 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
 
 
 def test_progress_is_reported_variant_by_variant() -> None:
-    told: dict[str, list[float]] = {}
+    reports: dict[str, list[float]] = {}
     compare(
         [loaded(models.cnn())],
         options(fan_in=(2, 3), jobs=2),
-        progress=lambda task, done, _figures: told.setdefault(task, []).append(done),
+        progress=lambda task, done, _figures: reports.setdefault(task, []).append(done),
     )
-    assert list(told) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
-    for shares in told.values():
+    assert list(reports) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
+    for shares in reports.values():
         assert shares[-1] == 1.0 and all(0 <= share < 1 for share in shares[:-1])
 
 

@@ -145,7 +145,7 @@ def test_structured_counts_its_passes_without_making_them(matrix: LayerMatrix, a
         (32, 32, 5, (32, 32), 1, 5),
     ],
 )
-def test_groups_that_fit_side_by_side_share_a_pass(
+def test_groups_that_fit_on_the_diagonal_share_a_pass(
     filters: int, inputs: int, groups: int, array: tuple[int, int], sharing: int, passes: int
 ) -> None:
     shape = ArrayShape(*array)
@@ -155,7 +155,7 @@ def test_groups_that_fit_side_by_side_share_a_pass(
 
 
 @pytest.mark.parametrize("method", ["column-combine", "nm"])
-def test_groups_of_lossy_methods_stand_side_by_side_too(method: str) -> None:
+def test_groups_of_lossy_methods_share_passes_too(method: str) -> None:
     values = np.arange(1, 8 * 9 + 1, dtype=np.float32).reshape(
         8, 9
     )  # depthwise: 8 groups of 1 filter, 9 inputs

@@ -51,7 +51,7 @@ _SIMULATED = (
     "utilisation",
     "time_ms",
     "dram_bytes",
-)  # the last two only where the hardware says how to count them
+)  # the last two only if the hardware defines them
 _SEARCH = 0.99  # fraction of the progress of a variant
 
 

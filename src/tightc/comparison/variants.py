@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from tightc.comparison.options import CompareOptions
 from tightc.permutation.options import PermuteOptions
@@ -47,21 +48,20 @@ def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> It
         jobs=options.jobs,
     )
     reads = method.options
-    for objective in options.objective if "objective" in reads else ("passes",):
-        for gamma in options.gamma if "gamma" in reads else (0.0,):
-            for pattern in options.pattern if "pattern" in reads else (shared.pattern,):
-                for fan_in in _fan_ins(method, options, pattern.group):
-                    own = shared.model_copy(
-                        update={
-                            "method": method.name,
-                            "fan_in": fan_in,
-                            "alpha": fan_in if "alpha" in reads else shared.alpha,
-                            "gamma": gamma,
-                            "pattern": pattern,
-                            "objective": objective,
-                        }
-                    )
-                    yield _variant(method, own, options)
+    objectives = options.objective if "objective" in reads else (shared.objective,)
+    gammas = options.gamma if "gamma" in reads else (shared.gamma,)
+    patterns = options.pattern if "pattern" in reads else (shared.pattern,)
+    for objective, gamma, pattern in product(objectives, gammas, patterns):
+        for fan_in in _fan_ins(method, options, pattern.group):
+            own = {
+                "method": method.name,
+                "fan_in": fan_in,
+                "alpha": fan_in if "alpha" in reads else shared.alpha,
+                "gamma": gamma,
+                "pattern": pattern,
+                "objective": objective,
+            }
+            yield _variant(method, shared.model_copy(update=own), options)
 
 
 def _fan_ins(method: Method, options: CompareOptions, group: int) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ from tightc.tile.validity import packing_error
 class LayerJob:
     """One layer to pack: its `name`, its `matrix`, and its `weight` in the division of the time.
 
-    `vectors` stream through the layer; 1 where the objective does not depend on it.
+    `vectors` stream through the layer; 1 if the objective does not depend on it.
     """
 
     name: str
@@ -94,11 +94,11 @@ def pack_layers(
             )
             for job, child in zip(jobs, children, strict=True)
         ]
-        # one thread more than workers, so that they have work while the next layer is planned
-        leaders = ThreadPoolExecutor(executor.workers + (executor.workers > 1))
-        with _closed(leaders, deadline):
+        # one thread more than workers, so that these have work while the next layer is planned
+        planners = ThreadPoolExecutor(executor.workers + (executor.workers > 1))
+        with _closed(planners, deadline):
             largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
-            found, interrupted = _results(leaders, [runs[i].pack for i in largest_first], deadline)
+            found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
             packings = dict(zip(largest_first, found, strict=True))
             cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
             return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)

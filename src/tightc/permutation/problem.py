@@ -25,7 +25,7 @@ class LossySettings:
 class PackingProblem:
     """Pack one layer for `array`, lanes of up to `fan_in` inputs, with the `objective` as small as possible.
 
-    `vectors`: number of input vectors that stream through the layer, 1 where the objective does not depend on it.
+    `vectors`: number of input vectors that stream through the layer, 1 if the objective does not depend on it.
     """
 
     array: ArrayShape

@@ -87,7 +87,7 @@ def method_names() -> tuple[str, ...]:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; OptionError where there is none, or where its package cannot be imported."""
+    """The method of that name; OptionError if there is none, or if its package cannot be imported."""
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name not in _installed():
@@ -100,7 +100,7 @@ def find_method(name: str) -> Method:
 
 @cache
 def _installed() -> dict[str, EntryPoint]:
-    """Entry points by name; where two packages have the same name, the first one on the path counts."""
+    """Entry points by name; if two packages use one name, the first one on the path counts."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
         if entry.name not in BUILT_IN:

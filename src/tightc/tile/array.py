@@ -39,7 +39,7 @@ class ArrayShape(NamedTuple):
         return 2 * self.rows + self.columns - 2 + steps
 
     def of_words(self, subwords: int) -> Self:
-        """The array with as many multipliers whose PEs take whole words, each of so many subwords."""
+        """The array with as many multipliers for whole words, each of so many subwords."""
         return self._replace(columns=max(1, self.columns // subwords))
 
     def replicas(self, lanes: int, columns: int) -> int:

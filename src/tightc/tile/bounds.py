@@ -30,7 +30,7 @@ def fan_in_lower_bound(users: NDArray[np.int64], array: ArrayShape, passes: int)
     """Smallest fan-in of any lossless packing in `passes` passes; 0 if there is no weight.
 
     `users`: (inputs,) int64, non-zeros of each input. Two things must fit on the passes * rows lanes: the inputs of
-    `lane_inputs_lower_bound`, and all weights, of which a lane of fan-in A holds no more than its A inputs have users.
+    `lane_inputs_lower_bound`, and all weights. A lane of fan-in A holds no more weights than its A inputs have users.
     """
     lanes = passes * array.rows
     if not users.any():

@@ -57,10 +57,10 @@ def dense_blocks(filters: int, inputs: int, groups: int, array: ArrayShape) -> B
     sharing = groups_per_pass(filters, inputs, array)
     group, block = np.divmod(np.arange(groups * each), each)
     if sharing > 1:  # the last blocks of `sharing` groups come after all others of these groups
-        party, member = np.divmod(group, sharing)
-        size = np.minimum(groups - party * sharing, sharing)
+        shared, member = np.divmod(group, sharing)
+        size = np.minimum(groups - shared * sharing, sharing)
         at = np.where(block < each - 1, member * (each - 1) + block, size * (each - 1))
-        tile = party * (sharing * (each - 1) + 1) + at
+        tile = shared * (sharing * (each - 1) + 1) + at
         order = np.lexsort((group, tile))
         tile, group, block = tile[order], group[order], block[order]
     else:

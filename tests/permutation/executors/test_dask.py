@@ -158,10 +158,10 @@ def without_a_search() -> int:
 
 def test_one_thread_two_threads_and_a_cluster_give_the_same_bytes(cluster: Cluster) -> None:
     cluster.start_workers(2)
-    alone, _ = permute(network(), options(), seed=5)
+    serial, _ = permute(network(), options(), seed=5)
     threads, _ = permute(network(), options(jobs=2), seed=5)
     dask, _ = permute(network(), options(cluster.address), seed=5)
-    assert alone.to_bytes() == threads.to_bytes() == dask.to_bytes()
+    assert serial.to_bytes() == threads.to_bytes() == dask.to_bytes()
     assert passes(dask) < without_a_search()
 
 
@@ -186,8 +186,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Cluster) -> None:
         until(lambda: lost & cluster.busy()[survivor], "what it had to be done again")
         assert not search.done()
         found, _ = search.result(PATIENCE)
-    alone, _ = permute(network(), options(moves=4000, jobs=2), seed=5)
-    assert found.to_bytes() == alone.to_bytes()
+    serial, _ = permute(network(), options(moves=4000, jobs=2), seed=5)
+    assert found.to_bytes() == serial.to_bytes()
 
 
 def test_the_search_ends_once_all_workers_are_gone(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_a_time_limit_ends_the_work_of_the_cluster_too(cluster: Cluster) -> None
     until(lambda: not any(cluster.busy().values()), "the workers to end")
 
 
-def test_workers_report_their_progress_and_return_their_best_when_told_to_end(cluster: Cluster) -> None:
+def test_workers_report_their_progress_and_return_their_best_at_the_deadline(cluster: Cluster) -> None:
     cluster.start_workers(1)
     rng = np.random.default_rng(0)
     ids = np.arange(256, dtype=np.int32)
@@ -322,7 +322,7 @@ def test_a_scheduler_without_workers_is_refused(cluster: Cluster, place: Path) -
     )
 
 
-def test_nobody_at_the_address_is_refused(place: Path) -> None:
+def test_an_address_without_a_scheduler_is_refused(place: Path) -> None:
     assert refused(place, "tcp://127.0.0.1:1") == (
         "tightc: error: --dask tcp://127.0.0.1:1: no scheduler answers ([Errno 111] Connection refused); start one "
         "with dask scheduler and give its address, such as tcp://host:8786\n"

@@ -96,7 +96,7 @@ def test_dropped_weights_are_zero_and_nothing_else_changes(form: str, options: P
 
 
 @pytest.mark.parametrize("options", LOSSY, ids=lambda options: options.method)
-def test_the_report_counts_what_is_gone_against_the_weights_as_they_were(options: PermuteOptions) -> None:
+def test_the_report_counts_dropped_weights_against_the_weights_as_they_were(options: PermuteOptions) -> None:
     before = read_network(loaded(models.cnn()))
     permuted, report = permute(loaded(models.cnn()), options)
     after = read_network(permuted)
@@ -117,7 +117,7 @@ def test_the_report_counts_what_is_gone_against_the_weights_as_they_were(options
 
 @pytest.mark.parametrize("options", LOSSY, ids=lambda options: options.method)
 @pytest.mark.parametrize("form", models.FORMS)
-def test_what_is_left_is_packed_and_simulated_without_loss(form: str, options: PermuteOptions) -> None:
+def test_the_kept_weights_are_packed_and_simulated_without_loss(form: str, options: PermuteOptions) -> None:
     permuted, report = permute(loaded(models.FORMS[form]()), options)
     packed, packing_report = pack(permuted)
     assert packing_report.totals["dropped_weights"] == 0

@@ -54,7 +54,7 @@ class _Name(NamedTuple):
 class DaskExecutor:
     """Sends each block to the cluster; if its worker dies, another anneals it again, with the same result.
 
-    At the deadline all workers are told to end, and return their best so far.
+    At the deadline all workers end, and return their best so far.
     """
 
     def __init__(self, client: Any, address: str) -> None:
@@ -68,7 +68,7 @@ class DaskExecutor:
         self._numbers = 0
         self._lock = threading.Lock()
         self._checked = self._last_worker = time.monotonic()
-        self._told_to_end = False
+        self._end_sent = False
         client.subscribe_topic(_TOPIC, self._receive)
 
     def anneal(self, jobs: Sequence[BlockJob]) -> list[Annealed]:
@@ -175,8 +175,8 @@ class DaskExecutor:
     def _end_all(self) -> None:
         """Tells all workers to end this search, once."""
         with self._lock:
-            told, self._told_to_end = self._told_to_end, True
-        if not told:
+            sent, self._end_sent = self._end_sent, True
+        if not sent:
             with suppress(OSError):
                 self._client.run(_end, self._search, on_error="ignore", callback_timeout=_CHECK)
 

@@ -20,7 +20,7 @@ from tightc.permutation.annealing.block import Block
 
 @dataclass(frozen=True)
 class BlockJob:
-    """One block to anneal: how, in which time from its start on, and who is told of its progress."""
+    """One block to anneal: its settings, the time that it may take, and the callback for its progress."""
 
     block: Block
     settings: AnnealSettings
@@ -56,7 +56,7 @@ class SerialExecutor:
 
 @dataclass(frozen=True)
 class ThreadExecutor:
-    """Anneals blocks on the threads of `pool`, of which there are `workers`."""
+    """Anneals blocks on the `workers` threads of `pool`."""
 
     pool: ThreadPoolExecutor
     workers: int

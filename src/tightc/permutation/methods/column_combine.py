@@ -1,4 +1,4 @@
-"""Column combining: inputs whose weights lie in different filters share a lane; the baseline.
+"""Column combining: inputs with weights in different filters share a lane; the baseline.
 
 After H. T. Kung, B. McDanel, S. Q. Zhang, "Packing Sparse Convolutional Neural Networks for Efficient Systolic Array
 Implementations: Column Combining Under Joint Optimization", ASPLOS 2019 (arXiv 1811.04770). Their columns are inputs
@@ -170,7 +170,7 @@ def _words(used: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def _slots(values: NDArray[Any], lanes: list[Ids]) -> Ids:
-    """The input whose weight each lane keeps for each filter: (lanes, filters) int32, EMPTY where it has none."""
+    """The input that each lane multiplies for each filter: (lanes, filters) int32, EMPTY for none."""
     slots = np.full((len(lanes), len(values)), EMPTY, np.int32)
     for slot, inputs in zip(slots, lanes, strict=True):
         weights = np.abs(values[:, inputs])

@@ -115,9 +115,9 @@ def _fill(columns: _Columns, here: slice, rows: int, fan_in: int) -> tuple[Tile,
 def _first_fit(
     items: NDArray[np.int64], starts: NDArray[np.int64], rows: int, fan_in: int
 ) -> NDArray[np.int64]:
-    """The lane of each weight of a tile, _NONE where it has no room: (weights,) int64.
+    """The lane of each weight of a tile, _NONE if it does not fit: (weights,) int64.
 
-    A weight takes the first lane that its column leaves free and that carries its input already; where there is none,
+    A weight takes the first lane that its column leaves free and that carries its input already; if there is none,
     the first free lane that has room for one more input.
 
     `items`: (weights,) int64, inputs as numbers from 0, column after column; `starts`: (columns + 1,) int64, where

@@ -58,17 +58,17 @@ def test_the_gain_of_a_swap_is_the_difference_of_two_recounts(pattern: Pattern, 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_of_four_settles_as_any_pattern_does(seed: int) -> None:
+def test_two_of_four_is_updated_as_any_pattern_is(seed: int) -> None:
     one, two = random_groups(Pattern(2, 4), 8, seed=seed), random_groups(Pattern(2, 4), 8, seed=seed)
-    for groups, settle in (
+    for groups, update in (
         (one, channel_permutation._update_two_of_four),
         (two, channel_permutation._update_any),
     ):
         groups.thresholds[:] = 0
         groups.own[:] = 0
         for members in groups.members:
-            ranked = (groups.ranked,) if settle is channel_permutation._update_any else ()
-            settle(groups.weights, groups.thresholds, groups.own, members, *ranked)
+            ranked = (groups.ranked,) if update is channel_permutation._update_any else ()
+            update(groups.weights, groups.thresholds, groups.own, members, *ranked)
     assert one.thresholds.tolist() == two.thresholds.tolist()
     assert one.own.tolist() == two.own.tolist()
 

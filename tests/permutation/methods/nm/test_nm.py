@@ -170,7 +170,7 @@ def test_every_float_type_is_ordered(dtype: str) -> None:
     assert sorted(order.tolist()) == list(range(12))
 
 
-def test_a_search_that_is_stopped_gives_the_best_so_far() -> None:
+def test_a_search_that_is_cut_short_gives_the_best_so_far() -> None:
     values = np.random.default_rng(0).random((40, 64)).astype(np.float32)
     long = TemperatureSchedule(moves_per_weight=1_000_000)
     begun = time.monotonic()
@@ -189,13 +189,13 @@ def test_a_search_that_is_stopped_gives_the_best_so_far() -> None:
 
 
 def test_progress_is_reported_up_to_the_end() -> None:
-    told: list[tuple[float, dict[str, str]]] = []
-    context = SearchContext(progress=lambda _layer, done, figures: told.append((done, dict(figures))))
+    reports: list[tuple[float, dict[str, str]]] = []
+    context = SearchContext(progress=lambda _layer, done, figures: reports.append((done, dict(figures))))
     case = PackingCase(ArrayShape(8, 8), 4, context=context)
     case.pack(LayerMatrix(np.random.default_rng(0).random((120, 12)).astype(np.float32), 3), "nm")
-    shares = [done for done, _ in told]
+    shares = [done for done, _ in reports]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(0.99)
-    assert all(figures["efficacy"].endswith("%") for _, figures in told)
+    assert all(figures["efficacy"].endswith("%") for _, figures in reports)
 
 
 def test_a_group_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
@@ -213,7 +213,7 @@ def test_a_pattern_is_read_and_written(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "2", "4:2", "2:2", "0:4", "2:17", "2:4:8", "a:b", "-1:4", "2.0:4", "٢:٤x", None]
 )
-def test_what_is_no_pattern_is_refused(text: object) -> None:
+def test_an_invalid_pattern_is_refused(text: object) -> None:
     with pytest.raises(OptionError, match="give two whole numbers N:M"):
         Pattern.parse(text)
 

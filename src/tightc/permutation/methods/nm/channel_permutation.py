@@ -187,7 +187,7 @@ def _look_up_gains(sums: Ids, transposed: Ids, own: Ids, one: int, begin: int, g
 
 @njit(nogil=True, cache=True)
 def _first_above(gains: Ids, limits: Ids, offset: int) -> int:
-    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 where none is."""
+    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 if there is none."""
     above = 0
     here = limits[offset : offset + len(gains)]
     for i in range(len(here)):
@@ -207,9 +207,9 @@ def _swap_channels(
 ) -> np.uint64:
     """Anneals the groups in place at one temperature; returns the next rng state.
 
-    A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made where its gain is
+    A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made if its gain is
     above the next of `limits`, (LIMITS,) int32: temperature x ln(random number), so that losses have the chance of
-    Metropolis. Swaps that gain exactly nothing are not made: in a pruned layer most are such, and they lead nowhere.
+    Metropolis. Swaps of gain 0 are not made: most swaps in a pruned layer are such, and they lead nowhere.
     `best`: (groups, M) int32, receives the members with the largest gain. `rng`: state of the random numbers, not 0.
     """
     # passing on a tuple of arrays would cost more than most draws do

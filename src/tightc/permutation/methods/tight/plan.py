@@ -35,8 +35,8 @@ def min_area_plan(
 ) -> Plan | None:
     """A plan of little area in `passes` tiles; None if the search for heights finds none.
 
-    Large filters fill tiles of full height, and their remainders lower ones. Small filters, of which a full tile would
-    read more than `room` inputs, are spread evenly over as many lanes as they need.
+    Large filters fill tiles of full height, and their remainders lower ones. If a full tile of
+    small filters would read more than `room` inputs, they are spread evenly over as many lanes as they need.
     """
     large = _large(filters, array, passes, room)
     above, below = filters.part(0, large), filters.part(large, len(filters.sizes))

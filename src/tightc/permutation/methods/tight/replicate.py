@@ -20,7 +20,7 @@ _LARGER, _SMALLER = 3, 2  # tiles of the larger and of the smaller small kind, a
 
 
 class Kind(NamedTuple):
-    """`tiles` tiles of `rows` x `columns`, of which the array holds `replicas` at a time."""
+    """`tiles` tiles of `rows` x `columns`; the array holds `replicas` of each at a time."""
 
     tiles: int
     rows: int
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
 
     @classmethod
     def of(cls, replicas: int, tiles: int, array: ArrayShape) -> Kind:
-        """The largest tiles of which `array` holds so many replicas."""
+        """The largest tiles that fit on `array` so many times."""
         return cls(tiles, array.rows // replicas, array.columns // replicas, replicas)
 
 

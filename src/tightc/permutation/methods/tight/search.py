@@ -151,7 +151,7 @@ class TightSearch:
         return passes if plan is None else self._attempt(plan)
 
     def _beyond_passes(self) -> None:
-        """Tries more passes, or smaller ones, where the objective is not passes first."""
+        """Tries more passes, or smaller tiles, if the objective is not passes first."""
         if self._objective in ("energy", "replicated-cycles"):
             for passes in sorted({self._bound, len(self._tiles) or self._bound}):
                 if not self._context.ended():
@@ -248,8 +248,10 @@ class TightSearch:
                 annealed[i] = min(annealed[i], found, key=lambda one: one.cost(fan_in))
 
     def _taller(self, block: Block, excess: NDArray[np.int64], least: int) -> Block:
-        """The block with at least `least` more lanes in each tile that has an excess; all of its tiles where some of
-        those have full height already; itself where all tiles have."""
+        """The block with at least `least` more lanes in each tile with an excess.
+
+        If one of these has full height already, all tiles get more. If all tiles have, the result is `block` itself.
+        """
         rows = self._array.rows
         by_tile = np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
         if (block.heights == rows).all():

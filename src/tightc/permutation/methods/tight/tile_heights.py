@@ -18,7 +18,7 @@ _TRIES = (50, 3000)
 
 @njit(nogil=True, cache=True)
 def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Sizes) -> int:
-    """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE where they cannot.
+    """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE if none can.
 
     `sizes`: (filters,) int64 above 0. `heights`: (tiles,) int64, falling. `classes`: (tiles,) int64, and `counts`:
     (filters, classes) int64, receives the columns of each class of tiles that a filter takes. Tile by tile, columns go
