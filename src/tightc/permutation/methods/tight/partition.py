@@ -39,7 +39,7 @@ def partition(plan: Plan, filters: Ids, inputs: Ids) -> list[Block]:
 
 
 def with_heights(block: Block, heights: NDArray[np.int64]) -> Block:
-    """The block with taller tiles, each weight at its start: `heights` is (tiles,) int64."""
+    """The block with tiles of other `heights`, (tiles,) int64, each weight at its start."""
     order = np.lexsort((block.inputs, block.filters))
     plan = Plan(heights, block.cell_filters, block.cell_tiles)
     return _block(plan, block.filters[order], block.inputs[order])
@@ -62,8 +62,8 @@ def _block(plan: Plan, filters: Ids, inputs: Ids) -> Block:
 def _block_of_each(plan: Plan, edges: NDArray[np.int64], filters: Ids, inputs: Ids) -> NDArray[np.int64]:
     """The block of each weight: (weights,) int64.
 
-    A filter with cells in several blocks has as many of its weights in each as it has lanes there. Where a block has
-    filters of its own, those weights go there whose inputs they read most; the others follow in order of inputs.
+    The weights of a filter with cells in several blocks are divided by its lanes in each. A block takes the
+    weights with the inputs that its own filters read most; the others follow in order of inputs.
     """
     blocks = len(edges) - 1
     keys = plan.filters.astype(np.int64) * blocks + np.searchsorted(edges, plan.tiles, side="right") - 1
@@ -98,8 +98,8 @@ def _choose(
 ) -> NDArray[np.int64]:
     """The block of each weight of one filter: (weights,) int64.
 
-    `readers`: (blocks, all inputs) int32, how many weights of a block's own read each input; `inputs`: (weights,)
-    int32; `shares`, `blocks`: (blocks,) int64. The block with the largest share takes what the others leave.
+    `readers`: (blocks, all inputs) int32, weights of the block's own filters that read each input. `inputs`: (weights,)
+    int32. `shares`: (blocks,) int64, weights that each of `blocks` takes; the one with most takes the rest.
     """
     smallest_first = np.argsort(shares, kind="stable")
     chosen = np.full(len(inputs), blocks[smallest_first[-1]])
@@ -132,10 +132,10 @@ def _start(plan: Plan, filters: Ids) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _edges(plan: Plan, inputs: int) -> NDArray[np.int64]:
-    """First tile of each block, and the number of tiles at the end: where few filters have cells on both sides.
+    """First tile of each block, then the number of tiles; edges are where few filters have cells on both sides.
 
-    A block is about as tall as its filters reach: shorter ones would cut filters, in taller ones most lanes are out
-    of a weight's reach, and the counts leave the caches.
+    A block has about as many tiles as its filters reach over. In shorter blocks, filters would be cut; in longer ones,
+    a weight cannot reach most lanes, and the counts do not fit the caches.
     """
     tiles = len(plan.heights)
     owners, index, cells = np.unique(plan.filters, return_index=True, return_counts=True)
