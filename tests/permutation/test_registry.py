@@ -109,6 +109,15 @@ def test_a_package_that_cannot_be_imported_is_one_sentence(plugin: Path) -> None
     )
 
 
+def test_a_wrong_packing_of_an_installed_package_is_one_sentence(plugin: Path) -> None:
+    code = (plugin / "by_size.py").read_text()
+    (plugin / "by_size.py").write_text(code.replace("tiles=tuple(tiles)", "tiles=tuple(tiles[1:])"))
+    done = tightc(plugin, "permute", "net.onnx", "--method", "by-size", "-o", "out.onnx")
+    assert done.returncode == 2 and not (plugin / "out.onnx").exists()
+    assert done.stderr.startswith("tightc: error: method by-size gave a wrong packing of ")
+    assert done.stderr.endswith("have no slot; report this to the package that adds the method\n")
+
+
 @settings(max_examples=60)
 @given(matrices(), arrays())
 def test_the_example_of_the_page_packs_every_matrix(matrix: LayerMatrix, array: ArrayShape) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tightc.deadline import Deadline, TimeShare
+from tightc.errors import OptionError
 from tightc.parallel import available_cores
 from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.problem import LossySettings, PackingProblem
-from tightc.permutation.registry import Method, find_method
+from tightc.permutation.registry import BUILT_IN, Method, find_method
 from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.progress import Progress
 from tightc.tile.bounds import passes_lower_bound
@@ -79,8 +80,10 @@ def pack_layers(
     A first interrupt (Ctrl-C) ends the search with the best packings so far, a second one ends it without a result.
     """
     schedule = options.temp_schedule
-    deadline = Deadline(options.time_limit or schedule.time_limit or math.inf)
-    with _executor(options, deadline) as executor:
+    work = Deadline()
+    with _executor(options, work) as executor:
+        # the time counts from here: a cluster may take a while to answer
+        deadline = work.within(options.time_limit or schedule.time_limit or math.inf)
         budget = TimeBudget(deadline, executor.workers, sum(job.weight for job in jobs))
         children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
         runs = [
@@ -121,7 +124,7 @@ class _LayerRun:
     budget: TimeBudget
 
     def pack(self) -> Packing:
-        """The packing, checked to be one. AssertionError if the method gave a wrong one."""
+        """The packing, checked to be one; OptionError if the method of another package gave a wrong one."""
         job, context, lossy = self.job, self.context, self.method.lossy
         context.time = self.budget.share(job.weight)
         given = {"settings": self.settings, "context": context}
@@ -129,7 +132,10 @@ class _LayerRun:
         packing = self.method.load()(job.matrix, self.problem, **needed)
         wrong = packing_error(packing, kept_matrix(packing, job.matrix) if lossy else job.matrix)
         if wrong:
-            raise AssertionError(f"{self.method.name} gave a wrong packing of {job.name}: {wrong}")
+            sentence = f"method {self.method.name} gave a wrong packing of {job.name}: {wrong}"
+            if self.method.name in BUILT_IN:
+                raise AssertionError(sentence)
+            raise OptionError(sentence, "report this to the package that adds the method")
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
