@@ -15,10 +15,9 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.page import SEED
-from tightc.permutation.annealing.anneal import Cooled, Order, Watch, cool
-from tightc.permutation.annealing.block import Block
+from tightc.permutation.annealing.anneal import Annealed, anneal
 from tightc.permutation.executors import executor
-from tightc.permutation.layer_scheduler import METHODS, Job, arrange
+from tightc.permutation.layer_scheduler import LayerJob, pack_layers
 from tightc.permutation.options import PermuteOptions
 from tightc.progress import no_progress
 from tightc.tile.array import ArrayShape
@@ -55,14 +54,14 @@ class Arranged:
 
 
 def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
-    """`matrices` packed side by side as permute does it, checked to be what they were, with measures and costs."""
+    """`matrices` packed in parallel as permute does it, and checked, with measures and costs."""
     chosen = PermuteOptions(**{"array": ARRAY, **options})
     warm(chosen.method)
-    jobs = [Job(name, matrix, int(np.count_nonzero(matrix.values))) for name, matrix in matrices.items()]
+    jobs = [LayerJob(name, matrix, int(np.count_nonzero(matrix.values))) for name, matrix in matrices.items()]
     reset_peak()
     with counted_moves() as moves:
         began = time.perf_counter()
-        found = arrange(jobs, chosen, seed, no_progress)
+        found = pack_layers(jobs, chosen, seed, no_progress)
         seconds = time.perf_counter() - began
     if found.interrupted:
         raise KeyboardInterrupt
@@ -80,22 +79,21 @@ def warm(method: str) -> None:
         np.random.default_rng(1).random((64, 128)) < 0.2
     )
     for fan_in in (16, 4):
-        options = PermuteOptions(method=method, array=ArrayShape(8, 8), fan_in=fan_in, alpha=fan_in)  # type: ignore[arg-type]
-        METHODS[method]  # a name that is none fails here
-        arrange([Job("warm", LayerMatrix(values), 1)], options, SEED, no_progress)
+        options = PermuteOptions(method=method, array=ArrayShape(8, 8), fan_in=fan_in, alpha=fan_in)
+        pack_layers([LayerJob("warm", LayerMatrix(values), 1)], options, SEED, no_progress)
 
 
 @contextmanager
 def counted_moves() -> Iterator[list[int]]:
-    """Meanwhile the moves of every block that is cooled in this process come into the list."""
+    """Meanwhile the moves of every block that is annealed in this process come into the list."""
     moves: list[int] = []
 
-    def counted(block: Block, order: Order, watch: Watch) -> Cooled:
-        found = cool(block, order, watch)
+    def counted(*arguments: Any) -> Annealed:
+        found = anneal(*arguments)
         moves.append(found.moves)
         return found
 
-    with patch.object(executor, "cool", counted):
+    with patch.object(executor, "anneal", counted):
         yield moves
 
 

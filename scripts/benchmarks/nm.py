@@ -46,4 +46,4 @@ def _order(values: np.ndarray, schedule: TemperatureSchedule, number: int) -> tu
     began = time.perf_counter()
     order = find_order(values, TWO_OF_FOUR, schedule, seed)
     seconds = time.perf_counter() - began
-    return efficacy(values, order, TWO_OF_FOUR.kept, TWO_OF_FOUR.group), seconds
+    return efficacy(values, order, TWO_OF_FOUR), seconds

@@ -9,7 +9,7 @@ from benchmarks.measuring import PEAK, Arranged, arranged
 from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.layer_scheduler import METHODS
+from tightc.permutation.registry import method_names
 from tightc.tile.measures import ratio
 
 TITLE = "ResNet-20: every method, 32x32"
@@ -58,7 +58,7 @@ def _ways() -> list[tuple[str, dict[str, Any]]]:
         ("tight", {"method": "tight", "fan_in": 16}),
         ("tight", {"method": "tight", "fan_in": 8}),
     ]
-    return [(name, options) for name, options in ways if options["method"] in METHODS]
+    return [(name, options) for name, options in ways if options["method"] in method_names()]
 
 
 def _network(page: Page, path: Path) -> None:

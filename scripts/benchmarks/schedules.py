@@ -11,10 +11,11 @@ from benchmarks.measuring import ARRAY, Matrices, arranged
 from benchmarks.networks import RESNET20_BN, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import SEED, Page
 from tightc.config.yaml import read_options
-from tightc.permutation.annealing.anneal import Order, cool
-from tightc.permutation.annealing.block import blocks_of
+from tightc.permutation.annealing.anneal import AnnealSettings, anneal
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.methods.tight.plan import Crowd, even_plan
+from tightc.permutation.methods.tight.filter_set import FilterSet
+from tightc.permutation.methods.tight.partition import partition
+from tightc.permutation.methods.tight.plan import balanced_plan
 from tightc.tile.bounds import passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
 
@@ -46,7 +47,7 @@ def run(page: Page) -> None:
     page.text(
         "The files of configs/schedules, and a linear schedule with the usual temperatures, each with the moves named "
         f"instead of its own. Means over the seeds {seeds}. Above: passes beyond the bound after the whole search. "
-        "Excess: inputs beyond the fan-in after a single cooling of the even plan of as many passes as the bound. "
+        "Excess: inputs beyond the fan-in after the balanced plan of as many passes as the bound is annealed once. "
         f"{SYNTHETIC}"
     )
     if missing(RESNET20_BN):
@@ -115,12 +116,13 @@ def _score(problem: _Problem, schedule: TemperatureSchedule, quick: bool) -> _Sc
 
 
 def _excess(matrix: LayerMatrix, fan_in: int, schedule: TemperatureSchedule, seed: int) -> int:
-    """Inputs beyond the fan-in that one cooling of the even plan leaves."""
+    """Inputs beyond the fan-in after the balanced plan is annealed once."""
     filters, inputs = matrix.nonzeros()
     passes = passes_lower_bound(matrix.filter_sizes(), ARRAY)
-    planning, cooling = np.random.SeedSequence([SEED, seed]).spawn(2)
+    planning, annealing = np.random.SeedSequence([SEED, seed]).spawn(2)
     state = np.uint64(planning.generate_state(1, np.uint64)[0])
-    plan = even_plan(Crowd.of(filters, inputs), ARRAY, passes, _FULL * fan_in * ARRAY.rows, state)
-    blocks = blocks_of(plan, filters, inputs)
-    orders = [Order(fan_in, schedule, own) for own in cooling.spawn(len(blocks))]
-    return sum(int(cool(*work).excess(fan_in).sum()) for work in zip(blocks, orders, strict=True))
+    plan = balanced_plan(FilterSet.of(filters, inputs), ARRAY, passes, _FULL * fan_in * ARRAY.rows, state)
+    blocks = partition(plan, filters, inputs)
+    settings = [AnnealSettings(fan_in, schedule, own) for own in annealing.spawn(len(blocks))]
+    found = (anneal(block, own) for block, own in zip(blocks, settings, strict=True))
+    return sum(int(one.excess(fan_in).sum()) for one in found)

@@ -1,4 +1,4 @@
-"""Progress: the one protocol by which every stage, training included, says how far it has come."""
+"""Progress: the one protocol by which every stage, search and training included, reports its progress."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A callback that a stage reports to; the command line draws it, a library user may ignore it."""
+    """A callback for the progress of a stage; may be called from any thread."""
 
     def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
-        """`task` names what is worked on, `done` is the fraction done, `figures` are label to value."""
+        """`task`: name of the work, such as a layer. `done`: fraction done. `figures`: label to value."""
 
 
 def no_progress(_task: str, _done: float, _figures: Mapping[str, str], /) -> None:

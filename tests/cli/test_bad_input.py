@@ -270,15 +270,14 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
         ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
          "permitted: number of temperatures, from 1 to 100000"),
         ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric', 'linear', "
-         "'lundy-mees', 'adaptive' or 'tempering'; permitted: how temperature falls from t_start to t_end: geometric, "
-         "linear, lundy-mees (T / (1 + bT)), adaptive (so that accepted moves fall from accept_start to accept_end) or "
-         "tempering (replicas that keep their temperatures and exchange their states)"),
+         "'lundy-mees', 'adaptive' or 'tempering'; permitted: fall of the temperature: geometric, "
+         "linear, lundy-mees (T / (1 + bT)), adaptive (by accepted moves) or tempering (replicas exchange states)"),
         ("t_start: warm\n", "s.yaml:1: t_start: 'warm' is not permitted: it should be a number above 0 or auto; "
-         "permitted: first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
-         "one worsening move in five is accepted"),
+         "permitted: first temperature, above 0, in cost units (1 per excess input), or auto: one worsening move in "
+         "five accepted"),
         ("steps: 9\ntime_limit: 30 days\n", "s.yaml:2: time_limit: '30 days' is not permitted: it should be a time "
          "above 0 such as 30s, 5m or 1.5h; permitted: time for the whole search, such as 30s or 5m; the best packing "
-         "by then is the result"),
+         "by then is kept"),
         ("accept_start: 0.1\naccept_end: 0.2\n", "s.yaml:2: accept_end: accept_end 0.2 is above accept_start 0.1, but "
          "acceptance must fall; lower accept_end or raise accept_start"),
         ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "

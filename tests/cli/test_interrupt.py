@@ -33,16 +33,16 @@ from tightc.tile.array import ArrayShape
 PATIENCE = 60  # seconds for what takes a few
 ENDLESS = 10_000_000  # moves for each weight
 SCRIPT = "from tightc.cli.main import main; main()"
-# a packer that hears of no interrupt
+# a method that ignores an interrupt
 DEAF = """
 import sys, time
-from tightc.permutation import layer_scheduler
+from tightc.permutation import registry
 
-def deaf(matrix, task):
+def deaf(matrix, problem):
     print("at work", file=sys.stderr, flush=True)
     time.sleep(600)
 
-layer_scheduler.METHODS["tight"] = deaf
+registry.BUILT_IN["tight"] = registry.Method("tight", "__main__:deaf")
 """
 LONG = ["permute", "net.onnx", "--array", "16x16", "--fan-in", "6", "--temp-schedule", "endless.yaml"]
 

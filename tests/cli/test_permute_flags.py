@@ -37,7 +37,7 @@ def test_an_address_without_form_is_refused(
 ) -> None:
     assert refused(capsys, "--dask", address) == (
         f"--dask: {address!r} is not permitted: it should be an address with its port, such as tcp://host:8786; "
-        "permitted: search on the Dask cluster with this scheduler, such as tcp://host:8786, not on threads"
+        "permitted: Dask scheduler to search on instead of threads, such as tcp://host:8786"
     )
 
 
@@ -58,8 +58,8 @@ def test_a_time_limit_without_sense_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     assert refused(capsys, "--time-limit", text) == (
-        f"--time-limit: {text!r} is not permitted: it should be a time above 0 such as 30s, 5m or 1.5h; permitted: end "
-        "with the best packing found by then, such as 30s or 5m"
+        f"--time-limit: {text!r} is not permitted: it should be a time above 0 such as 30s, 5m or 1.5h; permitted: "
+        "time limit of the search, such as 30s or 5m"
     )
 
 

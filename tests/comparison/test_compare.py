@@ -227,14 +227,14 @@ def test_each_objective_has_a_row_for_each_fan_in() -> None:
     ]  # fmt: skip
     for row in report.layers:
         objective = "energy" if row["variant"].endswith("energy") else "passes"
-        alone = one_by_one(
+        single = one_by_one(
             loaded(models.cnn()),
             "tight",
             SimulateOptions(array=SMALL),
             fan_in=row["fan_in"],
             objective=objective,
         )
-        assert {name: row[name] for name in alone} == alone
+        assert {name: row[name] for name in single} == single
 
 
 def test_the_seed_decides_and_jobs_do_not() -> None:
@@ -323,8 +323,8 @@ def test_several_models_have_rows_of_their_own() -> None:
     report = compare(subjects, options(fan_in=(2, 4)))
     assert [row["model"] for row in report.layers] == ["one"] * 8 + ["two"] * 8
     for at, subject in enumerate(subjects):
-        alone = compare([subject], options(fan_in=(2, 4))).layers
-        assert report.layers[8 * at : 8 * (at + 1)] == alone
+        single = compare([subject], options(fan_in=(2, 4))).layers
+        assert report.layers[8 * at : 8 * (at + 1)] == single
     assert [note.partition(":")[0] for note in report.notes[-2:]] == ["one", "two"]
 
 
@@ -336,7 +336,7 @@ def test_several_models_have_rows_of_their_own() -> None:
         (["<stdin>", "net.onnx"], ["<stdin>", "net"]),
     ],
 )
-def test_models_of_one_name_are_told_apart(origins: list[str], names: list[str]) -> None:
+def test_models_of_one_name_are_distinguished(origins: list[str], names: list[str]) -> None:
     report = compare(
         [loaded(models.gemm(), origin) for origin in origins], options(method=("dense",), array=None)
     )
@@ -344,7 +344,7 @@ def test_models_of_one_name_are_told_apart(origins: list[str], names: list[str])
     assert report.totals["array"] == "32x32"
 
 
-def test_what_is_not_covered_is_listed_once_for_each_model() -> None:
+def test_uncovered_operators_are_listed_once_for_each_model() -> None:
     report = compare([loaded(models.transposed()), loaded(models.attention(), "other.onnx")], options())
     assert [(row["model"], row["operator"]) for row in report.uncovered] == [
         ("net", "ConvTranspose"),
@@ -359,7 +359,7 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
     ]
     with pytest.raises(OptionError) as fault:
         compare(subjects, options(array=None))
-    assert str(fault.value) == "the models are arranged for 4x4 and 8x4; say with --array which it is to be"
+    assert str(fault.value) == "the models are arranged for 4x4 and 8x4; choose one with --array"
     report = compare(subjects, options(method=("dense",)))
     assert labels(report) == ["dense", "as arranged", "dense"]
 
@@ -367,15 +367,15 @@ def test_models_arranged_for_different_arrays_need_an_array() -> None:
 # --- the rest
 
 
-def test_progress_is_told_variant_by_variant() -> None:
-    told: dict[str, list[float]] = {}
+def test_progress_is_reported_variant_by_variant() -> None:
+    reports: dict[str, list[float]] = {}
     compare(
         [loaded(models.cnn())],
         options(fan_in=(2, 3), jobs=2),
-        progress=lambda task, done, _figures: told.setdefault(task, []).append(done),
+        progress=lambda task, done, _figures: reports.setdefault(task, []).append(done),
     )
-    assert list(told) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
-    for shares in told.values():
+    assert list(reports) == labels(compare([loaded(models.cnn())], options(fan_in=(2, 3))))
+    for shares in reports.values():
         assert shares[-1] == 1.0 and all(0 <= share < 1 for share in shares[:-1])
 
 
@@ -387,15 +387,15 @@ def test_the_verb_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"method": "magic"}, "--method: 'magic' is not permitted: it should be 'dense', 'structured', "
-         "'column-combine', 'nm', 'first-fit' or 'tight'; permitted: what to compare, "),
+        ({"method": "magic"}, "--method: expected a method of tight, first-fit, column-combine, nm, structured, dense, "
+         "got 'magic'; choose one of these, or install the package that adds it"),
         ({"method": ()}, "--method: () is not permitted: it "),
-        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: for "),
+        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: tight"),
         ({"fan_in": "4,x"}, "--fan-in: '4,x' is not permitted: it should be whole numbers with commas between them; "),
-        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: for "),
+        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: column"),
         ({"pattern": "2:4,4:2"}, "--pattern: '4:2' is not permitted: it should be two whole numbers N:M, "),
-        ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: 16 is above 8, the inputs that a "
-         "lane of multiplexed-32x32 can carry; lower it to 8 or leave it out"),
+        ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: expected at most 8, the "
+         "fan-in of multiplexed-32x32, got 16; lower it to 8 or leave it out"),
     ],
 )  # fmt: skip
 def test_wrong_options(given: dict[str, Any], sentence: str) -> None:

@@ -14,7 +14,7 @@ import oracle
 from helpers.packings import arrange, matrices
 from tightc.model.layer_view.layers import Layer
 from tightc.permutation.pattern import Pattern
-from tightc.permutation.problem import Lossy
+from tightc.permutation.problem import LossySettings
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, Passes
@@ -117,7 +117,7 @@ def packed(matrix: LayerMatrix, method: str, array: ArrayShape, fan_in: int) -> 
     """A packing of any method."""
     if method == "nm":
         fan_in = max(2, fan_in)
-    lossy = Lossy(alpha=fan_in, gamma=0.2, pattern=Pattern(max(1, fan_in // 2), max(2, fan_in)))
+    lossy = LossySettings(alpha=fan_in, gamma=0.2, pattern=Pattern(max(1, fan_in // 2), max(2, fan_in)))
     return arrange(matrix, method, array, fan_in, lossy=lossy)
 
 

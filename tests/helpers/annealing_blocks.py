@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tightc.permutation.annealing.block import Block
-from tightc.permutation.annealing.kernel import Board
+from tightc.permutation.annealing.kernel import AnnealingState
 from tightc.tile.packing import EMPTY
 
 
@@ -45,13 +45,13 @@ def block(
         weights += [(owner, int(k), *places[at]) for k, at in zip(read, chosen, strict=True)]
     filters, read, lanes, columns = np.array(weights[:few], np.int32).T.copy()
     return Block(
-        np.array(heights, np.int64),
-        np.array([owner for row in owners for owner in row], np.int32),
-        np.array([tile for tile, row in enumerate(owners) for _ in row], np.int32),
-        filters,
-        read,
-        lanes,
-        columns,
+        heights=np.array(heights, np.int64),
+        cell_filters=np.array([owner for row in owners for owner in row], np.int32),
+        cell_tiles=np.array([tile for tile, row in enumerate(owners) for _ in row], np.int32),
+        filters=filters,
+        inputs=read,
+        lanes=lanes,
+        columns=columns,
     )
 
 
@@ -91,23 +91,23 @@ def place_faults(block: Block, lanes: np.ndarray, columns: np.ndarray) -> list[s
     return faults
 
 
-def board_faults(board: Board, block: Block) -> list[str]:
-    """What is wrong with a board that is to be a state of `block`."""
-    faults = place_faults(block, board.lane_of, board.column_of)
+def state_faults(state: AnnealingState, block: Block) -> list[str]:
+    """What is wrong with a state of `block`."""
+    faults = place_faults(block, state.lane_of, state.column_of)
     if faults:
         return faults
-    slots = [[EMPTY] * board.slots.shape[1] for _ in range(len(board.slots))]
-    for weight, (lane, column) in enumerate(zip(board.lane_of, board.column_of, strict=True)):
+    slots = [[EMPTY] * state.slots.shape[1] for _ in range(len(state.slots))]
+    for weight, (lane, column) in enumerate(zip(state.lane_of, state.column_of, strict=True)):
         slots[lane][column] = weight
-    if slots != board.slots.tolist():
+    if slots != state.slots.tolist():
         faults.append("slots and places differ")
     used = sorted(set(block.inputs.tolist()))
     numbers = {item: number for number, item in enumerate(used)}
     counts = [[0] * len(used) for _ in slots]
-    for lane, item in zip(board.lane_of.tolist(), block.inputs.tolist(), strict=True):
+    for lane, item in zip(state.lane_of.tolist(), block.inputs.tolist(), strict=True):
         counts[lane][numbers[item]] += 1
-    if counts != board.counts.tolist():
+    if counts != state.counts.tolist():
         faults.append("counts are not a recount")
-    if [sum(count > 0 for count in row) for row in counts] != board.carried.tolist():
+    if [sum(count > 0 for count in row) for row in counts] != state.carried.tolist():
         faults.append("carried is not a recount")
     return faults

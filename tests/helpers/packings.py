@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from hypothesis import strategies as st
 
 import oracle
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.layer_scheduler import METHODS
-from tightc.permutation.problem import Lossy, Objective, Task
+from tightc.permutation.objective import Objective
+from tightc.permutation.problem import LossySettings, PackingProblem
+from tightc.permutation.registry import find_method
+from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
 SQUARE = ArrayShape(4, 4)
 QUICK = TemperatureSchedule(steps=5, moves_per_weight=30)
-LOSSY = Lossy()
+LOSSY = LossySettings()
 
 
 @st.composite
@@ -46,26 +50,44 @@ def arrange(
     array: ArrayShape = SQUARE,
     fan_in: int = 3,
     seed: int = 0,
-    lossy: Lossy = LOSSY,
+    lossy: LossySettings = LOSSY,
 ) -> Packing:
     """What a method makes of a layer matrix, with a short search."""
-    return METHODS[method](matrix, task(array, fan_in, seed, lossy))
+    return PackingCase(array, fan_in, seed, lossy).pack(matrix, method)
 
 
-def task(
-    array: ArrayShape = SQUARE,
-    fan_in: int = 3,
-    seed: int = 0,
-    lossy: Lossy = LOSSY,
-    objective: Objective = "passes",
-) -> Task:
-    """What a method is told, with a short search."""
-    return Task(array, fan_in, QUICK, np.random.SeedSequence(seed), lossy=lossy, objective=objective)
+@dataclass
+class PackingCase:
+    """What a method is given besides a layer matrix, with a short search."""
+
+    array: ArrayShape = SQUARE
+    fan_in: int = 3
+    seed: int = 0
+    lossy: LossySettings = LOSSY
+    objective: Objective = "passes"
+    vectors: int = 1
+    schedule: TemperatureSchedule = QUICK
+    context: SearchContext = field(default_factory=SearchContext)
+
+    @property
+    def problem(self) -> PackingProblem:
+        return PackingProblem(self.array, self.fan_in, self.objective, self.vectors, self.lossy)
+
+    @property
+    def settings(self) -> SearchSettings:
+        """With a seed that nobody has spawned from."""
+        return SearchSettings(self.schedule, np.random.SeedSequence(self.seed))
+
+    def pack(self, matrix: LayerMatrix, method: str = "tight") -> Packing:
+        """The packing by a method."""
+        found = find_method(method)
+        given = {"settings": self.settings, "context": self.context}
+        return found.load()(matrix, self.problem, **{name: given[name] for name in found.needs})
 
 
-def check(packing: Packing, matrix: LayerMatrix, asked: Task) -> None:
+def check(packing: Packing, matrix: LayerMatrix, case: PackingCase) -> None:
     """Every weight has one slot, no zero has any, and no lane carries more than it may."""
-    assert packing.fan_in in (1, asked.fan_in)
+    assert packing.fan_in in (1, case.fan_in)
     tiles, nonzero = oracle.plain(packing), matrix.values != 0
-    array = tuple(asked.array)
+    array = tuple(case.array)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []

@@ -171,7 +171,8 @@ def test_methods_of_whole_weights_are_refused(method: str) -> None:
     with pytest.raises(OptionError) as fault:
         PermuteOptions.of({"method": method, "subword_bits": 4})
     assert str(fault.value) == (
-        f"--subword-bits: {method} arranges whole weights; take tight or first-fit, or leave it out"
+        f"--subword-bits: expected a method that packs subwords, got {method}; choose tight or first-fit, or leave "
+        "it out"
     )
 
 

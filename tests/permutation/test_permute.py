@@ -124,17 +124,17 @@ def test_a_packed_model_can_be_permuted_again() -> None:
         3,
     ],
 )
-def test_progress_is_told_for_every_layer_up_to_the_end(fan_in: int) -> None:
-    told: dict[str, list[float]] = {}
+def test_progress_is_reported_for_every_layer_up_to_the_end(fan_in: int) -> None:
+    reports: dict[str, list[float]] = {}
     figures: dict[str, set[str]] = {}
 
     def progress(task: str, done: float, values: dict[str, str], /) -> None:
-        told.setdefault(task, []).append(done)
+        reports.setdefault(task, []).append(done)
         figures.setdefault(task, set()).update(values)
 
     permute(loaded(models.cnn()), SMALL.model_copy(update={"fan_in": fan_in}), progress=progress)
-    assert set(told) == {"first", "second", "last"}
-    assert all(steps == sorted(steps) and steps[-1] == 1.0 for steps in told.values())
+    assert set(reports) == {"first", "second", "last"}
+    assert all(steps == sorted(steps) and steps[-1] == 1.0 for steps in reports.values())
     assert {"cost", "temperature", "moves/s", "passes"} <= figures["second"]
 
 

@@ -11,17 +11,18 @@ import pytest
 
 import oracle
 from helpers import models
+from tightc import deadline
 from tightc.cli.main import run
+from tightc.deadline import Deadline
 from tightc.model.file import Model, load_model, load_model_bytes
 from tightc.model.history import read_history
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation.annealing import anneal
-from tightc.permutation.annealing.anneal import Order, cool
+from tightc.permutation.annealing import anneal as annealing
+from tightc.permutation.annealing.anneal import AnnealSettings, anneal
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.executors import executor
 from tightc.permutation.methods.nm import pack as nm
 from tightc.permutation.methods.tight import progress
 from tightc.permutation.options import PermuteOptions
@@ -51,7 +52,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (anneal, executor, progress):
+    for module in (annealing, deadline, progress):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -120,7 +121,7 @@ def test_a_limit_of_no_time_at_all_still_gives_a_packing() -> None:
         assert read_history(permuted)[-1]["ended"]["by"] == "time limit"
 
 
-def test_a_search_of_inputs_says_that_the_limit_ended_it(
+def test_a_channel_permutation_says_that_the_limit_ended_it(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nm, "time", clock)
@@ -145,30 +146,38 @@ def test_the_flag_ends_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert_packed(load_model("out.onnx"))
 
 
-def cooled_at(
+def annealed_at(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, schedule: TemperatureSchedule
 ) -> list[tuple[float, int]]:
     """(temperature, moves) of every call of the kernel for a block that has three seconds."""
     ids = np.arange(256, dtype=np.int32)
     cells = np.arange(16, dtype=np.int32)
     inputs = np.random.default_rng(0).integers(0, 40, 256).astype(np.int32)
-    block = Block(np.array([16]), cells, 0 * cells, ids // 16, inputs, ids % 16, ids // 16)
+    block = Block(
+        heights=np.array([16]),
+        cell_filters=cells,
+        cell_tiles=0 * cells,
+        filters=ids // 16,
+        inputs=inputs,
+        lanes=ids % 16,
+        columns=ids // 16,
+    )
     calls = []
-    kernel = anneal._anneal
+    kernel = annealing._try_moves
 
-    def spy(board, best, tally, fan_in, temperature, moves, state):  # type: ignore[no-untyped-def]
+    def spy(state, best, tally, *, temperature, moves, **rest):  # type: ignore[no-untyped-def]
         calls.append((float(temperature), moves))
-        return kernel(board, best, tally, fan_in, temperature, 1, state)
+        return kernel(state, best, tally, temperature=temperature, moves=1, **rest)
 
-    monkeypatch.setattr(anneal, "_anneal", spy)
-    cool(block, Order(4, schedule, np.random.SeedSequence(0), seconds=3.0))
+    monkeypatch.setattr(annealing, "_try_moves", spy)
+    anneal(block, AnnealSettings(4, schedule, np.random.SeedSequence(0)), Deadline(3.0))
     assert clock.now < 3.2
     return calls
 
 
 def test_a_limit_is_spread_over_all_temperatures(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = TemperatureSchedule(steps=10, moves_per_weight=ENDLESS)
-    calls = cooled_at(clock, monkeypatch, schedule)
+    calls = annealed_at(clock, monkeypatch, schedule)
     met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
     assert met == pytest.approx(schedule.temperatures(0.3, 10).tolist())
     counts = Counter(temperature for temperature, _ in calls).values()
@@ -177,13 +186,13 @@ def test_a_limit_is_spread_over_all_temperatures(clock: Clock, monkeypatch: pyte
 
 def test_a_limit_is_spread_over_all_replicas(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = TemperatureSchedule(kind="tempering", steps=5, replicas=4, moves_per_weight=ENDLESS)
-    counts = Counter(temperature for temperature, _ in cooled_at(clock, monkeypatch, schedule))
+    counts = Counter(temperature for temperature, _ in annealed_at(clock, monkeypatch, schedule))
     assert sorted(counts, reverse=True) == pytest.approx(np.geomspace(0.3, 0.03, 4).tolist())
     assert min(counts.values()) > 100 and max(counts.values()) < 1.2 * min(counts.values())
 
 
 def test_a_limit_is_spread_over_restarts_and_reheats(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = TemperatureSchedule(steps=4, reheats=1, restarts=2, moves_per_weight=ENDLESS)
-    calls = cooled_at(clock, monkeypatch, schedule)
+    calls = annealed_at(clock, monkeypatch, schedule)
     met = [temperature for temperature, _ in itertools.groupby(calls, key=lambda call: call[0])]
     assert met == pytest.approx([0.3, 0.03, 0.15, 0.03] * 3)

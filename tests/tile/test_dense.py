@@ -13,7 +13,7 @@ import oracle
 from helpers.packings import arrange, arrays, matrices
 from tightc.permutation.methods import structured
 from tightc.tile.array import ArrayShape
-from tightc.tile.bounds import dense_passes, side_by_side
+from tightc.tile.bounds import dense_passes, groups_per_pass
 from tightc.tile.dense import Blocks, dense_blocks, dense_packing, full_passes, full_tiles
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Tile
@@ -145,17 +145,17 @@ def test_structured_counts_its_passes_without_making_them(matrix: LayerMatrix, a
         (32, 32, 5, (32, 32), 1, 5),
     ],
 )
-def test_groups_that_fit_side_by_side_share_a_pass(
+def test_groups_that_fit_on_the_diagonal_share_a_pass(
     filters: int, inputs: int, groups: int, array: tuple[int, int], sharing: int, passes: int
 ) -> None:
     shape = ArrayShape(*array)
-    assert side_by_side(filters, inputs, shape) == sharing
+    assert groups_per_pass(filters, inputs, shape) == sharing
     assert dense_passes(filters * groups, inputs, groups, shape) == passes
     assert len(dense_packing(filters * groups, inputs, groups, shape).tiles) == passes
 
 
 @pytest.mark.parametrize("method", ["column-combine", "nm"])
-def test_groups_of_lossy_methods_stand_side_by_side_too(method: str) -> None:
+def test_groups_of_lossy_methods_share_passes_too(method: str) -> None:
     values = np.arange(1, 8 * 9 + 1, dtype=np.float32).reshape(
         8, 9
     )  # depthwise: 8 groups of 1 filter, 9 inputs

@@ -19,7 +19,7 @@ from tightc.tile.bounds import dense_passes, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import measure, packed_bits
 from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
-from tightc.tile.store import from_stream, to_stream
+from tightc.tile.store import Section, from_stream, to_stream
 from tightc.tile.validity import packing_error
 
 METHODS = ("dense", "structured", "first-fit", "tight")
@@ -119,7 +119,7 @@ def bit(content: np.ndarray, place: int) -> int:
 def test_the_stream_holds_numbers_bit_by_bit(matrix: LayerMatrix, array: ArrayShape, fan_in: int) -> None:
     packing = arrange(matrix, "tight", array, fan_in)
     further = np.arange(11) % 8
-    stream = to_stream(packing, [(further, 3)])
+    stream = to_stream(packing, [Section(further, 3)])
     wanted = [
         [tile.select[tile.select != EMPTY].tolist() for tile in packing.tiles],
         [tile.inputs.tolist() for tile in packing.tiles],
@@ -273,15 +273,15 @@ DAMAGE: dict[str, tuple[Callable[[Packing, Tile], Packing], str]] = {
 }
 
 
-def test_a_weight_has_no_more_slots_than_digits() -> None:
-    """A digit that became zero since leaves a slot empty, which is no fault; more slots than digits are."""
+def test_a_weight_has_no_more_slots_than_subwords() -> None:
+    """A subword that became zero since leaves a slot empty, which is no fault; more slots than subwords are."""
     matrix = LayerMatrix(np.array([[17, 3]], np.int8), scale=np.array([1.0]), subword_bits=4)
     packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
     assert packing_error(packing, matrix) == ""
     assert packing_error(packing, replace(matrix, values=np.array([[1, 0]], np.int8))) == ""
     assert (
         packing_error(packing, replace(matrix, values=np.array([[17, 17]], np.int8)))
-        == "1 non-zero digits have no slot"
+        == "1 non-zero subwords have no slot"
     )
     twice = replace(packing, tiles=(*packing.tiles, *packing.tiles))
     assert packing_error(twice, matrix) == "a weight sits in too many slots"
@@ -342,9 +342,7 @@ def test_an_input_carried_twice_by_one_lane_is_no_lost_weight() -> None:
 def test_wrong_arrays_are_refused(text: str) -> None:
     from tightc.errors import OptionError
 
-    with pytest.raises(
-        OptionError, match=f"array '{text}' is not permitted; give two whole numbers from 1 to 4096"
-    ):
+    with pytest.raises(OptionError, match=f"got '{text}'; give two whole numbers from 1 to 4096"):
         ArrayShape.parse(text)
 
 

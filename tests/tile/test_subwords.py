@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.subwords import counts, dealt, join, nearest, places, split, subwords_of, within
+from tightc.tile.subwords import counts, join, nearest, nth_subword, places, split, subwords_of, within
 
 EVERY = np.arange(-127, 128).astype(np.int8)
 BITS = pytest.mark.parametrize("bits", [2, 4])
 
 
-def digits_of(value: int, bits: int) -> list[int]:
+def subwords_of_value(value: int, bits: int) -> list[int]:
     """Most significant first, by division."""
     found, left = [], abs(value)
     for _ in range(8 // bits):
@@ -28,13 +28,15 @@ def digits_of(value: int, bits: int) -> list[int]:
 
 @BITS
 def test_every_whole_number_splits_and_is_joined_again(bits: int) -> None:
-    digits = split(EVERY, bits)
-    assert digits.dtype == np.int8 and digits.shape == (255, subwords_of(bits))
-    for value, found in zip(EVERY.tolist(), digits.tolist(), strict=True):
+    subwords = split(EVERY, bits)
+    assert subwords.dtype == np.int8 and subwords.shape == (255, subwords_of(bits))
+    for value, found in zip(EVERY.tolist(), subwords.tolist(), strict=True):
         sign = -1 if value < 0 else 1
-        assert found == [sign * digit for digit in digits_of(value, bits)]
-    assert np.array_equal(join(digits, bits), EVERY)
-    assert counts(EVERY, bits).tolist() == [sum(d > 0 for d in digits_of(v, bits)) for v in EVERY.tolist()]
+        assert found == [sign * subword for subword in subwords_of_value(value, bits)]
+    assert np.array_equal(join(subwords, bits), EVERY)
+    assert counts(EVERY, bits).tolist() == [
+        sum(d > 0 for d in subwords_of_value(v, bits)) for v in EVERY.tolist()
+    ]
 
 
 @BITS
@@ -44,10 +46,10 @@ def test_minus_128_is_refused(bits: int) -> None:
 
 
 @BITS
-def test_the_nearest_with_few_digits_is_the_nearest_of_all(bits: int) -> None:
+def test_the_nearest_with_few_subwords_is_the_nearest_of_all(bits: int) -> None:
     table = nearest(bits)
     for most, row in enumerate(table.tolist()):
-        allowed = [v for v in range(128) if sum(d > 0 for d in digits_of(v, bits)) <= most]
+        allowed = [v for v in range(128) if sum(d > 0 for d in subwords_of_value(v, bits)) <= most]
         for magnitude, found in enumerate(row):
             assert found in allowed
             assert abs(found - magnitude) == min(abs(value - magnitude) for value in allowed)
@@ -55,11 +57,13 @@ def test_the_nearest_with_few_digits_is_the_nearest_of_all(bits: int) -> None:
 
 
 @BITS
-def test_the_nearest_within_a_set_of_digits_is_the_nearest_of_all(bits: int) -> None:
+def test_the_nearest_within_a_set_of_subwords_is_the_nearest_of_all(bits: int) -> None:
     for members, row in enumerate(within(bits).tolist()):
         usable = [bool(members >> place & 1) for place in range(8 // bits)][::-1]
         allowed = [
-            v for v in range(128) if all(u or not d for u, d in zip(usable, digits_of(v, bits), strict=True))
+            v
+            for v in range(128)
+            if all(u or not d for u, d in zip(usable, subwords_of_value(v, bits), strict=True))
         ]
         for magnitude, found in enumerate(row):
             assert found in allowed
@@ -77,18 +81,18 @@ def test_the_places_of_a_number_are_the_least_set_that_keeps_it(bits: int) -> No
 
 
 @BITS
-def test_digits_are_dealt_from_the_most_significant(bits: int) -> None:
+def test_subwords_are_numbered_from_the_most_significant(bits: int) -> None:
     for value, rank in product(EVERY.tolist(), range(8 // bits + 1)):
-        digit, place = dealt(np.array([value], np.int8), np.array([rank]), bits)
-        held = [(d, 8 // bits - 1 - i) for i, d in enumerate(digits_of(value, bits)) if d]
+        subword, place = nth_subword(np.array([value], np.int8), np.array([rank]), bits)
+        held = [(d, 8 // bits - 1 - i) for i, d in enumerate(subwords_of_value(value, bits)) if d]
         sign = -1 if value < 0 else 1
-        assert digit[0] == (sign * held[rank][0] if rank < len(held) else 0)
+        assert subword[0] == (sign * held[rank][0] if rank < len(held) else 0)
         assert rank >= len(held) or place[0] == held[rank][1]
 
 
 @BITS
 @given(st.data())
-def test_a_matrix_lists_each_digit_once_and_they_add_up(bits: int, data: st.DataObject) -> None:
+def test_a_matrix_lists_each_subword_once_and_they_add_up(bits: int, data: st.DataObject) -> None:
     groups = data.draw(st.integers(1, 2))
     shape = (groups * data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5)))
     values = data.draw(arrays(np.int8, shape, elements=st.integers(-127, 127)))
@@ -105,5 +109,5 @@ def test_a_matrix_lists_each_digit_once_and_they_add_up(bits: int, data: st.Data
     np.add.at(total, (filters, inputs - matrix.first_input(filters)), held)
     assert np.array_equal(total, values)
     assert matrix.filter_sizes().sum() == len(filters) == counts(values, bits).sum()
-    digits, at = matrix.digits(filters, inputs)
-    assert np.array_equal(digits.astype(int) * 2 ** (bits * at), held)
+    subwords, at = matrix.subwords(filters, inputs)
+    assert np.array_equal(subwords.astype(int) * 2 ** (bits * at), held)

@@ -1,1 +1,1 @@
-"""Compare: ways to arrange the same weights, side by side on the same chip."""
+"""Compare: ways to arrange the same weights, on the same accelerator."""

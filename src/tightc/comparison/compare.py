@@ -1,4 +1,4 @@
-"""Compare: ways to arrange the same weights, each simulated on the same chip with the same energy table."""
+"""Compare: methods on the same weights, each simulated on the same accelerator with the same energy table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tightc.tile.measures import ratio
 
 _AS_ARRANGED = "as arranged"
 _DEFAULT_ARRAY = ArrayShape(32, 32)
-_CHIP = (
+_ACCELERATOR = (
     "array",
     "arrays",
     "hardware",
@@ -51,17 +51,17 @@ _SIMULATED = (
     "utilisation",
     "time_ms",
     "dram_bytes",
-)  # the last two only where the hardware says how to count them
-_SEARCH = 0.99  # share of the progress
+)  # the last two only if the hardware defines them
+_SEARCH = 0.99  # fraction of the progress of a variant
 
 
 def compare(
     models: Sequence[Model], options: CompareOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> Report:
-    """A row for each variant and model, every one arranged anew from the weights as they are, with the same `seed`.
+    """A row for each variant and model, each packed anew from the weights as they are, with the same `seed`.
 
     The dense variant has all its weights, zeros included. A lossy method runs without the weights that it drops. A
-    model that is arranged already has one more row, as it is, where it runs on this chip; `notes` say so where not.
+    model that is arranged already has one more row, as it is, if it runs on this accelerator; else `notes` say why not.
     """
     plain = [_ready(model) for model in models]
     array = _array_of(plain, options)
@@ -85,21 +85,21 @@ def compare(
 
 
 def _ready(model: Model) -> Model:
-    """The plain model, without notes; ModelError where its arrangement does not fit its weights."""
+    """The plain model, without notes; ModelError if its packings do not fit its weights."""
     plain = unpack_layers(model)
     matching_packings(plain, read_network(plain))
     return replace(plain, notes=())
 
 
 def _noted(models: Sequence[Model]) -> list[str]:
-    """What was noted of each model when it was read."""
+    """The notes of each model from when it was read."""
     named = zip(_names(models), models, strict=True)
     return [f"{name}: {note}" if len(models) > 1 else note for name, model in named for note in model.notes]
 
 
 @dataclass
 class _Run:
-    """One comparison in progress; what simulations say of the chip and of the models gathers here."""
+    """One comparison in progress; collects what the simulations report of accelerator and models."""
 
     simulated: SimulateOptions
     seed: int
@@ -112,7 +112,7 @@ class _Run:
     _seen: set[str] = field(default_factory=set)
 
     def enter(self, name: str, plain: Model, variant: Variant) -> dict[str, Any]:
-        """The row of `variant`, without figures where the hardware cannot run it."""
+        """The row of `variant`, without figures if the hardware cannot run it."""
         head = {
             "model": name,
             "variant": variant.label,
@@ -122,7 +122,7 @@ class _Run:
         if variant.permute is None:
             return {**head, **_row({}, {})}
         task = f"{name} {variant.label}" if self.several else variant.label
-        progress = _Whole(task, len(read_network(plain).owners), self.progress)
+        progress = _VariantProgress(task, len(read_network(plain).owners), self.progress)
         arranged, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
         by = early_end_reason(arranged)
         if by:
@@ -132,7 +132,7 @@ class _Run:
         return {**head, **_row(totals, report.totals)}
 
     def as_arranged(self, name: str, model: Model) -> list[dict[str, Any]]:
-        """The row of a model as it is, if it runs on this chip."""
+        """The row of a model as it is, if it runs on this accelerator."""
         packings = read_packings(model).values()
         methods = sorted({packing.method for packing in packings})
         head = {
@@ -150,7 +150,7 @@ class _Run:
 
     def _simulate(self, name: str, model: Model) -> Figures:
         report = simulate(model, self.simulated)
-        self.totals = self.totals or {key: report.totals[key] for key in _CHIP}
+        self.totals = self.totals or {key: report.totals[key] for key in _ACCELERATOR}
         self.notes = self.notes or report.notes[:1]
         if name not in self._seen:
             self._seen.add(name)
@@ -158,23 +158,23 @@ class _Run:
         return report.totals
 
 
-class _Whole:
-    """Tells of the search in all layers as of one task."""
+class _VariantProgress:
+    """Reports the search in all layers as one task."""
 
     def __init__(self, task: str, layers: int, progress: Progress) -> None:
-        self._task, self._layers, self._listener = task, layers, progress
+        self._task, self._layers, self._progress = task, layers, progress
         self._done: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __call__(self, layer: str, done: float, figures: Mapping[str, str], /) -> None:
         with self._lock:
             self._done[layer] = done
-            share = sum(self._done.values()) / max(1, self._layers)
-        self._listener(self._task, _SEARCH * min(1.0, share), {"": layer, **figures})
+            mean = sum(self._done.values()) / max(1, self._layers)
+        self._progress(self._task, _SEARCH * min(1.0, mean), {"": layer, **figures})
 
 
 def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
-    """The figures of one variant; None for all of one that has none."""
+    """The figures of one variant; None for those it has not."""
     return {
         "passes": simulated.get("passes"),
         "cycles": simulated.get("cycles"),
@@ -190,7 +190,7 @@ def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
 
 
 def _against_reference(rows: list[dict[str, Any]], variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """The rows of one model beside that of column combining without loss, where it is among them."""
+    """The rows of one model, compared with the row of lossless column combining if there is one."""
     labels = {variant.label for variant in variants if variant.is_reference}
     reference = next((row for row in rows if row["variant"] in labels), None)
     if reference is not None:
@@ -202,18 +202,18 @@ def _against_reference(rows: list[dict[str, Any]], variants: Sequence[Variant]) 
 
 
 def _array_of(plain: Sequence[Model], options: CompareOptions) -> ArrayShape:
-    """The array of the comparison; OptionError where nothing says which of several it is."""
+    """The array of the comparison; OptionError if the models are arranged for several and no option decides."""
     if options.array or options.hardware:
         return options.array or options.hardware.array  # type: ignore[union-attr]
     arranged = sorted({packing.array for model in plain for packing in read_packings(model).values()})
     if len(arranged) > 1:
         shapes = " and ".join(map(str, arranged))
-        raise OptionError(f"the models are arranged for {shapes}", "say with --array which it is to be")
+        raise OptionError(f"the models are arranged for {shapes}", "choose one with --array")
     return arranged[0] if arranged else _DEFAULT_ARRAY
 
 
 def _names(models: Sequence[Model]) -> list[str]:
-    """The models by the stems of their files, by their paths where stems are alike, with numbers where those are."""
+    """The stems of the models' files; their paths if two stems are equal; with numbers if two paths are."""
     origins = [model.origin for model in models]
     stems = [PurePath(origin).stem for origin in origins]
     if len(set(stems)) == len(stems):
@@ -233,7 +233,7 @@ def _lossy_note(rows: Sequence[Figures]) -> tuple[str, ...]:
 
 
 def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
-    """Which fan-in is best for tight, where several are compared."""
+    """Which fan-in is best for tight, if several are compared."""
     notes = []
     for name, group in groupby(rows, key=lambda row: row["model"]):
         tight = [row for row in group if row["method"] == "tight" and row["variant"] != _AS_ARRANGED]
@@ -241,6 +241,6 @@ def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
             least, fastest = (
                 min(tight, key=lambda row: row[key])["variant"] for key in ("energy_pj", "cycles")
             )
-            whose = f"{name}: " if several else ""
-            notes.append(f"{whose}least energy of the tight ones: {least}; fewest cycles: {fastest}")
+            prefix = f"{name}: " if several else ""
+            notes.append(f"{prefix}least energy of the tight ones: {least}; fewest cycles: {fastest}")
     return notes

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.config.duration import Duration
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.objective import Objective
+from tightc.permutation.options import MethodName
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.problem import Objective
 from tightc.simulation.options import AcceleratorOptions, SimulateOptions
 from tightc.tile.array import ArrayShape
 
-Method = Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]
 DEFAULT_FAN_IN = 16
 
 
@@ -41,32 +41,33 @@ Gamma = Annotated[float, Field(ge=0)]
 class CompareOptions(AcceleratorOptions):
     """What is compared, on hardware that is the same for all."""
 
-    method: Annotated[tuple[Method, ...], _listed(str, "names")] = Field(
+    groups: ClassVar = {
+        "Methods": ("method", "fan_in", "objective", "alpha", "gamma", "pattern"),
+        "Search": ("temp_schedule", "time_limit", "jobs"),
+        **AcceleratorOptions.groups,
+    }
+
+    method: Annotated[tuple[MethodName, ...], _listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
-        description="what to compare, a list or once for each: dense (all weights, zeros included), structured "
-        "(without empty filters and inputs), column-combine (a row for each gamma), nm (one for each pattern), "
-        "first-fit or tight (one for each fan-in)",
+        description="methods to compare: dense, structured, column-combine, nm, first-fit, tight or plugins",
         min_length=1,
     )
     fan_in: Annotated[tuple[FanIn, ...], _listed(int, "whole numbers")] = Field(
         (),
-        description="for tight and first-fit: inputs that a lane can carry, from 1 to 32767, a list such as 4,8,16 or "
-        f"once for each; default: as many as the hardware's lanes carry, else {DEFAULT_FAN_IN}",
+        description="tight, first-fit: inputs per lane, 1 to 32767, such as 4,8,16; default: that of the hardware, "
+        f"else {DEFAULT_FAN_IN}",
     )
     alpha: FanIn = Field(
-        8,
-        description="for column-combine: inputs that share a lane at most, from 1 to 32767; where the hardware's lanes "
-        "carry fewer, as many as they do",
+        8, description="column-combine: inputs per lane at most, 1 to 32767; lowered to the hardware's fan-in"
     )
     gamma: Annotated[tuple[Gamma, ...], _listed(float, "numbers")] = Field(
         (0.0, 0.5, 1.75),
-        description="for column-combine: weights dropped for each filter and lane, on average at most, at least 0, a "
-        "list or once for each",
+        description="column-combine: mean weights dropped per filter and lane at most, from 0",
         min_length=1,
     )
     pattern: Annotated[tuple[Pattern, ...], _listed(str, "patterns")] = Field(
         (TWO_OF_FOUR,),
-        description="for nm: weights that a filter keeps of so many inputs, from 1:2 to 15:16, a list or once for each",
+        description="nm: weights kept of so many inputs, 1:2 to 15:16",
         min_length=1,
     )
     temp_schedule: TemperatureSchedule = Field(
@@ -74,16 +75,14 @@ class CompareOptions(AcceleratorOptions):
     )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),
-        description="for tight: what to make small first, a list or once for each: passes, area, inputs (that lanes "
-        "carry), cycles, side-by-side or energy, as in permute",
+        description="tight: metrics to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,
     )
     time_limit: Duration | None = Field(
-        None,
-        description="end each search with the best found by then, such as 30s or 5m; default: that of the schedule",
+        None, description="time limit of each search, such as 30s or 5m; default: that of the schedule"
     )
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
-        0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
+        0, description="search threads, 1 to 1024, or 0 for one per core"
     )
 
     @model_validator(mode="after")
@@ -91,7 +90,7 @@ class CompareOptions(AcceleratorOptions):
         if self.hardware and max(self.fan_in, default=0) > self.hardware.fan_in:
             carried = self.hardware.fan_in
             raise invalid_combination(
-                f"{max(self.fan_in)} is above {carried}, the inputs that a lane of {self.hardware.name} can carry",
+                f"expected at most {carried}, the fan-in of {self.hardware.name}, got {max(self.fan_in)}",
                 f"lower it to {carried} or leave it out",
                 "fan_in",
             )
@@ -99,10 +98,10 @@ class CompareOptions(AcceleratorOptions):
 
     @property
     def fan_ins(self) -> tuple[int, ...]:
-        """The fan-ins of tight and first-fit, from the hardware where none are given."""
+        """The fan-ins of tight and first-fit, from the hardware if none are given."""
         return self.fan_in or (self.hardware.fan_in if self.hardware else DEFAULT_FAN_IN,)
 
     def simulated(self, array: ArrayShape) -> SimulateOptions:
-        """What all variants are simulated with, on that array."""
+        """The options that all variants are simulated with, on that array."""
         shared = {name: getattr(self, name) for name in AcceleratorOptions.model_fields}
         return SimulateOptions(**{**shared, "array": array})

@@ -1,131 +1,112 @@
-"""Who takes part in a comparison: one variant for each method and each value of what it is compared over."""
+"""The variants of a comparison: for each method, one for each value of the options that it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
 
-from tightc.comparison.options import CompareOptions, Method
+from tightc.comparison.options import CompareOptions
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.registry import COLUMN_COMBINE, Method, find_method
 from tightc.tile.array import ArrayShape
 
-_USUAL_ALPHA = 8  # that of Kung et al., which goes without saying
+_USUAL_ALPHA = 8  # that of Kung et al., which a label need not name
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the comparison: what `permute` does for it, nothing where the hardware cannot run it.
+    """One row of the comparison: the options of its permute, None if the hardware cannot run it.
 
     `fan_in`: inputs that its lanes may carry. `note`: how it differs from what was asked for.
     """
 
     label: str
-    method: Method
+    method: str
     fan_in: int
     permute: PermuteOptions | None
     note: str = ""
 
     @property
     def is_reference(self) -> bool:
-        """Whether others are measured against it besides dense: column combining that drops nothing."""
-        return self.method == "column-combine" and self.permute is not None and self.permute.gamma == 0
+        """Whether the others are measured against it besides dense: column combining that drops nothing."""
+        return self.method == COLUMN_COMBINE.name and self.permute is not None and self.permute.gamma == 0
 
 
 def variants(options: CompareOptions, array: ArrayShape) -> list[Variant]:
     """All variants in the order of the methods; what is given twice is in it once."""
-    found: list[Variant] = []
-    for method in options.method:
-        found += _OF_METHOD[method](method, options, _Search(options, array))
+    found = [variant for name in options.method for variant in _of_method(find_method(name), options, array)]
     return list({variant.label: variant for variant in found}.values())
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Options of permute that all variants have in common."""
+def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> Iterator[Variant]:
+    """One variant for each value of each option that the method reads."""
+    shared = PermuteOptions(
+        array=array,
+        temp_schedule=options.temp_schedule,
+        time_limit=options.time_limit,
+        jobs=options.jobs,
+    )
+    reads = method.options
+    objectives = options.objective if "objective" in reads else (shared.objective,)
+    gammas = options.gamma if "gamma" in reads else (shared.gamma,)
+    patterns = options.pattern if "pattern" in reads else (shared.pattern,)
+    for objective, gamma, pattern in product(objectives, gammas, patterns):
+        for fan_in in _fan_ins(method, options, pattern.group):
+            own = {
+                "method": method.name,
+                "fan_in": fan_in,
+                "alpha": fan_in if "alpha" in reads else shared.alpha,
+                "gamma": gamma,
+                "pattern": pattern,
+                "objective": objective,
+            }
+            yield _variant(method, shared.model_copy(update=own), options)
 
-    options: CompareOptions
-    array: ArrayShape
 
-    def __call__(self, method: Method, fan_in: int, **own: Any) -> PermuteOptions:
-        return PermuteOptions(
-            array=self.array,
-            fan_in=fan_in,
-            method=method,
-            temp_schedule=self.options.temp_schedule,
-            time_limit=self.options.time_limit,
-            jobs=self.options.jobs,
-            **own,
-        )
-
-
-def _ordinary(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
-    return [Variant(method, method, 1, search(method, 1))]
-
-
-def _column_combine(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
+def _fan_ins(method: Method, options: CompareOptions, group: int) -> tuple[int, ...]:
+    """The fan-ins of a method: those asked for if it reads them, else the one that its own options need."""
+    if "fan_in" in method.options:
+        return options.fan_ins
     carried = options.hardware.fan_in if options.hardware else options.alpha
-    alpha = min(options.alpha, carried)
-    note = ""
-    if alpha < options.alpha and options.hardware:
-        name = options.hardware.name
+    needed = [1]
+    if "alpha" in method.options:
+        needed.append(min(options.alpha, carried))
+    if "pattern" in method.options:
+        needed.append(group)
+    return (max(needed),)
+
+
+def _variant(method: Method, own: PermuteOptions, options: CompareOptions) -> Variant:
+    """The variant with the options `own`, or without any if its pattern is beyond the hardware."""
+    label, hardware, note = _label(method, own), options.hardware, ""
+    permute: PermuteOptions | None = own
+    if hardware and "pattern" in method.options and own.fan_in > hardware.fan_in:
         note = (
-            f"column-combine has alpha {alpha}, not {options.alpha}: a lane of {name} carries no more inputs"
+            f"{label} has no figures: it needs a fan-in of {own.fan_in}, a lane of {hardware.name} carries "
+            f"{hardware.fan_in}"
         )
-    known = "" if alpha == _USUAL_ALPHA else f", alpha {alpha}"
-    return [
-        Variant(
-            f"{method} {_plain(gamma)}{known}",
-            method,
-            alpha,
-            search(method, alpha, alpha=alpha, gamma=gamma),
-            note,
+        permute = None
+    elif hardware and "alpha" in method.options and own.alpha < options.alpha:
+        note = (
+            f"{method.name} has alpha {own.alpha}, not {options.alpha}: a lane of {hardware.name} carries no more "
+            "inputs"
         )
-        for gamma in options.gamma
-    ]
+    return Variant(label, method.name, own.fan_in, permute, note)
 
 
-def _plain(number: float) -> str:
-    return repr(float(number)).removesuffix(".0")
-
-
-def _nm(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
-    found = []
-    for pattern in options.pattern:
-        label = f"{method} {pattern}"
-        if options.hardware and pattern.group > options.hardware.fan_in:
-            name, carried = options.hardware.name, options.hardware.fan_in
-            note = f"{label} has no figures: it needs a fan-in of {pattern.group}, a lane of {name} carries {carried}"
-            found.append(Variant(label, method, pattern.group, None, note))
-        else:
-            found.append(
-                Variant(label, method, pattern.group, search(method, pattern.group, pattern=pattern))
-            )
-    return found
-
-
-def _first_fit(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
-    return [
-        Variant(f"{method}, fan-in {fan_in}", method, fan_in, search(method, fan_in))
-        for fan_in in options.fan_ins
-    ]
-
-
-def _tight(method: Method, options: CompareOptions, search: _Search) -> list[Variant]:
-    found = []
-    for objective in options.objective:
-        aim = "" if objective == "passes" else f", {objective}"
-        for fan_in in options.fan_ins:
-            label = f"{method}, fan-in {fan_in}{aim}"
-            found.append(Variant(label, method, fan_in, search(method, fan_in, objective=objective)))
-    return found
-
-
-_OF_METHOD: dict[Method, Callable[[Method, CompareOptions, _Search], list[Variant]]] = {
-    "dense": _ordinary,
-    "structured": _ordinary,
-    "column-combine": _column_combine,
-    "nm": _nm,
-    "first-fit": _first_fit,
-    "tight": _tight,
-}
+def _label(method: Method, own: PermuteOptions) -> str:
+    """The name of the row: the method and the values of its options, usual ones left out."""
+    reads = method.options
+    parts = [method.name]
+    if "gamma" in reads:
+        parts[0] += f" {repr(float(own.gamma)).removesuffix('.0')}"
+    if "pattern" in reads:
+        parts[0] += f" {own.pattern}"
+    if "alpha" in reads and own.alpha != _USUAL_ALPHA:
+        parts.append(f"alpha {own.alpha}")
+    if "fan_in" in reads:
+        parts.append(f"fan-in {own.fan_in}")
+    if "objective" in reads and own.objective != "passes":
+        parts.append(own.objective)
+    return ", ".join(parts)

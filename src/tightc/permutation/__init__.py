@@ -1,1 +1,1 @@
-"""Permute: rearrange the weights that are left into few, full tiles."""
+"""Permute: arrange the non-zero weights in few, full tiles."""

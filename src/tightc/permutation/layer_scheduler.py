@@ -1,4 +1,4 @@
-"""A campaign: every layer of a network arranged, side by side, until all are done or time or patience ends."""
+"""Layer scheduler: all layers of a network are packed in parallel, until done, deadline or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from tightc.deadline import Deadline, TimeShare
+from tightc.errors import OptionError
 from tightc.parallel import available_cores
-from tightc.permutation.executors.executor import Alone, Crew, Pace, Threads
-from tightc.permutation.methods import column_combine, dense, first_fit, structured
-from tightc.permutation.methods.nm import pack as nm
-from tightc.permutation.methods.tight import pack as tight
+from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.problem import Lossy, Task
+from tightc.permutation.problem import LossySettings, PackingProblem
+from tightc.permutation.registry import BUILT_IN, Method, find_method
+from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.progress import Progress
 from tightc.tile.bounds import passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
@@ -26,22 +26,12 @@ from tightc.tile.measures import kept_matrix
 from tightc.tile.packing import Packing
 from tightc.tile.validity import packing_error
 
-METHODS: dict[str, Callable[[LayerMatrix, Task], Packing]] = {
-    "column-combine": column_combine.pack,
-    "dense": dense.pack,
-    "first-fit": first_fit.pack,
-    "nm": nm.pack,
-    "structured": structured.pack,
-    "tight": tight.pack,
-}
-LOSSY = frozenset(("column-combine", "nm"))  # these alone may leave non-zeros without a slot
-
 
 @dataclass(frozen=True)
-class Job:
-    """One layer to arrange: its `name`, its `matrix`, and its `weight` in the time that all layers share.
+class LayerJob:
+    """One layer to pack: its `name`, its `matrix`, and its `weight` in the division of the time.
 
-    `vectors` stream through it, 1 where the objective does not ask.
+    `vectors` stream through the layer; 1 if the objective does not depend on it.
     """
 
     name: str
@@ -51,70 +41,125 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Arranged:
-    """The packing of every job; whether there was an interrupt; the jobs whose search ended before its time."""
+class PackedLayers:
+    """The packing of every job, whether there was an interrupt, and the jobs whose search was cut short."""
 
     packings: list[Packing]
     interrupted: bool
-    cut: tuple[str, ...]
+    cut_short: tuple[str, ...]
 
 
-def arrange(jobs: list[Job], options: PermuteOptions, seed: int, progress: Progress) -> Arranged:
+class TimeBudget:
+    """Divides the worker time until a deadline among layers by their weights; thread-safe."""
+
+    def __init__(self, deadline: Deadline, workers: int, weights: int) -> None:
+        self._deadline = deadline
+        self._workers = workers
+        self._weights = weights  # of the layers that are not packed yet
+        self._lock = threading.Lock()
+
+    def share(self, weight: int) -> TimeShare:
+        """The share of a layer of `weight`, from now on."""
+        if not weight:
+            return TimeShare(self._deadline, 0.0)
+        with self._lock:
+            seconds = self._deadline.remaining() * self._workers * weight / max(weight, self._weights)
+            return TimeShare(self._deadline, seconds)
+
+    def finished(self, weight: int) -> None:
+        """A layer of `weight` needs no more time."""
+        with self._lock:
+            self._weights -= weight
+
+
+def pack_layers(
+    jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, progress: Progress
+) -> PackedLayers:
     """The packing of every job.
 
     A first interrupt (Ctrl-C) ends the search with the best packings so far, a second one ends it without a result.
     """
     schedule = options.temp_schedule
-    limit = options.time_limit or schedule.time_limit or math.inf
-    stop = threading.Event()
-    with _hands(options, stop) as (crew, hands):
-        pace = Pace(limit, sum(job.weight for job in jobs), hands)
-        lossy = Lossy(options.alpha, options.gamma, options.pattern)
+    work = Deadline()
+    with _executor(options, work) as executor:
+        # the time counts from here: a cluster may take a while to answer
+        deadline = work.within(options.time_limit or schedule.time_limit or math.inf)
+        budget = TimeBudget(deadline, executor.workers, sum(job.weight for job in jobs))
         children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
-        tasks = [
-            Task(
-                options.array,
-                options.fan_in,
-                schedule,
-                child,
-                job.name,
-                progress,
-                stop,
-                lossy,
-                options.objective,
-                crew,
-                pace,
-                job.weight,
-                job.vectors,
+        runs = [
+            _LayerRun(
+                job=job,
+                method=find_method(options.method),
+                problem=_problem(options, job.vectors),
+                settings=SearchSettings(schedule, child),
+                context=SearchContext(executor, TimeShare(deadline), progress, job.name),
+                budget=budget,
             )
             for job, child in zip(jobs, children, strict=True)
         ]
-        # one more leads than cool, so that the crew has work while the next layer is planned
-        leaders = ThreadPoolExecutor(hands + (hands > 1))
-        with _ends(leaders, stop):
+        # one thread more than workers, so that these have work while the next layer is planned
+        planners = ThreadPoolExecutor(executor.workers + (executor.workers > 1))
+        with _closed(planners, deadline):
             largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
-            works = [partial(_arrange, jobs[i], tasks[i], options.method) for i in largest_first]
-            found, interrupted = _results(leaders, works, stop)
+            found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
             packings = dict(zip(largest_first, found, strict=True))
-            cut = tuple(job.name for job in jobs if job.name in pace.cut)
-            return Arranged([packings[i] for i in range(len(jobs))], interrupted, cut)
+            cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
+            return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)
+
+
+def _problem(options: PermuteOptions, vectors: int) -> PackingProblem:
+    lossy = LossySettings(options.alpha, options.gamma, options.pattern)
+    return PackingProblem(options.array, options.fan_in, options.objective, vectors, lossy)
+
+
+@dataclass(frozen=True)
+class _LayerRun:
+    """All that the packing of one layer takes."""
+
+    job: LayerJob
+    method: Method
+    problem: PackingProblem
+    settings: SearchSettings
+    context: SearchContext
+    budget: TimeBudget
+
+    def pack(self) -> Packing:
+        """The packing, checked to be one; OptionError if the method of another package gave a wrong one."""
+        job, context, lossy = self.job, self.context, self.method.lossy
+        context.time = self.budget.share(job.weight)
+        given = {"settings": self.settings, "context": context}
+        needed = {name: given[name] for name in self.method.needs}
+        packing = self.method.load()(job.matrix, self.problem, **needed)
+        wrong = packing_error(packing, kept_matrix(packing, job.matrix) if lossy else job.matrix)
+        if wrong:
+            sentence = f"method {self.method.name} gave a wrong packing of {job.name}: {wrong}"
+            if self.method.name in BUILT_IN:
+                raise AssertionError(sentence)
+            raise OptionError(sentence, "report this to the package that adds the method")
+        self.budget.finished(job.weight)
+        figures = {"passes": str(len(packing.tiles))}
+        if not lossy:
+            bound = passes_lower_bound(job.matrix.filter_sizes(), self.problem.array)
+            figures["gap"] = str(len(packing.tiles) - bound)
+        context.report(1.0, figures)
+        return packing
 
 
 def _results(
-    pool: ThreadPoolExecutor, works: Sequence[Callable[[], Packing]], stop: threading.Event
+    pool: ThreadPoolExecutor, runs: Sequence[Callable[[], Packing]], deadline: Deadline
 ) -> tuple[list[Packing], bool]:
-    """(what each of `works` gives, whether there was an interrupt); the first failure is raised at once."""
+    """(what each of `runs` returns, whether there was an interrupt); the first failure is raised at once."""
     futures: list[Future[Packing]] = []
     try:
-        futures.extend(map(pool.submit, works))
+        futures.extend(map(pool.submit, runs))
         wait(futures, return_when=FIRST_EXCEPTION)
     except KeyboardInterrupt:
-        stop.set()
-        futures.extend(map(pool.submit, works[len(futures) :]))
+        deadline.interrupt()
+        futures.extend(map(pool.submit, runs[len(futures) :]))
         try:
             return [future.result() for future in futures], True
         except CancelledError:
-            raise KeyboardInterrupt from None  # a packer that has nothing to give before its end
+            raise KeyboardInterrupt from None  # a method without a partial result
     for future in futures:
         if future.done():
             future.result()
@@ -122,47 +167,34 @@ def _results(
 
 
 @contextmanager
-def _ends(pool: ThreadPoolExecutor, stop: threading.Event) -> Iterator[None]:
-    """Ends the work on `pool` with the context: at once on an interrupt, for those who cannot wait are here."""
+def _closed(pool: ThreadPoolExecutor, deadline: Deadline) -> Iterator[None]:
+    """Closes `pool` with the context: without waiting after an interrupt, which is a second one."""
     try:
         yield
     except KeyboardInterrupt:
-        stop.set()
+        deadline.interrupt()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     except BaseException:
-        stop.set()
+        deadline.interrupt()
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
 
 @contextmanager
-def _hands(options: PermuteOptions, stop: threading.Event) -> Iterator[tuple[Crew, int]]:
-    """Who works, and how many they are."""
+def _executor(options: PermuteOptions, deadline: Deadline) -> Iterator[Executor]:
+    """The executor that the options ask for."""
     if options.dask:
-        from tightc.permutation.executors.dask_cluster import dask_crew
+        from tightc.permutation.executors.dask_cluster import dask_executor
 
-        with dask_crew(options.dask) as (crew, hands):
-            yield crew, hands
+        with dask_executor(options.dask) as cluster:
+            yield cluster
         return
-    hands = options.jobs or available_cores()
-    if hands == 1:
-        yield Alone(), hands
+    workers = options.jobs or available_cores()
+    if workers == 1:
+        yield SerialExecutor()
         return
-    pool = ThreadPoolExecutor(hands)
-    with _ends(pool, stop):
-        yield Threads(pool), hands
-
-
-def _arrange(job: Job, task: Task, method: str) -> Packing:
-    packing = METHODS[method](job.matrix, task)
-    wrong = packing_error(packing, kept_matrix(packing, job.matrix) if method in LOSSY else job.matrix)
-    if wrong:
-        raise AssertionError(f"{method} gave a wrong packing of {job.name}: {wrong}")
-    task.pace.finished(job.weight)
-    figures = {"passes": str(len(packing.tiles))}
-    if method not in LOSSY:
-        figures["gap"] = str(len(packing.tiles) - passes_lower_bound(job.matrix.filter_sizes(), task.array))
-    task.progress(job.name, 1.0, figures)
-    return packing
+    pool = ThreadPoolExecutor(workers)
+    with _closed(pool, deadline):
+        yield ThreadExecutor(pool, workers)

@@ -2,95 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tightc.config.address import Address
 from tightc.config.duration import Duration
 from tightc.config.options import Options, invalid_combination
+from tightc.errors import OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.problem import Objective
+from tightc.permutation.registry import find_method
 from tightc.tile.array import ArrayShape
 
 
-class PermuteOptions(Options):
-    """What to arrange the weights for, and how to search."""
+def _known_method(name: str) -> str:
+    try:
+        return find_method(name).name
+    except OptionError as fault:
+        raise invalid_combination(fault.sentence, fault.remedy) from None
 
-    array: ArrayShape = Field(
-        ArrayShape(32, 32), description="size of the array, rows x columns, such as 32x32"
-    )
+
+MethodName = Annotated[str, AfterValidator(_known_method)]
+
+
+class PermuteOptions(Options):
+    """The array to pack for, the method, and how it searches."""
+
+    groups: ClassVar = {
+        "Array": ("array", "fan_in", "subword_bits"),
+        "Method": ("method", "objective", "alpha", "gamma", "pattern"),
+        "Search": ("temp_schedule", "time_limit", "jobs", "dask"),
+    }
+    advanced: ClassVar = frozenset(("subword_bits", "dask"))
+
+    array: ArrayShape = Field(ArrayShape(32, 32), description="array size, rows x columns, such as 32x32")
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
-        16, description="inputs that a lane can carry, from 1 (an ordinary array) to 32767"
+        16, description="inputs that a lane can carry, 1 (an ordinary array) to 32767"
     )
     subword_bits: Literal[2, 4] | None = Field(
-        None,
-        description="give every digit of 2 or 4 bits of int8 weights that is not zero a slot of its own, on an array "
-        "of PEs for so many bits; default: whole weights",
+        None, description="bits of the subwords of int8 weights that take a slot each, 2 or 4"
     )
-    method: Literal["tight", "first-fit", "column-combine", "nm", "structured", "dense"] = Field(
+    method: MethodName = Field(
         "tight",
-        description="how to arrange: tight (single weights, annealed), first-fit (the same without a search), "
-        "column-combine (whole inputs share a lane; lossy for gamma above 0), nm (N:M sparsity, inputs in annealed "
-        "order; lossy), structured (without empty filters and inputs) or dense",
+        description="packing method: tight, first-fit, column-combine, nm, structured, dense or a plugin",
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(
-        8,
-        description="for column-combine: inputs that share a lane at most, from 1 to 32767, within the fan-in",
+        8, description="column-combine: inputs per lane at most, from 1 up to the fan-in"
     )
     gamma: Annotated[float, Field(ge=0)] = Field(
-        0.0,
-        description="for column-combine: weights dropped for each filter and lane, on average at most, at least 0",
+        0.0, description="column-combine: mean weights dropped per filter and lane at most, from 0"
     )
     pattern: Pattern = Field(
-        TWO_OF_FOUR,
-        description="for nm: weights that a filter keeps of so many inputs, from 1:2 to 15:16, the latter within the "
-        "fan-in",
+        TWO_OF_FOUR, description="nm: weights kept of so many inputs, 1:2 to 15:16, within the fan-in"
     )
     temp_schedule: TemperatureSchedule = Field(
         TemperatureSchedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
     )
     objective: Objective = Field(
         "passes",
-        description="what to make small first: passes, area, inputs (that lanes carry), cycles, which are passes with "
-        "the time shared by what they take, side-by-side, which are cycles of an array that runs copies of small "
-        "tiles side by side, or energy, which is that of an array among packings of fewest passes; then follow passes, "
-        "area and inputs",
+        description="metric to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
     )
     time_limit: Duration | None = Field(
-        None,
-        description="end with the best packing found by then, such as 30s or 5m; default: that of the schedule",
+        None, description="time limit of the search, such as 30s or 5m; default: that of the schedule"
     )
     jobs: Annotated[int, Field(ge=0, le=1024)] = Field(
-        0, description="threads to search with, from 1 to 1024, or 0 for one on each core"
+        0, description="search threads, 1 to 1024, or 0 for one per core"
     )
     dask: Address = Field(
-        None,
-        description="search on the Dask cluster with this scheduler, such as tcp://host:8786, not on threads",
+        None, description="Dask scheduler to search on instead of threads, such as tcp://host:8786"
     )
 
     @model_validator(mode="after")
-    def _digits_one_by_one(self) -> Self:
-        if self.subword_bits is not None and self.method not in ("tight", "first-fit"):
+    def _packs_subwords(self) -> Self:
+        if self.subword_bits is not None and "subword_bits" not in find_method(self.method).options:
             raise invalid_combination(
-                f"{self.method} arranges whole weights",
-                "take tight or first-fit, or leave it out",
+                f"expected a method that packs subwords, got {self.method}",
+                "choose tight or first-fit, or leave it out",
                 "subword_bits",
             )
         return self
 
     @model_validator(mode="after")
     def _within_the_fan_in(self) -> Self:
-        if self.method == "column-combine" and self.alpha > self.fan_in:
+        options = find_method(self.method).options
+        if "alpha" in options and self.alpha > self.fan_in:
             raise invalid_combination(
-                f"alpha {self.alpha} is above the fan-in {self.fan_in} of the array",
+                f"expected alpha up to {self.fan_in}, the fan-in of the array, got {self.alpha}",
                 f"lower alpha to {self.fan_in} or raise fan_in to {self.alpha}",
                 "alpha",
             )
-        if self.method == "nm" and self.pattern.group > self.fan_in:
+        if "pattern" in options and self.pattern.group > self.fan_in:
             raise invalid_combination(
-                f"pattern {self.pattern} needs a fan-in of {self.pattern.group}, that of the array is {self.fan_in}",
+                f"expected a fan-in of {self.pattern.group} or more for pattern {self.pattern}, got {self.fan_in}",
                 f"raise fan_in to {self.pattern.group}",
                 "pattern",
             )

@@ -1,4 +1,4 @@
-"""Permute: find for every layer the packing that fills an array best, and record it in the model."""
+"""Permute: finds a packing for every layer, and records it in the model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tightc.model.layer_view.mac_counts import count_macs, coverage
 from tightc.model.onnx_proto.graph import Array
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
-from tightc.permutation.layer_scheduler import Job, arrange
+from tightc.permutation.layer_scheduler import LayerJob, pack_layers
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.registry import find_method
 from tightc.progress import Progress, no_progress
 from tightc.report import Report, first_few
 from tightc.tile.measures import kept_matrix
@@ -26,8 +27,7 @@ from tightc.tile.packing import Packing
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt that ended the search early; `result` is what permute would have returned, as good as it was by
-    then."""
+    """An interrupt ended the search early; `result` is the return value of permute, with the best packings by then."""
 
     def __init__(self, result: tuple[Model, Report]) -> None:
         super().__init__("permute was interrupted; its best result so far is kept")
@@ -37,27 +37,27 @@ class Interrupted(KeyboardInterrupt):
 def permute(
     model: Model, options: PermuteOptions, *, seed: int = 0, progress: Progress = no_progress
 ) -> tuple[Model, Report]:
-    """`model` with a packing recorded for every layer; its weights and outputs stay as they are.
+    """`model` with a packing recorded for every layer; its weights and outputs do not change.
 
-    Only a lossy method sets weights to zero, those that it gives no slot: the packing is a lossless one of what is
-    left, and the report counts what is gone, measured on the weights as they were.
+    Only a lossy method sets weights to zero, namely those without a slot. The packing is a lossless one of the other
+    weights, and the report counts the dropped ones, measured on the weights as they were.
 
-    Layers are searched on `options.jobs` threads or on a Dask cluster; each has its own child of `seed`, so that the
-    result is the same for any number of them, unless a time limit ends the search. Interrupted carries the result so
-    far when Ctrl-C does.
+    The search runs on `options.jobs` threads or on a Dask cluster. Each layer has its own child of `seed`, so the
+    result is the same for any number of workers, unless a time limit ends the search. If Ctrl-C does, Interrupted
+    carries the result so far.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
-    found = arrange(_jobs(plain, network, options), options, seed, progress)
+    found = pack_layers(_jobs(plain, network, options), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
         "permute",
         options.model_dump(mode="json", exclude={"jobs", "dask"}),
         seed,
-        {"by": by, "layers": list(found.cut)} if found.cut else {},
+        {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
     arranged = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
     permuted = stage_result(arranged, entry, model)
@@ -65,8 +65,8 @@ def permute(
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
-        (f"the {by} ended the search in {first_few(found.cut)} before all moves were tried",)
-        if found.cut
+        (f"the {by} ended the search in {first_few(found.cut_short)} before all moves were tried",)
+        if found.cut_short
         else ()
     )
     notes = (*model.notes, *cut, *_notes(totals, layers, options))
@@ -85,7 +85,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
             "sum of squares; tightc finetune trains the rest",
         )
     above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
-    if options.method != "tight" or not above:
+    if not above or "objective" not in find_method(options.method).options:
         return ()
     return (
         f"{first_few(above)}: more passes than the bound; a fan-in above {options.fan_in} may take fewer",
@@ -93,7 +93,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
 
 
 def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Array]:
-    """The weights of which a packing drops some, by name, with those set to zero."""
+    """The weights of layers with dropped weights, by name, with these set to zero."""
     zeroed = {}
     for layer in network.owners:
         kept = kept_matrix(packings[layer.weight], layer_matrix(network, layer)).values
@@ -103,10 +103,10 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Arra
     return zeroed
 
 
-def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
-    """The layers in order; the time that they share goes by non-zeros, with `cycles` also by what a pass takes."""
+def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[LayerJob]:
+    """The layers in order. Time is divided by non-zeros, for the objective `cycles` also by the cycles of a pass."""
     vectors = dict.fromkeys((layer.output for layer in network.owners), 1)
-    if options.objective in ("cycles", "side-by-side"):
+    if options.objective in ("cycles", "replicated-cycles"):
         try:
             vectors = dict(count_macs(plain, network, InputSizeOptions()).vectors)
         except ModelError as fault:  # its remedy is a flag of simulate
@@ -117,7 +117,7 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Job]:
         for name, count in vectors.items()
     }
     return [
-        Job(
+        LayerJob(
             layer.name,
             layer_matrix(network, layer, options.subword_bits),
             int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],

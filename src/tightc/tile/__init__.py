@@ -1,1 +1,1 @@
-"""Tiles and packings, their bounds, measures and verification: the center of the house."""
+"""Tiles and packings: the data type of all methods, its bounds, measures, storage and validity."""

@@ -16,7 +16,7 @@ _FORM = f"two whole numbers from 1 to {LARGEST} joined by x, rows first, such as
 
 
 class ArrayShape(NamedTuple):
-    """`rows` carry inputs, `columns` add up filters; both count processing elements."""
+    """Numbers of processing elements: `rows` carry inputs, `columns` add up filters."""
 
     rows: int
     columns: int
@@ -26,7 +26,9 @@ class ArrayShape(NamedTuple):
         """From `32x32`; OptionError for anything else."""
         found = re.fullmatch(r"(\d+)x(\d+)", str(text).strip().lower())
         if not found or not all(1 <= int(side) <= LARGEST for side in found.groups()):
-            raise OptionError(f"array {text!r} is not permitted", f"give {_FORM}")
+            raise OptionError(
+                f"expected an array as ROWSxCOLUMNS, such as 32x32, got {text!r}", f"give {_FORM}"
+            )
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:
@@ -36,12 +38,12 @@ class ArrayShape(NamedTuple):
         """Cycles of a weight-stationary pass: rows to load, `steps` to stream, rows + columns - 2 to empty."""
         return 2 * self.rows + self.columns - 2 + steps
 
-    def of_words(self, digits: int) -> Self:
-        """The array of the same multipliers where each PE takes a whole word of so many digits, side by side."""
-        return self._replace(columns=max(1, self.columns // digits))
+    def of_words(self, subwords: int) -> Self:
+        """The array with as many multipliers for whole words, each of so many subwords."""
+        return self._replace(columns=max(1, self.columns // subwords))
 
-    def copies(self, lanes: int, columns: int) -> int:
-        """How often something of that size fits on the diagonal."""
+    def replicas(self, lanes: int, columns: int) -> int:
+        """How many tiles of that size fit on the diagonal."""
         return min(self.rows // lanes, self.columns // columns)
 
     @classmethod

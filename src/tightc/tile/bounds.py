@@ -1,4 +1,4 @@
-"""What no packing can beat."""
+"""Lower bounds on every lossless packing, and the passes of a dense layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def passes_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape) -> in
 
 
 def lane_inputs_lower_bound(users: NDArray[np.int64], array: ArrayShape) -> int:
-    """Fewest lane inputs of any lossless packing: an input of u users fills ceil(u / columns) lanes at least.
+    """Fewest lane inputs of any lossless packing: an input of u users is on at least ceil(u / columns) lanes.
 
     `users`: (inputs,) int64, non-zeros of each input. A lane has one slot in each column, so an input on it multiplies
     at most `columns` weights.
@@ -27,10 +27,10 @@ def lane_inputs_lower_bound(users: NDArray[np.int64], array: ArrayShape) -> int:
 
 
 def fan_in_lower_bound(users: NDArray[np.int64], array: ArrayShape, passes: int) -> int:
-    """Smallest fan-in of any lossless packing in `passes` passes; 0 where there is no weight.
+    """Smallest fan-in of any lossless packing in `passes` passes; 0 if there is no weight.
 
-    `users`: (inputs,) int64, non-zeros of each input. All lanes together, passes * rows, must carry as many inputs as
-    `lane_inputs_lower_bound` says; and a lane of fan-in A holds at most as many weights as its A inputs have users.
+    `users`: (inputs,) int64, non-zeros of each input. Two things must fit on the passes * rows lanes: the inputs of
+    `lane_inputs_lower_bound`, and all weights. A lane of fan-in A holds no more weights than its A inputs have users.
     """
     lanes = passes * array.rows
     if not users.any():
@@ -42,7 +42,7 @@ def fan_in_lower_bound(users: NDArray[np.int64], array: ArrayShape, passes: int)
 
 
 def area_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape, passes: int) -> int:
-    """Smallest area of any lossless packing in `passes` passes: a slot for each weight, more where one pass is all.
+    """Smallest area of any lossless packing in `passes` passes: a slot for each weight, and more in a single pass.
 
     `filter_sizes`: (filters,) int64, non-zeros of each filter. In a single tile of h lanes a filter of n weights takes
     ceil(n / h) columns, so the smallest h * columns over all h that fit is exact.
@@ -57,22 +57,22 @@ def area_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape, passes:
 
 
 def folds(size: int, side: int) -> int:
-    """How often an array's side is filled with `size` things: ceil(size / side)."""
+    """How often `size` things fill a side of the array: ceil(size / side)."""
     return -(-size // side)
 
 
 def dense_passes(filters: int, inputs: int, groups: int, array: ArrayShape) -> int:
     """Passes of a layer with all its weights; `filters` counts all groups, `inputs` one.
 
-    ceil(K / rows) * ceil(N / columns) for each group, but the last blocks of several groups share a pass where they
-    fit side by side.
+    ceil(K / rows) * ceil(N / columns) for each group, but the last blocks of several groups share a pass if they fit
+    on the diagonal of the array.
     """
     size = filters // groups
     each = folds(inputs, array.rows) * folds(size, array.columns)
-    return groups * (each - 1) + folds(groups, side_by_side(size, inputs, array))
+    return groups * (each - 1) + folds(groups, groups_per_pass(size, inputs, array))
 
 
-def side_by_side(filters: int, inputs: int, array: ArrayShape) -> int:
-    """How many groups of `filters` x `inputs` each have their last block in one pass: block diagonal."""
+def groups_per_pass(filters: int, inputs: int, array: ArrayShape) -> int:
+    """How many groups of `filters` x `inputs` have their last blocks in one pass, on the diagonal of the array."""
     rows, columns = (inputs - 1) % array.rows + 1, (filters - 1) % array.columns + 1
     return min(array.rows // rows, array.columns // columns)

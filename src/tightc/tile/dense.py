@@ -1,26 +1,39 @@
-"""How an ordinary array takes a dense layer: blocks of its matrix; and several groups side by side where they fit."""
+"""How an ordinary array takes a dense layer: in blocks of its matrix; last blocks of several groups share a pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.tile.array import ArrayShape
-from tightc.tile.bounds import folds, side_by_side
+from tightc.tile.bounds import folds, groups_per_pass
 from tightc.tile.matrix import Ids
 from tightc.tile.packing import EMPTY, Packing, Tile
 
-Block = tuple[Ids, Ids]
+
+class Block(NamedTuple):
+    """All of `filters` at all of `inputs`: two int32 lists of numbers."""
+
+    filters: Ids
+    inputs: Ids
+
+
+class BlockSize(NamedTuple):
+    """Numbers of filters and of inputs."""
+
+    filters: int
+    inputs: int
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """What a layer is cut into; each field (blocks,) int64, sorted by pass.
+    """The blocks that a layer is cut into; each field (blocks,) int64, sorted by pass.
 
-    A block has `filters` from `first_filter` and `inputs` from `first_input`, both numbered within its `group`, and is
+    A block has `filters` from `first_filter` and `inputs` from `first_input`, both numbered within its `group`. It is
     on the array in pass number `tile`.
     """
 
@@ -35,30 +48,30 @@ class Blocks:
 def dense_blocks(filters: int, inputs: int, groups: int, array: ArrayShape) -> Blocks:
     """The blocks of `groups` matrices of `filters` x `inputs`: inputs change fastest, then filters, then groups.
 
-    The last block of a group, where it leaves rows and columns free, waits for those of the next groups: as many as
-    fit side by side share a pass. In all there are `dense_passes` passes.
+    The last block of a group may leave rows and columns free; the last blocks of as many groups as fit on the diagonal
+    share a pass. There are `dense_passes` passes.
     """
     row, column = np.arange(0, inputs, array.rows), np.arange(0, filters, array.columns)
     first_filter, first_input = np.repeat(column, len(row)), np.tile(row, len(column))
     each = len(first_filter)
-    sharing = side_by_side(filters, inputs, array)
+    sharing = groups_per_pass(filters, inputs, array)
     group, block = np.divmod(np.arange(groups * each), each)
     if sharing > 1:  # the last blocks of `sharing` groups come after all others of these groups
-        party, member = np.divmod(group, sharing)
-        size = np.minimum(groups - party * sharing, sharing)
+        shared, member = np.divmod(group, sharing)
+        size = np.minimum(groups - shared * sharing, sharing)
         at = np.where(block < each - 1, member * (each - 1) + block, size * (each - 1))
-        tile = party * (sharing * (each - 1) + 1) + at
+        tile = shared * (sharing * (each - 1) + 1) + at
         order = np.lexsort((group, tile))
         tile, group, block = tile[order], group[order], block[order]
     else:
         tile = np.arange(groups * each)
     return Blocks(
-        tile,
-        group,
-        first_filter[block],
-        np.minimum(filters - first_filter[block], array.columns),
-        first_input[block],
-        np.minimum(inputs - first_input[block], array.rows),
+        tile=tile,
+        group=group,
+        first_filter=first_filter[block],
+        filters=np.minimum(filters - first_filter[block], array.columns),
+        first_input=first_input[block],
+        inputs=np.minimum(inputs - first_input[block], array.rows),
     )
 
 
@@ -66,26 +79,33 @@ def dense_packing(filters: int, inputs: int, groups: int, array: ArrayShape) -> 
     """A layer of `filters` (over all groups) with `inputs` each, zeros included, as tiles of fan-in 1."""
     size = filters // groups
     every = [
-        (
+        Block(
             np.arange(group * size, (group + 1) * size, dtype=np.int32),
             np.arange(group * inputs, (group + 1) * inputs, dtype=np.int32),
         )
         for group in range(groups)
     ]
-    return Packing("dense", array, 1, filters, inputs, groups, tuple(full_tiles(every, array)))
+    return Packing(
+        method="dense",
+        array=array,
+        fan_in=1,
+        filters=filters,
+        inputs=inputs,
+        groups=groups,
+        tiles=tuple(full_tiles(every, array)),
+    )
 
 
 def full_tiles(groups: Iterable[Block], array: ArrayShape) -> Iterator[Tile]:
-    """Tiles that hold, for each of `groups`, every one of its filters at every one of its inputs.
+    """Tiles that hold all filters of each group at all of its inputs.
 
-    `groups`: (filters, inputs) of each, int32 numbers. The last block of a group shares a tile with those of the next
-    groups as long as they fit side by side.
+    The last block of a group shares a tile with those of the next groups as long as they fit on its diagonal.
     """
     open_blocks: list[Block] = []
     rows = columns = 0
     for filters, inputs in groups:
         blocks = [
-            (filters[column : column + array.columns], inputs[row : row + array.rows])
+            Block(filters[column : column + array.columns], inputs[row : row + array.rows])
             for column in range(0, len(filters), array.columns)
             for row in range(0, len(inputs), array.rows)
         ]
@@ -103,7 +123,7 @@ def full_tiles(groups: Iterable[Block], array: ArrayShape) -> Iterator[Tile]:
 
 
 def merged(tiles: Iterable[Tile], array: ArrayShape) -> Iterator[Tile]:
-    """The same tiles, but each with the next ones on its diagonal as long as they fit; for layers of several groups."""
+    """The same tiles, each merged with the next ones on a diagonal as long as they fit; for layers with groups."""
     together: list[Tile] = []
     rows = columns = 0
     for tile in tiles:
@@ -116,8 +136,8 @@ def merged(tiles: Iterable[Tile], array: ArrayShape) -> Iterator[Tile]:
         yield _diagonal(together)
 
 
-def full_passes(sizes: Iterable[tuple[int, int]], array: ArrayShape) -> int:
-    """How many tiles `full_tiles` makes of groups with so many (filters, inputs)."""
+def full_passes(sizes: Iterable[BlockSize], array: ArrayShape) -> int:
+    """Number of tiles that `full_tiles` makes of groups of these sizes."""
     passes = rows = columns = 0
     for filters, inputs in sizes:
         if not (filters and inputs):

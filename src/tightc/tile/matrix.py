@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tile.subwords import counts, dealt
+from tightc.tile.subwords import counts, nth_subword
 
 Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class LayerMatrix:
-    """`values`: (filters, inputs of a group), real numbers, or int8; `groups` blocks lie one below the other.
+    """The weights of a layer: `values`, (filters, inputs of a group), float or int8, the `groups` one below the other.
 
     Filters and inputs are numbered over all groups: filter f belongs to group f // (filters / groups), and input k of
     that group is number group * inputs + k. So a grouped layer is a block-diagonal matrix, stored without its zeros.
-    `scale`: (filters,) or (1,) float64, what whole numbers are multiplied by to be what they stand for.
+    `scale`: (filters,) or (1,) float64, the quantization scale of int8 values.
 
-    With `subword_bits` each digit of so many bits that is not zero is a non-zero of its own: a weight of two digits is
-    listed twice, and takes two slots.
+    With `subword_bits`, each non-zero subword of so many bits is a non-zero of its own: a weight of two non-zero
+    subwords is listed twice, and takes two slots.
     """
 
     values: NDArray[Any]
@@ -31,8 +31,8 @@ class LayerMatrix:
     subword_bits: int | None = None
 
     @property
-    def real(self) -> NDArray[Any]:
-        """What the values stand for: (filters, inputs of a group)."""
+    def dequantized(self) -> NDArray[Any]:
+        """The values as real numbers, scale applied: (filters, inputs of a group)."""
         return self.values if self.scale is None else self.values * self.scale[:, None]
 
     @property
@@ -64,28 +64,28 @@ class LayerMatrix:
         return filters, (columns + self.first_input(filters)).astype(np.int32)
 
     def slots(self) -> NDArray[np.int64]:
-        """How many slots each weight takes: (filters, inputs of a group) int64."""
+        """Number of slots that each weight takes: (filters, inputs of a group) int64."""
         if self.subword_bits is not None:
             return counts(self.values.astype(np.int8), self.subword_bits)
         taken: NDArray[np.int64] = (self.values != 0).astype(np.int64)
         return taken
 
     def weights(self, filters: Ids, inputs: Ids) -> NDArray[Any]:
-        """What the slot of each (filter, input) pair holds, same shape, dtype of `values`.
+        """The content of the slot of each (filter, input) pair: same shape, dtype of `values`.
 
-        Of a pair that comes several times each holds a digit, in its place, the most significant first.
+        If a pair comes several times, each holds one subword at its place value, the most significant first.
         """
         weights: NDArray[Any] = self.values[filters, inputs - self.first_input(filters)]
         if self.subword_bits is None:
             return weights
-        digits, places = self.digits(filters, inputs)
-        return (digits.astype(np.int64) << places * self.subword_bits).astype(self.values.dtype)
+        subwords, places = self.subwords(filters, inputs)
+        return (subwords.astype(np.int64) << places * self.subword_bits).astype(self.values.dtype)
 
-    def digits(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-        """The same as (digit with the weight's sign, place from the least significant): two (slots,) arrays."""
-        assert self.subword_bits is not None, "whole weights have no digits"
+    def subwords(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """The same as (subword with its weight's sign, place from the least significant): two (slots,) arrays."""
+        assert self.subword_bits is not None, "whole weights have no subwords"
         weights = self.values[filters, inputs - self.first_input(filters)].astype(np.int8)
-        return dealt(weights, _ranks(filters, inputs), self.subword_bits)
+        return nth_subword(weights, _ranks(filters, inputs), self.subword_bits)
 
     def filter_sizes(self) -> NDArray[np.int64]:
         """Non-zeros of each filter: (filters,) int64."""
@@ -94,7 +94,7 @@ class LayerMatrix:
 
 
 def _ranks(filters: Ids, inputs: Ids) -> NDArray[np.int64]:
-    """How often each (filter, input) pair was listed before: (pairs,) int64."""
+    """How many times each (filter, input) pair was listed before: (pairs,) int64."""
     order = np.lexsort((inputs, filters))
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(filters[order]) != 0) | (np.diff(inputs[order]) != 0)

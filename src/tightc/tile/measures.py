@@ -30,8 +30,8 @@ class Measures:
 
     The lower bounds on area, fan-in and lane inputs are those of any packing of the packed weights in as many passes.
     `area` is slots (lanes used x columns used), `*_bits` are bits, `*_squares` sums of squared weights. A slot holds
-    a weight, or a digit of one: then `subwords` counts the digits that are not zero, and a dense weight takes as many
-    slots as it has digits.
+    a weight or a subword. In the second case `subwords` counts the non-zero ones, and a dense weight takes as many
+    slots as it has subwords.
     """
 
     weights: int = 0
@@ -86,20 +86,20 @@ class Measures:
 
 
 def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
-    """Measures of `packing` as an arrangement of `matrix`; non-zeros without a slot count as dropped."""
+    """Measures of `packing` for `matrix`; non-zeros without a slot count as dropped."""
     sizes = matrix.filter_sizes()
-    squares = np.square(matrix.real, dtype=np.float64)
+    squares = np.square(matrix.dequantized, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
-    width, digits = matrix.values.dtype.itemsize * 8, packing.digits
-    dense_array = packing.array.of_words(digits)
+    width, slots = matrix.values.dtype.itemsize * 8, packing.slots_per_weight
+    dense_array = packing.array.of_words(slots)
     filters, inputs = packing.slots()
     sizes_packed, users = np.bincount(filters), np.bincount(inputs)
     array, passes = packing.array, len(packing.tiles)
     return Measures(
         weights=matrix.values.size,
         nonzeros=int(np.count_nonzero(matrix.values)),
-        subwords=int(sizes.sum()) if digits > 1 else 0,
-        dense_slots=matrix.values.size * digits,
+        subwords=int(sizes.sum()) if slots > 1 else 0,
+        dense_slots=matrix.values.size * slots,
         needed_slots=int(sizes.sum()),
         passes=passes,
         dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, dense_array),
@@ -134,7 +134,7 @@ def kept_matrix(packing: Packing, matrix: LayerMatrix) -> LayerMatrix:
 
 
 def slot_bits(width: int, subword_bits: int | None) -> int:
-    """Bits of what a slot holds: a weight of `width` bits, or a digit with its sign and its place."""
+    """Bits of the content of a slot: a weight of `width` bits, or a subword with its sign and its place."""
     if subword_bits is None:
         return width
     return subword_bits + 1 + ceil(log2(subwords_of(subword_bits)))
@@ -146,9 +146,9 @@ def packed_bits(packing: Packing, width: int) -> int:
 
 
 def index_bits(packing: Packing) -> int:
-    """Bits that say what goes where: the select of every slot of the area, lane lists, column filters.
+    """Bits of the index: the select of every slot of the area, the lists of the lanes, the filters of the columns.
 
-    A select has ceil(log2 fan-in) bits; a lane's list a length and the numbers of its inputs; a column one filter.
+    A select has ceil(log2 fan-in) bits, a lane's list a length and the numbers of its inputs, a column one filter.
     """
     return sum(tile_index_bits(tile, packing) for tile in packing.tiles)
 
@@ -156,8 +156,7 @@ def index_bits(packing: Packing) -> int:
 def tile_index_bits(tile: Tile, packing: Packing) -> int:
     """As `index_bits`, of one tile of `packing`.
 
-    None where the size of the layer says it all: in the dense packing, and in a tile of fan-in 1 whose inputs and
-    filters follow one another.
+    None are needed in the dense packing, and in a tile of fan-in 1 with consecutive inputs and filters.
     """
     if packing.method == "dense":
         return 0
@@ -176,5 +175,5 @@ def _consecutive(numbers: Ids) -> bool:
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """part / whole, None where there is nothing to divide by."""
+    """part / whole, None if whole is 0."""
     return part / whole if whole else None

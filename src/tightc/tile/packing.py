@@ -18,10 +18,10 @@ EMPTY = -1
 class Tile:
     """What the array holds in one pass.
 
-    `filters`: (columns used,) int32, the filter of each column. `lane_starts`: (lanes used + 1,) int32, where each
-    lane's list begins in `inputs`: (lane inputs,) int32. `select`: (lanes used, columns used) int16, which of its
-    lane's inputs a slot multiplies, EMPTY for an empty slot. The weight of a slot is the layer matrix at its filter
-    and input, so a tile never holds a stale copy.
+    `filters`: (columns used,) int32, the filter of each column. `lane_starts`: (lanes used + 1,) int32, where the list
+    of each lane begins in `inputs`, (lane inputs,) int32. `select`: (lanes used, columns used) int16, which input of
+    its lane a slot multiplies, EMPTY for an empty slot. A tile holds no weights: the weight of a slot is the layer
+    matrix at its filter and input.
     """
 
     filters: Ids
@@ -73,8 +73,8 @@ class Packing:
     subword_bits: int | None = None
 
     @property
-    def digits(self) -> int:
-        """How many slots a weight with all its digits takes: 1 where slots hold whole weights."""
+    def slots_per_weight(self) -> int:
+        """Slots that a weight with all its subwords takes: 1 if a slot holds a whole weight."""
         return 1 if self.subword_bits is None else subwords_of(self.subword_bits)
 
     def slots(self) -> tuple[Ids, Ids]:

@@ -1,9 +1,9 @@
-"""A packing as a stream of bits, and back: what is recorded in a model and what the packed form consumes.
+"""A packing as a stream of bits, and back: the record in a model, and the input of the packed form.
 
-The stream is cut into sections, each a list of whole numbers of one width, lowest bit first, that begins at a new byte.
-With T tiles, L and C the largest numbers of lanes and columns that one of them uses:
+The stream consists of sections. Each is a list of integers of one width, lowest bit first, and begins at a new byte.
+T is the number of tiles; L and C are the largest numbers of lanes and columns that a tile uses:
 
-`occupied`  (T, L, C) whether a slot holds a weight; where all do in the lanes and columns used, a single 1
+`occupied`  (T, L, C) whether a slot holds a weight; a single 1 if all in the lanes and columns used do
 `select`    which of its lane's inputs each such slot multiplies, slots in order of tile, lane, column
 `lengths`   (T, L) how many inputs each lane carries
 `inputs`    those inputs, lane after lane
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,17 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class BitStream:
-    """Tiles as bits: `content`, (bytes,) uint8; `grid`, T, L and C; of each section where it begins, its count, its
-    width."""
+    """Tiles as bits: `content`, (bytes,) uint8; `grid`, which is T, L and C.
+
+    `sections`: of each, its first byte, its count of integers, and their width in bits.
+    """
 
     content: NDArray[np.uint8]
     grid: tuple[int, int, int]
     sections: tuple[tuple[int, int, int], ...]
 
     def section(self, number: int) -> Numbers:
-        """What a section holds: (count,) int64; ValueError or IndexError where the stream is too short for it."""
+        """The integers of a section: (count,) int64; ValueError or IndexError if the stream is too short for it."""
         start, count, width = self.sections[number]
         if start < 0 or count < 0 or not 0 < width < 32:
             raise ValueError("a section without sense")
@@ -48,8 +51,15 @@ class BitStream:
         return numbers
 
 
-def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int]] = ()) -> BitStream:
-    """The tiles of `packing`, and `further` sections behind theirs, each as its numbers and their width."""
+class Section(NamedTuple):
+    """`numbers`, integers of any shape, to be stored in `width` bits each."""
+
+    numbers: NDArray[np.integer]
+    width: int
+
+
+def to_stream(packing: Packing, further: Iterable[Section] = ()) -> BitStream:
+    """The tiles of `packing`, and `further` sections after theirs."""
     tiles = packing.tiles
     lanes = max((tile.lanes for tile in tiles), default=0)
     columns = max((tile.columns for tile in tiles), default=0)
@@ -65,11 +75,17 @@ def to_stream(packing: Packing, further: Iterable[tuple[NDArray[np.integer], int
     inputs = _joined([tile.inputs for tile in tiles])
     full = all((tile.select != EMPTY).all() for tile in tiles)
     own = (np.ones(1, np.int64) if full else occupied, selects, lengths, inputs, filters)
-    return _stream(grid, [*((numbers, _width(numbers)) for numbers in own), *further])
+    content: list[NDArray[np.uint8]] = []
+    sections, start = [], 0
+    for section in (*(Section(numbers, _width(numbers)) for numbers in own), *further):
+        content.append(_bits(section))
+        sections.append((start, section.numbers.size, section.width))
+        start += len(content[-1])
+    return BitStream(np.concatenate(content), grid, tuple(sections))
 
 
 def from_stream(stream: BitStream) -> tuple[Tile, ...]:
-    """The tiles that `to_stream` stored; ValueError or IndexError where its sections contradict each other."""
+    """The tiles that `to_stream` stored; ValueError or IndexError if its sections contradict each other."""
     occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
     count, lanes, columns = stream.grid
     used = (lengths > 0).reshape(count, lanes, 1) & (filters > 0).reshape(count, 1, columns)
@@ -97,18 +113,13 @@ def from_stream(stream: BitStream) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _stream(grid: tuple[int, int, int], parts: Iterable[tuple[NDArray[np.integer], int]]) -> BitStream:
-    content: list[NDArray[np.uint8]] = []
-    sections, start = [], 0
-    for numbers, width in parts:
-        flat = numbers.ravel()
-        bits = np.empty((len(flat), width), np.uint8)
-        for place in range(width):
-            bits[:, place] = flat >> place & 1
-        content.append(np.packbits(bits, bitorder="little"))
-        sections.append((start, len(flat), width))
-        start += len(content[-1])
-    return BitStream(np.concatenate(content), grid, tuple(sections))
+def _bits(section: Section) -> NDArray[np.uint8]:
+    """A section as bytes: (bytes,) uint8."""
+    flat = section.numbers.ravel()
+    bits = np.empty((len(flat), section.width), np.uint8)
+    for place in range(section.width):
+        bits[:, place] = flat >> place & 1
+    return np.packbits(bits, bitorder="little")
 
 
 def _width(numbers: Numbers) -> int:

@@ -1,4 +1,4 @@
-"""Proof that a packing is one: a slot for each weight or digit, no lane beyond the fan-in, no tile beyond the array."""
+"""Checks a packing: a slot for each weight or subword, no lane beyond the fan-in, no tile beyond the array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tightc.tile.packing import EMPTY, Packing
 
 
 def packing_error(packing: Packing, matrix: LayerMatrix) -> str:
-    """What is wrong with `packing` as a lossless packing of `matrix`, in words; empty where nothing is."""
+    """The first fault of `packing` as a lossless packing of `matrix`, in words; empty if there is none."""
     if (packing.filters, packing.inputs, packing.groups) != (matrix.filters, matrix.inputs, matrix.groups):
         return f"it was made for a {packing.filters}x{packing.inputs} layer of {packing.groups} groups"
     for number, tile in enumerate(packing.tiles):
@@ -34,10 +34,10 @@ def packing_error(packing: Packing, matrix: LayerMatrix) -> str:
         return "a slot holds a weight that the layer does not have"
     uses = np.bincount(filters.astype(np.int64) * matrix.inputs + local, minlength=matrix.values.size)
     uses, needed = uses.reshape(matrix.values.shape), matrix.slots()
-    if (uses > packing.digits).any():  # digits that training made zero leave their slots empty
+    if (uses > packing.slots_per_weight).any():  # subwords that training made zero leave their slots empty
         return (
             "a weight sits in two slots" if matrix.subword_bits is None else "a weight sits in too many slots"
         )
     missing = int(np.maximum(needed - uses, 0).sum())
-    what = "weights" if matrix.subword_bits is None else "digits"
+    what = "weights" if matrix.subword_bits is None else "subwords"
     return f"{missing} non-zero {what} have no slot" if missing else ""

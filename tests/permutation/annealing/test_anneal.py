@@ -1,10 +1,10 @@
-"""Cooling a block: every schedule gives a valid result, never worse than the start, the same for the same seed."""
+"""Annealing a block: every schedule gives a valid result, never worse than the start, the same for the same seed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from helpers import annealing_blocks
 from helpers.annealing_blocks import cost, lanes_of, place_faults
-from tightc.permutation.annealing import anneal
-from tightc.permutation.annealing.anneal import Cooled, Order, Watch, cool
+from tightc import deadline
+from tightc.deadline import Deadline
+from tightc.permutation.annealing import anneal as annealing
+from tightc.permutation.annealing.anneal import Annealed, AnnealProgress, AnnealSettings, anneal
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
@@ -30,12 +32,12 @@ def some_block(seed: int = 1) -> Block:
     return annealing_blocks.block(*TILES, inputs=12, seed=seed)
 
 
-def order(seed: int = 3, seconds: float = math.inf, **schedule: Any) -> Order:
+def quick(seed: int = 3, **schedule: Any) -> AnnealSettings:
     chosen = {"steps": 5, "moves_per_weight": 40, **schedule}
-    return Order(FAN_IN, TemperatureSchedule(**chosen), np.random.SeedSequence(seed), seconds)
+    return AnnealSettings(FAN_IN, TemperatureSchedule(**chosen), np.random.SeedSequence(seed))
 
 
-def check(block: Block, found: Cooled, fan_in: int = FAN_IN) -> None:
+def check(block: Block, found: Annealed, fan_in: int = FAN_IN) -> None:
     assert place_faults(block, found.lanes, found.columns) == []
     assert found.carried.tolist() == [len(lane) for lane in lanes_of(block, found.lanes)]
     assert found.cost(fan_in) == cost(block, found.lanes, fan_in) <= cost(block, block.lanes, fan_in)
@@ -52,13 +54,13 @@ class Kernel:
     lowest: int = 1 << 60
     after: Callable[[], None] = lambda: None
 
-    def __call__(self, board: Any, best: Any, tally: Any, fan_in: int, *rest: Any) -> Any:
+    def __call__(self, state: Any, best: Any, tally: Any, **rest: Any) -> Any:
         before = int(tally[2])
-        state = ANNEAL(board, best, tally, fan_in, *rest)
-        self.calls.append((rest[0], rest[1], int(tally[2]) - before))
+        rng = TRY_MOVES(state, best, tally, **rest)
+        self.calls.append((rest["temperature"], rest["moves"], int(tally[2]) - before))
         self.lowest = min(self.lowest, int(tally[1]))
         self.after()
-        return state
+        return rng
 
     @property
     def temperatures(self) -> list[float]:
@@ -69,13 +71,13 @@ class Kernel:
         return sum(moves for _, moves, _ in self.calls)
 
 
-ANNEAL = anneal._anneal
+TRY_MOVES = annealing._try_moves
 
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
-    monkeypatch.setattr(anneal, "_anneal", kernel)
+    monkeypatch.setattr(annealing, "_try_moves", kernel)
     return kernel
 
 
@@ -93,8 +95,9 @@ def clock(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now[0] += 1
 
     kernel.after = tick
-    monkeypatch.setattr(anneal, "time", Clock)
-    monkeypatch.setattr(anneal, "_BITE", 100)
+    for module in (annealing, deadline):
+        monkeypatch.setattr(module, "time", Clock)
+    monkeypatch.setattr(annealing, "_CHUNK", 100)
     return now
 
 
@@ -108,12 +111,12 @@ def test_every_schedule_gives_a_valid_result_and_the_same_for_the_same_seed(
     kind: str, more: dict[str, Any], start: Any
 ) -> None:
     block = some_block()
-    asked = order(kind=kind, t_start=start, **more)
-    found = cool(block, asked)
+    asked = quick(kind=kind, t_start=start, **more)
+    found = anneal(block, asked)
     check(block, found)
     assert found.cost(FAN_IN) < cost(block, block.lanes, FAN_IN)
     assert 0 < found.accepted < found.moves
-    again = cool(block, order(kind=kind, t_start=start, **more))
+    again = anneal(block, quick(kind=kind, t_start=start, **more))
     assert again.lanes.tolist() == found.lanes.tolist() and again.columns.tolist() == found.columns.tolist()
     assert (again.moves, again.accepted) == (found.moves, found.accepted)
 
@@ -123,93 +126,93 @@ def test_every_schedule_gives_a_valid_result_and_the_same_for_the_same_seed(
 @given(
     annealing_blocks.blocks(), st.sampled_from(KINDS), st.sampled_from([0.3, "auto"]), st.integers(0, 2**20)
 )
-def test_any_block_may_be_cooled(block: Block, kind: str, start: Any, seed: int) -> None:
-    check(block, cool(block, order(seed, kind=kind, t_start=start, moves_per_weight=10, reheats=1)))
+def test_any_block_may_be_annealed(block: Block, kind: str, start: Any, seed: int) -> None:
+    check(block, anneal(block, quick(seed, kind=kind, t_start=start, moves_per_weight=10, reheats=1)))
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_block_without_weights_may_be_cooled(kind: str) -> None:
+def test_a_block_without_weights_may_be_annealed(kind: str) -> None:
     whole = annealing_blocks.block([2, 1], [[0, 1], [0]])
     none = np.empty(0, np.int32)
-    empty = Block(whole.heights, whole.cell_filters, whole.cell_tiles, none, none, none, none)
-    found = cool(empty, order(kind=kind, t_start="auto"))
+    empty = replace(whole, filters=none, inputs=none, lanes=none, columns=none)
+    found = anneal(empty, quick(kind=kind, t_start="auto"))
     assert len(found.lanes) == len(found.columns) == found.moves == 0
     assert found.carried.tolist() == [0, 0, 0]
 
 
 def test_other_seeds_give_other_places() -> None:
-    found = {tuple(cool(some_block(), order(seed)).lanes.tolist()) for seed in range(4)}
+    found = {tuple(anneal(some_block(), quick(seed)).lanes.tolist()) for seed in range(4)}
     assert len(found) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [{}, {"reheats": 2}, {"restarts": 2}])
 def test_the_result_is_the_best_that_the_kernel_saw(kind: str, more: dict[str, Any], kernel: Kernel) -> None:
-    assert cool(some_block(), order(kind=kind, t_start=5.0, **more)).cost(FAN_IN) == kernel.lowest
+    assert anneal(some_block(), quick(kind=kind, t_start=5.0, **more)).cost(FAN_IN) == kernel.lowest
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_moves_are_tried_however_many_steps_there_are(kind: str, steps: int, kernel: Kernel) -> None:
     block = some_block()
-    found = cool(block, order(kind=kind, steps=steps, moves_per_weight=10))
+    found = anneal(block, quick(kind=kind, steps=steps, moves_per_weight=10))
     assert found.moves == kernel.moves == 10 * block.weights
     check(block, found)
 
 
 def test_restarts_each_try_all_moves(kernel: Kernel) -> None:
     block = some_block()
-    found = cool(block, order(restarts=2, moves_per_weight=10))
+    found = anneal(block, quick(restarts=2, moves_per_weight=10))
     assert found.moves == kernel.moves == 3 * 10 * block.weights
 
 
 @pytest.mark.parametrize("kind", ["geometric", "linear", "lundy-mees"])
 def test_the_kernel_gets_the_temperatures_of_the_schedule(kind: str, kernel: Kernel) -> None:
-    cool(some_block(), order(kind=kind, t_start=0.8, t_end=0.1, steps=6))
+    anneal(some_block(), quick(kind=kind, t_start=0.8, t_end=0.1, steps=6))
     expected = TemperatureSchedule(kind=kind, t_end=0.1).temperatures(0.8, 6)
     assert kernel.temperatures == pytest.approx(expected.tolist())
 
 
 def test_reheats_begin_lower_each_time(kernel: Kernel) -> None:
-    cool(some_block(), order(t_start=0.8, t_end=0.1, steps=6, reheats=2, reheat=0.5))
+    anneal(some_block(), quick(t_start=0.8, t_end=0.1, steps=6, reheats=2, reheat=0.5))
     assert kernel.temperatures == pytest.approx([0.8, 0.1, 0.4, 0.1, 0.2, 0.1])
 
 
 def test_a_reheat_goes_on_from_the_best_state(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    back = anneal._Walk.back_to_best
+    back = annealing._Chain.back_to_best
 
-    def watched(walk: Any) -> None:
-        back(walk)
-        seen.append((int(walk.tally[0]), int(walk.tally[1])))
-        assert annealing_blocks.board_faults(walk.board, walk.block) == []
+    def watched(chain: Any) -> None:
+        back(chain)
+        seen.append((int(chain.tally[0]), int(chain.tally[1])))
+        assert annealing_blocks.state_faults(chain.state, chain.block) == []
 
-    monkeypatch.setattr(anneal._Walk, "back_to_best", watched)
-    cool(some_block(), order(t_start=50.0, t_end=50.0, reheats=2, steps=3))
+    monkeypatch.setattr(annealing._Chain, "back_to_best", watched)
+    anneal(some_block(), quick(t_start=50.0, t_end=50.0, reheats=2, steps=3))
     assert len(seen) == 3  # two heatings and the result
     assert all(now == best for now, best in seen)
 
 
 def test_reheats_to_nothing_end_at_the_last_temperature(kernel: Kernel) -> None:
-    check(some_block(), cool(some_block(), order(t_start=0.8, t_end=0.1, reheats=400, reheat=1e-3)))
+    check(some_block(), anneal(some_block(), quick(t_start=0.8, t_end=0.1, reheats=400, reheat=1e-3)))
     assert kernel.temperatures[0] == pytest.approx(0.8)
     assert kernel.temperatures[1:] == pytest.approx([0.1] * 400)
 
 
 def test_an_automatic_start_accepts_one_worsening_move_in_five(kernel: Kernel) -> None:
-    from tightc.permutation.annealing.block import board_of
+    from tightc.permutation.annealing.block import starting_state
     from tightc.permutation.annealing.kernel import _rises
 
     block = some_block()
-    cool(block, order(t_start="auto"))
-    rise, _ = _rises(board_of(block), FAN_IN, 20_000, np.uint64(1))
+    anneal(block, quick(t_start="auto"))
+    rise, _ = _rises(starting_state(block), FAN_IN, 20_000, np.uint64(1))
     assert math.exp(-rise / 4 / kernel.temperatures[0]) == pytest.approx(0.2, abs=0.02)
 
 
 def test_adaptive_follows_the_acceptance_that_is_wanted(kernel: Kernel) -> None:
     schedule = {"steps": 40, "moves_per_weight": 4000, "t_start": 5.0, "t_end": 1e-6}
-    cool(some_block(), order(kind="adaptive", accept_start=0.2, accept_end=0.04, **schedule))
+    anneal(some_block(), quick(kind="adaptive", accept_start=0.2, accept_end=0.04, **schedule))
     wanted = [0.2 * (0.04 / 0.2) ** (step / 40) for step in range(40)]
     ratios = [done / moves / share for (_, moves, done), share in zip(kernel.calls, wanted, strict=True)]
     assert ratios[0] > 1.5  # it starts too hot
@@ -218,34 +221,34 @@ def test_adaptive_follows_the_acceptance_that_is_wanted(kernel: Kernel) -> None:
 
 
 def test_replicas_keep_temperatures_that_fall_geometrically(kernel: Kernel) -> None:
-    cool(some_block(), order(kind="tempering", t_start=0.8, t_end=0.1, replicas=4, steps=3))
+    anneal(some_block(), quick(kind="tempering", t_start=0.8, t_end=0.1, replicas=4, steps=3))
     assert kernel.temperatures == pytest.approx([0.8, 0.4, 0.2, 0.1] * 3)
 
 
 def test_replicas_exchange_their_states(monkeypatch: pytest.MonkeyPatch) -> None:
     at: dict[int, set[float]] = {}
-    step = anneal._Walk.step
+    step = annealing._Chain.step
 
-    def watched(walk: Any, temperature: float, *rest: Any) -> float:
-        at.setdefault(id(walk), set()).add(temperature)
-        return step(walk, temperature, *rest)
+    def watched(chain: Any, temperature: float, *rest: Any) -> float:
+        at.setdefault(id(chain), set()).add(temperature)
+        return step(chain, temperature, *rest)
 
-    monkeypatch.setattr(anneal._Walk, "step", watched)
-    cool(some_block(), order(kind="tempering", t_start=0.8, t_end=0.1, replicas=3, steps=30))
+    monkeypatch.setattr(annealing._Chain, "step", watched)
+    anneal(some_block(), quick(kind="tempering", t_start=0.8, t_end=0.1, replicas=3, steps=30))
     assert len(at) == 3
     assert all(len(temperatures) > 1 for temperatures in at.values())
 
 
 def test_the_colder_replica_gets_the_better_state(monkeypatch: pytest.MonkeyPatch) -> None:
     energies: dict[float, list[int]] = {}
-    step = anneal._Walk.step
+    step = annealing._Chain.step
 
-    def watched(walk: Any, temperature: float, *rest: Any) -> Any:
-        energies.setdefault(temperature, []).append(int(walk.tally[0]))
-        return step(walk, temperature, *rest)
+    def watched(chain: Any, temperature: float, *rest: Any) -> Any:
+        energies.setdefault(temperature, []).append(int(chain.tally[0]))
+        return step(chain, temperature, *rest)
 
-    monkeypatch.setattr(anneal._Walk, "step", watched)
-    cool(some_block(), order(kind="tempering", t_start=0.8, t_end=0.2, replicas=2, steps=60))
+    monkeypatch.setattr(annealing._Chain, "step", watched)
+    anneal(some_block(), quick(kind="tempering", t_start=0.8, t_end=0.2, replicas=2, steps=60))
     hot, cold = (energies[temperature][1:] for temperature in (0.8, 0.2))
     assert sum(c <= h for c, h in zip(cold, hot, strict=True)) > 0.8 * len(hot)
 
@@ -257,10 +260,10 @@ def test_a_time_limit_ends_it_on_a_way_that_is_as_cold_at_the_end(
 ) -> None:
     block = some_block()
     schedule = {"steps": 20, "moves_per_weight": 10**6, "t_start": 0.8, "t_end": 0.1, "restarts": restarts}
-    found = cool(block, order(kind=kind, seconds=400, **schedule))
+    found = anneal(block, quick(kind=kind, **schedule), Deadline(400))
     check(block, found)
     runs = restarts + 1
-    assert 350 <= clock[0] - 100 <= 400 + 20 * runs  # a bite may end a second after its time
+    assert 350 <= clock[0] - 100 <= 400 + 20 * runs  # a chunk may end a second after its time
     if kind in ("geometric", "linear", "lundy-mees"):
         assert sum(now > before for before, now in pairwise(kernel.temperatures)) == restarts
         assert kernel.temperatures[-1] == pytest.approx(0.1)
@@ -272,17 +275,23 @@ def test_a_time_limit_ends_it_on_a_way_that_is_as_cold_at_the_end(
 
 def test_no_time_at_all_leaves_the_start(clock: list[float], kernel: Kernel) -> None:
     block = some_block()
-    found = cool(block, order(seconds=0.0))
+    found = anneal(block, quick(), Deadline(0.0))
     assert (found.lanes.tolist(), found.columns.tolist()) == (block.lanes.tolist(), block.columns.tolist())
     assert kernel.calls == [] and found.moves == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("calls", [0, 1, 7])
-def test_who_is_stopped_ends_with_the_best_so_far(kind: str, calls: int, kernel: Kernel) -> None:
-    block = some_block()
-    watch = Watch(lambda: len(kernel.calls) >= calls)
-    found = cool(block, order(kind=kind, steps=20, restarts=1), watch)
+def test_an_interrupt_ends_it_with_the_best_so_far(kind: str, calls: int, kernel: Kernel) -> None:
+    block, limit = some_block(), Deadline()
+
+    def interrupt() -> None:
+        if len(kernel.calls) >= calls:
+            limit.interrupt()
+
+    kernel.after = interrupt
+    interrupt()
+    found = anneal(block, quick(kind=kind, steps=20, restarts=1), limit)
     check(block, found)
     assert len(kernel.calls) == calls
     assert found.cost(FAN_IN) == min(kernel.lowest, cost(block, block.lanes, FAN_IN))
@@ -290,18 +299,17 @@ def test_who_is_stopped_ends_with_the_best_so_far(kind: str, calls: int, kernel:
 
 def test_it_ends_where_every_lane_carries_as_little_as_it_can(kernel: Kernel) -> None:
     full = annealing_blocks.block([2], [[0, 1]], inputs=2, seed=4)
-    sorted_ = Block(*(getattr(full, name) for name in full.__dataclass_fields__))
-    found = cool(sorted_, order(moves_per_weight=1000, restarts=3))
+    found = anneal(full, quick(moves_per_weight=1000, restarts=3))
     assert found.cost(FAN_IN) == len(set(full.inputs.tolist()))
     assert len(kernel.calls) == 1
 
 
 def test_progress_rises_to_the_end_and_is_of_the_best_state() -> None:
-    told = []
+    reports: list[AnnealProgress] = []
     block = some_block()
-    found = cool(block, order(restarts=1, reheats=1), Watch(tell=told.append))
-    done = [progress.done for progress in told]
+    found = anneal(block, quick(restarts=1, reheats=1), progress=reports.append)
+    done = [progress.done for progress in reports]
     assert done == sorted(done) and done[-1] == pytest.approx(1.0)
-    assert [progress.moves for progress in told] == sorted(progress.moves for progress in told)
-    assert told[-1].cost == found.cost(FAN_IN) / 4
-    assert (told[-1].moves, told[-1].accepted) == (found.moves, found.accepted)
+    assert [progress.moves for progress in reports] == sorted(progress.moves for progress in reports)
+    assert reports[-1].cost == found.cost(FAN_IN) / 4
+    assert (reports[-1].moves, reports[-1].accepted) == (found.moves, found.accepted)

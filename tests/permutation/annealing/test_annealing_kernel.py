@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.annealing_blocks import block, blocks, board_faults, cost, lanes_of, place_faults
-from tightc.permutation.annealing.block import Block, board_of
+from helpers.annealing_blocks import block, blocks, cost, lanes_of, place_faults, state_faults
+from tightc.permutation.annealing.block import Block, starting_state
 from tightc.permutation.annealing.kernel import (
     EMPTY,
-    Board,
-    _anneal,
+    AnnealingState,
     _cost,
     _lane_change,
-    _pick,
     _rises,
     _target,
+    _try_moves,
 )
+from tightc.permutation.annealing.rng import _pick
 
 pytestmark = pytest.mark.kernel
 FEW = settings(max_examples=30)
@@ -37,29 +37,37 @@ class Run:
 
     def __init__(self, block: Block, fan_in: int, seed: int) -> None:
         self.block, self.fan_in = block, fan_in
-        self.board = board_of(block)
+        self.state = starting_state(block)
         self.best = np.array([block.lanes, block.columns])
         self.tally = np.array([cost(block, block.lanes, fan_in)] * 2 + [0])
-        self.state = np.uint64(seed)
+        self.rng = np.uint64(seed)
 
     def go(self, temperature: float, moves: int) -> None:
-        self.state = np.uint64(
-            _anneal(self.board, self.best, self.tally, self.fan_in, temperature, moves, self.state)
+        self.rng = np.uint64(
+            _try_moves(
+                self.state,
+                self.best,
+                self.tally,
+                fan_in=self.fan_in,
+                temperature=temperature,
+                moves=moves,
+                rng=self.rng,
+            )
         )
 
     def costs(self) -> tuple[int, int]:
         """Recounts of (the state, the best state)."""
-        return cost(self.block, self.board.lane_of, self.fan_in), cost(self.block, self.best[0], self.fan_in)
+        return cost(self.block, self.state.lane_of, self.fan_in), cost(self.block, self.best[0], self.fan_in)
 
 
 @FEW
 @given(blocks(), FAN_INS)
-def test_cost_and_counts_of_a_fresh_board_are_plain_recounts(block: Block, fan_in: int) -> None:
-    board = board_of(block)
-    assert board_faults(board, block) == []
+def test_cost_and_counts_of_a_fresh_state_are_plain_recounts(block: Block, fan_in: int) -> None:
+    state = starting_state(block)
+    assert state_faults(state, block) == []
     carried = lanes_of(block, block.lanes)
     excess = sum(max(0, len(lane) - fan_in) for lane in carried)
-    assert _cost(board.carried, fan_in) == (cost(block, block.lanes, fan_in), excess)
+    assert _cost(state.carried, fan_in) == (cost(block, block.lanes, fan_in), excess)
 
 
 @FEW
@@ -71,7 +79,7 @@ def test_after_any_moves_the_running_cost_is_a_recount_and_the_best_state_is_kep
     start, lowest = run.tally[0], run.tally[0]
     for temperature, moves in calls:
         run.go(temperature, moves)
-        assert board_faults(run.board, block) == []
+        assert state_faults(run.state, block) == []
         assert place_faults(block, *run.best) == []
         assert tuple(run.tally[:2]) == run.costs()
         lowest = min(lowest, run.tally[0])
@@ -87,7 +95,7 @@ def test_the_best_state_is_the_lowest_of_all_states_passed_through(fan_in: int) 
         states = [(steps.costs()[0], block(*MIXED, seed=seed).lanes.tolist())]
         for _ in range(60):
             steps.go(HOT, 1)
-            states.append((steps.costs()[0], steps.board.lane_of.tolist()))
+            states.append((steps.costs()[0], steps.state.lane_of.tolist()))
         lowest = min(energy for energy, _ in states)
         assert run.tally[1] == lowest < max(energy for energy, _ in states)
         assert run.best[0].tolist() in [lanes for energy, lanes in states if energy == lowest]
@@ -98,8 +106,8 @@ def test_many_calls_go_on_where_one_would_have() -> None:
     whole.go(WARM, 90)
     for moves in (1, 0, 29, 60):
         parts.go(WARM, moves)
-    assert int(whole.state) == int(parts.state) and whole.tally.tolist() == parts.tally.tolist()
-    assert whole.board.slots.tolist() == parts.board.slots.tolist()
+    assert int(whole.rng) == int(parts.rng) and whole.tally.tolist() == parts.tally.tolist()
+    assert whole.state.slots.tolist() == parts.state.slots.tolist()
     assert whole.costs() == parts.costs()  # the best states may differ where their costs do not
 
 
@@ -138,7 +146,7 @@ def test_a_filter_of_one_slot_stays_there(heights: list[int]) -> None:
     alone = block(heights, [[tile, tile + 2] for tile in range(len(heights))])
     run = Run(alone, 1, 5)
     run.go(HOT, 60)
-    assert run.board.lane_of.tolist() == alone.lanes.tolist()
+    assert run.state.lane_of.tolist() == alone.lanes.tolist()
     assert run.tally[2] == 0
 
 
@@ -147,17 +155,17 @@ def test_hot_moves_reach_every_slot_of_a_filter_and_no_other() -> None:
     seen, run = set(), Run(lonely, 1, 3)
     for _ in range(300):
         run.go(HOT, 1)
-        seen.add((int(run.board.lane_of[0]), int(run.board.column_of[0])))
+        seen.add((int(run.state.lane_of[0]), int(run.state.column_of[0])))
     assert seen == {(lane, column) for lane in range(4) for column in (0, 1)} | {(4, 0), (5, 0)}
 
 
 @FEW
 @given(blocks(), FAN_INS)
 def test_the_change_of_a_lane_is_the_difference_of_two_recounts(block: Block, fan_in: int) -> None:
-    board = board_of(block)
-    items = board.counts.shape[1]
-    for lane in range(min(3, len(board.slots))):
-        counts, carried = board.counts[lane], int(board.carried[lane])
+    state = starting_state(block)
+    items = state.counts.shape[1]
+    for lane in range(min(3, len(state.slots))):
+        counts, carried = state.counts[lane], int(state.carried[lane])
         held = [item for item in range(items) if counts[item]]
         for leaving in [EMPTY, *held]:
             for coming in {EMPTY, *range(items)} - {leaving}:
@@ -174,20 +182,20 @@ def test_the_change_of_a_lane_is_the_difference_of_two_recounts(block: Block, fa
 @FEW
 @given(blocks(), st.lists(st.integers(0, 2**64 - 1), min_size=20, max_size=20))
 def test_a_target_is_always_a_slot_of_the_filter(block: Block, draws: list[int]) -> None:
-    board = board_of(block)
+    state = starting_state(block)
     for number, bits in enumerate(draws):
         weight = number % block.weights
-        lane, column = _target(board, np.int64(weight), np.uint64(bits))
+        lane, column = _target(state, np.int64(weight), np.uint64(bits))
         moved = block.lanes.copy(), block.columns.copy()
         moved[0][weight], moved[1][weight] = lane, column
         assert [fault for fault in place_faults(block, *moved) if "two weights" not in fault] == []
 
 
-def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], float]:
+def chances(state: AnnealingState, block: Block, weight: int) -> dict[tuple[int, int], float]:
     """The chance of each slot to be the target of a weight: fifteen draws of sixteen follow a user of its input, if
     another one reads it, to its lane, where the filter has columns in that tile; all others are even over cells, then
     lanes."""
-    tile_of = board.tile_of.tolist()
+    tile_of = state.tile_of.tolist()
     bases = np.r_[0, np.cumsum(block.heights)]
     cells = []
     for cell, (owner, tile) in enumerate(
@@ -216,15 +224,15 @@ def chances(board: Board, block: Block, weight: int) -> dict[tuple[int, int], fl
 
 @pytest.mark.parametrize("weight", [0, 4, -1])
 def test_targets_are_drawn_by_their_chances(weight: int) -> None:
-    state = block(*MIXED, inputs=4, seed=2)
-    board, drawn = board_of(state), 10_000
-    weight %= state.weights
+    mixed = block(*MIXED, inputs=4, seed=2)
+    state, drawn = starting_state(mixed), 10_000
+    weight %= mixed.weights
     rng = np.random.default_rng(weight)
     found: dict[tuple[int, int], int] = {}
     for bits in rng.integers(0, 2**64, drawn, np.uint64):
-        lane, column = _target(board, np.int64(weight), bits)
+        lane, column = _target(state, np.int64(weight), bits)
         found[int(lane), int(column)] = found.get((int(lane), int(column)), 0) + 1
-    expected = chances(board, state, weight)
+    expected = chances(state, mixed, weight)
     assert set(found) == set(expected)
     for slot, chance in expected.items():
         assert abs(found[slot] / drawn - chance) < 5 * (chance / drawn) ** 0.5
@@ -232,13 +240,13 @@ def test_targets_are_drawn_by_their_chances(weight: int) -> None:
 
 def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
     """(chance, rise) of every move that a state has, each made and recounted."""
-    board = board_of(block)
+    state = starting_state(block)
     before = cost(block, block.lanes, fan_in)
     found = []
     for weight in range(block.weights):
-        for (lane, column), chance in chances(board, block, weight).items():
+        for (lane, column), chance in chances(state, block, weight).items():
             moved = block.lanes.copy()
-            other = board.slots[lane, column]
+            other = state.slots[lane, column]
             if other != EMPTY:
                 moved[other] = moved[weight]
             moved[weight] = lane
@@ -249,20 +257,20 @@ def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
 @pytest.mark.parametrize("fan_in", [1, 2, 9])
 @pytest.mark.parametrize("seed", [2, 3])
 def test_the_mean_rise_is_that_of_all_moves_by_their_chances(seed: int, fan_in: int) -> None:
-    state = block(*MIXED, inputs=4, seed=seed)
-    worse = [(chance, rise) for chance, rise in rises(state, fan_in) if rise > 0]
+    mixed = block(*MIXED, inputs=4, seed=seed)
+    worse = [(chance, rise) for chance, rise in rises(mixed, fan_in) if rise > 0]
     share = sum(chance for chance, _ in worse)
     assert share > 0.01
     mean = sum(chance * rise for chance, rise in worse) / share
     deviation = (sum(chance * (rise - mean) ** 2 for chance, rise in worse) / share) ** 0.5
-    board = board_of(state)
-    found, _ = _rises(board, fan_in, 20_000, np.uint64(seed))
+    state = starting_state(mixed)
+    found, _ = _rises(state, fan_in, 20_000, np.uint64(seed))
     assert abs(found - mean) <= 4 * deviation / (20_000 * share) ** 0.5 + 1e-9
-    assert board_faults(board, state) == []  # nothing was moved
+    assert state_faults(state, mixed) == []  # nothing was moved
 
 
 def test_the_mean_rise_of_a_state_that_only_gets_better_is_nought() -> None:
-    assert _rises(board_of(block([1], [[0]], few=1)), 1, 50, np.uint64(3))[0] == 0.0
+    assert _rises(starting_state(block([1], [[0]], few=1)), 1, 50, np.uint64(3))[0] == 0.0
 
 
 @FEW

@@ -60,7 +60,7 @@ def test_the_coldest_of_all_ends_stays_a_temperature(kind: str, end: float) -> N
     assert (temperatures > 0).all() and np.isfinite(temperatures).all()
 
 
-def test_adaptive_cools_where_more_is_accepted_than_wanted_and_heats_where_less_is() -> None:
+def test_adaptive_lowers_the_temperature_if_more_is_accepted_than_the_target_and_raises_it_if_less() -> None:
     schedule = TemperatureSchedule(kind="adaptive", accept_start=0.4, accept_end=0.1, t_end=0.01)
     assert schedule.adapted(1.0, 0.4, 0.0) == pytest.approx(1.0)
     assert schedule.adapted(1.0, 0.2, 0.5) == pytest.approx(1.0)  # half way: the geometric mean of both
@@ -90,7 +90,7 @@ def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
         "3_0s", "0x10", "9" * 400 + "h",
     ],
 )  # fmt: skip
-def test_what_is_no_time_is_refused_with_its_line(text: str) -> None:
+def test_an_invalid_time_is_refused_with_its_line(text: str) -> None:
     words = refused(f"steps: 3\ntime_limit: {text}")
     assert words.startswith("s.yaml:2: time_limit: ")
     assert "should be a time above 0 such as 30s, 5m or 1.5h; permitted: time for the whole search" in words

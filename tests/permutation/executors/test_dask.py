@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +19,18 @@ import pytest
 import oracle
 from helpers import models
 from helpers.loading import loaded
+from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.model.file import Model, load_model
 from tightc.model.history import read_history
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation.annealing.anneal import AnnealProgress, Order, Watch
+from tightc.permutation.annealing.anneal import Annealed, AnnealProgress, AnnealSettings
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors import dask_cluster
-from tightc.permutation.executors.executor import untouched
+from tightc.permutation.executors.executor import BlockJob
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.tile.array import ArrayShape
@@ -75,10 +75,10 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def hire(self, number: int, **variables: str) -> None:
-        """Sees to it that there are so many workers, each of one thread and restarted by nobody."""
+    def start_workers(self, number: int, **variables: str) -> None:
+        """Starts or kills workers until there are so many, each with one thread and no nanny."""
         if variables:
-            self.hire(0)
+            self.start_workers(0)
         for name in list(self.workers)[number:]:
             self.kill(name)
         flags = [
@@ -108,7 +108,7 @@ class Cluster:
     def busy(self) -> dict[str, set[str]]:
         """Blocks that each worker has."""
         processing = self.client.processing()
-        return {address: {key for key in keys if "cool" in key} for address, keys in processing.items()}
+        return {address: {key for key in keys if "anneal" in key} for address, keys in processing.items()}
 
     def close(self) -> None:
         self.client.close()
@@ -157,16 +157,16 @@ def without_a_search() -> int:
 
 
 def test_one_thread_two_threads_and_a_cluster_give_the_same_bytes(cluster: Cluster) -> None:
-    cluster.hire(2)
-    alone, _ = permute(network(), options(), seed=5)
+    cluster.start_workers(2)
+    serial, _ = permute(network(), options(), seed=5)
     threads, _ = permute(network(), options(jobs=2), seed=5)
     dask, _ = permute(network(), options(cluster.address), seed=5)
-    assert alone.to_bytes() == threads.to_bytes() == dask.to_bytes()
+    assert serial.to_bytes() == threads.to_bytes() == dask.to_bytes()
     assert passes(dask) < without_a_search()
 
 
 def test_the_command_says_nothing_of_its_own_accord(cluster: Cluster, place: Path) -> None:
-    cluster.hire(1)
+    cluster.start_workers(1)
     (place / "endless.yaml").write_text("moves_per_weight: 20\n")
     process = command(*LONG, "-q", "--dask", cluster.address)
     assert process.communicate(timeout=PATIENCE) == ("", "")
@@ -175,7 +175,7 @@ def test_the_command_says_nothing_of_its_own_accord(cluster: Cluster, place: Pat
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Cluster) -> None:
-    cluster.hire(2)
+    cluster.start_workers(2)
     with ThreadPoolExecutor(1) as pool:
         search = pool.submit(permute, network(), options(cluster.address, moves=4000), seed=5)
         until(lambda: all(cluster.busy().values()) and len(cluster.busy()) == 2, "both to be at work")
@@ -186,19 +186,19 @@ def test_a_worker_killed_in_the_middle_loses_nothing(cluster: Cluster) -> None:
         until(lambda: lost & cluster.busy()[survivor], "what it had to be done again")
         assert not search.done()
         found, _ = search.result(PATIENCE)
-    alone, _ = permute(network(), options(moves=4000, jobs=2), seed=5)
-    assert found.to_bytes() == alone.to_bytes()
+    serial, _ = permute(network(), options(moves=4000, jobs=2), seed=5)
+    assert found.to_bytes() == serial.to_bytes()
 
 
 def test_the_search_ends_once_all_workers_are_gone(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask_cluster, "_ALONE", 0.5)
-    cluster.hire(1)
+    monkeypatch.setattr(dask_cluster, "_NO_WORKERS", 0.5)
+    cluster.start_workers(1)
     with ThreadPoolExecutor(1) as pool:
         search = pool.submit(
             permute, network(), options(cluster.address, moves=ENDLESS, time_limit=20.0), seed=5
         )
         until(lambda: any(cluster.busy().values()), "the worker to be at work")
-        cluster.hire(0)
+        cluster.start_workers(0)
         fault = search.exception(PATIENCE)
     assert isinstance(fault, OptionError)
     assert str(fault) == (
@@ -208,37 +208,47 @@ def test_the_search_ends_once_all_workers_are_gone(cluster: Cluster, monkeypatch
 
 
 def test_a_time_limit_ends_the_work_of_the_cluster_too(cluster: Cluster) -> None:
-    cluster.hire(2)
+    cluster.start_workers(2)
     limited = options(cluster.address, moves=ENDLESS, time_limit=1.5)
     assert passes(permute(network(), limited, seed=5)[0]) <= without_a_search()
     until(lambda: not any(cluster.busy().values()), "the workers to end")
 
 
-def test_workers_report_on_their_way_and_hand_in_their_best_when_told_to_end(cluster: Cluster) -> None:
-    cluster.hire(1)
+def test_workers_report_their_progress_and_return_their_best_at_the_deadline(cluster: Cluster) -> None:
+    cluster.start_workers(1)
     rng = np.random.default_rng(0)
     ids = np.arange(256, dtype=np.int32)
     inputs = rng.integers(0, 40, 256).astype(np.int32)
     cells = np.arange(16, dtype=np.int32)
-    block = Block(np.array([16]), cells, 0 * cells, ids // 16, inputs, ids % 16, ids // 16)
-    order = Order(6, TemperatureSchedule(moves_per_weight=ENDLESS), np.random.SeedSequence(0))
-    stop = threading.Event()
-    heard: list[AnnealProgress] = []
+    block = Block(
+        heights=np.array([16]),
+        cell_filters=cells,
+        cell_tiles=0 * cells,
+        filters=ids // 16,
+        inputs=inputs,
+        lanes=ids % 16,
+        columns=ids // 16,
+    )
+    settings = AnnealSettings(6, TemperatureSchedule(moves_per_weight=ENDLESS), np.random.SeedSequence(0))
+    deadline = Deadline()
+    reports: list[AnnealProgress] = []
 
-    def tell(progress: AnnealProgress) -> None:
-        heard.append(progress)
-        if len(heard) == 3:
-            stop.set()
+    def report(progress: AnnealProgress) -> None:
+        reports.append(progress)
+        if len(reports) == 3:
+            deadline.interrupt()
 
-    with dask_cluster.dask_crew(cluster.address) as (crew, _):
-        # the one worker is told to end while it is on its way with the first block
-        watch = Watch(stop.is_set, tell)
-        first, second = crew.cool([block, block], [order, order], [watch, watch])
-    assert [one.moves for one in heard[:3]] == sorted({one.moves for one in heard[:3]})
-    assert all(0 < one.done < 1 and one.cost > 0 and 0 < one.accepted < one.moves for one in heard[:3])
+    with dask_cluster.dask_executor(cluster.address) as executor:
+        # the one worker is told to end while it anneals the first block
+        job = BlockJob(block, settings, TimeShare(deadline), report)
+        first, second = executor.anneal([job, job])
+    assert executor.workers == 1
+    assert [one.moves for one in reports[:3]] == sorted({one.moves for one in reports[:3]})
+    assert all(0 < one.done < 1 and one.cost > 0 and 0 < one.accepted < one.moves for one in reports[:3])
     assert first.moves > 0
-    assert first.cost(6) < untouched(block).cost(6)
-    assert (second.moves, second.cost(6)) == (0, untouched(block).cost(6))
+    start = Annealed.at_start(block)
+    assert first.cost(6) < start.cost(6)
+    assert (second.moves, second.cost(6)) == (0, start.cost(6))
 
 
 def command(*arguments: str, **settings: object) -> subprocess.Popen[str]:
@@ -260,7 +270,7 @@ LONG = ["net.onnx", "--array", "16x16", "--fan-in", "6", "--temp-schedule", "end
 
 
 def test_an_interrupt_gives_a_valid_model_and_frees_the_workers(cluster: Cluster, place: Path) -> None:
-    cluster.hire(2)
+    cluster.start_workers(2)
     process = command(*LONG, "-v", "--dask", cluster.address)
     try:
         assert process.stderr is not None
@@ -280,7 +290,7 @@ def test_an_interrupt_gives_a_valid_model_and_frees_the_workers(cluster: Cluster
 def test_a_scheduler_that_dies_is_one_sentence(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     cluster = Cluster(tmp_path_factory.mktemp("doomed"))
     try:
-        cluster.hire(1)
+        cluster.start_workers(1)
         process = command(*LONG, "--dask", cluster.address)
         until(lambda: any(cluster.busy().values()), "the worker to be at work")
         cluster.processes[0].kill()
@@ -305,14 +315,14 @@ def refused(place: Path, address: str) -> str:
 
 
 def test_a_scheduler_without_workers_is_refused(cluster: Cluster, place: Path) -> None:
-    cluster.hire(0)
+    cluster.start_workers(0)
     assert refused(place, cluster.address) == (
         f"tightc: error: --dask {cluster.address}: the scheduler has no workers; start some with dask worker "
         f"{cluster.address}\n"
     )
 
 
-def test_nobody_at_the_address_is_refused(place: Path) -> None:
+def test_an_address_without_a_scheduler_is_refused(place: Path) -> None:
     assert refused(place, "tcp://127.0.0.1:1") == (
         "tightc: error: --dask tcp://127.0.0.1:1: no scheduler answers ([Errno 111] Connection refused); start one "
         "with dask scheduler and give its address, such as tcp://host:8786\n"
@@ -323,7 +333,7 @@ def test_workers_with_another_tightc_are_refused(cluster: Cluster, place: Path) 
     other = place / "other" / "tightc-9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: tightc\nVersion: 9.9\n")
-    cluster.hire(1, PYTHONPATH=str(other.parent))
+    cluster.start_workers(1, PYTHONPATH=str(other.parent))
     err = refused(place, cluster.address)
-    cluster.hire(0)
+    cluster.start_workers(0)
     assert "has tightc 9.9, not " in err and err.endswith("where the workers run\n") and err.count("\n") == 1

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, arrays, matrices, task
+from helpers.packings import arrange, arrays, matrices
 from tightc.errors import OptionError
 from tightc.permutation.methods.column_combine import _count_bits, combine
-from tightc.permutation.problem import Lossy
+from tightc.permutation.problem import LossySettings
+from tightc.permutation.search_context import SearchContext
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import measure
@@ -28,16 +29,15 @@ def blocks(matrix: LayerMatrix) -> list[np.ndarray]:
     return np.split(matrix.values, matrix.groups)
 
 
-def lanes_of(matrix: LayerMatrix, lossy: Lossy) -> list[list[list[int]]]:
-    asked = task(fan_in=lossy.alpha, lossy=lossy)
-    return [[lane.tolist() for lane in combine(block, asked)] for block in blocks(matrix)]
+def lanes_of(matrix: LayerMatrix, lossy: LossySettings) -> list[list[list[int]]]:
+    return [[lane.tolist() for lane in combine(block, lossy, SearchContext())] for block in blocks(matrix)]
 
 
 @settings(max_examples=150)
 @given(matrices(), ALPHAS, GAMMAS)
 def test_lanes_are_those_of_a_plain_greedy_search(matrix: LayerMatrix, alpha: int, gamma: float) -> None:
     expected = [oracle.combined_inputs(block, alpha, gamma) for block in blocks(matrix)]
-    assert lanes_of(matrix, Lossy(alpha, gamma)) == expected
+    assert lanes_of(matrix, LossySettings(alpha, gamma)) == expected
 
 
 @settings(max_examples=150)
@@ -45,7 +45,7 @@ def test_lanes_are_those_of_a_plain_greedy_search(matrix: LayerMatrix, alpha: in
 def test_only_the_largest_of_a_conflict_is_kept_and_nothing_else(
     matrix: LayerMatrix, array: ArrayShape, alpha: int, gamma: float
 ) -> None:
-    lossy = Lossy(alpha, gamma)
+    lossy = LossySettings(alpha, gamma)
     kept = oracle.combined_kept(matrix.values, matrix.groups, lanes_of(matrix, lossy))
     packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=lossy)
     tiles = oracle.plain(packing)
@@ -56,7 +56,7 @@ def test_only_the_largest_of_a_conflict_is_kept_and_nothing_else(
 @settings(max_examples=100)
 @given(matrices(), ALPHAS, GAMMAS)
 def test_alpha_and_gamma_are_respected(matrix: LayerMatrix, alpha: int, gamma: float) -> None:
-    for block, lanes in zip(blocks(matrix), lanes_of(matrix, Lossy(alpha, gamma)), strict=True):
+    for block, lanes in zip(blocks(matrix), lanes_of(matrix, LossySettings(alpha, gamma)), strict=True):
         for lane in lanes:
             weights = np.count_nonzero(block[:, lane], axis=1)
             assert 1 <= len(lane) <= alpha
@@ -68,7 +68,7 @@ def test_alpha_and_gamma_are_respected(matrix: LayerMatrix, alpha: int, gamma: f
 @settings(max_examples=100)
 @given(matrices(), arrays(), ALPHAS)
 def test_without_gamma_nothing_is_dropped(matrix: LayerMatrix, array: ArrayShape, alpha: int) -> None:
-    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=Lossy(alpha))
+    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=LossySettings(alpha))
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), alpha) == []
     assert measure(packing, matrix).dropped_weights == 0
@@ -77,16 +77,16 @@ def test_without_gamma_nothing_is_dropped(matrix: LayerMatrix, array: ArrayShape
 def test_passes_are_lanes_and_filters_cut_into_tiles() -> None:
     rng = np.random.default_rng(0)
     values = (rng.normal(size=(20, 60)) * (rng.random((20, 60)) < 0.2)).astype(np.float32)
-    lossy = Lossy(4, 0.2)
+    lossy = LossySettings(4, 0.2)
     packing = arrange(LayerMatrix(values), "column-combine", ArrayShape(8, 6), 4, lossy=lossy)
-    lanes = combine(values, task(lossy=lossy))
+    lanes = combine(values, lossy, SearchContext())
     assert len(lanes) == 15
     assert len(packing.tiles) == ceil(15 / 8) * ceil(20 / 6)
 
 
 def test_of_equal_weights_the_first_is_kept() -> None:
     values = np.array([[2, -2, 2, 0], [0, 1, -3, 3]], np.float32)
-    packing = arrange(LayerMatrix(values), "column-combine", fan_in=4, lossy=Lossy(4, 9.0))
+    packing = arrange(LayerMatrix(values), "column-combine", fan_in=4, lossy=LossySettings(4, 9.0))
     filters, inputs = packing.slots()
     assert dict(zip(filters.tolist(), inputs.tolist(), strict=True)) == {0: 0, 1: 2}
 
@@ -94,22 +94,22 @@ def test_of_equal_weights_the_first_is_kept() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_every_float_type_is_combined(dtype: str) -> None:
     values = np.random.default_rng(1).normal(size=(9, 12)).astype(dtype)
-    packing = arrange(LayerMatrix(values), "column-combine", fan_in=8, lossy=Lossy(8, 2.0))
+    packing = arrange(LayerMatrix(values), "column-combine", fan_in=8, lossy=LossySettings(8, 2.0))
     assert all((tile.select != EMPTY).any(axis=1).all() for tile in packing.tiles)
 
 
 def test_an_alpha_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError) as refused:
-        arrange(LayerMatrix(np.ones((2, 2), np.float32)), "column-combine", fan_in=3, lossy=Lossy(8))
-    assert refused.value.sentence == "alpha 8 is above the fan-in 3 of the array"
+        arrange(LayerMatrix(np.ones((2, 2), np.float32)), "column-combine", fan_in=3, lossy=LossySettings(8))
+    assert refused.value.sentence == "expected alpha up to 3, the fan-in of the array, got 8"
     assert refused.value.remedy == "lower alpha to 3 or raise the fan-in to 8"
 
 
-def test_it_stops_when_it_is_told_to() -> None:
-    asked = task(fan_in=8)
-    asked.stop.set()
+def test_an_interrupt_ends_it() -> None:
+    context = SearchContext()
+    context.time.deadline.interrupt()
     with pytest.raises(CancelledError):
-        combine(np.ones((2, 2), np.float32), asked)
+        combine(np.ones((2, 2), np.float32), LossySettings(), context)
 
 
 @pytest.mark.kernel
@@ -117,7 +117,7 @@ def test_it_stops_when_it_is_told_to() -> None:
 def test_the_kernel_fills_lanes_as_plain_loops_do(gamma: float) -> None:
     rng = np.random.default_rng(5)
     values = rng.normal(size=(70, 25)) * (rng.random((70, 25)) < 0.15)  # two words
-    lanes = [lane.tolist() for lane in combine(values, task(fan_in=4, lossy=Lossy(4, gamma)))]
+    lanes = [lane.tolist() for lane in combine(values, LossySettings(4, gamma), SearchContext())]
     assert lanes == oracle.combined_inputs(values, 4, gamma)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, arrays, matrices, task
+from helpers.packings import PackingCase, arrange, arrays, matrices
 from tightc.permutation.methods import first_fit
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
@@ -66,8 +66,8 @@ def test_what_does_not_fit_goes_on_to_later_tiles() -> None:
     assert [tile.columns for tile in packing.tiles] == [3, 1]
 
 
-def test_it_stops_when_it_is_told_to() -> None:
-    asked = task()
-    asked.stop.set()
+def test_an_interrupt_ends_it() -> None:
+    case = PackingCase()
+    case.context.time.deadline.interrupt()
     with pytest.raises(CancelledError):
-        first_fit.pack(LayerMatrix(np.ones((2, 2), np.float32)), asked)
+        case.pack(LayerMatrix(np.ones((2, 2), np.float32)), "first-fit")

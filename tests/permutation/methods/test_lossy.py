@@ -96,7 +96,7 @@ def test_dropped_weights_are_zero_and_nothing_else_changes(form: str, options: P
 
 
 @pytest.mark.parametrize("options", LOSSY, ids=lambda options: options.method)
-def test_the_report_counts_what_is_gone_against_the_weights_as_they_were(options: PermuteOptions) -> None:
+def test_the_report_counts_dropped_weights_against_the_weights_as_they_were(options: PermuteOptions) -> None:
     before = read_network(loaded(models.cnn()))
     permuted, report = permute(loaded(models.cnn()), options)
     after = read_network(permuted)
@@ -117,7 +117,7 @@ def test_the_report_counts_what_is_gone_against_the_weights_as_they_were(options
 
 @pytest.mark.parametrize("options", LOSSY, ids=lambda options: options.method)
 @pytest.mark.parametrize("form", models.FORMS)
-def test_what_is_left_is_packed_and_simulated_without_loss(form: str, options: PermuteOptions) -> None:
+def test_the_kept_weights_are_packed_and_simulated_without_loss(form: str, options: PermuteOptions) -> None:
     permuted, report = permute(loaded(models.FORMS[form]()), options)
     packed, packing_report = pack(permuted)
     assert packing_report.totals["dropped_weights"] == 0
@@ -178,8 +178,8 @@ def test_column_combine_on_the_command_line(place: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fan-in", "4"], "--alpha: alpha 8 is above the fan-in 4 of the array; lower alpha to 4 or raise"),
-        (["--alpha", "0"], "--alpha: 0 is not permitted: it should be greater than or equal to 1; permitted: for"),
+        (["--fan-in", "4"], "--alpha: expected alpha up to 4, the fan-in of the array, got 8; lower alpha to 4"),
+        (["--alpha", "0"], "--alpha: 0 is not permitted: it should be greater than or equal to 1; permitted: column"),
         (["--alpha", "40000"], "--alpha: 40000 is not permitted"),
         (["--gamma", "-1"], "--gamma: -1.0 is not permitted"),
         (["--gamma", "nan"], "--gamma: nan is not permitted"),
@@ -197,7 +197,7 @@ def test_options_are_refused_with_the_remedy(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fan-in", "3"], "--pattern: pattern 2:4 needs a fan-in of 4, that of the array is 3; raise fan_in to 4"),
+        (["--fan-in", "3"], "--pattern: expected a fan-in of 4 or more for pattern 2:4, got 3; raise fan_in to 4"),
         (["--pattern", "4:2"], "--pattern: '4:2' is not permitted: it should be two whole numbers N:M"),
         (["--pattern", "half"], "--pattern: 'half' is not permitted"),
     ],

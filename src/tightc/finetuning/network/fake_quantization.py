@@ -14,7 +14,7 @@ from torch import Tensor
 from tightc.bridge.module import TorchGraph
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Array, Graph
-from tightc.tile.subwords import LARGEST, Whole, counts, nearest, places, subwords_of, within
+from tightc.tile.subwords import LARGEST, Int8, counts, nearest, places, subwords_of, within
 
 
 class FakeQuantization:

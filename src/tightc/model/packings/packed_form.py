@@ -39,7 +39,7 @@ from tightc.model.packings.metadata import (
 )
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
-from tightc.tile.store import SECTIONS, BitStream, to_stream
+from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
 _IR_WITH_FUNCTIONS = 8
 
@@ -161,7 +161,7 @@ def _encode_tensors(network: Network, layer: Layer, packing: Packing, prefix: st
     if packing.subword_bits is None:
         arrays["values"] = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
     else:
-        digits, places = matrix.digits(filters, inputs)
+        digits, places = matrix.subwords(filters, inputs)
         further = [
             (np.abs(digits), packing.subword_bits),
             (digits < 0, 1),

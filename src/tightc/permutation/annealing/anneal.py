@@ -1,4 +1,4 @@
-"""Cooling: takes a block through a temperature schedule, alone, and gives back where its weights are best placed."""
+"""Anneals one block by a temperature schedule, and returns the best places of its weights."""
 
 from __future__ import annotations
 
@@ -10,247 +10,276 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.block import Block, board_of
-from tightc.permutation.annealing.kernel import EXCESS_COST, _anneal, _cost, _count, _draw, _next, _rises
+from tightc.deadline import Deadline
+from tightc.permutation.annealing.block import Block, starting_state
+from tightc.permutation.annealing.kernel import EXCESS_COST, _cost, _count, _rises, _try_moves
+from tightc.permutation.annealing.rng import _draw, _next, seed_state
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.tile.matrix import Ids
 
-_BITE = 50_000  # moves between two looks at the clock and at whether to stop
-_TELL = 0.1  # seconds between two reports
-_SAMPLE = 2000  # moves that t_start: auto is taken from
+_CHUNK = 50_000  # moves between two checks of the deadline
+_REPORT_INTERVAL = 0.1  # seconds
+_SAMPLE = 2000  # moves that t_start: auto is estimated from
 _WORSE_ACCEPTED = 0.2
 _UNIT = float(1 << 53)
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to do with a block: `seconds` is how long it may take, `seed` its own."""
+class AnnealSettings:
+    """How to anneal a block: the fan-in of its lanes, the temperature schedule, and the seed of this block."""
 
     fan_in: int
     schedule: TemperatureSchedule
     seed: np.random.SeedSequence
-    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
 class AnnealProgress:
-    """How far a block is: share `done`, `cost` of its best state, and over all its runs and replicas the moves."""
+    """The progress of one block: the fraction `done`, and the `cost` of its best state in cost units.
 
-    done: float
-    cost: float
-    temperature: float
-    moves: int
-    accepted: int
+    `temperature` is the present one; `moves` and `accepted` count all runs and replicas.
+    """
+
+    done: float = 0.0
+    cost: float = 0.0
+    temperature: float = 0.0
+    moves: int = 0
+    accepted: int = 0
+
+
+BlockProgress = Callable[[AnnealProgress], None]
+
+
+def no_block_progress(_progress: AnnealProgress) -> None:
+    """Reports nothing."""
 
 
 @dataclass(frozen=True)
-class Cooled:
-    """`lanes`, `columns`: (weights,) int32, the best place of each weight; `carried`: (lanes,) int32 inputs of each
-    lane then; `moves` tried and `accepted`; `cut`: whether the search was ended before its moves were tried."""
+class Annealed:
+    """The best state of a block.
+
+    `lanes`, `columns`: (weights,) int32, the place of each weight; `carried`: (lanes,) int32, inputs on each lane.
+    `moves` tried and `accepted`. `cut_short`: whether the annealing ended before all its moves were tried.
+    """
 
     lanes: Ids
     columns: Ids
     carried: Ids
     moves: int = 0
     accepted: int = 0
-    cut: bool = False
+    cut_short: bool = False
+
+    @classmethod
+    def at_start(cls, block: Block) -> Annealed:
+        """The block as it is before any move."""
+        inputs = int(block.inputs.max(initial=0)) + 1
+        carried = np.unique(block.lanes.astype(np.int64) * inputs + block.inputs) // inputs
+        counts = np.bincount(carried, minlength=int(block.heights.sum()))
+        return cls(block.lanes, block.columns, counts.astype(np.int32))
 
     def excess(self, fan_in: int) -> NDArray[np.int64]:
         """Inputs beyond the fan-in on each lane: (lanes,) int64."""
         return np.maximum(self.carried.astype(np.int64) - fan_in, 0)
 
     def cost(self, fan_in: int) -> int:
-        """In quarters, as the kernel counts it."""
+        """The cost in quarters, as the kernel counts it."""
         return int(_cost(self.carried, fan_in)[0])
 
 
-def never() -> bool:
-    """The answer of one who does not stop the work."""
-    return False
+def anneal(
+    block: Block,
+    settings: AnnealSettings,
+    deadline: Deadline | None = None,
+    progress: BlockProgress = no_block_progress,
+) -> Annealed:
+    """The best places that the schedule finds for the weights of `block`, never worse than where they start.
 
-
-def unheard(_progress: AnnealProgress) -> None:
-    """For those who do not listen."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """How a block's work is followed from outside: `stopped` is asked, `tell` is told, between bites of moves."""
-
-    stopped: Callable[[], bool] = never
-    tell: Callable[[AnnealProgress], None] = unheard
-
-
-def cool(block: Block, order: Order, watch: Watch = Watch()) -> Cooled:
-    """The best places for the weights of `block` that the schedule finds, never worse than where they start."""
-    runs = order.schedule.restarts + 1
-    deadline = time.monotonic() + order.seconds
-    best, log = None, _Log(watch)
-    for run, seed in enumerate(order.seed.spawn(runs)):
-        left = deadline - time.monotonic()
-        log.share = (run / runs, 1 / runs)
-        walk = _Walk(block, order.fan_in, seed, time.monotonic() + left / (runs - run), log)
-        if order.schedule.kind == "tempering":
-            found = _temper(walk, block, order)
+    It ends early when `deadline` passes, or when no state can be better. `progress` is called now and then.
+    """
+    deadline = deadline or Deadline()
+    runs = settings.schedule.restarts + 1
+    best, reporter = None, _Reporter(progress)
+    for run, seed in enumerate(settings.seed.spawn(runs)):
+        reporter.begin(run / runs, 1 / runs)
+        own = deadline.within(deadline.remaining() / (runs - run))
+        chain = _Chain(block, settings.fan_in, seed, own, reporter)
+        if settings.schedule.kind == "tempering":
+            found = _parallel_tempering(chain, settings)
         else:
-            found = _fall(walk, block, order.schedule)
-        if best is None or found.cost(order.fan_in) < best.cost(order.fan_in):
+            found = _single_chain(chain, settings.schedule)
+        if best is None or found.cost(settings.fan_in) < best.cost(settings.fan_in):
             best = found
-        if walk.met() or watch.stopped() or time.monotonic() >= deadline:
+        if chain.at_bound() or deadline.passed():
             break
     assert best is not None
-    log.share = (0.0, 1.0)
-    log.tell(1.0, order.schedule.t_end)
-    planned = runs * block.weights * order.schedule.moves_per_weight
-    cut = log.moves < planned and best.cost(order.fan_in) > walk.least
-    return replace(best, moves=log.moves, accepted=log.accepted, cut=cut)
+    reporter.begin(0.0, 1.0)
+    reporter.report(1.0, settings.schedule.t_end)
+    planned = runs * block.weights * settings.schedule.moves_per_weight
+    cut_short = reporter.moves < planned and best.cost(settings.fan_in) > chain.bound
+    return replace(best, moves=reporter.moves, accepted=reporter.accepted, cut_short=cut_short)
 
 
-@dataclass
-class _Log:
-    """What is told of a block on its way: `share` is where its run begins and how much of the whole it is."""
+class _Reporter:
+    """Adds up the moves of all runs and replicas of a block, and reports them at most every tenth of a second."""
 
-    watch: Watch
-    share: tuple[float, float] = (0.0, 1.0)
-    moves: int = 0
-    accepted: int = 0
-    cost: float = math.inf
-    due: float = -math.inf
+    def __init__(self, progress: BlockProgress) -> None:
+        self._progress = progress
+        self._first, self._share = 0.0, 1.0
+        self._due = -math.inf
+        self.moves = 0
+        self.accepted = 0
+        self.cost = math.inf
+
+    def begin(self, first: float, share: float) -> None:
+        """A run begins after the fraction `first` of all work, and is the fraction `share` of it."""
+        self._first, self._share = first, share
 
     def add(self, moves: int, accepted: int, cost: float) -> None:
-        """Moves made since, and what they led to."""
+        """Counts further moves, and the best cost that they led to."""
         self.moves += moves
         self.accepted += accepted
         self.cost = min(self.cost, float(cost))
 
-    def tell(self, done: float, temperature: float) -> None:
-        """Reports if it is time to, and always at the end; `done` is a share of the run."""
-        share = self.share[0] + self.share[1] * done
-        if share >= 1 or time.monotonic() >= self.due:
-            self.due = time.monotonic() + _TELL
-            self.watch.tell(AnnealProgress(share, self.cost, temperature, self.moves, self.accepted))
+    def report(self, done: float, temperature: float) -> None:
+        """Reports if a report is due, and always at the end; `done` is a fraction of the run."""
+        total = self._first + self._share * done
+        if total >= 1 or time.monotonic() >= self._due:
+            self._due = time.monotonic() + _REPORT_INTERVAL
+            self._progress(AnnealProgress(total, self.cost, temperature, self.moves, self.accepted))
 
 
 @dataclass
-class _Walk:
-    """One state of a block on its way, with its best."""
+class _Chain:
+    """One Markov chain: a state of the block, the random numbers that move it, and the best state seen."""
 
     block: Block
     fan_in: int
     seed: np.random.SeedSequence
-    deadline: float
-    log: _Log
+    deadline: Deadline
+    reporter: _Reporter
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
+        self.seconds = self.deadline.remaining()
         self.done = 0.0
-        self.board = board_of(self.block)
-        self.state = np.uint64(self.seed.generate_state(1, np.uint64)[0] | np.uint64(1))
+        self.state = starting_state(self.block)
+        self.rng = seed_state(self.seed)
         self.tally = np.zeros(3, np.int64)
-        self.tally[:2] = _cost(self.board.carried, self.fan_in)[0]
-        self.log.add(0, 0, self.tally[1] / EXCESS_COST)
-        self.best = np.array([self.board.lane_of, self.board.column_of])
-        # every input that is read sits on a lane at least, and on more if a lane has not the slots for its users
-        users = np.diff(self.board.user_starts)
-        self.least = int(np.sum(-(-users // self.board.slots.shape[1])))
+        self.tally[:2] = _cost(self.state.carried, self.fan_in)[0]
+        self.reporter.add(0, 0, self.tally[1] / EXCESS_COST)
+        self.best = np.array([self.state.lane_of, self.state.column_of])
+        # every input sits on one lane at least, and on more if a lane has too few slots for its users
+        users = np.diff(self.state.user_starts)
+        self.bound = int(np.sum(-(-users // self.state.slots.shape[1])))
 
-    def met(self) -> bool:
-        """Whether the best state can be no better."""
-        return bool(self.tally[1] <= self.least)
+    def at_bound(self) -> bool:
+        """Whether no state can be better than the best one."""
+        return bool(self.tally[1] <= self.bound)
 
-    def over(self) -> bool:
-        """Whether to end: the bound is met, or somebody or the clock says so."""
-        return self.met() or self.log.watch.stopped() or time.monotonic() >= self.deadline
+    def ended(self) -> bool:
+        """Whether to end: at the bound or at the deadline."""
+        return self.at_bound() or self.deadline.passed()
 
     def step(self, temperature: float, moves: int, done: float) -> float | None:
-        """Tries `moves` moves, fewer where time is short; gives the share accepted, None where there was no time for
-        any. `done` is where that leads to."""
+        """Tries `moves` moves, fewer if time is short; returns the fraction accepted, None if none were tried.
+
+        `done`: the fraction of the chain that is done after this step; the time of the chain is divided accordingly.
+        """
         before, tried = int(self.tally[2]), 0
-        due = self.began + done * (self.deadline - self.began)
-        while tried < moves and not self.over() and time.monotonic() <= due:
-            bite, accepted = min(_BITE, moves - tried), int(self.tally[2])
-            self.state = np.uint64(
-                _anneal(self.board, self.best, self.tally, self.fan_in, temperature, bite, self.state)
+        due = self.began + done * self.seconds
+        while tried < moves and not self.ended() and time.monotonic() <= due:
+            chunk, accepted = min(_CHUNK, moves - tried), int(self.tally[2])
+            self.rng = np.uint64(
+                _try_moves(
+                    self.state,
+                    self.best,
+                    self.tally,
+                    fan_in=self.fan_in,
+                    temperature=temperature,
+                    moves=chunk,
+                    rng=self.rng,
+                )
             )
-            tried += bite
-            self.log.add(bite, int(self.tally[2]) - accepted, self.tally[1] / EXCESS_COST)
-            self.log.tell(self.done + (done - self.done) * tried / moves, temperature)
+            tried += chunk
+            self.reporter.add(chunk, int(self.tally[2]) - accepted, self.tally[1] / EXCESS_COST)
+            self.reporter.report(self.done + (done - self.done) * tried / moves, temperature)
         self.done = done
         return (int(self.tally[2]) - before) / tried if tried else None
 
     def back_to_best(self) -> None:
-        """Goes on from the best state."""
-        self.board.lane_of[:], self.board.column_of[:] = self.best
-        self.board.slots[:, :] = -1
-        self.board.slots[self.best[0], self.best[1]] = np.arange(self.best.shape[1])
-        _count(self.board)
+        """Makes the best state the present one."""
+        self.state.lane_of[:], self.state.column_of[:] = self.best
+        self.state.slots[:, :] = -1
+        self.state.slots[self.best[0], self.best[1]] = np.arange(self.best.shape[1])
+        _count(self.state)
         self.tally[0] = self.tally[1]
 
-    def warm(self) -> float:
-        """A temperature at which one worsening move of this state in five is accepted."""
-        rise, state = _rises(self.board, self.fan_in, _SAMPLE, self.state)
-        self.state = np.uint64(state)
+    def warm_temperature(self) -> float:
+        """The temperature at which one worsening move of this state in five is accepted."""
+        rise, rng = _rises(self.state, self.fan_in, _SAMPLE, self.rng)
+        self.rng = np.uint64(rng)
         return max(float(rise), 1.0) / EXCESS_COST / math.log(1 / _WORSE_ACCEPTED)
 
-    def result(self) -> Cooled:
+    def result(self) -> Annealed:
         """The best state."""
         self.back_to_best()
-        return Cooled(self.best[0].copy(), self.best[1].copy(), self.board.carried.copy())
+        return Annealed(self.best[0].copy(), self.best[1].copy(), self.state.carried.copy())
 
 
-def _fall(walk: _Walk, block: Block, schedule: TemperatureSchedule) -> Cooled:
-    start = walk.warm() if schedule.t_start == "auto" else schedule.t_start
-    coolings = schedule.reheats + 1
-    moves = block.weights * schedule.moves_per_weight
-    steps = max(1, min(schedule.steps, moves) // coolings)
-    for turn in range(coolings):
-        hot = max(start * schedule.reheat**turn, min(start, schedule.t_end))
+def _single_chain(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
+    """One chain whose temperature falls, once or, with reheats, several times."""
+    start = chain.warm_temperature() if schedule.t_start == "auto" else schedule.t_start
+    falls = schedule.reheats + 1
+    moves = chain.block.weights * schedule.moves_per_weight
+    steps = max(1, min(schedule.steps, moves) // falls)
+    for fall in range(falls):
+        hot = max(start * schedule.reheat**fall, min(start, schedule.t_end))
         temperatures = schedule.temperatures(hot, steps)
         temperature = float(temperatures[0])
         for step in range(steps):
             if schedule.kind != "adaptive":
                 temperature = float(temperatures[step])
-            number, parts = turn * steps + step, coolings * steps
-            accepted = walk.step(temperature, _part(moves, number, parts), (number + 1) / parts)
+            number, parts = fall * steps + step, falls * steps
+            accepted = chain.step(temperature, _part(moves, number, parts), (number + 1) / parts)
             if accepted is not None:
                 temperature = schedule.adapted(temperature, accepted, step / steps)
-            if walk.over():
-                return walk.result()
-        if turn + 1 < coolings:
-            walk.back_to_best()
-    return walk.result()
+            if chain.ended():
+                return chain.result()
+        if fall + 1 < falls:
+            chain.back_to_best()
+    return chain.result()
 
 
 def _part(moves: int, number: int, parts: int) -> int:
-    """How many of `moves` belong to one of `parts`, which are as equal as can be and together all."""
+    """The size of part `number` when `moves` are divided into `parts` that are as equal as possible."""
     return moves * (number + 1) // parts - moves * number // parts
 
 
-def _temper(first: _Walk, block: Block, order: Order) -> Cooled:
-    """Parallel tempering (Swendsen and Wang 1986): neighbors in temperature exchange states with the chance
-    min(1, exp((1/T1 - 1/T2) (E1 - E2)))."""
-    schedule = order.schedule
-    walks = [first]
+def _parallel_tempering(first: _Chain, settings: AnnealSettings) -> Annealed:
+    """Parallel tempering (Swendsen and Wang 1986): chains at neighboring temperatures exchange their states with
+    probability min(1, exp((1/T1 - 1/T2) (E1 - E2)))."""
+    schedule = settings.schedule
+    chains = [first]
     for seed in first.seed.spawn(schedule.replicas - 1):
-        walks.append(_Walk(block, order.fan_in, seed, first.deadline, first.log))
-    start = first.warm() if schedule.t_start == "auto" else schedule.t_start
-    ladder = np.geomspace(start, min(schedule.t_end, start), len(walks))
-    moves = block.weights * schedule.moves_per_weight
-    steps = max(1, min(schedule.steps, moves // len(walks)))
-    parts = steps * len(walks)
-    state = np.uint64(first.seed.spawn(1)[0].generate_state(1, np.uint64)[0] | np.uint64(1))
+        chains.append(_Chain(first.block, settings.fan_in, seed, first.deadline, first.reporter))
+    start = first.warm_temperature() if schedule.t_start == "auto" else schedule.t_start
+    ladder = np.geomspace(start, min(schedule.t_end, start), len(chains))
+    moves = first.block.weights * schedule.moves_per_weight
+    steps = max(1, min(schedule.steps, moves // len(chains)))
+    parts = steps * len(chains)
+    rng = seed_state(first.seed.spawn(1)[0])
     for step in range(steps):
-        for i, (walk, temperature) in enumerate(zip(walks, ladder, strict=True)):
-            # each replica has its part of the time, or the first would use up that of a whole step
-            number = step * len(walks) + i
-            walk.step(float(temperature), _part(moves, number, parts), (number + 1) / parts)
-        for i in range(len(walks) - 1):
-            energies = [int(walk.tally[0]) / EXCESS_COST for walk in walks[i : i + 2]]
+        for i, (chain, temperature) in enumerate(zip(chains, ladder, strict=True)):
+            # each replica has its own part of the time, or the first would use up that of a whole step
+            number = step * len(chains) + i
+            chain.step(float(temperature), _part(moves, number, parts), (number + 1) / parts)
+        for i in range(len(chains) - 1):
+            energies = [int(chain.tally[0]) / EXCESS_COST for chain in chains[i : i + 2]]
             chance = math.exp(min(0.0, (1 / ladder[i] - 1 / ladder[i + 1]) * (energies[0] - energies[1])))
-            state = np.uint64(_next(state))
-            if float(_draw(state) >> np.uint64(11)) / _UNIT < chance:
-                walks[i], walks[i + 1] = walks[i + 1], walks[i]
-        if any(walk.over() for walk in walks):
+            rng = np.uint64(_next(rng))
+            if float(_draw(rng) >> np.uint64(11)) / _UNIT < chance:
+                chains[i], chains[i + 1] = chains[i + 1], chains[i]
+        if any(chain.ended() for chain in chains):
             break
-    found = [walk.result() for walk in walks]
-    return min(found, key=lambda cooled: cooled.cost(order.fan_in))
+    found = [chain.result() for chain in chains]
+    return min(found, key=lambda annealed: annealed.cost(settings.fan_in))

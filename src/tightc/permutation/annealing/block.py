@@ -1,29 +1,24 @@
-"""Blocks: a plan with its weights at their start, cut into pieces of tiles that are annealed on their own."""
+"""A block: the tiles and weights that are annealed together, and the state that the annealing starts from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.kernel import Board, _count
-from tightc.permutation.methods.tight.plan import Plan
+from tightc.permutation.annealing.kernel import AnnealingState, _count
 from tightc.tile.matrix import Ids
 from tightc.tile.packing import EMPTY
-
-_LEAST_TILES = 4
-_REACH = 1.5  # times as many tiles as a filter reaches over
-_LARGEST_COUNTS = 4_000_000  # entries of a board's counts
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some tiles of a plan and the weights that start there, tiles and lanes numbered from 0.
+    """Some tiles and the weights that start there; tiles and lanes are numbered from 0.
 
-    `heights`: (tiles,) int64. `cell_filters`, `cell_tiles`: (cells,) int32 as in Plan. Of each weight: `filters`,
-    `inputs`, and where it is: `lanes`, `columns`, all (weights,) int32.
+    `heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile, given to one filter: `cell_filters`
+    and `cell_tiles`, (cells,) int32, sorted by tile, then filter. Of each weight: its `filters` and `inputs`, and where
+    it starts, `lanes` and `columns`, all (weights,) int32.
     """
 
     heights: NDArray[np.int64]
@@ -36,118 +31,17 @@ class Block:
 
     @property
     def weights(self) -> int:
-        """How many weights it holds."""
+        """Number of weights."""
         return len(self.filters)
 
 
-def blocks_of(plan: Plan, filters: Ids, inputs: Ids) -> list[Block]:
-    """The blocks of a plan, each weight at its start.
-
-    `filters`, `inputs`: (weights,) int32, sorted by filter, then input. A filter's weights in a block spread evenly,
-    in order of their inputs, over the lanes of its cells there, from the first tile to the last.
-    """
-    edges = _edges(plan, int(inputs.max(initial=0)) + 1)
-    in_block = _share_out(plan, edges, filters, inputs)
-    order = np.argsort(in_block, kind="stable")
-    weight_edges = np.searchsorted(in_block[order], np.arange(len(edges)))
-    cell_edges = np.searchsorted(plan.tiles, edges)
-    blocks = []
-    for i, (first, last) in enumerate(pairwise(edges)):
-        weights = order[weight_edges[i] : weight_edges[i + 1]]
-        cells = slice(cell_edges[i], cell_edges[i + 1])
-        part = Plan(
-            plan.heights[first:last], plan.filters[cells], (plan.tiles[cells] - first).astype(np.int32)
-        )
-        lanes, columns = _start(part, filters[weights])
-        blocks.append(
-            Block(
-                part.heights,
-                part.filters,
-                part.tiles,
-                filters[weights],
-                inputs[weights],
-                lanes.astype(np.int32),
-                columns.astype(np.int32),
-            )
-        )
-    return blocks
-
-
-def raised(block: Block, heights: NDArray[np.int64]) -> Block:
-    """The block with taller tiles, each weight at its start: `heights` is (tiles,) int64."""
-    order = np.lexsort((block.inputs, block.filters))
-    filters = block.filters[order]
-    lanes, columns = _start(Plan(heights, block.cell_filters, block.cell_tiles), filters)
-    return Block(
-        heights,
-        block.cell_filters,
-        block.cell_tiles,
-        filters,
-        block.inputs[order],
-        lanes.astype(np.int32),
-        columns.astype(np.int32),
-    )
-
-
-def _share_out(plan: Plan, edges: NDArray[np.int64], filters: Ids, inputs: Ids) -> NDArray[np.int64]:
-    """The block of each weight: (weights,) int64.
-
-    A filter with cells in several blocks has as many of its weights in each as it has lanes there. Where a block has
-    filters of its own, those weights go there whose inputs they read most; the others follow in order of inputs.
-    """
-    blocks = len(edges) - 1
-    keys = plan.filters.astype(np.int64) * blocks + np.searchsorted(edges, plan.tiles, side="right") - 1
-    pairs, number = np.unique(keys, return_inverse=True)
-    room = np.bincount(number, plan.heights[plan.tiles]).astype(np.int64)
-    owner, block = pairs // blocks, pairs % blocks
-    owners, first = np.unique(owner, return_index=True)
-    begin = np.searchsorted(filters, owners)
-    sizes = np.diff(np.r_[begin, len(filters)])
-    which = np.repeat(np.arange(len(owners)), np.diff(np.r_[first, len(pairs)]))
-    filled = np.cumsum(room)
-    base = np.r_[0, filled][first]
-    total = filled[np.r_[first[1:], len(pairs)] - 1] - base
-    ends = begin[which] + (filled - base[which]) * sizes[which] // total[which]
-    shares = ends - np.maximum(np.r_[0, ends[:-1]], begin[which])
-    in_block = np.repeat(block, shares)
-    split = np.flatnonzero(np.diff(np.r_[first, len(pairs)]) > 1)
-    if not len(split):
-        return in_block
-    readers = np.zeros((blocks, int(inputs.max()) + 1), np.int32)
-    whole = ~np.isin(filters, owners[split])
-    np.add.at(readers, (in_block[whole], inputs[whole]), 1)
-    for i in split:
-        weights = slice(begin[i], begin[i] + sizes[i])
-        mine = slice(first[i], first[i + 1] if i + 1 < len(first) else len(pairs))
-        in_block[weights] = _choose(readers[block[mine]], inputs[weights], shares[mine], block[mine])
-    return in_block
-
-
-def _choose(
-    readers: Ids, inputs: Ids, shares: NDArray[np.int64], blocks: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The block of each weight of one filter: (weights,) int64.
-
-    `readers`: (blocks, all inputs) int32, how many weights of a block's own read each input; `inputs`: (weights,)
-    int32; `shares`, `blocks`: (blocks,) int64. The block with the largest share takes what the others leave.
-    """
-    smallest_first = np.argsort(shares, kind="stable")
-    chosen = np.full(len(inputs), blocks[smallest_first[-1]])
-    free = np.arange(len(inputs))
-    for j in smallest_first[:-1]:
-        order = np.argsort(-readers[j][inputs[free]], kind="stable")
-        chosen[free[order[: shares[j]]]] = blocks[j]
-        free = np.sort(free[order[shares[j] :]])
-    return chosen
-
-
-def board_of(block: Block) -> Board:
-    """The block as the kernel takes it."""
+def starting_state(block: Block) -> AnnealingState:
+    """The state that a block starts in, as the kernel takes it."""
     owners, filter_of = np.unique(block.filters, return_inverse=True)
     used, input_of = np.unique(block.inputs, return_inverse=True)
     lane_base = np.r_[0, np.cumsum(block.heights)]
     tiles, lanes = len(block.heights), int(lane_base[-1])
-    column = _columns(block.cell_tiles)
+    column = columns_of_cells(block.cell_tiles)
     slots = np.full((lanes, int(column.max()) + 1), EMPTY, np.int32)
     slots[block.lanes, block.columns] = np.arange(block.weights)
     owned = np.isin(block.cell_filters, owners)
@@ -159,76 +53,28 @@ def board_of(block: Block) -> Board:
     np.add.at(column_count, (cell_filter, cell_tile), 1)
     by_filter = np.lexsort((cell_column, cell_tile, cell_filter))
     small = slots.shape[1] < np.iinfo(np.uint8).max
-    board = Board(
-        slots,
-        input_of.astype(np.int32),
-        filter_of.astype(np.int32),
-        block.lanes.copy(),
-        block.columns.copy(),
-        np.searchsorted(np.sort(input_of), np.arange(len(used) + 1)).astype(np.int32),
-        np.argsort(input_of, kind="stable").astype(np.int32),
-        np.repeat(np.arange(tiles), block.heights).astype(np.int32),
-        first_column,
-        column_count,
-        np.searchsorted(cell_filter[by_filter], np.arange(len(owners) + 1)).astype(np.int32),
-        lane_base[cell_tile[by_filter]].astype(np.int32),
-        block.heights[cell_tile[by_filter]].astype(np.int32),
-        cell_column[by_filter].astype(np.int32),
-        np.zeros((lanes, len(used)), np.uint8 if small else np.uint16),
-        np.zeros(lanes, np.int32),
+    state = AnnealingState(
+        slots=slots,
+        input_of=input_of.astype(np.int32),
+        filter_of=filter_of.astype(np.int32),
+        lane_of=block.lanes.copy(),
+        column_of=block.columns.copy(),
+        user_starts=np.searchsorted(np.sort(input_of), np.arange(len(used) + 1)).astype(np.int32),
+        users=np.argsort(input_of, kind="stable").astype(np.int32),
+        tile_of=np.repeat(np.arange(tiles), block.heights).astype(np.int32),
+        first_column=first_column,
+        column_count=column_count,
+        cell_starts=np.searchsorted(cell_filter[by_filter], np.arange(len(owners) + 1)).astype(np.int32),
+        cell_lane=lane_base[cell_tile[by_filter]].astype(np.int32),
+        cell_height=block.heights[cell_tile[by_filter]].astype(np.int32),
+        cell_column=cell_column[by_filter].astype(np.int32),
+        counts=np.zeros((lanes, len(used)), np.uint8 if small else np.uint16),
+        carried=np.zeros(lanes, np.int32),
     )
-    _count(board)
-    return board
+    _count(state)
+    return state
 
 
-def _start(plan: Plan, filters: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(lane, column) of each weight, over all tiles: two (weights,) int64."""
-    column = _columns(plan.tiles)
-    lane_base = np.r_[0, np.cumsum(plan.heights)]
-    by_filter = np.lexsort((column, plan.tiles, plan.filters))
-    cell_heights = plan.heights[plan.tiles[by_filter]]
-    ends = np.cumsum(cell_heights)
-    owners, first_cell = np.unique(plan.filters[by_filter], return_index=True)
-    base = np.r_[0, ends][first_cell]
-    room = np.diff(np.r_[base, ends[-1:]])
-    which = np.searchsorted(owners, filters)
-    first_weight = np.searchsorted(filters, owners)
-    sizes = np.diff(np.r_[first_weight, len(filters)])
-    rank = np.arange(len(filters)) - first_weight[which]
-    slot = base[which] + rank * room[which] // sizes[which]
-    cell = np.searchsorted(ends, slot, side="right")
-    lane = slot - (ends - cell_heights)[cell] + lane_base[plan.tiles[by_filter[cell]]]
-    return lane, column[by_filter[cell]]
-
-
-def _columns(tiles: Ids) -> NDArray[np.int64]:
-    """The column of each cell in its tile; `tiles` is sorted."""
+def columns_of_cells(tiles: Ids) -> NDArray[np.int64]:
+    """The column of each cell in its tile: (cells,) int64. `tiles`: (cells,) int32, sorted."""
     return np.arange(len(tiles)) - np.searchsorted(tiles, tiles)
-
-
-def _edges(plan: Plan, inputs: int) -> NDArray[np.int64]:
-    """First tile of each block, and the number of tiles at the end: where few filters have cells on both sides.
-
-    A block is about as tall as its filters reach: shorter ones would cut filters, in taller ones most lanes are out
-    of a weight's reach, and the counts leave the caches.
-    """
-    tiles = len(plan.heights)
-    owners, index, cells = np.unique(plan.filters, return_index=True, return_counts=True)
-    number = np.searchsorted(owners, plan.filters)
-    first, last = plan.tiles[index], np.zeros(len(owners), np.int64)
-    np.maximum.at(last, number, plan.tiles)
-    crossing = np.cumsum(np.bincount(first, minlength=tiles) - np.bincount(last, minlength=tiles))
-    reach = np.bincount(plan.tiles, cells[number]) / np.bincount(plan.tiles)
-    edges = [0]
-    while edges[-1] < tiles:
-        begin = edges[-1]
-        wanted = max(_LEAST_TILES, _REACH * reach[begin])
-        wanted = min(
-            wanted, max(1.0, np.sqrt(_LARGEST_COUNTS * reach[begin] / (plan.heights[begin] * inputs)))
-        )
-        if begin + 1.5 * wanted >= tiles:
-            edges.append(tiles)
-            break
-        least = begin + max(1, int(wanted * 2 / 3))
-        edges.append(least + int(np.argmin(crossing[least - 1 : begin + int(wanted * 4 / 3) + 1])))
-    return np.array(edges)

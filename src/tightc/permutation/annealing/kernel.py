@@ -1,13 +1,13 @@
 """The annealing kernel: swaps two weights of one filter between the lanes of a block of tiles.
 
-A lane is a row of one of the tiles. The cost, counted in quarters so that it stays whole, is
+A lane is a row of one of the tiles. The cost, in quarters so that it is an integer, is
 
     4 * (inputs beyond the fan-in, summed over lanes) + (inputs carried, summed over lanes)
 
-A move takes a weight to a slot of another lane, in the same or another column of its filter, in the same or another
-tile, and brings back what that slot held: a weight of the same filter, or nothing. So no move can lose a weight or
-give a column two filters. Fifteen moves of sixteen go to a lane that already carries the input: found through another
-weight that reads it, which is what makes most of them worth trying.
+A move swaps a weight with the content of a slot on another lane: a weight of the same filter, or nothing. That slot is
+in the same or another column of its filter, in the same or another tile. So no move can lose a weight or give a column
+two filters. Fifteen moves of sixteen go to a lane that already carries the input, found through another weight that
+reads it; other moves seldom pay.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from tightc.permutation.annealing.rng import _draw, _next, _pick
 from tightc.tile.matrix import Ids
 from tightc.tile.packing import EMPTY
 
@@ -27,8 +28,8 @@ _GUIDED = 240  # of 256 moves
 _ONE = 4294967296.0
 
 
-class Board(NamedTuple):
-    """A block of tiles as the kernel sees it: weights, filters, inputs, tiles and lanes are numbered from 0.
+class AnnealingState(NamedTuple):
+    """The state of a block in the kernel: weights, filters, inputs, tiles and lanes are numbered from 0.
 
     `slots`: (lanes, columns) int32, the weight in each slot or EMPTY. Of each weight: `input_of`, `filter_of`,
     `lane_of`, `column_of`, all (weights,) int32. `users`: (weights,) int32, the weights that read input i are
@@ -58,15 +59,15 @@ class Board(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _count(board: Board) -> None:
-    """Counts `counts` and `carried` afresh from `lane_of`."""
-    board.counts[:, :] = 0
-    board.carried[:] = 0
-    for weight in range(len(board.input_of)):
-        lane, item = board.lane_of[weight], board.input_of[weight]
-        if board.counts[lane, item] == 0:
-            board.carried[lane] += 1
-        board.counts[lane, item] += 1
+def _count(state: AnnealingState) -> None:
+    """Recounts `counts` and `carried` from `lane_of`."""
+    state.counts[:, :] = 0
+    state.carried[:] = 0
+    for weight in range(len(state.input_of)):
+        lane, item = state.lane_of[weight], state.input_of[weight]
+        if state.counts[lane, item] == 0:
+            state.carried[lane] += 1
+        state.counts[lane, item] += 1
 
 
 @njit(nogil=True, cache=True)
@@ -78,29 +79,6 @@ def _cost(carried: Ids, fan_in: int) -> tuple[int, int]:
         inputs += carried[lane]
         excess += max(0, carried[lane] - fan_in)
     return EXCESS_COST * excess + inputs, excess
-
-
-@njit(nogil=True, cache=True)
-def _next(state: np.uint64) -> np.uint64:
-    """The state after `state` of xorshift64* (Vigna 2016); its output is `_draw` of it."""
-    state ^= state >> np.uint64(12)
-    state ^= state << np.uint64(25)
-    state ^= state >> np.uint64(27)
-    return state
-
-
-@njit(nogil=True, cache=True)
-def _draw(state: np.uint64) -> np.uint64:
-    """64 random bits of a state."""
-    return state * np.uint64(2685821657736338717)
-
-
-@njit(nogil=True, cache=True)
-def _pick(bits: np.uint64, among: int) -> np.int64:
-    """A number below `among` from 16 random bits, or 32 for more than 65536."""
-    if among > 65536:
-        return (np.int64(bits & np.uint64(0xFFFFFFFF)) * among) >> 32
-    return (np.int64(bits & np.uint64(0xFFFF)) * among) >> 16
 
 
 @njit(nogil=True, cache=True)
@@ -121,120 +99,120 @@ def _lane_change(
 
 
 @njit(nogil=True, cache=True)
-def _target(board: Board, weight: np.int64, bits: np.uint64) -> tuple[int, int]:
+def _target(state: AnnealingState, weight: np.int64, bits: np.uint64) -> tuple[int, int]:
     """(lane, column) of a slot that `weight` may move to, any of its filter's; `bits` are 64 random ones."""
-    item, owner = board.input_of[weight], board.filter_of[weight]
-    first = board.user_starts[item]
-    users = board.user_starts[item + 1] - first
+    item, owner = state.input_of[weight], state.filter_of[weight]
+    first = state.user_starts[item]
+    users = state.user_starts[item + 1] - first
     if users > 1 and (bits & np.uint64(0xFF)) < _GUIDED:
-        lane = board.lane_of[board.users[first + _pick(bits >> np.uint64(8), users)]]
-        tile = board.tile_of[lane]
-        width = board.column_count[owner, tile]
+        lane = state.lane_of[state.users[first + _pick(bits >> np.uint64(8), users)]]
+        tile = state.tile_of[lane]
+        width = state.column_count[owner, tile]
         if width > 0:
-            return lane, board.first_column[owner, tile] + _pick(bits >> np.uint64(40), width)
-    first = board.cell_starts[owner]
-    cell = first + _pick(bits >> np.uint64(8), board.cell_starts[owner + 1] - first)
-    return board.cell_lane[cell] + _pick(bits >> np.uint64(40), board.cell_height[cell]), board.cell_column[
+            return lane, state.first_column[owner, tile] + _pick(bits >> np.uint64(40), width)
+    first = state.cell_starts[owner]
+    cell = first + _pick(bits >> np.uint64(8), state.cell_starts[owner + 1] - first)
+    return state.cell_lane[cell] + _pick(bits >> np.uint64(40), state.cell_height[cell]), state.cell_column[
         cell
     ]
 
 
 @njit(nogil=True, cache=True)
-def _rises(board: Board, fan_in: int, draws: int, state: np.uint64) -> tuple[float, np.uint64]:
-    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; state to go on with)."""
+def _rises(state: AnnealingState, fan_in: int, draws: int, rng: np.uint64) -> tuple[float, np.uint64]:
+    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; next state of `rng`)."""
     total, worse = 0, 0
-    weights = len(board.input_of)
+    weights = len(state.input_of)
     for _ in range(draws if weights else 0):
-        state = _next(state)
-        weight = (np.int64(_draw(state) >> np.uint64(32)) * weights) >> 32
-        state = _next(state)
-        to_lane, to_column = _target(board, weight, _draw(state))
-        from_lane, item = board.lane_of[weight], board.input_of[weight]
-        other = board.slots[to_lane, to_column]
-        back = board.input_of[other] if other != EMPTY else EMPTY
+        rng = _next(rng)
+        weight = (np.int64(_draw(rng) >> np.uint64(32)) * weights) >> 32
+        rng = _next(rng)
+        to_lane, to_column = _target(state, weight, _draw(rng))
+        from_lane, item = state.lane_of[weight], state.input_of[weight]
+        other = state.slots[to_lane, to_column]
+        back = state.input_of[other] if other != EMPTY else EMPTY
         if from_lane == to_lane or item == back:
             continue
-        rise = _lane_change(board.counts[from_lane], item, back, board.carried[from_lane], fan_in)[1]
-        rise += _lane_change(board.counts[to_lane], back, item, board.carried[to_lane], fan_in)[1]
+        rise = _lane_change(state.counts[from_lane], item, back, state.carried[from_lane], fan_in)[1]
+        rise += _lane_change(state.counts[to_lane], back, item, state.carried[to_lane], fan_in)[1]
         if rise > 0:
             total += rise
             worse += 1
-    return total / max(1, worse), state
+    return total / max(1, worse), rng
 
 
 @njit(nogil=True, cache=True)
-def _save(board: Board, best: Ids) -> None:
-    """Keeps where each weight is: `best` is (2, weights) int32, lane and column."""
-    best[0, :] = board.lane_of
-    best[1, :] = board.column_of
+def _save(state: AnnealingState, best: Ids) -> None:
+    """Copies the place of each weight into `best`, (2, weights) int32: lane and column."""
+    best[0, :] = state.lane_of
+    best[1, :] = state.column_of
 
 
 @njit(nogil=True, cache=True)
-def _anneal(
-    board: Board,
+def _try_moves(
+    state: AnnealingState,
     best: Ids,
     tally: NDArray[np.int64],
     fan_in: int,
     temperature: float,
     moves: int,
-    state: np.uint64,
+    rng: np.uint64,
 ) -> np.uint64:
-    """Tries `moves` moves at one temperature, in place; gives the state to go on with.
+    """Tries `moves` moves at one temperature, in place; returns the next state of `rng`.
 
-    `best`: (2, weights) int32, lane and column of each weight in the best state seen, which it keeps. `tally`: (3,)
-    int64, cost and best cost in quarters and moves accepted so far, which it goes on with. `temperature`: in units of
-    the cost, one input beyond the fan-in being 1. `state`: of the random numbers, anything but 0.
+    `best`: (2, weights) int32, lane and column of each weight in the best state so far, updated. `tally`: (3,) int64,
+    cost and best cost in quarters and moves accepted so far, updated. `temperature`: in units of the cost, where one
+    input beyond the fan-in is 1. `rng`: state of the random numbers, not 0.
     """
     accept = np.zeros(_WORST_RISE + 1, np.int64)
     for rise in range(_WORST_RISE + 1):
         accept[rise] = np.int64(_ONE * np.exp(-rise / (EXCESS_COST * temperature)))
-    weights = len(board.input_of)
+    weights = len(state.input_of)
     cost, best_cost, accepted = tally[0], tally[1], 0
     unsaved = False
     for _ in range(moves):
-        state = _next(state)
-        bits = _draw(state)
+        rng = _next(rng)
+        bits = _draw(rng)
         weight = (np.int64(bits >> np.uint64(32)) * weights) >> 32
-        state = _next(state)
-        to_lane, to_column = _target(board, weight, _draw(state))
-        from_lane = board.lane_of[weight]
+        rng = _next(rng)
+        to_lane, to_column = _target(state, weight, _draw(rng))
+        from_lane = state.lane_of[weight]
         if from_lane == to_lane:
             continue
-        item = board.input_of[weight]
-        other = board.slots[to_lane, to_column]
-        back = board.input_of[other] if other != EMPTY else EMPTY
+        item = state.input_of[weight]
+        other = state.slots[to_lane, to_column]
+        back = state.input_of[other] if other != EMPTY else EMPTY
         if item == back:
             continue
         change_from, rise_from = _lane_change(
-            board.counts[from_lane], item, back, board.carried[from_lane], fan_in
+            state.counts[from_lane], item, back, state.carried[from_lane], fan_in
         )
-        change_to, rise_to = _lane_change(board.counts[to_lane], back, item, board.carried[to_lane], fan_in)
+        change_to, rise_to = _lane_change(state.counts[to_lane], back, item, state.carried[to_lane], fan_in)
         rise = rise_from + rise_to
         if rise > 0:
             if np.int64(bits & np.uint64(0xFFFFFFFF)) >= accept[rise]:
                 continue
             if unsaved:
-                _save(board, best)
+                _save(state, best)
                 unsaved = False
-        from_column = board.column_of[weight]
-        board.slots[from_lane, from_column] = other
-        board.slots[to_lane, to_column] = weight
-        board.lane_of[weight], board.column_of[weight] = to_lane, to_column
-        board.counts[from_lane, item] -= 1
-        board.counts[to_lane, item] += 1
+        from_column = state.column_of[weight]
+        state.slots[from_lane, from_column] = other
+        state.slots[to_lane, to_column] = weight
+        state.lane_of[weight], state.column_of[weight] = to_lane, to_column
+        state.counts[from_lane, item] -= 1
+        state.counts[to_lane, item] += 1
         if other != EMPTY:
-            board.lane_of[other], board.column_of[other] = from_lane, from_column
-            board.counts[to_lane, back] -= 1
-            board.counts[from_lane, back] += 1
-        board.carried[from_lane] += change_from
-        board.carried[to_lane] += change_to
+            state.lane_of[other], state.column_of[other] = from_lane, from_column
+            state.counts[to_lane, back] -= 1
+            state.counts[from_lane, back] += 1
+        state.carried[from_lane] += change_from
+        state.carried[to_lane] += change_to
         cost += rise
         accepted += 1
         if cost < best_cost:
             best_cost = cost
             unsaved = True
     if unsaved:
-        _save(board, best)
+        _save(state, best)
     tally[0], tally[1] = cost, best_cost
     tally[2] += accepted
-    return state
+    return rng

@@ -1,4 +1,4 @@
-"""Temperature schedules: how a block of tiles is cooled, and the YAML file that says so."""
+"""Temperature schedules of the annealer, as read from a YAML file."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ def _start(value: Any) -> float | Literal["auto"]:
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # one validator, not one for each member of the union, so that a fault names the key alone
 Start = Annotated[float | Literal["auto"], PlainValidator(_start)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class TemperatureSchedule(Options):
-    """How a block of tiles is cooled: what `--temp-schedule` reads."""
+    """The temperatures and moves for one block of tiles: what `--temp-schedule` reads."""
 
     kind: Literal["geometric", "linear", "lundy-mees", "adaptive", "tempering"] = Field(
         "geometric",
-        description="how temperature falls from t_start to t_end: geometric, linear, lundy-mees (T / (1 + bT)), "
-        "adaptive (so that accepted moves fall from accept_start to accept_end) or tempering (replicas that keep "
-        "their temperatures and exchange their states)",
+        description="fall of the temperature: geometric, linear, lundy-mees (T / (1 + bT)), adaptive (by accepted "
+        "moves) or tempering (replicas exchange states)",
     )
     t_start: Start = Field(
         0.3,
-        description="first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
-        "one worsening move in five is accepted",
+        description="first temperature, above 0, in cost units (1 per excess input), or auto: one worsening move in "
+        "five accepted",
     )
     t_end: Temperature = Field(
         0.03, description="last temperature, above 0 and not above t_start, in cost units"
@@ -48,28 +47,34 @@ class TemperatureSchedule(Options):
         30, description="number of temperatures, from 1 to 100000"
     )
     moves_per_weight: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        500, description="moves tried for each non-zero weight, from 0 (no annealing) to 10000000"
+        500, description="moves per non-zero weight, from 0 (no annealing) to 10000000"
     )
-    accept_start: Share = Field(0.3, description="for adaptive: share of moves accepted at first, above 0")
-    accept_end: Share = Field(0.02, description="for adaptive: share of moves accepted at last, above 0")
+    accept_start: Fraction = Field(
+        0.3, description="adaptive: fraction of moves accepted at first, above 0 up to 1"
+    )
+    accept_end: Fraction = Field(
+        0.02, description="adaptive: fraction of moves accepted at last, above 0 up to 1"
+    )
     reheats: Annotated[int, Field(ge=0, le=1000)] = Field(
         0,
-        description="how often the best state is heated up and cooled again within the moves, from 0 to 1000",
+        description="reheats of the best state within the moves, from 0 to 1000",
     )
-    reheat: Share = Field(0.5, description="what each heating reaches of the one before, above 0 up to 1")
+    reheat: Fraction = Field(
+        0.5, description="start of each reheat, as a fraction of the one before, above 0 up to 1"
+    )
     replicas: Annotated[int, Field(ge=2, le=64)] = Field(
-        4, description="for tempering: number of replicas, from 2 to 64"
+        4, description="tempering: number of replicas, from 2 to 64"
     )
     restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
         0,
-        description="how often a block is begun anew with other random numbers; the best stays; from 0 to 1000",
+        description="restarts of a block with other random numbers, from 0 to 1000; the best is kept",
     )
     time_limit: Duration | None = Field(
         None,
-        description="time for the whole search, such as 30s or 5m; the best packing by then is the result",
+        description="time for the whole search, such as 30s or 5m; the best packing by then is kept",
     )
     seed: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="random seed of the search instead of that of the stage"
+        None, description="random seed of the search, from 0; default: that of the stage"
     )
 
     @model_validator(mode="after")
@@ -89,9 +94,9 @@ class TemperatureSchedule(Options):
         return self
 
     def temperatures(self, t_start: float, steps: int) -> NDArray[np.float64]:
-        """The temperatures of one cooling from `t_start`: (steps,) float64, cost units.
+        """The temperatures of one fall from `t_start`: (steps,) float64, cost units.
 
-        Of `adaptive` the first alone counts: `adapted` gives the others.
+        For `adaptive` only the first one counts: `adapted` gives the others.
         """
         t_end = min(self.t_end, t_start)
         if self.kind == "linear":
@@ -103,10 +108,11 @@ class TemperatureSchedule(Options):
         return np.geomspace(t_start, t_end, steps)
 
     def adapted(self, temperature: float, accepted: float, done: float) -> float:
-        """The temperature after one at which the share `accepted` of the moves was, `done` of the cooling through.
+        """The temperature after `temperature`, at which the fraction `accepted` of the moves was accepted.
 
-        Wanted is a share that falls geometrically from `accept_start` to `accept_end`.
+        The target falls geometrically from `accept_start` to `accept_end`; `done` is the fraction of the fall that is
+        done.
         """
-        wanted: float = self.accept_start * (self.accept_end / self.accept_start) ** done
-        factor = min(1.4, max(0.7, wanted / max(accepted, 1e-6)))
+        target: float = self.accept_start * (self.accept_end / self.accept_start) ** done
+        factor = min(1.4, max(0.7, target / max(accepted, 1e-6)))
         return max(temperature * factor, self.t_end)

@@ -1,1 +1,1 @@
-"""Who anneals the blocks: this thread, a thread pool, a Dask cluster."""
+"""Executors: this thread, a thread pool or a Dask cluster anneals the blocks."""

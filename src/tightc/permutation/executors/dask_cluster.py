@@ -1,4 +1,4 @@
-"""A Dask cluster as the crew: blocks are cooled by its workers, wherever they run."""
+"""A Dask cluster as the executor: its workers anneal the blocks, wherever they run."""
 
 from __future__ import annotations
 
@@ -13,89 +13,109 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, replace
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
+from tightc.deadline import Deadline
 from tightc.errors import OptionError
-from tightc.permutation.annealing.anneal import AnnealProgress, Cooled, Order, Watch, cool
+from tightc.permutation.annealing.anneal import (
+    Annealed,
+    AnnealProgress,
+    AnnealSettings,
+    BlockProgress,
+    anneal,
+)
 from tightc.permutation.annealing.block import Block
 from tightc.permutation.annealing.kernel import EXCESS_COST
-from tightc.permutation.executors.executor import untouched
+from tightc.permutation.executors.executor import BlockJob
 
-_LOOK = 0.02  # seconds between two looks at what is done and whether to stop
-_CHECK = 1.0  # seconds between two looks at whether the cluster is still there
-_TELL = 0.5  # seconds between two reports of a block on its way
-_CONNECT = 10  # seconds
-_GRACE = 5.0  # seconds in which workers hand in what they have once the search is to end
-_ALONE = 30.0  # seconds without a worker after which none is expected to come back
+# seconds
+_POLL = 0.02  # between two checks of results and deadline
+_CHECK = 1.0  # between two checks of the cluster
+_REPORT_INTERVAL = 0.5  # between two reports of a block
+_CONNECT = 10  # to connect
+_GRACE = 5.0  # for workers to return what they have after the deadline
+_NO_WORKERS = 30.0  # without a worker, before the search gives up
 
 _TOPIC = "tightc"  # of all searches, since a scheduler keeps its topics; it forgets the oldest reports
 
-_ended: set[str] = set()  # on a worker: the searches that were told to end
+# on a worker: the searches that must end, and the deadlines of the blocks being annealed, by search
+_ended: set[str] = set()
+_running: dict[str, set[Deadline]] = {}
+_running_lock = threading.Lock()
 
 
-class DaskCrew:
-    """Sends each block to the cluster; a block whose worker dies is cooled again by another, to the same result.
+class _Name(NamedTuple):
+    """By what a block reports: its search, and its number in it."""
 
-    Once the search is to end, workers are told so and hand in the best that they have by then.
+    search: str
+    number: int
+
+
+class DaskExecutor:
+    """Sends each block to the cluster; if its worker dies, another anneals it again, with the same result.
+
+    At the deadline all workers end, and return their best so far.
     """
 
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
         self._address = address
+        self.workers = sum(client.nthreads().values())
         self._search = (
-            f"tightc-{uuid.uuid4().hex}"  # what its blocks are known by to workers; not in the result
+            f"tightc-{uuid.uuid4().hex}"  # the name of this search on the workers; not in the result
         )
-        self._watches: dict[int, Watch] = {}
+        self._progress: dict[int, BlockProgress] = {}
         self._numbers = 0
         self._lock = threading.Lock()
-        self._checked = self._manned = time.monotonic()
-        self._told_to_end = False
-        client.subscribe_topic(_TOPIC, self._hear)
+        self._checked = self._last_worker = time.monotonic()
+        self._end_sent = False
+        client.subscribe_topic(_TOPIC, self._receive)
 
-    def cool(
-        self, blocks: Sequence[Block], orders: Sequence[Order], watches: Sequence[Watch]
-    ) -> list[Cooled]:
-        """See Crew. OptionError where the cluster does not come back with a result."""
-        numbers = self._enlist(watches)
+    def anneal(self, jobs: Sequence[BlockJob]) -> list[Annealed]:
+        """See Executor. OptionError if the cluster does not return a result."""
+        numbers = self._subscribe(jobs)
         try:
             futures = [
-                self._client.submit(_cool, block, order, self._search, number, pure=False)
-                for block, order, number in zip(blocks, orders, numbers, strict=True)
+                self._client.submit(
+                    _anneal,
+                    job.block,
+                    job.settings,
+                    job.time.seconds,
+                    _Name(self._search, number),
+                    pure=False,
+                )
+                for job, number in zip(jobs, numbers, strict=True)
             ]
-            found = self._collect(futures, orders, watches)
+            found = self._collect(futures, jobs)
         except (OSError, CancelledError):
             raise self._gone() from None
         finally:
             for number in numbers:
-                self._watches.pop(number, None)
+                self._progress.pop(number, None)
         return [
-            found[i] if i in found else replace(untouched(block), cut=True) for i, block in enumerate(blocks)
+            found[i] if i in found else replace(Annealed.at_start(job.block), cut_short=True)
+            for i, job in enumerate(jobs)
         ]
 
-    def _collect(
-        self, futures: list[Any], orders: Sequence[Order], watches: Sequence[Watch]
-    ) -> dict[int, Cooled]:
-        """The results by number; where the search is to end, those that come soon."""
-        found: dict[int, Cooled] = {}
+    def _collect(self, futures: list[Any], jobs: Sequence[BlockJob]) -> dict[int, Annealed]:
+        """The results by number; after the deadline, those that come within a few seconds."""
+        found: dict[int, Annealed] = {}
         last = None
         while len(found) < len(futures) and (last is None or time.monotonic() < last):
-            time.sleep(_LOOK)
+            time.sleep(_POLL)
             self._check()
             for i in [i for i in range(len(futures)) if i not in found and futures[i].done()]:
                 found[i] = self._result(futures[i])
-                cost = found[i].cost(orders[i].fan_in) / EXCESS_COST
-                watches[i].tell(
-                    AnnealProgress(1.0, cost, orders[i].schedule.t_end, found[i].moves, found[i].accepted)
-                )
-            if last is None and any(watch.stopped() for watch in watches):
+                _report_end(jobs[i], found[i])
+            if last is None and any(job.time.deadline.passed() for job in jobs):
                 last = time.monotonic() + _GRACE
-                self._tell_to_end()
+                self._end_all()
         self._client.cancel([future for i, future in enumerate(futures) if i not in found])
         return found
 
-    def _result(self, future: Any) -> Cooled:
+    def _result(self, future: Any) -> Annealed:
         try:
-            found: Cooled = future.result()
+            found: Annealed = future.result()
         except (OSError, CancelledError):
             raise
         except Exception as reason:
@@ -106,25 +126,25 @@ class DaskCrew:
             ) from reason
         return found
 
-    def _enlist(self, watches: Sequence[Watch]) -> range:
-        """Numbers that these watches alone have."""
+    def _subscribe(self, jobs: Sequence[BlockJob]) -> range:
+        """Numbers under which these jobs alone report their progress."""
         with self._lock:
-            numbers = range(self._numbers, self._numbers + len(watches))
+            numbers = range(self._numbers, self._numbers + len(jobs))
             self._numbers = numbers.stop
-        self._watches.update(zip(numbers, watches, strict=True))
+        self._progress.update(zip(numbers, (job.progress for job in jobs), strict=True))
         return numbers
 
-    def _hear(self, event: tuple[float, Sequence[Any]]) -> None:
-        """What a block on its way reports; it may come late."""
+    def _receive(self, event: Sequence[Any]) -> None:
+        """A report of a block, after its time; it may come late."""
         search, number, *progress = event[1]
-        watch = self._watches.get(number)
-        if search == self._search and watch:
-            watch.tell(AnnealProgress(*progress))
+        report = self._progress.get(number)
+        if search == self._search and report:
+            report(AnnealProgress(*progress))
 
     def _check(self) -> None:
-        """OptionError where the scheduler is gone, or all workers are and stay so."""
+        """OptionError if the scheduler is gone, or if there has been no worker for a while."""
         if not self._lock.acquire(blocking=False):
-            return  # somebody else looks
+            return  # another thread checks
         try:
             now = time.monotonic()
             if now < self._checked + _CHECK:
@@ -133,8 +153,8 @@ class DaskCrew:
             if self._client.status != "running":
                 raise self._gone()
             if self._threads():
-                self._manned = now
-            elif now > self._manned + _ALONE:
+                self._last_worker = now
+            elif now > self._last_worker + _NO_WORKERS:
                 raise OptionError(
                     f"--dask {self._address}: no worker is left",
                     f"start some with dask worker {self._address}, or search on this machine without --dask",
@@ -143,7 +163,7 @@ class DaskCrew:
             self._lock.release()
 
     def _threads(self) -> int:
-        """Threads of all workers; 0 where the scheduler does not say."""
+        """Threads of all workers; 0 if the scheduler does not answer."""
         try:
             threads: dict[str, int] = self._client.sync(
                 self._client.scheduler.ncores, callback_timeout=_CHECK
@@ -152,10 +172,11 @@ class DaskCrew:
             return 0
         return sum(threads.values())
 
-    def _tell_to_end(self) -> None:
+    def _end_all(self) -> None:
+        """Tells all workers to end this search, once."""
         with self._lock:
-            told, self._told_to_end = self._told_to_end, True
-        if not told:
+            sent, self._end_sent = self._end_sent, True
+        if not sent:
             with suppress(OSError):
                 self._client.run(_end, self._search, on_error="ignore", callback_timeout=_CHECK)
 
@@ -166,48 +187,75 @@ class DaskCrew:
         )
 
 
-def _cool(block: Block, order: Order, search: str, number: int) -> Cooled:
-    """On a worker: cools a block, reports now and then, and comes to an end when told to."""
+def _report_end(job: BlockJob, found: Annealed) -> None:
+    """Reports a block as done, since its last report may not have come."""
+    cost = found.cost(job.settings.fan_in) / EXCESS_COST
+    job.progress(AnnealProgress(1.0, cost, job.settings.schedule.t_end, found.moves, found.accepted))
+
+
+def _anneal(block: Block, settings: AnnealSettings, seconds: float, name: _Name) -> Annealed:
+    """On a worker: anneals a block for at most `seconds`, and reports now and then by `name`, search and number."""
     worker = import_module("distributed").get_worker()
-    told = time.monotonic()
+    reported = time.monotonic()
 
-    def tell(progress: AnnealProgress) -> None:
-        nonlocal told
-        if time.monotonic() >= told + _TELL:
-            told = time.monotonic()
-            worker.log_event(_TOPIC, (search, number, *astuple(progress)))
+    def report(progress: AnnealProgress) -> None:
+        nonlocal reported
+        if time.monotonic() >= reported + _REPORT_INTERVAL:
+            reported = time.monotonic()
+            worker.log_event(_TOPIC, (*name, *astuple(progress)))
 
-    return cool(block, order, Watch(lambda: search in _ended, tell))
+    with _deadline(name.search, seconds) as deadline:
+        return anneal(block, settings, deadline, report)
+
+
+@contextmanager
+def _deadline(search: str, seconds: float) -> Iterator[Deadline]:
+    """On a worker: a deadline that `_end` interrupts, also if it was called before."""
+    deadline = Deadline(seconds)
+    with _running_lock:
+        _running.setdefault(search, set()).add(deadline)
+        if search in _ended:
+            deadline.interrupt()
+    try:
+        yield deadline
+    finally:
+        with _running_lock:
+            _running[search].discard(deadline)
+            if not _running[search]:
+                del _running[search]
 
 
 def _end(search: str) -> None:
     """On a worker: ends the blocks of `search`, those to come too."""
-    _ended.add(search)
+    with _running_lock:
+        _ended.add(search)
+        for deadline in _running.get(search, ()):
+            deadline.interrupt()
 
 
 @contextmanager
-def dask_crew(address: str) -> Iterator[tuple[DaskCrew, int]]:
-    """(the crew at `address`, such as tcp://host:8786, and its number of threads); OptionError where there is none."""
+def dask_executor(address: str) -> Iterator[DaskExecutor]:
+    """The cluster whose scheduler is at `address`, such as tcp://host:8786; OptionError if there is none."""
     try:
         distributed: Any = import_module("distributed")
     except ImportError:
         raise OptionError(
             f"--dask {address}: dask.distributed is not installed", "pip install 'tightc[dask]'"
         ) from None
-    with _quiet(), _connected(distributed, address) as client:
-        hands = sum(client.nthreads().values())
-        if not hands:
+    with _silent_logs(), _connected(distributed, address) as client:
+        executor = DaskExecutor(client, address)
+        if not executor.workers:
             raise OptionError(
                 f"--dask {address}: the scheduler has no workers", f"start some with dask worker {address}"
             )
         _refuse_other_versions(client, address)
-        yield DaskCrew(client, address), hands
+        yield executor
 
 
 @contextmanager
 def _connected(distributed: Any, address: str) -> Iterator[Any]:
     try:
-        _knock(address)
+        _try_port(address)
         client = distributed.Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as reason:
         raise OptionError(
@@ -221,14 +269,14 @@ def _connected(distributed: Any, address: str) -> Iterator[Any]:
             client.close(timeout=_CHECK)
 
 
-def _knock(address: str) -> None:
-    """OSError at once where nobody listens, before distributed tries for long and complains at the end."""
+def _try_port(address: str) -> None:
+    """OSError at once if nothing listens there; distributed would keep trying for long."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), _CONNECT).close()
 
 
 def _refuse_other_versions(client: Any, address: str) -> None:
-    """OptionError where a worker has another tightc than this one, or none: its results could differ."""
+    """OptionError if a worker has another version of tightc, or none: its results could differ."""
     ours = version("tightc")
     for worker, theirs in client.run(version, "tightc", on_error="return").items():
         if theirs != ours:
@@ -240,8 +288,8 @@ def _refuse_other_versions(client: Any, address: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what distributed logs off stderr: what matters of it comes as an error."""
+def _silent_logs() -> Iterator[None]:
+    """Keeps the logs of distributed off stderr: what matters of them comes as an error."""
     names = [
         name
         for name in logging.root.manager.loggerDict

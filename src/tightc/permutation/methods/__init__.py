@@ -1,1 +1,1 @@
-"""Packers: each takes a layer matrix and gives a Packing."""
+"""Packing methods: each is a function from a layer matrix to a Packing, listed in registry.py."""

@@ -1,4 +1,4 @@
-"""Column combining: inputs whose weights lie in different filters share a lane; the baseline of tight compression.
+"""Column combining: inputs with weights in different filters share a lane; the baseline.
 
 After H. T. Kung, B. McDanel, S. Q. Zhang, "Packing Sparse Convolutional Neural Networks for Efficient Systolic Array
 Implementations: Column Combining Under Joint Optimization", ASPLOS 2019 (arXiv 1811.04770). Their columns are inputs
@@ -15,67 +15,82 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tightc.errors import OptionError
-from tightc.permutation.problem import Task
+from tightc.permutation.problem import LossySettings, PackingProblem
+from tightc.permutation.search_context import SearchContext
 from tightc.tile.dense import merged
 from tightc.tile.matrix import Ids, LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, cut_into_tiles
 
 _NONE = -1
-_BITE = 64  # lanes filled between two looks at whether to stop
+_CHUNK = 64  # lanes filled between two checks for an interrupt
 _SLACK = 1e-9  # so that 0.29 x 100 allows 29
 
 
-def pack(matrix: LayerMatrix, task: Task) -> Packing:
+def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext) -> Packing:
     """Lanes of up to `alpha` whole inputs each, cut into tiles; filters and inputs without a weight are left out.
 
-    An input lives in one lane only. Where several inputs of a lane have a weight in the same filter, the largest is
-    kept, the first of equals; all others are dropped, `gamma` x filters of a lane at most. Lossless for a gamma of 0.
-    The packing's fan-in is alpha. OptionError where that is beyond the fan-in of the array.
+    An input is on one lane only. Where several inputs of a lane have a weight in the same filter, the largest is kept,
+    the first of equals. The others are dropped, `gamma` x filters per lane at most; none for a gamma of 0. The
+    packing's fan-in is alpha. OptionError if that is above the fan-in of the array.
     """
-    alpha = task.lossy.alpha
-    if alpha > task.fan_in:
+    alpha = problem.lossy.alpha
+    if alpha > problem.fan_in:
         raise OptionError(
-            f"alpha {alpha} is above the fan-in {task.fan_in} of the array",
-            f"lower alpha to {task.fan_in} or raise the fan-in to {alpha}",
+            f"expected alpha up to {problem.fan_in}, the fan-in of the array, got {alpha}",
+            f"lower alpha to {problem.fan_in} or raise the fan-in to {alpha}",
         )
     size = matrix.filters_per_group
     tiles = []
     for group in range(matrix.groups):
-        values = matrix.real[group * size : (group + 1) * size]
+        values = matrix.dequantized[group * size : (group + 1) * size]
         filters = np.flatnonzero((values != 0).any(axis=1)).astype(np.int32)
-        lanes = combine(values, task, done=group / matrix.groups, share=1 / matrix.groups)
+        lanes = combine(values, problem.lossy, context, group / matrix.groups, 1 / matrix.groups)
         slots = _slots(values[filters], lanes)
         slots[slots != EMPTY] += group * matrix.inputs
-        tiles += cut_into_tiles(filters + np.int32(group * size), slots, task.array)
+        tiles += cut_into_tiles(filters + np.int32(group * size), slots, problem.array)
     if matrix.groups > 1:
-        tiles = list(merged(tiles, task.array))
+        tiles = list(merged(tiles, problem.array))
     return Packing(
-        "column-combine", task.array, alpha, matrix.filters, matrix.inputs, matrix.groups, tuple(tiles)
+        method="column-combine",
+        array=problem.array,
+        fan_in=alpha,
+        filters=matrix.filters,
+        inputs=matrix.inputs,
+        groups=matrix.groups,
+        tiles=tuple(tiles),
     )
 
 
-def combine(values: NDArray[Any], task: Task, done: float = 0.0, share: float = 1.0) -> list[Ids]:
-    """The inputs of each lane, ascending: (inputs of the lane,) int32 each; inputs without a weight are in none.
+def combine(
+    values: NDArray[Any],
+    lossy: LossySettings,
+    context: SearchContext,
+    done: float = 0.0,
+    fraction: float = 1.0,
+) -> list[Ids]:
+    """The inputs of each lane, ascending: (inputs of the lane,) int32 each; inputs without a weight are on none.
 
-    `values`: (filters, inputs), one group of a layer. Of what the task's listener is told, `done` is the share before
-    this group and `share` that of the group itself. CancelledError once the task is to stop.
+    `values`: (filters, inputs), one group of a layer. For progress, `done` is the fraction of the layer before this
+    group, and `fraction` that of the group. CancelledError after an interrupt.
     """
     used = values != 0
     sizes = np.count_nonzero(used, axis=0).astype(np.int32)
     order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]  # densest first
     words, sizes = _words(used[:, order]), sizes[order]
-    drops = int(min(task.lossy.gamma, task.lossy.alpha) * len(values) + _SLACK)
-    limits = np.array([len(values), task.lossy.alpha, drops], np.int32)
+    drops = int(min(lossy.gamma, lossy.alpha) * len(values) + _SLACK)
+    limits = np.array([len(values), lossy.alpha, drops], np.int32)
     count = len(order)
     lane_of = np.full(count, _NONE, np.int32)
     rest = np.append(np.arange(1, count + 1), 0).astype(np.int32)
     lanes = 0
     while rest[count] != count:
-        if task.stop.is_set():
+        if context.interrupted:
             raise CancelledError
-        lanes = _fill_lanes(words, sizes, limits, lane_of, rest, lanes, lanes + _BITE)
+        lanes = _fill_lanes(
+            words, sizes, limits=limits, lane_of=lane_of, rest=rest, lane=lanes, end=lanes + _CHUNK
+        )
         grouped = np.count_nonzero(lane_of != _NONE)
-        task.progress(task.layer, done + share * 0.9 * grouped / count, {"lanes": str(lanes)})
+        context.report(done + fraction * 0.9 * grouped / count, {"lanes": str(lanes)})
     by_lane = order[np.lexsort((order, lane_of))].astype(np.int32)
     return np.split(by_lane, np.cumsum(np.bincount(lane_of, minlength=lanes))[:-1]) if lanes else []
 
@@ -90,7 +105,7 @@ def _fill_lanes(
     lane: int,
     end: int,
 ) -> int:
-    """Fills lanes from `lane` up to `end` or until no input is left; gives the number of lanes there are then.
+    """Fills lanes from `lane` up to `end` or until no input is left; returns the number of lanes then.
 
     The densest input left opens a lane; then comes, again and again, the input that covers the most further filters,
     of equals the one that drops fewer weights, then the first.
@@ -155,7 +170,7 @@ def _words(used: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def _slots(values: NDArray[Any], lanes: list[Ids]) -> Ids:
-    """The input whose weight each lane keeps for each filter: (lanes, filters) int32, EMPTY where it has none."""
+    """The input that each lane multiplies for each filter: (lanes, filters) int32, EMPTY for none."""
     slots = np.full((len(lanes), len(values)), EMPTY, np.int32)
     for slot, inputs in zip(slots, lanes, strict=True):
         weights = np.abs(values[:, inputs])

@@ -1,7 +1,7 @@
 """First fit: tight packing without a search, each weight in the first lane that takes it; lossless.
 
-It shows what annealing is worth: filters are split and share tiles as in tight packing, but no weight that has a slot
-moves again.
+Filters are split and share tiles as in tight packing, but no weight moves once it has a slot. The difference between
+the two is the gain from annealing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.anneal import never
-from tightc.permutation.problem import Task
+from tightc.permutation.problem import PackingProblem
+from tightc.permutation.search_context import SearchContext
+from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import Ids, LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 
@@ -24,37 +25,53 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class _Columns:
-    """Parts of filters, one for each column: `filters` (columns,) int32; `starts` (columns + 1,) int64, where each
-    begins in `inputs` (weights,) int32, which ascend within a part."""
+    """Parts of filters, one for each column: `filters`, (columns,) int32, and the `inputs` of its weights, ascending.
+
+    `starts`: (columns + 1,) int64, where each part begins in `inputs`, (weights,) int32.
+    """
 
     filters: Ids
     starts: NDArray[np.int64]
     inputs: Ids
 
 
-def pack(matrix: LayerMatrix, task: Task) -> Packing:
+def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext) -> Packing:
     """A lossless packing within the fan-in, in rounds: what does not fit its tile goes on to the next round's tiles."""
     filters, inputs = matrix.nonzeros()
-    tiles = tuple(fill_tiles(filters, inputs, task, task.stop.is_set))
-    size = matrix.filters, matrix.inputs, matrix.groups
-    return Packing("first-fit", task.array, task.fan_in, *size, tiles, matrix.subword_bits)
+    tiles = fill_tiles(filters, inputs, problem.array, problem.fan_in, lambda: context.interrupted)
+    return Packing(
+        method="first-fit",
+        array=problem.array,
+        fan_in=problem.fan_in,
+        filters=matrix.filters,
+        inputs=matrix.inputs,
+        groups=matrix.groups,
+        tiles=tuple(tiles),
+        subword_bits=matrix.subword_bits,
+    )
 
 
-def fill_tiles(filters: Ids, inputs: Ids, task: Task, stopped: Callable[[], bool] = never) -> list[Tile]:
-    """Tiles within the fan-in for weights that are given by `filters` and `inputs`: (weights,) int32, sorted so.
+def fill_tiles(
+    filters: Ids,
+    inputs: Ids,
+    array: ArrayShape,
+    fan_in: int,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> list[Tile]:
+    """Tiles within the fan-in for the weights given by `filters` and `inputs`: (weights,) int32, sorted so.
 
-    In each round filters are cut, in input order, into parts of as many weights as the array has rows and a remainder;
-    parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so it ends.
-    CancelledError where it is `stopped` before that.
+    In each round a filter is cut, in input order, into parts of as many weights as the array has rows, and a
+    remainder. Parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so
+    the rounds end. CancelledError once it is `interrupted`.
     """
     tiles: list[Tile] = []
     while len(filters):
-        columns = _cut(filters, inputs, task.array.rows)
+        columns = _cut(filters, inputs, array.rows)
         left = []
-        for first in range(0, len(columns.filters), task.array.columns):
-            if stopped():
+        for first in range(0, len(columns.filters), array.columns):
+            if interrupted():
                 raise CancelledError
-            tile, rest = _fill(columns, slice(first, first + task.array.columns), task)
+            tile, rest = _fill(columns, slice(first, first + array.columns), array.rows, fan_in)
             tiles.append(tile)
             left.append(rest)
         filters, inputs = (np.concatenate(parts) for parts in zip(*left, strict=True))
@@ -80,15 +97,15 @@ def _cut(filters: Ids, inputs: Ids, rows: int) -> _Columns:
     )
 
 
-def _fill(columns: _Columns, here: slice, task: Task) -> tuple[Tile, tuple[Ids, Ids]]:
-    """The tile of the columns `here`, and the filters and inputs of the weights that it has no room for."""
+def _fill(columns: _Columns, here: slice, rows: int, fan_in: int) -> tuple[Tile, tuple[Ids, Ids]]:
+    """The tile of the columns `here`, and the filters and inputs of the weights that do not fit."""
     filters = columns.filters[here]
     starts = columns.starts[here.start : here.start + len(filters) + 1]
     inputs = columns.inputs[starts[0] : starts[-1]]
     column = np.repeat(np.arange(len(filters)), np.diff(starts))
     _, numbers = np.unique(inputs, return_inverse=True)
-    lanes = _first_fit(numbers.astype(np.int64), starts - starts[0], task.array.rows, task.fan_in)
-    slots = np.full((task.array.rows, len(filters)), EMPTY, np.int32)
+    lanes = _first_fit(numbers.astype(np.int64), starts - starts[0], rows, fan_in)
+    slots = np.full((rows, len(filters)), EMPTY, np.int32)
     fits = lanes != _NONE
     slots[lanes[fits], column[fits]] = inputs[fits]
     return tile_of_slots(filters, slots), (filters[column[~fits]], inputs[~fits])
@@ -98,9 +115,9 @@ def _fill(columns: _Columns, here: slice, task: Task) -> tuple[Tile, tuple[Ids, 
 def _first_fit(
     items: NDArray[np.int64], starts: NDArray[np.int64], rows: int, fan_in: int
 ) -> NDArray[np.int64]:
-    """The lane of each weight of a tile, _NONE where it has no room: (weights,) int64.
+    """The lane of each weight of a tile, _NONE if it does not fit: (weights,) int64.
 
-    A weight takes the first lane that its column leaves free and that carries its input already; where there is none,
+    A weight takes the first lane that its column leaves free and that carries its input already; if there is none,
     the first free lane that has room for one more input.
 
     `items`: (weights,) int64, inputs as numbers from 0, column after column; `starts`: (columns + 1,) int64, where

@@ -52,7 +52,7 @@ def tile_replicas(tile: Tile, steps: int, accelerator: Accelerator) -> int:
     """Replicas of `tile` on the diagonal of the array of `accelerator`, each for a part of `steps`."""
     if not accelerator.replicate_tiles:
         return 1
-    return min(accelerator.array.copies(tile.lanes, tile.columns), steps)
+    return min(accelerator.array.replicas(tile.lanes, tile.columns), steps)
 
 
 def accumulated_columns(packing: Packing) -> list[int]:

@@ -44,31 +44,31 @@ def limits(temperature: float, seed: int = 0) -> np.ndarray:
 def test_the_gain_of_a_swap_is_the_difference_of_two_recounts(pattern: Pattern, seed: int) -> None:
     groups = random_groups(pattern, seed=seed)
     before = kept(groups.weights, groups.members, pattern)
-    tabled = groups._replace(sums=np.zeros((9, 9), np.int32), turned=np.zeros((9, 9), np.int32))
+    tabled = groups._replace(sums=np.zeros((9, 9), np.int32), transposed=np.zeros((9, 9), np.int32))
     channel_permutation._tabulate_all(tabled)
     counted, looked_up = np.empty(9, np.int32), np.empty(9, np.int32)
     for one in range(9):
         channel_permutation._count_gains(groups.weights, groups.thresholds, groups.own, one, 0, counted)
-        channel_permutation._look_up_gains(tabled.sums, tabled.turned, groups.own, one, 0, looked_up)
+        channel_permutation._look_up_gains(tabled.sums, tabled.transposed, groups.own, one, 0, looked_up)
         assert counted.tolist() == looked_up.tolist()
         for two in range(9):
-            if groups.home[one] != groups.home[two]:
+            if groups.group_of[one] != groups.group_of[two]:
                 after = kept(groups.weights, swapped(groups.members, one, two), pattern)
                 assert counted[two] == after - before
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_of_four_settles_as_any_pattern_does(seed: int) -> None:
+def test_two_of_four_is_updated_as_any_pattern_is(seed: int) -> None:
     one, two = random_groups(Pattern(2, 4), 8, seed=seed), random_groups(Pattern(2, 4), 8, seed=seed)
-    for groups, settle in (
-        (one, channel_permutation._settle_two_of_four),
-        (two, channel_permutation._settle_any),
+    for groups, update in (
+        (one, channel_permutation._update_two_of_four),
+        (two, channel_permutation._update_any),
     ):
         groups.thresholds[:] = 0
         groups.own[:] = 0
         for members in groups.members:
-            ranked = (groups.ranked,) if settle is channel_permutation._settle_any else ()
-            settle(groups.weights, groups.thresholds, groups.own, members, *ranked)
+            ranked = (groups.ranked,) if update is channel_permutation._update_any else ()
+            update(groups.weights, groups.thresholds, groups.own, members, *ranked)
     assert one.thresholds.tolist() == two.thresholds.tolist()
     assert one.own.tolist() == two.own.tolist()
 
@@ -81,7 +81,7 @@ def test_the_result_is_the_best_state_seen_and_its_gain_a_full_recount(
     groups = random_groups(pattern)
     start = groups.members.copy()
     best = start.copy()
-    channel_permutation._regroup(groups, best, limits(temperature), 9, 12, np.uint64(7))
+    channel_permutation._swap_channels(groups, best, limits(temperature), 9, 12, np.uint64(7))
     before = kept(groups.weights, start, pattern)
     assert groups.tally[0] == kept(groups.weights, groups.members, pattern) - before
     assert groups.tally[1] == kept(groups.weights, best, pattern) - before >= max(0, groups.tally[0])
@@ -89,17 +89,17 @@ def test_the_result_is_the_best_state_seen_and_its_gain_a_full_recount(
     for members in (best, groups.members):
         assert sorted(members.ravel().tolist()) == list(range(groups.weights.shape[0]))
     for group, members in enumerate(groups.members.tolist()):
-        assert all(groups.home[item] == group for item in members)
+        assert all(groups.group_of[item] == group for item in members)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 def test_a_table_of_sums_changes_nothing(pattern: Pattern) -> None:
     counted, tabled = random_groups(pattern), random_groups(pattern)
-    tabled = tabled._replace(sums=np.zeros((9, 9), np.int32), turned=np.zeros((9, 9), np.int32))
+    tabled = tabled._replace(sums=np.zeros((9, 9), np.int32), transposed=np.zeros((9, 9), np.int32))
     channel_permutation._tabulate_all(tabled)
     bests = [counted.members.copy(), tabled.members.copy()]
     states = [
-        channel_permutation._regroup(groups, best, limits(8000.0), 9, 12, np.uint64(5))
+        channel_permutation._swap_channels(groups, best, limits(8000.0), 9, 12, np.uint64(5))
         for groups, best in zip((counted, tabled), bests, strict=True)
     ]
     assert states[0] == states[1]
@@ -108,14 +108,16 @@ def test_a_table_of_sums_changes_nothing(pattern: Pattern) -> None:
     assert counted.tally.tolist() == tabled.tally.tolist() and counted.tally[2] > 3
     kept_up = tabled.sums.copy()
     channel_permutation._tabulate_all(tabled)
-    assert kept_up.tolist() == tabled.sums.tolist() == tabled.turned.T.tolist()
+    assert kept_up.tolist() == tabled.sums.tolist() == tabled.transposed.T.tolist()
 
 
 def test_the_best_state_is_not_the_last_one_when_it_is_hot() -> None:
     last_is_worse = 0
     for seed in range(8):
         groups = random_groups(Pattern(2, 4), seed=seed)
-        channel_permutation._regroup(groups, groups.members.copy(), limits(1e9), 9, 9, np.uint64(seed + 1))
+        channel_permutation._swap_channels(
+            groups, groups.members.copy(), limits(1e9), 9, 9, np.uint64(seed + 1)
+        )
         last_is_worse += groups.tally[0] < groups.tally[1]
     assert last_is_worse >= 5
 
@@ -126,7 +128,7 @@ def test_the_best_state_survives_several_calls() -> None:
     before = kept(groups.weights, start, Pattern(2, 4))
     state, gains = np.uint64(3), []
     for _ in range(4):
-        state = channel_permutation._regroup(groups, best, limits(1e9), 9, 4, np.uint64(state))
+        state = channel_permutation._swap_channels(groups, best, limits(1e9), 9, 4, np.uint64(state))
         gains.append(int(groups.tally[1]))
         assert gains[-1] == kept(groups.weights, best, Pattern(2, 4)) - before
     assert gains == sorted(gains)
@@ -134,13 +136,13 @@ def test_the_best_state_survives_several_calls() -> None:
 
 def test_the_inputs_that_fill_up_the_last_group_stay_there() -> None:
     groups = random_groups(Pattern(2, 4), inputs=5)
-    channel_permutation._regroup(groups, groups.members.copy(), limits(1e9), 5, 30, np.uint64(1))
+    channel_permutation._swap_channels(groups, groups.members.copy(), limits(1e9), 5, 30, np.uint64(1))
     assert {5, 6, 7} < set(groups.members[-1].tolist())
 
 
 def test_what_gains_nothing_is_not_swapped() -> None:
     groups = _groups_of(np.ones((3, 8)), Pattern(2, 4))
-    channel_permutation._regroup(groups, groups.members.copy(), limits(1e9), 8, 5, np.uint64(1))
+    channel_permutation._swap_channels(groups, groups.members.copy(), limits(1e9), 8, 5, np.uint64(1))
     assert groups.tally.tolist() == [0, 0, 0]
 
 

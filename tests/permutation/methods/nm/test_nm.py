@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import QUICK, arrange, arrays, matrices, task
+from helpers.packings import QUICK, PackingCase, arrange, arrays, matrices
+from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.executors.executor import Pace
 from tightc.permutation.methods.nm import channel_permutation
 from tightc.permutation.methods.nm import pack as nm
 from tightc.permutation.methods.nm.pack import efficacy, find_order
 from tightc.permutation.pattern import Pattern
-from tightc.permutation.problem import Lossy, Task
+from tightc.permutation.problem import LossySettings
+from tightc.permutation.search_context import SearchContext
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -48,7 +49,7 @@ def test_the_largest_of_every_group_are_kept_and_nothing_else(
             for block, order in zip(np.split(matrix.values, matrix.groups), orders, strict=True)
         ]
     )
-    packing = arrange(matrix, "nm", array, fan_in=16, lossy=Lossy(pattern=pattern))
+    packing = arrange(matrix, "nm", array, fan_in=16, lossy=LossySettings(pattern=pattern))
     tiles = oracle.plain(packing)
     faults = oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), pattern.group, kept)
     assert faults == []
@@ -83,7 +84,7 @@ def test_an_order_holds_every_input_and_keeps_no_less_than_the_layer_s_own(
         assert found >= own * (1 - 1e-3)
         bound = oracle.nm_bound(block, *pattern)
         expected = (found - own) / (bound - own) if bound > own else 0.0
-        assert efficacy(block, np.array(order), *pattern) == pytest.approx(expected, abs=1e-5)
+        assert efficacy(block, np.array(order), pattern) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -116,8 +117,8 @@ def test_the_matrix_of_apex_is_ordered_better_than_they_report() -> None:
     assert values[oracle.nm_kept(values, own.tolist(), 2, 4)].sum() == pytest.approx(2852.376, abs=2e-3)
     assert oracle.nm_bound(values, 2, 4) == pytest.approx(3042.332, abs=1e-3)
     order = find_order(values, TWO_OF_FOUR, TemperatureSchedule(), np.random.SeedSequence(0))
-    assert efficacy(values, own, 2, 4) == 0.0
-    assert efficacy(values, order, 2, 4) > 0.38
+    assert efficacy(values, own, TWO_OF_FOUR) == 0.0
+    assert efficacy(values, order, TWO_OF_FOUR) > 0.38
 
 
 def test_pruned_inputs_make_room_for_all_that_is_left() -> None:
@@ -126,7 +127,10 @@ def test_pruned_inputs_make_room_for_all_that_is_left() -> None:
     values[:, :16] = 0  # in their own order half of the rest would go
     packing = arrange(LayerMatrix(values), "nm", ArrayShape(8, 8), fan_in=4)
     assert len(packing.slots()[0]) == np.count_nonzero(values)
-    assert efficacy(values, find_order(values, TWO_OF_FOUR, QUICK, np.random.SeedSequence(0)), 2, 4) == 1.0
+    assert (
+        efficacy(values, find_order(values, TWO_OF_FOUR, QUICK, np.random.SeedSequence(0)), TWO_OF_FOUR)
+        == 1.0
+    )
 
 
 def test_the_seed_decides_the_order() -> None:
@@ -166,42 +170,38 @@ def test_every_float_type_is_ordered(dtype: str) -> None:
     assert sorted(order.tolist()) == list(range(12))
 
 
-def test_a_search_that_is_stopped_gives_the_best_so_far() -> None:
+def test_a_search_that_is_cut_short_gives_the_best_so_far() -> None:
     values = np.random.default_rng(0).random((40, 64)).astype(np.float32)
     long = TemperatureSchedule(moves_per_weight=1_000_000)
     begun = time.monotonic()
-    stopped, late = (
-        Task(ArrayShape(8, 8), 4, long, np.random.SeedSequence(0)),
-        Task(ArrayShape(8, 8), 4, long, np.random.SeedSequence(0), pace=Pace(1.0, 1)),
+    interrupted, late = (
+        PackingCase(
+            ArrayShape(8, 8), 4, schedule=long, context=SearchContext(time=TimeShare(Deadline(limit)))
+        )
+        for limit in (np.inf, 1.0)
     )
-    stopped.stop.set()
-    own, found = (nm.pack(LayerMatrix(values), asked).slots() for asked in (stopped, late))
+    interrupted.context.time.deadline.interrupt()
+    own, found = (case.pack(LayerMatrix(values), "nm").slots() for case in (interrupted, late))
     assert time.monotonic() - begun < 60
     magnitudes = [sum(values[f, k] for f, k in zip(*slots, strict=True)) for slots in (own, found)]
     assert magnitudes[0] == pytest.approx(values[oracle.nm_kept(values, list(range(64)), 2, 4)].sum())
     assert magnitudes[1] > magnitudes[0]
 
 
-def test_progress_is_told_up_to_the_end() -> None:
-    told: list[tuple[float, dict[str, str]]] = []
-    asked = Task(
-        ArrayShape(8, 8),
-        4,
-        QUICK,
-        np.random.SeedSequence(0),
-        "layer",
-        lambda _layer, done, figures: told.append((done, dict(figures))),
-    )
-    nm.pack(LayerMatrix(np.random.default_rng(0).random((120, 12)).astype(np.float32), 3), asked)
-    shares = [done for done, _ in told]
+def test_progress_is_reported_up_to_the_end() -> None:
+    reports: list[tuple[float, dict[str, str]]] = []
+    context = SearchContext(progress=lambda _layer, done, figures: reports.append((done, dict(figures))))
+    case = PackingCase(ArrayShape(8, 8), 4, context=context)
+    case.pack(LayerMatrix(np.random.default_rng(0).random((120, 12)).astype(np.float32), 3), "nm")
+    shares = [done for done, _ in reports]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(0.99)
-    assert all(figures["efficacy"].endswith("%") for _, figures in told)
+    assert all(figures["efficacy"].endswith("%") for _, figures in reports)
 
 
 def test_a_group_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError) as refused:
         arrange(LayerMatrix(np.ones((2, 2), np.float32)), "nm", fan_in=3)
-    assert refused.value.sentence == "pattern 2:4 needs a fan-in of 4, that of the array is 3"
+    assert refused.value.sentence == "expected a fan-in of 4 or more for pattern 2:4, got 3"
     assert refused.value.remedy == "raise the fan-in to 4"
 
 
@@ -213,7 +213,7 @@ def test_a_pattern_is_read_and_written(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "2", "4:2", "2:2", "0:4", "2:17", "2:4:8", "a:b", "-1:4", "2.0:4", "٢:٤x", None]
 )
-def test_what_is_no_pattern_is_refused(text: object) -> None:
+def test_an_invalid_pattern_is_refused(text: object) -> None:
     with pytest.raises(OptionError, match="give two whole numbers N:M"):
         Pattern.parse(text)
 
@@ -225,14 +225,17 @@ def test_every_input_is_offered(inputs: int) -> None:
     offered = set()
     state = np.uint64(9)
     for _ in range(25):
-        before = groups.home.copy()
-        state = channel_permutation._regroup(groups, groups.members.copy(), hot, inputs, 2, np.uint64(state))
-        offered |= set(np.flatnonzero(groups.home != before).tolist())
+        before = groups.group_of.copy()
+        state = channel_permutation._swap_channels(
+            groups, groups.members.copy(), hot, inputs=inputs, draws=2, rng=np.uint64(state)
+        )
+        offered |= set(np.flatnonzero(groups.group_of != before).tolist())
     assert len(offered) > 0.9 * inputs
 
 
-def test_equal_tasks_give_equal_packings() -> None:
+def test_the_same_settings_give_the_same_packing_again() -> None:
     matrix = LayerMatrix(np.random.default_rng(0).random((12, 12)).astype(np.float32), 3)
-    asked = task(fan_in=4)
-    one, two = nm.pack(matrix, asked), nm.pack(matrix, asked)
+    case = PackingCase(fan_in=4)
+    own = case.settings
+    one, two = (nm.pack(matrix, case.problem, settings=own, context=case.context) for _ in range(2))
     assert [tile.inputs.tolist() for tile in one.tiles] == [tile.inputs.tolist() for tile in two.tiles]

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.packings import check, task
-from tightc.permutation.methods.tight import pack as tight
+from helpers.packings import PackingCase, check
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -41,9 +40,9 @@ def test_aligned_layers_waste_no_area_whatever_their_filters_read(
     layer: tuple[LayerMatrix, ArrayShape, int], seed: int
 ) -> None:
     matrix, array, fan_in = layer
-    asked = task(array, fan_in, seed, objective="area")
-    packing = tight.pack(matrix, asked)
-    check(packing, matrix, asked)
+    case = PackingCase(array, fan_in, seed, objective="area")
+    packing = case.pack(matrix)
+    check(packing, matrix, case)
     assert sum(tile.area for tile in packing.tiles) == np.count_nonzero(matrix.values)
 
 
@@ -57,8 +56,8 @@ def test_aligned_layers_waste_no_area_whatever_their_filters_read(
 def test_layers_of_many_passes_waste_none_either(
     layer: LayerMatrix, array: tuple[int, int], fan_in: int
 ) -> None:
-    asked = task(ArrayShape(*array), fan_in, objective="area")
-    packing = tight.pack(layer, asked)
+    case = PackingCase(ArrayShape(*array), fan_in, objective="area")
+    packing = case.pack(layer)
     assert len(packing.tiles) > 16
-    check(packing, layer, asked)
+    check(packing, layer, case)
     assert sum(tile.area for tile in packing.tiles) == np.count_nonzero(layer.values)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightc.permutation.methods.tight.filter_clustering import group_inputs, regroup
+from tightc.permutation.methods.tight.filter_clustering import cluster_filters, group_inputs
+from tightc.permutation.methods.tight.filter_set import FilterSet
 
 
 def filters_at_random(seed: int, filters: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,6 +19,10 @@ def filters_at_random(seed: int, filters: int, inputs: int) -> tuple[np.ndarray,
     read = [np.sort(rng.choice(inputs, rng.integers(1, inputs + 1), replace=False)) for _ in range(filters)]
     starts = np.cumsum([0, *map(len, read)]).astype(np.int32)
     return starts, np.concatenate(read).astype(np.int32)
+
+
+def filter_set(starts: np.ndarray, inputs: np.ndarray) -> FilterSet:
+    return FilterSet(np.arange(len(starts) - 1), np.diff(starts), starts, inputs)
 
 
 def unions(starts: np.ndarray, inputs: np.ndarray, group_of: np.ndarray) -> list[int]:
@@ -38,7 +43,7 @@ def energy(read: list[int], budgets: np.ndarray) -> int:
 def test_what_groups_read_is_a_union(seed: int, filters: int, inputs: int) -> None:
     starts, read = filters_at_random(seed, filters, inputs)
     group_of = np.sort(np.random.default_rng(seed).integers(0, 3, filters)).astype(np.int32)
-    assert group_inputs(starts, read, group_of).tolist() == unions(starts, read, group_of)
+    assert group_inputs(filter_set(starts, read), group_of).tolist() == unions(starts, read, group_of)
 
 
 @pytest.mark.kernel
@@ -51,10 +56,10 @@ def test_swaps_keep_how_many_filters_of_each_width_a_group_has(
     columns = np.sort(np.random.default_rng(seed).integers(1, 4, filters))[::-1].copy()
     group_of = (np.arange(filters) // width).astype(np.int32)
     budgets = np.full(group_of[-1] + 1, budget)
-    found = regroup((starts, read), columns, group_of, budgets, np.uint64(seed))
+    found = cluster_filters(filter_set(starts, read), columns, group_of, budgets, np.uint64(seed))
     before = Counter(zip(group_of.tolist(), columns.tolist(), strict=True))
     assert Counter(zip(found.tolist(), columns.tolist(), strict=True)) == before
-    again = regroup((starts, read), columns, group_of, budgets, np.uint64(seed))
+    again = cluster_filters(filter_set(starts, read), columns, group_of, budgets, np.uint64(seed))
     assert found.tolist() == again.tolist()
 
 
@@ -65,7 +70,9 @@ def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
     inputs = np.concatenate([20 * k + rng.choice(20, 5, replace=False) for k in kind]).astype(np.int32)
     starts = np.arange(0, 161, 5, dtype=np.int32)
     group_of = np.repeat(np.arange(4, dtype=np.int32), 8)
-    found = regroup((starts, inputs), np.ones(32, np.int64), group_of, np.full(4, 20), np.uint64(seed + 1))
+    found = cluster_filters(
+        filter_set(starts, inputs), np.ones(32, np.int64), group_of, np.full(4, 20), np.uint64(seed + 1)
+    )
     groups = [{int(k) for k in kind[found == group]} for group in range(4)]
     assert sorted(map(sorted, groups)) == [[0], [1], [2], [3]]
 
@@ -75,7 +82,9 @@ def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
     starts, read = filters_at_random(seed, 40, 60)
     group_of = (np.arange(40) // 4).astype(np.int32)
     budgets = np.full(10, 45)
-    found = regroup((starts, read), np.ones(40, np.int64), group_of, budgets, np.uint64(seed))
+    found = cluster_filters(
+        filter_set(starts, read), np.ones(40, np.int64), group_of, budgets, np.uint64(seed)
+    )
     before, after = (energy(unions(starts, read, groups), budgets) for groups in (group_of, found))
     assert after < before
 
@@ -89,5 +98,7 @@ def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
     group_of = np.repeat(np.arange(4, dtype=np.int32), 8)
     for tight in range(4):
         budgets = np.where(np.arange(4) == tight, 22, 60)
-        found = regroup((starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1))
+        found = cluster_filters(
+            filter_set(starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1)
+        )
         assert unions(starts, inputs, found)[tight] <= 22

@@ -1,4 +1,4 @@
-"""Settling: what stays on tiles and what leaves them are all weights, and no lane carries more than it may."""
+"""Legalization: what stays on tiles and what leaves them are all weights, and no lane carries more than it may."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from helpers import annealing_blocks
 from helpers.annealing_blocks import blocks, lanes_of
-from tightc.permutation.annealing.anneal import Cooled
+from tightc.permutation.annealing.anneal import Annealed
 from tightc.permutation.annealing.block import Block
-from tightc.permutation.methods.tight.legalize import gather, settle
+from tightc.permutation.methods.tight.legalize import gather, legalize
 
 FAN_INS = st.sampled_from([1, 2, 3, 9])
 
 
-def as_it_starts(block: Block) -> Cooled:
+def as_it_starts(block: Block) -> Annealed:
     carried = np.array([len(lane) for lane in lanes_of(block, block.lanes)], np.int32)
-    return Cooled(block.lanes, block.columns, carried)
+    return Annealed(block.lanes, block.columns, carried)
 
 
 def pairs(filters: np.ndarray, inputs: np.ndarray) -> Counter[tuple[int, int]]:
@@ -29,7 +29,7 @@ def pairs(filters: np.ndarray, inputs: np.ndarray) -> Counter[tuple[int, int]]:
 @settings(max_examples=200)
 @given(blocks(), FAN_INS)
 def test_tiles_and_leaving_weights_are_all_weights(block: Block, fan_in: int) -> None:
-    tiles, leaving = settle(block, as_it_starts(block), fan_in)
+    tiles, leaving = legalize(block, as_it_starts(block), fan_in)
     held = [pairs(*tile.slots()) for tile in tiles]
     gone = pairs(block.filters[leaving], block.inputs[leaving])
     assert sum(held, gone) == pairs(block.filters, block.inputs)
@@ -40,7 +40,7 @@ def test_tiles_and_leaving_weights_are_all_weights(block: Block, fan_in: int) ->
 @settings(max_examples=200)
 @given(blocks(), FAN_INS)
 def test_a_lane_keeps_the_inputs_that_most_of_its_slots_multiply(block: Block, fan_in: int) -> None:
-    _, leaving = settle(block, as_it_starts(block), fan_in)
+    _, leaving = legalize(block, as_it_starts(block), fan_in)
     for lane in range(int(block.heights.sum())):
         here = block.lanes == lane
         uses = Counter(block.inputs[here].tolist())
@@ -54,7 +54,7 @@ def test_a_lane_keeps_the_inputs_that_most_of_its_slots_multiply(block: Block, f
 @settings(max_examples=100)
 @given(blocks())
 def test_what_stays_lies_where_it_was(block: Block) -> None:
-    tiles, leaving = settle(block, as_it_starts(block), 2)
+    tiles, leaving = legalize(block, as_it_starts(block), 2)
     where: dict[tuple[int, int], int] = {}  # tile of each weight, those without one left out
     numbers = np.repeat(np.arange(len(block.heights)), block.heights)
     for f, k, lane, gone in zip(block.filters, block.inputs, block.lanes, leaving, strict=True):

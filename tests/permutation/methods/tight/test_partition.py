@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers import annealing_blocks
-from helpers.annealing_blocks import board_faults, place_faults
+from helpers.annealing_blocks import place_faults, state_faults
 from helpers.packings import arrays, matrices
-from tightc.permutation.annealing import block as block_module
-from tightc.permutation.annealing.block import Block, _choose, blocks_of, board_of, raised
-from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, plan_of_heights
+from tightc.permutation.annealing.block import Block, starting_state
+from tightc.permutation.methods.tight import partition as partition_module
+from tightc.permutation.methods.tight.filter_set import FilterSet
+from tightc.permutation.methods.tight.partition import _choose, partition, with_heights
+from tightc.permutation.methods.tight.plan import Plan, balanced_plan, plan_of_heights
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -26,8 +28,8 @@ SMALL = {"_LEAST_TILES": 1, "_LARGEST_COUNTS": 1}  # blocks of a tile or two
 def cut(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items() if small else ():
-            patch.setattr(block_module, name, value)
-        return blocks_of(plan, *matrix.nonzeros())
+            patch.setattr(partition_module, name, value)
+        return partition(plan, *matrix.nonzeros())
 
 
 def faults(blocks: list[Block], plan: Plan, matrix: LayerMatrix) -> list[str]:
@@ -48,7 +50,7 @@ def faults(blocks: list[Block], plan: Plan, matrix: LayerMatrix) -> list[str]:
         if pairs != sorted(pairs):
             found.append(f"block {number}: weights out of order")
         found += [f"block {number}: {fault}" for fault in place_faults(block, block.lanes, block.columns)]
-        found += [f"block {number}: {fault}" for fault in board_faults(board_of(block), block)]
+        found += [f"block {number}: {fault}" for fault in state_faults(starting_state(block), block)]
     whole = oracle.block_diagonal(matrix.values, matrix.groups)
     if weights != Counter((int(f), int(k)) for f, k in np.argwhere(whole)):
         found.append("not every weight once")
@@ -98,38 +100,38 @@ def check(plan: Plan, matrix: LayerMatrix, small: bool) -> list[Block]:
 
 @settings(max_examples=150)
 @given(matrices(), arrays(), st.integers(0, 9), st.booleans(), st.integers(0, 2**63))
-def test_blocks_of_even_plans_hold_every_weight_once(
+def test_blocks_of_balanced_plans_hold_every_weight_once(
     matrix: LayerMatrix, array: ArrayShape, more: int, small: bool, seed: int
 ) -> None:
     if not matrix.values.any():
         return
     passes = oracle.lower_bound(matrix.values, tuple(array)) + more
-    plan = even_plan(Crowd.of(*matrix.nonzeros()), array, passes, 3.0 * array.rows, np.uint64(seed))
+    plan = balanced_plan(FilterSet.of(*matrix.nonzeros()), array, passes, 3.0 * array.rows, np.uint64(seed))
     check(plan, matrix, small)
 
 
 @settings(max_examples=100)
 @given(matrices(), arrays(), st.booleans(), st.integers(0, 2**20))
-def test_blocks_of_uneven_plans_hold_every_weight_once(
+def test_blocks_of_unbalanced_plans_hold_every_weight_once(
     matrix: LayerMatrix, array: ArrayShape, small: bool, seed: int
 ) -> None:
     if not matrix.values.any():
         return
     passes = oracle.lower_bound(matrix.values, tuple(array)) + 2
     heights = np.random.default_rng(seed).integers(1, array.rows + 1, passes)
-    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), heights, array.columns)
+    plan = plan_of_heights(FilterSet.of(*matrix.nonzeros()), heights, array.columns)
     if plan is not None:
         check(plan, matrix, small)
 
 
 @settings(max_examples=100)
 @given(annealing_blocks.blocks(), st.integers(0, 2**20))
-def test_a_raised_block_holds_the_same_weights_at_their_start(block: Block, seed: int) -> None:
+def test_a_taller_block_holds_the_same_weights_at_their_start(block: Block, seed: int) -> None:
     heights = block.heights + np.random.default_rng(seed).integers(0, 3, len(block.heights))
-    higher = raised(block, heights)
+    higher = with_heights(block, heights)
     assert higher.heights.tolist() == heights.tolist()
     assert place_faults(higher, higher.lanes, higher.columns) == []
-    assert board_faults(board_of(higher), higher) == []
+    assert state_faults(starting_state(higher), higher) == []
     for name in ("cell_filters", "cell_tiles", "filters", "inputs"):
         assert getattr(higher, name).tolist() == getattr(block, name).tolist()
     assert places(higher) == starts(higher)
@@ -138,7 +140,7 @@ def test_a_raised_block_holds_the_same_weights_at_their_start(block: Block, seed
 def test_small_blocks_are_a_tile_or_two_and_filters_lie_in_several() -> None:
     values = (np.random.default_rng(0).random((6, 40)) < 0.5).astype(np.float32)
     matrix = LayerMatrix(values)
-    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), np.full(8, 4), 5)
+    plan = plan_of_heights(FilterSet.of(*matrix.nonzeros()), np.full(8, 4), 5)
     assert plan is not None
     blocks = check(plan, matrix, small=True)
     assert {len(block.heights) for block in blocks} <= {1, 2}
@@ -151,7 +153,7 @@ def test_large_layers_are_cut_into_blocks_of_some_tiles() -> None:
     matrix = LayerMatrix((rng.random((200, 300)) < 0.1 + 0.2 * rng.random((200, 1))).astype(np.float32))
     array = ArrayShape(8, 10)
     passes = oracle.lower_bound(matrix.values, tuple(array))
-    plan = even_plan(Crowd.of(*matrix.nonzeros()), array, passes, 1000.0, np.uint64(1))
+    plan = balanced_plan(FilterSet.of(*matrix.nonzeros()), array, passes, 1000.0, np.uint64(1))
     blocks = check(plan, matrix, small=False)
     assert min(len(block.heights) for block in blocks) >= 2
     assert 5 <= len(blocks) <= passes // 3
@@ -168,9 +170,9 @@ def test_a_filter_of_two_blocks_reads_in_each_what_others_read_there() -> None:
 @pytest.mark.parametrize(("columns", "dtype"), [(254, np.uint8), (255, np.uint16), (300, np.uint16)])
 def test_counts_hold_as_many_uses_as_there_are_columns(columns: int, dtype: type) -> None:
     matrix = LayerMatrix(np.ones((columns, 1), np.float32))
-    plan = plan_of_heights(Crowd.of(*matrix.nonzeros()), np.array([1]), columns)
+    plan = plan_of_heights(FilterSet.of(*matrix.nonzeros()), np.array([1]), columns)
     assert plan is not None
     (block,) = check(plan, matrix, small=False)
-    board = board_of(block)
-    assert board.counts.dtype == dtype
-    assert board.counts.tolist() == [[columns]]
+    state = starting_state(block)
+    assert state.counts.dtype == dtype
+    assert state.counts.tolist() == [[columns]]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.packings import arrays, matrices
+from tightc.permutation.methods.tight.filter_set import FilterSet
 from tightc.permutation.methods.tight.plan import (
-    Crowd,
     Plan,
-    even_plan,
-    level_plan,
+    balanced_plan,
+    min_area_plan,
     passes_for,
     plan_of_heights,
     stack,
@@ -31,8 +31,8 @@ def area_of(plan: Plan) -> int:
     return sum(int(plan.heights[tile]) for tile in plan.tiles)
 
 
-def crowd_of(matrix: LayerMatrix) -> Crowd:
-    return Crowd.of(*matrix.nonzeros())
+def filter_set_of(matrix: LayerMatrix) -> FilterSet:
+    return FilterSet.of(*matrix.nonzeros())
 
 
 def read_of(matrix: LayerMatrix) -> dict[int, list[int]]:
@@ -69,26 +69,26 @@ def plan_faults(plan: Plan, matrix: LayerMatrix, array: ArrayShape, passes: int)
 
 @settings(max_examples=100)
 @given(matrices())
-def test_a_crowd_is_all_filters_with_weights_largest_first(matrix: LayerMatrix) -> None:
-    crowd = crowd_of(matrix)
-    assert crowd.sizes.tolist() == sorted(crowd.sizes, reverse=True)
+def test_a_filter_set_is_all_filters_with_weights_largest_first(matrix: LayerMatrix) -> None:
+    found = filter_set_of(matrix)
+    assert found.sizes.tolist() == sorted(found.sizes, reverse=True)
     read = {
-        int(f): crowd.inputs[a:b].tolist()
-        for f, a, b in zip(crowd.filters, crowd.starts[:-1], crowd.starts[1:], strict=True)
+        int(f): found.inputs[a:b].tolist()
+        for f, a, b in zip(found.ids, found.starts[:-1], found.starts[1:], strict=True)
     }
     assert read == read_of(matrix)
-    assert [len(read[f]) for f in crowd.filters.tolist()] == crowd.sizes.tolist()
+    assert [len(read[f]) for f in found.ids.tolist()] == found.sizes.tolist()
 
 
 @settings(max_examples=150)
 @given(matrices(), arrays(), st.integers(0, 4), st.floats(0.3, 50), st.integers(0, 2**63))
-def test_even_plans_have_columns_for_all_weights(
+def test_balanced_plans_have_columns_for_all_weights(
     matrix: LayerMatrix, array: ArrayShape, more: int, share: float, seed: int
 ) -> None:
     passes = oracle.lower_bound(matrix.values, tuple(array)) + more
     if not matrix.values.any():
         return
-    plan = even_plan(crowd_of(matrix), array, passes, share * array.rows, np.uint64(seed))
+    plan = balanced_plan(filter_set_of(matrix), array, passes, share * array.rows, np.uint64(seed))
     assert plan_faults(plan, matrix, array, passes) == []
     assert (plan.heights == array.rows).all()
 
@@ -102,7 +102,7 @@ def test_plans_of_any_heights_have_columns_for_all_weights_or_are_none(
     if not matrix.values.any() or bound + more < 1:
         return
     heights = np.random.default_rng(seed).integers(1, array.rows + 1, bound + more)
-    plan = plan_of_heights(crowd_of(matrix), heights, array.columns)
+    plan = plan_of_heights(filter_set_of(matrix), heights, array.columns)
     if plan is None:
         return
     assert more >= 0
@@ -116,7 +116,7 @@ def test_full_heights_fit_from_the_bound_on(matrix: LayerMatrix, array: ArraySha
     bound = oracle.lower_bound(matrix.values, tuple(array))
     if not matrix.values.any():
         return
-    plan = plan_of_heights(crowd_of(matrix), np.full(bound + more, array.rows), array.columns)
+    plan = plan_of_heights(filter_set_of(matrix), np.full(bound + more, array.rows), array.columns)
     assert plan is not None
     assert plan_faults(plan, matrix, array, bound + more) == []
     assert area_of(plan) == array.rows * sum(
@@ -126,7 +126,7 @@ def test_full_heights_fit_from_the_bound_on(matrix: LayerMatrix, array: ArraySha
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 100.0])
 @pytest.mark.parametrize("shape", [(33, 70, 7, 5), (64, 40, 8, 8), (9, 200, 13, 1), (1, 90, 4, 3)])
-def test_even_plans_of_odd_sizes_however_crowded(shape: tuple[int, ...], share: float) -> None:
+def test_balanced_plans_of_odd_sizes_however_crowded(shape: tuple[int, ...], share: float) -> None:
     filters, inputs, rows, columns = shape
     rng = np.random.default_rng(shape)
     density = rng.random((filters, 1)) ** 2
@@ -134,21 +134,23 @@ def test_even_plans_of_odd_sizes_however_crowded(shape: tuple[int, ...], share: 
     array = ArrayShape(rows, columns)
     bound = oracle.lower_bound(matrix.values, tuple(array))
     for passes in (bound, bound + 1, 2 * bound):
-        plan = even_plan(crowd_of(matrix), array, passes, share * inputs, np.uint64(5))
+        plan = balanced_plan(filter_set_of(matrix), array, passes, share * inputs, np.uint64(5))
         assert plan_faults(plan, matrix, array, passes) == []
-        again = even_plan(crowd_of(matrix), array, passes, share * inputs, np.uint64(5))
+        again = balanced_plan(filter_set_of(matrix), array, passes, share * inputs, np.uint64(5))
         assert again.filters.tolist() == plan.filters.tolist()
 
 
 @settings(max_examples=200)
 @given(matrices(), arrays(), st.integers(0, 4), st.sampled_from([0.3, 1, 3, np.inf]), st.integers(0, 99))
-def test_level_plans_have_columns_for_all_weights(
+def test_min_area_plans_have_columns_for_all_weights(
     matrix: LayerMatrix, array: ArrayShape, more: int, share: float, seed: int
 ) -> None:
     passes = oracle.lower_bound(matrix.values, tuple(array)) + more
     if not matrix.values.any():
         return
-    plan = level_plan(crowd_of(matrix), array, passes, share * array.rows, np.random.SeedSequence(seed))
+    plan = min_area_plan(
+        filter_set_of(matrix), array, passes, share * array.rows, np.random.SeedSequence(seed)
+    )
     assert plan is not None  # full tiles always fit
     assert plan_faults(plan, matrix, array, passes) == []
     full = array.rows * sum(ceil(len(read) / array.rows) for read in read_of(matrix).values())
@@ -158,7 +160,7 @@ def test_level_plans_have_columns_for_all_weights(
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
 @pytest.mark.parametrize("shape", [(33, 70, 7, 5), (64, 40, 8, 8), (100, 200, 13, 9)])
-def test_level_plans_of_large_and_small_filters(shape: tuple[int, ...], share: float) -> None:
+def test_min_area_plans_of_large_and_small_filters(shape: tuple[int, ...], share: float) -> None:
     filters, inputs, rows, columns = shape
     rng = np.random.default_rng(shape)
     density = rng.random((filters, 1)) ** 2
@@ -166,7 +168,7 @@ def test_level_plans_of_large_and_small_filters(shape: tuple[int, ...], share: f
     array = ArrayShape(rows, columns)
     passes = oracle.lower_bound(matrix.values, tuple(array)) + 1
     seeds = (np.random.SeedSequence(5) for _ in range(2))
-    one, two = (level_plan(crowd_of(matrix), array, passes, share * inputs, seed) for seed in seeds)
+    one, two = (min_area_plan(filter_set_of(matrix), array, passes, share * inputs, seed) for seed in seeds)
     assert one is not None and two is not None
     assert plan_faults(one, matrix, array, passes) == []
     assert one.filters.tolist() == two.filters.tolist() and one.heights.tolist() == two.heights.tolist()
@@ -213,7 +215,7 @@ def test_passes_are_those_in_which_lanes_hold_what_groups_read(
 ) -> None:
     if not matrix.values.any():
         return
-    together, passes = passes_for(crowd_of(matrix), array, 1.05 * fan_in)
+    together, passes = passes_for(filter_set_of(matrix), array, 1.05 * fan_in)
     assert together <= passes
     assert 0 <= passes - needed(matrix, array, 1.05 * fan_in) < 1 or passes == pytest.approx(
         needed(matrix, array, 1.05 * fan_in)

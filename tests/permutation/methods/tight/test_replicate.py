@@ -1,4 +1,4 @@
-"""Plans with small tiles side by side, and narrow plans: room for all weights, as fast as they say, nearly the best."""
+"""Plans with replicated small tiles, and narrow plans: room for all weights, as fast as they say, nearly the best."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_plan import crowd_of, plan_faults, read_of
+from test_plan import filter_set_of, plan_faults, read_of
 
 import oracle
 from helpers.packings import arrays, matrices
 from tightc.permutation.methods.tight.plan import Plan, narrow_plan
-from tightc.permutation.methods.tight.replicate import beside_plans
+from tightc.permutation.methods.tight.replicate import replicated_plans
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -59,7 +59,7 @@ def test_plans_have_columns_for_all_weights_in_fewer_cycles_than_the_limit(
     if not matrix.values.any():
         return
     below = ceil(share * full_cycles(matrix, array, vectors))
-    for plan in islice(beside_plans(crowd_of(matrix), array, vectors, below), 20):
+    for plan in islice(replicated_plans(filter_set_of(matrix), array, vectors, below), 20):
         assert plan_faults(plan, matrix, array, len(plan.heights)) == []
         assert cycles_of(plan, array, vectors) < below
 
@@ -72,7 +72,7 @@ def test_a_plan_has_full_tiles_and_two_kinds_that_stand_on_the_array_more_than_o
     if not matrix.values.any():
         return
     bound = oracle.lower_bound(matrix.values, tuple(array))
-    for plan in islice(beside_plans(crowd_of(matrix), array, vectors, 2**40), 20):
+    for plan in islice(replicated_plans(filter_set_of(matrix), array, vectors, 2**40), 20):
         sizes = list(zip(plan.heights.tolist(), widths_of(plan), strict=True))
         small = [size for size in sizes if 2 * size[0] <= array.rows and 2 * size[1] <= array.columns]
         assert len(small) <= 3 + 2
@@ -86,7 +86,9 @@ def test_a_plan_has_full_tiles_and_two_kinds_that_stand_on_the_array_more_than_o
 def test_the_same_plans_come_again(matrix: LayerMatrix, array: ArrayShape, vectors: int) -> None:
     if not matrix.values.any():
         return
-    one, two = (list(islice(beside_plans(crowd_of(matrix), array, vectors, 2**40), 5)) for _ in range(2))
+    one, two = (
+        list(islice(replicated_plans(filter_set_of(matrix), array, vectors, 2**40), 5)) for _ in range(2)
+    )
     assert [[part.tolist() for part in vars(plan).values()] for plan in one] == [
         [part.tolist() for part in vars(plan).values()] for plan in two
     ]
@@ -101,22 +103,25 @@ def ones(filters: int, inputs: int) -> LayerMatrix:
 
 @pytest.mark.parametrize("array", [(1, 9), (9, 1), (1, 1)])
 def test_an_array_of_one_row_or_column_has_no_room_for_two_copies(array: tuple[int, int]) -> None:
-    assert list(beside_plans(crowd_of(ones(1, 1)), ArrayShape(*array), 100, 2**40)) == []
+    assert list(replicated_plans(filter_set_of(ones(1, 1)), ArrayShape(*array), 100, 2**40)) == []
 
 
 def test_a_layer_without_weights_needs_no_plan() -> None:
-    crowd = crowd_of(LayerMatrix(np.zeros((3, 4), np.float32)))
-    plans = list(beside_plans(crowd, ArrayShape(4, 4), 9, 2**40))
+    filters = filter_set_of(LayerMatrix(np.zeros((3, 4), np.float32)))
+    plans = list(replicated_plans(filters, ArrayShape(4, 4), 9, 2**40))
     assert all(len(plan.tiles) == len(plan.heights) == 0 for plan in plans)
 
 
 def test_no_plan_is_below_no_cycles() -> None:
-    assert list(beside_plans(crowd_of(ones(2, 2)), ArrayShape(8, 8), 9, 0)) == []
+    assert list(replicated_plans(filter_set_of(ones(2, 2)), ArrayShape(8, 8), 9, 0)) == []
 
 
 def test_what_fills_the_array_to_the_last_slot_gains_nothing() -> None:
     array = ArrayShape(4, 4)
-    assert list(beside_plans(crowd_of(ones(12, 8)), array, 50, full_cycles(ones(12, 8), array, 50))) == []
+    assert (
+        list(replicated_plans(filter_set_of(ones(12, 8)), array, 50, full_cycles(ones(12, 8), array, 50)))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_what_fills_the_array_to_the_last_slot_gains_nothing() -> None:
 )
 def test_a_single_filter_by_hand(vectors: int, below: int, found: int) -> None:
     """Two weights on 5x6: 14 cycles to load and empty it, and a lane of two columns stands there three times."""
-    plans = list(beside_plans(crowd_of(ones(1, 2)), ArrayShape(5, 6), vectors, below))
+    plans = list(replicated_plans(filter_set_of(ones(1, 2)), ArrayShape(5, 6), vectors, below))
     assert bool(plans) == bool(found)
     assert all(cycles_of(plan, ArrayShape(5, 6), vectors) == below - 1 for plan in plans)
 
@@ -193,7 +198,7 @@ def test_the_fastest_plan_is_nearly_always_as_fast_as_the_fastest_mix_in_which_t
         vectors = int(rng.choice([2, 9, 50, 400]))
         below = full_cycles(matrix, array, vectors)
         least = least_cycles(matrix, array, vectors, below)
-        plan = next(beside_plans(crowd_of(matrix), array, vectors, below), None)
+        plan = next(replicated_plans(filter_set_of(matrix), array, vectors, below), None)
         found = below if plan is None else cycles_of(plan, array, vectors)
         if least == inf:
             assert plan is None or found < below
@@ -213,7 +218,9 @@ def test_the_fastest_of_all_plans_is_among_the_three_that_the_search_tries() -> 
         matrix = random_layer(rng, 20, 60)
         array = ArrayShape(int(rng.integers(2, 33)), int(rng.integers(2, 33)))
         vectors = int(rng.choice([2, 9, 50, 400, 1024]))
-        plans = list(beside_plans(crowd_of(matrix), array, vectors, full_cycles(matrix, array, vectors)))
+        plans = list(
+            replicated_plans(filter_set_of(matrix), array, vectors, full_cycles(matrix, array, vectors))
+        )
         cycles = [cycles_of(plan, array, vectors) for plan in plans]
         if cycles:
             some += 1
@@ -226,7 +233,7 @@ def test_filters_that_fill_the_larger_kind_go_on_to_the_smaller_one() -> None:
     below = full_cycles(matrix, array, 400)
     # a tile of 1 x 2 stands there twice, one of 1 x 1 three times: 9 + 200 and 9 + 134 cycles, not 9 + 400
     assert least_cycles(matrix, array, 400, below) == 209 + 143
-    assert next(beside_plans(crowd_of(matrix), array, 400, below), None) is not None
+    assert next(replicated_plans(filter_set_of(matrix), array, 400, below), None) is not None
 
 
 # --- narrow plans
@@ -240,7 +247,7 @@ def test_narrow_plans_have_as_few_columns_as_can_be_in_tiles_as_low_as_that_allo
     if not matrix.values.any():
         return
     passes = oracle.lower_bound(matrix.values, tuple(array)) + more
-    plan = narrow_plan(crowd_of(matrix), array, passes)
+    plan = narrow_plan(filter_set_of(matrix), array, passes)
     assert plan_faults(plan, matrix, array, passes) == []
     columns = Counter(plan.filters.tolist())
     sizes = {f: len(read) for f, read in read_of(matrix).items()}
@@ -256,7 +263,7 @@ def test_a_narrow_plan_by_hand() -> None:
     values = np.zeros((4, 7), np.float32)
     for f, size in enumerate([2, 7, 1, 3]):
         values[f, :size] = 1
-    plan = narrow_plan(crowd_of(LayerMatrix(values)), ArrayShape(4, 3), 2)
+    plan = narrow_plan(filter_set_of(LayerMatrix(values)), ArrayShape(4, 3), 2)
     # 7 weights take two columns of 4 lanes; the largest first: filter 1 in both tiles, 3 beside it, then 0, 2
     cells = list(zip(plan.tiles.tolist(), plan.filters.tolist(), strict=True))
     assert Counter(f for _, f in cells) == {1: 2, 3: 1, 0: 1, 2: 1}

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 import oracle
 from helpers import models
 from helpers.loading import loaded
-from helpers.packings import QUICK, arrange, arrays, check, matrices, task
+from helpers.packings import QUICK, PackingCase, arrange, arrays, check, matrices
 from tightc.cli.main import run
+from tightc.deadline import Deadline, TimeShare
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.permutation.annealing import block as block_module
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.executors.executor import Alone, Pace, Threads
-from tightc.permutation.methods.tight import pack as tight
-from tightc.permutation.methods.tight import search
+from tightc.permutation.executors.executor import SerialExecutor, ThreadExecutor
+from tightc.permutation.methods.tight import partition, search
+from tightc.permutation.objective import Objective
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.problem import Objective, Task
+from tightc.permutation.search_context import SearchContext
 from tightc.simulation.accelerator.energy_table import default_table
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
@@ -36,7 +36,7 @@ from tightc.tile.packing import EMPTY, Packing, Tile
 
 TESTS = Path(__file__).parents[3]
 FAN_INS = st.sampled_from([1, 2, 3, 16])
-OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles", "side-by-side", "energy"])
+OBJECTIVES = st.sampled_from(["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"])
 VECTORS = st.sampled_from([1, 5, 49, 1024])
 EMPTY_LAYER = LayerMatrix(np.zeros((3, 4), np.float32))
 ONE_ROW = LayerMatrix(np.ones((1, 9), np.float32))
@@ -55,7 +55,7 @@ def random_matrix(filters: int, inputs: int, density: float, seed: int = 0) -> L
 def key(packing: Packing, objective: Objective, vectors: int = 1) -> tuple[int, ...]:
     """What the objective makes small, first things first."""
     figures = figures_of(packing, vectors)
-    names = {"cycles": ("passes",), "energy": ("passes", "energy"), "side-by-side": ("cycles", "energy")}
+    names = {"cycles": ("passes",), "energy": ("passes", "energy"), "replicated-cycles": ("cycles", "energy")}
     return tuple(figures[name] for name in names.get(objective, (objective,)))
 
 
@@ -101,21 +101,21 @@ def arrays_of(packing: Packing) -> list[list[int]]:
 @settings(max_examples=200)
 @given(matrices(), arrays(), FAN_INS, OBJECTIVES, VECTORS, st.integers(0, 99))
 @example(EMPTY_LAYER, ArrayShape(2, 2), 1, "passes", 1, 0)
-@example(EMPTY_LAYER, ArrayShape(4, 4), 1, "side-by-side", 9, 0)
+@example(EMPTY_LAYER, ArrayShape(4, 4), 1, "replicated-cycles", 9, 0)
 @example(EMPTY_LAYER, ArrayShape(2, 2), 1, "energy", 1, 0)
 @example(ONE_ROW, ArrayShape(4, 4), 1, "area", 1, 0)
-@example(ONE_ROW, ArrayShape(40, 40), 1, "side-by-side", 1024, 0)
+@example(ONE_ROW, ArrayShape(40, 40), 1, "replicated-cycles", 1024, 0)
 @example(ONE_COLUMN, ArrayShape(4, 4), 1, "inputs", 1, 0)
-@example(ONE_COLUMN, ArrayShape(1, 1), 1, "side-by-side", 49, 0)
+@example(ONE_COLUMN, ArrayShape(1, 1), 1, "replicated-cycles", 49, 0)
 @example(FULL, ArrayShape(4, 40), 2, "cycles", 1, 0)
-@example(FULL, ArrayShape(16, 16), 2, "side-by-side", 5, 0)
+@example(FULL, ArrayShape(16, 16), 2, "replicated-cycles", 5, 0)
 @example(DIAGONAL, ArrayShape(40, 4), 1, "passes", 1, 0)
 @example(DIAGONAL, ArrayShape(40, 4), 1, "energy", 1, 0)
 def test_every_search_is_lossless_within_the_fan_in(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, objective: Objective, vectors: int, seed: int
 ) -> None:
-    asked = replace(task(array, fan_in, seed, objective=objective), vectors=vectors)
-    check(tight.pack(matrix, asked), matrix, asked)
+    case = PackingCase(array, fan_in, seed, objective=objective, vectors=vectors)
+    check(case.pack(matrix), matrix, case)
 
 
 @settings(max_examples=60)
@@ -126,12 +126,12 @@ def test_any_schedule_and_any_cut_into_blocks_is_lossless(
     schedule = TemperatureSchedule(
         kind=kind, t_start="auto", steps=3, moves_per_weight=10, reheats=1, replicas=2
     )
-    asked = replace(task(array, fan_in), schedule=schedule)
+    case = PackingCase(array, fan_in, schedule=schedule)
     with pytest.MonkeyPatch.context() as patch:
         if small:
-            patch.setattr(block_module, "_LEAST_TILES", 1)
-            patch.setattr(block_module, "_LARGEST_COUNTS", 1)
-        check(tight.pack(matrix, asked), matrix, asked)
+            patch.setattr(partition, "_LEAST_TILES", 1)
+            patch.setattr(partition, "_LARGEST_COUNTS", 1)
+        check(case.pack(matrix), matrix, case)
 
 
 @settings(max_examples=150)
@@ -164,12 +164,12 @@ def test_each_objective_finds_the_least_of_what_it_is_for(
 ) -> None:
     matrix = random_matrix(filters, inputs, density)
     schedule = TemperatureSchedule(moves_per_weight=100)
-    names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles", "side-by-side", "energy")
+    names: tuple[Objective, ...] = ("passes", "area", "inputs", "cycles", "replicated-cycles", "energy")
     found = {}
     for name in names:
-        asked = replace(task(ArrayShape(*array), fan_in, objective=name), schedule=schedule, vectors=400)
-        found[name] = tight.pack(matrix, asked)
-        check(found[name], matrix, asked)
+        case = PackingCase(ArrayShape(*array), fan_in, objective=name, schedule=schedule, vectors=400)
+        found[name] = case.pack(matrix)
+        check(found[name], matrix, case)
     for name in names:
         # narrow plans, which only the last two try, may have less area and energy, too, and these two try others
         others = [*names[:4], name]
@@ -179,19 +179,14 @@ def test_each_objective_finds_the_least_of_what_it_is_for(
     assert key(found["energy"], "energy") < key(found["inputs"], "energy")
 
 
-def again(asked: Task) -> np.random.SeedSequence:
-    """The seed as it was before anyone had children of it."""
-    return np.random.SeedSequence(asked.seed.entropy)
-
-
 RIVALS = ("passes", "structured", "first-fit")
 
 
-def rival(name: str, matrix: LayerMatrix, asked: Task) -> Packing:
+def rival(name: str, matrix: LayerMatrix, case: PackingCase) -> Packing:
     """What the objective passes, or a method that needs no search, makes of it."""
     if name == "passes":
-        return tight.pack(matrix, replace(asked, objective="passes", seed=again(asked)))
-    return arrange(matrix, name, asked.array, asked.fan_in)
+        return replace(case, objective="passes").pack(matrix)
+    return arrange(matrix, name, case.array, case.fan_in)
 
 
 @settings(max_examples=80)
@@ -199,37 +194,39 @@ def rival(name: str, matrix: LayerMatrix, asked: Task) -> Packing:
 def test_energy_is_never_more_than_that_of_its_rivals(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
 ) -> None:
-    asked = replace(task(array, fan_in, seed, objective="energy"), vectors=vectors)
-    own = key(tight.pack(matrix, asked), "energy")
+    case = PackingCase(array, fan_in, seed, objective="energy", vectors=vectors)
+    own = key(case.pack(matrix), "energy")
     for name in RIVALS:
-        assert own <= key(rival(name, matrix, asked), "energy"), name
+        assert own <= key(rival(name, matrix, case), "energy"), name
 
 
 @settings(max_examples=80)
 @given(matrices(), arrays(), FAN_INS, VECTORS, st.integers(0, 99))
-def test_tiles_side_by_side_are_no_slower_than_the_ordinary_array_and_fewest_passes(
+def test_replicated_tiles_are_no_slower_than_the_ordinary_array_and_fewest_passes(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int, seed: int
 ) -> None:
-    asked = replace(task(array, fan_in, seed, objective="side-by-side"), vectors=vectors)
-    own = key(tight.pack(matrix, asked), "side-by-side", vectors)
+    case = PackingCase(array, fan_in, seed, objective="replicated-cycles", vectors=vectors)
+    own = key(case.pack(matrix), "replicated-cycles", vectors)
     for name in ("passes", "structured"):
-        assert own <= key(rival(name, matrix, asked), "side-by-side", vectors), name
+        assert own <= key(rival(name, matrix, case), "replicated-cycles", vectors), name
 
 
-def test_tiles_side_by_side_are_no_slower_than_first_fit() -> None:
+def test_replicated_tiles_are_no_slower_than_first_fit() -> None:
     matrix = LayerMatrix(np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 0]], np.float32))
-    asked = replace(task(ArrayShape(2, 2), 1, objective="side-by-side"), vectors=5)
-    packing = tight.pack(matrix, asked)
-    check(packing, matrix, asked)
-    assert key(packing, "side-by-side", 5) <= key(rival("first-fit", matrix, asked), "side-by-side", 5)
+    case = PackingCase(ArrayShape(2, 2), 1, objective="replicated-cycles", vectors=5)
+    packing = case.pack(matrix)
+    check(packing, matrix, case)
+    assert key(packing, "replicated-cycles", 5) <= key(
+        rival("first-fit", matrix, case), "replicated-cycles", 5
+    )
 
 
-def test_tiles_side_by_side_are_no_slower_than_the_fewest_passes_found() -> None:
+def test_replicated_tiles_are_no_slower_than_the_fewest_passes_found() -> None:
     values = np.ones((7, 7), np.float32)
     values[1, 1:3] = values[4, 2] = 0
-    asked = replace(task(ArrayShape(2, 5), 2, objective="side-by-side"), vectors=2)
-    own = key(tight.pack(LayerMatrix(values), asked), "side-by-side", 2)
-    assert own <= key(rival("passes", LayerMatrix(values), asked), "side-by-side", 2)
+    case = PackingCase(ArrayShape(2, 5), 2, objective="replicated-cycles", vectors=2)
+    own = key(case.pack(LayerMatrix(values)), "replicated-cycles", 2)
+    assert own <= key(rival("passes", LayerMatrix(values), case), "replicated-cycles", 2)
 
 
 @pytest.mark.parametrize(
@@ -237,23 +234,23 @@ def test_tiles_side_by_side_are_no_slower_than_the_fewest_passes_found() -> None
     [(2, 4, 1024 // 4), (1, 16, 1024 // 4), (2, 16, 1024 // 2), (1, 1, 1024 // 16)],
     ids=["2 x 4 lanes and columns, or 4 x 2", "4 x 4", "8 x 4, or 4 x 8", "1 x 1"],
 )
-def test_small_tiles_stand_side_by_side_as_often_as_they_can(filters: int, inputs: int, steps: int) -> None:
-    asked = replace(task(ArrayShape(16, 16), 4, objective="side-by-side"), vectors=1024)
-    packing = tight.pack(LayerMatrix(np.ones((filters, inputs), np.float32)), asked)
-    assert key(packing, "side-by-side", 1024)[0] == 16 + steps + 16 + 16 - 2
+def test_small_tiles_are_replicated_as_often_as_they_fit(filters: int, inputs: int, steps: int) -> None:
+    case = PackingCase(ArrayShape(16, 16), 4, objective="replicated-cycles", vectors=1024)
+    packing = case.pack(LayerMatrix(np.ones((filters, inputs), np.float32)))
+    assert key(packing, "replicated-cycles", 1024)[0] == 16 + steps + 16 + 16 - 2
 
 
-def test_cycles_side_by_side_depend_on_the_vectors() -> None:
+def test_replicated_cycles_depend_on_the_vectors() -> None:
     matrix = random_matrix(20, 60, 0.2)
     found = []
     for vectors in (1, 4096):
-        asked = replace(task(ArrayShape(16, 16), 8, objective="side-by-side"), vectors=vectors)
-        found.append(tight.pack(matrix, asked))
-        check(found[-1], matrix, asked)
+        case = PackingCase(ArrayShape(16, 16), 8, objective="replicated-cycles", vectors=vectors)
+        found.append(case.pack(matrix))
+        check(found[-1], matrix, case)
     one, many = found
     assert len(one.tiles) < len(many.tiles)
-    assert key(many, "side-by-side", 4096) < key(one, "side-by-side", 4096)
-    assert key(one, "side-by-side", 1) < key(many, "side-by-side", 1)
+    assert key(many, "replicated-cycles", 4096) < key(one, "replicated-cycles", 4096)
+    assert key(one, "replicated-cycles", 1) < key(many, "replicated-cycles", 1)
 
 
 def test_the_energy_that_is_sought_is_the_recount() -> None:
@@ -274,9 +271,11 @@ def test_the_keys_of_the_search_are_the_recounts(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int
 ) -> None:
     packing = arrange(matrix, "first-fit", array, fan_in)
-    for name in ("energy", "side-by-side"):
-        asked = replace(task(array, fan_in, objective=name), vectors=vectors)
-        assert search.Search(matrix, asked)._key(list(packing.tiles)) == key(packing, name, vectors)
+    for name in ("energy", "replicated-cycles"):
+        case = PackingCase(array, fan_in, objective=name, vectors=vectors)
+        assert search.TightSearch(matrix, case.problem, case.settings, case.context)._key(
+            list(packing.tiles)
+        ) == key(packing, name, vectors)
 
 
 def test_the_energy_that_is_sought_has_the_proportions_of_the_table() -> None:
@@ -284,40 +283,39 @@ def test_the_energy_that_is_sought_has_the_proportions_of_the_table() -> None:
     assert table.sram_pj_per_byte(None) / table.register_byte.energy == pytest.approx(search._BUFFER, rel=0.1)
 
 
-@pytest.mark.parametrize("limit", ["time", "stop"])
-@pytest.mark.parametrize("objective", ["passes", "area", "inputs", "side-by-side", "energy"])
+@pytest.mark.parametrize("limit", ["time", "interrupt"])
+@pytest.mark.parametrize("objective", ["passes", "area", "inputs", "replicated-cycles", "energy"])
 def test_without_any_time_it_is_no_worse_than_what_needs_no_search(objective: Objective, limit: str) -> None:
     matrix = random_matrix(40, 90, 0.3)
-    asked = task(ArrayShape(8, 8), 4, objective=objective)
-    if limit == "time":
-        asked = replace(asked, pace=Pace(0.0, 1))
-    else:
-        asked.stop.set()
-    asked = replace(asked, vectors=49)
-    packing = tight.pack(matrix, asked)
-    check(packing, matrix, asked)
+    deadline = Deadline(0.0 if limit == "time" else np.inf)
+    if limit == "interrupt":
+        deadline.interrupt()
+    context = SearchContext(time=TimeShare(deadline))
+    case = PackingCase(ArrayShape(8, 8), 4, objective=objective, vectors=49, context=context)
+    packing = case.pack(matrix)
+    check(packing, matrix, case)
     structured, first_fit = (
         key(arrange(matrix, name, ArrayShape(8, 8), 4), objective, 49) for name in ("structured", "first-fit")
     )
     assert key(packing, objective, 49) <= min(structured, first_fit)
 
 
-def test_who_is_stopped_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = random_matrix(64, 288, 0.1)
-    asked = task(ArrayShape(16, 16), 3, objective="inputs")
+    case = PackingCase(ArrayShape(16, 16), 3, objective="inputs")
     keys = []
-    attempt = search.Search._attempt
+    attempt = search.TightSearch._attempt
 
-    def stopping(self: search.Search, plan: object) -> object:
+    def stopping(self: search.TightSearch, plan: object) -> object:
         excess = attempt(self, plan)  # type: ignore[arg-type]
-        keys.append(sum(len(tile.inputs) for tile in self._best))
+        keys.append(sum(len(tile.inputs) for tile in self._tiles))
         if len(keys) == 3:
-            asked.stop.set()
+            case.context.time.deadline.interrupt()
         return excess
 
-    monkeypatch.setattr(search.Search, "_attempt", stopping)
-    packing = tight.pack(matrix, asked)
-    check(packing, matrix, asked)
+    monkeypatch.setattr(search.TightSearch, "_attempt", stopping)
+    packing = case.pack(matrix)
+    check(packing, matrix, case)
     assert len(keys) == 3 and keys == sorted(keys, reverse=True)
     assert key(packing, "inputs") <= (keys[-1],)
 
@@ -325,10 +323,11 @@ def test_who_is_stopped_in_the_middle_keeps_the_best_so_far(monkeypatch: pytest.
 SEARCH = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_search import arrays_of, random_matrix, task, tight, ArrayShape
+from test_search import ArrayShape, PackingCase, arrays_of, random_matrix
 from tightc.permutation.methods.tight import tile_heights
 tile_heights._TRIES = (20, 20)
-print(arrays_of(tight.pack(random_matrix(20, 60, 0.2), task(ArrayShape(6, 6), 3, objective="area"))))
+case = PackingCase(ArrayShape(6, 6), 3, objective="area")
+print(arrays_of(case.pack(random_matrix(20, 60, 0.2))))
 """
 
 
@@ -338,7 +337,7 @@ def test_the_tiles_are_the_same_without_jit() -> None:
         environment = {
             **os.environ,
             "NUMBA_DISABLE_JIT": disabled,
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "src")]),
             "PYTHONWARNINGS": "ignore",
         }
         command = [sys.executable, "-B", "-c", SEARCH, str(TESTS / "permutation" / "methods" / "tight")]
@@ -348,16 +347,16 @@ def test_the_tiles_are_the_same_without_jit() -> None:
     assert found[0] == found[1] != "[]"
 
 
-@pytest.mark.parametrize("objective", ["passes", "inputs", "side-by-side", "energy"])
+@pytest.mark.parametrize("objective", ["passes", "inputs", "replicated-cycles", "energy"])
 def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_module, "_LEAST_TILES", 1)
-    monkeypatch.setattr(block_module, "_LARGEST_COUNTS", 1)  # as many blocks as can be
+    monkeypatch.setattr(partition, "_LEAST_TILES", 1)
+    monkeypatch.setattr(partition, "_LARGEST_COUNTS", 1)  # as many blocks as can be
     matrix = random_matrix(64, 288, 0.1)
-    asked = replace(task(ArrayShape(16, 16), 4, objective=objective), vectors=49)
-    alone = tight.pack(matrix, replace(asked, crew=Alone()))
+    case = PackingCase(ArrayShape(16, 16), 4, objective=objective, vectors=49)
+    serial = replace(case, context=SearchContext(SerialExecutor())).pack(matrix)
     with ThreadPoolExecutor(4) as pool:
-        threads = tight.pack(matrix, replace(asked, crew=Threads(pool), seed=again(asked)))
-    assert arrays_of(alone) == arrays_of(threads)
+        threads = replace(case, context=SearchContext(ThreadExecutor(pool, 4))).pack(matrix)
+    assert arrays_of(serial) == arrays_of(threads)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +368,7 @@ def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: p
     ],
     ids=lambda schedule: schedule.kind,
 )
-@pytest.mark.parametrize("objective", ["passes", "side-by-side", "energy"])
+@pytest.mark.parametrize("objective", ["passes", "replicated-cycles", "energy"])
 def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
     schedule: TemperatureSchedule, objective: Objective
 ) -> None:
@@ -412,10 +411,10 @@ def open_sizes() -> Model:
     return loaded(proto)
 
 
-def test_tiles_side_by_side_need_the_size_of_the_input() -> None:
+def test_replicated_tiles_need_the_size_of_the_input() -> None:
     options = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=QUICK, jobs=1)
     refusals = []
-    for objective in ("side-by-side", "cycles"):
+    for objective in ("replicated-cycles", "cycles"):
         with pytest.raises(ModelError) as refused:
             permute(open_sizes(), options.model_copy(update={"objective": objective}))
         refusals.append((refused.value.sentence, refused.value.remedy))
@@ -427,12 +426,12 @@ def test_tiles_side_by_side_need_the_size_of_the_input() -> None:
     permute(open_sizes(), options.model_copy(update={"objective": "energy"}))
 
 
-def test_tiles_side_by_side_with_open_sizes_on_the_command_line(
+def test_replicated_tiles_with_open_sizes_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     models.save(open_sizes().proto, tmp_path / "net.onnx")
-    assert run(["permute", "net.onnx", "--objective", "side-by-side", "-o", "out.onnx"]) == 2
+    assert run(["permute", "net.onnx", "--objective", "replicated-cycles", "-o", "out.onnx"]) == 2
     assert capsys.readouterr() == (
         "",
         "tightc: error: net.onnx: the size of input image is open (1x3xsidexside); "
@@ -441,7 +440,7 @@ def test_tiles_side_by_side_with_open_sizes_on_the_command_line(
     assert sorted(os.listdir()) == ["net.onnx"]
 
 
-@pytest.mark.parametrize("objective", ["side-by-side", "energy"])
+@pytest.mark.parametrize("objective", ["replicated-cycles", "energy"])
 def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(objective: Objective) -> None:
     proto = models.build(
         "net (float[1, 8] x) => (float[1, 6] y) { a = MatMul(x, v)\n y = MatMul(a, w) }",

@@ -1,12 +1,12 @@
-"""The kernel of N:M sparsity: swaps inputs between groups of M so that the N weights kept of each weigh the most.
+"""N:M channel permutation: swaps inputs between groups of M so that the N weights kept of each group are the largest.
 
-With all else of a group at rest, a filter keeps of a place in it max(t, w): w is the weight of the input in that place,
-t, the threshold of the place, the N-th largest of the group's other weights. (The N - 1 largest of those are kept
-anyway.) So a swap of inputs a and b of two groups gains
+Of a place in a group, a filter keeps max(t, w): w is the weight of the input in that place, and t, the threshold of the
+place, is the N-th largest of the group's other weights. (The N - 1 largest of those are kept anyway.) So a swap of
+inputs a and b of two groups gains
 
     sum over filters of max(t_a, w_b) + max(t_b, w_a) - max(t_a, w_a) - max(t_b, w_b)
 
-Weights are whole numbers, so that sums are exact, the running gain is a recount, and neither depends on the machine.
+Weights are integers. So sums are exact, the running gain equals a recount, and neither depends on the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.kernel import _draw, _next
+from tightc.permutation.annealing.rng import _draw, _next
 from tightc.tile.matrix import Ids
 
 SEGMENT = 64  # inputs that one draw offers to swap with
@@ -27,46 +27,46 @@ _NEVER = -(2**31)
 
 
 class Groups(NamedTuple):
-    """Inputs in groups of M; those of no layer, all zero, fill up the last one and stay there.
+    """Inputs in groups of M; inputs of zeros pad the last group and stay there.
 
-    `weights`: (places, filters) int16, magnitudes of each input, summing up to less than 2**SUM_BITS; `thresholds`, of
-    the place that each input has, is like it. `members`: (groups, M) int32, inputs; `home`: (places,) int32, the group
-    of each. `own`: (places,) int32, sum of max(t, w) of each input where it is. `sums`: (inputs, inputs) int32, at x, y
-    that of the threshold of x with the weights of y, and `turned` the same with rows as columns; both are empty as long
-    as sums are rather counted when they are asked for. `ranked`: (N + 2, filters) int16, room to sort in. `tally`: (3,)
-    int64, what the kept weights have gained, the most that they ever had, and swaps made.
+    `weights`: (places, filters) int16, magnitudes of each input, with sums below 2**SUM_BITS. `thresholds`: the same
+    shape, of the place of each input. `members`: (groups, M) int32, inputs; `group_of`: (places,) int32, the group of
+    each. `own`: (places,) int32, sum of max(t, w) of each input in its place. `sums`: (inputs, inputs) int32, at (x, y)
+    the sum for the threshold of x and the weights of y; `transposed`: its transpose. Both are empty while sums are
+    computed when needed. `ranked`: (N + 2, filters) int16, scratch space. `tally`: (3,) int64, gain of the kept
+    weights, the largest gain so far, and swaps made.
     """
 
     weights: NDArray[np.int16]
     thresholds: NDArray[np.int16]
     members: Ids
-    home: Ids
+    group_of: Ids
     own: Ids
     sums: Ids
-    turned: Ids
+    transposed: Ids
     ranked: NDArray[np.int16]
     tally: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True)
-def _settle(groups: Groups, group: int) -> None:
+def _update_group(groups: Groups, group: int) -> None:
     """Finds `thresholds` and `own` of the inputs of one group."""
     weights, thresholds, own, members = groups.weights, groups.thresholds, groups.own, groups.members[group]
     if len(members) == 4 and len(groups.ranked) == 4:
-        _settle_two_of_four(weights, thresholds, own, members)
+        _update_two_of_four(weights, thresholds, own, members)
     else:
-        _settle_any(weights, thresholds, own, members, groups.ranked)
+        _update_any(weights, thresholds, own, members, groups.ranked)
 
 
 @njit(nogil=True, cache=True)
-def _settle_any(
+def _update_any(
     weights: NDArray[np.int16],
     thresholds: NDArray[np.int16],
     own: Ids,
     members: Ids,
     ranked: NDArray[np.int16],
 ) -> None:
-    """`_settle` for any pattern; `members`: (M,) int32, the rest as in Groups."""
+    """`_update_group` for any pattern; `members`: (M,) int32, the rest as in Groups."""
     filters = weights.shape[1]
     kept = len(ranked) - 2
     ranked[:, :] = 0  # the kept + 1 largest so far, and one on its way down
@@ -88,10 +88,10 @@ def _settle_any(
 
 
 @njit(nogil=True, cache=True)
-def _settle_two_of_four(
+def _update_two_of_four(
     weights: NDArray[np.int16], thresholds: NDArray[np.int16], own: Ids, members: Ids
 ) -> None:
-    """As `_settle_any`, in a fifth of the time: the four weights of a filter stay in registers."""
+    """As `_update_any`, in a fifth of the time: the four weights of a filter stay in registers."""
     a, b, c, d = members[0], members[1], members[2], members[3]
     own_a = own_b = own_c = own_d = np.int32(0)
     for f in range(weights.shape[1]):
@@ -110,15 +110,15 @@ def _settle_two_of_four(
 
 
 @njit(nogil=True, cache=True)
-def _settle_all(groups: Groups) -> None:
-    """`_settle` for every group."""
+def _update_all(groups: Groups) -> None:
+    """`_update_group` for every group."""
     for group in range(len(groups.members)):
-        _settle(groups, group)
+        _update_group(groups, group)
 
 
 @njit(nogil=True, cache=True)
 def _tabulate(
-    weights: NDArray[np.int16], thresholds: NDArray[np.int16], sums: Ids, turned: Ids, item: int
+    weights: NDArray[np.int16], thresholds: NDArray[np.int16], sums: Ids, transposed: Ids, item: int
 ) -> None:
     """Counts the sums of the threshold of `item` with all inputs; arrays as in Groups."""
     for other in range(len(sums)):
@@ -127,39 +127,39 @@ def _tabulate(
             total = np.int32(total + max(thresholds[item, f], weights[other, f]))
         sums[item, other] = total
     for other in range(len(sums)):
-        turned[other, item] = sums[item, other]
+        transposed[other, item] = sums[item, other]
 
 
 @njit(nogil=True, cache=True)
 def _tabulate_all(groups: Groups) -> None:
     """`_tabulate` for every input."""
     for item in range(len(groups.sums)):
-        _tabulate(groups.weights, groups.thresholds, groups.sums, groups.turned, item)
+        _tabulate(groups.weights, groups.thresholds, groups.sums, groups.transposed, item)
 
 
 @njit(nogil=True, cache=True)
 def _swap(groups: Groups, one: int, two: int) -> None:
     """Swaps two inputs of different groups."""
-    members, home, sums, turned = groups.members, groups.home, groups.sums, groups.turned
-    here, there = members[home[one]], members[home[two]]
+    members, group_of, sums, transposed = groups.members, groups.group_of, groups.sums, groups.transposed
+    here, there = members[group_of[one]], members[group_of[two]]
     i = j = 0
     while here[i] != one:
         i += 1
     while there[j] != two:
         j += 1
     here[i], there[j] = two, one
-    home[one], home[two] = home[two], home[one]
-    _settle(groups, home[one])
-    _settle(groups, home[two])
+    group_of[one], group_of[two] = group_of[two], group_of[one]
+    _update_group(groups, group_of[one])
+    _update_group(groups, group_of[two])
     if len(sums):
         for other in range(len(sums)):  # each took the other's place, and the threshold is the place's
             sums[one, other], sums[two, other] = sums[two, other], sums[one, other]
         for other in range(len(sums)):
-            turned[other, one], turned[other, two] = turned[other, two], turned[other, one]
-        for group in (home[one], home[two]):
+            transposed[other, one], transposed[other, two] = transposed[other, two], transposed[other, one]
+        for group in (group_of[one], group_of[two]):
             for item in members[group]:
                 if item not in (one, two) and item < len(sums):
-                    _tabulate(groups.weights, groups.thresholds, sums, turned, item)
+                    _tabulate(groups.weights, groups.thresholds, sums, transposed, item)
 
 
 @njit(nogil=True, cache=True)
@@ -177,17 +177,17 @@ def _count_gains(
 
 
 @njit(nogil=True, cache=True)
-def _look_up_gains(sums: Ids, turned: Ids, own: Ids, one: int, begin: int, gains: Ids) -> None:
+def _look_up_gains(sums: Ids, transposed: Ids, own: Ids, one: int, begin: int, gains: Ids) -> None:
     """As `_count_gains`, from the table."""
     end = begin + len(gains)
-    there, back, others = sums[one, begin:end], turned[one, begin:end], own[begin:end]
+    there, back, others = sums[one, begin:end], transposed[one, begin:end], own[begin:end]
     for i in range(len(there)):
         gains[i] = np.int32(np.int32(there[i] + back[i]) - np.int32(own[one] + others[i]))
 
 
 @njit(nogil=True, cache=True)
 def _first_above(gains: Ids, limits: Ids, offset: int) -> int:
-    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 where none is."""
+    """The first of `gains` that is not 0 and above its limit, those from `offset` on; -1 if there is none."""
     above = 0
     here = limits[offset : offset + len(gains)]
     for i in range(len(here)):
@@ -202,23 +202,31 @@ def _first_above(gains: Ids, limits: Ids, offset: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _regroup(groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, state: np.uint64) -> np.uint64:
-    """Anneals the groups in place at one temperature; gives the state to go on with.
+def _swap_channels(
+    groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, rng: np.uint64
+) -> np.uint64:
+    """Anneals the groups in place at one temperature; returns the next rng state.
 
-    A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made where its gain is
+    A draw takes one of `inputs` and offers it a segment of them, one after the other. A swap is made if its gain is
     above the next of `limits`, (LIMITS,) int32: temperature x ln(random number), so that losses have the chance of
-    Metropolis. Swaps that gain exactly nothing are not made: in a pruned layer most are such, and they lead nowhere.
-    `best`: (groups, M) int32, ends as the members that weigh the most ever. `state`: of the random numbers, not 0.
+    Metropolis. Swaps of gain 0 are not made: most swaps in a pruned layer are such, and they lead nowhere.
+    `best`: (groups, M) int32, receives the members with the largest gain. `rng`: state of the random numbers, not 0.
     """
-    # handing over a tuple of arrays costs more than most draws do
+    # passing on a tuple of arrays would cost more than most draws do
     weights, thresholds, own = groups.weights, groups.thresholds, groups.own
-    sums, turned, members, home, tally = groups.sums, groups.turned, groups.members, groups.home, groups.tally
+    sums, transposed, members, group_of, tally = (
+        groups.sums,
+        groups.transposed,
+        groups.members,
+        groups.group_of,
+        groups.tally,
+    )
     room = np.empty(SEGMENT, np.int32)
     segments = -(-inputs // SEGMENT)
     unsaved = False
     for _ in range(draws):
-        state = _next(state)
-        bits = _draw(state)
+        rng = _next(rng)
+        bits = _draw(rng)
         one = int((np.int64(bits >> np.uint64(32)) * inputs) >> 32)
         begin = int(((np.int64(bits >> np.uint64(12)) & 0xFFFFF) * segments) >> 20) * SEGMENT
         end = min(begin + SEGMENT, inputs)
@@ -226,11 +234,11 @@ def _regroup(groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, st
         while begin < end:
             gains = room[: end - begin]
             if len(sums):
-                _look_up_gains(sums, turned, own, one, begin, gains)
+                _look_up_gains(sums, transposed, own=own, one=one, begin=begin, gains=gains)
             else:
-                _count_gains(weights, thresholds, own, one, begin, gains)
+                _count_gains(weights, thresholds, own=own, one=one, begin=begin, gains=gains)
             for i in range(members.shape[1]):
-                item = members[home[one], i]
+                item = members[group_of[one], i]
                 if begin <= item < end:
                     gains[item - begin] = _NEVER
             first = _first_above(gains, limits, offset)
@@ -249,4 +257,4 @@ def _regroup(groups: Groups, best: Ids, limits: Ids, inputs: int, draws: int, st
             offset += first + 1
     if unsaved:
         best[:, :] = members
-    return state
+    return rng

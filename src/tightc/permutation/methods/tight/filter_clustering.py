@@ -1,4 +1,4 @@
-"""Which filters share tiles: swapped until no group has more inputs than its lanes can carry."""
+"""Filter clustering: filters change groups until no group reads more inputs than its lanes can carry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.kernel import EXCESS_COST, _draw, _next, _pick
+from tightc.permutation.annealing.kernel import EXCESS_COST
+from tightc.permutation.annealing.rng import _draw, _next, _pick
+from tightc.permutation.methods.tight.filter_set import FilterSet
 from tightc.tile.matrix import Ids
 
 _EFFORT = 60_000_000  # weights that the swaps may count, in all
@@ -16,7 +18,7 @@ _TEMPERATURES = (10.0, 0.5, 20)  # inputs: first, last, steps
 
 @njit(nogil=True, cache=True)
 def _count_groups(starts: Ids, inputs: Ids, group_of: Ids, counts: Ids) -> None:
-    """Counts the users of each input in each group: `counts`, (groups, inputs) int32; the rest as in `_regroup`."""
+    """Counts the users of each input in each group into `counts`, (groups, inputs) int32; see `_swap_filters`."""
     counts[:, :] = 0
     for i in range(len(group_of)):
         for j in range(starts[i], starts[i + 1]):
@@ -46,20 +48,20 @@ def _remove(row: Ids, inputs: Ids) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _regroup(
+def _swap_filters(
     starts: Ids,
     inputs: Ids,
     like: Ids,
     group_of: Ids,
     budgets: NDArray[np.int64],
     swaps: int,
-    state: np.uint64,
+    rng: np.uint64,
 ) -> None:
-    """Swaps filters between groups, in place, by annealing: less of what goes beyond `budgets`, then fewer inputs.
+    """Swaps filters between groups, in place, by annealing: fewer inputs beyond `budgets`, then fewer inputs.
 
-    `starts`: (filters + 1,) int32, filter f reads `inputs[starts[f] : starts[f + 1]]`. `like`: (filters,) int32, end
-    of the run of filters, among those in order, that f may be swapped with. `group_of`: (filters,) int32. `budgets`:
-    (groups,) int64, different inputs that a group can carry. `state`: of the random numbers, anything but 0.
+    `starts`: (filters + 1,) int32, filter f reads `inputs[starts[f] : starts[f + 1]]`. `like`: (filters,) int32; f
+    may be swapped with the filters after it, up to before `like[f]`. `group_of`: (filters,) int32. `budgets`:
+    (groups,) int64, distinct inputs that a group can carry. `rng`: state of the random numbers, not 0.
     """
     counts = np.zeros((len(budgets), inputs.max() + 1), np.int32)
     _count_groups(starts, inputs, group_of, counts)
@@ -70,8 +72,8 @@ def _regroup(
     for step in range(steps):
         temperature = hot * (cold / hot) ** (step / (steps - 1))
         for _ in range(swaps // steps):
-            state = _next(state)
-            bits = _draw(state)
+            rng = _next(rng)
+            bits = _draw(rng)
             one = _pick(bits, len(group_of))
             two = one + _pick(bits >> np.uint64(20), like[one] - one)
             a, b = group_of[one], group_of[two]
@@ -96,33 +98,41 @@ def _regroup(
             carried[b] += change_b
 
 
-def group_inputs(starts: Ids, inputs: Ids, group_of: Ids) -> NDArray[np.int64]:
-    """Different inputs of each group: (groups,) int64; arguments as in `_regroup`."""
+def group_inputs(filters: FilterSet, group_of: Ids) -> NDArray[np.int64]:
+    """Distinct inputs that each group reads: (groups,) int64. `group_of`: (filters,) int32."""
+    inputs = filters.inputs
     counts = np.zeros((int(group_of.max(initial=-1)) + 1, int(inputs.max(initial=-1)) + 1), np.int32)
-    _count_groups(starts, inputs, group_of, counts)
-    different: NDArray[np.int64] = np.count_nonzero(counts, axis=1).astype(np.int64)
-    return different
+    _count_groups(filters.starts, inputs, group_of, counts)
+    distinct: NDArray[np.int64] = np.count_nonzero(counts, axis=1).astype(np.int64)
+    return distinct
 
 
-def regroup(
-    filters: tuple[Ids, Ids],
+def cluster_filters(
+    filters: FilterSet,
     columns: NDArray[np.int64],
     group_of: Ids,
     budgets: NDArray[np.int64],
     seed: np.uint64,
 ) -> Ids:
-    """`group_of` after swaps among filters that take equally many `columns`, both (filters,), columns not rising.
+    """`group_of`, (filters,) int32, after swaps between filters that take equally many `columns`.
 
-    `filters`: `starts` and `inputs` as in `_regroup`, which says the rest.
+    `columns`: (filters,) int64, not rising. `budgets`: (groups,) int64, distinct inputs that each group can carry.
     """
-    starts, inputs = filters
     like = np.searchsorted(-columns, -columns, side="right").astype(np.int32)
-    swaps = int(min(_SWAPS * len(columns), _EFFORT * len(columns) // (4 * len(inputs))))
+    swaps = int(min(_SWAPS * len(columns), _EFFORT * len(columns) // (4 * len(filters.inputs))))
     changed = group_of.astype(np.int32)
-    _regroup(starts, inputs, like, changed, budgets, swaps, np.uint64(seed | np.uint64(1)))
+    _swap_filters(
+        filters.starts,
+        filters.inputs,
+        like=like,
+        group_of=changed,
+        budgets=budgets,
+        swaps=swaps,
+        rng=np.uint64(seed | np.uint64(1)),
+    )
 
     def cost(groups: Ids) -> int:
-        reads = group_inputs(starts, inputs, groups)
+        reads = group_inputs(filters, groups)
         return int(EXCESS_COST * np.maximum(reads - budgets, 0).sum() + reads.sum())
 
     return changed if cost(changed) < cost(group_of) else group_of

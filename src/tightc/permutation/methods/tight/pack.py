@@ -1,24 +1,35 @@
 """Tight: single weights rearranged into full tiles by simulated annealing, lossless.
 
-After X. Chen et al., "Tight Compression" (DAC 2020; TCAD 42(2), 2023), in our own formulation (docs/architecture.md):
-an input may be carried by several lanes, a filter may be split over several columns, and filters of like size, which
-share most inputs for their lanes, share tiles.
+After the idea of X. Chen et al., "Tight Compression" (DAC 2020; TCAD 42(2), 2023), in our own formulation: an input may
+be on several lanes, a filter may be split over several columns, and filters of like size share tiles.
+docs/architecture.md.
 """
 
 from __future__ import annotations
 
-from tightc.permutation.methods.tight.search import Search
-from tightc.permutation.problem import Task
+from tightc.permutation.methods.tight.search import TightSearch
+from tightc.permutation.problem import PackingProblem
+from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
 
-def pack(matrix: LayerMatrix, task: Task) -> Packing:
-    """A lossless packing within the fan-in, in `passes_lower_bound` passes wherever the search finds room.
+def pack(
+    matrix: LayerMatrix, problem: PackingProblem, *, settings: SearchSettings, context: SearchContext
+) -> Packing:
+    """A lossless packing within the fan-in, in `passes_lower_bound` passes if the search finds one.
 
-    Where it finds no fewer passes than the ordinary array needs without its empty filters and inputs, that arrangement
-    is the result, with its zeros left out and a fan-in of 1.
+    If it finds no fewer passes than an ordinary array needs without empty filters and inputs, the result is that
+    packing, of fan-in 1, without its zeros.
     """
-    tiles, fan_in = Search(matrix, task).run()
-    size = matrix.filters, matrix.inputs, matrix.groups
-    return Packing("tight", task.array, fan_in, *size, tuple(tiles), matrix.subword_bits)
+    found = TightSearch(matrix, problem, settings, context).run()
+    return Packing(
+        method="tight",
+        array=problem.array,
+        fan_in=found.fan_in,
+        filters=matrix.filters,
+        inputs=matrix.inputs,
+        groups=matrix.groups,
+        tiles=tuple(found.tiles),
+        subword_bits=matrix.subword_bits,
+    )

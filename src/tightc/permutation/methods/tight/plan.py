@@ -1,4 +1,4 @@
-"""Plans: how tall each tile is and which filters have columns in it, before any weight has its lane."""
+"""Plans: the height of each tile and the filters of its columns, before any weight has its lane."""
 
 from __future__ import annotations
 
@@ -9,63 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.permutation.methods.tight.filter_clustering import group_inputs, regroup
-from tightc.permutation.methods.tight.rebalance import Readers, relieve
+from tightc.permutation.methods.tight.filter_clustering import cluster_filters, group_inputs
+from tightc.permutation.methods.tight.filter_set import FilterSet
+from tightc.permutation.methods.tight.rebalance import rebalance
 from tightc.permutation.methods.tight.tile_heights import Sizes, cut, search_heights
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import Ids
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """The filters that have weights, largest first: `filters`: (filters,) int32; `sizes`: (filters,) int64, how many
-    weights each has; `starts`: (filters + 1,) int32, it reads `inputs[starts[i] : starts[i + 1]]`, int32."""
-
-    filters: Ids
-    sizes: Sizes
-    starts: Ids
-    inputs: Ids
-
-    @classmethod
-    def of(cls, filters: Ids, inputs: Ids) -> Crowd:
-        """From the filter and input of each weight, both (weights,) int32, sorted by filter."""
-        used, starts, sizes = np.unique(filters, return_index=True, return_counts=True)
-        ends = np.append(starts, len(filters)).astype(np.int32)
-        return cls(used.astype(np.int32), sizes, ends, inputs).ordered(np.argsort(-sizes, kind="stable"))
-
-    def ordered(self, order: NDArray[np.int64]) -> Crowd:
-        """The same filters in another order: (filters,) int64."""
-        starts = np.append(0, np.cumsum(self.sizes[order])).astype(np.int32)
-        moved = np.repeat(self.starts[:-1][order] - starts[:-1], self.sizes[order]) + np.arange(starts[-1])
-        return Crowd(self.filters[order], self.sizes[order], starts, self.inputs[moved])
-
-    def part(self, first: int, last: int) -> Crowd:
-        """The filters from `first` to before `last`."""
-        begin, end = self.starts[first], self.starts[last]
-        starts = self.starts[first : last + 1] - begin
-        return Crowd(self.filters[first:last], self.sizes[first:last], starts, self.inputs[begin:end])
-
-
-@dataclass(frozen=True)
 class Plan:
-    """`heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile given to one filter: `filters`
-    and `tiles`: (cells,) int32, sorted by tile, then filter; within a tile they are its columns from the left."""
+    """The tiles of a layer and their columns.
+
+    `heights`: (tiles,) int64, lanes of each tile. A cell is one column of one tile, given to one filter: `filters` and
+    `tiles`, (cells,) int32, sorted by tile, then filter. The cells of a tile are its columns from the left.
+    """
 
     heights: Sizes
     filters: Ids
     tiles: Ids
 
 
-def level_plan(
-    crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: np.random.SeedSequence
+def min_area_plan(
+    filters: FilterSet, array: ArrayShape, passes: int, room: float, seed: np.random.SeedSequence
 ) -> Plan | None:
-    """A plan of little area in `passes` tiles; None where the search for heights finds none.
+    """A plan of little area in `passes` tiles; None if the search for heights finds none.
 
-    Large filters fill tiles of full height, and their remainders lower ones. Filters so small that a tile full of
-    their weights would read more than `room` inputs are spread evenly, over as many lanes as they need.
+    Large filters fill tiles of full height, and their remainders lower ones. If a full tile of
+    small filters would read more than `room` inputs, they are spread evenly over as many lanes as they need.
     """
-    large = _large(crowd, array, passes, room)
-    above, below = crowd.part(0, large), crowd.part(large, len(crowd.sizes))
+    large = _large(filters, array, passes, room)
+    above, below = filters.part(0, large), filters.part(large, len(filters.sizes))
     rest = _passes(below.sizes, array)
     searching, grouping = seed.spawn(2)
     plans = []
@@ -76,8 +50,10 @@ def level_plan(
             return None
         plans.append(plan)
     if rest:
-        even = even_plan(below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0]))
-        plans.append(_lowered(even, below, array))
+        balanced = balanced_plan(
+            below, array, rest, room, np.uint64(grouping.generate_state(1, np.uint64)[0])
+        )
+        plans.append(_lowered(balanced, below, array))
     return _joined(plans)
 
 
@@ -85,26 +61,26 @@ def _passes(sizes: Sizes, array: ArrayShape) -> int:
     return -(-int(np.sum(-(-sizes // array.rows))) // array.columns)
 
 
-def _large(crowd: Crowd, array: ArrayShape, passes: int, room: float) -> int:
-    """How many filters, from the largest on, are to fill tiles; as many as leave the number of passes as it is."""
+def _large(filters: FilterSet, array: ArrayShape, passes: int, room: float) -> int:
+    """How many of the largest filters fill tiles: as many as possible without a further pass."""
     if passes == 1:
-        return len(crowd.sizes)
-    group_of = (np.arange(len(crowd.sizes)) // array.columns).astype(np.int32)
-    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
-    means = np.bincount(group_of, crowd.sizes) / np.bincount(group_of)
+        return len(filters.sizes)
+    group_of = (np.arange(len(filters.sizes)) // array.columns).astype(np.int32)
+    reads = group_inputs(filters, group_of)
+    means = np.bincount(group_of, filters.sizes) / np.bincount(group_of)
     crowded = np.flatnonzero(reads * array.rows > room * means)
     if not len(crowded):
-        return len(crowd.sizes)
+        return len(filters.sizes)
     for large in range(int(crowded[0]) * array.columns, 0, -1):
-        if _passes(crowd.sizes[:large], array) + _passes(crowd.sizes[large:], array) <= passes:
+        if _passes(filters.sizes[:large], array) + _passes(filters.sizes[large:], array) <= passes:
             return large
     return 0
 
 
-def _lowered(plan: Plan, crowd: Crowd, array: ArrayShape) -> Plan:
+def _lowered(plan: Plan, filters: FilterSet, array: ArrayShape) -> Plan:
     """The plan with tiles as low as their filters allow."""
-    owner = np.searchsorted(np.sort(crowd.filters), plan.filters)
-    sizes = crowd.sizes[np.argsort(crowd.filters)]
+    owner = np.searchsorted(np.sort(filters.ids), plan.filters)
+    sizes = filters.sizes[np.argsort(filters.ids)]
     cells = np.bincount(owner, minlength=len(sizes))
     heights = np.zeros(len(plan.heights), np.int64)
     np.maximum.at(heights, plan.tiles, (-(-sizes // cells))[owner])
@@ -123,17 +99,17 @@ def _joined(plans: list[Plan]) -> Plan:
     )
 
 
-def plan_of_heights(crowd: Crowd, heights: Sizes, columns: int) -> Plan | None:
-    """The plan that fills tiles of `heights`, (tiles,) int64, with little waste; None where the filters do not fit."""
-    found = cut(crowd.sizes, heights, columns)
+def plan_of_heights(filters: FilterSet, heights: Sizes, columns: int) -> Plan | None:
+    """The plan that fills tiles of `heights`, (tiles,) int64, with little waste; None if the filters do not fit."""
+    found = cut(filters.sizes, heights, columns)
     if found is None:
         return None
     class_heights, counts = found
     cells, tall, first = [], [], 0
     for height, count in zip(class_heights, counts.T, strict=True):
         tiles = int(np.count_nonzero(heights == height))
-        filters, rows = stack(count, tiles, columns)
-        cells.append((crowd.filters[filters], rows + first))
+        numbers, rows = stack(count, tiles, columns)
+        cells.append((filters.ids[numbers], rows + first))
         tall.append(np.full(tiles, height))
         first += tiles
     return _plan(
@@ -141,17 +117,17 @@ def plan_of_heights(crowd: Crowd, heights: Sizes, columns: int) -> Plan | None:
     )
 
 
-def even_plan(crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: np.uint64) -> Plan:
+def balanced_plan(filters: FilterSet, array: ArrayShape, passes: int, room: float, seed: np.uint64) -> Plan:
     """The plan that spreads filters evenly over `passes` tiles of full height, at least as many as the bound.
 
-    `room`: different inputs that a tile should read at most. Filters of like size share tiles, `columns` of them in
-    each group. Groups with most inputs for their lanes get the columns that are to spare; then filters change groups
-    until none reads more than its tiles have room for. Those that still do are spread over more tiles, together with
-    columns of filters so large that they can do with what a tile reads anyway.
+    `room`: distinct inputs that a tile should read at most. Filters of similar size share tiles, `columns` of them in a
+    group. Groups with most inputs for their lanes get the spare columns; then filters change groups until no group
+    reads more than its tiles have room for. Groups that still do are spread over more tiles, together with columns of
+    filters so large that the inputs of these tiles are enough for them.
     """
-    counts = -(-crowd.sizes // array.rows)
+    counts = -(-filters.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
-    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
+    reads = group_inputs(filters, group_of)
     widths = np.bincount(group_of)
     tall = np.bincount(group_of, counts) / widths
     spare = passes * array.columns - int(counts.sum())
@@ -168,49 +144,50 @@ def even_plan(crowd: Crowd, array: ArrayShape, passes: int, room: float, seed: n
     budgets = (room * (tall + more)).astype(np.int64)
     if (reads <= budgets).all():
         order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
-        return _stacked(crowd, order, counts[order], passes, array)
+        return _stacked(filters, order, counts[order], passes, array)
     widest_first = np.argsort(-counts, kind="stable")
-    crowd, counts, group_of = crowd.ordered(widest_first), counts[widest_first], group_of[widest_first]
-    group_of = regroup((crowd.starts, crowd.inputs), counts, group_of, budgets, seed)
+    filters, counts, group_of = filters.ordered(widest_first), counts[widest_first], group_of[widest_first]
+    group_of = cluster_filters(filters, counts, group_of, budgets, seed)
     order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
-    crowded = group_inputs(crowd.starts, crowd.inputs, group_of) > budgets
+    crowded = group_inputs(filters, group_of) > budgets
     calm = order[~crowded[group_of[order]]]
-    groups = relieve(
-        Readers(crowd.starts, crowd.inputs, counts),
+    groups = rebalance(
+        filters,
+        counts,
         np.flatnonzero(crowded[group_of]).tolist(),
         calm.tolist(),
-        array.columns,
-        room,
+        width=array.columns,
+        room=room,
     )
-    entries = [entry for group in groups for entry in group]
-    filters, columns = (
-        (np.array(part, np.int64) for part in zip(*entries, strict=True))
-        if entries
-        else (np.empty(0, np.int64),) * 2
-    )
-    given = np.bincount(filters, columns, minlength=len(counts)).astype(np.int64)
+    cells = [cell for group in groups for cell in group]
+    members = np.array([cell.filter for cell in cells], np.int64)
+    columns = np.array([cell.columns for cell in cells], np.int64)
+    given = np.bincount(members, columns, minlength=len(counts)).astype(np.int64)
     rest = counts[calm] - given[calm]
-    return _stacked(crowd, np.r_[calm, filters], np.r_[rest, columns], passes, array)
+    return _stacked(filters, np.r_[calm, members], np.r_[rest, columns], passes, array)
 
 
-def narrow_plan(crowd: Crowd, array: ArrayShape, passes: int) -> Plan:
-    """The plan in which filters have as few columns as they can, in tiles as low as that allows."""
-    counts = -(-crowd.sizes // array.rows)
-    return _lowered(_stacked(crowd, np.arange(len(counts)), counts, passes, array), crowd, array)
+def narrow_plan(filters: FilterSet, array: ArrayShape, passes: int) -> Plan:
+    """The plan in which filters have as few columns as possible, in tiles as low as that allows."""
+    counts = -(-filters.sizes // array.rows)
+    return _lowered(_stacked(filters, np.arange(len(counts)), counts, passes, array), filters, array)
 
 
-def _stacked(crowd: Crowd, order: Sizes, counts: Sizes, passes: int, array: ArrayShape) -> Plan:
-    """The plan of full height in which the filters `order`, each with `counts` columns, are stacked in this order."""
+def _stacked(filters: FilterSet, order: Sizes, counts: Sizes, passes: int, array: ArrayShape) -> Plan:
+    """The plan of full height in which the filters `order` are stacked in this order, with `counts` columns each."""
     entries, tiles = stack(counts, passes, array.columns)
-    return _plan(np.full(passes, array.rows), crowd.filters[order[entries]], tiles)
+    return _plan(np.full(passes, array.rows), filters.ids[order[entries]], tiles)
 
 
-def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> tuple[int, int]:
-    """(passes in which all lanes together can carry what groups of like filters read, passes in which each group's own
-    lanes can); estimates, since filters can change groups."""
-    counts = -(-crowd.sizes // array.rows)
+def passes_for(filters: FilterSet, array: ArrayShape, fan_in: float) -> tuple[int, int]:
+    """Two estimates of the passes needed, with filters of similar size in groups.
+
+    In the first, all lanes together can carry the inputs of all groups; in the second, the lanes of each group can
+    carry its own.
+    """
+    counts = -(-filters.sizes // array.rows)
     group_of = (np.arange(len(counts)) // array.columns).astype(np.int32)
-    reads = group_inputs(crowd.starts, crowd.inputs, group_of)
+    reads = group_inputs(filters, group_of)
     widths = np.bincount(group_of)
     needed = reads / (fan_in * array.rows) * widths
     own = np.maximum(np.bincount(group_of, counts), needed)
@@ -219,11 +196,11 @@ def passes_for(crowd: Crowd, array: ArrayShape, fan_in: float) -> tuple[int, int
 
 
 def stack(counts: Sizes, tiles: int, columns: int) -> tuple[Sizes, Sizes]:
-    """(filter, tile) of every cell when each filter takes `counts` of them below one another: two (cells,) int64.
+    """(filter, tile) of every cell when each filter takes `counts` of them in a row: two (cells,) int64.
 
-    `counts`: (filters,) int64, in all at most tiles * columns. Each filter goes on the column that is filled least,
-    so that filters that follow one another in the list share most of their tiles; what sticks out at the end goes on
-    in the next such column (after McNaughton 1959).
+    `counts`: (filters,) int64, in all at most tiles * columns. Each filter goes to the column that is filled least. So
+    neighbors in the list share most of their tiles. Cells beyond the last tile go to the next such column (after
+    McNaughton 1959).
     """
     lowest = [(0, column) for column in range(columns)]
     filters, rows = [], []

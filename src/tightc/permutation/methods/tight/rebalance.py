@@ -1,57 +1,57 @@
-"""Relief: groups that read more inputs than their lanes can carry get fewer filters, and columns of large ones."""
+"""Rebalancing: groups that read more inputs than their lanes can carry get fewer filters, and columns of large ones."""
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.tile.matrix import Ids
+from tightc.permutation.methods.tight.filter_set import FilterSet
 
-_DENSER = 3  # times the weights of a group's own filters that a filter has whose columns join the group
-_KEPT = 0.5  # of its columns, what such a filter keeps where it belongs
-
-
-@dataclass(frozen=True)
-class Readers:
-    """Filters and what they read: `starts` (filters + 1,) int32, `inputs` int32 as in `_regroup`, and `columns`:
-    (filters,) int64, how many columns each takes."""
-
-    starts: Ids
-    inputs: Ids
-    columns: NDArray[np.int64]
-
-    def read(self, filter_: int) -> Ids:
-        """The inputs of one filter."""
-        return self.inputs[self.starts[filter_] : self.starts[filter_ + 1]]
+_DENSER = 3  # weights of a donor, at least, times the mean of the group's own filters
+_KEPT = 0.5  # fraction of its columns that a donor keeps in its own group, at least
 
 
-def relieve(
-    readers: Readers, members: list[int], donors: list[int], width: int, room: float
-) -> list[list[tuple[int, int]]]:
-    """Groups of (filter, columns), the `members` spread so that none reads more than its lanes can carry.
+class Cell(NamedTuple):
+    """A filter, by its number, and how many columns of a group it takes."""
 
-    A group is `width` columns wide and as tall as its tallest filter; a tile of it carries `room` inputs. Columns that
-    its own filters leave go to `donors`, filters with so many weights that they can do with the inputs that the group
-    reads anyway; `readers.columns` is what they had, and what the groups give them has to be taken from that.
+    filter: int
+    columns: int
+
+
+def rebalance(
+    filters: FilterSet,
+    columns: NDArray[np.int64],
+    members: list[int],
+    donors: list[int],
+    *,
+    width: int,
+    room: float,
+) -> list[list[Cell]]:
+    """Groups into which the `members` are spread so that none reads more inputs than its lanes can carry.
+
+    `columns`: (filters,) int64, columns that each filter takes. A group is `width` columns wide and as tall as its
+    tallest filter; a tile of it carries `room` inputs. Columns that its own filters leave go to `donors`: filters with
+    so many weights that the inputs which the group reads anyway are enough for some of their columns. The caller has to
+    subtract these from the donors' own `columns`.
     """
-    groups = _cut_groups(readers, members, width, room)
-    left = [(-int(readers.columns[donor]), donor) for donor in donors]
+    groups = _cut_groups(filters, columns, members, width=width, room=room)
+    left = [(-int(columns[donor]), donor) for donor in donors]
     heapq.heapify(left)
-    sizes = np.diff(readers.starts)
+    sizes = np.diff(filters.starts)
     result = []
     for group in groups:
-        tall = int(readers.columns[group].max())
-        entries = [(member, int(readers.columns[member])) for member in group]
+        tall = int(columns[group].max())
+        entries = [Cell(member, int(columns[member])) for member in group]
         used = []
         while left and len(entries) < width:
             have, donor = heapq.heappop(left)
-            keeps = _KEPT * readers.columns[donor]
+            keeps = _KEPT * columns[donor]
             if -have - tall < keeps or sizes[donor] < _DENSER * sizes[group].mean():
                 continue
-            entries.append((donor, tall))
+            entries.append(Cell(donor, tall))
             used.append((have + tall, donor))
         for entry in used:
             heapq.heappush(left, entry)
@@ -59,15 +59,17 @@ def relieve(
     return result
 
 
-def _cut_groups(readers: Readers, members: list[int], width: int, room: float) -> list[list[int]]:
-    """`members` in order, cut where a group would be too wide or read too much."""
+def _cut_groups(
+    filters: FilterSet, columns: NDArray[np.int64], members: list[int], *, width: int, room: float
+) -> list[list[int]]:
+    """`members` in order, cut where a group would be too wide or read too many inputs."""
     groups: list[list[int]] = []
-    seen = np.zeros(int(readers.inputs.max()) + 1, bool)
+    seen = np.zeros(int(filters.inputs.max()) + 1, bool)
     group: list[int] = []
     for member in members:
-        read = readers.read(member)
+        read = filters.read(member)
         total = int(np.count_nonzero(seen)) + int(np.count_nonzero(~seen[read]))
-        tall = int(readers.columns[[*group, member]].max())
+        tall = int(columns[[*group, member]].max())
         if group and (len(group) == width or total > room * tall):
             groups.append(group)
             group = []

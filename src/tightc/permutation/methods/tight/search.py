@@ -1,262 +1,321 @@
-"""The search for one layer: plans tried one after the other, each cooled block by block, the best packing kept."""
+"""The search for one layer: plans are tried one after the other, each annealed block by block; the best is kept."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.anneal import Cooled, Order
-from tightc.permutation.annealing.block import Block, blocks_of, raised
+from tightc.permutation.annealing.anneal import Annealed, AnnealSettings
+from tightc.permutation.annealing.block import Block
+from tightc.permutation.executors.executor import BlockJob
 from tightc.permutation.methods import structured
 from tightc.permutation.methods.first_fit import fill_tiles
-from tightc.permutation.methods.tight.legalize import gather, settle
-from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, level_plan, narrow_plan, passes_for
-from tightc.permutation.methods.tight.progress import Telling
-from tightc.permutation.methods.tight.replicate import beside_plans
-from tightc.permutation.problem import Objective, Task
+from tightc.permutation.methods.tight.filter_set import FilterSet
+from tightc.permutation.methods.tight.legalize import gather, legalize
+from tightc.permutation.methods.tight.partition import partition, with_heights
+from tightc.permutation.methods.tight.plan import (
+    Plan,
+    balanced_plan,
+    min_area_plan,
+    narrow_plan,
+    passes_for,
+)
+from tightc.permutation.methods.tight.progress import LayerProgress
+from tightc.permutation.methods.tight.replicate import replicated_plans
+from tightc.permutation.objective import Objective
+from tightc.permutation.problem import PackingProblem
+from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import lane_inputs_lower_bound, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 
-_HOPE = 1.05  # a plan whose lanes would have to carry this much more than the fan-in is not tried
-_FULL = (0.92, 0.8, 0.7)  # of what a tile carries, what its group may read; annealing needs some room
-_LEVEL = 0.78  # the same where tiles are as low as their filters allow
+_HOPELESS = 1.05  # a plan whose lanes would have to carry this many times the fan-in is not tried
+_FULL = (
+    0.92,
+    0.8,
+    0.7,
+)  # of what a tile carries, the fraction that its filters may read: annealing needs some room
+_FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
-_NEAR = 0.005  # of what all lanes carry, what is beyond the fan-in where a tile less full is worth a try
-_RAISES = 4  # how often tiles that were cut too low are made taller
-_PATIENCE = 4  # how many times the moves are tried once more on a block that nearly fits
-_NEARLY = 0.05  # of its fan-in, what a lane of such a block is beyond it, on average
+_NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
+_RAISES = 4  # how often tiles that turned out too low are made taller
+_MORE_MOVES = 4  # times the moves, for one more try of a block that nearly fits
+_NEARLY = 0.05  # mean excess of the lanes of such a block, as a fraction of the fan-in
 _MORE_TILES = 8  # tiles beyond the bound that a smaller area is tried with
-_NARROWER = 4  # widths between the array's and the fan-in that it is tried with
-# times the bound, passes that fewer lane inputs are tried with
-_MORE_LANES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)
+_NARROWER = 4  # widths between the array's and the fan-in that a smaller area is tried with
+_MORE_PASSES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)  # times the bound, to try for fewer lane inputs
+_FIRST_SHARE = 0.6  # of the time that is left, the fraction that the next annealing may take
 
-_BUFFER = 40  # registers' bytes for the energy of a buffer's
-_BESIDE = 3  # plans with tiles side by side that are tried
+_BUFFER = 40  # energy of a byte in a buffer, in bytes in a register
+_REPLICATED = 3  # plans with replicated tiles that are tried
 
-# what is to be small, in this order
+# what is minimized, in this order
 _KEYS: dict[Objective, tuple[str, ...]] = {
     "passes": ("passes", "area", "inputs"),
-    "cycles": ("passes", "area", "inputs"),  # of one layer, every pass takes as long
-    "side-by-side": ("cycles", "energy"),
+    "cycles": ("passes", "area", "inputs"),  # every pass of one layer takes equally long
+    "replicated-cycles": ("cycles", "energy"),
     "energy": ("passes", "energy"),
     "area": ("area", "passes", "inputs"),
     "inputs": ("inputs", "passes", "area"),
 }
 
 
-class Search:
+@dataclass(frozen=True)
+class Found:
+    """The result of a search: `tiles` for lanes of `fan_in` inputs."""
+
+    tiles: list[Tile]
+    fan_in: int
+
+
+class TightSearch:
     """Finds tiles for all weights of `matrix`; `run` once."""
 
-    def __init__(self, matrix: LayerMatrix, task: Task) -> None:
-        self._task = task
+    def __init__(
+        self,
+        matrix: LayerMatrix,
+        problem: PackingProblem,
+        settings: SearchSettings,
+        context: SearchContext,
+    ) -> None:
+        self._matrix = matrix
+        self._problem = problem
+        self._array = problem.array
+        self._fan_in = problem.fan_in
+        self._objective = problem.objective
+        self._settings = settings
+        self._context = context
         self._filters, self._inputs = matrix.nonzeros()
         self._sizes = matrix.filter_sizes()
-        self._crowd = Crowd.of(self._filters, self._inputs)
-        self._bound = passes_lower_bound(self._sizes, task.array)
-        self._matrix = matrix
-        self._ordinary = structured.passes(matrix, task.array)
+        self._filter_set = FilterSet.of(self._filters, self._inputs)
+        self._bound = passes_lower_bound(self._sizes, problem.array)
+        self._ordinary = structured.passes(matrix, problem.array)
         if matrix.subword_bits is not None:
-            self._ordinary = len(self._filters) + 1  # an ordinary array has no place for digits
-        self._best: list[Tile] | None = None
+            self._ordinary = len(self._filters) + 1  # an ordinary array has no place for subwords
+        self._best: Found | None = None
         self._fewest = math.inf  # passes of any packing found, the best or not
-        self._fan_in = task.fan_in
-        self._seconds = task.pace.share(task.weight)
-        self._telling = Telling(task, self._bound, self._ordinary)
+        self._time = context.time
+        self._progress = LayerProgress(context, problem.fan_in, self._bound, self._ordinary)
 
-    def run(self) -> tuple[list[Tile], int]:
-        """(tiles, the fan-in that they are made for)."""
+    def run(self) -> Found:
+        """The best tiles found, and the fan-in that they are made for."""
         if not len(self._filters):
-            return [], self._fan_in
-        if not self._ended():
+            return Found([], self._fan_in)
+        ended = self._context.ended
+        if not ended():
             self._search()
-        if self._ended() or self._fewest > self._bound or self._task.objective in ("energy", "side-by-side"):
-            self._offer(fill_tiles(self._filters, self._inputs, self._task), self._task.fan_in)
-        few = self._ordinary <= self._fewest or self._task.objective not in ("passes", "cycles")
+        if ended() or self._fewest > self._bound or self._objective in ("energy", "replicated-cycles"):
+            self._offer(fill_tiles(self._filters, self._inputs, self._array, self._fan_in), self._fan_in)
+        few = self._ordinary <= self._fewest or self._objective not in ("passes", "cycles")
         if few and self._matrix.subword_bits is None:
-            self._offer(_without_zeros(structured.pack(self._matrix, self._task), self._matrix), 1)
-        return self._best or [], self._fan_in
+            self._offer(_without_zeros(structured.pack(self._matrix, self._problem), self._matrix), 1)
+        return self._best or Found([], self._fan_in)
+
+    @property
+    def _tiles(self) -> list[Tile]:
+        """The best tiles so far."""
+        return self._best.tiles if self._best else []
+
+    @property
+    def _carried(self) -> int:
+        """Inputs that all lanes of a full tile can carry."""
+        return self._fan_in * self._array.rows
 
     def _search(self) -> None:
-        task, carried = self._task, self._task.fan_in * self._task.array.rows
-        together, apart = passes_for(self._crowd, task.array, _HOPE * task.fan_in)
+        together, apart = passes_for(self._filter_set, self._array, _HOPELESS * self._fan_in)
         passes = max(self._bound, together)
-        if passes == self._bound and any(not self._level(passes, room) for room in self._rooms()):
+        if passes == self._bound and any(not self._try_min_area(passes, room) for room in self._rooms()):
             self._beyond_passes()
             return
-        while passes < min(self._fewest, self._ordinary) and not self._ended():
-            excess = self._even(passes)
+        while passes < min(self._fewest, self._ordinary) and not self._context.ended():
+            excess = self._try_balanced(passes)
             if not excess:
                 break
-            passes = max(passes + 1, passes + math.ceil(excess / carried), (passes + apart) // 2)
+            passes = max(passes + 1, passes + math.ceil(excess / self._carried), (passes + apart) // 2)
         self._beyond_passes()
 
     def _rooms(self) -> list[float]:
         """How many inputs a tile may read in the plans of little area, one after the other."""
-        carried = self._task.fan_in * self._task.array.rows
-        return [math.inf, _LEVEL * carried] if self._bound <= _FEW else [_LEVEL * carried]
+        room = _FULL_MIN_AREA * self._carried
+        return [math.inf, room] if self._bound <= _FEW else [room]
 
-    def _level(self, passes: int, room: float) -> int:
-        """Inputs beyond the fan-in that remain in the tiles that waste least area."""
-        plan = level_plan(self._crowd, self._task.array, passes, room, self._seed())
+    def _try_min_area(self, passes: int, room: float) -> int:
+        """Inputs beyond the fan-in that remain in the tiles of least area."""
+        plan = min_area_plan(self._filter_set, self._array, passes, room, self._seed())
         return passes if plan is None else self._attempt(plan)
 
     def _beyond_passes(self) -> None:
-        """Tries more passes, or smaller ones, where the objective would rather have something else small."""
-        array, crowd = self._task.array, self._crowd
-        if self._task.objective in ("energy", "side-by-side"):
-            for passes in sorted({self._bound, len(self._best or []) or self._bound}):
-                if not self._ended():
-                    self._attempt(narrow_plan(crowd, array, passes))
-        if self._task.objective == "side-by-side":
-            plans = beside_plans(crowd, array, self._task.vectors, self._cycles(self._best or []))
-            for plan in islice(plans, _BESIDE):
-                if self._ended() or not self._attempt(plan):
+        """Tries more passes, or smaller tiles, if the objective is not passes first."""
+        if self._objective in ("energy", "replicated-cycles"):
+            for passes in sorted({self._bound, len(self._tiles) or self._bound}):
+                if not self._context.ended():
+                    self._attempt(narrow_plan(self._filter_set, self._array, passes))
+        if self._objective == "replicated-cycles":
+            vectors, cycles = self._problem.vectors, self._cycles(self._tiles)
+            plans = replicated_plans(self._filter_set, self._array, vectors, cycles)
+            for plan in islice(plans, _REPLICATED):
+                if self._context.ended() or not self._attempt(plan):
                     break
-        if self._task.objective == "area":
+        if self._objective == "area":
             self._beyond_area()
-        if self._task.objective == "inputs":
-            least = lane_inputs_lower_bound(np.bincount(self._inputs), array)
-            for times in _MORE_LANES:
-                if self._ended() or 0 < sum(len(tile.inputs) for tile in self._best or []) <= least:
-                    return
-                passes = math.ceil(self._bound * times)
-                self._attempt(
-                    even_plan(crowd, array, passes, _FULL[0] * self._task.fan_in * array.rows, self._state())
-                )
+        if self._objective == "inputs":
+            self._beyond_inputs()
+
+    def _beyond_inputs(self) -> None:
+        """Tries more passes until no lane input could be saved."""
+        least = lane_inputs_lower_bound(np.bincount(self._inputs), self._array)
+        for times in _MORE_PASSES:
+            if self._context.ended() or 0 < sum(len(tile.inputs) for tile in self._tiles) <= least:
+                return
+            passes, room = math.ceil(self._bound * times), _FULL[0] * self._fan_in * self._array.rows
+            self._attempt(balanced_plan(self._filter_set, self._array, passes, room, self._random()))
 
     def _beyond_area(self) -> None:
         """Tries more tiles, then narrower ones, until none of their area is empty.
 
-        A tile with as many columns as the fan-in holds whatever its filters read.
+        A tile with no more columns than the fan-in fits, whatever its filters read.
         """
-        rows, columns = self._task.array.rows, self._task.array.columns
-        widths = np.linspace(columns, min(columns, self._task.fan_in), _NARROWER + 1).astype(int).tolist()
+        rows, columns = self._array
+        widths = np.linspace(columns, min(columns, self._fan_in), _NARROWER + 1).astype(int).tolist()
         arrays = [ArrayShape(rows, width) for width in dict.fromkeys(widths)]
         narrower = [(array, passes_lower_bound(self._sizes, array), math.inf) for array in arrays]
         room = self._rooms()[0]
         if room == math.inf:
             del narrower[0]  # that plan was the first
-        more = [(self._task.array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
+        more = [(self._array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
         for array, passes, room in [*more, *narrower]:
-            if self._ended() or sum(tile.area for tile in self._best or []) == len(self._filters):
+            if self._context.ended() or sum(tile.area for tile in self._tiles) == len(self._filters):
                 return
-            plan = level_plan(self._crowd, array, passes, room, self._seed())
+            plan = min_area_plan(self._filter_set, array, passes, room, self._seed())
             if plan is not None:
                 self._attempt(plan)
 
-    def _even(self, passes: int) -> int:
+    def _try_balanced(self, passes: int) -> int:
         """Inputs beyond the fan-in that remain when filters are spread evenly over `passes` tiles."""
-        carried = self._task.fan_in * self._task.array.rows
-        least = carried * passes
+        least = self._carried * passes
         for full in _FULL:
-            plan = even_plan(self._crowd, self._task.array, passes, full * carried, self._state())
+            room = full * self._carried
+            plan = balanced_plan(self._filter_set, self._array, passes, room, self._random())
             least = min(least, self._attempt(plan))
-            if not least or least > _NEAR * carried * passes or self._ended():
+            if not least or least > _NEAR * self._carried * passes or self._context.ended():
                 break
         return least
 
     def _attempt(self, plan: Plan) -> int:
-        """Cools a plan and keeps what comes of it if that is the best; gives the inputs beyond the fan-in."""
-        fan_in = self._task.fan_in
-        blocks = blocks_of(plan, self._filters, self._inputs)
-        self._telling.begin(blocks)
-        cooled = self._cool(blocks, list(range(len(blocks))), 1)
-        for turn in range(_RAISES):
-            again = [i for i, found in enumerate(cooled) if found.excess(fan_in).any()]
-            taller = {i: self._taller(blocks[i], cooled[i].excess(fan_in), turn + 1) for i in again}
-            again = [i for i in again if taller[i] is not blocks[i]]
-            if not again or self._ended():
-                break
-            for i, found in zip(again, self._cool([taller[i] for i in again], again, 1), strict=True):
-                blocks[i], cooled[i] = taller[i], found
-        again = [i for i, found in enumerate(cooled) if 0 < found.excess(fan_in).mean() < _NEARLY * fan_in]
-        beyond = sum(found.excess(fan_in).sum() for found in cooled)
-        near = beyond <= _NEAR * fan_in * sum(len(found.carried) for found in cooled)
-        if again and near and not self._ended():
-            for i, found in zip(again, self._cool([blocks[i] for i in again], again, _PATIENCE), strict=True):
-                cooled[i] = min(cooled[i], found, key=lambda one: one.cost(fan_in))
+        """Anneals a plan, and keeps the result if it is the best; returns the inputs beyond the fan-in."""
+        fan_in = self._fan_in
+        blocks = partition(plan, self._filters, self._inputs)
+        self._progress.begin(blocks)
+        annealed = self._anneal(blocks, list(range(len(blocks))), 1)
+        self._raise_tiles(blocks, annealed)
+        self._anneal_more(blocks, annealed)
         tiles, leaving = [], []
-        for block, found in zip(blocks, cooled, strict=True):
-            settled, gone = settle(block, found, fan_in)
-            tiles += settled
+        for block, found in zip(blocks, annealed, strict=True):
+            legal, gone = legalize(block, found, fan_in)
+            tiles += legal
             leaving.append(gone)
-        tiles += fill_tiles(*gather(blocks, leaving), self._task)
+        tiles += fill_tiles(*gather(blocks, leaving), self._array, fan_in)
         self._offer(tiles, fan_in)
-        self._telling.end(len(self._best or []))
-        return int(sum(found.excess(fan_in).sum() for found in cooled))
+        self._progress.end(len(self._tiles))
+        return int(sum(found.excess(fan_in).sum() for found in annealed))
+
+    def _raise_tiles(self, blocks: list[Block], annealed: list[Annealed]) -> None:
+        """Anneals blocks with lanes beyond the fan-in again, with taller tiles; in place."""
+        for turn in range(_RAISES):
+            again = [i for i, found in enumerate(annealed) if found.excess(self._fan_in).any()]
+            taller = {i: self._taller(blocks[i], annealed[i].excess(self._fan_in), turn + 1) for i in again}
+            again = [i for i in again if taller[i] is not blocks[i]]
+            if not again or self._context.ended():
+                break
+            for i, found in zip(again, self._anneal([taller[i] for i in again], again, 1), strict=True):
+                blocks[i], annealed[i] = taller[i], found
+
+    def _anneal_more(self, blocks: list[Block], annealed: list[Annealed]) -> None:
+        """Anneals blocks that nearly fit again, with more moves, if the whole plan nearly fits; in place."""
+        fan_in = self._fan_in
+        again = [i for i, found in enumerate(annealed) if 0 < found.excess(fan_in).mean() < _NEARLY * fan_in]
+        excess = sum(found.excess(fan_in).sum() for found in annealed)
+        near = excess <= _NEAR * fan_in * sum(len(found.carried) for found in annealed)
+        if again and near and not self._context.ended():
+            results = self._anneal([blocks[i] for i in again], again, _MORE_MOVES)
+            for i, found in zip(again, results, strict=True):
+                annealed[i] = min(annealed[i], found, key=lambda one: one.cost(fan_in))
 
     def _taller(self, block: Block, excess: NDArray[np.int64], least: int) -> Block:
-        """The block with its crowded tiles made taller by `least` lanes at least, all of its tiles where some crowded
-        ones have their full height already; itself where all have."""
-        rows = self._task.array.rows
+        """The block with at least `least` more lanes in each tile with an excess.
+
+        If one of these has full height already, all tiles get more. If all tiles have, the result is `block` itself.
+        """
+        rows = self._array.rows
         by_tile = np.add.reduceat(excess, np.r_[0, np.cumsum(block.heights)[:-1]])
         if (block.heights == rows).all():
             return block
         if (block.heights[by_tile > 0] == rows).any():
             by_tile = np.maximum(by_tile, 1)
-        more = np.where(by_tile > 0, np.maximum(least, 3 * by_tile // (2 * self._task.fan_in)), 0)
-        return raised(block, np.minimum(rows, block.heights + more))
+        more = np.where(by_tile > 0, np.maximum(least, 3 * by_tile // (2 * self._fan_in)), 0)
+        return with_heights(block, np.minimum(rows, block.heights + more))
 
-    def _cool(self, blocks: list[Block], numbers: list[int], times: int) -> list[Cooled]:
-        schedule = self._task.schedule
+    def _anneal(self, blocks: list[Block], numbers: list[int], times: int) -> list[Annealed]:
+        """Anneals `blocks`, known to the progress by `numbers`, with so many times the moves of the schedule."""
+        schedule = self._settings.schedule
         schedule = schedule.model_copy(update={"moves_per_weight": times * schedule.moves_per_weight})
-        seconds, self._seconds = 0.6 * self._seconds, 0.4 * self._seconds
+        own, self._time = self._time.fraction(_FIRST_SHARE), self._time.fraction(1 - _FIRST_SHARE)
         total = sum(block.weights for block in blocks)
-        orders = [
-            Order(self._task.fan_in, schedule, seed, seconds * block.weights / total)
-            for block, seed in zip(blocks, self._seed().spawn(len(blocks)), strict=True)
+        jobs = [
+            BlockJob(
+                block,
+                AnnealSettings(self._fan_in, schedule, seed),
+                own.fraction(block.weights / total),
+                self._progress.of_block(number),
+            )
+            for block, number, seed in zip(blocks, numbers, self._seed().spawn(len(blocks)), strict=True)
         ]
-        cooled = self._task.crew.cool(blocks, orders, [self._telling.watch(i) for i in numbers])
-        if any(found.cut for found in cooled):
-            self._task.pace.cut.add(self._task.layer)
-        return cooled
+        annealed = self._context.executor.anneal(jobs)
+        self._context.cut_short |= any(found.cut_short for found in annealed)
+        return annealed
 
     def _offer(self, tiles: list[Tile], fan_in: int) -> None:
+        """Keeps `tiles` if they are the best so far."""
         self._fewest = min(self._fewest, len(tiles))
-        if self._best is None or self._key(tiles) < self._key(self._best):
-            self._best, self._fan_in = tiles, fan_in
+        if self._best is None or self._key(tiles) < self._key(self._best.tiles):
+            self._best = Found(tiles, fan_in)
 
     def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
-        figures = {
-            "passes": len(tiles),
-            "area": sum(tile.area for tile in tiles),
-            "inputs": sum(len(tile.inputs) for tile in tiles),
-            "cycles": self._cycles(tiles),
-            "energy": sum(map(_energy, tiles)),
+        measures: dict[str, Callable[[list[Tile]], int]] = {
+            "passes": len,
+            "area": lambda tiles: sum(tile.area for tile in tiles),
+            "inputs": lambda tiles: sum(len(tile.inputs) for tile in tiles),
+            "cycles": self._cycles,
+            "energy": lambda tiles: sum(map(_energy, tiles)),
         }
-        return tuple(figures[name] for name in _KEYS[self._task.objective])
+        return tuple(measures[name](tiles) for name in _KEYS[self._objective])
 
     def _cycles(self, tiles: list[Tile]) -> int:
-        """Cycles of an array that puts copies of small tiles side by side."""
-        array, vectors = self._task.array, self._task.vectors
+        """Cycles on an array that holds several replicas of small tiles."""
+        array, vectors = self._array, self._problem.vectors
         return sum(
-            array.pass_cycles(-(-vectors // min(vectors, array.copies(tile.lanes, tile.columns))))
+            array.pass_cycles(-(-vectors // min(vectors, array.replicas(tile.lanes, tile.columns))))
             for tile in tiles
         )
 
-    def _ended(self) -> bool:
-        ended = self._task.stop.is_set() or self._task.pace.left() <= 0
-        if ended:
-            self._task.pace.cut.add(self._task.layer)
-        return ended
-
     def _seed(self) -> np.random.SeedSequence:
-        return self._task.seed.spawn(1)[0]
+        return self._settings.seed.spawn(1)[0]
 
-    def _state(self) -> np.uint64:
+    def _random(self) -> np.uint64:
         return np.uint64(self._seed().generate_state(1, np.uint64)[0])
 
 
 def _energy(tile: Tile) -> int:
-    """What a vector costs in a tile, in bytes written to a register: a byte in a buffer counts as much as forty.
+    """Energy of one vector in a tile, in bytes written to a register; a byte in a buffer costs forty of them.
 
-    Each different input is read once, each column's sum of 4 bytes read and written; a lane's inputs pass through all
-    columns, sums through all lanes. The proportion is that of the default energy table.
+    Each distinct input is read once, and each column's 4-byte sum is read and written. A lane's inputs pass through
+    all columns, sums through all lanes. The proportion is that of the default energy table.
     """
     buffers = len(np.unique(tile.inputs)) + 8 * tile.columns
     return _BUFFER * buffers + len(tile.inputs) * tile.columns + 4 * tile.area

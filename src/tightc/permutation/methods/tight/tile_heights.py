@@ -1,4 +1,4 @@
-"""How many lanes each tile takes: filters are cut into pieces as tall as the tiles, so that little area is wasted."""
+"""Tile heights: filters are cut into parts as tall as the tiles, so that little area is wasted."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tightc.permutation.annealing.kernel import _draw, _next, _pick
+from tightc.permutation.annealing.rng import _draw, _next, _pick, seed_state
 from tightc.tile.array import ArrayShape
 
 Sizes = NDArray[np.int64]
 
 IMPOSSIBLE = 1 << 60
-_EFFORT = 6_000_000  # slots' worth of cuts that a search may try
+_EFFORT = 6_000_000  # columns and filters that a search may cut, in all
 _TRIES = (50, 3000)
 
 
 @njit(nogil=True, cache=True)
 def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Sizes) -> int:
-    """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE where they cannot.
+    """Area of tiles of the given heights that hold filters of the given sizes, IMPOSSIBLE if none can.
 
     `sizes`: (filters,) int64 above 0. `heights`: (tiles,) int64, falling. `classes`: (tiles,) int64, and `counts`:
-    (filters, classes) int64, gets how many columns of each class of tiles a filter takes. Tile by tile, columns go to
-    the filters with most weights left, as long as those fill them; then to those that the tiles to come have no
-    columns for.
+    (filters, classes) int64, receives the columns of each class of tiles that a filter takes. Tile by tile, columns go
+    to the filters with most weights left, as long as these fill them; then to those for which the later tiles have no
+    columns.
     """
     counts[:, :] = 0
     filters, tiles = len(sizes), len(heights)
@@ -70,13 +70,12 @@ def _cut(sizes: Sizes, heights: Sizes, columns: int, classes: Sizes, counts: Siz
 
 @njit(nogil=True, cache=True)
 def _search_heights(
-    sizes: Sizes, heights: Sizes, array: tuple[int, int], tail: int, tries: int, state: np.uint64
+    sizes: Sizes, heights: Sizes, rows: int, columns: int, tail: int, tries: int, rng: np.uint64
 ) -> tuple[int, Sizes]:
     """(area, heights) of the best of `tries` changes of the last `tail` of `heights`, by annealing.
 
-    `array`: rows and columns. `state`: of the random numbers, anything but 0.
+    `rows`, `columns`: of the array. `rng`: state of the random numbers, not 0.
     """
-    rows, columns = array
     tiles = len(heights)
     classes = np.zeros(tiles, np.int64)
     counts = np.zeros((len(sizes), 1), np.int64)
@@ -86,8 +85,8 @@ def _search_heights(
     for turn in range(tries):
         tried = current.copy()
         for _ in range(2):
-            state = _next(state)
-            bits = _draw(state)
+            rng = _next(rng)
+            bits = _draw(rng)
             tile = tiles - 1 - _pick(bits, tail)
             if bits >> np.uint64(63):
                 tried[tile] = 1 + _pick(bits >> np.uint64(16), rows)
@@ -97,8 +96,8 @@ def _search_heights(
         found = _cut(sizes, tried, columns, classes, counts)
         if found == IMPOSSIBLE:
             continue
-        state = _next(state)
-        chance = (_draw(state) >> np.uint64(11)) / 9007199254740992.0
+        rng = _next(rng)
+        chance = (_draw(rng) >> np.uint64(11)) / 9007199254740992.0
         warmth = 0.01 * best_area * (1 - turn / tries)
         if found <= area or chance < np.exp((area - found) / (warmth + 1e-9)):
             current, area = tried, found
@@ -110,8 +109,8 @@ def _search_heights(
 def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random.SeedSequence) -> Sizes:
     """Heights of `passes` tiles, falling, in which the filters waste little area: (passes,) int64.
 
-    `sizes`: (filters,) int64 above 0. One tile is searched in full; of many, only the last ones, which hold the
-    remainders, are worth a change. All are `rows` tall where nothing better is found.
+    `sizes`: (filters,) int64 above 0. The height of a single tile is searched in full. Of many tiles, only the last
+    ones, which hold the remainders, are changed. All are `rows` tall if nothing better is found.
     """
     full = np.full(passes, array.rows, np.int64)
     if passes == 1:
@@ -121,14 +120,15 @@ def search_heights(sizes: Sizes, array: ArrayShape, passes: int, seed: np.random
         return heights[[int(areas.argmin())]].astype(np.int64) if areas.min() < IMPOSSIBLE else full
     tail = min(passes, -(-len(sizes) // array.columns) + 2)
     tries = int(np.clip(_EFFORT // (passes * array.columns + len(sizes)), *_TRIES))
-    state = np.uint64(seed.generate_state(1, np.uint64)[0] | 1)
-    return _search_heights(sizes, full, (array.rows, array.columns), tail, tries, state)[1]
+    return _search_heights(
+        sizes, full, rows=array.rows, columns=array.columns, tail=tail, tries=tries, rng=seed_state(seed)
+    )[1]
 
 
 def cut(sizes: Sizes, heights: Sizes, columns: int) -> tuple[Sizes, Sizes] | None:
     """(class heights, counts): distinct heights, falling, and how many columns of each a filter takes.
 
-    `counts`: (filters, classes) int64. None where the filters do not fit into tiles of `heights`, (tiles,) int64.
+    `counts`: (filters, classes) int64. None if the filters do not fit into tiles of `heights`, (tiles,) int64.
     """
     falling = np.sort(heights)[::-1].astype(np.int64)
     distinct, classes = np.unique(-falling, return_inverse=True)
