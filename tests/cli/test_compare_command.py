@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from helpers import models
-from tightc.cli import tables
+from tightc.cli import common
 from tightc.cli.main import run
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
@@ -96,7 +96,7 @@ def test_the_table_fits_the_width(
     width: int,
     names: list[str],
 ) -> None:
-    monkeypatch.setattr(tables, "console_on", lambda **_: Console(file=sys.stdout, width=width))
+    monkeypatch.setattr(common, "_console", lambda **_: Console(file=sys.stdout, width=width))
     header, *lines = printed(capsys, *names, *QUICK).splitlines()
     rows = lines[: len(CONTENDERS) * len(names)]
     assert all(len(line) <= width and "…" not in line for line in (header, *rows))

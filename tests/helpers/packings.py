@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import oracle
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.layer_scheduler import METHODS
-from tightc.permutation.problem import Lossy, Objective, Task
+from tightc.permutation.objective import Objective
+from tightc.permutation.problem import Lossy, Task
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing

@@ -36,7 +36,7 @@ def compare(models: tuple[str, ...], seed: int, as_csv: bool, display: Display, 
         found = [read_model(model) for model in models or (None,)]
         report = run(found, options, seed=seed, progress=progress)
     if as_csv:
-        from tightc.cli.csv_rows import rows_as_csv
+        from tightc.reporting.rows import rows_as_csv
 
         click.echo(rows_as_csv(report.layers), nl=False)
     else:

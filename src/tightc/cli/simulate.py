@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
-from tightc.cli.csv_rows import rows_as_csv
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from tightc.config.duration import Duration
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.problem import Objective
 from tightc.simulation.options import AcceleratorOptions, SimulateOptions
 from tightc.tile.array import ArrayShape
 

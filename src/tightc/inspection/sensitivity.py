@@ -15,7 +15,7 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network, read_network
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.report import Figures, Report
+from tightc.report import LayerReport, Report
 from tightc.selection.top_k import largest
 
 
@@ -41,7 +41,7 @@ def with_sensitivity(
     before = drawn.logits(plain)
     check_labels(images, before.shape[1])
     accuracy = _accuracy(before, drawn.labels)
-    rows: list[Figures] = []
+    rows: list[LayerReport] = []
     for layer, row in zip(network.layers, report.layers, strict=True):
         loss: dict[str, float | None] = {}
         for sparsity in SPARSITIES:
@@ -50,7 +50,7 @@ def with_sensitivity(
                 after = drawn.logits(_pruned(plain, network, layer, sparsity))
                 drop, moved = accuracy - _accuracy(after, drawn.labels), divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": moved}
-        rows.append({**row, **loss})
+        rows.append(LayerReport({**row, **loss}))
         progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
     totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
     return replace(report, totals=totals, layers=tuple(rows))

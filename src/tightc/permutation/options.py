@@ -10,8 +10,8 @@ from tightc.config.address import Address
 from tightc.config.duration import Duration
 from tightc.config.options import Options, invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.problem import Objective
 from tightc.tile.array import ArrayShape
 
 

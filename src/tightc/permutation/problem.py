@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors.executor import Alone, Crew, Pace
+from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.progress import Progress, no_progress
 from tightc.tile.array import ArrayShape
-
-Objective = Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]
 
 
 @dataclass(frozen=True)

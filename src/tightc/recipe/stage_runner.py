@@ -107,7 +107,7 @@ class StageRunner:
             self.outer(name, 1.0, {"": "unchanged"})
         else:
             made, report = act()
-            record, model = {"key": key, "report": report.as_json()}, None
+            record, model = {"key": key, "report": report.to_dict()}, None
             if made is not None:
                 model = self.workspace.keep_model(name, made)
                 # before it is measured: what was made is not made again

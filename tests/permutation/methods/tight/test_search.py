@@ -26,9 +26,10 @@ from tightc.permutation.annealing.temperature_schedule import TemperatureSchedul
 from tightc.permutation.executors.executor import Alone, Pace, Threads
 from tightc.permutation.methods.tight import pack as tight
 from tightc.permutation.methods.tight import search
+from tightc.permutation.objective import Objective
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.permutation.problem import Objective, Task
+from tightc.permutation.problem import Task
 from tightc.simulation.accelerator.energy_table import default_table
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix

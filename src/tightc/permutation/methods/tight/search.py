@@ -16,7 +16,8 @@ from tightc.permutation.methods.tight.legalize import gather, settle
 from tightc.permutation.methods.tight.plan import Crowd, Plan, even_plan, level_plan, narrow_plan, passes_for
 from tightc.permutation.methods.tight.progress import Telling
 from tightc.permutation.methods.tight.replicate import beside_plans
-from tightc.permutation.problem import Objective, Task
+from tightc.permutation.objective import Objective
+from tightc.permutation.problem import Task
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import lane_inputs_lower_bound, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
