@@ -1,4 +1,4 @@
-"""How large the inputs are, where the model leaves it open."""
+"""Sizes of the inputs that the model leaves open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InputSizeOptions(Options):
     def _readable(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
         for text in shapes:
             if not _SHAPE.fullmatch(text):
-                raise ValueError(f"has {text!r}, which is not NAME=sizes joined by x")
+                raise ValueError("should be NAME=sizes joined by x, such as image=1x3x224x224")
         return shapes
 
     @property
