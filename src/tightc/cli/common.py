@@ -51,9 +51,9 @@ def model_argument(command: Command) -> Command:
 
 def output_flag(command: Command) -> Command:
     """`-o FILE`."""
-    return click.option(
-        "-o", "--output", metavar="FILE", help="Where to write the model; a pipe needs none, - is stdout."
-    )(command)
+    return click.option("-o", "--output", metavar="FILE", help="Output model; - or a pipe is stdout.")(
+        command
+    )
 
 
 def seed_flag(command: Command) -> Command:
@@ -67,8 +67,8 @@ def display_flags(command: Command) -> Command:
     """`--json`, `-q`, `-v`, given to the command as one `display`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object if asked for.")
-    @click.option("-v", "--verbose", is_flag=True, help="Print more: progress line by line, every layer.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object with --json.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print progress line by line, and every layer.")
     def with_display(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
         return command(*arguments, display=Display(as_json, quiet, verbose), **flags)
 
@@ -143,9 +143,9 @@ class Destination:
 
 
 def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> None:
-    """The report on stdout, as JSON or as a table; on stderr where stdout holds the model.
+    """Prints the report on stdout, as JSON or as a table; on stderr where stdout holds the model.
 
-    What is not covered goes to stderr, whatever else is shown.
+    Operators that are not covered always go to stderr.
     """
     if report.uncovered and not display.quiet and report.stage != "inspect":
         from tightc.reporting.uncovered import uncovered_lines

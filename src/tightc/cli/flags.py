@@ -1,4 +1,4 @@
-"""Flags from options: what a stage's Options class says is what its command takes, once for both."""
+"""Flags made from a stage's options, so that shell and YAML take the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tightc.cli.command import StageOption
 from tightc.config.options import Options, inner_options
+from tightc.config.renamed import new_value, renaming
 from tightc.config.yaml import read_options
 from tightc.errors import OptionError
 
@@ -19,25 +21,29 @@ Chosen = TypeVar("Chosen", bound=Options)
 
 
 def option_flags(
-    options: type[Options], *, spared: bool = False, besides: tuple[str, ...] = ()
+    options: type[Options], *, optional: bool = False, exclude: tuple[str, ...] = ()
 ) -> Callable[[Command], Command]:
     """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file.
 
-    Where they may be `spared`, the command can do without those that the options themselves require. The fields
-    `besides` have flags already.
+    With `optional` the command works without the flags that the options require. Fields in `exclude` get no flag.
     """
+    headings = {name: heading for heading, names in options.groups.items() for name in names}
+    order = dict.fromkeys((*headings, *options.model_fields))
 
     def decorate(command: Command) -> Command:
-        for name, field in reversed(options.model_fields.items()):
-            if name not in besides:
-                command = _flag(name, field, spared)(command)
+        for name in reversed(order):
+            if name not in exclude:
+                field = options.model_fields[name]
+                settings = _settings(field, optional)
+                settings |= {"heading": headings.get(name, ""), "advanced": name in options.advanced}
+                command = click.option(*_declarations(name, field), cls=StageOption, **settings)(command)
         return command
 
     return decorate
 
 
 def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
-    """The options of `kind` from the flags that were `given`; those left out keep their defaults."""
+    """The options of `kind` from the flags that were `given`; the others keep their defaults."""
     values: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
         value = given.get(name)
@@ -47,7 +53,7 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
         if inner:
             value = read_options(value, inner)
         elif _is_list(field) and not _is_of_texts(field):
-            value = ",".join(value)  # given once for each or as a list, and read by the options themselves
+            value = ",".join(value)  # the options read several flags as one list
         values[name] = next((one for one in _choices(field.annotation) if str(one) == value), value)
     return kind.of(values)
 
@@ -55,32 +61,53 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
 def parsed_options_if(
     kind: type[Chosen], given: dict[str, Any], key: str, flag: str | None = None
 ) -> Chosen | None:
-    """The same where `key` was given, by its `flag`, else None; OptionError where others were given without it."""
+    """As `parsed_options` where `key` was given, by `flag`, else None; OptionError where only others were given."""
     if given.get(key) is not None:
         return parsed_options(kind, given)
     for name in kind.model_fields:
         if given.get(name) not in (None, ()):
             needed = flag or key.replace("_", "-")
-            raise OptionError(f"--{name.replace('_', '-')}: it needs --{needed}", f"add --{needed}")
+            raise OptionError(
+                f"--{name.replace('_', '-')}: expected --{needed} too, got none", f"add --{needed}"
+            )
     return None
 
 
-def _flag(name: str, field: FieldInfo, spared: bool) -> Callable[[Command], Command]:
+def _declarations(name: str, field: FieldInfo) -> tuple[str, str]:
+    """The flag, with its negation where it is a switch, and the name of its parameter."""
     flag = "--" + name.replace("_", "-")
+    if field.annotation in (bool, bool | None):
+        return f"{flag}/--no-{flag[2:]}", name
+    return flag, name
+
+
+def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
+    """What click needs to know of the flag."""
     text = (field.description or "").rstrip(".")
     text = f"{text[:1].upper()}{text[1:]}."
-    if field.is_required() and not spared:
-        return click.option(flag, name, required=True, type=_type(field.annotation), help=text)
+    if field.is_required() and not optional:
+        return {"required": True, "type": _type(field.annotation), "help": text}
     shown = _shown(field)
     settings: dict[str, Any] = {"default": None, "help": f"{text}  [default: {shown}]" if shown else text}
     if field.annotation in (bool, bool | None):
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
+        return settings
     if _is_list(field):
-        metavar = "NAME" if _is_of_texts(field) else None
-        return click.option(flag, name, multiple=True, metavar=metavar, **settings)
+        return {**settings, "multiple": True, "metavar": "NAME" if _is_of_texts(field) else None}
     if inner_options(field.annotation):
-        return click.option(flag, name, metavar="FILE.yaml", **settings)
-    return click.option(flag, name, type=_type(field.annotation), **settings)
+        return {**settings, "metavar": "FILE.yaml"}
+    return {**settings, "type": _type(field.annotation)}
+
+
+class _Choice(click.Choice[str]):
+    """A choice that says the new name of a value that was renamed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        new = new_value(param.name or "" if param else "", value, self.choices)
+        if new is not None:
+            sentence, remedy = renaming(new)
+            flag = param.opts[0] if param else ""
+            raise OptionError(f"{flag}: {value} is {sentence}", remedy)
+        return super().convert(value, param, ctx)
 
 
 def _is_list(field: FieldInfo) -> bool:
@@ -95,7 +122,7 @@ def _is_of_texts(field: FieldInfo) -> bool:
 def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
     if choices := _choices(annotation):
-        return click.Choice([str(choice) for choice in choices])
+        return _Choice([str(choice) for choice in choices])
     parts = _parts(annotation)
     if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
