@@ -18,6 +18,9 @@ from PIL import Image
 from helpers import models
 from tightc.cli import common
 from tightc.cli.main import run
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.options import PermuteOptions
+from tightc.pruning.options import PruneOptions
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
 FILES = "export the model again, or check that the file was copied whole"
@@ -184,30 +187,30 @@ def test_an_arrangement_of_an_older_version(
 
 # --- options
 
-ARRAY = "it should be two numbers from 1 to 4096 joined by x; permitted: size of the array, rows x columns"
+ARRAY = "--array: expected size of the array, rows x columns"
 
 
 @pytest.mark.parametrize("array", ["0x32", "32x0", "32", "axb", "32x", "-3x4", "5000x5000"])
 @pytest.mark.parametrize("stage", ["permute", "simulate"])
 def test_arrays(place: Path, capsys: pytest.CaptureFixture[str], stage: str, array: str) -> None:
     err = sentence(fails(capsys, *STAGES[stage], f"--array={array}"))
-    assert err.startswith(f"--array: '{array}' is not permitted: {ARRAY}")
+    assert err.startswith(ARRAY)
+    assert err.endswith(f", got '{array}'; give two numbers from 1 to 4096 joined by x")
 
 
 @pytest.mark.parametrize("fan_in", ["0", "-1", "40000"])
 def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) -> None:
     err = sentence(fails(capsys, *STAGES["permute"], "--fan-in", fan_in))
-    assert err.startswith(f"--fan-in: {fan_in} is not permitted: it should be ")
-    assert err.endswith("; permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767")
+    meaning = PermuteOptions.model_fields["fan_in"].description
+    assert err.startswith(f"--fan-in: expected {meaning}, got {fan_in}; give a number of at ")
 
 
 @pytest.mark.parametrize("sparsity", ["1", "1.5", "-0.1", "nan", "inf"])
 def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str) -> None:
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
-    assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
-    assert err.endswith(
-        "; permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
-    )
+    meaning = PruneOptions.model_fields["sparsity"].description
+    assert err.startswith(f"--sparsity: expected {meaning}, got {float(sparsity)}; give a ")
+    assert err.endswith("number below 1" if sparsity.startswith("1") else ("at least 0", "finite number"))
 
 
 def test_unknown_layer_in_keep(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,9 +249,8 @@ def test_usage(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[
 @pytest.mark.parametrize("stage", ["inspect", "simulate"])
 def test_batch(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     err = sentence(fails(capsys, stage, "net.onnx", "--batch", "0"))
-    assert err.startswith(
-        "--batch: 0 is not permitted: it should be greater than or equal to 1; permitted: images"
-    )
+    assert err.startswith("--batch: expected images")
+    assert err.endswith(", got 0; give a number of at least 1")
     assert run([stage, "net.onnx", "--batch", "3"]) == 0
 
 
@@ -261,26 +263,29 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
 # --- YAML
 
 
+def _schedule(key: str) -> str:
+    """What the file of a temperature schedule may hold under `key`, up to the first semicolon."""
+    return (TemperatureSchedule.model_fields[key].description or "").partition(";")[0]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: accept_end, accept_start, "
-         "kind, moves_per_weight, reheat, reheats, replicas, restarts, seed, steps, t_end, t_start, time_limit); "
-         "did you mean steps?"),
-        ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
-         "permitted: number of temperatures, from 1 to 100000"),
-        ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
-         "permitted: number of temperatures, from 1 to 100000"),
-        ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric', 'linear', "
-         "'lundy-mees', 'adaptive' or 'tempering'; permitted: how temperature falls from t_start to t_end: geometric, "
-         "linear, lundy-mees (T / (1 + bT)), adaptive (so that accepted moves fall from accept_start to accept_end) or "
-         "tempering (replicas that keep their temperatures and exchange their states)"),
-        ("t_start: warm\n", "s.yaml:1: t_start: 'warm' is not permitted: it should be a number above 0 or auto; "
-         "permitted: first temperature, above 0, in cost units (one input beyond the fan-in costs 1), or auto: where "
-         "one worsening move in five is accepted"),
-        ("steps: 9\ntime_limit: 30 days\n", "s.yaml:2: time_limit: '30 days' is not permitted: it should be a time "
-         "above 0 such as 30s, 5m or 1.5h; permitted: time for the whole search, such as 30s or 5m; the best packing "
-         "by then is the result"),
+        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: expected one of accept_end, accept_start, "
+         "kind, moves_per_weight, reheat, reheats, replicas, restarts, seed, steps, t_end, t_start, time_limit, "
+         "got stepz; did you mean steps?"),
+        ("steps: many\n", "s.yaml:1: steps: expected number of temperatures, from 1 to 100000, got 'many'; "
+         "give a whole number"),
+        ("steps: 0\n", "s.yaml:1: steps: expected number of temperatures, from 1 to 100000, got 0; "
+         "give a number of at least 1"),
+        ("kind: cubic\n", "s.yaml:1: kind: expected 'geometric', 'linear', 'lundy-mees', 'adaptive' or 'tempering', "
+         "got 'cubic'; give one of them"),
+        ("kind: linaer\n", "s.yaml:1: kind: expected 'geometric', 'linear', 'lundy-mees', 'adaptive' or 'tempering', "
+         "got 'linaer'; did you mean linear?"),
+        ("t_start: warm\n", f"s.yaml:1: t_start: expected {_schedule('t_start')}, got 'warm'; "
+         "give a number above 0 or auto"),
+        ("steps: 9\ntime_limit: 30 days\n", f"s.yaml:2: time_limit: expected {_schedule('time_limit')}, got '30 days'; "
+         "give a time above 0 such as 30s, 5m or 1.5h"),
         ("accept_start: 0.1\naccept_end: 0.2\n", "s.yaml:2: accept_end: accept_end 0.2 is above accept_start 0.1, but "
          "acceptance must fall; lower accept_end or raise accept_start"),
         ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "
@@ -298,28 +303,28 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
     "modle: net.onnx\nstages: [pack]\n": (
-        "1: modle: not a key here (permitted: data, model, seed, stages); did you mean model?"
+        "1: modle: expected one of data, model, seed, stages, got modle; did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
-        "3: stages.0.pruen: not a key here "
-        "(permitted: evaluate, finetune, pack, permute, prune, quantize, simulate); did you mean prune?"
+        "3: stages.0.pruen: expected one of "
+        "evaluate, finetune, pack, permute, prune, quantize, simulate, got pruen; did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, criterion, floor, granularity, "
-        "images, keep, scope, sparsity, subword_bits); did you mean sparsity?"
+        f"4: stages.0.prune.sparsty: expected one of {', '.join(sorted(PruneOptions.model_fields))}, "
+        "got sparsty; did you mean sparsity?"
     ),
     STEPS + "  - finetune: {checkpoint: kept}\n": (
         "3: stages.0.finetune.checkpoint: the folder of the run keeps the checkpoint; leave it out"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
-        "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
-        "permitted: share of the weights to be zero afterwards, at least 0 and below 1, such as 0.9"
+        f"3: stages.0.prune.sparsity: expected {PruneOptions.model_fields['sparsity'].description}, got '0.5'; "
+        "give a number"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
         "4: stages.1: prune after permute would undo it; move prune before permute, or permute again after it"
     ),
     STEPS + "  - pack\n": "3: stages.0: pack without permute; put permute before pack",
-    "stages:\n  - permute\n": "1: model: missing; needed: path of the ONNX model to start from",
+    "stages:\n  - permute\n": "1: model: expected path of the ONNX model to start from, got nothing; add it",
 }
 
 
@@ -488,7 +493,7 @@ def test_quantize_looks_at_images_only_where_there_are_some(
     place: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
     err = sentence(fails(capsys, *STAGES["quantize"], flag))
-    assert err == f"{flag.partition('=')[0]}: it needs --data; add --data"
+    assert err == f"{flag.partition('=')[0]}: expected --data too, got none; add --data"
 
 
 def test_every_stage_of_the_command_line_was_tried() -> None:

@@ -175,14 +175,12 @@ def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--csv", "--json"], "--csv: stdout would hold both the rows and the JSON object; leave one of them out"),
-        (["--method", "magic"], "--method: 'magic' is not permitted: it should be 'dense', 'structured', "
-         "'column-combine', 'nm', 'first-fit' or 'tight'; permitted: what to compare, a list or once for each: dense "
-         "(all weights, zeros included), structured (without empty filters and inputs), column-combine (a row for each "
-         "gamma), nm (one for each pattern), first-fit or tight (one for each fan-in)"),
-        (["--fan-in", "2.5"], "--fan-in: '2.5' is not permitted: it should be whole numbers with commas between them; "
-         "permitted: for tight and first-fit: inputs that a lane can carry, from 1 to 32767, a list such as 4,8,16 or "
-         "once for each"),
+        (["--csv", "--json"], "--csv and --json: expected one of them, got both; leave one out"),
+        (["--method", "magic"], "--method: expected 'dense', 'structured', 'column-combine', 'nm', 'first-fit' or "
+         "'tight', got 'magic'; give one of them"),
+        (["--fan-in", "2.5"], "--fan-in: expected for tight and first-fit: inputs that a lane can carry, from 1 to "
+                              "32767, a list such as 4,8,16 or once for each, got '2.5'; give whole numbers with commas"
+                              " between them"),
         (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: 16 is above 8, the inputs that a lane of "
          "multiplexed-32x32 can carry; lower it to 8 or leave it out"),
         (["none.onnx"], "none.onnx: no such file; check the path of the model"),

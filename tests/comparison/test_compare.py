@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -386,13 +387,13 @@ def test_the_verb_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"method": "magic"}, "--method: 'magic' is not permitted: it should be 'dense', 'structured', "
-         "'column-combine', 'nm', 'first-fit' or 'tight'; permitted: what to compare, "),
-        ({"method": ()}, "--method: () is not permitted: it "),
-        ({"fan_in": "4,0"}, "--fan-in: 0 is not permitted: it should be greater than or equal to 1; permitted: for "),
-        ({"fan_in": "4,x"}, "--fan-in: '4,x' is not permitted: it should be whole numbers with commas between them; "),
-        ({"gamma": [-1]}, "--gamma: -1 is not permitted: it should be greater than or equal to 0; permitted: for "),
-        ({"pattern": "2:4,4:2"}, "--pattern: '4:2' is not permitted: it should be two whole numbers N:M, "),
+        ({"method": "magic"}, "--method: expected 'dense', 'structured', "
+         "'column-combine', 'nm', 'first-fit' or 'tight', got 'magic'; give one of them"),
+        ({"method": ()}, "--method: expected .*, got \\(\\); give a list that is not empty"),
+        ({"fan_in": "4,0"}, "--fan-in: expected .*, got 0; give a number of at least 1"),
+        ({"fan_in": "4,x"}, "--fan-in: expected .*, got '4,x'; give whole numbers with commas between them"),
+        ({"gamma": [-1]}, "--gamma: expected .*, got -1; give a number of at least 0"),
+        ({"pattern": "2:4,4:2"}, "--pattern: expected .*, got '4:2'; give two whole numbers N:M, "),
         ({"hardware": hardware("multiplexed-32x32"), "fan_in": (4, 16)}, "--fan-in: 16 is above 8, the inputs that a "
          "lane of multiplexed-32x32 can carry; lower it to 8 or leave it out"),
     ],
@@ -400,7 +401,7 @@ def test_the_verb_of_the_package() -> None:
 def test_wrong_options(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(OptionError) as fault:
         CompareOptions.of(given)
-    assert str(fault.value).startswith(sentence)
+    assert re.match(sentence, str(fault.value))
 
 
 def test_an_array_that_the_buffers_are_too_small_for() -> None:

@@ -120,8 +120,11 @@ def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[
     ("arguments", "said"),
     [
         (["--criterion", "obs"], "--criterion obs: it looks at images, and there are none; add --data PATH"),
-        (["--data", "DATA"], "--data: magnitude looks at no images; leave it out, or add --criterion obs"),
-        (["--mean", "0.5"], "--mean: it needs --data; add --data"),
+        (
+            ["--data", "DATA"],
+            "--data: expected criterion obs or fisher, got magnitude; leave --data out, or add --criterion obs",
+        ),
+        (["--mean", "0.5"], "--mean: expected --data too, got none; add --data"),
         (["--images", "9"], "--images: magnitude looks at no images"),
     ],
 )

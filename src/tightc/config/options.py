@@ -22,7 +22,6 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "string_too_short": "a text that is not empty",
     "too_short": "a list that is not empty",
-    "literal_error": "{expected}",
     "string_type": "a text",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -100,11 +99,7 @@ def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[st
     if problem["type"] == "missing":
         return f"expected {meaning}, got nothing", "add it"
     if problem["type"] == "literal_error":
-        name = next((part for part in reversed(location) if isinstance(part, str)), "")
-        value = new_value(name, problem["input"], re.findall("'([^']+)'", problem["ctx"]["expected"]))
-        if value is not None:
-            sentence, remedy = renaming(value)
-            return f"{problem['input']} is {sentence}", remedy
+        return _not_a_choice(location, problem["input"], problem["ctx"]["expected"])
     wanted = _wanted(problem)
     return f"expected {meaning or wanted}, got {_shown(problem['input'])}", f"give {wanted}"
 
@@ -134,11 +129,23 @@ def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
     return f"expected one of {', '.join(permitted)}, got {key}", hint
 
 
+def _not_a_choice(location: tuple[int | str, ...], value: object, expected: str) -> tuple[str, str]:
+    choices = re.findall("'([^']+)'", expected)
+    name = next((part for part in reversed(location) if isinstance(part, str)), "")
+    new = new_value(name, value, choices)
+    if new is not None:
+        sentence, remedy = renaming(new)
+        return f"{value} is {sentence}", remedy
+    nearest = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "give one of them"
+    return f"expected {expected}, got {_shown(value)}", hint
+
+
 def _description(options: type[BaseModel], location: tuple[int | str, ...]) -> str:
     for length in range(len(location), 0, -1):
         field = _options_at(options, location[: length - 1]).model_fields.get(str(location[length - 1]))
         if field is not None:
-            return (field.description or "").partition("; default")[0]
+            return (field.description or "").partition(";")[0]
     return ""
 
 

@@ -179,18 +179,18 @@ def test_column_combine_on_the_command_line(place: Path, capsys: pytest.CaptureF
     ("arguments", "words"),
     [
         (["--fan-in", "4"], "--alpha: alpha 8 is above the fan-in 4 of the array; lower alpha to 4 or raise"),
-        (["--alpha", "0"], "--alpha: 0 is not permitted: it should be greater than or equal to 1; permitted: for"),
-        (["--alpha", "40000"], "--alpha: 40000 is not permitted"),
-        (["--gamma", "-1"], "--gamma: -1.0 is not permitted"),
-        (["--gamma", "nan"], "--gamma: nan is not permitted"),
-        (["--gamma", "inf"], "--gamma: inf is not permitted"),
+        (["--alpha", "0"], "--alpha: expected .*, got 0; give a number of at least 1"),
+        (["--alpha", "40000"], "--alpha: expected .*, got 40000; give a number of at most 32767"),
+        (["--gamma", "-1"], "--gamma: expected .*, got -1.0; give a number of at least 0"),
+        (["--gamma", "nan"], "--gamma: expected .*, got nan; give a finite number"),
+        (["--gamma", "inf"], "--gamma: expected .*, got inf; give a finite number"),
     ],
 )  # fmt: skip
 def test_options_are_refused_with_the_remedy(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     assert run(["permute", "net.onnx", "--method", "column-combine", *arguments, "-o", "out.onnx"]) == 2
-    assert capsys.readouterr().err.startswith(f"tightc: error: {words}")
+    assert re.match(f"tightc: error: {words}", capsys.readouterr().err)
     assert not (place / "out.onnx").exists()
 
 
@@ -198,15 +198,15 @@ def test_options_are_refused_with_the_remedy(
     ("arguments", "words"),
     [
         (["--fan-in", "3"], "--pattern: pattern 2:4 needs a fan-in of 4, that of the array is 3; raise fan_in to 4"),
-        (["--pattern", "4:2"], "--pattern: '4:2' is not permitted: it should be two whole numbers N:M"),
-        (["--pattern", "half"], "--pattern: 'half' is not permitted"),
+        (["--pattern", "4:2"], "--pattern: expected .*, got '4:2'; give two whole numbers N:M"),
+        (["--pattern", "half"], "--pattern: expected .*, got 'half'; give two whole numbers N:M"),
     ],
 )  # fmt: skip
 def test_patterns_are_refused_with_the_remedy(
     place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     assert run(["permute", "net.onnx", "--method", "nm", *arguments, "-o", "out.onnx"]) == 2
-    assert capsys.readouterr().err.startswith(f"tightc: error: {words}")
+    assert re.match(f"tightc: error: {words}", capsys.readouterr().err)
     assert not (place / "out.onnx").exists()
 
 

@@ -105,7 +105,7 @@ def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str)
     del table[key][missing]
     text = yaml.safe_dump(table)
     line = text.splitlines().index(f"{key}:") + 1
-    assert error(text) == f"e.yaml:{line}: {key}.{missing}: missing; needed: {meaning}"
+    assert error(text) == f"e.yaml:{line}: {key}.{missing}: expected {meaning}, got nothing; add it"
 
 
 def test_every_entry_is_needed() -> None:
@@ -113,7 +113,7 @@ def test_every_entry_is_needed() -> None:
         table = yaml.safe_load(LINES)
         del table[key]
         meaning = EnergyTable.model_fields[key].description
-        assert error(yaml.safe_dump(table)) == f"e.yaml:1: {key}: missing; needed: {meaning}"
+        assert error(yaml.safe_dump(table)) == f"e.yaml:1: {key}: expected {meaning}, got nothing; add it"
 
 
 @pytest.mark.parametrize(
@@ -122,31 +122,31 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2",
-            "energy: 0.2 is not permitted: it has no unit: give it in pJ, fJ or nJ, such as 0.2 pJ; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got 0.2; give a number"
+            " with a unit, pJ, fJ or nJ, such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: -0.2 pJ",
-            "energy: '-0.2 pJ' is not permitted: it should be at least 0; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '-0.2 pJ'; give a "
+            "value of at least 0",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2 pJ/byte",
-            "energy: '0.2 pJ/byte' is not permitted: it should be in pJ, fJ or nJ, such as 0.2 pJ; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '0.2 pJ/byte'; "
+            "give a number in pJ, fJ or nJ, such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  pj: 0.2 pJ",
-            "pj: not a key here (permitted: assumed, energy, node, source, voltage); remove it",
+            "pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
         ),
         (
             "  energy: 0.2 pJ",
             "  assumed: 1\n  energy: 0.2 pJ",
-            "assumed: 1 is not permitted: it should be a valid boolean; permitted: whether the figure is assumed "
-            "and has no source that measured it: true or false",
+            "assumed: expected whether the figure is assumed and has no source that measured it: true"
+            " or false, got 1; give true or false",
         ),
     ],
 )
@@ -158,10 +158,8 @@ def test_wrong_entries_get_one_sentence(old: str, new: str, sentence: str) -> No
 def test_an_entry_without_words_is_refused() -> None:
     text = LINES.replace("source: Horowitz, ISSCC 2014\n", "source: ''\n", 1)
     line = text[: text.index("source: ''")].count("\n") + 1
-    assert error(text).startswith(f"e.yaml:{line}: int8_multiply.source: '' is not permitted: it ")
-    assert error(text).endswith(
-        "should have at least 1 character; permitted: where the figure is from, or what it is assumed after"
-    )
+    assert error(text).startswith(f"e.yaml:{line}: int8_multiply.source: expected ")
+    assert error(text).endswith(", got ''; give a text that is not empty")
 
 
 @pytest.mark.parametrize(
@@ -169,27 +167,27 @@ def test_an_entry_without_words_is_refused() -> None:
     [
         (
             {"energy": 10},
-            "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, "
-            "such as 10 pJ/64bit; permitted: energy of an access by its width, at least 0, such as 10 pJ/64bit",
+            "3: sram.energy: expected energy of an access by its width, at least 0, such as 10 pJ/64bit, got 10; "
+            "give a number with a unit, pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
         ),
         (
             {"at": None},
-            "1: sram.at: missing; needed: capacity that the figure is for, above 0, such as 8 KiB",
+            "1: sram.at: expected capacity that the figure is for, above 0, such as 8 KiB, got nothing; add it",
         ),
         (
             {"at": "-8 KiB"},
-            "2: sram.at: '-8 KiB' is not permitted: it should be above 0; "
-            "permitted: capacity that the figure is for, above 0, such as 8 KiB",
+            "2: sram.at: expected capacity that the figure is for, above 0, such as 8 KiB, got '-8 KiB'; "
+            "give a value above 0",
         ),
         (
             {"voltage": 0.9},
-            "6: sram.voltage: 0.9 is not permitted: it has no unit: give it in V or mV, such as 0.9 V; "
-            "permitted: supply voltage of the figure, above 0, such as 0.9 V",
+            "6: sram.voltage: expected supply voltage of the figure, above 0, such as 0.9 V, got 0.9; "
+            "give a number with a unit, V or mV, such as 0.9 V",
         ),
         (
             {"node": "0 nm"},
-            "4: sram.node: '0 nm' is not permitted: it should be above 0; "
-            "permitted: process node of the figure, above 0, such as 45 nm",
+            "4: sram.node: expected process node of the figure, above 0, such as 45 nm, got '0 nm'; "
+            "give a value above 0",
         ),
         (
             {"up_to": "9.5 pJ/64bit"},

@@ -97,93 +97,92 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clocks: 100 MHz",
-            "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer); did you mean clock?",
+            "5: clocks: expected one of activation_buffer, array, arrays, clock, dram, fan_in, name, "
+            "operands, partial_sum_buffer, prefetch_weights, side_by_side, weight_buffer, got clocks;"
+            " did you mean clock?",
         ),
         (
             "keep_feature_maps: true",
             "keep: true",
-            "21: dram.keep: not a key here (permitted: bandwidth, keep_feature_maps); remove it",
+            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; remove it",
         ),
         (
             "size: 64 B",
             "size: 64",
-            "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, "
-            "such as 64 KiB; permitted: capacity with its unit, above 0, such as 64 KiB",
+            "12: weight_buffer.size: expected capacity with its unit, above 0, such as 64 KiB, got "
+            "64; give a number with a unit, B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
         ),
         (
             "size: 64 B",
             "size: -64 B",
-            "12: weight_buffer.size: '-64 B' is not permitted: it should be above 0; "
-            "permitted: capacity with its unit, above 0, such as 64 KiB",
+            "12: weight_buffer.size: expected capacity with its unit, above 0, such as 64 KiB, got "
+            "'-64 B'; give a value above 0",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 0 MB/s",
-            "20: dram.bandwidth: '0 MB/s' is not permitted: it should be above 0; "
-            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+            "20: dram.bandwidth: expected bytes read or written in one second, above 0, such as 3.2 "
+            "GB/s, got '0 MB/s'; give a value above 0",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 2 words/cycle",
-            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, kB/s, "
-            "MB/s or GB/s, such as 3.2 GB/s; "
-            "permitted: bytes read or written in one second, above 0, such as 3.2 GB/s",
+            "20: dram.bandwidth: expected bytes read or written in one second, above 0, such as 3.2 "
+            "GB/s, got '2 words/cycle'; give a number in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or "
+            "GB/s, such as 3.2 GB/s",
         ),
         (
             "bandwidth: 8 words/cycle",
             "bandwidth: 0 words/cycle",
-            "13: weight_buffer.bandwidth: '0 words/cycle' is not permitted: it should be above 0; permitted: words "
-            "read or written in one cycle, above 0, such as 32 words/cycle; a word is an operand, in "
-            "partial_sum_buffer a sum of 4 bytes",
+            "13: weight_buffer.bandwidth: expected words read or written in one cycle, above 0, such "
+            "as 32 words/cycle, got '0 words/cycle'; give a value above 0",
         ),
         (
             "clock: 100 MHz",
             "clock: 100",
-            "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz; "
-            "permitted: cycles of the array in one second, above 0, such as 400 MHz",
+            "5: clock: expected cycles of the array in one second, above 0, such as 400 MHz, got 100;"
+            " give a number with a unit, Hz, kHz, MHz or GHz, such as 400 MHz",
         ),
         (
             "fan_in: 2",
             "fan_in: 0",
-            "3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767",
+            "3: fan_in: expected inputs that a lane can carry, from 1 (an ordinary array) to 32767, "
+            "got 0; give a number of at least 1",
         ),
         (
             "fan_in: 2",
             "fan_in: 2\narrays: 0",
-            "4: arrays: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: how many arrays share the buffers, at least 1",
+            "4: arrays: expected how many arrays share the buffers, at least 1, got 0; give a number "
+            "of at least 1",
         ),
         (
             "operands: int8",
             "operands: int4",
-            "4: operands: 'int4' is not permitted: it should be 'int8' or 'fp32'; permitted: what weights and "
-            "activations are: int8 (1 byte) or fp32 (4 bytes); sums have 4 bytes",
+            "4: operands: expected 'int8' or 'fp32', got 'int4'; did you mean int8?",
         ),
         (
             "array: 4x8",
             "array: 4",
-            "2: array: 4 is not permitted: it should be two numbers from 1 to 4096 joined by x; "
-            "permitted: size of one array, rows x columns, each from 1 to 4096, such as 32x32",
+            "2: array: expected size of one array, rows x columns, each from 1 to 4096, such as 32x32, got 4; "
+            "give two numbers from 1 to 4096 joined by x",
         ),
         (
             "  double_buffered: true\n",
             "",
-            "11: weight_buffer.double_buffered: missing; "
-            "needed: true where one half is filled while the other is in use, else false",
+            "11: weight_buffer.double_buffered: "
+            "expected true where one half is filled while the other is in use, else false, got nothing; add it",
         ),
         (
             "prefetch_weights: false\n",
             "",
-            "1: prefetch_weights: missing; "
-            "needed: true where the weights of the next tile are loaded while the tile before it runs, else false",
+            "1: prefetch_weights: expected true where the weights of the next tile are loaded while the tile before it "
+            "runs, else false, got nothing; add it",
         ),
         (
             "dram:\n  bandwidth: 250 MB/s\n  keep_feature_maps: true\n",
             "dram: fast\n",
-            "19: dram: 'fast' is not permitted: it should be a mapping of keys; "
-            "permitted: the memory off the chip: bandwidth, keep_feature_maps",
+            "19: dram: expected the memory off the chip: bandwidth, keep_feature_maps, got 'fast'; "
+            "give a mapping of keys",
         ),
     ],
 )
