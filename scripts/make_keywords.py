@@ -37,6 +37,9 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
 }
 HEAD = '''"""The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""
 
+# fmt: off
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,8 @@
 """The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""
 
+# fmt: off
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -129,21 +132,13 @@ class CompareKeywords(TypedDict, total=False):
     prefetch_weights: bool | None
     side_by_side: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
-    method: (
-        Sequence[Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]]
-        | Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]
-        | str
-    )
+    method: Sequence[Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]] | Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"] | str
     fan_in: Sequence[int] | int | str
     alpha: int
     gamma: Sequence[float] | float | str
     pattern: Sequence[Pattern | tuple[int, int] | str] | Pattern | tuple[int, int] | str
     temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
-    objective: (
-        Sequence[Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]]
-        | Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]
-        | str
-    )
+    objective: Sequence[Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]] | Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"] | str
     time_limit: float | str | None
     jobs: int
 

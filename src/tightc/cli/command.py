@@ -11,6 +11,7 @@ from tightc.config.renamed import new_name, renaming
 from tightc.errors import OptionError
 
 _OPTIONS, _GENERAL = "Options", "General"
+_GENERAL_FLAGS = {"--seed", "--output", "--json", "--quiet", "--verbose", "--help", "--help-all"}
 _SHOW_ALL = "tightc.show_all_options"
 
 
@@ -48,8 +49,7 @@ class StageCommand(click.Command):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option) and not _is_left_out(param, ctx):
-                heading = param.heading if isinstance(param, StageOption) else _GENERAL
-                sections.setdefault(heading, []).append(record)
+                sections.setdefault(_heading(param), []).append(record)
         general = sections.pop(_GENERAL)
         for heading, records in {**sections, _GENERAL if sections else _OPTIONS: general}.items():
             with formatter.section(heading):
@@ -74,6 +74,12 @@ class StageCommand(click.Command):
                 raise
             sentence, remedy = renaming("--" + new.replace("_", "-"))
             raise OptionError(f"{error.option_name}: {sentence}", remedy) from None
+
+
+def _heading(param: click.Option) -> str:
+    if isinstance(param, StageOption):
+        return param.heading
+    return _GENERAL if _GENERAL_FLAGS.intersection(param.opts) else _OPTIONS
 
 
 def _is_left_out(param: click.Parameter, ctx: click.Context) -> bool:

@@ -19,6 +19,8 @@ from tightc.errors import OptionError
 Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
+_FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
+
 
 def option_flags(
     options: type[Options], *, optional: bool = False, exclude: tuple[str, ...] = ()
@@ -95,7 +97,13 @@ def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
         return {**settings, "multiple": True, "metavar": "NAME" if _is_of_texts(field) else None}
     if inner_options(field.annotation):
         return {**settings, "metavar": "FILE.yaml"}
-    return {**settings, "type": _type(field.annotation)}
+    return {**settings, "type": _type(field.annotation), "metavar": _metavar(field.annotation)}
+
+
+def _metavar(annotation: Any) -> str | None:
+    """The form of a value that has one; None leaves it to click."""
+    names = {getattr(part, "__name__", "") for part in _parts(annotation)}
+    return next((form for name, form in _FORMS.items() if name in names), None)
 
 
 class _Choice(click.Choice[str]):
