@@ -222,7 +222,7 @@ def test_every_verb_documents_every_parameter(verb: Any) -> None:
     assert _documented(text) == list(inspect.signature(verb).parameters)
     if inspect.signature(verb).return_annotation != "None":
         assert re.search(r"\n\nReturns\n-------\n\w[^\n]*\n    [A-Z].*", text)
-    assert all(len(line) <= 120 for line in text.splitlines())
+    assert all(len(line) <= 120 for line in text.splitlines() if " : " not in line)
 
 
 @pytest.mark.parametrize("kind", OPTIONS, ids=lambda kind: kind.__name__)
