@@ -249,7 +249,7 @@ def test_usage(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[
 @pytest.mark.parametrize("stage", ["inspect", "simulate"])
 def test_batch(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     err = sentence(fails(capsys, stage, "net.onnx", "--batch", "0"))
-    assert err.startswith("--batch: expected images")
+    assert err.startswith("--batch: expected batch size")
     assert err.endswith(", got 0; give a number of at least 1")
     assert run([stage, "net.onnx", "--batch", "3"]) == 0
 

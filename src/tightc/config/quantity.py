@@ -1,4 +1,4 @@
-"""Numbers with their units as people write them: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number alone is refused."""
+"""Physical quantities with units: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number without a unit is an error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Quantity:
         return number
 
     def write(self, value: float) -> str:
-        """The shortest text from which `read` gets `value` again, to the last bit."""
+        """The shortest text that `read` turns into exactly `value`."""
         texts: list[str] = []
         for unit, scale in self.units.items():
             amount = Fraction(value) / scale
@@ -80,7 +80,7 @@ class Quantity:
 
 
 def _units(**powers: int) -> dict[str, Fraction]:
-    """Units that are powers of ten of the first of them."""
+    """Units by their power of ten."""
     return {unit: Fraction(10) ** power for unit, power in powers.items()}
 
 
