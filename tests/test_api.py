@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import tightc
 from helpers import models
 from helpers.loading import loaded
+from tightc.config.yaml import read_options
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"steps": 3, "moves_per_weight": 20}
@@ -254,3 +256,18 @@ def test_the_types_of_the_keywords_are_up_to_date() -> None:
         [sys.executable, str(script), "--check"], cwd=ROOT / "src", capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_configuration_files_are_those_of_the_checkout_and_in_the_wheel() -> None:
+    assert tightc.configs().resolve() == ROOT / "configs"
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    for pattern in data["package-data"]["tightc"]:
+        assert any((ROOT / "src" / "tightc").glob(pattern)), pattern
+    for kind, folder in (
+        (tightc.TemperatureSchedule, "schedules"),
+        (tightc.Hardware, "hardware"),
+        (tightc.EnergyTable, "energy"),
+    ):
+        assert f"configs/{folder}/*.yaml" in data["package-data"]["tightc"]
+        for path in (tightc.configs() / folder).glob("*.yaml"):
+            assert isinstance(read_options(path, kind), kind)
