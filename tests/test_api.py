@@ -213,6 +213,18 @@ def test_a_model_without_tiles_is_refused(model: tightc.Model) -> None:
         tightc.tiles(model)
 
 
+def test_an_interrupt_carries_a_result(model: tightc.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tightc.permutation import permute as module
+
+    def interrupted(*_arguments: object, **_keywords: object) -> None:
+        raise module.Interrupted((model, tightc.Report("permute", {"passes": 3})))
+
+    monkeypatch.setattr(module, "permute", interrupted)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        tightc.permute(model)
+    assert interrupt.value.result.report.passes == 3  # type: ignore[attr-defined]
+
+
 # --- documentation
 
 

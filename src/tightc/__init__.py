@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tightc.comparison.options import CompareOptions
     from tightc.data.images import NormalizedImages
+    from tightc.data.options import DataOptions
     from tightc.errors import (
         ConfigError,
         DataError,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     )
     from tightc.evaluation.options import EvaluateOptions
     from tightc.finetuning.options import FinetuneOptions
-    from tightc.inspection.options import InspectOptions
+    from tightc.inspection.options import InspectOptions, SensitivityOptions
     from tightc.model.file import Model
     from tightc.packing.options import PackOptions
     from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
@@ -63,6 +64,7 @@ __all__ = [
     "CompareOptions",
     "ConfigError",
     "DataError",
+    "DataOptions",
     "EnergyTable",
     "EvaluateOptions",
     "FinetuneOptions",
@@ -82,6 +84,7 @@ __all__ = [
     "QuantizeOptions",
     "Report",
     "Result",
+    "SensitivityOptions",
     "SimulateOptions",
     "TemperatureSchedule",
     "TightcError",
@@ -116,10 +119,11 @@ _MODULES = {
     "verify",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
+    "tightc.data.options": "DataOptions",
     "tightc.errors": "ConfigError DataError InternalError ModelError OptionError OutputError TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
     "tightc.finetuning.options": "FinetuneOptions",
-    "tightc.inspection.options": "InspectOptions",
+    "tightc.inspection.options": "InspectOptions SensitivityOptions",
     "tightc.model.file": "Model",
     "tightc.packing.options": "PackOptions",
     "tightc.permutation.annealing.temperature_schedule": "TemperatureSchedule",

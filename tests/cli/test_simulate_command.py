@@ -17,6 +17,7 @@ from helpers import models
 from tightc.cli.main import run
 from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.cost_model.energy import PARTS
+from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.glossary import GLOSSARY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -32,6 +33,11 @@ SMALL = {
     "partial_sum_buffer": {"size": "1 KiB", "bandwidth": "16 words/cycle", "double_buffered": False},
     "dram": {"bandwidth": "200 MB/s", "keep_feature_maps": True},
 }
+
+
+def _option(name: str) -> str:
+    """What an option of simulate may be, up to the first semicolon."""
+    return (SimulateOptions.model_fields[name].description or "").partition(";")[0]
 
 
 def _meaning(key: str) -> str:
@@ -499,10 +505,9 @@ def test_quiet_says_nothing_but_errors(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--arrays", "0"], "--arrays: expected how many arrays work side by side, from 1 to 4096, got 0; give a "
-                            "number of at least 1"),
-        (["--arrays", "two"], "Invalid value for '--arrays': 'two' is not a valid integer."),
-        (["--dataflow", "rs"], "Invalid value for '--dataflow': 'rs' is not one of 'ws', 'os', 'is'."),
+        (["--arrays", "0"], f"--arrays: expected {_option('arrays')}, got 0; give a number of at least 1"),
+        (["--arrays", "two"], f"--arrays: expected {_option('arrays')}, got 'two'; give a whole number"),
+        (["--dataflow", "rs"], "--dataflow: expected 'ws', 'os' or 'is', got 'rs'; give one of them"),
     ],
 )  # fmt: skip
 def test_values_that_are_not_permitted(

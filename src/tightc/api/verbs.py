@@ -113,6 +113,7 @@ def finetune(
     Result
         The trained model, and loss, accuracy and density of the training.
     """
+    from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as stage
 
     chosen = options_from(FinetuneOptions, options, keywords)
@@ -120,17 +121,21 @@ def finetune(
     network = require_model(model)
     if teacher is not None:
         require_model(teacher, "teacher")
-    return Result(
-        *stage(
-            network,
-            seen.images,
-            seen.normalization,
-            chosen,
-            seed=require_seed(seed),
-            teacher=teacher,
-            progress=progress,
+    try:
+        return Result(
+            *stage(
+                network,
+                seen.images,
+                seen.normalization,
+                chosen,
+                seed=require_seed(seed),
+                teacher=teacher,
+                progress=progress,
+            )
         )
-    )
+    except Interrupted as interrupt:
+        interrupt.result = Result(*interrupt.result)
+        raise
 
 
 @public_verb(QuantizeOptions)
@@ -178,10 +183,15 @@ def permute(
     Result
         The model with a packing of every layer, and the measures of the packings.
     """
+    from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as stage
 
     chosen = options_from(PermuteOptions, options, keywords)
-    return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
+    try:
+        return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
+    except Interrupted as interrupt:
+        interrupt.result = Result(*interrupt.result)
+        raise
 
 
 @public_verb(PackOptions)

@@ -12,7 +12,6 @@ from pydantic_core import PydanticUndefined
 
 from tightc.cli.command import StageOption
 from tightc.config.options import Options, inner_options
-from tightc.config.renamed import new_value, renaming
 from tightc.config.yaml import read_options
 from tightc.errors import OptionError
 
@@ -107,15 +106,24 @@ def _metavar(annotation: Any) -> str | None:
 
 
 class _Choice(click.Choice[str]):
-    """A choice that says the new name of a value that was renamed."""
+    """A choice that help and completion show; the options check the value."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        new = new_value(param.name or "" if param else "", value, self.choices)
-        if new is not None:
-            sentence, remedy = renaming(new)
-            flag = param.opts[0] if param else ""
-            raise OptionError(f"{flag}: {value} is {sentence}", remedy)
-        return super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value
+
+
+class _Number(click.ParamType[Any]):
+    """A number where the text is one; the options refuse other texts."""
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self._kind = kind
+        self.name = "integer" if kind is int else "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._kind(value)
+        except ValueError:
+            return value
 
 
 def _is_list(field: FieldInfo) -> bool:
@@ -134,9 +142,9 @@ def _type(annotation: Any) -> click.ParamType[Any] | None:
     parts = _parts(annotation)
     if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
-    for number, kind in ((int, click.INT), (float, click.FLOAT)):
-        if number in parts:
-            return kind
+    for kind in (int, float):
+        if kind in parts:
+            return _Number(kind)
     return click.STRING
 
 

@@ -81,7 +81,7 @@ def main() -> None:
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     code = run(sys.argv[1:])
-    if code == _INTERRUPTED and _at_work():
+    if code == _INTERRUPTED and _has_other_threads():
         # a second Ctrl-C does not wait for the threads
         with suppress(OSError):
             sys.stdout.flush()
@@ -89,7 +89,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _at_work() -> bool:
+def _has_other_threads() -> bool:
     """Whether the interpreter would wait for other threads."""
     return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
