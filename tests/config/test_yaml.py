@@ -263,7 +263,9 @@ def test_flags_are_named_as_they_are_typed() -> None:
         OptionError, match=r"^--fan-in: expected inputs that a lane .*, got 0; give a number of at least 1$"
     ):
         PermuteOptions.of({"fan_in": 0})
-    with pytest.raises(OptionError, match=r"^--batch: expected batch size .*, got -1; give "):
+    with pytest.raises(
+        OptionError, match=r"^--batch: expected batch size, at least 1, got -1; give a number of at least 1$"
+    ):
         SimulateOptions.of({"batch": -1})
 
 

@@ -50,6 +50,13 @@ def require_images(images: object) -> NormalizedImages:
     )
 
 
+def refuse_without_images(keywords: Mapping[str, Any], *exempt: str) -> None:
+    """OptionError where one of the `keywords`, other than those `exempt`, has no effect without images."""
+    name = next((name for name in keywords if name not in exempt), None)
+    if name is not None:
+        raise OptionError(f"{name}: expected images too, got none", "give images, or leave it out")
+
+
 def require_seed(seed: object) -> int:
     """OptionError where `seed` is not a whole number from 0."""
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:

@@ -7,7 +7,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from tightc.api.arguments import options_from, python_errors, require_images, require_model, require_seed
+from tightc.api.arguments import (
+    options_from,
+    python_errors,
+    refuse_without_images,
+    require_images,
+    require_model,
+    require_seed,
+)
 from tightc.api.documentation import public_verb
 from tightc.comparison.options import CompareOptions
 from tightc.data.images import NormalizedImages
@@ -55,8 +62,7 @@ def inspect(
     chosen = options_from(InspectOptions, options, given)
     report = stage(require_model(model), chosen)
     if images is None:
-        if about_images:
-            raise OptionError(f"{next(iter(about_images))}: expected images too, got none", "give images")
+        refuse_without_images(about_images)
         return report
     from tightc.inspection.sensitivity import with_sensitivity
 
@@ -89,6 +95,8 @@ def prune(
 
     chosen = options_from(PruneOptions, options, keywords)
     seen = None if images is None else require_images(images)
+    if seen is not None and not chosen.sees_images:
+        raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
     return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
 
 
@@ -160,6 +168,8 @@ def quantize(
     from tightc.quantization.quantize import quantize as stage
 
     chosen = options_from(QuantizeOptions, options, keywords)
+    if images is None:
+        refuse_without_images(keywords, "keep", "skip")
     seen = None if images is None else require_images(images)
     return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
 

@@ -46,8 +46,8 @@ def quantize(model: str | None, seed: int, output: str | None, display: Display,
     from tightc.quantization.quantize import quantize as run
 
     options, data = parsed_options(QuantizeOptions, flags), parsed_options_if(DataOptions, flags, "data")
-    for name in ("calibration", "percentile", "images"):
-        if data is None and flags.get(name) is not None:
+    for name in QuantizeOptions.model_fields:
+        if data is None and name not in ("keep", "skip") and flags.get(name) is not None:
             raise OptionError(f"--{name.replace('_', '-')}: expected --data too, got none", "add --data")
     destination = Destination.of(output, display)
     network = read_model(model)
