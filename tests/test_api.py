@@ -161,7 +161,7 @@ def test_keywords_replace_options(model: tightc.Model) -> None:
         (lambda m: tightc.permute(m, temp_schedule={"stepz": 1}), r"temp_schedule.stepz: .*; did you mean steps\?"),
         (lambda m: tightc.permute(m, temp_schedule=3), r"temp_schedule: expected .*, got 3; give a mapping of keys"),
         (lambda m: tightc.finetune(m, images_of(), device="gpu"), r"device: expected .*, got 'gpu'; give auto, cpu"),
-        (lambda m: tightc.prune(m, sparsity=0.9, images=images_of()), r"images: expected criterion obs or fisher, got m"),
+        (lambda m: tightc.prune(m, sparsity=0.9, images=images_of()), r"images: expected criterion obs or fisher, got"),
         (lambda m: tightc.quantize(m, calibration="entropy"), r"calibration: expected images too, got none; give"),
         (lambda m: tightc.compare([]), r"models: expected at least one Model, got none; give a model"),
         (lambda m: tightc.load_images("x", m, split="all"), r"split: expected 'train' or 'test', got 'all'; give"),
