@@ -10,21 +10,24 @@ from pathlib import Path
 
 import click
 
+from tightc.cli.command import full_help
 from tightc.cli.main import tightc
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
-HEAD = "# Command reference\n\nWritten by `python scripts/make_reference.py` from `tightc COMMAND --help`.\n"
+HEAD = (
+    "# Command reference\n\nWritten by `python scripts/make_reference.py` from `tightc COMMAND --help-all`.\n"
+)
 
 
 def reference() -> str:
-    """The page: the help of tightc, then of each command."""
+    """The page: the help of tightc, then the full help of each command."""
     group = click.Context(tightc, info_name="tightc", terminal_width=100, help_option_names=["-h", "--help"])
     parts = [HEAD, _block("tightc", tightc.get_help(group))]
     for name in tightc.list_commands(group):
         command = tightc.get_command(group, name)
         assert command is not None
         context = click.Context(command, info_name=name, parent=group)
-        parts.append(_block(f"tightc {name}", command.get_help(context)))
+        parts.append(_block(f"tightc {name}", full_help(context)))
     return "\n".join(parts)
 
 

@@ -235,7 +235,7 @@ def test_a_wrong_option_is_refused_before_any_work(
     place: Path, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epoch=1") == 2
-    assert "stages.0.finetune.epoch: not a key here" in capsys.readouterr().err
+    assert "stages.0.finetune.epoch: expected one of " in capsys.readouterr().err
 
 
 def test_the_record_of_another_run_is_not_written_over(

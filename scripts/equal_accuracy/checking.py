@@ -12,7 +12,6 @@ from equal_accuracy.running import Record
 from equal_accuracy.settings import packed_row
 from tightc.config.yaml import parse_options
 from tightc.errors import DataError
-from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model, load_model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.recipe.recipe import Recipe
@@ -67,7 +66,7 @@ def _accuracy(model: Model, recipe: Recipe, results: Path) -> float:
     elif ":" not in data.data:
         raise DataError(f"{located}: no such data", "put it there to check what was measured on it")
     images = data.open("test", image_input(model.proto, model.origin).shape)
-    report = tightc.evaluate(model, images, data.normalization, EvaluateOptions())
+    report = tightc.evaluate(model, tightc.NormalizedImages(images, data.normalization))
     return float(report.totals["accuracy"])
 
 

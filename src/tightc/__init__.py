@@ -1,4 +1,8 @@
-"""tightc: pruned networks, dense again. The verbs, imported when they are first used."""
+"""tightc: compress pruned neural networks for systolic arrays.
+
+A chain of verbs: `prune`, `finetune`, `quantize`, `permute`, `pack`, `simulate`. Each takes a model and keywords, and
+returns a `Result` (model and report) or a `Report`. docs/python.md shows them; names are imported when they are used.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,154 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tightc.comparison.compare import compare
-    from tightc.evaluation.evaluate import evaluate
-    from tightc.finetuning.finetune import finetune
-    from tightc.inspection.inspect import inspect
-    from tightc.model.file import load_model as load
-    from tightc.model.file import save_model as save
-    from tightc.packing.pack import pack
-    from tightc.packing.unpack import unpack
-    from tightc.permutation.permute import permute
-    from tightc.pruning.prune import prune
-    from tightc.quantization.quantize import quantize
-    from tightc.simulation.simulate import simulate
+    from tightc.api.files import configs, examples, load, load_images, save
+    from tightc.api.tiles import Tile, tiles
+    from tightc.api.verbs import (
+        compare,
+        evaluate,
+        finetune,
+        inspect,
+        pack,
+        permute,
+        prune,
+        quantize,
+        run_recipe,
+        simulate,
+        unpack,
+        verify,
+    )
+    from tightc.comparison.options import CompareOptions
+    from tightc.data.images import NormalizedImages
+    from tightc.data.options import DataOptions
+    from tightc.errors import (
+        ConfigError,
+        DataError,
+        InternalError,
+        ModelError,
+        OptionError,
+        OutputError,
+        TightcError,
+        VerifyError,
+    )
+    from tightc.evaluation.options import EvaluateOptions
+    from tightc.finetuning.options import FinetuneOptions
+    from tightc.inspection.options import InspectOptions, SensitivityOptions
+    from tightc.model.file import Model
+    from tightc.packing.options import PackOptions
+    from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+    from tightc.permutation.options import PermuteOptions
+    from tightc.permutation.pattern import Pattern
+    from tightc.pruning.options import PruneOptions
+    from tightc.quantization.options import QuantizeOptions
+    from tightc.report import LayerReport, Report, Result
+    from tightc.selection.budget import Budget
+    from tightc.simulation.accelerator.energy_table import EnergyTable
+    from tightc.simulation.accelerator.hardware import Hardware
+    from tightc.simulation.options import SimulateOptions
+    from tightc.tile.array import ArrayShape
+
+    __version__: str
 
 __all__ = [
+    "ArrayShape",
+    "Budget",
+    "CompareOptions",
+    "ConfigError",
+    "DataError",
+    "DataOptions",
+    "EnergyTable",
+    "EvaluateOptions",
+    "FinetuneOptions",
+    "Hardware",
+    "InspectOptions",
+    "InternalError",
+    "LayerReport",
+    "Model",
+    "ModelError",
+    "NormalizedImages",
+    "OptionError",
+    "OutputError",
+    "PackOptions",
+    "Pattern",
+    "PermuteOptions",
+    "PruneOptions",
+    "QuantizeOptions",
+    "Report",
+    "Result",
+    "SensitivityOptions",
+    "SimulateOptions",
+    "TemperatureSchedule",
+    "TightcError",
+    "Tile",
+    "VerifyError",
+    "__version__",
     "compare",
+    "configs",
     "evaluate",
+    "examples",
     "finetune",
     "inspect",
     "load",
+    "load_images",
     "pack",
     "permute",
     "prune",
     "quantize",
+    "run_recipe",
     "save",
     "simulate",
+    "tiles",
     "unpack",
+    "verify",
 ]
 
-_HOMES = {
-    "load": ("tightc.model.file", "load_model"),
-    "save": ("tightc.model.file", "save_model"),
-    "inspect": ("tightc.inspection.inspect", "inspect"),
-    "prune": ("tightc.pruning.prune", "prune"),
-    "finetune": ("tightc.finetuning.finetune", "finetune"),
-    "quantize": ("tightc.quantization.quantize", "quantize"),
-    "permute": ("tightc.permutation.permute", "permute"),
-    "pack": ("tightc.packing.pack", "pack"),
-    "unpack": ("tightc.packing.unpack", "unpack"),
-    "simulate": ("tightc.simulation.simulate", "simulate"),
-    "compare": ("tightc.comparison.compare", "compare"),
-    "evaluate": ("tightc.evaluation.evaluate", "evaluate"),
+# module -> the public names that it defines
+_MODULES = {
+    "tightc.api.files": "configs examples load load_images save",
+    "tightc.api.tiles": "Tile tiles",
+    "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
+    "verify",
+    "tightc.comparison.options": "CompareOptions",
+    "tightc.data.images": "NormalizedImages",
+    "tightc.data.options": "DataOptions",
+    "tightc.errors": "ConfigError DataError InternalError ModelError OptionError OutputError TightcError VerifyError",
+    "tightc.evaluation.options": "EvaluateOptions",
+    "tightc.finetuning.options": "FinetuneOptions",
+    "tightc.inspection.options": "InspectOptions SensitivityOptions",
+    "tightc.model.file": "Model",
+    "tightc.packing.options": "PackOptions",
+    "tightc.permutation.annealing.temperature_schedule": "TemperatureSchedule",
+    "tightc.permutation.options": "PermuteOptions",
+    "tightc.permutation.pattern": "Pattern",
+    "tightc.pruning.options": "PruneOptions",
+    "tightc.quantization.options": "QuantizeOptions",
+    "tightc.report": "LayerReport Report Result",
+    "tightc.selection.budget": "Budget",
+    "tightc.simulation.accelerator.energy_table": "EnergyTable",
+    "tightc.simulation.accelerator.hardware": "Hardware",
+    "tightc.simulation.options": "SimulateOptions",
+    "tightc.tile.array": "ArrayShape",
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+_OPTIONS = {"EnergyTable", "Hardware", "TemperatureSchedule"}
 
 
 def __getattr__(name: str) -> Any:
-    """The verb of that name, so that `import tightc` costs nothing."""
+    """The public object of that name, imported when it is first used, so that `import tightc` costs nothing."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tightc")
     if name not in _HOMES:
         raise AttributeError(f"module 'tightc' has no attribute {name!r}")
-    module, function = _HOMES[name]
-    return getattr(importlib.import_module(module), function)
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _OPTIONS or name.endswith("Options"):
+        from tightc.api.documentation import document_options
+
+        document_options(found)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

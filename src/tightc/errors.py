@@ -1,10 +1,18 @@
-"""The errors that a user can mend: each carries one sentence and its remedy; only the command line prints them."""
+"""Errors that a caller can mend: each has a sentence and a remedy; only the command line prints them."""
 
 from __future__ import annotations
 
 
 class TightcError(Exception):
-    """What is wrong (`sentence`: which file, key or tensor, the value, what is permitted) and what to do (`remedy`)."""
+    """The base of all errors.
+
+    Parameters
+    ----------
+    sentence : str
+        What is wrong: the file, key or tensor, what was expected and the value.
+    remedy : str
+        What to do.
+    """
 
     exit_code = 2
 
@@ -15,7 +23,7 @@ class TightcError(Exception):
 
 
 class ModelError(TightcError):
-    """The model cannot be read, or holds something that this stage cannot work with."""
+    """The model cannot be read, or this stage cannot work with it."""
 
 
 class OptionError(TightcError):
@@ -31,21 +39,21 @@ class DataError(TightcError):
 
 
 class OutputError(TightcError):
-    """The result cannot be written where it was asked for."""
+    """The result cannot be written to the given path."""
 
 
 class InternalError(TightcError):
-    """A fault of tightc itself: what it was about to write is not valid."""
+    """A fault of tightc itself: its result is not valid."""
 
     exit_code = 70
 
 
 class VerifyError(TightcError):
-    """Two ways to find the same figure disagree."""
+    """Two computations of the same measure disagree."""
 
     exit_code = 1
 
 
-def first_line(fault: BaseException) -> str:
-    """What another library says of a fault, without its further lines; the kind of the fault where it says nothing."""
-    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error message; the name of its class where the message is empty."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

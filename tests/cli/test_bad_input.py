@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from PIL import Image
 from helpers import models
 from tightc.cli import common
 from tightc.cli.main import run
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.options import PermuteOptions
+from tightc.pruning.options import PruneOptions
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
 FILES = "export the model again, or check that the file was copied whole"
@@ -184,28 +188,30 @@ def test_an_arrangement_of_an_older_version(
 
 # --- options
 
-ARRAY = "it should be two numbers from 1 to 4096 joined by x; permitted: size of the array, rows x columns"
+ARRAY = "--array: expected size of the array, rows x columns"
 
 
 @pytest.mark.parametrize("array", ["0x32", "32x0", "32", "axb", "32x", "-3x4", "5000x5000"])
 @pytest.mark.parametrize("stage", ["permute", "simulate"])
 def test_arrays(place: Path, capsys: pytest.CaptureFixture[str], stage: str, array: str) -> None:
     err = sentence(fails(capsys, *STAGES[stage], f"--array={array}"))
-    assert err.startswith(f"--array: '{array}' is not permitted: {ARRAY}")
+    assert err.startswith(ARRAY)
+    assert err.endswith(f", got '{array}'; give two numbers from 1 to 4096 joined by x")
 
 
 @pytest.mark.parametrize("fan_in", ["0", "-1", "40000"])
 def test_fan_in(place: Path, capsys: pytest.CaptureFixture[str], fan_in: str) -> None:
     err = sentence(fails(capsys, *STAGES["permute"], "--fan-in", fan_in))
-    assert err.startswith(f"--fan-in: {fan_in} is not permitted: it should be ")
-    assert err.endswith("; permitted: inputs that a lane can carry, from 1 (an ordinary array) to 32767")
+    meaning = PermuteOptions.model_fields["fan_in"].description
+    assert err.startswith(f"--fan-in: expected {meaning}, got {fan_in}; give a number of at ")
 
 
 @pytest.mark.parametrize("sparsity", ["1", "1.5", "-0.1", "nan", "inf"])
 def test_sparsity(place: Path, capsys: pytest.CaptureFixture[str], sparsity: str) -> None:
     err = sentence(fails(capsys, "prune", "net.onnx", "--sparsity", sparsity, "-o", "out.onnx"))
-    assert err.startswith(f"--sparsity: {float(sparsity)} is not permitted: it should be ")
-    assert err.endswith("; permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9")
+    meaning = PruneOptions.model_fields["sparsity"].description
+    assert err.startswith(f"--sparsity: expected {meaning}, got {float(sparsity)}; give a ")
+    assert err.endswith("number below 1" if sparsity.startswith("1") else ("at least 0", "finite number"))
 
 
 def test_unknown_layer_in_skip(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,19 +224,6 @@ def test_unknown_layer_in_skip(place: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (
-            ["prune", "net.onnx", "--sparsity", "lots"],
-            "Invalid value for '--sparsity': 'lots' is not a valid float.",
-        ),
-        (
-            ["permute", "net.onnx", "--method", "magic"],
-            "'magic' is not one of 'tight', ",
-        ),
-        (
-            ["permute", "net.onnx", "--fan-in", "2.5"],
-            "Invalid value for '--fan-in': '2.5' is not a valid integer.",
-        ),
-        (["simulate", "net.onnx", "--dataflow", "rs"], "'rs' is not one of 'ws', 'os', 'is'."),
         (["permute", "net.onnx", "--seed", "-1"], "Invalid value for '--seed': -1 is not in the range x>=0."),
         (["prune", "net.onnx", "--sparsty", "0.9"], "No such option '--sparsty'."),
         (["inspect", "net.onnx", "other.onnx"], "Got unexpected extra argument (other.onnx)"),
@@ -241,12 +234,40 @@ def test_usage(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[
     assert words in usage(fails(capsys, *arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prune", "net.onnx", "--sparsity", "lots"], "--sparsity: expected .*, got 'lots'; give a number$"),
+        (
+            ["permute", "net.onnx", "--method", "magic"],
+            "--method: expected 'tight', .*, got 'magic'; give one of them",
+        ),
+        (
+            ["permute", "net.onnx", "--method", "tigth"],
+            "--method: expected .*, got 'tigth'; did you mean tight",
+        ),
+        (
+            ["permute", "net.onnx", "--fan-in", "2.5"],
+            "--fan-in: expected .*, got '2.5'; give a whole number$",
+        ),
+        (
+            ["permute", "net.onnx", "--subword-bits", "3"],
+            "--subword-bits: expected 2 or 4, got '3'; give one of them$",
+        ),
+        (["simulate", "net.onnx", "--dataflow", "rs"], "--dataflow: expected 'ws', 'os' or 'is', got 'rs'; "),
+    ],
+)
+def test_wrong_values(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert re.match(words, sentence(fails(capsys, *arguments)))
+
+
 @pytest.mark.parametrize("stage", ["inspect", "simulate"])
 def test_batch(place: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
     err = sentence(fails(capsys, stage, "net.onnx", "--batch", "0"))
-    assert err.startswith(
-        "--batch: 0 is not permitted: it should be greater than or equal to 1; permitted: images"
-    )
+    assert err.startswith("--batch: expected batch size")
+    assert err.endswith(", got 0; give a number of at least 1")
     assert run([stage, "net.onnx", "--batch", "3"]) == 0
 
 
@@ -259,25 +280,29 @@ def test_json_and_model_both_on_stdout(place: Path, capsys: pytest.CaptureFixtur
 # --- YAML
 
 
+def _schedule(key: str) -> str:
+    """What the file of a temperature schedule may hold under `key`, up to the first semicolon."""
+    return (TemperatureSchedule.model_fields[key].description or "").partition(";")[0]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: not a key here (permitted: accept_end, accept_start, "
-         "kind, moves_per_weight, reheat, reheats, replicas, restarts, seed, steps, t_end, t_start, time_limit); "
-         "did you mean steps?"),
-        ("steps: many\n", "s.yaml:1: steps: 'many' is not permitted: it should be a valid integer; "
-         "permitted: number of temperatures, from 1 to 100000"),
-        ("steps: 0\n", "s.yaml:1: steps: 0 is not permitted: it should be greater than or equal to 1; "
-         "permitted: number of temperatures, from 1 to 100000"),
-        ("kind: cubic\n", "s.yaml:1: kind: 'cubic' is not permitted: it should be 'geometric', 'linear', "
-         "'lundy-mees', 'adaptive' or 'tempering'; permitted: fall of the temperature: geometric, "
-         "linear, lundy-mees (T / (1 + bT)), adaptive (by accepted moves) or tempering (replicas exchange states)"),
-        ("t_start: warm\n", "s.yaml:1: t_start: 'warm' is not permitted: it should be a number above 0 or auto; "
-         "permitted: first temperature, above 0, in cost units (1 per excess input), or auto: one worsening move in "
-         "five accepted"),
-        ("steps: 9\ntime_limit: 30 days\n", "s.yaml:2: time_limit: '30 days' is not permitted: it should be a time "
-         "above 0 such as 30s, 5m or 1.5h; permitted: time for the whole search, such as 30s or 5m; the best packing "
-         "by then is kept"),
+        ("kind: geometric\nstepz: 3\n", "s.yaml:2: stepz: expected one of accept_end, accept_start, "
+         "kind, moves_per_weight, reheat, reheats, replicas, restarts, seed, steps, t_end, t_start, time_limit, "
+         "got stepz; did you mean steps?"),
+        ("steps: many\n", "s.yaml:1: steps: expected number of temperatures, from 1 to 100000, got 'many'; "
+         "give a whole number"),
+        ("steps: 0\n", "s.yaml:1: steps: expected number of temperatures, from 1 to 100000, got 0; "
+         "give a number of at least 1"),
+        ("kind: cubic\n", "s.yaml:1: kind: expected 'geometric', 'linear', 'lundy-mees', 'adaptive' or 'tempering', "
+         "got 'cubic'; give one of them"),
+        ("kind: linaer\n", "s.yaml:1: kind: expected 'geometric', 'linear', 'lundy-mees', 'adaptive' or 'tempering', "
+         "got 'linaer'; did you mean linear?"),
+        ("t_start: warm\n", f"s.yaml:1: t_start: expected {_schedule('t_start')}, got 'warm'; "
+         "give a number above 0 or auto"),
+        ("steps: 9\ntime_limit: 30 days\n", f"s.yaml:2: time_limit: expected {_schedule('time_limit')}, got '30 days'; "
+         "give a time above 0 such as 30s, 5m or 1.5h"),
         ("accept_start: 0.1\naccept_end: 0.2\n", "s.yaml:2: accept_end: accept_end 0.2 is above accept_start 0.1, but "
          "acceptance must fall; lower accept_end or raise accept_start"),
         ("t_start: 0.1\nt_end: 0.2\n", "s.yaml:2: t_end: t_end 0.2 is above t_start 0.1, but temperature must fall; "
@@ -295,28 +320,28 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
     "modle: net.onnx\nstages: [pack]\n": (
-        "1: modle: not a key here (permitted: data, model, seed, stages); did you mean model?"
+        "1: modle: expected one of data, model, seed, stages, got modle; did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
-        "3: stages.0.pruen: not a key here "
-        "(permitted: evaluate, finetune, pack, permute, prune, quantize, simulate); did you mean prune?"
+        "3: stages.0.pruen: expected one of "
+        "evaluate, finetune, pack, permute, prune, quantize, simulate, got pruen; did you mean prune?"
     ),
     STEPS + "  - prune:\n      sparsty: 0.5\n": (
-        "4: stages.0.prune.sparsty: not a key here (permitted: align, budget, calibration_images, criterion, "
-        "granularity, min_density, scope, skip, sparsity, subword_bits); did you mean sparsity?"
+        f"4: stages.0.prune.sparsty: expected one of {', '.join(sorted(PruneOptions.model_fields))}, "
+        "got sparsty; did you mean sparsity?"
     ),
     STEPS + "  - finetune: {checkpoint: kept}\n": (
         "3: stages.0.finetune.checkpoint: the folder of the run keeps the checkpoint; leave it out"
     ),
     STEPS + "  - prune: {sparsity: '0.5'}\n": (
-        "3: stages.0.prune.sparsity: '0.5' is not permitted: it should be a valid number; "
-        "permitted: fraction of zero weights after pruning: from 0, below 1, such as 0.9"
+        f"3: stages.0.prune.sparsity: expected {PruneOptions.model_fields['sparsity'].description}, got '0.5'; "
+        "give a number"
     ),
     STEPS + "  - permute\n  - prune: {sparsity: 0.5}\n": (
         "4: stages.1: prune after permute would undo it; move prune before permute, or permute again after it"
     ),
     STEPS + "  - pack\n": "3: stages.0: pack without permute; put permute before pack",
-    "stages:\n  - permute\n": "1: model: missing; needed: path of the ONNX model to start from",
+    "stages:\n  - permute\n": "1: model: expected path of the ONNX model to start from, got nothing; add it",
 }
 
 
@@ -485,7 +510,7 @@ def test_quantize_looks_at_images_only_where_there_are_some(
     place: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
     err = sentence(fails(capsys, *STAGES["quantize"], flag))
-    assert err == f"{flag.partition('=')[0]}: it needs --data; add --data"
+    assert err == f"{flag.partition('=')[0]}: expected --data too, got none; add --data"
 
 
 def test_every_stage_of_the_command_line_was_tried() -> None:

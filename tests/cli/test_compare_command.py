@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from helpers import models
-from tightc.cli import tables
+from tightc.cli import common
 from tightc.cli.main import run
 
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
@@ -96,7 +96,7 @@ def test_the_table_fits_the_width(
     width: int,
     names: list[str],
 ) -> None:
-    monkeypatch.setattr(tables, "console_on", lambda **_: Console(file=sys.stdout, width=width))
+    monkeypatch.setattr(common, "_console", lambda **_: Console(file=sys.stdout, width=width))
     header, *lines = printed(capsys, *names, *QUICK).splitlines()
     rows = lines[: len(CONTENDERS) * len(names)]
     assert all(len(line) <= width and "…" not in line for line in (header, *rows))
@@ -175,13 +175,14 @@ def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--csv", "--json"], "--csv: stdout would hold both the rows and the JSON object; leave one of them out"),
-        (["--method", "magic"], "--method: expected a method of tight, first-fit, column-combine, nm, structured, "
-         "dense, got 'magic'; choose one of these, or install the package that adds it"),
-        (["--fan-in", "2.5"], "--fan-in: '2.5' is not permitted: it should be whole numbers with commas between them; "
-         "permitted: tight, first-fit: inputs per lane, 1 to 32767, such as 4,8,16"),
-        (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: expected at most 8, the fan-in of "
-         "multiplexed-32x32, got 16; lower it to 8 or leave it out"),
+        (["--csv", "--json"], "--csv and --json: expected one of them, got both; leave one out"),
+        (["--method", "magic"], "--method: expected 'dense', 'structured', 'column-combine', 'nm', 'first-fit' or "
+         "'tight', got 'magic'; give one of them"),
+        (["--fan-in", "2.5"], "--fan-in: expected for tight and first-fit: inputs that a lane can carry, from 1 to "
+                              "32767, a list such as 4,8,16 or once for each, got '2.5'; give whole numbers with commas"
+                              " between them"),
+        (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: 16 is above 8, the inputs that a lane of "
+         "multiplexed-32x32 can carry; lower it to 8 or leave it out"),
         (["none.onnx"], "none.onnx: no such file; check the path of the model"),
     ],
 )  # fmt: skip

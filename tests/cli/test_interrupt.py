@@ -102,7 +102,7 @@ def assert_packed(model: Model) -> None:
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_named_file_gets_the_best_packing_by_then(place: Path, jobs: str) -> None:
     out, err = interrupted("-o", "out.onnx", "--json", "--jobs", jobs)
-    assert "out.onnx holds the best that was found\n" in err
+    assert "out.onnx holds the best packing so far\n" in err
     assert_packed(load_model(place / "out.onnx"))
     x = np.random.default_rng(0).normal(size=(1, 256)).astype(np.float32)
     before, after = (

@@ -10,6 +10,7 @@ import pytest
 
 from helpers import models
 from tightc.cli.main import run
+from tightc.permutation.options import PermuteOptions
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def test_an_address_without_form_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
     assert refused(capsys, "--dask", address) == (
-        f"--dask: {address!r} is not permitted: it should be an address with its port, such as tcp://host:8786; "
-        "permitted: Dask scheduler to search on instead of threads, such as tcp://host:8786"
+        f"--dask: expected {PermuteOptions.model_fields['dask'].description}, got {address!r}; "
+        "give an address with its port, such as tcp://host:8786"
     )
 
 
@@ -57,9 +58,10 @@ def test_dask_that_is_not_installed_is_named(
 def test_a_time_limit_without_sense_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
+    description = PermuteOptions.model_fields["time_limit"].description or ""
     assert refused(capsys, "--time-limit", text) == (
-        f"--time-limit: {text!r} is not permitted: it should be a time above 0 such as 30s, 5m or 1.5h; permitted: "
-        "time limit of the search, such as 30s or 5m"
+        f"--time-limit: expected {description.partition(';')[0]}, got {text!r}; "
+        "give a time above 0 such as 30s, 5m or 1.5h"
     )
 
 

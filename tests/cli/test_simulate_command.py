@@ -15,7 +15,9 @@ import yaml
 
 from helpers import models
 from tightc.cli.main import run
+from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.cost_model.energy import PARTS
+from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.glossary import GLOSSARY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -31,6 +33,16 @@ SMALL = {
     "partial_sum_buffer": {"size": "1 KiB", "bandwidth": "16 words/cycle", "double_buffered": False},
     "dram": {"bandwidth": "200 MB/s", "keep_feature_maps": True},
 }
+
+
+def _option(name: str) -> str:
+    """What an option of simulate may be, up to the first semicolon."""
+    return (SimulateOptions.model_fields[name].description or "").partition(";")[0]
+
+
+def _meaning(key: str) -> str:
+    """What a hardware file holds under `key`, up to the first semicolon."""
+    return (Hardware.model_fields[key].description or "").partition(";")[0]
 
 
 @pytest.fixture
@@ -182,7 +194,7 @@ def test_csv_of_a_dense_model_and_quietly(place: Path, capsys: pytest.CaptureFix
 
 def test_csv_and_json_are_one_too_many(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "net.onnx", "--csv", "--json") == (
-        "--csv and --json both want stdout: give one of them."
+        "--csv and --json: expected one of them, got both; leave one out."
     )
 
 
@@ -191,7 +203,7 @@ def test_csv_and_json_are_one_too_many(place: Path, capsys: pytest.CaptureFixtur
 
 def test_a_layer_without_a_trace(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "net.onnx", "--layer", "first") == (
-        "--layer says which layer --trace writes: give --trace DIR too."
+        "--layer: expected --trace too, got none; add --trace DIR."
     )
 
 
@@ -203,7 +215,7 @@ def test_empty_names_are_not_passed_over(
 
 
 def test_usage_is_checked_before_the_model_is_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "no.onnx", "--layer", "first").startswith("--layer says")
+    assert refused(capsys, "no.onnx", "--layer", "first").startswith("--layer: expected --trace too")
     assert refused(capsys, "no.onnx", "--csv", "--json").startswith("--csv and --json")
 
 
@@ -363,22 +375,21 @@ GOOD = (
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("array: 8x4", "array: 8", "h.yaml:2: array: 8 is not permitted: it should be two numbers from 1 to 4096 "
-         "joined by x; permitted: array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32"),
-        ("fan_in: 3", "fan_in: 0", "h.yaml:3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-         "permitted: inputs per lane, from 1 (an ordinary array) to 32767"),
-        ("fan_in: 3", "fanin: 3", "h.yaml:3: fanin: not a key here (permitted: activation_buffer, array, arrays, "
-         "clock, dram, fan_in, name, operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); "
-         "did you mean fan_in?"),
-        ("fan_in: 3\n", "", "h.yaml:1: fan_in: missing; needed: inputs per lane, from 1 (an ordinary array) to 32767"),
-        ("operands: int8", "operands: int4", "h.yaml:4: operands: 'int4' is not permitted: it should be 'int8' or "
-         "'fp32'; permitted: type of weights and activations: int8 (1 byte) or fp32 (4 bytes)"),
-        ("prefetch_weights: false", "prefetch_weights: 1", "h.yaml:6: prefetch_weights: 1 is not permitted: it should "
-         "be a valid boolean; permitted: whether the next tile's weights load while a tile runs: true or false"),
-        ("  keep_feature_maps: true", "  keep_maps: true", "h.yaml:21: dram.keep_maps: not a key here (permitted: "
-         "bandwidth, keep_feature_maps); did you mean keep_feature_maps?"),
-        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: "
-         "expected room for one tile (8x4 int8 weights), got half of 16 B; give at least 64 B"),
+        ("array: 8x4", "array: 8", f"h.yaml:2: array: expected {_meaning('array')}, got 8; "
+         "give two numbers from 1 to 4096 joined by x"),
+        ("fan_in: 3", "fan_in: 0", f"h.yaml:3: fan_in: expected {_meaning('fan_in')}, got 0; "
+         "give a number of at least 1"),
+        ("fan_in: 3", "fanin: 3", f"h.yaml:3: fanin: expected one of {', '.join(sorted(Hardware.model_fields))}, "
+         "got fanin; did you mean fan_in?"),
+        ("fan_in: 3\n", "", f"h.yaml:1: fan_in: expected {_meaning('fan_in')}, got nothing; add it"),
+        ("operands: int8", "operands: int4", "h.yaml:4: operands: expected 'int8' or 'fp32', got 'int4'; "
+         "did you mean int8?"),
+        ("prefetch_weights: false", "prefetch_weights: 1", "h.yaml:6: prefetch_weights: "
+         f"expected {_meaning('prefetch_weights')}, got 1; give true or false"),
+        ("  keep_feature_maps: true", "  keep_maps: true", "h.yaml:21: dram.keep_maps: expected one of "
+         "bandwidth, keep_feature_maps, got keep_maps; did you mean keep_feature_maps?"),
+        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: half of "
+         "16 B is less than one tile (8x4 int8 weights); give at least 64 B"),
         ("name: h\n", "name: h\nname: g\n", "h.yaml:2: name is given twice; keep one of them"),
         ("name: h", "name: [h", "h.yaml:2: not YAML (expected ',' or ']', but got ':'); mend the line"),
     ],
@@ -396,13 +407,13 @@ def test_wrong_hardware(
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ("clock: 100 MHz", "clock: 100", "h.yaml:5: clock: 100 is not permitted: it "),
-        ("clock: 100 MHz", "clock: fast", "h.yaml:5: clock: 'fast' is not permitted: it "),
-        ("clock: 100 MHz", "clock: 0 MHz", "h.yaml:5: clock: '0 MHz' is not permitted: it "),
+        ("clock: 100 MHz", "clock: 100", "h.yaml:5: clock: expected "),
+        ("clock: 100 MHz", "clock: fast", "h.yaml:5: clock: expected "),
+        ("clock: 100 MHz", "clock: 0 MHz", "h.yaml:5: clock: expected "),
         (
             "bandwidth: 200 MB/s",
             "bandwidth: 200 MB",
-            "h.yaml:20: dram.bandwidth: '200 MB' is not permitted: it ",
+            "h.yaml:20: dram.bandwidth: expected ",
         ),
     ],
 )
@@ -411,7 +422,8 @@ def test_wrong_units_of_hardware(
 ) -> None:
     (place / "h.yaml").write_text(GOOD.replace(old, new))
     sentence = refused(capsys, "net.onnx", "--hardware", "h.yaml")
-    assert sentence.startswith(key) and "; permitted: " in sentence
+    value = new.partition(": ")[2]
+    assert sentence.startswith(key) and re.search(f", got '?{value}'?; give a ", sentence)
 
 
 def energy_text() -> str:
@@ -426,10 +438,10 @@ def line_of(text: str, start: str) -> int:
     ("change", "line", "words"),
     [
         (lambda text: text.replace("int8_multiply:", "int8_multiplication:"), "int8_multiplication:",
-         "int8_multiplication: not a key here (permitted: "),
+         "int8_multiplication: expected one of "),
         (lambda text: re.sub(r"^name: .*$", "name: ''", text, flags=re.MULTILINE), "name:",
-         "name: '' is not permitted: it "),
-        (lambda text: text.replace("lane_byte:", "lane_byte: 3\nx:"), "x:", "x: not a key here (permitted: "),
+         "name: expected name of the table, for reports, got ''"),
+        (lambda text: text.replace("lane_byte:", "lane_byte: 3\nx:"), "x:", "x: expected one of "),
     ],
 )  # fmt: skip
 def test_wrong_energy_tables(
@@ -448,8 +460,7 @@ def test_a_unit_of_energy_that_is_none(place: Path, capsys: pytest.CaptureFixtur
     lines[at] = re.sub("energy: .*", "energy: 3 joule", lines[at])
     (place / "e.yaml").write_text("\n".join(lines))
     sentence = refused(capsys, "net.onnx", "--energy", "e.yaml")
-    assert re.match(rf"e\.yaml:{at + 1}: \w+\.energy: '3 joule' is not permitted: it ", sentence)
-    assert "; permitted: energy of " in sentence
+    assert re.match(rf"e\.yaml:{at + 1}: \w+\.energy: expected energy of .*, got '3 joule'; give ", sentence)
 
 
 @pytest.mark.parametrize("flag", ["--hardware", "--energy"])
@@ -465,7 +476,8 @@ def test_files_that_are_no_options(place: Path, capsys: pytest.CaptureFixture[st
     assert refused(capsys, "net.onnx", flag, "net.onnx").startswith("net.onnx: cannot be read as text (")
     (place / "empty.yaml").write_text("")
     assert re.match(
-        r"empty\.yaml:1: name: missing; needed: ", refused(capsys, "net.onnx", flag, "empty.yaml")
+        r"empty\.yaml:1: name: expected name of .*, got nothing; add it",
+        refused(capsys, "net.onnx", flag, "empty.yaml"),
     )
 
 
@@ -493,10 +505,9 @@ def test_quiet_says_nothing_but_errors(place: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--arrays", "0"], "--arrays: 0 is not permitted: it should be greater than or equal to 1; permitted: number "
-         "of arrays, from 1 to 4096"),
-        (["--arrays", "two"], "Invalid value for '--arrays': 'two' is not a valid integer."),
-        (["--dataflow", "rs"], "Invalid value for '--dataflow': 'rs' is not one of 'ws', 'os', 'is'."),
+        (["--arrays", "0"], f"--arrays: expected {_option('arrays')}, got 0; give a number of at least 1"),
+        (["--arrays", "two"], f"--arrays: expected {_option('arrays')}, got 'two'; give a whole number"),
+        (["--dataflow", "rs"], "--dataflow: expected 'ws', 'os' or 'is', got 'rs'; give one of them"),
     ],
 )  # fmt: skip
 def test_values_that_are_not_permitted(

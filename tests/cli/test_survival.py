@@ -168,7 +168,7 @@ def test_ctrl_c_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(pl
     arguments = command(run, "out.onnx", "--checkpoint-minutes", "0")
     code, out, err = ended(arguments, signal.SIGINT, place / "out.onnx.checkpoint", 0.2)
     assert code == 130
-    assert err.split("\n") == ["out.onnx holds what was trained by then", "", "tightc: interrupted", ""]
+    assert err.split("\n") == ["out.onnx holds the weights at the interrupt", "", "tightc: interrupted", ""]
     (note,) = json.loads(out)["notes"]
     reached = json.loads(out)["totals"]["epochs"]
     assert note.startswith(f"the training was interrupted at epoch {reached:.4g} of 3: ")

@@ -110,7 +110,7 @@ def test_two_models_compared_are_told_apart(place: Path, capsys: pytest.CaptureF
 
 
 def test_a_long_list_is_cut_by_share() -> None:
-    from tightc.cli.uncovered import uncovered_lines
+    from tightc.reporting.uncovered import uncovered_lines
 
     rows = tuple(
         {"name": f"n{i}", "operator": "MatMul", "reason": "why", "macs": 10 * i, "macs_share": i / 100}
@@ -124,7 +124,7 @@ def test_a_long_list_is_cut_by_share() -> None:
 
 
 def test_a_list_that_is_cut_does_not_count_what_is_unknown_as_nothing() -> None:
-    from tightc.cli.uncovered import uncovered_lines
+    from tightc.reporting.uncovered import uncovered_lines
 
     row = {"name": "n", "operator": "FusedConv", "reason": "why", "macs": None, "macs_share": None}
     *_, last = uncovered_lines(Report("prune", {}, uncovered=(row,) * 12), whole=False)

@@ -95,71 +95,72 @@ def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
     [
         (
             "size: 65536",
-            "65536 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+            "65536 | a number with a unit, B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
         ),
         (
             "bandwidth: 3.2e9",
-            "3200000000.0 is not permitted: it has no unit: "
-            "give it in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
+            "3200000000.0 | a number with a unit, B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
         ),
         (
             "clock: '400'",
-            "'400' is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz",
+            "'400' | a number with a unit, Hz, kHz, MHz or GHz, such as 400 MHz",
         ),
-        ("words: 32", "32 is not permitted: it has no unit: give it in words/cycle, such as 32 words/cycle"),
+        ("words: 32", "32 | a number with a unit, words/cycle, such as 32 words/cycle"),
         (
             "access: 1.25",
-            "1.25 is not permitted: it has no unit: "
-            "give it in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
+            "1.25 | a number with a unit, pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
         ),
         (
             "size: 64 KB",
-            "'64 KB' is not permitted: it should be in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+            "'64 KB' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
         ),
         (
             "access: 1 pJ",
-            "'1 pJ' is not permitted: it should be in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
+            "'1 pJ' | a number in pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
         ),
-        ("node: 45 um", "'45 um' is not permitted: it should be in nm, such as 45 nm"),
-        ("voltage: 0.9 v", "'0.9 v' is not permitted: it should be in V or mV, such as 0.9 V"),
-        ("size: 0 KiB", "'0 KiB' is not permitted: it should be above 0"),
-        ("size: -64 KiB", "'-64 KiB' is not permitted: it should be above 0"),
-        ("size: 0.3 B", "'0.3 B' is not permitted: it should come to a whole number of bytes"),
-        ("size: 1e300 GiB", "'1e300 GiB' is not permitted: it should be finite"),
-        ("bandwidth: 0 GB/s", "'0 GB/s' is not permitted: it should be above 0"),
-        ("clock: -1 MHz", "'-1 MHz' is not permitted: it should be above 0"),
-        ("clock: 1e-9999 Hz", "'1e-9999 Hz' is not permitted: it should be above 0"),
-        ("clock: 1e9999 Hz", "'1e9999 Hz' is not permitted: it should be finite"),
-        ("energy: -0.1 pJ", "'-0.1 pJ' is not permitted: it should be at least 0"),
-        ("energy: -1e9999 pJ", "'-1e9999 pJ' is not permitted: it should be at least 0"),
-        ("other: -1 pJ/bit", "'-1 pJ/bit' is not permitted: it should be at least 0"),
+        ("node: 45 um", "'45 um' | a number in nm, such as 45 nm"),
+        ("voltage: 0.9 v", "'0.9 v' | a number in V or mV, such as 0.9 V"),
+        ("size: 0 KiB", "'0 KiB' | a value above 0"),
+        ("size: -64 KiB", "'-64 KiB' | a value above 0"),
+        ("size: 0.3 B", "'0.3 B' | a whole number of bytes"),
+        ("size: 1e300 GiB", "'1e300 GiB' | a finite value"),
+        ("bandwidth: 0 GB/s", "'0 GB/s' | a value above 0"),
+        ("clock: -1 MHz", "'-1 MHz' | a value above 0"),
+        ("clock: 1e-9999 Hz", "'1e-9999 Hz' | a value above 0"),
+        ("clock: 1e9999 Hz", "'1e9999 Hz' | a finite value"),
+        ("energy: -0.1 pJ", "'-0.1 pJ' | a value of at least 0"),
+        ("energy: -1e9999 pJ", "'-1e9999 pJ' | a value of at least 0"),
+        ("other: -1 pJ/bit", "'-1 pJ/bit' | a value of at least 0"),
         (
             "energy: .inf",
-            "inf is not permitted: it should be a number and its unit, such as 0.2 pJ",
+            "inf | a number and its unit, such as 0.2 pJ",
         ),
-        ("energy: pJ", "'pJ' is not permitted: it should be a number and its unit, such as 0.2 pJ"),
-        ("size: true", "True is not permitted: it should be a number and its unit, such as 64 KiB"),
-        ("size:", "None is not permitted: it should be a number and its unit, such as 64 KiB"),
-        ("size: [64 KiB]", "['64 KiB'] is not permitted: it should be a number and its unit, such as 64 KiB"),
+        ("energy: pJ", "'pJ' | a number and its unit, such as 0.2 pJ"),
+        ("size: true", "True | a number and its unit, such as 64 KiB"),
+        ("size:", "None | a number and its unit, such as 64 KiB"),
+        ("size: [64 KiB]", "['64 KiB'] | a number and its unit, such as 64 KiB"),
         (
             "size: 1_000 B",
-            "'1_000 B' is not permitted: it should be in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+            "'1_000 B' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
         ),
     ],
 )
 def test_wrong_quantities_get_one_sentence(line: str, sentence: str) -> None:
     key = line.partition(":")[0]
-    permitted = Everything.model_fields[key].description
-    assert error(f"# a comment\n{line}\n") == f"f.yaml:2: {key}: {sentence}; permitted: {permitted}"
+    meaning = Everything.model_fields[key].description
+    value, _, wanted = sentence.partition(" | ")
+    assert (
+        error(f"# a comment\n{line}\n") == f"f.yaml:2: {key}: expected {meaning}, got {value}; give {wanted}"
+    )
 
 
 def test_a_number_of_endless_digits_is_refused() -> None:
-    assert "should be a number and its unit" in error(f"size: {'9' * 5000} B")
+    assert "give a number and its unit" in error(f"size: {'9' * 5000} B")
 
 
 def test_flags_take_the_same() -> None:
     assert Everything.of({"size": "2 KiB"}).size == 2048
-    with pytest.raises(OptionError, match=r"^--size: 5 is not permitted: it has no unit"):
+    with pytest.raises(OptionError, match=r"^--size: expected a size, got 5; give a number with a unit"):
         Everything.of({"size": 5})
 
 

@@ -355,7 +355,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "sentence"),
+    ("option", "value", "remedy"),
     [
         ("device", "gpu", "--device: 'gpu' is not permitted: it should be auto, cpu, cuda or cuda:N"),
         ("epochs", 0, "--epochs: 0 is not permitted: it should be greater than or equal to 1"),
@@ -368,8 +368,16 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_option_out_of_range(option: str, value: object, sentence: str) -> None:
+def test_option_out_of_range(option: str, value: object, remedy: str) -> None:
     with pytest.raises(OptionError) as fault:
         FinetuneOptions.of({option: value})
-    assert fault.value.sentence == sentence
-    assert fault.value.remedy == f"permitted: {FinetuneOptions.model_fields[option].description}"
+    meaning = (FinetuneOptions.model_fields[option].description or "").partition(";")[0]
+    assert fault.value.sentence == f"--{option.replace('_', '-')}: expected {meaning}, got {value!r}"
+    assert fault.value.remedy == remedy
+
+
+def test_a_choice_that_is_not_offered() -> None:
+    with pytest.raises(
+        OptionError, match="--precision: expected 'auto', 'fp32' or 'bf16', got 'fp16'; did you mean"
+    ):
+        FinetuneOptions.of({"precision": "fp16"})

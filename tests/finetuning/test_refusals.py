@@ -149,9 +149,8 @@ def test_a_fixed_batch_of_one_is_refused() -> None:
         ),
         (
             {"align": "4x4", "budget": "area=2"},
-            "--budget: 'area=2' is not permitted: it should be compression= or speedup= and a number above 1, such as "
-            "compression=10",
-            f"permitted: {FinetuneOptions.model_fields['budget'].description}",
+            f"--budget: expected {FinetuneOptions.model_fields['budget'].description}, got 'area=2'",
+            "give compression= or speedup= and a number above 1, such as compression=10",
         ),
     ],
 )

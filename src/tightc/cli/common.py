@@ -1,4 +1,4 @@
-"""What the commands share: their flags, where models come from and go to, and how results are shown."""
+"""What the commands share: flags, input and output of models, and the output of results."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tightc.errors import ModelError, OptionError, OutputError
-from tightc.model.file import Model, load_model, load_model_bytes, save_model
-from tightc.progress import Progress
-from tightc.report import Report
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tightc.data.images import Images, Split
     from tightc.data.options import DataOptions
+    from tightc.model.file import Model
+    from tightc.progress import Progress
+    from tightc.report import Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PIPE_WIDTH = 1000  # tables are not folded where nobody sees their width
 
 
 @dataclass(frozen=True)
 class Display:
-    """How a command speaks: `--json`, `-q`, `-v`."""
+    """The output options of a command: `--json`, `-q`, `-v`."""
 
     as_json: bool
     quiet: bool
@@ -47,9 +51,9 @@ def model_argument(command: Command) -> Command:
 
 def output_flag(command: Command) -> Command:
     """`-o FILE`."""
-    return click.option(
-        "-o", "--output", metavar="FILE", help="Where to write the model; a pipe needs none, - is stdout."
-    )(command)
+    return click.option("-o", "--output", metavar="FILE", help="Output model; - or a pipe is stdout.")(
+        command
+    )
 
 
 def seed_flag(command: Command) -> Command:
@@ -60,11 +64,11 @@ def seed_flag(command: Command) -> Command:
 
 
 def display_flags(command: Command) -> Command:
-    """`--json`, `-q`, `-v`, given to the command as one `manner`."""
+    """`--json`, `-q`, `-v`, given to the command as one `display`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object if asked for.")
-    @click.option("-v", "--verbose", is_flag=True, help="Print more: progress line by line, every layer.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object with --json.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print progress line by line, and every layer.")
     def with_display(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
         return command(*arguments, display=Display(as_json, quiet, verbose), **flags)
 
@@ -78,6 +82,8 @@ def display_flags(command: Command) -> Command:
 
 def read_model(source: str | None) -> Model:
     """The model at a path, or from stdin for - or nothing; UsageError where nothing is piped in."""
+    from tightc.model.file import load_model, load_model_bytes
+
     if source not in (None, "-"):
         return load_model(str(source))
     if sys.stdin is None or sys.stdin.isatty():
@@ -90,11 +96,11 @@ def read_model(source: str | None) -> Model:
     return load_model_bytes(content)
 
 
-def images_for(model: Model, data: DataOptions, part: Split) -> Images:
-    """A part of the data, of the size that `model` takes; all of it where it has no parts."""
+def images_for(model: Model, data: DataOptions, split: Split) -> Images:
+    """The images of a split, of the size that `model` takes; all of them where the data has no splits."""
     from tightc.model.layer_view.image_classifier import image_input
 
-    return data.open(part, image_input(model.proto, model.origin).shape)
+    return data.open(split, image_input(model.proto, model.origin).shape)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, display: Display) -> Destination:
-        """Checked before any work: a folder that exists, no binary on a terminal, one result on stdout."""
+        """Checked before any work: an existing folder, no binary on a terminal, one result on stdout."""
         if output not in (None, "-"):
             path = Path(str(output))
             if not path.parent.is_dir():
@@ -126,33 +132,42 @@ class Destination:
         return cls(None)
 
     def write(self, model: Model) -> None:
-        """Writes the model, whole or not at all."""
+        """Writes the model atomically."""
         if self.path is None:
             sys.stdout.buffer.write(model.to_bytes())
             sys.stdout.buffer.flush()
         else:
+            from tightc.model.file import save_model
+
             save_model(model, self.path)
 
 
 def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> None:
-    """The report on stdout, as JSON or as a table; on stderr where stdout holds the model.
+    """Prints the report on stdout, as JSON or as a table; on stderr where stdout holds the model.
 
-    What is not covered goes to stderr, whatever else is shown.
+    Operators that are not covered always go to stderr.
     """
     if report.uncovered and not display.quiet and report.stage != "inspect":
-        from tightc.cli.uncovered import uncovered_lines
+        from tightc.reporting.uncovered import uncovered_lines
 
         for line in uncovered_lines(report, whole=display.verbose):
             click.echo(line, err=True)
     if display.as_json:
-        click.echo(json.dumps(report.as_json(), indent=1))
+        click.echo(json.dumps(report.to_dict(), indent=1))
     elif not display.quiet:
-        from tightc.cli.tables import render, summary
+        from tightc.reporting.text import print_report, summary
 
         if model_on_stdout and not display.verbose:
             click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
         else:
-            render(report, to_stderr=model_on_stdout)
+            print_report(report, _console(to_stderr=model_on_stdout))
+
+
+def _console(*, to_stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if to_stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def finish(result: tuple[Model, Report], destination: Destination, display: Display) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
@@ -13,7 +14,8 @@ from tightc.evaluation.options import EvaluateOptions
 
 
 @click.command(
-    epilog="Example: tightc evaluate model.onnx --data cifar10.tar.gz --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26"
+    cls=StageCommand,
+    epilog="Example: tightc evaluate model.onnx --data cifar10.tar.gz --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26",
 )
 @model_argument
 @option_flags(DataOptions)
@@ -22,7 +24,7 @@ from tightc.evaluation.options import EvaluateOptions
 def evaluate(model: str | None, display: Display, **flags: Any) -> None:
     """Measure top-1 accuracy with onnxruntime.
 
-    Takes the test images where the data has a test and a train part, else all.
+    Uses the test split of the data, or all images without splits.
     """
     from tightc.evaluation.evaluate import evaluate as run
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
@@ -26,27 +27,26 @@ from tightc.finetuning.options import FinetuneOptions
 
 
 @click.command(
-    epilog="Example: tightc finetune pruned.onnx --data images/ --epochs 10 -o finetuned.onnx; while it trains: "
-    "tightc finetune model.onnx --data images/ --align 32x32 --budget compression=10 --epochs 30 -o aligned.onnx"
+    cls=StageCommand,
+    epilog="\b\nExample: tightc finetune pruned.onnx --data images/ --epochs 10 -o finetuned.onnx\n"
+    "         tightc finetune model.onnx --data images/ --sparsity 0.9 --epochs 30 -o pruned.onnx",
 )
 @model_argument
 @option_flags(DataOptions)
 @option_flags(FinetuneOptions)
-@click.option(
-    "--teacher", metavar="MODEL", help="A model whose outputs are matched too, such as the dense one."
-)
+@click.option("--teacher", metavar="MODEL", help="Teacher for distillation, such as the dense model.")
 @seed_flag
 @output_flag
 @display_flags
 def finetune(
     model: str | None, teacher: str | None, seed: int, output: str | None, display: Display, **flags: Any
 ) -> None:
-    """Train what is left, or prune while training; zeros stay.
+    """Train the remaining weights, or prune while training.
 
-    With --sparsity, or --align and --budget, ever more weights become zero while the others are trained. Takes the
-    train images where the data has a train and a test part, else all. While it runs, the training is kept in
-    OUTPUT.checkpoint, or where --checkpoint says: the same command goes on from there. For several devices or machines:
-    torchrun --nproc-per-node N --no-python tightc finetune ... Needs torch: pip install 'tightc[finetune]'.
+    Zeros stay zero. With --sparsity, or --align and --budget, more weights become zero during the training. Uses the
+    train split of the data, or all images without splits. The checkpoint is OUTPUT.checkpoint or --checkpoint: rerun
+    the command to resume. On several devices: torchrun --nproc-per-node N --no-python tightc finetune ...
+    Needs torch: pip install 'tightc[finetune]'.
     """
     from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
@@ -66,21 +66,21 @@ def finetune(
                 network, images, data.normalization, options, seed=seed, teacher=master, progress=progress
             )
     except Interrupted as interrupt:
-        # what was read is what the checkpoint belongs to, and stays
+        # the checkpoint belongs to the model that was read, which stays
         read = [os.path.realpath(path) for path in (model, teacher) if path is not None]
         kept = destination.path is not None and os.path.realpath(destination.path) not in read
         if kept and ProcessGroup.from_environment().is_main_process:
             finish(interrupt.result, destination, display)
             if not display.quiet:
-                click.echo(f"{destination.path} holds what was trained by then", err=True)
+                click.echo(f"{destination.path} holds the weights at the interrupt", err=True)
         raise
-    group = ProcessGroup.from_environment()
-    if group.is_main_process:
+    group = ProcessGroup.of_environment()
+    if group.leads:
         finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
-    if group.world_size > 1:
-        # torch's threads do not always survive the interpreter's end, and a member that dies there fails the whole team
+    if group.size > 1:
+        # threads of torch may crash at interpreter exit, and a process that crashes fails the whole group
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

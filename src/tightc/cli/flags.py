@@ -1,4 +1,4 @@
-"""Flags from options: what a stage's Options class says is what its command takes, once for both."""
+"""Flags made from a stage's options, so that shell and YAML take the same."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tightc.cli.command import StageOption
 from tightc.config.options import Options, inner_options
 from tightc.config.yaml import read_options
 from tightc.errors import OptionError
@@ -17,27 +18,33 @@ from tightc.errors import OptionError
 Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
+_FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
+
 
 def option_flags(
-    options: type[Options], *, spared: bool = False, besides: tuple[str, ...] = ()
+    options: type[Options], *, optional: bool = False, exclude: tuple[str, ...] = ()
 ) -> Callable[[Command], Command]:
     """A flag for each field of `options`: `--fan-in` for `fan_in`; a field that is itself options takes a YAML file.
 
-    Where they may be `spared`, the command can do without those that the options themselves require. The fields
-    `besides` have flags already.
+    With `optional` the command works without the flags that the options require. Fields in `exclude` get no flag.
     """
+    headings = {name: heading for heading, names in options.groups.items() for name in names}
+    order = dict.fromkeys((*headings, *options.model_fields))
 
     def decorate(command: Command) -> Command:
-        for name, field in reversed(options.model_fields.items()):
-            if name not in besides:
-                command = _flag(name, field, spared)(command)
+        for name in reversed(order):
+            if name not in exclude:
+                field = options.model_fields[name]
+                settings = _settings(field, optional)
+                settings |= {"heading": headings.get(name, ""), "advanced": name in options.advanced}
+                command = click.option(*_declarations(name, field), cls=StageOption, **settings)(command)
         return command
 
     return decorate
 
 
 def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
-    """The options of `kind` from the flags that were `given`; those left out keep their defaults."""
+    """The options of `kind` from the flags that were `given`; the others keep their defaults."""
     values: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
         value = given.get(name)
@@ -47,7 +54,7 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
         if inner:
             value = read_options(value, inner)
         elif _is_list(field) and not _is_of_texts(field):
-            value = ",".join(value)  # given once for each or as a list, and read by the options themselves
+            value = ",".join(value)  # the options read several flags as one list
         values[name] = next((one for one in _choices(field.annotation) if str(one) == value), value)
     return kind.of(values)
 
@@ -55,32 +62,68 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
 def parsed_options_if(
     kind: type[Chosen], given: dict[str, Any], key: str, flag: str | None = None
 ) -> Chosen | None:
-    """The same where `key` was given, by its `flag`, else None; OptionError where others were given without it."""
+    """As `parsed_options` where `key` was given, by `flag`, else None; OptionError where only others were given."""
     if given.get(key) is not None:
         return parsed_options(kind, given)
     for name in kind.model_fields:
         if given.get(name) not in (None, ()):
             needed = flag or key.replace("_", "-")
-            raise OptionError(f"--{name.replace('_', '-')}: it needs --{needed}", f"add --{needed}")
+            raise OptionError(
+                f"--{name.replace('_', '-')}: expected --{needed} too, got none", f"add --{needed}"
+            )
     return None
 
 
-def _flag(name: str, field: FieldInfo, spared: bool) -> Callable[[Command], Command]:
+def _declarations(name: str, field: FieldInfo) -> tuple[str, str]:
+    """The flag, with its negation where it is a switch, and the name of its parameter."""
     flag = "--" + name.replace("_", "-")
+    if field.annotation in (bool, bool | None):
+        return f"{flag}/--no-{flag[2:]}", name
+    return flag, name
+
+
+def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
+    """What click needs to know of the flag."""
     text = (field.description or "").rstrip(".")
     text = f"{text[:1].upper()}{text[1:]}."
-    if field.is_required() and not spared:
-        return click.option(flag, name, required=True, type=_type(field.annotation), help=text)
+    if field.is_required() and not optional:
+        return {"required": True, "type": _type(field.annotation), "help": text}
     shown = _shown(field)
     settings: dict[str, Any] = {"default": None, "help": f"{text}  [default: {shown}]" if shown else text}
     if field.annotation in (bool, bool | None):
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
+        return settings
     if _is_list(field):
-        metavar = "NAME" if _is_of_texts(field) else None
-        return click.option(flag, name, multiple=True, metavar=metavar, **settings)
+        return {**settings, "multiple": True, "metavar": "NAME" if _is_of_texts(field) else None}
     if inner_options(field.annotation):
-        return click.option(flag, name, metavar="FILE.yaml", **settings)
-    return click.option(flag, name, type=_type(field.annotation), **settings)
+        return {**settings, "metavar": "FILE.yaml"}
+    return {**settings, "type": _type(field.annotation), "metavar": _metavar(field.annotation)}
+
+
+def _metavar(annotation: Any) -> str | None:
+    """The form of a value that has one; None leaves it to click."""
+    names = {getattr(part, "__name__", "") for part in _parts(annotation)}
+    return next((form for name, form in _FORMS.items() if name in names), None)
+
+
+class _Choice(click.Choice[str]):
+    """A choice that help and completion show; the options check the value."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value
+
+
+class _Number(click.ParamType[Any]):
+    """A number where the text is one; the options refuse other texts."""
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self._kind = kind
+        self.name = "integer" if kind is int else "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._kind(value)
+        except ValueError:
+            return value
 
 
 def _is_list(field: FieldInfo) -> bool:
@@ -95,13 +138,13 @@ def _is_of_texts(field: FieldInfo) -> bool:
 def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
     if choices := _choices(annotation):
-        return click.Choice([str(choice) for choice in choices])
+        return _Choice([str(choice) for choice in choices])
     parts = _parts(annotation)
     if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
-    for number, kind in ((int, click.INT), (float, click.FLOAT)):
-        if number in parts:
-            return kind
+    for kind in (int, float):
+        if kind in parts:
+            return _Number(kind)
     return click.STRING
 
 

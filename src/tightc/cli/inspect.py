@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
 from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
 from tightc.data.options import DataOptions
@@ -14,8 +15,9 @@ from tightc.inspection.options import InspectOptions, SensitivityOptions
 
 
 @click.command(
-    epilog="Example: tightc inspect model.onnx; "
-    "tightc inspect model.onnx --sensitivity images/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26"
+    cls=StageCommand,
+    epilog="\b\nExample: tightc inspect model.onnx\n"
+    "         tightc inspect model.onnx --sensitivity images/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26",
 )
 @model_argument
 @option_flags(InspectOptions)
@@ -23,20 +25,20 @@ from tightc.inspection.options import InspectOptions, SensitivityOptions
     "--sensitivity",
     "data",
     metavar="DATA",
-    help=f"Measure what is lost when a layer alone is pruned, on labeled images: {FORMS}.",
+    help=f"Labeled images for the sensitivity of each layer: {FORMS}.",
 )
-@option_flags(DataOptions, spared=True, besides=("data",))
+@option_flags(DataOptions, optional=True, exclude=("data",))
 @option_flags(SensitivityOptions)
 @display_flags
 def inspect(model: str | None, display: Display, **flags: Any) -> None:
     """Show the layers of a model and what is not covered.
 
-    A row for each layer: its matrix of N filters x K inputs, the M vectors that stream through it, how dense it is.
+    A row for each layer: its matrix of N filters x K inputs, the M vectors that stream through it, its density.
     Operators that multiply but cannot be packed are listed with the reason.
 
-    With --sensitivity each layer is also pruned alone, by magnitude: a row then tells how many points of accuracy that
-    costs, and how far the chances of the classes move (Kullback-Leibler divergence, in nats). Takes the train images
-    where the data has a train and a test part, else all: what is chosen by it can then be tested on others.
+    With --sensitivity each layer is also pruned alone, by magnitude. Its row then shows the drop of accuracy in points
+    and the KL divergence of the class probabilities in nats. Uses the train split of the data, or all images without
+    splits, so that the test split stays independent.
     """
     from tightc.inspection.inspect import inspect as run
 

@@ -19,20 +19,20 @@ _INTERRUPTED = 130
 COMMANDS = {
     "inspect": "Show the layers of a model and what is not covered.",
     "prune": "Set the least important weights to zero.",
-    "finetune": "Train what is left, or prune while training; zeros stay.",
-    "quantize": "Make weights whole numbers of eight bits.",
-    "permute": "Arrange the weights that are left into few, full tiles.",
+    "finetune": "Train the remaining weights, or prune while training.",
+    "quantize": "Quantize weights to int8, and activations with images.",
+    "permute": "Pack the nonzero weights into few, full tiles.",
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
-    "compare": "Compare ways to arrange the weights on the same hardware.",
+    "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure top-1 accuracy with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
 }
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the chain."""
@@ -70,32 +70,32 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="tightc", prog_name="tightc")
 def tightc() -> None:
-    """Make pruned neural networks dense again for the arrays that run them.
+    """Compress pruned neural networks for systolic arrays.
 
-    Every stage reads one ONNX model and writes one: from a file or a pipe, to -o FILE or a pipe.
+    Every stage reads an ONNX model from a file or a pipe, and writes one to -o FILE or a pipe.
     """
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 a gate failed, 2 bad usage, configuration or input, 130 interrupted."""
-    if sys.stdout is None:  # closed by the caller: say nothing to nobody
+    """Entry point. Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input, 130 interrupted."""
+    if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     code = run(sys.argv[1:])
-    if code == _INTERRUPTED and _at_work():
-        # a second Ctrl-C, which does not wait until all threads have heard of the first
+    if code == _INTERRUPTED and _has_other_threads():
+        # a second Ctrl-C does not wait for the threads
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
 
 
-def _at_work() -> bool:
-    """Whether there are threads that the interpreter would wait for."""
+def _has_other_threads() -> bool:
+    """Whether the interpreter would wait for other threads."""
     return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _abandon_stdout() -> None:
-    """Sends what is still buffered nowhere, so that the interpreter does not fail on it at exit."""
+    """Discards buffered output, so that the interpreter does not fail on it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -116,7 +116,7 @@ def run(arguments: list[str]) -> int:
         click.echo("tightc: interrupted", err=True)
         return _INTERRUPTED
     except BrokenPipeError:
-        _abandon_stdout()  # the reader of our pipe has left; say nothing, as other filters do
+        _abandon_stdout()  # the reader of the pipe has closed it: end silently, as other filters do
         return 0
     except OSError as fault:
         _abandon_stdout()

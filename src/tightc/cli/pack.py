@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
@@ -19,7 +20,7 @@ from tightc.cli.flags import option_flags, parsed_options
 from tightc.packing.options import PackOptions
 
 
-@click.command(epilog="Example: tightc pack permuted.onnx -o packed.onnx")
+@click.command(cls=StageCommand, epilog="Example: tightc pack permuted.onnx -o packed.onnx")
 @model_argument
 @option_flags(PackOptions)
 @output_flag
@@ -27,8 +28,8 @@ from tightc.packing.options import PackOptions
 def pack(model: str | None, output: str | None, display: Display, **flags: Any) -> None:
     """Write the compact form that runs in stock onnxruntime.
 
-    Every arranged weight becomes a few small tensors and a function of the model that rebuilds it; onnxruntime folds
-    that at load, so the packed model is as fast as the plain one and gives the same outputs.
+    Every permuted weight becomes a few small tensors and a model function that rebuilds it. onnxruntime folds the
+    function at load: the packed model is as fast as the plain one, and has the same outputs.
     """
     from tightc.packing.pack import pack as run
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
@@ -20,18 +21,20 @@ from tightc.cli.flags import option_flags, parsed_options
 from tightc.permutation.options import PermuteOptions
 
 
-@click.command(epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx")
+@click.command(
+    cls=StageCommand, epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx"
+)
 @model_argument
 @option_flags(PermuteOptions)
 @seed_flag
 @output_flag
 @display_flags
 def permute(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
-    """Arrange the weights that are left into few, full tiles.
+    """Pack the nonzero weights into few, full tiles.
 
-    Simulated annealing finds a lossless packing of every layer; the weights stay as they are, the arrangement is
-    recorded in the model. A lossy method sets the weights that it drops to zero and says how many; finetune trains
-    the rest. The same seed gives the same bytes for any number of jobs.
+    Simulated annealing finds a lossless packing of every layer and records its tiles in the model; the weights stay as
+    they are. A lossy method sets the weights that it drops to zero and reports their number; finetune trains the rest.
+    The same seed gives the same bytes for any number of jobs.
     """
     from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as run
@@ -45,6 +48,6 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
         if destination.path is not None:
             finish(interrupt.result, destination, display)
             if not display.quiet:
-                click.echo(f"{destination.path} holds the best that was found", err=True)
+                click.echo(f"{destination.path} holds the best packing so far", err=True)
         raise
     finish(result, destination, display)

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, lines of text with -v, nothing where nobody looks."""
+"""Progress on stderr: a bar on a terminal, lines of text with -v, else nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from tightc.progress import Progress, no_progress
 
-_WHILE = 10.0  # seconds
+_LONGEST_SILENCE = 10.0  # seconds
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def progress_display(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
 
 
 class _Lines:
-    """One line of stderr when a task is first heard of, for every quarter of it, and after a while without any."""
+    """A line of stderr when a task begins, for every quarter of it, and after a silence."""
 
     def __init__(self) -> None:
         self._quarters: dict[str, int] = {}
@@ -43,7 +43,7 @@ class _Lines:
             if int(done * 4) <= self._quarters.get(task, -1) and now < self._due[task]:
                 return
             self._quarters[task] = max(int(done * 4), self._quarters.get(task, 0))
-            self._due[task] = now + _WHILE
+            self._due[task] = now + _LONGEST_SILENCE
             values = "  ".join(f"{label} {value}" for label, value in figures.items())
             click.echo(f"{task}: {done:4.0%}  {values}", err=True)
 
@@ -58,7 +58,7 @@ def _bars() -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=12, table_column=Column(min_width=12)),
-        # takes the width that is left: a narrow terminal folds the figures rather than to cut the name
+        # takes the remaining width: a narrow terminal folds the figures and keeps the name whole
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(ratio=1)),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:

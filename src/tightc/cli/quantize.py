@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
@@ -24,30 +25,30 @@ from tightc.quantization.options import QuantizeOptions
 
 
 @click.command(
-    epilog="Example: tightc quantize finetuned.onnx -o int8.onnx; activations too: "
-    "tightc quantize finetuned.onnx --data images/ --calibration entropy -o int8.onnx"
+    cls=StageCommand,
+    epilog="\b\nExample: tightc quantize finetuned.onnx -o int8.onnx\n"
+    "         tightc quantize finetuned.onnx --data images/ --calibration entropy -o int8.onnx",
 )
 @model_argument
 @option_flags(QuantizeOptions)
-@option_flags(DataOptions, spared=True)
+@option_flags(DataOptions, optional=True)
 @seed_flag
 @output_flag
 @display_flags
 def quantize(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
-    """Make weights whole numbers of eight bits.
+    """Quantize weights to int8, and activations with images.
 
-    Each filter gets the scale that leaves the least mean square error; a weight is a sign and a magnitude up to 127,
-    and a zero stays one. With --data what streams into the layers is rounded to eight bits too: a few hundred images
-    show its range; no labels are needed. The model says so with QuantizeLinear and DequantizeLinear, which every
-    runtime knows, and what is quantized already stays as it is.
+    Symmetric, from -127 to 127, with the scale of least mean square error for each filter; zeros stay zero. With --data
+    the inputs of the layers are quantized too, calibrated on a few hundred images without labels. The model uses
+    QuantizeLinear and DequantizeLinear. Tensors that are quantized already stay as they are.
     """
     from tightc.data.images import NormalizedImages
     from tightc.quantization.quantize import quantize as run
 
     options, data = parsed_options(QuantizeOptions, flags), parsed_options_if(DataOptions, flags, "data")
-    for name in ("calibration", "percentile", "calibration_images"):
-        if data is None and flags.get(name) is not None:
-            raise OptionError(f"--{name.replace('_', '-')}: it needs --data", "add --data")
+    for name in QuantizeOptions.model_fields:
+        if data is None and name not in ("keep", "skip") and flags.get(name) is not None:
+            raise OptionError(f"--{name.replace('_', '-')}: expected --data too, got none", "add --data")
     destination = Destination.of(output, display)
     network = read_model(model)
     seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None

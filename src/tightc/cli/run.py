@@ -6,24 +6,27 @@ from pathlib import Path
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, show
 
 
-@click.command(epilog="Example: tightc run configs/resnet20-cifar10.yaml -o build/resnet20")
+@click.command(cls=StageCommand, epilog="Example: tightc run configs/resnet20-cifar10.yaml -o build/resnet20")
 @click.argument("recipe", required=False, metavar="[RECIPE.yaml]")
-@click.option("-o", "--output", metavar="FOLDER", help="Where the models go.  [default: tightc-run/NAME]")
+@click.option(
+    "-o", "--output", metavar="FOLDER", help="Folder for models and records.  [default: tightc-run/NAME]"
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of all randomness.  [default: the recipe's]")
 @click.option(
     "--allow-code",
     is_flag=True,
-    help="Let the recipe run code: a function that gives its data, or a Dask scheduler.",
+    help="Allow the recipe to run code: a data function or a Dask scheduler.",
 )
 @display_flags
 def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bool, display: Display) -> None:
     """Run a recipe: a list of stages with options.
 
-    Without a recipe the embedded example runs: a small CNN for handwritten digits. Stages whose input and options did
-    not change are skipped, so an interrupted run continues where it was.
+    Without a recipe the embedded example runs: a small CNN for handwritten digits. A stage is skipped where its input
+    and options did not change, so an interrupted run resumes.
     """
     from tightc.example import RECIPE
     from tightc.recipe.run import run_recipe

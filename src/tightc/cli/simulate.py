@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
-from tightc.cli.csv_rows import rows_as_csv
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
@@ -17,19 +18,16 @@ _LINE = 78
 
 
 @click.command(
-    epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify"
+    cls=StageCommand,
+    epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify",
 )
 @model_argument
 @option_flags(SimulateOptions)
+@click.option("--explain", is_flag=True, help="Print the definition and formula of each measure, and exit.")
+@click.option("--trace", metavar="DIR", help="Folder for a CSV file with a line for each cycle of one layer.")
+@click.option("--layer", metavar="NAME", help="Layer to trace.  [default: the first]")
 @click.option(
-    "--explain", is_flag=True, help="Print what each figure means, with its formula, and nothing else."
-)
-@click.option(
-    "--trace", metavar="DIR", help="Write a CSV file into DIR with a line for each cycle of one layer."
-)
-@click.option("--layer", metavar="NAME", help="The layer for --trace.  [default: the first]")
-@click.option(
-    "--export-scalesim", metavar="DIR", help="Write the dense layers into DIR as SCALE-Sim 3 reads them."
+    "--export-scalesim", metavar="DIR", help="Folder for the dense layers as input files of SCALE-Sim 3."
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
 @seed_flag
@@ -37,9 +35,9 @@ _LINE = 78
 def simulate(model: str | None, seed: int, display: Display, explain: bool, **flags: Any) -> None:
     """Count cycles and energy on a systolic array.
 
-    Takes a dense, pruned, permuted or packed model and shows each layer beside the same layer dense. Cycles are
-    exact closed forms, which --verify holds against an array that is stepped cycle by cycle; energy is a model, not a
-    measurement.
+    Takes a dense, pruned, permuted or packed model, and compares each layer with the same layer dense. Cycles are
+    exact closed forms; --verify checks them with an engine that steps the array cycle by cycle. Energy is a model, not
+    a measurement.
     """
     if explain:
         _explain()
@@ -50,12 +48,14 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
 
     options = parsed_options(SimulateOptions, flags)
     if flags["layer"] is not None and flags["trace"] is None:
-        raise click.UsageError("--layer says which layer --trace writes: give --trace DIR too.")
+        raise click.UsageError("--layer: expected --trace too, got none; add --trace DIR.")
     for name in ("trace", "layer", "export_scalesim", "inputs"):
         if flags[name] == "":
-            raise click.UsageError(f"--{name.replace('_', '-')} is empty: give a name or leave it out.")
+            raise click.UsageError(
+                f"--{name.replace('_', '-')}: expected a name, got an empty text; give a name or leave it out."
+            )
     if flags["as_csv"] and display.as_json:
-        raise click.UsageError("--csv and --json both want stdout: give one of them.")
+        raise click.UsageError("--csv and --json: expected one of them, got both; leave one out.")
     read = read_model(model)
     written = []
     if flags["trace"] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
@@ -15,14 +16,14 @@ from tightc.cli.common import (
 )
 
 
-@click.command(epilog="Example: tightc unpack packed.onnx -o plain.onnx")
+@click.command(cls=StageCommand, epilog="Example: tightc unpack packed.onnx -o plain.onnx")
 @model_argument
 @output_flag
 @display_flags
 def unpack(model: str | None, output: str | None, display: Display) -> None:
     """Restore the plain model from a packed one.
 
-    The weights come back to the bit (only zeros lose their sign), and the arrangement stays recorded.
+    The weights are the same to the bit, but for the sign of zeros. The tiles stay recorded.
     """
     from tightc.packing.unpack import unpack as run
 

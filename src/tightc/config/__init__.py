@@ -1,1 +1,1 @@
-"""Options: strict, frozen, from flags or from YAML, with errors that name file, line, key and remedy."""
+"""Options: strict and frozen, from flags, YAML or Python, with errors that name the key and the remedy."""

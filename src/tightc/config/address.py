@@ -1,4 +1,4 @@
-"""Addresses of schedulers, tcp://host:8786, as distributed takes them."""
+"""Addresses of Dask schedulers, such as tcp://host:8786."""
 
 from __future__ import annotations
 

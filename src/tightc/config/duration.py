@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: 30s, 5m, 1.5h, or a number of seconds."""
+"""Durations: 30s, 5m, 1.5h, or a number of seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _seconds(value: Any) -> float:
 
 
 def _text(seconds: float) -> str:
-    """`seconds` as `_seconds` reads it, to the last bit."""
+    """The text that `_seconds` turns into exactly `seconds`."""
     return f"{repr(seconds).removesuffix('.0')}s"
 
 

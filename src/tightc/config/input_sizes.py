@@ -1,4 +1,4 @@
-"""How large the inputs are, where the model leaves it open."""
+"""Sizes of the inputs that the model leaves open."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SHAPE = re.compile(r"(?P<name>.+)=(?P<sides>[1-9]\d*(x[1-9]\d*)*)")
 
 
 class InputSizeOptions(Options):
-    """The batch and, for inputs with other open dimensions, their shapes."""
+    """The batch, and the shapes of inputs with other open dimensions."""
 
     batch: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="images at a time, at least 1; default: the model's own batch, else 1"
+        None, description="batch size, at least 1; default: the model's batch, else 1"
     )
     input_shape: tuple[str, ...] = Field(
         (),
-        description="shape of an input whose size the model leaves open, such as image=1x3x224x224; once for each",
+        description="shape of an input of open size, such as image=1x3x224x224; repeatable",
         strict=False,
     )
 
@@ -29,11 +29,11 @@ class InputSizeOptions(Options):
     def _readable(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
         for text in shapes:
             if not _SHAPE.fullmatch(text):
-                raise ValueError(f"has {text!r}, which is not NAME=sizes joined by x")
+                raise ValueError("should be NAME=sizes joined by x, such as image=1x3x224x224")
         return shapes
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes given, by input."""
+        """Input name to shape."""
         found = [_SHAPE.fullmatch(text) for text in self.input_shape]
         return {match["name"]: tuple(map(int, match["sides"].split("x"))) for match in found if match}

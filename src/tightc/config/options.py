@@ -1,4 +1,4 @@
-"""The base of every stage's options: frozen, strict, and with errors that name the key and what is permitted."""
+"""The base of all options: frozen, strict, with errors that name the key, what is expected and the remedy."""
 
 from __future__ import annotations
 
@@ -10,29 +10,64 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from tightc.config.renamed import in_python, new_name, new_value, renaming
 from tightc.errors import OptionError
+
+_LONGEST_VALUE = 80
+_EXPECTED = {
+    "greater_than_equal": "a number of at least {ge}",
+    "greater_than": "a number above {gt}",
+    "less_than_equal": "a number of at most {le}",
+    "less_than": "a number below {lt}",
+    "finite_number": "a finite number",
+    "string_too_short": "a text that is not empty",
+    "too_short": "a list that is not empty",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "tuple_type": "a list",
+    "model_type": "a mapping of keys",
+}
 
 
 class Options(BaseModel):
-    """Options of one stage: one field per option, its description the help text of the flag of the same name."""
+    """Options of one stage: a field for each, its description the help text of the flag of the same name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    groups: ClassVar[
-        Mapping[str, tuple[str, ...]]
-    ] = {}  # heading in the help -> options under it, in that order
-    advanced: ClassVar[frozenset[str]] = frozenset()  # options that only `--help-all` shows
+    # heading in the help -> options under it, in that order
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # options that only `--help-all` shows
+    advanced: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, **values: Any) -> None:
+        from tightc.config.python_values import from_python
+
+        try:
+            super().__init__(**from_python(type(self), values))
+        except ValidationError as invalid:
+            first = first_problem(invalid)
+            sentence, remedy = problem_message(type(self), first)
+            key = ".".join(map(str, problem_location(first)))
+            raise OptionError(in_python(f"{key}: {sentence}"), in_python(remedy)) from None
+
+    # options within options are still built by pydantic, so that their errors have a location
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Options from flags; OptionError names the first flag that is wrong and what it permits."""
+        """Options from flags; OptionError names the first flag that is wrong and what is expected."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as invalid:
-            fault = first_problem(invalid)
-            location = (*fault["loc"], *fault.get("ctx", {}).get("at", ()))
-            flag = "--" + "-".join(str(part).replace("_", "-") for part in location[:1])
-            sentence, remedy = problem_message(cls, fault)
+            first = first_problem(invalid)
+            flag = "--" + "-".join(str(part).replace("_", "-") for part in problem_location(first)[:1])
+            sentence, remedy = problem_message(cls, first)
             raise OptionError(f"{flag}: {sentence}", remedy) from None
 
 
@@ -42,50 +77,80 @@ def invalid_combination(sentence: str, remedy: str, *at: int | str) -> PydanticC
 
 
 def first_problem(invalid: ValidationError) -> ErrorDetails:
-    """The fault to speak of: a key that is not permitted explains another that is missing."""
-    faults = invalid.errors()
-    return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    """The problem to report: a key that is not permitted explains another that is missing."""
+    problems = invalid.errors()
+    return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
 
 
-def problem_message(options: type[BaseModel], fault: ErrorDetails) -> tuple[str, str]:
-    """A pydantic fault as (what is wrong, what to do), in terms of the option's own description."""
-    key = str(fault["loc"][-1]) if fault["loc"] else ""
-    if fault["type"] == "rule":
-        return fault["ctx"]["sentence"], fault["ctx"]["remedy"]
-    if fault["type"] == "extra_forbidden":
-        return _unknown(key, _keys_beside(options, fault["loc"]))
-    meaning = _description(options, fault["loc"])
-    if fault["type"] == "missing":
-        return "missing", f"needed: {meaning}"
-    wanted = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    wanted = re.sub(r" or instance of \w+", "", wanted)
-    wanted = wanted.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
-    return (
-        f"{fault['input']!r} is not permitted: it {wanted}",
-        f"permitted: {meaning}" if meaning else f"change {key}",
-    )
+def problem_location(problem: ErrorDetails) -> tuple[int | str, ...]:
+    """The keys that lead to the culprit."""
+    return (*problem["loc"], *problem.get("ctx", {}).get("at", ()))
+
+
+def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[str, str]:
+    """A pydantic problem as (sentence, remedy): "expected X, got Y", where X is the option's description."""
+    location = problem["loc"]
+    key = str(location[-1]) if location else ""
+    if problem["type"] == "rule":
+        return problem["ctx"]["sentence"], problem["ctx"]["remedy"]
+    if problem["type"] == "extra_forbidden":
+        return _unknown(key, sorted(_options_at(options, location[:-1]).model_fields))
+    meaning = _description(options, location)
+    if problem["type"] == "missing":
+        return f"expected {meaning}, got nothing", "add it"
+    if problem["type"] == "literal_error":
+        return _not_a_choice(location, problem["input"], problem["ctx"]["expected"])
+    wanted = _wanted(problem)
+    return f"expected {meaning or wanted}, got {_shown(problem['input'])}", f"give {wanted}"
+
+
+def _wanted(problem: ErrorDetails) -> str:
+    """What pydantic or a validator asks for, as a noun: validators say "should be ..."."""
+    if problem["type"] in _EXPECTED:
+        limits = problem.get("ctx", {})
+        return _EXPECTED[problem["type"]].format_map(
+            {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in limits.items()}
+        )
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
+    return message.replace("valid tuple", "list").replace("valid dictionary", "mapping of keys")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
+    new = new_name(key, permitted)
+    if new is not None:
+        return renaming(new)
     nearest = difflib.get_close_matches(key, permitted, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
-    return f"not a key here (permitted: {', '.join(permitted)})", hint
+    return f"expected one of {', '.join(permitted)}, got {key}", hint
 
 
-def _keys_beside(options: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    return sorted(_at(options, location[:-1]).model_fields)
+def _not_a_choice(location: tuple[int | str, ...], value: object, expected: str) -> tuple[str, str]:
+    choices = re.findall("'([^']+)'", expected)
+    name = next((part for part in reversed(location) if isinstance(part, str)), "")
+    new = new_value(name, value, choices)
+    if new is not None:
+        sentence, remedy = renaming(new)
+        return f"{value} is {sentence}", remedy
+    nearest = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "give one of them"
+    return f"expected {expected}, got {_shown(value)}", hint
 
 
 def _description(options: type[BaseModel], location: tuple[int | str, ...]) -> str:
     for length in range(len(location), 0, -1):
-        field = _at(options, location[: length - 1]).model_fields.get(str(location[length - 1]))
+        field = _options_at(options, location[: length - 1]).model_fields.get(str(location[length - 1]))
         if field is not None:
-            return (field.description or "").partition("; default")[0]
+            return (field.description or "").partition(";")[0]
     return ""
 
 
-def _at(options: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The options class that the keys in `location` lead to, as far as they lead to one."""
+def _options_at(options: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The options class that the keys in `location` lead to, or the last one on the way."""
     for part in location:
         field = options.model_fields.get(str(part))
         options = (inner_options(field.annotation) if field else None) or options

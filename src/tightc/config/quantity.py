@@ -1,4 +1,4 @@
-"""Numbers with their units as people write them: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number alone is refused."""
+"""Physical quantities with units: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number without a unit is an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KIBI = 1024
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """One kind of measure: `units` says what each stands for in the unit that the number is held in."""
+    """One kind of physical quantity; `units` holds the size of each unit in the unit that the number is stored in."""
 
     units: Mapping[str, Fraction]
     example: str
@@ -30,26 +30,26 @@ class Quantity:
     whole: bool = False
 
     def read(self, value: object) -> float:
-        """The number that `value` stands for; ValueError says what should be otherwise. An int where `whole`."""
+        """The number that `value` stands for, an int where `whole`; ValueError says what is expected."""
         is_text_or_number = isinstance(value, str | int | float) and not isinstance(value, bool)
         found = _FORM.fullmatch(str(value).strip()) if is_text_or_number else None
         if not found:
             raise ValueError(f"should be a number and its unit, such as {self.example}")
         if found[2] is None:
-            raise ValueError(f"has no unit: give it in {self._permitted()}, such as {self.example}")
+            raise ValueError(f"should be a number with a unit, {self._permitted()}, such as {self.example}")
         if found[2] not in self.units:
-            raise ValueError(f"should be in {self._permitted()}, such as {self.example}")
+            raise ValueError(f"should be a number in {self._permitted()}, such as {self.example}")
         number = self._number(Fraction(found[1]) * self.units[found[2]])
         if number < 0 or (number == 0 and not self.zero):
-            raise ValueError("should be at least 0" if self.zero else "should be above 0")
+            raise ValueError("should be a value of at least 0" if self.zero else "should be a value above 0")
         if number == math.inf:
-            raise ValueError("should be finite")
+            raise ValueError("should be a finite value")
         if self.whole and not isinstance(number, int):
-            raise ValueError("should come to a whole number of bytes")
+            raise ValueError("should be a whole number of bytes")
         return number
 
     def write(self, value: float) -> str:
-        """The shortest text from which `read` gets `value` again, to the last bit."""
+        """The shortest text that `read` turns into exactly `value`."""
         texts: list[str] = []
         for unit, scale in self.units.items():
             amount = Fraction(value) / scale
@@ -80,7 +80,7 @@ class Quantity:
 
 
 def _units(**powers: int) -> dict[str, Fraction]:
-    """Units that are powers of ten of the first of them."""
+    """Units by their power of ten."""
     return {unit: Fraction(10) ** power for unit, power in powers.items()}
 
 

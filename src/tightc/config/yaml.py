@@ -24,7 +24,7 @@ _NUMBERS = {
 
 
 def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
-    """The options of `kind` in the YAML file at `path`; ConfigError says file, line, key and what is permitted."""
+    """The options of `kind` in the YAML file at `path`; ConfigError names file, line, key and what is expected."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -36,9 +36,9 @@ def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
 
 
 def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | None = None) -> Chosen:
-    """As `read_options`, from the text itself; `origin` names it in errors.
+    """As `read_options`, from text; `origin` names it in errors.
 
-    Options within options may be given as the path of a YAML file of their own, relative to `folder`.
+    Nested options may be the path of another YAML file, relative to `folder`.
     """
     lines: dict[Location, int] = {}
     try:
@@ -48,7 +48,7 @@ def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | Non
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise ConfigError(f"{origin}:{line}: not YAML ({fault.problem})", "mend the line") from None
     except (yaml.YAMLError, AttributeError, LookupError, ValueError, RecursionError) as fault:
-        # what PyYAML raises on odd characters, impossible values and endless nesting
+        # what PyYAML raises on invalid characters, invalid values and deep nesting
         reason = str(fault).splitlines()[0]
         raise ConfigError(f"{origin}:1: cannot be read as YAML ({reason})", "mend the file") from None
     if not isinstance(value, dict):
@@ -66,7 +66,7 @@ def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | Non
 
 
 def _read_files(values: dict[str, Any], kind: type[Options], folder: Path) -> None:
-    """Replaces, in place, paths of YAML files by the options that they hold."""
+    """Replaces, in place, paths of YAML files by the options in them."""
     for name, field in kind.model_fields.items():
         inner, value = inner_options(field.annotation), values.get(name)
         if inner is None:
@@ -79,7 +79,7 @@ def _read_files(values: dict[str, Any], kind: type[Options], folder: Path) -> No
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe, with the numbers of YAML 1.2: 1e-3 is one, and 0x32 is a text (an array's size with a wrong side)."""
+    """Safe, with the numbers of YAML 1.2: 1e-3 is a number, and 0x32 is text (an array with no rows)."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -91,7 +91,7 @@ for _tag, _pattern in _NUMBERS.items():
 
 
 def _value(node: yaml.Node, location: Location, lines: dict[Location, int], origin: str) -> Any:
-    """The plain value of `node`; `lines` gets the line of every key on the way."""
+    """The plain value of `node`; adds the line of every key to `lines`."""
     lines[location] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*location, i), lines, origin) for i, item in enumerate(node.value)]

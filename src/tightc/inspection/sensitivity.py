@@ -15,7 +15,7 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layers import Layer, Network, read_network
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.report import Figures, Report
+from tightc.report import LayerReport, Report
 from tightc.selection.top_k import largest
 
 
@@ -43,7 +43,7 @@ def with_sensitivity(
     before = drawn.logits(plain)
     check_labels(images, before.shape[1])
     accuracy = _accuracy(before, drawn.labels)
-    rows: list[Figures] = []
+    rows: list[LayerReport] = []
     for layer, row in zip(network.layers, report.layers, strict=True):
         loss: dict[str, float | None] = {}
         for sparsity in SPARSITIES:

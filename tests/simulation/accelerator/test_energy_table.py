@@ -105,7 +105,7 @@ def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str)
     del table[key][missing]
     text = yaml.safe_dump(table)
     line = text.splitlines().index(f"{key}:") + 1
-    assert error(text) == f"e.yaml:{line}: {key}.{missing}: missing; needed: {meaning}"
+    assert error(text) == f"e.yaml:{line}: {key}.{missing}: expected {meaning}, got nothing; add it"
 
 
 def test_every_entry_is_needed() -> None:
@@ -113,7 +113,7 @@ def test_every_entry_is_needed() -> None:
         table = yaml.safe_load(LINES)
         del table[key]
         meaning = EnergyTable.model_fields[key].description
-        assert error(yaml.safe_dump(table)) == f"e.yaml:1: {key}: missing; needed: {meaning}"
+        assert error(yaml.safe_dump(table)) == f"e.yaml:1: {key}: expected {meaning}, got nothing; add it"
 
 
 @pytest.mark.parametrize(
@@ -122,25 +122,25 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2",
-            "energy: 0.2 is not permitted: it has no unit: give it in pJ, fJ or nJ, such as 0.2 pJ; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got 0.2; give a number"
+            " with a unit, pJ, fJ or nJ, such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: -0.2 pJ",
-            "energy: '-0.2 pJ' is not permitted: it should be at least 0; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '-0.2 pJ'; give a "
+            "value of at least 0",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2 pJ/byte",
-            "energy: '0.2 pJ/byte' is not permitted: it should be in pJ, fJ or nJ, such as 0.2 pJ; "
-            "permitted: energy of one event, at least 0, such as 0.2 pJ",
+            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '0.2 pJ/byte'; "
+            "give a number in pJ, fJ or nJ, such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  pj: 0.2 pJ",
-            "pj: not a key here (permitted: assumed, energy, node, source, voltage); remove it",
+            "pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
         ),
         (
             "  energy: 0.2 pJ",

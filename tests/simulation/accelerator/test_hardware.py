@@ -104,7 +104,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "keep_feature_maps: true",
             "keep: true",
-            "21: dram.keep: not a key here (permitted: bandwidth, keep_feature_maps); remove it",
+            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; remove it",
         ),
         (
             "size: 64 B",

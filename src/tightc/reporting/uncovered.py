@@ -1,4 +1,4 @@
-"""What of a model is not covered, line by line."""
+"""The operators that tightc does not pack, line by line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MOST = 8
 
 
 def uncovered_lines(report: Report, *, whole: bool) -> Iterator[str]:
-    """A line for each operator that is not covered, unknown shares of the MACs first, then the largest ones.
+    """A line for each operator that is not covered: unknown fractions of the MACs first, then the largest.
 
-    The first eight, or the `whole` list.
+    The first eight and a line for the rest, or the `whole` list.
     """
     entries = sorted(report.uncovered, key=lambda entry: -_size(entry))
     shown = entries if whole else entries[:_MOST]

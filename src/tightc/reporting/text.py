@@ -1,21 +1,22 @@
-"""Reports as tables."""
+"""Reports as text: a table of the layers, the totals and the notes."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tightc.cli.uncovered import uncovered_lines
 from tightc.inspection.options import SPARSITIES
 from tightc.report import Figures, Report
+from tightc.reporting.uncovered import uncovered_lines
 
 _LOSSES = {"accuracy_drop": "drop at", "divergence": "KL at"}
-# what a stage's table shows, in this order; everything is in --json
+# the columns of each stage's table, in order; everything is in --json
 _COLUMNS = {
     "inspect": "name operator matrix vectors density empty_filters empty_inputs macs "
     + " ".join(f"{figure}_at_{sparsity}" for figure in _LOSSES for sparsity in SPARSITIES),
@@ -71,7 +72,7 @@ _SUMMARY = (
     "passes_lower_bound",
     "bytes_out",
 )
-_FIRST_TO_GO = [
+_LEAST_NEEDED = [
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
     "stall_cycles",
     "packed_bits",
@@ -86,9 +87,10 @@ _FIRST_TO_GO = [
     "lane_inputs",
     "operator",
 ]
-_FIRST_TO_GO += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
+_LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
-_WIDE = 1000
+TEXT_COLUMNS = {"name", "operator", "method", "stage", "state", "roof", "model", "variant"}
+_FALLBACK_TERMINAL = (120, 24)
 
 
 def summary(report: Report) -> str:
@@ -97,49 +99,71 @@ def summary(report: Report) -> str:
     return f"{report.stage}: {', '.join(figures)}"
 
 
-def render(report: Report, *, to_stderr: bool) -> None:
-    """Prints the layers, the totals and the notes; of inspect also what is not covered."""
-    console = console_on(to_stderr=to_stderr)
-    columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
+def report_text(report: Report) -> str:
+    """The whole report, as wide as the terminal, or 120 characters where there is none."""
+    width = shutil.get_terminal_size(_FALLBACK_TERMINAL).columns
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width, no_color=True))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Writes the table of the layers, the totals and the notes to `console`; for inspect also what is not covered."""
     if report.layers:
-        columns = [column for column in columns if _tells(column, report.layers)]
-        console.print(table(columns, report.layers, console.width))
+        console.print(table(table_columns(report), report.layers, console.width))
+    for line in (*totals_lines(report), *closing_lines(report)):
+        console.print(line, highlight=False, markup=False)
+
+
+def table_columns(report: Report) -> list[str]:
+    """The columns of the table of the layers: those of the stage that hold something."""
+    columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
+    return [column for column in columns if _is_filled(column, report.layers)]
+
+
+def totals_lines(report: Report) -> Iterator[str]:
+    """A line for each measure of the network; nested ones are in JSON only."""
     for name, value in report.totals.items():
         if not _is_nested(value):
-            console.print(f"{name.removesuffix('_pj')}: {shown(name, value)}", highlight=False, markup=False)
-    for line in uncovered_lines(report, whole=True) if report.stage == "inspect" else ():
-        console.print(line, highlight=False, markup=False)
+            yield f"{name.removesuffix('_pj')}: {shown(name, value)}"
+
+
+def closing_lines(report: Report) -> Iterator[str]:
+    """What inspect does not cover, then the notes."""
+    if report.stage == "inspect":
+        yield from uncovered_lines(report, whole=True)
     for note in report.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        yield f"note: {note}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
     """A table of `rows`, one column for each key in `columns`; numbers are right-aligned.
 
-    Where `width` characters do not do, the columns of _FIRST_TO_GO are left out one by one, then names lose their
-    beginning, which layers of a network share.
+    Where the table is wider than `width` characters, the columns of _LEAST_NEEDED are left out one by one. Then names
+    lose their beginning, which the layers of a network share.
     """
-    texts = {column: [_cell(column, row) for row in rows] for column in columns}
-    needs = {column: max(map(len, [_title(column), *cells])) for column, cells in texts.items()}
+    texts = {column: [cell_text(column, row) for row in rows] for column in columns}
+    needs = {column: max(map(len, [column_title(column), *cells])) for column, cells in texts.items()}
     gaps = 2
-    for column in _FIRST_TO_GO:
+    for column in _LEAST_NEEDED:
         spare = max(0, needs.get("name", 0) - _SHORTEST_NAME)
         if sum(needs.values()) + gaps * (len(needs) - 1) - spare > width:
             needs.pop(column, None)
     if "name" in needs:
         room = width - sum(needs.values()) - gaps * (len(needs) - 1) + needs["name"]
         texts["name"] = [_from_the_end(name, max(room, _SHORTEST_NAME)) for name in texts["name"]]
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
+    laid_out = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
     for column in needs:
-        is_text = column in ("name", "operator", "method", "stage", "state", "roof", "model", "variant")
-        made.add_column(_title(column), justify="left" if is_text else "right", no_wrap=True)
+        laid_out.add_column(
+            column_title(column), justify="left" if column in TEXT_COLUMNS else "right", no_wrap=True
+        )
     for cells in zip(*(texts[column] for column in needs), strict=True):
-        made.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets
-    return made
+        laid_out.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets
+    return laid_out
 
 
 def shown(name: str, value: Any) -> str:
-    """A figure as people read it."""
+    """A measure as people read it, with its unit."""
     if value is None:
         return "-"
     if name in ("accuracy", "train_accuracy"):
@@ -161,12 +185,6 @@ def shown(name: str, value: Any) -> str:
     return (", ".join(map(str, value)) or "-") if isinstance(value, list) else str(value)
 
 
-def console_on(*, to_stderr: bool) -> Console:
-    """A console that does not fold tables where nobody sees its width."""
-    stream = sys.stderr if to_stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _WIDE)
-
-
 def _is_nested(value: Any) -> bool:
     """Whether a figure is many, which only JSON shows."""
     return isinstance(value, Mapping) or (
@@ -174,8 +192,8 @@ def _is_nested(value: Any) -> bool:
     )
 
 
-def _tells(column: str, rows: Sequence[Figures]) -> bool:
-    """Whether a column has anything to say: some are there on request only, and without buffers nothing stalls."""
+def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
+    """Whether a column holds anything: some are measured on request only, and without buffers nothing stalls."""
     if column in ("roof", "engine_cycles", "value_error") or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "model":
@@ -185,7 +203,8 @@ def _tells(column: str, rows: Sequence[Figures]) -> bool:
     return True
 
 
-def _title(column: str) -> str:
+def column_title(column: str) -> str:
+    """The heading of a column."""
     return _TITLES.get(column, column.replace("_", " "))
 
 
@@ -193,7 +212,8 @@ def _from_the_end(name: str, length: int) -> str:
     return name if len(name) <= length else "…" + name[len(name) - length + 1 :]
 
 
-def _cell(column: str, row: Figures) -> str:
+def cell_text(column: str, row: Figures) -> str:
+    """A cell of the table of the layers."""
     if column == "matrix":
         groups = f" x {row['groups']}" if row["groups"] > 1 else ""
         return f"{row['filters']} x {row['inputs']}{groups}"

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from tightc.cli.tables import summary, table
 from tightc.report import Report
+from tightc.reporting.text import summary, table
 
 NAMES = ["stem", "/features/features.0/conv/conv.0/conv.0.0/Conv", "head [bold]"]
 ROWS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from tightc.cli.csv_rows import rows_as_csv
+from tightc.reporting.rows import rows_as_csv
 
 
 def test_names_first_then_a_line_for_each_row() -> None:

@@ -1,4 +1,4 @@
-"""Rows of a report as CSV, for spreadsheets."""
+"""Rows of a report, flat: as CSV for spreadsheets, or for a data frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def rows_as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
     The columns are those of all rows, in the order in which they are first seen; what a row lacks, or None, is empty.
     """
-    flat = [dict(_cells(row)) for row in rows]
+    flat = [{name: _text(value) for name, value in flat_row(row).items()} for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
@@ -23,12 +23,17 @@ def rows_as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def _cells(row: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with mappings as columns of their own, such as `parts.macs`."""
+    return dict(_cells(row))
+
+
+def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in row.items():
         if isinstance(value, Mapping):
-            yield from _cells(value, f"{above}{name}.")
+            yield from _cells(value, f"{prefix}{name}.")
         else:
-            yield f"{above}{name}", _text(value)
+            yield f"{prefix}{name}", value
 
 
 def _text(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The public functions: thin wrappers of the stages with keywords, defaults and documented parameters."""

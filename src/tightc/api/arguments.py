@@ -1,0 +1,78 @@
+"""Arguments of the public verbs: checked, with errors in the words of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from tightc.config.options import Options
+from tightc.config.renamed import in_python
+from tightc.data.images import NormalizedImages
+from tightc.errors import OptionError, TightcError
+from tightc.model.file import Model
+from tightc.report import Result
+
+Kind = TypeVar("Kind", bound=Options)
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+
+def options_from(kind: type[Kind], options: Kind | None, keywords: Mapping[str, Any]) -> Kind:
+    """The `options` with `keywords` in place of single ones; OptionError where one is unknown or wrong."""
+    if options is None:
+        return kind(**keywords)
+    if not isinstance(options, kind):
+        raise OptionError(
+            f"options: expected {kind.__name__}, got {type(options).__name__}",
+            f"give tightc.{kind.__name__}(...), or the options as keywords",
+        )
+    if not keywords:
+        return options
+    return kind(**{**{name: getattr(options, name) for name in options.model_fields_set}, **keywords})
+
+
+def require_model(model: object, name: str = "model") -> Model:
+    """OptionError where `model` is not a Model."""
+    if isinstance(model, Model):
+        return model
+    remedy = "give result.model" if isinstance(model, Result) else "read it first: tightc.load(path)"
+    raise OptionError(f"{name}: expected a Model, got {type(model).__name__}", remedy)
+
+
+def require_images(images: object) -> NormalizedImages:
+    """OptionError where `images` is not what `load_images` returns."""
+    if isinstance(images, NormalizedImages):
+        return images
+    raise OptionError(
+        f"images: expected NormalizedImages, got {type(images).__name__}",
+        "read them first: tightc.load_images(source, model)",
+    )
+
+
+def refuse_without_images(keywords: Mapping[str, Any], *exempt: str) -> None:
+    """OptionError where one of the `keywords`, other than those `exempt`, has no effect without images."""
+    name = next((name for name in keywords if name not in exempt), None)
+    if name is not None:
+        raise OptionError(f"{name}: expected images too, got none", "give images, or leave it out")
+
+
+def require_seed(seed: object) -> int:
+    """OptionError where `seed` is not a whole number from 0."""
+    if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
+        return seed
+    raise OptionError(f"seed: expected a whole number from 0, got {seed!r}", "give such as seed=1")
+
+
+def python_errors(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """`function` with errors that name keywords where those of the command line name flags."""
+
+    @wraps(function)
+    def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Returned:
+        try:
+            return function(*arguments, **keywords)
+        except TightcError as error:
+            reworded = type(error)(in_python(error.sentence), in_python(error.remedy))
+            raise reworded.with_traceback(error.__traceback__) from error.__cause__
+
+    return call

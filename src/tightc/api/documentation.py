@@ -1,0 +1,123 @@
+"""Signatures and numpydoc docstrings of the public verbs, made from the descriptions of their options."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from pydantic.fields import FieldInfo
+
+from tightc.api.arguments import python_errors
+from tightc.api.python_types import python_type
+from tightc.config.options import Options
+from tightc.config.renamed import in_python
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+_WIDTH = 100
+_INDENT = "    "
+
+# the parameters that are not options: type and meaning
+COMMON = {
+    "model": ("Model", "The model, as `tightc.load` returns it; it is not changed."),
+    "models": (
+        "Model or sequence of Model",
+        "The models, as `tightc.load` returns them; they are not changed.",
+    ),
+    "images": (
+        "NormalizedImages",
+        "Images with labels, as `tightc.load_images` returns them.",
+    ),
+    "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "seed": ("int, default 0", "Seed of all randomness, from 0."),
+    "progress": (
+        "callable, optional",
+        "Called as `progress(task, done, figures)`: the name of a task, the fraction done, label to value.",
+    ),
+}
+
+
+def public_verb(*kinds: type[Options]) -> Callable[[Verb], Verb]:
+    """Documents a verb that takes options of `kinds` as keywords, and gives its errors the words of Python."""
+
+    def decorate(verb: Verb) -> Verb:
+        documented: Any = python_errors(verb)
+        own = inspect.signature(verb).parameters
+        fields = {
+            name: field for kind in kinds for name, field in kind.model_fields.items() if name not in own
+        }
+        documented.__signature__ = _signature(verb, fields)
+        documented.__doc__ = _docstring(verb, kinds, fields)
+        return documented  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def document_options(kind: type[Options]) -> None:
+    """Adds a section of parameters to the docstring of an options class, once."""
+    summary = inspect.cleandoc(kind.__doc__ or "")
+    if "Parameters\n----------" not in summary:
+        lines = [line for name, field in kind.model_fields.items() for line in _entry(name, field)]
+        kind.__doc__ = "\n".join([summary, "", "Parameters", "----------", *lines])
+
+
+def _signature(verb: Callable[..., Any], fields: dict[str, FieldInfo]) -> inspect.Signature:
+    """The verb's own parameters, then a keyword for each option."""
+    signature = inspect.signature(verb)
+    own = [
+        entry for entry in signature.parameters.values() if entry.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    keywords = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.get_default(call_default_factory=True),
+            annotation=python_type(name, field),
+        )
+        for name, field in fields.items()
+    ]
+    return signature.replace(parameters=[*own, *keywords])
+
+
+def _docstring(
+    verb: Callable[..., Any], kinds: tuple[type[Options], ...], fields: dict[str, FieldInfo]
+) -> str:
+    """The verb's own docstring with the section of parameters before the section of returns."""
+    head, returns, tail = inspect.cleandoc(verb.__doc__ or "").partition("Returns\n-------")
+    lines: list[str] = []
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if name == "options":
+            lines += [f"options : {kinds[0].__name__}, optional"]
+            lines += _wrapped("All options at once; keywords replace single ones.")
+        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            kind, meaning = COMMON[name]
+            optional = ", optional" if parameter.default is None and "optional" not in kind else ""
+            lines += [f"{name} : {kind}{optional}", *_wrapped(meaning)]
+    for name, field in fields.items():
+        lines += _entry(name, field)
+    return "\n".join([head + "Parameters", "----------", *lines, "", returns + tail])
+
+
+def _entry(name: str, field: FieldInfo) -> Iterator[str]:
+    default = (
+        "" if field.is_required() else f", default {_shown(field.get_default(call_default_factory=True))}"
+    )
+    yield f"{name} : {python_type(name, field)}{default}"
+    text = in_python((field.description or "").rstrip("."))
+    yield from _wrapped(f"{text[:1].upper()}{text[1:]}.")
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, Options):
+        named = getattr(default, "name", None)
+        return f"{type(default).__name__} {named}" if named else f"{type(default).__name__}()"
+    if isinstance(default, tuple) and hasattr(default, "_fields"):
+        return str(default)
+    if isinstance(default, tuple):
+        return f"({', '.join(map(_shown, default))})"
+    return repr(default)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)

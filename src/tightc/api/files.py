@@ -1,0 +1,152 @@
+"""Reading and writing: models, images, and the files that come with tightc."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike
+
+from tightc.api.arguments import python_errors, require_model
+from tightc.data.images import Images, ImageShape, NormalizedImages, Split, check_images
+from tightc.errors import DataError, OptionError
+from tightc.model.file import Model, load_model, load_model_bytes, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@python_errors
+def load(source: str | PathLike[str] | bytes | onnx.ModelProto) -> Model:
+    """Read and check an ONNX model.
+
+    Parameters
+    ----------
+    source : str, PathLike, bytes or onnx.ModelProto
+        A file, with its files of external data beside it; or the content of a file; or a model in memory.
+
+    Returns
+    -------
+    Model
+        The model with all tensors embedded; ModelError where it is not valid ONNX.
+    """
+    if isinstance(source, str | PathLike):
+        return load_model(Path(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return load_model_bytes(bytes(source), "<bytes>")
+    if isinstance(source, onnx.ModelProto):
+        return load_model_bytes(source.SerializeToString(), "<ModelProto>")
+    raise OptionError(
+        f"source: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}",
+        "give the path of an ONNX file",
+    )
+
+
+@python_errors
+def save(model: Model, path: str | PathLike[str]) -> None:
+    """Write a model atomically.
+
+    Parameters
+    ----------
+    model : Model
+        The model; one that came with external data is written with external data.
+    path : str or PathLike
+        The file to write; a file that is there is replaced.
+    """
+    save_model(require_model(model), Path(path))
+
+
+@python_errors
+def load_images(
+    source: str | PathLike[str] | tuple[ArrayLike, ArrayLike],
+    model: Model | Sequence[int | None],
+    *,
+    split: Split = "train",
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+) -> NormalizedImages:
+    """Read images with labels, in the size that a model takes.
+
+    Parameters
+    ----------
+    source : str, PathLike or tuple of arrays
+        A folder of class folders of images, a .tar, .tar.gz or .tgz of that, an .npz with x and y, CIFAR-10 python
+        batches, MNIST IDX files or "package.module:function". Or (pixels, labels): pixels are
+        (images, channels, height, width), uint8 or float32, labels are (images,) integers.
+    model : Model or sequence of int or None
+        The model that the images are for, or (channels, height, width); None leaves a size open.
+    split : {'train', 'test'}, default 'train'
+        The split to read; a source without splits gives all images for either.
+    mean : float or sequence of float, default 0.0
+        Subtracted from pixels / 255 (float pixels are not divided): one number, or one for each channel.
+    std : float or sequence of float, default 1.0
+        The divisor after that: one number, or one for each channel.
+
+    Returns
+    -------
+    NormalizedImages
+        What the `images` parameter of the verbs takes; DataError where the images do not fit.
+    """
+    from tightc.data.options import DataOptions
+
+    if split not in ("train", "test"):
+        raise OptionError(f"split: expected 'train' or 'test', got {split!r}", "give split='train'")
+    shape = _image_shape(model)
+    is_path = isinstance(source, str | PathLike)
+    options = DataOptions(data=str(source) if is_path else "<arrays>", mean=mean, std=std)  # type: ignore[arg-type]
+    images = options.open(split, shape) if is_path else _images_of_arrays(source, shape)
+    options.normalization.check(images.pixels.shape[1])
+    return NormalizedImages(images, options.normalization)
+
+
+def examples() -> Path:
+    """Folder of the example that comes with tightc: digits.onnx, digits.npz and the recipe digits.yaml.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    return _PACKAGE / "example"
+
+
+def configs() -> Path:
+    """Folder of the configuration files that come with tightc: schedules, hardware, energy and a recipe.
+
+    Returns
+    -------
+    Path
+        The folder, with subfolders schedules, hardware and energy.
+    """
+    return _PACKAGE / "configs"
+
+
+def _image_shape(model: Model | Sequence[int | None]) -> ImageShape:
+    if isinstance(model, list | tuple) and len(model) == 3 and isinstance(model[0], int):
+        return ImageShape(*model)
+    from tightc.model.layer_view.image_classifier import image_input
+
+    network = require_model(model)
+    return image_input(network.proto, network.origin).shape
+
+
+def _images_of_arrays(source: Any, shape: ImageShape) -> Images:
+    if not isinstance(source, list | tuple) or len(source) != 2:
+        raise OptionError(
+            f"source: expected a path or (pixels, labels), got {type(source).__name__}",
+            "give such as images/",
+        )
+    pixels, labels = (np.asarray(array) for array in source)
+    if pixels.dtype not in (np.uint8, np.float32) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"expected pixels of uint8 or float32 and labels of integers, got {pixels.dtype} and {labels.dtype}",
+            "convert them with astype",
+        )
+    images = Images(pixels, labels.astype(np.int64))
+    check_images(images, shape, "arrays")
+    return images

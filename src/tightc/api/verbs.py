@@ -1,0 +1,378 @@
+"""The public verbs: each checks its arguments, runs a stage and returns its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from tightc.api.arguments import (
+    options_from,
+    python_errors,
+    refuse_without_images,
+    require_images,
+    require_model,
+    require_seed,
+)
+from tightc.api.documentation import public_verb
+from tightc.comparison.options import CompareOptions
+from tightc.data.images import NormalizedImages
+from tightc.errors import OptionError
+from tightc.evaluation.options import EvaluateOptions
+from tightc.finetuning.options import FinetuneOptions
+from tightc.inspection.options import InspectOptions, SensitivityOptions
+from tightc.model.file import Model
+from tightc.packing.options import PackOptions
+from tightc.permutation.options import PermuteOptions
+from tightc.progress import Progress, no_progress
+from tightc.pruning.options import PruneOptions
+from tightc.quantization.options import QuantizeOptions
+from tightc.report import Report, Result
+from tightc.simulation.options import SimulateOptions
+
+if TYPE_CHECKING:
+    from tightc.api import keywords as kw
+
+
+@public_verb(InspectOptions, SensitivityOptions)
+def inspect(
+    model: Model,
+    options: InspectOptions | None = None,
+    *,
+    images: NormalizedImages | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.InspectKeywords],
+) -> Report:
+    """List the layers of a model, and what is not covered.
+
+    With `images` each layer is also pruned alone, by magnitude, to measure its sensitivity: the loss of accuracy and
+    the divergence of the class probabilities.
+
+    Returns
+    -------
+    Report
+        A row for each layer: its matrix, the vectors that stream through it, its density.
+    """
+    from tightc.inspection.inspect import inspect as stage
+
+    given: dict[str, Any] = dict(keywords)
+    about_images = {name: given.pop(name) for name in SensitivityOptions.model_fields if name in given}
+    chosen = options_from(InspectOptions, options, given)
+    report = stage(require_model(model), chosen)
+    if images is None:
+        refuse_without_images(about_images)
+        return report
+    from tightc.inspection.sensitivity import with_sensitivity
+
+    seen = require_images(images)
+    sensitivity = SensitivityOptions(**{**about_images, "seed": require_seed(seed)})
+    return with_sensitivity(report, model, seen.images, seen.normalization, sensitivity, progress=progress)
+
+
+@public_verb(PruneOptions)
+def prune(
+    model: Model,
+    options: PruneOptions | None = None,
+    *,
+    images: NormalizedImages | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.PruneKeywords],
+) -> Result:
+    """Set the least important weights to zero.
+
+    Every layer keeps at least one weight, and biases stay. Criteria fisher and obs need `images`. Tiles recorded in the
+    model are dropped.
+
+    Returns
+    -------
+    Result
+        The pruned model, and its density by layer.
+    """
+    from tightc.pruning.prune import prune as stage
+
+    chosen = options_from(PruneOptions, options, keywords)
+    seen = None if images is None else require_images(images)
+    if seen is not None and not chosen.sees_images:
+        raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
+    return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
+
+
+@public_verb(FinetuneOptions)
+def finetune(
+    model: Model,
+    images: NormalizedImages,
+    options: FinetuneOptions | None = None,
+    *,
+    teacher: Model | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.FinetuneKeywords],
+) -> Result:
+    """Train the remaining weights, or prune while training; zeros stay zero.
+
+    Needs torch: `pip install 'tightc[finetune]'`. Without a sparsity or budget the tiles of a permuted model stay
+    valid. Ctrl-C raises an Interrupted that carries the result so far.
+
+    Returns
+    -------
+    Result
+        The trained model, and loss, accuracy and density of the training.
+    """
+    from tightc.finetuning.finetune import Interrupted
+    from tightc.finetuning.finetune import finetune as stage
+
+    chosen = options_from(FinetuneOptions, options, keywords)
+    seen = require_images(images)
+    network = require_model(model)
+    if teacher is not None:
+        require_model(teacher, "teacher")
+    try:
+        return Result(
+            *stage(
+                network,
+                seen.images,
+                seen.normalization,
+                chosen,
+                seed=require_seed(seed),
+                teacher=teacher,
+                progress=progress,
+            )
+        )
+    except Interrupted as interrupt:
+        interrupt.result = Result(*interrupt.result)
+        raise
+
+
+@public_verb(QuantizeOptions)
+def quantize(
+    model: Model,
+    options: QuantizeOptions | None = None,
+    *,
+    images: NormalizedImages | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.QuantizeKeywords],
+) -> Result:
+    """Quantize weights to int8, and with images the inputs of the layers too.
+
+    Symmetric, with a scale for each filter that minimizes the mean square error. Zeros stay zero.
+
+    Returns
+    -------
+    Result
+        The quantized model, and the error of each layer.
+    """
+    from tightc.quantization.quantize import quantize as stage
+
+    chosen = options_from(QuantizeOptions, options, keywords)
+    if images is None:
+        refuse_without_images(keywords, "keep", "skip")
+    seen = None if images is None else require_images(images)
+    return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
+
+
+@public_verb(PermuteOptions)
+def permute(
+    model: Model,
+    options: PermuteOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.PermuteKeywords],
+) -> Result:
+    """Pack the nonzero weights into few, full tiles, and record the tiles in the model.
+
+    Weights and outputs stay as they are; only a lossy method sets weights to zero. The same seed gives the same tiles
+    for any number of jobs. Ctrl-C raises an Interrupted that carries the result so far.
+
+    Returns
+    -------
+    Result
+        The model with a packing of every layer, and the measures of the packings.
+    """
+    from tightc.permutation.permute import Interrupted
+    from tightc.permutation.permute import permute as stage
+
+    chosen = options_from(PermuteOptions, options, keywords)
+    try:
+        return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
+    except Interrupted as interrupt:
+        interrupt.result = Result(*interrupt.result)
+        raise
+
+
+@public_verb(PackOptions)
+def pack(model: Model, options: PackOptions | None = None, **keywords: Unpack[kw.PackKeywords]) -> Result:
+    """Write the compact form of a permuted model, which runs in stock onnxruntime.
+
+    Each weight becomes a few small tensors and a function that rebuilds it.
+
+    Returns
+    -------
+    Result
+        The packed model, and its size before and after.
+    """
+    from tightc.packing.pack import pack as stage
+
+    chosen = options_from(PackOptions, options, keywords)
+    return Result(*stage(require_model(model), chosen))
+
+
+@public_verb()
+def unpack(model: Model) -> Result:
+    """Restore the plain model from a packed one.
+
+    The weights are the same to the bit, but for the sign of zeros. The tiles stay recorded.
+
+    Returns
+    -------
+    Result
+        The plain model, and its size before and after.
+    """
+    from tightc.packing.unpack import unpack as stage
+
+    return Result(*stage(require_model(model)))
+
+
+@public_verb(SimulateOptions)
+def simulate(
+    model: Model,
+    options: SimulateOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.SimulateKeywords],
+) -> Report:
+    """Count cycles and energy on a systolic array, and compare with the dense network.
+
+    A permuted or packed layer runs its tiles, any other layer runs dense. Cycles are exact closed forms; energy is a
+    model, not a measurement.
+
+    Returns
+    -------
+    Report
+        Cycles, utilisation and energy of the network and of each layer, beside those of the dense network.
+    """
+    from tightc.simulation.simulate import simulate as stage
+
+    chosen = options_from(SimulateOptions, options, keywords)
+    return stage(require_model(model), chosen, seed=require_seed(seed), progress=progress)
+
+
+@public_verb(SimulateOptions)
+def verify(
+    model: Model,
+    options: SimulateOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.SimulateKeywords],
+) -> Report:
+    """Check the cycles and values of every layer with an engine that steps the array cycle by cycle.
+
+    As `simulate(..., verify=True)`. VerifyError where the engine, the closed forms and onnxruntime disagree.
+
+    Returns
+    -------
+    Report
+        As `simulate`, with `engine_cycles` and `value_error` for each layer.
+    """
+    chosen = options_from(SimulateOptions, options, keywords).model_copy(update={"verify": True})
+    return simulate(model, chosen, seed=seed, progress=progress)
+
+
+@public_verb(CompareOptions)
+def compare(
+    models: Model | Sequence[Model],
+    options: CompareOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.CompareKeywords],
+) -> Report:
+    """Compare methods of packing on the same hardware.
+
+    Every method packs the weights of each model anew and is simulated on the same array. The models are not changed.
+
+    Returns
+    -------
+    Report
+        A row for each model and variant.
+    """
+    from tightc.comparison.compare import compare as stage
+
+    chosen = options_from(CompareOptions, options, keywords)
+    several = models if isinstance(models, list | tuple) and not isinstance(models, Result) else [models]
+    given = [require_model(model, "models") for model in several]
+    if not given:
+        raise OptionError(
+            "models: expected at least one Model, got none", "give a model, or a list of models"
+        )
+    return stage(given, chosen, seed=require_seed(seed), progress=progress)
+
+
+@public_verb(EvaluateOptions)
+def evaluate(
+    model: Model,
+    images: NormalizedImages,
+    options: EvaluateOptions | None = None,
+    *,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.EvaluateKeywords],
+) -> Report:
+    """Measure top-1 accuracy with onnxruntime.
+
+    The accuracy does not depend on the options, which set the batch and the threads.
+
+    Returns
+    -------
+    Report
+        Accuracy in percent, and the counts behind it.
+    """
+    from tightc.evaluation.evaluate import evaluate as stage
+
+    chosen = options_from(EvaluateOptions, options, keywords)
+    seen = require_images(images)
+    return stage(require_model(model), seen.images, seen.normalization, chosen, progress=progress)
+
+
+@python_errors
+def run_recipe(
+    recipe: str | PathLike[str],
+    folder: str | PathLike[str] | None = None,
+    *,
+    seed: int | None = None,
+    allow_code: bool = False,
+    progress: Progress = no_progress,
+) -> Report:
+    """Run a recipe: a YAML file with a model, data and a list of stages.
+
+    A stage is skipped where its input and options did not change.
+
+    Parameters
+    ----------
+    recipe : str or PathLike
+        The YAML file of the recipe.
+    folder : str or PathLike, optional
+        Folder for the models and records, default tightc-run/NAME.
+    seed : int, optional
+        Seed of all randomness, default the recipe's.
+    allow_code : bool, default False
+        Allow the recipe to run code: a function that gives its data, or a Dask scheduler.
+    progress : callable, optional
+        Called as `progress(task, done, figures)`: the name of a task, the fraction done, label to value.
+
+    Returns
+    -------
+    Report
+        A row for the model that the recipe starts from, and one for each stage.
+    """
+    from tightc.recipe.run import run_recipe as run
+
+    path = Path(recipe)
+    where = Path("tightc-run") / path.stem if folder is None else Path(folder)
+    checked = None if seed is None else require_seed(seed)
+    return run(path, where, seed=checked, allow_code=allow_code, progress=progress)
