@@ -65,11 +65,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Variant:
-    """The recipe `base`, a name in configs/experiments or a path, with `changes`; a `seed` of None is its own."""
+    """The recipe `base`, a name in configs/experiments or a path, with `changes`.
+
+    A `seed` of None is the recipe's own. `run_id` is the id of the record, where the user gives one.
+    """
 
     base: str
     changes: tuple[Change, ...] = ()
     seed: int | None = None
+    run_id: str | None = None
 
     @property
     def path(self) -> Path:
