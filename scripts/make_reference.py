@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the help of every command; with --check it only says whether it is up to date.
+"""Writes docs/cli.md from the help of every command; with --check it only says whether it is up to date.
 
 python scripts/make_reference.py
 """
@@ -12,7 +12,7 @@ import click
 
 from tightc.cli.main import tightc
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 HEAD = "# Command reference\n\nWritten by `python scripts/make_reference.py` from `tightc COMMAND --help`.\n"
 
 
