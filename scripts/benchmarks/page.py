@@ -1,4 +1,4 @@
-"""A section of docs/benchmarks.md: printed as it comes, written when it is whole."""
+"""A page of docs/benchmarks: printed as it comes, written when it is complete."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from tightc.files import write_file_atomically
 from tightc.parallel import available_cores
 
 SEED = 0
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 _PACKAGES = ("tightc", "numpy", "numba", "onnxruntime")
+
+_INDEX = """\
+# Benchmarks
+
+Written by `make bench`; one page alone by the command beside it. Times depend on the machine and on what else it does.
+Ratios within a page depend on that less.
+
+| page | command |
+|---|---|"""
 
 Cell = str | int | float | None
 
@@ -67,32 +76,27 @@ class Page:
         self.text(f"![{what}]({name}.svg)")
 
     def write(self) -> None:
-        """The section and its figures, each whole or not at all, then the page that all sections make."""
-        folder = DOCS / "benchmarks"
-        folder.mkdir(exist_ok=True)
+        """The page and its figures, then the list of all pages."""
+        FOLDER.mkdir(exist_ok=True)
         for name, svg in self.figures.items():
-            write_file_atomically(folder / f"{name}.svg", svg)
-        write_file_atomically(folder / f"{self.section}.md", "\n".join(self._lines).encode())
+            write_file_atomically(FOLDER / f"{name}.svg", svg)
+        page = re.sub(r"^#(#+ )", r"\1", "\n".join(self._lines), flags=re.MULTILINE)
+        write_file_atomically(FOLDER / f"{self.section}.md", (page.rstrip() + "\n").encode())
 
     def _say(self, *lines: str) -> None:
         self._lines.extend(lines)
         print(*lines, sep="\n", flush=True)
 
 
-def assemble(sections: Sequence[str]) -> None:
-    """docs/benchmarks.md from those of `sections` that have been written."""
-    parts = [
-        "# Benchmarks\n\nWritten by `make bench`; one section alone by the command at its head. Times depend on the "
-        "machine and on what else it does, ratios within a section less so.\n"
-    ]
-    files = [DOCS / "benchmarks" / f"{section}.md" for section in sections]
-    parts += [_one_folder_up(file.read_text()) for file in files if file.exists()]
-    write_file_atomically(DOCS / "benchmarks.md", "\n".join(parts).encode())
-
-
-def _one_folder_up(fragment: str) -> str:
-    """A section as it stands in the page above its folder."""
-    return re.sub(r"\]\((?=[^()]+\.svg\))", "](benchmarks/", fragment).rstrip() + "\n"
+def write_index(sections: Sequence[str]) -> None:
+    """docs/benchmarks/README.md: the pages of `sections` that have been written, with the command of each."""
+    rows = []
+    for section in sections:
+        page = FOLDER / f"{section}.md"
+        if page.exists():
+            title = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            rows.append(f"| [{title}]({section}.md) | `python scripts/bench.py {section}` |")
+    write_file_atomically(FOLDER / "README.md", "\n".join([_INDEX, *rows, ""]).encode())
 
 
 def surroundings() -> str:
