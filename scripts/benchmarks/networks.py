@@ -25,8 +25,8 @@ RESNET20 = MODELS / "resnet20-cifar10.onnx"
 RESNET20_BN = MODELS / "resnet20-cifar10-bn.onnx"
 SYNTHETIC = (
     "Synthetic layers hold float32 weights: standard normal numbers times a log-normal factor (scale 0.4) per filter "
-    "and per input. One threshold prunes all of them: a quantile of four million such weights. The density of a layer is "
-    "therefore only about the one named."
+    "and per input. One threshold prunes all of them: a quantile of four million such weights. The density of a layer "
+    "is therefore only about the one named."
 )
 _SCALE = 0.4
 _SAMPLE = 4_000_000
