@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types test-light reference bench clean
+.PHONY: help demo test check format lint types prose docs test-light reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -17,7 +17,7 @@ test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
 	$(BIN)/pytest -n auto
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m kernel
 
-check: format lint types test test-light ## format, lint, types, tests, and the tests without torch
+check: format lint types prose docs test test-light ## format, lint, types, prose, site, tests, and the tests without torch
 
 format: $(VENV)/ready
 	$(BIN)/ruff format --check src tests scripts
@@ -27,6 +27,16 @@ lint: $(VENV)/ready
 
 types: $(VENV)/ready
 	$(BIN)/mypy
+
+prose: $(VENV)/ready ## sentences of README and docs that are too long
+	$(BIN)/python scripts/check_prose.py
+
+docs: $(VENV)/ready-docs ## build the site of docs in build/site; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+$(VENV)/ready-docs: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 test-light: $(LIGHT)/ready ## everything but finetune, in an environment without torch and without development tools
 	$(LIGHT)/bin/python scripts/check_light.py $(LIGHT)/bin/tightc

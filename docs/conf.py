@@ -23,4 +23,5 @@ html_show_sourcelink = False
 myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"exclude-members": "model_config"}
 napoleon_google_docstring = False
