@@ -16,6 +16,7 @@ from equal_accuracy.table import COLUMNS, read_table, table_text
 from helpers.runs import ROOT, record
 from tightc.errors import TightcError
 
+RATE = "matrix_compression_rate"
 RESULTS = ResultsFolder(ROOT / "docs" / "results")
 
 
@@ -152,6 +153,75 @@ def test_the_table_of_the_project_is_what_its_records_make() -> None:
         assert line["command"] == one["command"] and RESULTS.record(one["id"]).stem == one["id"]
         for name in set(row) & set(COLUMNS):
             assert float(line[name]) == pytest.approx(row[name], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "over", "under", "figure", "equal_over", "equal_under"),
+    [
+        (
+            "weights over baseline, compression 1.75",
+            "r20-w-10x",
+            "r20-cc-5x",
+            RATE,
+            "r20-w-7.5x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over weights, compression 1.37",
+            "r20-sf-15x",
+            "r20-w-10x",
+            RATE,
+            "r20-sf-15x",
+            "r20-w-7.5x",
+        ),
+        (
+            "weights over baseline, throughput 2.12",
+            "r20-w-8x",
+            "r20-cc-5x",
+            "speedup",
+            "r20-w-6.2x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over baseline, throughput 2.75",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+            "speedup",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+        ),
+        (
+            "weights over baseline, energy 1.57",
+            "r20-w-8x",
+            "r20-cc-5x",
+            "energy_gain",
+            "r20-w-6.2x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over baseline, energy 1.86",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+            "energy_gain",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+        ),
+    ],
+)
+def test_what_is_reached_of_the_targets_is_what_the_records_say(
+    target: str, over: str, under: str, figure: str, equal_over: str, equal_under: str
+) -> None:
+    lines = read_table(RESULTS)
+    reached, runs, equal = cells(RESULTS.page.read_text())[target][0]
+    assert reached == f"{float(lines[over][figure]) / float(lines[under][figure]):.2f}"
+    assert runs == f"`{over}` over `{under}`"
+    assert (
+        equal.partition(" ")[0]
+        == f"{float(lines[equal_over][figure]) / float(lines[equal_under][figure]):.2f}"
+    )
+    assert lines[equal_over]["epochs"] == lines[equal_under]["epochs"]
+    for run_id in (over, under, equal_over, equal_under):
+        assert float(lines[run_id]["accuracy_drop"]) <= 1.0
 
 
 def test_the_models_that_are_kept_are_those_of_the_table() -> None:
