@@ -46,8 +46,8 @@ def run(page: Page) -> None:
     page.text(
         "The files of configs/schedules, and a linear schedule with the usual temperatures, each with the moves named "
         f"instead of its own. Means over the seeds {seeds}. Above: passes beyond the bound after the whole search. "
-        "Excess: inputs beyond the fan-in after a single cooling of the balanced plan with as many passes as the "
-        f"bound. {SYNTHETIC}"
+        "Excess: inputs beyond the fan-in after the balanced plan of as many passes as the bound is annealed once. "
+        f"{SYNTHETIC}"
     )
     if missing(RESNET20_BN):
         page.text(missing(RESNET20_BN))
