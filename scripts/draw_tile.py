@@ -131,7 +131,7 @@ def _grid(matrix: LayerMatrix, tile: Tile, top: int) -> list[str]:
                 _rect(x, y, _CELL - 2, _CELL - 2, "#ffffff" if empty else _COLORS[select], "#888888")
             )
             if not empty:
-                weight = float(matrix.real[tile.filters[column], inputs[select]])
+                weight = float(matrix.values[tile.filters[column], inputs[select]])
                 lines.append(_text(x + _CELL // 2 - 1, y + 23, f"{weight:.2f}", "mid small"))
     return lines
 

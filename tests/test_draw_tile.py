@@ -24,7 +24,7 @@ def test_the_picture_shows_the_first_tile_of_the_packing() -> None:
     ]
     weights = [text for text in texts if re.fullmatch(r"-?\d\.\d\d", text)]
     filters, inputs = tile.slots()
-    assert weights == [f"{value:.2f}" for value in matrix.real[filters, inputs]]
+    assert weights == [f"{value:.2f}" for value in matrix.values[filters, inputs]]
     assert [text for text in texts if text.startswith("f") and text[1:].isdigit()] == [
         f"f{n}" for n in tile.filters
     ]

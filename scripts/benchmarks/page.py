@@ -51,7 +51,7 @@ class Page:
         self._say(paragraph, "")
 
     def head(self, *names: str) -> None:
-        """The first line of a table."""
+        """Starts a table with its head."""
         self._rows = []
         self.row(*names)
         print("|" + "---|" * len(names), flush=True)
@@ -63,7 +63,7 @@ class Page:
         print(_line(self._rows[-1], widths), flush=True)
 
     def end(self) -> None:
-        """The end of a table: it is known now how wide its columns are."""
+        """Ends a table; the widths of its columns are known now."""
         widths = [max(3, *map(len, column)) for column in zip(*self._rows, strict=True)]
         head, *rows = (_line(row, widths) for row in self._rows)
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
@@ -100,14 +100,14 @@ def write_index(sections: Sequence[str]) -> None:
 
 
 def surroundings() -> str:
-    """What was measured, on what."""
+    """Seed, processor and versions of the measurement."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     python = ".".join(map(str, sys.version_info[:3]))
     return f"Seed {SEED}; {available_cores()} cores of {processor()}; Python {python}, {packages}."
 
 
 def processor() -> str:
-    """The name of the processor, the kind of machine where it has none."""
+    """The name of the processor, or the machine type where the system gives no name."""
     if os.path.exists("/proc/cpuinfo"):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -120,8 +120,7 @@ def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """A cell as it is printed: thousands apart, four digits of what is no whole number, at most three behind the
-    point."""
+    """A cell as text: thousands separated, floats with four digits and at most three decimals."""
     if cell is None or isinstance(cell, str):
         return cell or ""
     if isinstance(cell, int):
