@@ -143,6 +143,17 @@ def test_a_run_keeps_the_short_id_that_it_was_given(
     assert "--id both: 2 runs; give --id for a single run" in capsys.readouterr().err
 
 
+def test_the_runs_of_the_project_are_found_again_by_their_commands() -> None:
+    """In any order of changes, so that a run again writes its own record."""
+    for one in ResultsFolder(ROOT / "docs" / "results").read_records():
+        changes = [Change.parse(f"{key}={value}") for key, value in one["changes"].items()]
+        base = one["command"].split()[2]
+        again = Variant(base, tuple(reversed(changes)))
+        assert running._run_id(again, ResultsFolder(ROOT / "docs" / "results")) == one["id"]
+        other_seed = Variant(base, tuple(changes), seed=7)
+        assert running._run_id(other_seed, ResultsFolder(ROOT / "docs" / "results")) == other_seed.name
+
+
 def test_an_interrupted_run_counts_its_time_and_goes_on(
     place: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from importlib.metadata import version
@@ -78,11 +79,13 @@ def _run_id(variant: Variant, results: ResultsFolder) -> str:
 
 
 def _is_of(record: Record, variant: Variant) -> bool:
-    changes = _changes(variant)
+    """Whether `record` is of the same recipe, changes (in any order) and seed."""
+    words = shlex.split(record["command"])
+    seeds = words[words.index("--seeds") + 1] if "--seeds" in words else None
     return (
-        record["setting"] == variant.setting
-        and record["changes"] == changes
-        and record["command"] == variant.command
+        words[2:3] == [variant.base]
+        and record["changes"] == _changes(variant)
+        and seeds == (None if variant.seed is None else str(variant.seed))
     )
 
 
