@@ -61,10 +61,10 @@ $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o 
 	$(LIGHT)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
 	@touch $@
 
-reference: $(VENV)/ready ## write docs/reference.md from the help texts
+reference: $(VENV)/ready ## write docs/cli.md from the help texts
 	$(BIN)/python scripts/make_reference.py
 
-bench: $(VENV)/ready-scripts ## measure all, or SECTION="...", and write docs/benchmarks.md; all takes hours
+bench: $(VENV)/ready-scripts ## measure all, or SECTION="...", and write docs/benchmarks; all takes hours
 	$(BIN)/python scripts/bench.py $(SECTION)
 
 $(VENV)/ready-scripts: $(VENV)/ready

@@ -1,10 +1,10 @@
-"""Measures tightc and writes docs/benchmarks.md: quality, speed and memory of every method, each figure with its seed.
+"""Measures tightc and writes docs/benchmarks: quality, speed and memory of every method, each figure with its seed.
 
     python scripts/bench.py [SECTION ...] [--quick]
 
-Without SECTION it takes all of them, which lasts hours. Each section prints its tables as they come and is written to
-docs/benchmarks/SECTION.md when it is whole, and then docs/benchmarks.md is put together from all that there are.
-With --quick each takes some seconds, on a small part of its work, and nothing is written.
+Without SECTION all of them run, which takes hours. Each section prints its tables as they come. When it is complete, it
+is written to docs/benchmarks/SECTION.md, and docs/benchmarks/README.md lists all pages. With --quick each takes some
+seconds, on a small part of its work, and nothing is written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from benchmarks.page import Page, assemble
+from benchmarks.page import Page, write_index
 
 SECTIONS = {
     "resnet20": "resnet20",
@@ -50,7 +50,7 @@ def main() -> None:
         section.run(page)
         if not arguments.quick:
             page.write()
-            assemble(list(SECTIONS))
+            write_index(list(SECTIONS))
 
 
 if __name__ == "__main__":

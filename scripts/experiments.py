@@ -1,15 +1,16 @@
-"""Compares ways to compress at equal accuracy: runs recipes, keeps figures, writes their section of docs/results.md.
+"""Compares ways to compress at equal accuracy: runs recipes and writes docs/results.
 
     python scripts/experiments.py resnet20-aligned resnet20-column-combine-0.5 --seeds 0,1,2
-    python scripts/experiments.py resnet20-aligned --points 6,8,10.28,12,14
-    python scripts/experiments.py resnet20-filters --set finetune.sparsity=0.7
+    python scripts/experiments.py resnet20-aligned --points 6,8,10,12,14
+    python scripts/experiments.py resnet20-filters --set finetune.sparsity=0.7 --id r20-f-3x
     python scripts/experiments.py resnet20-column-combine-0.5 --set prune.sparsity=[0.5,0.7,0.82,0.9]
     python scripts/experiments.py --all
     python scripts/experiments.py --page
     python scripts/experiments.py --check
 
-Each run leaves docs/results/NAME.json and, below 1 MB, its packed model as NAME.onnx; then tables and drawing are made
-anew from all records there are. A stage that is done is not run again, and an interrupted training goes on.
+Each run leaves the record docs/results/runs/ID.json and, with --keep-model, its packed model as models/ID.onnx. Then
+runs.csv, the drawing and the tables of README.md are made anew from all records. A finished stage is not run again, and
+an interrupted training goes on.
 """
 
 from __future__ import annotations
@@ -17,40 +18,42 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from equal_accuracy.checking import check
-from equal_accuracy.drawing import drawn
+from equal_accuracy.drawing import draw
+from equal_accuracy.folder import ResultsFolder
 from equal_accuracy.running import run
 from equal_accuracy.section import rewrite
-from equal_accuracy.settings import read_records, settings_of
+from equal_accuracy.settings import settings_of
+from equal_accuracy.table import table_text
 from equal_accuracy.variant import RECIPES, ROOT, Change, Variant, variants_of
 from tightc.cli.progress import progress_display
 from tightc.errors import OptionError, TightcError
 from tightc.files import write_file_atomically
 
-DRAWING = "accuracy-compression.svg"
 Item = TypeVar("Item")
 
 
 def main() -> int:
     """What the command line asks for: 0 done, 1 the check found a difference, 2 bad usage or input, 130 interrupted."""
     parser = _parser()
-    asked = parser.parse_args()
-    results = asked.docs / "results"
-    names = [path.stem for path in sorted(RECIPES.glob("*.yaml"))] if asked.all else asked.names
-    if not (names or asked.page or asked.check):
+    arguments = parser.parse_args()
+    results = ResultsFolder(arguments.docs / "results")
+    names = [path.stem for path in sorted(RECIPES.glob("*.yaml"))] if arguments.all else arguments.names
+    if not (names or arguments.page or arguments.check):
         parser.error("name a recipe, or give --all, --page or --check")
     try:
-        for variant in _variants(names, asked):
+        for variant in _variants(names, arguments):
             print(variant.command, flush=True)
-            with progress_display(quiet=False, verbose=asked.verbose) as shown:
-                run(variant, asked.work, results, shown)
-            write_page(asked.docs)
-        if asked.page:
-            write_page(asked.docs)
-        return _check(results) if asked.check else 0
+            with progress_display(quiet=False, verbose=arguments.verbose) as display:
+                run(variant, arguments.work, results, display, keep_model=arguments.keep_model)
+            write_pages(results)
+        if arguments.page:
+            write_pages(results)
+        return _check(results) if arguments.check else 0
     except TightcError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
@@ -59,34 +62,41 @@ def main() -> int:
         return 130
 
 
-def write_page(docs: Path) -> None:
-    """The section of `docs`/results.md and its drawing, from the records in `docs`/results."""
-    results = docs / "results"
-    records = read_records(results)
+def write_pages(results: ResultsFolder) -> None:
+    """runs.csv, the drawing and the tables of README.md, from the records."""
+    records = results.read_records()
     networks = settings_of(records)
     if networks:
+        write_file_atomically(results.table, table_text(records, results).encode())
         try:
-            write_file_atomically(results / DRAWING, drawn(networks))
+            write_file_atomically(results.drawing, draw(networks))
         except ModuleNotFoundError as missing:
             print(f"no drawing without {missing.name}: pip install -e '.[scripts]'", file=sys.stderr)
-    exists = networks and (results / DRAWING).exists()
-    rewrite(docs / "results.md", records, f"results/{DRAWING}" if exists else None)
+    exists = networks and results.drawing.exists()
+    rewrite(results.page, records, results.drawing.name if exists else None)
 
 
-def _variants(names: list[str], asked: argparse.Namespace) -> list[Variant]:
-    return [each for name in names for each in variants_of(name, asked.set, asked.points, asked.seeds)]
+def _variants(names: list[str], arguments: argparse.Namespace) -> list[Variant]:
+    found = [
+        each for name in names for each in variants_of(name, arguments.set, arguments.points, arguments.seeds)
+    ]
+    if arguments.id is None:
+        return found
+    if len(found) != 1:
+        raise OptionError(f"--id {arguments.id}: {len(found)} runs", "give --id for a single run")
+    return [replace(found[0], run_id=arguments.id)]
 
 
-def _check(results: Path) -> int:
+def _check(results: ResultsFolder) -> int:
     agree = []
-    for record in read_records(results):
+    for record in results.read_records():
         checked = check(record, results)
         if checked is not None:
             print(checked, flush=True)
             agree.append(checked.agrees)
     if not agree:
         raise OptionError(
-            f"{results}: there is no packed model to check", "give the folder above with --docs"
+            f"{results.root}: there is no packed model to check", "give the folder above with --docs"
         )
     return 0 if all(agree) else 1
 
@@ -121,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
         "--set", type=_change, action="append", default=[], metavar="STAGE.OPTION=VALUE",
         help="change an option in every stage of that name, or each to its own of a list; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--page", action="store_true", help="write tables and drawing from what is recorded")
-    parser.add_argument("--check", action="store_true", help="evaluate and simulate the packed models again")
+    parser.add_argument("--id", help="short name of the run; default: that of the recipe and its changes")
+    parser.add_argument("--keep-model", action="store_true", help="keep the packed model beside the record")
+    parser.add_argument("--page", action="store_true", help="write table, drawing and page from the records")
+    parser.add_argument("--check", action="store_true", help="evaluate and simulate the kept models again")
     parser.add_argument(
         "--work",
         type=Path,
@@ -131,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where the runs are kept",
     )
     parser.add_argument(
-        "--docs", type=Path, default=ROOT / "docs", metavar="FOLDER", help="where results.md and results/ lie"
+        "--docs", type=Path, default=ROOT / "docs", metavar="FOLDER", help="where results/ lies"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="progress line by line")
     return parser

@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from the help of every command; with --check it only says whether it is up to date.
+"""Writes docs/cli.md from the help of every command; with --check it only says whether it is up to date.
 
 python scripts/make_reference.py
 """

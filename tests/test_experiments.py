@@ -15,8 +15,9 @@ import yaml
 import experiments
 from equal_accuracy import running, variant
 from equal_accuracy.checking import Checked, check
+from equal_accuracy.folder import SCHEMA, ResultsFolder
 from equal_accuracy.section import BEGIN, END
-from equal_accuracy.settings import read_records
+from equal_accuracy.table import read_table
 from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe
 from helpers import models
 from helpers.runs import ROOT, record
@@ -57,8 +58,8 @@ def place(tmp_path: Path) -> Path:
         shutil.copy(RECIPE.parent / name, tmp_path / name)
     (tmp_path / "digits-aligned.yaml").write_text(ALIGNED)
     (tmp_path / "digits-column-combine-0.5.yaml").write_text(COMBINED)
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "results.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "docs" / "results" / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     return tmp_path
 
 
@@ -80,11 +81,11 @@ def command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_leaves_its_record_its_model_and_the_page(place: Path, command: Command) -> None:
     recipes = [str(place / "digits-aligned.yaml"), str(place / "digits-column-combine-0.5.yaml")]
-    assert command(*recipes, "--points", "4,6") == 0
-    results = place / "docs" / "results"
+    assert command(*recipes, "--points", "4,6", "--keep-model") == 0
+    results = ResultsFolder(place / "docs" / "results")
     names = ["digits-aligned", "digits-aligned-budget-compression-4", "digits-column-combine-0.5"]
-    assert sorted(path.stem for path in results.glob("*.json")) == names
-    aligned, loose, combined = (json.loads((results / f"{name}.json").read_text()) for name in names)
+    assert sorted(path.stem for path in results.runs.glob("*.json")) == names
+    aligned, loose, combined = results.read_records()
     assert [row["stage"] for row in aligned["rows"]] == ["dense", "finetune", "permute", "pack", "simulate"]
     rates = [found["rows"][-1]["matrix_compression_rate"] for found in (aligned, loose)]
     assert rates[0] > 5 > 4.2 > rates[1] > 3
@@ -98,26 +99,59 @@ def test_a_run_leaves_its_record_its_model_and_the_page(place: Path, command: Co
     )
     assert loose["changes"] == {"finetune.budget": "compression=4"} and aligned["changes"] == {}
     assert loose["recipe"]["stages"][0]["finetune"]["budget"] == "compression=4"
-    assert aligned["recipe"]["model"] == "../../digits.onnx"
+    assert aligned["recipe"]["model"] == "../../../digits.onnx"
     assert str(place) not in json.dumps([aligned["recipe"], aligned["rows"], aligned["versions"]])
     assert set(aligned["versions"]) >= {"tightc", "torch", "onnxruntime", "numpy"} and aligned["seconds"] > 0
     for name in names:
-        onnx.checker.check_model(str(results / f"{name}.onnx"), full_check=True)
-    page = (place / "docs" / "results.md").read_text()
+        onnx.checker.check_model(str(results.model(name)), full_check=True)
+    page = results.page.read_text()
     assert page.startswith(f"before\n{BEGIN}\n") and page.endswith(f"\n{END}\nafter\n") and "old" not in page
-    assert "| aligned, budget compression=4 |" in page and "| column-combine-0.5 " in page
+    assert "| digits-aligned " in page and "| column-combine-0.5 " in page
+    assert list(read_table(results)) == names
+    assert read_table(results)[names[0]]["sha256"] == results.model_sha256(names[0])
 
-    written_at = (results / "digits-aligned.json").read_bytes()
+    written_at = results.record("digits-aligned").read_bytes()
     assert command(*recipes, "--points", "4,6") == 0
-    assert (results / "digits-aligned.json").read_bytes() == written_at, "a finished stage was run again"
-    assert (place / "docs" / "results.md").read_text() == page
+    assert results.record("digits-aligned").read_bytes() == written_at, "a finished stage was run again"
+    assert results.page.read_text() == page
 
     assert command("--check") == 0
+    table = results.table.read_text()
+    results.table.write_text(table.replace(results.model_sha256(names[2]) or "", "0" * 64))
+    assert command("--check") == 1
+    results.table.write_text(table)
     combined["rows"][-1]["cycles"] += 1
-    (results / "digits-column-combine-0.5.json").write_text(json.dumps(combined))
+    results.record("digits-column-combine-0.5").write_text(json.dumps(combined))
     assert command("--check") == 1
     (place / "digits.npz").unlink()
     assert command("--check") == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_keeps_the_short_id_that_it_was_given(
+    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(place / "digits-aligned.yaml")
+    results = ResultsFolder(place / "docs" / "results")
+    assert command(recipe, "--id", "d-w-6x") == 0
+    written_at = results.record("d-w-6x").read_bytes()
+    assert command(recipe) == 0
+    assert [path.stem for path in results.runs.iterdir()] == ["d-w-6x"]
+    assert results.record("d-w-6x").read_bytes() == written_at
+    assert not results.model("d-w-6x").exists(), "only --keep-model keeps models"
+    assert command(recipe, "--seeds", "0,1", "--id", "both") == 2
+    assert "--id both: 2 runs; give --id for a single run" in capsys.readouterr().err
+
+
+def test_the_runs_of_the_project_are_found_again_by_their_commands() -> None:
+    """In any order of changes, so that a run again writes its own record."""
+    for one in ResultsFolder(ROOT / "docs" / "results").read_records():
+        changes = [Change.parse(f"{key}={value}") for key, value in one["changes"].items()]
+        base = one["command"].split()[2]
+        again = Variant(base, tuple(reversed(changes)))
+        assert running._run_id(again, ResultsFolder(ROOT / "docs" / "results")) == one["id"]
+        other_seed = Variant(base, tuple(changes), seed=7)
+        assert running._run_id(other_seed, ResultsFolder(ROOT / "docs" / "results")) == other_seed.name
 
 
 def test_an_interrupted_run_counts_its_time_and_goes_on(
@@ -131,7 +165,7 @@ def test_an_interrupted_run_counts_its_time_and_goes_on(
     assert command(str(place / "digits-aligned.yaml")) == 130
     assert "interrupted: the same command goes on" in capsys.readouterr().err
     assert float((place / "work" / "digits-aligned" / "seconds").read_text()) >= 0
-    assert not (place / "docs" / "results").exists()
+    assert not (place / "docs" / "results" / "runs").exists()
 
 
 def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,13 +186,14 @@ def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(variant, "RECIPES", root / "configs" / "experiments")
     monkeypatch.setattr(running, "run_recipe", recipe_run)
     monkeypatch.setattr(running, "vgg16", lambda **_: models.cnn())
+    results = ResultsFolder(tmp_path / "results")
     for _ in range(2):
-        running.run(Variant("vgg16-aligned"), tmp_path / "work", tmp_path / "results", no_progress)
+        running.run(Variant("vgg16-aligned"), tmp_path / "work", results, no_progress)
         shutil.rmtree(tmp_path / "work" / "vgg16-aligned")
     assert ran == ["vgg16-dense", "vgg16-aligned", "vgg16-aligned"]
     assert (root / "build" / "vgg16.onnx").read_bytes() == b"trained"
     assert (root / "build" / "vgg16-random.onnx").exists()
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+    assert sorted(path.name for path in results.runs.iterdir()) == [
         "vgg16-aligned.json",
         "vgg16-dense.json",
     ]
@@ -242,12 +277,14 @@ def test_the_record_of_another_run_is_not_written_over(
     place: Path, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names leave the stage out: --set prune.sparsity and --set finetune.sparsity would be the same."""
-    held = place / "docs" / "results" / "digits-aligned-epochs-2.json"
-    held.parent.mkdir(parents=True, exist_ok=True)
-    held.write_text(json.dumps({"changes": {"pack.epochs": "2"}}))
+    results = ResultsFolder(place / "docs" / "results")
+    other = {"schema": SCHEMA, "id": "digits-aligned-epochs-2", "setting": "digits-aligned-epochs-2"}
+    text = json.dumps({**other, "changes": {"pack.epochs": "2"}, "command": "another"})
+    results.runs.mkdir(parents=True)
+    results.record(other["id"]).write_text(text)
     assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epochs=2") == 2
     assert "digits-aligned-epochs-2.json: the record of a run with pack.epochs=2; " in capsys.readouterr().err
-    assert json.loads(held.read_text()) == {"changes": {"pack.epochs": "2"}}
+    assert results.record(other["id"]).read_text() == text
 
 
 @pytest.mark.parametrize(
@@ -278,8 +315,8 @@ def test_the_recipes_have_names_of_network_and_method() -> None:
 # --- checking
 
 
-def test_a_model_that_was_too_large_to_keep_is_not_checked(tmp_path: Path) -> None:
-    assert check(record("n", "aligned", 9.0, 0.6), tmp_path) is None
+def test_a_model_that_was_not_kept_is_not_checked(tmp_path: Path) -> None:
+    assert check(record("n", "aligned", 9.0, 0.6), ResultsFolder(tmp_path)) is None
 
 
 @pytest.mark.parametrize(
@@ -297,7 +334,14 @@ def test_accuracy_may_differ_by_rounding_and_cycles_may_not(
     assert checked.agrees == agrees and str(checked).endswith("agrees" if agrees else "DIFFERS")
 
 
+def test_other_bytes_than_those_of_the_table_differ() -> None:
+    checked = Checked("name", {"cycles": (100, 100)}, same_bytes=False)
+    assert (
+        not checked.agrees and str(checked) == "name: cycles 100 (100), other bytes than in runs.csv: DIFFERS"
+    )
+
+
 def test_the_first_packed_model_of_the_project_is_what_its_record_says(shared: Path) -> None:
-    results = ROOT / "docs" / "results"
-    found = [checked for one in read_records(results)[:1] if (checked := check(one, results))]
+    results = ResultsFolder(ROOT / "docs" / "results")
+    found = [checked for one in results.read_records()[:1] if (checked := check(one, results))]
     assert found and all(checked.agrees for checked in found), found

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-import experiments
+from equal_accuracy.folder import ResultsFolder
 from equal_accuracy.section import BEGIN, END, rewrite, written
-from equal_accuracy.settings import Setting, best, read_records, settings_of
+from equal_accuracy.settings import Setting, best, packed_row, settings_of
+from equal_accuracy.table import COLUMNS, read_table, table_text
 from helpers.runs import ROOT, record
 from tightc.errors import TightcError
+
+RATE = "matrix_compression_rate"
+RESULTS = ResultsFolder(ROOT / "docs" / "results")
 
 
 def cells(text: str) -> dict[str, list[list[str]]]:
@@ -40,8 +45,8 @@ def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None
     )
     lines = cells(text)
     assert "### ResNet-20, dense 90.00 %\n" in text and "(results/drawing.svg)" in text
-    seen = ["0, 1", "16", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
-    assert lines["aligned, budget compression=12"][0][:5] == seen
+    seen = ["aligned", "20", "16", "89.40 % (89.20 to 89.60)", "0.60", "0.083"]
+    assert lines["resnet20-aligned-compression=12-0, resnet20-aligned-compression=12-1"][0][:6] == seen
     assert lines["largest compression"] == [[f"drop up to {loss}" for loss in ("0.5", "1", "1.5", "2")]]
     assert lines["aligned"] == [["-", *["12.00x (89.40 %)"] * 3]]
     assert lines["tight over combining"] == [["the two with most", "compression", "speedup", "energy gain"]]
@@ -53,7 +58,6 @@ def test_seeds_are_put_together_and_methods_compared_at_equal_accuracy() -> None
     assert lines["drop up to 0.5"] == [["-"] * 4] * 3
     assert lines["drop up to 1"] == lines["drop up to 1.5"] == [tight, below, gain]
     assert lines["drop up to 2"][0][1] == "1.50 (12.00x, 8.00x)"
-    assert "python scripts/experiments.py resnet20-aligned-compression=12 --seeds 0,1\n" in text
     assert "20 epochs a run; 2 cores of a processor; tightc 0.1.0." in text
 
 
@@ -114,14 +118,16 @@ def test_runs_without_a_packed_model_are_left_out() -> None:
 
 
 def test_other_json_files_are_no_records(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(record("n", "aligned", 9.0, 0.6)))
-    (tmp_path / "b.json").write_text("{}")
-    assert [found["method"] for found in read_records(tmp_path)] == ["aligned"]
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "a.json").write_text(json.dumps(record("n", "aligned", 9.0, 0.6)))
+    (runs / "b.json").write_text("{}")
+    assert [found["method"] for found in ResultsFolder(tmp_path).read_records()] == ["aligned"]
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
 def test_a_page_without_its_marks_is_left_as_it_is(text: str, tmp_path: Path) -> None:
-    page = tmp_path / "results.md"
+    page = tmp_path / "README.md"
     page.write_text(text)
     with pytest.raises(TightcError, match="put both where the tables belong"):
         rewrite(page, [], None)
@@ -129,18 +135,110 @@ def test_a_page_without_its_marks_is_left_as_it_is(text: str, tmp_path: Path) ->
 
 
 def test_the_page_of_the_project_is_what_its_records_make(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "results.md"
-    results = ROOT / "docs" / "results"
-    drawing = f"results/{experiments.DRAWING}" if (results / experiments.DRAWING).exists() else None
-    copy = tmp_path / "results.md"
-    shutil.copy(page, copy)
-    rewrite(copy, read_records(results), drawing)
-    assert copy.read_text() == page.read_text(), "run python scripts/experiments.py --page"
+    copy = tmp_path / "README.md"
+    shutil.copy(RESULTS.page, copy)
+    rewrite(copy, RESULTS.read_records(), RESULTS.drawing.name)
+    assert copy.read_text() == RESULTS.page.read_text(), "run python scripts/experiments.py --page"
+
+
+def test_the_table_of_the_project_is_what_its_records_make() -> None:
+    records = RESULTS.read_records()
+    assert RESULTS.table.read_text() == table_text(records, RESULTS), (
+        "run python scripts/experiments.py --page"
+    )
+    lines = read_table(RESULTS)
+    assert len(lines) == len(records) == len(list(RESULTS.runs.glob("*.json")))
+    for one in records:
+        row, line = packed_row(one), lines[one["id"]]
+        assert line["command"] == one["command"] and RESULTS.record(one["id"]).stem == one["id"]
+        for name in set(row) & set(COLUMNS):
+            assert float(line[name]) == pytest.approx(row[name], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "over", "under", "figure", "equal_over", "equal_under"),
+    [
+        (
+            "weights over baseline, compression 1.75",
+            "r20-w-10x",
+            "r20-cc-5x",
+            RATE,
+            "r20-w-7.5x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over weights, compression 1.37",
+            "r20-sf-15x",
+            "r20-w-10x",
+            RATE,
+            "r20-sf-15x",
+            "r20-w-7.5x",
+        ),
+        (
+            "weights over baseline, throughput 2.12",
+            "r20-w-8x",
+            "r20-cc-5x",
+            "speedup",
+            "r20-w-6.2x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over baseline, throughput 2.75",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+            "speedup",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+        ),
+        (
+            "weights over baseline, energy 1.57",
+            "r20-w-8x",
+            "r20-cc-5x",
+            "energy_gain",
+            "r20-w-6.2x",
+            "r20-cc-5x",
+        ),
+        (
+            "subwords over baseline, energy 1.86",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+            "energy_gain",
+            "r20-s-14.4x",
+            "r20-cc-5x",
+        ),
+    ],
+)
+def test_what_is_reached_of_the_targets_is_what_the_records_say(
+    target: str, over: str, under: str, figure: str, equal_over: str, equal_under: str
+) -> None:
+    lines = read_table(RESULTS)
+    reached, runs, equal = cells(RESULTS.page.read_text())[target][0]
+    assert reached == f"{float(lines[over][figure]) / float(lines[under][figure]):.2f}"
+    assert runs == f"`{over}` over `{under}`"
+    assert (
+        equal.partition(" ")[0]
+        == f"{float(lines[equal_over][figure]) / float(lines[equal_under][figure]):.2f}"
+    )
+    assert lines[equal_over]["epochs"] == lines[equal_under]["epochs"]
+    for run_id in (over, under, equal_over, equal_under):
+        assert float(lines[run_id]["accuracy_drop"]) <= 1.0
+
+
+def test_the_models_that_are_kept_are_those_of_the_table() -> None:
+    """Each with its SHA-256."""
+    named = {line["model"]: line["sha256"] for line in read_table(RESULTS).values() if line["model"]}
+    models = sorted((RESULTS.root / "models").iterdir())
+    assert {f"models/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in models} == named
+
+
+def test_a_dense_network_has_accuracy_and_no_drop() -> None:
+    line = read_table(RESULTS)["v16-dense"]
+    assert line["accuracy"] == "87.18" and not line["accuracy_drop"] and not line["model"]
 
 
 def test_the_same_records_make_the_same_drawing() -> None:
     pytest.importorskip("matplotlib")
-    from equal_accuracy.drawing import _best_of, drawn
+    from equal_accuracy.drawing import _best_of, draw
 
     runs = [
         *(record("resnet20", "aligned", rate, rate / 10, budget=str(rate)) for rate in (6.0, 8.0, 12.0)),
@@ -150,13 +248,13 @@ def test_the_same_records_make_the_same_drawing() -> None:
         ),
         record("vgg16", "aligned", 30.0, 0.5),
     ]
-    svg = drawn(settings_of(runs))
-    assert svg == drawn(settings_of(runs)) and svg.startswith(b"<?xml")
+    svg = draw(settings_of(runs))
+    assert svg == draw(settings_of(runs)) and svg.startswith(b"<?xml")
     assert _best_of([(6, 0.5), (8, 0.4), (8, 0.7), (9, 0.6), (9, 0.6), (10, 0.6)]) == [(8, 0.4), (10, 0.6)]
     texts = b"ResNet-20,VGG-16,aligned,column-combine-0.5,drop up to 0.5,drop up to 1"
     for text in texts.split(b","):
         assert text in svg
     assert b">6.30<" not in svg
-    assert b">6.30<" in drawn(
+    assert b">6.30<" in draw(
         settings_of([*runs, record("resnet20", "nm-1-16", 16.0, 6.3)])
     )  # below the drawing

@@ -38,3 +38,21 @@ def test_the_workflow_runs_what_ci_runs_on_the_pythons_that_are_named() -> None:
     assert job["steps"][-1] == {"run": "bash .ci/run"}
     named = [entry.rsplit(" ", 1)[1] for entry in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", entry)]
     assert job["strategy"]["matrix"]["python"] == named
+
+
+def test_what_pip_installs_is_pinned() -> None:
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in text("constraints.txt").split()}
+    named = [
+        *PROJECT["dependencies"],
+        *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
+    ]
+    names = {re.split(r"[<>=!\[ ]", one)[0].lower().replace("_", "-") for one in named}
+    assert names <= pinned
+
+
+def test_each_check_of_the_makefile_is_a_target() -> None:
+    makefile = text("Makefile")
+    (checks,) = re.findall(r"^check: ([\w -]+) ##", makefile, re.MULTILINE)
+    assert {"prose", "docs", "test", "test-light", "lint", "types", "format"} <= set(checks.split())
+    for name in checks.split():
+        assert re.search(rf"^{name}: ", makefile, re.MULTILINE), name

@@ -1,4 +1,4 @@
-"""What the README shows must run."""
+"""What the README and the quickstart show must run."""
 
 import os
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from equal_accuracy.folder import ResultsFolder
+from equal_accuracy.settings import packed_row
 from tightc.cli.main import COMMANDS
 from tightc.config.yaml import parse_options
 from tightc.example import RECIPE
@@ -17,11 +19,13 @@ from tightc.recipe.run import run_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+RESULTS = ResultsFolder(ROOT / "docs" / "results")
 TIGHTC = Path(sys.executable).parent / "tightc"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -32,27 +36,51 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_python_example_runs(folder: Path) -> None:
-    (code,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    rate, passes = done.stdout.split()
-    assert float(rate) > 1 and int(passes) > 0
-    assert (folder / "packed.onnx").is_file()
-
-
-def test_the_pipe_runs(folder: Path) -> None:
-    pipes = [block for block in blocks("sh") if "| tightc pack" in block]
+@pytest.mark.parametrize(("page", "pipes"), [(README, 1), (QUICKSTART, 3)], ids=["README", "quickstart"])
+def test_the_pipes_run(page: str, pipes: int, folder: Path) -> None:
+    found = [block for block in blocks("sh", page) if "| tightc pack" in block]
     path = {**os.environ, "PATH": f"{TIGHTC.parent}{os.pathsep}{os.environ['PATH']}"}
-    assert len(pipes) == 2
-    for pipe in pipes:
+    assert len(found) == pipes
+    for pipe in found:
         done = subprocess.run(["bash", "-ec", pipe], capture_output=True, text=True, check=True, env=path)
         assert "speedup: " in done.stdout
 
 
+def test_the_readme_and_the_quickstart_show_the_same_pipe() -> None:
+    (pipe,) = (block for block in blocks("sh", README) if "| tightc pack" in block)
+    assert pipe in blocks("sh", QUICKSTART)
+
+
 def test_the_recipe_is_the_embedded_one() -> None:
-    (recipe,) = blocks("yaml")
-    shown = parse_options(recipe, "README.md", Recipe)
+    (recipe,) = blocks("yaml", QUICKSTART)
+    shown = parse_options(recipe, "quickstart.md", Recipe)
     assert shown == parse_options(RECIPE.read_text(encoding="utf-8"), str(RECIPE), Recipe)
+
+
+def test_the_gains_are_those_of_the_records() -> None:
+    records = {record["id"]: record for record in RESULTS.read_records()}
+    rows = re.findall(r"^\| .*\| `(\S+)` *\| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 5
+    for run_id, cells in rows:
+        row = packed_row(records[run_id])
+        assert [cell.strip() for cell in cells.split("|")] == [
+            str(records[run_id]["epochs"]),
+            f"{row['accuracy']:.2f} %",
+            f"{row['matrix_compression_rate']:.2f}x",
+            f"{row['speedup']:.2f}x",
+            f"{row['energy_gain']:.2f}x",
+            f"{row['bytes']:,}",
+        ]
+        assert RESULTS.model(run_id).exists(), "--check measures the rows of the README"
+        dense = records[run_id]["rows"][0]
+        assert f"| {dense['accuracy']:.2f} %  | 1.00x       | 1.00x   | 1.00x       | 1,116,434 |" in README
+    spoken = packed_row(records["r20-w-7.5x"])
+    assert f"tight has {spoken['matrix_compression_rate']:.2f}x at {spoken['accuracy']:.2f} %" in README
+    assert records["r20-w-7.5x"]["epochs"] == records["r20-cc-5x"]["epochs"]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
 
 
 def test_every_command_is_in_the_table() -> None:
@@ -71,8 +99,14 @@ def test_the_recipes_in_configs_are_valid(path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]:
+        for link in re.findall(r"\]\((?!http|#)([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
 
 
 def test_the_figures_that_no_training_touches_are_those_of_a_run(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What `scripts/bench.py` measures: one file for each section of docs/benchmarks.md."""
+"""What `scripts/bench.py` measures: one file for each page of docs/benchmarks."""

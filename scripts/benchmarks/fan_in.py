@@ -15,8 +15,8 @@ def run(page: Page) -> None:
     """A table for each form of the network, one row for each layer."""
     page.text(
         "Smallest: the fan-in at which tight packing still takes the fewest passes that are possible. Tried are 16, "
-        "12, 10, 9, 8 and so on until one fails, then what was left out above it; a larger fan-in than one that does "
-        "is taken to do as well. Bound: no lossless packing in so few passes can do with less."
+        "12, 10, 9, 8 and so on until one fails, then the values between. A fan-in larger than one that succeeds is "
+        "taken to succeed. Bound: no lossless packing in as few passes has a smaller fan-in."
     )
     for path in (RESNET20,) if page.quick else (RESNET20, RESNET20_BN):
         page.text(f"### {path.name}, pruned globally")

@@ -16,11 +16,10 @@ def run(page: Page) -> None:
     """A table for each density."""
     largest = " and ".join(f"{filters}x{inputs}" for filters, inputs in LARGEST)
     page.text(
-        f"{SYNTHETIC} Every shape once; {largest} are under Speed. Tightness, lane inputs, seconds and moves are "
-        "those at fan-in 16. Smallest: the smallest fan-in that reaches the pass bound, searched for downwards: 16, "
-        "12, 10, 9, 8 and so on until one fails, then what was left out above it; a larger fan-in than one that does "
-        f"is taken to do as well; of layers with more than {MANY:,} non-zeros only 16, 12, 10 and 8 are tried. Its "
-        "bound is beside it."
+        f"{SYNTHETIC} Every shape appears once; {largest} are under Speed. Tightness, lane inputs, seconds and moves "
+        "are those at fan-in 16. Smallest: the smallest fan-in that reaches the pass bound, with its bound beside it. "
+        "Tried are 16, 12, 10, 9, 8 and so on until one fails, then the values between. A fan-in larger than one that "
+        f"succeeds is taken to succeed. Layers with more than {MANY:,} non-zeros are tried at 16, 12, 10 and 8 only."
     )
     shapes = [(64, 64), (64, 147)] if page.quick else distinct_shapes()
     for density in (0.1,) if page.quick else (0.05, 0.1, 0.2):

@@ -24,9 +24,9 @@ MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 RESNET20 = MODELS / "resnet20-cifar10.onnx"
 RESNET20_BN = MODELS / "resnet20-cifar10-bn.onnx"
 SYNTHETIC = (
-    "Synthetic layers hold float32 weights, standard normal times a log-normal factor (scale 0.4) for each filter and "
-    "one for each input. They are pruned by one threshold for all: the quantile of a sample of four million such "
-    "weights, since all layers have that distribution. So the density of a layer is about, not exactly, the one named."
+    "Synthetic layers hold float32 weights: standard normal numbers times a log-normal factor (scale 0.4) per filter "
+    "and per input. One threshold prunes all of them: a quantile of four million such weights. The density of a layer "
+    "is therefore only about the one named."
 )
 _SCALE = 0.4
 _SAMPLE = 4_000_000

@@ -21,9 +21,9 @@ def run(page: Page) -> None:
     longer = 3 if page.quick else _LONGER
     long = usual.model_copy(update={"moves_per_weight": longer * usual.moves_per_weight})
     page.text(
-        "Matrices of 128x64, uniform in [0, 1]. Efficacy: what the order found keeps beyond what the inputs' own "
-        "order keeps, as a share of the most that any choice of half of each row could, as the README of NVIDIA's "
-        f"apex permutation_tests counts it. The long run has {longer} times the moves, on one core like the short one."
+        "Matrices of 128x64, uniform in [0, 1]. Efficacy is defined as in the README of NVIDIA's apex "
+        "permutation_tests: the magnitude that the permutation gains over the given order, relative to the largest "
+        f"gain that any choice of half of each row has. The long run has {longer} times the moves. Both use one core."
     )
     page.head("matrix", "efficacy", "seconds", "efficacy, long", "seconds, long", "short / long")
     _order(np.random.default_rng(SEED).random((16, 16)), usual, 0)

@@ -1,4 +1,4 @@
-"""A section of docs/benchmarks.md: printed as it comes, written when it is whole."""
+"""A page of docs/benchmarks: printed as it comes, written when it is complete."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from tightc.files import write_file_atomically
 from tightc.parallel import available_cores
 
 SEED = 0
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 _PACKAGES = ("tightc", "numpy", "numba", "onnxruntime")
+
+_INDEX = """\
+# Benchmarks
+
+Written by `make bench`; one page alone by the command beside it. Times depend on the machine and on what else it does.
+Ratios within a page depend on that less.
+
+| page | command |
+|---|---|"""
 
 Cell = str | int | float | None
 
@@ -42,7 +51,7 @@ class Page:
         self._say(paragraph, "")
 
     def head(self, *names: str) -> None:
-        """The first line of a table."""
+        """Starts a table with its head."""
         self._rows = []
         self.row(*names)
         print("|" + "---|" * len(names), flush=True)
@@ -54,7 +63,7 @@ class Page:
         print(_line(self._rows[-1], widths), flush=True)
 
     def end(self) -> None:
-        """The end of a table: it is known now how wide its columns are."""
+        """Ends a table; the widths of its columns are known now."""
         widths = [max(3, *map(len, column)) for column in zip(*self._rows, strict=True)]
         head, *rows = (_line(row, widths) for row in self._rows)
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
@@ -67,43 +76,38 @@ class Page:
         self.text(f"![{what}]({name}.svg)")
 
     def write(self) -> None:
-        """The section and its figures, each whole or not at all, then the page that all sections make."""
-        folder = DOCS / "benchmarks"
-        folder.mkdir(exist_ok=True)
+        """The page and its figures, then the list of all pages."""
+        FOLDER.mkdir(exist_ok=True)
         for name, svg in self.figures.items():
-            write_file_atomically(folder / f"{name}.svg", svg)
-        write_file_atomically(folder / f"{self.section}.md", "\n".join(self._lines).encode())
+            write_file_atomically(FOLDER / f"{name}.svg", svg)
+        page = re.sub(r"^#(#+ )", r"\1", "\n".join(self._lines), flags=re.MULTILINE)
+        write_file_atomically(FOLDER / f"{self.section}.md", (page.rstrip() + "\n").encode())
 
     def _say(self, *lines: str) -> None:
         self._lines.extend(lines)
         print(*lines, sep="\n", flush=True)
 
 
-def assemble(sections: Sequence[str]) -> None:
-    """docs/benchmarks.md from those of `sections` that have been written."""
-    parts = [
-        "# Benchmarks\n\nWritten by `make bench`; one section alone by the command at its head. Times depend on the "
-        "machine and on what else it does, ratios within a section less so.\n"
-    ]
-    files = [DOCS / "benchmarks" / f"{section}.md" for section in sections]
-    parts += [_one_folder_up(file.read_text()) for file in files if file.exists()]
-    write_file_atomically(DOCS / "benchmarks.md", "\n".join(parts).encode())
-
-
-def _one_folder_up(fragment: str) -> str:
-    """A section as it stands in the page above its folder."""
-    return re.sub(r"\]\((?=[^()]+\.svg\))", "](benchmarks/", fragment).rstrip() + "\n"
+def write_index(sections: Sequence[str]) -> None:
+    """docs/benchmarks/README.md: the pages of `sections` that have been written, with the command of each."""
+    rows = []
+    for section in sections:
+        page = FOLDER / f"{section}.md"
+        if page.exists():
+            title = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            rows.append(f"| [{title}]({section}.md) | `python scripts/bench.py {section}` |")
+    write_file_atomically(FOLDER / "README.md", "\n".join([_INDEX, *rows, ""]).encode())
 
 
 def surroundings() -> str:
-    """What was measured, on what."""
+    """Seed, processor and versions of the measurement."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     python = ".".join(map(str, sys.version_info[:3]))
     return f"Seed {SEED}; {available_cores()} cores of {processor()}; Python {python}, {packages}."
 
 
 def processor() -> str:
-    """The name of the processor, the kind of machine where it has none."""
+    """The name of the processor, or the machine type where the system gives no name."""
     if os.path.exists("/proc/cpuinfo"):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -116,8 +120,7 @@ def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """A cell as it is printed: thousands apart, four digits of what is no whole number, at most three behind the
-    point."""
+    """A cell as text: thousands separated, floats with four digits and at most three decimals."""
     if cell is None or isinstance(cell, str):
         return cell or ""
     if isinstance(cell, int):

@@ -67,9 +67,9 @@ def compare(page: Page, repeats: int) -> None:
             other = _ScaleSim(found, Path(folder))
             page.text(
                 f"SCALE-Sim runs in an environment of its own, with {other.surroundings()}. It is timed inside its "
-                "process, so that what it takes to start and to be imported counts nowhere: as its command runs it, "
-                "which writes traces, and through its class with the least that it can do. It computes no values. "
-                "The repeats of all ways are in turn; how many times as fast ours are is told from the best of each."
+                "process, so start and imports do not count. It runs as its command does, which writes traces, and "
+                "through its class with as little work as possible. It computes no values. The repeats of all ways "
+                "take turns. Ratios are of the best times."
             )
             _tables(page, _Ours(_model()), other, repeats)
 

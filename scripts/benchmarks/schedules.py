@@ -73,10 +73,12 @@ def _ranking(scores: dict[str, list[_Score]]) -> str:
     excess = np.array([[score.excess for score in scores[name]] for name in names])
     relative = (excess / np.maximum(excess.mean(axis=0), 1e-9)).mean(axis=1)
     order = np.lexsort((relative, passes.round(9)))
-    told = ", ".join(f"{names[i]} ({passes[i]:.2f} above, excess {relative[i]:.2f})" for i in order)
+    lines = [
+        f"{i}. {names[k]}: {passes[k]:.2f} above, excess {relative[k]:.2f}" for i, k in enumerate(order, 1)
+    ]
     return (
-        "All problems together, fewest passes above the bound first, then least excess, counted in what it is on "
-        f"average for the problem: {told}. Least excess: {names[int(np.argmin(relative))]}."
+        "All problems together, fewest passes above the bound first, then least excess. Excess is relative to the "
+        f"problem's mean. Least excess: {names[int(np.argmin(relative))]}.\n\n" + "\n".join(lines)
     )
 
 

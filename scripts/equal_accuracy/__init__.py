@@ -1,1 +1,1 @@
-"""What `scripts/experiments.py` does: ways to compress, trained alike, side by side."""
+"""Runs and pages of `scripts/experiments.py`: ways to compress, trained alike, compared at equal accuracy."""

@@ -1,4 +1,4 @@
-"""What accuracy falls by over matrix compression rate, one line for each method."""
+"""Drop of accuracy over matrix compression rate, one line for each method."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKS = "osD^vP*X"
-_DEEPEST = 2.5  # points; what falls further stands here, with its figure
+_DEEPEST = 2.5  # points; larger drops are drawn here, with their figure
 
 
-def drawn(networks: Mapping[str, Sequence[Setting]]) -> bytes:
+def draw(networks: Mapping[str, Sequence[Setting]]) -> bytes:
     """The networks side by side, as SVG: the same settings give the same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -66,12 +66,12 @@ def _panel(
 
 
 def _shown(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Rates and drops of (rate, drop), none below the drawing."""
+    """Rates and drops of (rate, drop), the drops clipped to the drawing."""
     return [rate for rate, _ in points], [min(drop, _DEEPEST) for _, drop in points]
 
 
 def _best_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those (rate, drop) that no other beats in one and equals in the other, by rate."""
+    """The Pareto front of (rate, drop), by rate."""
     return [
         (rate, drop)
         for rate, drop in sorted(set(points))

@@ -1,20 +1,21 @@
-"""Runs of the comparison, each kept as docs/results/NAME.json and, where it is small, its packed model beside it."""
+"""Runs of the comparison: each leaves a record and, where asked for, its packed model."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import onnx
 import yaml
 
 from benchmarks.page import processor
+from equal_accuracy.folder import SCHEMA, Record, ResultsFolder
 from equal_accuracy.variant import RECIPES, ROOT, Variant, is_path, read_raw, write_recipe
 from make_vgg16 import vgg16
 from tightc.errors import OptionError
@@ -24,20 +25,18 @@ from tightc.progress import Progress
 from tightc.recipe.run import run_recipe
 from tightc.report import Report
 
-SCHEMA = "tightc.experiment/1"
 _PACKAGES = ("tightc", "torch", "onnx", "onnxruntime", "numpy", "numba")
-_LARGEST = 1_000_000  # bytes of a packed model that is kept beside its record
-
-Record = dict[str, Any]
 
 
-def run(variant: Variant, work: Path, results: Path, progress: Progress) -> Record:
-    """Runs what is not done yet in the folder `work` / NAME, and writes record and packed model to `results`.
+def run(
+    variant: Variant, work: Path, results: ResultsFolder, progress: Progress, *, keep_model: bool = False
+) -> Record:
+    """Runs the stages that are not done yet in the folder `work` / NAME, and writes the record.
 
-    The seconds are those of all runs in that folder, but of one that was killed. OptionError where the record of
-    another run has that name.
+    The packed model is kept beside the record with `keep_model`, or where one was kept before. The seconds are those
+    of all runs in that folder, except a run that was killed. OptionError where another run has the same id.
     """
-    _refuse_another(variant, results / f"{variant.name}.json")
+    run_id = _run_id(variant, results)
     work.mkdir(parents=True, exist_ok=True)
     recipe, folder = work / f"{variant.name}.yaml", work / variant.name
     _prepare(variant, work, results, progress)
@@ -53,36 +52,52 @@ def run(variant: Variant, work: Path, results: Path, progress: Progress) -> Reco
     finally:
         if done and folder.is_dir():
             clock.write_text(f"{before + time.perf_counter() - began:.1f}")
-    record = _record(variant, report, folder, results)
-    results.mkdir(parents=True, exist_ok=True)
-    write_file_atomically(results / f"{variant.name}.json", (json.dumps(record, indent=1) + "\n").encode())
-    _keep_packed(report, folder, results / f"{variant.name}.onnx")
-    _hand_on(variant, report, folder)
+    record = {"schema": SCHEMA, "id": run_id, **_record(variant, report, folder, results)}
+    results.runs.mkdir(parents=True, exist_ok=True)
+    write_file_atomically(results.record(run_id), (json.dumps(record, indent=1) + "\n").encode())
+    if keep_model or results.model(run_id).exists():
+        _keep_packed(report, folder, results.model(run_id))
+    _publish_dense(variant, report, folder)
     return record
 
 
-def _refuse_another(variant: Variant, path: Path) -> None:
-    """Names leave out which stage an option is of."""
-    if path.exists():
-        held = json.loads(path.read_text(encoding="utf-8"))["changes"]
-        if held != _changes(variant):
-            made = ", ".join(f"{key}={value}" for key, value in held.items()) or "no changes"
+def _run_id(variant: Variant, results: ResultsFolder) -> str:
+    """The id of the same run's record, else the one asked for, else the variant's name.
+
+    OptionError where the record of another run has that id: names leave out which stage an option is of.
+    """
+    records = results.read_records()
+    same = [record for record in records if _is_of(record, variant)]
+    run_id = variant.run_id or (same[0]["id"] if same else variant.name)
+    for record in records:
+        if record["id"] == run_id and record not in same:
+            made = ", ".join(f"{key}={value}" for key, value in record["changes"].items()) or "no changes"
             raise OptionError(
-                f"{path}: the record of a run with {made}", "move it away, or give another --docs"
+                f"{results.record(run_id)}: the record of a run with {made}", "give another id with --id"
             )
+    return run_id
+
+
+def _is_of(record: Record, variant: Variant) -> bool:
+    """Whether `record` is of the same recipe, changes (in any order) and seed."""
+    words = shlex.split(record["command"])
+    seeds = words[words.index("--seeds") + 1] if "--seeds" in words else None
+    return (
+        words[2:3] == [variant.base]
+        and record["changes"] == _changes(variant)
+        and seeds == (None if variant.seed is None else str(variant.seed))
+    )
 
 
 def _changes(variant: Variant) -> dict[str, str]:
     return {f"{change.stage}.{change.option}": change.value for change in variant.changes}
 
 
-def _record(variant: Variant, report: Report, folder: Path, results: Path) -> Record:
+def _record(variant: Variant, report: Report, folder: Path, results: ResultsFolder) -> Record:
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     epochs = [stage["finetune"]["epochs"] for stage in recipe["stages"] if "finetune" in stage]
     network, _, method = variant.path.stem.partition("-")
     return {
-        "schema": SCHEMA,
-        "name": variant.name,
         "setting": variant.setting,
         "network": network,
         "method": method,
@@ -99,32 +114,33 @@ def _record(variant: Variant, report: Report, folder: Path, results: Path) -> Re
         "processor": processor(),
         "cores": available_cores(),
         "seconds": float((folder / "seconds").read_text()),
-        "recipe": _seen_from(recipe, folder, results),
+        "recipe": _relative_to(results.runs, recipe, folder),
     }
 
 
-def _seen_from(recipe: Record, folder: Path, results: Path) -> Record:
-    """A resolved `recipe` of `folder` with its paths relative to `results`, so that the record fits any machine."""
+def _relative_to(runs: Path, recipe: Record, folder: Path) -> Record:
+    """A resolved `recipe` of `folder` with its paths relative to `runs`, so that the record fits any machine."""
 
     def moved(path: str) -> str:
-        return os.path.relpath(folder.resolve() / path, results.resolve())
+        return os.path.relpath(folder.resolve() / path, runs.resolve())
 
-    seen = {**recipe, "model": moved(recipe["model"])}
+    found = {**recipe, "model": moved(recipe["model"])}
     if "data" in recipe and is_path(recipe["data"]["data"], folder):
-        seen["data"] = {**recipe["data"], "data": moved(recipe["data"]["data"])}
-    return seen
+        found["data"] = {**recipe["data"], "data": moved(recipe["data"]["data"])}
+    return found
 
 
 def _keep_packed(report: Report, folder: Path, path: Path) -> None:
-    packed = [row for row in report.layers if row["stage"] == "pack" and row["bytes"] < _LARGEST]
+    packed = [row for row in report.layers if row["stage"] == "pack"]
     source = folder / f"{packed[-1]['name']}.onnx" if packed else None
     if source is None or any(source.parent.glob(f"{source.name}.*.data")):
         path.unlink(missing_ok=True)
     else:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_file_atomically(path, source.read_bytes())
 
 
-def _prepare(variant: Variant, work: Path, results: Path, progress: Progress) -> None:
+def _prepare(variant: Variant, work: Path, results: ResultsFolder, progress: Progress) -> None:
     """Makes the model that the recipe starts from where that is one of build/ and not there yet."""
     model = (variant.path.parent / read_raw(variant.path)["model"]).resolve()
     if model.exists() or model.parent != ROOT / "build":
@@ -136,7 +152,7 @@ def _prepare(variant: Variant, work: Path, results: Path, progress: Progress) ->
         run(Variant(f"{model.stem}-dense"), work, results, progress)
 
 
-def _hand_on(variant: Variant, report: Report, folder: Path) -> None:
+def _publish_dense(variant: Variant, report: Report, folder: Path) -> None:
     """The network that NETWORK-dense trains becomes build/NETWORK.onnx, which the other recipes start from."""
     if variant.base.endswith("-dense") and not variant.changes and variant.seed is None:
         target = ROOT / "build" / f"{variant.base.removesuffix('-dense')}.onnx"

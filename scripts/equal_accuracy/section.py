@@ -1,11 +1,11 @@
-"""The section of docs/results.md that all records make: tables, the drawing, commands."""
+"""The tables that all records make, between two marks of docs/results/README.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from equal_accuracy.running import Record
+from equal_accuracy.folder import Record
 from equal_accuracy.settings import (
     LEVELS,
     Level,
@@ -23,11 +23,11 @@ from tightc.files import write_file_atomically
 
 BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 _COLUMNS = (
-    "method", "seeds", "fan-in", "accuracy", "drop", "density", "compression", "tightness", "passes", "cycles",
-    "speedup", "energy gain", "bytes",
+    "run", "method", "epochs", "fan-in", "accuracy", "drop", "density", "compression", "passes", "speedup",
+    "energy gain", "bytes",
 )  # fmt: skip
-Which = Callable[[Setting], bool]
-_PAIRS: tuple[tuple[str, Which, Which], ...] = (
+Filter = Callable[[Setting], bool]
+_PAIRS: tuple[tuple[str, Filter, Filter], ...] = (
     ("tight over combining", is_tight, is_combined),
     ("subwords over combining", is_subword, is_combined),
     ("subwords over weights", is_subword, is_tight),
@@ -36,7 +36,7 @@ _COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "en
 
 
 def rewrite(page: Path, records: Sequence[Record], drawing: str | None) -> None:
-    """Puts what `records` say between the two marks of `page`; `drawing` is the SVG's path as seen from it.
+    """Puts the tables of `records` between the two marks of `page`; `drawing` is the SVG's path as seen from it.
 
     OptionError where the page or the marks are missing.
     """
@@ -57,26 +57,36 @@ def written(records: Sequence[Record], drawing: str | None) -> str:
     parts = [f"![Accuracy over matrix compression rate, by method]({drawing})"] if drawing else []
     for network, settings in networks.items():
         dense = sorted({one.dense_accuracy for one in settings})
-        table = _table(_COLUMNS, [_row(one) for one in settings])
-        parts += [f"### {title(network)}, dense {_either(map(_percent, dense))}", table, _largest(settings)]
-        parts += [*_compared(settings), _commands(settings)]
+        parts.append(f"### {title(network)}, dense {_either(map(_percent, dense))}")
+        parts += [_table(_COLUMNS, [_row(one) for one in _leading(settings)]), _largest(settings)]
+        parts += _compared(settings)
     return "\n\n".join([*parts, _surroundings(records)])
+
+
+def _leading(settings: Sequence[Setting]) -> list[Setting]:
+    """For each method the settings that lead in some figure at some level, and all that have several seeds."""
+    found = {id(one) for one in settings if len(one.records) > 1}
+    for method in {one.method for one in settings}:
+        of_method = [one for one in settings if one.method == method]
+        within = [level.met(of_method) for level in LEVELS]
+        for group in [group for group in within if group] or [of_method]:
+            found |= {id(best(group, figure)) for figure in _COMPARED.values()}
+    return [one for one in settings if id(one) in found]
 
 
 def _row(one: Setting) -> list[str]:
     accuracies = one.each("accuracy")
     spread = f" ({min(accuracies):.2f} to {max(accuracies):.2f})" if len(accuracies) > 1 else ""
     return [
-        one.label,
-        ", ".join(map(str, one.seeds)),
+        one.ids,
+        one.method,
+        f"{one.epochs}",
         f"{one.fan_in or '-'}",
         _percent(one.mean("accuracy")) + spread,
         f"{one.mean('accuracy_drop'):.2f}",
         f"{one.mean('density'):.3f}",
         f"{one.mean('matrix_compression_rate'):.2f}x",
-        f"{one.mean('tightness'):.3f}",
         f"{one.mean('passes'):,.0f}",
-        f"{one.mean('cycles'):,.0f}",
         f"{one.mean('speedup'):.2f}x",
         f"{one.mean('energy_gain'):.2f}x",
         f"{one.mean('bytes'):,.0f}",
@@ -100,7 +110,7 @@ def _largest_cell(one: Setting | None) -> str:
 
 
 def _compared(settings: Sequence[Setting]) -> list[str]:
-    """Ways to pack over each other, at each level one file of each, the two with the most of a figure."""
+    """Ratios between kinds of packing; each row compares two runs, those with the largest of a figure."""
     found = []
     for name, over, under in _PAIRS:
         if any(map(over, settings)) and any(map(under, settings)):
@@ -109,15 +119,15 @@ def _compared(settings: Sequence[Setting]) -> list[str]:
     return found
 
 
-def _ratios(level: Level, settings: Sequence[Setting], over: Which, under: Which) -> list[list[str]]:
-    """A row for each two files that some figure chooses; one without figures where a side has none."""
+def _ratios(level: Level, settings: Sequence[Setting], over: Filter, under: Filter) -> list[list[str]]:
+    """A row for each pair of runs that some figure chooses; one without figures where a side has no run."""
     met = level.met(settings)
     chosen: dict[tuple[str, str], tuple[Setting, Setting, list[str]]] = {}
     for name, figure in _COMPARED.items():
         first, second = best(filter(over, met), figure), best(filter(under, met), figure)
         if first is None or second is None:
             return [[level.label, *["-"] * (1 + len(_COMPARED))]]
-        chosen.setdefault((first.label, second.label), (first, second, []))[2].append(name)
+        chosen.setdefault((first.ids, second.ids), (first, second, []))[2].append(name)
     return [
         [level.label, ", ".join(names), *(_ratio(first, second, figure) for figure in _COMPARED.values())]
         for first, second, names in chosen.values()
@@ -129,12 +139,8 @@ def _ratio(first: Setting, second: Setting, figure: str) -> str:
     return f"{one / other:.2f} ({one:.2f}x, {other:.2f}x)"
 
 
-def _commands(settings: Sequence[Setting]) -> str:
-    return "\n".join(["```sh", *dict.fromkeys(one.command for one in settings), "```"])
-
-
 def _surroundings(records: Sequence[Record]) -> str:
-    """Epochs, versions and machines, those that differ side by side."""
+    """Epochs, versions and machines; alternatives are joined by "or"."""
     epochs = sorted({record["epochs"] for record in records if packed_row(record)})
     versions: dict[str, set[str]] = {}
     for record in records:

@@ -1,15 +1,13 @@
-"""All runs that there are records of, those of one setting put together over their seeds."""
+"""The runs grouped into settings: one recipe with one set of changes, over its seeds."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from equal_accuracy.running import SCHEMA, Record
+from equal_accuracy.folder import Record
 
 _COMBINED = "column-combine"
 _TIGHT = ("aligned", "unaligned")
@@ -30,6 +28,16 @@ class Setting:
         return str(self.records[0]["network"])
 
     @property
+    def ids(self) -> str:
+        """The ids of the runs."""
+        return ", ".join(str(record["id"]) for record in self.records)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training, over all stages of a run."""
+        return int(self.records[0]["epochs"])
+
+    @property
     def method(self) -> str:
         """The rest of the recipe's name."""
         return str(self.records[0]["method"])
@@ -39,11 +47,6 @@ class Setting:
         """Method and changes, as a table shows them."""
         changes = (f"{key.partition('.')[2]} {value}" for key, value in self.records[0]["changes"].items())
         return ", ".join([self.method, *changes])
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the runs."""
-        return [record["seed"] for record in self.records]
 
     def each(self, figure: str) -> list[float]:
         """A figure of the packed model, for each seed."""
@@ -71,20 +74,6 @@ class Setting:
             return 1
         return int(last["alpha" if last["method"] == _COMBINED else "fan_in"])
 
-    @property
-    def command(self) -> str:
-        """What makes all these runs."""
-        whole = [record["command"] for record in self.records]
-        alone = whole[0].partition(" --seeds ")[0]
-        seeds = ",".join(map(str, self.seeds))
-        return whole[0] if len(whole) == 1 else f"{alone} --seeds {seeds}"
-
-
-def read_records(results: Path) -> list[Record]:
-    """The records in the folder `results`, by name."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    return [record for record in found if record.get("schema") == SCHEMA]
-
 
 def settings_of(records: Iterable[Record]) -> dict[str, list[Setting]]:
     """By network the settings of those runs that end with a packed model, by method and then by compression."""
@@ -108,7 +97,7 @@ def packed_row(record: Record) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Level:
-    """What runs may lose: so many points of accuracy below the dense network that each starts from."""
+    """A limit for the drop of accuracy, in points below the dense network that a run starts from."""
 
     drop: float
 
@@ -118,7 +107,7 @@ class Level:
         return f"drop up to {self.drop:g}"
 
     def met(self, settings: Iterable[Setting]) -> list[Setting]:
-        """Those of `settings` that lose no more."""
+        """The settings within the limit."""
         return [one for one in settings if one.mean("accuracy_drop") <= self.drop + 1e-9]
 
 
@@ -126,22 +115,22 @@ LEVELS = tuple(map(Level, (0.5, 1.0, 1.5, 2.0)))
 
 
 def is_tight(one: Setting) -> bool:
-    """Whether single weights were arranged, which loses none."""
+    """Whether single weights were packed without loss."""
     return one.method in _TIGHT
 
 
 def is_subword(one: Setting) -> bool:
-    """Whether single digits of weights were."""
+    """Whether subwords of weights were packed."""
     return one.method.startswith(_SUBWORD)
 
 
 def is_combined(one: Setting) -> bool:
-    """Whether its columns were combined."""
+    """Whether columns were combined."""
     return one.method.startswith(_COMBINED)
 
 
 def best(settings: Iterable[Setting], figure: str) -> Setting | None:
-    """The one with the most of `figure`; None without any."""
+    """The setting with the largest `figure`; None without settings."""
     return max(settings, key=lambda one: one.mean(figure), default=None)
 
 

@@ -45,7 +45,7 @@ class Change:
         return f"{self.stage}.{self.option}={self.value}"
 
     def values(self, stages: int) -> list[Any]:
-        """What each of so many stages gets: its own of a list, else the same; OptionError where a list does not fit."""
+        """The value for each stage: from a list, or the same for all; OptionError where a list has another length."""
         value = yaml.safe_load(self.value)
         if not isinstance(value, list):
             return [value] * stages
@@ -65,15 +65,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Variant:
-    """The recipe `base`, a name in configs/experiments or a path, with `changes`; a `seed` of None is its own."""
+    """The recipe `base`, a name in configs/experiments or a path, with `changes`.
+
+    A `seed` of None is the recipe's own. `run_id` is the id of the record, where the user gives one.
+    """
 
     base: str
     changes: tuple[Change, ...] = ()
     seed: int | None = None
+    run_id: str | None = None
 
     @property
     def path(self) -> Path:
-        """Where the recipe lies."""
+        """The recipe's file."""
         return Path(self.base) if self.base.endswith(".yaml") else RECIPES / f"{self.base}.yaml"
 
     @property
@@ -88,7 +92,7 @@ class Variant:
 
     @property
     def command(self) -> str:
-        """What makes this run."""
+        """The command of this run."""
         changes = [word for change in self.changes for word in ("--set", str(change))]
         seeds = [] if self.seed is None else ["--seeds", str(self.seed)]
         return shlex.join(["python", "scripts/experiments.py", self.base, *changes, *seeds])
@@ -108,9 +112,9 @@ def variants_of(
         budgets = [(Change("finetune", "budget", f"compression={point}"),) for point in points]
     found = []
     for budget in budgets:
-        wanted = tuple(change for change in (*changes, *budget) if not _as_it_is(raw, change))
+        effective = tuple(change for change in (*changes, *budget) if not _changes_nothing(raw, change))
         own = raw.get("seed", 0)
-        found += [Variant(base, wanted, None if seed == own else seed) for seed in seeds or [own]]
+        found += [Variant(base, effective, None if seed == own else seed) for seed in seeds or [own]]
     return found
 
 
@@ -118,8 +122,8 @@ def write_recipe(variant: Variant, path: Path) -> None:
     """The recipe of `variant` as a file at `path`, which its own paths are relative to."""
     raw = read_raw(variant.path)
     for change in variant.changes:
-        held = _held(raw, change)
-        for options, value in zip(held, change.values(len(held)), strict=True):
+        stages = _options_of(raw, change)
+        for options, value in zip(stages, change.values(len(stages)), strict=True):
             options[change.option] = value
     raw["stages"] = [{name: options} for name, options in _stages(raw)]
     base = variant.path.resolve().parent
@@ -152,16 +156,16 @@ def _stages(raw: Raw) -> list[tuple[str, Raw]]:
     return [(name, options) for stage in raw["stages"] for name, options in stage.items()]
 
 
-def _as_it_is(raw: Raw, change: Change) -> bool:
-    """Whether the recipe says already what `change` does; OptionError where it has no such stage."""
-    held = _held(raw, change)
-    if not held:
+def _changes_nothing(raw: Raw, change: Change) -> bool:
+    """Whether the recipe already has the values of `change`; OptionError where it has no such stage."""
+    stages = _options_of(raw, change)
+    if not stages:
         there = ", ".join(dict.fromkeys(name for name, _ in _stages(raw)))
         raise OptionError(f"--set {change}: the recipe has no stage {change.stage}", f"name one of {there}")
-    wanted = change.values(len(held))
-    return all(options.get(change.option) == value for options, value in zip(held, wanted, strict=True))
+    values = change.values(len(stages))
+    return all(options.get(change.option) == value for options, value in zip(stages, values, strict=True))
 
 
-def _held(raw: Raw, change: Change) -> list[Raw]:
+def _options_of(raw: Raw, change: Change) -> list[Raw]:
     """The options of all stages that `change` names."""
     return [options for name, options in _stages(raw) if name == change.stage]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from equal_accuracy.running import SCHEMA
+from equal_accuracy.folder import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 Record = dict[str, Any]
@@ -22,7 +22,7 @@ def record(network: str, method: str, rate: float, drop: float, seed: int = 0, *
     }  # fmt: skip
     return {
         "schema": SCHEMA,
-        "name": f"{setting}-{seed}",
+        "id": f"{setting}-{seed}",
         "setting": setting,
         "network": network,
         "method": method,
