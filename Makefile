@@ -39,6 +39,13 @@ words: $(VENV)/ready
 prose: $(VENV)/ready
 	$(BIN)/python scripts/check_prose.py
 
+docs: $(VENV)/ready-docs ## build the site of docs in build/site; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+$(VENV)/ready-docs: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 test-light: $(LIGHT)/ready ## everything but finetune, in an environment without torch and without development tools
 	$(LIGHT)/bin/python scripts/check_light.py $(LIGHT)/bin/tightc
 

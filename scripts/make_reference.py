@@ -13,7 +13,7 @@ import click
 from tightc.cli.command import full_help
 from tightc.cli.main import tightc
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 HEAD = (
     "# Command reference\n\nWritten by `python scripts/make_reference.py` from `tightc COMMAND --help-all`.\n"
 )

@@ -219,7 +219,7 @@ def test_an_interrupt_carries_a_result(model: tightc.Model, monkeypatch: pytest.
     from tightc.permutation import permute as module
 
     def interrupted(*_arguments: object, **_keywords: object) -> None:
-        raise module.Interrupted((model, tightc.Report("permute", {"passes": 3})))
+        raise tightc.Interrupted(tightc.Result(model, tightc.Report("permute", {"passes": 3})))
 
     monkeypatch.setattr(module, "permute", interrupted)
     with pytest.raises(KeyboardInterrupt) as interrupt:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tightc.permutation.pattern import Pattern
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
-    from tightc.report import LayerReport, Report, Result
+    from tightc.report import Interrupted, LayerReport, Report, Result
     from tightc.selection.budget import Budget
     from tightc.simulation.accelerator.energy_table import EnergyTable
     from tightc.simulation.accelerator.hardware import Hardware
@@ -71,6 +71,7 @@ __all__ = [
     "Hardware",
     "InspectOptions",
     "InternalError",
+    "Interrupted",
     "LayerReport",
     "Model",
     "ModelError",
@@ -131,7 +132,7 @@ _MODULES = {
     "tightc.permutation.pattern": "Pattern",
     "tightc.pruning.options": "PruneOptions",
     "tightc.quantization.options": "QuantizeOptions",
-    "tightc.report": "LayerReport Report Result",
+    "tightc.report": "Interrupted LayerReport Report Result",
     "tightc.selection.budget": "Budget",
     "tightc.simulation.accelerator.energy_table": "EnergyTable",
     "tightc.simulation.accelerator.hardware": "Hardware",

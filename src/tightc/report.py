@@ -199,6 +199,14 @@ class Result(NamedTuple):
         return self.report._repr_html_()
 
 
-def first_few(names: Sequence[str]) -> str:
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a stage early; `result` is what the stage would have returned, with the best by then."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"{result.report.stage} was interrupted; its best result so far is kept")
+        self.result = result
+
+
+def join_names(names: Sequence[str]) -> str:
     """Up to three names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

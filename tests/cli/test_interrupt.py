@@ -27,7 +27,8 @@ from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.permute import Interrupted, permute
+from tightc.permutation.permute import permute
+from tightc.report import Interrupted
 from tightc.tile.array import ArrayShape
 
 PATIENCE = 60  # seconds for what takes a few

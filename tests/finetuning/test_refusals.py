@@ -171,8 +171,8 @@ def test_options_that_do_not_go_together_are_refused(
         (("first", "l*"), "--skip: expected at least one layer left, got none", "skip fewer layers"),
     ],
 )
-def test_skipping_no_layer_or_all_is_refused(keep: tuple[str, ...], sentence: str, remedy: str) -> None:
-    found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, keep=keep))
+def test_skipping_no_layer_or_all_is_refused(skip: tuple[str, ...], sentence: str, remedy: str) -> None:
+    found = refused(lambda: training.train(training.network("folded"), sparsity=0.5, skip=skip))
     assert found == (sentence, remedy, 2)
 
 
@@ -265,7 +265,7 @@ def test_other_errors_of_torch_are_passed_on() -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("align", "8x8"), ("keep", ("first",)), ("floor", 0.1), ("granularity", "filter"), ("regrow", 0.1),
+        ("align", "8x8"), ("skip", ("first",)), ("min_density", 0.1), ("granularity", "filter"), ("regrow", 0.1),
         ("pruning_schedule", "linear"), ("scope", "layer"), ("pruning_start", 0.1), ("pruning_end", 0.8),
         ("pruning_interval", 8), ("regrow_end", 0.5),
     ],

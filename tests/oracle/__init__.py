@@ -57,7 +57,7 @@ __all__ = [
     "im2col",
     "index_bits",
     "largest_kept",
-    "largest_with_floors",
+    "largest_with_minimums",
     "live_sums",
     "lower_bound",
     "map_bytes_fetched",

@@ -185,7 +185,7 @@ def test_float_weights_have_no_subwords() -> None:
 
 def test_damaged_subwords_are_refused() -> None:
     packed, _ = pack(permuted(pruned("gemm", 4), 4)[0])
-    proto = packed.editable()
+    proto = packed.copy_proto()
     kept = [tensor for tensor in proto.graph.initializer if not tensor.name.endswith(".index")]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)

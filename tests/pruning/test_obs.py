@@ -20,7 +20,8 @@ from helpers.loading import loaded
 from tightc import parallel
 from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import kl_divergence
-from tightc.data.images import Images, ImageShape, Normalization, NormalizedImages
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.data.source import open_images
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions

@@ -17,10 +17,11 @@ from tightc.config.yaml import parse_options
 from tightc.errors import ConfigError, OutputError, TightcError
 from tightc.example import RECIPE
 from tightc.model.file import load_model
-from tightc.permutation.permute import Interrupted, permute
+from tightc.permutation.permute import permute
 from tightc.recipe import stage_runner
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import run_recipe
+from tightc.report import Interrupted, Result
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -228,7 +229,7 @@ def test_an_interrupted_run_continues(place: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_interrupted_search_is_run_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **settings: object) -> None:
-        raise Interrupted(permute(*arguments, **settings))
+        raise Interrupted(Result(*permute(*arguments, **settings)))
 
     with monkeypatch.context() as patch:
         patch.setattr(stage_runner, "permute", interrupt)

@@ -11,7 +11,8 @@ import onnx
 from numpy.typing import ArrayLike
 
 from tightc.api.arguments import python_errors, require_model
-from tightc.data.images import Images, ImageShape, NormalizedImages, Split, check_images
+from tightc.config.image_shape import ImageShape
+from tightc.data.images import Images, NormalizedImages, Split, check_images
 from tightc.errors import DataError, OptionError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 

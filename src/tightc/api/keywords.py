@@ -25,13 +25,14 @@ class PruneKeywords(TypedDict, total=False):
 
     sparsity: float | None
     scope: Literal["global", "layer"]
-    keep: Sequence[str]
-    floor: float
+    skip: Sequence[str]
+    min_density: float
     granularity: Literal["weight", "filter", "subword"]
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
     criterion: Literal["magnitude", "fisher", "obs"]
+    calibration_images: int | None
 
 
 class FinetuneKeywords(TypedDict, total=False):
@@ -43,33 +44,33 @@ class FinetuneKeywords(TypedDict, total=False):
     learning_rate: float
     momentum: float
     weight_decay: float
-    rate: Literal["cosine", "one-cycle"]
-    warm_up: float
+    lr_schedule: Literal["cosine", "one-cycle"]
+    warmup: float
     label_smoothing: float
-    average: float
-    renorm_images: int
-    distil_temperature: float
-    distil_weight: float
-    unfold_norms: bool
+    ema_decay: float
+    bn_recalibration_images: int
+    distill_temperature: float
+    distill_weight: float
+    unfold_batchnorm: bool
     augment: bool
     mixup: float
     validation: int
     device: str
-    precision: Literal["auto", "fp32", "bf16"]
+    dtype: Literal["auto", "float32", "bfloat16"]
     sparsity: float | None
     scope: Literal["global", "layer"]
-    keep: Sequence[str]
-    floor: float
+    skip: Sequence[str]
+    min_density: float
     granularity: Literal["weight", "filter", "subword"]
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
-    schedule: Literal["cubic", "linear", "one-shot"]
-    prune_from: float
-    prune_until: float
-    prune_every: int
+    pruning_schedule: Literal["cubic", "linear", "one-shot"]
+    pruning_start: float
+    pruning_end: float
+    pruning_interval: int
     regrow: float
-    regrow_until: float
+    regrow_end: float
     checkpoint: str | PathLike[str] | None
     checkpoint_minutes: float
 
@@ -77,9 +78,10 @@ class FinetuneKeywords(TypedDict, total=False):
 class QuantizeKeywords(TypedDict, total=False):
     """Options of `quantize` as keywords."""
 
-    keep: Sequence[str]
+    skip: Sequence[str]
     calibration: Literal["min-max", "percentile", "entropy"]
     percentile: float
+    calibration_images: int
 
 
 class PermuteKeywords(TypedDict, total=False):
@@ -88,12 +90,12 @@ class PermuteKeywords(TypedDict, total=False):
     array: ArrayShape | tuple[int, int] | str
     fan_in: int
     subword_bits: Literal[2, 4] | None
-    method: Literal["tight", "first-fit", "column-combine", "nm", "structured", "dense"]
+    method: str
     alpha: int
     gamma: float
     pattern: Pattern | tuple[int, int] | str
     temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
-    objective: Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]
+    objective: Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"]
     time_limit: float | str | None
     jobs: int
     dask: str | None
@@ -114,7 +116,7 @@ class SimulateKeywords(TypedDict, total=False):
     array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
-    side_by_side: bool | None
+    replicate_tiles: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     dataflow: Literal["ws", "os", "is"]
     verify: bool
@@ -130,15 +132,15 @@ class CompareKeywords(TypedDict, total=False):
     array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
-    side_by_side: bool | None
+    replicate_tiles: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
-    method: Sequence[Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"]] | Literal["dense", "structured", "column-combine", "nm", "first-fit", "tight"] | str
+    method: Sequence[str] | str
     fan_in: Sequence[int] | int | str
     alpha: int
     gamma: Sequence[float] | float | str
     pattern: Sequence[Pattern | tuple[int, int] | str] | Pattern | tuple[int, int] | str
     temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
-    objective: Sequence[Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"]] | Literal["passes", "area", "inputs", "cycles", "side-by-side", "energy"] | str
+    objective: Sequence[Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"]] | Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"] | str
     time_limit: float | str | None
     jobs: int
 

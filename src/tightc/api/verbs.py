@@ -95,7 +95,7 @@ def prune(
 
     chosen = options_from(PruneOptions, options, keywords)
     seen = None if images is None else require_images(images)
-    if seen is not None and not chosen.sees_images:
+    if seen is not None and not chosen.needs_images:
         raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
     return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
 
@@ -121,7 +121,6 @@ def finetune(
     Result
         The trained model, and loss, accuracy and density of the training.
     """
-    from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as stage
 
     chosen = options_from(FinetuneOptions, options, keywords)
@@ -129,21 +128,17 @@ def finetune(
     network = require_model(model)
     if teacher is not None:
         require_model(teacher, "teacher")
-    try:
-        return Result(
-            *stage(
-                network,
-                seen.images,
-                seen.normalization,
-                chosen,
-                seed=require_seed(seed),
-                teacher=teacher,
-                progress=progress,
-            )
+    return Result(
+        *stage(
+            network,
+            seen.images,
+            seen.normalization,
+            chosen,
+            seed=require_seed(seed),
+            teacher=teacher,
+            progress=progress,
         )
-    except Interrupted as interrupt:
-        interrupt.result = Result(*interrupt.result)
-        raise
+    )
 
 
 @public_verb(QuantizeOptions)
@@ -193,15 +188,10 @@ def permute(
     Result
         The model with a packing of every layer, and the measures of the packings.
     """
-    from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as stage
 
     chosen = options_from(PermuteOptions, options, keywords)
-    try:
-        return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
-    except Interrupted as interrupt:
-        interrupt.result = Result(*interrupt.result)
-        raise
+    return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
 
 
 @public_verb(PackOptions)

@@ -114,7 +114,7 @@ class Calibration:
 
 def _with_outputs(model: Model, names: Sequence[str]) -> bytes:
     """The model with the named values as outputs, without the nodes that they do not need."""
-    proto = model.editable()
+    proto = model.copy_proto()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     if not subgraph_reads(proto):

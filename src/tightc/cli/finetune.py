@@ -48,10 +48,10 @@ def finetune(
     the command to resume. On several devices: torchrun --nproc-per-node N --no-python tightc finetune ...
     Needs torch: pip install 'tightc[finetune]'.
     """
-    from tightc.finetuning.finetune import Interrupted
     from tightc.finetuning.finetune import finetune as run
     from tightc.finetuning.process.process_group import ProcessGroup
     from tightc.model.file import load_model
+    from tightc.report import Interrupted
 
     data, options = parsed_options(DataOptions, flags), parsed_options(FinetuneOptions, flags)
     destination = Destination.of(output, display)
@@ -74,12 +74,12 @@ def finetune(
             if not display.quiet:
                 click.echo(f"{destination.path} holds the weights at the interrupt", err=True)
         raise
-    group = ProcessGroup.of_environment()
-    if group.leads:
+    group = ProcessGroup.from_environment()
+    if group.is_main_process:
         finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
-    if group.size > 1:
+    if group.world_size > 1:
         # threads of torch may crash at interpreter exit, and a process that crashes fails the whole group
         sys.stdout.flush()
         sys.stderr.flush()

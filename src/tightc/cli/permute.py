@@ -36,8 +36,8 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
     they are. A lossy method sets the weights that it drops to zero and reports their number; finetune trains the rest.
     The same seed gives the same bytes for any number of jobs.
     """
-    from tightc.permutation.permute import Interrupted
     from tightc.permutation.permute import permute as run
+    from tightc.report import Interrupted
 
     options = parsed_options(PermuteOptions, flags)
     destination = Destination.of(output, display)

@@ -52,7 +52,7 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     from tightc.pruning.prune import prune as run
 
     options, data = parsed_options(PruneOptions, flags), parsed_options_if(DataOptions, flags, "data")
-    if data and not options.sees_images:
+    if data and not options.needs_images:
         raise OptionError(
             "--data: expected criterion obs or fisher, got magnitude",
             "leave --data out, or add --criterion obs",

@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from tightc.config.image_shape import ImageShape
 from tightc.data.image_files import ImageFile, decode_images, is_image_file, may_belong_to
-from tightc.data.images import Images, ImageShape, Split
+from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 

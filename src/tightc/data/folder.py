@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tightc.config.image_shape import ImageShape
 from tightc.data.image_files import SPLIT_FOLDERS, ImageFile, decode_images, is_image_file
-from tightc.data.images import Images, ImageShape, Split
+from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 

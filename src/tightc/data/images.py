@@ -16,23 +16,6 @@ Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
-class ImageShape:
-    """The image size that a network takes; a height or width of None is dynamic."""
-
-    channels: int
-    height: int | None = None
-    width: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.channels} x {self.height or 'any'} x {self.width or 'any'}"
-
-    def admits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an image of `shape` (channels, height, width) fits."""
-        wanted = (self.channels, self.height, self.width)
-        return len(shape) == 3 and all(w in (None, s) for w, s in zip(wanted, shape, strict=True))
-
-
-@dataclass(frozen=True)
 class Images:
     """`pixels`: (images, channels, height, width) uint8 0..255 or float32; `labels`: (images,) int64.
 

@@ -18,24 +18,11 @@ from tightc.model.onnx_proto.graph import Array
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.report import Report
+from tightc.report import Interrupted, Report, Result
 
 if TYPE_CHECKING:
     from tightc.finetuning.training.metrics import TrainingResult
     from tightc.finetuning.training_run import TrainingRun
-
-
-class Interrupted(KeyboardInterrupt):
-    """Raised where Ctrl-C ended the training early; `result` is what `finetune` would have returned at that point."""
-
-    def __init__(self, model: Model, report: Report) -> None:
-        super().__init__("finetune was interrupted; its best result so far is kept")
-        self.model, self.report = model, report
-
-    @property
-    def result(self) -> tuple[Model, Report]:
-        """The model and its report, as `finetune` returns them."""
-        return self.model, self.report
 
 
 def finetune(
@@ -69,7 +56,7 @@ def finetune(
     if teacher is None:
         _check_no_distillation(options)
     source, model = model, unpack_layers(model)
-    if options.share is None and is_permuted(model):
+    if options.kept_fraction is None and is_permuted(model):
         matching_packings(model, read_network(model))  # the packings stay, so they must match the weights
     _check_images(images, normalization, [model] if teacher is None else [model, teacher])
     inputs = TrainingInputs(model, images, normalization, seed, teacher)
@@ -86,7 +73,7 @@ def finetune(
     finetuned = stage_result(finetuned, HistoryEntry("finetune", recorded, seed, ended), source)
     report = _report(source, run, trained, result, options)
     if result.interrupted:
-        raise Interrupted(finetuned, report)
+        raise Interrupted(Result(finetuned, report))
     return finetuned, report
 
 

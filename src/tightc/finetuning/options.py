@@ -161,7 +161,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         for name in sorted(_needs_target(type(self)) & self.model_fields_set):
             zero_subwords = name == "granularity" and self.granularity == "subword"  # zero subwords stay zero
             default = type(self).model_fields[name].default
-            if self.share is None and not zero_subwords and getattr(self, name) != default:
+            if self.kept_fraction is None and not zero_subwords and getattr(self, name) != default:
                 raise invalid_combination(
                     "expected a pruning target, got none", "add --sparsity or --budget", name
                 )

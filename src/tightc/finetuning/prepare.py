@@ -25,8 +25,8 @@ from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.model.packings.metadata import read_packings
+from tightc.selection.network.prunable import prunable, unskipped_layers
 from tightc.selection.options import SelectionOptions
-from tightc.selection.prunable import layers_except, prunable
 
 _STATISTICS_IMAGES = 512
 
@@ -51,7 +51,7 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
     compute = choose_device(options.device, options.dtype, group.local_rank)
     if options.granularity == "subword":
         network = read_network(inputs.model)
-        network.require_subwords(layers_except(network, options.keep), inputs.model.origin)
+        network.require_subwords(unskipped_layers(network, options.skip), inputs.model.origin)
     model, quantized = _dequantized(inputs.model)
     batches, validation = _split_batches(inputs, options, compute)
     group.check_batch_size(batches.batch_size)
@@ -71,12 +71,12 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
         quantized = tuple(
             replace(entry, scale=entry.scale * factors.get(entry.value, 1)) for entry in quantized
         )
-    layers = [] if options.share is None else prunable(model, read_network(model), options)
+    layers = [] if options.kept_fraction is None else prunable(model, read_network(model), options)
     group.init(compute.device)
     fake_quantization = None
     if quantized:
         subword_bits = _subword_bits(inputs.model, options)
-        keep_zeros = options.share is None
+        keep_zeros = options.kept_fraction is None
         fake_quantization = FakeQuantization(module, quantized, subword_bits, keep_zeros=keep_zeros)
     setup = TrainingSetup(
         student=module,
@@ -122,12 +122,12 @@ def _split_batches(
 def _subword_bits(model: Model, options: FinetuneOptions) -> int | None:
     """Width of the subwords to prune or to keep zero, from the options, the last pruning or the packings."""
     if options.granularity == "subword":
-        return options.digit_bits
+        return options.bits_per_subword
     for stage in reversed(read_history(model)):
         recorded = stage.get("options")
         if isinstance(recorded, dict) and recorded.get("granularity") == "subword":
             bits = recorded.get("subword_bits")
-            return SelectionOptions(granularity="subword", subword_bits=bits).digit_bits
+            return SelectionOptions(granularity="subword", subword_bits=bits).bits_per_subword
     packed = (packing.subword_bits for packing in read_packings(model).values())
     return next((bits for bits in packed if bits is not None), None)
 

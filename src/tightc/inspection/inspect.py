@@ -36,12 +36,12 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "macs_covered": counted.macs_covered,
         "bytes": len(model.to_bytes()),
     }
-    unknown = [row["name"] for row in counted.outside if row["macs"] is None]
+    unknown = [row["name"] for row in counted.uncovered if row["macs"] is None]
     notes = model.notes
     if unknown:
         notes += (f"MACs of {', '.join(unknown)} are unknown, and so is the fraction covered",)
     rows = tuple(_row(network, layer, counted.vectors[layer.output]) for layer in network.layers)
-    return Report("inspect", {**head, **totals}, rows, counted.outside, notes)
+    return Report("inspect", {**head, **totals}, rows, counted.uncovered, notes)
 
 
 def _history_label(entry: Mapping[str, Any]) -> str:

@@ -48,11 +48,11 @@ def with_sensitivity(
         loss: dict[str, float | None] = {}
         for sparsity in SPARSITIES:
             drop = divergence = None
-            if layer.shares is None:
+            if layer.shared_with is None:
                 after = drawn.logits(_pruned(plain, network, layer, sparsity))
                 drop, divergence = accuracy - _accuracy(after, drawn.labels), kl_divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": divergence}
-        rows.append({**row, **loss})
+        rows.append(LayerReport({**row, **loss}))
         progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
     totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
     return replace(report, totals=totals, layers=tuple(rows))

@@ -31,7 +31,7 @@ from tightc.model.onnx_proto.external_data import (
 from tightc.model.onnx_proto.graph import Graph, constant_tensors, default_opset, read_graph
 from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
 from tightc.model.runtime.constant_folding import fold_weights
-from tightc.report import first_few
+from tightc.report import join_names
 
 OLDEST_OPSET = 13
 _READS = 10  # attempts at a model that another process replaces meanwhile
@@ -162,9 +162,9 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
     if folded.names:
-        notes += (f"weights folded from constants: {first_few(folded.names)}",)
+        notes += (f"weights folded from constants: {join_names(folded.names)}",)
     if folded.untied:
-        notes += (f"untied by folding, so stored twice and trained separately: {first_few(folded.untied)}",)
+        notes += (f"untied by folding, so stored twice and trained separately: {join_names(folded.untied)}",)
     return Model(
         proto,
         origin,

@@ -29,15 +29,15 @@ def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) ->
     unused = _short_names(kept)
     short = {weight: next(unused) for weight in headers if weight not in kept}
     renamed = {name: name for name in kept} | short
-    for graph in graphs(proto.graph):
-        for name in names(graph):
+    for graph in walk_graphs(proto.graph):
+        for name in value_names(graph):
             if name in packed:
                 weight, key = packed[name]
                 renamed[name] = f"{renamed[weight]}.{key}"
             elif name not in renamed:
                 renamed[name] = next(unused)
-    for graph in graphs(proto.graph):
-        rename(graph, lambda name: renamed.get(name, name))
+    for graph in walk_graphs(proto.graph):
+        rename_values(graph, lambda name: renamed.get(name, name))
     # packed tensors are now named after their weights
     bare = {
         renamed[name]: {k: v for k, v in header.items() if k != "tensors"} for name, header in headers.items()
@@ -61,7 +61,9 @@ def _labels(graph: onnx.GraphProto) -> Iterator[str]:
     """The outputs that label nodes without a name, except nodes that only rebuild or dequantize a weight."""
     for node in graph.node:
         makes_weight = (
-            node.op_type not in FORMS if node.domain == DOMAIN else node.op_type == "DequantizeLinear"
+            node.op_type not in PACKED_OPERATORS
+            if node.domain == DOMAIN
+            else node.op_type == "DequantizeLinear"
         )
         if not (node.name or makes_weight):
             yield next((name for name in node.output if name), "")

@@ -36,7 +36,7 @@ def stripped(model: Model) -> Model:
     for function in proto.functions:
         if function.domain == DOMAIN:
             _number_values(function)
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def _strip(graph: onnx.GraphProto, opset: int) -> None:
@@ -50,7 +50,7 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
 
 def _is_default(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
     """Whether `attribute` has the default value of its operator."""
-    form = FORMS.get(node.op_type) if node.domain == DOMAIN else None
+    form = PACKED_OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
     if form is None and not is_standard(node.domain):
         return False
     operator = node.op_type if form is None else form.operator

@@ -21,17 +21,9 @@ from tightc.permutation.layer_scheduler import LayerJob, pack_layers
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.registry import find_method
 from tightc.progress import Progress, no_progress
-from tightc.report import Report, first_few
+from tightc.report import Interrupted, Report, Result, join_names
 from tightc.tile.measures import kept_matrix
 from tightc.tile.packing import Packing
-
-
-class Interrupted(KeyboardInterrupt):
-    """An interrupt ended the search early; `result` is the return value of permute, with the best packings by then."""
-
-    def __init__(self, result: tuple[Model, Report]) -> None:
-        super().__init__("permute was interrupted; its best result so far is kept")
-        self.result = result
 
 
 def permute(
@@ -65,14 +57,14 @@ def permute(
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
-        (f"the {by} ended the search in {first_few(found.cut_short)} before all moves were tried",)
+        (f"the {by} ended the search in {join_names(found.cut_short)} before all moves were tried",)
         if found.cut_short
         else ()
     )
     notes = (*model.notes, *cut, *_notes(totals, layers, options))
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
-        raise Interrupted((permuted, report))
+        raise Interrupted(Result(permuted, report))
     return permuted, report
 
 
@@ -88,7 +80,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
     if not above or "objective" not in find_method(options.method).options:
         return ()
     return (
-        f"{first_few(above)}: more passes than the bound; a fan-in above {options.fan_in} may take fewer",
+        f"{join_names(above)}: more passes than the bound; a fan-in above {options.fan_in} may take fewer",
     )
 
 

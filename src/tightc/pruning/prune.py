@@ -19,7 +19,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
-from tightc.report import Report, first_few
+from tightc.report import Report, join_names
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
@@ -143,7 +143,7 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     single = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
     if single:
         notes.append(
-            f"{first_few(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
+            f"{join_names(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
         )
     if options.granularity == "filter" and options.criterion != "obs":
         notes.append(

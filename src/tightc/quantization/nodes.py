@@ -27,7 +27,7 @@ class Int8Weight:
 
 def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
     """`model` with constants replaced by `weights`, by name, and DequantizeLinear; nodes that read them stay."""
-    proto = model.editable()
+    proto = model.copy_proto()
     names = _names(proto)
     dequantizers: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
@@ -44,7 +44,7 @@ def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
     ]
     replace_items(proto.graph.initializer, [*kept, *tensors])
     replace_items(proto.graph.node, [*dequantizers, *nodes])
-    return model.changed(proto)
+    return model.with_proto(proto)
 
 
 def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, float]) -> Model:
@@ -52,7 +52,7 @@ def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, flo
 
     `scales`: of each quantized value, by name.
     """
-    proto = model.editable()
+    proto = model.copy_proto()
     names = _names(proto)
     inputs = {layer.output: layer.input for layer in layers}
     dequantized: dict[str, str] = {}

@@ -21,7 +21,7 @@ from tightc.quantization.nodes import Int8Weight, with_int8_inputs, with_int8_we
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.ranges import activation_ranges
 from tightc.quantization.scale import LARGEST, best_scales, to_int8
-from tightc.report import Report, first_few
+from tightc.report import Report, join_names
 from tightc.selection.network.prunable import unskipped_layers
 
 
@@ -126,7 +126,7 @@ def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, packings
     notes = list(before.notes)
     rounded = [row["name"] for row in rows if row["rounded_to_zero"]]
     if rounded:
-        notes.append(f"{first_few(rounded)}: some weights are below half a scale step and became zero")
+        notes.append(f"{join_names(rounded)}: some weights are below half a scale step and became zero")
     if packings_dropped:
         notes.append("the packings held for the weights before and were dropped: run tightc permute again")
     return Report("quantize", totals, tuple(rows), notes=tuple(notes))

@@ -32,7 +32,7 @@ class RecipeFinetune(FinetuneOptions):
             raise invalid_combination(
                 "the folder of the run keeps the checkpoint", "leave it out", "checkpoint"
             )
-        without_effect = None if self.teacher else self.taught_in_vain()
+        without_effect = None if self.teacher else self.unused_distillation()
         if without_effect is not None:
             raise invalid_combination(
                 "there is no teacher", "add teacher: true, or leave it out", without_effect
@@ -90,7 +90,7 @@ class Step(Options):
     @property
     def needs_images(self) -> bool:
         """Whether the stage reads the recipe's data."""
-        calibrates = (self.prune is not None and self.prune.sees_images) or (
+        calibrates = (self.prune is not None and self.prune.needs_images) or (
             self.quantize is not None and self.quantize.activations
         )
         return self.stage in ("finetune", "evaluate") or calibrates
@@ -108,7 +108,7 @@ class Step(Options):
     @property
     def drops_packings(self) -> bool:
         """Whether the stage changes which weights are zero, so that the model loses its packings."""
-        gradual = self.finetune is not None and self.finetune.share is not None
+        gradual = self.finetune is not None and self.finetune.kept_fraction is not None
         return self.stage in ("prune", "quantize") or gradual
 
 

@@ -48,8 +48,8 @@ def run_recipe(
         recipe = recipe.model_copy(update={"seed": seed})
     with Workspace.locked(folder) as workspace:
         runner = StageRunner(recipe, workspace, progress)
-        resolved = resolved_yaml(_relative_to(recipe, folder))
-        write_file_atomically(folder / "recipe.yaml", resolved.encode())
+        text = resolved_yaml(_relative_to(recipe, folder))
+        write_file_atomically(folder / "recipe.yaml", text.encode())
         rows = [runner.start(), *(runner.step(step) for step in recipe.stages)]
     dense = rows[0]["accuracy"]
     for row in rows:

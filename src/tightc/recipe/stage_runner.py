@@ -110,7 +110,7 @@ class StageRunner:
             self.progress(name, 1.0, {"": "unchanged"})
         else:
             made, report = run()
-            record, model = {"key": key, "report": report.as_json()}, None
+            record, model = {"key": key, "report": report.to_dict()}, None
             if made is not None:
                 model = self.workspace.write_model(name, made)
                 # recorded before it is measured, so that an interrupt does not lose it
@@ -174,7 +174,7 @@ class StageRunner:
         }
 
     def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
-        images = self._calibration_images() if options.sees_images else None
+        images = self._calibration_images() if options.needs_images else None
         return prune(self.model, options, images, seed=self.recipe.seed, progress=self.stage_progress)
 
     def _quantize(self, options: RecipeQuantize) -> tuple[Model, Report]:

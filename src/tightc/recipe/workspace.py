@@ -123,7 +123,7 @@ def hash_data(source: str) -> str:
     """
     path = Path(source).expanduser()
     if path.is_file():
-        labels = labels_beside(path) if is_idx(path.name) else None
+        labels = labels_path(path) if is_idx(path.name) else None
         return hash_key(_sha256(path), _sha256(labels)) if labels else hash_file(source)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())

@@ -67,7 +67,7 @@ def layer_costs(workload: Workload, accelerator: Accelerator, dataflow: Dataflow
 def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow) -> CostComparison:
     words = accelerator
     if layer.packing:
-        words = replace(accelerator, array=accelerator.array.of_words(layer.packing.digits))
+        words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
     dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words)
     if not layer.packing:
         return CostComparison(dense, dense)
@@ -121,7 +121,7 @@ def _row(
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     """The metrics of one layer."""
-    measures = None if layer.layer.shares else workload.measures.get(layer.layer.weight)
+    measures = None if layer.layer.shared_with else workload.measures.get(layer.layer.weight)
     return {
         **layer.identity,
         "method": layer.method,

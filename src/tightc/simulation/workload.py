@@ -96,7 +96,7 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
         network,
         layers,
         measures,
-        uncovered=counts.outside,
+        uncovered=counts.uncovered,
         macs_covered=counts.macs_covered,
     )
 

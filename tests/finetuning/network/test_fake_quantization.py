@@ -145,7 +145,7 @@ def test_an_inserted_norm_is_folded_into_scales_and_bias(which: str) -> None:
 
 def test_no_norm_is_inserted_before_a_per_tensor_scale() -> None:
     given = training.quantized("folded")
-    proto = given.editable()
+    proto = given.copy_proto()
     (scale,) = (tensor for tensor in proto.graph.initializer if tensor.name == "first_w.scale")
     scale.CopyFrom(onnx.numpy_helper.from_array(np.array(0.01, np.float32), scale.name))
     (node,) = (node for node in proto.graph.node if "first_w.scale" in node.input)

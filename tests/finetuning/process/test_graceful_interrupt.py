@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from helpers import training
-from tightc.finetuning.finetune import Interrupted
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.training import loop
 from tightc.finetuning.training.loop import Training
 from tightc.finetuning.training.metrics import TrainingMetrics
 from tightc.model.file import Model
 from tightc.model.history import read_history
+from tightc.report import Interrupted
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd, regrown": ("grouped", {"sparsity": 0.7, "regrow": 0.4, "regrow_end": 0.9}),

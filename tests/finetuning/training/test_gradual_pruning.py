@@ -91,7 +91,7 @@ def test_layer_scope_meets_the_sparsity_in_each_layer() -> None:
 
 
 def test_skipped_layers_keep_their_density_and_do_not_count() -> None:
-    after, _ = training.train(training.network("grouped"), sparsity=0.9, keep=("first", "l*"), regrow=0.2)
+    after, _ = training.train(training.network("grouped"), sparsity=0.9, skip=("first", "l*"), regrow=0.2)
     left = training.counts(after, "grouped")
     assert (left["first_w"], left["last_v"]) == (72, 128)
     assert left["grouped_w"] == 288 - round(0.9 * 288)

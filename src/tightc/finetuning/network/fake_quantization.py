@@ -90,10 +90,10 @@ class FakeQuantization:
         for name, current in self.allowed.items():
             current.copy_(allowed[name])
 
-    def _int8(self, name: str) -> Whole:
+    def _int8(self, name: str) -> Int8:
         """The int8 value nearest to each entry of a weight, with all subwords allowed, in the weight's shape."""
         steps = self._weights[name].detach() / self._scales[name]
-        values: Whole = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
+        values: Int8 = steps.round().clamp(-LARGEST, LARGEST).to(torch.int8).cpu().numpy()
         return values
 
     def _fake_quantized(self, name: str) -> Tensor:

@@ -37,9 +37,9 @@ class GradualPruning:
         steps: int,
         fake_quantization: FakeQuantization | None = None,
     ) -> None:
-        assert options.share is not None, "gradual pruning needs a target"
+        assert options.kept_fraction is not None, "gradual pruning needs a target"
         self._subwords = None if options.granularity != "subword" else fake_quantization
-        self._layers, self._options, self._end = layers, options, options.share
+        self._layers, self._options, self._end = layers, options, options.kept_fraction
         self._first_step = round(options.pruning_start * steps)
         self._last_step = round(options.pruning_end * steps)
         self._last_regrow_step = round(options.regrow_end * steps) if options.regrow else 0
@@ -88,7 +88,7 @@ class GradualPruning:
     @property
     def _units(self) -> int:
         """Pruned units per weight: its subwords, or 1."""
-        return 1 if self._subwords is None else subwords_of(self._options.digit_bits)
+        return 1 if self._subwords is None else subwords_of(self._options.bits_per_subword)
 
     def _saliency(self, index: int) -> Array:
         """The saliency of each weight or subword of a layer, (filters, inputs * units) float64."""
@@ -96,7 +96,7 @@ class GradualPruning:
         if self._subwords is None:
             return self._matrix(index, weight.square())
         scale = self._subwords.scale(self._layers[index].layer.weight)
-        return subword_saliency(self._matrix(index, weight), scale, self._options.digit_bits)
+        return subword_saliency(self._matrix(index, weight), scale, self._options.bits_per_subword)
 
     def _density(self) -> float:
         """The density of all prunable weights or subwords."""

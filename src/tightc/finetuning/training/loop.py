@@ -62,7 +62,7 @@ class Training:
         student = setup.student
         self.optimizer = make_optimizer(student, options)
         self.pruning = None
-        if options.share is not None:
+        if options.kept_fraction is not None:
             self.pruning = GradualPruning(
                 student, setup.prunable, options, self.steps, setup.fake_quantization
             )

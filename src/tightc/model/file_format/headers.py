@@ -21,7 +21,7 @@ Header = dict[str, Any]
 
 PERMUTE_AGAIN = "run tightc permute again"
 PACK_AGAIN = "run tightc pack again from the permuted model"
-_MAKE_AGAIN = "run tightc permute and pack again, from the model before permute"
+_REMAKE = "run tightc permute and pack again, from the model before permute"
 _DIGEST = "xxh3"
 _OLD_PREFIX = "tightc.packing:"  # versions before 0.2 had a property for each packing
 
@@ -82,7 +82,10 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
     """
     text = get_property(proto, PACKINGS)
     if _old_properties(proto):
-        raise ModelError(f"{origin}: its packings were recorded by an older tightc", PERMUTE_AGAIN)
+        raise ModelError(
+            f"{origin}: its packings were recorded by an older tightc",
+            _REMAKE if is_packed_form(proto) else PERMUTE_AGAIN,
+        )
     if text is None:
         if has_packing_digest(proto, origin):
             raise ModelError(

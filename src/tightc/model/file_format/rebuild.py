@@ -59,15 +59,15 @@ def subword_index_bits(bits: int) -> int:
     return (subwords_of(bits) - 1).bit_length()
 
 
-def encode_layout(layout: WeightLayout, stream: BitStream) -> NDArray[np.integer]:
+def encode_layout(encode_layout: WeightLayout, stream: BitStream) -> NDArray[np.integer]:
     """The tensor by which a function reads `stream`: (numbers,) uint16, or int32 where they need that.
 
     In order: the strides and the inputs of a group of `layout`; the grid of the stream; start, count and width of each
     section; the shape of the weight.
     """
     sections = [number for part in stream.sections for number in part]
-    placement = (layout.filter_stride, layout.input_stride, layout.group_inputs)
-    numbers = [*placement, *stream.grid, *sections, *layout.shape]
+    placement = (encode_layout.filter_stride, encode_layout.input_stride, encode_layout.group_inputs)
+    numbers = [*placement, *stream.grid, *sections, *encode_layout.shape]
     return np.array(numbers, np.uint16 if max(numbers) < 2**16 else np.int32)
 
 
@@ -83,8 +83,8 @@ def decode_layout(
     if len(flat) < end:
         raise ValueError("the layout is too short")
     parts = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(_FIRST_SECTION, end, 3))
-    layout = WeightLayout(flat[0], flat[1], flat[2], tuple(flat[end:]))
-    return layout, BitStream(index, (flat[3], flat[4], flat[5]), parts)
+    encode_layout = WeightLayout(flat[0], flat[1], flat[2], tuple(flat[end:]))
+    return encode_layout, BitStream(index, (flat[3], flat[4], flat[5]), parts)
 
 
 def rebuild_function(opset: int) -> onnx.FunctionProto:

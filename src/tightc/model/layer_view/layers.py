@@ -24,7 +24,7 @@ from tightc.model.onnx_proto.graph import (
     read_graph,
     subgraph_reads,
 )
-from tightc.report import first_few
+from tightc.report import join_names
 
 _OTHER_MULTIPLIERS = frozenset(
     [
@@ -120,7 +120,7 @@ class Network:
         floats = [layer.name for layer in layers if layer.weight not in self.quantized]
         if floats:
             raise ModelError(
-                f"{origin}: expected int8 weights, which have subwords, got float weights in {first_few(floats)}",
+                f"{origin}: expected int8 weights, which have subwords, got float weights in {join_names(floats)}",
                 "run tightc quantize first, or skip those layers",
             )
         for layer in layers:

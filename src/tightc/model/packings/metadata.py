@@ -15,7 +15,7 @@ from tightc.model.file_format.digests import has_packing_digest
 from tightc.model.file_format.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
-from tightc.report import first_few
+from tightc.report import join_names
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import Packing
 from tightc.tile.store import BitStream, from_stream, to_stream
@@ -41,10 +41,10 @@ def is_permuted(model: Model) -> bool:
 def read_packings(model: Model) -> dict[str, Packing]:
     """The packings recorded in the metadata of `model`, by weight; empty where it was not permuted."""
     packings = {}
-    for name, header in read_headers(model.proto, model.origin).items():
-        if "tiles" in header:  # in a packed model, most packings are in the packed tensors
+    for name, encode_header in read_headers(model.proto, model.origin).items():
+        if "tiles" in encode_header:  # in a packed model, most packings are in the packed tensors
             try:
-                packings[name] = decode_packing(header, _decode_stream(header["tiles"]))
+                packings[name] = decode_packing(encode_header, _decode_stream(encode_header["tiles"]))
             except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
                 raise ModelError(
                     f"{model.origin}: the packing of {name} is damaged ({fault})", PERMUTE_AGAIN
@@ -84,9 +84,9 @@ def _require_same_layers(model: Model, network: Network, packings: Mapping[str, 
         return
     differences = []
     if missing:
-        differences.append(f"no layer has the weight {first_few(missing)}")
+        differences.append(f"no layer has the weight {join_names(missing)}")
     if added:
-        differences.append(f"{first_few(added)} {'has' if len(added) == 1 else 'have'} no tiles")
+        differences.append(f"{join_names(added)} {'has' if len(added) == 1 else 'have'} no tiles")
     raise ModelError(
         f"{model.origin}: its packings are those of other layers ({'; '.join(differences)}): "
         "weights were renamed, added or removed since tightc permute",
@@ -107,17 +107,17 @@ def encode_header(packing: Packing) -> dict[str, Any]:
     }
 
 
-def decode_packing(header: Mapping[str, Any], stream: BitStream) -> Packing:
+def decode_packing(encode_header: Mapping[str, Any], stream: BitStream) -> Packing:
     """The packing with a `header` of `encode_header` and the tiles of `stream`."""
     return Packing(
-        method=str(header["method"]),
-        array=ArrayShape.parse(header["array"]),
-        fan_in=int(header["fan_in"]),
-        filters=int(header["filters"]),
-        inputs=int(header["inputs"]),
-        groups=int(header["groups"]),
+        method=str(encode_header["method"]),
+        array=ArrayShape.parse(encode_header["array"]),
+        fan_in=int(encode_header["fan_in"]),
+        filters=int(encode_header["filters"]),
+        inputs=int(encode_header["inputs"]),
+        groups=int(encode_header["groups"]),
         tiles=from_stream(stream),
-        subword_bits=header.get("subword_bits"),
+        subword_bits=encode_header.get("subword_bits"),
     )
 
 

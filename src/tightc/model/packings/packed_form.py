@@ -163,9 +163,9 @@ def _encode_tensors(network: Network, layer: Layer, packing: Packing, prefix: st
     else:
         digits, places = matrix.subwords(filters, inputs)
         further = [
-            (np.abs(digits), packing.subword_bits),
-            (digits < 0, 1),
-            (places, subword_index_bits(packing.subword_bits)),
+            Section(np.abs(digits), packing.subword_bits),
+            Section((digits < 0).astype(np.uint8), 1),
+            Section(places, subword_index_bits(packing.subword_bits)),
         ]
     stream = to_stream(packing, further)
     filter_stride, input_stride = (layer.inputs, 1) if layer.filters_first else (1, layer.filters)

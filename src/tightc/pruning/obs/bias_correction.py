@@ -72,7 +72,7 @@ class _UnsharedConstants:
 
     def __init__(self, layer: Layer, graph: Graph, proto: onnx.ModelProto) -> None:
         self.layer, self.graph = layer, graph
-        self.captured = outer_reads(proto)
+        self.captured = subgraph_reads(proto)
         self.fed = {value.name for value in proto.graph.input}
 
     def is_unshared(self, name: str) -> bool:

@@ -108,7 +108,7 @@ def packed_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
         map_fraction=reads.channels / gemm.channels,
         layer_map_fraction=reads.layer_channels / gemm.channels,
         live_sums=lifetimes.live_sums(),
-        weight_fraction=1 / packing.digits,
+        weight_fraction=1 / packing.slots_per_weight,
     )
 
 

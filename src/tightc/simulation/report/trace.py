@@ -12,7 +12,7 @@ from tightc.errors import OptionError
 from tightc.files import make_folder, write_file_atomically
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
-from tightc.report import first_few
+from tightc.report import join_names
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.engine.cycle_log import Trace
 from tightc.simulation.engine.stationary import LOG_COLUMNS
@@ -36,7 +36,7 @@ def write_trace(
     names = [entry.layer.name for entry in workload.layers]
     if layer is not None and layer not in names:
         nearest = difflib.get_close_matches(layer, names, n=1, cutoff=0.4)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {first_few(names)}"
+        hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {join_names(names)}"
         raise OptionError(f"--layer: expected the name of a layer, got {layer!r}", hint)
     if options.inputs:
         feeds = read_feeds(options.inputs, workload.plain, options)
