@@ -20,17 +20,17 @@ def written() -> dict[Path, int]:
 
 def test_quick_prints_tables_with_the_command_that_prints_them_and_writes_nothing() -> None:
     before = written()
-    ran = bench("--quick", "curve", "layers", "simulation")
-    assert ran.returncode == 0, ran.stderr
+    done = bench("--quick", "curve", "layers", "simulation")
+    assert done.returncode == 0, done.stderr
     for section in ("curve", "layers", "simulation"):
-        assert f".venv/bin/python scripts/bench.py {section}\n" in ran.stdout
-    assert "\n| tight  | 30             | " in ran.stdout
-    assert "\n| 64x147 | " in ran.stdout
-    assert "\n| 10x10, 64 to 64 |           | 5,688       | 5,688        |" in ran.stdout
+        assert f".venv/bin/python scripts/bench.py {section}\n" in done.stdout
+    assert "\n| tight  | 30             | " in done.stdout
+    assert "\n| 64x147 | " in done.stdout
+    assert "\n| 10x10, 64 to 64 |           | 5,688       | 5,688        |" in done.stdout
     assert written() == before
 
 
 def test_a_section_that_there_is_not() -> None:
-    ran = bench("speeds")
-    assert ran.returncode == 2
-    assert "no section 'speeds'; there are resnet20, " in ran.stderr
+    done = bench("speeds")
+    assert done.returncode == 2
+    assert "no section 'speeds'; there are resnet20, " in done.stderr

@@ -72,7 +72,7 @@ def test_each_line_of_ratios_is_of_two_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arranged", "fan_in"),
+    ("permuted", "fan_in"),
     [
         ({"method": "tight", "fan_in": 16, "alpha": 8, "pattern": "2:4"}, 16),
         ({"method": "column-combine", "fan_in": 16, "alpha": 8, "pattern": "2:4"}, 8),
@@ -81,9 +81,9 @@ def test_each_line_of_ratios_is_of_two_files() -> None:
         (None, None),
     ],
 )
-def test_how_many_inputs_a_lane_may_carry(arranged: dict[str, object] | None, fan_in: int | None) -> None:
+def test_how_many_inputs_a_lane_may_carry(permuted: dict[str, object] | None, fan_in: int | None) -> None:
     one = record("resnet20", "aligned", 12.0, 0.9)
-    one["recipe"]["stages"] = [{"prune": {}}, {"permute": arranged}] if arranged else [{"prune": {}}]
+    one["recipe"]["stages"] = [{"prune": {}}, {"permute": permuted}] if permuted else [{"prune": {}}]
     assert Setting((one,)).fan_in == fan_in
 
 

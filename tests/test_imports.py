@@ -39,7 +39,7 @@ BELOW_STAGES = {"config", "tile", "data", "model", "selection", "bridge", "calib
 ABOVE_STAGES = {"comparison", "recipe", "api", "cli"}
 
 # rooms of the large packages, each of which may import those before it in its line
-ROOMS = (
+GROUPS = (
     ("model", ("onnx_proto", "runtime", "file_format", "file", "layer_view", "packings")),
     ("permutation", ("annealing", "executors", "methods", "layer_scheduler", "permute")),
     ("simulation", ("accelerator", "cost_model", "engine", "verify", "simulate")),
@@ -116,13 +116,13 @@ def test_no_module_imports_itself_through_others() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize(("parent", "rooms"), ROOMS)
-def test_rooms_import_in_one_direction(parent: str, rooms: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("parent", "groups"), GROUPS)
+def test_rooms_import_in_one_direction(parent: str, groups: tuple[str, ...]) -> None:
     for module, imported in graph(deferred=True).items():
         steps = module.split(".")
-        if len(steps) < 3 or steps[1] != parent or steps[2] not in rooms:
+        if len(steps) < 3 or steps[1] != parent or steps[2] not in groups:
             continue
-        later = rooms[rooms.index(steps[2]) + 1 :]
+        later = groups[groups.index(steps[2]) + 1 :]
         back = [
             other
             for other in imported

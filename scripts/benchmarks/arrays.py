@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.measuring import Matrices, arranged
+from benchmarks.measuring import Matrices, permuted
 from benchmarks.networks import RESNET20, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import Page
 from tightc.tile.array import ArrayShape
@@ -29,7 +29,7 @@ def _table(page: Page, layers: Matrices) -> None:
     page.head("array", "fan-in", "passes", "bound", "passes / bound", "tightness", "seconds")
     for side in (16, 32) if page.quick else (16, 32, 64, 128):
         for fan_in in (8, 16) if page.quick else (4, 8, 16, 32):
-            found = arranged(layers, array=ArrayShape(side, side), fan_in=fan_in)
+            found = permuted(layers, array=ArrayShape(side, side), fan_in=fan_in)
             total = found.total
             page.row(
                 f"{side}x{side}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from benchmarks.measuring import Arranged, Matrices, arranged
+from benchmarks.measuring import Matrices, Permuted, permuted
 from benchmarks.networks import RESNET20, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import Page
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
@@ -20,8 +20,8 @@ class _Curve:
     """`found` by moves for each weight; `others` by method."""
 
     name: str
-    found: dict[int, Arranged]
-    others: dict[str, Arranged]
+    found: dict[int, Permuted]
+    others: dict[str, Permuted]
 
 
 def run(page: Page) -> None:
@@ -44,12 +44,12 @@ def run(page: Page) -> None:
 def _problem(page: Page, name: str, title: str, fan_in: int, layers: Matrices) -> None:
     page.text(f"### {title}")
     page.head("method", "moves / weight", "seconds", "passes", "bound", "lane inputs")
-    others = {method: arranged(layers, method=method, fan_in=fan_in) for method in _OTHERS}
+    others = {method: permuted(layers, method=method, fan_in=fan_in) for method in _OTHERS}
     for method, one in others.items():
         page.row(method, None, *_figures(one))
     found = {}
     for moves in _MOVES[:3] if page.quick else _MOVES:
-        found[moves] = arranged(
+        found[moves] = permuted(
             layers, fan_in=fan_in, temp_schedule=TemperatureSchedule(moves_per_weight=moves)
         )
         page.row("tight", moves, *_figures(found[moves]))
@@ -60,7 +60,7 @@ def _problem(page: Page, name: str, title: str, fan_in: int, layers: Matrices) -
         )
 
 
-def _figures(one: Arranged) -> tuple[float, int, int, int]:
+def _figures(one: Permuted) -> tuple[float, int, int, int]:
     total = one.total
     return one.seconds, total.passes, total.passes_lower_bound, total.lane_inputs
 

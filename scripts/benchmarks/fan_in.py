@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.measuring import Matrices, arranged, lower_bounds, smallest_fan_in
+from benchmarks.measuring import Matrices, lower_bounds, permuted, smallest_fan_in
 from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
 
@@ -28,7 +28,7 @@ def run(page: Page) -> None:
 
 
 def _table(page: Page, layers: Matrices) -> None:
-    at = {fan_in: arranged(layers, fan_in=fan_in) for fan_in in (16, 8)}
+    at = {fan_in: permuted(layers, fan_in=fan_in) for fan_in in (16, 8)}
     page.head(
         "layer", "filters x inputs", "non-zeros", "pass bound", "passes at 16", "at 8", "smallest", "bound"
     )

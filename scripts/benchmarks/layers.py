@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.measuring import MANY, arranged, lower_bounds, smallest_fan_in
+from benchmarks.measuring import MANY, lower_bounds, permuted, smallest_fan_in
 from benchmarks.networks import LARGEST, SYNTHETIC, distinct_shapes, synthetic
 from benchmarks.page import Page
 from tightc.tile.measures import ratio
@@ -42,7 +42,7 @@ def run(page: Page) -> None:
         for filters, inputs in shapes:
             matrix = synthetic(filters, inputs, density)
             bound, least = lower_bounds(matrix)
-            wide, narrow = (arranged({"layer": matrix}, fan_in=fan_in) for fan_in in (16, 8))
+            wide, narrow = (permuted({"layer": matrix}, fan_in=fan_in) for fan_in in (16, 8))
             passes = {16: wide.total.passes, 8: narrow.total.passes}
             smallest = smallest_fan_in(matrix, passes)
             above += passes[16] > bound

@@ -34,7 +34,7 @@ Matrices = Mapping[str, LayerMatrix]
 
 
 @dataclass(frozen=True)
-class Arranged:
+class Permuted:
     """The measures of each layer by name, and of all; `moves` tried, `peak` MiB of the process."""
 
     layers: dict[str, Measures]
@@ -53,7 +53,7 @@ class Arranged:
         return self.moves / self.seconds / 1e6 if self.moves else None
 
 
-def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
+def permuted(matrices: Matrices, seed: int = SEED, **options: Any) -> Permuted:
     """`matrices` packed in parallel as permute does it, and checked, with measures and costs."""
     chosen = PermuteOptions(**{"array": ARRAY, **options})
     warm(chosen.method)
@@ -69,7 +69,7 @@ def arranged(matrices: Matrices, seed: int = SEED, **options: Any) -> Arranged:
     layers = {
         job.name: measure(packing, job.matrix) for job, packing in zip(jobs, found.packings, strict=True)
     }
-    return Arranged(layers, seconds, sum(moves), top)
+    return Permuted(layers, seconds, sum(moves), top)
 
 
 @cache
@@ -161,7 +161,7 @@ def smallest_fan_in(matrix: LayerMatrix, known: Mapping[int, int]) -> int | None
     many = np.count_nonzero(matrix.values) > MANY
 
     def reached(fan_in: int) -> bool:
-        passes = known.get(fan_in) or arranged({"layer": matrix}, fan_in=fan_in).total.passes
+        passes = known.get(fan_in) or permuted({"layer": matrix}, fan_in=fan_in).total.passes
         return passes == bound
 
     best = None

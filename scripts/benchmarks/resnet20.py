@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import PEAK, Arranged, arranged
+from benchmarks.measuring import PEAK, Permuted, permuted
 from benchmarks.networks import RESNET20, RESNET20_BN, matrices, missing
 from benchmarks.page import Page
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
@@ -45,10 +45,10 @@ def run(page: Page) -> None:
             _network(page, path)
 
 
-def _ways() -> list[tuple[str, dict[str, Any]]]:
+def _cases() -> list[tuple[str, dict[str, Any]]]:
     """What the rows are called, and the options of each."""
     combining = {"method": "column-combine", "fan_in": 8, "alpha": 8}
-    ways: list[tuple[str, dict[str, Any]]] = [
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("dense", {"method": "dense", "fan_in": 1, "alpha": 1}),
         ("structured", {"method": "structured", "fan_in": 1, "alpha": 1}),
         ("first-fit", {"method": "first-fit", "fan_in": 16}),
@@ -58,19 +58,19 @@ def _ways() -> list[tuple[str, dict[str, Any]]]:
         ("tight", {"method": "tight", "fan_in": 16}),
         ("tight", {"method": "tight", "fan_in": 8}),
     ]
-    return [(name, options) for name, options in ways if options["method"] in method_names()]
+    return [(name, options) for name, options in cases if options["method"] in method_names()]
 
 
 def _network(page: Page, path: Path) -> None:
-    found: dict[tuple[float, str, int], Arranged] = {}
+    found: dict[tuple[float, str, int], Permuted] = {}
     sparsities = (0.9,) if page.quick else (0.8, 0.9, 0.95)
     page.head(*_HEAD)
     for sparsity in sparsities:
         layers = matrices(path, sparsity)
-        for name, options in _ways():
+        for name, options in _cases():
             if page.quick:
                 options["temp_schedule"] = TemperatureSchedule(moves_per_weight=20)
-            one = arranged(layers, **options)
+            one = permuted(layers, **options)
             found[sparsity, name, options["fan_in"]] = one
             page.row(*_row(sparsity, name, options["fan_in"], one))
     page.end()
@@ -92,7 +92,7 @@ def _network(page: Page, path: Path) -> None:
     page.end()
 
 
-def _row(sparsity: float, name: str, fan_in: int, one: Arranged) -> tuple[Any, ...]:
+def _row(sparsity: float, name: str, fan_in: int, one: Permuted) -> tuple[Any, ...]:
     total, figures = one.total, one.total.figures()
     return (
         f"{sparsity}",
@@ -111,7 +111,7 @@ def _row(sparsity: float, name: str, fan_in: int, one: Arranged) -> tuple[Any, .
     )
 
 
-def _dropped(one: Arranged) -> tuple[str, str]:
+def _dropped(one: Permuted) -> tuple[str, str]:
     """Shares of the non-zeros and of their sum of squares."""
     total = one.total
     return (

@@ -154,10 +154,10 @@ class _ScaleSim:
 
     def surroundings(self) -> str:
         """The versions of what it runs on."""
-        told = (
+        reported = (
             "import platform, numpy; print(f'Python {platform.python_version()}, numpy {numpy.__version__}')"
         )
-        result = subprocess.run([self.python, "-c", told], check=True, stdout=subprocess.PIPE, text=True)
+        result = subprocess.run([self.python, "-c", reported], check=True, stdout=subprocess.PIPE, text=True)
         return result.stdout.strip()
 
     def cycles(self) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import ARRAY, Matrices, arranged
+from benchmarks.measuring import ARRAY, Matrices, permuted
 from benchmarks.networks import RESNET20_BN, SYNTHETIC, matrices, missing, synthetic
 from benchmarks.page import SEED, Page
 from tightc.config.yaml import read_options
@@ -109,7 +109,7 @@ def _problems(quick: bool) -> list[_Problem]:
 def _score(problem: _Problem, schedule: TemperatureSchedule, quick: bool) -> _Score:
     scores = []
     for seed in _seeds(quick):
-        found = arranged(problem.layers, seed, fan_in=problem.fan_in, temp_schedule=schedule)
+        found = permuted(problem.layers, seed, fan_in=problem.fan_in, temp_schedule=schedule)
         total = found.total
         excess = sum(_excess(layer, problem.fan_in, schedule, seed) for layer in problem.layers.values())
         above = total.passes - total.passes_lower_bound

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tightc
 from benchmarks.kernel import kernel_speed
-from benchmarks.measuring import PEAK, arranged, best_seconds, peak, reset_peak, warm
+from benchmarks.measuring import PEAK, best_seconds, peak, permuted, reset_peak, warm
 from benchmarks.networks import LARGEST, RESNET20, RESNET50, SYNTHETIC, missing, pruned, resnet50, synthetic
 from benchmarks.page import SEED, Page
 from tightc.permutation.options import PermuteOptions
@@ -55,7 +55,7 @@ def _threads(page: Page) -> None:
     page.text(f"### One thread and two, best of {repeats} each, in turn")
     layer = synthetic(64 if page.quick else 512, 2304, _DENSITY)
     works: dict[str, Callable[[int], object]] = {
-        f"{layer.filters}x{layer.inputs} at {_DENSITY}": lambda jobs: arranged({"layer": layer}, jobs=jobs)
+        f"{layer.filters}x{layer.inputs} at {_DENSITY}": lambda jobs: permuted({"layer": layer}, jobs=jobs)
     }
     if not missing(RESNET20):
         model = pruned(RESNET20, 0.9)
@@ -76,7 +76,7 @@ def _sizes(page: Page) -> None:
     costs = []
     for side in (256, 512) if page.quick else _SIDES:
         layers = {"layer": synthetic(side, side, _DENSITY)}
-        tries = [arranged(layers) for _ in range(3 if side <= 1000 else 1)]
+        tries = [permuted(layers) for _ in range(3 if side <= 1000 else 1)]
         found = min(tries, key=lambda one: one.seconds)
         total = found.total
         costs.append(found.seconds / total.nonzeros)
@@ -124,7 +124,7 @@ def _largest(page: Page) -> None:
     )
     page.head("layer", "non-zeros", "passes", "bound", "seconds", "us / non-zero", "M moves/s", "peak MiB")
     for filters, inputs in LARGEST:
-        found = arranged({"layer": synthetic(filters, inputs, _DENSITY)}, time_limit=float(_LIMIT))
+        found = permuted({"layer": synthetic(filters, inputs, _DENSITY)}, time_limit=float(_LIMIT))
         total = found.total
         page.row(
             f"{filters}x{inputs}",

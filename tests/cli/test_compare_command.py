@@ -19,7 +19,7 @@ from tightc.cli.main import run
 COMMAND = [sys.executable, "-c", "from tightc.cli.main import main; main()"]
 ROOT = Path(__file__).parents[2]
 QUICK = ["--temp-schedule", "quick.yaml", "--array", "8x4"]
-CONTENDERS = [
+VARIANTS = [
     "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
     "tight, fan-in 16",
 ]  # fmt: skip
@@ -51,8 +51,8 @@ def test_the_table_has_a_row_for_each_variant(place: Path, capsys: pytest.Captur
         "variant", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs combining",
         "compression", "dropped", "bits", "fan-in",
     ]  # fmt: skip
-    rows = [cells(line) for line in lines[: len(CONTENDERS)]]
-    assert [row[0] for row in rows] == CONTENDERS
+    rows = [cells(line) for line in lines[: len(VARIANTS)]]
+    assert [row[0] for row in rows] == VARIANTS
     assert all(len(row) == len(cells(header)) for row in rows)
     assert rows[0][3] == "1.00x" and rows[2][4] == rows[2][7] == "1.00x"
     assert "array: 8x4" in lines and "hardware: ideal" in lines and "seed: 0" in lines
@@ -98,7 +98,7 @@ def test_the_table_fits_the_width(
 ) -> None:
     monkeypatch.setattr(common, "_console", lambda **_: Console(file=sys.stdout, width=width))
     header, *lines = printed(capsys, *names, *QUICK).splitlines()
-    rows = lines[: len(CONTENDERS) * len(names)]
+    rows = lines[: len(VARIANTS) * len(names)]
     assert all(len(line) <= width and "…" not in line for line in (header, *rows))
     assert all(len(cells(line)) == len(cells(header)) for line in rows)
     assert {"variant", "passes", "cycles", "speedup", "compression"} <= set(cells(header))
@@ -109,7 +109,7 @@ def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "net.onnx", *QUICK, "--json", "--seed", "3"))
     assert set(found) == {"schema", "totals", "layers", "uncovered", "notes"}
     assert found["schema"] == "tightc.compare/1" and found["totals"]["seed"] == 3
-    assert [row["variant"] for row in found["layers"]] == CONTENDERS
+    assert [row["variant"] for row in found["layers"]] == VARIANTS
     assert {
         "model", "method", "fan_in", "passes", "cycles", "stall_cycles", "speedup", "over_column_combine", "energy_pj",
         "energy_gain", "energy_gain_over_column_combine", "matrix_compression_rate", "tightness", "dropped_weights",
@@ -162,7 +162,7 @@ def test_quiet_and_verbose(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run(["compare", "net.onnx", *QUICK, "-v"]) == 0
     out, err = capsys.readouterr()
     tasks = [line.partition(": ")[0] for line in err.splitlines()]
-    assert list(dict.fromkeys(tasks)) == CONTENDERS
+    assert list(dict.fromkeys(tasks)) == VARIANTS
     assert "tight, fan-in 16: 100%  cycles " in err and out.startswith("variant ")
 
 

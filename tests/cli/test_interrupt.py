@@ -138,11 +138,11 @@ def test_a_second_interrupt_does_not_wait_for_what_is_at_work(place: Path) -> No
 def test_in_python_the_exception_carries_the_result(jobs: int) -> None:
     schedule = TemperatureSchedule(moves_per_weight=ENDLESS)
     options = PermuteOptions(array=ArrayShape(16, 16), fan_in=6, temp_schedule=schedule, jobs=jobs)
-    pressed = threading.Event()
+    presses = threading.Event()
 
     def once(_task: str, _done: float, figures: Mapping[str, str], /) -> None:
-        if not pressed.is_set() and "temperature" in figures:
-            pressed.set()
+        if not presses.is_set() and "temperature" in figures:
+            presses.set()
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:

@@ -18,7 +18,7 @@ from helpers import models
 from tightc.cli import progress
 from tightc.cli.main import run
 
-ON_THE_WAY = re.compile(
+IN_PROGRESS = re.compile(
     r"(first|second|last): +\d+%  left \d+s  bound \d+ passes  gap \d+, trying \d+  cost \d+\.\d\d"
     r"  temperature [0-9.e-]+  accepted \d+\.\d%  moves/s \d+[kM]?"
 )
@@ -61,7 +61,7 @@ def test_every_line_of_a_search_has_every_figure(
     for layer in ("first", "second", "last"):
         own = [line for line in lines if line.startswith(f"{layer}: ")]
         assert len(own) > 1
-        assert all(ON_THE_WAY.fullmatch(line) for line in own[:-1]), own
+        assert all(IN_PROGRESS.fullmatch(line) for line in own[:-1]), own
         end = AT_THE_END.fullmatch(own[-1])
         assert end, own
         assert int(end[2]) >= int(end[3])

@@ -154,8 +154,8 @@ def test_the_units_are_those_of_the_names() -> None:
 def test_explain_needs_no_model(place: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
     out, err = printed(capsys, "--explain", *more)
     assert err == "" and max(map(len, out.splitlines())) <= 80
-    told = [line.partition(" [")[0] for line in out.splitlines() if re.fullmatch(r"\w+( \[\w+\])?", line)]
-    assert told == list(GLOSSARY)
+    names = [line.partition(" [")[0] for line in out.splitlines() if re.fullmatch(r"\w+( \[\w+\])?", line)]
+    assert names == list(GLOSSARY)
     words = " ".join(out.split())
     assert all(meaning in words for _, meaning in GLOSSARY.values())
     assert "\ncycles [cycles]\n" in out and "\nspeedup\n" in out
@@ -231,7 +231,7 @@ def test_folders_that_cannot_be_made(
     )
 
 
-def test_the_export_is_written_and_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_export_is_written_and_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, "net.onnx", "--array", "8x4", "--export-scalesim", "a/b")
     written = [line.removeprefix("wrote ") for line in err.splitlines()]
     assert written and all(line.startswith("wrote a/b/") for line in err.splitlines())
@@ -242,7 +242,7 @@ def test_the_export_is_written_and_told(place: Path, capsys: pytest.CaptureFixtu
     assert {name: Path(name).read_bytes() for name in written} == before
 
 
-def test_json_stays_one_object_beside_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_stays_one_object_next_to_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, "tight.onnx", "--json", "--trace", "t", "--export-scalesim", "s")
     assert json.loads(out)["schema"] == "tightc.simulate/1"
     assert all(line.startswith("wrote ") for line in err.splitlines()) and "wrote t/first.csv" in err
@@ -306,11 +306,11 @@ def test_replicated_tiles_and_not(place: Path, capsys: pytest.CaptureFixture[str
 def test_replicated_tiles_are_never_slower(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = {**SMALL["weight_buffer"], "size": "64 KiB"}
     write_hardware(place / "slow.yaml", array="32x32", weight_buffer=weights)
-    alone, beside = (
+    single, replicated = (
         as_json(capsys, "net.onnx", "--hardware", "slow.yaml", flag)["totals"]["cycles"]
         for flag in ("--no-replicate-tiles", "--replicate-tiles")
     )
-    assert beside <= alone
+    assert replicated <= single
 
 
 def test_several_arrays_and_loading_ahead(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

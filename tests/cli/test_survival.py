@@ -134,7 +134,7 @@ def steps_in(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["state"]["step"])
 
 
-def first_heard(progress: str, task: str) -> str:
+def first_report(progress: str, task: str) -> str:
     """The share that is done in the first line of a task's progress."""
     line = next(line for line in progress.splitlines() if line.startswith(f"{task}: "))
     return line.removeprefix(f"{task}: ").split()[0]
@@ -156,7 +156,7 @@ def test_a_run_that_is_killed_ends_with_the_bytes_and_report_of_one_that_is_not(
     at_last = finished([*arguments, "-v"])
     assert at_last.returncode == 0, at_last.stderr
     held = 300 if "validation" in run else 0
-    assert first_heard(at_last.stderr, "finetune") == f"{(step + 1) / (3 * ((IMAGES - held) // 32)):.0%}"
+    assert first_report(at_last.stderr, "finetune") == f"{(step + 1) / (3 * ((IMAGES - held) // 32)):.0%}"
     assert (place / "out.onnx").read_bytes() == (place / "whole.onnx").read_bytes()
     assert at_last.stdout == undisturbed.stdout
     assert not (place / "out.onnx.checkpoint").exists()
@@ -172,8 +172,8 @@ def test_ctrl_c_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(pl
     (note,) = json.loads(out)["notes"]
     reached = json.loads(out)["totals"]["epochs"]
     assert note.startswith(f"the training was interrupted at epoch {reached:.4g} of 3: ")
-    told = json.loads(finished(["inspect", "out.onnx", "--json"]).stdout)["totals"]["history"]
-    assert told[-1] == f"finetune (ended by interrupt at epoch {round(reached, 3)})"
+    history = json.loads(finished(["inspect", "out.onnx", "--json"]).stdout)["totals"]["history"]
+    assert history[-1] == f"finetune (ended by interrupt at epoch {round(reached, 3)})"
     assert_runs(place / "out.onnx", json.loads(out)["totals"]["nonzeros"])
     assert (place / "out.onnx.checkpoint").exists()
     assert finished(arguments).returncode == 0
@@ -258,7 +258,7 @@ def test_a_recipe_that_is_killed_while_it_trains_goes_on_where_it_was(place: Pat
     step = steps_in(checkpoint)
     went_on = finished(["run", "r.yaml", "-v", "-o", "killed"])
     assert went_on.returncode == 0, went_on.stderr
-    assert first_heard(went_on.stderr, "01-finetune") == f"{(step + 1) / (3 * (IMAGES // 32)):.0%}"
+    assert first_report(went_on.stderr, "01-finetune") == f"{(step + 1) / (3 * (IMAGES // 32)):.0%}"
     assert not checkpoint.exists()
     models_made = [(place / run / "01-finetune.onnx").read_bytes() for run in ("whole", "killed")]
     assert models_made[0] == models_made[1]

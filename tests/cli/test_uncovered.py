@@ -12,7 +12,7 @@ from helpers import models
 from tightc.cli.main import run
 from tightc.report import Report
 
-ARRANGE = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit"]
+PERMUTE = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit"]
 OPERATORS = "is not among the operators that are packed (Conv, Gemm, MatMul)"
 COMPUTED = "it has no constant weight: both sides are computed at run time"
 ATTENTION = f"not covered: MatMul scores (38.5% of the MACs, 150): {COMPUTED}"
@@ -23,7 +23,7 @@ NETS = {
 }
 COMMANDS = {
     "prune": ["--sparsity", "0.5", "-o", "out.onnx"],
-    "permute": [*ARRANGE, "-o", "out.onnx"],
+    "permute": [*PERMUTE, "-o", "out.onnx"],
     "pack": ["-o", "out.onnx"],
     "simulate": ["--array", "8x8"],
     "compare": ["--array", "8x8", "--method", "dense,structured"],
@@ -41,7 +41,7 @@ def saved(proto: onnx.ModelProto, command: str) -> str:
     models.save(proto, Path("net.onnx"))
     if command != "pack":
         return "net.onnx"
-    assert run(["permute", "net.onnx", *ARRANGE, "-q", "-o", "q.onnx"]) == 0
+    assert run(["permute", "net.onnx", *PERMUTE, "-q", "-o", "q.onnx"]) == 0
     return "q.onnx"
 
 
@@ -100,7 +100,7 @@ def test_a_model_of_open_size_has_shares_unknown(place: Path, capsys: pytest.Cap
     assert report["uncovered"][0]["macs"] is None and report["uncovered"][0]["macs_share"] is None
 
 
-def test_two_models_compared_are_told_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_models_compared_are_distinguished(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models.save(models.attention(), Path("one.onnx"))
     models.save(models.attention(), Path("two.onnx"))
     assert run(["compare", "one.onnx", "two.onnx", *COMMANDS["compare"], "--json"]) == 0

@@ -61,12 +61,12 @@ def one_by_one(
 ) -> dict[str, Any]:
     """What separate runs of permute and simulate say; dense is the plain model, with all its weights."""
     array = accelerator.array
-    arranged, report = permute(
+    permuted, report = permute(
         model,
         PermuteOptions(array=array, method=method, temp_schedule=QUICK, jobs=1, **own),
         seed=seed,
     )
-    totals = simulate(model if method == "dense" else arranged, accelerator).totals
+    totals = simulate(model if method == "dense" else permuted, accelerator).totals
     found = {name: totals.get(name) for name in FIGURES}
     found["stall_cycles"] = totals["cycles"] - totals["compute_cycles"]
     return {**found, **{name: report.totals[name] for name in MEASURES}}
@@ -278,10 +278,10 @@ def test_rows_that_drop_weights_are_marked() -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_arranged_model_is_compared_afresh_and_as_it_is(packed: bool) -> None:
     model = loaded(models.cnn())
-    arranged, report = permute(
+    permuted, report = permute(
         model, PermuteOptions(array=SMALL, fan_in=2, temp_schedule=QUICK, jobs=1, method="first-fit")
     )
-    subject = pack(arranged)[0] if packed else arranged
+    subject = pack(permuted)[0] if packed else permuted
     asked = options(array=None)
     found = compare([subject], asked)
     assert found.totals["array"] == "8x4"
@@ -297,8 +297,8 @@ def test_an_arranged_model_is_compared_afresh_and_as_it_is(packed: bool) -> None
 
 def test_an_arrangement_that_does_not_run_here_is_named() -> None:
     small = PermuteOptions(array=SMALL, fan_in=2, temp_schedule=QUICK)
-    arranged, _ = permute(loaded(models.cnn()), small)
-    report = compare([arranged], options(array=ArrayShape(4, 4), method=("dense",)))
+    permuted, _ = permute(loaded(models.cnn()), small)
+    report = compare([permuted], options(array=ArrayShape(4, 4), method=("dense",)))
     assert labels(report) == ["dense"]
     assert report.notes[1] == (
         "net is not compared as it is arranged: --array: expected 8x4, the array that the model was "
@@ -313,8 +313,8 @@ def test_an_arrangement_that_does_not_run_here_is_named() -> None:
 
 
 def test_a_damaged_arrangement_is_an_error() -> None:
-    arranged, _ = permute(loaded(models.gemm()), PermuteOptions(array=SMALL, temp_schedule=QUICK))
-    other = arranged.with_tensors({"w": np.ones((9, 5), np.float32)})
+    permuted, _ = permute(loaded(models.gemm()), PermuteOptions(array=SMALL, temp_schedule=QUICK))
+    other = permuted.with_tensors({"w": np.ones((9, 5), np.float32)})
     with pytest.raises(ModelError, match="does not fit its weights"):
         compare([other], options(method=("dense",)))
 

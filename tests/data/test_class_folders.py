@@ -177,7 +177,7 @@ def test_a_corrupt_archive(name: str, damage: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gone", "expected a file or folder, got none"),
+        ("removed", "expected a file or folder, got none"),
         ("a.csv", "expected a known data format.* a folder or .tar of class folders"),
     ],
 )

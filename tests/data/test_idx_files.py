@@ -42,7 +42,7 @@ def test_a_folder_of_both_splits(suffix: str, dot: str, test_prefix: str, tmp_pa
     assert train.labels.tolist() == [2, 0, 1] and test.labels.tolist() == [2, 0]
 
 
-def test_one_file_serves_both_splits_also_beside_its_gz(tmp_path: Path) -> None:
+def test_one_file_serves_both_splits_also_next_to_its_gz(tmp_path: Path) -> None:
     source = write_idx(tmp_path, "train")
     write_idx(tmp_path, "train", suffix=".gz")
     for path in (source, tmp_path):

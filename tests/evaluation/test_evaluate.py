@@ -65,14 +65,14 @@ def test_normalization_is_applied() -> None:
 
 
 def test_progress_is_reported_for_every_batch() -> None:
-    heard: list[tuple[str, float]] = []
+    reports: list[tuple[str, float]] = []
 
     def progress(task: str, done: float, figures: Mapping[str, str], /) -> None:
         assert set(figures) == {"accuracy", "img/s"}
-        heard.append((task, done))
+        reports.append((task, done))
 
     evaluate(channel_means(), bright(10), PLAIN, EvaluateOptions(batch_size=4), progress=progress)
-    assert heard == [("evaluate", 0.4), ("evaluate", 0.8), ("evaluate", 1.0)]
+    assert reports == [("evaluate", 0.4), ("evaluate", 0.8), ("evaluate", 1.0)]
 
 
 @pytest.mark.parametrize(

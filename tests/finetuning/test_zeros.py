@@ -11,7 +11,7 @@ import pytest
 
 from helpers import training
 
-WAYS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.5},
     "no momentum": {"momentum": 0.0},
@@ -49,24 +49,24 @@ def assert_zeros_stay(which: str, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("way", WAYS)
-def test_zeros_stay_with_both_optimizers(optimizer: str, way: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_zeros_stay_with_both_optimizers(optimizer: str, variant: str) -> None:
     rate = 0.05 if optimizer == "sgd" else 0.005
-    assert_zeros_stay("folded", optimizer=optimizer, **{"learning_rate": rate, **WAYS[way]})
+    assert_zeros_stay("folded", optimizer=optimizer, **{"learning_rate": rate, **VARIANTS[variant]})
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("way", WAYS)
-def test_zeros_stay_in_bfloat16(way: str, optimizer: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_zeros_stay_in_bfloat16(variant: str, optimizer: str) -> None:
     rate = 0.05 if optimizer == "sgd" else 0.005
-    further = {"optimizer": optimizer, "learning_rate": rate, **WAYS[way]}
+    further = {"optimizer": optimizer, "learning_rate": rate, **VARIANTS[variant]}
     assert_zeros_stay("normed", dtype="bfloat16", epochs=2, **further)
 
 
-@pytest.mark.parametrize("way", ["plain", "ema", "pruned further, regrown", "pruned in segments"])
+@pytest.mark.parametrize("variant", ["plain", "ema", "pruned further, regrown", "pruned in segments"])
 @pytest.mark.parametrize("which", ["grouped", "shared", "dropout"])
-def test_zeros_stay_in_layers_of_every_form(which: str, way: str) -> None:
-    assert_zeros_stay(which, **WAYS[way])
+def test_zeros_stay_in_layers_of_every_form(which: str, variant: str) -> None:
+    assert_zeros_stay(which, **VARIANTS[variant])
 
 
 @pytest.mark.parametrize("unfold_batchnorm", [True, False])

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, matrices
+from helpers.packings import matrices, packed_layer
 from tightc.model.layer_view.layers import Layer
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import LossySettings
@@ -118,7 +118,7 @@ def packed(matrix: LayerMatrix, method: str, array: ArrayShape, fan_in: int) -> 
     if method == "nm":
         fan_in = max(2, fan_in)
     lossy = LossySettings(alpha=fan_in, gamma=0.2, pattern=Pattern(max(1, fan_in // 2), max(2, fan_in)))
-    return arrange(matrix, method, array, fan_in, lossy=lossy)
+    return packed_layer(matrix, method, array, fan_in, lossy=lossy)
 
 
 def kept(packing: Packing, matrix: LayerMatrix) -> np.ndarray:

@@ -44,7 +44,7 @@ def arrays(largest: int = 6) -> st.SearchStrategy[ArrayShape]:
     return st.builds(ArrayShape, side, side)
 
 
-def arrange(
+def packed_layer(
     matrix: LayerMatrix,
     method: str = "tight",
     array: ArrayShape = SQUARE,

@@ -72,7 +72,7 @@ def test_every_figure_by_onnxruntime() -> None:
     before = logits(proto, images.pixels)
     right = 100 * np.mean(before.argmax(axis=1) == images.labels)
     assert report.totals == {**plain.totals, "accuracy": pytest.approx(right), "images": 30}
-    chances = np.exp(before) / np.exp(before).sum(axis=1, keepdims=True)
+    probabilities = np.exp(before) / np.exp(before).sum(axis=1, keepdims=True)
     for name, row, bare in zip(("first_w", "second_w", "last_w"), report.layers, plain.layers, strict=True):
         assert {key: row[key] for key in bare} == bare
         for sparsity in SPARSITIES:
@@ -80,7 +80,7 @@ def test_every_figure_by_onnxruntime() -> None:
             drop = right - 100 * np.mean(after.argmax(axis=1) == images.labels)
             assert row[f"accuracy_drop_at_{sparsity}"] == pytest.approx(drop)
             moved = np.exp(after) / np.exp(after).sum(axis=1, keepdims=True)
-            wanted = np.mean(np.sum(chances * np.log(chances / moved), axis=1))
+            wanted = np.mean(np.sum(probabilities * np.log(probabilities / moved), axis=1))
             assert row[f"divergence_at_{sparsity}"] == pytest.approx(wanted, rel=1e-3, abs=1e-7)
 
 

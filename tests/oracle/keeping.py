@@ -8,12 +8,12 @@ from itertools import product
 def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
     """Which `count` weights magnitude pruning zeroes: repeatedly the smallest one left, ties to the earliest."""
     left = dict(enumerate(magnitudes))
-    gone = set()
+    removed = set()
     for _ in range(count):
         least = min(left, key=lambda i: (left[i], i))
-        gone.add(least)
+        removed.add(least)
         del left[least]
-    return gone
+    return removed
 
 
 def largest_kept(saliencies: list[float], count: int) -> list[bool]:
@@ -50,8 +50,8 @@ def most_saliency(units: list[list[float]], costs: list[float], budget: float, m
     for taken in product(
         *(range(minimum, len(saliencies) + 1) for saliencies, minimum in zip(units, minimums, strict=True))
     ):
-        price = sum(count * cost for count, cost in zip(taken, costs, strict=True))
-        if price <= budget or list(taken) == minimums:
+        spent = sum(count * cost for count, cost in zip(taken, costs, strict=True))
+        if spent <= budget or list(taken) == minimums:
             best = max(
                 best, sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
             )
@@ -73,9 +73,9 @@ def most_relaxed_saliency(
         reverse=True,
     )
     for density, cost in others:
-        piece = min(cost, max(0.0, left))
-        value += density * piece
-        left -= piece
+        segment = min(cost, max(0.0, left))
+        value += density * segment
+        left -= segment
     return value
 
 

@@ -64,7 +64,7 @@ class _Queue:
         self.words -= 0 if self.rate is None else words
 
 
-class _Turn(NamedTuple):
+class _Entry(NamedTuple):
     """A pass of a `tile`, `adding` columns of which add to sums that are there; `parts`: the steps of each copy."""
 
     tile: dict[str, Any]
@@ -89,8 +89,8 @@ class _Loading:
     copy is uppermost and leftmost. Where a tile has groups, a row has the slots of its own group only.
     """
 
-    def __init__(self, turn: _Turn, whole: Any, machine: Machine, rate: Fraction | None) -> None:
-        tile, replicas = turn.tile, len(turn.parts)
+    def __init__(self, entry: _Entry, whole: Any, machine: Machine, rate: Fraction | None) -> None:
+        tile, replicas = entry.tile, len(entry.parts)
         high, wide = len(tile["lanes"]), len(tile["filters"])
         index_words = Fraction(tile.get("index_bits", 0), 8 * machine.operand_bytes)
         self.waiting: list[Any] = [(0, {})] * (machine.array[0] - replicas * high)
@@ -130,7 +130,7 @@ def run_stationary(
     """A layer of which `whole` (columns' numbers x lanes' numbers) stays, tile after tile, and `steps` pass through.
 
     Steps are cut into `temporal_tiles`, the longer ones first; each takes all tiles. Passes of one after the other are
-    dealt to the arrays in turn. Replicas of a tile cut it once more. `levels`: of multiplexers before each PE.
+    dealt to the arrays in entry. Replicas of a tile cut it once more. `levels`: of multiplexers before each PE.
     """
     counts: Counter[str] = Counter()
     outputs: dict[tuple[int, int], Any] = {}
@@ -150,7 +150,7 @@ def run_stationary(
                 range(temporal_tile.start + part.start, temporal_tile.start + part.stop)
                 for part in cut(len(temporal_tile), replicas)
             ]
-            turns.append(_Turn(tile, own, parts))
+            turns.append(_Entry(tile, own, parts))
     at_once = min(machine.arrays, len(turns))
     rates = machine.shared(at_once)
     took = [
@@ -176,7 +176,7 @@ def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> int:
     """Cycles of one array for its passes, one after the other."""
     cycles = 0
     loading = _Loading(turns[0], whole, machine, rates[1])
-    for i, turn in enumerate(turns):
+    for i, entry in enumerate(turns):
         while loading.waiting:
             loading.tick(counts)
             cycles += 1
@@ -187,11 +187,11 @@ def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> int:
         if i + 1 < len(turns):
             loading = _Loading(turns[i + 1], whole, machine, rates[1])
             following = loading if machine.prefetch else None
-        cycles += _stream(turn, held, following, steps, machine, rates, levels, outputs, counts)
+        cycles += _stream(entry, held, following, steps, machine, rates, levels, outputs, counts)
     return cycles
 
 
-def _stream(turn, held, following, steps, machine, rates, levels, outputs, counts) -> int:
+def _stream(entry, held, following, steps, machine, rates, levels, outputs, counts) -> int:
     """Cycles from the first step's entry until both the array is empty and `following` is loaded.
 
     The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
@@ -199,7 +199,7 @@ def _stream(turn, held, following, steps, machine, rates, levels, outputs, count
     its own group in its own copy, a sum all lanes from those of its own group in its own copy on.
     """
     rows, columns = machine.array
-    tile, parts = turn.tile, turn.parts
+    tile, parts = entry.tile, entry.parts
     high, wide, replicas = len(tile["lanes"]), len(tile["filters"]), len(parts)
     first = rows - replicas * high  # uppermost row in use
     # (copy, group) of each row and column in use: how far down the diagonal it stands
@@ -222,7 +222,7 @@ def _stream(turn, held, following, steps, machine, rates, levels, outputs, count
         streams.tick()
         sums.tick()
         step = None
-        words = replicas * distinct, replicas * (wide + turn.adding)
+        words = replicas * distinct, replicas * (wide + entry.adding)
         if waiting and streams.has(words[0]) and sums.has(words[1]):
             step = waiting.pop(0)
             streams.take(words[0])
@@ -327,7 +327,7 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Mach
         left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
         above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
         groups_at = [g for g, _ in down], [h for h, _ in across]
-        sums, cycles = _meet(left, above, groups_at, machine.array, rates, counts)
+        sums, cycles = _run_output_stationary(left, above, groups_at, machine.array, rates, counts)
         for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
             if g == h:
                 outputs[m][g * size + f] += sums[r][c]
@@ -337,7 +337,7 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Mach
     return Run(outputs, max(took), sum(took), counts)
 
 
-def _meet(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
+def _run_output_stationary(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
     """One pass of which sums stay, until the last step has gone through the last PE of the whole array.
 
     `groups_at`: the group of each row and of each column, in order down the diagonal. An operand moves on until it is

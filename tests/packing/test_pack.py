@@ -86,9 +86,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: "-".join(map(str, CASES[n])))
-def test_stock_onnxruntime_gives_the_same_outputs(ran, number: int) -> None:
-    before = np.load(ran / f"{number}.before.out.npz")
-    after = np.load(ran / f"{number}.packed.out.npz")
+def test_stock_onnxruntime_gives_the_same_outputs(done, number: int) -> None:
+    before = np.load(done / f"{number}.before.out.npz")
+    after = np.load(done / f"{number}.packed.out.npz")
     assert before.files == after.files
     for name in before.files:
         one, other = before[name].astype(np.float64), after[name].astype(np.float64)
@@ -107,9 +107,9 @@ def test_selects_of_any_width_are_rebuilt(fan_in: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: "-".join(map(str, CASES[n])))
-def test_onnxruntime_folds_the_rebuilding_at_load(ran, number: int) -> None:
+def test_onnxruntime_folds_the_rebuilding_at_load(done, number: int) -> None:
     def operators(name: str) -> list[str]:
-        proto = onnx.load(ran / f"{number}.{name}.optimized")
+        proto = onnx.load(done / f"{number}.{name}.optimized")
         return sorted(node.op_type for node in proto.graph.node)
 
     assert operators("packed") == operators("before")

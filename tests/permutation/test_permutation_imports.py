@@ -12,14 +12,14 @@ import tightc.permutation
 ROOM = Path(tightc.permutation.__file__).parent
 PREFIX = "tightc.permutation."
 LEAVES = ("problem", "options", "registry", "objective", "pattern", "annealing.temperature_schedule")
-FLOORS = ("permute", "layer_scheduler", "methods", "search_context", "executors", "annealing")
+LAYERS = ("permute", "layer_scheduler", "methods", "search_context", "executors", "annealing")
 
 
 def floor(module: str) -> int:
     """0 for permute; the last floor for problem, options and what they are made of."""
     if module in LEAVES:
-        return len(FLOORS)
-    return FLOORS.index(module.partition(".")[0])
+        return len(LAYERS)
+    return LAYERS.index(module.partition(".")[0])
 
 
 def modules() -> list[str]:

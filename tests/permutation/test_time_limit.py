@@ -78,7 +78,7 @@ def assert_packed(model: Model) -> None:
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, (16, 16), 6) == []
 
 
-def arrangement(model: Model) -> dict[str, str]:
+def packing(model: Model) -> dict[str, str]:
     """What the model records of its packings, without the history, which names the limit."""
     return {entry.key: entry.value for entry in model.proto.metadata_props if "packing" in entry.key}
 
@@ -109,7 +109,7 @@ def test_a_limit_longer_than_needed_changes_nothing(kind: str) -> None:
     limited, report = permute(network(), options(schedule, time_limit=1e6), seed=2)
     assert "ended" not in read_history(limited)[-1]
     assert not any("ended" in note for note in report.notes)
-    assert arrangement(free) == arrangement(limited) != {}
+    assert packing(free) == packing(limited) != {}
 
 
 def test_a_limit_of_no_time_at_all_still_gives_a_packing() -> None:

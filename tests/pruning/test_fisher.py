@@ -110,11 +110,11 @@ def test_the_least_salient_go_and_the_others_keep_their_bits() -> None:
     saliencies = np.concatenate([saliency.ravel() for saliency in saliency_of(proto, images)])
     after = {tensor.name: numpy_helper.to_array(tensor) for tensor in pruned.proto.graph.initializer}
     before = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    gone = np.concatenate([after[name].ravel() == 0 for name in ("first_w", "second_w", "last_w")])
-    assert gone.sum() == round(0.6 * len(saliencies))
-    assert saliencies[gone].max() <= saliencies[~gone].min()
+    removed = np.concatenate([after[name].ravel() == 0 for name in ("first_w", "second_w", "last_w")])
+    assert removed.sum() == round(0.6 * len(saliencies))
+    assert saliencies[removed].max() <= saliencies[~removed].min()
     assert all((after[name][after[name] != 0] == before[name][after[name] != 0]).all() for name in before)
-    assert report.totals["nonzeros"] == len(saliencies) - gone.sum()
+    assert report.totals["nonzeros"] == len(saliencies) - removed.sum()
 
 
 def test_aligned_filters_keep_full_segments() -> None:

@@ -51,8 +51,10 @@ def weights_of(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
 def test_the_number_of_zeros_is_exact(sparsity: float, scope: str) -> None:
     pruned, report = obs_pruned(many_forms(), sparsity=sparsity, scope=scope)
     sizes = [row["weights"] for row in report.layers if row["shares"] is None]
-    gone = [round(sparsity * size) for size in sizes] if scope == "layer" else [round(sparsity * sum(sizes))]
-    assert report.totals["nonzeros"] == sum(sizes) - sum(gone)
+    removed = (
+        [round(sparsity * size) for size in sizes] if scope == "layer" else [round(sparsity * sum(sizes))]
+    )
+    assert report.totals["nonzeros"] == sum(sizes) - sum(removed)
     assert all(row["nonzeros"] for row in report.layers)
     onnx.checker.check_model(pruned.proto, full_check=True)
 

@@ -16,7 +16,7 @@ from tightc.errors import ConfigError, DataError, ModelError, OptionError, Tight
 from tightc.recipe.run import run_recipe
 from tightc.recipe.workspace import hash_data
 
-RAN = "from pathlib import Path\nPath('ran').open('a').write(__name__ + ' ')\n"
+MARKER = "from pathlib import Path\nPath('ran').open('a').write(__name__ + ' ')\n"
 IMAGES = (
     "import numpy as np\ndef images(): return [(np.full((8, 8, 3), i, np.uint8), i % 4) for i in range(8)]\n"
 )
@@ -35,8 +35,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     models.save(models.cnn(), tmp_path / "net.onnx")
     (tmp_path / "made" / "inner").mkdir(parents=True)
     for file in ("made/__init__.py", "made/inner/__init__.py"):
-        (tmp_path / file).write_text(RAN)
-    (tmp_path / "made" / "inner" / "sets.py").write_text(RAN + IMAGES)
+        (tmp_path / file).write_text(MARKER)
+    (tmp_path / "made" / "inner" / "sets.py").write_text(MARKER + IMAGES)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -132,7 +132,7 @@ def test_the_rest_of_the_recipe_is_checked_before_the_function_is_imported(
 
 def test_the_file_of_a_module_is_found_without_importing_its_packages(place: Path) -> None:
     (place / "bare" / "folders").mkdir(parents=True)
-    (place / "bare" / "sets.py").write_text(RAN)
+    (place / "bare" / "sets.py").write_text(MARKER)
     assert module_file("made.inner.sets:images") == place / "made" / "inner" / "sets.py"
     assert module_file("made.inner:images") == place / "made" / "inner" / "__init__.py"
     assert module_file("bare.sets:images") == place / "bare" / "sets.py"

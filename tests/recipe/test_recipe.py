@@ -275,13 +275,13 @@ def test_a_missing_model_is_named(place: Path) -> None:
 
 
 def test_progress_names_the_stages(place: Path) -> None:
-    told: list[str] = []
-    progress = lambda task, done, figures, /: told.append(task)  # noqa: E731
+    reported: list[str] = []
+    progress = lambda task, done, figures, /: reported.append(task)  # noqa: E731
     run_recipe(place / "r.yaml", place / "out", progress=progress)
-    assert any("02-permute" in task for task in told)
-    told.clear()
+    assert any("02-permute" in task for task in reported)
+    reported.clear()
     run_recipe(place / "r.yaml", place / "out", progress=progress)
-    assert [task for task in told if "00" not in task] == NAMES[1:]
+    assert [task for task in reported if "00" not in task] == NAMES[1:]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ LAYERS = {
     "product_w": ((20, 10), False, 1),
 }
 LINE_LAYERS = {"one_w": ((16, 6, 3), True, 1), "two_w": ((12, 8, 3), True, 2)}
-NETWORKS = {"planes": (TEXT, LAYERS), "line": (LINE, LINE_LAYERS)}
+NETWORKS = {"images": (TEXT, LAYERS), "line": (LINE, LINE_LAYERS)}
 
 
 def build(which: str) -> onnx.ModelProto:

@@ -54,7 +54,9 @@ def filtered(sparsity: float, **more: object) -> PruneOptions:
 # --- which filters
 
 
-def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: set[tuple[int, int]]) -> list:
+def left_by_hand(
+    saliencies: list[np.ndarray], sources: list[int | None], removed: set[tuple[int, int]]
+) -> list:
     """A weight stays if its filter stays and, with a source, the filter that it reads."""
     kept = []
     for place, saliency in enumerate(saliencies):
@@ -62,7 +64,7 @@ def left_by_hand(saliencies: list[np.ndarray], sources: list[int | None], gone: 
         for row in range(saliency.shape[0]):
             for column in range(saliency.shape[1]):
                 source = sources[place]
-                if (place, row) in gone:
+                if (place, row) in removed:
                     layer[row, column] = False
                 elif source is not None:
                     each = saliency.shape[1] // saliencies[source].shape[0]
@@ -100,13 +102,13 @@ def test_filters_are_removed_from_the_least_salient_until_the_fraction_is_met(
         ]
     order = [(place, row) for _, place, row in sorted(order) if (place, row) not in protected]
     total = sum(saliency.size for saliency in saliencies)
-    gone: set[tuple[int, int]] = set()
+    removed: set[tuple[int, int]] = set()
     for one in order:
-        if sum(kept.sum() for kept in left_by_hand(saliencies, sources, gone)) <= fraction * total:
+        if sum(kept.sum() for kept in left_by_hand(saliencies, sources, removed)) <= fraction * total:
             break
-        gone.add(one)
+        removed.add(one)
     found = keep_filters(candidates, fraction, min_density, by_layer=by_layer)
-    for ours, expected in zip(found, left_by_hand(saliencies, sources, gone), strict=True):
+    for ours, expected in zip(found, left_by_hand(saliencies, sources, removed), strict=True):
         assert np.array_equal(ours, expected)
 
 

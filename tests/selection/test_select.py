@@ -138,8 +138,8 @@ def check_budget(
     dense = float(sum(layer.saliency.size for layer in layers)) if dense is None else dense
     budget = fraction * dense * (1 + 1e-9)
     taken = [bought(mask, unit.rows, unit.size) for mask in kept]
-    price = sum(cost * count for cost, count in zip(costs, taken, strict=True))
-    assert price <= budget or taken == minimums
+    spent = sum(cost * count for cost, count in zip(costs, taken, strict=True))
+    assert spent <= budget or taken == minimums
     assert all(count >= minimum for count, minimum in zip(taken, minimums, strict=True))
     most = oracle.most_relaxed_saliency(units, costs, budget, minimums)
     largest = max(

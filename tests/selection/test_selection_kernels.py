@@ -136,17 +136,17 @@ def test_units_stay_within_the_budget_and_miss_at_most_one_unit_of_saliency(
 ) -> None:
     units, costs, budget, minimums = knapsack
     taken = units_within_budget([np.array(saliencies) for saliencies in units], costs, budget, minimums)
-    price = sum(cost * count for cost, count in zip(costs, taken, strict=True))
+    spent = sum(cost * count for cost, count in zip(costs, taken, strict=True))
     value = sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
     assert all(
         minimum <= count <= len(saliencies)
         for minimum, count, saliencies in zip(minimums, taken, units, strict=True)
     )
-    assert price <= budget
+    assert spent <= budget
     left = [
         cost for cost, count, saliencies in zip(costs, taken, units, strict=True) if count < len(saliencies)
     ]
-    assert all(price + cost > budget for cost in left), "a unit that fits was left"
+    assert all(spent + cost > budget for cost in left), "a unit that fits was left"
     most = oracle.most_relaxed_saliency(units, costs, budget, minimums)
     largest_unit = max(
         (

@@ -384,15 +384,15 @@ def test_a_batch_that_takes_longer_than_its_images_is_noted() -> None:
     model = loaded(models.build(text, w=np.ones((1, 1, 1, 1), np.float32)))
     buffer = {**HARDWARE["activation_buffer"], "size": "1 KiB"}
     slow = {"bandwidth": "10 MB/s", "keep_feature_maps": True}
-    told = []
+    reported = []
     for keeps, batch in ((True, 1), (True, 64), (False, 64)):
         own = hardware(arrays=1, activation_buffer=buffer, dram={**slow, "keep_feature_maps": keeps})
         alone, together = (simulate(model, SimulateOptions(hardware=own, batch=size)) for size in (1, batch))
         each, all_of_them = (report.totals["cycles"] for report in (alone, together))
         note = f"images one by one take fewer cycles: {each:,} each, in a batch {all_of_them // batch:,}"
         assert (note in together.notes) == (each * batch < all_of_them)
-        told.append(note in together.notes)
-    assert told == [False, True, False]
+        reported.append(note in together.notes)
+    assert reported == [False, True, False]
 
 
 def test_a_map_that_only_a_branch_reads_goes_to_dram_as_the_output_does() -> None:

@@ -116,7 +116,7 @@ def test_the_figures_of_a_layer_on_hardware_add_up(form: str, operands: str) -> 
         assert report.totals[name] == sum(row[name] for row in report.layers)
 
 
-def test_maps_stay_on_chip_between_layers_but_not_at_the_ends() -> None:
+def test_maps_stay_in_buffers_between_layers_but_not_at_the_ends() -> None:
     model = loaded(models.cnn())
     large = {name: {**HARDWARE[name], "size": "1 MiB"} for name in ("activation_buffer", "weight_buffer")}
     first, *middle, last = simulate(model, SimulateOptions(hardware=hardware(**large))).layers

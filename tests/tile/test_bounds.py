@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.every_packing import every_packing
-from helpers.packings import arrange, arrays, matrices
+from helpers.packings import arrays, matrices, packed_layer
 from tightc.permutation.problem import LossySettings
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import (
@@ -65,7 +65,7 @@ def test_no_packing_at_all_beats_a_bound(seed: int, weights: int, shape: tuple[i
 @settings(max_examples=150)
 @given(matrices(), arrays(), st.sampled_from([1, 2, 3, 16]), st.sampled_from(LOSSLESS))
 def test_no_method_beats_a_bound(matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str) -> None:
-    tiles = oracle.plain(arrange(matrix, method, array, fan_in, lossy=LossySettings(fan_in)))
+    tiles = oracle.plain(packed_layer(matrix, method, array, fan_in, lossy=LossySettings(fan_in)))
     whole = oracle.block_diagonal(matrix.values, matrix.groups)
     users, sizes, passes = users_of(whole), sizes_of(whole), len(tiles)
     found = oracle.measures(tiles, matrix.values, matrix.groups, tuple(array))

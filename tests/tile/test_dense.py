@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, arrays, matrices
+from helpers.packings import arrays, matrices, packed_layer
 from tightc.permutation.methods import structured
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes, groups_per_pass
@@ -127,7 +127,7 @@ def test_full_passes_counts_full_tiles_of_any_groups(sizes: list[tuple[int, int]
 @settings(max_examples=80)
 @given(matrices(), arrays())
 def test_structured_counts_its_passes_without_making_them(matrix: LayerMatrix, array: ArrayShape) -> None:
-    assert structured.passes(matrix, array) == len(arrange(matrix, "structured", array).tiles)
+    assert structured.passes(matrix, array) == len(packed_layer(matrix, "structured", array).tiles)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_groups_of_lossy_methods_share_passes_too(method: str) -> None:
     values = np.arange(1, 8 * 9 + 1, dtype=np.float32).reshape(
         8, 9
     )  # depthwise: 8 groups of 1 filter, 9 inputs
-    packing = arrange(LayerMatrix(values, groups=8), method, ArrayShape(32, 32), fan_in=8)
+    packing = packed_layer(LayerMatrix(values, groups=8), method, ArrayShape(32, 32), fan_in=8)
     tiles = oracle.plain(packing)
     lanes = (
         9 if method == "column-combine" else 5

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, arrays, matrices
+from helpers.packings import arrays, matrices, packed_layer
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
@@ -40,7 +40,7 @@ def random_matrix(filters: int, inputs: int, density: float = 0.5, groups: int =
 def test_every_method_is_lossless_within_array_and_fan_in(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str
 ) -> None:
-    packing = arrange(matrix, method, array, fan_in)
+    packing = packed_layer(matrix, method, array, fan_in)
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), packing.fan_in) == []
     assert packing_error(packing, matrix) == ""
@@ -52,7 +52,7 @@ def test_every_method_is_lossless_within_array_and_fan_in(
 @settings(max_examples=60)
 @given(matrices(), arrays())
 def test_tight_meets_the_bound_where_fan_in_is_no_limit(matrix: LayerMatrix, array: ArrayShape) -> None:
-    packing = arrange(matrix, "tight", array, GENEROUS)
+    packing = packed_layer(matrix, "tight", array, GENEROUS)
     assert len(packing.tiles) == oracle.lower_bound(matrix.values, tuple(array))
 
 
@@ -62,7 +62,7 @@ def test_tight_never_takes_more_passes_than_structured_nor_that_more_than_dense(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int
 ) -> None:
     passes = [
-        len(arrange(matrix, method, array, fan_in).tiles) for method in ("tight", "structured", "dense")
+        len(packed_layer(matrix, method, array, fan_in).tiles) for method in ("tight", "structured", "dense")
     ]
     assert passes == sorted(passes)
 
@@ -72,7 +72,7 @@ def test_tight_never_takes_more_passes_than_structured_nor_that_more_than_dense(
 def test_dense_fills_every_slot_in_the_passes_of_the_dense_layer(
     matrix: LayerMatrix, array: ArrayShape
 ) -> None:
-    packing = arrange(matrix, "dense", array)
+    packing = packed_layer(matrix, "dense", array)
     expected = oracle.dense_tiles(matrix.filters_per_group, matrix.inputs, tuple(array), matrix.groups)
     assert oracle.plain(packing) == expected
     assert len(packing.slots()[0]) == matrix.values.size
@@ -95,14 +95,14 @@ def test_no_packing_at_all_beats_the_bound(seed: int, array: tuple[int, int], fa
     optimum = oracle.fewest_passes(values, 1, array, fan_in)
     matrix = LayerMatrix(values)
     assert passes_lower_bound(matrix.filter_sizes(), ArrayShape(*array)) <= optimum
-    assert optimum <= len(arrange(matrix, "tight", ArrayShape(*array), fan_in).tiles)
+    assert optimum <= len(packed_layer(matrix, "tight", ArrayShape(*array), fan_in).tiles)
 
 
 @settings(max_examples=80)
 @given(matrices(), arrays(), st.sampled_from([1, 2, 4, 16, 17, 300]), st.sampled_from(METHODS))
 @example(LayerMatrix(np.zeros((3, 4), np.float32)), ArrayShape(2, 2), 1, "tight")
 def test_stored_tiles_come_back(matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str) -> None:
-    packing = arrange(matrix, method, array, fan_in)
+    packing = packed_layer(matrix, method, array, fan_in)
     back = from_stream(to_stream(packing))
     assert len(back) == len(packing.tiles)
     for found, tile in zip(back, packing.tiles, strict=True):
@@ -117,7 +117,7 @@ def bit(content: np.ndarray, place: int) -> int:
 
 @given(matrices(), arrays(), st.sampled_from([1, 2, 5, 16]))
 def test_the_stream_holds_numbers_bit_by_bit(matrix: LayerMatrix, array: ArrayShape, fan_in: int) -> None:
-    packing = arrange(matrix, "tight", array, fan_in)
+    packing = packed_layer(matrix, "tight", array, fan_in)
     further = np.arange(11) % 8
     stream = to_stream(packing, [Section(further, 3)])
     wanted = [
@@ -139,8 +139,8 @@ def test_the_stream_holds_numbers_bit_by_bit(matrix: LayerMatrix, array: ArraySh
 
 
 def test_slots_are_marked_only_where_some_are_empty() -> None:
-    full = arrange(LayerMatrix(np.ones((5, 6), np.float32)), "tight", ArrayShape(4, 4), 3)
-    gaps = arrange(LayerMatrix(np.tril(np.ones((5, 6), np.float32))), "tight", ArrayShape(4, 4), 3)
+    full = packed_layer(LayerMatrix(np.ones((5, 6), np.float32)), "tight", ArrayShape(4, 4), 3)
+    gaps = packed_layer(LayerMatrix(np.tril(np.ones((5, 6), np.float32))), "tight", ArrayShape(4, 4), 3)
     for packing, marks in ((full, 1), (gaps, None)):
         stream = to_stream(packing)
         area = stream.grid[0] * stream.grid[1] * stream.grid[2]
@@ -158,7 +158,7 @@ def test_slots_are_marked_only_where_some_are_empty() -> None:
     ],
 )
 def test_streams_that_contradict_themselves_are_refused(change: dict[str, Any], sentence: str) -> None:
-    stream = to_stream(arrange(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
+    stream = to_stream(packed_layer(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
     with pytest.raises(ValueError, match=sentence):
         from_stream(replace(stream, **change))
 
@@ -168,7 +168,7 @@ def test_streams_that_contradict_themselves_are_refused(change: dict[str, Any], 
     [(1, "as many selects as occupied slots"), (3, "as many inputs as the lanes carry")],
 )
 def test_sections_of_another_length_are_refused(section: int, sentence: str) -> None:
-    stream = to_stream(arrange(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
+    stream = to_stream(packed_layer(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
     sections = list(stream.sections)
     start, count, width = sections[section]
     sections[section] = (start, count - 1, width)
@@ -202,7 +202,7 @@ def test_a_tile_holds_what_its_slots_multiply(
 def test_measures_are_those_of_the_oracle(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, method: str
 ) -> None:
-    packing = arrange(matrix, method, array, fan_in)
+    packing = packed_layer(matrix, method, array, fan_in)
     tiles = oracle.plain(packing)
     figures = measure(packing, matrix).figures()
     expected = oracle.measures(tiles, matrix.values, matrix.groups, tuple(array))
@@ -214,7 +214,7 @@ def test_measures_are_those_of_the_oracle(
 
 
 def test_weights_without_a_slot_are_measured_as_dropped() -> None:
-    whole = arrange(FULL, "dense")
+    whole = packed_layer(FULL, "dense")
     partial = replace(whole, tiles=whole.tiles[1:])
     figures = measure(partial, FULL).figures()
     expected = oracle.measures(oracle.plain(partial), FULL.values, 1, (4, 4))
@@ -225,9 +225,9 @@ def test_weights_without_a_slot_are_measured_as_dropped() -> None:
 
 
 def test_measures_add_up_over_layers() -> None:
-    one, two = measure(arrange(FULL), FULL), measure(arrange(FULL, "dense"), FULL)
+    one, two = measure(packed_layer(FULL), FULL), measure(packed_layer(FULL, "dense"), FULL)
     both = (one + two).figures()
-    assert both["passes"] == len(arrange(FULL).tiles) + len(arrange(FULL, "dense").tiles)
+    assert both["passes"] == len(packed_layer(FULL).tiles) + len(packed_layer(FULL, "dense").tiles)
     assert both["fan_in_max"] == max(one.fan_in_max, two.fan_in_max)
     assert both["matrix_compression_rate"] == pytest.approx(48 / (one.area + two.area))
 
@@ -276,7 +276,7 @@ DAMAGE: dict[str, tuple[Callable[[Packing, Tile], Packing], str]] = {
 def test_a_weight_has_no_more_slots_than_subwords() -> None:
     """A subword that became zero since leaves a slot empty, which is no fault; more slots than subwords are."""
     matrix = LayerMatrix(np.array([[17, 3]], np.int8), scale=np.array([1.0]), subword_bits=4)
-    packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
+    packing = packed_layer(matrix, "tight", ArrayShape(4, 4), 2)
     assert packing_error(packing, matrix) == ""
     assert packing_error(packing, replace(matrix, values=np.array([[1, 0]], np.int8))) == ""
     assert (
@@ -290,7 +290,7 @@ def test_a_weight_has_no_more_slots_than_subwords() -> None:
 @pytest.mark.parametrize("kind", list(DAMAGE))
 def test_damage_is_found(kind: str) -> None:
     damage, words = DAMAGE[kind]
-    packing = arrange(FULL, "dense")
+    packing = packed_layer(FULL, "dense")
     broken = damage(packing, packing.tiles[0])
     assert packing_error(packing, FULL) == ""
     found = packing_error(broken, FULL)
@@ -302,7 +302,7 @@ def test_damage_is_found(kind: str) -> None:
 def test_random_damage_to_the_tiles_is_found_whenever_the_oracle_finds_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = random_matrix(6, 10)
-    packing = arrange(matrix, "tight", ArrayShape(4, 4), 3)
+    packing = packed_layer(matrix, "tight", ArrayShape(4, 4), 3)
     name = rng.choice(["filters", "inputs", "select"])
     number = int(rng.integers(len(packing.tiles)))
     array = getattr(packing.tiles[number], name).copy()
@@ -320,7 +320,7 @@ def test_random_damage_to_the_tiles_is_found_whenever_the_oracle_finds_it(seed: 
 
 def test_group_boundaries_are_kept() -> None:
     matrix = random_matrix(4, 3, density=1.0, groups=2)
-    packing = arrange(matrix, "dense")
+    packing = packed_layer(matrix, "dense")
     broken = with_tile(packing, filters=changed(packing.tiles[0].filters, 0, 2))
     assert packing_error(broken, matrix) == "a slot holds a weight that the layer does not have"
 

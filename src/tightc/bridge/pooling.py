@@ -51,8 +51,8 @@ def average_pool(node: Node) -> Operator:
         counted = padded(counted, [0] * rank, over, 0.0)
         x = padded(padded(x, begin, end, 0.0), [0] * rank, over, 0.0)
         taps = x.new_ones((1, 1, *kernel))
-        planes = x.reshape(-1, 1, *x.shape[2:])
-        total = _SUMS[rank](planes, taps, stride=strides, dilation=dilations)
+        images = x.reshape(-1, 1, *x.shape[2:])
+        total = _SUMS[rank](images, taps, stride=strides, dilation=dilations)
         count = _SUMS[rank](counted, taps, stride=strides, dilation=dilations)
         mean = total / count.clamp(min=1)  # 0 for a window of padding only
         return mean.reshape(*x.shape[:2], *mean.shape[2:])  # type: ignore[no-any-return]

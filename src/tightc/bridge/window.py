@@ -69,17 +69,19 @@ class Window:
         """
         begin, end = self.pads_for(sizes, kernel)
         missing = []
-        for axis, extent in enumerate(self.extents_for(kernel)):
+        for axis, dilated in enumerate(self.extents_for(kernel)):
             stride = self.strides_for(len(kernel))[axis]
             padded_size = begin[axis] + sizes[axis] + end[axis]
             steps = (
-                -(-(padded_size - extent) // stride) if self.ceil_mode else (padded_size - extent) // stride
+                -(-(padded_size - dilated) // stride) if self.ceil_mode else (padded_size - dilated) // stride
             )
             if self.ceil_mode and steps * stride >= begin[axis] + sizes[axis]:
                 steps -= 1  # a window that would start in the end padding is dropped
             if steps < 0:
-                unsupported(self.node, f"a padded input of at least its window's size, {extent}", padded_size)
-            missing.append(max(steps * stride + extent - padded_size, 0))
+                unsupported(
+                    self.node, f"a padded input of at least its window's size, {dilated}", padded_size
+                )
+            missing.append(max(steps * stride + dilated - padded_size, 0))
         return missing
 
 

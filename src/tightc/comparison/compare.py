@@ -25,7 +25,7 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 from tightc.tile.measures import ratio
 
-_AS_ARRANGED = "as arranged"
+_AS_PERMUTED = "as arranged"
 _DEFAULT_ARRAY = ArrayShape(32, 32)
 _ACCELERATOR = (
     "array",
@@ -71,7 +71,7 @@ def compare(
     for name, model in zip(_names(models), plain, strict=True):
         found = [run.enter(name, with_packings(model, {}), variant) for variant in entries]
         if read_packings(model):
-            found += run.as_arranged(name, model)
+            found += run.as_permuted(name, model)
         rows += _against_reference(found, entries)
     notes = (
         *_noted(models),
@@ -123,21 +123,21 @@ class _Run:
             return {**head, **_row({}, {})}
         task = f"{name} {variant.label}" if self.several else variant.label
         progress = _VariantProgress(task, len(read_network(plain).owners), self.progress)
-        arranged, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
-        by = early_end_reason(arranged)
+        permuted, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
+        by = early_end_reason(permuted)
         if by:
             self.omissions.append(f"{task}: the {by} ended the search before all moves were tried")
-        totals = self._simulate(name, plain if variant.method == "dense" else arranged)
+        totals = self._simulate(name, plain if variant.method == "dense" else permuted)
         self.progress(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
         return {**head, **_row(totals, report.totals)}
 
-    def as_arranged(self, name: str, model: Model) -> list[dict[str, Any]]:
+    def as_permuted(self, name: str, model: Model) -> list[dict[str, Any]]:
         """The row of a model as it is, if it runs on this accelerator."""
         packings = read_packings(model).values()
         methods = sorted({packing.method for packing in packings})
         head = {
             "model": name,
-            "variant": _AS_ARRANGED,
+            "variant": _AS_PERMUTED,
             "method": ", ".join(methods),
             "fan_in": max(packing.fan_in for packing in packings),
         }
@@ -205,11 +205,11 @@ def _array_of(plain: Sequence[Model], options: CompareOptions) -> ArrayShape:
     """The array of the comparison; OptionError if the models are arranged for several and no option decides."""
     if options.array or options.hardware:
         return options.array or options.hardware.array  # type: ignore[union-attr]
-    arranged = sorted({packing.array for model in plain for packing in read_packings(model).values()})
-    if len(arranged) > 1:
-        shapes = " and ".join(map(str, arranged))
+    permuted = sorted({packing.array for model in plain for packing in read_packings(model).values()})
+    if len(permuted) > 1:
+        shapes = " and ".join(map(str, permuted))
         raise OptionError(f"the models are arranged for {shapes}", "choose one with --array")
-    return arranged[0] if arranged else _DEFAULT_ARRAY
+    return permuted[0] if permuted else _DEFAULT_ARRAY
 
 
 def _names(models: Sequence[Model]) -> list[str]:
@@ -236,7 +236,7 @@ def _fan_in_notes(rows: Sequence[Figures], several: bool) -> list[str]:
     """Which fan-in is best for tight, if several are compared."""
     notes = []
     for name, group in groupby(rows, key=lambda row: row["model"]):
-        tight = [row for row in group if row["method"] == "tight" and row["variant"] != _AS_ARRANGED]
+        tight = [row for row in group if row["method"] == "tight" and row["variant"] != _AS_PERMUTED]
         if len(tight) > 1:
             least, fastest = (
                 min(tight, key=lambda row: row[key])["variant"] for key in ("energy_pj", "cycles")

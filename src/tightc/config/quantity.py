@@ -45,7 +45,7 @@ class Quantity:
         if number == math.inf:
             raise ValueError("should be a finite value")
         if self.whole and not isinstance(number, int):
-            raise ValueError("should be a whole number of bytes")
+            raise ValueError("should be an integer number of bytes")
         return number
 
     def write(self, value: float) -> str:

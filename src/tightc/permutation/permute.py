@@ -51,8 +51,8 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    arranged = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
-    permuted = stage_result(arranged, entry, model)
+    tiled = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
+    permuted = stage_result(tiled, entry, model)
     totals, layers = packing_metrics(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)

@@ -126,8 +126,8 @@ def test_statistics_of_a_teacher_with_other_convolutions_are_not_used() -> None:
     norms = insertable_norms(graph)
     other = build(TWO_CONVS.replace("a = Conv", "z = Conv").replace("(a)", "(z)"), seed=1)
     alone, _ = unfold(graph, norms, images(), CPU)
-    beside, _ = unfold(graph, norms, images(), CPU, other)
-    assert all(np.array_equal(alone.tensors[name], beside.tensors[name]) for name in alone.tensors)
+    with_teacher, _ = unfold(graph, norms, images(), CPU, other)
+    assert all(np.array_equal(alone.tensors[name], with_teacher.tensors[name]) for name in alone.tensors)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 
-WAYS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strong decay": {"weight_decay": 0.3},
     "ema": {"ema_decay": 0.9},
@@ -55,10 +55,10 @@ def accuracy(model: Model, images: Any) -> float:
 
 
 @pytest.mark.parametrize("which", ["folded", "normed", "grouped", "shared"])
-@pytest.mark.parametrize("way", WAYS)
-def test_int8_weights_stay_int8_and_zeros_stay_zeros(which: str, way: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_int8_weights_stay_int8_and_zeros_stay_zeros(which: str, variant: str) -> None:
     before, _ = prune(training.quantized(which), PruneOptions(sparsity=0.4))
-    after, report = training.train(before, **WAYS[way])
+    after, report = training.train(before, **VARIANTS[variant])
     onnx.checker.check_model(after.proto, full_check=True)
     old, new = matrices(before), matrices(after)
     for name in old:
@@ -72,12 +72,12 @@ def test_int8_weights_stay_int8_and_zeros_stay_zeros(which: str, way: str) -> No
     assert report.totals["nonzeros"] == sum(map(np.count_nonzero, new.values()))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_zero_subwords_stay_zero(bits: int, way: str) -> None:
+def test_zero_subwords_stay_zero(bits: int, variant: str) -> None:
     options = PruneOptions(sparsity=0.6, granularity="subword", subword_bits=bits)
     before, _ = prune(training.quantized("normed"), options)
-    after, _ = training.train(before, granularity="subword", subword_bits=bits, **WAYS[way])
+    after, _ = training.train(before, granularity="subword", subword_bits=bits, **VARIANTS[variant])
     changed = False
     for name, old in matrices(before).items():
         new = matrices(after)[name]
@@ -96,11 +96,11 @@ def test_pruned_subwords_stay_zero_by_default(bits: int) -> None:
         assert (subwords(matrices(twice)[name], bits)[subwords(old, bits) == 0] == 0).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("bits", [2, 4])
-def test_subwords_are_pruned_gradually_to_the_target(bits: int, way: str) -> None:
+def test_subwords_are_pruned_gradually_to_the_target(bits: int, variant: str) -> None:
     before = training.quantized("normed")
-    options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **WAYS[way]}
+    options = {"granularity": "subword", "subword_bits": bits, "sparsity": 0.7, **VARIANTS[variant]}
     after, _ = training.train(before, epochs=6, **options)
     slots = sum(values.size * 8 // bits for values in matrices(before).values())
     left = sum(int((subwords(values, bits) > 0).sum()) for values in matrices(after).values())

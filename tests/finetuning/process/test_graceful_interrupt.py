@@ -34,7 +34,7 @@ def interrupted(patch: pytest.MonkeyPatch, owner: type, name: str, call: int, **
     """The result of a training that Ctrl-C ends in call number `call` of a method."""
     method, count = getattr(owner, name), 0
 
-    def pressed(*arguments: Any, **given: Any) -> Any:
+    def presses(*arguments: Any, **given: Any) -> Any:
         nonlocal count
         count += 1
         if count == call:
@@ -42,7 +42,7 @@ def interrupted(patch: pytest.MonkeyPatch, owner: type, name: str, call: int, **
         return method(*arguments, **given)
 
     with patch.context() as once:
-        once.setattr(owner, name, pressed)
+        once.setattr(owner, name, presses)
         with pytest.raises(Interrupted) as caught:
             training.train(training.network("folded", density=0.6), **options)
     model, report = caught.value.result
@@ -120,12 +120,12 @@ def test_ctrl_c_during_batchnorm_recalibration_loses_nothing(
     (tmp_path / "c").unlink()
     measure = loop.recalibrate_batchnorm
 
-    def pressed(*arguments: Any) -> None:
+    def presses(*arguments: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         measure(*arguments)
 
     with monkeypatch.context() as once:
-        once.setattr(loop, "recalibrate_batchnorm", pressed)
+        once.setattr(loop, "recalibrate_batchnorm", presses)
         with pytest.raises(Interrupted) as caught:
             training.train(training.network("normed"), **options)
     again, _ = training.train(training.network("normed"), **options)
@@ -133,10 +133,10 @@ def test_ctrl_c_during_batchnorm_recalibration_loses_nothing(
 
 
 def test_another_ctrl_c_handler_is_kept() -> None:
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
+    presses = []
+    before = signal.signal(signal.SIGINT, lambda *_: presses.append(1))
     try:
         training.train(training.network("folded"), progress=pressing(1, 1))
     finally:
         signal.signal(signal.SIGINT, before)
-    assert pressed == [1]
+    assert presses == [1]

@@ -264,10 +264,10 @@ WITHOUT_RETURN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
-@pytest.mark.parametrize("way", WITHOUT_RETURN)
+@pytest.mark.parametrize("variant", WITHOUT_RETURN)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_pruned_weights_never_return_without_regrowing(
-    which: str, way: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+    which: str, variant: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
         "pruning_interval": 1,
@@ -276,7 +276,7 @@ def test_pruned_weights_never_return_without_regrowing(
         "regrow": 0.0,
         "optimizer": optimizer,
     }
-    _, _, seen = pruned(which, monkeypatch, learning_rate=0.1, **options, **WITHOUT_RETURN[way])
+    _, _, seen = pruned(which, monkeypatch, learning_rate=0.1, **options, **WITHOUT_RETURN[variant])
     assert returned(seen) == []
     assert sum(int(layer.sum()) for layer in seen[-1]) < sum(int(layer.sum()) for layer in seen[0])
 
@@ -312,8 +312,8 @@ def test_weights_with_large_gradients_return_until_regrowing_ends(
 def test_the_least_salient_weights_are_exchanged_for_zeros_of_the_largest_gradient(
     filter_: list[tuple[int, bool, int]], share: float
 ) -> None:
-    worths, kept, pulls = map(list, zip(*filter_, strict=True))
-    rows = [(worths, kept, pulls), (worths[::-1], kept[::-1], pulls[::-1])]
+    saliencies, kept, pulls = map(list, zip(*filter_, strict=True))
+    rows = [(saliencies, kept, pulls), (saliencies[::-1], kept[::-1], pulls[::-1])]
     found = regrown(
         *(np.array([row[i] for row in rows], kind) for i, kind in enumerate((float, bool, float))), share
     )

@@ -30,14 +30,16 @@ def batches(seed: int, mixup: float) -> list[tuple[Tensor, Tensor]]:
     """
     images, generator = training.quadrants(), torch.Generator().manual_seed(seed)
     pixels = (torch.from_numpy(images.pixels).float() / 255 - 0.5) / 0.25
-    chances = functional.one_hot(torch.from_numpy(images.labels), 4).float()
+    probabilities = functional.one_hot(torch.from_numpy(images.labels), 4).float()
     found = []
     for _ in range(EPOCHS):
         for chosen in torch.randperm(64, generator=generator).split(BATCH):
             s = mixup * torch.rand(BATCH, generator=generator) if mixup else torch.zeros(BATCH)
             mixes = list(zip(s, chosen, chosen[[-1, *range(BATCH - 1)]], strict=True))
             x = torch.stack([(1 - share) * pixels[k] + share * pixels[j] for share, k, j in mixes])
-            y = torch.stack([(1 - share) * chances[k] + share * chances[j] for share, k, j in mixes])
+            y = torch.stack(
+                [(1 - share) * probabilities[k] + share * probabilities[j] for share, k, j in mixes]
+            )
             found.append((x, y))
     return found
 
@@ -103,9 +105,9 @@ def by_hand(
     p = {name: torch.from_numpy(given[name].copy()).requires_grad_() for name in NAMES}
     masks = {name: (p[name] != 0).float() for name in ("first_w", "last_w")}
     means = {name: p[name].detach().clone() for name in NAMES}
-    for step, (x, chances) in enumerate(batches(seed, mixup)):
+    for step, (x, probabilities) in enumerate(batches(seed, mixup)):
         logits = forward(p, x)
-        wanted = chances * (1 - smoothing) + smoothing / 4
+        wanted = probabilities * (1 - smoothing) + smoothing / 4
         loss = -(wanted * logits.log_softmax(1)).sum(1).mean()
         for name in NAMES:
             p[name].grad = None

@@ -138,7 +138,7 @@ def test_mixup_ratios_fill_their_range() -> None:
 
 def test_mixup_blends_images_and_labels() -> None:
     images, labels = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 4, 4), torch.tensor([2, 0, 2])
-    mixed, chances = mixup(images, labels, torch.tensor([0.5, 0.25, 0.0]), 4)
+    mixed, probabilities = mixup(images, labels, torch.tensor([0.5, 0.25, 0.0]), 4)
     for image, level in zip(mixed, (1.0, 0.75, 2.0), strict=True):
         assert torch.equal(image, torch.full((2, 4, 4), level))
-    assert chances.tolist() == [[0, 0, 1, 0], [0.75, 0, 0.25, 0], [0, 0, 1, 0]]
+    assert probabilities.tolist() == [[0, 0, 1, 0], [0.75, 0, 0.25, 0], [0, 0, 1, 0]]

@@ -47,7 +47,7 @@ def test_the_ema_decays_faster_in_the_first_steps(values: list[float], decay: fl
         kept = min(decay, step / (step + 9))
         wanted = kept * wanted + (1 - kept) * value
     assert ema.steps == len(values)
-    assert float(ema.averages[0][0]) == pytest.approx(wanted, abs=1e-9)
+    assert float(ema.shadow[0][0]) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_second_swap_restores_weights_and_ema() -> None:
@@ -56,12 +56,12 @@ def test_a_second_swap_restores_weights_and_ema() -> None:
     with torch.no_grad():
         weights[0].add_(10)
     ema.swap()
-    assert weights[0].tolist() == [1.0, 2.0] and ema.averages[0].tolist() == [11.0, 12.0]
+    assert weights[0].tolist() == [1.0, 2.0] and ema.shadow[0].tolist() == [11.0, 12.0]
     ema.swap()
-    assert weights[0].tolist() == [11.0, 12.0] and ema.averages[0].tolist() == [1.0, 2.0]
+    assert weights[0].tolist() == [11.0, 12.0] and ema.shadow[0].tolist() == [1.0, 2.0]
     other = WeightEma(weights, 0.5)
     other.load_state(7, [torch.tensor([5.0, 6.0]), torch.tensor([[4.0]])])
-    assert (other.steps, other.averages[0].tolist()) == (7, [5.0, 6.0])
+    assert (other.steps, other.shadow[0].tolist()) == (7, [5.0, 6.0])
     assert weights[0].tolist() == [11.0, 12.0]
 
 
@@ -85,13 +85,13 @@ def test_one_cycle_goes_up_and_down_once_and_the_momentum_the_other_way(
     steps: int, warmup: float, momentum: float
 ) -> None:
     peak, rising = 0.5, max(1, round(steps * warmup))
-    course = [one_cycle(step, steps, peak, momentum, warmup) for step in range(steps + 1)]
-    rates, momenta = zip(*course, strict=True)
+    schedule = [one_cycle(step, steps, peak, momentum, warmup) for step in range(steps + 1)]
+    rates, momenta = zip(*schedule, strict=True)
     low = max(0.0, momentum - 0.1)
-    assert course[0] == pytest.approx((peak / 25, momentum))
-    assert course[rising] == pytest.approx((peak, low))
+    assert schedule[0] == pytest.approx((peak / 25, momentum))
+    assert schedule[rising] == pytest.approx((peak, low))
     if rising < steps:
-        assert course[steps] == pytest.approx((peak * 1e-4, momentum))
+        assert schedule[steps] == pytest.approx((peak * 1e-4, momentum))
     assert list(rates[: rising + 1]) == sorted(rates[: rising + 1])
     assert list(rates[rising:]) == sorted(rates[rising:], reverse=True)
     assert list(momenta[: rising + 1]) == sorted(momenta[: rising + 1], reverse=True)
@@ -118,7 +118,7 @@ def norm_inputs(which: str, images: np.ndarray) -> np.ndarray:
     return oracle.convolution(images, weight, pads=(1, 1, 1, 1))
 
 
-def test_recalibrated_statistics_are_averages_of_batch_statistics() -> None:
+def test_recalibrated_statistics_are_means_of_batch_statistics() -> None:
     student = TorchGraph(read_graph(training.proto_of("normed")))
     batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     before = {name: array.copy() for name, array in student.trained().items()}

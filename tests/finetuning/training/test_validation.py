@@ -42,7 +42,7 @@ def accuracies(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-WAYS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "ema": {"ema_decay": 0.8},
     "pruned at once": {"sparsity": 0.5, "pruning_end": 0.0, "regrow": 0.0},
@@ -50,14 +50,14 @@ WAYS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("which", ["folded", "normed", "dropout"])
-def test_the_best_epoch_is_kept(which: str, way: str, accuracies: list[float]) -> None:
+def test_the_best_epoch_is_kept(which: str, variant: str, accuracies: list[float]) -> None:
     images, chosen = with_random_labels(), []
     _, held_out = split_validation(images, 40)
     for seed in range(4):
         accuracies.clear()
-        options = {"epochs": 6, "learning_rate": 0.2, "validation": 40, **WAYS[way]}
+        options = {"epochs": 6, "learning_rate": 0.2, "validation": 40, **VARIANTS[variant]}
         after, report = training.train(training.network(which), images, seed=seed, **options)
         *epochs, kept = accuracies
         assert len(epochs) == 6

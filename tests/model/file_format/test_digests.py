@@ -341,9 +341,9 @@ def test_digests_and_packings_that_another_tool_removed_are_noted() -> None:
 def test_a_stage_refuses_a_model_with_removed_packings() -> None:
     removed = without(permuted_model(), "tightc.packings")
     assert removed.notes == ("the record of packings is not the one that tightc permute wrote",)
-    gone = "were dropped: run tightc permute again"
+    removed = "were dropped: run tightc permute again"
     for report in (quantize(removed, QuantizeOptions())[1], prune(removed, PruneOptions(sparsity=0.6))[1]):
-        assert report.notes[-1].endswith(gone)
+        assert report.notes[-1].endswith(removed)
     with pytest.raises(ModelError, match=r"its tightc\.packings is missing: .*; run tightc permute again"):
         simulate(removed, SimulateOptions())
 

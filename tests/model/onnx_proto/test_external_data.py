@@ -213,14 +213,14 @@ def test_weights_removed_while_reading_are_read_again(
     path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
     save_model(ONE, path)
 
-    def gone(*arguments: object) -> None:
+    def removed(*arguments: object) -> None:
         if not written:
             written.append(OTHER)
             save_model(OTHER, path)
             raise fault("filesystem error: cannot get link count: No such file or directory")
         real(*arguments)
 
-    monkeypatch.setattr(external_data.onnx, "load_external_data_for_model", gone)
+    monkeypatch.setattr(external_data.onnx, "load_external_data_for_model", removed)
     assert load_model(path).to_bytes() == OTHER.to_bytes()
 
 

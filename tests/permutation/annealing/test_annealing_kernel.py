@@ -191,7 +191,7 @@ def test_a_target_is_always_a_slot_of_the_filter(block: Block, draws: list[int])
         assert [fault for fault in place_faults(block, *moved) if "two weights" not in fault] == []
 
 
-def chances(state: AnnealingState, block: Block, weight: int) -> dict[tuple[int, int], float]:
+def probabilities(state: AnnealingState, block: Block, weight: int) -> dict[tuple[int, int], float]:
     """The chance of each slot to be the target of a weight: fifteen draws of sixteen follow a user of its input, if
     another one reads it, to its lane, where the filter has columns in that tile; all others are even over cells, then
     lanes."""
@@ -223,7 +223,7 @@ def chances(state: AnnealingState, block: Block, weight: int) -> dict[tuple[int,
 
 
 @pytest.mark.parametrize("weight", [0, 4, -1])
-def test_targets_are_drawn_by_their_chances(weight: int) -> None:
+def test_targets_are_drawn_by_their_probabilities(weight: int) -> None:
     mixed = block(*MIXED, inputs=4, seed=2)
     state, drawn = starting_state(mixed), 10_000
     weight %= mixed.weights
@@ -232,7 +232,7 @@ def test_targets_are_drawn_by_their_chances(weight: int) -> None:
     for bits in rng.integers(0, 2**64, drawn, np.uint64):
         lane, column = _target(state, np.int64(weight), bits)
         found[int(lane), int(column)] = found.get((int(lane), int(column)), 0) + 1
-    expected = chances(state, mixed, weight)
+    expected = probabilities(state, mixed, weight)
     assert set(found) == set(expected)
     for slot, chance in expected.items():
         assert abs(found[slot] / drawn - chance) < 5 * (chance / drawn) ** 0.5
@@ -244,7 +244,7 @@ def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
     before = cost(block, block.lanes, fan_in)
     found = []
     for weight in range(block.weights):
-        for (lane, column), chance in chances(state, block, weight).items():
+        for (lane, column), chance in probabilities(state, block, weight).items():
             moved = block.lanes.copy()
             other = state.slots[lane, column]
             if other != EMPTY:
@@ -256,7 +256,7 @@ def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize("fan_in", [1, 2, 9])
 @pytest.mark.parametrize("seed", [2, 3])
-def test_the_mean_rise_is_that_of_all_moves_by_their_chances(seed: int, fan_in: int) -> None:
+def test_the_mean_rise_is_that_of_all_moves_by_their_probabilities(seed: int, fan_in: int) -> None:
     mixed = block(*MIXED, inputs=4, seed=seed)
     worse = [(chance, rise) for chance, rise in rises(mixed, fan_in) if rise > 0]
     share = sum(chance for chance, _ in worse)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import arrange, arrays, matrices
+from helpers.packings import arrays, matrices, packed_layer
 from tightc.errors import OptionError
 from tightc.permutation.methods.column_combine import _count_bits, combine
 from tightc.permutation.problem import LossySettings
@@ -47,7 +47,7 @@ def test_only_the_largest_of_a_conflict_is_kept_and_nothing_else(
 ) -> None:
     lossy = LossySettings(alpha, gamma)
     kept = oracle.combined_kept(matrix.values, matrix.groups, lanes_of(matrix, lossy))
-    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=lossy)
+    packing = packed_layer(matrix, "column-combine", array, fan_in=alpha, lossy=lossy)
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), alpha, kept) == []
     assert packing.fan_in == alpha
@@ -68,7 +68,7 @@ def test_alpha_and_gamma_are_respected(matrix: LayerMatrix, alpha: int, gamma: f
 @settings(max_examples=100)
 @given(matrices(), arrays(), ALPHAS)
 def test_without_gamma_nothing_is_dropped(matrix: LayerMatrix, array: ArrayShape, alpha: int) -> None:
-    packing = arrange(matrix, "column-combine", array, fan_in=alpha, lossy=LossySettings(alpha))
+    packing = packed_layer(matrix, "column-combine", array, fan_in=alpha, lossy=LossySettings(alpha))
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), alpha) == []
     assert measure(packing, matrix).dropped_weights == 0
@@ -78,7 +78,7 @@ def test_passes_are_lanes_and_filters_cut_into_tiles() -> None:
     rng = np.random.default_rng(0)
     values = (rng.normal(size=(20, 60)) * (rng.random((20, 60)) < 0.2)).astype(np.float32)
     lossy = LossySettings(4, 0.2)
-    packing = arrange(LayerMatrix(values), "column-combine", ArrayShape(8, 6), 4, lossy=lossy)
+    packing = packed_layer(LayerMatrix(values), "column-combine", ArrayShape(8, 6), 4, lossy=lossy)
     lanes = combine(values, lossy, SearchContext())
     assert len(lanes) == 15
     assert len(packing.tiles) == ceil(15 / 8) * ceil(20 / 6)
@@ -86,7 +86,7 @@ def test_passes_are_lanes_and_filters_cut_into_tiles() -> None:
 
 def test_of_equal_weights_the_first_is_kept() -> None:
     values = np.array([[2, -2, 2, 0], [0, 1, -3, 3]], np.float32)
-    packing = arrange(LayerMatrix(values), "column-combine", fan_in=4, lossy=LossySettings(4, 9.0))
+    packing = packed_layer(LayerMatrix(values), "column-combine", fan_in=4, lossy=LossySettings(4, 9.0))
     filters, inputs = packing.slots()
     assert dict(zip(filters.tolist(), inputs.tolist(), strict=True)) == {0: 0, 1: 2}
 
@@ -94,13 +94,15 @@ def test_of_equal_weights_the_first_is_kept() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_every_float_type_is_combined(dtype: str) -> None:
     values = np.random.default_rng(1).normal(size=(9, 12)).astype(dtype)
-    packing = arrange(LayerMatrix(values), "column-combine", fan_in=8, lossy=LossySettings(8, 2.0))
+    packing = packed_layer(LayerMatrix(values), "column-combine", fan_in=8, lossy=LossySettings(8, 2.0))
     assert all((tile.select != EMPTY).any(axis=1).all() for tile in packing.tiles)
 
 
 def test_an_alpha_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError) as refused:
-        arrange(LayerMatrix(np.ones((2, 2), np.float32)), "column-combine", fan_in=3, lossy=LossySettings(8))
+        packed_layer(
+            LayerMatrix(np.ones((2, 2), np.float32)), "column-combine", fan_in=3, lossy=LossySettings(8)
+        )
     assert refused.value.sentence == "expected alpha up to 3, the fan-in of the array, got 8"
     assert refused.value.remedy == "lower alpha to 3 or raise the fan-in to 8"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import PackingCase, arrange, arrays, matrices
+from helpers.packings import PackingCase, arrays, matrices, packed_layer
 from tightc.permutation.methods import first_fit
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
@@ -21,7 +21,7 @@ from tightc.tile.matrix import LayerMatrix
 def test_every_weight_has_one_slot_within_the_fan_in(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int
 ) -> None:
-    packing = arrange(matrix, "first-fit", array, fan_in)
+    packing = packed_layer(matrix, "first-fit", array, fan_in)
     tiles = oracle.plain(packing)
     nonzero = matrix.values != 0
     faults = oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), fan_in, nonzero)
@@ -32,7 +32,7 @@ def test_every_weight_has_one_slot_within_the_fan_in(
 @settings(max_examples=60)
 @given(matrices(), arrays())
 def test_without_a_limit_on_inputs_it_takes_the_fewest_passes(matrix: LayerMatrix, array: ArrayShape) -> None:
-    packing = arrange(matrix, "first-fit", array, fan_in=1000)
+    packing = packed_layer(matrix, "first-fit", array, fan_in=1000)
     assert len(packing.tiles) == oracle.lower_bound(matrix.values, tuple(array))
 
 
@@ -62,7 +62,7 @@ def test_what_does_not_fit_goes_on_to_later_tiles() -> None:
     values = np.eye(4, dtype=np.float32)[
         ::-1
     ].copy()  # four filters with an input each, all in the first lane
-    packing = arrange(LayerMatrix(values), "first-fit", ArrayShape(1, 4), fan_in=3)
+    packing = packed_layer(LayerMatrix(values), "first-fit", ArrayShape(1, 4), fan_in=3)
     assert [tile.columns for tile in packing.tiles] == [3, 1]
 
 

@@ -101,15 +101,16 @@ def test_the_report_counts_dropped_weights_against_the_weights_as_they_were(opti
     permuted, report = permute(loaded(models.cnn()), options)
     after = read_network(permuted)
     weights = [(before.weights[name], after.weights[name]) for name in before.weights]
-    gone = sum(np.count_nonzero(old) - np.count_nonzero(new) for old, new in weights)
+    removed = sum(np.count_nonzero(old) - np.count_nonzero(new) for old, new in weights)
     squares = sum(float(np.square(old[new == 0], dtype=np.float64).sum()) for old, new in weights)
     total = sum(float(np.square(old, dtype=np.float64).sum()) for old, _ in weights)
-    assert report.totals["dropped_weights"] == gone > 0
+    assert report.totals["dropped_weights"] == removed > 0
     assert report.totals["dropped_magnitude"] == pytest.approx(squares / total)
     assert report.totals["nonzeros"] == sum(np.count_nonzero(old) for old, _ in weights)
     (note,) = report.notes
     assert re.fullmatch(
-        rf"{gone} weights were set to zero, \d+\.\d% of all that were not zero and \d+\.\d% of their sum of squares; "
+        rf"{removed} weights were set to zero, \d+\.\d% of all that were not zero and "
+        r"\d+\.\d% of their sum of squares; "
         "tightc finetune trains the rest",
         note,
     )
@@ -171,8 +172,8 @@ def test_column_combine_on_the_command_line(place: Path, capsys: pytest.CaptureF
     assert "weights were set to zero" in printed
     dropped = re.search(r"dropped_weights: (\d+)", printed)
     before, after = (read_network(load_model(name)).weights for name in ("net.onnx", "out.onnx"))
-    gone = sum(np.count_nonzero(before[name]) - np.count_nonzero(after[name]) for name in before)
-    assert dropped is not None and int(dropped[1]) == gone > 0
+    removed = sum(np.count_nonzero(before[name]) - np.count_nonzero(after[name]) for name in before)
+    assert dropped is not None and int(dropped[1]) == removed > 0
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,11 @@ def test_the_default_holds_the_published_figures() -> None:
 
 
 @pytest.mark.parametrize(("kib", "pj"), [(8, 10), (32, 20), (1024, 100)])
-def test_the_rule_for_on_chip_memory_is_near_to_what_was_published(kib: int, pj: float) -> None:
+def test_the_rule_for_buffers_is_near_to_what_was_published(kib: int, pj: float) -> None:
     assert default_table().sram_pj_per_byte(kib * 1024) * 8 == pytest.approx(pj, rel=0.15)
 
 
-def test_on_chip_memory_costs_by_the_square_root_of_its_size() -> None:
+def test_buffers_cost_by_the_square_root_of_its_size() -> None:
     table = default_table()
     assert table.sram_pj_per_byte(None) == table.sram_pj_per_byte(8192) == 1.25
     assert table.sram_pj_per_byte(4 * 8192) == 2.5

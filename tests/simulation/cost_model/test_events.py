@@ -37,7 +37,7 @@ SIZES = st.sampled_from([1, 7, 30, 100, 1000, float("inf")])
 DEPTHWISE = LayerMatrix(np.ones((3, 2), np.int32), 3)
 NARROW = LayerMatrix(np.ones((2, 1), np.int32), 2)
 ROW = LayerMatrix(np.array([[1, 2, 0, 4]], np.int32))
-BESIDE = Accelerator(
+REPLICATED = Accelerator(
     ArrayShape(5, 4), replicate_tiles=True
 )  # room for two replicas of a pass that two groups share
 SMALL = Accelerator(ArrayShape(4, 4), activations=BufferPort(usable=9), dram_bytes_per_cycle=1.0)
@@ -154,8 +154,8 @@ def check(
 
 
 @settings(max_examples=150)
-@example(ROW, 5, BESIDE, "tight", 2, FeatureMaps(60, 1), 0)
-@example(ROW, 5, BESIDE, "nm", 1, FeatureMaps(60, 1), 0)
+@example(ROW, 5, REPLICATED, "tight", 2, FeatureMaps(60, 1), 0)
+@example(ROW, 5, REPLICATED, "nm", 1, FeatureMaps(60, 1), 0)
 @given(
     layers(),
     st.integers(1, 5),
@@ -203,8 +203,8 @@ def test_events_of_packings(
 @example(DEPTHWISE, 2, SMALL, "ws", 1, FeatureMaps(60, 1), 0)
 @example(DEPTHWISE, 2, SMALL, "os", 1, FeatureMaps(60, 1), 0)
 @example(DEPTHWISE, 2, SMALL, "is", 1, FeatureMaps(60, 1), 0)
-@example(NARROW, 5, BESIDE, "ws", 1, FeatureMaps(60, 1), 0)
-@example(NARROW, 5, BESIDE, "is", 1, FeatureMaps(60, 1), 0)
+@example(NARROW, 5, REPLICATED, "ws", 1, FeatureMaps(60, 1), 0)
+@example(NARROW, 5, REPLICATED, "is", 1, FeatureMaps(60, 1), 0)
 def test_events_of_dense_layers(
     matrix: LayerMatrix,
     count: int,

@@ -21,7 +21,7 @@ from helpers.accelerators import (
     packed,
     tile_passes,
 )
-from helpers.packings import arrange
+from helpers.packings import packed_layer
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import load_model_bytes
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
@@ -261,7 +261,7 @@ def test_a_map_with_two_consumers_is_kept_for_both_or_none() -> None:
 
 def test_wide_multiplexers_cost_as_wide_as_they_are() -> None:
     matrix = LayerMatrix(np.ones((2, 6), np.float32))
-    packing = arrange(matrix, "tight", ArrayShape(4, 4), 2)
+    packing = packed_layer(matrix, "tight", ArrayShape(4, 4), 2)
     gemm = GemmWorkload(2, 6, 1, 5)
     for fan_in, levels in ((None, 1), (2, 1), (16, 4)):
         accelerator = Accelerator(ArrayShape(4, 4), fan_in=fan_in)

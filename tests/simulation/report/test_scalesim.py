@@ -186,7 +186,7 @@ def test_lines_by_hand(
     assert_same_layers(topology, simulate(model, SimulateOptions()))
 
 
-def test_extent_opens_what_the_model_leaves_open(tmp_path: Path) -> None:
+def test_input_sizes_open_what_the_model_leaves_open(tmp_path: Path) -> None:
     model = conv("B, 3, H, W", "strides = [2, 2]", 4, 3, 3, 3)
     image = export(model, tmp_path, input_shape=["x=1x3x11x8"])
     assert image.splitlines()[1:] == ["c, 11, 7, 3, 3, 3, 4, 2,"]

@@ -154,9 +154,9 @@ def _statistics(
     with torch.no_grad():
         sums = [[_mean_and_mean_square(output) for output in probe(images)] for images in batches]
     found = []
-    for moments in zip(*sums, strict=True):
-        mean = torch.stack([first for first, _ in moments]).mean(0)
-        variance = torch.stack([second for _, second in moments]).mean(0) - mean**2
+    for statistics in zip(*sums, strict=True):
+        mean = torch.stack([first for first, _ in statistics]).mean(0)
+        variance = torch.stack([second for _, second in statistics]).mean(0) - mean**2
         found.append((mean.float().cpu().numpy(), variance.clamp(min=0).float().cpu().numpy()))
     return found
 

@@ -234,7 +234,7 @@ class Training:
     def _state(self) -> dict[str, Any]:
         """The state for a checkpoint."""
         device, quantization = self.setup.compute.device, self.setup.fake_quantization
-        ema = None if self.ema is None else {"steps": self.ema.steps, "averages": list(self.ema.averages)}
+        ema = None if self.ema is None else {"steps": self.ema.steps, "shadow": list(self.ema.shadow)}
         return {
             "step": self.step,
             "student": self.setup.student.state_dict(),

@@ -15,27 +15,27 @@ class WeightEma:
         self._parameters = tuple(parameters)
         self._decay = decay
         self.steps = 0
-        self.averages = tuple(parameter.detach().clone() for parameter in self._parameters)
+        self.shadow = tuple(parameter.detach().clone() for parameter in self._parameters)
 
     @torch.no_grad()
     def update(self) -> None:
         """Adds the current parameters; to be called after each step."""
         self.steps += 1
         decay = min(self._decay, self.steps / (self.steps + 9))
-        for average, parameter in zip(self.averages, self._parameters, strict=True):
+        for average, parameter in zip(self.shadow, self._parameters, strict=True):
             average.lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchanges averages and parameters; a second call restores both."""
-        for average, parameter in zip(self.averages, self._parameters, strict=True):
+        for average, parameter in zip(self.shadow, self._parameters, strict=True):
             current = parameter.detach().clone()
             parameter.copy_(average)
             average.copy_(current)
 
     @torch.no_grad()
-    def load_state(self, steps: int, averages: Iterable[Tensor]) -> None:
+    def load_state(self, steps: int, shadow: Iterable[Tensor]) -> None:
         """Restores a saved count of `steps` and saved `averages`."""
         self.steps = steps
-        for average, saved in zip(self.averages, averages, strict=True):
+        for average, saved in zip(self.shadow, shadow, strict=True):
             average.copy_(saved)

@@ -88,7 +88,7 @@ class DaskExecutor:
             ]
             found = self._collect(futures, jobs)
         except (OSError, CancelledError):
-            raise self._gone() from None
+            raise self._removed() from None
         finally:
             for number in numbers:
                 self._progress.pop(number, None)
@@ -151,7 +151,7 @@ class DaskExecutor:
                 return
             self._checked = now
             if self._client.status != "running":
-                raise self._gone()
+                raise self._removed()
             if self._threads():
                 self._last_worker = now
             elif now > self._last_worker + _NO_WORKERS:
@@ -180,7 +180,7 @@ class DaskExecutor:
             with suppress(OSError):
                 self._client.run(_end, self._search, on_error="ignore", callback_timeout=_CHECK)
 
-    def _gone(self) -> OptionError:
+    def _removed(self) -> OptionError:
         return OptionError(
             f"--dask {self._address}: the scheduler went away in the middle of the search",
             "start it again, or search on this machine without --dask",

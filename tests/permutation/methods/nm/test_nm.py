@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import QUICK, PackingCase, arrange, arrays, matrices
+from helpers.packings import QUICK, PackingCase, arrays, matrices, packed_layer
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
@@ -49,7 +49,7 @@ def test_the_largest_of_every_group_are_kept_and_nothing_else(
             for block, order in zip(np.split(matrix.values, matrix.groups), orders, strict=True)
         ]
     )
-    packing = arrange(matrix, "nm", array, fan_in=16, lossy=LossySettings(pattern=pattern))
+    packing = packed_layer(matrix, "nm", array, fan_in=16, lossy=LossySettings(pattern=pattern))
     tiles = oracle.plain(packing)
     faults = oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), pattern.group, kept)
     assert faults == []
@@ -125,7 +125,7 @@ def test_pruned_inputs_make_room_for_all_that_is_left() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(16, 32)).astype(np.float32)
     values[:, :16] = 0  # in their own order half of the rest would go
-    packing = arrange(LayerMatrix(values), "nm", ArrayShape(8, 8), fan_in=4)
+    packing = packed_layer(LayerMatrix(values), "nm", ArrayShape(8, 8), fan_in=4)
     assert len(packing.slots()[0]) == np.count_nonzero(values)
     assert (
         efficacy(values, find_order(values, TWO_OF_FOUR, QUICK, np.random.SeedSequence(0)), TWO_OF_FOUR)
@@ -200,7 +200,7 @@ def test_progress_is_reported_up_to_the_end() -> None:
 
 def test_a_group_beyond_the_fan_in_is_refused_with_the_remedy() -> None:
     with pytest.raises(OptionError) as refused:
-        arrange(LayerMatrix(np.ones((2, 2), np.float32)), "nm", fan_in=3)
+        packed_layer(LayerMatrix(np.ones((2, 2), np.float32)), "nm", fan_in=3)
     assert refused.value.sentence == "expected a fan-in of 4 or more for pattern 2:4, got 3"
     assert refused.value.remedy == "raise the fan-in to 4"
 

@@ -31,8 +31,8 @@ def pairs(filters: np.ndarray, inputs: np.ndarray) -> Counter[tuple[int, int]]:
 def test_tiles_and_leaving_weights_are_all_weights(block: Block, fan_in: int) -> None:
     tiles, leaving = legalize(block, as_it_starts(block), fan_in)
     held = [pairs(*tile.slots()) for tile in tiles]
-    gone = pairs(block.filters[leaving], block.inputs[leaving])
-    assert sum(held, gone) == pairs(block.filters, block.inputs)
+    removed = pairs(block.filters[leaving], block.inputs[leaving])
+    assert sum(held, removed) == pairs(block.filters, block.inputs)
     assert all(tile.fan_in <= fan_in for tile in tiles)
     assert all((tile.select >= 0).any(axis=axis).all() for tile in tiles for axis in (0, 1))  # none is empty
 
@@ -44,11 +44,13 @@ def test_a_lane_keeps_the_inputs_that_most_of_its_slots_multiply(block: Block, f
     for lane in range(int(block.heights.sum())):
         here = block.lanes == lane
         uses = Counter(block.inputs[here].tolist())
-        gone = set(block.inputs[here & leaving].tolist())
+        removed = set(block.inputs[here & leaving].tolist())
         kept = set(block.inputs[here & ~leaving].tolist())
-        assert not gone & kept
+        assert not removed & kept
         assert len(kept) == min(fan_in, len(uses))
-        assert min((uses[item] for item in kept), default=0) >= max((uses[item] for item in gone), default=0)
+        assert min((uses[item] for item in kept), default=0) >= max(
+            (uses[item] for item in removed), default=0
+        )
 
 
 @settings(max_examples=100)
@@ -57,8 +59,8 @@ def test_what_stays_lies_where_it_was(block: Block) -> None:
     tiles, leaving = legalize(block, as_it_starts(block), 2)
     where: dict[tuple[int, int], int] = {}  # tile of each weight, those without one left out
     numbers = np.repeat(np.arange(len(block.heights)), block.heights)
-    for f, k, lane, gone in zip(block.filters, block.inputs, block.lanes, leaving, strict=True):
-        if not gone:
+    for f, k, lane, removed in zip(block.filters, block.inputs, block.lanes, leaving, strict=True):
+        if not removed:
             where[int(f), int(k)] = int(numbers[lane])
     used = sorted(set(where.values()))
     assert len(tiles) == len(used)
@@ -68,11 +70,11 @@ def test_what_stays_lies_where_it_was(block: Block) -> None:
 
 def test_weights_that_leave_several_blocks_come_sorted() -> None:
     two = [annealing_blocks.block([3], [[4, 7]], seed=seed) for seed in (1, 2)]
-    gone = [np.random.default_rng(seed).random(block.weights) < 0.7 for seed, block in enumerate(two)]
-    filters, inputs = gather(two, gone)
+    removed = [np.random.default_rng(seed).random(block.weights) < 0.7 for seed, block in enumerate(two)]
+    filters, inputs = gather(two, removed)
     expected = [
         (int(f), int(k))
-        for block, leaving in zip(two, gone, strict=True)
+        for block, leaving in zip(two, removed, strict=True)
         for f, k, left in zip(block.filters, block.inputs, leaving, strict=True)
         if left
     ]

@@ -126,7 +126,7 @@ def test_full_heights_fit_from_the_bound_on(matrix: LayerMatrix, array: ArraySha
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 100.0])
 @pytest.mark.parametrize("shape", [(33, 70, 7, 5), (64, 40, 8, 8), (9, 200, 13, 1), (1, 90, 4, 3)])
-def test_balanced_plans_of_odd_sizes_however_crowded(shape: tuple[int, ...], share: float) -> None:
+def test_balanced_plans_of_odd_sizes_however_full(shape: tuple[int, ...], share: float) -> None:
     filters, inputs, rows, columns = shape
     rng = np.random.default_rng(shape)
     density = rng.random((filters, 1)) ** 2

@@ -163,11 +163,11 @@ def fits(sizes: tuple[int, ...], heights: list[int], columns: list[int]) -> bool
     def rest(at: int, left: tuple[int, ...]) -> bool:
         if at == len(sizes):
             return True
-        ways = product(*(range(count + 1) for count in left))
+        variants = product(*(range(count + 1) for count in left))
         return any(
-            rest(at + 1, tuple(a - b for a, b in zip(left, way, strict=True)))
-            for way in ways
-            if sum(n * h for n, h in zip(way, heights, strict=True)) >= sizes[at]
+            rest(at + 1, tuple(a - b for a, b in zip(left, variant, strict=True)))
+            for variant in variants
+            if sum(n * h for n, h in zip(variant, heights, strict=True)) >= sizes[at]
         )
 
     return rest(0, tuple(columns))

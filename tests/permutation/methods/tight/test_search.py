@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import oracle
 from helpers import models
 from helpers.loading import loaded
-from helpers.packings import QUICK, PackingCase, arrange, arrays, check, matrices
+from helpers.packings import QUICK, PackingCase, arrays, check, matrices, packed_layer
 from tightc.cli.main import run
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import ModelError
@@ -141,9 +141,9 @@ def test_any_schedule_and_any_cut_into_blocks_is_lossless(
 def test_it_never_takes_more_passes_than_what_needs_no_search(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, seed: int
 ) -> None:
-    passes = len(arrange(matrix, "tight", array, fan_in, seed).tiles)
-    assert passes <= len(arrange(matrix, "structured", array, fan_in).tiles)
-    assert passes <= len(arrange(matrix, "first-fit", array, fan_in).tiles)
+    passes = len(packed_layer(matrix, "tight", array, fan_in, seed).tiles)
+    assert passes <= len(packed_layer(matrix, "structured", array, fan_in).tiles)
+    assert passes <= len(packed_layer(matrix, "first-fit", array, fan_in).tiles)
 
 
 @settings(max_examples=60)
@@ -151,7 +151,7 @@ def test_it_never_takes_more_passes_than_what_needs_no_search(
 def test_it_takes_the_fewest_passes_where_fan_in_is_no_limit(
     matrix: LayerMatrix, array: ArrayShape, seed: int
 ) -> None:
-    packing = arrange(matrix, "tight", array, 1000, seed)
+    packing = packed_layer(matrix, "tight", array, 1000, seed)
     assert len(packing.tiles) == oracle.lower_bound(matrix.values, tuple(array))
 
 
@@ -186,7 +186,7 @@ def rival(name: str, matrix: LayerMatrix, case: PackingCase) -> Packing:
     """What the objective passes, or a method that needs no search, makes of it."""
     if name == "passes":
         return replace(case, objective="passes").pack(matrix)
-    return arrange(matrix, name, case.array, case.fan_in)
+    return packed_layer(matrix, name, case.array, case.fan_in)
 
 
 @settings(max_examples=80)
@@ -270,7 +270,7 @@ def test_the_energy_that_is_sought_is_the_recount() -> None:
 def test_the_keys_of_the_search_are_the_recounts(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, vectors: int
 ) -> None:
-    packing = arrange(matrix, "first-fit", array, fan_in)
+    packing = packed_layer(matrix, "first-fit", array, fan_in)
     for name in ("energy", "replicated-cycles"):
         case = PackingCase(array, fan_in, objective=name, vectors=vectors)
         assert search.TightSearch(matrix, case.problem, case.settings, case.context)._key(
@@ -295,7 +295,8 @@ def test_without_any_time_it_is_no_worse_than_what_needs_no_search(objective: Ob
     packing = case.pack(matrix)
     check(packing, matrix, case)
     structured, first_fit = (
-        key(arrange(matrix, name, ArrayShape(8, 8), 4), objective, 49) for name in ("structured", "first-fit")
+        key(packed_layer(matrix, name, ArrayShape(8, 8), 4), objective, 49)
+        for name in ("structured", "first-fit")
     )
     assert key(packing, objective, 49) <= min(structured, first_fit)
 

@@ -39,12 +39,12 @@ def _add(row: Ids, inputs: Ids) -> int:
 @njit(nogil=True, cache=True)
 def _remove(row: Ids, inputs: Ids) -> int:
     """How many of `inputs` a group has no more once it has lost them."""
-    gone = 0
+    removed = 0
     for item in inputs:
         row[item] -= 1
         if row[item] == 0:
-            gone += 1
-    return gone
+            removed += 1
+    return removed
 
 
 @njit(nogil=True, cache=True)

@@ -45,13 +45,13 @@ def _leaving(block: Block, annealed: Annealed, fan_in: int) -> NDArray[np.bool_]
     order = np.lexsort((carried, -uses, lane))
     rank = np.empty(len(carried), np.int64)
     rank[order] = np.arange(len(carried)) - np.searchsorted(lane, lane)
-    gone: NDArray[np.bool_] = (rank >= fan_in)[number]
-    return gone
+    removed: NDArray[np.bool_] = (rank >= fan_in)[number]
+    return removed
 
 
 def gather(blocks: Sequence[Block], leaving: Sequence[NDArray[np.bool_]]) -> tuple[Ids, Ids]:
     """Filters and inputs of the weights that leave, sorted by filter, then input: two (weights,) int32."""
-    filters = np.concatenate([block.filters[gone] for block, gone in zip(blocks, leaving, strict=True)])
-    inputs = np.concatenate([block.inputs[gone] for block, gone in zip(blocks, leaving, strict=True)])
+    filters = np.concatenate([block.filters[removed] for block, removed in zip(blocks, leaving, strict=True)])
+    inputs = np.concatenate([block.inputs[removed] for block, removed in zip(blocks, leaving, strict=True)])
     order = np.lexsort((inputs, filters))
     return filters[order], inputs[order]

@@ -68,10 +68,10 @@ def _large(filters: FilterSet, array: ArrayShape, passes: int, room: float) -> i
     group_of = (np.arange(len(filters.sizes)) // array.columns).astype(np.int32)
     reads = group_inputs(filters, group_of)
     means = np.bincount(group_of, filters.sizes) / np.bincount(group_of)
-    crowded = np.flatnonzero(reads * array.rows > room * means)
-    if not len(crowded):
+    overfull = np.flatnonzero(reads * array.rows > room * means)
+    if not len(overfull):
         return len(filters.sizes)
-    for large in range(int(crowded[0]) * array.columns, 0, -1):
+    for large in range(int(overfull[0]) * array.columns, 0, -1):
         if _passes(filters.sizes[:large], array) + _passes(filters.sizes[large:], array) <= passes:
             return large
     return 0
@@ -149,12 +149,12 @@ def balanced_plan(filters: FilterSet, array: ArrayShape, passes: int, room: floa
     filters, counts, group_of = filters.ordered(widest_first), counts[widest_first], group_of[widest_first]
     group_of = cluster_filters(filters, counts, group_of, budgets, seed)
     order = np.lexsort((-counts, group_of, -(tall + more)[group_of]))
-    crowded = group_inputs(filters, group_of) > budgets
-    calm = order[~crowded[group_of[order]]]
+    overfull = group_inputs(filters, group_of) > budgets
+    calm = order[~overfull[group_of[order]]]
     groups = rebalance(
         filters,
         counts,
-        np.flatnonzero(crowded[group_of]).tolist(),
+        np.flatnonzero(overfull[group_of]).tolist(),
         calm.tolist(),
         width=array.columns,
         room=room,

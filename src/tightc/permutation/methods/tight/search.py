@@ -130,7 +130,7 @@ class TightSearch:
     def _search(self) -> None:
         together, apart = passes_for(self._filter_set, self._array, _HOPELESS * self._fan_in)
         passes = max(self._bound, together)
-        if passes == self._bound and any(not self._try_min_area(passes, room) for room in self._rooms()):
+        if passes == self._bound and any(not self._try_min_area(passes, room) for room in self._capacities()):
             self._beyond_passes()
             return
         while passes < min(self._fewest, self._ordinary) and not self._context.ended():
@@ -140,7 +140,7 @@ class TightSearch:
             passes = max(passes + 1, passes + math.ceil(excess / self._carried), (passes + apart) // 2)
         self._beyond_passes()
 
-    def _rooms(self) -> list[float]:
+    def _capacities(self) -> list[float]:
         """How many inputs a tile may read in the plans of little area, one after the other."""
         room = _FULL_MIN_AREA * self._carried
         return [math.inf, room] if self._bound <= _FEW else [room]
@@ -185,7 +185,7 @@ class TightSearch:
         widths = np.linspace(columns, min(columns, self._fan_in), _NARROWER + 1).astype(int).tolist()
         arrays = [ArrayShape(rows, width) for width in dict.fromkeys(widths)]
         narrower = [(array, passes_lower_bound(self._sizes, array), math.inf) for array in arrays]
-        room = self._rooms()[0]
+        room = self._capacities()[0]
         if room == math.inf:
             del narrower[0]  # that plan was the first
         more = [(self._array, self._bound + extra, room) for extra in range(1, _MORE_TILES + 1)]
@@ -217,9 +217,9 @@ class TightSearch:
         self._anneal_more(blocks, annealed)
         tiles, leaving = [], []
         for block, found in zip(blocks, annealed, strict=True):
-            legal, gone = legalize(block, found, fan_in)
+            legal, removed = legalize(block, found, fan_in)
             tiles += legal
-            leaving.append(gone)
+            leaving.append(removed)
         tiles += fill_tiles(*gather(blocks, leaving), self._array, fan_in)
         self._offer(tiles, fan_in)
         self._progress.end(len(self._tiles))
@@ -227,9 +227,11 @@ class TightSearch:
 
     def _raise_tiles(self, blocks: list[Block], annealed: list[Annealed]) -> None:
         """Anneals blocks with lanes beyond the fan-in again, with taller tiles; in place."""
-        for turn in range(_RAISES):
+        for attempt in range(_RAISES):
             again = [i for i, found in enumerate(annealed) if found.excess(self._fan_in).any()]
-            taller = {i: self._taller(blocks[i], annealed[i].excess(self._fan_in), turn + 1) for i in again}
+            taller = {
+                i: self._taller(blocks[i], annealed[i].excess(self._fan_in), attempt + 1) for i in again
+            }
             again = [i for i in again if taller[i] is not blocks[i]]
             if not again or self._context.ended():
                 break

@@ -82,7 +82,7 @@ def _search_heights(
     current = heights.copy()
     area = _cut(sizes, current, columns, classes, counts)
     best, best_area = current.copy(), area
-    for turn in range(tries):
+    for attempt in range(tries):
         tried = current.copy()
         for _ in range(2):
             rng = _next(rng)
@@ -98,7 +98,7 @@ def _search_heights(
             continue
         rng = _next(rng)
         chance = (_draw(rng) >> np.uint64(11)) / 9007199254740992.0
-        warmth = 0.01 * best_area * (1 - turn / tries)
+        warmth = 0.01 * best_area * (1 - attempt / tries)
         if found <= area or chance < np.exp((area - found) / (warmth + 1e-9)):
             current, area = tried, found
         if found < best_area:
