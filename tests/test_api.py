@@ -149,14 +149,14 @@ def test_keywords_replace_options(model: tightc.Model) -> None:
     [
         (lambda m: tightc.prune(m, sparsety=0.9), r"sparsety: expected one of align, .*; did you mean sparsity\?"),
         (lambda m: tightc.prune(m, sparsity=2), r"sparsity: expected .*, got 2; give a number below 1"),
-        (lambda m: tightc.prune(m), r"sparsity: missing; needed: .* or budget with align"),
+        (lambda m: tightc.prune(m), r"sparsity: expected .*, got neither; give .* or budget with align"),
         (lambda m: tightc.prune("net.onnx", sparsity=0.9), r"model: expected a Model, got str; read it first"),
         (lambda m: tightc.pack(tightc.prune(m, sparsity=0.9)), r"model: expected a Model, got Result; give result"),
-        (lambda m: tightc.prune(m, sparsity=0.9, seed=-1), r"seed: expected a whole number from 0, got -1; give"),
+        (lambda m: tightc.prune(m, sparsity=0.9, seed=-1), r"seed: expected an integer from 0, got -1; give"),
         (lambda m: tightc.prune(m, sparsity=0.9, images=3), r"images: expected NormalizedImages, got int; read"),
         (lambda m: tightc.prune(m, sparsity=0.9, criterion="obs"), r"criterion obs: .*; add images$"),
         (lambda m: tightc.permute(m, tightc.PruneOptions(sparsity=0.9)), r"options: expected PermuteOptions, got "),
-        (lambda m: tightc.permute(m, array=(8,)), r"array: expected .*, got \(8,\); give two numbers from 1 to 4096"),
+        (lambda m: tightc.permute(m, array=(8,)), r"array: expected .*, got \(8,\); give two integers from 1 to 4096"),
         (lambda m: tightc.permute(m, temp_schedule={"steps": 0}), r"temp_schedule.steps: expected .*, got 0; give"),
         (lambda m: tightc.permute(m, temp_schedule={"stepz": 1}), r"temp_schedule.stepz: .*; did you mean steps\?"),
         (lambda m: tightc.permute(m, temp_schedule=3), r"temp_schedule: expected .*, got 3; give a mapping of keys"),
@@ -165,7 +165,7 @@ def test_keywords_replace_options(model: tightc.Model) -> None:
         (lambda m: tightc.quantize(m, calibration="entropy"), r"calibration: expected images too, got none; give"),
         (lambda m: tightc.compare([]), r"models: expected at least one Model, got none; give a model"),
         (lambda m: tightc.load_images("x", m, split="all"), r"split: expected 'train' or 'test', got 'all'; give"),
-        (lambda m: tightc.TemperatureSchedule(steps="many"), r"steps: expected .*, got 'many'; give a whole number"),
+        (lambda m: tightc.TemperatureSchedule(steps="many"), r"steps: expected .*, got 'many'; give an integer"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_option_errors_with_the_remedy(call: Any, words: str, model: tightc.Model) -> None:

@@ -52,7 +52,12 @@ def test_what_pip_installs_is_pinned() -> None:
 
 def test_each_check_of_the_makefile_is_a_target() -> None:
     makefile = text("Makefile")
-    (checks,) = re.findall(r"^check: ([\w -]+) ##", makefile, re.MULTILINE)
-    assert {"prose", "docs", "test", "test-light", "lint", "types", "format"} <= set(checks.split())
-    for name in checks.split():
+    checks = {}
+    for group in ("check", "static"):
+        (named,) = re.findall(rf"^{group}: ([\w -]+) ##", makefile, re.MULTILINE)
+        checks[group] = named.split()
+    assert checks["static"] == ["format", "lint", "types", "words", "prose", "docs"]
+    assert checks["check"] == ["static", "test", "test-light", "test-wheel"]
+    assert "make test\nmake static test-light test-wheel\n" in text(".ci/run")
+    for name in (*checks["static"], *checks["check"]):
         assert re.search(rf"^{name}: ", makefile, re.MULTILINE), name

@@ -176,11 +176,10 @@ def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[
     ("arguments", "sentence"),
     [
         (["--csv", "--json"], "--csv and --json: expected one of them, got both; leave one out"),
-        (["--method", "magic"], "--method: expected 'dense', 'structured', 'column-combine', 'nm', 'first-fit' or "
-         "'tight', got 'magic'; give one of them"),
-        (["--fan-in", "2.5"], "--fan-in: expected for tight and first-fit: inputs that a lane can carry, from 1 to "
-                              "32767, a list such as 4,8,16 or once for each, got '2.5'; give whole numbers with commas"
-                              " between them"),
+        (["--method", "magic"], "--method: expected one of tight, first-fit, column-combine, nm, structured, dense, "
+         "got 'magic'; choose one of these, or install the package that adds it"),
+        (["--fan-in", "2.5"], "--fan-in: expected inputs per lane, for tight and first-fit: 1 to 32767, such as "
+         "4,8,16, got '2.5'; give integers separated by commas"),
         (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: 16 is above 8, the inputs that a lane of "
          "multiplexed-32x32 can carry; lower it to 8 or leave it out"),
         (["none.onnx"], "none.onnx: no such file; check the path of the model"),

@@ -95,20 +95,20 @@ def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
     [
         (
             "size: 65536",
-            "65536 | a number with a unit, B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+            "65536 | a number with its unit (B, KiB, MiB, GiB, kB or MB), such as 64 KiB",
         ),
         (
             "bandwidth: 3.2e9",
-            "3200000000.0 | a number with a unit, B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
+            "3200000000.0 | a number with its unit (B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s), such as 3.2 GB/s",
         ),
         (
             "clock: '400'",
-            "'400' | a number with a unit, Hz, kHz, MHz or GHz, such as 400 MHz",
+            "'400' | a number with its unit (Hz, kHz, MHz or GHz), such as 400 MHz",
         ),
-        ("words: 32", "32 | a number with a unit, words/cycle, such as 32 words/cycle"),
+        ("words: 32", "32 | a number with its unit (words/cycle), such as 32 words/cycle"),
         (
             "access: 1.25",
-            "1.25 | a number with a unit, pJ/byte, pJ/bit, pJ/64bit or nJ/64bit, such as 10 pJ/64bit",
+            "1.25 | a number with its unit (pJ/byte, pJ/bit, pJ/64bit or nJ/64bit), such as 10 pJ/64bit",
         ),
         (
             "size: 64 KB",
@@ -122,7 +122,7 @@ def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
         ("voltage: 0.9 v", "'0.9 v' | a number in V or mV, such as 0.9 V"),
         ("size: 0 KiB", "'0 KiB' | a value above 0"),
         ("size: -64 KiB", "'-64 KiB' | a value above 0"),
-        ("size: 0.3 B", "'0.3 B' | a whole number of bytes"),
+        ("size: 0.3 B", "'0.3 B' | an integer number of bytes"),
         ("size: 1e300 GiB", "'1e300 GiB' | a finite value"),
         ("bandwidth: 0 GB/s", "'0 GB/s' | a value above 0"),
         ("clock: -1 MHz", "'-1 MHz' | a value above 0"),
@@ -133,12 +133,12 @@ def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
         ("other: -1 pJ/bit", "'-1 pJ/bit' | a value of at least 0"),
         (
             "energy: .inf",
-            "inf | a number and its unit, such as 0.2 pJ",
+            "inf | a number with its unit, such as 0.2 pJ",
         ),
-        ("energy: pJ", "'pJ' | a number and its unit, such as 0.2 pJ"),
-        ("size: true", "True | a number and its unit, such as 64 KiB"),
-        ("size:", "None | a number and its unit, such as 64 KiB"),
-        ("size: [64 KiB]", "['64 KiB'] | a number and its unit, such as 64 KiB"),
+        ("energy: pJ", "'pJ' | a number with its unit, such as 0.2 pJ"),
+        ("size: true", "True | a number with its unit, such as 64 KiB"),
+        ("size:", "None | a number with its unit, such as 64 KiB"),
+        ("size: [64 KiB]", "['64 KiB'] | a number with its unit, such as 64 KiB"),
         (
             "size: 1_000 B",
             "'1_000 B' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
@@ -155,12 +155,12 @@ def test_wrong_quantities_get_one_sentence(line: str, sentence: str) -> None:
 
 
 def test_a_number_of_endless_digits_is_refused() -> None:
-    assert "give a number and its unit" in error(f"size: {'9' * 5000} B")
+    assert "give a number with its unit" in error(f"size: {'9' * 5000} B")
 
 
 def test_flags_take_the_same() -> None:
     assert Everything.of({"size": "2 KiB"}).size == 2048
-    with pytest.raises(OptionError, match=r"^--size: expected a size, got 5; give a number with a unit"):
+    with pytest.raises(OptionError, match=r"^--size: expected a size, got 5; give a number with its unit"):
         Everything.of({"size": 5})
 
 

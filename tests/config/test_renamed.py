@@ -82,6 +82,7 @@ def test_messages_for_python_have_no_flags() -> None:
         "fan_in: wrong; add images or min_density"
     )
     with pytest.raises(
-        OptionError, match=r"^budget: a sparsity and a budget at once; give sparsity or budget$"
+        OptionError,
+        match=r"^budget: expected one target, got a sparsity and a budget; give sparsity or budget$",
     ):
         tightc.PruneOptions(sparsity=0.5, align=(8, 8), budget="speedup=2")

@@ -357,15 +357,10 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "remedy"),
     [
-        ("device", "gpu", "--device: 'gpu' is not permitted: it should be auto, cpu, cuda or cuda:N"),
-        ("epochs", 0, "--epochs: 0 is not permitted: it should be greater than or equal to 1"),
-        ("batch_size", 1, "--batch-size: 1 is not permitted: it should be greater than or equal to 2"),
-        ("momentum", 1.0, "--momentum: 1.0 is not permitted: it should be less than 1"),
-        (
-            "dtype",
-            "float16",
-            "--dtype: 'float16' is not permitted: it should be 'auto', 'float32' or 'bfloat16'",
-        ),
+        ("device", "gpu", "give auto, cpu, cuda or cuda:N"),
+        ("epochs", 0, "give a number of at least 1"),
+        ("batch_size", 1, "give a number of at least 2"),
+        ("momentum", 1.0, "give a number below 1"),
     ],
 )
 def test_option_out_of_range(option: str, value: object, remedy: str) -> None:
@@ -378,6 +373,7 @@ def test_option_out_of_range(option: str, value: object, remedy: str) -> None:
 
 def test_a_choice_that_is_not_offered() -> None:
     with pytest.raises(
-        OptionError, match="--precision: expected 'auto', 'fp32' or 'bf16', got 'fp16'; did you mean"
+        OptionError,
+        match=r"^--dtype: expected 'auto', 'float32' or 'bfloat16', got 'float16'; did you mean bfloat16\?$",
     ):
-        FinetuneOptions.of({"precision": "fp16"})
+        FinetuneOptions.of({"dtype": "float16"})

@@ -150,7 +150,7 @@ def test_a_fixed_batch_of_one_is_refused() -> None:
         (
             {"align": "4x4", "budget": "area=2"},
             f"--budget: expected {FinetuneOptions.model_fields['budget'].description}, got 'area=2'",
-            "give compression= or speedup= and a number above 1, such as compression=10",
+            "give compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10",
         ),
     ],
 )

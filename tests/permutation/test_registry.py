@@ -94,7 +94,7 @@ def test_an_unknown_method_is_refused_with_all_names(plugin: Path, command: str)
     done = tightc(plugin, command, "net.onnx", "--method", "magic")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "tightc: error: --method: expected a method of tight, first-fit, column-combine, nm, structured, dense, "
+        "tightc: error: --method: expected one of tight, first-fit, column-combine, nm, structured, dense, "
         "by-size, got 'magic'; choose one of these, or install the package that adds it\n"
     )
 
@@ -175,5 +175,5 @@ def test_names_of_tightc_come_first_and_cannot_be_replaced(monkeypatch: pytest.M
 
 
 def test_options_refuse_what_is_no_method() -> None:
-    with pytest.raises(OptionError, match=r"^--method: expected a method of tight, .*, got 'magic'; choose"):
+    with pytest.raises(OptionError, match=r"^--method: expected one of tight, .*, got 'magic'; choose"):
         PermuteOptions.of({"method": "magic"})

@@ -23,15 +23,18 @@ def test_other_budgets_are_refused(text: object) -> None:
     with pytest.raises(OptionError) as fault:
         Budget.parse(text)
     assert str(fault.value) == (
-        "budget: expected compression= or speedup= and a number above 1, such as compression=10, got "
-        f"{text!r}; give compression=10 or speedup=8"
+        "budget: expected compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10, "
+        f"got {text!r}; give compression=10 or speedup=8"
     )
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "--sparsity: missing; needed: a sparsity such as 0.9, or --budget with --align"),
+        (
+            {},
+            "--sparsity: expected a sparsity or a budget, got neither; give a sparsity such as 0.9, or --budget",
+        ),
         (
             {"sparsity": 0.5, "align": "8x8", "budget": "speedup=2"},
             "--budget: expected one target, got a sparsity and a budget; give --sparsity or --budget",

@@ -61,7 +61,7 @@ def test_the_tight_resnet20(pruned: Model, array: ArrayShape, fan_in: int) -> No
 
 @pytest.mark.parametrize("array", ARRAYS, ids=str)
 def test_the_tight_resnet20_on_three_arrays(pruned: Model, array: ArrayShape) -> None:
-    model = permuted(pruned, "tight", array, fan_in=8, objective="side-by-side")
+    model = permuted(pruned, "tight", array, fan_in=8, objective="replicated-cycles")
     one = verified(model, 20, replicate_tiles=True).totals["cycles"]
     assert one < verified(model, 20).totals["cycles"]
     assert verified(model, 20, arrays=3, prefetch_weights=True, replicate_tiles=True).totals["cycles"] < one

@@ -342,7 +342,7 @@ def test_an_input_carried_twice_by_one_lane_is_no_lost_weight() -> None:
 def test_wrong_arrays_are_refused(text: str) -> None:
     from tightc.errors import OptionError
 
-    with pytest.raises(OptionError, match=f"got '{text}'; give two whole numbers from 1 to 4096"):
+    with pytest.raises(OptionError, match=f"got '{text}'; give two integers from 1 to 4096"):
         ArrayShape.parse(text)
 
 

@@ -29,7 +29,7 @@ def _listed(read: Callable[[str], Any], items: str) -> BeforeValidator:
         try:
             return tuple(read(part.strip()) if isinstance(part, str) else part for part in parts)
         except ValueError:
-            raise ValueError(f"should be {items} with commas between them") from None
+            raise ValueError(f"should be {items} separated by commas") from None
 
     return BeforeValidator(split)
 
@@ -52,22 +52,23 @@ class CompareOptions(AcceleratorOptions):
         description="methods to compare: dense, structured, column-combine, nm, first-fit, tight or plugins",
         min_length=1,
     )
-    fan_in: Annotated[tuple[FanIn, ...], _listed(int, "whole numbers")] = Field(
+    fan_in: Annotated[tuple[FanIn, ...], _listed(int, "integers")] = Field(
         (),
-        description="tight, first-fit: inputs per lane, 1 to 32767, such as 4,8,16; default: that of the hardware, "
+        description="inputs per lane, for tight and first-fit: 1 to 32767, such as 4,8,16; default: that of the hardware, "
         f"else {DEFAULT_FAN_IN}",
     )
     alpha: FanIn = Field(
-        8, description="column-combine: inputs per lane at most, 1 to 32767; lowered to the hardware's fan-in"
+        8,
+        description="maximum inputs per lane, for column-combine: 1 to 32767; lowered to the hardware's fan-in",
     )
     gamma: Annotated[tuple[Gamma, ...], _listed(float, "numbers")] = Field(
         (0.0, 0.5, 1.75),
-        description="column-combine: mean weights dropped per filter and lane at most, from 0",
+        description="maximum mean of weights dropped per filter and lane, for column-combine: from 0",
         min_length=1,
     )
     pattern: Annotated[tuple[Pattern, ...], _listed(str, "patterns")] = Field(
         (TWO_OF_FOUR,),
-        description="nm: weights kept of so many inputs, 1:2 to 15:16",
+        description="weights kept of so many inputs, for nm: 1:2 to 15:16",
         min_length=1,
     )
     temp_schedule: TemperatureSchedule = Field(
@@ -75,7 +76,7 @@ class CompareOptions(AcceleratorOptions):
     )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),
-        description="tight: metrics to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
+        description="metrics for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,
     )
     time_limit: Duration | None = Field(

@@ -16,7 +16,7 @@ def _seconds(value: Any) -> float:
     found = _FORM.fullmatch(str(value).strip().lower())
     seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if not 0 < seconds < math.inf:
-        raise ValueError("should be a time above 0 such as 30s, 5m or 1.5h")
+        raise ValueError("should be a time above 0, such as 30s, 5m or 1.5h")
     return seconds
 
 

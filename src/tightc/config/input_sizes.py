@@ -29,7 +29,7 @@ class InputSizeOptions(Options):
     def _readable(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
         for text in shapes:
             if not _SHAPE.fullmatch(text):
-                raise ValueError("should be NAME=sizes joined by x, such as image=1x3x224x224")
+                raise ValueError("should be NAME=SHAPE with the sizes joined by x, such as image=1x3x224x224")
         return shapes
 
     @property

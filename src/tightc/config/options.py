@@ -20,14 +20,14 @@ _EXPECTED = {
     "less_than_equal": "a number of at most {le}",
     "less_than": "a number below {lt}",
     "finite_number": "a finite number",
-    "string_too_short": "a text that is not empty",
-    "too_short": "a list that is not empty",
-    "string_type": "a text",
+    "string_too_short": "a non-empty string",
+    "too_short": "a non-empty list",
+    "string_type": "a string",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "float_parsing": "a number",
     "tuple_type": "a list",
@@ -88,7 +88,10 @@ def problem_location(problem: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[str, str]:
-    """A pydantic problem as (sentence, remedy): "expected X, got Y", where X is the option's description."""
+    """A pydantic problem as (sentence, remedy): "expected X, got Y", where X is the option's description.
+
+    The description of a switch may be an imperative, such as "load the weights early": X is "true or false" there.
+    """
     location = problem["loc"]
     key = str(location[-1]) if location else ""
     if problem["type"] == "rule":
@@ -101,6 +104,8 @@ def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[st
     if problem["type"] == "literal_error":
         return _not_a_choice(location, problem["input"], problem["ctx"]["expected"])
     wanted = _wanted(problem)
+    if problem["type"] in ("bool_type", "bool_parsing"):
+        meaning = wanted
     return f"expected {meaning or wanted}, got {_shown(problem['input'])}", f"give {wanted}"
 
 

@@ -34,9 +34,11 @@ class Quantity:
         is_text_or_number = isinstance(value, str | int | float) and not isinstance(value, bool)
         found = _FORM.fullmatch(str(value).strip()) if is_text_or_number else None
         if not found:
-            raise ValueError(f"should be a number and its unit, such as {self.example}")
+            raise ValueError(f"should be a number with its unit, such as {self.example}")
         if found[2] is None:
-            raise ValueError(f"should be a number with a unit, {self._permitted()}, such as {self.example}")
+            raise ValueError(
+                f"should be a number with its unit ({self._permitted()}), such as {self.example}"
+            )
         if found[2] not in self.units:
             raise ValueError(f"should be a number in {self._permitted()}, such as {self.example}")
         number = self._number(Fraction(found[1]) * self.units[found[2]])

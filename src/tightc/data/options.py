@@ -22,7 +22,8 @@ class DataOptions(Options):
         description="mean of pixels scaled to 0..1: a number, or one per channel as 0.49,0.48,0.45",
     )
     std: tuple[float, ...] = Field(
-        (1.0,), description="their standard deviation: a number, or one per channel as 0.25,0.24,0.26"
+        (1.0,),
+        description="standard deviation of pixels scaled to 0..1: a number, or one per channel as 0.25,0.24,0.26",
     )
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "mean", "std")}
@@ -40,7 +41,7 @@ class DataOptions(Options):
         try:
             return tuple(float(part) for part in parts)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            raise ValueError("should be numbers with commas between them") from None
+            raise ValueError("should be one number or several separated by commas") from None
 
     @property
     def normalization(self) -> Normalization:

@@ -49,13 +49,13 @@ class PermuteOptions(Options):
         description="packing method: tight, first-fit, column-combine, nm, structured, dense or a plugin",
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(
-        8, description="column-combine: inputs per lane at most, from 1 up to the fan-in"
+        8, description="maximum inputs per lane, for column-combine: from 1 to the fan-in"
     )
     gamma: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="column-combine: mean weights dropped per filter and lane at most, from 0"
+        0.0, description="maximum mean of weights dropped per filter and lane, for column-combine: from 0"
     )
     pattern: Pattern = Field(
-        TWO_OF_FOUR, description="nm: weights kept of so many inputs, 1:2 to 15:16, within the fan-in"
+        TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16, within the fan-in"
     )
     temp_schedule: TemperatureSchedule = Field(
         TemperatureSchedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"

@@ -12,7 +12,7 @@ from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
 LARGEST = 16
-_FORM = f"two whole numbers N:M, N from 1 and below M, M up to {LARGEST}, such as 2:4"
+_FORM = f"two integers N:M, N from 1 and below M, M up to {LARGEST}, such as 2:4"
 
 
 class Pattern(NamedTuple):
@@ -26,7 +26,7 @@ class Pattern(NamedTuple):
         """From `2:4`; OptionError for anything else."""
         found = re.fullmatch(r"(\d{1,3}):(\d{1,3})", str(text).strip())
         if not found or not 1 <= int(found[1]) < int(found[2]) <= LARGEST:
-            raise OptionError(f"pattern {text!r} is not permitted", f"give {_FORM}")
+            raise OptionError(f"expected a pattern as N:M, such as 2:4, got {text!r}", f"give {_FORM}")
         return cls(int(found[1]), int(found[2]))
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ How to write a method: docs/design/methods.md.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,9 +92,12 @@ def find_method(name: str) -> Method:
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name not in _installed():
+        nearest = difflib.get_close_matches(name, method_names(), n=1)
         raise OptionError(
-            f"expected a method of {', '.join(method_names())}, got {name!r}",
-            "choose one of these, or install the package that adds it",
+            f"expected one of {', '.join(method_names())}, got {name!r}",
+            f"did you mean {nearest[0]}?"
+            if nearest
+            else "choose one of these, or install the package that adds it",
         )
     return _loaded(_installed()[name])
 

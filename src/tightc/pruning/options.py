@@ -36,7 +36,9 @@ class PruneOptions(SelectionOptions):
     def _a_target(self) -> Self:
         if self.kept_fraction is None:
             raise invalid_combination(
-                "missing", "needed: a sparsity such as 0.9, or --budget with --align", "sparsity"
+                "expected a sparsity or a budget, got neither",
+                "give a sparsity such as 0.9, or --budget with --align",
+                "sparsity",
             )
         return self
 

@@ -71,7 +71,12 @@ class Step(Options):
             return {value: {}}
         if isinstance(value, dict):
             return {key: {} if options is None else options for key, options in value.items()}
-        return value
+        if isinstance(value, cls):
+            return value
+        raise invalid_combination(
+            f"expected a stage, such as pack or prune: {{sparsity: 0.9}}, got {value!r}",
+            f"give one of {', '.join(cls.model_fields)}",
+        )
 
     @model_validator(mode="after")
     def _require_one_stage(self) -> Self:
@@ -116,10 +121,12 @@ class Recipe(Options):
     """A model, data and the stages to run; paths are relative to the folder of the recipe."""
 
     model: str = Field(description="path of the ONNX model to start from", min_length=1)
-    data: DataOptions | None = Field(None, description="images for finetune and for the accuracy column")
+    data: DataOptions | None = Field(
+        None, description="images for finetune and for the accuracy column, such as {data: images.npz}"
+    )
     seed: int = Field(0, ge=0, description="random seed, an integer from 0")
     stages: tuple[Step, ...] = Field(
-        description=f"a list of stages in order: {', '.join(Step.model_fields)}", min_length=1, strict=False
+        description=f"list of stages in order: {', '.join(Step.model_fields)}", min_length=1, strict=False
     )
 
     @field_validator("stages")

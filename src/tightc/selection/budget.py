@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
-_FORM = "compression= or speedup= and a number above 1, such as compression=10"
+_FORM = "compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10"
 
 
 class Budget(NamedTuple):

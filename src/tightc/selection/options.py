@@ -34,7 +34,7 @@ class SelectionOptions(Options):
         None, description="subword width, with granularity subword: 2 or 4 bits; default: 4"
     )
     align: ArrayShape | None = Field(
-        None, description="prune in segments that fill the rows of this array: ROWSxCOLUMNS, such as 32x32"
+        None, description="array size for pruning in segments that fill its rows: ROWSxCOLUMNS, such as 32x32"
     )
     budget: Budget | None = Field(
         None,

@@ -12,7 +12,7 @@ from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
 LARGEST = 4096
-_FORM = f"two whole numbers from 1 to {LARGEST} joined by x, rows first, such as 32x32"
+_FORM = f"two integers from 1 to {LARGEST} joined by x"
 
 
 class ArrayShape(NamedTuple):
@@ -27,7 +27,7 @@ class ArrayShape(NamedTuple):
         found = re.fullmatch(r"(\d+)x(\d+)", str(text).strip().lower())
         if not found or not all(1 <= int(side) <= LARGEST for side in found.groups()):
             raise OptionError(
-                f"expected an array as ROWSxCOLUMNS, such as 32x32, got {text!r}", f"give {_FORM}"
+                f"expected an array as ROWSxCOLUMNS, such as 32x32, got {text!r}", f"give {_FORM}, rows first"
             )
         return cls(int(found[1]), int(found[2]))
 
@@ -48,4 +48,4 @@ class ArrayShape(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return text_coded_schema(cls, cls.parse, f"two numbers from 1 to {LARGEST} joined by x")
+        return text_coded_schema(cls, cls.parse, _FORM)

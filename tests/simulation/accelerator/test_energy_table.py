@@ -123,7 +123,7 @@ def test_every_entry_is_needed() -> None:
             "  energy: 0.2 pJ",
             "  energy: 0.2",
             "energy: expected energy of one event, at least 0, such as 0.2 pJ, got 0.2; give a number"
-            " with a unit, pJ, fJ or nJ, such as 0.2 pJ",
+            " with its unit (pJ, fJ or nJ), such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
@@ -145,8 +145,7 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  assumed: 1\n  energy: 0.2 pJ",
-            "assumed: 1 is not permitted: it should be a valid boolean; permitted: whether the figure is "
-            "assumed, not measured: true or false",
+            "assumed: expected true or false, got 1; give true or false",
         ),
     ],
 )
@@ -158,9 +157,9 @@ def test_wrong_entries_get_one_sentence(old: str, new: str, sentence: str) -> No
 def test_an_entry_without_words_is_refused() -> None:
     text = LINES.replace("source: Horowitz, ISSCC 2014\n", "source: ''\n", 1)
     line = text[: text.index("source: ''")].count("\n") + 1
-    assert error(text).startswith(f"e.yaml:{line}: int8_multiply.source: '' is not permitted: it ")
-    assert error(text).endswith(
-        "should have at least 1 character; permitted: source of the figure, or basis of the assumption"
+    assert error(text) == (
+        f"e.yaml:{line}: int8_multiply.source: expected source of the figure, or basis of the assumption, "
+        "got ''; give a non-empty string"
     )
 
 
@@ -169,28 +168,26 @@ def test_an_entry_without_words_is_refused() -> None:
     [
         (
             {"energy": 10},
-            "3: sram.energy: 10 is not permitted: it has no unit: give it in pJ/byte, pJ/bit, pJ/64bit or "
-            "nJ/64bit, such as 10 pJ/64bit; permitted: energy per width of an access, at least 0, such as 10 "
-            "pJ/64bit",
+            "3: sram.energy: expected energy per width of an access, at least 0, such as 10 pJ/64bit, got 10; "
+            "give a number with its unit (pJ/byte, pJ/bit, pJ/64bit or nJ/64bit), such as 10 pJ/64bit",
         ),
         (
             {"at": None},
-            "1: sram.at: missing; needed: capacity that the figure holds for, above 0, such as 8 KiB",
+            "1: sram.at: expected capacity that the figure holds for, above 0, such as 8 KiB, got nothing; add it",
         ),
         (
             {"at": "-8 KiB"},
-            "2: sram.at: '-8 KiB' is not permitted: it should be above 0; "
-            "permitted: capacity that the figure holds for, above 0, such as 8 KiB",
+            "2: sram.at: expected capacity that the figure holds for, above 0, such as 8 KiB, got '-8 KiB'; "
+            "give a value above 0",
         ),
         (
             {"voltage": 0.9},
-            "6: sram.voltage: 0.9 is not permitted: it has no unit: give it in V or mV, such as 0.9 V; "
-            "permitted: supply voltage, above 0, such as 0.9 V",
+            "6: sram.voltage: expected supply voltage, above 0, such as 0.9 V, got 0.9; "
+            "give a number with its unit (V or mV), such as 0.9 V",
         ),
         (
             {"node": "0 nm"},
-            "4: sram.node: '0 nm' is not permitted: it should be above 0; "
-            "permitted: process node, above 0, such as 45 nm",
+            "4: sram.node: expected process node, above 0, such as 45 nm, got '0 nm'; give a value above 0",
         ),
         (
             {"up_to": "9.5 pJ/64bit"},

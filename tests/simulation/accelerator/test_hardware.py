@@ -97,9 +97,9 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clocks: 100 MHz",
-            "5: clocks: not a key here (permitted: activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer); did you mean "
-            "clock?",
+            "5: clocks: expected one of activation_buffer, array, arrays, clock, dram, fan_in, name, "
+            "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
+            "did you mean clock?",
         ),
         (
             "keep_feature_maps: true",
@@ -109,82 +109,77 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "size: 64 B",
             "size: 64",
-            "12: weight_buffer.size: 64 is not permitted: it has no unit: give it in B, KiB, MiB, GiB, kB or MB, "
-            "such as 64 KiB; permitted: capacity, above 0, such as 64 KiB",
+            "12: weight_buffer.size: expected capacity, above 0, such as 64 KiB, got 64; "
+            "give a number with its unit (B, KiB, MiB, GiB, kB or MB), such as 64 KiB",
         ),
         (
             "size: 64 B",
             "size: -64 B",
-            "12: weight_buffer.size: '-64 B' is not permitted: it should be above 0; "
-            "permitted: capacity, above 0, such as 64 KiB",
+            "12: weight_buffer.size: expected capacity, above 0, such as 64 KiB, got '-64 B'; give a value above 0",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 0 MB/s",
-            "20: dram.bandwidth: '0 MB/s' is not permitted: it should be above 0; "
-            "permitted: bandwidth, above 0, such as 3.2 GB/s",
+            "20: dram.bandwidth: expected bandwidth, above 0, such as 3.2 GB/s, got '0 MB/s'; give a value above 0",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 2 words/cycle",
-            "20: dram.bandwidth: '2 words/cycle' is not permitted: it should be in B/s, KiB/s, MiB/s, GiB/s, "
-            "kB/s, MB/s or GB/s, such as 3.2 GB/s; "
-            "permitted: bandwidth, above 0, such as 3.2 GB/s",
+            "20: dram.bandwidth: expected bandwidth, above 0, such as 3.2 GB/s, got '2 words/cycle'; "
+            "give a number in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
         ),
         (
             "bandwidth: 8 words/cycle",
             "bandwidth: 0 words/cycle",
-            "13: weight_buffer.bandwidth: '0 words/cycle' is not permitted: it should be above 0; "
-            "permitted: words per cycle, above 0, such as 32 words/cycle; a word is an operand or a 4-byte "
-            "partial sum",
+            "13: weight_buffer.bandwidth: expected words per cycle, above 0, such as 32 words/cycle, "
+            "got '0 words/cycle'; give a value above 0",
         ),
         (
             "clock: 100 MHz",
             "clock: 100",
-            "5: clock: 100 is not permitted: it has no unit: give it in Hz, kHz, MHz or GHz, such as 400 MHz; "
-            "permitted: clock frequency of the array, above 0, such as 400 MHz",
+            "5: clock: expected clock frequency of the array, above 0, such as 400 MHz, got 100; "
+            "give a number with its unit (Hz, kHz, MHz or GHz), such as 400 MHz",
         ),
         (
             "fan_in: 2",
             "fan_in: 0",
-            "3: fan_in: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: inputs per lane, from 1 (an ordinary array) to 32767",
+            "3: fan_in: expected inputs per lane, from 1 (an ordinary array) to 32767, got 0; "
+            "give a number of at least 1",
         ),
         (
             "fan_in: 2",
             "fan_in: 2\narrays: 0",
-            "4: arrays: 0 is not permitted: it should be greater than or equal to 1; "
-            "permitted: number of arrays that share the buffers, at least 1",
+            "4: arrays: expected number of arrays that share the buffers, at least 1, got 0; "
+            "give a number of at least 1",
         ),
         (
             "operands: int8",
             "operands: int4",
-            "4: operands: 'int4' is not permitted: it should be 'int8' or 'fp32'; permitted: type of "
-            "weights and activations: int8 (1 byte) or fp32 (4 bytes)",
+            "4: operands: expected 'int8' or 'fp32', got 'int4'; did you mean int8?",
         ),
         (
             "array: 4x8",
             "array: 4",
-            "2: array: 4 is not permitted: it should be two numbers from 1 to 4096 joined by x; "
-            "permitted: array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32",
+            "2: array: expected array size, ROWSxCOLUMNS, each from 1 to 4096, such as 32x32, got 4; "
+            "give two integers from 1 to 4096 joined by x",
         ),
         (
             "  double_buffered: true\n",
             "",
-            "11: weight_buffer.double_buffered: missing; "
-            "needed: whether one half fills while the other is in use: true or false",
+            "11: weight_buffer.double_buffered: expected double buffering, one half filled while the other is "
+            "in use: true or false, got nothing; add it",
         ),
         (
             "prefetch_weights: false\n",
             "",
-            "1: prefetch_weights: missing; "
-            "needed: whether the next tile's weights load while a tile runs: true or false",
+            "1: prefetch_weights: expected prefetch of the next tile's weights while a tile runs: true or false, "
+            "got nothing; add it",
         ),
         (
             "dram:\n  bandwidth: 250 MB/s\n  keep_feature_maps: true\n",
             "dram: fast\n",
-            "19: dram: 'fast' is not permitted: it should be a mapping of keys; "
-            "permitted: off-chip memory: bandwidth, keep_feature_maps",
+            "19: dram: expected off-chip memory: bandwidth, keep_feature_maps, got 'fast'; "
+            "give a mapping of keys",
         ),
     ],
 )

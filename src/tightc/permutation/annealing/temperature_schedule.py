@@ -50,10 +50,10 @@ class TemperatureSchedule(Options):
         500, description="moves per non-zero weight, from 0 (no annealing) to 10000000"
     )
     accept_start: Fraction = Field(
-        0.3, description="adaptive: fraction of moves accepted at first, above 0 up to 1"
+        0.3, description="fraction of moves accepted at first, for adaptive: above 0, to 1"
     )
     accept_end: Fraction = Field(
-        0.02, description="adaptive: fraction of moves accepted at last, above 0 up to 1"
+        0.02, description="fraction of moves accepted at last, for adaptive: above 0, to 1"
     )
     reheats: Annotated[int, Field(ge=0, le=1000)] = Field(
         0,
@@ -63,7 +63,7 @@ class TemperatureSchedule(Options):
         0.5, description="start of each reheat, as a fraction of the one before, above 0 up to 1"
     )
     replicas: Annotated[int, Field(ge=2, le=64)] = Field(
-        4, description="tempering: number of replicas, from 2 to 64"
+        4, description="number of replicas, for tempering: from 2 to 64"
     )
     restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
         0,

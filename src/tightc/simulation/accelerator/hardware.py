@@ -22,7 +22,7 @@ class Buffer(Options):
         description="words per cycle, above 0, such as 32 words/cycle; a word is an operand or a 4-byte partial sum"
     )
     double_buffered: bool = Field(
-        description="whether one half fills while the other is in use: true or false"
+        description="double buffering, one half filled while the other is in use: true or false"
     )
 
     @property
@@ -36,7 +36,7 @@ class Dram(Options):
 
     bandwidth: BytesPerSecond = Field(description="bandwidth, above 0, such as 3.2 GB/s")
     keep_feature_maps: bool = Field(
-        description="whether a feature map that fits the activation buffer stays there: true or false"
+        description="on-chip reuse of feature maps that fit the activation buffer: true or false"
     )
 
 
@@ -58,10 +58,10 @@ class Hardware(Options):
     )
     clock: Frequency = Field(description="clock frequency of the array, above 0, such as 400 MHz")
     prefetch_weights: bool = Field(
-        description="whether the next tile's weights load while a tile runs: true or false"
+        description="prefetch of the next tile's weights while a tile runs: true or false"
     )
     replicate_tiles: bool = Field(
-        False, description="whether small tiles are replicated on the array's diagonal: true or false"
+        False, description="replication of small tiles on the array's diagonal: true or false"
     )
     activation_buffer: Buffer = Field(description="buffer of activations: size, bandwidth, double_buffered")
     weight_buffer: Buffer = Field(

@@ -214,7 +214,7 @@ def test_a_pattern_is_read_and_written(text: str) -> None:
     "text", ["", "2", "4:2", "2:2", "0:4", "2:17", "2:4:8", "a:b", "-1:4", "2.0:4", "٢:٤x", None]
 )
 def test_an_invalid_pattern_is_refused(text: object) -> None:
-    with pytest.raises(OptionError, match="give two whole numbers N:M"):
+    with pytest.raises(OptionError, match="give two integers N:M"):
         Pattern.parse(text)
 
 
