@@ -180,8 +180,8 @@ def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[
          "got 'magic'; choose one of these, or install the package that adds it"),
         (["--fan-in", "2.5"], "--fan-in: expected inputs per lane, for tight and first-fit: 1 to 32767, such as "
          "4,8,16, got '2.5'; give integers separated by commas"),
-        (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: 16 is above 8, the inputs that a lane of "
-         "multiplexed-32x32 can carry; lower it to 8 or leave it out"),
+        (["--fan-in", "4,16", "--hardware", "HARDWARE"], "--fan-in: expected at most 8, the fan-in of "
+         "multiplexed-32x32, got 16; lower it to 8 or leave it out"),
         (["none.onnx"], "none.onnx: no such file; check the path of the model"),
     ],
 )  # fmt: skip

@@ -61,7 +61,7 @@ def test_a_time_limit_without_sense_is_refused(
     description = PermuteOptions.model_fields["time_limit"].description or ""
     assert refused(capsys, "--time-limit", text) == (
         f"--time-limit: expected {description.partition(';')[0]}, got {text!r}; "
-        "give a time above 0 such as 30s, 5m or 1.5h"
+        "give a time above 0, such as 30s, 5m or 1.5h"
     )
 
 

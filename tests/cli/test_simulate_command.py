@@ -388,8 +388,8 @@ GOOD = (
          "expected true or false, got 1; give true or false"),
         ("  keep_feature_maps: true", "  keep_maps: true", "h.yaml:21: dram.keep_maps: expected one of "
          "bandwidth, keep_feature_maps, got keep_maps; did you mean keep_feature_maps?"),
-        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: half of "
-         "16 B is less than one tile (8x4 int8 weights); give at least 64 B"),
+        ("weight_buffer:\n  size: 1 KiB", "weight_buffer:\n  size: 16 B", "h.yaml:12: weight_buffer.size: expected "
+         "room for one tile (8x4 int8 weights), got half of 16 B; give at least 64 B"),
         ("name: h\n", "name: h\nname: g\n", "h.yaml:2: name is given twice; keep one of them"),
         ("name: h", "name: [h", "h.yaml:2: not YAML (expected ',' or ']', but got ':'); mend the line"),
     ],
@@ -440,7 +440,7 @@ def line_of(text: str, start: str) -> int:
         (lambda text: text.replace("int8_multiply:", "int8_multiplication:"), "int8_multiplication:",
          "int8_multiplication: expected one of "),
         (lambda text: re.sub(r"^name: .*$", "name: ''", text, flags=re.MULTILINE), "name:",
-         "name: expected name of the table, for reports, got ''"),
+         "name: expected name of the table in reports, got ''"),
         (lambda text: text.replace("lane_byte:", "lane_byte: 3\nx:"), "x:", "x: expected one of "),
     ],
 )  # fmt: skip

@@ -37,12 +37,17 @@ def error(text: str) -> str:
         ("model: net.onnx\nstages: []\n", "r.yaml:2: stages: expected list of stages in order: "),
         ("model: net.onnx\nstages: pack\n", "r.yaml:2: stages: expected list of stages in order: "),
         ("model: net.onnx\n", "r.yaml:1: stages: expected list of stages in order: "),
-        ("model: 3\nstages: [permute]\n", "r.yaml:1: model: expected path of the ONNX model to start from, got 3; give a string"),
-        ("model: ''\nstages: [permute]\n", "r.yaml:1: model: expected path of the ONNX model to start from, got ''; give a non-"),
-        ("model: a\nseed: -1\nstages: [permute]\n", "r.yaml:2: seed: expected random seed, an integer from 0, got -1"),
-        ("model: a\nseed: 1.5\nstages: [permute]\n", "r.yaml:2: seed: expected random seed, an integer from 0, got 1.5"),
+        ("model: 3\nstages: [permute]\n", "r.yaml:1: model: expected path of the ONNX model to start from, got 3; "
+         "give a string"),
+        ("model: ''\nstages: [permute]\n", "r.yaml:1: model: expected path of the ONNX model to start from, got ''; "
+         "give a non-empty string"),
+        ("model: a\nseed: -1\nstages: [permute]\n", "r.yaml:2: seed: expected random seed, an integer from 0, got "
+         "-1; give a number of at least 0"),
+        ("model: a\nseed: 1.5\nstages: [permute]\n", "r.yaml:2: seed: expected random seed, an integer from 0, got "
+         "1.5; give an integer"),
         ("model: a\ndata: x\nstages: [permute]\n", "r.yaml:2: data: expected images for "),
-        ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: expected one of data, mean, std, got path"),
+        ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: expected one of data, mean, std, got "
+         "path; did you mean data?"),
         ("model: a\ndata: {data: x, mean: red}\nstages: [permute]\n", "r.yaml:2: data.mean: expected mean of pixels "),
     ],
 )  # fmt: skip

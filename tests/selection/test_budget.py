@@ -33,7 +33,8 @@ def test_other_budgets_are_refused(text: object) -> None:
     [
         (
             {},
-            "--sparsity: expected a sparsity or a budget, got neither; give a sparsity such as 0.9, or --budget",
+            "--sparsity: expected a sparsity or a budget, got neither; give a sparsity such as 0.9, "
+            "or --budget with --align",
         ),
         (
             {"sparsity": 0.5, "align": "8x8", "budget": "speedup=2"},

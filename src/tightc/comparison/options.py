@@ -54,8 +54,8 @@ class CompareOptions(AcceleratorOptions):
     )
     fan_in: Annotated[tuple[FanIn, ...], _listed(int, "integers")] = Field(
         (),
-        description="inputs per lane, for tight and first-fit: 1 to 32767, such as 4,8,16; default: that of the hardware, "
-        f"else {DEFAULT_FAN_IN}",
+        description="inputs per lane, for tight and first-fit: 1 to 32767, such as 4,8,16; "
+        f"default: that of the hardware, else {DEFAULT_FAN_IN}",
     )
     alpha: FanIn = Field(
         8,

@@ -93,7 +93,7 @@ def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
 def test_an_invalid_time_is_refused_with_its_line(text: str) -> None:
     words = refused(f"steps: 3\ntime_limit: {text}")
     assert words.startswith("s.yaml:2: time_limit: ")
-    assert words.endswith("; give a time above 0 such as 30s, 5m or 1.5h")
+    assert words.endswith("; give a time above 0, such as 30s, 5m or 1.5h")
 
 
 @settings(max_examples=200)
