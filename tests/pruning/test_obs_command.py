@@ -141,10 +141,9 @@ def test_the_command(files: tuple[str, str, str], capsys: pytest.CaptureFixture[
         (["--criterion", "obs"], "--criterion obs: expected images, got none; add --data PATH"),
         (
             ["--data", "DATA"],
-            "--data: expected criterion fisher or obs, got magnitude, which uses no images; "
-            "leave it out, or add --criterion obs",
+            "--data: expected criterion obs or fisher, got magnitude; leave --data out, or add --criterion obs",
         ),
-        (["--mean", "0.5"], "--mean: it needs --data; add --data"),
+        (["--mean", "0.5"], "--mean: expected --data too, got none; add --data"),
         (
             ["--calibration-images", "9"],
             "--calibration-images: expected criterion fisher or obs, got magnitude, which uses no images",

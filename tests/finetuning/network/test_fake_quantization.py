@@ -232,7 +232,7 @@ def test_quantized_training_equals_one_written_by_hand() -> None:
         ),
         (
             {"subword_bits": 2},
-            "--subword-bits: weights go as a whole; leave it out, or add --granularity subword",
+            "--subword-bits: expected granularity subword, got weight; leave it out, or add --granularity subword",
         ),
     ],
 )

@@ -341,9 +341,9 @@ def test_digests_and_packings_that_another_tool_removed_are_noted() -> None:
 def test_a_stage_refuses_a_model_with_removed_packings() -> None:
     removed = without(permuted_model(), "tightc.packings")
     assert removed.notes == ("the record of packings is not the one that tightc permute wrote",)
-    removed = "were dropped: run tightc permute again"
+    note = "were dropped: run tightc permute again"
     for report in (quantize(removed, QuantizeOptions())[1], prune(removed, PruneOptions(sparsity=0.6))[1]):
-        assert report.notes[-1].endswith(removed)
+        assert report.notes[-1].endswith(note)
     with pytest.raises(ModelError, match=r"its tightc\.packings is missing: .*; run tightc permute again"):
         simulate(removed, SimulateOptions())
 
@@ -358,7 +358,7 @@ def test_the_result_of_a_stage_on_older_packings_can_be_read(stage: str) -> None
 
 
 def test_the_files_that_the_results_page_gives_are_read() -> None:
-    path = next((Path(__file__).parents[3] / "docs" / "results").glob("resnet20-*.onnx"))
+    path = next((Path(__file__).parents[3] / "docs" / "results" / "models").glob("r20-*.onnx"))
     assert load_model(path).notes == (OLDER,)
 
 
