@@ -165,7 +165,12 @@ def test_images_are_required() -> None:
     ("make", "images", "said", "kind"),
     [
         (models.cnn, some(classes=9), r"expected labels 0 to 3, got \d", DataError),
-        (lambda: models.cnn(dtype="float16"), some(), "expected float32 for input image, got float16", ModelError),
+        (
+            lambda: models.cnn(dtype="float16"),
+            some(),
+            "expected float32 for input image, got float16",
+            ModelError,
+        ),
         (
             lambda: models.build(
                 "net (float[B, 3, 8, 8] image) => (float[M, N] y) <int64[2] s = {-1, 1}> "

@@ -81,7 +81,11 @@ def test_no_key_of_a_recipe_grants_permission(place: Path) -> None:
 
 @pytest.mark.parametrize("source", ["made.inner", "made/inner.sets:images", "made.inner:sets.images"])
 def test_a_source_that_is_neither_path_nor_function_imports_nothing(place: Path, source: str) -> None:
-    assert refusal(RECIPE % source).partition(": ")[2].startswith("expected a file or folder, got none of that name")
+    assert (
+        refusal(RECIPE % source)
+        .partition(": ")[2]
+        .startswith("expected a file or folder, got none of that name")
+    )
 
 
 def test_a_scheduler_that_a_recipe_names_is_not_asked(place: Path) -> None:
@@ -113,7 +117,12 @@ def test_with_permission_the_function_loads_the_data(place: Path) -> None:
         ("net.onnx", "r.yaml", ModelError, "r.yaml: not an ONNX model"),
         ("net.onnx", "flat.onnx", ModelError, "expected 4 dimensions for input x, got 2"),
         ("images'", "images', std: 0", OptionError, "expected numbers above 0, got"),
-        ("images'", "images', mean: [1, 2]", OptionError, "expected one number, or one per channel \\(3\\), got 2"),
+        (
+            "images'",
+            "images', mean: [1, 2]",
+            OptionError,
+            "expected one number, or one per channel \\(3\\), got 2",
+        ),
     ],
 )
 def test_the_rest_of_the_recipe_is_checked_before_the_function_is_imported(
