@@ -65,7 +65,7 @@ def test_the_gains_are_those_of_the_records() -> None:
         row = packed_row(records[run_id])
         assert [cell.strip() for cell in cells.split("|")] == [
             str(records[run_id]["epochs"]),
-            f"{row['accuracy']:.2f} %",
+            f"{row['accuracy']:.1f} %",
             f"{row['matrix_compression_rate']:.2f}x",
             f"{row['speedup']:.2f}x",
             f"{row['energy_gain']:.2f}x",
@@ -73,9 +73,9 @@ def test_the_gains_are_those_of_the_records() -> None:
         ]
         assert RESULTS.model(run_id).exists(), "--check measures the rows of the README"
         dense = records[run_id]["rows"][0]
-        assert f"| {dense['accuracy']:.2f} %  | 1.00x       | 1.00x   | 1.00x       | 1,116,434 |" in README
+        assert f"| {dense['accuracy']:.1f} %   | 1.00x       | 1.00x   | 1.00x       | 1,116,434 |" in README
     spoken = packed_row(records["r20-w-7.5x"])
-    assert f"tight has {spoken['matrix_compression_rate']:.2f}x at {spoken['accuracy']:.2f} %" in README
+    assert f"tight has {spoken['matrix_compression_rate']:.2f}x at {spoken['accuracy']:.1f} %" in README
     assert records["r20-w-7.5x"]["epochs"] == records["r20-cc-5x"]["epochs"]
 
 

@@ -61,7 +61,7 @@ def require_seed(seed: object) -> int:
     """OptionError where `seed` is not an integer from 0."""
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
         return seed
-    raise OptionError(f"seed: expected an integer from 0, got {seed!r}", "give such as seed=1")
+    raise OptionError(f"seed: expected an integer from 0, got {seed!r}", "give an integer, such as seed=1")
 
 
 def python_errors(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
