@@ -97,7 +97,7 @@ def prune(
     seen = None if images is None else require_images(images)
     if seen is not None and not chosen.needs_images:
         raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
-    return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
+    return stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(FinetuneOptions)
@@ -128,16 +128,14 @@ def finetune(
     network = require_model(model)
     if teacher is not None:
         require_model(teacher, "teacher")
-    return Result(
-        *stage(
-            network,
-            seen.images,
-            seen.normalization,
-            chosen,
-            seed=require_seed(seed),
-            teacher=teacher,
-            progress=progress,
-        )
+    return stage(
+        network,
+        seen.images,
+        seen.normalization,
+        chosen,
+        seed=require_seed(seed),
+        teacher=teacher,
+        progress=progress,
     )
 
 
@@ -166,7 +164,7 @@ def quantize(
     if images is None:
         refuse_without_images(keywords, "keep", "skip")
     seen = None if images is None else require_images(images)
-    return Result(*stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress))
+    return stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(PermuteOptions)
@@ -191,7 +189,7 @@ def permute(
     from tightc.permutation.permute import permute as stage
 
     chosen = options_from(PermuteOptions, options, keywords)
-    return Result(*stage(require_model(model), chosen, seed=require_seed(seed), progress=progress))
+    return stage(require_model(model), chosen, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(PackOptions)
@@ -208,7 +206,7 @@ def pack(model: Model, options: PackOptions | None = None, **keywords: Unpack[kw
     from tightc.packing.pack import pack as stage
 
     chosen = options_from(PackOptions, options, keywords)
-    return Result(*stage(require_model(model), chosen))
+    return stage(require_model(model), chosen)
 
 
 @public_verb()
@@ -224,7 +222,7 @@ def unpack(model: Model) -> Result:
     """
     from tightc.packing.unpack import unpack as stage
 
-    return Result(*stage(require_model(model)))
+    return stage(require_model(model))
 
 
 @public_verb(SimulateOptions)

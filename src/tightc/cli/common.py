@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tightc.data.options import DataOptions
     from tightc.model.file import Model
     from tightc.progress import Progress
-    from tightc.report import Report
+    from tightc.report import Report, Result
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -170,7 +170,7 @@ def _console(*, to_stderr: bool) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
-def finish(result: tuple[Model, Report], destination: Destination, display: Display) -> None:
+def finish(result: Result, destination: Destination, display: Display) -> None:
     """Writes the model of a stage and shows its report."""
     model, report = result
     destination.write(model)

@@ -34,7 +34,7 @@ def finetune(
     seed: int,
     teacher: Model | None = None,
     progress: Progress = no_progress,
-) -> tuple[Model, Report]:
+) -> Result:
     """Trains `model` on labeled `images`; returns it with its new tensors, and a report.
 
     Every exact zero of a Conv, Gemm or MatMul weight stays zero, so the packings recorded in the model stay valid. With
@@ -74,7 +74,7 @@ def finetune(
     report = _report(source, run, trained, result, options)
     if result.interrupted:
         raise Interrupted(Result(finetuned, report))
-    return finetuned, report
+    return Result(finetuned, report)
 
 
 def _require_torch() -> None:

@@ -12,12 +12,12 @@ from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, pack_layers
 from tightc.packing.options import PackOptions
 from tightc.packing.strip import stripped
-from tightc.report import Report
+from tightc.report import Report, Result
 
 _PLAIN = PackOptions()
 
 
-def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
+def pack(model: Model, options: PackOptions = _PLAIN) -> Result:
     """The packed form of a permuted `model`, which runs in stock onnxruntime and gives the same outputs.
 
     `options`: whether to strip it. ModelError if the model has no packings, or they do not hold all of its weights.
@@ -46,4 +46,4 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> tuple[Model, Report]:
         notes += ("packing made the file larger: indices and functions take more bytes than the zeros",)
     uncovered, covered = coverage(model, network)
     sizes = {"bytes_in": bytes_before, "bytes_out": bytes_after, "macs_covered": covered}
-    return packed, Report("pack", {**totals, **sizes}, layers, uncovered, notes)
+    return Result(packed, Report("pack", {**totals, **sizes}, layers, uncovered, notes))

@@ -9,10 +9,10 @@ from tightc.model.layer_view.layer_metrics import packing_metrics
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, unpack_layers
-from tightc.report import Report
+from tightc.report import Report, Result
 
 
-def unpack(model: Model) -> tuple[Model, Report]:
+def unpack(model: Model) -> Result:
     """The plain model of a packed `model`, with the same weights to the bit (zeros lose their sign) and its packings.
 
     ModelError if the model is not packed.
@@ -25,4 +25,4 @@ def unpack(model: Model) -> tuple[Model, Report]:
     network = read_network(plain)
     totals, layers = packing_metrics(network, matching_packings(plain, network))
     sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
-    return plain, Report("unpack", {**totals, **sizes}, layers, notes=model.notes)
+    return Result(plain, Report("unpack", {**totals, **sizes}, layers, notes=model.notes))

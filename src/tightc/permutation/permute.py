@@ -28,7 +28,7 @@ from tightc.tile.packing import Packing
 
 def permute(
     model: Model, options: PermuteOptions, *, seed: int = 0, progress: Progress = no_progress
-) -> tuple[Model, Report]:
+) -> Result:
     """`model` with a packing recorded for every layer; its weights and outputs do not change.
 
     Only a lossy method sets weights to zero, namely those without a slot. The packing is a lossless one of the other
@@ -65,7 +65,7 @@ def permute(
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
-    return permuted, report
+    return Result(permuted, report)
 
 
 def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
-from tightc.report import Report, join_names
+from tightc.report import Report, Result, join_names
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
@@ -33,7 +33,7 @@ def prune(
     *,
     seed: int = 0,
     progress: Progress = no_progress,
-) -> tuple[Model, Report]:
+) -> Result:
     """`model` with weights set to zero in all layers that are not skipped, until the target of `options` is met.
 
     Every layer keeps at least one weight. Biases and the remaining weights stay; only criterion obs adapts both.
@@ -52,7 +52,7 @@ def prune(
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
     notes = (*model.notes, *_notes(plain, rows, options))
-    return pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes)
+    return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 
 @dataclass(frozen=True)

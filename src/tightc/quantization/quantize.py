@@ -21,7 +21,7 @@ from tightc.quantization.nodes import Int8Weight, with_int8_inputs, with_int8_we
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.ranges import activation_ranges
 from tightc.quantization.scale import LARGEST, best_scales, to_int8
-from tightc.report import Report, join_names
+from tightc.report import Report, Result, join_names
 from tightc.selection.network.prunable import unskipped_layers
 
 
@@ -32,7 +32,7 @@ def quantize(
     *,
     seed: int = 0,
     progress: Progress = no_progress,
-) -> tuple[Model, Report]:
+) -> Result:
     """`model` with int8 weights, symmetric, with one scale per filter; zeros stay zeros.
 
     Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
@@ -72,7 +72,9 @@ def quantize(
     entry = HistoryEntry("quantize", options.model_dump(mode="json"), drawn_by)
     quantized = stage_result(quantized, entry, model)
     rows = [_row(network, layer, weights.get(layer.weight), scales) for layer in owners]
-    return quantized, _report(model, quantized, rows, packings_dropped=bool(weights) and is_permuted(plain))
+    return Result(
+        quantized, _report(model, quantized, rows, packings_dropped=bool(weights) and is_permuted(plain))
+    )
 
 
 def _quantized(model: Model, network: Network, layer: Layer) -> Int8Weight:

@@ -32,7 +32,7 @@ from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.recipe.recipe import Recipe, RecipeQuantize, Step
 from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
-from tightc.report import Report
+from tightc.report import Report, Result
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -173,16 +173,16 @@ class StageRunner:
             "evaluate": lambda options: (None, self._evaluate(self.model, options)),
         }
 
-    def _prune(self, options: PruneOptions) -> tuple[Model, Report]:
+    def _prune(self, options: PruneOptions) -> Result:
         images = self._calibration_images() if options.needs_images else None
         return prune(self.model, options, images, seed=self.recipe.seed, progress=self.stage_progress)
 
-    def _quantize(self, options: RecipeQuantize) -> tuple[Model, Report]:
+    def _quantize(self, options: RecipeQuantize) -> Result:
         images = self._calibration_images() if options.activations else None
         plain = QuantizeOptions(**options.model_dump(exclude={"activations"}))
         return quantize(self.model, plain, images, seed=self.recipe.seed, progress=self.stage_progress)
 
-    def _finetune(self, options: Any, checkpoint: Path) -> tuple[Model, Report]:
+    def _finetune(self, options: Any, checkpoint: Path) -> Result:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
         teacher = self.dense if given.pop("teacher") else None
         return finetune(
