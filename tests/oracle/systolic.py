@@ -327,7 +327,7 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Mach
         left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
         above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
         groups_at = [g for g, _ in down], [h for h, _ in across]
-        sums, cycles = _run_output_stationary(left, above, groups_at, machine.array, rates, counts)
+        sums, cycles = _stream_operands(left, above, groups_at, machine.array, rates, counts)
         for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
             if g == h:
                 outputs[m][g * size + f] += sums[r][c]
@@ -337,7 +337,7 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Mach
     return Run(outputs, max(took), sum(took), counts)
 
 
-def _run_output_stationary(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
+def _stream_operands(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
     """One pass of which sums stay, until the last step has gone through the last PE of the whole array.
 
     `groups_at`: the group of each row and of each column, in order down the diagonal. An operand moves on until it is

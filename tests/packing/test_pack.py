@@ -73,9 +73,9 @@ def weights_of(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory):
+def done(tmp_path_factory: pytest.TempPathFactory):
     """Every case before and after pack, run by one process with stock onnxruntime; gives the folder."""
-    folder = tmp_path_factory.mktemp("ran")
+    folder = tmp_path_factory.mktemp("done")
     for number, (form, opset, dtype) in enumerate(CASES):
         proto = models.FORMS[form](opset, models.ir_for(opset), dtype)
         models.save(proto, folder / f"{number}.before.onnx")

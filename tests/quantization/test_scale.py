@@ -37,6 +37,13 @@ def test_the_error_is_at_most_that_of_the_full_range(rows: np.ndarray) -> None:
             assert error(row, step) <= error(row, float(np.float32(largest / 127))) * (1 + 1e-6)
 
 
+def test_a_scale_that_would_underflow_is_one() -> None:
+    rows = np.array([[1e-44, -2e-45], [3.0, 1e-44]])
+    scales = best_scales(rows)
+    assert scales[0] == 1 and scales[1] > 0
+    assert to_int8(rows, scales).tolist() == [[0, 0], [127, 0]]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_other_scale_has_a_smaller_error(seed: int) -> None:
     row = np.random.default_rng(seed).standard_t(3, size=600)

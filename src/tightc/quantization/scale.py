@@ -13,13 +13,14 @@ def best_scales(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """The scale of each row with the least mean square error after rounding: (rows,) float32.
 
     `weights`: (rows, values) float64. Scales are sought that represent from half to all of a row's largest magnitude;
-    larger values are clipped. A row of zeros has scale 1.
+    larger values are clipped. A row of zeros, or of values so small that a scale would underflow, has scale 1.
     """
     largest = np.abs(weights).max(axis=1, initial=0.0)
-    best = np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32)
+    scalable = (_CLIP_RATIOS[-1] * largest / LARGEST).astype(np.float32) > 0
+    best = np.where(scalable, largest / LARGEST, 1.0).astype(np.float32)
     least = np.full(len(weights), np.inf)
     for ratio in _CLIP_RATIOS:
-        scales = np.where(largest > 0, ratio * largest / LARGEST, 1.0).astype(np.float32)
+        scales = np.where(scalable, ratio * largest / LARGEST, 1.0).astype(np.float32)
         dequantized = to_int8(weights, scales) * scales[:, None].astype(np.float64)
         errors = np.square(dequantized - weights).sum(axis=1)
         better = errors < least
