@@ -19,6 +19,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"tightc {release}"
 html_show_sourcelink = False
+smartquotes = False  # a flag such as --array stays two hyphens
 
 myst_heading_anchors = 3
 autodoc_typehints = "description"
