@@ -27,6 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what tests/slow.txt lists; scripts/list_slow_tests.py writes it."""
+    here = Path(__file__).parent
+    slow = set((here / "slow.txt").read_text(encoding="utf-8").split())
+    for item in items:
+        file = item.path.relative_to(here).as_posix()
+        if f"{file}::{item.name.partition('[')[0]}" in slow:
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def no_litter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Runs each test in an empty folder of its own, which it has to leave empty."""

@@ -50,6 +50,12 @@ def test_what_pip_installs_is_pinned() -> None:
     assert names <= pinned
 
 
+def test_each_slow_test_is_there() -> None:
+    for name in text("tests/slow.txt").split():
+        file, function = name.split("::")
+        assert f"def {function}(" in text(f"tests/{file}")
+
+
 def test_each_check_of_the_makefile_is_a_target() -> None:
     makefile = text("Makefile")
     checks = {}

@@ -43,7 +43,7 @@ class OutputError(TightcError):
 
 
 class InternalError(TightcError):
-    """A fault of tightc itself: its result is not valid."""
+    """An error of tightc itself: its result is not valid."""
 
     exit_code = 70
 

@@ -66,18 +66,37 @@ def _signature(verb: Callable[..., Any], fields: dict[str, FieldInfo]) -> inspec
     """The verb's own parameters, then a keyword for each option."""
     signature = inspect.signature(verb)
     own = [
-        entry for entry in signature.parameters.values() if entry.kind is not inspect.Parameter.VAR_KEYWORD
+        entry.replace(default=_readable(entry.default))
+        for entry in signature.parameters.values()
+        if entry.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     keywords = [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.get_default(call_default_factory=True),
+            default=_readable(field.get_default(call_default_factory=True)),
             annotation=python_type(name, field),
         )
         for name, field in fields.items()
     ]
     return signature.replace(parameters=[*own, *keywords])
+
+
+class _Shown:
+    """A default that is shown by its name, not by a long or changing repr."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _readable(default: Any) -> Any:
+    """`default`, or something with a short repr for functions and for options within options."""
+    if isinstance(default, Options):
+        return _Shown(str(getattr(default, "name", None) or f"{type(default).__name__}()"))
+    return _Shown(default.__name__) if inspect.isfunction(default) else default
 
 
 def _docstring(

@@ -179,7 +179,7 @@ def permute(
     """Pack the nonzero weights into few, full tiles, and record the tiles in the model.
 
     Weights and outputs stay as they are; only a lossy method sets weights to zero. The same seed gives the same tiles
-    for any number of jobs. Ctrl-C raises an Interrupted that carries the result so far.
+    for any number of threads. Ctrl-C raises an Interrupted that carries the result so far.
 
     Returns
     -------

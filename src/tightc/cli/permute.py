@@ -34,7 +34,7 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
 
     Simulated annealing finds a lossless packing of every layer and records its tiles in the model; the weights stay as
     they are. A lossy method sets the weights that it drops to zero and reports their number; finetune trains the rest.
-    The same seed gives the same bytes for any number of jobs.
+    The same seed gives the same bytes for any number of threads.
     """
     from tightc.permutation.permute import permute as run
     from tightc.report import Interrupted

@@ -76,7 +76,7 @@ class CompareOptions(AcceleratorOptions):
     )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),
-        description="metrics for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
+        description="measures for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,
     )
     time_limit: Duration | None = Field(

@@ -62,7 +62,7 @@ class PermuteOptions(Options):
     )
     objective: Objective = Field(
         "passes",
-        description="metric to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
+        description="measure to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
     )
     time_limit: Duration | None = Field(
         None, description="time limit of the search, such as 30s or 5m; default: that of the schedule"

@@ -166,7 +166,7 @@ def shown(name: str, value: Any) -> str:
     """A measure as people read it, with its unit."""
     if value is None:
         return "-"
-    if name in ("accuracy", "train_accuracy"):
+    if name in ("accuracy", "train_accuracy", "validation_accuracy"):
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at"):
         return f"{value:.2f}"

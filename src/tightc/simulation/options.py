@@ -24,8 +24,8 @@ class AcceleratorOptions(InputSizeOptions):
 
     hardware: Hardware | None = Field(
         None,
-        description="hardware (YAML file): array, buffers, DRAM and clock; default: ideal hardware: unlimited "
-        "buffers, no stalls, no DRAM",
+        description="hardware (YAML file): array, buffers, DRAM and clock; default: ideal, with unlimited "
+        "buffers, no stalls and no DRAM",
     )
     array: ArrayShape | None = Field(
         None,

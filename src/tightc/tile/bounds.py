@@ -11,7 +11,7 @@ from tightc.tile.array import ArrayShape
 def passes_lower_bound(filter_sizes: NDArray[np.int64], array: ArrayShape) -> int:
     """Fewest passes of any lossless packing: a filter of n non-zeros needs ceil(n / rows) columns somewhere.
 
-    `filter_sizes`: (filters,) int64, non-zeros of each filter. docs/architecture.md.
+    `filter_sizes`: (filters,) int64, non-zeros of each filter. docs/design/search.md.
     """
     parts = int(np.sum(-(-filter_sizes // array.rows)))
     return folds(parts, array.columns)

@@ -9,5 +9,5 @@ from tightc.tile.packing import Packing
 
 
 def pack(matrix: LayerMatrix, problem: PackingProblem) -> Packing:
-    """`dense_passes` tiles of fan-in 1; groups share a pass if they fit. docs/architecture.md."""
+    """`dense_passes` tiles of fan-in 1; groups share a pass if they fit. docs/design/search.md."""
     return dense_packing(matrix.filters, matrix.inputs, matrix.groups, problem.array)

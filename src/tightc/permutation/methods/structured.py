@@ -14,7 +14,7 @@ from tightc.tile.packing import Packing
 
 
 def pack(matrix: LayerMatrix, problem: PackingProblem) -> Packing:
-    """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. docs/architecture.md."""
+    """Tiles of fan-in 1 over the filters and inputs of each group that hold a non-zero. docs/design/search.md."""
     return Packing(
         method="structured",
         array=problem.array,

@@ -1,4 +1,4 @@
-"""The meaning of a simulation's metrics: name, unit, definition and formula. Shown by `tightc simulate --explain`."""
+"""The meaning of a simulation's measures: name, unit, definition and formula. Shown by `tightc simulate --explain`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 SYMBOLS = (
     "R, C: rows and columns of the array; A: arrays. N, K: filters and inputs of a layer (of one group); M: its "
-    "vectors, output pixels x batch. A tile is what the array holds in one pass. dense_ metrics are those of the same "
+    "vectors, output pixels x batch. A tile is what the array holds in one pass. dense_ measures are those of the same "
     "layer with all its weights on an ordinary array of the same accelerator. Metrics of a packing, such as tightness, "
     "are those of tightc permute."
 )
 
 
 class Definition(NamedTuple):
-    """A metric: its unit, empty for a count or a ratio, and its meaning."""
+    """A measure: its unit, empty for a count or a ratio, and its meaning."""
 
     unit: str
     meaning: str

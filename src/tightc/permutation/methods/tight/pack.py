@@ -2,7 +2,7 @@
 
 After the idea of X. Chen et al., "Tight Compression" (DAC 2020; TCAD 42(2), 2023), in our own formulation: an input may
 be on several lanes, a filter may be split over several columns, and filters of like size share tiles.
-docs/architecture.md.
+docs/design/search.md.
 """
 
 from __future__ import annotations
