@@ -108,7 +108,7 @@ def test_the_table_fits_the_width(
 def test_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "net.onnx", *QUICK, "--json", "--seed", "3"))
     assert set(found) == {"schema", "totals", "layers", "uncovered", "notes"}
-    assert found["schema"] == "tightc.compare/1" and found["totals"]["seed"] == 3
+    assert found["schema"] == "tightc.compare/2" and found["totals"]["seed"] == 3
     assert [row["variant"] for row in found["layers"]] == VARIANTS
     assert {
         "model", "method", "fan_in", "passes", "cycles", "stall_cycles", "speedup", "over_column_combine", "energy_pj",

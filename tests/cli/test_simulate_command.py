@@ -244,7 +244,7 @@ def test_the_export_is_written_and_reported(place: Path, capsys: pytest.CaptureF
 
 def test_json_stays_one_object_next_to_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = printed(capsys, "tight.onnx", "--json", "--trace", "t", "--export-scalesim", "s")
-    assert json.loads(out)["schema"] == "tightc.simulate/1"
+    assert json.loads(out)["schema"] == "tightc.simulate/2"
     assert all(line.startswith("wrote ") for line in err.splitlines()) and "wrote t/first.csv" in err
 
 

@@ -194,7 +194,7 @@ def test_one_row_for_each_variant_by_default() -> None:
         "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
         "tight, fan-in 16",
     ]  # fmt: skip
-    assert report.stage == "compare" and report.to_dict()["schema"] == "tightc.compare/1"
+    assert report.stage == "compare" and report.to_dict()["schema"] == "tightc.compare/2"
     assert {row["model"] for row in report.layers} == {"net"}
 
 

@@ -86,7 +86,7 @@ def test_the_folder_holds_models_that_pass_the_checker_records_and_the_recipe(pl
         onnx.checker.check_model(str(place / "out" / f"{name}.onnx"), full_check=True)
     assert (
         json.loads((place / "out" / "03-simulate.json").read_text())["report"]["schema"]
-        == "tightc.simulate/1"
+        == "tightc.simulate/2"
     )
     assert parse_options((place / "out" / "recipe.yaml").read_text(), "recipe.yaml", Recipe).seed == 3
 
