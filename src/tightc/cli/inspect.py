@@ -9,8 +9,8 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
 from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
+from tightc.data.formats import FORMATS
 from tightc.data.options import DataOptions
-from tightc.data.source import FORMS
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 
 
@@ -25,7 +25,7 @@ from tightc.inspection.options import InspectOptions, SensitivityOptions
     "--sensitivity",
     "data",
     metavar="DATA",
-    help=f"Labeled images for the sensitivity of each layer: {FORMS}.",
+    help=f"Labeled images for the sensitivity of each layer: {FORMATS}.",
 )
 @option_flags(DataOptions, optional=True, exclude=("data",))
 @option_flags(SensitivityOptions)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
 from tightc.config.image_shape import ImageShape
 from tightc.config.options import Options
-from tightc.data.images import Images, Normalization, Split
-from tightc.data.source import FORMS, open_images
+from tightc.data.formats import FORMATS
+
+if TYPE_CHECKING:
+    from tightc.data.images import Images, Normalization, Split
 
 
 class DataOptions(Options):
     """The source of images and labels, and the normalization of their pixels."""
 
-    data: str = Field(description=FORMS, min_length=1)
+    data: str = Field(description=FORMATS, min_length=1)
     mean: tuple[float, ...] = Field(
         (0.0,),
         description="mean of pixels scaled to 0..1: a number, or one per channel as 0.49,0.48,0.45",
@@ -46,8 +48,12 @@ class DataOptions(Options):
     @property
     def normalization(self) -> Normalization:
         """Mean and standard deviation, checked."""
+        from tightc.data.images import Normalization  # which loads numpy; the help of a command does without
+
         return Normalization(self.mean, self.std)
 
     def open(self, split: Split, shape: ImageShape) -> Images:
         """The images of `split`, checked against a network with input `shape`."""
+        from tightc.data.source import open_images
+
         return open_images(self.data, split, shape)

@@ -13,18 +13,14 @@ from tightc.data.cifar import (
     read_batches_in_folder,
 )
 from tightc.data.folder import read_folder
+from tightc.data.formats import FORMATS
 from tightc.data.function import call_function, names_function
 from tightc.data.idx import is_idx, read_idx_file, read_idx_folder
 from tightc.data.images import Images, Split, check_images
 from tightc.data.npz import read_npz
 from tightc.errors import DataError
 
-FORMS = (
-    "a folder or .tar of class folders, a .npz with x and y, CIFAR-10 batches, MNIST IDX files, "
-    "or package.module:function"
-)
-
-__all__ = ["FORMS", "ImageShape", "Images", "Split", "open_images"]
+__all__ = ["ImageShape", "Images", "Split", "open_images"]
 
 
 def open_images(source: str, split: Split, shape: ImageShape) -> Images:
@@ -50,7 +46,7 @@ def _read(source: str, split: Split, shape: ImageShape) -> Images:
     if not path.exists():
         raise DataError(
             f"{source}: expected a file or folder, got none of that name",
-            f"check the path; permitted are {FORMS}",
+            f"check the path; permitted are {FORMATS}",
         )
     if path.is_dir():
         batches = folder_of_batches(path)
@@ -68,4 +64,4 @@ def _read(source: str, split: Split, shape: ImageShape) -> Images:
         return read_npz(path, split, shape)
     if is_idx(name):
         return read_idx_file(path)
-    raise DataError(f"{source}: expected a known data format, got another file", f"permitted are {FORMS}")
+    raise DataError(f"{source}: expected a known data format, got another file", f"permitted are {FORMATS}")
