@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tightc.config.options import Options
 from tightc.config.yaml import parse_options, read_options
 from tightc.data.options import DataOptions
-from tightc.data.source import FORMS
+from tightc.data.formats import FORMATS
 from tightc.errors import ConfigError, OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
@@ -166,7 +166,7 @@ def test_a_rule_inside_a_key_names_the_line_of_the_culprit() -> None:
 def test_a_missing_key_says_what_it_is() -> None:
     assert (
         error("mean: [0.5]", DataOptions)
-        == f"f.yaml:1: data: expected {FORMS.partition(';')[0]}, got nothing; add it"
+        == f"f.yaml:1: data: expected {FORMATS.partition(';')[0]}, got nothing; add it"
     )
     assert error("scope: layer", PruneOptions) == (
         "f.yaml:1: sparsity: expected a sparsity or a budget, got neither; "
