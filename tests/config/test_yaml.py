@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tightc.config.options import Options
 from tightc.config.yaml import parse_options, read_options
-from tightc.data.options import DataOptions
 from tightc.data.formats import FORMATS
+from tightc.data.options import DataOptions
 from tightc.errors import ConfigError, OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
