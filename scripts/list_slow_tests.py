@@ -5,7 +5,7 @@ pytest -n auto --junitxml=build/junit.xml && python scripts/list_slow_tests.py b
 
 from __future__ import annotations
 
-import sys
+import argparse
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -25,7 +25,14 @@ def slow_tests(report: Path) -> list[str]:
 
 def main() -> None:
     """Writes the list."""
-    found = slow_tests(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("report", type=Path, help="JUnit XML file of a whole run")
+    try:
+        found = slow_tests(parser.parse_args().report)
+    except (OSError, ET.ParseError) as fault:
+        parser.error(f"expected a JUnit XML file, got one that cannot be read: {fault}")
     LIST.write_text("".join(f"{name}\n" for name in found), encoding="utf-8")
     print(f"{LIST}: {len(found)} test functions")
 

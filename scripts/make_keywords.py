@@ -5,6 +5,7 @@ python scripts/make_keywords.py
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
@@ -71,8 +72,13 @@ def _class(verb: str, kinds: tuple[type[Options], ...]) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
+    only_check = parser.parse_args().check
     text = page()
-    if "--check" in sys.argv and PAGE.read_text(encoding="utf-8") != text:
+    if only_check and PAGE.read_text(encoding="utf-8") != text:
         sys.exit(f"{PAGE.name} is out of date: run python scripts/make_keywords.py")
-    if "--check" not in sys.argv:
+    if not only_check:
         PAGE.write_text(text, encoding="utf-8")

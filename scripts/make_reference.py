@@ -5,6 +5,7 @@ python scripts/make_reference.py
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -36,8 +37,13 @@ def _block(title: str, text: str) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether the file is up to date")
+    only_check = parser.parse_args().check
     page = reference()
-    if "--check" in sys.argv and PAGE.read_text(encoding="utf-8") != page:
+    if only_check and PAGE.read_text(encoding="utf-8") != page:
         sys.exit(f"{PAGE.name} is out of date: run python scripts/make_reference.py")
-    if "--check" not in sys.argv:
+    if not only_check:
         PAGE.write_text(page, encoding="utf-8")
