@@ -117,7 +117,9 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     )
     checkpoint: str | None = Field(None, description="checkpoint file, from which the same command resumes")
     checkpoint_minutes: float = Field(
-        10.0, ge=0, description="minimum time between two checkpoints: minutes, from 0"
+        10.0,
+        ge=0,
+        description="time between two checkpoints within an epoch (one ends each epoch): minutes, from 0",
     )
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {

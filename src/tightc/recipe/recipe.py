@@ -48,6 +48,16 @@ class RecipeQuantize(QuantizeOptions):
     )
 
 
+class RecipeData(DataOptions):
+    """The data of a recipe, and how much of it is held out."""
+
+    validation: int = Field(
+        0,
+        ge=0,
+        description="size of the held-out validation split, which the accuracies are of: from 0 (off)",
+    )
+
+
 class Step(Options):
     """One stage of a recipe: its name and its options."""
 
@@ -93,12 +103,16 @@ class Step(Options):
         return next(iter(self.model_fields_set))
 
     @property
-    def needs_images(self) -> bool:
-        """Whether the stage reads the recipe's data."""
-        calibrates = (self.prune is not None and self.prune.needs_images) or (
+    def calibrates(self) -> bool:
+        """Whether the stage looks at training images without their labels."""
+        return (self.prune is not None and self.prune.needs_images) or (
             self.quantize is not None and self.quantize.activations
         )
-        return self.stage in ("finetune", "evaluate") or calibrates
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the stage reads the recipe's data."""
+        return self.stage in ("finetune", "evaluate") or self.calibrates
 
     @property
     def uses_seed(self) -> bool:
@@ -121,7 +135,7 @@ class Recipe(Options):
     """A model, data and the stages to run; paths are relative to the folder of the recipe."""
 
     model: str = Field(description="path of the ONNX model to start from", min_length=1)
-    data: DataOptions | None = Field(
+    data: RecipeData | None = Field(
         None, description="images for finetune and for the accuracy column, such as {data: images.npz}"
     )
     seed: int = Field(0, ge=0, description="random seed, an integer from 0")
@@ -184,4 +198,19 @@ class Recipe(Options):
                 raise invalid_combination(
                     f"{step.stage} needs data", "add data: {data: path of the images}", "stages", index
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> Self:
+        """One validation split for all stages."""
+        if self.data is not None and self.data.validation:
+            for index, step in enumerate(self.stages):
+                if step.finetune is not None and step.finetune.validation:
+                    raise invalid_combination(
+                        f"expected one validation split, got {self.data.validation} in data and "
+                        f"{step.finetune.validation} in finetune",
+                        "keep that of data",
+                        "stages",
+                        index,
+                    )
         return self

@@ -11,6 +11,7 @@ from typing import Any
 
 from tightc.data.images import Images, NormalizedImages, Split
 from tightc.data.options import DataOptions
+from tightc.data.validation_split import split_validation
 from tightc.errors import DataError
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
@@ -85,10 +86,12 @@ class StageRunner:
     def step(self, step: Step) -> Row:
         """Run the stage of `step`, or take its result from the workspace; returns its row."""
         options = step.options.model_dump(mode="json", exclude=_UNHASHED_OPTIONS)
+        if step.finetune is not None:
+            options["validation"] = self._validation or step.finetune.validation
         reads = [
             self.model.sha256,
             self.recipe.seed if step.uses_seed else "",
-            self._data_key if step.needs_images else "",
+            self._images_key(step),
             hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
@@ -121,7 +124,8 @@ class StageRunner:
             self.model = model
             reason = early_end_reason(model) if stage != "dense" else ""
             state += f", ended by {reason}" if reason else ""
-            measured = hash_key(_COLUMNS, self.table_options.model_dump(mode="json"), self._data_key)
+            parts = [_COLUMNS, self.table_options.model_dump(mode="json"), self._data_key]
+            measured = hash_key(*parts, *([self._validation] if self._validation else []))
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_COLUMNS, "bytes"}:
             row = self._measure(model) if model else _report_row(record["report"])
             record |= {"measured": measured, "row": row}
@@ -170,7 +174,7 @@ class StageRunner:
             "permute": lambda options: permute(self.model, options, seed=seed, progress=progress),
             "pack": lambda options: pack(self.model, options),
             "simulate": lambda options: (None, simulate(self.model, options)),
-            "evaluate": lambda options: (None, self._evaluate(self.model, options)),
+            "evaluate": lambda options: (None, self._evaluate(self.model, self._images("test"), options)),
         }
 
     def _prune(self, options: PruneOptions) -> Result:
@@ -184,6 +188,7 @@ class StageRunner:
 
     def _finetune(self, options: Any, checkpoint: Path) -> Result:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
+        given["validation"] = self._validation or given["validation"]
         teacher = self.dense if given.pop("teacher") else None
         return finetune(
             self.model,
@@ -195,8 +200,7 @@ class StageRunner:
             progress=self.stage_progress,
         )
 
-    def _evaluate(self, model: Model, options: EvaluateOptions) -> Report:
-        images = self._images("test")
+    def _evaluate(self, model: Model, images: Images, options: EvaluateOptions) -> Report:
         return evaluate(model, images, self._data.normalization, options, progress=self.stage_progress)
 
     @property
@@ -212,8 +216,28 @@ class StageRunner:
     def _hash_data(self) -> str:
         return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
 
+    @property
+    def _validation(self) -> int:
+        """Number of training images that are held out."""
+        return self.recipe.data.validation if self.recipe.data else 0
+
+    def _images_key(self, step: Step) -> str:
+        """The hash of the images that `step` reads; empty where it reads none."""
+        if not step.needs_images:
+            return ""
+        held_out = step.calibrates and self._validation
+        return hash_key(self._data_key, held_out) if held_out else self._data_key
+
     def _calibration_images(self) -> NormalizedImages:
-        return NormalizedImages(self._images("train"), self._data.normalization)
+        training, _ = split_validation(self._images("train"), self._validation)
+        return NormalizedImages(training, self._data.normalization)
+
+    def _measured_images(self) -> Images:
+        """The images of the accuracy column: the validation split where there is one, else the test set."""
+        if not self._validation:
+            return self._images("test")
+        _, held_out = split_validation(self._images("train"), self._validation)
+        return held_out
 
     def _images(self, split: Split) -> Images:
         """The images of `split`; DataError where the data changed since it was hashed."""
@@ -234,7 +258,8 @@ class StageRunner:
         density, _ = density_metrics(read_network(unpack_layers(model)))
         totals["density"] = density["density"]
         if self.recipe.data:
-            totals["accuracy"] = self._evaluate(model, EvaluateOptions()).totals["accuracy"]
+            report = self._evaluate(model, self._measured_images(), EvaluateOptions())
+            totals["accuracy"] = report.totals["accuracy"]
         return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": len(model.to_bytes())}
 
 

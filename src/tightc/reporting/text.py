@@ -23,7 +23,7 @@ _COLUMNS = {
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
     "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
-    "run": "stage accuracy density matrix_compression_rate passes cycles speedup energy_gain bytes state",
+    "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
     "compare": "model variant passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
@@ -89,7 +89,7 @@ _LEAST_NEEDED = [
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
-TEXT_COLUMNS = {"name", "operator", "method", "stage", "state", "roof", "model", "variant"}
+TEXT_COLUMNS = {"name", "operator", "method", "stage", "split", "state", "roof", "model", "variant"}
 _FALLBACK_TERMINAL = (120, 24)
 
 
@@ -195,6 +195,8 @@ def _is_nested(value: Any) -> bool:
 def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
     """Whether a column holds anything: some are measured on request only, and without buffers nothing stalls."""
     if column in ("roof", "engine_cycles", "value_error") or column.startswith(tuple(_LOSSES)):
+        return column in rows[0]
+    if column == "split":
         return column in rows[0]
     if column == "model":
         return len({row[column] for row in rows}) > 1

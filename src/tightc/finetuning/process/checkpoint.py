@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zlib
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ _BROKEN = (
 
 @dataclass
 class Checkpoint:
-    """The file at `path`, written at most every `seconds`; `run_key` identifies the run that it belongs to."""
+    """The file at `path`, due every `seconds` within an epoch; `run_key` identifies the run that it belongs to."""
 
     path: Path
     seconds: float
@@ -44,8 +45,13 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """Whether it is time to write; at the end of an epoch the training sets it."""
         return monotonic() - self._written >= self.seconds
+
+    @due.setter
+    def due(self, due: bool) -> None:
+        if due:
+            self._written = -math.inf
 
     def write(self, state: dict[str, Any]) -> str | None:
         """Writes `state`, of tensors, numbers, strings, lists and dicts, atomically.

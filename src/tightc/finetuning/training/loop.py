@@ -114,8 +114,10 @@ class Training:
             if place + 1 == len(setup.batches):
                 self.order = None
                 self._validate(metrics)
-            if checkpoint is not None and (checkpoint.due or deadline.passed() or self._complete):
-                self._save(checkpoint, metrics)
+            if checkpoint is not None:
+                checkpoint.due |= self.order is None
+                if checkpoint.due or deadline.passed():
+                    self._save(checkpoint, metrics)
             if deadline.passed() and not self._complete:
                 raise KeyboardInterrupt
 
