@@ -2,16 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+QUEUES ?= $(shell nproc)
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
 
 demo: $(VENV)/ready ## install, then run the whole chain on the embedded example
 	@$(BIN)/tightc run
+
+results: $(VENV)/ready-scripts ## train what is next of the experiments, and write docs/results; takes days, and goes on where it was
+	@$(BIN)/python scripts/experiments.py --queues $(QUEUES) --verbose
 
 test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
 	$(BIN)/pytest -n auto

@@ -1,10 +1,14 @@
-"""Runs of the comparison: on the embedded example for real."""
+"""The queue of experiments, on the embedded example for real."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,30 +17,60 @@ import pytest
 import yaml
 
 import experiments
-from equal_accuracy import running, variant
-from equal_accuracy.checking import Checked, check
-from equal_accuracy.folder import SCHEMA, ResultsFolder
-from equal_accuracy.section import BEGIN, END
-from equal_accuracy.table import read_table
-from equal_accuracy.variant import RECIPES, Change, Variant, variants_of, write_recipe
 from helpers import models
 from helpers.runs import ROOT, record
-from tightc.errors import OptionError
+from results import queue, running
+from results.checking import Checked, check
+from results.folder import ResultsFolder
+from results.matrix import Matrix, Row, Run, chosen, read_matrix, runs_of
+from results.page import BEGIN, END
+from results.recipes import read_raw, training_name, write_recipe
+from results.rows import packed_row
+from results.table import read_table
+from tightc.config.yaml import parse_options
+from tightc.errors import ConfigError, OptionError
 from tightc.example import RECIPE
 from tightc.progress import no_progress
 from tightc.report import Report
 
-HEAD = "model: digits.onnx\ndata: {data: digits.npz}\nseed: 0\nstages:\n"
-TRAIN = "epochs: 1, batch_size: 256, teacher: true"
+MATRIX = ROOT / "configs" / "experiments" / "matrix.yaml"
+HEAD = "model: digits.onnx\ndata: {data: digits.npz, validation: 297}\nseed: 0\nstages:\n  - evaluate\n"
+TRAIN = "epochs: 1, batch_size: 100, teacher: true"
+STEPS = 10  # of an epoch: 1,000 images
 PERMUTE = "  - permute: {array: 16x16, fan_in: 8, temp_schedule: {moves_per_weight: 5}%s}\n"
 ALIGNED = (
     f"{HEAD}  - finetune: {{align: 16x16, budget: compression=6, {TRAIN}}}\n{PERMUTE % ''}"
-    "  - pack\n  - simulate\n"
+    "  - pack\n  - simulate\n  - evaluate\n"
 )
 COMBINED = (
     f"{HEAD}  - prune: {{sparsity: 0.8}}\n{PERMUTE % ', method: column-combine, gamma: 0.5'}"
-    f"  - finetune: {{{TRAIN}}}\n  - pack\n"
+    f"  - finetune: {{{TRAIN}}}\n  - pack\n  - evaluate\n"
 )
+ROWS = """experiments:
+  - seeds: [0, 1]
+    rows:
+      - {name: d-w, network: digits, method: aligned, keep_model: true}
+      - {name: d-w-area, network: digits, method: aligned, options: {permute.objective: area}}
+      - {name: d-cc, network: digits, method: column-combine-0.5, epochs: 2}
+comparisons:
+  - {claim: weights over combining, over: d-w, under: d-cc}
+"""
+IDS = ["d-w-s0", "d-w-area-s0", "d-cc-s0", "d-w-s1", "d-w-area-s1", "d-cc-s1"]
+# the script in a process of its own, which leaves a byte for each step that it trains
+DRIVER = """
+import os, sys
+from pathlib import Path
+import experiments
+from tightc.finetuning.network.masks import Masks
+
+counted = os.open(sys.argv.pop(1), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+update = Masks.mask_update
+def step(self, optimizer):
+    update(self, optimizer)
+    os.write(counted, b".")
+Masks.mask_update = step
+sys.exit(experiments.main())
+"""
 
 Command = Callable[..., int]
 
@@ -53,263 +87,384 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with two recipes for the digits, and a page."""
+    """A folder with a matrix of two recipes for the digits, and a page."""
     for name in ("digits.onnx", "digits.npz"):
         shutil.copy(RECIPE.parent / name, tmp_path / name)
     (tmp_path / "digits-aligned.yaml").write_text(ALIGNED)
     (tmp_path / "digits-column-combine-0.5.yaml").write_text(COMBINED)
-    (tmp_path / "docs" / "results").mkdir(parents=True)
-    (tmp_path / "docs" / "results" / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    (tmp_path / "matrix.yaml").write_text(ROWS)
+    (tmp_path / "results").mkdir(parents=True)
+    (tmp_path / "results" / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     return tmp_path
+
+
+def places(place: Path) -> list[str]:
+    folders = {"--work": "work", "--results": "results", "--matrix": "matrix.yaml"}
+    return [word for flag, name in folders.items() for word in (flag, str(place / name))]
 
 
 @pytest.fixture
 def command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The script, keeping its runs and pages in `place`; gives the exit code."""
+    """The script, with matrix, runs and pages in `place`; gives the exit code."""
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # for good, in this process
 
     def run(*arguments: str) -> int:
-        folders = ["--work", str(place / "work"), "--docs", str(place / "docs")]
-        monkeypatch.setattr(sys, "argv", ["experiments.py", *arguments, *folders])
+        monkeypatch.setattr(sys, "argv", ["experiments.py", *arguments, *places(place)])
         return experiments.main()
 
     return run
 
 
-# --- runs
+def driver(place: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The script in a process of its own; the file steps counts what it trains."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "src")])}
+    words = [sys.executable, "-c", DRIVER, str(place / "steps"), *places(place), *arguments]
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def steps(place: Path) -> int:
+    return (place / "steps").stat().st_size if (place / "steps").exists() else 0
+
+
+def figures(place: Path) -> dict[str, list[dict[str, object]]]:
+    """The rows of all records."""
+    return {one["id"]: one["rows"] for one in ResultsFolder(place / "results").read_records()}
+
+
+# --- the queue
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_run_leaves_its_record_its_model_and_the_page(place: Path, command: Command) -> None:
-    recipes = [str(place / "digits-aligned.yaml"), str(place / "digits-column-combine-0.5.yaml")]
-    assert command(*recipes, "--points", "4,6", "--keep-model") == 0
-    results = ResultsFolder(place / "docs" / "results")
-    names = ["digits-aligned", "digits-aligned-budget-compression-4", "digits-column-combine-0.5"]
-    assert sorted(path.stem for path in results.runs.glob("*.json")) == names
-    aligned, loose, combined = results.read_records()
-    assert [row["stage"] for row in aligned["rows"]] == ["dense", "finetune", "permute", "pack", "simulate"]
-    rates = [found["rows"][-1]["matrix_compression_rate"] for found in (aligned, loose)]
-    assert rates[0] > 5 > 4.2 > rates[1] > 3
-    figures = "accuracy accuracy_drop density tightness passes cycles speedup energy_gain bytes"
-    assert set(figures.split()) < set(combined["rows"][-1])
-    assert (aligned["network"], aligned["method"], aligned["seed"], aligned["epochs"]) == (
-        "digits",
-        "aligned",
-        0,
-        1,
-    )
-    assert loose["changes"] == {"finetune.budget": "compression=4"} and aligned["changes"] == {}
-    assert loose["recipe"]["stages"][0]["finetune"]["budget"] == "compression=4"
-    assert aligned["recipe"]["model"] == "../../../digits.onnx"
+def test_the_queue_leaves_a_record_of_each_run_and_the_page(place: Path, command: Command) -> None:
+    assert command() == 0
+    results = ResultsFolder(place / "results")
+    found = {one["id"]: one for one in results.read_records()}
+    assert sorted(found) == sorted(IDS)
+    aligned, area, combined = (found[name] for name in ("d-w-s1", "d-w-area-s1", "d-cc-s1"))
+    stages = ["evaluate", "finetune", "permute", "pack", "simulate", "evaluate"]
+    assert [row["stage"] for row in aligned["rows"]] == ["dense", *stages]
+    assert aligned["rows"][2]["accuracy"] == area["rows"][2]["accuracy"], "rows of one training share it"
+    assert aligned["changes"] == {} and area["changes"] == {"permute.objective": "area"}
+    assert combined["changes"] == {"finetune.epochs": 2} and combined["epochs"] == 2
+    assert area["recipe"]["stages"][2]["permute"]["objective"] == "area"
+    assert aligned["recipe"]["model"] == "../../digits.onnx" and aligned["recipe"]["seed"] == 1
+    assert (aligned["row"], aligned["seed"], aligned["chosen_on"]) == ("d-w", 1, "validation")
     assert str(place) not in json.dumps([aligned["recipe"], aligned["rows"], aligned["versions"]])
-    assert set(aligned["versions"]) >= {"tightc", "torch", "onnxruntime", "numpy"} and aligned["seconds"] > 0
-    for name in names:
-        onnx.checker.check_model(str(results.model(name)), full_check=True)
+    assert set(aligned["versions"]) >= {"tightc", "torch", "onnxruntime", "numpy"}
+    assert aligned["seconds"] > 0 and aligned["threads"] == 1
+    shown = packed_row(aligned)
+    assert shown["validation_accuracy"] == aligned["rows"][4]["accuracy"] == aligned["rows"][2]["accuracy"]
+    assert shown["accuracy"] == aligned["rows"][-1]["accuracy"] and aligned["rows"][-1]["split"] == "test"
+    assert shown["accuracy_drop"] == aligned["rows"][1]["accuracy"] - shown["accuracy"]
+    assert {path.stem for path in (results.root / "models").iterdir()} == {"d-w-s0", "d-w-s1"}
+    onnx.checker.check_model(str(results.model("d-w-s1")), full_check=True)
     page = results.page.read_text()
     assert page.startswith(f"before\n{BEGIN}\n") and page.endswith(f"\n{END}\nafter\n") and "old" not in page
-    assert "| digits-aligned " in page and "| column-combine-0.5 " in page
-    assert list(read_table(results)) == names
-    assert read_table(results)[names[0]]["sha256"] == results.model_sha256(names[0])
+    assert "| d-w " in page and "| column-combine-0.5 " in page and "| weights over combining " in page
+    table = read_table(results)
+    assert list(table) == sorted(IDS) and table["d-w-s0"]["sha256"] == results.model_sha256("d-w-s0")
+    assert float(table["d-w-s1"]["validation_accuracy"]) == pytest.approx(shown["validation_accuracy"])
 
-    written_at = results.record("digits-aligned").read_bytes()
-    assert command(*recipes, "--points", "4,6") == 0
-    assert results.record("digits-aligned").read_bytes() == written_at, "a finished stage was run again"
+    before = {path: path.stat().st_mtime_ns for path in results.runs.iterdir()}
+    assert command() == 0 and command("--pages") == 0
+    assert {path: path.stat().st_mtime_ns for path in results.runs.iterdir()} == before
     assert results.page.read_text() == page
 
     assert command("--check") == 0
-    table = results.table.read_text()
-    results.table.write_text(table.replace(results.model_sha256(names[2]) or "", "0" * 64))
+    text = results.table.read_text()
+    results.table.write_text(text.replace(results.model_sha256("d-w-s0") or "", "0" * 64))
     assert command("--check") == 1
-    results.table.write_text(table)
-    combined["rows"][-1]["cycles"] += 1
-    results.record("digits-column-combine-0.5").write_text(json.dumps(combined))
+    results.table.write_text(text)
+    aligned["rows"][4]["cycles"] += 1
+    results.record("d-w-s1").write_text(json.dumps(aligned))
     assert command("--check") == 1
     (place / "digits.npz").unlink()
     assert command("--check") == 2
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_run_keeps_the_short_id_that_it_was_given(
-    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
+def test_a_killed_queue_loses_at_most_the_last_epoch(place: Path) -> None:
+    pytest.importorskip("torch")
+    moment = 27
+    (place / "matrix.yaml").write_text(ROWS.replace("epochs: 2", "epochs: 6"))
+    killed = driver(place, "d-cc-s0")
+    while steps(place) < moment and killed.poll() is None:
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    done = steps(place)
+    assert moment <= done < 6 * STEPS and not figures(place)
+    resumed = driver(place, "d-cc-s0")
+    assert resumed.wait() == 0, resumed.communicate()
+    repeated = steps(place) - 6 * STEPS
+    assert 0 <= repeated <= STEPS, f"{repeated} steps were trained twice"
+
+    undisturbed = place / "undisturbed"
+    undisturbed.mkdir()
+    for name in ("digits.onnx", "digits.npz", "digits-column-combine-0.5.yaml", "matrix.yaml"):
+        shutil.copy(place / name, undisturbed / name)
+    (undisturbed / "results").mkdir()
+    shutil.copy(place / "results" / "README.md", undisturbed / "results" / "README.md")
+    assert driver(undisturbed, "d-cc-s0").wait() == 0
+    assert figures(undisturbed) == figures(place)
+
+
+def test_two_queues_do_not_both_take_a_run(place: Path) -> None:
+    pytest.importorskip("torch")
+    both = [driver(place), driver(place)]
+    said = [one.communicate()[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    started = [
+        [line.partition(":")[0] for line in text.splitlines() if line.endswith(": started")] for text in said
+    ]
+    assert sorted(started[0] + started[1]) == sorted(IDS)
+    assert steps(place) == 2 * (1 + 2) * STEPS, "two of the three rows share their training"
+    assert sorted(figures(place)) == sorted(IDS)
+
+
+def test_several_queues_of_one_command_end_with_it(place: Path) -> None:
+    pytest.importorskip("torch")
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "experiments.py"),
+        *places(place),
+        "--queues",
+        "2",
+        "d-cc",
+    ]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert sorted(figures(place)) == ["d-cc-s0", "d-cc-s1"]
+
+
+def test_an_interrupted_queue_says_how_to_go_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = str(place / "digits-aligned.yaml")
-    results = ResultsFolder(place / "docs" / "results")
-    assert command(recipe, "--id", "d-w-6x") == 0
-    written_at = results.record("d-w-6x").read_bytes()
-    assert command(recipe) == 0
-    assert [path.stem for path in results.runs.iterdir()] == ["d-w-6x"]
-    assert results.record("d-w-6x").read_bytes() == written_at
-    assert not results.model("d-w-6x").exists(), "only --keep-model keeps models"
-    assert command(recipe, "--seeds", "0,1", "--id", "both") == 2
-    assert "--id both: 2 runs; give --id for a single run" in capsys.readouterr().err
-
-
-def test_the_runs_of_the_project_are_found_again_by_their_commands() -> None:
-    """In any order of changes, so that a run again writes its own record."""
-    for one in ResultsFolder(ROOT / "docs" / "results").read_records():
-        changes = [Change.parse(f"{key}={value}") for key, value in one["changes"].items()]
-        base = one["command"].split()[2]
-        again = Variant(base, tuple(reversed(changes)))
-        assert running._run_id(again, ResultsFolder(ROOT / "docs" / "results")) == one["id"]
-        other_seed = Variant(base, tuple(changes), seed=7)
-        assert running._run_id(other_seed, ResultsFolder(ROOT / "docs" / "results")) == other_seed.name
-
-
-def test_an_interrupted_run_counts_its_time_and_goes_on(
-    place: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(_recipe: Path, folder: Path, **_: object) -> None:
-        folder.mkdir()
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run_recipe", interrupted)
-    assert command(str(place / "digits-aligned.yaml")) == 130
+    assert command() == 130
     assert "interrupted: the same command goes on" in capsys.readouterr().err
-    assert float((place / "work" / "digits-aligned" / "seconds").read_text()) >= 0
-    assert not (place / "docs" / "results" / "runs").exists()
 
 
-def test_the_dense_vgg16_is_made_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_does_not_hold_up_the_others(
+    place: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stub(recipe: Path, folder: Path, **_: object) -> Report:
+        if "column" in recipe.name:
+            raise OptionError("no such thing", "leave it")
+        return trained(recipe, folder)
+
+    monkeypatch.setattr(running, "run_recipe", stub)
+    assert command() == 1
+    assert capsys.readouterr().err.count("d-cc-s0: error: no such thing; leave it") == 1
+    assert sorted(figures(place)) == sorted(name for name in IDS if "cc" not in name)
+
+
+def trained(recipe: Path, folder: Path, **_: object) -> Report:
+    """What run_recipe leaves, without the work."""
+    (folder / "recipe.yaml").write_text(
+        f"model: m\nseed: 0\nstages: [{{finetune: {{epochs: 3}}}}] # {recipe}\n"
+    )
+    (folder / "01-finetune.onnx").write_bytes(b"trained")
+    row = {"name": "01-finetune", "stage": "finetune", "state": "done", "bytes": 7, "accuracy": None}
+    return Report("run", {"seed": 0, "array": "32x32"}, (row,))
+
+
+def test_the_list_says_what_is_done_running_and_waiting(
+    place: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[str] = []
+
+    def stub(recipe: Path, folder: Path, **_: object) -> Report:
+        if not seen:
+            capsys.readouterr()
+            assert command("--list") == 0
+            seen.append(capsys.readouterr().out)
+        return trained(recipe, folder)
+
+    monkeypatch.setattr(running, "run_recipe", stub)
+    assert command("d-w", "d-cc") == 0
+    lines = dict(reversed(line.split()) for line in seen[0].splitlines())
+    assert lines == {name: "running" if name in ("d-w-s0", "d-w-area-s0") else "waiting" for name in IDS}
+    capsys.readouterr()
+    assert command("--list") == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["done      d-w-s0", "waiting   d-w-area-s0"]
+
+
+def test_the_dense_network_is_trained_before_the_runs_that_start_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[str] = []
 
-    def recipe_run(_recipe: Path, folder: Path, **_: object) -> Report:
+    def stub(recipe: Path, folder: Path, **_: object) -> Report:
         ran.append(folder.name)
-        folder.mkdir()
-        (folder / "recipe.yaml").write_text("model: m\nstages: [{finetune: {epochs: 3}}]\n")
-        (folder / "01-finetune.onnx").write_bytes(b"trained")
-        row = {"name": "01-finetune", "stage": "finetune", "state": "done", "bytes": 7}
-        return Report("run", {"seed": 0, "array": "32x32"}, (row,))
+        return trained(recipe, folder)
 
-    root = tmp_path / "root"
-    shutil.copytree(RECIPES, root / "configs" / "experiments")
-    monkeypatch.setattr(running, "ROOT", root)
-    monkeypatch.setattr(running, "RECIPES", root / "configs" / "experiments")
-    monkeypatch.setattr(variant, "RECIPES", root / "configs" / "experiments")
-    monkeypatch.setattr(running, "run_recipe", recipe_run)
+    shutil.copytree(MATRIX.parent, tmp_path / "configs" / "experiments")
+    monkeypatch.setattr(running, "run_recipe", stub)
     monkeypatch.setattr(running, "vgg16", lambda **_: models.cnn())
-    results = ResultsFolder(tmp_path / "results")
-    for _ in range(2):
-        running.run(Variant("vgg16-aligned"), tmp_path / "work", results, no_progress)
-        shutil.rmtree(tmp_path / "work" / "vgg16-aligned")
-    assert ran == ["vgg16-dense", "vgg16-aligned", "vgg16-aligned"]
-    assert (root / "build" / "vgg16.onnx").read_bytes() == b"trained"
-    assert (root / "build" / "vgg16-random.onnx").exists()
-    assert sorted(path.name for path in results.runs.iterdir()) == [
-        "vgg16-aligned.json",
-        "vgg16-dense.json",
-    ]
+    every = list(runs_of(read_matrix(MATRIX), tmp_path / "configs" / "experiments"))
+    results, work = ResultsFolder(tmp_path / "results"), tmp_path / "work"
+    runs = chosen(every, ["v16-s-45x", "v16-w-59x", "v16-dense"])
+    assert queue.work_off(runs, work, results, no_progress, lambda: None) == 0
+    assert ran == ["vgg16-dense-seed1", "vgg16-subword-seed1", "vgg16-aligned-budget-speedup-40-seed1"]
+    assert (tmp_path / "build" / "vgg16.onnx").read_bytes() == b"trained"
+    assert (tmp_path / "build" / "vgg16-random.onnx").exists()
+    (tmp_path / "build" / "vgg16.onnx").unlink()
+    results.record("v16-w-59x-s1").unlink()
+    assert queue.work_off(runs, work, results, no_progress, lambda: None) == 0
+    assert ran[3:] == ["vgg16-dense-seed1", "vgg16-aligned-budget-speedup-40-seed1"], "the file was lost"
 
 
-# --- which runs
+# --- the matrix
 
 
-def test_points_are_budgets_of_the_recipes_that_have_one() -> None:
-    found = variants_of("resnet20-aligned", [], ["8", "10.28"], [0, 1])
-    assert [one.name for one in found] == [
-        "resnet20-aligned-budget-compression-8",
-        "resnet20-aligned-budget-compression-8-seed1",
-        "resnet20-aligned",
-        "resnet20-aligned-seed1",
-    ]
-    assert found[1].command == (
-        "python scripts/experiments.py resnet20-aligned --set finetune.budget=compression=8 --seeds 1"
+def test_the_matrix_of_the_project_is_worked_off_seed_by_seed_in_order_of_value() -> None:
+    runs = [run.run_id for run in runs_of(read_matrix(MATRIX), MATRIX.parent)]
+    assert runs[0] == "r20-w-8x-e20-s1" and len(set(runs)) == len(runs)
+    for first, second in (
+        ("r20-nm-8x-s1", "r20-w-8x-e20-s2"),
+        ("r20-f-1.7x-s3", "r20-w-10x-s1"),
+        ("r20-cc-5x-e100-s3", "v16-dense-s1"),
+    ):
+        assert runs.index(first) < runs.index(second)
+
+
+def test_every_run_of_the_project_has_a_valid_recipe(tmp_path: Path) -> None:
+    """write_recipe reads it back."""
+    matrix = read_matrix(MATRIX)
+    for run in runs_of(matrix, MATRIX.parent):
+        write_recipe(run, tmp_path / f"{run.run_id}.yaml")
+        recipe = yaml.safe_load((tmp_path / f"{run.run_id}.yaml").read_text())
+        assert recipe["seed"] == run.seed and recipe["data"]["validation"] == 5000
+    names = {row.name for group in matrix.experiments for row in group.rows}
+    assert {side for one in matrix.comparisons for side in (one.over, one.under)} <= names
+
+
+def test_the_records_of_the_project_are_of_the_rows_of_its_matrix() -> None:
+    """A row that changed after it was recorded gets another name."""
+    rows = {row.name: row for group in read_matrix(MATRIX).experiments for row in group.rows}
+    for one in ResultsFolder(ROOT / "docs" / "results").read_records():
+        if one["chosen_on"] == "test":
+            assert one["id"] == one["row"] and one["seed"] == 0
+            continue
+        row = rows[one["row"]]
+        assert one["id"] == f"{row.name}-s{one['seed']}"
+        assert (one["network"], one["method"], one["changes"]) == (row.network, row.method, row.changes)
+        assert one["recipe"]["data"]["validation"] == 5000 and one["rows"][-1]["split"] == "test"
+
+
+def test_rows_that_differ_after_the_training_share_it() -> None:
+    runs = {run.run_id: run for run in runs_of(read_matrix(MATRIX), MATRIX.parent)}
+    for one, other in (("r20-w-8x-s1", "r20-w-10x-s1"), ("r20-u-9x-s1", "r20-u-10x-s1")):
+        assert training_name(runs[one]) == training_name(runs[other])
+    names = [training_name(run) for run in runs.values()]
+    assert len(set(names)) == len(names) - sum(
+        run.row.options.get("permute.objective") == "area" for run in runs.values()
     )
-    assert [one.name for one in variants_of("resnet20-filters", [], ["8"], [])] == ["resnet20-filters"]
+    assert training_name(runs["r20-w-8x-s1"]) != training_name(runs["r20-w-8x-s2"])
+
+
+def test_a_permute_before_the_training_is_part_of_it(place: Path) -> None:
+    plain = Row(name="a", network="digits", method="column-combine-0.5")
+    narrow = Row(name="b", network="digits", method="column-combine-0.5", options={"permute.gamma": 0.25})
+    assert training_name(Run(plain, 0, place)) != training_name(Run(narrow, 0, place))
+
+
+def changed(row: Row, tmp_path: Path) -> list[dict[str, dict[str, object]]]:
+    write_recipe(Run(row, 3, MATRIX.parent), tmp_path / "changed.yaml")
+    return list(yaml.safe_load((tmp_path / "changed.yaml").read_text())["stages"])
 
 
 def test_a_change_reaches_every_stage_of_its_name_and_paths_still_lead_there(tmp_path: Path) -> None:
-    combined = Variant("resnet20-column-combine-0.5", (Change.parse("finetune.epochs=1"),))
-    write_recipe(combined, tmp_path / "changed.yaml")
-    changed = yaml.safe_load((tmp_path / "changed.yaml").read_text())
-    assert {stage["finetune"]["epochs"] for stage in changed["stages"] if "finetune" in stage} == {1}
+    stages = changed(Row(name="a", network="resnet20", method="column-combine-0.5", epochs=1), tmp_path)
+    assert [stage["finetune"]["epochs"] for stage in stages if "finetune" in stage] == [1] * 4
+    recipe = yaml.safe_load((tmp_path / "changed.yaml").read_text())
     model = ROOT.parent / "shared" / "models" / "resnet20-cifar10-bn.onnx"
-    assert (tmp_path / changed["model"]).resolve() == model.resolve()
-    assert (tmp_path / changed["data"]["data"]).resolve().name == "cifar10-jpeg.tar.gz"
+    assert (tmp_path / recipe["model"]).resolve() == model.resolve() and recipe["seed"] == 3
+    assert (tmp_path / recipe["data"]["data"]).resolve().name == "cifar10-jpeg.tar.gz"
 
 
 def test_a_list_gives_each_stage_its_own(tmp_path: Path) -> None:
-    change = Change.parse("prune.sparsity=[0.4,0.6,0.8,0.9]")
-    write_recipe(Variant("resnet20-column-combine-0.5", (change,)), tmp_path / "changed.yaml")
-    stages = yaml.safe_load((tmp_path / "changed.yaml").read_text())["stages"]
+    options = {"prune.sparsity": [0.4, 0.6, 0.8, 0.9]}
+    row = Row(name="a", network="resnet20", method="column-combine-0.5", epochs=[1, 2, 3, 4], options=options)
+    stages = changed(row, tmp_path)
     assert [stage["prune"]["sparsity"] for stage in stages if "prune" in stage] == [0.4, 0.6, 0.8, 0.9]
-    found = variants_of("resnet20-column-combine-0.5", [change], [], [])
-    assert [one.name for one in found] == ["resnet20-column-combine-0.5-sparsity-0.4-0.6-0.8-0.9"]
+    assert [stage["finetune"]["epochs"] for stage in stages if "finetune" in stage] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("row", "message"),
     [
         (
-            "resnet20-column-combine-0.5", "prune.sparsity=[0.4,0.6]",
-            "--set prune.sparsity=[0.4,0.6]: 2 values for 4 stages of that name; give one for each, or one for all",
+            {"method": "column-combine-0.5", "options": {"prune.sparsity": [0.4, 0.6]}},
+            "a: prune.sparsity: expected 4 values, got 2; give one for each stage of that name, or one for all",
         ),
-        ("resnet20-tight", "finetune.epochs=1", "resnet20-tight: no such recipe; give one of resnet20-aligned, "),
-        ("resnet20-aligned", "prune.sparsity=0.5", "--set prune.sparsity=0.5: the recipe has no stage prune; name"),
+        (
+            {"method": "aligned", "options": {"prune.sparsity": 0.5}},
+            "a: prune.sparsity: expected a stage of resnet20-aligned.yaml, got none of that name; "
+            "name one that it has",
+        ),
+        (
+            {"method": "tight"},
+            "resnet20-tight.yaml: expected a recipe, got no file; name its network and method",
+        ),
+        (
+            {"method": "aligned", "options": {"finetune.epoch": 1}},
+            "stages.1.finetune.epoch: expected one of ",
+        ),
     ],
-)  # fmt: skip
-def test_what_is_not_there_is_named(name: str, change: str, message: str) -> None:
-    with pytest.raises(OptionError) as fault:
-        variants_of(name, [Change.parse(change)], [], [])
-    assert str(fault.value).startswith(message)
+)
+def test_what_is_not_there_is_named(row: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises((OptionError, ConfigError)) as fault:
+        changed(Row(name="a", network="resnet20", **row), tmp_path)
+    assert message in str(fault.value)
 
 
-def test_a_command_can_be_pasted_and_a_name_is_one_of_a_file() -> None:
-    quick = Variant("resnet20-aligned", (Change.parse("permute.temp_schedule={moves_per_weight: 20}"),), 2)
-    assert quick.command == (
-        "python scripts/experiments.py resnet20-aligned --set 'permute.temp_schedule={moves_per_weight: 20}' --seeds 2"
+def test_a_name_stands_for_one_row() -> None:
+    row = "{name: a, network: n, method: m}"
+    with pytest.raises(ConfigError, match="expected one row a, got 2; rename one"):
+        parse_options(f"experiments: [{{seeds: [1], rows: [{row}, {row}]}}]\n", "m.yaml", Matrix)
+
+
+def test_runs_are_chosen_by_run_or_by_row(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [Run(Row(name=name, network="n", method="m"), seed, Path()) for name in "ab" for seed in (1, 2)]
+    assert [run.run_id for run in chosen(runs, ["b", "a-s2"])] == ["b-s1", "b-s2", "a-s2"]
+    assert command("d-x") == 2
+    said = (
+        "error: d-x: expected a run or row of the matrix, got another name; give one of d-w, d-w-area, d-cc"
     )
-    assert quick.name == "resnet20-aligned-temp-schedule-moves-per-weight-20-seed2"
-
-
-@pytest.mark.parametrize("text", ["finetune.epochs", "epochs=1", "finetune.=1", "a.b="])
-def test_other_changes_are_refused(text: str) -> None:
-    with pytest.raises(OptionError, match=r"not a change; give STAGE.OPTION=VALUE"):
-        Change.parse(text)
-
-
-def test_a_wrong_option_is_refused_before_any_work(
-    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epoch=1") == 2
-    assert "stages.0.finetune.epoch: expected one of " in capsys.readouterr().err
-
-
-def test_the_record_of_another_run_is_not_written_over(
-    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Names leave the stage out: --set prune.sparsity and --set finetune.sparsity would be the same."""
-    results = ResultsFolder(place / "docs" / "results")
-    other = {"schema": SCHEMA, "id": "digits-aligned-epochs-2", "setting": "digits-aligned-epochs-2"}
-    text = json.dumps({**other, "changes": {"pack.epochs": "2"}, "command": "another"})
-    results.runs.mkdir(parents=True)
-    results.record(other["id"]).write_text(text)
-    assert command(str(place / "digits-aligned.yaml"), "--set", "finetune.epochs=2") == 2
-    assert "digits-aligned-epochs-2.json: the record of a run with pack.epochs=2; " in capsys.readouterr().err
-    assert results.record(other["id"]).read_text() == text
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("--check", "there is no packed model to check; give the folder above with --docs"),
-        ("--page", "there is no such page; give the folder of one with --docs"),
+        ("--check", "expected a packed model, got none to check; give the folder with --results"),
+        ("--pages", "expected a page, got no file; give the folder of one with --results"),
     ],
 )
 def test_a_folder_without_records_or_page_is_refused(
     what: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiments.py", what, "--docs", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["experiments.py", what, "--results", str(tmp_path)])
     assert experiments.main() == 2
     assert said in capsys.readouterr().err
 
 
-def test_nothing_named_is_bad_usage(command: Command) -> None:
+@pytest.mark.parametrize("words", [["--queues", "0"], ["--list", "--check"]])
+def test_bad_usage_is_refused(command: Command, words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        command()
+        command(*words)
     assert ended.value.code == 2
 
 
-def test_the_recipes_have_names_of_network_and_method() -> None:
-    assert {path.stem.partition("-")[0] for path in RECIPES.glob("*.yaml")} == {"resnet20", "vgg16"}
+def test_data_of_a_function_stays_as_it_is(place: Path) -> None:
+    text = ALIGNED.replace("data: digits.npz", "data: 'package.module:images'")
+    (place / "digits-aligned.yaml").write_text(text)
+    run = Run(Row(name="a", network="digits", method="aligned"), 0, place)
+    write_recipe(run, place / "changed.yaml")
+    assert read_raw(place / "changed.yaml")["data"]["data"] == "package.module:images"
 
 
 # --- checking

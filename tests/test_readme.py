@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from equal_accuracy.folder import ResultsFolder
-from equal_accuracy.settings import packed_row
+from results.folder import ResultsFolder
+from results.rows import packed_row
 from tightc.cli.main import COMMANDS
 from tightc.config.yaml import parse_options
 from tightc.example import RECIPE

@@ -20,7 +20,12 @@ from tightc.recipe.run import run_recipe
 from tightc.reporting.text import report_text
 
 HEAD = "model: digits.onnx\ndata: {data: digits.npz, validation: 300}\nstages:\n"
-STAGES = "  - evaluate\n  - prune: {sparsity: 0.8}\n  - permute: {array: 16x16, method: structured}\n  - pack\n  - evaluate\n"
+STAGES = """  - evaluate
+  - prune: {sparsity: 0.8}
+  - permute: {array: 16x16, method: structured}
+  - pack
+  - evaluate
+"""
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from equal_accuracy.folder import Record, ResultsFolder
-from equal_accuracy.settings import Setting, packed_row
+from results.folder import Record, ResultsFolder
+from results.rows import Measured, packed_row
 
 _FIGURES = (
-    "accuracy", "accuracy_drop", "density", "matrix_compression_rate", "tightness", "passes", "cycles", "speedup",
-    "energy_gain", "bytes",
+    "validation_accuracy", "accuracy", "accuracy_drop", "density", "matrix_compression_rate", "tightness", "passes",
+    "cycles", "speedup", "energy_gain", "bytes",
 )  # fmt: skip
 COLUMNS = (
-    "id", "network", "method", "changes", "seed", "epochs", "fan_in", "dense_accuracy", *_FIGURES, "seconds", "tightc",
-    "model", "sha256", "command",
+    "id", "row", "network", "method", "changes", "seed", "chosen_on", "epochs", "fan_in", "dense_accuracy", *_FIGURES,
+    "seconds", "tightc", "model", "sha256",
 )  # fmt: skip
 
 
@@ -45,26 +45,36 @@ def _line(record: Record, results: ResultsFolder) -> dict[str, Any]:
     figures = {name: _number(measured.get(name)) for name in _FIGURES}
     return {
         "id": run_id,
+        "row": record["row"],
         "network": record["network"],
         "method": record["method"],
         "changes": "; ".join(f"{key}={value}" for key, value in record["changes"].items()),
         "seed": record["seed"],
+        "chosen_on": record["chosen_on"],
         "epochs": record["epochs"],
-        "fan_in": Setting((record,)).fan_in,
-        "dense_accuracy": _number(record["rows"][0].get("accuracy")),
+        "fan_in": Measured((record,)).fan_in,
+        "dense_accuracy": _number(_dense_accuracy(measured)),
         **figures,
         "seconds": record["seconds"],
         "tightc": record["versions"]["tightc"],
         "model": f"models/{run_id}.onnx" if sha256 else "",
         "sha256": sha256 or "",
-        "command": record["command"],
     }
 
 
 def _last_measured(record: Record) -> dict[str, Any]:
     """Of a dense network, which starts from random weights: there is no drop."""
     rows = [row for row in record["rows"] if row.get("accuracy") is not None]
-    return {**rows[-1], "accuracy_drop": None} if rows else {}
+    held_out = [row["accuracy"] for row in rows if row.get("split") == "validation"]
+    if not rows:
+        return {}
+    return {**rows[-1], "accuracy_drop": None, "validation_accuracy": held_out[-1] if held_out else None}
+
+
+def _dense_accuracy(measured: dict[str, Any]) -> float | None:
+    """On the test set, of the network that the run starts from."""
+    drop = measured.get("accuracy_drop")
+    return None if drop is None else float(measured["accuracy"] + drop)
 
 
 def _number(value: float | None) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 import tightc
-from equal_accuracy.folder import Record, ResultsFolder
-from equal_accuracy.settings import packed_row
-from equal_accuracy.table import read_table
+from results.folder import Record, ResultsFolder
+from results.rows import packed_row
+from results.table import read_table
 from tightc.config.yaml import parse_options
-from tightc.data.options import DataOptions
 from tightc.errors import DataError
 from tightc.model.file import Model, load_model
 from tightc.model.layer_view.image_classifier import image_input
+from tightc.recipe.recipe import RecipeData
 from tightc.simulation.options import SimulateOptions
 
 _POINTS = 0.1  # of accuracy, that another processor's rounding may move: ten images of CIFAR-10's test set
@@ -66,7 +66,7 @@ def check(record: Record, results: ResultsFolder) -> Checked | None:
 
 
 def _accuracy(model: Model, record: Record, results: ResultsFolder) -> float:
-    data = _options(record["recipe"]["data"], record, DataOptions)
+    data = _options(record["recipe"]["data"], record, RecipeData)
     located = results.runs / data.data
     if located.exists():
         data = data.model_copy(update={"data": str(located)})

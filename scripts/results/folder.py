@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "tightc.experiment/2"
+SCHEMA = "tightc.experiment/3"
 
 Record = dict[str, Any]
 
@@ -31,8 +31,8 @@ class ResultsFolder:
 
     @property
     def drawing(self) -> Path:
-        """Drop of accuracy over matrix compression rate."""
-        return self.root / "accuracy-compression.svg"
+        """Drop of accuracy over compression and over speedup."""
+        return self.root / "accuracy.svg"
 
     @property
     def runs(self) -> Path:

@@ -1,0 +1,1 @@
+"""Experiments of `scripts/experiments.py`: a queue of trainings, their records, and the pages."""
