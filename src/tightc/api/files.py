@@ -15,6 +15,7 @@ from tightc.config.image_shape import ImageShape
 from tightc.data.images import Images, NormalizedImages, Split, check_images
 from tightc.errors import DataError, OptionError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
+from tightc.model.reading.normalize import ReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,25 +24,28 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 @python_errors
-def load(source: str | PathLike[str] | bytes | onnx.ModelProto) -> Model:
+def load(source: str | PathLike[str] | bytes | onnx.ModelProto, *, keep_overridable: bool = False) -> Model:
     """Read and check an ONNX model.
 
     Parameters
     ----------
     source : str, PathLike, bytes or onnx.ModelProto
         A file, with its files of external data beside it; or the content of a file; or a model in memory.
+    keep_overridable : bool, default False
+        Keep initializers that are inputs too as inputs; layers that read one stay dense.
 
     Returns
     -------
     Model
         The model with all tensors embedded; ModelError where it is not valid ONNX.
     """
+    options = ReadingOptions(keep_overridable)
     if isinstance(source, str | PathLike):
-        return load_model(Path(source))
+        return load_model(Path(source), options)
     if isinstance(source, bytes | bytearray | memoryview):
-        return load_model_bytes(bytes(source), "<bytes>")
+        return load_model_bytes(bytes(source), "<bytes>", options)
     if isinstance(source, onnx.ModelProto):
-        return load_model_bytes(source.SerializeToString(), "<ModelProto>")
+        return load_model_bytes(source.SerializeToString(), "<ModelProto>", options)
     raise OptionError(
         f"source: expected a path, bytes or an onnx.ModelProto, got {type(source).__name__}",
         "give the path of an ONNX file",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_KEEP_OVERRIDABLE = "tightc.keep_overridable"
 _PIPE_WIDTH = 1000  # tables are not folded where nobody sees their width
 
 
@@ -45,8 +46,19 @@ class Display:
 
 
 def model_argument(command: Command) -> Command:
-    """MODEL: a path, or - or nothing for a model that is piped in."""
-    return click.argument("model", required=False, metavar="[MODEL]")(command)
+    """MODEL: a path, or - or nothing for a model that is piped in; and `--keep-overridable`, which read_model obeys."""
+    with_flag = click.option(
+        "--keep-overridable",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember,
+        help="Keep initializers that are inputs too as inputs; layers that read one stay dense.",
+    )(command)
+    return click.argument("model", required=False, metavar="[MODEL]")(with_flag)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.meta[_KEEP_OVERRIDABLE] = value
 
 
 def output_flag(command: Command) -> Command:
@@ -81,11 +93,17 @@ def display_flags(command: Command) -> Command:
 
 
 def read_model(source: str | None) -> Model:
-    """The model at a path, or from stdin for - or nothing; UsageError where nothing is piped in."""
-    from tightc.model.file import load_model, load_model_bytes
+    """The model at a path, or from stdin for - or nothing; UsageError where nothing is piped in.
 
+    A line on stderr says what reading changed, unless the command is quiet.
+    """
+    from tightc.model.file import load_model, load_model_bytes
+    from tightc.model.reading.normalize import ReadingOptions
+
+    context = click.get_current_context()
+    options = ReadingOptions(keep_overridable=context.meta.get(_KEEP_OVERRIDABLE, False))
     if source not in (None, "-"):
-        return load_model(str(source))
+        return _announced(load_model(str(source), options))
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("Give the path of a MODEL, or pipe one in.")
     content = sys.stdin.buffer.read()
@@ -93,7 +111,13 @@ def read_model(source: str | None) -> Model:
         raise ModelError(
             "<stdin>: nothing was piped in", "give the path of a MODEL, or mend the command before it"
         )
-    return load_model_bytes(content)
+    return _announced(load_model_bytes(content, options=options))
+
+
+def _announced(model: Model) -> Model:
+    if model.normalized and not click.get_current_context().params.get("quiet", False):
+        click.echo(f"{model.origin}: {'; '.join(model.normalized)}", err=True)
+    return model
 
 
 def images_for(model: Model, data: DataOptions, split: Split) -> Images:

@@ -15,6 +15,7 @@ from tightc.model.layer_view.layers import Layer, Network, read_network
 from tightc.model.layer_view.mac_counts import count_macs, dense_macs
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.packings.packed_form import is_packed, unpack_layers
+from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.report import Report
 
 
@@ -25,7 +26,8 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    counted = count_macs(plain, network, options)
+    sizes, assumed = resolve_open_sizes(plain, options)
+    counted = count_macs(plain, network, sizes)
     totals, _ = density_metrics(network)
     head = {
         "ir_version": model.proto.ir_version,
@@ -37,7 +39,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "bytes": len(model.to_bytes()),
     }
     unknown = [row["name"] for row in counted.uncovered if row["macs"] is None]
-    notes = model.notes
+    notes = (*model.notes, *assumed)
     if unknown:
         notes += (f"MACs of {', '.join(unknown)} are unknown, and so is the fraction covered",)
     rows = tuple(_row(network, layer, counted.vectors[layer.output]) for layer in network.layers)

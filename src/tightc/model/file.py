@@ -28,14 +28,15 @@ from tightc.model.onnx_proto.external_data import (
     supports_external_data,
     write_with_external_data,
 )
-from tightc.model.onnx_proto.graph import Graph, constant_tensors, default_opset, read_graph
+from tightc.model.onnx_proto.graph import Graph, constant_tensors, read_graph
 from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
-from tightc.model.runtime.constant_folding import fold_weights
+from tightc.model.reading.checking import check, check_finite
+from tightc.model.reading.constant_folding import fold_weights
+from tightc.model.reading.normalize import ReadingOptions, normalize
 from tightc.report import join_names
 
-OLDEST_OPSET = 13
 _READS = 10  # attempts at a model that another process replaces meanwhile
-_FLOATS = ("float16", "float32", "float64")
+_DEFAULT = ReadingOptions()
 _EXPORT_AGAIN = "export the model again, or check that the file was copied whole"
 
 
@@ -44,8 +45,8 @@ class Model:
     """A model in memory, with all tensors embedded.
 
     `origin` names it in messages. `file_sha256` is the digest of the file that it was read from, None once it has been
-    changed. `external_data`: its weights came in a second file. `notes` tell where it differs from its file, and where
-    the file differs from what tightc wrote. `folded` names the weights that were computed from constants on reading.
+    changed. `external_data`: its weights came in a second file. `normalized` tells what reading changed, a sentence
+    each. `notes` begin with these, and tell where the file differs from what tightc wrote.
     """
 
     proto: onnx.ModelProto
@@ -53,7 +54,7 @@ class Model:
     file_sha256: str | None = None
     external_data: bool = False
     notes: tuple[str, ...] = ()
-    folded: tuple[str, ...] = ()
+    normalized: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -84,13 +85,16 @@ class Model:
         return bytes(self.proto.SerializeToString(deterministic=True))
 
 
-def load_model(path: str | Path) -> Model:
-    """Read and check the model file at `path` with its external data; ModelError says what is wrong."""
+def load_model(path: str | Path, options: ReadingOptions = _DEFAULT) -> Model:
+    """Read and check the model file at `path` with its external data; ModelError says what is wrong.
+
+    What stages do not work with is changed as `options` say, and the model tells what that was.
+    """
     path = Path(path)
     content = _read(path)
     for attempt in range(1, _READS + 1):
         try:
-            return _parse(content, str(path), path.parent)
+            return _parse(content, str(path), path.parent, options)
         except ExternalDataError:
             if attempt == _READS or not path.is_file():
                 raise
@@ -100,9 +104,9 @@ def load_model(path: str | Path) -> Model:
     raise AssertionError("the last attempt returns or raises")
 
 
-def load_model_bytes(content: bytes, origin: str = "<stdin>") -> Model:
-    """Parse and check the model in `content`, which has no external data; `origin` names it in messages."""
-    return _parse(content, origin, None)
+def load_model_bytes(content: bytes, origin: str = "<stdin>", options: ReadingOptions = _DEFAULT) -> Model:
+    """As `load_model`, of the model in `content`, which has no external data; `origin` names it in messages."""
+    return _parse(content, origin, None, options)
 
 
 def writes_external_data(model: Model) -> bool:
@@ -140,7 +144,7 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
+def _parse(content: bytes, origin: str, folder: Path | None, options: ReadingOptions) -> Model:
     if not content:
         raise ModelError(f"{origin}: the file is empty", _EXPORT_AGAIN)
     proto = onnx.ModelProto()
@@ -153,49 +157,26 @@ def _parse(content: bytes, origin: str, folder: Path | None) -> Model:
     digest = hashlib.sha256(content)
     try:
         external_data = embed_external_data(proto, origin, folder, digest)
-        _check(proto, origin)
+        normalized = normalize(proto, origin, options)
+        inferred = check(proto, origin)
         graph = read_graph(proto)
         _check_names(graph, proto)
         notes = _check_digests(proto, graph, origin)
         folded = fold_weights(proto, origin)
-        _check_finite(read_graph(proto) if folded.names else graph, origin)
+        check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
-    if folded.names:
-        notes += (f"weights folded from constants: {join_names(folded.names)}",)
-    if folded.untied:
-        notes += (f"untied by folding, so stored twice and trained separately: {join_names(folded.untied)}",)
+    if inferred:
+        normalized.append(f"shapes inferred for the outputs {join_names(inferred)}")
+    normalized += folded.sentences()
     return Model(
         proto,
         origin,
         file_sha256=digest.hexdigest(),
         external_data=external_data,
-        notes=notes,
-        folded=folded.names,
+        notes=(*normalized, *notes),
+        normalized=tuple(normalized),
     )
-
-
-def _check(proto: onnx.ModelProto, origin: str) -> None:
-    opset = default_opset(proto)
-    if opset < OLDEST_OPSET:
-        raise ModelError(
-            f"{origin}: expected opset {OLDEST_OPSET} or newer, got {opset}",
-            "raise it with onnx.version_converter.convert_version",
-        )
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
-        raise ModelError(
-            f"{origin}: the ONNX checker refuses it ({first_line(fault)})", _EXPORT_AGAIN
-        ) from None
-
-
-def _check_finite(graph: Graph, origin: str) -> None:
-    for name, tensor in graph.tensors.items():
-        if tensor.dtype.name in _FLOATS and not np.isfinite(tensor).all():
-            raise ModelError(
-                f"{origin}: tensor {name} holds NaN or infinite values", "train or export the model again"
-            )
 
 
 def _check_digests(proto: onnx.ModelProto, graph: Graph, origin: str) -> tuple[str, ...]:

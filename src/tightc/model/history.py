@@ -74,6 +74,6 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         write_digests(proto, packed_tensor_names(proto, model.origin))
     except ModelError as fault:  # the source was checked when it was read, so the result is at fault
         raise InternalError(fault.sentence, REPORT_FAULT) from None
-    result = replace(model.with_proto(proto), notes=(), folded=())
+    result = replace(model.with_proto(proto), notes=(), normalized=())
     require_valid(result, source)
     return result

@@ -12,6 +12,7 @@ from onnx import helper
 from tightc.errors import InternalError, ModelError, first_line
 from tightc.model.file import Model
 from tightc.model.file_format.rebuild import DOMAIN
+from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.runtime.session import create_session
 
 _IN_MEMORY = 512 * 2**20  # bytes up to which a model is checked and loaded in memory
@@ -25,14 +26,14 @@ def require_valid(result: Model, source: Model) -> None:
     Where the graph has changed, the ONNX checker must accept it and onnxruntime must load it. Above 512 MiB, or where
     onnxruntime cannot load the source either, each packed node is loaded as a separate model instead.
     """
-    if not source.folded and _structure(result.proto) == _structure(source.proto):
+    if not source.normalized and _structure(result.proto) == _structure(source.proto):
         return
     large = max(result.proto.ByteSize(), source.proto.ByteSize()) > _IN_MEMORY
     try:
         if large:
             _check_on_disk(result.proto)
         else:
-            onnx.checker.check_model(result.proto, full_check=True)
+            onnx.checker.check_model(in_domain_of_their_own(result.proto), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise InternalError(
             f"{result.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT_FAULT
@@ -76,7 +77,7 @@ def _load_error(content: bytes, origin: str) -> ModelError | None:
 def _check_on_disk(proto: onnx.ModelProto) -> None:
     """Run the ONNX checker on a copy on disk, with its weights as external data."""
     copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy.CopyFrom(in_domain_of_their_own(proto))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save_model(copy, path, save_as_external_data=True, size_threshold=_EXTERNAL_FROM)

@@ -9,6 +9,7 @@ from typing import Any
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
+from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
 from tightc.simulation.accelerator.accelerator import Accelerator
@@ -37,6 +38,7 @@ def simulate(
     `progress`. ModelError where a packing does not match the model's weights; OptionError where it needs another array,
     dataflow or fan-in.
     """
+    options, assumed = resolve_open_sizes(model, options)
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
     costs = layer_costs(workload, accelerator, options.dataflow)
@@ -53,6 +55,7 @@ def simulate(
         totals["value_error"] = max(metrics["value_error"] for metrics in found)
     notes = (
         *model.notes,
+        *assumed,
         *_energy_notes(totals, accelerator),
         *_batch_note(model, options, accelerator, total.actual.cycles),
     )

@@ -21,7 +21,7 @@ from onnx import external_data_helper
 
 from tightc.errors import ModelError, OutputError, first_line
 from tightc.files import check_target, is_same_file, is_special, lock, locked_temporary, write_file_atomically
-from tightc.model.onnx_proto.graph import constant_tensors
+from tightc.model.onnx_proto.naming import tensors_of, walk_graphs
 
 _FROM_BYTES = 1024  # smaller tensors stay in the .onnx
 _DIGITS = 16
@@ -45,7 +45,10 @@ def embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None
     cannot be read.
     """
     tensors = [
-        tensor for _, tensor in constant_tensors(proto) if external_data_helper.uses_external_data(tensor)
+        tensor
+        for graph in walk_graphs(proto.graph)
+        for tensor in tensors_of(graph)
+        if external_data_helper.uses_external_data(tensor)
     ]
     if not tensors:
         return False

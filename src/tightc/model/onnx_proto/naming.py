@@ -16,6 +16,16 @@ def walk_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from walk_graphs(inner)
 
 
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The initializers of `graph` and the tensors in attributes of its nodes, without subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
 def value_names(graph: onnx.GraphProto) -> Iterator[str]:
     """The names of all values and tensors of `graph`, without subgraphs; omitted inputs give the empty name."""
     yield from (entry.name for entry in _declarations(graph))

@@ -19,13 +19,19 @@ Shapes = dict[str, Shape]
 
 
 def value_shapes(
-    proto: onnx.ModelProto, origin: str, wanted: Iterable[str], input_sizes: InputSizeOptions
+    proto: onnx.ModelProto,
+    origin: str,
+    wanted: Iterable[str],
+    input_sizes: InputSizeOptions,
+    *,
+    by_running: bool = False,
 ) -> Shapes:
     """Shapes, by name, that onnxruntime gives the `wanted` values of `proto` with inputs of `input_sizes`.
 
     Most come from ONNX shape inference. For the others, and behind operators where onnxruntime may compute another
-    size, the model is run once on zeros. ModelError, naming `origin`, where a dimension other than the batch stays
-    open, where `input_sizes` contradicts the model, or where the model cannot be run.
+    size, the model is run once on zeros; `by_running`, for all that are not constants or inputs. ModelError, naming
+    `origin`, where a dimension other than the batch stays open, where `input_sizes` contradicts the model, or where
+    the model cannot be run.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
@@ -34,7 +40,8 @@ def value_shapes(
     graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     uncertain = values_of_uncertain_shape(graph)
     known = {t.name: tuple(t.dims) for t in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
+    inferred = () if by_running else (*graph.value_info, *graph.output)
+    for value in (*graph.input, *inferred):
         shape = _static_shape(value)
         if shape is not None and value.name not in uncertain:
             known[value.name] = shape
@@ -44,10 +51,22 @@ def value_shapes(
     return known
 
 
+def fed_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs of `proto` that a caller has to feed: those without an initializer."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return [value for value in proto.graph.input if value.name not in constants]
+
+
+def require_sizes(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
+    """ModelError, naming `origin`, where `input_sizes` leave a dimension of an input open or contradict it."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    _fix_inputs(fixed, origin, input_sizes)
+
+
 def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
     """Give every input of `proto` the shape that `input_sizes` says, in place."""
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = {value.name: value for value in proto.graph.input if value.name not in constants}
+    inputs = {value.name: value for value in fed_inputs(proto)}
     for name in input_sizes.shapes:
         if name not in inputs:
             raise ModelError(
@@ -62,6 +81,9 @@ def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptio
 def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, batch: int | None) -> None:
     """Set the open dimensions of an input in place: the first to `batch`, the others to those of `shape`."""
     dimensions = value.type.tensor_type.shape.dim
+    if shape is not None and not value.type.tensor_type.HasField("shape"):
+        for _ in shape:
+            dimensions.add()
     if shape is not None and len(shape) != len(dimensions):
         raise ModelError(
             f"{origin}: expected {len(dimensions)} dimensions for input {value.name}, got {len(shape)}",
@@ -119,11 +141,9 @@ def _run_on_zeros(proto: onnx.ModelProto, origin: str, names: list[str], known: 
     del probe.graph.output[:]
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     session = create_session(probe.SerializeToString(), origin)
-    constants = {tensor.name for tensor in proto.graph.initializer}
     feeds = {
         value.name: np.zeros(known.get(value.name, ()), _input_dtype(value, origin))
-        for value in proto.graph.input
-        if value.name not in constants
+        for value in fed_inputs(proto)
     }
     with ort_errors(origin, "onnxruntime cannot run it on zeros"):
         found = session.run(names, feeds)

@@ -17,6 +17,7 @@ from tightc.model.layer_view.layers import Layer, read_network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shape, value_shapes
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import folds
@@ -113,6 +114,7 @@ def export_scalesim(
     axes with one stride. Other layers (dilation, unequal strides, other axes, several images, Gemm, MatMul) become the
     1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.
     """
+    input_sizes, _ = resolve_open_sizes(model, input_sizes)
     rows = _rows(unpack_layers(model), input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
     contents = {

@@ -12,6 +12,7 @@ from tightc.errors import OptionError
 from tightc.files import make_folder, write_file_atomically
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
+from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.report import join_names
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.engine.cycle_log import Trace
@@ -31,6 +32,7 @@ def write_trace(
     `layer` is a layer of `model` by its name in the report; None is the first. `options` as in simulate, with random
     inputs from `seed` where they give none. OptionError where no layer has that name.
     """
+    options, _ = resolve_open_sizes(model, options)
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
     names = [entry.layer.name for entry in workload.layers]

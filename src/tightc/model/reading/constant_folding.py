@@ -23,6 +23,7 @@ from tightc.model.onnx_proto.graph import (
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.runtime.session import create_session, ort_errors
+from tightc.report import join_names
 
 _KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they give the scales of an int8 weight
 _RANDOM = frozenset(
@@ -44,6 +45,14 @@ class FoldedWeights:
 
     names: tuple[str, ...] = ()
     untied: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """What was done, in words; empty where nothing was."""
+        done = [f"weights folded from constants: {join_names(self.names)}"] if self.names else []
+        if self.untied:
+            names = join_names(self.untied)
+            done.append(f"untied by folding, so stored twice and trained separately: {names}")
+        return done
 
 
 def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:

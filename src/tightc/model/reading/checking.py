@@ -1,0 +1,63 @@
+"""Checks of a model that is read: the ONNX checker, and finite weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+
+from tightc.errors import ModelError, first_line
+from tightc.model.onnx_proto.graph import WEIGHT_INPUTS, Graph, is_identity, is_standard
+from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
+from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
+
+_FLOATS = ("float16", "float32", "float64")
+_BIAS = 2  # input of Conv and Gemm
+
+
+def check(proto: onnx.ModelProto, origin: str) -> list[str]:
+    """Run the ONNX checker on `proto`; returns the names of the outputs whose missing shape was inferred first.
+
+    Operators that ONNX does not know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
+    """
+    inferred = infer_output_shapes(proto, origin) if outputs_without_shape(proto) else []
+    try:
+        onnx.checker.check_model(in_domain_of_their_own(proto), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
+        raise ModelError(
+            f"{origin}: the ONNX checker refuses it ({first_line(fault)})",
+            "export the model again, or check that the file was copied whole",
+        ) from None
+    return inferred
+
+
+def check_finite(graph: Graph, origin: str) -> None:
+    """ModelError, naming `origin`, where a weight, scale or bias of a layer of `graph` holds NaN or infinity.
+
+    Elsewhere infinity is an ordinary constant: a bound of Clip, an operand of Max.
+    """
+    for name in dict.fromkeys(_layer_constants(graph)):
+        tensor = graph.tensors[name]
+        if tensor.dtype.name in _FLOATS and not np.isfinite(tensor).all():
+            raise ModelError(
+                f"{origin}: tensor {name} holds NaN or infinite values", "train or export the model again"
+            )
+
+
+def _layer_constants(graph: Graph) -> Iterator[str]:
+    """The constants that layers read as weight or bias, through Identity and DequantizeLinear."""
+    producers = {name: node for node in graph.nodes for name in node.outputs}
+    for node in graph.nodes:
+        if node.op not in WEIGHT_INPUTS or not is_standard(node.domain):
+            continue
+        waiting = [node.inputs[slot] for slot in (*WEIGHT_INPUTS[node.op], _BIAS) if slot < len(node.inputs)]
+        while waiting:
+            name = waiting.pop()
+            producer = producers.get(name)
+            if name in graph.tensors:
+                yield name
+            elif producer is not None and is_identity(producer.op, producer.domain):
+                waiting.append(producer.inputs[0])
+            elif producer is not None and producer.op == "DequantizeLinear":
+                waiting += producer.inputs[:2]

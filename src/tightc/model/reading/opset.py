@@ -1,0 +1,101 @@
+"""Raising the opset of a model, with a proof by onnxruntime that its outputs stay equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import version_converter
+
+from tightc.errors import ModelError, first_line
+from tightc.model.onnx_proto.graph import default_opset
+from tightc.model.runtime.session import create_session, ort_errors
+
+OLDEST_OPSET = 13
+_IR_OF_OLDEST = 7  # the IR version that opset 13 was released with
+_TRIED_SIZES = (32, 224, 64, 16, 128, 8, 300, 416)  # of an open dimension other than the batch
+_TOLERANCE = 1e-4  # of the largest output: another opset may take another kernel
+
+Values = Sequence[NDArray[Any]]
+
+
+def raise_opset(proto: onnx.ModelProto, origin: str) -> str:
+    """Convert `proto`, in place, to the oldest opset that stages work with; returns a sentence about it.
+
+    An empty sentence where the opset is not older. ModelError, naming `origin`, where onnx's converter does not know
+    an operator, or where onnxruntime computes other outputs afterwards.
+    """
+    opset = default_opset(proto)
+    if opset >= OLDEST_OPSET:
+        return ""
+    before = proto.SerializeToString()
+    try:
+        converted = version_converter.convert_version(proto, OLDEST_OPSET)
+    except (RuntimeError, ValueError, TypeError, IndexError, onnx.checker.ValidationError) as fault:
+        raise ModelError(
+            f"{origin}: opset {opset} cannot be raised to {OLDEST_OPSET} ({first_line(fault)})",
+            "export the model again with a newer opset",
+        ) from None
+    converted.ir_version = max(converted.ir_version, _IR_OF_OLDEST)
+    _restore(converted, proto)
+    proto.CopyFrom(converted)
+    compared = _compare(before, proto.SerializeToString(), origin)
+    return f"opset raised from {opset} to {OLDEST_OPSET} by onnx's converter; {compared}"
+
+
+def _restore(converted: onnx.ModelProto, original: onnx.ModelProto) -> None:
+    """Put back what onnx's converter drops: metadata and training information of the model."""
+    if not converted.metadata_props:
+        converted.metadata_props.extend(original.metadata_props)
+
+
+def _compare(before: bytes, after: bytes, origin: str) -> str:
+    """A sentence on the outputs of both models on random inputs; ModelError where they differ."""
+    try:
+        session = create_session(before, origin)
+    except ModelError as fault:
+        return f"outputs not compared ({fault.sentence.removeprefix(f'{origin}: ')})"
+    new = create_session(after, origin)
+    for size in _TRIED_SIZES:
+        feeds = _random_inputs(session.get_inputs(), size)
+        try:
+            with ort_errors(origin, "onnxruntime cannot run it on random inputs"):
+                expected, found = session.run(None, feeds), new.run(None, feeds)
+        except ModelError:
+            continue
+        _require_equal(expected, found, origin)
+        return "outputs equal on random inputs"
+    return "outputs not compared (no size of its open inputs was found that runs)"
+
+
+def _random_inputs(inputs: Sequence[Any], size: int) -> Mapping[str, NDArray[Any]]:
+    """One sample for each input of a session; open dimensions are `size`, that of the batch 1."""
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for given in inputs:
+        kind = given.type.removeprefix("tensor(").removesuffix(")")
+        dtype = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
+        shape = [
+            entry if isinstance(entry, int) and entry > 0 else (1 if axis == 0 else size)
+            for axis, entry in enumerate(given.shape)
+        ]
+        values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
+        feeds[given.name] = values.astype(dtype)
+    return feeds
+
+
+def _require_equal(expected: Values, found: Values, origin: str) -> None:
+    for one, other in zip(expected, found, strict=True):
+        if not isinstance(one, np.ndarray) or one.dtype.kind not in "fiub":
+            continue
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        bound = _TOLERANCE * max(1.0, float(np.abs(one[np.isfinite(one)]).max(initial=0)))
+        same = one.shape == other.shape and np.array_equal(np.isnan(one), np.isnan(other))
+        if not same or float(np.nanmax(np.where(one == other, 0.0, difference), initial=0)) > bound:
+            raise ModelError(
+                f"{origin}: raising its opset to {OLDEST_OPSET} changes its outputs",
+                "export the model again with a newer opset",
+            )

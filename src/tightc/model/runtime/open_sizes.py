@@ -1,0 +1,67 @@
+"""Sizes for inputs that a model leaves open and nobody gave: the first that onnxruntime can run it with."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import onnx
+
+from tightc.config.input_sizes import InputSizeOptions
+from tightc.errors import ModelError
+from tightc.model.file import Model
+from tightc.model.runtime.shapes import fed_inputs, require_sizes, value_shapes
+
+Sizes = TypeVar("Sizes", bound=InputSizeOptions)
+
+_TRIED = (224, 32, 128, 64, 256, 512, 320, 416, 640, 299, 300, 16, 8, 100, 1)
+
+
+def resolve_open_sizes(model: Model, given: Sizes) -> tuple[Sizes, tuple[str, ...]]:
+    """`given` with sizes for all inputs, and a note for each input whose size was assumed.
+
+    The batch may stay open. A note names --input-shape, which replaces the assumption. ModelError where no tried size
+    runs.
+    """
+    opened = {
+        value.name: value
+        for value in fed_inputs(model.proto)
+        if value.name not in given.shapes and _is_open(value)
+    }
+    if not opened:
+        return given, ()
+    outputs = [value.name for value in model.proto.graph.output]
+    for size in _TRIED:
+        shapes = tuple(f"{name}={_shape_text(value, size)}" for name, value in opened.items())
+        assumed = given.model_copy(update={"input_shape": (*given.input_shape, *shapes)})
+        try:
+            value_shapes(model.proto, model.origin, outputs, assumed, by_running=True)
+        except ModelError:
+            continue
+        return assumed, tuple(_note(value, size) for value in opened.values())
+    require_sizes(model.proto, model.origin, given)
+    raise AssertionError("an open size is refused")
+
+
+def _is_open(value: onnx.ValueInfoProto) -> bool:
+    dimensions = value.type.tensor_type.shape.dim
+    return any(not dimension.HasField("dim_value") for dimension in dimensions[1:])
+
+
+def _shape_text(value: onnx.ValueInfoProto, size: int) -> str:
+    dimensions = value.type.tensor_type.shape.dim
+    sizes = [
+        dimension.dim_value if dimension.HasField("dim_value") else (size if axis else 1)
+        for axis, dimension in enumerate(dimensions)
+    ]
+    return "x".join(map(str, sizes))
+
+
+def _note(value: onnx.ValueInfoProto, size: int) -> str:
+    stated = "x".join(
+        str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
+        for d in value.type.tensor_type.shape.dim
+    )
+    return (
+        f"the size of input {value.name} is open ({stated}): {_shape_text(value, size)} is assumed; "
+        f"give --input-shape {value.name}=... for another"
+    )
