@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.packings import matrices, packed_layer
-from tightc.model.layer_view.layers import Layer
+from tightc.model.layer_view.layer import Layer
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import LossySettings
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
@@ -139,7 +139,7 @@ def tiles_of(packing: Packing) -> list[dict[str, Any]]:
 
 def tile_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
     """The passes that a layer with that packing runs."""
-    layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, "x", "y")
+    layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, 0, "x", "y")
     return LayerWorkload(layer, {}, gemm, 0, packing).passes("ws", Accelerator(packing.array))
 
 

@@ -16,7 +16,8 @@ from tightc.data.images import Images, Normalization, NormalizedImages
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.history import read_history
-from tightc.model.layer_view.layers import Layer, read_network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import is_permuted
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack

@@ -10,8 +10,9 @@ import numpy as np
 from tightc.inspection.options import InspectOptions
 from tightc.model.file import Model
 from tightc.model.history import read_history
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import density_metrics, layer_identity, layer_matrix
-from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import count_macs, dense_macs
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.packings.packed_form import is_packed, unpack_layers

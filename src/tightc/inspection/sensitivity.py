@@ -12,7 +12,8 @@ from tightc.calibration.divergence import kl_divergence
 from tightc.data.images import Images, Normalization, check_labels
 from tightc.inspection.options import SPARSITIES, SensitivityOptions
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.report import LayerReport, Report

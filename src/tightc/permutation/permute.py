@@ -51,7 +51,7 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    tiled = with_packings(plain.with_tensors(_zeroed(network, packings)), packings)
+    tiled = with_packings(network.store(plain, _zeroed(network, packings)), packings)
     permuted = stage_result(tiled, entry, model)
     totals, layers = packing_metrics(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}

@@ -46,7 +46,7 @@ def prune(
     network = read_network(plain)
     layers = prunable(plain, network, options)
     changed = _changed_tensors(plain, network, layers, options, _ImageSource(images, seed, progress))
-    pruned = with_packings(plain.with_tensors(changed), {})
+    pruned = with_packings(network.store(plain, changed), {})
     drawn_by = seed if options.needs_images else None
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
@@ -122,7 +122,7 @@ def _subwords_pruned(
     candidates = [
         Candidates(
             subword_saliency(
-                network.dequantized_matrix(entry.layer), network.quantized[entry.layer.weight].scale, bits
+                network.dequantized_matrix(entry.layer), network.scales[entry.layer.weight], bits
             ),
             entry.layer.groups,
             entry.vectors,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer
+from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import constant_tensors
 from tightc.model.onnx_proto.repeated_fields import replace_items
 

@@ -11,8 +11,9 @@ from tightc.data.images import NormalizedImages
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity
-from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers

@@ -13,9 +13,10 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import DataError, VerifyError
 from tightc.model.intermediate_values import Values, intermediate_values
-from tightc.model.layer_view.im2col import im2col, output_matrix
-from tightc.model.layer_view.layers import Layer
+from tightc.model.layer_view.im2col import im2col, output_matrix, output_tensor
+from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Array, Node, read_graph
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.runtime.session import create_session
 from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.cost_model.memory import LayerSchedule, schedule_layer
@@ -79,7 +80,8 @@ def trace_layer(
 class _LayerTensors:
     """A layer with its node, weight and bias, and its input and output in one run of the model.
 
-    `scale`: (filters,) or (1,), by which the sums of quantized weights are multiplied after the array; else None.
+    Integer operands are given minus their zero points. `scale`: (filters,) or (1,), by which the sums of quantized
+    weights are multiplied after the array; else None. `requantization` is that of an operator with quantized outputs.
     """
 
     workload: LayerWorkload
@@ -89,6 +91,23 @@ class _LayerTensors:
     bias: Array | None
     input: Array
     output: Array
+    requantization: Requantization | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the operator multiplies integers."""
+        return WEIGHT_OPERATORS[self.node.op].is_integer
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """Outputs = round((sums + bias) * `factor`) + `zero_point`, within the range of their dtype.
+
+    `factor`: (1,) or (filters,).
+    """
+
+    factor: Array
+    zero_point: int
 
 
 def _layer_tensors(
@@ -100,24 +119,56 @@ def _layer_tensors(
     names = {name for entry in layers for name in (entry.layer.input, entry.layer.output)}
     biases = {entry.layer.output: _bias_name(nodes[entry.layer.output]) for entry in layers}
     names |= set(filter(None, biases.values()))
+    names |= {name for entry in layers for name in _quantization_names(nodes[entry.layer.output])}
     constants = {name: graph.tensors[name] for name in names if name in graph.tensors}
     values = intermediate_values(workload.plain, sorted(names - set(constants)), feeds) | constants
     for entry in layers:
-        quantized = workload.network.quantized.get(entry.layer.weight)
+        node, layer = nodes[entry.layer.output], entry.layer
+        scale = workload.network.scales.get(layer.weight)
+        value = values[layer.input]
+        if WEIGHT_OPERATORS[node.op].is_integer:
+            zero_points = WEIGHT_OPERATORS[node.op].zero_points
+            place = zero_points[WEIGHT_OPERATORS[node.op].activation(layer.slot)]
+            value = value.astype(np.int32) - np.int32(_operand(node, place, values, 0))
         yield _LayerTensors(
             workload=entry,
-            node=nodes[entry.layer.output],
-            weight=workload.network.weights[entry.layer.weight],
-            scale=None if quantized is None else quantized.scale,
-            bias=values.get(biases[entry.layer.output]),
-            input=values[entry.layer.input],
-            output=values[entry.layer.output],
+            node=node,
+            weight=workload.network.weights[layer.weight],
+            scale=scale,
+            bias=values.get(biases[layer.output]),
+            input=value,
+            output=values[layer.output],
+            requantization=_requantization(node, layer, scale, values),
         )
+
+
+def _operand(node: Node, place: int, values: Values, default: float) -> Any:
+    """The value of an optional scalar input."""
+    name = node.inputs[place] if place < len(node.inputs) else ""
+    return values[name].reshape(-1)[0] if name else default
+
+
+def _requantization(node: Node, layer: Layer, scale: Array | None, values: Values) -> Requantization | None:
+    operator = WEIGHT_OPERATORS[node.op]
+    if operator.output is None or scale is None:
+        return None
+    of_input = operator.scales[operator.activation(layer.slot)]
+    of_output, zero_point = operator.output
+    factor = np.float64(_operand(node, of_input, values, 1.0)) / _operand(node, of_output, values, 1.0)
+    return Requantization(scale * factor, int(_operand(node, zero_point, values, 0)))
+
+
+def _quantization_names(node: Node) -> list[str]:
+    """The names of the scales and zero points of an integer operator."""
+    operator = WEIGHT_OPERATORS[node.op]
+    places = [*operator.zero_points.values(), *operator.scales.values(), *(operator.output or ())]
+    return [node.inputs[place] for place in places if place < len(node.inputs) and node.inputs[place]]
 
 
 def _bias_name(node: Node) -> str:
     """The name of what the node adds to its products, empty where it adds nothing."""
-    return next(iter(node.inputs[2:3]), "")
+    place = WEIGHT_OPERATORS[node.op].bias
+    return node.inputs[place] if place is not None and place < len(node.inputs) else ""
 
 
 def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
@@ -129,19 +180,19 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
         operands = _operands(workload, tensors.node, value, weight)
         return _run(workload, operands, accelerator, schedule, dataflow)
 
-    floats = run(tensors.input.astype(np.float32), tensors.weight.astype(np.float32))
-    error = _float_error(tensors, floats)
+    dtype = np.int32 if tensors.is_integer else np.float32
+    actual = run(tensors.input.astype(dtype), tensors.weight.astype(dtype))
+    error = _value_error(tensors, actual)
     value = _rounded(tensors.input, _ACTIVATION_LIMIT)
     weight = tensors.weight if tensors.scale is not None else _rounded(tensors.weight, _WEIGHT_LIMIT)
     integers = run(value.astype(np.int32), weight.astype(np.int32))
-    half = weight // 2  # products of int8 weights in two parts, each within the limit
-    parts = (_integer_product(layer, tensors.node, value, part) for part in (half, weight - half))
-    if not np.array_equal(integers.outputs, sum(parts)):
+    products = (_integer_product(layer, tensors.node, value, part) for part in _parts(weight))
+    if not np.array_equal(integers.outputs, sum(products)):
         raise VerifyError(
             f"{layer.name}: expected the int8 values of onnxruntime, got different ones from the engine",
             _REMEDY,
         )
-    for result in (floats, integers):
+    for result in (actual, integers):
         if result.cycles != cycles:
             raise VerifyError(
                 f"{layer.name}: expected {cycles} cycles, by the closed form, got {result.cycles} from the engine",
@@ -150,11 +201,23 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
     return Verified(cycles, error)
 
 
-def _float_error(tensors: _LayerTensors, result: EngineResult) -> float:
+def _parts(weight: Array) -> Iterator[NDArray[np.int8]]:
+    """Integer weights as a sum of parts, each within the limit."""
+    rest = weight.astype(np.int32)
+    while True:
+        part = np.clip(rest, -_WEIGHT_LIMIT, _WEIGHT_LIMIT).astype(np.int8)
+        yield part
+        rest = rest - part
+        if not rest.any():
+            return
+
+
+def _value_error(tensors: _LayerTensors, result: EngineResult) -> float:
     """The largest difference to onnxruntime's outputs / the largest output; VerifyError beyond the tolerance."""
     layer = tensors.workload.layer
     outputs = _layer_outputs(tensors, result.outputs.astype(np.float64))
-    expected = output_matrix(layer, tensors.output).astype(np.float64)
+    transposed = layer.op == "ConvTranspose"
+    expected = (tensors.output if transposed else output_matrix(layer, tensors.output)).astype(np.float64)
     if not (np.isfinite(tensors.input).all() and np.isfinite(expected).all()):
         raise DataError(
             f"{layer.name}: expected finite inputs and outputs in onnxruntime, got inf or nan",
@@ -162,6 +225,8 @@ def _float_error(tensors: _LayerTensors, result: EngineResult) -> float:
         )
     error = float(np.abs(outputs - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1.0))
     tolerance = HALF_TOLERANCE if tensors.output.dtype == np.float16 else TOLERANCE
+    if tensors.requantization is not None:  # halves may be rounded either way
+        tolerance = 1 / float(np.abs(expected).max(initial=1))
     if not error <= tolerance:
         raise VerifyError(
             f"{layer.name}: expected engine values within {tolerance:g} of the largest output, got {error:.2g}",
@@ -194,13 +259,37 @@ def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: 
 
 
 def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The layer's outputs from the array's `sums`: weight scales, a bias, the factors of a Gemm."""
+    """The layer's outputs from the array's `sums`: weight scales, a bias, the factors of a Gemm, requantization.
+
+    (vectors, filters), or the tensor of a transposed convolution.
+    """
+    layer, attributes, bias = tensors.workload.layer, tensors.node.attributes, tensors.bias
+    if tensors.is_integer:
+        return _requantized(tensors, sums if bias is None else sums + bias)
     sums = sums if tensors.scale is None else sums * tensors.scale
-    attributes = tensors.node.attributes
-    if tensors.workload.layer.op != "Gemm":
-        return sums if tensors.bias is None else sums + tensors.bias
-    sums = sums * attributes.get("alpha", 1.0)
-    return sums if tensors.bias is None else sums + attributes.get("beta", 1.0) * tensors.bias
+    if layer.op == "ConvTranspose":
+        outputs: NDArray[np.float64] = output_tensor(
+            layer, tensors.node, sums, tensors.input.shape, tensors.weight.shape
+        )
+        return outputs if bias is None else outputs + bias.reshape(-1, *(1,) * (outputs.ndim - 2))
+    if layer.op != "Gemm":
+        return sums if bias is None else sums + bias
+    sums = sums * float(attributes.get("alpha", 1.0))
+    if bias is None:
+        return sums
+    if layer.weight_is_left:  # the bias is that of the output, whose rows are filters
+        bias = np.broadcast_to(bias, tensors.output.shape).T
+    return sums + float(attributes.get("beta", 1.0)) * bias
+
+
+def _requantized(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integer outputs from int32 `sums`: as they are, or scaled, rounded and cut to the dtype of the output."""
+    rule = tensors.requantization
+    if rule is None:
+        return sums
+    limits = np.iinfo(tensors.output.dtype)
+    rounded: NDArray[np.float64] = np.rint(sums * rule.factor) + rule.zero_point
+    return np.clip(rounded, limits.min, limits.max)
 
 
 def _rounded(values: NDArray[Any], limit: int) -> NDArray[np.int8]:
@@ -213,13 +302,15 @@ def _integer_product(
     layer: Layer, node: Node, value: NDArray[np.int8], weight: NDArray[np.int8]
 ) -> NDArray[np.int32]:
     """(vectors, filters) of the layer on int8 operands, by onnxruntime's integer operators."""
-    if layer.op == "Conv":
+    if layer.is_convolution:
         kept = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
         attributes = {name: entry for name, entry in node.attributes.items() if name in kept}
         operator = helper.make_node("ConvInteger", ["x", "w"], ["y"], **attributes)
     else:
-        value = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
-        weight = np.ascontiguousarray(layer.matrix(weight).T)
+        vectors = im2col(layer, node, value, weight.shape)
+        blocks = layer.matrix(weight).reshape(layer.groups, -1, layer.inputs)
+        value = np.ascontiguousarray(vectors.reshape(-1, layer.groups, layer.inputs).swapaxes(0, 1))
+        weight = np.ascontiguousarray(blocks.swapaxes(1, 2))
         operator = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
     graph = helper.make_graph(
         [operator],
@@ -231,4 +322,6 @@ def _integer_product(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     session = create_session(model.SerializeToString(), layer.name)
     found = session.run(None, {"x": value})[0]
-    return output_matrix(layer, found) if layer.op == "Conv" else found
+    if layer.is_convolution:
+        return output_matrix(layer, found)
+    return np.ascontiguousarray(found.swapaxes(0, 1)).reshape(-1, layer.filters)

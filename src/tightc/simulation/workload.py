@@ -9,8 +9,9 @@ from typing import Any
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
-from tightc.model.layer_view.layers import Layer, Network, read_network
+from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import MacCounts, count_macs
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.model.packings.metadata import matching_packings
@@ -106,7 +107,7 @@ def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> 
 
 
 def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
-    positions = prod(network.weights[layer.weight].shape[2:]) if layer.op == "Conv" else 1
+    positions = prod(network.weights[layer.weight].shape[2:]) if layer.is_convolution else 1
     return GemmWorkload(
         filters=layer.filters // layer.groups,
         inputs=layer.inputs,
@@ -114,6 +115,7 @@ def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: Featu
         vectors=counts.vectors[layer.output],
         positions=positions,
         feature_maps=feature_maps,
+        overlaps=layer.op == "ConvTranspose",
     )
 
 

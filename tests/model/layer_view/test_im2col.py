@@ -11,7 +11,8 @@ from helpers import models
 from helpers.loading import loaded
 from tightc.model.intermediate_values import intermediate_values
 from tightc.model.layer_view.im2col import im2col, output_matrix
-from tightc.model.layer_view.layers import Layer, read_network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import read_network
 from tightc.model.onnx_proto.graph import Node, read_graph
 
 
@@ -107,8 +108,8 @@ def test_the_order_of_vectors_and_inputs_by_hand() -> None:
 
 
 def test_a_product_with_the_weight_on_the_left_goes_column_by_column() -> None:
-    left = Layer("n", "MatMul", "w", 2, 3, 1, True, "x", "y")
-    right = Layer("n", "MatMul", "w", 2, 3, 1, False, "x", "y")
+    left = Layer("n", "MatMul", "w", 2, 3, 1, True, 0, "x", "y")
+    right = Layer("n", "MatMul", "w", 2, 3, 1, False, 1, "x", "y")
     node = Node("MatMul", "", "n", ("w", "x"), ("y",), {})
     x = np.arange(12).reshape(2, 3, 2)
     assert im2col(left, node, x, (2, 3)).tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]

@@ -10,8 +10,9 @@ from onnx import helper, numpy_helper
 from helpers import models
 from helpers.loading import loaded
 from tightc.errors import ModelError
-from tightc.model.file import Model
+from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layers import read_network
+from tightc.model.reading.normalize import ReadingOptions
 
 # form -> (name, operator, weight, filters over all groups, inputs of a group, groups)
 EXPECTED = {
@@ -140,13 +141,18 @@ def test_uncovered_operators_have_a_reason(proto: onnx.ModelProto, label: str, r
     assert found == {label: reason}
 
 
-def test_a_weight_that_a_caller_may_replace_is_no_layer() -> None:
+def test_a_weight_that_a_caller_may_replace_is_no_layer_where_it_stays_so() -> None:
     proto = models.cnn()
     value = helper.make_tensor_value_info("second_w", onnx.TensorProto.FLOAT, [8, 8, 3, 3])
     proto.graph.input.append(value)
-    assert reasons(proto) == {
-        "second": "its weight second_w is also an input of the model, which a caller may replace"
-    }
+    content = proto.SerializeToString()
+    kept = read_network(load_model_bytes(content, options=ReadingOptions(keep_overridable=True)))
+    assert [entry.reason for entry in kept.uncovered] == [
+        "its weight second_w is also an input of the model, which a caller may replace"
+    ]
+    fixed = load_model_bytes(content)
+    assert read_network(fixed).uncovered == ()
+    assert fixed.normalized == ("initializers that were inputs too are constants now: 1",)
 
 
 def test_a_weight_that_is_an_output_is_no_layer() -> None:

@@ -6,11 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.errors import ModelError
 from tightc.model.layer_view.layers import read_network
 
 FEW = np.array([0.5, 0.25, 2, 1])
@@ -37,16 +36,32 @@ def test_the_real_matrix_is_what_onnxruntime_makes(scale: object, zero: object, 
 
 
 @pytest.mark.parametrize(
+    "proto",
+    [
+        models.quantized(np.ones(2), np.zeros(2), "<axis = 1>"),
+        models.quantized(np.ones((2, 2, 3, 3)), np.zeros((2, 2, 3, 3)), "<axis = 0, block_size = 2>"),
+        models.quantized(FEW, [0, 0, 1, 0], "<axis = 0>"),
+    ],
+)
+def test_what_is_not_quantized_by_filters_is_folded_to_floats(proto: onnx.ModelProto) -> None:
+    model = loaded(proto)
+    network = read_network(model)
+    assert [(layer.name, layer.weight) for layer in network.layers] == [("quantized", "w"), ("float", "v")]
+    assert network.quantized == {} and model.normalized == ("weights folded from constants: w",)
+    session = onnxruntime.InferenceSession(_with_output(proto, "w"))
+    assert np.array_equal(network.weights["w"], session.run(["w"], models.feeds(proto))[0])
+
+
+def _with_output(proto: onnx.ModelProto, name: str) -> bytes:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    copy.graph.output.append(helper.make_empty_tensor_value_info(name))
+    return copy.SerializeToString()
+
+
+@pytest.mark.parametrize(
     ("proto", "reason"),
     [
-        (
-            models.quantized(np.ones(2), np.zeros(2), "<axis = 1>"),
-            "its weight q has scales that do not go along its filters",
-        ),
-        (
-            models.quantized(np.ones((2, 2, 3, 3)), np.zeros((2, 2, 3, 3)), "<axis = 0, block_size = 2>"),
-            "its weight is quantized by blocks",
-        ),
         (models.quantized(rest="[also] t = Cast<to = 1>(q)"), "its weight q also feeds also"),
         (models.quantized(rest="[also] t = Relu(w)"), "its weight q also feeds also"),
     ],
@@ -57,18 +72,11 @@ def test_uncovered_quantized_layers_have_a_reason(proto: onnx.ModelProto, reason
     assert [(entry.node.name, entry.reason) for entry in network.uncovered] == [("quantized", reason)]
 
 
-@pytest.mark.parametrize(
-    ("proto", "kind"),
-    [
-        (models.quantized(zero=3), "int8 with zero points other than 0"),
-        (models.quantized(zero=128, kind="uint8"), "uint8"),
-        (models.quantized(FEW, [0, 0, 1, 0], "<axis = 0>"), "int8 with zero points other than 0"),
-    ],
-)
-def test_an_asymmetric_weight_is_refused_by_name(proto: onnx.ModelProto, kind: str) -> None:
-    with pytest.raises(ModelError) as fault:
-        read_network(loaded(proto))
-    assert str(fault.value) == (
-        f"net.onnx: the weight q is quantized as {kind} (asymmetric); give tightc quantize the float model, or "
-        "quantize weights as int8 with zero points of 0 (symmetric)"
-    )
+@pytest.mark.parametrize(("zero", "kind"), [(3, "int8"), (128, "uint8"), (0, "uint8")])
+def test_a_zero_point_is_the_zero_of_the_matrix(zero: int, kind: str) -> None:
+    proto = models.quantized(zero=zero, kind=kind)
+    network = read_network(loaded(proto))
+    (made,) = onnxruntime.InferenceSession(_with_output(proto, "w")).run(["w"], models.feeds(proto))
+    np.testing.assert_allclose(network.dequantized_tensor(network.layers[0]), made, rtol=1e-6)
+    stored = next(numpy_helper.to_array(t) for t in proto.graph.initializer if t.name == "q")
+    assert np.array_equal(network.weights["q"] == 0, stored == zero)

@@ -39,12 +39,12 @@ FOLDED = {
     "ConstantOfShape": ("o = ConstantOfShape(s) q = Add(o, w) c = Mul(q, q)", {"s": np.array([6, 6])}),
     "norm": ("n = ReduceL2<axes = [1]>(w)".replace("<axes = [1]>(w)", "(w, ax)") + " d = Div(w, n) c = Mul(d, g)",
              {"ax": np.array([1]), "g": np.linspace(1, 2, 6, dtype=np.float32).reshape(6, 1)}),
+    "DequantizeLinear": ("d = DequantizeLinear(q, s) c = Transpose(d)", {"q": Q, "s": np.float32(0.1)}),
     "Split": ("c, rest = Split<axis = 0, num_outputs = 2>(long)", {"long": np.vstack([W, V])}),
 }  # fmt: skip
 
 # the same for weights that are not folded
 UNFOLDED = {
-    "DequantizeLinear": ("d = DequantizeLinear(q, s) c = Transpose(d)", {"q": Q, "s": np.float32(0.1)}),
     "drawn": ("d = RandomUniformLike(w) c = Mul(w, d)", {}),
     "from the input": ("t = ReduceMax<keepdims = 0>(x, ax) c = Mul(w, t)", {"ax": np.array([0])}),
 }  # fmt: skip

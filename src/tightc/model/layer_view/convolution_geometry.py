@@ -83,6 +83,84 @@ def windows(x: NDArray[Any], geometry: ConvGeometry) -> NDArray[Any]:
     return ordered.reshape(batch * prod(geometry.outputs), channels * prod(geometry.kernel))
 
 
+@dataclass(frozen=True)
+class TransposedGeometry:
+    """A transposed convolution; every field has one entry for each spatial axis.
+
+    The product of input pixel `i` and kernel position `k` is added to output pixel i * stride + k * dilation - pad.
+    `sizes` are those of the input and `outputs` those of the output, in pixels.
+    """
+
+    sizes: Sides
+    kernel: Sides
+    strides: Sides
+    dilations: Sides
+    pads_begin: Sides
+    outputs: Sides
+
+
+def transposed_geometry(
+    node: Node, input_shape: Sequence[int], weight_shape: Sequence[int]
+) -> TransposedGeometry:
+    """The geometry of the ConvTranspose `node`.
+
+    `input_shape` is (batch, channels, *sizes), `weight_shape` (channels, channels out of a group, *kernel). Sizes and
+    pads are those of the ONNX operator ConvTranspose, with auto_pad as onnxruntime reads it.
+    """
+    sizes, kernel = tuple(input_shape[2:]), tuple(weight_shape[2:])
+    rank = len(kernel)
+    attributes = node.attributes
+    strides = tuple(attributes.get("strides", ())) or (1,) * rank
+    dilations = tuple(attributes.get("dilations", ())) or (1,) * rank
+    extra = tuple(attributes.get("output_padding", ())) or (0,) * rank
+    dilated = _dilate(kernel, dilations)
+    full = tuple((s - 1) * step + k + e for s, step, k, e in zip(sizes, strides, dilated, extra, strict=True))
+    auto_pad = str(attributes.get("auto_pad", "NOTSET"))
+    pads = tuple(attributes.get("pads", ())) or (0, 0) * rank
+    stated = tuple(attributes.get("output_shape", ()))[-rank:]
+    if not stated and auto_pad.startswith(
+        "SAME"
+    ):  # onnxruntime pads nothing where the kernels do not reach so far
+        stated = tuple(min(size * step, f) for size, step, f in zip(sizes, strides, full, strict=True))
+    if not stated:
+        begin, end = (pads[:rank], pads[rank:]) if auto_pad == "NOTSET" else ((0,) * rank, (0,) * rank)
+        outputs = tuple(f - b - e for f, b, e in zip(full, begin, end, strict=True))
+        return TransposedGeometry(sizes, kernel, strides, dilations, begin, outputs)
+    totals = [max(f - o, 0) for f, o in zip(full, stated, strict=True)]
+    begin = tuple(total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in totals)
+    return TransposedGeometry(sizes, kernel, strides, dilations, begin, stated)
+
+
+def overlap_add(
+    products: NDArray[Any], geometry: TransposedGeometry, batch: int, channels: int
+) -> NDArray[Any]:
+    """The output of a transposed convolution, (batch, channels, *outputs), in the dtype of `products`.
+
+    `products`: (batch * input pixels, channels * kernel positions). Those that fall on one output pixel are added.
+    """
+    rank = len(geometry.kernel)
+    blocks = products.reshape(batch, *geometry.sizes, channels, *geometry.kernel)
+    blocks = np.moveaxis(blocks, 1 + rank, 1)  # batch, channels, *sizes, *kernel
+    reach = _dilate(geometry.kernel, geometry.dilations)
+    padded = [
+        max((size - 1) * step + kernel, begin + output)
+        for size, step, kernel, begin, output in zip(
+            geometry.sizes, geometry.strides, reach, geometry.pads_begin, geometry.outputs, strict=True
+        )
+    ]
+    total = np.zeros((batch, channels, *padded), products.dtype)
+    for position in np.ndindex(*geometry.kernel):
+        places = tuple(
+            slice(k * dilation, k * dilation + (size - 1) * step + 1, step)
+            for k, dilation, size, step in zip(
+                position, geometry.dilations, geometry.sizes, geometry.strides, strict=True
+            )
+        )
+        total[(slice(None), slice(None), *places)] += blocks[(..., *position)]
+    kept = tuple(slice(b, b + o) for b, o in zip(geometry.pads_begin, geometry.outputs, strict=True))
+    return total[(slice(None), slice(None), *kept)]
+
+
 def _dilate(kernel: Sides, dilations: Sides) -> Sides:
     return tuple((taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import Measures, measure
 from tightc.tile.packing import Packing
@@ -20,9 +21,7 @@ def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None
 
     `subword_bits`: bits of the subwords that take a slot each, None for whole weights.
     """
-    quantized = network.quantized.get(layer.weight)
-    scale = quantized.scale if quantized else None
-    return LayerMatrix(network.matrix(layer), layer.groups, scale, subword_bits)
+    return LayerMatrix(network.matrix(layer), layer.groups, network.scales.get(layer.weight), subword_bits)
 
 
 def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:

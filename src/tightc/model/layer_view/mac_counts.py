@@ -10,7 +10,8 @@ from typing import Any
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer, Network, Uncovered
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network, Uncovered
 from tightc.model.onnx_proto.graph import Node, is_standard
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shapes, value_shapes
@@ -42,7 +43,7 @@ def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) ->
     wanted = [name for layer in network.layers for name in (layer.input, layer.output)]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
     shapes = value_shapes(model.proto, model.origin, wanted, input_sizes)
-    vectors = {layer.output: prod(shapes[layer.output]) // layer.filters for layer in network.layers}
+    vectors = {layer.output: _vectors(layer, shapes) for layer in network.layers}
     elements = {
         layer.output: (prod(shapes[layer.input]), prod(shapes[layer.output])) for layer in network.layers
     }
@@ -81,6 +82,13 @@ def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float
 
 def _operator_identity(entry: Uncovered) -> dict[str, Any]:
     return {"name": entry.node.label, "operator": entry.node.op, "reason": entry.reason}
+
+
+def _vectors(layer: Layer, shapes: Shapes) -> int:
+    """Input vectors of `layer`: output pixels, or input pixels of a transposed convolution."""
+    if layer.op == "ConvTranspose":
+        return prod(shapes[layer.input]) // (layer.groups * layer.inputs)
+    return prod(shapes[layer.output]) // layer.filters
 
 
 def dense_macs(layer: Layer, vectors: int) -> int:

@@ -13,9 +13,6 @@ from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
 
-# operators that can be packed, with the inputs that may be their weight, the more likely one first
-WEIGHT_INPUTS = {"Conv": (1,), "Gemm": (1,), "MatMul": (1, 0)}
-
 
 @dataclass(frozen=True)
 class Node:

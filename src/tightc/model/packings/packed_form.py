@@ -26,8 +26,9 @@ from tightc.model.file_format.rebuild import (
     subword_index_bits,
     subword_rebuild_name,
 )
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_matrix
-from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.layers import Network
 from tightc.model.onnx_proto.graph import default_opset, is_identity, subgraph_reads
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items

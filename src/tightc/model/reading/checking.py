@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 
 from tightc.errors import ModelError, first_line
-from tightc.model.onnx_proto.graph import WEIGHT_INPUTS, Graph, is_identity, is_standard
+from tightc.model.onnx_proto.graph import Graph, is_identity, is_standard
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
 
 _FLOATS = ("float16", "float32", "float64")
-_BIAS = 2  # input of Conv and Gemm
 
 
 def check(proto: onnx.ModelProto, origin: str) -> list[str]:
@@ -49,9 +49,15 @@ def _layer_constants(graph: Graph) -> Iterator[str]:
     """The constants that layers read as weight or bias, through Identity and DequantizeLinear."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
-        if node.op not in WEIGHT_INPUTS or not is_standard(node.domain):
+        operator = WEIGHT_OPERATORS.get(node.op)
+        if operator is None or not is_standard(node.domain):
             continue
-        waiting = [node.inputs[slot] for slot in (*WEIGHT_INPUTS[node.op], _BIAS) if slot < len(node.inputs)]
+        slots = [
+            *operator.weights,
+            *operator.scales.values(),
+            *([] if operator.bias is None else [operator.bias]),
+        ]
+        waiting = [node.inputs[slot] for slot in slots if slot < len(node.inputs)]
         while waiting:
             name = waiting.pop()
             producer = producers.get(name)

@@ -14,7 +14,6 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import (
-    WEIGHT_INPUTS,
     constant_tensors,
     is_identity,
     is_standard,
@@ -22,10 +21,10 @@ from tightc.model.onnx_proto.graph import (
 )
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.report import join_names
 
-_KEPT = frozenset(("QuantizeLinear", "DequantizeLinear"))  # they give the scales of an int8 weight
 _RANDOM = frozenset(
     (
         "Bernoulli",
@@ -58,8 +57,9 @@ class FoldedWeights:
 def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
     """Replace every weight of a layer in `proto` that depends on constants alone by its value, in place.
 
-    The initializer gets the name of the computed value. Constants and nodes that nothing else reads are removed. Nodes
-    that dequantize an int8 weight stay, and so does what onnxruntime cannot compute. `origin` names the model.
+    The initializer gets the name of the computed value. Constants and nodes that nothing else reads are removed. A node
+    that dequantizes an integer weight stays where a layer reads its output, but for weights in blocks or with several
+    zero points; what it reads is folded. So stays what onnxruntime cannot compute. `origin` names the model.
     """
     constants = _constants(proto)
     producers = {name: node for node in proto.graph.node for name in node.output if name}
@@ -83,14 +83,51 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
 
 
 def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:
-    """The values that layers read as weights, possibly through Identity nodes, and that a node computes."""
+    """The values that layers read as weights, possibly through Identity nodes, and that a node computes.
+
+    Of a weight that stays dequantized at run time, the integers, scales and zero points.
+    """
+    tensors = dict(constant_tensors(proto))
     for node in proto.graph.node:
-        for slot in WEIGHT_INPUTS.get(node.op_type, ()) if is_standard(node.domain) else ():
-            name = node.input[slot]
+        operator = WEIGHT_OPERATORS.get(node.op_type) if is_standard(node.domain) else None
+        if operator is None:
+            continue
+        for slot in (*operator.weights, *operator.zero_points.values(), *operator.scales.values()):
+            name = node.input[slot] if slot < len(node.input) else ""
             while name in producers and is_identity(producers[name].op_type, producers[name].domain):
                 name = producers[name].input[0]
-            if name in producers and producers[name].op_type != "Constant":
-                yield name
+            names = [name]
+            if name in producers and _stays_quantized(producers[name], tensors, _filters_axis(node, slot)):
+                names = list(producers[name].input)
+            yield from (name for name in names if name in producers and producers[name].op_type != "Constant")
+
+
+def _filters_axis(node: onnx.NodeProto, slot: int) -> int:
+    """The axis of the weight, input `slot` of `node`, that goes over filters; of a matrix product from the end."""
+    if "Conv" in node.op_type:
+        return int(node.op_type == "ConvTranspose")
+    transposed = any(
+        attribute.name == ("transB" if slot else "transA") and attribute.i for attribute in node.attribute
+    )
+    return -2 if (slot == 0) != transposed else -1
+
+
+def _stays_quantized(
+    node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], filters_axis: int
+) -> bool:
+    """Whether `node` dequantizes by one zero point, and by one scale or one for each filter."""
+    if node.op_type != "DequantizeLinear" or not is_standard(node.domain):
+        return False
+    if any(attribute.name == "block_size" and attribute.i for attribute in node.attribute):
+        return False
+    weight, scale = tensors.get(node.input[0]), tensors.get(node.input[1])
+    if weight is not None and scale is not None and max(scale.dims, default=1) > 1:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        rank = max(1, len(weight.dims))
+        if axis % rank != filters_axis % rank:
+            return False
+    zero = tensors.get(node.input[2]) if len(node.input) > 2 else None
+    return zero is None or len(np.unique(numpy_helper.to_array(zero).astype(np.int64))) <= 1
 
 
 def _cone(name: str, producers: dict[str, onnx.NodeProto], constants: set[str]) -> set[str] | None:
@@ -113,7 +150,7 @@ def _cone(name: str, producers: dict[str, onnx.NodeProto], constants: set[str]) 
 
 
 def _is_foldable(node: onnx.NodeProto) -> bool:
-    plain = is_standard(node.domain) and node.op_type not in _KEPT | _RANDOM
+    plain = is_standard(node.domain) and node.op_type not in _RANDOM
     return plain and not any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
 
 

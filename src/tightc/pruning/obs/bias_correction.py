@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from tightc.errors import ModelError
-from tightc.model.layer_view.layers import Layer
+from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Graph, Node, subgraph_reads
 
 

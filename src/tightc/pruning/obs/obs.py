@@ -12,7 +12,8 @@ from tightc.calibration.calibration import Calibration
 from tightc.calibration.divergence import kl_divergence
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.progress import Progress
 from tightc.pruning.obs.allocation import SPARSITIES, network_saliency

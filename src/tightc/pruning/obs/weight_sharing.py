@@ -13,7 +13,7 @@ from tightc.calibration.calibration import Calibration
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.im2col import im2col, output_matrix
-from tightc.model.layer_view.layers import Layer
+from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Node
 from tightc.parallel import ordered_map, ranges
 from tightc.pruning.obs.hessian import CalibrationSums, vector_sums, zero_sums

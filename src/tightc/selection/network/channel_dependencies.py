@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.runtime.shapes import value_shapes
 from tightc.selection.filters import Channels

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import OptionError
 from tightc.model.file import Model
-from tightc.model.layer_view.layers import Layer, Network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.selection.filters import UNKNOWN, Channels
 from tightc.selection.network.channel_dependencies import channels_of

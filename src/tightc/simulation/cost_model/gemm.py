@@ -27,7 +27,8 @@ class GemmWorkload:
     """The matrix product of a layer: `groups` times `filters` x `inputs` weights on `vectors` activation vectors.
 
     `filters` and `inputs` count one group. `positions`: inputs that come from one channel of the feature map, which is
-    the size of a convolution's kernel.
+    the size of a convolution's kernel. `overlaps`: whether sums are added to others where they leave the array, as in a
+    transposed convolution, which has fewer outputs than sums.
     """
 
     filters: int
@@ -36,6 +37,7 @@ class GemmWorkload:
     vectors: int
     positions: int = 1
     feature_maps: FeatureMaps = FeatureMaps()
+    overlaps: bool = False
 
     @property
     def channels(self) -> int:
@@ -50,4 +52,4 @@ class GemmWorkload:
     @property
     def outputs(self) -> int:
         """Elements of the layer's output."""
-        return self.groups * self.filters * self.vectors
+        return self.feature_maps.written if self.overlaps else self.groups * self.filters * self.vectors

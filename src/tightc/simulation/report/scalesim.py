@@ -13,7 +13,8 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.files import make_folder, write_files_atomically
 from tightc.model.file import Model
 from tightc.model.layer_view.convolution_geometry import Sides, conv_geometry
-from tightc.model.layer_view.layers import Layer, read_network
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.packings.packed_form import unpack_layers

@@ -1,0 +1,149 @@
+"""Small networks with the less common operators that have a weight. Nothing is imported from tightc."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from helpers.models import build, sparse
+
+RNG = np.random.default_rng(7)
+
+
+def integers(*shape: int, kind: str = "int8", low: int = -120, high: int = 121) -> np.ndarray:
+    return np.random.default_rng(list(shape)).integers(low, high, shape).astype(kind)
+
+
+def transposed(settings: str, out: str, groups: int = 1, bias: bool = False) -> onnx.ModelProto:
+    return build(
+        f"net (float[2, 4, 5, 6] x) => (float[{out}] y) "
+        f"{{ [up] y = ConvTranspose<group = {groups}{settings}>(x, w{', b' if bias else ''}) }}",
+        w=sparse(4, 6 // groups, 3, 2, density=0.8),
+        **({"b": sparse(6, density=1)} if bias else {}),
+    )
+
+
+def product(text: str, **weights: np.ndarray) -> onnx.ModelProto:
+    return build(f"net {text}", **weights)
+
+
+def qlinear_conv(kind: str, zero: int, per_filter: bool = False) -> onnx.ModelProto:
+    low, high = (0, 256) if kind == "uint8" else (-128, 128)
+    scales = np.linspace(0.01, 0.02, 6, dtype=np.float32) if per_filter else np.float32(0.01)
+    zeros = np.full(6, zero, kind) if per_filter else np.array(zero, kind)
+    return build(
+        """net (float[2, 4, 7, 7] x) => (float[2, 6, 4, 4] y) {
+            q = QuantizeLinear(x, s, z)
+            [conv] c = QLinearConv<strides = [2, 2], pads = [1, 1, 1, 1], group = 2>(q, s, z, w, ws, wz, t, u, b)
+            y = DequantizeLinear(c, t, u)
+        }""",
+        w=integers(6, 2, 3, 3, kind=kind, low=low, high=high), ws=scales, wz=zeros, s=np.float32(0.05),
+        z=np.array(117, np.uint8), t=np.float32(0.4), u=np.array(130, np.uint8), b=integers(6, kind="int32"),
+    )  # fmt: skip
+
+
+def qlinear_matmul(left: bool) -> onnx.ModelProto:
+    order = "w, ws, wz, q, s, z" if left else "q, s, z, w, ws, wz"
+    shape = "[2, 5, 3]" if left else "[2, 3, 5]"
+    out = "[2, 7, 3]" if left else "[2, 3, 7]"
+    return build(
+        f"""net (float{shape} x) => (float{out} y) {{
+            q = QuantizeLinear(x, s, z)
+            [dot] c = QLinearMatMul({order}, t, u)
+            y = DequantizeLinear(c, t, u)
+        }}""",
+        w=integers(7, 5, kind="uint8", low=0, high=256) if left else integers(5, 7), ws=np.float32(0.01),
+        wz=np.array(140, np.uint8) if left else np.int8(0), s=np.float32(0.05),
+        z=np.array(128, np.uint8), t=np.float32(0.2), u=np.array(120, np.uint8),
+    )  # fmt: skip
+
+
+def dynamic(op: str) -> onnx.ModelProto:
+    conv = op == "ConvInteger"
+    return build(
+        f"""net (float{"[1, 4, 6, 6]" if conv else "[3, 5]"} x) => (float{"[1, 6, 4, 4]" if conv else "[3, 7]"} y) {{
+            q, s, z = DynamicQuantizeLinear(x)
+            [dot] n = {op}(q, w, z, wz)
+            f = Cast<to = 1>(n)
+            t = Mul(s, ws)
+            y = Mul(f, t)
+        }}""",
+        w=integers(6, 4, 3, 3, kind="uint8", low=0, high=256) if conv else integers(5, 7),
+        wz=np.array(128, np.uint8) if conv else np.int8(0),
+        ws=np.float32(0.01),
+    )
+
+
+def dequantized(kind: str, zero: int, op: str = "Conv") -> onnx.ModelProto:
+    low, high = (0, 256) if kind == "uint8" else (-128, 128)
+    up = op == "ConvTranspose"
+    return build(
+        f"""net (float[1, 4, 6, 6] x) => (float[1, 6, {"8, 8" if up else "4, 4"}] y) {{
+            w = DequantizeLinear<axis = {int(up)}>(q, s, z)
+            [conv] y = {op}(x, w)
+        }}""",
+        q=integers(*((4, 6, 3, 3) if up else (6, 4, 3, 3)), kind=kind, low=low, high=high),
+        s=np.linspace(0.01, 0.02, 6, dtype=np.float32),
+        z=np.full(6, zero, kind),
+    )
+
+
+WEIGHT_FORMS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "ConvTranspose": lambda: transposed("", "2, 6, 7, 7"),
+    "ConvTranspose, strides and pads": lambda: transposed(
+        ", strides = [2, 3], pads = [1, 0, 0, 1], output_padding = [1, 0]", "2, 6, 11, 16", bias=True
+    ),
+    "ConvTranspose, dilated groups": lambda: transposed(", dilations = [2, 1]", "2, 6, 9, 7", groups=2, bias=True),
+    "ConvTranspose, SAME_UPPER": lambda: transposed(
+        ", strides = [2, 2], auto_pad = \"SAME_UPPER\"", "2, 6, 10, 12"
+    ),
+    "ConvTranspose, SAME_LOWER": lambda: transposed(
+        ", strides = [2, 2], auto_pad = \"SAME_LOWER\"", "2, 6, 10, 12"
+    ),
+    "ConvTranspose, output_shape": lambda: transposed(
+        ", strides = [2, 2], output_shape = [10, 11]", "2, 6, 10, 11"
+    ),
+    "Gemm, A": lambda: product(
+        "(float[5, 3] x) => (float[7, 3] y) { [g] y = Gemm<alpha = 0.5, beta = 2.0>(w, x, b) }",
+        w=sparse(7, 5, density=0.8), b=sparse(3, density=1),
+    ),
+    "Gemm, A transposed, bias of a filter": lambda: product(
+        "(float[3, 5] x) => (float[7, 3] y) { [g] y = Gemm<transA = 1, transB = 1>(w, x, b) }",
+        w=sparse(5, 7, density=0.8), b=sparse(7, 1, density=1),
+    ),
+    "MatMul, one column": lambda: product(
+        "(float[4, 5] x) => (float[4] y) { [m] y = MatMul(x, w) }", w=sparse(5, density=0.8)
+    ),
+    "MatMul, one row": lambda: product(
+        "(float[5, 4] x) => (float[4] y) { [m] y = MatMul(w, x) }", w=sparse(5, density=0.8)
+    ),
+    "MatMul, several matrices": lambda: product(
+        "(float[3, 4, 5] x) => (float[3, 4, 7] y) { [m] y = MatMul(x, w) }", w=sparse(3, 5, 7, density=0.8)
+    ),
+    "MatMul, several matrices for one input": lambda: product(
+        "(float[4, 5] x) => (float[3, 4, 7] y) { [m] y = MatMul(x, w) }", w=sparse(3, 5, 7, density=0.8)
+    ),
+    "MatMul, several matrices, batch": lambda: product(
+        "(float[2, 3, 4, 5] x) => (float[2, 3, 4, 7] y) { [m] y = MatMul(x, w) }", w=sparse(3, 5, 7, density=0.8)
+    ),
+    "MatMul, several matrices on the left": lambda: product(
+        "(float[3, 5, 4] x) => (float[3, 7, 4] y) { [m] y = MatMul(w, x) }", w=sparse(3, 7, 5, density=0.8)
+    ),
+    "MatMul, rank 3": lambda: product(
+        "(float[2, 4, 5] x) => (float[2, 4, 7] y) { [m] y = MatMul(x, w) }", w=sparse(1, 5, 7, density=0.8)
+    ),
+    "QLinearConv": lambda: qlinear_conv("int8", 0),
+    "QLinearConv, a scale for each filter": lambda: qlinear_conv("int8", 0, per_filter=True),
+    "QLinearConv, asymmetric int8": lambda: qlinear_conv("int8", 7),
+    "QLinearConv, asymmetric uint8": lambda: qlinear_conv("uint8", 101),
+    "QLinearMatMul": lambda: qlinear_matmul(left=False),
+    "QLinearMatMul, left": lambda: qlinear_matmul(left=True),
+    "ConvInteger": lambda: dynamic("ConvInteger"),
+    "MatMulInteger": lambda: dynamic("MatMulInteger"),
+    "DequantizeLinear, uint8": lambda: dequantized("uint8", 128),
+    "DequantizeLinear, asymmetric uint8": lambda: dequantized("uint8", 30),
+    "DequantizeLinear, asymmetric int8": lambda: dequantized("int8", -5),
+    "DequantizeLinear, ConvTranspose": lambda: dequantized("int8", 0, op="ConvTranspose"),
+}  # fmt: skip

@@ -1,0 +1,87 @@
+"""Layers of the less common operators: as matrices, through all stages, on the cycle engine, against onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from helpers import models
+from helpers.chains import ARRAY, assert_sound, stored, through
+from helpers.loading import loaded
+from helpers.weight_forms import WEIGHT_FORMS
+from tightc.model.layer_view.layers import read_network
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+
+
+@pytest.mark.parametrize("form", WEIGHT_FORMS)
+def test_the_engine_computes_what_onnxruntime_does(form: str) -> None:
+    model = loaded(WEIGHT_FORMS[form]())
+    assert read_network(model).uncovered == ()
+    report = simulate(model, SimulateOptions(array=ARRAY, verify=True))
+    assert report.totals["verified_layers"] == 1 and report.totals["macs_covered"] == 1.0
+    assert report.totals["value_error"] < (0.02 if "Linear" in form else 1e-5)
+
+
+@pytest.mark.parametrize("form", WEIGHT_FORMS)
+def test_every_stage_keeps_the_outputs(form: str) -> None:
+    proto = WEIGHT_FORMS[form]()
+    chain = through(proto)
+    assert 0.45 < chain.pruning.totals["density"] <= 0.55
+    assert len(stored(chain.packed.proto)) == 1, "it is packed"
+    feeds = {
+        name: np.random.default_rng(3).normal(size=array.shape).astype(array.dtype)
+        for name, array in models.feeds(proto).items()
+    }
+    assert_sound(chain, feeds)
+    verified = simulate(chain.packed, SimulateOptions(array=ARRAY, verify=True))
+    assert verified.totals["cycles"] < verified.totals["dense_cycles"] or ARRAY.rows > 7
+
+
+@pytest.mark.parametrize("form", [form for form in WEIGHT_FORMS if "asymmetric" in form or "uint8" in form])
+def test_pruning_writes_the_zero_point(form: str) -> None:
+    proto = WEIGHT_FORMS[form]()
+    before, after = loaded(proto), through(proto).pruned
+    old, new = (
+        next(t for t in model.proto.graph.initializer if t.name in ("w", "q")) for model in (before, after)
+    )
+    zeros = next(t for t in before.proto.graph.initializer if t.name in ("wz", "z"))
+    zero = numpy_helper.to_array(zeros).reshape(-1)[0] if zeros.name != "z" or "Dequantize" in form else None
+    values, pruned = numpy_helper.to_array(old), numpy_helper.to_array(new)
+    changed = values != pruned
+    assert changed.any() and pruned.dtype == values.dtype
+    assert zero is None or (pruned[changed] == zero).all()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_transposed_convolutions_of_all_kinds(seed: int) -> None:
+    """Random strides, dilations, pads and output shapes, as onnxruntime computes them."""
+    rng = np.random.default_rng(seed)
+    draw = lambda low, high: rng.integers(low, high, 2).tolist()  # noqa: E731
+    strides, dilations, kernel, size = draw(1, 4), draw(1, 3), draw(1, 4), draw(2, 6)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    full = [(s - 1) * t + r for s, t, r in zip(size, strides, reach, strict=True)]
+    kind = rng.integers(4)
+    settings = f", strides = {strides}, dilations = {dilations}"
+    if kind == 0:
+        pads = [int(rng.integers(0, max(1, f // 3 + 1))) for f in (*full, *full)]
+        settings += f", pads = {pads}"
+    elif kind == 1:
+        settings += f', auto_pad = "{rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID"])}"'
+    elif kind == 2:
+        settings += f", output_shape = {[max(s, f - int(rng.integers(0, 3))) for s, f in zip(size, full, strict=True)]}"
+    else:
+        settings += f", output_padding = {[int(rng.integers(0, t)) for t in strides]}"
+    proto = models.build(
+        f"net (float[1, 2, {size[0]}, {size[1]}] x) => (float[1, 4, H, W] y) "
+        f"{{ [up] y = ConvTranspose<group = 2{settings}>(x, w) }}",
+        w=models.sparse(2, 2, *kernel, density=0.9, seed=seed),
+    )
+    try:
+        onnxruntime.InferenceSession(proto.SerializeToString()).run(None, models.feeds(proto))
+    except Exception:  # noqa: BLE001
+        pytest.skip("onnxruntime refuses these settings")
+    report = simulate(loaded(proto), SimulateOptions(array=ARRAY, verify=True))
+    assert report.totals["value_error"] < 1e-5
