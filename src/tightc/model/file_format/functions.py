@@ -37,16 +37,13 @@ Repeat (counts) => (owner, first, number) {
     zero = Constant<value = $int {0}>()
     one = Constant<value = $int {1}>()
     first = CumSum<exclusive = 1>(counts, zero)
-    total_int = ReduceSum<keepdims = 1>(counts)
-    total = Cast<to = $int64>(total_int)
-    zeros = Expand(zero, total)
-    owners = Shape(counts)
-    ones = Expand(one, owners)
-    marks = ScatterElements<axis = 0>(zeros, first, ones)
+    total = ReduceSum<keepdims = 0>(counts)
+    number = Range(zero, total, one)
+    zeros = Mul(number, zero)
+    ones = Div(counts, counts)
+    marks = ScatterElements(zeros, first, ones)
     owner_1 = CumSum(marks, zero)
     owner = Sub(owner_1, one)
-    all_ones = Expand(one, total)
-    number = CumSum<exclusive = 1>(all_ones, zero)
 }"""
 
 # a section of all streams: of each, "stream" and "start" in bytes, and "width"; "first" and "owner" as of Repeat
@@ -101,13 +98,13 @@ _STREAMS = """
 # the joined "layout" -> the shape of each weight, and the other numbers by kind, each (weights,)
 _LAYOUTS = """
     parts = Constant<value = int64[$part_count] {$parts}>()
-    $parts_of_layout = Split<axis = 0>(layout, parts)
+    $parts_of_layout = Split(layout, parts)
     heads = Concat<axis = 0>($heads)
     by_weight_64 = Reshape(heads, head_shape)
     by_weight = Cast<to = $type>(by_weight_64)
     by_kind = Transpose(by_weight)
     kinds = Reshape(by_kind, flat_shape)
-    $kinds = Split<axis = 0$kind_count>(kinds)
+    $kinds = Split$kind_count(kinds)
     sizes = Constant<value = int64[$size_count] {$sizes}>()
     sizes_int = Cast<to = $type>(sizes)
     first_element = CumSum<exclusive = 1>(sizes_int, zero)
@@ -192,7 +189,7 @@ _VALUES = """
     slot_value = Gather(all_values, value_number)
     empty = Gather(all_values, zero)
     blank = Expand(empty, element_count)
-    elements = ScatterElements<axis = 0>(blank, target, slot_value)
+    elements = ScatterElements(blank, target, slot_value)
 """
 
 _SUBWORDS = """
@@ -212,7 +209,7 @@ _PLACE = """
     at_place_$i = Equal(place, place_$i)
     target_$i = Where(at_place_$i, target, nowhere)
     part_$i = Mul(signed, worth_$i)
-    parts_$i = ScatterElements<axis = 0>(sum_0, target_$i, part_$i)
+    parts_$i = ScatterElements(sum_0, target_$i, part_$i)
     sum_$next = Add(sum_$i, parts_$i)
 """
 
@@ -270,7 +267,7 @@ def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.Funct
         _TILES,
         _SLOTS,
         _VALUES if group.subword_bits is None else _subwords(group.subword_bits),
-        f"{_join(f'f{i}' for i in numbers)}, rest = Split<axis = 0>(elements, sizes)",
+        f"{_join(f'f{i}' for i in numbers)}, rest = Split(elements, sizes)",
         *(f"\nw{i} = Reshape(f{i}, s{i})" for i in numbers),
     ]
     text = f"{group.name} ({inputs}) => ({outputs}) {{{''.join(body)}\n}}"
@@ -293,7 +290,7 @@ def _replacements(group: RebuildGroup, opset: int) -> dict[str, object]:
         "parts": _join(f"{len(kinds)}, {len(shape)}" for shape in shapes),
         "parts_of_layout": _join(f"h{i}, s{i}" for i in numbers),
         "kinds": _join(kinds),
-        "kind_count": f", num_outputs = {len(kinds)}" if opset >= _SPLIT_COUNTS else "",
+        "kind_count": f"<num_outputs = {len(kinds)}>" if opset >= _SPLIT_COUNTS else "",
         "size_count": len(shapes) + 1,
         "sizes": _join([*map(prod, shapes), 1]),  # one more, which empty slots write
         "last_section": sections[-1],
