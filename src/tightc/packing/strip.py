@@ -7,7 +7,6 @@ from onnx import helper
 
 from tightc.model.file import Model
 from tightc.model.file_format.headers import read_headers
-from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.graph import default_opset, is_standard
 from tightc.model.onnx_proto.naming import walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
@@ -32,9 +31,6 @@ def stripped(model: Model) -> Model:
     proto.doc_string = ""
     for graph in walk_graphs(proto.graph):
         _strip(graph, default_opset(proto))
-    for function in proto.functions:
-        if function.domain == DOMAIN:
-            _number_values(function)
     return model.with_proto(proto)
 
 
@@ -57,11 +53,3 @@ def _is_default(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int
     return default.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
         attribute
     ) == helper.get_attribute_value(default)
-
-
-def _number_values(function: onnx.FunctionProto) -> None:
-    """Replace the names of values within a function by numbers, in place; its inputs and outputs keep theirs."""
-    numbered = {name: name for name in ("", *function.input, *function.output)}
-    for node in function.node:
-        node.input[:] = [numbered[name] for name in node.input]
-        node.output[:] = [numbered.setdefault(name, str(len(numbered))) for name in node.output]

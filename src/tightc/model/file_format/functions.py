@@ -40,10 +40,9 @@ Repeat (counts) => (owner, first, number) {
     total = ReduceSum<keepdims = 0>(counts)
     number = Range(zero, total, one)
     zeros = Mul(number, zero)
-    ones = Div(counts, counts)
-    marks = ScatterElements(zeros, first, ones)
-    owner_1 = CumSum(marks, zero)
-    owner = Sub(owner_1, one)
+    step = Min(first, one)
+    steps = ScatterElements(zeros, first, step)
+    owner = CumSum(steps, zero)
 }"""
 
 # a section of all streams: of each, "stream" and "start" in bytes, and "width"; "first" and "owner" as of Repeat
@@ -54,45 +53,52 @@ Section (window, powers, stream, start, width, first, owner, number) => (read) {
     first_bit = Mul(first_byte, eight)
     bits_before = Mul(first, width)
     shift = Sub(first_bit, bits_before)
-    own_width = Gather(width, owner)
-    own_shift = Gather(shift, owner)
+    own_width = GatherElements(width, owner)
+    own_shift = GatherElements(shift, owner)
     bits = Mul(number, own_width)
     bit = Add(bits, own_shift)
     byte = Div(bit, eight)
     rest = Mod(bit, eight)
-    from_byte = Gather(window, byte)
-    divisor = Gather(powers, rest)
+    from_byte = GatherElements(window, byte)
+    divisor = GatherElements(powers, rest)
     from_bit = Div(from_byte, divisor)
-    limits = Gather(powers, width)
-    limit = Gather(limits, owner)
+    limits = GatherElements(powers, width)
+    limit = GatherElements(limits, owner)
     read = Mod(from_bit, limit)
 }"""
 
-# the joined streams as "window": at each byte the number that begins there
+# the joined streams as "bytes"; those after them have all bits set
 _STREAMS = """
     zero = Constant<value = $int {0}>()
     one = Constant<value = $int {1}>()
     seven = Constant<value = $int {7}>()
     eight = Constant<value = $int {8}>()
+    two_8 = Constant<value = uint8 {2}>()
     last = Constant<value = int64 {-1}>()
     flat_shape = Constant<value = int64[1] {-1}>()
-    column_shape = Constant<value = int64[2] {-1, 1}>()
     head_shape = Constant<value = int64[2] {-1, $head}>()
     powers = Constant<value = $int[$power_count] {$powers}>()
-    following = Constant<value = $int[$window] {$following}>()
-    worth = Constant<value = $int[$window] {$worth}>()
-    padding = Constant<value = uint8[8] {0, 0, 0, 0, 0, 0, 0, 0}>()
-    stream_bytes = Concat<axis = 0>($index)
-    padded = Concat<axis = 0>(stream_bytes, padding)
-    bytes = Cast<to = $type>(padded)
-    size_64 = Size(stream_bytes)
+    padding = Constant<value = uint8[8] {255, 255, 255, 255, 255, 255, 255, 255}>()
+    bytes = Concat<axis = 0>($index, padding)
+    size_64 = Size(bytes)
     size = Cast<to = $type>(size_64)
-    past = Add(size, one)
-    byte_list = Range(zero, past, one)
-    byte_column = Reshape(byte_list, column_shape)
-    byte_table = Add(byte_column, following)
-    apart = Gather(bytes, byte_table)
-    window = MatMul(apart, worth)
+    bit_count = Mul(size, eight)
+    last_bit = Sub(bit_count, one)
+"""
+
+# at each byte, the one $i after it
+_BYTE = """
+    from_$i = Constant<value = int64[1] {$i}>()
+    to_$i = Constant<value = int64[1] {$end}>()
+    bytes_$i = Slice(bytes, from_$i, to_$i)
+    byte_$i = Cast<to = $type>(bytes_$i)
+"""
+
+# "$sum": at each byte, the number in it and the $i after it
+_MORE_BYTES = """
+    worth_of_byte_$i = Constant<value = $int {$worth}>()
+    part_of_byte_$i = Mul(byte_$i, worth_of_byte_$i)
+    $sum = Add($before, part_of_byte_$i)
 """
 
 # the joined "layout" -> the shape of each weight, and the other numbers by kind, each (weights,)
@@ -124,7 +130,7 @@ _TILES = """
     lane_lengths = tightc.Section(window, powers, stream, lengths_start, lengths_width, first_lane, lane_weight, lane)
     lane_in_use = Cast<to = $bool>(lane_lengths)
     lane_start = CumSum<exclusive = 1>(lane_lengths, zero)
-    lane_columns = Gather(columns, lane_weight)
+    lane_columns = GatherElements(columns, lane_weight)
     slot_lane, lane_slot, slot = tightc.Repeat(lane_columns)
     column_count = Mul(tiles, columns)
     column_weight, first_column, column = tightc.Repeat(column_count)
@@ -132,52 +138,62 @@ _TILES = """
         window, powers, stream, filters_start, filters_width, first_column, column_weight, column)
     column_in_use = Cast<to = $bool>(column_filter_1)
     column_filter = Sub(column_filter_1, one)
-    column_stride = Gather(filter_stride, column_weight)
+    column_stride = GatherElements(filter_stride, column_weight)
     column_place = Mul(column_filter, column_stride)
-    column_first_element = Gather(first_element, column_weight)
+    column_first_element = GatherElements(first_element, column_weight)
     column_element = Add(column_place, column_first_element)
     input_weight, first_input, input = tightc.Repeat(inputs_count)
     input_number = tightc.Section(window, powers, stream, inputs_start, inputs_width, first_input, input_weight, input)
-    input_group = Gather(group_inputs, input_weight)
+    input_group = GatherElements(group_inputs, input_weight)
     input_local = Mod(input_number, input_group)
-    input_step = Gather(input_stride, input_weight)
+    input_step = GatherElements(input_stride, input_weight)
     input_place = Mul(input_local, input_step)
 """
 
-# slots of all tiles: "target", the element that each writes; "rank" among those in use, "count" with itself
+# slots of all tiles: "target", the element that each writes; "count" of those in use up to each. A slot that is not in
+# use reads some number of the stream, and writes nowhere; where all are in use, the bits after the streams say so.
 _SLOTS = """
-    slot_weight = Gather(lane_weight, slot_lane)
-    own_first_lane = Gather(first_lane, lane_weight)
+    slot_weight = GatherElements(lane_weight, slot_lane)
+    own_first_lane = GatherElements(first_lane, lane_weight)
     own_lane = Sub(lane, own_first_lane)
-    own_lanes = Gather(lanes, lane_weight)
+    own_lanes = GatherElements(lanes, lane_weight)
     own_tile = Div(own_lane, own_lanes)
     own_columns = Mul(own_tile, lane_columns)
-    own_first_column = Gather(first_column, lane_weight)
+    own_first_column = GatherElements(first_column, lane_weight)
     tile_column = Add(own_first_column, own_columns)
     to_column = Sub(tile_column, lane_slot)
-    slot_to_column = Gather(to_column, slot_lane)
+    slot_to_column = GatherElements(to_column, slot_lane)
     slot_column = Add(slot, slot_to_column)
-    first_slot = Gather(lane_slot, first_lane)
-    one_bit = Equal(occupied_count, one)
-    bit_width = Where(one_bit, zero, one)
-    bit = tightc.Section(window, powers, stream, occupied_start, bit_width, first_slot, slot_weight, slot)
-    has_bit = Cast<to = $bool>(bit)
-    all_bits = Gather(one_bit, slot_weight)
-    occupied = Or(has_bit, all_bits)
-    in_lane = Gather(lane_in_use, slot_lane)
-    in_column = Gather(column_in_use, slot_column)
+    first_slot = GatherElements(lane_slot, first_lane)
+    occupied_byte = Add(stream, occupied_start)
+    occupied_bit = Mul(occupied_byte, eight)
+    to_bit = Sub(occupied_bit, first_slot)
+    all_in_use = Equal(occupied_count, one)
+    to_bit_or_end = Where(all_in_use, bit_count, to_bit)
+    slot_to_bit = GatherElements(to_bit_or_end, slot_weight)
+    slot_bit = Add(slot, slot_to_bit)
+    bit = Min(slot_bit, last_bit)
+    byte = Div(bit, eight)
+    rest = Mod(bit, eight)
+    rest_8 = Cast<to = $uint8>(rest)
+    from_byte = GatherElements(bytes, byte)
+    from_bit = BitShift<direction = "RIGHT">(from_byte, rest_8)
+    odd = Mod(from_bit, two_8)
+    occupied = Cast<to = $bool>(odd)
+    in_lane = GatherElements(lane_in_use, slot_lane)
+    in_column = GatherElements(column_in_use, slot_column)
     in_use = And(in_lane, in_column)
     taken = And(in_use, occupied)
     ones = Cast<to = $type>(taken)
     count = CumSum(ones, zero)
-    rank = Sub(count, ones)
-    first_rank = CumSum<exclusive = 1>(select_count, zero)
-    select = tightc.Section(window, powers, stream, select_start, select_width, first_rank, slot_weight, rank)
-    slot_start = Gather(lane_start, slot_lane)
+    rank_0 = CumSum<exclusive = 1>(select_count, zero)
+    first = Add(rank_0, one)
+    select = tightc.Section(window, powers, stream, select_start, select_width, first, slot_weight, count)
+    slot_start = GatherElements(lane_start, slot_lane)
     any_position = Add(slot_start, select)
     position = Where(taken, any_position, zero)
-    slot_input = Gather(input_place, position)
-    slot_filter = Gather(column_element, slot_column)
+    slot_input = GatherElements(input_place, position)
+    slot_filter = GatherElements(column_element, slot_column)
     element = Add(slot_filter, slot_input)
     target = Where(taken, element, nowhere)
 """
@@ -186,16 +202,16 @@ _SLOTS = """
 _VALUES = """
     all_values = Concat<axis = 0>($values)
     value_number = Add(count, slot_weight)
-    slot_value = Gather(all_values, value_number)
+    slot_value = GatherElements(all_values, value_number)
     empty = Gather(all_values, zero)
     blank = Expand(empty, element_count)
     elements = ScatterElements(blank, target, slot_value)
 """
 
 _SUBWORDS = """
-    digit = tightc.Section(window, powers, stream, digits_start, digits_width, first_rank, slot_weight, rank)
-    sign = tightc.Section(window, powers, stream, signs_start, signs_width, first_rank, slot_weight, rank)
-    place = tightc.Section(window, powers, stream, places_start, places_width, first_rank, slot_weight, rank)
+    digit = tightc.Section(window, powers, stream, digits_start, digits_width, first, slot_weight, count)
+    sign = tightc.Section(window, powers, stream, signs_start, signs_width, first, slot_weight, count)
+    place = tightc.Section(window, powers, stream, places_start, places_width, first, slot_weight, count)
     sign_2 = Add(sign, sign)
     factor = Sub(one, sign_2)
     signed = Mul(digit, factor)
@@ -237,14 +253,14 @@ class RebuildGroup:
 
 def needs_int64(weights: Iterable[PackedWeight]) -> bool:
     """Whether positions of bits, slots or elements, summed over `weights`, may exceed int32, or a number 17 bits."""
-    bits = elements = numbers = width = 0
+    bits, elements, numbers, width = 64, 0, 0, 0
     for weight in weights:
         counts = [count for _, count, _ in weight.stream.sections]
         bits += 8 * len(weight.stream.content)
         elements += prod(weight.layout.shape)
         numbers += max(prod(weight.stream.grid), *counts)
         width = max(width, *(own for _, _, own in weight.stream.sections))
-    return max(bits + 64, elements, numbers * _INT32_WIDTH) >= _MAX_INT32 or width > _INT32_WIDTH
+    return max(bits + numbers, elements, numbers * _INT32_WIDTH) >= _MAX_INT32 or width > _INT32_WIDTH
 
 
 def packed_functions(groups: Sequence[RebuildGroup], opset: int) -> list[onnx.FunctionProto]:
@@ -262,12 +278,13 @@ def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.Funct
     outputs = _join(f"w{i}" for i in numbers)
     body = [
         _STREAMS,
+        _window(wide),
         _join_layouts(group.weights),
         _LAYOUTS,
         _TILES,
         _SLOTS,
         _VALUES if group.subword_bits is None else _subwords(group.subword_bits),
-        f"{_join(f'f{i}' for i in numbers)}, rest = Split(elements, sizes)",
+        f"{_join(f'f{i}' for i in numbers)}, beyond = Split(elements, sizes)",
         *(f"\nw{i} = Reshape(f{i}, s{i})" for i in numbers),
     ]
     text = f"{group.name} ({inputs}) => ({outputs}) {{{''.join(body)}\n}}"
@@ -297,6 +314,16 @@ def _replacements(group: RebuildGroup, opset: int) -> dict[str, object]:
     }
 
 
+def _window(wide: bool) -> str:
+    """Nodes that compute "window": at each byte, the number in it and the bytes after it that a number may take."""
+    count = 5 if wide else 3
+    text = "".join(Template(_BYTE).safe_substitute(i=i, end=i - count) for i in range(count))
+    sums = ["byte_0", *(f"window_{i}" for i in range(1, count - 1)), "window"]
+    for i in range(1, count):
+        text += Template(_MORE_BYTES).safe_substitute(i=i, worth=256**i, before=sums[i - 1], sum=sums[i])
+    return text
+
+
 def _join_layouts(weights: Sequence[PackedWeight]) -> str:
     """Nodes that join the layouts, those of either type first, into "layout"."""
     text, joined = "", []
@@ -317,23 +344,37 @@ def _subwords(bits: int) -> str:
 
 
 def _parse(text: str, opset: int, wide: bool, **replacements: object) -> onnx.FunctionProto:
-    """The function of `text`, with integers of 64 bits if `wide`, else of 32."""
+    """The function of `text`, with integers of 64 bits if `wide`, else of 32, and numbers for names of inner values."""
     head = f'<domain: "{DOMAIN}", opset_import: ["": {opset}, "{DOMAIN}": {DOMAIN_VERSION}]>'
-    width, window = (_INT64_WIDTH, 5) if wide else (_INT32_WIDTH, 3)
+    width = _INT64_WIDTH if wide else _INT32_WIDTH
     filled = Template(text).substitute(
         replacements,
         int="int64" if wide else "int32",
         type=TensorProto.INT64 if wide else TensorProto.INT32,
         int64=TensorProto.INT64,
         int8=TensorProto.INT8,
+        uint8=TensorProto.UINT8,
         bool=TensorProto.BOOL,
-        window=window,
-        following=_join(range(window)),
-        worth=_join(256**i for i in range(window)),
         power_count=width + 1,
         powers=_join(2**i for i in range(width + 1)),
     )
-    return parser.parse_function(head + filled)
+    function = parser.parse_function(head + filled)
+    _shorten(function)
+    return function
+
+
+def _shorten(function: onnx.FunctionProto) -> None:
+    """Number the inner values, and remove empty fields that the parser set, in place: files stay small."""
+    own = {name: name for name in (*function.input, *function.output)}
+    fixed = len(own)
+    for node in function.node:
+        node.input[:] = [own[name] for name in node.input]
+        node.output[:] = [own.setdefault(name, str(len(own) - fixed)) for name in node.output]
+        if not node.domain:
+            node.ClearField("domain")
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                attribute.t.ClearField("name")
 
 
 def _join(items: Iterable[object]) -> str:
