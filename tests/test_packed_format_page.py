@@ -133,10 +133,14 @@ def test_a_permuted_model_holds_the_same_stream() -> None:
 
 def test_the_functions_and_metadata_are_those_of_the_page() -> None:
     packed, _ = pack(permuted(None), PackOptions())
-    assert {function.name for function in packed.proto.functions} <= {
-        "PackedConv", "PackedConvBias", "PackedGemm", "PackedGemmBias", "PackedMatMul", "PackedLeftMatMul",
-        "Rebuild", "Section",
-    }  # fmt: skip
+    assert [function.name for function in packed.proto.functions] == ["Repeat", "Section", "RebuildFloat32"]
+    assert {entry.domain: entry.version for entry in packed.proto.opset_import}["tightc"] == 2
+    rebuild = packed.proto.graph.node[0]
+    assert (rebuild.domain, rebuild.op_type) == ("tightc", "RebuildFloat32")
+    assert list(rebuild.input) == [
+        f"{weight}.{key}" for weight in rebuild.output for key in ("values", "index", "layout")
+    ]
+    assert set(rebuild.output) == headers(packed.proto).keys()
     assert packed.proto.ir_version >= 8
     recorded = properties(packed.proto)
     assert set(recorded) == {"tightc.packings", "tightc.history", "tightc.digests"}

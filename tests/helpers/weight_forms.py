@@ -114,10 +114,10 @@ WEIGHT_FORMS: dict[str, Callable[[], onnx.ModelProto]] = {
         w=sparse(5, 7, density=0.8), b=sparse(7, 1, density=1),
     ),
     "MatMul, one column": lambda: product(
-        "(float[4, 5] x) => (float[4] y) { [m] y = MatMul(x, w) }", w=sparse(5, density=0.8)
+        "(float[4, 6] x) => (float[4] y) { [m] y = MatMul(x, w) }", w=sparse(6, density=0.9)
     ),
     "MatMul, one row": lambda: product(
-        "(float[5, 4] x) => (float[4] y) { [m] y = MatMul(w, x) }", w=sparse(5, density=0.8)
+        "(float[6, 4] x) => (float[4] y) { [m] y = MatMul(w, x) }", w=sparse(6, density=0.9)
     ),
     "MatMul, several matrices": lambda: product(
         "(float[3, 4, 5] x) => (float[3, 4, 7] y) { [m] y = MatMul(x, w) }", w=sparse(3, 5, 7, density=0.8)

@@ -46,6 +46,12 @@ def unknown(proto: onnx.ModelProto) -> None:
     second.attribute.append(onnx.helper.make_attribute("auto_pad", "NOWHERE"))
 
 
+def unknown_in_function(proto: onnx.ModelProto) -> None:
+    """The same in the function that rebuilds the weights."""
+    cumsum = next(node for node in proto.functions[-1].node if node.op_type == "CumSum")
+    cumsum.attribute.append(onnx.helper.make_attribute("reverse", 7))
+
+
 CHECKER = "the result does not pass the ONNX checker ("
 FAULTS: dict[str, Callable[[onnx.ModelProto], None]] = {
     "unsorted": unsorted,
@@ -123,14 +129,14 @@ def test_what_only_onnxruntime_refuses_is_found(
     assert Path("old.onnx").read_bytes() == b"old"
 
 
-def test_above_the_limit_a_packed_layer_is_loaded_separately_and_named(
+def test_above_the_limit_a_packed_node_is_loaded_separately_and_named(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(validity, "_IN_MEMORY", 100)
-    source = broken(monkeypatch, "pack", unknown)
+    source = broken(monkeypatch, "pack", unknown_in_function)
     assert run(["pack", source, "-q", "-o", "old.onnx"]) == 70
     err = capsys.readouterr().err
-    assert "onnxruntime cannot load it" in err and err.endswith(f" in packed node second{REPORT}")
+    assert "onnxruntime cannot load it" in err and err.endswith(f" in packed node first_w{REPORT}")
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ def test_default_attributes_are_removed_and_others_stay() -> None:
         first, second, third = (
             {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
             for node in short.proto.graph.node
+            if node.domain != "tightc"
         )
         assert first == {}
         assert second == {"dilations": [2, 1], "group": 2, "pads": [1, 0, 1, 0], "strides": [1, 2]}

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tightc.model.file_format.functions import PACKED_OPERATORS
-from tightc.model.file_format.headers import write_headers
-from tightc.model.file_format.rebuild import DOMAIN, TENSORS
+from tightc.model.file_format.headers import tensor_names, write_headers
+from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.naming import rename_values, value_names, walk_graphs
-
-_MARK = f".{TENSORS[-1]}"
 
 
 def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -23,8 +20,11 @@ def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) ->
     Inputs and outputs of the model keep their names, and so do outputs that label a node without a name. A branch or
     loop body sees the names around it, so a name means the same value everywhere.
     """
-    weights = {str(header.get("tensors", weight)): weight for weight, header in headers.items()}
-    packed = _packed_tensors(proto.graph, weights)
+    packed = {
+        name: (weight, name.rpartition(".")[2])
+        for weight, header in headers.items()
+        for name in tensor_names(weight, header)
+    }
     kept = {"", *(value.name for value in (*proto.graph.input, *proto.graph.output)), *_labels(proto.graph)}
     unused = _short_names(kept)
     short = {weight: next(unused) for weight in headers if weight not in kept}
@@ -46,25 +46,10 @@ def shorten(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) ->
         write_headers(proto, bare)
 
 
-def _packed_tensors(graph: onnx.GraphProto, weights: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The weight and the role of each packed tensor, by its name."""
-    found = {}
-    for node in graph.node:
-        if node.domain == DOMAIN:
-            stem = node.input[-1].removesuffix(_MARK)
-            roles = {f"{stem}.{key}": (weights.get(stem, stem), key) for key in TENSORS}
-            found.update({name: roles[name] for name in node.input if name in roles})
-    return found
-
-
 def _labels(graph: onnx.GraphProto) -> Iterator[str]:
     """The outputs that label nodes without a name, except nodes that only rebuild or dequantize a weight."""
     for node in graph.node:
-        makes_weight = (
-            node.op_type not in PACKED_OPERATORS
-            if node.domain == DOMAIN
-            else node.op_type == "DequantizeLinear"
-        )
+        makes_weight = node.domain == DOMAIN or node.op_type == "DequantizeLinear"
         if not (node.name or makes_weight):
             yield next((name for name in node.output if name), "")
 

@@ -6,9 +6,7 @@ import onnx
 from onnx import helper
 
 from tightc.model.file import Model
-from tightc.model.file_format.functions import PACKED_OPERATORS
 from tightc.model.file_format.headers import read_headers
-from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.graph import default_opset, is_standard
 from tightc.model.onnx_proto.naming import walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
@@ -33,9 +31,6 @@ def stripped(model: Model) -> Model:
     proto.doc_string = ""
     for graph in walk_graphs(proto.graph):
         _strip(graph, default_opset(proto))
-    for function in proto.functions:
-        if function.domain == DOMAIN:
-            _number_values(function)
     return model.with_proto(proto)
 
 
@@ -50,21 +45,11 @@ def _strip(graph: onnx.GraphProto, opset: int) -> None:
 
 def _is_default(attribute: onnx.AttributeProto, node: onnx.NodeProto, opset: int) -> bool:
     """Whether `attribute` has the default value of its operator."""
-    form = PACKED_OPERATORS.get(node.op_type) if node.domain == DOMAIN else None
-    if form is None and not is_standard(node.domain):
+    if not is_standard(node.domain):
         return False
-    operator = node.op_type if form is None else form.operator
-    if operator in _WINDOWED and attribute.name in _DEFAULTS:
+    if node.op_type in _WINDOWED and attribute.name in _DEFAULTS:
         return set(attribute.ints) == {_DEFAULTS[attribute.name]}
-    default = onnx.defs.get_schema(operator, opset).attributes[attribute.name].default_value
+    default = onnx.defs.get_schema(node.op_type, opset).attributes[attribute.name].default_value
     return default.type != onnx.AttributeProto.UNDEFINED and helper.get_attribute_value(
         attribute
     ) == helper.get_attribute_value(default)
-
-
-def _number_values(function: onnx.FunctionProto) -> None:
-    """Replace the names of values within a function by numbers, in place; its inputs and outputs keep theirs."""
-    numbered = {name: name for name in ("", *function.input, *function.output)}
-    for node in function.node:
-        node.input[:] = [numbered[name] for name in node.input]
-        node.output[:] = [numbered.setdefault(name, str(len(numbered))) for name in node.output]

@@ -147,10 +147,10 @@ def _packed_arrays(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, An
 
 
 def _reading_layer(proto: onnx.ModelProto, names: set[str]) -> str:
-    """The label of the layer that reads one of `names`, through nodes that rebuild or dequantize a weight."""
+    """The label of the layer that reads one of `names`, a weight and its tensors, or a weight dequantized of it."""
     for node in proto.graph.node:
-        if names.intersection(node.input):
-            if node.op_type.startswith("Rebuild") or node.op_type in ("DequantizeLinear", "Identity"):
+        if names.intersection(node.input) and not node.op_type.startswith("Rebuild"):
+            if node.op_type in ("DequantizeLinear", "Identity"):
                 names = names | set(node.output)
             else:
                 return str(node.name or node.output[0])

@@ -62,6 +62,11 @@ class Network:
             found[name] = array
         return model.with_tensors(found)
 
+    def zero_point(self, layer: Layer) -> int:
+        """What the stored weight of `layer` has for zero."""
+        entry = self.quantized.get(layer.weight)
+        return 0 if entry is None else entry.zero_point
+
     def matrix(self, layer: Layer) -> Array:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,30 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.file_format.functions import PACKED_OPERATORS, PackedOperator, packed_functions
-from tightc.model.file_format.headers import PACK_AGAIN, read_headers, tensor_suffixes, write_headers
+from tightc.model.file_format.functions import PackedWeight, RebuildGroup, packed_functions
+from tightc.model.file_format.headers import (
+    PACK_AGAIN,
+    read_headers,
+    tensor_names,
+    tensor_suffixes,
+    write_headers,
+)
 from tightc.model.file_format.rebuild import (
     DOMAIN,
-    REBUILD,
+    DOMAIN_VERSION,
     SUBWORD_SECTIONS,
     TENSORS,
     WeightLayout,
     decode_layout,
     encode_layout,
     is_packed_form,
+    rebuild_name,
     subword_index_bits,
-    subword_rebuild_name,
 )
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
-from tightc.model.onnx_proto.graph import default_opset, is_identity, subgraph_reads
+from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.packings.metadata import (
@@ -43,6 +50,25 @@ from tightc.tile.packing import Packing
 from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
 _IR_WITH_FUNCTIONS = 8
+# the calls of version 1 of the domain, in which each layer rebuilt its weight W: the operator and its operands
+_VERSION_1 = {
+    "PackedConv": ("Conv", "XW"),
+    "PackedConvBias": ("Conv", "XWB"),
+    "PackedGemm": ("Gemm", "XW"),
+    "PackedGemmBias": ("Gemm", "XWB"),
+    "PackedMatMul": ("MatMul", "XW"),
+    "PackedLeftMatMul": ("MatMul", "WX"),
+}
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A weight as packed `tensors`, and the `function` that rebuilds it; `subword_bits` is None for whole weights."""
+
+    function: str
+    subword_bits: int | None
+    packed: PackedWeight
+    tensors: list[onnx.TensorProto]
 
 
 def is_packed(model: Model) -> bool:
@@ -51,45 +77,43 @@ def is_packed(model: Model) -> bool:
 
 
 def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> Model:
-    """`model` with the layers of `network` that are in `packings`, by weight, as packed nodes.
+    """`model` with packed tensors in place of the weights in `packings`, and nodes that rebuild them.
 
-    Other nodes and tensors are untouched. Where another node reads a weight too, such as the DequantizeLinear of an
-    int8 weight, the layer stays and a separate node rebuilds the weight, once for all readers.
+    One node rebuilds all weights of a kind. All other nodes and tensors are untouched: they read the weights as before.
     """
     proto = model.copy_proto()
     proto.ir_version = max(proto.ir_version, _IR_WITH_FUNCTIONS)
-    layers = {layer.output: layer for layer in network.layers if layer.weight in packings}
     used_names = {name for graph in walk_graphs(proto.graph) for name in value_names(graph)}
-    operators, headers = [], read_headers(model.proto, model.origin)
-    rebuild_nodes: list[onnx.NodeProto] = []
-    tensors: dict[str, list[onnx.TensorProto]] = {}
-    for node in proto.graph.node:
-        layer = layers.get(node.output[0])
-        if layer is None:
+    headers = read_headers(model.proto, model.origin)
+    encoded: dict[str, _Encoded] = {}
+    for layer in network.owners:
+        packing = packings.get(layer.weight)
+        if packing is None:
             continue
-        packing = packings[layer.weight]
-        is_first_reader = layer.weight not in tensors
-        if is_first_reader:
-            prefix = _free_prefix(layer.weight, used_names)
-            tensors[layer.weight] = _encode_tensors(network, layer, packing, prefix)
-            used_names |= {tensor.name for tensor in tensors[layer.weight]}
-            renamed = {} if prefix == layer.weight else {"tensors": prefix}
-            headers[layer.weight] = {**encode_header(packing), **renamed}
-        inputs = [tensor.name for tensor in tensors[layer.weight]]
-        if layer.weight not in network.tied:
-            operators.append(_packed_operator(node, layer))
-            _to_packed(node, operators[-1], inputs)
-        elif is_first_reader:
-            bits = packing.subword_bits
-            rebuild = REBUILD if bits is None else subword_rebuild_name(bits)
-            rebuild_nodes.append(helper.make_node(rebuild, inputs, [layer.weight], domain=DOMAIN))
-    _replace_weights(proto, tensors)
+        prefix = _free_prefix(layer.weight, used_names)
+        encoded[layer.weight] = _encode(network, layer, packing, prefix)
+        used_names |= {tensor.name for tensor in encoded[layer.weight].tensors}
+        renamed = {} if prefix == layer.weight else {"tensors": prefix}
+        headers[layer.weight] = {**encode_header(packing), **renamed}
+    _replace_weights(proto, encoded)
     write_headers(proto, headers)
-    replace_items(proto.graph.node, [*rebuild_nodes, *proto.graph.node])
-    subword_bits = [packing.subword_bits for packing in packings.values()]
-    proto.functions.extend(packed_functions(operators, default_opset(proto), subword_bits))
-    proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    _add_rebuilding(proto, encoded)
     return model.with_proto(proto)
+
+
+def _add_rebuilding(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) -> None:
+    """Put nodes before all others of `proto` that rebuild the `encoded` weights, with their functions."""
+    nodes, groups = [], []
+    for name in dict.fromkeys(own.function for own in encoded.values()):
+        members = {weight: own for weight, own in encoded.items() if own.function == name}
+        weights = sorted(members, key=lambda weight: members[weight].packed.int32_layout)
+        inputs = [tensor.name for weight in weights for tensor in members[weight].tensors]
+        nodes.append(helper.make_node(name, inputs, weights, domain=DOMAIN))
+        bits = members[weights[0]].subword_bits
+        groups.append(RebuildGroup(name, bits, tuple(members[weight].packed for weight in weights)))
+    replace_items(proto.graph.node, [*nodes, *proto.graph.node])
+    proto.functions.extend(packed_functions(groups, default_opset(proto)))
+    proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
 
 
 def unpack_layers(model: Model) -> Model:
@@ -99,34 +123,27 @@ def unpack_layers(model: Model) -> Model:
     proto = model.copy_proto()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     headers = read_headers(model.proto, model.origin)
-    weight_of = {header.get("tensors"): name for name, header in headers.items()}
+    stems = {header.get("tensors", weight): weight for weight, header in headers.items()}
     weights: dict[str, NDArray[Any]] = {}
-    restored: dict[str, str] = {}
     packings = read_packings(model)  # of layers without non-zeros, which have no packed tensors
     for node in proto.graph.node:
-        if node.domain != DOMAIN:
-            continue
-        prefix = node.input[-1].removesuffix(f".{TENSORS[-1]}")
-        weight = weight_of.get(prefix, prefix)
-        if weight not in headers:
-            raise ModelError(
-                f"{model.origin}: the packing of {weight} is not recorded: removed or renamed since tightc pack",
-                PACK_AGAIN,
-            )
-        if weight not in weights:
+        for weight in _packed_weights(node, stems):
+            if weight not in headers:
+                raise ModelError(
+                    f"{model.origin}: the packing of {weight} is not recorded: removed or renamed since tightc pack",
+                    PACK_AGAIN,
+                )
             try:
-                packings[weight], weights[weight] = _decode_tensors(headers[weight], prefix, constants)
-                restored[prefix] = weight
+                packings[weight], weights[weight] = _decode_tensors(headers[weight], weight, constants)
             except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     PACK_AGAIN,
                 ) from None
-        operator = PACKED_OPERATORS.get(node.op_type)
-        if operator is not None:
-            _to_plain(node, operator, weight)
+            if node.op_type in _VERSION_1:
+                _to_plain(node, weight)
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
-    _restore_weights(proto, weights, restored)
+    _restore_weights(proto, weights, headers)
     _remove_domain(proto)
     return with_packings(model.with_proto(proto), packings)
 
@@ -149,58 +166,73 @@ def _free_prefix(weight: str, used_names: set[str]) -> str:
     return prefix
 
 
-def _packed_operator(node: onnx.NodeProto, layer: Layer) -> PackedOperator:
-    left = layer.op == "MatMul" and layer.filters_first
-    return PackedOperator(layer.op, bias=len(node.input) > 2 and bool(node.input[2]), left=left)
+def _packed_weights(node: onnx.NodeProto, stems: Mapping[str, str]) -> list[str]:
+    """The weights that `node` rebuilds, none for other nodes; `stems` gives the weight by the name of its tensors."""
+    if node.domain != DOMAIN:
+        return []
+    if node.op_type in _VERSION_1:
+        stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
+        return [stems.get(stem, stem)]
+    return list(node.output)
 
 
-def _encode_tensors(network: Network, layer: Layer, packing: Packing, prefix: str) -> list[onnx.TensorProto]:
-    """The packed tensors of the weight of `layer`, with names that start with `prefix`."""
-    weight, matrix = network.weights[layer.weight], layer_matrix(network, layer, packing.subword_bits)
+def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _Encoded:
+    """The weight of `layer` as packed tensors with names that start with `prefix`."""
+    weight, bits = network.weights[layer.weight], packing.subword_bits
+    zero_point, dtype = network.zero_point(layer), network.stored[layer.weight]
+    matrix = layer_matrix(network, layer, bits)
     filters, inputs = packing.slots()
     arrays, further = {}, []
-    if packing.subword_bits is None:
-        arrays["values"] = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
+    if bits is None:
+        values = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
+        arrays["values"] = (
+            (values.astype(np.int64) + zero_point).astype(dtype) if zero_point else values.astype(dtype)
+        )
     else:
         digits, places = matrix.subwords(filters, inputs)
         further = [
-            Section(np.abs(digits), packing.subword_bits),
+            Section(np.abs(digits), bits),
             Section((digits < 0).astype(np.uint8), 1),
-            Section(places, subword_index_bits(packing.subword_bits)),
+            Section(places, subword_index_bits(bits)),
         ]
     stream = to_stream(packing, further)
-    filter_stride, input_stride = (layer.inputs, 1) if layer.filters_first else (1, layer.filters)
+    per_group = layer.filters // layer.groups
+    filter_stride, input_stride = (layer.inputs, 1) if layer.filters_first else (1, per_group)
     layout = WeightLayout(filter_stride, input_stride, layer.inputs, weight.shape)
-    arrays |= {"index": stream.content, "layout": encode_layout(layout, stream)}
-    return [
+    numbers = encode_layout(layout, stream)
+    arrays |= {"index": stream.content, "layout": numbers}
+    tensors = [
         numpy_helper.from_array(np.ascontiguousarray(arrays[suffix]), f"{prefix}.{suffix}")
-        for suffix in tensor_suffixes(packing.subword_bits)
+        for suffix in tensor_suffixes(bits)
     ]
+    packed = PackedWeight(layout, stream, int32_layout=numbers.dtype == np.int32)
+    return _Encoded(rebuild_name(dtype, bits, zero_point), bits, packed, tensors)
 
 
 def _decode_tensors(
-    header: Mapping[str, Any], prefix: str, constants: Mapping[str, onnx.TensorProto]
+    header: Mapping[str, Any], weight: str, constants: Mapping[str, onnx.TensorProto]
 ) -> tuple[Packing, NDArray[Any]]:
-    """The packing and the dense weight, in its own shape, from the packed tensors with names of `prefix`."""
+    """The packing and the dense tensor of `weight`, from its packed tensors among `constants`."""
     bits = header.get("subword_bits")
-    arrays = {
-        suffix: numpy_helper.to_array(constants[f"{prefix}.{suffix}"]) for suffix in tensor_suffixes(bits)
-    }
+    named = zip(tensor_suffixes(bits), tensor_names(weight, header), strict=True)
+    arrays = {suffix: numpy_helper.to_array(constants[name]) for suffix, name in named}
     sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     layout, stream = decode_layout(arrays["layout"], arrays["index"], sections)
     packing = decode_packing(header, stream)
-    values = arrays["values"][1:] if bits is None else _decode_subwords(bits, stream)
+    values = np.append(np.int8(0), _decode_subwords(bits, stream)) if bits else arrays["values"]
+    empty, values = values[0], values[1:]
     filters, inputs = packing.slots()
     if len(filters) != len(values):
         raise ValueError(f"expected {len(filters)} values for as many occupied slots, got {len(values)}")
-    matrix = np.zeros((packing.filters, packing.inputs), values.dtype)
+    matrix = np.full((packing.filters, packing.inputs), empty, values.dtype)
     elements = filters, inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
     if bits is None:
         matrix[elements] = values
     else:
         np.add.at(matrix, elements, values)
-    filters_first = layout.filter_stride != 1
-    return packing, np.ascontiguousarray(matrix if filters_first else matrix.T).reshape(layout.shape)
+    if layout.filter_stride == 1:
+        matrix = matrix.reshape(packing.groups, -1, packing.inputs).swapaxes(1, 2)
+    return packing, np.ascontiguousarray(matrix).reshape(layout.shape)
 
 
 def _decode_subwords(bits: int, stream: BitStream) -> NDArray[np.int8]:
@@ -210,66 +242,41 @@ def _decode_subwords(bits: int, stream: BitStream) -> NDArray[np.int8]:
     return values
 
 
-def _to_packed(node: onnx.NodeProto, operator: PackedOperator, tensors: list[str]) -> None:
-    """Make `node` a call of the packed `operator` on its activations, its bias and the packed `tensors`."""
-    kept = [node.input[1 if operator.left else 0], *([node.input[2]] if operator.bias else [])]
-    del node.input[:]
-    node.input.extend([*kept, *tensors])
-    node.op_type, node.domain = operator.function, DOMAIN
-
-
-def _to_plain(node: onnx.NodeProto, operator: PackedOperator, weight: str) -> None:
-    """Make a packed `node` the plain operator again, on its activations, the `weight` and its bias."""
+def _to_plain(node: onnx.NodeProto, weight: str) -> None:
+    """Make a packed `node` of version 1 the plain operator again, on its activations, the `weight` and its bias."""
+    operator, names = _VERSION_1[node.op_type]
     operands = {"X": node.input[0], "B": node.input[1], "W": weight}
-    del node.input[:]
-    node.input.extend(operands[key] for key in operator.operands)
-    node.op_type, node.domain = operator.operator, ""
+    node.input[:] = [operands[name] for name in names]
+    node.op_type, node.domain = operator, ""
 
 
-def _replace_weights(proto: onnx.ModelProto, tensors: Mapping[str, list[onnx.TensorProto]]) -> None:
-    """Put the packed `tensors` in place of each weight, by name.
-
-    Constant and Identity nodes that fed only packed layers are removed too.
-    """
+def _replace_weights(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) -> None:
+    """Put the packed tensors in place of each of the `encoded` weights, which are initializers or Constant nodes."""
     initializers = list(proto.graph.initializer)
     plain = {tensor.name for tensor in initializers}
     replaced: list[onnx.TensorProto] = []
     for tensor in initializers:
-        replaced += tensors.get(tensor.name, [tensor])
-    for name, packed in tensors.items():
-        replaced += [] if name in plain else packed
+        replaced += encoded[tensor.name].tensors if tensor.name in encoded else [tensor]
+    for weight, own in encoded.items():
+        replaced += [] if weight in plain else own.tensors
     replace_items(proto.graph.initializer, replaced)
-    aliases = set(tensors)
-    for node in proto.graph.node:
-        if is_identity(node.op_type, node.domain) and node.input[0] in aliases:
-            aliases.add(node.output[0])
-    read = {value.name for value in proto.graph.output} | set(subgraph_reads(proto))
-    kept: list[onnx.NodeProto] = []
-    removed = set(tensors)
-    for node in reversed(proto.graph.node):
-        output = node.output[0] if node.output else ""
-        unread = is_identity(node.op_type, node.domain) and output in aliases and output not in read
-        if unread or (node.op_type == "Constant" and output in aliases):
-            removed.add(output)
-        else:
-            kept.append(node)
-            read.update(node.input)
-    replace_items(proto.graph.node, kept[::-1])
-    replace_items(
-        proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in removed]
-    )
+    kept = [
+        node for node in proto.graph.node if not (node.op_type == "Constant" and node.output[0] in encoded)
+    ]
+    replace_items(proto.graph.node, kept)
 
 
 def _restore_weights(
-    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], restored: Mapping[str, str]
+    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], headers: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Put each of `weights` in place of its packed tensors; `restored` maps the prefix of their names to the weight."""
-    last_tensors = {f"{prefix}.{TENSORS[-1]}": weight for prefix, weight in restored.items()}
-    packed = {f"{prefix}.{suffix}" for prefix in restored for suffix in TENSORS}
+    """Put each of `weights` in place of its packed tensors, which its header names."""
+    names = {weight: tensor_names(weight, headers[weight]) for weight in weights}
+    last = {own[-1]: weight for weight, own in names.items()}
+    packed = {name for own in names.values() for name in own}
     tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
-        if tensor.name in last_tensors:
-            weight = last_tensors[tensor.name]
+        if tensor.name in last:
+            weight = last[tensor.name]
             tensors.append(numpy_helper.from_array(weights[weight], weight))
         elif tensor.name not in packed:
             tensors.append(tensor)
