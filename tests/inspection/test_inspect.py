@@ -66,14 +66,15 @@ def test_groups_are_counted_one_by_one() -> None:
 # form -> (layer, uncovered operator, MACs inside, MACs outside)
 SHARES = {
     "attention": (models.attention, "scores", 5 * 8 * 6, 5 * 6 * 5),
-    "transposed": (models.transposed, "up", 4 * 27 * 16, 4 * 16 * 18),
-    "quantized": (
-        lambda: models.quantized(np.ones(2), np.zeros(2), "<axis = 1>"),
-        "quantized",
-        3 * 36 * 4,
-        4 * 18 * 16,
-    ),
 }
+
+
+def test_each_input_pixel_of_a_transposed_convolution_is_a_vector() -> None:
+    """MACs = input pixels x channels x channels out x kernel."""
+    report = inspected(models.transposed())
+    conv, up = report.layers
+    assert (up["vectors"], up["filters"], up["inputs"]) == (16, 2 * 9, 4)
+    assert (conv["macs"], up["macs"]) == (4 * 27 * 16, 4 * 16 * 18) and report.totals["macs_covered"] == 1.0
 
 
 @pytest.mark.parametrize("form", SHARES)

@@ -165,20 +165,11 @@ def models_constants(proto: onnx.ModelProto):
             yield node.output[0], node.attribute[0].t
 
 
-def test_an_old_opset_is_refused_with_the_remedy() -> None:
-    proto = models.cnn()
-    proto.opset_import[0].version = 12
-    with pytest.raises(
-        ModelError, match=r"expected opset 13 or newer, got 12; raise it with onnx.version_converter"
-    ):
-        load_model_bytes(proto.SerializeToString())
-
-
 def test_what_the_checker_refuses_is_refused_in_one_line() -> None:
     proto = models.cnn()
-    proto.graph.node[0].op_type = "Convolution"
+    proto.graph.node[0].op_type = "Relu"
     with pytest.raises(
-        ModelError, match=r"the ONNX checker refuses it \(.*Convolution.*\); export the model again"
+        ModelError, match=r"the ONNX checker refuses it \(.*Relu.*\); export the model again"
     ) as caught:
         load_model_bytes(proto.SerializeToString())
     assert "\n" not in str(caught.value)

@@ -192,22 +192,6 @@ def test_notes_on_quantization_go_by_the_new_name() -> None:
     assert renamed.quant_parameter_tensor_names[0].value == short.node[0].input[1] != "w"
 
 
-def test_sparse_tensors_are_renamed_with_their_readers() -> None:
-    # the checker lets them pass at operators of other domains alone
-    values = onnx.numpy_helper.from_array(np.linspace(-1, 1, 6, dtype=np.float32), "bias")
-    places = onnx.numpy_helper.from_array(np.arange(6), "places")
-    proto = models.matmul_right()
-    proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-    proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, [6]))
-    proto.graph.node[-1].CopyFrom(
-        onnx.helper.make_node("BiasGelu", ["a", "bias"], ["y"], name="gelu", domain="com.microsoft")
-    )
-    model = loaded(proto)
-    short = stripped(model)
-    assert short.proto.graph.sparse_initializer[0].values.name != "bias"
-    assert outputs(short, proto)[0].tobytes() == outputs(model, proto)[0].tobytes()
-
-
 def test_packed_tensors_do_not_clash_with_names_within_a_branch() -> None:
     proto = models.with_if("v")
     branch = proto.graph.node[-1].attribute[0].g

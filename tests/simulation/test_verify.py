@@ -121,7 +121,7 @@ def test_what_onnxruntime_does_not_run_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "layers"), [("attention", 1), ("transposed", 1), ("with_lstm", 1), ("quantized", 2)]
+    ("form", "layers"), [("attention", 1), ("transposed", 2), ("with_lstm", 1), ("quantized", 2)]
 )
 def test_layers_behind_and_before_what_is_not_covered(form: str, layers: int) -> None:
     verified(loaded(getattr(models, form)()), layers, array=ARRAY)

@@ -27,7 +27,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    sizes, assumed = resolve_open_sizes(plain, options)
+    sizes, assumed = resolve_open_sizes(plain.proto, plain.origin, options)
     counted = count_macs(plain, network, sizes)
     totals, _ = density_metrics(network)
     head = {

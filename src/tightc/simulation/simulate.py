@@ -38,7 +38,7 @@ def simulate(
     `progress`. ModelError where a packing does not match the model's weights; OptionError where it needs another array,
     dataflow or fan-in.
     """
-    options, assumed = resolve_open_sizes(model, options)
+    options, assumed = resolve_open_sizes(model.proto, model.origin, options)
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
     costs = layer_costs(workload, accelerator, options.dataflow)

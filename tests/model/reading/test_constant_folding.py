@@ -17,7 +17,9 @@ from torch.nn.utils import prune as torch_prune
 from helpers.chains import assert_sound, constants, outputs, stored, through
 from helpers.loading import loaded
 from helpers.models import build, sparse
+from tightc.model.file import load_model_bytes
 from tightc.model.layer_view.layers import read_network
+from tightc.model.reading.normalize import ReadingOptions
 
 W, V = sparse(6, 6, density=0.9), sparse(6, 6, density=0.9, seed=4)
 Q = (10 * W).astype(np.int8)
@@ -64,7 +66,11 @@ def test_a_weight_computed_from_constants_is_a_layer(kind: str) -> None:
     proto = computing(*FOLDED[kind])
     model = loaded(proto)
     assert [layer.name for layer in read_network(model).layers] == ["a", "b"]
-    assert model.notes[-1] == model.normalized[-1] == "weights folded from constants: c"
+    assert (
+        model.notes[-1]
+        == model.normalized[-1]
+        == "weights folded from constants: " + read_network(model).layers[0].weight
+    )
     for one, other in zip(
         outputs(proto.SerializeToString(), {"x": X}), outputs(model.to_bytes(), {"x": X}), strict=True
     ):
@@ -99,7 +105,9 @@ def test_a_weight_that_is_not_constant_stays_and_is_named(kind: str) -> None:
 def test_inputs_with_a_default_are_not_folded() -> None:
     proto = computing(*FOLDED["Mul"])
     proto.graph.input.append(onnx.helper.make_tensor_value_info("m", onnx.TensorProto.FLOAT, [6, 6]))
-    assert [layer.name for layer in read_network(loaded(proto)).layers] == ["b"]
+    kept = load_model_bytes(proto.SerializeToString(), options=ReadingOptions(keep_overridable=True))
+    assert [layer.name for layer in read_network(kept).layers] == ["b"]
+    assert [layer.name for layer in read_network(loaded(proto)).layers] == ["a", "b"]
 
 
 def test_operators_of_other_domains_are_not_folded() -> None:

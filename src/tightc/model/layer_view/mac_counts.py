@@ -72,7 +72,7 @@ def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float
     if not network.uncovered:
         return (), 1.0
     try:
-        sizes, _ = resolve_open_sizes(model, InputSizeOptions())
+        sizes, _ = resolve_open_sizes(model.proto, model.origin, InputSizeOptions())
         counts = count_macs(model, network, sizes)
     except ModelError:
         unknown = {"macs": None, "macs_share": None}

@@ -57,7 +57,7 @@ class WeightReaders:
 
     def find_layer(self, node: Node, earlier: list[Layer]) -> Layer | str:
         """The layer of `node`, or the reason why it cannot be one; `earlier` are the layers before it."""
-        reason = _unsupported_operator(node)
+        reason = _unsupported_operator(node, self.graph.opset)
         if reason:
             return reason
         slots = [
@@ -178,13 +178,15 @@ def multiplies(node: Node, opset: int) -> bool:
     )
 
 
-def _unsupported_operator(node: Node) -> str:
+def _unsupported_operator(node: Node, opset: int) -> str:
     """The reason why the operator of `node` cannot be a layer, or empty."""
     if not is_standard(node.domain):
         hint = _FOREIGN_HINTS.get(node.domain, "functions: inline them with onnx.inliner")
         return f"operators of the domain {node.domain} are not known ({hint})"
     if node.op in _WITH_SUBGRAPHS:
         return "layers inside a subgraph are not read"
+    if not is_known(node.op, opset):
+        return f"{node.op} is not an operator of ONNX in opset {opset}"
     if node.op not in WEIGHT_OPERATORS:
-        return f"{node.op} is not among the operators that are packed ({', '.join(WEIGHT_OPERATORS)})"
+        return f"{node.op} is not among the operators that are packed"
     return ""

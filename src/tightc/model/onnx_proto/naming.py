@@ -49,6 +49,5 @@ def rename_values(graph: onnx.GraphProto, new: Callable[[str], str]) -> None:
 def _declarations(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto | onnx.ValueInfoProto]:
     """The initializers, inputs and outputs of a graph."""
     yield from graph.initializer
-    yield from (tensor.values for tensor in graph.sparse_initializer)
     yield from graph.input
     yield from graph.output

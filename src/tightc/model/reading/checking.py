@@ -21,8 +21,8 @@ def check(proto: onnx.ModelProto, origin: str) -> list[str]:
 
     Operators that ONNX does not know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
     """
-    inferred = infer_output_shapes(proto, origin) if outputs_without_shape(proto) else []
     try:
+        inferred = infer_output_shapes(proto, origin) if outputs_without_shape(proto) else []
         onnx.checker.check_model(in_domain_of_their_own(proto), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(

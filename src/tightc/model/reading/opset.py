@@ -19,6 +19,16 @@ _IR_OF_OLDEST = 7  # the IR version that opset 13 was released with
 _TRIED_SIZES = (32, 224, 64, 16, 128, 8, 300, 416)  # of an open dimension other than the batch
 _TOLERANCE = 1e-4  # of the largest output: another opset may take another kernel
 
+# how onnx's converter says no
+_REFUSED = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
+
 Values = Sequence[NDArray[Any]]
 
 
@@ -34,7 +44,7 @@ def raise_opset(proto: onnx.ModelProto, origin: str) -> str:
     before = proto.SerializeToString()
     try:
         converted = version_converter.convert_version(proto, OLDEST_OPSET)
-    except (RuntimeError, ValueError, TypeError, IndexError, onnx.checker.ValidationError) as fault:
+    except _REFUSED as fault:
         raise ModelError(
             f"{origin}: opset {opset} cannot be raised to {OLDEST_OPSET} ({first_line(fault)})",
             "export the model again with a newer opset",

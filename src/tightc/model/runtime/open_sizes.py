@@ -8,7 +8,6 @@ import onnx
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
-from tightc.model.file import Model
 from tightc.model.runtime.shapes import fed_inputs, require_sizes, value_shapes
 
 Sizes = TypeVar("Sizes", bound=InputSizeOptions)
@@ -16,29 +15,27 @@ Sizes = TypeVar("Sizes", bound=InputSizeOptions)
 _TRIED = (224, 32, 128, 64, 256, 512, 320, 416, 640, 299, 300, 16, 8, 100, 1)
 
 
-def resolve_open_sizes(model: Model, given: Sizes) -> tuple[Sizes, tuple[str, ...]]:
-    """`given` with sizes for all inputs, and a note for each input whose size was assumed.
+def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tuple[Sizes, tuple[str, ...]]:
+    """`given` with sizes for all inputs of `proto`, and a note for each input whose size was assumed.
 
     The batch may stay open. A note names --input-shape, which replaces the assumption. ModelError where no tried size
     runs.
     """
     opened = {
-        value.name: value
-        for value in fed_inputs(model.proto)
-        if value.name not in given.shapes and _is_open(value)
+        value.name: value for value in fed_inputs(proto) if value.name not in given.shapes and _is_open(value)
     }
     if not opened:
         return given, ()
-    outputs = [value.name for value in model.proto.graph.output]
+    outputs = [value.name for value in proto.graph.output]
     for size in _TRIED:
         shapes = tuple(f"{name}={_shape_text(value, size)}" for name, value in opened.items())
         assumed = given.model_copy(update={"input_shape": (*given.input_shape, *shapes)})
         try:
-            value_shapes(model.proto, model.origin, outputs, assumed, by_running=True)
+            value_shapes(proto, origin, outputs, assumed, by_running=True)
         except ModelError:
             continue
         return assumed, tuple(_note(value, size) for value in opened.values())
-    require_sizes(model.proto, model.origin, given)
+    require_sizes(proto, origin, given)
     raise AssertionError("an open size is refused")
 
 

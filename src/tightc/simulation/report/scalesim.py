@@ -115,7 +115,7 @@ def export_scalesim(
     axes with one stride. Other layers (dilation, unequal strides, other axes, several images, Gemm, MatMul) become the
     1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.
     """
-    input_sizes, _ = resolve_open_sizes(model, input_sizes)
+    input_sizes, _ = resolve_open_sizes(model.proto, model.origin, input_sizes)
     rows = _rows(unpack_layers(model), input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
     contents = {

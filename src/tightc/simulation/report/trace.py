@@ -32,7 +32,7 @@ def write_trace(
     `layer` is a layer of `model` by its name in the report; None is the first. `options` as in simulate, with random
     inputs from `seed` where they give none. OptionError where no layer has that name.
     """
-    options, _ = resolve_open_sizes(model, options)
+    options, _ = resolve_open_sizes(model.proto, model.origin, options)
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
     names = [entry.layer.name for entry in workload.layers]
