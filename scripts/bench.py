@@ -26,6 +26,7 @@ SECTIONS = {
     "chain": "chain",
     "digests": "digests",
     "startup": "startup",
+    "loading": "loading",
     "simulation": "simulation",
     "training": "training",
 }

@@ -20,9 +20,9 @@ def written() -> dict[Path, int]:
 
 def test_quick_prints_tables_with_the_command_that_prints_them_and_writes_nothing() -> None:
     before = written()
-    done = bench("--quick", "curve", "layers", "simulation")
+    done = bench("--quick", "curve", "layers", "simulation", "loading")
     assert done.returncode == 0, done.stderr
-    for section in ("curve", "layers", "simulation"):
+    for section in ("curve", "layers", "simulation", "loading"):
         assert f".venv/bin/python scripts/bench.py {section}\n" in done.stdout
     assert "\n| tight  | 30             | " in done.stdout
     assert "\n| 64x147 | " in done.stdout

@@ -7,15 +7,10 @@ import time
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
 import tightc
-from benchmarks.networks import RESNET50, Shape
+from benchmarks.networks import RESNET50, layers_model
 from benchmarks.page import SEED, Page
 from tightc.model import file
-from tightc.model.file import Model, load_model_bytes
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 
@@ -30,7 +25,7 @@ def run(page: Page) -> None:
         f"{len(layers)} layers of the shapes of ResNet-50, sparsity 0.9, first-fit. `tightc.load` with digests "
         f"checked and without, in turn; CPU time, best of {repeats}. Target: a ratio below 1.05."
     )
-    pruned = tightc.prune(_model(layers), PruneOptions(sparsity=0.9))[0]
+    pruned = tightc.prune(layers_model(layers), PruneOptions(sparsity=0.9))[0]
     permuted = tightc.permute(pruned, PermuteOptions(method="first-fit"), seed=SEED)[0]
     packed = tightc.pack(permuted)[0]
     page.head("model", "MiB", "ratio", "ms checked", "ms unchecked")
@@ -57,19 +52,3 @@ def _loading(path: Path) -> float:
     began = time.process_time()  # on one core, whatever else the machine does
     tightc.load(path)
     return time.process_time() - began
-
-
-def _model(layers: list[Shape]) -> Model:
-    """Matrices of these shapes as 1x1 convolutions, each on an input of its own."""
-    rng = np.random.default_rng(SEED)
-    tensors, nodes, inputs, outputs = [], [], [], []
-    for i, (filters, channels) in enumerate(layers):
-        weight = rng.standard_normal((filters, channels, 1, 1), np.float32)
-        tensors.append(numpy_helper.from_array(weight, f"w{i}"))
-        nodes.append(helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"y{i}"]))
-        inputs.append(helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, ["B", channels, 7, 7]))
-        outputs.append(helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, ["B", filters, 7, 7]))
-    graph = helper.make_graph(nodes, "layers", inputs, outputs, tensors)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.checker.check_model(proto)
-    return load_model_bytes(proto.SerializeToString(), "layers.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -149,3 +150,36 @@ class _Graph:
         pads, kernel = [side // 2] * 4, (side, side)
         y = self.layer("Conv", x, kernel, kernel_shape=kernel, strides=[stride, stride], pads=pads)
         return self.node("Relu", y) if relu else y
+
+
+def layers_model(layers: Sequence[Shape]) -> Model:
+    """Random matrices of these shapes as 1x1 convolutions, each on an input of its own."""
+    rng = np.random.default_rng(SEED)
+    tensors, nodes, inputs, outputs = [], [], [], []
+    for i, (filters, channels) in enumerate(layers):
+        weight = rng.standard_normal((filters, channels, 1, 1), np.float32)
+        tensors.append(numpy_helper.from_array(weight, f"w{i}"))
+        nodes.append(helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"y{i}"]))
+        inputs.append(helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, ["B", channels, 7, 7]))
+        outputs.append(helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, ["B", filters, 7, 7]))
+    return _model(helper.make_graph(nodes, "layers", inputs, outputs, tensors))
+
+
+def deep_model(layers: int) -> Model:
+    """So many random 3x3 convolutions of 16 channels in a row, each with its ReLU."""
+    rng = np.random.default_rng(SEED)
+    tensors, nodes, value = [], [], "x"
+    for i in range(layers):
+        weight = rng.standard_normal((16, 16, 3, 3), np.float32)
+        tensors.append(numpy_helper.from_array(weight, f"w{i}"))
+        nodes.append(helper.make_node("Conv", [value, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"y{i}"]))
+        value = f"y{i}"
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 16, 8, 8]) for name in ("x", value)]
+    return _model(helper.make_graph(nodes, "deep", ends[:1], ends[1:], tensors))
+
+
+def _model(graph: onnx.GraphProto) -> Model:
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(proto)
+    return load_model_bytes(proto.SerializeToString(), f"{graph.name}.onnx")

@@ -96,8 +96,8 @@ _BYTE = """
 
 # "$sum": at each byte, the number in it and the $i after it
 _MORE_BYTES = """
-    worth_of_byte_$i = Constant<value = $int {$worth}>()
-    part_of_byte_$i = Mul(byte_$i, worth_of_byte_$i)
+    unit_of_byte_$i = Constant<value = $int {$unit}>()
+    part_of_byte_$i = Mul(byte_$i, unit_of_byte_$i)
     $sum = Add($before, part_of_byte_$i)
 """
 
@@ -229,10 +229,10 @@ _SUBWORDS = """
 # a weight has one subword at each place, so that each of these writes an element at most once
 _PLACE = """
     place_$i = Constant<value = $int {$i}>()
-    worth_$i = Constant<value = $int {$value}>()
+    unit_$i = Constant<value = $int {$unit}>()
     at_place_$i = Equal(place, place_$i)
     target_$i = Where(at_place_$i, target, nowhere)
-    part_$i = Mul(signed, worth_$i)
+    part_$i = Mul(signed, unit_$i)
     parts_$i = ScatterElements(sum_0, target_$i, part_$i)
     sum_$next = Add(sum_$i, parts_$i)
 """
@@ -328,7 +328,7 @@ def _window(wide: bool) -> str:
     text = "".join(Template(_BYTE).safe_substitute(i=i, end=i - count) for i in range(count))
     sums = ["byte_0", *(f"window_{i}" for i in range(1, count - 1)), "window"]
     for i in range(1, count):
-        text += Template(_MORE_BYTES).safe_substitute(i=i, worth=256**i, before=sums[i - 1], sum=sums[i])
+        text += Template(_MORE_BYTES).safe_substitute(i=i, unit=256**i, before=sums[i - 1], sum=sums[i])
     return text
 
 
@@ -347,7 +347,7 @@ def _join_layouts(weights: Sequence[PackedWeight]) -> str:
 def _subwords(bits: int) -> str:
     """Nodes that add up the subwords of each weight, as int8 "elements"."""
     places = subwords_of(bits)
-    sums = [Template(_PLACE).safe_substitute(i=i, next=i + 1, value=2 ** (bits * i)) for i in range(places)]
+    sums = [Template(_PLACE).safe_substitute(i=i, next=i + 1, unit=2 ** (bits * i)) for i in range(places)]
     return f"{_SUBWORDS}{''.join(sums)}    elements = Cast<to = $int8>(sum_{places})\n"
 
 
