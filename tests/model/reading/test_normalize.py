@@ -51,12 +51,16 @@ OLD = {
         "2, 5", w=W, b=models.sparse(4, density=1), s=np.full(4, 1.5, np.float32), m=models.sparse(4, density=1),
         v=np.full(4, 0.7, np.float32), k=np.array([2, -1]), l=models.sparse(5, 64), z=models.sparse(5, density=1),
     ),
-    "8": lambda: old(8, "c = Conv(x, w) r = Relu(c) s = ReduceSum<axes = [2, 3]>(r) y = Identity(s)", "2, 4, 1, 1", w=W),
+    "8": lambda: old(
+        8, "c = Conv(x, w) r = Relu(c) s = ReduceSum<axes = [2, 3]>(r) y = Identity(s)", "2, 4, 1, 1", w=W
+    ),
     "9": lambda: old(
         9, "c = Conv(x, w) u = Upsample<mode = \"nearest\">(c, s) y = Clip<min = 0.0, max = 6.0>(u)", "2, 4, 12, 12",
         w=W, s=np.array([1, 1, 2, 2], np.float32),
     ),
-    "11": lambda: old(11, "c = Conv(x, w) q = Squeeze<axes = [0]>(z) y = Add(c, q)", "2, 4, 6, 6", w=W, z=np.ones((1, 1), np.float32)),
+    "11": lambda: old(
+        11, "c = Conv(x, w) q = Squeeze<axes = [0]>(z) y = Add(c, q)", "2, 4, 6, 6", w=W, z=np.ones((1, 1), np.float32)
+    ),
     "12": lambda: old(12, "c = Conv(x, w) y = Softmax<axis = 1>(c)", "2, 4, 6, 6", w=W),
 }  # fmt: skip
 
@@ -95,14 +99,14 @@ def test_a_conversion_that_changes_outputs_is_refused(monkeypatch: pytest.Monkey
 
     def wrong(proto: onnx.ModelProto, target: int) -> onnx.ModelProto:
         converted = convert(proto, target)
-        converted.graph.node[-1].attribute[0].i = 2
+        converted.graph.node[0].attribute[0].ints[:] = [2, 2]
         return converted
 
     monkeypatch.setattr(reading_opset.version_converter, "convert_version", wrong)
     with pytest.raises(
         ModelError, match="raising its opset to 13 changes its outputs; export the model again"
     ):
-        loaded(old(12, "c = Conv(x, w) y = Softmax<axis = 1>(c)", "2, 4, 6, 6", w=W))
+        loaded(old(12, "c = Conv<strides = [1, 1]>(x, w) y = Relu(c)", "N, 4, H, K", w=W))
 
 
 def test_a_conversion_that_cannot_be_compared_says_so() -> None:
@@ -165,7 +169,7 @@ def test_a_size_that_nothing_runs_with_is_asked_for() -> None:
         "net (float[N, 3, H, W] image) => (float[N, 4] y) { f = Flatten(image) y = Gemm(f, v) }",
         v=models.sparse(3 * 7 * 7, 4),
     )
-    with pytest.raises(ModelError, match=r"the size of input image is open \(Nx3xHxW\); give --input-shape"):
+    with pytest.raises(ModelError, match=r"the size of input image is open \(1x3xHxW\); give --input-shape"):
         resolve_open_sizes(proto, "net.onnx", InputSizeOptions())
 
 
@@ -239,7 +243,8 @@ def test_one_operator_that_onnx_does_not_know_does_not_refuse_the_rest() -> None
         "EfficientNMS_TRT is not an operator of ONNX in opset 20"
     ]
     pruned, report = prune(model, PruneOptions(sparsity=0.5))
-    assert report.totals["density"] == pytest.approx(0.5, abs=0.01)
+    before = inspect(model, InspectOptions()).totals["nonzeros"]
+    assert 0 < report.totals["nonzeros"] <= before and report.uncovered[0]["name"] == "nms"
     assert [node.op_type for node in pruned.proto.graph.node] == [node.op_type for node in proto.graph.node]
 
 
@@ -254,7 +259,8 @@ def test_external_data_within_a_branch_is_read(tmp_path: Path) -> None:
         proto, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0
     )
     model = load_model(tmp_path / "m.onnx")
-    found = model.proto.graph.node[-1].attribute[0].g.initializer[0]
+    branch = model.proto.graph.node[-1].attribute[0].g
+    found = next(tensor for tensor in branch.initializer if tensor.name == "inner")
     assert np.array_equal(numpy_helper.to_array(found), numpy_helper.to_array(inner))
     feeds = models.feeds(want)
     one = onnxruntime.InferenceSession(want.SerializeToString()).run(None, feeds)

@@ -13,12 +13,10 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network, Uncovered
 from tightc.model.onnx_proto.graph import Node, is_standard
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shapes, value_shapes
 from tightc.report import Figures
-
-# the inputs that an operator multiplies, unless they are the first two
-_OPERANDS = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class MacCounts:
 
 def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) -> MacCounts:
     """The MAC counts of `network`, which was read from the plain `model`, for inputs of `input_sizes`."""
-    nodes = [entry.node for entry in network.uncovered if is_standard(entry.node.domain)]
+    nodes = [entry.node for entry in network.uncovered if _has_known_macs(entry.node)]
     wanted = [name for layer in network.layers for name in (layer.input, layer.output)]
     wanted += [name for node in nodes for name in (*node.inputs, *node.outputs) if name]
     shapes = value_shapes(model.proto, model.origin, wanted, input_sizes)
@@ -50,7 +48,7 @@ def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) ->
     uncovered: tuple[dict[str, Any], ...] = tuple(
         {
             **_operator_identity(entry),
-            "macs": _operator_macs(entry.node, shapes) if is_standard(entry.node.domain) else None,
+            "macs": _operator_macs(entry.node, shapes) if _has_known_macs(entry.node) else None,
         }
         for entry in network.uncovered
     )
@@ -96,10 +94,13 @@ def dense_macs(layer: Layer, vectors: int) -> int:
     return layer.filters * layer.inputs * vectors
 
 
+def _has_known_macs(node: Node) -> bool:
+    return is_standard(node.domain) and node.op in WEIGHT_OPERATORS
+
+
 def _operator_macs(node: Node, shapes: Shapes) -> int | None:
     """Multiply-accumulates of an uncovered operator, None where they are unknown."""
-    places = _OPERANDS.get(node.op, (0, 1))
-    operands = [node.inputs[place] if place < len(node.inputs) else "" for place in places]
+    operands = [node.inputs[place] for place in WEIGHT_OPERATORS[node.op].operands]
     left, right = (shapes.get(name) for name in operands)
     out = shapes.get(node.outputs[0])
     if left is None or right is None or out is None:
