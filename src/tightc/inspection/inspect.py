@@ -37,7 +37,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
         "history": [_history_label(entry) for entry in read_history(model)],
         "macs": counted.macs,
         "macs_covered": counted.macs_covered,
-        "bytes": len(model.to_bytes()),
+        "bytes": model.size,
     }
     unknown = [row["name"] for row in counted.uncovered if row["macs"] is None]
     notes = (*model.notes, *assumed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,15 @@ class Model:
     """A model in memory, with all tensors embedded.
 
     `origin` names it in messages. `file_sha256` is the digest of the file that it was read from, None once it has been
-    changed. `external_data`: its weights came in a second file. `normalized` tells what reading changed, a sentence
-    each. `notes` begin with these, and tell where the file differs from what tightc wrote.
+    changed. `file_size`: bytes of that file where nothing was changed on reading. `external_data`: its weights came in
+    a second file. `normalized` tells what reading changed, a sentence each. `notes` begin with these, and tell where
+    the file differs from what tightc wrote.
     """
 
     proto: onnx.ModelProto
     origin: str
     file_sha256: str | None = None
+    file_size: int | None = None
     external_data: bool = False
     notes: tuple[str, ...] = ()
     normalized: tuple[str, ...] = ()
@@ -69,7 +72,7 @@ class Model:
 
     def with_proto(self, proto: onnx.ModelProto) -> Model:
         """This model with `proto` as its content."""
-        return replace(self, proto=proto, file_sha256=None)
+        return replace(self, proto=proto, file_sha256=None, file_size=None)
 
     def with_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> Model:
         """A copy with the constants in `tensors`, by name, replaced; shapes and dtypes must be the same."""
@@ -79,6 +82,11 @@ class Model:
                 array = np.ascontiguousarray(tensors[name])
                 constant.CopyFrom(numpy_helper.from_array(array, constant.name))
         return self.with_proto(proto)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model as one file."""
+        return self.proto.ByteSize() if self.file_size is None else self.file_size
 
     def to_bytes(self) -> bytes:
         """The model as one file, deterministic."""
@@ -154,11 +162,30 @@ def _parse(content: bytes, origin: str, folder: Path | None, options: ReadingOpt
         raise ModelError(f"{origin}: not an ONNX model, or a truncated one", _EXPORT_AGAIN) from None
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
-    digest = hashlib.sha256(content)
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # hashing takes as long as most of the rest, and another core can do it
+        hashing = pool.submit(hashlib.sha256, content)
+        return _checked(_Parsed(proto, origin, content), folder, hashing, options)
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A model as it was read: its `proto`, the name in messages, and the `content` of its file."""
+
+    proto: onnx.ModelProto
+    origin: str
+    content: bytes
+
+
+def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options: ReadingOptions) -> Model:
+    """The model of `parsed`, brought into form and checked; `hashing` gives the digest of its content."""
+    proto, origin = parsed.proto, parsed.origin
     try:
-        external_data = embed_external_data(proto, origin, folder, digest)
+        external_data = embed_external_data(proto, origin, folder, hashing.result)
         normalized = normalize(proto, origin, options)
-        inferred = check(proto, origin)
+        unchanged = not external_data and not normalized
+        inferred = check(proto, origin, parsed.content if unchanged else None)
         graph = read_graph(proto)
         _check_names(graph, proto)
         notes = _check_digests(proto, graph, origin)
@@ -172,7 +199,8 @@ def _parse(content: bytes, origin: str, folder: Path | None, options: ReadingOpt
     return Model(
         proto,
         origin,
-        file_sha256=digest.hexdigest(),
+        file_sha256=hashing.result().hexdigest(),
+        file_size=len(parsed.content) if unchanged and not normalized else None,
         external_data=external_data,
         notes=(*normalized, *notes),
         normalized=tuple(normalized),

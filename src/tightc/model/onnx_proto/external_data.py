@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ def is_large(tensor: onnx.TensorProto) -> bool:
     return tensor.HasField("raw_data") and len(tensor.raw_data) >= _FROM_BYTES
 
 
-def embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Any) -> bool:
-    """Read the external data of `proto` into it and add it to `digest`; whether there is any.
+def embed_external_data(
+    proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Callable[[], Any]
+) -> bool:
+    """Read the external data of `proto` into it and add it to the `digest`; whether there is any.
 
     `folder` is that of the model `origin`, None where the model came through a pipe. ExternalDataError where the data
     cannot be read.
@@ -72,7 +74,7 @@ def embed_external_data(proto: onnx.ModelProto, origin: str, folder: Path | None
             "export the model again, or check that the file was copied whole",
         ) from None
     for tensor in tensors:
-        digest.update(tensor.raw_data)
+        digest().update(tensor.raw_data)
         tensor.ClearField("data_location")  # as in a model without external data
     return True
 

@@ -16,14 +16,19 @@ from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shap
 _FLOATS = ("float16", "float32", "float64")
 
 
-def check(proto: onnx.ModelProto, origin: str) -> list[str]:
+def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
     """Run the ONNX checker on `proto`; returns the names of the outputs whose missing shape was inferred first.
 
-    Operators that ONNX does not know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
+    `content` is the file of an unchanged `proto`, which saves the time to write it again. Operators that ONNX does not
+    know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
     """
     try:
         inferred = infer_output_shapes(proto, origin) if outputs_without_shape(proto) else []
-        onnx.checker.check_model(in_domain_of_their_own(proto), full_check=True)
+        checked = in_domain_of_their_own(proto)
+        if content is not None and not inferred and checked is proto:
+            onnx.checker.check_model(content, full_check=True)
+        else:
+            onnx.checker.check_model(checked, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(
             f"{origin}: the ONNX checker refuses it ({first_line(fault)})",

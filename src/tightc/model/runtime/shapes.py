@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.uncertain_shapes import values_of_uncertain_shape
+
+_SMALL = 4096  # elements; a shape, or the operands that one is computed from, has fewer
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -33,13 +36,13 @@ def value_shapes(
     `origin`, where a dimension other than the batch stays open, where `input_sizes` contradicts the model, or where
     the model cannot be run.
     """
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
+    fixed, large = _without_large_tensors(proto)
     _fix_inputs(fixed, origin, input_sizes)
+    fixed.graph.input.extend(large)
     _clear_stated_shapes(fixed)
     graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     uncertain = values_of_uncertain_shape(graph)
-    known = {t.name: tuple(t.dims) for t in graph.initializer}
+    known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     inferred = () if by_running else (*graph.value_info, *graph.output)
     for value in (*graph.input, *inferred):
         shape = _static_shape(value)
@@ -59,9 +62,28 @@ def fed_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def require_sizes(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
     """ModelError, naming `origin`, where `input_sizes` leave a dimension of an input open or contradict it."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
+    fixed, _ = _without_large_tensors(proto)
     _fix_inputs(fixed, origin, input_sizes)
+
+
+def _without_large_tensors(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.ValueInfoProto]]:
+    """A copy of `proto` without its large initializers, and these as inputs: shape inference needs no more of them."""
+    copy, graph = onnx.ModelProto(), proto.graph
+    copy.ir_version = proto.ir_version
+    copy.opset_import.extend(proto.opset_import)
+    copy.functions.extend(proto.functions)
+    copy.graph.name = graph.name
+    copy.graph.node.extend(graph.node)
+    copy.graph.input.extend(graph.input)
+    copy.graph.output.extend(graph.output)
+    listed = {value.name for value in graph.input}
+    large = []
+    for tensor in graph.initializer:
+        if prod(tensor.dims) <= _SMALL:
+            copy.graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            large.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return copy, large
 
 
 def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptions) -> None:
