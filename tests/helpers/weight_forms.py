@@ -147,3 +147,22 @@ WEIGHT_FORMS: dict[str, Callable[[], onnx.ModelProto]] = {
     "DequantizeLinear, asymmetric int8": lambda: dequantized("int8", -5),
     "DequantizeLinear, ConvTranspose": lambda: dequantized("int8", 0, op="ConvTranspose"),
 }  # fmt: skip
+
+
+def half_network(opset: int) -> onnx.ModelProto:
+    """A small network in float16: a convolution, a depthwise one, a long product."""
+    return build(
+        """net (float16[2, 3, 9, 9] x) => (float16[2, 10] y) {
+            [first] a = Conv<pads = [1, 1, 1, 1]>(x, w, b)
+            r = Relu(a)
+            [depthwise] d = Conv<group = 8, strides = [2, 2]>(r, v)
+            f = Flatten(d)
+            [last] y = Gemm(f, l, c)
+        }""",
+        opset,
+        w=sparse(8, 3, 3, 3, density=0.9, dtype="float16"),
+        b=sparse(8, density=1, dtype="float16"),
+        v=sparse(8, 1, 3, 3, density=0.9, dtype="float16"),
+        l=(sparse(128, 10, density=0.9) / 8).astype(np.float16),
+        c=sparse(10, density=1, dtype="float16"),
+    )

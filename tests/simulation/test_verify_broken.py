@@ -66,8 +66,8 @@ def breaking(
 def test_wrong_values(monkeypatch: pytest.MonkeyPatch, layer: str, tight: bool) -> None:
     breaking(monkeypatch, lambda result: replace(result, outputs=1.5 * result.outputs), layer)
     model = loaded(two_layers())
-    words = f"{layer}: expected engine values within 0.0001 of the largest output, got 0.5"
-    assert wrong(permuted(model) if tight else model) == words
+    words = rf"{layer}: expected engine values within \S+e-0[5-8] of the largest output, got 0\.\d+"
+    assert re.fullmatch(words, wrong(permuted(model) if tight else model))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -78,25 +78,22 @@ def test_values_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch, value: floa
         return replace(result, outputs=outputs)
 
     breaking(monkeypatch, spoiled, "two")
-    assert (
-        wrong(loaded(two_layers()))
-        == f"two: expected engine values within 0.0001 of the largest output, got {value}"
-    )
+    words = rf"two: expected engine values within \S+e-0[5-8] of the largest output, got {value}"
+    assert re.fullmatch(words, wrong(loaded(two_layers())))
 
 
-@pytest.mark.parametrize(("factor", "found"), [(1 + 5e-5, False), (1 + 2e-4, True)])
-def test_values_are_off_from_a_ten_thousandth_on(
+@pytest.mark.parametrize(("factor", "found"), [(1 + 1e-7, False), (1 + 2e-4, True)])
+def test_values_are_off_where_rounding_does_not_explain_them(
     monkeypatch: pytest.MonkeyPatch, factor: float, found: bool
 ) -> None:
     breaking(monkeypatch, lambda result: replace(result, outputs=result.outputs * np.float32(factor)), "two")
     if found:
-        assert (
-            wrong(loaded(two_layers()))
-            == "two: expected engine values within 0.0001 of the largest output, got 0.0002"
+        assert re.fullmatch(
+            r"two: expected engine values within \S+e-0[5-8] of the largest output, got 0.0002",
+            wrong(loaded(two_layers())),
         )
     else:
-        row = verified(loaded(two_layers())).layers[1]
-        assert row["value_error"] == pytest.approx(5e-5, rel=0.05)
+        assert verified(loaded(two_layers())).layers[1]["value_error"] < 1e-6
 
 
 def test_wrong_int8_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +153,7 @@ def test_a_wrong_weight_is_found_in_every_form(
     model = loaded(FORMS[form]())
     given = {} if dataflow == "tight" else {"array": ARRAY, "dataflow": dataflow}
     sentence = wrong(permuted(model) if dataflow == "tight" else model, **given)
-    assert re.fullmatch(
-        r"\w+: expected engine values within 0\.0001 of the largest output, got \S+", sentence
-    )
+    assert re.fullmatch(r"\w+: expected engine values within \S+ of the largest output, got \S+", sentence)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +184,7 @@ def test_a_wrong_packing_is_found(form: str, broken: str, monkeypatch: pytest.Mo
 
     model = permuted(loaded(FORMS[form]()))
     monkeypatch.setattr(verify_module, "run_packing", with_broken)
-    assert "expected engine values within 0.0001 of the largest output" in wrong(model)
+    assert re.search(r"expected engine values within \S+ of the largest output", wrong(model))
 
 
 def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +209,7 @@ def test_a_tile_too_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (np.float32, "two: expected engine values within 0.0001 of the largest output, got 0.5"),
+        (np.float32, "two: expected engine values within "),
         (np.int32, "two: expected the int8 values of onnxruntime, got different ones from the engine"),
     ],
 )
@@ -232,7 +227,8 @@ def test_on_the_command_line_it_ends_with_one(
 
     breaking(monkeypatch, half_more, "two", kind)
     assert run(["simulate", str(tmp_path / "net.onnx"), "--verify"]) == 1
-    assert capsys.readouterr() == ("", f"tightc: error: {words}{OURS}\n")
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"tightc: error: {words}") and err.endswith(f"{OURS}\n")
     assert run(["simulate", str(tmp_path / "net.onnx")]) == 0
 
 

@@ -18,10 +18,14 @@ from tightc.model.onnx_proto.repeated_fields import replace_items
 
 @dataclass(frozen=True)
 class Int8Weight:
-    """`values`: int8, in the shape of the weight; `scales`: (filters,) float32, along `axis`."""
+    """`values`: int8, in the shape of the weight, with `scales` in the dtype of the weight, along its `axis`.
+
+    `per_filter`: the same scales for each filter, (filters,) float32.
+    """
 
     values: NDArray[np.int8]
-    scales: NDArray[np.float32]
+    scales: NDArray[np.floating]
+    per_filter: NDArray[np.float32]
     axis: int
 
 
@@ -32,12 +36,13 @@ def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
     dequantizers: list[onnx.NodeProto] = []
     tensors: list[onnx.TensorProto] = []
     for name, weight in weights.items():
-        integers, scale = _unused(f"{name}.int8", names), _unused(f"{name}.scale", names)
-        tensors += [
-            numpy_helper.from_array(weight.values, integers),
-            numpy_helper.from_array(weight.scales, scale),
-        ]
-        dequantizers.append(helper.make_node("DequantizeLinear", [integers, scale], [name], axis=weight.axis))
+        parts = {
+            _unused(f"{name}.int8", names): weight.values,
+            _unused(f"{name}.scale", names): weight.scales,
+            _unused(f"{name}.zero", names): np.zeros(weight.scales.shape, np.int8),  # some readers want one
+        }
+        tensors += [numpy_helper.from_array(array, part) for part, array in parts.items()]
+        dequantizers.append(helper.make_node("DequantizeLinear", list(parts), [name], axis=weight.axis))
     kept = [tensor for tensor in proto.graph.initializer if tensor.name not in weights]
     nodes = [
         node for node in proto.graph.node if not (node.op_type == "Constant" and node.output[0] in weights)
@@ -47,10 +52,12 @@ def with_int8_weights(model: Model, weights: Mapping[str, Int8Weight]) -> Model:
     return model.with_proto(proto)
 
 
-def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, float]) -> Model:
+def with_int8_inputs(
+    model: Model, layers: list[Layer], scales: Mapping[str, float], halves: frozenset[str]
+) -> Model:
     """`model` with the inputs of `layers` quantized to int8 and dequantized, once for all layers that read a value.
 
-    `scales`: of each quantized value, by name.
+    `scales`: of each quantized value, by name; `halves` are those of float16.
     """
     proto = model.copy_proto()
     names = _names(proto)
@@ -62,7 +69,8 @@ def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, flo
         if value is not None:
             if value not in dequantized:
                 dequantized[value] = _unused(f"{value}.real", names)
-                nodes += _quantize_pair(proto, value, dequantized[value], scales[value], names)
+                scale = (np.float16 if value in halves else np.float32)(scales[value])
+                nodes += _quantize_pair(proto, value, dequantized[value], scale, names)
             for slot, name in enumerate(node.input):
                 if name == value:
                     node.input[slot] = dequantized[value]
@@ -72,11 +80,11 @@ def with_int8_inputs(model: Model, layers: list[Layer], scales: Mapping[str, flo
 
 
 def _quantize_pair(
-    proto: onnx.ModelProto, value: str, dequantized: str, scale: float, names: set[str]
+    proto: onnx.ModelProto, value: str, dequantized: str, scale: np.floating, names: set[str]
 ) -> list[onnx.NodeProto]:
     integers, step = _unused(f"{value}.int8", names), _unused(f"{value}.scale", names)
     zero = _unused(f"{value}.zero", names)  # without one QuantizeLinear writes uint8
-    proto.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), step))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(scale), step))
     proto.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), zero))
     return [
         helper.make_node("QuantizeLinear", [value, step, zero], [integers]),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tightc.calibration.calibration import Calibration
 from tightc.data.images import NormalizedImages
@@ -17,6 +19,7 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.reading.opset import raise_opset
 from tightc.progress import Progress, no_progress
 from tightc.quantization.nodes import Int8Weight, with_int8_inputs, with_int8_weights
 from tightc.quantization.options import QuantizeOptions
@@ -24,6 +27,8 @@ from tightc.quantization.ranges import activation_ranges
 from tightc.quantization.scale import LARGEST, best_scales, to_int8
 from tightc.report import Report, Result, join_names
 from tightc.selection.network.prunable import unskipped_layers
+
+_HALF_OPSET = 19  # from which QuantizeLinear and DequantizeLinear take float16
 
 
 def quantize(
@@ -39,9 +44,10 @@ def quantize(
     Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
     symmetric, with one scale per value; `options` say how their ranges are calibrated. Weights and inputs that are
     quantized already stay as they are. `progress` is called during calibration.
-    ModelError if nothing is left to quantize, or a weight is not float32; OptionError if --skip matches no layer.
+    float16 takes opset 19, to which an older model is raised. ModelError if nothing is left to quantize, or a weight is
+    neither float32 nor float16; OptionError if --skip matches no layer.
     """
-    plain = unpack_layers(model)
+    plain, raised = _with_half_quantization(unpack_layers(model))
     network = read_network(plain)
     owners = unskipped_layers(network, options.skip)
     weights = {
@@ -57,53 +63,101 @@ def quantize(
         calibration = Calibration.of(
             plain, images.images, images.normalization, options.calibration_images, seed
         )
-        scales = _scales(plain, readers, calibration, options, progress)
+        largest = _largest_inputs(plain, readers, calibration, options, progress)
+        scales = {
+            layer.input: _input_scale(network, layer, largest[layer.input])
+            for layer in readers
+            if layer.input in largest
+        }
     if not weights and not scales:
         raise ModelError(
             f"{model.origin}: expected float weights or inputs to quantize, got none",
             "use the model as it is",
         )
     progress("quantize", 1.0, {})
-    quantized = with_int8_inputs(with_int8_weights(plain, weights), readers, scales)
+    quantized = with_int8_inputs(
+        with_int8_weights(plain, weights), readers, scales, _halves(network, readers)
+    )
     if weights:
         quantized = with_packings(quantized, {})
     else:  # packings stay, and must match the weights
         matching_packings(quantized, read_network(quantized))
     drawn_by = seed if images is not None else None
     entry = HistoryEntry("quantize", options.model_dump(mode="json"), drawn_by)
-    quantized = stage_result(quantized, entry, model)
+    source = replace(model, notes=(*model.notes, raised)) if raised else model
+    quantized = stage_result(quantized, entry, source)
     rows = [_row(network, layer, weights.get(layer.weight), scales) for layer in owners]
     return Result(
-        quantized, _report(model, quantized, rows, packings_dropped=bool(weights) and is_permuted(plain))
+        quantized,
+        _report(model, quantized, rows, raised, packings_dropped=bool(weights) and is_permuted(plain)),
     )
 
 
 def _quantized(model: Model, network: Network, layer: Layer) -> Int8Weight:
     weight = network.weights[layer.weight]
-    if weight.dtype != np.float32:
+    if weight.dtype not in (np.float32, np.float16):
         raise ModelError(
-            f"{model.origin}: layer {layer.name}: expected a float32 weight, got {weight.dtype}",
+            f"{model.origin}: layer {layer.name}: expected a float32 or float16 weight, got {weight.dtype}",
             "quantize before the model is converted, or skip the layer",
         )
     matrix = network.dequantized_matrix(layer)
-    scales = best_scales(matrix)
-    values = layer.tensor(to_int8(matrix, scales), weight.shape)
-    return Int8Weight(values, scales, 0 if layer.filters_first else 1)
+    axis = layer.filters_axis(weight.ndim)
+    places = _places(layer, weight.shape, axis)
+    order = np.argsort(places, kind="stable")
+    shared = matrix[order].reshape(
+        places.max() + 1, -1
+    )  # filters that share a place on the axis share a scale
+    scales = best_scales(shared).astype(weight.dtype)
+    per_filter = scales.astype(np.float32)[places]
+    values = layer.tensor(to_int8(matrix, per_filter), weight.shape)
+    return Int8Weight(values, scales, per_filter, axis)
 
 
-def _scales(
+def _places(layer: Layer, shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
+    """The place of each filter on the `axis` of a weight of `shape`: (filters,)."""
+    sides = [shape[axis] if other == axis else 1 for other in range(len(shape))]
+    if layer.filters == 1:
+        return np.zeros(1, np.int64)
+    on_axis = np.broadcast_to(np.arange(shape[axis]).reshape(sides), shape)
+    found: NDArray[np.int64] = layer.matrix(np.ascontiguousarray(on_axis))[:, 0]
+    return found
+
+
+def _with_half_quantization(model: Model) -> tuple[Model, str]:
+    """`model` in an opset in which float16 can be quantized, and a sentence where it was raised."""
+    weights = read_network(model).weights.values()
+    if not any(weight.dtype == np.float16 for weight in weights):
+        return model, ""
+    proto = model.copy_proto()
+    done = raise_opset(proto, model.origin, _HALF_OPSET)
+    return (model.with_proto(proto), done) if done else (model, "")
+
+
+def _halves(network: Network, layers: list[Layer]) -> frozenset[str]:
+    """The inputs of the layers with float16 weights."""
+    return frozenset(layer.input for layer in layers if network.weights[layer.weight].dtype == np.float16)
+
+
+def _input_scale(network: Network, layer: Layer, largest: float) -> float:
+    """The int8 scale of an input, in the precision that the layer computes in."""
+    scale = largest / LARGEST or 1.0
+    if network.weights[layer.weight].dtype != np.float16:
+        return scale
+    return float(max(np.float16(scale), np.finfo(np.float16).smallest_subnormal))
+
+
+def _largest_inputs(
     model: Model,
     layers: list[Layer],
     calibration: Calibration,
     options: QuantizeOptions,
     progress: Progress,
 ) -> dict[str, float]:
-    """The int8 scale of each input value of `layers` that is not quantized yet, by name."""
+    """The range of each input value of `layers` that is not quantized yet, by name."""
     graph = read_graph(model.proto)
     dequantized = {name for node in graph.nodes if node.op == "DequantizeLinear" for name in node.outputs}
     values = [name for name in dict.fromkeys(layer.input for layer in layers) if name not in dequantized]
-    largest = activation_ranges(model, values, calibration, options, progress) if values else {}
-    return {name: largest[name] / LARGEST or 1.0 for name in values}
+    return dict(activation_ranges(model, values, calibration, options, progress)) if values else {}
 
 
 def _row(
@@ -113,20 +167,22 @@ def _row(
     row = {**layer_identity(layer), "weights": matrix.size, "rounded_to_zero": 0, "error": 0.0}
     if quantized is not None:
         values = layer.matrix(quantized.values)
-        error = values * quantized.scales[:, None].astype(np.float64) - matrix
+        error = values * quantized.per_filter[:, None].astype(np.float64) - matrix
         row["rounded_to_zero"] = int(np.count_nonzero(matrix) - np.count_nonzero(values))
         row["error"] = float(np.sqrt(np.square(error).sum() / (np.square(matrix).sum() or 1.0)))
     return {**row, "nonzeros": int(np.count_nonzero(values)), "input_scale": scales.get(layer.input)}
 
 
-def _report(before: Model, after: Model, rows: list[dict[str, Any]], *, packings_dropped: bool) -> Report:
+def _report(
+    before: Model, after: Model, rows: list[dict[str, Any]], raised: str, *, packings_dropped: bool
+) -> Report:
     counts = ("weights", "nonzeros", "rounded_to_zero")
     totals = {
         **{name: sum(row[name] for row in rows) for name in counts},
         "bytes_in": len(before.to_bytes()),
         "bytes_out": len(after.to_bytes()),
     }
-    notes = list(before.notes)
+    notes = [*before.notes, *([raised] if raised else [])]
     rounded = [row["name"] for row in rows if row["rounded_to_zero"]]
     if rounded:
         notes.append(f"{join_names(rounded)}: some weights are below half a scale step and became zero")

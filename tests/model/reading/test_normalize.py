@@ -103,9 +103,7 @@ def test_a_conversion_that_changes_outputs_is_refused(monkeypatch: pytest.Monkey
         return converted
 
     monkeypatch.setattr(reading_opset.version_converter, "convert_version", wrong)
-    with pytest.raises(
-        ModelError, match="raising its opset to 13 changes its outputs; export the model again"
-    ):
+    with pytest.raises(ModelError, match="raising its opset changes its outputs; export the model again"):
         loaded(old(12, "c = Conv<strides = [1, 1]>(x, w) y = Relu(c)", "N, 4, H, K", w=W))
 
 

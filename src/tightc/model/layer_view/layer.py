@@ -47,6 +47,14 @@ class Layer:
         """Whether the weight is the left operand of a matrix product, so that input vectors are columns."""
         return self.op not in CONVOLUTIONS and self.slot == 0
 
+    def filters_axis(self, rank: int) -> int:
+        """The axis of the weight, of `rank` axes, along which filters, or their output channels, go."""
+        if self.op in CONVOLUTIONS or rank == 1:
+            return 0
+        if self.op == "ConvTranspose":
+            return 1
+        return rank - 2 if self.filters_first else rank - 1
+
     def matrix(self, weight: Array) -> Array:
         """The weight tensor as (filters, inputs), a view where its layout allows."""
         if self.filters_first:

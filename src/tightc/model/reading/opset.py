@@ -32,28 +32,28 @@ _REFUSED = (
 Values = Sequence[NDArray[Any]]
 
 
-def raise_opset(proto: onnx.ModelProto, origin: str) -> str:
-    """Convert `proto`, in place, to the oldest opset that stages work with; returns a sentence about it.
+def raise_opset(proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET) -> str:
+    """Convert `proto`, in place, to the opset `target`, by default the oldest that stages work with.
 
-    An empty sentence where the opset is not older. ModelError, naming `origin`, where onnx's converter does not know
-    an operator, or where onnxruntime computes other outputs afterwards.
+    Returns a sentence about it, an empty one where the opset is not older. ModelError, naming `origin`, where onnx's
+    converter does not know an operator, or where onnxruntime computes other outputs afterwards.
     """
     opset = default_opset(proto)
-    if opset >= OLDEST_OPSET:
+    if opset >= target:
         return ""
     before = proto.SerializeToString()
     try:
-        converted = version_converter.convert_version(proto, OLDEST_OPSET)
+        converted = version_converter.convert_version(proto, target)
     except _REFUSED as fault:
         raise ModelError(
-            f"{origin}: opset {opset} cannot be raised to {OLDEST_OPSET} ({first_line(fault)})",
+            f"{origin}: opset {opset} cannot be raised to {target} ({first_line(fault)})",
             "export the model again with a newer opset",
         ) from None
     converted.ir_version = max(converted.ir_version, _IR_OF_OLDEST)
     _restore(converted, proto)
     proto.CopyFrom(converted)
     compared = _compare(before, proto.SerializeToString(), origin)
-    return f"opset raised from {opset} to {OLDEST_OPSET} by onnx's converter; {compared}"
+    return f"opset raised from {opset} to {target} by onnx's converter; {compared}"
 
 
 def _restore(converted: onnx.ModelProto, original: onnx.ModelProto) -> None:
@@ -105,6 +105,6 @@ def _require_equal(expected: Values, found: Values, origin: str) -> None:
         same = one.shape == other.shape and np.allclose(one, other, rtol=0, atol=bound, equal_nan=True)
         if not same:
             raise ModelError(
-                f"{origin}: raising its opset to {OLDEST_OPSET} changes its outputs",
+                f"{origin}: raising its opset changes its outputs",
                 "export the model again with a newer opset",
             )
