@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +15,18 @@ from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer_metrics import Rows, density_metrics
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
 from tightc.report import Report, Result, join_names
+from tightc.selection.aligned import ROUNDING
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
+from tightc.selection.top_k import Mask
 from tightc.tile.subwords import subwords_of
 
 
@@ -36,7 +40,8 @@ def prune(
 ) -> Result:
     """`model` with weights set to zero in all layers that are not skipped, until the target of `options` is met.
 
-    Every layer keeps at least one weight. Biases and the remaining weights stay; only criterion obs adapts both.
+    Every layer keeps at least one weight. The remaining weights and their biases stay; only criterion obs adapts both.
+    A removed filter outputs zeros: its bias and the shift of its norm go with it.
     Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need `images`,
     drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called while
     criteria run. OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion;
@@ -51,7 +56,7 @@ def prune(
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
-    notes = (*model.notes, *_notes(plain, rows, options))
+    notes = (*model.notes, *_notes(plain, rows, options), *_filter_notes(layers, rows, options))
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 
@@ -105,12 +110,27 @@ def _changed_tensors(
         Candidates(saliency, entry.layer.groups, entry.vectors, entry.channels)
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
-    pruned = {}
-    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, fraction), strict=True):
+    masks = select(candidates, options, fraction)
+    pruned = _zeroed_shifts(model, layers, masks) if options.granularity == "filter" else {}
+    for entry, matrix, kept in zip(layers, matrices, masks, strict=True):
         weight = network.weights[entry.layer.weight]
         values = np.where(kept, matrix, weight.dtype.type(0))
         pruned[entry.layer.weight] = entry.layer.tensor(values, weight.shape)
     return pruned
+
+
+def _zeroed_shifts(model: Model, layers: list[Prunable], masks: list[Mask]) -> dict[str, np.ndarray]:
+    """The biases and norms that change so that a filter without weights in `masks` outputs zeros, by name."""
+    graph = layers[0].channels
+    assert graph is not None, "pruning of filters asks for channels"
+    zero = graph.zero_channels([np.logical_not(kept.any(axis=1)) for kept in masks])
+    tensors = read_graph(model.proto).tensors
+    changed: dict[str, np.ndarray] = {}
+    for shift in graph.shifts:
+        tensor, elements = tensors[shift.tensor], zero[shift.channels]
+        if (elements & (tensor != 0)).any():
+            changed[shift.tensor] = np.where(elements, tensor.dtype.type(0), tensor)
+    return changed
 
 
 def _subwords_pruned(
@@ -145,11 +165,24 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
         notes.append(
             f"{join_names(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
         )
-    if options.granularity == "filter" and options.criterion != "obs":
-        notes.append(
-            "a removed filter outputs a constant, from its bias and norm; layers that no longer read it lack that "
-            "constant until tightc finetune adapts them"
-        )
     if is_permuted(before):
         notes.append("the packings held for other zeros and were dropped: run tightc permute again")
     return tuple(notes)
+
+
+def _filter_notes(layers: list[Prunable], rows: Rows, options: PruneOptions) -> Iterator[str]:
+    """Which operators keep the filters of layers, and whether the target was missed."""
+    graph, fraction = layers[0].channels, options.kept_fraction
+    if graph is None or fraction is None:
+        return
+    for operator in dict.fromkeys(operator for _, operator in graph.obstacles):
+        kept = [layers[index].layer.name for index, other in graph.obstacles if other == operator]
+        yield f"{join_names(kept)}: filters stay, since their channels cannot be followed through {operator}"
+    names = {entry.layer.name for entry in layers}
+    own = [row for row in rows if row["name"] in names]
+    density = sum(row["nonzeros"] for row in own) / sum(row["weights"] for row in own)
+    if density > fraction * (1 + ROUNDING):
+        yield (
+            f"expected a density of {fraction:.3g}, got {density:.3g}: the other filters stay, since they reach an "
+            "output or are the last of their layers; prune single weights too, or expect less"
+        )
