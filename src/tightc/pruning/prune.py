@@ -15,18 +15,17 @@ from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer_metrics import Rows, density_metrics
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
-from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
+from tightc.pruning.zero_channels import with_zero_channels
 from tightc.report import Report, Result, join_names
 from tightc.selection.aligned import ROUNDING
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
-from tightc.selection.top_k import Mask
 from tightc.tile.subwords import subwords_of
 
 
@@ -50,13 +49,13 @@ def prune(
     plain = unpack_layers(model)
     network = read_network(plain)
     layers = prunable(plain, network, options)
-    changed = _changed_tensors(plain, network, layers, options, _ImageSource(images, seed, progress))
-    pruned = with_packings(plain.with_tensors(changed), {})
+    pruned = _pruned_model(plain, network, layers, options, _ImageSource(images, seed, progress))
+    pruned = with_packings(pruned, {})
     drawn_by = seed if options.needs_images else None
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
-    notes = (*model.notes, *_notes(plain, rows, options), *_filter_notes(layers, rows, options))
+    notes = (*model.notes, *_notes(plain, rows, options), *_filter_notes(layers, pruned, rows, options))
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 
@@ -79,10 +78,10 @@ class _ImageSource:
         )
 
 
-def _changed_tensors(
+def _pruned_model(
     model: Model, network: Network, layers: list[Prunable], options: PruneOptions, source: _ImageSource
-) -> dict[str, np.ndarray]:
-    """The tensors that pruning changes, by name."""
+) -> Model:
+    """The plain `model` with fewer weights."""
     fraction = options.kept_fraction
     assert fraction is not None, "the options were checked"
     if network.quantized and options.needs_images:
@@ -94,11 +93,10 @@ def _changed_tensors(
         from tightc.pruning.obs.obs import ObsPruner  # imports numba, which magnitude does not need
 
         calibration = source.calibration(model, options)
-        return ObsPruner(model, network, layers, calibration, progress=source.progress).prune(
-            options, fraction
-        )
+        pruner = ObsPruner(model, network, layers, calibration, progress=source.progress)
+        return model.with_tensors(pruner.prune(options, fraction))
     if options.granularity == "subword":
-        return _subwords_pruned(model, network, layers, options, fraction)
+        return model.with_tensors(_subwords_pruned(model, network, layers, options, fraction))
     matrices = [network.matrix(entry.layer) for entry in layers]
     if options.criterion == "fisher":
         require_torch()
@@ -111,26 +109,13 @@ def _changed_tensors(
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     masks = select(candidates, options, fraction)
-    pruned = _zeroed_shifts(model, layers, masks) if options.granularity == "filter" else {}
+    pruned = {}
     for entry, matrix, kept in zip(layers, matrices, masks, strict=True):
         weight = network.weights[entry.layer.weight]
         values = np.where(kept, matrix, weight.dtype.type(0))
         pruned[entry.layer.weight] = entry.layer.tensor(values, weight.shape)
-    return pruned
-
-
-def _zeroed_shifts(model: Model, layers: list[Prunable], masks: list[Mask]) -> dict[str, np.ndarray]:
-    """The biases and norms that change so that a filter without weights in `masks` outputs zeros, by name."""
-    graph = layers[0].channels
-    assert graph is not None, "pruning of filters asks for channels"
-    zero = graph.zero_channels([np.logical_not(kept.any(axis=1)) for kept in masks])
-    tensors = read_graph(model.proto).tensors
-    changed: dict[str, np.ndarray] = {}
-    for shift in graph.shifts:
-        tensor, elements = tensors[shift.tensor], zero[shift.channels]
-        if (elements & (tensor != 0)).any():
-            changed[shift.tensor] = np.where(elements, tensor.dtype.type(0), tensor)
-    return changed
+    graph, result = layers[0].channels, model.with_tensors(pruned)
+    return result if graph is None else with_zero_channels(result, graph, masks)
 
 
 def _subwords_pruned(
@@ -170,13 +155,16 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _filter_notes(layers: list[Prunable], rows: Rows, options: PruneOptions) -> Iterator[str]:
-    """Which operators keep the filters of layers, and whether the target was missed."""
+def _filter_notes(layers: list[Prunable], pruned: Model, rows: Rows, options: PruneOptions) -> Iterator[str]:
+    """Which operators keep all filters of layers, and whether the target was missed."""
     graph, fraction = layers[0].channels, options.kept_fraction
     if graph is None or fraction is None:
         return
-    for operator in dict.fromkeys(operator for _, operator in graph.obstacles):
-        kept = [layers[index].layer.name for index, other in graph.obstacles if other == operator]
+    network = read_network(pruned)
+    obstacles = [(layers[index].layer, operator) for index, operator in graph.obstacles]
+    stuck = [pair for pair in obstacles if network.matrix(pair[0]).any(axis=1).all()]
+    for operator in dict.fromkeys(operator for _, operator in stuck):
+        kept = [layer.name for layer, other in stuck if other == operator]
         yield f"{join_names(kept)}: filters stay, since their channels cannot be followed through {operator}"
     names = {entry.layer.name for entry in layers}
     own = [row for row in rows if row["name"] in names]

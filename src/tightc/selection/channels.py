@@ -61,11 +61,15 @@ class Join:
 class Shift:
     """A constant `tensor` that is added to channels, such as a bias: a channel is zero only if its elements are.
 
-    `channels`: the channel of each element, in the shape of the tensor.
+    `channels`: the channel of each element, in the shape of the tensor. `node` and `slot`: the first output and the
+    input of the node that adds it. If `shared`, other nodes read the tensor too, for which it stays as it is.
     """
 
     tensor: str
     channels: ChannelNumbers
+    node: str
+    slot: int
+    shared: bool
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,9 @@ class ChannelGraph:
             and all(_same_step(*pair) for pair in pairs)
             and all(map(np.array_equal, self.removable, other.removable))
             and np.array_equal(self.read, other.read)
-            and [shift.tensor for shift in self.shifts] == [shift.tensor for shift in other.shifts]
+            and len(self.shifts) == len(other.shifts)
             and all(
-                np.array_equal(one.channels, two.channels)
+                (one.node, one.slot) == (two.node, two.slot) and np.array_equal(one.channels, two.channels)
                 for one, two in zip(self.shifts, other.shifts, strict=True)
             )
         )
@@ -183,11 +187,23 @@ def separate_layers(shapes: Sequence[tuple[int, int, int]]) -> ChannelGraph:
     return ChannelGraph(count, tuple(steps), removable, read)
 
 
-def depends_on(graph: ChannelGraph, channels: ChannelNumbers) -> Flags:
-    """The channels that decide, without a layer in between, whether `channels` are zero: (count,) bool."""
+def depends_on(graph: ChannelGraph, channels: ChannelNumbers, live: Sequence[Flags]) -> Flags:
+    """The channels that decide whether `channels` are zero: (count,) bool.
+
+    `live`: the live channels that each layer reads, (groups, channels of a group). Only where a group reads none do its
+    filters depend on what it reads.
+    """
     marked = np.zeros(graph.count, bool)
     marked[channels] = True
+    starved: dict[int, Flags] = {}
     for step in reversed(graph.steps):
-        if isinstance(step, Join) and step.zero_if != "never":
-            marked[step.members[marked[step.first : step.first + len(step.members)]]] = True
+        if isinstance(step, Join):
+            if step.zero_if != "never":
+                marked[step.members[marked[step.first : step.first + len(step.members)]]] = True
+        elif isinstance(step, Write):
+            read = live[step.layer]
+            filters = marked[step.first : step.first + step.filters].reshape(len(read), -1)
+            starved[step.layer] = np.logical_and(filters.any(axis=1), ~read.any(axis=1))
+        elif step.layer in starved:
+            marked[step.channels[starved[step.layer]]] = True
     return marked

@@ -43,8 +43,8 @@ def keep_filters(
     Filters are removed in the order of their saliency, each with the inputs that read its channel. A filter's saliency
     is the mean over the inputs that its layer uses, so that inputs removed earlier do not lower it. With `by_layer` the
     order is that of ranks within layers, so that all layers get thinner alike. Each layer keeps `min_density` x
-    `fraction` of its filters and inputs, and at least a quarter of what it would keep if all became thinner alike, even
-    if these exceed the `fraction` of all weights. Each convolution group keeps a filter.
+    `fraction` of its filters, and of filters and inputs a quarter of what is left if all layers become thinner alike,
+    even if these exceed the `fraction` of all weights. Each convolution group keeps a filter.
     After H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3, by squares over the network.
     """
     graph = layers[0].channels or separate_layers([(*layer.saliency.shape, layer.groups) for layer in layers])
@@ -54,7 +54,7 @@ def keep_filters(
     scores = [place / len(place) for place in places] if by_layer else saliencies
     ends = np.cumsum([len(saliency) for saliency in saliencies])[:-1]
     order = even_order(scores, ranks)
-    share = max(_LEAST_FRACTION * sqrt(fraction), min_density * fraction)
+    share = _LEAST_FRACTION * sqrt(fraction)
     protected = [
         _protected(place, layer.groups, min_density * fraction, share)
         for place, layer in zip(places, layers, strict=True)
@@ -115,7 +115,7 @@ def _feeding_filters(
             continue
         layer, least = step.layer, ceil(share * step.channels.size - ROUNDING)
         if live[layer].sum() < least:
-            feeding = _filters_among(graph, depends_on(graph, step.channels))
+            feeding = _filters_among(graph, depends_on(graph, step.channels, live))
             last_first = order[(feeding & removable & ~kept)[order]][::-1]
             before = kept
             fewest = _first_true(

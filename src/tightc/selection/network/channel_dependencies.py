@@ -107,10 +107,8 @@ class _Follower:
         shape = [1] * axes.rank
         shape[axes.write] = layer.filters
         found = filters.reshape(shape)
-        for bias in node.inputs[2:3] if layer.op != "MatMul" else ():
-            if bias:
-                along = (1,) if layer.op == "Conv" else ()
-                found = self.trace.shifted(found, bias, f"the bias of {node.label}", along)
+        if layer.op != "MatMul" and any(node.inputs[2:3]):
+            found = self.trace.shifted(found, node, 2, (1,) if layer.op == "Conv" else ())
         self.trace.maps[layer.output] = found
 
     def _connect(self, index: int, layer: Layer, inputs: ChannelNumbers) -> ChannelNumbers:

@@ -67,18 +67,18 @@ def _factors(trace: ChannelTrace, node: Node) -> list[ChannelMap] | None:
     ]
 
 
-def _addends(trace: ChannelTrace, node: Node) -> list[tuple[str, Array]]:
-    """The constant operands of `node`: the name of the value, and the numbers behind it."""
-    found = [(name, trace.values.addend(name)) for name in node.inputs]
-    return [(name, addend[1]) for name, addend in found if addend is not None]
+def _addends(trace: ChannelTrace, node: Node) -> list[tuple[int, Array]]:
+    """The constant operands of `node`: the input, and the numbers behind it."""
+    found = [(slot, trace.values.addend(name)) for slot, name in enumerate(node.inputs)]
+    return [(slot, addend.numbers) for slot, addend in found if addend is not None]
 
 
 def _sum(trace: ChannelTrace, node: Node) -> ChannelMap | None:
     """A sum is zero if all that is added is."""
     maps = _factors(trace, node)
     channels = None if maps is None else trace.join(maps, "all")
-    for name, _ in _addends(trace, node):
-        channels = None if channels is None else trace.shifted(channels, name, _label(node))
+    for slot, _ in _addends(trace, node):
+        channels = None if channels is None else trace.shifted(channels, node, slot)
     return channels
 
 
@@ -147,7 +147,7 @@ def _choice(trace: ChannelTrace, node: Node) -> ChannelMap | None:
     maps = []
     for name in node.inputs[1:]:
         addend = trace.values.addend(name)
-        default = ALWAYS if addend is not None and not addend[1].any() else NEVER
+        default = ALWAYS if addend is not None and not addend.numbers.any() else NEVER
         maps.append(with_rank(trace.maps.get(name, np.full(1, default)), rank))
     return trace.join(maps, "all")
 
@@ -159,9 +159,8 @@ def _norm(trace: ChannelTrace, node: Node) -> ChannelMap | None:
         return None
     if any(name in trace.maps for name in node.inputs[1:]) or any(side > 1 for side in channels.shape[2:]):
         return None
-    shifts = node.inputs[2:4] if node.op == "BatchNormalization" else node.inputs[2:3]
-    for name in shifts:
-        channels = trace.shifted(channels, name, _label(node), (1,))
+    for slot in (2, 3) if node.op == "BatchNormalization" else (2,):
+        channels = trace.shifted(channels, node, slot, (1,))
     return channels
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tightc.model.onnx_proto.graph import Node
 from tightc.selection.channels import (
     ALWAYS,
+    NEVER,
     OUTPUT,
     ChannelGraph,
     ChannelNumbers,
@@ -70,25 +72,26 @@ class ChannelTrace:
         self._never_reasons[int(found[0])] = self._reason(operator)
         return found[inverse.ravel()].reshape(channels.shape)
 
-    def shifted(self, channels: ChannelMap, name: str, operator: str, axes: Sequence[int] = ()) -> ChannelMap:
-        """The map of a value to which `operator` adds the value `name`.
+    def shifted(self, channels: ChannelMap, node: Node, slot: int, axes: Sequence[int] = ()) -> ChannelMap:
+        """The map of a value to which `node` adds its input `slot`.
 
         A channel of zeros stays one where the addend is zero, or is a constant with an element of its own for it, which
         can be set to zero. `axes`: those of the value that the addend's lie along, without them the last.
         """
-        addend = self.values.addend(name)
+        operator, addend = f"{node.op} {node.label}", self.values.addend(node.inputs[slot])
         if addend is None:
             return self.nonzero(channels, operator)
-        tensor, numbers = addend
+        numbers = addend.numbers
         shape = [1] * channels.ndim
         for axis, side in zip(axes or range(-numbers.ndim, 0), numbers.shape, strict=True):
             shape[axis] = side
         spread = numbers.reshape(shape) != 0
-        own = all(side > 1 or varies == 1 for side, varies in zip(shape, channels.shape, strict=True))
         if not spread.any():
             return channels
-        if tensor and own:
-            self._shifts.append(Shift(tensor, np.broadcast_to(channels, shape).reshape(numbers.shape)))
+        own = all(side > 1 or varies == 1 for side, varies in zip(shape, channels.shape, strict=True))
+        if addend.changeable and own:
+            elements = np.broadcast_to(channels, shape).reshape(numbers.shape)
+            self._shifts.append(Shift(addend.tensor, elements, node.outputs[0], slot, addend.shared))
             return channels
         axes_along = tuple(axis for axis, side in enumerate(channels.shape) if side == 1)
         changed = np.broadcast_to(spread.any(axis=axes_along, keepdims=True), channels.shape)
@@ -122,6 +125,7 @@ class ChannelTrace:
     def graph(self, layers: int) -> ChannelGraph:
         """All that was found, of a network with so many candidate `layers`."""
         reasons = self._reasons()
+        steps = tuple(_without_starved(self._steps, self._count))
         removable: list[Flags] = [np.zeros(0, bool)] * layers
         obstacles: list[tuple[int, str]] = []
         for step in self._steps:
@@ -134,8 +138,8 @@ class ChannelTrace:
         read = [*self._read, *(channels for channels, _ in self._kept)]
         return ChannelGraph(
             count=self._count,
-            steps=tuple(self._steps),
-            removable=tuple(_without_followers(self._steps, removable, self._count)),
+            steps=steps,
+            removable=tuple(_without_followers(steps, removable, self._count)),
             read=np.unique(np.concatenate(read)),
             shifts=tuple(self._shifts),
             obstacles=tuple(sorted(obstacles)),
@@ -193,6 +197,20 @@ class ChannelTrace:
             visible[member[shown]] = True
             passed = (why != 0) & (reasons[member] == 0)
             reasons[member[passed]] = why[passed]
+
+
+def _without_starved(steps: Sequence[Read | Write | Join], count: int) -> Iterator[Read | Write | Join]:
+    """`steps` in which a group that reads nothing but zeros anyway, such as padding, keeps its inputs and filters."""
+    zero = np.zeros(count, bool)
+    zero[ALWAYS] = True
+    for step in steps:
+        if isinstance(step, Join):
+            zero[step.first : step.first + len(step.members)] = step.combine(zero)
+        if isinstance(step, Read):
+            starved = zero[step.channels].all(axis=1, keepdims=True)
+            yield Read(step.layer, np.where(starved, NEVER, step.channels))
+        else:
+            yield step
 
 
 def _without_followers(

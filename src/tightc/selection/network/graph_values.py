@@ -31,6 +31,20 @@ _SUBSTITUTES = (192, 256)  # pixels, for the sizes that a model leaves open
 
 
 @dataclass(frozen=True)
+class Addend:
+    """A constant `tensor` that a node adds, and its `numbers`, before a DequantizeLinear in between.
+
+    `shared`: other nodes read it too. `changeable`: its numbers can be changed for this node alone; a shared one by a
+    copy, if there is no node in between.
+    """
+
+    tensor: str
+    numbers: Array
+    shared: bool
+    changeable: bool
+
+
+@dataclass(frozen=True)
 class GraphValues:
     """A graph with its constants, and the shapes and numbers of axes of its values by name, as far as they are known.
 
@@ -48,14 +62,12 @@ class GraphValues:
         """The constant that `node` reads as input `slot`."""
         return self.constants.get(node.inputs[slot]) if slot < len(node.inputs) else None
 
-    def addend(self, name: str) -> tuple[str, Array] | None:
-        """The constant tensor behind value `name`, and its numbers before a DequantizeLinear; None if there is none.
-
-        The tensor has no name if something else reads it too, or it is none of the model's own.
-        """
-        only = self.readers[name] == 1
+    def addend(self, name: str) -> Addend | None:
+        """The constant tensor behind value `name`, through Identity and DequantizeLinear; None if there is none."""
+        shared = self.readers[name] > 1
         if name in self.constants:
-            return (name if only and name in self.graph.tensors else ""), self.constants[name]
+            stored = name in self.graph.tensors
+            return Addend(name, self.constants[name], shared, changeable=stored)
         node = self.producers.get(name)
         if node is None or not is_standard(node.domain) or node.op not in ("Identity", "DequantizeLinear"):
             return None
@@ -63,7 +75,10 @@ class GraphValues:
         if any(node.inputs[2:3]) and (zero is None or zero.any()):
             return None
         behind = self.addend(node.inputs[0])
-        return None if behind is None else (behind[0] if only else "", behind[1])
+        if behind is None:
+            return None
+        shared = shared or behind.shared
+        return replace(behind, shared=shared, changeable=behind.changeable and not shared)
 
 
 def read_values(model: Model) -> GraphValues:
