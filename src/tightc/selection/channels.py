@@ -36,6 +36,11 @@ class Write:
     first: int
     filters: int
 
+    @property
+    def numbers(self) -> ChannelNumbers:
+        """The numbers of its channels: (filters,)."""
+        return np.arange(self.first, self.first + self.filters)
+
 
 @dataclass(frozen=True)
 class Join:

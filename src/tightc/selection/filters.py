@@ -99,31 +99,37 @@ def _protected(places: NDArray[np.float64], groups: int, density: float, share: 
 def _feeding_filters(
     graph: ChannelGraph, order: Numbers, removable: NDArray[np.bool_], ends: Numbers, share: float
 ) -> NDArray[np.bool_]:
-    """Mark the `removable` filters that stay so that every layer reads a `share` of its channels: (all filters,) bool.
+    """Mark the `removable` filters that stay so that every layer has one and reads a `share` of its channels.
 
     A layer may read a part of another's channels, all of which would otherwise be removed. Of the filters that it
-    reads, those stay that `order` removes last.
+    reads, those stay that `order` removes last. (all filters,) bool.
     """
     kept = np.zeros(len(removable), bool)
+    written = {step.layer: step for step in graph.steps if isinstance(step, Write)}
 
-    def live_channels(protected: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-        return graph.live(np.split(removable & ~protected, ends))[1]
+    def live(protected: NDArray[np.bool_]) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
+        return graph.live(np.split(removable & ~protected, ends))
 
-    live = live_channels(kept)
+    def fed(layer: int, least: int, protected: NDArray[np.bool_]) -> bool:
+        filters, channels = live(protected)
+        return bool(filters[layer].any()) and int(channels[layer].sum()) >= least
+
+    filters, channels = live(kept)
     for step in graph.steps:
         if not isinstance(step, Read):
             continue
         layer, least = step.layer, ceil(share * step.channels.size - ROUNDING)
-        if live[layer].sum() < least:
-            feeding = _filters_among(graph, depends_on(graph, step.channels, live))
+        if not filters[layer].any() or channels[layer].sum() < least:
+            wanted = np.concatenate([step.channels.ravel(), written[layer].numbers])
+            feeding = _filters_among(graph, depends_on(graph, wanted, channels))
             last_first = order[(feeding & removable & ~kept)[order]][::-1]
             before = kept
             fewest = _first_true(
                 len(last_first),
-                lambda count: live_channels(_with(before, last_first[:count]))[layer].sum() >= least,  # noqa: B023
+                lambda count: fed(layer, least, _with(before, last_first[:count])),  # noqa: B023
             )
             kept = _with(before, last_first[:fewest])
-            live = live_channels(kept)
+            filters, channels = live(kept)
     return kept
 
 

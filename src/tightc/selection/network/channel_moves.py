@@ -131,7 +131,11 @@ def _pad(trace: ChannelTrace, node: Node) -> list[ChannelMap] | None:
     value = trace.values.constant(node, 2)
     if mode == "constant" and (np.any(value) if value is not None else any(node.inputs[2:3])):
         return None
-    varying = [width if side > 1 else (0, 0) for width, side in zip(widths, channels.shape, strict=True)]
+    shape = trace.values.shapes.get(node.inputs[0], (0,) * channels.ndim)  # to tell one pixel from equal ones
+    varying = [
+        width if side > 1 or real == 1 else (0, 0)
+        for width, side, real in zip(widths, channels.shape, shape, strict=True)
+    ]
     return [_padded(channels, varying, mode)]
 
 
