@@ -419,6 +419,30 @@ def test_training_prunes_filters_gradually() -> None:
     assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
 
 
+def test_training_prunes_equal_weights_from_all_layers_and_filters_alike() -> None:
+    pytest.importorskip("torch")
+    from tightc.data.images import Images, Normalization
+    from tightc.finetuning.finetune import finetune
+    from tightc.finetuning.options import FinetuneOptions
+
+    proto = models.cnn()
+    rng = np.random.default_rng(0)
+    for tensor in proto.graph.initializer:
+        if tensor.name.endswith("_w"):
+            signs = 0.1 * rng.choice([-1, 1], tuple(tensor.dims)).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(signs, tensor.name))
+    images = Images(rng.integers(0, 256, (16, 3, 8, 8), np.uint8), rng.integers(0, 4, 16))
+    options = FinetuneOptions(
+        epochs=1, batch_size=16, sparsity=0.75, pruning_end=0.0, unfold_batchnorm=False, device="cpu"
+    )
+    trained, report = finetune(loaded(proto), images, Normalization(), options, seed=0)
+    found = weights(trained)
+    assert report.totals["density"] == pytest.approx(0.25, abs=0.002)
+    for name in ("first_w", "second_w", "last_w"):
+        sizes = (found[name] != 0).reshape(len(found[name]), -1).sum(axis=1)
+        assert np.ptp(sizes) <= 2 and sizes.mean() == pytest.approx(0.25 * found[name][0].size, abs=0.3)
+
+
 def test_regrowing_single_weights_is_refused() -> None:
     pytest.importorskip("torch")
     from tightc.finetuning.options import FinetuneOptions
