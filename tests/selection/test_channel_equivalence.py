@@ -78,7 +78,7 @@ def with_channels_forced_to_zero(
 NETWORKS = st.integers(0, 10**6).map(random_network)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(NETWORKS, st.sampled_from([0.2, 0.4, 0.6, 0.8]), st.sampled_from(["global", "layer"]))
 def test_outputs_are_those_with_the_channels_forced_to_zero(
     network: tuple[onnx.ModelProto, dict[str, str]], sparsity: float, scope: str
@@ -93,7 +93,7 @@ def test_outputs_are_those_with_the_channels_forced_to_zero(
     assert all(weight.any() for weight in weights(pruned.proto).values()), "a layer was emptied"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(NETWORKS, st.sampled_from([0.3, 0.6]))
 def test_every_input_that_reads_a_channel_of_zeros_is_removed(
     network: tuple[onnx.ModelProto, dict[str, str]], sparsity: float

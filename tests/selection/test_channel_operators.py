@@ -315,3 +315,35 @@ def test_equal_filters_go_from_all_layers_and_groups_alike() -> None:
     first, middle = alive(found["w"]), alive(found["u"])
     assert abs(int(first.sum()) - int(middle.sum())) <= 2 and first.sum() < 30
     assert np.ptp(first.reshape(4, 8).sum(axis=1)) <= 2 and np.ptp(middle.reshape(4, 8).sum(axis=1)) <= 2
+
+
+def test_a_weight_that_another_node_reads_keeps_its_filters() -> None:
+    proto = models.build(
+        """net (float[1, 8, 6, 6] x) => (float[1, 4, 6, 6] y) {
+            [first] a = Conv(x, w)
+            d = Concat<axis = 1>(x, x)
+            [second] b = Conv<group = 2>(d, w)
+            c = Add(a, b)
+            [last] y = Conv(c, v)
+        }""",
+        w=RNG.normal(size=(8, 8, 1, 1)).astype(np.float32), v=RNG.normal(size=(4, 8, 1, 1)).astype(np.float32),
+    )  # fmt: skip
+    pruned, report = prune(loaded(proto), PruneOptions.of({"sparsity": 0.5, "granularity": "filter"}))
+    assert all(np.array_equal(array, tensors(pruned.proto)[key]) for key, array in tensors(proto).items())
+    assert report.notes[0] == (
+        "first: filters stay, since their channels cannot be followed through the other readers of its weight"
+    )
+
+
+def test_a_model_with_an_empty_batch_is_followed_without_shapes() -> None:
+    proto = models.build(
+        """net (float[0, 3, 6, 6] x) => (float[0, 4, 6, 6] y) {
+            [first] a = Conv(x, w)
+            b = Relu(a)
+            [last] y = Conv(b, v)
+        }""",
+        w=RNG.normal(size=(8, 3, 1, 1)).astype(np.float32), v=RNG.normal(size=(4, 8, 1, 1)).astype(np.float32),
+    )  # fmt: skip
+    pruned, _ = prune(loaded(proto), PruneOptions.of({"sparsity": 0.5, "granularity": "filter"}))
+    found = tensors(pruned.proto)
+    assert np.array_equal(alive(found["w"]), alive(found["v"], axis=1)) and alive(found["w"]).sum() == 4

@@ -102,7 +102,8 @@ class _Follower:
             inputs = np.full((layer.groups, self._channels_per_group(layer)), NEVER)
         filters = self._connect(index, layer, inputs)
         if axes is None or not followed:
-            self.trace.keep(filters, f"{node.op} {node.label}")
+            tied = layer.weight in self.tied
+            self.trace.keep(filters, "the other readers of its weight" if tied else f"{node.op} {node.label}")
             return
         shape = [1] * axes.rank
         shape[axes.write] = layer.filters

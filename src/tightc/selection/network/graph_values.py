@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.errors import ModelError
+from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import intermediate_values, random_feeds
 from tightc.model.onnx_proto.graph import Array, Graph, Node, is_standard, read_graph
@@ -103,9 +103,10 @@ def with_shapes(model: Model, values: GraphValues) -> list[GraphValues]:
 
     What holds for both does not depend on the size. Empty where neither can be run.
     """
-    for sizes in ([InputSizeOptions()], [_sizes(model, size) for size in _SUBSTITUTES]):
-        with suppress(ModelError):
-            return [_with_sizes(model, values, one) for one in sizes]
+    with suppress(ModelError):
+        return [_with_sizes(model, values, InputSizeOptions())]
+    with suppress(ModelError, OptionError):
+        return [_with_sizes(model, values, _sizes(model, size)) for size in _SUBSTITUTES]
     return []
 
 
