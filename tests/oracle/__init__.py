@@ -8,8 +8,7 @@ from oracle.counts import SCALE_SIM, dense_cycles, events, live_sums, map_bytes_
 from oracle.dense import Part, dense_blocks, dense_tiles, with_groups
 from oracle.keeping import (
     greedy_units,
-    largest_kept,
-    largest_with_minimums,
+    largest_faults,
     most_relaxed_saliency,
     most_saliency,
     regrown,
@@ -56,8 +55,7 @@ __all__ = [
     "greedy_units",
     "im2col",
     "index_bits",
-    "largest_kept",
-    "largest_with_minimums",
+    "largest_faults",
     "live_sums",
     "lower_bound",
     "map_bytes_fetched",

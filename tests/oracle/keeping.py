@@ -16,31 +16,63 @@ def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
     return removed
 
 
-def largest_kept(saliencies: list[float], count: int) -> list[bool]:
-    """The `count` largest; ties go to the later."""
-    order = sorted(range(len(saliencies)), key=lambda place: (saliencies[place], place))
-    stay = set(order[max(0, len(saliencies) - max(0, count)) :])
-    return [place in stay for place in range(len(saliencies))]
+def largest_faults(
+    layers: list[list[list[float]]], kept: list[list[list[bool]]], count: int, minimums: list[int]
+) -> list[str]:
+    """What is wrong if `kept` marks the `count` largest saliencies of all layers, but the minimum of each.
+
+    Filters are lists. Equals at the threshold may be any of them, but every filter keeps its share, to within one.
+    """
+    faults = []
+    pairs = [
+        [
+            (value, stays)
+            for row, marks in zip(*both, strict=True)
+            for value, stays in zip(row, marks, strict=True)
+        ]
+        for both in zip(layers, kept, strict=True)
+    ]
+    inside = [sorted((value for value, stays in layer if stays), reverse=True) for layer in pairs]
+    outside = [value for layer in pairs for value, stays in layer if not stays]
+    if sum(map(len, inside)) != min(max(count, sum(minimums)), sum(map(len, pairs))):
+        faults.append("another count")
+    for layer, values, minimum in zip(pairs, inside, minimums, strict=True):
+        if values != sorted((value for value, _ in layer), reverse=True)[: len(values)]:
+            faults.append("not the largest of its layer")
+        if len(values) < minimum:
+            faults.append("below the minimum")
+        if len(values) > minimum and outside and values[-1] < max(outside):
+            faults.append("kept instead of a larger one of another layer")
+    return faults if faults or any(minimums) else _tie_faults(layers, kept)
 
 
-def largest_with_minimums(layers: list[list[float]], count: int, minimums: list[int]) -> list[list[bool]]:
-    """The minimum of each layer, then the largest of the others, until `count` are kept."""
-    kept = [largest_kept(saliencies, minimum) for saliencies, minimum in zip(layers, minimums, strict=True)]
-    rest = sorted(
-        (value, number, place)
-        for number, saliencies in enumerate(layers)
-        for place, value in enumerate(saliencies)
-        if not kept[number][place]
-    )
-    while rest and sum(map(sum, kept)) < count:
-        _, number, place = rest.pop()
-        kept[number][place] = True
-    return kept
+def _tie_faults(layers: list[list[list[float]]], kept: list[list[list[bool]]]) -> list[str]:
+    values = [
+        value
+        for layer, masks in zip(layers, kept, strict=True)
+        for row, marks in zip(layer, masks, strict=True)
+        for value, stays in zip(row, marks, strict=True)
+        if stays
+    ]
+    if not values:
+        return []
+    threshold = min(values)
+    shares = [
+        (
+            sum(value == threshold for value in row),
+            sum(value == threshold and stays for value, stays in zip(row, marks, strict=True)),
+        )
+        for layer, masks in zip(layers, kept, strict=True)
+        for row, marks in zip(layer, masks, strict=True)
+    ]
+    fraction = sum(stays for _, stays in shares) / sum(equal for equal, _ in shares)
+    return [f"{stays} of {equal} equals" for equal, stays in shares if abs(stays - fraction * equal) >= 1]
 
 
-def segments(saliencies: list[float], rows: int) -> list[list[int]]:
-    """A filter's weights by number, the most salient first, ties to the first, `rows` to a segment."""
-    order = sorted(range(len(saliencies)), key=lambda place: (-saliencies[place], place))
+def segments(saliencies: list[float], rows: int, first: int = 0) -> list[list[int]]:
+    """A filter's weights by number, the most salient first, `rows` to a segment; ties from input `first` on."""
+    inputs = len(saliencies)
+    order = sorted(range(inputs), key=lambda place: (-saliencies[place], (place - first) % inputs))
     return [order[begin : begin + rows] for begin in range(0, len(order), rows)]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,19 +13,13 @@ from onnx import numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
-from tightc.permutation.options import PermuteOptions
-from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
-from tightc.pruning.prune import prune
-from tightc.selection.filters import Channels, keep_filters
+from tightc.selection.channels import ChannelGraph, Read, Write
+from tightc.selection.filters import keep_filters
 from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.select import Candidates
-from tightc.tile.array import ArrayShape
-
-FREE = Channels()
 
 
 def full(*shape: int, seed: int = 0) -> np.ndarray:
@@ -35,16 +30,58 @@ def weights(model: Model) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
 
 
-def of(proto: onnx.ModelProto, skip: tuple[str, ...] = ()) -> dict[str, tuple[str | None, bool]]:
-    """For each layer by name, the name of its source, and whether its filters may be removed."""
+def of(proto: onnx.ModelProto, skip: tuple[str, ...] = ()) -> dict[str, tuple[set[str], bool]]:
+    """For each layer by name, the layers that lose inputs with its first filter, and whether its filters may go."""
     model = loaded(proto)
     network = read_network(model)
     layers = [layer for layer in network.owners if layer.name not in skip]
-    found = channels_of(model, network, layers)
-    return {
-        layer.name: (None if each.source is None else layers[each.source].name, each.removable)
-        for layer, each in zip(layers, found, strict=True)
-    }
+    graph = channels_of(model, network, layers)
+    none = [np.zeros(layer.filters, bool) for layer in layers]
+    _, before = graph.live(none)
+    found = {}
+    for index, layer in enumerate(layers):
+        _, after = graph.live([*none[:index], np.arange(layer.filters) == 0, *none[index + 1 :]])
+        readers = {
+            other.name
+            for other, old, new in zip(layers, before, after, strict=True)
+            if not np.array_equal(old, new)
+        }
+        found[layer.name] = (readers, bool(graph.removable[index].all()))
+    return found
+
+
+def chained(
+    saliencies: list[np.ndarray],
+    sources: list[int | None],
+    groups: list[int] | None = None,
+    removable: list[bool] | None = None,
+) -> list[Candidates]:
+    """Layers that read the channels of others, by number, or of the network's input."""
+    groups = groups or [1] * len(saliencies)
+    firsts = 2 + np.cumsum([0, *map(len, saliencies)])
+    steps: list[Read | Write] = []
+    for layer, (saliency, source) in enumerate(zip(saliencies, sources, strict=True)):
+        channels = np.zeros(saliency.shape[1] * groups[layer], np.int64)
+        if source is not None:
+            channels = np.arange(firsts[source], firsts[source + 1])
+        steps += [
+            Read(layer, channels.reshape(groups[layer], -1)),
+            Write(layer, firsts[layer], len(saliency)),
+        ]
+    may_go = removable or [True] * len(saliencies)
+    unread = [np.arange(*firsts[layer : layer + 2]) for layer in range(len(sources)) if layer not in sources]
+    graph = ChannelGraph(
+        count=int(firsts[-1]),
+        steps=tuple(steps),
+        removable=tuple(
+            np.full(len(saliency), may) for saliency, may in zip(saliencies, may_go, strict=True)
+        ),
+        read=np.concatenate(unread),
+    )
+    return [
+        Candidates(saliency, count, channels=graph)
+        for saliency, count in zip(saliencies, groups, strict=True)
+    ]
 
 
 def filtered(sparsity: float, **more: object) -> PruneOptions:
@@ -86,15 +123,14 @@ def test_filters_are_removed_from_the_least_salient_until_the_fraction_is_met(
     rng = np.random.default_rng(seed)
     shapes, sources = [(4, 9), (3, 8), (5, 12)], [None, 0, 1]
     saliencies = [np.square(rng.normal(size=shape)) for shape in shapes]
-    candidates = [
-        Candidates(saliency, channels=Channels(source))
-        for saliency, source in zip(saliencies, sources, strict=True)
-    ]
+    candidates = chained(saliencies, sources)
     means = [saliency.mean(axis=1) for saliency in saliencies]
     protected, order = set(), []
     for place, mean in enumerate(means):
         ranked = sorted(range(len(mean)), key=lambda row: mean[row])
-        count = max(1, round(min_density * fraction * len(mean)))
+        count = max(
+            1, round(min_density * fraction * len(mean)), math.ceil(math.sqrt(fraction) / 4 * len(mean))
+        )
         protected |= {(place, row) for row in ranked[len(ranked) - count :]}
         order += [
             ((rank + 0.5) / len(mean) if by_layer else mean[row], place, row)
@@ -120,18 +156,17 @@ def test_inputs_removed_earlier_do_not_lower_the_saliency_of_a_filter() -> None:
 
 
 def test_a_layer_that_can_lose_no_filter_keeps_all_but_loses_inputs() -> None:
-    first = Candidates(np.array([[1.0], [2.0], [3.0]]))
-    last = Candidates(np.full((2, 6), 0.1), channels=Channels(0, removable=False))
-    ours, theirs = keep_filters([first, last], 0.1, 0, by_layer=False)
+    saliencies = [np.array([[1.0], [2.0], [3.0]]), np.full((2, 6), 0.1)]
+    layers = chained(saliencies, [None, 0], removable=[True, False])
+    ours, theirs = keep_filters(layers, 0.1, 0, by_layer=False)
     assert ours.ravel().tolist() == [False, False, True]
     assert theirs.tolist() == [[False] * 4 + [True] * 2] * 2
 
 
 def test_a_depthwise_filter_is_removed_with_its_channel_and_the_next_layers_inputs() -> None:
-    first = Candidates(np.array([[1.0, 1], [9, 9], [2, 2]]))
-    depthwise = Candidates(np.ones((3, 4)), groups=3, channels=Channels(0, removable=False))
-    last = Candidates(np.ones((2, 3)), channels=Channels(1, removable=False))
-    _, inner, after = keep_filters([first, depthwise, last], 0.7, 0, by_layer=False)
+    saliencies = [np.array([[1.0, 1], [9, 9], [2, 2]]), np.ones((3, 4)), np.ones((2, 3))]
+    layers = chained(saliencies, [None, 0, 1], groups=[1, 3, 1], removable=[True, False, False])
+    _, inner, after = keep_filters(layers, 0.7, 0, by_layer=False)
     assert inner.all(axis=1).tolist() == [False, True, True] and inner.any(axis=1).tolist() == [
         False,
         True,
@@ -164,15 +199,19 @@ def test_a_chain_is_followed_through_norms_activations_pooling_and_flattening() 
         w3=full(7, 24), w4=full(7, 5), bias=np.ones(5, np.float32),
     )  # fmt: skip
     assert of(proto) == {
-        "one": (None, True),
-        "two": ("one", True),
-        "three": ("two", True),
-        "four": ("three", False),
+        "one": ({"two"}, True),
+        "two": ({"three"}, True),
+        "three": ({"four"}, True),
+        "four": (set(), False),
     }
-    assert of(proto, skip=("two",)) == {"one": (None, True), "three": (None, True), "four": ("three", False)}
+    assert of(proto, skip=("two",)) == {
+        "one": (set(), True),
+        "three": ({"four"}, True),
+        "four": (set(), False),
+    }
 
 
-def test_channels_that_are_added_or_concatenated_have_no_source() -> None:
+def test_channels_that_are_added_are_dead_if_both_are() -> None:
     proto = models.build(
         """net (float[1, 4, 6, 6] x) => (float[1, 2, 6, 6] y) {
             [stem] a = Conv<pads = [1, 1, 1, 1]>(x, w1)
@@ -188,12 +227,19 @@ def test_channels_that_are_added_or_concatenated_have_no_source() -> None:
         w5=full(2, 8, 1, 1),
     )  # fmt: skip
     assert of(proto) == {
-        "stem": (None, True),
-        "inner": ("stem", True),
-        "outer": ("inner", True),
-        "after": (None, True),
-        "last": (None, False),
+        "stem": ({"inner", "last"}, True),
+        "inner": ({"outer"}, True),
+        "outer": (set(), True),
+        "after": ({"last"}, True),
+        "last": (set(), False),
     }
+    model = loaded(proto)
+    network = read_network(model)
+    graph = channels_of(model, network, network.owners)
+    first = np.arange(4) == 0
+    removed = [first, np.zeros(4, bool), first, np.zeros(4, bool), np.zeros(2, bool)]
+    _, channels = graph.live(removed)
+    assert channels[3].tolist() == [[False, True, True, True]]
 
 
 def test_what_reaches_an_output_past_all_other_layers_stays() -> None:
@@ -206,14 +252,14 @@ def test_what_reaches_an_output_past_all_other_layers_stays() -> None:
         w1=full(4, 4, 3, 3),
         w2=full(4, 4, 3, 3, seed=1),
     )
-    assert of(proto) == {"one": (None, False), "two": ("one", False)}
+    assert of(proto) == {"one": ({"two"}, False), "two": (set(), False)}
 
 
 def test_what_reaches_an_output_through_a_branch_stays() -> None:
     model = loaded(models.with_if("v"))
     network = read_network(model)
-    (channels,) = channels_of(model, network, network.owners)
-    assert not channels.removable
+    graph = channels_of(model, network, network.owners)
+    assert not graph.removable[0].any() and not graph.obstacles
 
 
 def test_grouped_layers_lose_inputs_and_depthwise_ones_follow() -> None:
@@ -227,19 +273,19 @@ def test_grouped_layers_lose_inputs_and_depthwise_ones_follow() -> None:
         w1=full(4, 3, 3, 3), w2=full(4, 1, 3, 3), w3=full(6, 2, 3, 3), w4=full(2, 6, 1, 1),
     )  # fmt: skip
     assert of(proto) == {
-        "one": (None, True),
-        "deep": ("one", False),
-        "pairs": ("deep", True),
-        "last": ("pairs", False),
+        "one": ({"deep", "pairs"}, True),
+        "deep": ({"pairs"}, False),
+        "pairs": ({"last"}, True),
+        "last": (set(), False),
     }
 
 
 @pytest.mark.parametrize("name", ["shared weight", "matmul left", "gemm transA", "weight through Identity"])
-def test_layers_whose_channels_are_not_adjacent_have_no_source(name: str) -> None:
-    assert all(source is None for source, _ in of(models.FORMS[name]()).values())
+def test_outputs_of_unusual_layers_stay(name: str) -> None:
+    assert not any(removable for _, removable in of(models.FORMS[name]()).values())
 
 
-def test_a_matmul_that_reads_an_image_row_by_row_has_no_source() -> None:
+def test_a_matmul_that_reads_an_image_row_by_row_reads_all_channels_in_each_input() -> None:
     proto = models.build(
         """net (float[1, 3, 6, 6] x) => (float[1, 4, 4, 5] y) {
             [conv] a = Conv(x, w)
@@ -248,10 +294,10 @@ def test_a_matmul_that_reads_an_image_row_by_row_has_no_source() -> None:
         w=full(4, 3, 3, 3),
         v=full(4, 5),
     )
-    assert of(proto) == {"conv": (None, True), "rows": (None, False)}
+    assert of(proto) == {"conv": (set(), True), "rows": (set(), False)}
 
 
-def test_a_reshape_that_mixes_images_is_no_flattening() -> None:
+def test_a_reshape_that_mixes_images_with_pixels_removes_what_is_zero_in_all() -> None:
     proto = models.build(
         """net (float[2, 3, 4, 4] x) => (float[4, 5] y) {
             [conv] a = Conv(x, w)
@@ -262,114 +308,4 @@ def test_a_reshape_that_mixes_images_is_no_flattening() -> None:
         shape=np.array([4, 8]),
         v=full(8, 5),
     )
-    assert of(proto) == {"conv": (None, True), "last": (None, False)}
-
-
-# --- prune and what follows
-
-
-def test_rows_and_inputs_vanish_and_structured_packing_is_full() -> None:
-    model = loaded(dense_cnn())
-    pruned, report = prune(model, filtered(0.7))
-    assert report.totals["density"] <= 0.3
-    assert report.notes[0].startswith("a removed filter outputs a constant")
-    found = weights(pruned)
-    alive = found["first_w"].reshape(8, -1).any(axis=1)
-    assert 0 < alive.sum() < 8
-    assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
-    _, report_of_permute = permute(pruned, PermuteOptions(array=ArrayShape(8, 8), method="structured"))
-    assert report_of_permute.totals["tightness"] == 1.0
-    assert report_of_permute.totals["matrix_compression_rate"] == pytest.approx(1 / report.totals["density"])
-
-
-def dense_cnn() -> onnx.ModelProto:
-    proto = models.cnn()
-    for tensor in proto.graph.initializer:
-        if tensor.name.endswith("_w"):
-            tensor.CopyFrom(numpy_helper.from_array(full(*tensor.dims), tensor.name))
-    return proto
-
-
-def test_removed_inputs_change_the_outputs_only_by_the_constant_of_their_filter() -> None:
-    proto = dense_cnn()
-    pruned, _ = prune(loaded(proto), filtered(0.5))
-    rows_only = onnx.ModelProto()
-    rows_only.CopyFrom(proto)
-    found = weights(pruned)
-    for tensor in rows_only.graph.initializer:
-        value = numpy_helper.to_array(tensor)
-        if tensor.name.endswith("_w") and tensor.name != "last_w":
-            dead = ~found[tensor.name].reshape(len(value), -1).any(axis=1)
-            value = np.where(dead.reshape(-1, *[1] * (value.ndim - 1)), np.float32(0), value)
-        if tensor.name == "first_b":  # so that the constant is zero
-            value = np.where(found["first_w"].reshape(8, -1).any(axis=1), value, np.float32(0))
-        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    constant_free = onnx.ModelProto()
-    constant_free.CopyFrom(pruned.proto)
-    for tensor in constant_free.graph.initializer:
-        if tensor.name == "first_b":
-            (bias,) = (t for t in rows_only.graph.initializer if t.name == "first_b")
-            tensor.CopyFrom(bias)
-    feeds = models.feeds(proto)
-    ours, theirs = (
-        onnxruntime.InferenceSession(p.SerializeToString(), providers=["CPUExecutionProvider"]).run(
-            None, feeds
-        )[0]
-        for p in (constant_free, rows_only)
-    )
-    assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_skipped_layers_lose_nothing() -> None:
-    model = loaded(dense_cnn())
-    pruned, _ = prune(model, filtered(0.5, skip=("second",)))
-    assert np.array_equal(weights(pruned)["second_w"], weights(model)["second_w"])
-
-
-def test_scope_layer_thins_all_layers_alike() -> None:
-    pruned, _ = prune(loaded(dense_cnn()), filtered(0.6, scope="layer"))
-    found = weights(pruned)
-    counts = [int(found[name].any(axis=(1, 2, 3)).sum()) for name in ("first_w", "second_w")]
-    assert abs(counts[0] - counts[1]) <= 1 and all(0 < count < 8 for count in counts)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (
-            {"sparsity": 0.5, "align": "8x8", "granularity": "filter"},
-            "--granularity: expected granularity weight or subword with --align, got filter; "
-            "give --align or --granularity filter",
-        ),
-    ],
-)
-def test_filters_and_segments_do_not_go_together(given: dict[str, object], message: str) -> None:
-    with pytest.raises(OptionError) as fault:
-        PruneOptions.of(given)
-    assert str(fault.value) == message
-
-
-def test_training_prunes_filters_gradually() -> None:
-    pytest.importorskip("torch")
-    from tightc.data.images import Images, Normalization
-    from tightc.finetuning.finetune import finetune
-    from tightc.finetuning.options import FinetuneOptions
-
-    rng = np.random.default_rng(0)
-    images = Images(rng.integers(0, 256, (64, 3, 8, 8), np.uint8), rng.integers(0, 4, 64))
-    options = FinetuneOptions(
-        epochs=2, batch_size=16, sparsity=0.6, granularity="filter", pruning_interval=1, device="cpu"
-    )
-    trained, report = finetune(loaded(dense_cnn()), images, Normalization(), options, seed=0)
-    assert report.totals["density"] <= 0.4
-    found = weights(trained)
-    alive = found["first_w"].reshape(8, -1).any(axis=1)
-    assert np.array_equal(found["second_w"].any(axis=(0, 2, 3)), alive)
-
-
-def test_regrowing_single_weights_is_refused() -> None:
-    pytest.importorskip("torch")
-    from tightc.finetuning.options import FinetuneOptions
-
-    with pytest.raises(OptionError, match="--regrow: expected 0 with granularity filter, got "):
-        FinetuneOptions.of({"sparsity": 0.5, "granularity": "filter", "regrow": 0.1})
+    assert of(proto) == {"conv": (set(), True), "last": (set(), False)}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import oracle
@@ -17,16 +17,10 @@ from tightc.selection.aligned import (
     unit_saliency,
     units_within_budget,
 )
+from tightc.selection.ties import even_order, even_shares, spread_ranks
 from tightc.selection.top_k import largest, largest_with_minimums
 
 SALIENCIES = st.integers(0, 4)  # few values, so that many are equal
-
-
-@st.composite
-def layers(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
-    """Saliencies of one to four layers, and a minimum number of weights for each."""
-    saliencies = draw(st.lists(st.lists(SALIENCIES, min_size=1, max_size=6), min_size=1, max_size=4))
-    return saliencies, [draw(st.integers(0, len(one))) for one in saliencies]
 
 
 @st.composite
@@ -35,6 +29,13 @@ def matrices(draw: st.DrawFn) -> np.ndarray:
     filters, inputs = draw(st.integers(1, 4)), draw(st.integers(1, 9))
     numbers = draw(st.lists(SALIENCIES, min_size=filters * inputs, max_size=filters * inputs))
     return np.array(numbers, np.float64).reshape(filters, inputs)
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[list[np.ndarray], list[int]]:
+    """Saliencies of one to four layers, and a minimum number of weights for each."""
+    saliencies = draw(st.lists(matrices(), min_size=1, max_size=4))
+    return saliencies, [draw(st.sampled_from([0, 0, 1, one.size])) for one in saliencies]
 
 
 class Knapsack(NamedTuple):
@@ -60,24 +61,62 @@ def knapsacks(draw: st.DrawFn, same_cost: bool = False) -> Knapsack:
     return Knapsack(units, costs, minimum_cost + draw(st.integers(0, 60)) / 2, minimums)
 
 
-@given(st.lists(SALIENCIES, max_size=12), st.integers(-2, 14))
-def test_largest_keeps_the_given_number_and_ties_go_to_the_later(saliencies: list[int], count: int) -> None:
-    found = largest(np.array(saliencies, np.float64), count).tolist()
-    assert found == oracle.largest_kept(saliencies, count)
-    assert sum(found) == min(max(count, 0), len(saliencies))
-
-
-@given(layers(), st.integers(0, 24))
-def test_minimums_count_towards_the_count_and_hold_beyond_it(
-    given_layers: tuple[list[list[int]], list[int]], count: int
+@settings(max_examples=300)
+@given(layers(), st.integers(-2, 80))
+def test_the_largest_of_all_layers_are_kept_and_ties_are_spread(
+    given_layers: tuple[list[np.ndarray], list[int]], count: int
 ) -> None:
     saliencies, minimums = given_layers
-    flat = np.array([value for one in saliencies for value in one], np.float64)
-    kept = largest_with_minimums(flat, count, [len(one) for one in saliencies], minimums)
-    found = [part.tolist() for part in np.split(kept, np.cumsum([len(one) for one in saliencies])[:-1])]
-    assert found == oracle.largest_with_minimums(saliencies, count, minimums)
-    assert all(sum(one) >= minimum for one, minimum in zip(found, minimums, strict=True))
-    assert kept.sum() == min(max(count, sum(minimums)), len(flat))
+    lists = [one.tolist() for one in saliencies]
+    kept = [one.tolist() for one in largest(saliencies, count)]
+    assert oracle.largest_faults(lists, kept, max(0, count), [0] * len(lists)) == []
+    kept = [one.tolist() for one in largest_with_minimums(saliencies, count, minimums)]
+    assert oracle.largest_faults(lists, kept, count, minimums) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5), st.data())
+def test_of_equal_weights_every_layer_filter_and_input_keeps_its_share(
+    shapes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    total = sum(filters * inputs for filters, inputs in shapes)
+    count = data.draw(st.integers(0, total))
+    kept = largest([np.ones(shape) for shape in shapes], count)
+    for mask in kept:
+        assert abs(mask.sum() - count / total * mask.size) < 1
+        assert (abs(mask.sum(axis=1) - count / total * mask.shape[1]) < 1).all()
+
+
+def test_equal_weights_leave_no_input_without_a_reader() -> None:
+    (kept,) = largest([np.ones((64, 64))], 64 * 64 // 8)
+    assert kept.any(axis=0).all() and kept.sum(axis=0).max() <= 16
+    aligned = keep_segments(np.ones((64, 64)), 8, np.ones(64, np.int64))
+    assert aligned.any(axis=0).all() and aligned.sum(axis=0).max() <= 16
+
+
+@given(st.integers(1, 200))
+def test_spread_ranks_are_a_permutation_whose_first_ranks_lie_everywhere(count: int) -> None:
+    ranks = spread_ranks(count)
+    assert sorted(ranks.tolist()) == list(range(count))
+    for first in (count // 2, count // 3, count // 8):
+        places = np.flatnonzero(ranks < first)
+        if first > 1:
+            assert np.diff(places).max() <= 3 * count / first + 1
+
+
+def test_subwords_of_a_weight_stay_together() -> None:
+    filters = np.repeat(np.arange(20), 16)
+    marked = even_shares(filters, 130).reshape(20, 8, 2)
+    assert (marked[..., 0] != marked[..., 1]).sum(axis=1).max() <= 2, "cut at the ends of a run only"
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.data())
+def test_equal_values_of_all_layers_alternate(sizes: list[int], data: st.DataObject) -> None:
+    order = even_order([np.zeros(size) for size in sizes], [spread_ranks(size) for size in sizes])
+    assert sorted(order.tolist()) == list(range(sum(sizes)))
+    count = data.draw(st.integers(0, sum(sizes)))
+    layer = np.repeat(np.arange(len(sizes)), sizes)[order[:count]]
+    for number, size in enumerate(sizes):
+        assert abs((layer == number).sum() - count * size / sum(sizes)) <= 1 + len(sizes) / 2
 
 
 @given(matrices(), st.integers(1, 10))
@@ -98,15 +137,17 @@ def test_segment_saliency_falls_even_if_sums_are_rounded() -> None:
 
 
 @given(matrices(), st.integers(1, 10), st.data())
-def test_a_filter_keeps_its_most_salient_segments_and_ties_go_to_the_first(
+def test_a_filter_keeps_its_most_salient_segments(
     saliency: np.ndarray, rows: int, data: st.DataObject
 ) -> None:
     most = -(-saliency.shape[1] // rows)
     counts = [data.draw(st.integers(0, most)) for _ in saliency]
     kept = keep_segments(saliency, rows, np.array(counts))
     for saliencies, count, row in zip(saliency.tolist(), counts, kept.tolist(), strict=True):
-        wanted = {place for part in oracle.segments(saliencies, rows)[:count] for place in part}
-        assert {place for place, stays in enumerate(row) if stays} == wanted
+        inputs = range(len(saliencies))
+        segments = [oracle.segments(saliencies, rows, first)[:count] for first in inputs]
+        wanted = [{place for part in parts for place in part} for parts in segments]
+        assert {place for place, stays in enumerate(row) if stays} in wanted, "ties from some input on"
 
 
 @given(matrices(), st.integers(1, 10), st.data())
@@ -170,8 +211,21 @@ def test_units_are_taken_by_saliency_per_cost_if_they_fit(
     knapsack: Knapsack,
 ) -> None:
     units, costs, budget, minimums = knapsack
+    ratios = [value / cost for one, cost in zip(units, costs, strict=True) for value in dict.fromkeys(one)]
+    assume(len(set(ratios)) == len(ratios))  # no ties between layers
     taken = units_within_budget([np.array(saliencies) for saliencies in units], costs, budget, minimums)
     assert taken == oracle.greedy_units(units, costs, budget, minimums)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 60))
+def test_equal_units_are_taken_from_all_layers(counts: list[int], budget: int) -> None:
+    taken = units_within_budget(
+        [np.ones(count) for count in counts], [1.0] * len(counts), budget, [0] * len(counts)
+    )
+    fraction = min(1.0, budget / sum(counts))
+    assert sum(taken) == min(budget, sum(counts))
+    for one, count in zip(taken, counts, strict=True):
+        assert abs(one - fraction * count) <= 1 + len(counts) / 2
 
 
 @given(knapsacks(same_cost=True))

@@ -41,8 +41,8 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
 
     Unstructured by default: single weights anywhere. With --align each filter keeps segments as long as the array has
     rows, so that tiles are full; a --budget of area or cycles may replace the sparsity. With --granularity filter whole
-    filters go, with the inputs that read their channels. Every layer keeps at least one weight; biases stay. Recorded
-    tiles are dropped.
+    filters go, with their biases and the inputs that read their channels. Every layer keeps at least one weight. The
+    biases of the others stay. Recorded tiles are dropped.
 
     Criterion obs replaces training: it adapts the remaining weights to a few hundred images without labels. Criterion
     fisher needs labels and torch: pip install 'tightc[finetune]'. Both use the train split, or all images without

@@ -62,9 +62,10 @@ def with_sensitivity(
 def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Model:
     """The model with the smallest weights of one layer set to zero."""
     weight = network.weights[layer.weight]
-    magnitudes = np.abs(layer.tensor(network.dequantized_matrix(layer), weight.shape)).ravel()
-    kept = largest(magnitudes, len(magnitudes) - round(sparsity * len(magnitudes))).reshape(weight.shape)
-    return model.with_tensors({layer.weight: np.where(kept, weight, weight.dtype.type(0))})
+    magnitudes = np.abs(network.dequantized_matrix(layer))
+    (kept,) = largest([magnitudes], magnitudes.size - round(sparsity * magnitudes.size))
+    pruned = np.where(layer.tensor(kept, weight.shape), weight, weight.dtype.type(0))
+    return model.with_tensors({layer.weight: pruned})
 
 
 def _accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,9 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
+from tightc.pruning.zero_channels import with_zero_channels
 from tightc.report import Report, Result, join_names
+from tightc.selection.aligned import ROUNDING
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
@@ -36,7 +39,8 @@ def prune(
 ) -> Result:
     """`model` with weights set to zero in all layers that are not skipped, until the target of `options` is met.
 
-    Every layer keeps at least one weight. Biases and the remaining weights stay; only criterion obs adapts both.
+    Every layer keeps at least one weight. The remaining weights and their biases stay; only criterion obs adapts both.
+    A removed filter outputs zeros: its bias and the shift of its norm go with it.
     Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need `images`,
     drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called while
     criteria run. OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion;
@@ -45,13 +49,13 @@ def prune(
     plain = unpack_layers(model)
     network = read_network(plain)
     layers = prunable(plain, network, options)
-    changed = _changed_tensors(plain, network, layers, options, _ImageSource(images, seed, progress))
-    pruned = with_packings(network.store(plain, changed), {})
+    pruned = _pruned_model(plain, network, layers, options, _ImageSource(images, seed, progress))
+    pruned = with_packings(pruned, {})
     drawn_by = seed if options.needs_images else None
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
-    notes = (*model.notes, *_notes(plain, rows, options))
+    notes = (*model.notes, *_notes(plain, rows, options), *_filter_notes(layers, pruned, rows, options))
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 
@@ -74,10 +78,10 @@ class _ImageSource:
         )
 
 
-def _changed_tensors(
+def _pruned_model(
     model: Model, network: Network, layers: list[Prunable], options: PruneOptions, source: _ImageSource
-) -> dict[str, np.ndarray]:
-    """The tensors that pruning changes, by name."""
+) -> Model:
+    """The plain `model` with fewer weights."""
     fraction = options.kept_fraction
     assert fraction is not None, "the options were checked"
     if network.quantized and options.needs_images:
@@ -89,11 +93,10 @@ def _changed_tensors(
         from tightc.pruning.obs.obs import ObsPruner  # imports numba, which magnitude does not need
 
         calibration = source.calibration(model, options)
-        return ObsPruner(model, network, layers, calibration, progress=source.progress).prune(
-            options, fraction
-        )
+        pruner = ObsPruner(model, network, layers, calibration, progress=source.progress)
+        return network.store(model, pruner.prune(options, fraction))
     if options.granularity == "subword":
-        return _subwords_pruned(model, network, layers, options, fraction)
+        return network.store(model, _subwords_pruned(model, network, layers, options, fraction))
     matrices = [network.matrix(entry.layer) for entry in layers]
     if options.criterion == "fisher":
         require_torch()
@@ -105,12 +108,14 @@ def _changed_tensors(
         Candidates(saliency, entry.layer.groups, entry.vectors, entry.channels)
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
+    masks = select(candidates, options, fraction)
     pruned = {}
-    for entry, matrix, kept in zip(layers, matrices, select(candidates, options, fraction), strict=True):
+    for entry, matrix, kept in zip(layers, matrices, masks, strict=True):
         weight = network.weights[entry.layer.weight]
         values = np.where(kept, matrix, weight.dtype.type(0))
         pruned[entry.layer.weight] = entry.layer.tensor(values, weight.shape)
-    return pruned
+    graph, result = layers[0].channels, network.store(model, pruned)
+    return result if graph is None else with_zero_channels(result, graph, masks)
 
 
 def _subwords_pruned(
@@ -145,11 +150,27 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
         notes.append(
             f"{join_names(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
         )
-    if options.granularity == "filter" and options.criterion != "obs":
-        notes.append(
-            "a removed filter outputs a constant, from its bias and norm; layers that no longer read it lack that "
-            "constant until tightc finetune adapts them"
-        )
     if is_permuted(before):
         notes.append("the packings held for other zeros and were dropped: run tightc permute again")
     return tuple(notes)
+
+
+def _filter_notes(layers: list[Prunable], pruned: Model, rows: Rows, options: PruneOptions) -> Iterator[str]:
+    """Which operators keep all filters of layers, and whether the target was missed."""
+    graph, fraction = layers[0].channels, options.kept_fraction
+    if graph is None or fraction is None:
+        return
+    network = read_network(pruned)
+    obstacles = [(layers[index].layer, operator) for index, operator in graph.obstacles]
+    stuck = [pair for pair in obstacles if network.matrix(pair[0]).any(axis=1).all()]
+    for operator in dict.fromkeys(operator for _, operator in stuck):
+        kept = [layer.name for layer, other in stuck if other == operator]
+        yield f"{join_names(kept)}: filters stay, since their channels cannot be followed through {operator}"
+    names = {entry.layer.name for entry in layers}
+    own = [row for row in rows if row["name"] in names]
+    density = sum(row["nonzeros"] for row in own) / sum(row["weights"] for row in own)
+    if density > fraction * (1 + ROUNDING):
+        yield (
+            f"expected a density of {fraction:.3g}, got {density:.3g}: the other filters stay, since they reach an "
+            "output or are the last of their layers; prune single weights too, or expect less"
+        )

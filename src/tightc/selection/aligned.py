@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tightc.selection.ties import even_order, rotations, spread_ranks
 from tightc.selection.top_k import Mask, Saliency
 
 ROUNDING = (
@@ -32,13 +33,18 @@ def segment_saliency(saliency: Saliency, rows: int) -> Saliency:
 
 
 def keep_segments(saliency: Saliency, rows: int, segments: NDArray[np.int64]) -> Mask:
-    """Keep the `segments` * `rows` most salient weights of each filter: (filters, inputs) bool; ties go to the first.
+    """Keep the `segments` * `rows` most salient weights of each filter: (filters, inputs) bool.
 
-    `saliency`: (filters, inputs) float64; `segments`: (filters,) int64.
+    `saliency`: (filters, inputs) float64; `segments`: (filters,) int64. Ties go to the first, counted from another
+    input in each filter, so that no input is read by all of them and none by nobody.
     """
-    order = np.argsort(-saliency, axis=1, kind="stable")
+    filters, inputs = saliency.shape
+    places = np.broadcast_to(np.arange(inputs), (filters, inputs))
+    first = rotations(np.full(filters, inputs))[:, None]
+    rotated = (places + first) % inputs
+    order = np.argsort(-np.take_along_axis(saliency, rotated, axis=1), axis=1, kind="stable")
     rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(np.arange(saliency.shape[1]), order.shape), axis=1)
+    np.put_along_axis(rank, np.take_along_axis(rotated, order, axis=1), places, axis=1)
     kept: Mask = rank < (segments * rows)[:, None]
     return kept
 
@@ -47,9 +53,16 @@ def best_segments(saliency: Saliency, count: int) -> NDArray[np.int64]:
     """How many of the `count` most salient segments of a layer each filter has: (filters,) int64.
 
     `saliency`: of segments, as from `segment_saliency`. Ties go to the earlier segment, so that no filter skips one.
+    Among filters they are spread.
     """
-    filters, _segments = saliency.shape
-    by_segment = np.argsort(-saliency.T.ravel(), kind="stable")[:count]
+    filters, segments = saliency.shape
+    by_segment = np.lexsort(
+        (
+            np.tile(spread_ranks(filters), segments),
+            np.repeat(np.arange(segments), filters),
+            -saliency.T.ravel(),
+        )
+    )[:count]
     return np.bincount(by_segment % filters, minlength=filters) if count else np.zeros(filters, np.int64)
 
 
@@ -74,15 +87,16 @@ def units_within_budget(
     `saliencies`: of each layer's units, falling, (units,) float64; `costs`: of one unit of each layer, above 0;
     `minimums`: units to keep in each layer at any cost. Units are taken by saliency per cost; after the first that does
     not fit, those that still fit. This is optimal if all units cost the same and no minimum binds. Otherwise it misses
-    the optimum by less than one unit (Dantzig 1957, "Discrete-Variable Extremum Problems").
+    the optimum by less than one unit (Dantzig 1957, "Discrete-Variable Extremum Problems"). Units of equal ratio are
+    taken from all layers in proportion.
     """
     taken = np.array(minimums, np.int64)
     left = budget * (1 + ROUNDING) - float(np.dot(taken, costs))
     layers = np.concatenate(
         [np.full(len(s) - m, i) for i, (s, m) in enumerate(zip(saliencies, minimums, strict=True))]
     )
-    ratios = np.concatenate([s[m:] / c for s, m, c in zip(saliencies, minimums, costs, strict=True)])
-    order = np.argsort(-ratios, kind="stable")
+    ratios = [-s[m:] / c for s, m, c in zip(saliencies, minimums, costs, strict=True)]
+    order = even_order(ratios, [np.arange(len(ratio)) for ratio in ratios])
     each = np.asarray(costs, np.float64)[layers[order]]
     fits = int(np.searchsorted(np.cumsum(each), left, side="right"))
     taken += np.bincount(layers[order[:fits]], minlength=len(saliencies))

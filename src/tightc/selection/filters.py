@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from math import ceil, sqrt
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.selection.aligned import ROUNDING
+from tightc.selection.channels import ChannelGraph, Read, Write, depends_on, separate_layers
+from tightc.selection.ties import Numbers, even_order, spread_ranks
 from tightc.selection.top_k import Mask, Saliency
 
-
-@dataclass(frozen=True)
-class Channels:
-    """How a layer's filters and inputs depend on other layers.
-
-    `source`: index, among the candidate layers, of the layer that computes this one's input channels; None if inputs
-    come from elsewhere or from several layers. Each channel has equally many inputs, in adjacent columns.
-    `removable`: whether a filter may be removed. Filters of the network's outputs may not, nor those of a depthwise
-    layer, which follow the filters of their source.
-    """
-
-    source: int | None = None
-    removable: bool = True
-
-
-UNKNOWN = Channels()
+# of the filters that would be left if all layers became thinner alike, which is the root of the weights left
+_LEAST_FRACTION = 0.25
+_TWO_OF = 8  # a layer of so many filters keeps two
 
 
 class FilterCandidates(Protocol):
@@ -42,8 +31,8 @@ class FilterCandidates(Protocol):
         """Number of convolution groups."""
 
     @property
-    def channels(self) -> Channels:
-        """Dependencies on other layers."""
+    def channels(self) -> ChannelGraph | None:
+        """Dependencies of all candidates, the same for each of them; None where they are not known."""
 
 
 def keep_filters(
@@ -53,33 +42,33 @@ def keep_filters(
 
     Filters are removed in the order of their saliency, each with the inputs that read its channel. A filter's saliency
     is the mean over the inputs that its layer uses, so that inputs removed earlier do not lower it. With `by_layer` the
-    order is that of ranks within layers, so that all layers get thinner alike. Each layer keeps at least one filter and
-    `min_density` x `fraction` of its filters, even if these exceed the `fraction` of all weights.
+    order is that of ranks within layers, so that all layers get thinner alike. Each layer keeps `min_density` x
+    `fraction` of its filters, and of filters and inputs a quarter of what is left if all layers become thinner alike,
+    even if these exceed the `fraction` of all weights. Each convolution group keeps a filter.
     After H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3, by squares over the network.
     """
+    graph = layers[0].channels or separate_layers([(*layer.saliency.shape, layer.groups) for layer in layers])
     saliencies = [_filter_saliency(layer.saliency) for layer in layers]
-    scores = [_ranks(saliency) if by_layer else saliency for saliency in saliencies]
-    protected = [
-        _last_removed(
-            saliency,
-            max(1, round(min_density * fraction * len(saliency)))
-            if layer.channels.removable
-            else len(saliency),
-        )
-        for saliency, layer in zip(saliencies, layers, strict=True)
-    ]
-    flat = np.where(np.concatenate(protected), np.inf, np.concatenate(scores))
-    order = np.argsort(flat, kind="stable")[: int(np.count_nonzero(np.isfinite(flat)))]
+    ranks = [spread_ranks(len(saliency)) for saliency in saliencies]
+    places = [_places(saliency, rank) for saliency, rank in zip(saliencies, ranks, strict=True)]
+    scores = [place / len(place) for place in places] if by_layer else saliencies
     ends = np.cumsum([len(saliency) for saliency in saliencies])[:-1]
+    order = even_order(scores, ranks)
+    share = _LEAST_FRACTION * sqrt(fraction)
+    protected = [
+        _protected(place, layer.groups, min_density * fraction, share)
+        for place, layer in zip(places, layers, strict=True)
+    ]
+    removable = np.concatenate(graph.removable) & ~np.concatenate(protected)
+    removable &= ~_feeding_filters(graph, order, removable, ends, share)
+    order = order[removable[order]]
     budget = fraction * sum(layer.saliency.size for layer in layers) * (1 + ROUNDING)
 
-    def without(count: int) -> list[Mask]:
-        kept = np.ones(len(flat), bool)
-        kept[order[:count]] = False
-        return _kept_weights(layers, np.split(kept, ends))
+    def removed(count: int) -> list[NDArray[np.bool_]]:
+        return np.split(_with(np.zeros(len(removable), bool), order[:count]), ends)
 
-    fewest = _first_true(len(order), lambda count: sum(int(kept.sum()) for kept in without(count)) <= budget)
-    return without(fewest)
+    fewest = _first_true(len(order), lambda count: _kept_count(layers, graph, removed(count)) <= budget)
+    return _kept_weights(layers, graph, removed(fewest))
 
 
 def _filter_saliency(saliency: Saliency) -> NDArray[np.float64]:
@@ -89,36 +78,95 @@ def _filter_saliency(saliency: Saliency) -> NDArray[np.float64]:
     return mean
 
 
-def _ranks(saliency: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank of each filter within its layer, scaled to 0 to 1: (filters,) float64."""
-    ranks = np.empty(len(saliency))
-    ranks[np.argsort(saliency, kind="stable")] = (np.arange(len(saliency)) + 0.5) / len(saliency)
-    return ranks
+def _places(saliency: NDArray[np.float64], ranks: Numbers) -> NDArray[np.float64]:
+    """The place of each filter in the order of removal within its layer, 0.5, 1.5, ...: (filters,) float64."""
+    places = np.empty(len(saliency))
+    places[np.lexsort((ranks, saliency))] = np.arange(len(saliency)) + 0.5
+    return places
 
 
-def _last_removed(saliency: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    """Mark the `count` most salient filters; ties go to the later, as in the order of removal: (filters,) bool."""
-    marked = np.zeros(len(saliency), bool)
-    marked[np.argsort(saliency, kind="stable")[len(saliency) - count :]] = True
-    return marked
+def _protected(places: NDArray[np.float64], groups: int, density: float, share: float) -> NDArray[np.bool_]:
+    """Mark the filters that a layer keeps at least, the last to be removed: (filters,) bool."""
+    filters = len(places)
+    least = max(1 if filters < _TWO_OF else 2, round(density * filters), ceil(share * filters - ROUNDING))
+    protected = places > filters - least
+    if 1 < groups < filters:
+        of_group = places.reshape(groups, -1)
+        protected |= (of_group == of_group.max(axis=1, keepdims=True)).ravel()
+    return protected
 
 
-def _kept_weights(layers: Sequence[FilterCandidates], filters: Sequence[NDArray[np.bool_]]) -> list[Mask]:
-    """The weights that stay, (filters, inputs) bool per layer, if only `filters`, (filters,) bool per layer, stay.
+def _feeding_filters(
+    graph: ChannelGraph, order: Numbers, removable: NDArray[np.bool_], ends: Numbers, share: float
+) -> NDArray[np.bool_]:
+    """Mark the `removable` filters that stay so that every layer has one and reads a `share` of its channels.
 
-    Layers come in execution order, so that a filter without inputs removes its channel, too.
+    A layer may read a part of another's channels, all of which would otherwise be removed. Of the filters that it
+    reads, those stay that `order` removes last. (all filters,) bool.
     """
+    kept = np.zeros(len(removable), bool)
+    written = {step.layer: step for step in graph.steps if isinstance(step, Write)}
+
+    def live(protected: NDArray[np.bool_]) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
+        return graph.live(np.split(removable & ~protected, ends))
+
+    def fed(layer: int, least: int, protected: NDArray[np.bool_]) -> bool:
+        filters, channels = live(protected)
+        return bool(filters[layer].any()) and int(channels[layer].sum()) >= least
+
+    filters, channels = live(kept)
+    for step in graph.steps:
+        if not isinstance(step, Read):
+            continue
+        layer, least = step.layer, ceil(share * step.channels.size - ROUNDING)
+        if not filters[layer].any() or channels[layer].sum() < least:
+            wanted = np.concatenate([step.channels.ravel(), written[layer].numbers])
+            feeding = _filters_among(graph, depends_on(graph, wanted, channels))
+            last_first = order[(feeding & removable & ~kept)[order]][::-1]
+            before = kept
+            fewest = _first_true(
+                len(last_first),
+                lambda count: fed(layer, least, _with(before, last_first[:count])),  # noqa: B023
+            )
+            kept = _with(before, last_first[:fewest])
+            filters, channels = live(kept)
+    return kept
+
+
+def _with(marked: NDArray[np.bool_], places: Numbers) -> NDArray[np.bool_]:
+    """A copy of `marked` with true at the `places`."""
+    copy = marked.copy()
+    copy[places] = True
+    return copy
+
+
+def _filters_among(graph: ChannelGraph, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The filters, over all layers, that compute one of the `marked` channels: (all filters,) bool."""
+    writes = sorted((step for step in graph.steps if isinstance(step, Write)), key=lambda step: step.layer)
+    return np.concatenate([marked[step.first : step.first + step.filters] for step in writes])
+
+
+def _kept_count(
+    layers: Sequence[FilterCandidates], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]
+) -> int:
+    """The number of weights that stay without the `removed` filters, (filters,) bool per layer."""
+    total = 0
+    for layer, filters, channels in zip(layers, *graph.live(removed), strict=True):
+        groups, each = channels.shape
+        rows = filters.reshape(groups, -1).sum(axis=1)
+        total += int(rows @ channels.sum(axis=1)) * (layer.saliency.shape[1] // each)
+    return total
+
+
+def _kept_weights(
+    layers: Sequence[FilterCandidates], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]
+) -> list[Mask]:
+    """The weights that stay, (filters, inputs) bool per layer, without the `removed` filters, (filters,) bool."""
     kept: list[Mask] = []
-    alive: list[NDArray[np.bool_]] = []
-    for layer, own in zip(layers, filters, strict=True):
+    for layer, filters, channels in zip(layers, *graph.live(removed), strict=True):
         rows, inputs = layer.saliency.shape
-        mask = np.repeat(own[:, None], inputs, axis=1)
-        if layer.channels.source is not None:
-            channels = alive[layer.channels.source].reshape(layer.groups, -1)
-            columns = np.repeat(channels, inputs // channels.shape[1], axis=1)
-            mask = mask & np.repeat(columns, rows // layer.groups, axis=0)
-        kept.append(mask)
-        alive.append(np.asarray(mask.any(axis=1)))
+        columns = np.repeat(channels, inputs // channels.shape[1], axis=1)
+        kept.append(filters[:, None] & np.repeat(columns, rows // layer.groups, axis=0))
     return kept
 
 

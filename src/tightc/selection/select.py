@@ -17,7 +17,8 @@ from tightc.selection.aligned import (
     unit_saliency,
     units_within_budget,
 )
-from tightc.selection.filters import UNKNOWN, Channels, keep_filters
+from tightc.selection.channels import ChannelGraph
+from tightc.selection.filters import keep_filters
 from tightc.selection.options import SelectionOptions
 from tightc.selection.top_k import Mask, Saliency, largest_with_minimums
 from tightc.tile.array import ArrayShape
@@ -29,14 +30,14 @@ class Candidates:
     """The weights of one layer and their `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
     `groups`: convolution groups, one below the other. `vectors`: input vectors per pass, one number for each layer that
-    shares the weight, since each loads it anew. `channels`: dependencies on other layers. `subwords`: their number per
-    weight, in adjacent columns.
+    shares the weight, since each loads it anew. `channels`: the dependencies of all candidates, in which they are
+    numbered in their order; None where they are not known. `subwords`: their number per weight, in adjacent columns.
     """
 
     saliency: Saliency
     groups: int = 1
     vectors: tuple[int, ...] = (1,)
-    channels: Channels = UNKNOWN
+    channels: ChannelGraph | None = None
     subwords: int = 1
 
 
@@ -60,11 +61,8 @@ def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction:
     sizes = [layer.saliency.size for layer in layers]
     density = options.min_density * fraction
     minimums = [max(1, round(density * size)) for size in sizes]
-    flat = np.concatenate([layer.saliency.ravel() for layer in layers])
     count = sum(sizes) - round((1 - fraction) * sum(sizes))
-    kept = largest_with_minimums(flat, count, sizes, minimums)
-    masks = np.split(kept, np.cumsum(sizes)[:-1])
-    return [mask.reshape(layer.saliency.shape) for mask, layer in zip(masks, layers, strict=True)]
+    return largest_with_minimums([layer.saliency for layer in layers], count, minimums)
 
 
 def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 
+_ROUNDING = 1e-6  # relative, of float32 sums: an input that varies by less is constant
 _BLOCK = 4096  # vectors summed in float32 before their sum is added in float64
 _PRODUCTS = """<ir_version: 8, opset_import: ["" : 17]>
 products (float[V, G, A] left, float[V, G, B] right) => (float[G, A, B] sums) {
@@ -55,10 +56,12 @@ class CalibrationSums:
         means = self.input_sums / self.count
         hessian = self.hessian - self.input_sums[:, :, None] * means[:, None, :]
         per_group = self.output_sums.reshape(groups, -1)[:, :, None] * means[:, None, :]
+        cross = self.cross.reshape(groups, -1, inputs) - per_group
+        varies = np.einsum("gkk->gk", hessian) > _ROUNDING * np.einsum("gkk->gk", self.hessian)
         return CalibrationSums(
             count=self.count,
-            hessian=hessian,
-            cross=self.cross - per_group.reshape(-1, inputs),
+            hessian=np.where(varies[:, :, None] & varies[:, None, :], hessian, 0.0),
+            cross=np.where(varies[:, None, :], cross, 0.0).reshape(-1, inputs),
             output_squares=self.output_squares - np.square(self.output_sums) / self.count,
             input_sums=np.zeros_like(self.input_sums),
             output_sums=np.zeros_like(self.output_sums),

@@ -96,8 +96,8 @@ class ObsPruner:
             if options.scope == "global":
                 divergences = []
                 for sparsity in SPARSITIES:
-                    mask = largest(saliency.ravel(), saliency.size - round(sparsity * saliency.size))
-                    kept = mask.reshape(saliency.shape) & ~problem.zeros
+                    (mask,) = largest([saliency], saliency.size - round(sparsity * saliency.size))
+                    kept = mask & ~problem.zeros
                     changed = self._changed(weight, sums, problem, kept)
                     divergences.append(kl_divergence(dense, few.logits(self.model.with_tensors(changed))))
                 saliency = network_saliency(saliency, SPARSITIES, divergences)
@@ -166,7 +166,7 @@ def _same_count(problem: LeastSquares, mask: Mask, options: SelectionOptions) ->
     losses = np.where(problem.zeros, -1.0, problem.losses())
     if options.align is not None:
         return keep_segments(losses, 1, mask.sum(axis=1))
-    return largest(losses.ravel(), int(mask.sum())).reshape(losses.shape)
+    return largest([losses], int(mask.sum()))[0]
 
 
 def _mean_error(sums: CalibrationSums, weights: NDArray[np.float64], groups: int) -> NDArray[np.float64]:

@@ -1,124 +1,178 @@
-"""Channel dependencies: the layer that computes the input channels of another."""
+"""Channel dependencies: the graph is followed once, and for each value it is known which filters compute it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from tightc.config.input_sizes import InputSizeOptions
-from tightc.errors import ModelError
+import numpy as np
+
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
-from tightc.model.onnx_proto.graph import Node, read_graph
-from tightc.model.runtime.shapes import value_shapes
-from tightc.selection.filters import Channels
+from tightc.model.onnx_proto.graph import Node, is_standard
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
+from tightc.selection.channels import NEVER, ChannelGraph, ChannelNumbers
+from tightc.selection.network.channel_map import ChannelMap
+from tightc.selection.network.channel_operators import follow
+from tightc.selection.network.channel_trace import ChannelTrace
+from tightc.selection.network.graph_values import GraphValues, read_values, with_shapes
 
-# operators that keep each value in its place ...
-_ACTIVATIONS = (
-    "Relu LeakyRelu PRelu ThresholdedRelu Elu Celu Selu Gelu HardSigmoid HardSwish Mish Sigmoid Softplus Tanh"
-)
-_OTHERS = "Softsign Clip Abs Neg Erf Exp Sqrt Identity Cast Dropout BatchNormalization Add Sub Mul Div"
-_ELEMENT_WISE = frozenset(f"{_ACTIVATIONS} {_OTHERS}".split())
-# ... or in its channel, if axis 1 holds the channels
-_POOLING = "MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool"
-_WITHIN_CHANNELS = frozenset(f"{_POOLING} InstanceNormalization".split())
-_FLATTENING = frozenset(("Flatten", "Reshape", "Squeeze"))
+_SHAPE_ONLY = frozenset(("Shape", "Size"))
+_FOLLOWED = ("Conv", "Gemm", "MatMul")  # the layers whose filters are channels of their output
 
 
-def channels_of(model: Model, network: Network, layers: Sequence[Layer]) -> list[Channels]:
-    """How the filters and inputs of each of `layers`, in execution order, depend on the others.
+def channels_of(model: Model, network: Network, layers: Sequence[Layer]) -> ChannelGraph:
+    """How the filters and inputs of `layers`, in execution order, depend on each other.
 
     `network`: the layers of the plain `model`.
 
-    A layer depends on another if only element-wise operators (with constants), batch norms, pooling, and the
-    flattening before a Gemm or MatMul lie between them. Channels that are added to those of another layer, concatenated
-    or mixed have no dependency: a filter may be removed, but no inputs with it. The same holds for channels of a weight
-    that several layers share, and of layers that are not among `layers`.
+    Channels are followed through all operators that compute or move them one by one. Where an operator mixes them, or
+    turns a channel of zeros into something else that is read, their filters stay. The same holds for filters of the
+    outputs, and of weights that something else than a layer reads.
     """
-    tracer = _Tracer(model, network)
-    indices = {layer.weight: index for index, layer in enumerate(layers)}
-    found = []
-    for layer in layers:
-        source = tracer.source(layer)
-        index = None if source is None else indices.get(source.weight)
-        depthwise = source is not None and index is not None and layer.groups == source.filters
-        found.append(Channels(index, removable=not depthwise and layer.weight not in tracer.output_weights))
-    return found
+    bare = read_values(model)
+    found = [_Follower(values, network, layers).graph() for values in with_shapes(model, bare)]
+    if found and all(found[0].same_as(other) for other in found[1:]):
+        return found[0]
+    return _Follower(bare, network, layers).graph()
 
 
-class _Tracer:
-    """Traces values back to the layers that compute them; `output_weights` are those of the network's outputs."""
+@dataclass(frozen=True)
+class _Axes:
+    """The axis of its input that a layer sums over, the axis of its filters in its output, and the output's rank."""
 
-    def __init__(self, model: Model, network: Network) -> None:
-        graph = read_graph(model.proto)
-        self.constants = graph.tensors
-        self.producers = {name: node for node in graph.nodes for name in node.outputs}
+    read: int
+    write: int
+    rank: int
+
+
+class _Follower:
+    """Follows the channels of one network; `layers` are those that take part."""
+
+    def __init__(self, values: GraphValues, network: Network, layers: Sequence[Layer]) -> None:
+        self.values, self.trace = values, ChannelTrace(values)
+        self.indices = {layer.weight: index for index, layer in enumerate(layers)}
         self.layers = {layer.output: layer for layer in network.layers}
+        self.tied = network.tied - network.quantized.keys()
         self.shared = {layer.weight for layer in network.layers if layer.shared_with}
-        ends = [node for node in graph.nodes if node.op in _FLATTENING]
-        wanted = [name for node in ends for name in (node.inputs[0], node.outputs[0])]
-        try:
-            self.shapes = (
-                value_shapes(model.proto, model.origin, wanted, InputSizeOptions()) if wanted else {}
-            )
-        except ModelError:  # sizes are open, so flattening stays unknown
-            self.shapes = {}
-        self.output_weights = {layer.weight for name in graph.outputs for layer in self._behind(name)}
+        self.last_outputs = {layer.weight: layer.output for layer in network.layers}
+        self.filters: dict[str, ChannelNumbers] = {}  # of weights that layers share, ...
+        self.inputs: dict[str, list[ChannelNumbers]] = {}  # ... and what each of these layers reads
+        self.output_values = self._values_of_outputs()
 
-    def source(self, reader: Layer) -> Layer | None:
-        """The layer that computes the input channels of `reader`, if there is one."""
-        if reader.weight in self.shared or not self._sums_over_channels(reader):
+    def graph(self) -> ChannelGraph:
+        """The dependencies that were found."""
+        for node in self.values.graph.nodes:
+            if node.outputs and node.outputs[0] in self.layers:
+                self._follow_layer(node, self.layers[node.outputs[0]])
+            elif not (is_standard(node.domain) and node.op in _SHAPE_ONLY):
+                self._follow_operator(node)
+        for name in self.values.graph.outputs:
+            if name in self.trace.maps:
+                self.trace.keep(self.trace.maps[name], "")
+        return self.trace.graph(len(self.indices))
+
+    def _follow_operator(self, node: Node) -> None:
+        maps = self.trace.maps
+        read = [maps[name] for name in dict.fromkeys((*node.inputs, *node.captured)) if name in maps]
+        if not read:
+            return
+        found = None
+        if is_standard(node.domain) and not node.captured:
+            if node.op in WEIGHT_OPERATORS and node.inputs[1] in self.values.constants:
+                self.trace.mark_read(read[0])  # multiplied by weights that stay: zero adds nothing
+                return
+            found = follow(self.trace, node)
+        if found is None:
+            operator = "" if self.output_values.intersection(node.outputs) else f"{node.op} {node.label}"
+            for channels in read:
+                self.trace.keep(channels, operator)
+        else:
+            maps.update({name: one for name, one in zip(node.outputs, found, strict=False) if name})
+
+    def _follow_layer(self, node: Node, layer: Layer) -> None:
+        channels, index = self.trace.maps.get(layer.input), self.indices.get(layer.weight)
+        axes = self._axes(node, layer)
+        inputs = self._read_channels(layer, axes, channels)
+        followed = inputs is not None and axes is not None and layer.weight not in self.tied
+        if channels is not None and not (followed and index is not None):
+            self.trace.mark_read(channels)
+        if index is None:
+            return
+        if inputs is None or not followed:
+            inputs = np.full((layer.groups, self._channels_per_group(layer)), NEVER)
+        filters = self._connect(index, layer, inputs)
+        if axes is None or not followed:
+            tied = layer.weight in self.tied
+            self.trace.keep(filters, "the other readers of its weight" if tied else f"{node.op} {node.label}")
+            return
+        shape = [1] * axes.rank
+        shape[axes.write] = layer.filters
+        found = filters.reshape(shape)
+        if layer.op != "MatMul" and any(node.inputs[2:3]):
+            found = self.trace.shifted(found, node, 2, (1,) if layer.op == "Conv" else ())
+        self.trace.maps[layer.output] = found
+
+    def _connect(self, index: int, layer: Layer, inputs: ChannelNumbers) -> ChannelNumbers:
+        """Add a layer that reads `inputs`, (groups, channels of a group), and give the channels of its filters.
+
+        Layers that share a weight have the same filters. An input of the weight can go if all of them read zeros there.
+        """
+        weight = layer.weight
+        if weight not in self.shared:
+            self.trace.read(index, inputs)
+            return self.trace.write(index, layer.filters)
+        if weight not in self.filters:
+            self.filters[weight] = self.trace.write(index, layer.filters)
+        self.inputs.setdefault(weight, []).append(inputs)
+        if layer.output == self.last_outputs[weight]:
+            together = self.trace.join(self.inputs[weight], "all")
+            assert together is not None, "all have the shape that the weight needs"
+            self.trace.read(index, together)
+        return self.filters[weight]
+
+    def _read_channels(
+        self, layer: Layer, axes: _Axes | None, channels: ChannelMap | None
+    ) -> ChannelNumbers | None:
+        """The channels that a layer sums over, (groups, channels of a group); None where they cannot be told."""
+        shape = (layer.groups, self._channels_per_group(layer))
+        if channels is None:
+            return np.full(shape, NEVER)
+        if axes is None or channels.ndim <= axes.read:
             return None
-        found = self._traced(reader.input, reader, frozenset())
-        if found is None or found.weight in self.shared or found.filters % reader.groups:
+        others = [axis for axis in range(channels.ndim) if axis != axes.read]
+        summed = self.trace.sum_along(channels, others).ravel()
+        if summed.size not in (1, shape[0] * shape[1]):
             return None
-        return found if reader.inputs % (found.filters // reader.groups) == 0 else None
+        return np.broadcast_to(summed, shape[0] * shape[1]).reshape(shape)
 
-    def _traced(self, name: str, reader: Layer, passed: frozenset[str]) -> Layer | None:
-        """The layer that computes the channels of value `name`; `passed` are the kinds of operators after it."""
-        if name in self.layers:
-            return self.layers[name] if self._fits(self.layers[name], reader, passed) else None
-        node = self.producers.get(name)
-        if node is None:
+    def _channels_per_group(self, layer: Layer) -> int:
+        return self.values.constants[layer.weight].shape[1] if layer.op == "Conv" else layer.inputs
+
+    def _axes(self, node: Node, layer: Layer) -> _Axes | None:
+        """None where the rank is not known, or filters are no channels."""
+        if layer.op not in _FOLLOWED or (
+            layer.op != "Conv" and self.values.constants[layer.weight].ndim != 2
+        ):
             return None
-        if node.op in _WITHIN_CHANNELS:
-            return self._traced(node.inputs[0], reader, passed | {"pooled"})
-        if node.op in _FLATTENING and self._flattens(node):
-            return self._traced(node.inputs[0], reader, passed | {"flattened"})
-        if node.op not in _ELEMENT_WISE:
+        if layer.op == "Conv":
+            return _Axes(1, 1, self.values.constants[layer.weight].ndim)
+        if layer.op == "Gemm":
+            if layer.input == node.inputs[0]:
+                return _Axes(0 if node.attributes.get("transA", 0) else 1, 1, 2)
+            return _Axes(1 if node.attributes.get("transB", 0) else 0, 0, 2)
+        channels = self.trace.maps.get(layer.input)
+        rank = self.values.ranks.get(layer.input, 0) if channels is None else channels.ndim
+        if rank == 0:
             return None
-        operands = [name for name in node.inputs if name and name not in self.constants]
-        sources = [self._traced(name, reader, passed) for name in operands]
-        return sources[0] if sources and all(layer == sources[0] for layer in sources) else None
+        axis = max(0, rank - 2) if layer.filters_first else rank - 1
+        return _Axes(axis, axis, rank)
 
-    def _fits(self, source: Layer, reader: Layer, passed: frozenset[str]) -> bool:
-        """Whether `reader` sums over the axis of the filters of `source`."""
-        if source.op == "Conv":
-            return (reader.op != "Conv") == ("flattened" in passed)
-        return reader.op != "Conv" and not passed and self._sums_over_channels(source)
-
-    def _sums_over_channels(self, layer: Layer) -> bool:
-        """Whether channels lie along the last axis, or the second of a Conv: not in W x X, nor in transposed X."""
-        transposed = self.producers[layer.output].attributes.get("transA", 0)
-        return not transposed and not (layer.op == "MatMul" and layer.filters_first)
-
-    def _flattens(self, node: Node) -> bool:
-        """Whether `node` merges all axes but the batch, channel after channel."""
-        before, after = (self.shapes.get(name) for name in (node.inputs[0], node.outputs[0]))
-        if before is None or after is None or len(before) < 3 or len(after) != 2:
-            return False
-        return before[0] == after[0]
-
-    def _behind(self, output: str) -> list[Layer]:
-        """The layers that the value `output` depends on with no other layer in between."""
-        found, names, seen = [], [output], set()
-        while names:
-            name = names.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            if name in self.layers:
-                found.append(self.layers[name])
-            elif name in self.producers:
-                names += (*self.producers[name].inputs, *self.producers[name].captured)
+    def _values_of_outputs(self) -> set[str]:
+        """The values that outputs of the network are computed from without a layer in between."""
+        found = set(self.values.graph.outputs)
+        for node in reversed(self.values.graph.nodes):
+            if found.intersection(node.outputs) and node.op not in WEIGHT_OPERATORS:
+                found.update((*node.inputs, *node.captured))
         return found

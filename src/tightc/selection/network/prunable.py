@@ -12,21 +12,22 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.mac_counts import count_macs
-from tightc.selection.filters import UNKNOWN, Channels
+from tightc.selection.channels import ChannelGraph
 from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.options import SelectionOptions
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """A layer with its input vectors per pass, one number for each layer that shares its weight, and its channels.
+    """A layer with its input vectors per pass, one number for each layer that shares its weight.
 
-    `vectors` and `channels` have their defaults if the options do not depend on them.
+    `channels`: the dependencies between the channels of all prunable layers. `vectors` and `channels` have their
+    defaults if the options do not depend on them.
     """
 
     layer: Layer
     vectors: tuple[int, ...] = (1,)
-    channels: Channels = UNKNOWN
+    channels: ChannelGraph | None = None
 
 
 def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
@@ -38,7 +39,7 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
     layers = unskipped_layers(network, options.skip)
     if options.granularity == "filter":
         channels = channels_of(model, network, layers)
-        return [Prunable(layer, channels=each) for layer, each in zip(layers, channels, strict=True)]
+        return [Prunable(layer, channels=channels) for layer in layers]
     if options.budget is None or options.budget.kind != "speedup":
         return [Prunable(layer) for layer in layers]
     vectors = count_macs(model, network, InputSizeOptions()).vectors
