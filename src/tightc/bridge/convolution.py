@@ -73,10 +73,10 @@ def _place_of_output(
     same = window.auto_pad in ("SAME_UPPER", "SAME_LOWER")
     if not wanted and not same:
         begin, end = window.pads_for(sizes, kernel)
-        return begin, [all_ - first - last for all_, first, last in zip(whole, begin, end, strict=True)]
+        return begin, [full - first - last for full, first, last in zip(whole, begin, end, strict=True)]
     wanted = wanted or [size * stride for size, stride in zip(sizes, strides, strict=True)]
-    cut = [max(0, all_ - size) for all_, size in zip(whole, wanted, strict=True)]
+    cut = [max(0, full - size) for full, size in zip(whole, wanted, strict=True)]
     begin = [total // 2 if window.auto_pad == "SAME_UPPER" else total - total // 2 for total in cut]
     if same and "output_shape" not in node.attributes:
-        wanted = [all_ - total for all_, total in zip(whole, cut, strict=True)]
+        wanted = [full - total for full, total in zip(whole, cut, strict=True)]
     return begin, wanted
