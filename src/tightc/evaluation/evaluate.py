@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.data.images import Images, Normalization, check_images, check_labels
+from tightc.data.images import Images, Normalization, check_images, check_labels, require_labels
 from tightc.errors import ModelError
 from tightc.evaluation.options import EvaluateOptions
 from tightc.model.file import Model
@@ -47,7 +47,7 @@ def evaluate(
         if not classes:
             classes = logits.shape[1]
             check_labels(images, classes)
-        labels = images.labels[first : first + batch_size]
+        labels = require_labels(images, "the images")[first : first + batch_size]
         correct += int(np.count_nonzero(logits.argmax(axis=1) == labels))
         done = first + len(labels)
         figures = {

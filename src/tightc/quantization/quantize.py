@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tightc.calibration.calibration import Calibration
+from tightc.calibration.calibration import Calibration, calibration_of
 from tightc.data.images import NormalizedImages
+from tightc.data.samples import Samples
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
@@ -28,7 +29,7 @@ from tightc.selection.network.prunable import unskipped_layers
 def quantize(
     model: Model,
     options: QuantizeOptions,
-    images: NormalizedImages | None = None,
+    images: NormalizedImages | Samples | None = None,
     *,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -53,9 +54,7 @@ def quantize(
     if images is not None:
         named = {layer.weight for layer in owners}
         readers = [layer for layer in network.layers if layer.weight in named]
-        calibration = Calibration.of(
-            plain, images.images, images.normalization, options.calibration_images, seed
-        )
+        calibration = calibration_of(plain, images, options.calibration_images, seed)
         scales = _scales(plain, readers, calibration, options, progress)
     if not weights and not scales:
         raise ModelError(
