@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import operator
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -21,16 +20,16 @@ from numpy.typing import NDArray
 
 from tightc.config.image_shape import ImageShape
 from tightc.data.arrays import as_labels, as_pixels
+from tightc.data.function_name import is_function_name
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _CONTRACT = "return Images, a torch Dataset, or another sequence of (image, label)"
 
 
 def names_function(source: str) -> bool:
     """Whether `source` has the form of a function and no file or folder has that name."""
-    return bool(_FUNCTION.fullmatch(source)) and not Path(source).expanduser().exists()
+    return is_function_name(source) and not Path(source).expanduser().exists()
 
 
 def call_function(source: str, split: Split) -> Any:

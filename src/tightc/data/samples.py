@@ -116,7 +116,8 @@ def _of_input(array: Array, spec: InputSpec, origin: str) -> tuple[Array, bool]:
     if wanted.kind == "f" and np.isnan(converted).any():
         row = int(np.flatnonzero(np.isnan(converted).reshape(len(converted), -1).any(axis=1))[0])
         raise DataError(f"{origin}: expected numbers for {spec.name}, got NaN in sample {row}", "remove it")
-    if wanted.kind in "iu" and array.size and (converted.astype(array.dtype) != array).any():
+    limits = np.iinfo(wanted) if wanted.kind in "iu" else None
+    if limits and array.size and (array.max() > limits.max or array.min() < limits.min):
         raise DataError(
             f"{origin}: expected {spec.dtype} for {spec.name}, got {array.dtype} values beyond it",
             "correct the values",

@@ -18,7 +18,7 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.training.loss import Objective
 from tightc.model.file import Model
 from tightc.model.layer_view.logits import without_softmax
-from tightc.model.layer_view.network_inputs import float_outputs, network_inputs, output_sizes
+from tightc.model.layer_view.network_inputs import float_outputs
 from tightc.model.onnx_proto.graph import Graph, read_graph
 
 _FOR_LABELS = ("distill_weight", "label_smoothing")
@@ -32,25 +32,6 @@ class Networks:
     student: TorchNetwork
     teacher: TorchNetwork | None
     objective: Objective
-
-
-def is_labeled(data: Images | Samples, model: Model) -> bool:
-    """Whether the training of `model` has class numbers to learn from; labels of other kinds are not used."""
-    if data.labels is None:
-        return False
-    if isinstance(data, Images):
-        return True
-    if data.parts > 1 or data.labels.dtype.kind not in "iub" or data.labels.ndim > 2:
-        return False
-    if data.labels.ndim == 2 and data.labels.shape[1] != 1:
-        return False
-    outputs = output_sizes(model.proto)
-    if len(outputs) != 1:
-        return False
-    (sizes,) = outputs
-    inputs = [spec.sizes for spec in network_inputs(model.proto, model.origin)]
-    reconstructs = any(given is not None and sizes is not None and given[1:] == sizes[1:] for given in inputs)
-    return sizes is None or (len(sizes) == 2 and not reconstructs)
 
 
 def check_options(data: Images | Samples, options: FinetuneOptions, *, labeled: bool, distills: bool) -> None:

@@ -11,6 +11,7 @@ from tightc.bridge.precision import in_dtypes_of
 from tightc.data.images import Images, Normalization, check_images
 from tightc.data.samples import Samples
 from tightc.errors import DataError, ModelError, OptionError
+from tightc.finetuning.labels import is_labeled
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
@@ -112,7 +113,7 @@ def _check_data(data: Images | Samples, normalization: Normalization, models: li
             raise DataError("training data: expected at least 2 samples, got 1", "give more samples")
         return
     for model in models:
-        if data.labels is None:
+        if data.labels is None or (len(models) > 1 and not is_labeled(data, models[0])):
             shape = image_spec(model.proto, model.origin)[1]
         else:
             shape = image_input(model.proto, model.origin).shape

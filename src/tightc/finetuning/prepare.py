@@ -13,7 +13,8 @@ from tightc.data.validation_split import split_validation
 from tightc.errors import DataError, OptionError
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.batches.sample_batches import SampleBatches
-from tightc.finetuning.build import build_networks, check_options, is_labeled
+from tightc.finetuning.build import build_networks, check_options
+from tightc.finetuning.labels import is_labeled
 from tightc.finetuning.network.batchnorm_unfolding import InsertedNorm, insertable_norms, unfold
 from tightc.finetuning.network.fake_quantization import FakeQuantization, is_rescalable
 from tightc.finetuning.network.torch_network import TorchNetwork, require_classes, to_device
