@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from tightc.comparison.options import CompareOptions
     from tightc.data.images import NormalizedImages
-    from tightc.data.samples import Samples
     from tightc.data.options import DataOptions
+    from tightc.data.samples import Samples
     from tightc.errors import (
         ConfigError,
         DataError,

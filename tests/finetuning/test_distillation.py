@@ -25,10 +25,10 @@ QUICK = {**training.QUICK, "epochs": 12, "learning_rate": 0.2}
 AUTOENCODER = """<ir_version: 8, opset_import: ["" : 18]> g (float[N, 12] x) => (float[N, 12] y) {
   [down] a = Gemm<transB = 1>(x, w1, b1)\nb = Tanh(a)\n[up] y = Gemm<transB = 1>(b, w2, b2)\n}"""
 DETECTOR = """<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3, 8, 8] image)
-  => (float[N, 4, 8, 8] boxes, float[N, 64, 3] chances, int64[N, 64] best) {
+  => (float[N, 4, 8, 8] boxes, float[N, 64, 3] probabilities, int64[N, 64] best) {
   [stem] a = Conv<pads = [1, 1, 1, 1]>(image, w1, b1)\nb = Gelu(a)\n[box] boxes = Conv(b, w2, b2)
   [class] c = Conv(b, w3, b3)\nd = Transpose<perm = [0, 2, 3, 1]>(c)\ne = Reshape(d, s)
-  chances = Softmax<axis = -1>(e)\nbest = ArgMax<axis = -1, keepdims = 0>(chances)\n}"""
+  probabilities = Softmax<axis = -1>(e)\nbest = ArgMax<axis = -1, keepdims = 0>(probabilities)\n}"""
 TOKENS = """<ir_version: 8, opset_import: ["" : 18]> g (int64[N, L] ids, float[N, L, 1] mask) => (float[N, 3] y) {
   e = Gather(table, ids)\n[q] a = MatMul(e, w1)\nn = LayerNormalization(a, scale, shift)\nb = Gelu(n)
   m = Mul(b, mask)\nr = ReduceSum<keepdims = 0>(m, axis)\n[head] y = MatMul(r, w2)\n}"""
@@ -348,12 +348,12 @@ def test_kl_of_a_value_without_classes_is_refused() -> None:
 
 
 def test_a_model_without_an_output_of_floats_is_refused() -> None:
-    text = DETECTOR.replace("float[N, 4, 8, 8] boxes, float[N, 64, 3] chances, ", "")
+    text = DETECTOR.replace("float[N, 4, 8, 8] boxes, float[N, 64, 3] probabilities, ", "")
     shapes = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (4, 8, 1, 1), "b2": (4,), "w3": (3, 8, 1, 1), "b3": (3,)}
     model = network(text, **shapes)
     with pytest.raises(
         ModelError, match="expected an output of floats to match with the teacher's, got none"
     ):
         distilled(model, pictures(), model)
-    after, _ = distilled(model, pictures(), model, distill_values=("chances",))
+    after, _ = distilled(model, pictures(), model, distill_values=("probabilities",))
     assert after.proto.graph.output[0].name == "best"
