@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tightc.comparison.options import CompareOptions
     from tightc.data.images import NormalizedImages
     from tightc.data.options import DataOptions
+    from tightc.data.samples import Samples
     from tightc.errors import (
         ConfigError,
         DataError,
@@ -85,6 +86,7 @@ __all__ = [
     "QuantizeOptions",
     "Report",
     "Result",
+    "Samples",
     "SensitivityOptions",
     "SimulateOptions",
     "TemperatureSchedule",
@@ -121,6 +123,7 @@ _MODULES = {
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
+    "tightc.data.samples": "Samples",
     "tightc.errors": "ConfigError DataError InternalError ModelError OptionError OutputError TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
     "tightc.finetuning.options": "FinetuneOptions",

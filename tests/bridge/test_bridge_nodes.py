@@ -25,7 +25,14 @@ _RANDOM = "the stored mask comes from another random generator"
 EXCLUDED = {
     r"test_cast(like)?_.*(FLOAT8|FLOAT4|INT4|INT2).*": _NO_SUCH_TYPE,
     r"test_cast_e8m0_.*": _NO_SUCH_TYPE,
-    r"test_(add|sub|div)_uint(16|32|64)": _UNSIGNED,
+    r"test_(add|sub|div|max|min|mod)_uint(16|32|64)": _UNSIGNED,
+    r"test_(greater|less)(_equal)?_uint(16|32|64)(_expanded)?": _UNSIGNED,
+    r"test_equal_string.*": _NO_SUCH_TYPE,
+    r"test_dynamicquantizelinear_expanded": "a value lies halfway between two integers, but for float32's rounding",
+    r"test_gridsample_bicubic.*": "cubic interpolation is refused",
+    r"test_reduce_(max|min)_empty_set(_bool)?": "torch has no extremum of nothing",
+    r"test_scatternd_(max|min)(_with_element_indices)?": "reductions other than sums are refused",
+    r"test_scatternd_multiply": "reductions other than sums are refused",
     r"test_maxpool_with_argmax_.*": "the Indices output is refused",
     r"test_resize_.*_cubic.*": "cubic interpolation is refused",
     r"test_resize_.*_antialias": "antialias is refused",
@@ -35,7 +42,9 @@ EXCLUDED = {
     r"test_(de)?quantizelinear_blocked.*": "scales by blocks are refused",
     r"test_training_dropout(_default)?(_mask)?": _RANDOM,
 }
-_REFUSED = r".*(argmax|cubic|antialias|tf_crop|linear_blocked).*"
+# Left out altogether: some agree and some do not, since the reference rounds to 16 bits between other operations.
+_HALF_ATTENTION = r"test_attention_.*_(bf16|fp16)_expanded"
+_REFUSED = r".*(maxpool_with_argmax|scatternd_m|cubic|antialias|tf_crop|linear_blocked).*"
 
 
 @cache
@@ -47,6 +56,7 @@ def _cases() -> dict[str, NodeCase]:
         case.name: case
         for case in cases
         if all(node.op_type in OPERATORS and not node.domain for node in case.model.graph.node)
+        and not re.fullmatch(_HALF_ATTENTION, case.name)
     }
 
 
@@ -59,12 +69,14 @@ def _tensor(value: np.ndarray | TensorProto) -> torch.Tensor:
 
 
 def _check(case: NodeCase) -> None:
-    module = TorchGraph(read_graph(case.model)).eval()
+    graph = read_graph(case.model)
+    names, module = graph.outputs, TorchGraph(graph).eval()
+    quantized = {node.outputs[0] for node in graph.nodes if node.op == "QuantizeLinear"}
     for inputs, outputs in case.data_sets:
         found = module(*map(_tensor, inputs))
         assert len(found) == len(outputs)
-        for tensor, wanted in zip(found, map(_tensor, outputs), strict=True):
-            if case.model.graph.node[0].op_type == "QuantizeLinear":
+        for name, tensor, wanted in zip(names, found, map(_tensor, outputs), strict=True):
+            if name in quantized:
                 assert (
                     tensor.dtype == torch.float32
                 )  # so that gradients pass; the values are whole all the same
@@ -88,7 +100,7 @@ def test_node_gives_the_stored_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in _cases() if _reason(name)))
 def test_every_exclusion_is_needed(name: str) -> None:
-    with pytest.raises((AssertionError, ModelError, RuntimeError, TypeError, AttributeError)):
+    with pytest.raises((AssertionError, ModelError, RuntimeError, TypeError, AttributeError, IndexError)):
         _check(_cases()[name])
 
 

@@ -168,7 +168,7 @@ def test_images_are_required() -> None:
         (
             lambda: models.cnn(dtype="float16"),
             some(),
-            "expected float32 for input image, got float16",
+            "tensor .* is float16, fisher computes in float32",
             ModelError,
         ),
         (

@@ -157,9 +157,9 @@ def test_labels_do_not_matter_and_history_records_the_seed() -> None:
 def test_a_fixed_batch_size_is_filled_up() -> None:
     model = loaded(many_forms("16"))
     drawn = Calibration.of(model, some().images, PLAIN, 40, 0)
-    assert (drawn.pixels.shape, drawn.batch, drawn.fixed) == ((48, 2, 9, 9), 16, True)
-    assert drawn.first(17).pixels.shape[0] == 32
-    assert (drawn.pixels[40:] == drawn.pixels[:8]).all()
+    assert (drawn.inputs["image"].shape, drawn.batch, drawn.fixed) == ((48, 2, 9, 9), 16, True)
+    assert drawn.first(17).inputs["image"].shape[0] == 32
+    assert (drawn.inputs["image"][40:] == drawn.inputs["image"][:8]).all()
     _, report = obs_pruned(many_forms("16"), sparsity=0.5)
     assert report.totals["density"] == pytest.approx(0.5, abs=0.001)
 

@@ -87,15 +87,29 @@ def test_images_that_do_not_fit(seen: NormalizedImages, said: str, kind: type[Ex
         (models.gemm, "expected 4 dimensions for input x, got 2"),
         (
             lambda: models.build(
-                "net (float[B, 2, 9, 9] x) => (float[M, N] y) <int64[2] s = {-1, 1}> "
-                "{ [c] a = Conv(x, w)\ny = Reshape(a, s) }",
+                "net (uint8[B, 2, 9, 9] x) => (float[B, 3, 7, 7] y) { a = Cast<to = 1>(x)\n[c] y = Conv(a, w) }",
                 w=dense(3, 2, 3, 3),
             ),
-            "output y: expected 40 x classes, got 5880 x 1",
+            "expected float32 for input x, got uint8",
+        ),
+        (
+            lambda: models.build(
+                "net (float[B, 2, 9, 9] x, float[B, 2, 9, 9] z) => (float[B, 3, 7, 7] y) "
+                "{ a = Add(x, z)\n[c] y = Conv(a, w) }",
+                w=dense(3, 2, 3, 3),
+            ),
+            r"expected one input, got 2 \(x, z\)",
+        ),
+        (
+            lambda: models.build(
+                "net (float[B, C, 9, 9] x) => (float[B, 3, 7, 7] y) { [c] y = Conv(x, w) }",
+                w=dense(3, 2, 3, 3),
+            ),
+            "expected a fixed number of channels for input x, got an open dimension",
         ),
     ],
 )
-def test_models_that_are_no_classifier_of_images(make: Callable[[], onnx.ModelProto], said: str) -> None:
+def test_models_that_take_no_images(make: Callable[[], onnx.ModelProto], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         obs_pruned(make(), sparsity=0.5)
 

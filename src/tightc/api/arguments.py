@@ -8,9 +8,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from tightc.config.options import Options
 from tightc.config.renamed import in_python
-from tightc.data.images import NormalizedImages
+from tightc.data.images import Images, Normalization, NormalizedImages
+from tightc.data.samples import Samples, samples_of
 from tightc.errors import OptionError, TightcError
 from tightc.model.file import Model
+from tightc.model.layer_view.network_inputs import network_inputs
 from tightc.report import Result
 
 Kind = TypeVar("Kind", bound=Options)
@@ -41,13 +43,27 @@ def require_model(model: object, name: str = "model") -> Model:
 
 
 def require_images(images: object) -> NormalizedImages:
-    """OptionError where `images` is not what `load_images` returns."""
+    """OptionError where `images` are not labeled images as `load_images` returns them."""
     if isinstance(images, NormalizedImages):
         return images
     raise OptionError(
         f"images: expected NormalizedImages, got {type(images).__name__}",
         "read them first: tightc.load_images(source, model)",
     )
+
+
+def require_data(images: object, model: Model) -> NormalizedImages | Samples:
+    """Images, or samples; a mapping of names to arrays becomes samples for `model`. OptionError for anything else."""
+    if isinstance(images, Samples):
+        return images
+    if isinstance(images, Mapping):
+        return samples_of(images, network_inputs(model.proto, model.origin), "images")
+    return require_images(images)
+
+
+def images_and_normalization(data: NormalizedImages | Samples) -> tuple[Images | Samples, Normalization]:
+    """Images and their normalization; samples are what the network takes."""
+    return (data, Normalization()) if isinstance(data, Samples) else (data.images, data.normalization)
 
 
 def refuse_without_images(keywords: Mapping[str, Any], *exempt: str) -> None:

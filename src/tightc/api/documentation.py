@@ -26,8 +26,9 @@ COMMON = {
         "The models, as `tightc.load` returns them; they are not changed.",
     ),
     "images": (
-        "NormalizedImages",
-        "Images with labels, as `tightc.load_images` returns them.",
+        "NormalizedImages or Samples",
+        "Images, or an array for each input, as `tightc.load_images` returns them; or a mapping of input names to "
+        "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),

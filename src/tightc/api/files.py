@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from numpy.typing import ArrayLike
 
 from tightc.api.arguments import python_errors, require_model
 from tightc.config.image_shape import ImageShape
+from tightc.config.input_spec import InputSpec
 from tightc.data.images import Images, NormalizedImages, Split, check_images
+from tightc.data.samples import Samples, samples_of
 from tightc.errors import DataError, OptionError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.model.reading.normalize import ReadingOptions
@@ -68,21 +71,22 @@ def save(model: Model, path: str | PathLike[str]) -> None:
 
 @python_errors
 def load_images(
-    source: str | PathLike[str] | tuple[ArrayLike, ArrayLike],
+    source: str | PathLike[str] | tuple[ArrayLike, ArrayLike] | Mapping[str, ArrayLike],
     model: Model | Sequence[int | None],
     *,
     split: Split = "train",
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
-) -> NormalizedImages:
-    """Read images with labels, in the size that a model takes.
+) -> NormalizedImages | Samples:
+    """Read images, in the size that a model takes, or an array for each of its inputs.
 
     Parameters
     ----------
-    source : str, PathLike or tuple of arrays
+    source : str, PathLike, tuple of arrays or mapping
         A folder of class folders of images, a .tar, .tar.gz or .tgz of that, an .npz with x and y, CIFAR-10 python
         batches, MNIST IDX files or "package.module:function". Or (pixels, labels): pixels are
-        (images, channels, height, width), uint8 or float32, labels are (images,) integers.
+        (images, channels, height, width), uint8 or float32, labels are (images,) integers. Or an .npz, or a mapping,
+        with an array for each input of the model by name, and optionally labels as y.
     model : Model or sequence of int or None
         The model that the images are for, or (channels, height, width); None leaves a size open.
     split : {'train', 'test'}, default 'train'
@@ -94,17 +98,23 @@ def load_images(
 
     Returns
     -------
-    NormalizedImages
-        What the `images` parameter of the verbs takes; DataError where the images do not fit.
+    NormalizedImages or Samples
+        What the `images` parameter of the verbs takes, with labels where the source has them; Samples where it has
+        an array for each input. DataError where the data do not fit.
     """
     from tightc.data.options import DataOptions
 
     if split not in ("train", "test"):
         raise OptionError(f"split: expected 'train' or 'test', got {split!r}", "give split='train'")
-    shape = _image_shape(model)
     is_path = isinstance(source, str | PathLike)
     options = DataOptions(data=str(source) if is_path else "<arrays>", mean=mean, std=std)  # type: ignore[arg-type]
-    images = options.open(split, shape) if is_path else _images_of_arrays(source, shape)
+    if is_path:
+        return options.open_for(split, _inputs(model), labeled=False)
+    if isinstance(source, Mapping):
+        return samples_of(
+            {name: np.asarray(array) for name, array in source.items()}, _inputs(model), "arrays"
+        )
+    images = _images_of_arrays(source, _image_shape(model))
     options.normalization.check(images.pixels.shape[1])
     return NormalizedImages(images, options.normalization)
 
@@ -129,6 +139,15 @@ def configs() -> Path:
         The folder, with subfolders schedules, hardware and energy.
     """
     return _PACKAGE / "configs"
+
+
+def _inputs(model: Model | Sequence[int | None]) -> tuple[InputSpec, ...]:
+    if isinstance(model, list | tuple) and len(model) == 3 and isinstance(model[0], int):
+        return (InputSpec("image", "float32", (None, *model)),)
+    from tightc.model.layer_view.network_inputs import network_inputs
+
+    network = require_model(model)
+    return network_inputs(network.proto, network.origin)
 
 
 def _image_shape(model: Model | Sequence[int | None]) -> ImageShape:

@@ -51,6 +51,8 @@ class FinetuneKeywords(TypedDict, total=False):
     bn_recalibration_images: int
     distill_temperature: float
     distill_weight: float
+    distill_loss: Literal["auto", "kl", "mse"]
+    distill_values: Sequence[str]
     unfold_batchnorm: bool
     augment: bool
     mixup: float
@@ -148,5 +150,6 @@ class CompareKeywords(TypedDict, total=False):
 class EvaluateKeywords(TypedDict, total=False):
     """Options of `evaluate` as keywords."""
 
+    metric: str | None
     batch_size: int
     threads: int

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tightc.api.arguments import (
+    images_and_normalization,
     options_from,
     python_errors,
     refuse_without_images,
+    require_data,
     require_images,
     require_model,
     require_seed,
@@ -18,6 +20,7 @@ from tightc.api.arguments import (
 from tightc.api.documentation import public_verb
 from tightc.comparison.options import CompareOptions
 from tightc.data.images import NormalizedImages
+from tightc.data.samples import Samples
 from tightc.errors import OptionError
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
@@ -76,7 +79,7 @@ def prune(
     model: Model,
     options: PruneOptions | None = None,
     *,
-    images: NormalizedImages | None = None,
+    images: NormalizedImages | Samples | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
     **keywords: Unpack[kw.PruneKeywords],
@@ -94,16 +97,17 @@ def prune(
     from tightc.pruning.prune import prune as stage
 
     chosen = options_from(PruneOptions, options, keywords)
-    seen = None if images is None else require_images(images)
+    network = require_model(model)
+    seen = None if images is None else require_data(images, network)
     if seen is not None and not chosen.needs_images:
         raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
-    return stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress)
+    return stage(network, chosen, seen, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(FinetuneOptions)
 def finetune(
     model: Model,
-    images: NormalizedImages,
+    images: NormalizedImages | Samples,
     options: FinetuneOptions | None = None,
     *,
     teacher: Model | None = None,
@@ -124,14 +128,14 @@ def finetune(
     from tightc.finetuning.finetune import finetune as stage
 
     chosen = options_from(FinetuneOptions, options, keywords)
-    seen = require_images(images)
     network = require_model(model)
+    seen, normalization = images_and_normalization(require_data(images, network))
     if teacher is not None:
         require_model(teacher, "teacher")
     return stage(
         network,
-        seen.images,
-        seen.normalization,
+        seen,
+        normalization,
         chosen,
         seed=require_seed(seed),
         teacher=teacher,
@@ -144,7 +148,7 @@ def quantize(
     model: Model,
     options: QuantizeOptions | None = None,
     *,
-    images: NormalizedImages | None = None,
+    images: NormalizedImages | Samples | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
     **keywords: Unpack[kw.QuantizeKeywords],
@@ -163,8 +167,9 @@ def quantize(
     chosen = options_from(QuantizeOptions, options, keywords)
     if images is None:
         refuse_without_images(keywords, "keep", "skip")
-    seen = None if images is None else require_images(images)
-    return stage(require_model(model), chosen, seen, seed=require_seed(seed), progress=progress)
+    network = require_model(model)
+    seen = None if images is None else require_data(images, network)
+    return stage(network, chosen, seen, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(PermuteOptions)
@@ -305,26 +310,30 @@ def compare(
 @public_verb(EvaluateOptions)
 def evaluate(
     model: Model,
-    images: NormalizedImages,
+    images: NormalizedImages | Samples,
     options: EvaluateOptions | None = None,
     *,
+    teacher: Model | None = None,
     progress: Progress = no_progress,
     **keywords: Unpack[kw.EvaluateKeywords],
 ) -> Report:
-    """Measure top-1 accuracy with onnxruntime.
+    """Measure top-1 accuracy, or another metric, with onnxruntime.
 
-    The accuracy does not depend on the options, which set the batch and the threads.
+    With a `teacher` the agreement with it: the images of the same class, or the error of other outputs.
 
     Returns
     -------
     Report
-        Accuracy in percent, and the counts behind it.
+        Accuracy in percent, and the counts behind it; or the measures of the metric.
     """
     from tightc.evaluation.evaluate import evaluate as stage
 
     chosen = options_from(EvaluateOptions, options, keywords)
-    seen = require_images(images)
-    return stage(require_model(model), seen.images, seen.normalization, chosen, progress=progress)
+    network = require_model(model)
+    seen, normalization = images_and_normalization(require_data(images, network))
+    if teacher is not None:
+        require_model(teacher, "teacher")
+    return stage(network, seen, normalization, chosen, teacher=teacher, progress=progress)
 
 
 @python_errors

@@ -1,4 +1,4 @@
-"""Constants and types: Constant, ConstantOfShape, Cast."""
+"""Constants and types: Constant, ConstantOfShape, Cast, CastLike."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ def cast(node: Node) -> Operator:
         unsupported(node, f"a type of {sorted(_TYPES)}", f"type {code}")
     dtype = _TYPES[code]
     return lambda x: x.to(dtype)
+
+
+def cast_like(_node: Node) -> Operator:
+    """x converted to the type of another tensor."""
+    return lambda x, other: x.to(other.dtype)
 
 
 def from_array(array: Any) -> Tensor:

@@ -1,6 +1,8 @@
-"""Conv in one, two and three dimensions."""
+"""Conv and ConvTranspose in one, two and three dimensions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional
@@ -10,6 +12,11 @@ from tightc.bridge.window import Window, padded
 from tightc.model.onnx_proto.graph import Node
 
 _CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_TRANSPOSED: dict[int, Operator] = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
 
 
 def convolution(node: Node) -> Operator:
@@ -28,3 +35,48 @@ def convolution(node: Node) -> Operator:
         return y
 
     return run
+
+
+def transposed_convolution(node: Node) -> Operator:
+    """Transposed convolution of x by weight (channels, filters per group, kernel...), plus bias.
+
+    The whole product is cut, or padded by zeros, to the size that pads, output_padding, output_shape and auto_pad give.
+    """
+    window = Window.of(node)
+    groups = int(node.attributes.get("group", 1))
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        kernel = weight.shape[2:]
+        strides, dilations = window.strides_for(len(kernel)), window.dilations_for(len(kernel))
+        convolve = _TRANSPOSED[len(kernel)]
+        whole: Tensor = convolve(x, weight, None, strides, groups=groups, dilation=dilations)
+        begin, sizes = _place_of_output(node, window, x.shape[2:], kernel)
+        end = [size + first - given for size, first, given in zip(sizes, begin, whole.shape[2:], strict=True)]
+        y = padded(whole, [-first for first in begin], end, 0.0)
+        return y if bias is None else y + bias.view([-1] + [1] * len(kernel))
+
+    return run
+
+
+def _place_of_output(
+    node: Node, window: Window, sizes: Sequence[int], kernel: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Where the output begins in the whole product, and its size, for each spatial axis, as onnxruntime has them."""
+    rank = len(kernel)
+    strides = window.strides_for(rank)
+    added = list(node.attributes.get("output_padding", ())) or [0] * rank
+    wanted = list(node.attributes.get("output_shape", ()))[-rank:]
+    whole = [
+        (size - 1) * stride + taps + more
+        for size, stride, taps, more in zip(sizes, strides, window.extents_for(kernel), added, strict=True)
+    ]
+    same = window.auto_pad in ("SAME_UPPER", "SAME_LOWER")
+    if not wanted and not same:
+        begin, end = window.pads_for(sizes, kernel)
+        return begin, [full - first - last for full, first, last in zip(whole, begin, end, strict=True)]
+    wanted = wanted or [size * stride for size, stride in zip(sizes, strides, strict=True)]
+    cut = [max(0, full - size) for full, size in zip(whole, wanted, strict=True)]
+    begin = [total // 2 if window.auto_pad == "SAME_UPPER" else total - total // 2 for total in cut]
+    if same and "output_shape" not in node.attributes:
+        wanted = [full - total for full, total in zip(whole, cut, strict=True)]
+    return begin, wanted

@@ -1,4 +1,4 @@
-"""Matrix products: Gemm, MatMul."""
+"""Matrix products: Gemm, MatMul, Einsum."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tightc.bridge.operator import Operator
+from tightc.bridge.operator import Operator, on_one_device
 from tightc.model.onnx_proto.graph import Node
 
 
@@ -31,3 +31,9 @@ def gemm(node: Node) -> Operator:
 def matmul(_node: Node) -> Operator:
     """The product of two stacks of matrices, or of vectors."""
     return torch.matmul
+
+
+def einsum(node: Node) -> Operator:
+    """Products of the operands, summed over the indices that the equation leaves out."""
+    equation = str(node.attributes["equation"])
+    return lambda *operands: torch.einsum(equation, *on_one_device(*operands))

@@ -144,7 +144,9 @@ def _fold(
         arguments = [constants.get(aliases.get(name, name)) for name in node.inputs]
         known = all(found is not None or not name for found, name in zip(arguments, node.inputs, strict=True))
         if known and node.op not in DEPENDS_ON_TRAINING:
-            constants[node.outputs[0]] = operator(*arguments)
+            found = operator(*arguments)
+            values = (found,) if isinstance(found, Tensor) else found
+            constants.update(zip(node.outputs, values, strict=False))
         else:
             operations.append(_Operation(node, operator))
     return operations, constants
@@ -166,7 +168,7 @@ def _operator(node: Node) -> Operator:
     if node.op not in OPERATORS:
         unsupported(node, "an operator that finetune supports", node.op)
     most = OUTPUTS.get(node.op, 1)
-    if any(node.outputs[most:]):
+    if most is not None and any(node.outputs[most:]):
         unsupported(node, f"no output {most + 1}", node.outputs[most])
     return OPERATORS[node.op](node)
 

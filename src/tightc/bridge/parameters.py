@@ -7,17 +7,22 @@ from typing import Literal
 from tightc.model.onnx_proto.graph import Graph, Node
 
 Role = Literal["weight", "bias", "scale", "slope"]
-"""weight: of a Conv, Gemm or MatMul. bias: of these, or the shift of a BatchNormalization. scale: of a
-BatchNormalization. slope: of a PRelu."""
+"""weight: of a Conv, ConvTranspose, Gemm or MatMul. bias: of these, or the shift of a normalization. scale: of a
+normalization. slope: of a PRelu."""
 
 _ROLES: dict[str, dict[int, Role]] = {
     "Conv": {1: "weight", 2: "bias"},
+    "ConvTranspose": {1: "weight", 2: "bias"},
     "Gemm": {0: "weight", 1: "weight", 2: "bias"},
     "MatMul": {0: "weight", 1: "weight"},
     "BatchNormalization": {1: "scale", 2: "bias"},
+    "GroupNormalization": {1: "scale", 2: "bias"},
+    "InstanceNormalization": {1: "scale", 2: "bias"},
+    "LayerNormalization": {1: "scale", 2: "bias"},
+    "RMSNormalization": {1: "scale"},
     "PRelu": {1: "slope"},
 }
-_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SAME_VALUES = frozenset({"Identity", "Transpose"})
 
 
@@ -64,7 +69,7 @@ def running_statistics(graph: Graph) -> dict[str, float]:
 
 
 def trained_layers(graph: Graph) -> dict[str, str]:
-    """The name of each Conv, Gemm and MatMul with a trained weight, and that weight's name; a shared one once."""
+    """The name of each layer with a trained weight, and that weight's name; a shared one once."""
     makers = {output: node for node in graph.nodes for output in node.outputs}
     roles = trained_tensors(graph)
     found: dict[str, str] = {}

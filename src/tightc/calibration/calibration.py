@@ -1,4 +1,4 @@
-"""Calibration images and the values that they produce inside a model, batch by batch, on all cores."""
+"""Calibration images or samples and the values that they produce inside a model, batch by batch, on all cores."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from tightc.data.images import Images, Normalization, check_images
-from tightc.errors import ModelError
+from tightc.calibration.divergence import kl_divergence, relative_square_error
+from tightc.data.images import Images, Normalization, NormalizedImages, check_images
+from tightc.data.samples import Samples
+from tightc.errors import DataError, ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.logits import without_softmax
+from tightc.model.layer_view.network_inputs import are_logits, float_outputs, image_spec, network_inputs
 from tightc.model.onnx_proto.graph import read_graph, subgraph_reads
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.parallel import ordered_map, ranges
@@ -26,17 +28,16 @@ Values = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Images for one model, in batches.
+    """Samples for one model, in batches.
 
-    `pixels`: (images, channels, height, width) float32, normalized. `labels`: (images,) int64. `batch`: images per
-    batch. `fixed`: whether the model fixes it. `feed`, `output`: names of the model's input and of its logits, before
-    a final Softmax.
+    `inputs`: an array for each input of the model, by name, samples first; images are normalized. `labels`: (samples,)
+    int64, None without. `batch`: samples per batch. `fixed`: whether the model fixes it. `outputs`: names of the
+    model's float outputs; that of a classifier stands for its logits, before a final Softmax.
     """
 
-    feed: str
-    output: str
-    pixels: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...]
+    labels: NDArray[np.int64] | None
     batch: int
     fixed: bool
 
@@ -47,46 +48,87 @@ class Calibration:
         """`count` of `images` drawn by `seed`, or all if there are fewer, normalized by `normalization` for `model`.
 
         If the model fixes its batch size, images are repeated to fill the last batch. ModelError if the model is not an
-        image classifier; DataError if the images do not fit it.
+        network of images; DataError if the images do not fit it.
         """
-        expected = image_input(model.proto, model.origin)
-        check_images(images, expected.shape, "the images")
-        drawn = np.random.default_rng(seed).permutation(len(images))[:count]
-        batch = expected.batch or min(_BATCH, len(drawn))
-        if expected.batch is not None:
-            drawn = np.resize(drawn, -(-len(drawn) // batch) * batch)
-        pixels = normalization.apply(images.pixels[drawn])
-        fixed = expected.batch is not None
-        output = without_softmax(read_graph(model.proto)).outputs[0]
-        return cls(
-            feed=expected.name,
-            output=output,
-            pixels=pixels,
-            labels=images.labels[drawn],
-            batch=batch,
-            fixed=fixed,
+        expected, shape = image_spec(model.proto, model.origin)
+        check_images(images, shape, "the images")
+        drawn = _drawn(len(images), count, seed, expected.batch)
+        pixels = normalization.apply(images.pixels[drawn]).astype(expected.dtype, copy=False)
+        labels = None if images.labels is None else images.labels[drawn]
+        return cls._for(model, {expected.name: pixels}, labels, expected.batch)
+
+    @classmethod
+    def of_samples(cls, model: Model, samples: Samples, count: int, seed: int) -> Calibration:
+        """As `of`, for `count` rows of `samples`; their labels are left out unless they are class numbers."""
+        batches = {spec.batch for spec in network_inputs(model.proto, model.origin)} - {None}
+        batch = batches.pop() if batches else None
+        drawn = _drawn(samples.rows, count, seed, batch)
+        labels = samples.labels
+        is_class = (
+            labels is not None and samples.parts == 1 and labels.ndim == 1 and labels.dtype.kind in "iu"
+        )
+        return cls._for(
+            model,
+            {name: array[drawn] for name, array in samples.inputs.items()},
+            labels[drawn].astype(np.int64) if labels is not None and is_class else None,
+            batch,
         )
 
+    @classmethod
+    def _for(
+        cls,
+        model: Model,
+        inputs: Mapping[str, NDArray[Any]],
+        labels: NDArray[np.int64] | None,
+        batch: int | None,
+    ) -> Calibration:
+        count = len(next(iter(inputs.values())))
+        outputs = float_outputs(model.proto)
+        if len(outputs) == len(model.proto.graph.output) == 1:
+            outputs = without_softmax(read_graph(model.proto)).outputs
+        return cls(
+            inputs=inputs,
+            outputs=outputs,
+            labels=labels,
+            batch=batch or min(_BATCH, count),
+            fixed=batch is not None,
+        )
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def require_labels(self) -> NDArray[np.int64]:
+        """The labels; DataError where there are none."""
+        if self.labels is None:
+            raise DataError(
+                "the calibration data: expected a class number for each sample, got none",
+                "give images in class folders, or store y, or use a criterion that needs no labels",
+            )
+        return self.labels
+
     def first(self, count: int) -> Calibration:
-        """The first `count` images, rounded up to full batches."""
+        """The first `count` samples, rounded up to full batches."""
         end = -(-count // self.batch) * self.batch
-        return replace(self, pixels=self.pixels[:end], labels=self.labels[:end])
+        inputs = {name: array[:end] for name, array in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=None if self.labels is None else self.labels[:end])
 
     @property
     def batches(self) -> list[range]:
-        """The images of each batch, by number."""
-        return [range(*bounds) for bounds in ranges(len(self.pixels), self.batch)]
+        """The samples of each batch, by number."""
+        return [range(*bounds) for bounds in ranges(self.count, self.batch)]
 
     def probe(self, model: Model, names: Sequence[str]) -> Callable[[range], Values]:
         """A thread-safe function that computes the values `names` of `model` for one of the batches.
 
         Each batch runs on one thread, so that sums have a fixed order.
         """
-        wanted = [name for name in dict.fromkeys(names) if name != self.feed]
+        wanted = [name for name in dict.fromkeys(names) if name not in self.inputs]
         session = create_session(_with_outputs(model, wanted), model.origin, threads=1) if wanted else None
 
         def run(batch: range) -> Values:
-            feeds = {self.feed: self.pixels[batch.start : batch.stop]}
+            feeds = {name: array[batch.start : batch.stop] for name, array in self.inputs.items()}
             if session is None:
                 return feeds
             with ort_errors(model.origin, "onnxruntime cannot run it on these images"):
@@ -94,22 +136,57 @@ class Calibration:
 
         return run
 
+    def output_values(self, model: Model) -> list[NDArray[np.float64]]:
+        """The outputs of `model`, samples first, float64 each. ModelError if there are none or one is not finite."""
+        if not self.outputs:
+            raise ModelError(
+                f"{model.origin}: expected an output of floats, got none",
+                "export the model with its last layer as output",
+            )
+        probe = self.probe(model, self.outputs)
+        batches = list(ordered_map(probe, self.batches))
+        found = [np.concatenate([values[name] for values in batches]) for name in self.outputs]
+        for name, values in zip(self.outputs, found, strict=True):
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"{model.origin}: output {name}: expected finite values on these images, got NaN or infinity",
+                    "check --mean and --std, or train the model again",
+                )
+        return [values.astype(np.float64) for values in found]
+
     def logits(self, model: Model) -> NDArray[np.float64]:
         """(images, classes) float64. ModelError if the output has another shape or is not finite."""
-        probe = self.probe(model, [self.output])
-        found = np.concatenate([values[self.output] for values in ordered_map(probe, self.batches)])
-        if found.ndim != 2 or len(found) != len(self.pixels):
-            sizes = " x ".join(map(str, found.shape))
+        found = self.output_values(model)
+        if len(found) != 1 or found[0].ndim != 2 or len(found[0]) != self.count:
+            sizes = ", ".join(" x ".join(map(str, values.shape)) for values in found)
             raise ModelError(
-                f"{model.origin}: output {self.output}: expected {len(self.pixels)} x classes, got {sizes}",
+                f"{model.origin}: output {', '.join(self.outputs)}: expected {self.count} x classes, got {sizes}",
                 "give an image classifier",
             )
-        if not np.isfinite(found).all():
-            raise ModelError(
-                f"{model.origin}: output {self.output}: expected finite values on these images, got NaN or infinity",
-                "check --mean and --std, or train the model again",
-            )
-        return found.astype(np.float64)
+        return found[0]
+
+    def divergence(self, dense: list[NDArray[np.float64]], pruned: list[NDArray[np.float64]]) -> float:
+        """How far the outputs `pruned` are from the outputs `dense`, both as `output_values` returns them.
+
+        Of a classifier the KL divergence of the class probabilities, else the mean of the outputs' relative errors.
+        """
+        shapes = [array.shape for array in self.inputs.values()]
+        if len(dense) == 1 and are_logits(dense[0].shape, shapes):
+            return kl_divergence(dense[0], pruned[0])
+        return float(np.mean([relative_square_error(a, b) for a, b in zip(dense, pruned, strict=True)]))
+
+
+def calibration_of(model: Model, data: NormalizedImages | Samples, count: int, seed: int) -> Calibration:
+    """`count` images or rows of `data`, drawn by `seed`, for `model`; see Calibration."""
+    if isinstance(data, Samples):
+        return Calibration.of_samples(model, data, count, seed)
+    return Calibration.of(model, data.images, data.normalization, count, seed)
+
+
+def _drawn(available: int, count: int, seed: int, batch: int | None) -> NDArray[np.int64]:
+    """The numbers of up to `count` of the `available` samples, repeated to fill the last batch of a fixed size."""
+    drawn = np.random.default_rng(seed).permutation(available)[:count]
+    return drawn if batch is None else np.resize(drawn, -(-len(drawn) // batch) * batch)
 
 
 def _with_outputs(model: Model, names: Sequence[str]) -> bytes:

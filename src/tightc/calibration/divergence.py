@@ -21,3 +21,10 @@ def _log_probabilities(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return log_probabilities
+
+
+def relative_square_error(dense: Floats, pruned: Floats) -> float:
+    """The sum of the squared differences of two arrays, relative to that of the squares of the first."""
+    scale = float(np.square(dense).sum())
+    error = float(np.square(dense - pruned).sum())
+    return error / scale if scale else error

@@ -18,8 +18,9 @@ from tightc.errors import ModelError, OptionError, OutputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tightc.data.images import Images, Split
+    from tightc.data.images import Images, NormalizedImages, Split
     from tightc.data.options import DataOptions
+    from tightc.data.samples import Samples
     from tightc.model.file import Model
     from tightc.progress import Progress
     from tightc.report import Report, Result
@@ -121,10 +122,19 @@ def _announced(model: Model) -> Model:
 
 
 def images_for(model: Model, data: DataOptions, split: Split) -> Images:
-    """The images of a split, of the size that `model` takes; all of them where the data has no splits."""
+    """The labeled images of a split, of the size that `model` takes; all of them where the data has no splits."""
     from tightc.model.layer_view.image_classifier import image_input
 
     return data.open(split, image_input(model.proto, model.origin).shape)
+
+
+def data_for(
+    model: Model, data: DataOptions, split: Split, *, labeled: bool = False
+) -> NormalizedImages | Samples:
+    """The images or samples of a split for `model`; all of them where the data has no splits."""
+    from tightc.model.layer_view.network_inputs import network_inputs
+
+    return data.open_for(split, network_inputs(model.proto, model.origin), labeled=labeled)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tightc.cli.command import StageCommand
-from tightc.cli.common import Display, display_flags, images_for, model_argument, read_model, show
+from tightc.cli.common import Display, data_for, display_flags, model_argument, read_model, show
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
@@ -20,17 +20,29 @@ from tightc.evaluation.options import EvaluateOptions
 @model_argument
 @option_flags(DataOptions)
 @option_flags(EvaluateOptions)
+@click.option("--teacher", metavar="MODEL", help="Model to measure the agreement with.")
 @display_flags
-def evaluate(model: str | None, display: Display, **flags: Any) -> None:
-    """Measure top-1 accuracy with onnxruntime.
+def evaluate(model: str | None, teacher: str | None, display: Display, **flags: Any) -> None:
+    """Measure accuracy, or another metric, with onnxruntime.
 
-    Uses the test split of the data, or all images without splits.
+    Top-1 accuracy by default. With --teacher the agreement with another model: images of the same class, or the error
+    of other outputs. Metric auc takes labels 0 and 1, and the output or the reconstruction error as the score; mae
+    compares with the labels. A function is called as function(outputs, labels), or with the inputs as a third argument.
+    Uses the test split of the data, or all of it without splits.
     """
+    from tightc.data.images import Normalization
+    from tightc.data.samples import Samples
     from tightc.evaluation.evaluate import evaluate as run
+    from tightc.model.file import load_model
 
     data, options = parsed_options(DataOptions, flags), parsed_options(EvaluateOptions, flags)
     network = read_model(model)
-    images = images_for(network, data, "test")
+    other = load_model(teacher) if teacher else None
+    labeled = other is None and options.metric in (None, "accuracy")
+    seen = data_for(network, data, "test", labeled=labeled)
+    images, normalization = (
+        (seen, Normalization()) if isinstance(seen, Samples) else (seen.images, seen.normalization)
+    )
     with display.progress() as progress:
-        report = run(network, images, data.normalization, options, progress=progress)
+        report = run(network, images, normalization, options, teacher=other, progress=progress)
     show(report, display)

@@ -13,9 +13,9 @@ from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
+    data_for,
     display_flags,
     finish,
-    images_for,
     model_argument,
     output_flag,
     read_model,
@@ -34,7 +34,11 @@ from tightc.finetuning.options import FinetuneOptions
 @model_argument
 @option_flags(DataOptions)
 @option_flags(FinetuneOptions)
-@click.option("--teacher", metavar="MODEL", help="Teacher for distillation, such as the dense model.")
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Teacher for distillation, such as the dense model; data then needs no labels.",
+)
 @seed_flag
 @output_flag
 @display_flags
@@ -48,6 +52,8 @@ def finetune(
     the command to resume. On several devices: torchrun --nproc-per-node N --no-python tightc finetune ...
     Needs torch: pip install 'tightc[finetune]'.
     """
+    from tightc.data.images import Normalization
+    from tightc.data.samples import Samples
     from tightc.finetuning.finetune import finetune as run
     from tightc.finetuning.process.process_group import ProcessGroup
     from tightc.model.file import load_model
@@ -59,11 +65,14 @@ def finetune(
         options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
-    images = images_for(network, data, "train")
+    seen = data_for(network, data, "train", labeled=False)
+    images, normalization = (
+        (seen, Normalization()) if isinstance(seen, Samples) else (seen.images, seen.normalization)
+    )
     try:
         with display.progress() as progress:
             result = run(
-                network, images, data.normalization, options, seed=seed, teacher=master, progress=progress
+                network, images, normalization, options, seed=seed, teacher=master, progress=progress
             )
     except Interrupted as interrupt:
         # the checkpoint belongs to the model that was read, which stays

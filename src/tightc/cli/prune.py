@@ -10,9 +10,9 @@ from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
+    data_for,
     display_flags,
     finish,
-    images_for,
     model_argument,
     output_flag,
     read_model,
@@ -48,7 +48,6 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     fisher needs labels and torch: pip install 'tightc[finetune]'. Both use the train split, or all images without
     splits.
     """
-    from tightc.data.images import NormalizedImages
     from tightc.pruning.prune import prune as run
 
     options, data = parsed_options(PruneOptions, flags), parsed_options_if(DataOptions, flags, "data")
@@ -59,7 +58,7 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
         )
     destination = Destination.of(output, display)
     network = read_model(model)
-    seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None
+    seen = data_for(network, data, "train") if data else None
     with display.progress() as progress:
         result = run(network, options, seen, seed=seed, progress=progress)
     finish(result, destination, display)

@@ -10,9 +10,9 @@ from tightc.cli.command import StageCommand
 from tightc.cli.common import (
     Destination,
     Display,
+    data_for,
     display_flags,
     finish,
-    images_for,
     model_argument,
     output_flag,
     read_model,
@@ -42,7 +42,6 @@ def quantize(model: str | None, seed: int, output: str | None, display: Display,
     the inputs of the layers are quantized too, calibrated on a few hundred images without labels. The model uses
     QuantizeLinear and DequantizeLinear. Tensors that are quantized already stay as they are.
     """
-    from tightc.data.images import NormalizedImages
     from tightc.quantization.quantize import quantize as run
 
     options, data = parsed_options(QuantizeOptions, flags), parsed_options_if(DataOptions, flags, "data")
@@ -51,7 +50,7 @@ def quantize(model: str | None, seed: int, output: str | None, display: Display,
             raise OptionError(f"--{name.replace('_', '-')}: expected --data too, got none", "add --data")
     destination = Destination.of(output, display)
     network = read_model(model)
-    seen = NormalizedImages(images_for(network, data, "train"), data.normalization) if data else None
+    seen = data_for(network, data, "train") if data else None
     with display.progress() as progress:
         result = run(network, options, seen, seed=seed, progress=progress)
     finish(result, destination, display)

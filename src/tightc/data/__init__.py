@@ -1,1 +1,1 @@
-"""Labeled images: readers for the common file formats, normalization, and the validation split."""
+"""Images and samples: readers for the common file formats, normalization, and the validation split."""

@@ -13,14 +13,14 @@ from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 
-def read_archive(archive: Path, split: Split, shape: ImageShape) -> Images:
-    """The images of `split` in a tar `archive` of class folders, or of split folders of these.
+def read_archive(archive: Path, split: Split, shape: ImageShape, *, labeled: bool = True) -> Images:
+    """The images of `split` in a tar `archive` of class folders, or of split folders of these; or of images only.
 
     They fit a network with input `shape`; see `decode_images`.
     """
     entries = members(archive, lambda path: is_image_file(path) and may_belong_to(path, split))
     files = (ImageFile(path, content) for path, content in entries if is_image_file(path))
-    return decode_images(files, split, shape, str(archive))
+    return decode_images(files, split, shape, str(archive), labeled=labeled)
 
 
 def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:

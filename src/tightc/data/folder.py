@@ -12,12 +12,14 @@ from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 
-def read_folder(folder: Path, split: Split, shape: ImageShape) -> Images:
-    """The images of `split` in `folder`, for a network with input `shape`.
+def read_folder(folder: Path, split: Split, shape: ImageShape, *, labeled: bool = True) -> Images:
+    """The images of `split` in `folder`, for a network with input `shape`; without class folders if not `labeled`.
 
     DataError names the file or class folder that is not permitted.
     """
-    images = decode_images(_image_files(folder), split, shape, str(folder))
+    images = decode_images(_image_files(folder), split, shape, str(folder), labeled=labeled)
+    if images.labels is None:
+        return images
     for empty in _empty_folders(folder):
         if empty.name not in images.classes:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Images from a user's function, `package.module:function`; importing it runs the code of its module."""
+"""A user's function, `package.module:function`, that returns data; importing it runs the code of its module."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import importlib.util
 import inspect
 import operator
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -21,38 +20,60 @@ from numpy.typing import NDArray
 
 from tightc.config.image_shape import ImageShape
 from tightc.data.arrays import as_labels, as_pixels
+from tightc.data.function_name import is_function_name
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _CONTRACT = "return Images, a torch Dataset, or another sequence of (image, label)"
 
 
 def names_function(source: str) -> bool:
     """Whether `source` has the form of a function and no file or folder has that name."""
-    return bool(_FUNCTION.fullmatch(source)) and not Path(source).expanduser().exists()
+    return is_function_name(source) and not Path(source).expanduser().exists()
 
 
-def call_function(source: str, split: Split, shape: ImageShape) -> Images:
+def call_function(source: str, split: Split) -> Any:
     """Calls `function(split)`, or `function()` where it takes no argument, with the current folder on the import path.
 
-    `source` is `package.module:function`; `shape` is the input of the network. The function returns Images, or a
-    torch Dataset or other sequence of (image, label). An image is a Pillow image, or an array or tensor of (height,
-    width), (channels, height, width) or (height, width, channels); a label is an integer.
+    `source` is `package.module:function`. Returns what the function returns: a mapping of arrays, or what `images_from`
+    takes.
+    """
+    with imported_function(source) as function:
+        return function(split) if takes(function, 1) else function()
+
+
+def images_from(made: Any, shape: ImageShape, source: str) -> Images:
+    """Images of the `shape` that a network takes, from what the function `source` returned.
+
+    That is Images, or a torch Dataset or other sequence of (image, label). An image is a Pillow image, or an array or
+    tensor of (height, width), (channels, height, width) or (height, width, channels); a label is an integer.
     """
     with _current_folder_importable(), _faults_of(source):
-        function = _find(source)
-        made = function(split) if _takes_a_split(function) else function()
         if isinstance(made, Images):
             pixels = as_pixels(np.asarray(made.pixels), shape, f"{source}: pixels")
-            return Images(
-                pixels, as_labels(np.asarray(made.labels), f"{source}: labels"), tuple(made.classes)
-            )
-        if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
+            labels = None if made.labels is None else as_labels(np.asarray(made.labels), f"{source}: labels")
+            return Images(pixels, labels, tuple(made.classes))
+        if isinstance(made, Mapping) or not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
             raise DataError(
                 f"{source}: expected a sequence of (image, label), got a {type(made).__name__}", _CONTRACT
             )
         return _collect(made, shape, source)
+
+
+@contextmanager
+def imported_function(source: str) -> Iterator[Callable[..., Any]]:
+    """The function that `package.module:function` names; while the context lasts, its faults become DataErrors."""
+    with _current_folder_importable(), _faults_of(source):
+        yield _find(source)
+
+
+def takes(function: Callable[..., Any], arguments: int) -> bool:
+    """Whether `function` can be called with so many `arguments`."""
+    try:
+        inspect.signature(function).bind(*[None] * arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def module_file(source: str) -> Path | None:
@@ -100,14 +121,6 @@ def _find(source: str) -> Callable[..., Any]:
             f"give one of its functions: {', '.join(sorted(own)) or 'there are none'}",
         )
     return function  # type: ignore[no-any-return]
-
-
-def _takes_a_split(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind("train")
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _collect(made: Any, shape: ImageShape, source: str) -> Images:

@@ -61,10 +61,13 @@ def may_belong_to(path: str, split: Split) -> bool:
     return not folder or folder in _SPLIT_FOLDERS[split]
 
 
-def decode_images(files: Iterable[ImageFile], split: Split, shape: ImageShape, source: str) -> Images:
+def decode_images(
+    files: Iterable[ImageFile], split: Split, shape: ImageShape, source: str, *, labeled: bool = True
+) -> Images:
     """Decodes the files of `split` in the order of their paths; a label is the rank of its class folder.
 
-    Classes are numbered over all splits, so that a class without test images does not shift the labels.
+    Classes are numbered over all splits, so that a class without test images does not shift the labels. Where images
+    need not be `labeled`, files outside of class folders are taken too, if there are no others.
     Pixels are (images, channels, height, width) uint8, as `shape` has it. DataError names `source` or the file that is
     not permitted.
     """
@@ -80,10 +83,17 @@ def decode_images(files: Iterable[ImageFile], split: Split, shape: ImageShape, s
         )
     if any(one.split for one in placed):
         placed = [one for one in placed if one.split]
-    labeled = _with_classes(placed, source)
-    classes = sorted({name for _, name in labeled})
+    if not labeled:
+        placed = _in_split_folders(placed)
+        if not any(one.folders for one in placed):
+            folder = _split_folder(placed, split, source)
+            unlabeled = [one.file for one in placed if one.split == folder]
+            unlabeled.sort(key=lambda file: PurePosixPath(file.path).parts)
+            return Images(_decode(unlabeled, shape), None)
+    in_classes = _with_classes(placed, source)
+    classes = sorted({name for _, name in in_classes})
     folder = _split_folder(placed, split, source)
-    chosen = [pair for pair in labeled if pair[0].split == folder]
+    chosen = [pair for pair in in_classes if pair[0].split == folder]
     chosen.sort(key=lambda pair: PurePosixPath(pair[0].file.path).parts)
     rank = {name: label for label, name in enumerate(classes)}
     labels = np.array([rank[name] for _, name in chosen], np.int64)
@@ -100,6 +110,14 @@ def _place(path: str) -> tuple[str, tuple[str, ...]]:
         if folders[depth].lower() in SPLIT_FOLDERS:
             return folders[depth].lower(), folders[depth + 1 :]
     return "", folders
+
+
+def _in_split_folders(placed: list[_PlacedFile]) -> list[_PlacedFile]:
+    """The files with their folder as the split folder, where all lie directly in folders of such names."""
+    folders = [one.folders[0].lower() if len(one.folders) == 1 else "" for one in placed]
+    if not SPLIT_FOLDERS.issuperset(folders):
+        return placed
+    return [_PlacedFile(folder, (), one.file) for folder, one in zip(folders, placed, strict=True)]
 
 
 def _split_folder(placed: Sequence[_PlacedFile], split: Split, source: str) -> str:

@@ -1,4 +1,4 @@
-"""Labeled images in memory, and their normalization."""
+"""Images in memory, with labels where they have any, and their normalization."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Images:
-    """`pixels`: (images, channels, height, width) uint8 0..255 or float32; `labels`: (images,) int64.
+    """`pixels`: (images, channels, height, width) uint8 0..255 or float32; `labels`: (images,) int64, None without.
 
     `classes` are the class names in label order, empty where the source has none.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pixels)
+
+    def chosen(self, which: NDArray[Any]) -> Images:
+        """The images at `which`: bools, or numbers of images."""
+        return Images(self.pixels[which], None if self.labels is None else self.labels[which], self.classes)
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,14 @@ class NormalizedImages:
 
 
 def check_images(images: Images, shape: ImageShape, source: str) -> None:
-    """Checks that there are images of `shape`, finite, with a label each; DataError, naming `source`, otherwise."""
-    if images.pixels.ndim != 4 or len(images.pixels) != len(images.labels) or images.labels.ndim != 1:
+    """Checks that there are images of `shape`, finite, each with a label or none with any; DataError names `source`."""
+    labels = images.labels
+    labeled = labels is None or (len(images.pixels) == len(labels) and labels.ndim == 1)
+    if images.pixels.ndim != 4 or not labeled:
+        shape_of_labels = "none" if labels is None else labels.shape
         raise DataError(
             f"{source}: expected one label per image, "
-            f"got images {images.pixels.shape} and labels {images.labels.shape}",
+            f"got images {images.pixels.shape} and labels {shape_of_labels}",
             "give one integer label per image",
         )
     if not len(images):
@@ -99,20 +106,31 @@ def check_images(images: Images, shape: ImageShape, source: str) -> None:
         raise DataError(
             f"{source}: expected finite pixels, got NaN or infinity in image {first}", "correct or remove it"
         )
-    if images.labels.min() < 0:
-        first = int(np.flatnonzero(images.labels < 0)[0])
+    if labels is not None and labels.min() < 0:
+        first = int(np.flatnonzero(labels < 0)[0])
         raise DataError(
-            f"{source}: expected labels from 0, got {images.labels[first]} for image {first}",
+            f"{source}: expected labels from 0, got {labels[first]} for image {first}",
             "number the classes from 0",
         )
 
 
+def require_labels(images: Images, source: str) -> NDArray[np.int64]:
+    """The labels of `images`; DataError, naming `source`, where they have none."""
+    if images.labels is None:
+        raise DataError(
+            f"{source}: expected images with labels, got images without",
+            "put the images of each class in their own folder, or store y",
+        )
+    return images.labels
+
+
 def check_labels(images: Images, classes: int) -> None:
     """DataError where a label of `images` is not one of the network's `classes`."""
-    outside = np.flatnonzero((images.labels < 0) | (images.labels >= classes))
+    labels = require_labels(images, "the images")
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if not len(outside):
         return
-    label = int(images.labels[outside[0]])
+    label = int(labels[outside[0]])
     name = f" ({images.classes[label]})" if 0 <= label < len(images.classes) else ""
     raise DataError(
         f"image {outside[0]}: expected a label of the network's {classes} classes (0 to {classes - 1}), "

@@ -1,4 +1,4 @@
-"""Options of the data: images and their normalization."""
+"""Options of the data: images and their normalization, or arrays for the inputs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pydantic import Field, field_validator
 from tightc.config.image_shape import ImageShape
 from tightc.config.options import Options
 from tightc.data.formats import FORMATS
+from tightc.errors import OptionError
 
 if TYPE_CHECKING:
-    from tightc.data.images import Images, Normalization, Split
+    from tightc.config.input_spec import InputSpec
+    from tightc.data.images import Images, Normalization, NormalizedImages, Split
+    from tightc.data.samples import Samples
 
 
 class DataOptions(Options):
@@ -57,3 +60,25 @@ class DataOptions(Options):
         from tightc.data.source import open_images
 
         return open_images(self.data, split, shape)
+
+    def open_for(
+        self, split: Split, inputs: tuple[InputSpec, ...], *, labeled: bool = True
+    ) -> NormalizedImages | Samples:
+        """The data of `split` for a network with `inputs`; unless they must be `labeled`, images may have no labels.
+
+        OptionError where mean or std are given for samples, which are what the network takes.
+        """
+        from tightc.data.images import Images, NormalizedImages
+        from tightc.data.source import open_data
+
+        found = open_data(self.data, split, inputs, labeled=labeled)
+        if isinstance(found, Images):
+            self.normalization.check(found.pixels.shape[1])
+            return NormalizedImages(found, self.normalization)
+        for name in ("mean", "std"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise OptionError(
+                    f"--{name}: expected images, got arrays for the inputs of the network",
+                    f"leave --{name} out, and store what the network takes",
+                )
+        return found

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from tightc.data.images import Images
+from tightc.data.samples import Samples
 from tightc.errors import OptionError
 
 _SEED = 0  # not the seed of the run: runs with different seeds must stay comparable
 
 
-def split_validation(images: Images, count: int) -> tuple[Images, Images]:
+Data = TypeVar("Data", Images, Samples)
+
+
+def split_validation(images: Data, count: int) -> tuple[Data, Data]:
     """Splits `images` into a training split and a validation split of `count` images, both in their original order.
 
     The split is the same for every run on the same images. OptionError where no training images are left.
@@ -22,8 +28,4 @@ def split_validation(images: Images, count: int) -> tuple[Images, Images]:
         )
     held_out = np.zeros(len(images), bool)
     held_out[np.random.default_rng(_SEED).permutation(len(images))[:count]] = True
-    return _subset(images, ~held_out), _subset(images, held_out)
-
-
-def _subset(images: Images, which: np.ndarray) -> Images:
-    return Images(images.pixels[which], images.labels[which], images.classes)
+    return images.chosen(~held_out), images.chosen(held_out)

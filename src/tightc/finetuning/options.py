@@ -15,7 +15,9 @@ _BY_OPTIMIZER = {
     "sgd": {"learning_rate": 0.05, "weight_decay": 0.0005},
     "adamw": {"learning_rate": 0.002, "weight_decay": 0.02},
 }
-_DISTILLATION = ("distill_temperature", "distill_weight")
+_DISTILLATION = ("distill_temperature", "distill_weight", "distill_loss", "distill_values")
+# recorded in the model only where they differ from their default: they are newer than the others
+_RECORDED_IF_GIVEN = ("distill_loss", "distill_values")
 
 
 class TrainingOptions(Options):
@@ -55,6 +57,16 @@ class TrainingOptions(Options):
     )
     distill_weight: float = Field(
         0.5, ge=0, le=1, description="weight of the distillation loss, with a teacher: from 0 to 1"
+    )
+    distill_loss: Literal["auto", "kl", "mse"] = Field(
+        "auto",
+        description="distillation loss: kl (of class probabilities), mse (relative to the teacher's mean square) "
+        "or auto (kl for logits, else mse)",
+    )
+    distill_values: tuple[str, ...] = Field(
+        (),
+        description="values of the network to match with the teacher's, by name; repeatable; default: all outputs",
+        strict=False,
     )
     unfold_batchnorm: bool = Field(
         True,
@@ -127,7 +139,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         "Data": ("augment", "mixup", "validation"),
         "Optimizer": ("optimizer", "learning_rate", "lr_schedule", "warmup", "momentum", "ema_decay"),
         "Regularization": ("weight_decay", "label_smoothing"),
-        "Distillation": ("distill_weight", "distill_temperature"),
+        "Distillation": ("distill_loss", "distill_values", "distill_weight", "distill_temperature"),
         "Pruning": (
             *SelectionOptions.model_fields,
             "pruning_schedule",
@@ -143,7 +155,9 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     advanced: ClassVar[frozenset[str]] = SelectionOptions.advanced | {
         "bn_recalibration_images",
         "checkpoint_minutes",
+        "distill_loss",
         "distill_temperature",
+        "distill_values",
         "dtype",
         "label_smoothing",
         "mixup",
@@ -192,7 +206,9 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
 
     def recorded(self) -> dict[str, Any]:
         """The options that the result depends on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"checkpoint", "checkpoint_minutes"})
+        fields = type(self).model_fields
+        as_before = {name for name in _RECORDED_IF_GIVEN if getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", exclude={"checkpoint", "checkpoint_minutes", *as_before})
 
 
 def _needs_target(options: type[FinetuneOptions]) -> set[str]:

@@ -8,12 +8,16 @@ from importlib.metadata import version
 
 from tightc.bridge.module import TorchGraph
 from tightc.data.images import Images, Normalization, check_labels
+from tightc.data.samples import Samples, integer_labels
 from tightc.data.validation_split import split_validation
-from tightc.errors import ModelError
+from tightc.errors import DataError, OptionError
 from tightc.finetuning.batches.batches import Batches
+from tightc.finetuning.batches.sample_batches import SampleBatches
+from tightc.finetuning.build import build_networks, check_options
+from tightc.finetuning.labels import is_labeled
 from tightc.finetuning.network.batchnorm_unfolding import InsertedNorm, insertable_norms, unfold
-from tightc.finetuning.network.classifier import build_classifier, to_device
 from tightc.finetuning.network.fake_quantization import FakeQuantization, is_rescalable
+from tightc.finetuning.network.torch_network import TorchNetwork, require_classes, to_device
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.device import ComputeDevice, choose_device
 from tightc.finetuning.process.process_group import ProcessGroup
@@ -23,9 +27,9 @@ from tightc.model.file import Model
 from tightc.model.history import read_history
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
-from tightc.model.onnx_proto.graph import Graph, read_graph
+from tightc.model.onnx_proto.graph import Array, Graph, read_graph
 from tightc.model.packings.metadata import read_packings
-from tightc.selection.network.prunable import prunable, unskipped_layers
+from tightc.selection.network.prunable import Prunable, prunable, unskipped_layers
 from tightc.selection.options import SelectionOptions
 
 _STATISTICS_IMAGES = 512
@@ -33,10 +37,10 @@ _STATISTICS_IMAGES = 512
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """What a training starts from: the plain `model`, training images, seed, and an optional teacher."""
+    """What a training starts from: the plain `model`, images or samples, seed, and an optional teacher."""
 
     model: Model
-    images: Images
+    images: Images | Samples
     normalization: Normalization
     seed: int
     teacher: Model | None = None
@@ -45,7 +49,7 @@ class TrainingInputs:
 def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> TrainingRun:
     """Builds the training of `inputs` as `options` say.
 
-    ModelError, DataError or OptionError where model, teacher, images and options do not fit together.
+    ModelError, DataError or OptionError where model, teacher, data and options do not fit together.
     """
     group = ProcessGroup.from_environment()
     compute = choose_device(options.device, options.dtype, group.local_rank)
@@ -53,25 +57,24 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
         network = read_network(inputs.model)
         network.require_subwords(unskipped_layers(network, options.skip), inputs.model.origin)
     model, quantized = _dequantized(inputs.model)
-    batches, validation = _split_batches(inputs, options, compute)
+    labeled = is_labeled(inputs.images, model)
+    check_options(inputs.images, options, labeled=labeled, distills=inputs.teacher is not None)
+    batches, validation = _split_batches(inputs, options, compute, labeled=labeled)
     group.check_batch_size(batches.batch_size)
-    student = build_classifier(model, batches.first, compute.device)
-    check_labels(inputs.images, student.classes)
-    teacher = None
-    if inputs.teacher is not None:
-        teacher = build_classifier(_dequantized(inputs.teacher)[0], batches.first, compute.device)
-        _check_classes(model, student.classes, inputs.teacher, teacher.classes)
+    teacher = None if inputs.teacher is None else _dequantized(inputs.teacher)[0]
+    networks = build_networks(model, teacher, batches.first, compute.device, options, labeled=labeled)
+    student = networks.student
+    classes = _check_classes(inputs, student) if labeled else 0
     norms = _norms(student.graph, inputs.model, quantized) if options.unfold_batchnorm else []
     module = student.module
     if norms:
         samples = batches.sample_batches(_STATISTICS_IMAGES, inputs.seed)
-        teacher_graph = teacher.graph if teacher else None
+        teacher_graph = networks.teacher.graph if networks.teacher else None
         graph, factors = unfold(student.graph, norms, samples, compute.device, teacher_graph)
         module = to_device(TorchGraph(graph), compute.device)
         quantized = tuple(
             replace(entry, scale=entry.scale * factors.get(entry.value, 1)) for entry in quantized
         )
-    layers = [] if options.kept_fraction is None else prunable(model, read_network(model), options)
     group.init(compute.device)
     fake_quantization = None
     if quantized:
@@ -80,11 +83,12 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
         fake_quantization = FakeQuantization(module, quantized, subword_bits, keep_zeros=keep_zeros)
     setup = TrainingSetup(
         student=module,
-        classes=student.classes,
-        teacher=teacher.module if teacher else None,
+        classes=classes,
+        teacher=networks.teacher.module if networks.teacher else None,
+        objective=networks.objective,
         batches=batches,
         validation=validation,
-        prunable=layers,
+        prunable=_prunable(model, module, options),
         compute=compute,
         group=group,
         fake_quantization=fake_quantization,
@@ -108,15 +112,36 @@ def _dequantized(model: Model) -> tuple[Model, tuple[QuantizedWeight, ...]]:
 
 
 def _split_batches(
-    inputs: TrainingInputs, options: FinetuneOptions, compute: ComputeDevice
-) -> tuple[Batches, Batches | None]:
+    inputs: TrainingInputs, options: FinetuneOptions, compute: ComputeDevice, *, labeled: bool
+) -> tuple[Batches | SampleBatches, Batches | SampleBatches | None]:
     """Batches of the training split and of the validation split, None without one."""
-    normalization, device = inputs.normalization, compute.device
+    device, size = compute.device, options.batch_size
+    if isinstance(inputs.images, Samples):
+        labels = integer_labels(inputs.images, "training data") if labeled else None
+        rows, held_out = split_validation(replace(inputs.images, labels=labels), options.validation)
+        batches = SampleBatches(rows, rows.labels, size, device)
+        return batches, SampleBatches(held_out, held_out.labels, size, device) if options.validation else None
+    normalization = inputs.normalization
     train_images, validation_images = split_validation(inputs.images, options.validation)
-    train = Batches(train_images, normalization, options.batch_size, options.augment, device)
+    train = Batches(train_images, normalization, size, options.augment, device)
     if not options.validation:
         return train, None
-    return train, Batches(validation_images, normalization, options.batch_size, False, device)
+    return train, Batches(validation_images, normalization, size, False, device)
+
+
+def _prunable(model: Model, module: TorchGraph, options: FinetuneOptions) -> list[Prunable]:
+    """The layers to prune while training; OptionError where the loss does not depend on one of them."""
+    if options.kept_fraction is None:
+        return []
+    layers = prunable(model, read_network(model), options)
+    for entry in layers:
+        if entry.layer.weight not in module.roles:
+            raise OptionError(
+                f"--distill-values: expected values that depend on every layer to prune, got none that depends on "
+                f"{entry.layer.name}",
+                f"add --skip {entry.layer.name}, or name values that depend on it",
+            )
+    return layers
 
 
 def _subword_bits(model: Model, options: FinetuneOptions) -> int | None:
@@ -139,19 +164,28 @@ def _norms(graph: Graph, model: Model, quantized: tuple[QuantizedWeight, ...]) -
     return [norm for norm in insertable_norms(graph) if norm.node.inputs[1] not in fixed]
 
 
-def _check_classes(model: Model, classes: int, teacher: Model, teacher_classes: int) -> None:
-    if teacher_classes != classes:
-        raise ModelError(
-            f"{teacher.origin}: expected a teacher with the {classes} classes of {model.origin}, "
-            f"got {teacher_classes}",
-            "give a teacher trained on the same classes",
-        )
+def _check_classes(inputs: TrainingInputs, student: TorchNetwork) -> int:
+    """The number of classes; DataError where a label is none of them."""
+    classes = require_classes(student, inputs.model.origin)
+    if isinstance(inputs.images, Images):
+        check_labels(inputs.images, classes)
+    else:
+        labels = integer_labels(inputs.images, "training data")
+        outside = labels[(labels < 0) | (labels >= classes)]
+        if len(outside):
+            raise DataError(
+                f"training data: expected labels of the network's {classes} classes (0 to {classes - 1}), "
+                f"got {outside[0]}",
+                "number the classes from 0",
+            )
+    return classes
 
 
 def _run_key(inputs: TrainingInputs, options: FinetuneOptions, world_size: int) -> str:
     """A digest of all that the result of the training depends on."""
-    images = hashlib.sha256(inputs.images.pixels.tobytes())
-    images.update(inputs.images.labels.tobytes())
+    images = hashlib.sha256()
+    for array in _arrays(inputs.images):
+        images.update(array.tobytes())
     parts = (
         version("tightc"),
         inputs.model.sha256,
@@ -163,3 +197,9 @@ def _run_key(inputs: TrainingInputs, options: FinetuneOptions, world_size: int) 
         str(world_size),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _arrays(data: Images | Samples) -> list[Array]:
+    """All numbers of the data."""
+    arrays = [data.pixels] if isinstance(data, Images) else list(data.inputs.values())
+    return arrays if data.labels is None else [*arrays, data.labels]

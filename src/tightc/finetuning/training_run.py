@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightc.finetuning.network.batchnorm_unfolding import InsertedNorm, fold
-from tightc.finetuning.network.classifier import Classifier
 from tightc.finetuning.network.fake_quantization import int8_constants
+from tightc.finetuning.network.torch_network import TorchNetwork
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
 from tightc.finetuning.process.process_group import ProcessGroup
@@ -26,7 +26,7 @@ class TrainingRun:
     the result depends on.
     """
 
-    student: Classifier
+    student: TorchNetwork
     training: Training
     norms: list[InsertedNorm]
     quantized: tuple[QuantizedWeight, ...]

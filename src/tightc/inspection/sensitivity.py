@@ -43,7 +43,8 @@ def with_sensitivity(
     drawn = Calibration.of(plain, images, normalization, options.images, options.seed)
     before = drawn.logits(plain)
     check_labels(images, before.shape[1])
-    accuracy = _accuracy(before, drawn.labels)
+    labels = drawn.require_labels()
+    accuracy = _accuracy(before, labels)
     rows: list[LayerReport] = []
     for layer, row in zip(network.layers, report.layers, strict=True):
         loss: dict[str, float | None] = {}
@@ -51,11 +52,11 @@ def with_sensitivity(
             drop = divergence = None
             if layer.shared_with is None:
                 after = drawn.logits(_pruned(plain, network, layer, sparsity))
-                drop, divergence = accuracy - _accuracy(after, drawn.labels), kl_divergence(before, after)
+                drop, divergence = accuracy - _accuracy(after, labels), kl_divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": divergence}
         rows.append(LayerReport({**row, **loss}))
         progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
-    totals = {**report.totals, "accuracy": accuracy, "images": len(drawn.labels)}
+    totals = {**report.totals, "accuracy": accuracy, "images": len(labels)}
     return replace(report, totals=totals, layers=tuple(rows))
 
 

@@ -55,8 +55,9 @@ def fisher_saliency(
     module = TorchGraph(without_softmax(read_graph(model.proto))).eval()
     names = [entry.layer.weight for entry in layers]
     _require_gradients(module, names, model.origin)
+    calibration.require_labels()
     size = calibration.batch if calibration.fixed else 1
-    batches = [range(*bounds) for bounds in ranges(len(calibration.pixels), size)]
+    batches = [range(*bounds) for bounds in ranges(calibration.count, size)]
     squares = [np.zeros(network.weights[name].shape) for name in names]
 
     def squared(batch: range) -> list[NDArray[np.float64]]:
@@ -99,29 +100,29 @@ def _squared_gradients(
     """Squared gradients of the named weights, in their shapes, float64; zeros if the loss does not depend on them."""
     import torch
 
-    pixels = torch.from_numpy(calibration.pixels[batch.start : batch.stop])
-    loss = _loss(module, pixels, calibration.labels[batch.start : batch.stop], origin)
+    inputs = [torch.from_numpy(array[batch.start : batch.stop]) for array in calibration.inputs.values()]
+    loss = _loss(module, inputs, calibration.require_labels()[batch.start : batch.stop], origin)
     weights = [module.parameter(name) for name in names]
     found = torch.autograd.grad(loss, weights, materialize_grads=True)
     return [np.square(gradient.double().numpy()) for gradient in found]
 
 
-def _loss(module: TorchGraph, pixels: Tensor, labels: NDArray[np.int64], origin: str) -> Tensor:
+def _loss(module: TorchGraph, inputs: list[Tensor], labels: NDArray[np.int64], origin: str) -> Tensor:
     """Mean cross-entropy of the images, in nats; ModelError or DataError if model and images do not fit."""
     import torch
 
     try:
-        (logits,) = module(pixels)
+        logits = module(*inputs)[0]
     except RuntimeError as fault:
         line = str(fault).splitlines()[0]
         raise ModelError(
-            f"{origin}: expected a model that torch runs on {len(pixels)} images, got {line}",
+            f"{origin}: expected a model that torch runs on {len(labels)} images, got {line}",
             "export the model with an open batch size, or prune by obs",
         ) from None
-    if logits.dim() != 2 or len(logits) != len(pixels):
+    if logits.dim() != 2 or len(logits) != len(labels):
         sizes = " x ".join(map(str, logits.shape))
         raise ModelError(
-            f"{origin}: expected an output of {len(pixels)} x classes, got {sizes}",
+            f"{origin}: expected an output of {len(labels)} x classes, got {sizes}",
             "give an image classifier",
         )
     if labels.max() >= logits.shape[1]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightc.calibration.calibration import Calibration
+from tightc.calibration.calibration import Calibration, calibration_of
 from tightc.data.images import NormalizedImages
+from tightc.data.samples import Samples
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
@@ -32,7 +33,7 @@ from tightc.tile.subwords import subwords_of
 def prune(
     model: Model,
     options: PruneOptions,
-    images: NormalizedImages | None = None,
+    images: NormalizedImages | Samples | None = None,
     *,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -63,7 +64,7 @@ def prune(
 class _ImageSource:
     """Where calibration images come from, and who is told of the progress with them."""
 
-    images: NormalizedImages | None
+    images: NormalizedImages | Samples | None
     seed: int
     progress: Progress
 
@@ -73,9 +74,7 @@ class _ImageSource:
             raise OptionError(
                 f"--criterion {options.criterion}: expected images, got none", "add --data PATH"
             )
-        return Calibration.of(
-            model, self.images.images, self.images.normalization, options.image_count, self.seed
-        )
+        return calibration_of(model, self.images, options.image_count, self.seed)
 
 
 def _pruned_model(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.calibration.calibration import Calibration
+from tightc.calibration.calibration import Calibration, calibration_of
 from tightc.data.images import NormalizedImages
+from tightc.data.samples import Samples
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
@@ -34,7 +35,7 @@ _HALF_OPSET = 19  # from which QuantizeLinear and DequantizeLinear take float16
 def quantize(
     model: Model,
     options: QuantizeOptions,
-    images: NormalizedImages | None = None,
+    images: NormalizedImages | Samples | None = None,
     *,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -60,9 +61,7 @@ def quantize(
     if images is not None:
         named = {layer.weight for layer in owners}
         readers = [layer for layer in network.layers if layer.weight in named]
-        calibration = Calibration.of(
-            plain, images.images, images.normalization, options.calibration_images, seed
-        )
+        calibration = calibration_of(plain, images, options.calibration_images, seed)
         largest = _largest_inputs(plain, readers, calibration, options, progress)
         scales = {
             layer.input: _input_scale(network, layer, largest[layer.input])

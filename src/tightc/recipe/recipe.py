@@ -48,6 +48,14 @@ class RecipeQuantize(QuantizeOptions):
     )
 
 
+class RecipeEvaluate(EvaluateOptions):
+    """Options of evaluate in a recipe."""
+
+    teacher: bool = Field(
+        False, description="measure the agreement with the recipe's dense model: true or false"
+    )
+
+
 class RecipeData(DataOptions):
     """The data of a recipe, and how much of it is held out."""
 
@@ -69,9 +77,7 @@ class Step(Options):
     permute: PermuteOptions | None = Field(None, description="options of permute, such as {fan_in: 16}")
     pack: PackOptions | None = Field(None, description="options of pack, such as {strip: true}")
     simulate: SimulateOptions | None = Field(None, description="options of simulate, such as {array: 32x32}")
-    evaluate: EvaluateOptions | None = Field(
-        None, description="options of evaluate, such as {batch_size: 64}"
-    )
+    evaluate: RecipeEvaluate | None = Field(None, description="options of evaluate, such as {batch_size: 64}")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ import yaml
 
 from tightc.config.yaml import read_options
 from tightc.data.function import names_function
+from tightc.data.function_name import is_function_name
 from tightc.errors import ConfigError
 from tightc.files import write_file_atomically
 from tightc.model.layer_view.layers import read_network
@@ -96,6 +97,12 @@ def _refuse_code(recipe: Recipe, path: Path) -> None:
             _IF_TRUSTED,
         )
     for index, step in enumerate(recipe.stages):
+        if step.evaluate and step.evaluate.metric and is_function_name(step.evaluate.metric):
+            raise ConfigError(
+                f"{path}: stages.{index}.evaluate.metric: {step.evaluate.metric!r} names a function, "
+                "and a recipe may not run code",
+                _IF_TRUSTED,
+            )
         if step.permute and step.permute.dask:
             raise ConfigError(
                 f"{path}: stages.{index}.permute.dask: {step.permute.dask!r} names a scheduler, "

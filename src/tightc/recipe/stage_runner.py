@@ -9,19 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tightc.data.images import Images, NormalizedImages, Split
+from tightc.config.input_spec import image_shape
+from tightc.data.images import Images, Normalization, NormalizedImages, Split
 from tightc.data.options import DataOptions
+from tightc.data.samples import Samples
 from tightc.data.validation_split import split_validation
 from tightc.errors import DataError
 from tightc.evaluation.evaluate import evaluate
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.finetune import finetune
+from tightc.finetuning.labels import is_labeled
 from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model, load_model
 from tightc.model.history import early_end_reason
-from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.network_inputs import network_inputs
 from tightc.model.packings.metadata import is_permuted
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.packing.pack import pack
@@ -31,7 +34,7 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.recipe.recipe import Recipe, RecipeQuantize, Step
+from tightc.recipe.recipe import Recipe, RecipeEvaluate, RecipeQuantize, Step
 from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report, Result
 from tightc.simulation.options import SimulateOptions
@@ -40,6 +43,7 @@ from tightc.tile.array import ArrayShape
 from tightc.tile.subwords import subwords_of
 
 Row = dict[str, Any]
+Data = NormalizedImages | Samples
 StageResult = tuple[Model | None, Report]  # no model for a stage that only reports
 
 _COLUMNS = (
@@ -72,14 +76,15 @@ class StageRunner:
     model: Model = field(init=False)
     models_made: int = 0
     names: set[str] = field(default_factory=set)
-    opened_images: dict[Split, Images] = field(default_factory=dict)
+    opened_images: dict[Split, Data] = field(default_factory=dict)
 
     def start(self) -> Row:
         """Load the recipe's model and return its row; an unsuitable normalization is refused before any work."""
         self.model = self.dense
         if self.recipe.data:
-            shape = image_input(self.dense.proto, self.dense.origin).shape
-            self._data.normalization.check(shape.channels)
+            shape = image_shape(network_inputs(self.dense.proto, self.dense.origin))
+            if shape is not None:
+                self._data.normalization.check(shape.channels)
         key = hash_key("dense", self.dense.sha256, version("tightc"))
         return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
 
@@ -174,7 +179,7 @@ class StageRunner:
             "permute": lambda options: permute(self.model, options, seed=seed, progress=progress),
             "pack": lambda options: pack(self.model, options),
             "simulate": lambda options: (None, simulate(self.model, options)),
-            "evaluate": lambda options: (None, self._evaluate(self.model, self._images("test"), options)),
+            "evaluate": lambda options: (None, self._evaluate_stage(options)),
         }
 
     def _prune(self, options: PruneOptions) -> Result:
@@ -190,18 +195,31 @@ class StageRunner:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
         given["validation"] = self._validation or given["validation"]
         teacher = self.dense if given.pop("teacher") else None
+        images, normalization = self._split(self._images("train"))
         return finetune(
             self.model,
-            self._images("train"),
-            self._data.normalization,
+            images,
+            normalization,
             FinetuneOptions(**given),
             seed=self.recipe.seed,
             teacher=teacher,
             progress=self.stage_progress,
         )
 
-    def _evaluate(self, model: Model, images: Images, options: EvaluateOptions) -> Report:
-        return evaluate(model, images, self._data.normalization, options, progress=self.stage_progress)
+    def _evaluate_stage(self, options: RecipeEvaluate) -> Report:
+        plain = EvaluateOptions(**options.model_dump(exclude={"teacher"}))
+        teacher = self.dense if options.teacher else None
+        return self._evaluate(self.model, self._images("test"), plain, teacher)
+
+    def _evaluate(
+        self, model: Model, data: Data, options: EvaluateOptions, teacher: Model | None = None
+    ) -> Report:
+        images, normalization = self._split(data)
+        return evaluate(model, images, normalization, options, teacher=teacher, progress=self.stage_progress)
+
+    def _split(self, data: Data) -> tuple[Images | Samples, Normalization]:
+        """Images and their normalization; samples have none."""
+        return (data, Normalization()) if isinstance(data, Samples) else (data.images, data.normalization)
 
     @property
     def _data(self) -> DataOptions:
@@ -228,22 +246,27 @@ class StageRunner:
         held_out = step.calibrates and self._validation
         return hash_key(self._data_key, held_out) if held_out else self._data_key
 
-    def _calibration_images(self) -> NormalizedImages:
-        training, _ = split_validation(self._images("train"), self._validation)
-        return NormalizedImages(training, self._data.normalization)
+    def _calibration_images(self) -> Data:
+        return self._training_and_validation()[0]
 
-    def _measured_images(self) -> Images:
+    def _measured_images(self) -> Data:
         """The images of the accuracy column: the validation split where there is one, else the test set."""
-        if not self._validation:
-            return self._images("test")
-        _, held_out = split_validation(self._images("train"), self._validation)
-        return held_out
+        return self._training_and_validation()[1] if self._validation else self._images("test")
 
-    def _images(self, split: Split) -> Images:
-        """The images of `split`; DataError where the data changed since it was hashed."""
+    def _training_and_validation(self) -> tuple[Data, Data]:
+        data = self._images("train")
+        if isinstance(data, Samples):
+            return split_validation(data, self._validation)
+        training, held_out = split_validation(data.images, self._validation)
+        return NormalizedImages(training, data.normalization), NormalizedImages(held_out, data.normalization)
+
+    def _images(self, split: Split) -> Data:
+        """The images or samples of `split`; DataError where the data changed since it was hashed."""
         if split not in self.opened_images:
             key = self._data_key
-            images = self._data.open(split, image_input(self.dense.proto, self.dense.origin).shape)
+            images = self._data.open_for(
+                split, network_inputs(self.dense.proto, self.dense.origin), labeled=False
+            )
             if self._hash_data() != key:
                 raise DataError(f"{self._data.data}: it changed while the recipe ran", "run the recipe again")
             self.opened_images[split] = images
@@ -257,9 +280,9 @@ class StageRunner:
         totals = dict(simulate(model, options).totals)
         density, _ = density_metrics(read_network(unpack_layers(model)))
         totals["density"] = density["density"]
-        if self.recipe.data:
-            report = self._evaluate(model, self._measured_images(), EvaluateOptions())
-            totals["accuracy"] = report.totals["accuracy"]
+        measured = self._measured_images() if self.recipe.data else None
+        if measured is not None and is_labeled(self._split(measured)[0], model):
+            totals["accuracy"] = self._evaluate(model, measured, EvaluateOptions()).totals["accuracy"]
         return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": len(model.to_bytes())}
 
 

@@ -36,6 +36,10 @@ def images(seed: int = 0) -> list[torch.Tensor]:
     return list(torch.randn(3, 8, 2, 6, 6, generator=torch.Generator().manual_seed(seed)))
 
 
+def batches() -> list[tuple[torch.Tensor]]:
+    return [(batch,) for batch in images()]
+
+
 def outputs(graph: Graph) -> torch.Tensor:
     with torch.no_grad():
         (found,) = TorchGraph(graph).eval()(torch.cat(images()))
@@ -51,14 +55,14 @@ def test_unfolding_keeps_the_outputs(quiet: float) -> None:
     norms = insertable_norms(graph)
     assert [norm.node.label for norm in norms] == ["a", "c"]
     torch.testing.assert_close(
-        outputs(unfold(graph, norms, images(), CPU)[0]), outputs(graph), rtol=1e-4, atol=1e-5
+        outputs(unfold(graph, norms, batches(), CPU)[0]), outputs(graph), rtol=1e-4, atol=1e-5
     )
 
 
 def test_all_layers_are_rescaled_to_one_filter_norm() -> None:
     graph = build()
     norms = insertable_norms(graph)
-    found, factors = unfold(graph, norms, images(), CPU)
+    found, factors = unfold(graph, norms, batches(), CPU)
     assert set(factors) == {"w1", "w2"}
     for name, factor in factors.items():
         old, new = graph.tensors[name], found.tensors[name]
@@ -72,14 +76,14 @@ def test_a_layer_without_weights_keeps_its_size() -> None:
     graph = build()
     empty = {**graph.tensors, "w1": np.zeros_like(graph.tensors["w1"])}
     graph = Graph(graph.nodes, empty, graph.inputs, graph.outputs, graph.opset)
-    _, factors = unfold(graph, insertable_norms(graph), images(), CPU)
+    _, factors = unfold(graph, insertable_norms(graph), batches(), CPU)
     assert factors["w1"] == 1
 
 
 def test_folding_a_trained_network_keeps_its_outputs() -> None:
     graph = build()
     norms = insertable_norms(graph)
-    module = TorchGraph(unfold(graph, norms, images(), CPU)[0]).train()
+    module = TorchGraph(unfold(graph, norms, batches(), CPU)[0]).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     for batch in images():
         module(batch)[0].square().sum().backward()
@@ -99,7 +103,7 @@ def test_folding_a_trained_network_keeps_its_outputs() -> None:
 def test_zeros_come_back_as_zeros_without_a_sign() -> None:
     graph = build()
     norms = insertable_norms(graph)
-    trained = TorchGraph(unfold(graph, norms, images(), CPU)[0]).trained()
+    trained = TorchGraph(unfold(graph, norms, batches(), CPU)[0]).trained()
     for norm in norms:
         trained[norm.scale] = -trained[norm.scale]
     back, _ = fold(trained, norms)
@@ -111,7 +115,7 @@ def test_zeros_come_back_as_zeros_without_a_sign() -> None:
 def test_teacher_gives_each_channel_its_mean_and_variance() -> None:
     graph, teacher = build(), build(seed=1)
     norms = insertable_norms(graph)
-    found, _ = unfold(graph, norms, images(), CPU, teacher)
+    found, _ = unfold(graph, norms, batches(), CPU, teacher)
     first = TorchGraph(Graph(teacher.nodes, teacher.tensors, teacher.inputs, ("a",), teacher.opset))
     with torch.no_grad():
         (wanted,) = first(torch.cat(images()))
@@ -125,8 +129,8 @@ def test_statistics_of_a_teacher_with_other_convolutions_are_not_used() -> None:
     graph = build()
     norms = insertable_norms(graph)
     other = build(TWO_CONVS.replace("a = Conv", "z = Conv").replace("(a)", "(z)"), seed=1)
-    alone, _ = unfold(graph, norms, images(), CPU)
-    with_teacher, _ = unfold(graph, norms, images(), CPU, other)
+    alone, _ = unfold(graph, norms, batches(), CPU)
+    with_teacher, _ = unfold(graph, norms, batches(), CPU, other)
     assert all(np.array_equal(alone.tensors[name], with_teacher.tensors[name]) for name in alone.tensors)
 
 

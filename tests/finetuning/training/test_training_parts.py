@@ -9,7 +9,7 @@ from tightc.finetuning.batches.augment import Crop, cut_crops, draw_crops, draw_
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import TrainingOptions
-from tightc.finetuning.training.loss import distillation_loss, training_loss
+from tightc.finetuning.training.loss import Objective, distillation_loss, training_loss
 from tightc.finetuning.training.lr_schedules import cosine_lr
 
 CPU = torch.device("cpu")
@@ -27,14 +27,14 @@ def test_batches_are_the_normalized_images_in_another_order(dtype: type) -> None
     batches = Batches(images, normalization, 8, False, CPU)
     wanted = normalization.apply(images.pixels)
     seen = []
-    for pixels, labels in batches.epoch(torch.Generator().manual_seed(0)):
+    for (pixels,), labels in batches.epoch(torch.Generator().manual_seed(0)):
         assert pixels.shape == (8, 3, 16, 8)
         assert pixels.is_contiguous(memory_format=torch.channels_last)
         np.testing.assert_allclose(pixels.numpy(), wanted[labels.numpy()], rtol=1e-4, atol=1e-5)
         seen += labels.tolist()
     assert sorted(seen) == list(range(24))
     assert seen != sorted(seen)
-    np.testing.assert_allclose(batches.first(2).numpy(), wanted[:2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(batches.first(2)[0].numpy(), wanted[:2], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_a_partial_batch_is_dropped_unless_it_is_the_only_one(
 
 def test_augmented_sample_is_not_shifted() -> None:
     images = colored(4)
-    plain = Batches(images, Normalization(), 2, False, CPU).first(2)
-    assert torch.equal(Batches(images, Normalization(), 2, True, CPU).first(2), plain)
+    plain = Batches(images, Normalization(), 2, False, CPU).first(2)[0]
+    assert torch.equal(Batches(images, Normalization(), 2, True, CPU).first(2)[0], plain)
 
 
 def test_every_crop_is_a_window_of_its_image_or_its_mirror() -> None:
@@ -93,8 +93,8 @@ def test_loss_is_a_weighted_sum_of_labels_and_teacher() -> None:
     logits, teacher = torch.randn(2, 5, 3)
     labels = torch.tensor([0, 1, 2, 0, 1])
     options = TrainingOptions(distill_temperature=3.0, distill_weight=0.25)
-    plain = training_loss(logits, labels, None, options)
-    both = training_loss(logits, labels, teacher, options)
+    plain = training_loss((logits,), labels, None, Objective(labeled=True), options)
+    both = training_loss((logits,), labels, (teacher,), Objective(labeled=True), options)
     assert float(both) == pytest.approx(
         float(0.75 * plain + 0.25 * distillation_loss(logits, teacher, 3.0)), rel=1e-5
     )

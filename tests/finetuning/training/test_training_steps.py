@@ -122,7 +122,7 @@ def test_recalibrated_statistics_are_means_of_batch_statistics() -> None:
     student = TorchGraph(read_graph(training.proto_of("normed")))
     batches = list(torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     before = {name: array.copy() for name, array in student.trained().items()}
-    recalibrate_batchnorm(student, batches, FP32)
+    recalibrate_batchnorm(student, [(batch,) for batch in batches], FP32)
     seen = [norm_inputs("normed", batch.numpy()) for batch in batches]
     found = student.trained()
     np.testing.assert_allclose(
@@ -139,7 +139,7 @@ def test_norms_with_shared_statistics_combine_their_update_rates() -> None:
     text = TWO_NORMS.format("mean, variance", "mean, variance")
     student = TorchGraph(read_graph(two_norms(text)))
     images = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0)) + 3
-    recalibrate_batchnorm(student, [images], FP32)
+    recalibrate_batchnorm(student, [(images,)], FP32)
     found = student.trained()
     one, two = (x.numpy().astype(np.float64) for x in (images, images + 2))
     # the second update keeps 0.9 of the first, which is 0.1 of its batch; the sum is scaled to 1
@@ -168,7 +168,7 @@ def two_norms(text: str) -> onnx.ModelProto:
 def test_a_network_without_batchnorm_is_unchanged() -> None:
     student = TorchGraph(read_graph(training.proto_of("folded")))
     before = {name: array.copy() for name, array in student.trained().items()}
-    recalibrate_batchnorm(student, [torch.zeros(2, 1, 8, 8)], FP32)
+    recalibrate_batchnorm(student, [(torch.zeros(2, 1, 8, 8),)], FP32)
     assert all((array == before[name]).all() for name, array in student.trained().items())
 
 
@@ -238,11 +238,11 @@ def test_a_batch_is_sharded_completely(augment: bool, size: int) -> None:
     batches = Batches(training.quadrants(), training.NORMALIZATION, 16, augment, torch.device("cpu"))
     chosen = batches.shuffled(torch.Generator().manual_seed(1))[0]
     generators = [torch.Generator().manual_seed(2) for _ in range(size + 1)]
-    whole, labels = batches.batch(chosen, generators[-1])
+    (whole,), labels = batches.batch(chosen, generators[-1])
     shares = [batches.batch(chosen, generators[rank], ProcessGroup(rank, size)) for rank in range(size)]
-    assert all(len(images) == len(own) == 16 // size for images, own in shares)
+    assert all(len(images) == len(own) == 16 // size for (images,), own in shares)
     for place in range(16):
-        images, own = shares[place % size]
+        (images,), own = shares[place % size]
         assert torch.equal(images[place // size], whole[place])
         assert own[place // size] == labels[place]
     states = {generator.get_state().numpy().tobytes() for generator in generators}

@@ -56,9 +56,10 @@ def mixup(images: Tensor, labels: Tensor, ratios: Tensor, classes: int) -> tuple
     image before; all on one device. Returns images of the same shape and class probabilities, (images, classes)
     float32.
     """
-    image_ratios = ratios.view(-1, *[1] * (images.dim() - 1))
     probabilities = functional.one_hot(labels, classes).float()
-    return (
-        images.lerp(images.roll(1, 0), image_ratios),
-        probabilities.lerp(probabilities.roll(1, 0), ratios[:, None]),
-    )
+    return blend(images, ratios), probabilities.lerp(probabilities.roll(1, 0), ratios[:, None])
+
+
+def blend(images: Tensor, ratios: Tensor) -> Tensor:
+    """Blends each image with the image before it, as `mixup` does."""
+    return images.lerp(images.roll(1, 0), ratios.view(-1, *[1] * (images.dim() - 1)))

@@ -40,7 +40,8 @@ class Batches:
         pixels = pixels.permute(0, 2, 3, 1).contiguous()
         self._device, self._storage = device, _storage_device(pixels, device)
         self._pixels = pixels.to(self._storage)
-        self._labels = torch.from_numpy(images.labels).to(self._storage)
+        self._count = len(images)
+        self._labels = None if images.labels is None else torch.from_numpy(images.labels).to(self._storage)
         self._augment = augment
         self._batch_size = min(batch_size, len(images))
         scale = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
@@ -50,7 +51,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return len(self._labels) // self._batch_size
+        return self._count // self._batch_size
 
     @property
     def batch_size(self) -> int:
@@ -59,13 +60,13 @@ class Batches:
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """The image indices of each batch of an epoch: (batches, images) int64, on the CPU."""
-        order = torch.randperm(len(self._labels), generator=generator)
+        order = torch.randperm(self._count, generator=generator)
         return order[: len(self) * self._batch_size].view(len(self), -1)
 
     def batch(
         self, indices: Tensor, generator: torch.Generator, group: ProcessGroup = _SINGLE_PROCESS
-    ) -> tuple[Tensor, Tensor]:
-        """The images `indices`, (images, channels, height, width) float32, and their labels, (images,) int64.
+    ) -> tuple[tuple[Tensor], Tensor | None]:
+        """The images `indices`, (images, channels, height, width) float32, and their labels, (images,) int64, if any.
 
         Each process of `group` gets its shard of the batch; the generator advances equally in all.
         """
@@ -77,32 +78,34 @@ class Batches:
             rows, columns = (group.shard(drawn).to(self._storage) for drawn in crops)
             pixels = cut_crops(self._pixels, index, rows, columns)
         normalized = pixels.to(self._device).float().mul_(self._factor).add_(self._offset)
-        return normalized.permute(0, 3, 1, 2), self._labels[index].to(self._device)
+        labels = None if self._labels is None else self._labels[index].to(self._device)
+        return (normalized.permute(0, 3, 1, 2),), labels
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, generator: torch.Generator) -> Iterator[tuple[tuple[Tensor], Tensor | None]]:
         """All batches of an epoch."""
         for indices in self.shuffled(generator):
             yield self.batch(indices, generator)
 
-    def unaugmented(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def unaugmented(self) -> Iterator[tuple[tuple[Tensor], Tensor | None]]:
         """All images, only normalized, in their original order, and their labels."""
-        for begin in range(0, len(self._labels), self._batch_size):
-            end = min(begin + self._batch_size, len(self._labels))
-            yield self._normalized(slice(begin, end)), self._labels[begin:end].to(self._device)
+        for begin in range(0, self._count, self._batch_size):
+            end = min(begin + self._batch_size, self._count)
+            labels = None if self._labels is None else self._labels[begin:end].to(self._device)
+            yield self._normalized(slice(begin, end)), labels
 
-    def sample_batches(self, count: int, seed: int) -> list[Tensor]:
+    def sample_batches(self, count: int, seed: int) -> list[tuple[Tensor]]:
         """Batches of at least `count` images in all, drawn as in training, in the order of `seed`."""
         epoch = self.epoch(torch.Generator().manual_seed(seed))
         return [images for images, _ in islice(epoch, -(-count // self._batch_size))]
 
-    def first(self, count: int) -> Tensor:
+    def first(self, count: int) -> tuple[Tensor]:
         """The first `count` images, only normalized: a batch to try a network on."""
         return self._normalized(slice(0, count))
 
-    def _normalized(self, which: slice) -> Tensor:
+    def _normalized(self, which: slice) -> tuple[Tensor]:
         top, left = self._crop.row_shift, self._crop.column_shift
         pixels = self._pixels[which, top : top + self._crop.height, left : left + self._crop.width]
-        return pixels.to(self._device).float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2)
+        return (pixels.to(self._device).float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2),)
 
 
 def _storage_device(pixels: Tensor, device: torch.device) -> torch.device:

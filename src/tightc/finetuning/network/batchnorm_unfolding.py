@@ -48,13 +48,13 @@ def insertable_norms(graph: Graph) -> list[InsertedNorm]:
 def unfold(
     graph: Graph,
     norms: list[InsertedNorm],
-    batches: Sequence[Tensor],
+    batches: Sequence[tuple[Tensor, ...]],
     device: torch.device,
     teacher: Graph | None = None,
 ) -> tuple[Graph, dict[str, float]]:
     """Inserts `norms` into `graph` so that its outputs on `batches` stay the same.
 
-    `batches`: (images, channels, height, width) float32 each, on `device`. Also returns the factor by which each weight
+    `batches`: a tensor for each input of the graph, on `device`. Also returns the factor by which each weight
     was multiplied, by weight name.
 
     With the graph of a `teacher` that has the same convolutions, the norms give each channel the teacher's mean and
@@ -146,13 +146,13 @@ def _has_convolution(teacher: Graph, norm: InsertedNorm, graph: Graph) -> bool:
 
 
 def _statistics(
-    graph: Graph, norms: list[InsertedNorm], batches: Sequence[Tensor], device: torch.device
+    graph: Graph, norms: list[InsertedNorm], batches: Sequence[tuple[Tensor, ...]], device: torch.device
 ) -> list[tuple[Array, Array]]:
     """Mean and variance of each channel of the convolutions' outputs, (filters,) float32 each."""
     probe = TorchGraph(replace(graph, outputs=tuple(norm.node.outputs[0] for norm in norms)))
     probe = probe.to(device).eval()
     with torch.no_grad():
-        sums = [[_mean_and_mean_square(output) for output in probe(images)] for images in batches]
+        sums = [[_mean_and_mean_square(output) for output in probe(*inputs)] for inputs in batches]
     found = []
     for statistics in zip(*sums, strict=True):
         mean = torch.stack([first for first, _ in statistics]).mean(0)

@@ -12,10 +12,12 @@ from tightc.finetuning.process.device import ComputeDevice
 
 
 @torch.no_grad()
-def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], compute: ComputeDevice) -> None:
+def recalibrate_batchnorm(
+    student: TorchGraph, batches: Iterable[tuple[Tensor, ...]], compute: ComputeDevice
+) -> None:
     """Sets every running mean and variance of `student` to the average of the batch statistics over `batches`.
 
-    `batches`: (images, channels, height, width) float32 each, on the device of `compute`. The running statistics of
+    `batches`: a tensor for each input of the network, on the device of `compute`. The running statistics of
     training lag behind the weights and average only a few batches. Each batch runs with running statistics of 0, which
     then hold its own statistics times the update rate of the normalization.
     """
@@ -25,11 +27,11 @@ def recalibrate_batchnorm(student: TorchGraph, batches: Iterable[Tensor], comput
     sums = [torch.zeros_like(buffer) for buffer, _ in statistics]
     count = 0
     student.train()
-    for images in batches:
+    for inputs in batches:
         for buffer, _ in statistics:
             buffer.zero_()
         with compute.autocast():
-            student(images)
+            student(*inputs)
         for total, (buffer, update_rate) in zip(sums, statistics, strict=True):
             total.add_(buffer / update_rate)
         count += 1

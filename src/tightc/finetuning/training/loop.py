@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from tightc.bridge.module import TorchGraph
 from tightc.deadline import Deadline
-from tightc.finetuning.batches.augment import draw_mixup_ratios, mixup
+from tightc.finetuning.batches.augment import blend, draw_mixup_ratios, mixup
 from tightc.finetuning.batches.batches import Batches
+from tightc.finetuning.batches.sample_batches import SampleBatches
 from tightc.finetuning.network.fake_quantization import FakeQuantization
 from tightc.finetuning.network.masks import Masks
+from tightc.finetuning.network.torch_network import Inputs
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
 from tightc.finetuning.process.device import ComputeDevice
@@ -23,7 +25,7 @@ from tightc.finetuning.process.interrupt import graceful_interrupt
 from tightc.finetuning.process.process_group import ProcessGroup
 from tightc.finetuning.training.batchnorm_recalibration import recalibrate_batchnorm
 from tightc.finetuning.training.gradual_pruning import GradualPruning
-from tightc.finetuning.training.loss import training_loss
+from tightc.finetuning.training.loss import Objective, Outputs, training_loss
 from tightc.finetuning.training.metrics import TrainingMetrics, TrainingResult
 from tightc.finetuning.training.optimizer import make_optimizer, set_lr
 from tightc.finetuning.training.weight_ema import WeightEma
@@ -33,17 +35,18 @@ from tightc.selection.network.prunable import Prunable
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """Networks, images and device of a training.
+    """Networks, data, objective and device of a training.
 
-    `prunable`: the layers to prune while training, empty without a target. `fake_quantization`: the int8 weights of the
-    student, None where it has none.
+    `classes`: the number of classes of a labeled training, else 0. `prunable`: the layers to prune while training,
+    empty without a target. `fake_quantization`: the int8 weights of the student, None where it has none.
     """
 
     student: TorchGraph
     classes: int
     teacher: TorchGraph | None
-    batches: Batches
-    validation: Batches | None
+    objective: Objective
+    batches: Batches | SampleBatches
+    validation: Batches | SampleBatches | None
     prunable: list[Prunable]
     compute: ComputeDevice
     group: ProcessGroup
@@ -70,6 +73,7 @@ class Training:
         else:
             self.masks = Masks([weight for weight in student.weights() if bool((weight == 0).any())])
         self.ema = WeightEma(student.parameters(), options.ema_decay) if options.ema_decay else None
+        # the weights of the best epoch, and their accuracy, or without labels their loss times -1
         self.best: dict[str, Any] | None = None
 
     def run(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingResult:
@@ -80,6 +84,7 @@ class Training:
         """
         batches, group = self.setup.batches, self.setup.group
         metrics = TrainingMetrics(self.options.epochs, len(batches), batches.batch_size, progress, group)
+        metrics.labeled = self.setup.objective.labeled
         single_process = group.world_size == 1
         with torch.random.fork_rng(enabled=True), graceful_interrupt(enabled=single_process) as deadline:
             torch.manual_seed(self.seed)  # Dropout draws from torch's global generator
@@ -106,11 +111,12 @@ class Training:
             if self.order is None:
                 self.order = setup.batches.shuffled(self.generator)
                 metrics.start_epoch(epoch)
-            images, labels = setup.batches.batch(self.order[place], self.generator, setup.group)
+            inputs, labels = setup.batches.batch(self.order[place], self.generator, setup.group)
             lr = set_lr(self.optimizer, self.options, self.step, self.steps)
-            loss, logits = self._update(forward, *self._mixed(images, labels))
+            loss, logits = self._update(forward, *self._mixed(inputs, labels))
             self.step += 1
-            metrics.add(lr, loss, (logits.argmax(1) == labels).sum())
+            correct = None if labels is None else (logits.argmax(1) == labels).sum()
+            metrics.add(lr, loss, correct)
             if place + 1 == len(setup.batches):
                 self.order = None
                 self._validate(metrics)
@@ -133,24 +139,26 @@ class Training:
         devices = [device] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(self.setup.student, devices, find_unused_parameters=True)
 
-    def _mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and targets, after mixup where it is on."""
+    def _mixed(self, inputs: Inputs, labels: Tensor | None) -> tuple[Inputs, Tensor | None]:
+        """Inputs and targets, after mixup where it is on, which only images have."""
         if not self.options.mixup:
-            return images, labels
+            return inputs, labels
+        (images,) = inputs
         ratios = draw_mixup_ratios(self.setup.batches.batch_size, self.options.mixup, self.generator)
-        return mixup(images, labels, self.setup.group.shard(ratios).to(images.device), self.setup.classes)
+        ratios = self.setup.group.shard(ratios).to(images.device)
+        if labels is None:
+            return (blend(images, ratios),), None
+        mixed, targets = mixup(images, labels, ratios, self.setup.classes)
+        return (mixed,), targets
 
-    def _update(self, forward: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One training step; returns the loss, () float32, and the logits, (images, classes), on the device."""
+    def _update(self, forward: nn.Module, inputs: Inputs, targets: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One training step; returns the loss, () float32, and the first output, on the device."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._fake_quantized():
             with self.setup.compute.autocast():
-                (logits,) = forward(images)
-                teacher_logits = None
-                if self.setup.teacher is not None:
-                    with torch.no_grad():
-                        (teacher_logits,) = self.setup.teacher(images)
-            loss = training_loss(logits, targets, teacher_logits, self.options)
+                outputs = forward(*inputs)
+                teacher_outputs = self._teacher_outputs(inputs)
+            loss = training_loss(outputs, targets, teacher_outputs, self.setup.objective, self.options)
             loss.backward()  # type: ignore[no-untyped-call]
         if self.pruning is not None:
             self.pruning.update(self.step)
@@ -159,33 +167,64 @@ class Training:
         self.masks.mask_update(self.optimizer)
         if self.ema is not None:
             self.ema.update()
-        return loss.detach(), logits.detach()
+        return loss.detach(), outputs[0].detach()
+
+    @torch.no_grad()
+    def _teacher_outputs(self, inputs: Inputs) -> Outputs | None:
+        """What the teacher gives for `inputs`, None without one."""
+        if self.setup.teacher is None:
+            return None
+        outputs: Outputs = self.setup.teacher(*inputs)
+        return outputs
 
     def _validate(self, metrics: TrainingMetrics) -> None:
-        """Measures the validation accuracy, and keeps the best weights once pruning is finished."""
+        """Measures the validation accuracy or loss, and keeps the best weights once pruning is finished."""
         if self.setup.validation is None or not self.setup.group.is_main_process:
             return
         student = self.setup.student
         with self._ema_weights():
-            accuracy = metrics.validation_accuracy = self._accuracy(self.setup.validation)
+            accuracy = self._measure(self.setup.validation, metrics)
             final = self.pruning is None or self.pruning.finished
             if final and (self.best is None or accuracy > self.best["accuracy"]):
                 weights = {name: value.detach().clone() for name, value in student.state_dict().items()}
                 self.best = {"accuracy": accuracy, "student": weights}
         student.train()
 
+    def _measure(self, batches: Batches | SampleBatches, metrics: TrainingMetrics) -> float:
+        """Measures the student on all of `batches` for `metrics`; returns what is to be large."""
+        if self.setup.objective.labeled:
+            metrics.validation_accuracy = self._accuracy(batches)
+            return metrics.validation_accuracy
+        metrics.validation_loss = self._loss(batches)
+        return -metrics.validation_loss
+
     @torch.no_grad()
-    def _accuracy(self, batches: Batches) -> float:
+    def _accuracy(self, batches: Batches | SampleBatches) -> float:
         """Top-1 accuracy in percent on all images of `batches`."""
         self.setup.student.eval()
         correct = images_seen = 0
         with self._fake_quantized():
-            for images, labels in batches.unaugmented():
+            for inputs, labels in batches.unaugmented():
+                assert labels is not None, "an accuracy is of labeled images"
                 with self.setup.compute.autocast():
-                    (logits,) = self.setup.student(images)
+                    logits = self.setup.student(*inputs)[0]
                 correct += int((logits.argmax(1) == labels).sum())
                 images_seen += len(labels)
         return 100 * correct / images_seen
+
+    @torch.no_grad()
+    def _loss(self, batches: Batches | SampleBatches) -> float:
+        """The mean distillation loss on all samples of `batches`."""
+        self.setup.student.eval()
+        total, samples = 0.0, 0
+        with self._fake_quantized():
+            for inputs, _ in batches.unaugmented():
+                with self.setup.compute.autocast():
+                    outputs, wanted = self.setup.student(*inputs), self._teacher_outputs(inputs)
+                loss = training_loss(outputs, None, wanted, self.setup.objective, self.options)
+                total += float(loss) * len(inputs[0])
+                samples += len(inputs[0])
+        return total / samples
 
     def _save(self, checkpoint: Checkpoint, metrics: TrainingMetrics) -> None:
         """Writes the checkpoint in the main process; in a group only after a step at which all synchronized."""
@@ -212,7 +251,7 @@ class Training:
         if complete:
             setup.group.broadcast_module(student)
         if setup.validation is not None:
-            metrics.validation_accuracy = self._accuracy(setup.validation)
+            self._measure(setup.validation, metrics)
         student.eval()
 
     def _fake_quantized(self) -> AbstractContextManager[None]:

@@ -21,14 +21,16 @@ _STEPS_BETWEEN_SYNCHRONIZATIONS = 10
 class TrainingResult:
     """Averages over the last epoch: loss, and accuracy in percent, on the training images as augmented.
 
-    `validation_accuracy`: of the final weights, in percent, None without a validation split. `interrupted`: whether
+    `accuracy` is None without labels. `validation_accuracy`: of the final weights, in percent, None without a
+    validation split or labels. `validation_loss`: the same without labels. `interrupted`: whether
     Ctrl-C was received. `epochs_done`: the epochs trained before an interrupt, None for a complete training.
     `checkpoint_error`: why the last checkpoint could not be written.
     """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
     validation_accuracy: float | None = None
+    validation_loss: float | None = None
     interrupted: bool = False
     epochs_done: float | None = None
     checkpoint_error: str | None = None
@@ -47,7 +49,9 @@ class TrainingMetrics:
         self._group = group
         self._start, self._resumed_at = perf_counter(), 0.0
         self._pending: list[tuple[float, Tensor, Tensor]] = []
+        self.labeled = True
         self.validation_accuracy: float | None = None
+        self.validation_loss: float | None = None
         self.checkpoint_error: str | None = None
         self.start_epoch(0)
 
@@ -63,12 +67,14 @@ class TrainingMetrics:
         """Whether all added steps have been fetched."""
         return not self._pending
 
-    def add(self, lr: float, loss: Tensor, correct: Tensor) -> None:
+    def add(self, lr: float, loss: Tensor, correct: Tensor | None) -> None:
         """Adds a step: learning rate `lr`, `loss` and `correct` predictions of this process, both () on the device.
 
-        Synchronizes every few steps; see `synchronize`.
+        Without labels, nothing is correct. Synchronizes every few steps; see `synchronize`.
         """
-        self._pending.append((lr, loss, correct))
+        self._pending.append(
+            (lr, loss, torch.zeros_like(loss, dtype=torch.int64) if correct is None else correct)
+        )
         last = self._done_steps + len(self._pending) == self._steps
         if len(self._pending) == _STEPS_BETWEEN_SYNCHRONIZATIONS or last:
             self.synchronize()
@@ -103,8 +109,9 @@ class TrainingMetrics:
         steps = max(1, self._done_steps)
         return TrainingResult(
             loss=self._loss_sum / steps,
-            accuracy=100 * self._correct / (steps * self._batch_size),
+            accuracy=100 * self._correct / (steps * self._batch_size) if self.labeled else None,
             validation_accuracy=self.validation_accuracy,
+            validation_loss=self.validation_loss,
             interrupted=interrupted,
             epochs_done=epochs_done,
             checkpoint_error=self.checkpoint_error,
@@ -138,12 +145,14 @@ class TrainingMetrics:
         figures = {
             "epoch": f"{self._epoch + 1}/{self._epochs}",
             "loss": f"{result.loss:.3f}",
-            "accuracy": f"{result.accuracy:.1f} %",
+            **({} if result.accuracy is None else {"accuracy": f"{result.accuracy:.1f} %"}),
             "img/s": f"{images / seconds:.0f}",
             "left": f"{left // 60}:{left % 60:02d}",
         }
         if self.validation_accuracy is not None:
             figures["validation"] = f"{self.validation_accuracy:.2f} %"
+        if self.validation_loss is not None:
+            figures["validation"] = f"{self.validation_loss:.4g}"
         if self.checkpoint_error is not None:
             figures["checkpoint"] = "not written"
         self._progress("finetune", done, figures)

@@ -26,7 +26,7 @@ class ImageInput:
 
 
 def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
-    """The one float32 image input and the one class output of `proto`; ModelError, naming `origin`, for any other."""
+    """The one float image input and the one class output of `proto`; ModelError, naming `origin`, for any other."""
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     outputs = list(proto.graph.output)
@@ -36,7 +36,7 @@ def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
             raise ModelError(f"{origin}: expected one {what}, got {len(values)} ({names})", _NOT_A_CLASSIFIER)
     image, logits = inputs[0], outputs[0]
     batch, channels, height, width = _dimensions(image, 4, "input", origin)
-    if image.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+    if image.type.tensor_type.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
         kind = onnx.TensorProto.DataType.Name(image.type.tensor_type.elem_type).lower()
         raise ModelError(
             f"{origin}: expected float32 for input {image.name}, got {kind}", "export it with a float32 input"

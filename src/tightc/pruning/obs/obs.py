@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.calibration.calibration import Calibration
-from tightc.calibration.divergence import kl_divergence
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
@@ -87,7 +86,7 @@ class ObsPruner:
     def _select(self, options: SelectionOptions, fraction: float) -> list[Mask]:
         """The masks if each layer were pruned alone, which fix the number of weights of each layer or filter."""
         few = self.calibration.first(_ALLOCATION_IMAGES)
-        dense = few.logits(self.model)
+        dense = few.output_values(self.model)
         candidates = []
         for weight, entry in zip(self.weights, self.layers, strict=True):
             sums = self._sums(weight, self.model)
@@ -99,7 +98,8 @@ class ObsPruner:
                     (mask,) = largest([saliency], saliency.size - round(sparsity * saliency.size))
                     kept = mask & ~problem.zeros
                     changed = self._changed(weight, sums, problem, kept)
-                    divergences.append(kl_divergence(dense, few.logits(self.model.with_tensors(changed))))
+                    outputs = few.output_values(self.model.with_tensors(changed))
+                    divergences.append(few.divergence(dense, outputs))
                 saliency = network_saliency(saliency, SPARSITIES, divergences)
             candidates.append(Candidates(saliency, weight.layer.groups, entry.vectors, entry.channels))
             self._report(weight)
