@@ -18,6 +18,7 @@ def text(name: str) -> str:
 
 def test_the_version_is_the_same_everywhere() -> None:
     versions = re.findall(r"^## (\S+)$", text("CHANGELOG.md"), re.MULTILINE)
+    versions = [version for version in versions if version != "Unreleased"]
     assert versions[0] == yaml.safe_load(text("CITATION.cff"))["version"] == PROJECT["version"]
 
 

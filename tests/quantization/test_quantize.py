@@ -216,11 +216,12 @@ def test_weights_rounded_to_zero_and_dropped_packings_are_noted() -> None:
 
 
 def test_other_dtypes_are_refused() -> None:
-    half = loaded(models.FORMS["gemm"](dtype="float16"))
+    double = loaded(models.FORMS["gemm"](dtype="float64"))
     with pytest.raises(ModelError) as fault:
-        quantize(half, QuantizeOptions())
+        quantize(double, QuantizeOptions())
     assert str(fault.value).endswith(
-        "expected a float32 weight, got float16; quantize before the model is converted, or skip the layer"
+        "expected a float32 or float16 weight, got float64; "
+        "quantize before the model is converted, or skip the layer"
     )
 
 
