@@ -305,7 +305,7 @@ def test_a_metric_that_fails(metric: str, said: str) -> None:
             None,
             {"metric": "mae"},
             ModelError,
-            "output y: expected 20 rows, one per sample, got 6 x 20",
+            "output y: expected 20 x values, got 6 x 20",
         ),
     ],
 )  # fmt: skip

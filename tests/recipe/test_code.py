@@ -115,7 +115,6 @@ def test_with_permission_the_function_loads_the_data(place: Path) -> None:
         ("sparsity: 0.5", "sparsity: 5", ConfigError, "sparsity: expected .*, got 5; give a number below 1"),
         ("net.onnx", "no.onnx", ModelError, "no.onnx: no such file"),
         ("net.onnx", "r.yaml", ModelError, "r.yaml: not an ONNX model"),
-        ("net.onnx", "flat.onnx", ModelError, "expected 4 dimensions for input x, got 2"),
         ("images'", "images', std: 0", OptionError, "expected numbers above 0, got"),
         (
             "images'",
@@ -128,12 +127,18 @@ def test_with_permission_the_function_loads_the_data(place: Path) -> None:
 def test_the_rest_of_the_recipe_is_checked_before_the_function_is_imported(
     place: Path, old: str, new: str, error: type[Exception], words: str
 ) -> None:
-    models.save(models.gemm(), place / "flat.onnx")
     text = (RECIPE % "made.inner.sets:images").replace(old, new)
     assert text != RECIPE % "made.inner.sets:images"
     with pytest.raises(error, match=words):
         run_recipe(recipe(text), Path("out"), allow_code=True)
     assert not Path("ran").exists()
+
+
+def test_images_for_a_network_that_takes_vectors_are_refused(place: Path) -> None:
+    models.save(models.gemm(), place / "flat.onnx")
+    text = (RECIPE % "made.inner.sets:images").replace("net.onnx", "flat.onnx")
+    with pytest.raises(DataError, match=r"expected an array for each input of the network \(x\), got images"):
+        run_recipe(recipe(text), Path("out"), allow_code=True)
 
 
 # --- where a module is

@@ -26,7 +26,7 @@ COMMANDS = {
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
     "compare": "Compare methods of packing on the same hardware.",
-    "evaluate": "Measure top-1 accuracy with onnxruntime.",
+    "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tightc.errors import DataError, ModelError, OptionError
 from tightc.evaluation.metrics import area_under_curve, mean_by_sample, scores_of
 from tightc.evaluation.options import EvaluateOptions
 from tightc.evaluation.own_metric import own_metric
-from tightc.evaluation.runs import ModelRun, batches_of, require_inputs, rows_of
+from tightc.evaluation.runs import ModelRun, Values, batches_of, require_inputs, rows_of
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.network_inputs import are_logits, image_spec
@@ -102,7 +102,7 @@ class _Evaluation:
                 )
         run = self._run()
         correct, classes = 0, 0
-        for rows, outputs in self._outputs(run):
+        for rows, outputs in self._outputs(run, "classes"):
             logits = self._logits(outputs, run, rows)
             if not classes:
                 classes = logits.shape[1]
@@ -220,12 +220,12 @@ class _Evaluation:
         fixed = [run.batch for run in runs if run.batch is not None]
         return min(fixed) if fixed else min(self.options.batch_size, rows_of(self.data))
 
-    def _fed(self, run: ModelRun) -> Any:
+    def _fed(self, run: ModelRun, columns: str = "values") -> Iterator[tuple[slice, Values, Values]]:
         for rows, feeds in batches_of(self.data, self.normalization, run.inputs, self._batch_size(run)):
-            yield rows, feeds, run.outputs(feeds)
+            yield rows, feeds, run.outputs(feeds, columns)
 
-    def _outputs(self, run: ModelRun) -> Any:
-        for rows, _, outputs in self._fed(run):
+    def _outputs(self, run: ModelRun, columns: str = "values") -> Iterator[tuple[slice, Values]]:
+        for rows, _, outputs in self._fed(run, columns):
             yield rows, outputs
 
     def _step(self, done: int, figures: dict[str, str]) -> None:

@@ -51,10 +51,11 @@ class ModelRun:
         self.batch = next((spec.batch for spec in self.inputs if spec.batch is not None), None)
         self._session = create_session(model.to_bytes(), model.origin, threads)
 
-    def outputs(self, feeds: Values) -> dict[str, NDArray[Any]]:
+    def outputs(self, feeds: Values, columns: str = "values") -> dict[str, NDArray[Any]]:
         """The outputs for `feeds`, rows first; a batch smaller than the fixed one is padded.
 
-        Feeds for other names are taken in order. ModelError where it does not run, or gives another number of rows.
+        `columns` says in errors what stands beside the rows. Feeds for other names are taken in order. ModelError where
+        it does not run, or gives another number of rows.
         """
         if any(spec.name not in feeds for spec in self.inputs):
             pairs = zip(self.inputs, feeds.values(), strict=False)
@@ -72,7 +73,7 @@ class ModelRun:
             if values.ndim == 0 or len(values) != rows + max(missing, 0):
                 sizes = " x ".join(map(str, values.shape)) or "one number"
                 raise ModelError(
-                    f"{self.origin}: output {name}: expected {rows} rows, one per sample, got {sizes}",
+                    f"{self.origin}: output {name}: expected {rows} x {columns}, got {sizes}",
                     "export the model with a dynamic batch size",
                 )
         return {name: values[:rows] for name, values in zip(self.names, found, strict=True)}
