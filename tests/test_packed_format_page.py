@@ -14,6 +14,8 @@ import xxhash
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from helpers.chains import through
+from helpers.weight_forms import WEIGHT_FORMS
 from tightc.example import RECIPE
 from tightc.model.file import Model, load_model
 from tightc.packing.options import PackOptions
@@ -69,7 +71,7 @@ def rebuilt(tensors: dict[str, NDArray[Any]], bits: int | None) -> NDArray[Any]:
     names += [] if bits is None else ["digits", "signs", "places"]
     sections = {name: read_section(stream, *layout[6 + 3 * i : 9 + 3 * i]) for i, name in enumerate(names)}
     shape = layout[6 + 3 * len(names) :]
-    flat = np.zeros(np.prod(shape), np.int64 if bits else tensors["values"].dtype)
+    flat = np.zeros(np.prod(shape), np.int64) if bits else np.repeat(tensors["values"][:1], np.prod(shape))
     occupied = np.broadcast_to(sections["occupied"].reshape(-1), tiles * lanes * columns) if (
         len(sections["occupied"]) == 1
     ) else sections["occupied"]  # fmt: skip
@@ -80,7 +82,10 @@ def rebuilt(tensors: dict[str, NDArray[Any]], bits: int | None) -> NDArray[Any]:
             continue
         position = sections["lengths"][:lane].sum() + sections["select"][slot]
         target = (sections["filters"][column] - 1) * filter_stride
-        target += sections["inputs"][position] % group_inputs * input_stride
+        group, local = divmod(sections["inputs"][position], group_inputs)
+        target += local * input_stride
+        if filter_stride == 1:
+            target += group * input_stride * (group_inputs - 1)
         if bits is None:
             flat[target] = tensors["values"][slot + 1]
         else:
@@ -116,6 +121,18 @@ def test_weights_and_digests_are_as_the_page_says(subword_bits: int | None) -> N
         assert ("values" in tensors) == (subword_bits is None)
         np.testing.assert_array_equal(rebuilt(tensors, subword_bits), weights[weight])
         assert head["xxh3"] == digest(weight, head, list(tensors.values()))
+
+
+@pytest.mark.parametrize("form", WEIGHT_FORMS)
+def test_weights_of_all_operators_are_as_the_page_says(form: str) -> None:
+    chain = through(WEIGHT_FORMS[form](), simulated=False)
+    weights = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in chain.unpacked.proto.graph.initializer
+    }
+    ((weight, head),) = headers(chain.packed.proto).items()
+    np.testing.assert_array_equal(
+        rebuilt(tensors_of(chain.packed.proto, weight, head), None), weights[weight]
+    )
 
 
 def test_a_permuted_model_holds_the_same_stream() -> None:
