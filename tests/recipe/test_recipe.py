@@ -389,12 +389,11 @@ def test_a_stage_ended_by_its_time_limit_is_marked_also_when_reused(tmp_path: Pa
 
 
 def test_what_is_not_covered_is_in_the_report(tmp_path: Path) -> None:
-    text = """net (float[1, 4, 8, 8] x) => (float[1, 4, 16, 16] y) {
+    text = """net (float[1, 4, 8, 8] x, float[8, 4, 2, 2] v) => (float[1, 4, 16, 16] y) {
         [c] a = Conv<pads = [1, 1, 1, 1]>(x, w)
         [up] y = ConvTranspose<strides = [2, 2]>(a, v)
     }"""
-    weights = {"w": models.sparse(8, 4, 3, 3), "v": models.sparse(8, 4, 2, 2, seed=1)}
-    models.save(models.build(text, **weights), tmp_path / "net.onnx")
+    models.save(models.build(text, w=models.sparse(8, 4, 3, 3)), tmp_path / "net.onnx")
     (tmp_path / "r.yaml").write_text(HEAD + "  - prune: {sparsity: 0.5}\n")
     report = run_recipe(tmp_path / "r.yaml", tmp_path / "out")
     convolution, transposed = 64 * 8 * 36, 8 * 64 * 16  # output pixels x N x K; input pixels x N x K

@@ -14,7 +14,6 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network, Uncovered
 from tightc.model.onnx_proto.graph import Node, is_standard
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
-from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shapes, value_shapes
 from tightc.report import Figures
 
@@ -64,14 +63,12 @@ def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) ->
 def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float | None]:
     """(a row for each uncovered operator of `network`, the fraction of the MACs of `model` that is covered).
 
-    For one image where the batch is open, and for the sizes that are assumed where others are. The fractions are None
-    where no size runs.
+    For one image where the batch is open. The fractions are None where another input size is open.
     """
     if not network.uncovered:
         return (), 1.0
     try:
-        sizes, _ = resolve_open_sizes(model.proto, model.origin, InputSizeOptions())
-        counts = count_macs(model, network, sizes)
+        counts = count_macs(model, network, InputSizeOptions())
     except ModelError:
         unknown = {"macs": None, "macs_share": None}
         return tuple({**_operator_identity(entry), **unknown} for entry in network.uncovered), None
