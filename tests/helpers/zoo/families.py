@@ -29,15 +29,21 @@ class Family:
 
 @dataclass(frozen=True)
 class Form:
-    """How a network is exported; `folded`: constants folded, and initializers not listed as inputs."""
+    """How a network is exported; `folded`: constants folded, and initializers not listed as inputs; `half`: float16."""
 
     opset: int
     open_batch: bool = False
     folded: bool = True
     dynamo: bool = False
+    half: bool = False
 
     def __str__(self) -> str:
-        marks = [("open", self.open_batch), ("unfolded", not self.folded), ("dynamo", self.dynamo)]
+        marks = [
+            ("open", self.open_batch),
+            ("unfolded", not self.folded),
+            ("dynamo", self.dynamo),
+            ("half", self.half),
+        ]
         return "-".join([f"opset{self.opset}", *(name for name, given in marks if given)])
 
 
@@ -69,7 +75,15 @@ FAMILIES = {
     "super-resolution": Family(dense_outputs.super_resolution, (3, 12, 12)),
 }
 QUICK = Form(17)
-FORMS = (Form(7), Form(9, folded=False), Form(11), Form(13), Form(17, open_batch=True), Form(20))
+FORMS = (
+    Form(7),
+    Form(9, folded=False),
+    Form(11),
+    Form(13),
+    Form(13, half=True),
+    Form(17, open_batch=True),
+    Form(20),
+)
 DYNAMO_FORMS = (Form(18, dynamo=True), Form(20, open_batch=True, dynamo=True))
 
 
@@ -101,10 +115,11 @@ def export(name: str, form: Form, path: Path) -> Path:
     else:
         options |= {"do_constant_folding": form.folded, "keep_initializers_as_inputs": not form.folded}
         options["dynamic_axes"] = {"input": {0: "batch"}} if form.open_batch else None
-    given = torch.randn(2 if form.open_batch else 1, *FAMILIES[name].shape)
+    dtype = torch.float16 if form.half else torch.float32
+    given = torch.randn(2 if form.open_batch else 1, *FAMILIES[name].shape, dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network_of(name), (given,), str(path), **options)
+        torch.onnx.export(network_of(name).to(dtype), (given,), str(path), **options)
     return path
 
 
