@@ -6,7 +6,7 @@ QUEUES ?= $(shell nproc)
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo models test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -23,6 +23,12 @@ test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
 
 test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 	$(BIN)/pytest -n auto -m "not slow"
+
+test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter; takes minutes
+	$(BIN)/pytest -n auto -m zoo tests/zoo
+
+models: $(VENV)/ready ## write docs/models.md from small networks of all families
+	$(BIN)/python scripts/make_models_page.py
 
 check: static test test-light test-wheel ## everything: static checks, tests, and the wheel without torch
 
@@ -80,6 +86,10 @@ bench: $(VENV)/ready-scripts ## measure all, or SECTION="...", and write docs/be
 
 $(VENV)/ready-scripts: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scripts]'
+	@touch $@
+
+$(VENV)/ready-zoo: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo]'
 	@touch $@
 
 clean: ## remove the environments and caches

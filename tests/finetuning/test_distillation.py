@@ -29,6 +29,9 @@ DETECTOR = """<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3, 8, 8] imag
   [stem] a = Conv<pads = [1, 1, 1, 1]>(image, w1, b1)\nb = Gelu(a)\n[box] boxes = Conv(b, w2, b2)
   [class] c = Conv(b, w3, b3)\nd = Transpose<perm = [0, 2, 3, 1]>(c)\ne = Reshape(d, s)
   probabilities = Softmax<axis = -1>(e)\nbest = ArgMax<axis = -1, keepdims = 0>(probabilities)\n}"""
+CLIPS = """<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3, 4, 6, 6] x) => (float[N, 4, 4, 6, 6] y) {
+  [stem] a = Conv<pads = [1, 1, 1, 1, 1, 1]>(x, w1, b1)\nb = Tanh(a)
+  [head] y = ConvTranspose<pads = [1, 1, 1, 1, 1, 1]>(b, w2, b2)\n}"""
 TOKENS = """<ir_version: 8, opset_import: ["" : 18]> g (int64[N, L] ids, float[N, L, 1] mask) => (float[N, 3] y) {
   e = Gather(table, ids)\n[q] a = MatMul(e, w1)\nn = LayerNormalization(a, scale, shift)\nb = Gelu(n)
   m = Mul(b, mask)\nr = ReduceSum<keepdims = 0>(m, axis)\n[head] y = MatMul(r, w2)\n}"""
@@ -65,12 +68,20 @@ def detector(density: float = 1.0) -> Model:
     )
 
 
+def clips_network(density: float = 1.0) -> Model:
+    return network(CLIPS, density, w1=(8, 3, 3, 3, 3), b1=(8,), w2=(8, 4, 3, 3, 3), b2=(4,))
+
+
 def tokens(density: float = 1.0) -> Model:
     return network(TOKENS, density, table=(20, 8), w1=(8, 16), scale=(16,), shift=(16,), w2=(16, 3))
 
 
 def vectors(count: int = 64) -> Samples:
     return Samples({"x": np.random.default_rng(3).standard_normal((count, 12)).astype(np.float32)})
+
+
+def clips(count: int = 64) -> Samples:
+    return Samples({"x": np.random.default_rng(6).uniform(-0.3, 0.3, (count, 3, 4, 6, 6)).astype(np.float32)})
 
 
 def pictures(count: int = 64) -> Images:
@@ -112,7 +123,12 @@ def zeros(model: Model) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("make", "data", "places"),
-    [(autoencoder, vectors(), (0,)), (detector, pictures(), (0, 1)), (tokens, sentences(), (0,))],
+    [
+        (autoencoder, vectors(), (0,)),
+        (detector, pictures(), (0, 1)),
+        (tokens, sentences(), (0,)),
+        (clips_network, clips(), (0,)),
+    ],
 )
 def test_a_student_comes_near_its_teacher_without_labels(
     make: Any, data: Any, places: tuple[int, ...]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,11 +13,31 @@ from tightc.bridge.operator import Operator
 from tightc.bridge.window import Window, padded
 from tightc.model.onnx_proto.graph import Node
 
-_CONVOLUTIONS: dict[int, Operator] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+def _in_float32_on_cpu(convolve: Operator) -> Operator:
+    """`convolve` without autocast on CPUs: in three dimensions oneDNN's bfloat16 gradients of weights are wrong."""
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None, *arguments: Any, **keywords: Any) -> Tensor:
+        if x.device.type != "cpu":
+            y: Tensor = convolve(x, weight, bias, *arguments, **keywords)
+            return y
+        with torch.autocast("cpu", enabled=False):
+            added = None if bias is None else bias.to(weight.dtype)
+            y = convolve(x.to(weight.dtype), weight, added, *arguments, **keywords)
+        return y
+
+    return run
+
+
+_CONVOLUTIONS: dict[int, Operator] = {
+    1: functional.conv1d,
+    2: functional.conv2d,
+    3: _in_float32_on_cpu(functional.conv3d),
+}
 _TRANSPOSED: dict[int, Operator] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
+    3: _in_float32_on_cpu(functional.conv_transpose3d),
 }
 
 

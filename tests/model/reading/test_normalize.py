@@ -85,6 +85,22 @@ def test_an_old_opset_is_raised_and_its_outputs_stay(name: str) -> None:
     assert any("opset raised" in note for note in read_history(chain.pruned)[0]["notes"])
 
 
+@pytest.mark.parametrize("scale", [2.0, 3.0, 1.5, 2.25])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(("opset", "operator"), [(9, "Upsample"), (10, "Resize")])
+def test_old_resizing_samples_as_before(opset: int, operator: str, mode: str, scale: float) -> None:
+    side = int(6 * scale)
+    proto = old(
+        opset, f'c = Conv(x, w) y = {operator}<mode = "{mode}">(c, s)', f"2, 4, {side}, {side}",
+        w=W, s=np.array([1, 1, scale, scale], np.float32),
+    )  # fmt: skip
+    want = outputs(proto.SerializeToString(), {"x": X})
+    model = loaded(proto)
+    assert model.normalized[-1].endswith("outputs equal on random inputs")
+    for one, other in zip(want, outputs(model.to_bytes(), {"x": X}), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_an_opset_that_cannot_be_raised_is_refused_in_a_sentence() -> None:
     proto = old(9, "c = Conv(x, w) y = Plugin(c)", "2, 4, 6, 6", w=W)
     with pytest.raises(

@@ -49,8 +49,10 @@ def build_network(
 
 def to_device(module: TorchGraph, device: torch.device) -> TorchGraph:
     """Moves `module` to `device`, in evaluation mode, and returns it."""
-    # Channels last is the memory format that convolutions prefer on both devices.
-    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(device=device)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dim() == 4:  # channels last is the memory format that convolutions prefer on both devices
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return module.eval()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import version_converter
+from onnx import helper, version_converter
 
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import default_opset
@@ -16,6 +16,7 @@ from tightc.model.runtime.session import create_session, ort_errors
 
 OLDEST_OPSET = 13
 _IR_OF_OLDEST = 7  # the IR version that opset 13 was released with
+_RESIZE_WITH_MODES = 11  # the first opset where Resize says how it maps pixels
 _TRIED_SIZES = (32, 224, 64, 16, 128, 8, 300, 416)  # of an open dimension other than the batch
 _TOLERANCE = 1e-4  # of the largest output: another opset may take another kernel
 
@@ -51,6 +52,8 @@ def raise_opset(proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET)
         ) from None
     converted.ir_version = max(converted.ir_version, _IR_OF_OLDEST)
     _restore(converted, proto)
+    if opset < _RESIZE_WITH_MODES:
+        _keep_sampling(converted)
     proto.CopyFrom(converted)
     compared = _compare(before, proto.SerializeToString(), origin)
     return f"opset raised from {opset} to {target} by onnx's converter; {compared}"
@@ -60,6 +63,14 @@ def _restore(converted: onnx.ModelProto, original: onnx.ModelProto) -> None:
     """Put back what onnx's converter drops: metadata and training information of the model."""
     if not converted.metadata_props:
         converted.metadata_props.extend(original.metadata_props)
+
+
+def _keep_sampling(converted: onnx.ModelProto) -> None:
+    """Resize as Upsample and the first Resize sampled: onnx's converter leaves the modes to their later defaults."""
+    for node in converted.graph.node:
+        if node.op_type == "Resize":
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
 
 
 def _compare(before: bytes, after: bytes, origin: str) -> str:

@@ -1,0 +1,1 @@
+"""Small networks of the families that people have, exported by torch."""
