@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,16 @@ _EXPORT_AGAIN = "export the model again, or check that the file was copied whole
 class Model:
     """A model in memory, with all tensors embedded.
 
-    `origin` names it in messages. `file_sha256` is the digest of the file that it was read from, None once it has been
-    changed. `file_size`: bytes of that file where nothing was changed on reading. `external_data`: its weights came in
-    a second file. `normalized` tells what reading changed, a sentence each. `notes` begin with these, and tell where
-    the file differs from what tightc wrote.
+    `origin` names it in messages. `file_sha256` is the digest of the file that it was read from, `hashing` the same
+    while it is computed; None once it has been changed. `file_size`: bytes of that file where nothing was changed on
+    reading. `external_data`: its weights came in a second file. `normalized` tells what reading changed, a sentence
+    each. `notes` begin with these, and tell where the file differs from what tightc wrote.
     """
 
     proto: onnx.ModelProto
     origin: str
     file_sha256: str | None = None
+    hashing: Future[Any] | None = field(default=None, repr=False, compare=False)
     file_size: int | None = None
     external_data: bool = False
     notes: tuple[str, ...] = ()
@@ -62,7 +63,10 @@ class Model:
     @property
     def sha256(self) -> str:
         """SHA-256, in hexadecimal, of what was read (the file, then its external data) or would be written."""
-        return self.file_sha256 or hashlib.sha256(self.to_bytes()).hexdigest()
+        if self.file_sha256 is not None:
+            return self.file_sha256
+        digest = hashlib.sha256(self.to_bytes()) if self.hashing is None else self.hashing.result()
+        return str(digest.hexdigest())
 
     def copy_proto(self) -> onnx.ModelProto:
         """A copy of the proto, to edit and to pass to `with_proto`."""
@@ -72,7 +76,7 @@ class Model:
 
     def with_proto(self, proto: onnx.ModelProto) -> Model:
         """This model with `proto` as its content."""
-        return replace(self, proto=proto, file_sha256=None, file_size=None)
+        return replace(self, proto=proto, file_sha256=None, hashing=None, file_size=None)
 
     def with_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> Model:
         """A copy with the constants in `tensors`, by name, replaced; shapes and dtypes must be the same."""
@@ -162,11 +166,16 @@ def _parse(content: bytes, origin: str, folder: Path | None, options: ReadingOpt
         raise ModelError(f"{origin}: not an ONNX model, or a truncated one", _EXPORT_AGAIN) from None
     if not proto.ir_version or not proto.graph.node:
         raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
-    with ThreadPoolExecutor(
-        1
-    ) as pool:  # hashing takes as long as most of the rest, and another core can do it
-        hashing = pool.submit(hashlib.sha256, content)
-        return _checked(_Parsed(proto, origin, content), folder, hashing, options)
+    return _checked(_Parsed(proto, origin, content), folder, _start_hashing(content), options)
+
+
+def _start_hashing(content: bytes) -> Future[Any]:
+    """The SHA-256 of `content`, computed beside the rest: of a large file it takes as long as all checks."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(hashlib.sha256, content)
+    finally:
+        pool.shutdown(wait=False)
 
 
 @dataclass(frozen=True)
@@ -199,7 +208,7 @@ def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options
     return Model(
         proto,
         origin,
-        file_sha256=hashing.result().hexdigest(),
+        hashing=hashing,
         file_size=len(parsed.content) if unchanged and not normalized else None,
         external_data=external_data,
         notes=(*normalized, *notes),
