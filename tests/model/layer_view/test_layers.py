@@ -179,6 +179,17 @@ def test_integer_weights_are_not_covered() -> None:
     assert reasons(proto) == {"odd": "its weight w is int32, not a floating-point type numpy has"}
 
 
+def test_of_the_operators_of_onnxruntimes_quantizer_those_that_multiply_matrices_are_listed() -> None:
+    proto = models.cnn()
+    for op in ("QLinearAdd", "QLinearConcat", "QLinearGlobalAveragePool", "QGemm"):
+        proto.graph.node.append(helper.make_node(op, ["logits"], [f"of {op}"], op, domain="com.microsoft"))
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert {entry.node.op: entry.reason for entry in read_network(loaded(proto)).uncovered} == {
+        "QGemm": "operators of the domain com.microsoft are not known (give the model as it was before "
+        "onnxruntime optimized it, or quantized with QuantFormat.QDQ)"
+    }
+
+
 def test_functions_of_other_domains_are_listed() -> None:
     proto = models.cnn()
     node = helper.make_node("Twice", ["logits"], ["more"], name="foreign", domain="mine")

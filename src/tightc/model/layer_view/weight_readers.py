@@ -18,7 +18,17 @@ from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, weight_in
 
 _OTHER_MULTIPLIERS = frozenset(("DeformConv", "Einsum", "LSTM", "GRU", "RNN", "Attention"))
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
-_FOREIGN_HINTS = {"com.microsoft": "give the model as it was before onnxruntime optimized it"}
+# of onnxruntime's quantizer, in the domain com.microsoft: element by element, pools and moves
+_QUANTIZED_WITHOUT_MACS = frozenset(
+    (
+        *("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax"),
+        *("QLinearConcat", "QLinearWhere"),
+        *("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearReduceMean"),
+    )
+)
+_FOREIGN_HINTS = {
+    "com.microsoft": "give the model as it was before onnxruntime optimized it, or quantized with QuantFormat.QDQ"
+}
 _FLOATS = ("float16", "float32", "float64")
 
 
@@ -169,6 +179,8 @@ def _leading_ones(shape: tuple[int, ...]) -> int:
 
 def multiplies(node: Node, opset: int) -> bool:
     """Whether a node multiplies, or may do so: other domains, subgraphs and unknown operators count as such."""
+    if node.domain == "com.microsoft" and node.op in _QUANTIZED_WITHOUT_MACS:
+        return False
     return (
         not is_standard(node.domain)
         or node.op in WEIGHT_OPERATORS
