@@ -61,7 +61,6 @@ def test_an_empty_file_means_the_defaults(text: str) -> None:
         ("steps: 2020-01-01\n", 1, "steps"),
         ("kind: Linear\n", 1, "kind"),
         ("1: 2\n", 1, "1"),
-        ("<<: {steps: 3}\n", 1, "<<"),
     ],
 )
 def test_wrong_keys_and_values_are_named_with_their_line(text: str, line: int, key: str) -> None:
@@ -288,3 +287,23 @@ def test_options_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
         ConfigError, match=r"r.yaml:3: .*temp_schedule: expected .*, got 'slow'; give a mapping"
     ):
         parse_options(text.replace("slow.yaml", "slow"), "r.yaml", Recipe, tmp_path)
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("08", 8), ("-07", -7), ("+3", 3), ("0", 0)])
+def test_integers_are_decimal_as_in_yaml_1_2(text: str, number: int) -> None:
+    if number > 0:
+        assert parse_options(f"steps: {text}\n", "s.yaml", TemperatureSchedule).steps == number
+    else:
+        with pytest.raises(ConfigError, match=f"got {number};"):
+            parse_options(f"steps: {text}\n", "s.yaml", TemperatureSchedule)
+
+
+def test_merge_keys_are_taken_and_own_keys_win() -> None:
+    text = "<<: [{steps: 3, moves_per_weight: 7}, {steps: 4}]\nmoves_per_weight: 9\n"
+    found = parse_options(text, "s.yaml", TemperatureSchedule)
+    assert (found.steps, found.moves_per_weight) == (3, 9)
+    assert parse_options("<<: &base {steps: 6}\n", "s.yaml", TemperatureSchedule).steps == 6
+    with pytest.raises(
+        ConfigError, match=r"s\.yaml:1: <<: expected a mapping or a list of mappings, got '3'"
+    ):
+        parse_options("<<: 3\n", "s.yaml", TemperatureSchedule)

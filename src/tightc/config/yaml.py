@@ -13,6 +13,8 @@ from tightc.config.options import Options, first_problem, inner_options, problem
 from tightc.errors import ConfigError
 
 Location = tuple[int | str, ...]
+
+_MERGE = "tag:yaml.org,2002:merge"
 Chosen = TypeVar("Chosen", bound=Options)
 
 _NUMBERS = {
@@ -90,6 +92,14 @@ for _tag, _pattern in _NUMBERS.items():
     _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
+def _decimal(_loader: yaml.SafeLoader, node: yaml.Node) -> int:
+    """An integer; YAML 1.1, which PyYAML reads, would take 010 for eight."""
+    return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
 def _value(node: yaml.Node, location: Location, lines: dict[Location, int], origin: str) -> Any:
     """The plain value of `node`; adds the line of every key to `lines`."""
     lines[location] = node.start_mark.line + 1
@@ -99,14 +109,34 @@ def _value(node: yaml.Node, location: Location, lines: dict[Location, int], orig
         loader = _Loader("")
         return loader.construct_object(node, deep=True)
     values: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = str(key_node.value)
         line = key_node.start_mark.line + 1
+        if key_node.tag == _MERGE:
+            merged |= _merged(value_node, location, lines, origin, line)
+            continue
         if key in values:
             raise ConfigError(f"{origin}:{line}: {key} is given twice", "keep one of them")
         values[key] = _value(value_node, (*location, key), lines, origin)
         lines[(*location, key)] = line
-    return values
+    return {**merged, **values}
+
+
+def _merged(
+    node: yaml.Node, location: Location, lines: dict[Location, int], origin: str, line: int
+) -> dict[str, Any]:
+    """The keys that `<<` takes from a mapping, or from a list of mappings, of which the first wins."""
+    sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(source, yaml.MappingNode) for source in sources):
+        raise ConfigError(
+            f"{origin}:{line}: <<: expected a mapping or a list of mappings, got {node.value!r}",
+            "give an alias such as *base",
+        )
+    found: dict[str, Any] = {}
+    for source in reversed(sources):
+        found |= _value(source, location, lines, origin)
+    return found
 
 
 def _line(location: Location, lines: dict[Location, int]) -> int:
