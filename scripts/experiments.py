@@ -47,8 +47,9 @@ def main() -> int:
         runs = list(runs_of(matrix, arguments.matrix.parent))
         runs = chosen(runs, arguments.names) if arguments.names else runs
         if arguments.list:
-            for run, state in states(runs, arguments.work, results):
-                print(f"{state:<8}  {run.run_id}")
+            print(
+                "\n".join(f"{state:<8}  {run.run_id}" for run, state in states(runs, arguments.work, results))
+            )
             return 0
         if arguments.queues > 1:
             return _several(arguments.queues)
@@ -68,6 +69,7 @@ def _queue(runs: list[Run], arguments: argparse.Namespace, results: ResultsFolde
     torch.set_num_threads(1)
     os.nice(_NICENESS)
     matrix = read_matrix(arguments.matrix)
+    write_pages(results, matrix)  # a page that is missing is found before the work
     with progress_display(quiet=False, verbose=arguments.verbose) as progress:
         failed = work_off(
             runs, arguments.work, results, progress, after_each=lambda: write_pages(results, matrix)
@@ -106,10 +108,9 @@ def _check(results: ResultsFolder) -> int:
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1, got {text}")
-    return count
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:

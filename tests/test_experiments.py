@@ -452,7 +452,16 @@ def test_a_folder_without_records_or_page_is_refused(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--queues", "0"], ["--list", "--check"]])
+def test_a_missing_page_is_found_before_the_work(
+    place: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "results" / "README.md").unlink()
+    assert command() == 2
+    assert "expected a page, got no file; give the folder of one with --results" in capsys.readouterr().err
+    assert not figures(place)
+
+
+@pytest.mark.parametrize("words", [["--queues", "0"], ["--queues", "two"], ["--list", "--check"]])
 def test_bad_usage_is_refused(command: Command, words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         command(*words)

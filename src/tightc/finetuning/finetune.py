@@ -68,7 +68,8 @@ def finetune(
     with out_of_memory_as_option_error(options.batch_size):
         run = prepare_training(inputs, options)
         result = run.train(progress, options)
-    trained = in_dtypes_of(run.trained(), read_graph(model.proto).tensors)
+    stored = read_network(model).with_zero_points(run.trained())
+    trained = in_dtypes_of(stored, read_graph(model.proto).tensors)
     _check_finite(trained, options)
     finetuned = model.with_tensors(trained)
     if options.kept_fraction is not None:

@@ -66,7 +66,7 @@ def _pruned(model: Model, network: Network, layer: Layer, sparsity: float) -> Mo
     magnitudes = np.abs(network.dequantized_matrix(layer))
     (kept,) = largest([magnitudes], magnitudes.size - round(sparsity * magnitudes.size))
     pruned = np.where(layer.tensor(kept, weight.shape), weight, weight.dtype.type(0))
-    return model.with_tensors({layer.weight: pruned})
+    return network.store(model, {layer.weight: pruned})
 
 
 def _accuracy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -272,11 +272,11 @@ def _bound(tensors: _LayerTensors, expected: NDArray[np.float64]) -> NDArray[np.
     if tensors.is_integer:  # halves may be rounded either way
         return np.full(expected.shape, float(tensors.requantization is not None))
     layer = tensors.workload.layer
-    vectors = np.abs(im2col(layer, tensors.node, tensors.input, tensors.weight.shape).astype(np.float64))
-    matrix = np.abs(layer.matrix(tensors.weight).astype(np.float64))
+    vectors = np.abs(im2col(layer, tensors.node, tensors.input, tensors.weight.shape).astype(np.float32))
+    matrix = np.abs(layer.matrix(tensors.weight).astype(np.float32))
     blocks = vectors.reshape(-1, layer.groups, layer.inputs).swapaxes(0, 1)
     sums = blocks @ matrix.reshape(layer.groups, -1, layer.inputs).swapaxes(1, 2)
-    magnitudes = sums.swapaxes(0, 1).reshape(-1, layer.filters)
+    magnitudes = sums.swapaxes(0, 1).reshape(-1, layer.filters).astype(np.float64)
     positive = replace(
         tensors,
         bias=None if tensors.bias is None else np.abs(tensors.bias),
@@ -286,9 +286,8 @@ def _bound(tensors: _LayerTensors, expected: NDArray[np.float64]) -> NDArray[np.
     terms = layer.inputs * (prod(tensors.weight.shape[2:]) if layer.op == "ConvTranspose" else 1)
     largest = _layer_outputs(positive, magnitudes)
     bound = rounding_bound(largest, terms, expected, tensors.output.dtype)
-    if (
-        tensors.scale is not None and tensors.output.dtype == np.float16
-    ):  # each weight is rounded to float16 too
+    if tensors.scale is not None and tensors.output.dtype == np.float16:
+        # each weight is rounded to float16 too
         bound += largest * float(np.finfo(np.float16).eps) / 2
     return bound
 

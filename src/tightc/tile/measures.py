@@ -90,7 +90,9 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     sizes = matrix.filter_sizes()
     squares = np.square(matrix.dequantized, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
-    width, slots = matrix.values.dtype.itemsize * 8, packing.slots_per_weight
+    # integer weights have eight bits; less their zero point they may be held in more
+    width = 8 if matrix.values.dtype.kind == "i" else matrix.values.dtype.itemsize * 8
+    slots = packing.slots_per_weight
     dense_array = packing.array.of_words(slots)
     filters, inputs = packing.slots()
     sizes_packed, users = np.bincount(filters), np.bincount(inputs)

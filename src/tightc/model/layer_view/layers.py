@@ -54,13 +54,15 @@ class Network:
 
     def store(self, model: Model, weights: Mapping[str, Array]) -> Model:
         """`model` with new values of `weights`, by name, their zero points added."""
-        found = {}
-        for name, array in weights.items():
-            entry = self.quantized.get(name)
-            if entry is not None:
-                array = (array.astype(np.int64) + entry.zero_point).astype(self.stored[name])
-            found[name] = array
-        return model.with_tensors(found)
+        return model.with_tensors(self.with_zero_points(weights))
+
+    def with_zero_points(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """The values of `weights`, by name, as the model stores them; those of other tensors stay."""
+        found = dict(weights)
+        for name in weights.keys() & self.quantized.keys():
+            shifted = weights[name].astype(np.int64) + self.quantized[name].zero_point
+            found[name] = shifted.astype(self.stored[name])
+        return found
 
     def zero_point(self, layer: Layer) -> int:
         """What the stored weight of `layer` has for zero."""

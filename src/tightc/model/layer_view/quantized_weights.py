@@ -37,6 +37,11 @@ class QuantizedWeight:
         """Whether a DequantizeLinear stands between the weight and its readers."""
         return self.value != self.weight
 
+    def scales_like(self, other: QuantizedWeight) -> bool:
+        """Whether both give the stored integers the same meaning."""
+        mine, others = (self.axis, self.zero_point), (other.axis, other.zero_point)
+        return mine == others and np.array_equal(self.scale, other.scale)
+
 
 def dequantized_weights(graph: Graph) -> tuple[dict[str, QuantizedWeight], dict[str, str]]:
     """The weights that a DequantizeLinear of `graph` reads, by the name of their dequantized value.
@@ -87,7 +92,10 @@ def integer_weight(node: Node, slot: int, axis: int, graph: Graph) -> QuantizedW
     zero_point = _zero_point(zero, weight, graph)
     if isinstance(zero_point, str):
         return zero_point
-    values = graph.tensors[scale].astype(np.float64).reshape(-1) if scale else _scale_behind(node, graph)
+    if scale:
+        values = graph.tensors[scale].astype(np.float64).reshape(-1)
+    else:
+        values = _scale_behind(node, graph, weight.shape[axis])
     return QuantizedWeight(name, name, scale, values, axis if len(values) > 1 else None, zero_point)
 
 
@@ -101,8 +109,8 @@ def _zero_point(name: str, weight: Array, graph: Graph) -> int | str:
     return int(values[0])
 
 
-def _scale_behind(node: Node, graph: Graph) -> NDArray[np.float64]:
-    """The scales that the int32 output of `node` is multiplied by: a constant factor of a Mul behind it.
+def _scale_behind(node: Node, graph: Graph, filters: int) -> NDArray[np.float64]:
+    """The scales, one or of each of `filters`, that the int32 output of `node` is multiplied by in a Mul behind it.
 
     A Cast may come first, and the Mul may take the product of the scale of the activations and of this one.
     """
@@ -119,7 +127,7 @@ def _scale_behind(node: Node, graph: Graph) -> NDArray[np.float64]:
                 name for factor in factors if factor in producers for name in producers[factor].inputs
             ]
             for name in factors:
-                if name in graph.tensors:
+                if name in graph.tensors and graph.tensors[name].size in (1, filters):
                     return graph.tensors[name].astype(np.float64).reshape(-1)
     return np.array([_UNKNOWN_SCALE])
 

@@ -89,7 +89,8 @@ class WeightReaders:
             entry = integer_weight(node, slot, 0 if layer.filters_first else len(shape) - 1, self.graph)
             if isinstance(entry, str):
                 return entry
-            self.quantized.setdefault(value, entry)
+            if not self.quantized.setdefault(value, entry).scales_like(entry):
+                return f"its weight {name} has other scales or another zero point in an earlier layer"
         if value in self.quantized and scales_of_filters(self.quantized[value], layer, shape) is None:
             return f"its weight {name} has scales that do not go along its filters"
         first = next((other for other in earlier if other.weight == name), None)
@@ -145,7 +146,7 @@ class WeightReaders:
         if tensor.size == 0:
             return f"its weight {name} is empty"
         readers = [reader for reader in self._find_readers(value) if not self._reads_as_weight(reader, value)]
-        if value in self.quantized:
+        if value in self.quantized and self.quantized[value].is_dequantized:
             readers += self.readers[name][1:]
         labels = [reader.label for reader in readers]
         labels += [self.subgraph_reads[read] for read in (value, name) if read in self.subgraph_reads]
