@@ -141,3 +141,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "drop at" not in capsys.readouterr().out
     assert run(["inspect", model, "--std", "2"]) == 2
     assert "--std: expected --sensitivity too, got none; add --sensitivity" in capsys.readouterr().err
+
+
+def test_a_weight_with_a_zero_point_is_pruned_to_it() -> None:
+    """The same integers and scales, stored around another zero, have the same sensitivity."""
+    text = """net (float[B, 3, 8, 8] image) => (float[B, 4] logits) {
+        w = DequantizeLinear(q, s, z)
+        f = Flatten(image)
+        [fc] logits = MatMul(f, w)
+    }"""
+    values = np.random.default_rng(0).integers(-90, 90, (192, 4))
+    scale = np.float32(0.01)
+    signed = models.build(text, q=values.astype(np.int8), s=scale, z=np.int8(0))
+    shifted = models.build(text, q=(values + 100).astype(np.uint8), s=scale, z=np.array(100, np.uint8))
+    assert measured(signed, some()).layers == measured(shifted, some()).layers

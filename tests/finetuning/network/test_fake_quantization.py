@@ -11,13 +11,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from torch.nn import functional
 
 from helpers import training
 from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError, OptionError
 from tightc.finetuning.network.fake_quantization import int8_constants, is_rescalable
-from tightc.model.file import Model
+from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import read_graph
@@ -267,3 +268,36 @@ def pairs(first: Model, second: Model) -> list[tuple[np.ndarray, np.ndarray]]:
     one, other = training.tensors(first), training.tensors(second)
     assert one.keys() == other.keys()
     return [(one[name], other[name]) for name in one]
+
+
+def with_zero_point(model: Model, zero: int) -> Model:
+    """`model` with its int8 weights as uint8 around `zero`."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    del proto.metadata_props[:]
+    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors:
+            for name, added in zip(node.input[::2], (zero, zero), strict=True):
+                values = numpy_helper.to_array(tensors[name]).astype(np.int64) + added
+                tensors[name].CopyFrom(numpy_helper.from_array(values.clip(0, 255).astype(np.uint8), name))
+    return load_model_bytes(proto.SerializeToString(), "unsigned.onnx")
+
+
+def test_weights_around_a_zero_point_train_as_int8_does() -> None:
+    symmetric = training.quantized("folded")
+    signed, _ = training.train(symmetric)
+    unsigned, _ = training.train(with_zero_point(symmetric, 128))
+    one, other = training.tensors(signed), training.tensors(unsigned)
+    weights = [name for name, array in other.items() if array.dtype == np.uint8 and array.ndim > 1]
+    assert len(weights) == 2
+    for name in weights:
+        assert np.array_equal(other[name].astype(int) - 128, one[name].astype(int))
+
+
+def test_a_zero_point_that_is_not_in_the_middle_is_refused() -> None:
+    with pytest.raises(
+        ModelError,
+        match=r"unsigned.onnx: expected a zero point in the middle of uint8 for the weight \S+, got 30; finetune",
+    ):
+        training.train(with_zero_point(training.quantized("folded"), 30))

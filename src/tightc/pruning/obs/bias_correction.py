@@ -48,6 +48,8 @@ def find_bias_correction(
 
     `node`: of the layer in `graph`, the graph of `proto`. Tensors that other nodes read, too, are not used.
     """
+    if node.op == "ConvTranspose":  # several filters make one output channel
+        return None
     constants = _UnsharedConstants(layer, graph, proto)
     if node.op != "MatMul" and len(node.inputs) > 2 and node.inputs[2]:
         unit = float(node.attributes.get("beta", 1.0)) if node.op == "Gemm" else 1.0

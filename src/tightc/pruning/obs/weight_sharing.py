@@ -14,7 +14,7 @@ from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.im2col import im2col, output_matrix
 from tightc.model.layer_view.layer import Layer
-from tightc.model.onnx_proto.graph import Node
+from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.parallel import ordered_map, ranges
 from tightc.pruning.obs.hessian import CalibrationSums, vector_sums, zero_sums
 
@@ -39,16 +39,22 @@ def layer_sums(
     """
     layer = reader.layer
     sums = zero_sums(layer.filters, layer.inputs, layer.groups)
-    outputs_of, inputs_of = calibration.probe(dense, [layer.output]), calibration.probe(pruned, [layer.input])
+    transposed = layer.op == "ConvTranspose"  # its outputs are sums of products of several vectors
+    wanted = layer.input if transposed else layer.output
+    outputs_of, inputs_of = calibration.probe(dense, [wanted]), calibration.probe(pruned, [layer.input])
+    weight = read_graph(dense.proto).tensors[layer.weight] if transposed else None
 
     def gather(batch: range) -> CalibrationSums:
-        outputs, inputs = outputs_of(batch)[layer.output], inputs_of(batch)[layer.input]
-        if reader.bias is not None:
+        outputs, inputs = outputs_of(batch)[wanted], inputs_of(batch)[layer.input]
+        if reader.bias is not None and not transposed:
             outputs = outputs - reader.bias
         found = zero_sums(layer.filters, layer.inputs, layer.groups)
         for images in _image_slices(layer, outputs):
             vectors = im2col(layer, reader.node, inputs[images], shape).astype(np.float32, copy=False)
-            products = output_matrix(layer, outputs[images]).astype(np.float32, copy=False)
+            if weight is None:
+                products = output_matrix(layer, outputs[images]).astype(np.float32, copy=False)
+            else:
+                products = _products(layer, im2col(layer, reader.node, outputs[images], shape), weight)
             found += vector_sums(vectors * _input_factor(reader.node), products, layer.groups)
         return found
 
@@ -60,6 +66,14 @@ def layer_sums(
             "check --mean and --std, or train the model again",
         )
     return sums
+
+
+def _products(layer: Layer, vectors: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float32]:
+    """The products of input vectors with all filters: (vectors, filters)."""
+    blocks = vectors.astype(np.float32).reshape(-1, layer.groups, layer.inputs).swapaxes(0, 1)
+    matrix = layer.matrix(weight).astype(np.float32).reshape(layer.groups, -1, layer.inputs)
+    found: NDArray[np.float32] = (blocks @ matrix.swapaxes(1, 2)).swapaxes(0, 1).reshape(-1, layer.filters)
+    return found
 
 
 def _image_slices(layer: Layer, output: NDArray[Any]) -> list[slice]:
