@@ -240,7 +240,9 @@ def test_only_weights_and_biases_have_to_be_finite(value: float) -> None:
     text = "net (float[1, 4] x) => (float[1, 6] y) { m = Max(x, lo) y = Gemm(m, w, b) }"
     constants = {"w": models.sparse(4, 6), "b": models.sparse(6), "lo": np.float32(value)}
     proto = models.build(text, **constants)
-    assert_sound(through(proto)) if not np.isnan(value) and value < 0 else loaded(proto)
+    assert loaded(proto).normalized == ()
+    if value == -np.inf:  # with the others, all outputs are infinite or NaN
+        assert_sound(through(proto))
     for name in ("w", "b"):
         broken = constants[name].copy()
         broken.flat[1] = value

@@ -108,6 +108,12 @@ class Batches:
         return (pixels.to(self._device).float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2),)
 
 
+def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """The indices of each full batch of an epoch over `count` images: (batches, batch_size) int64, on the CPU."""
+    batches = count // batch_size
+    return torch.randperm(count, generator=generator)[: batches * batch_size].view(batches, -1)
+
+
 def _storage_device(pixels: Tensor, device: torch.device) -> torch.device:
     """The device itself where all images fit in half of its free memory, else the CPU."""
     if device.type != "cuda" or 2 * pixels.nbytes < torch.cuda.mem_get_info(device)[0]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.data.samples import Samples
+from tightc.finetuning.batches.batches import shuffled_batches
 from tightc.finetuning.process.process_group import ProcessGroup
 
 _SINGLE_PROCESS = ProcessGroup()
@@ -42,8 +43,7 @@ class SampleBatches:
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """The row numbers of each batch of an epoch: (batches, rows) int64."""
-        order = torch.randperm(self._count, generator=generator)
-        return order[: len(self) * self._batch_size].view(len(self), -1)
+        return shuffled_batches(self._count, self._batch_size, generator)
 
     def batch(
         self, indices: Tensor, _generator: torch.Generator, group: ProcessGroup = _SINGLE_PROCESS
