@@ -60,8 +60,7 @@ class Batches:
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """The image indices of each batch of an epoch: (batches, images) int64, on the CPU."""
-        order = torch.randperm(self._count, generator=generator)
-        return order[: len(self) * self._batch_size].view(len(self), -1)
+        return shuffled_batches(self._count, self._batch_size, generator)
 
     def batch(
         self, indices: Tensor, generator: torch.Generator, group: ProcessGroup = _SINGLE_PROCESS
