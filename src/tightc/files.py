@@ -21,6 +21,7 @@ except ImportError:  # not a POSIX system
 
 # attempts at a temporary file; another process may remove one between its creation and its lock
 _ATTEMPTS = 10
+_LONGEST_NAME = 255  # bytes, on the usual file systems
 # flock's errors where another process has the lock, or where the file has to be open for writing
 _REFUSED = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EBADF)
 
@@ -58,8 +59,8 @@ def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
         with contextlib.ExitStack() as stack:
             for path, content in contents.items():
                 target = Path(os.path.realpath(path))
-                if is_special(target):
-                    target.write_bytes(content)
+                if is_special(path):  # by its own name: where /dev/stdout is a pipe, it leads to no path
+                    path.write_bytes(content)
                 else:
                     check_target(path, target)
                     temporaries[target] = stack.enter_context(locked_temporary(path, target, content))
@@ -139,10 +140,17 @@ def check_target(path: Path, target: Path) -> None:
         raise OutputError(f"{path}: is a folder", "give the path of a file")
 
 
+def _hidden(target: Path, ending: str) -> Path:
+    """A hidden name beside `target` that holds the process id, cut where it would be longer than a name may be."""
+    rest = f".{os.getpid()}.{ending}".encode()
+    start = f".{target.name}".encode()[: _LONGEST_NAME - len(rest)]
+    return target.parent / (start.decode(errors="ignore") + rest.decode())
+
+
 def _create_temporary(path: Path, target: Path) -> IO[bytes]:
     """A new locked file in the folder of `target`, with a hidden name that contains the process id."""
     for attempt in range(1, _ATTEMPTS + 1):
-        name = f"{target.parent}/.{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        name = str(_hidden(target, secrets.token_hex(4)))
         try:
             stream = open(name, "x+b")  # noqa: SIM115
             # before it was locked, another process may have removed it as left behind
@@ -153,9 +161,8 @@ def _create_temporary(path: Path, target: Path) -> IO[bytes]:
                 return stream
             stream.close()
         except OSError as fault:
-            raise OutputError(
-                f"{path}: cannot be written ({fault.strerror})", "write to another folder"
-            ) from None
+            remedy = "give a shorter name" if fault.errno == errno.ENAMETOOLONG else "write to another folder"
+            raise OutputError(f"{path}: cannot be written ({fault.strerror})", remedy) from None
         except BaseException:
             _remove(name)  # an interrupt leaves no file behind
             raise
@@ -166,7 +173,7 @@ def _backup(target: Path) -> Path | None:
     """A hard link to the present file at `target`, or a copy where links are not supported; None if there is none."""
     if not target.exists():
         return None
-    backup = target.with_name(f".{target.name}.{os.getpid()}.old")
+    backup = _hidden(target, "old")
     try:
         os.link(target, backup)
     except OSError:

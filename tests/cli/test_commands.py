@@ -138,11 +138,32 @@ def test_a_dash_means_the_stream(place: Path) -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(place: Path) -> None:
+    for command in ("prune net.onnx --sparsity 0.5 -q", "simulate net.onnx --json"):
+        done = in_bash(f"{command} | true; exit ${{PIPESTATUS[0]}}")
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def in_bash(arguments: str) -> subprocess.CompletedProcess[bytes]:
     tight = " ".join(f'"{part}"' for part in COMMAND)
-    done = subprocess.run(
-        ["sh", "-c", f"{tight} prune net.onnx --sparsity 0.5 -q | true"], capture_output=True, timeout=60
-    )
-    assert done.stderr == b""
+    return subprocess.run(["bash", "-c", f"{tight} {arguments}"], capture_output=True, timeout=60)
+
+
+def test_the_output_may_be_a_pipe_by_name(place: Path) -> None:
+    named = in_bash("prune net.onnx --sparsity 0.5 -q -o /dev/stdout | cat")
+    given = in_bash("prune net.onnx --sparsity 0.5 -q -o >(cat > given.onnx); wait $!")
+    assert (named.returncode, named.stderr, given.returncode, given.stderr) == (0, b"", 0, b"")
+    plain = in_bash("prune net.onnx --sparsity 0.5 -q")
+    assert plain.stdout == named.stdout == (place / "given.onnx").read_bytes()
+    assert sorted(os.listdir()) == ["given.onnx", "net.onnx", "quick.yaml"]
+
+
+def test_names_up_to_the_longest_are_written(place: Path) -> None:
+    longest = "x" * 245 + "äö.onnx"  # 254 bytes
+    for _ in range(2):  # anew, and over a file
+        assert run(["prune", "net.onnx", "--sparsity", "0.5", "-q", "-o", longest]) == 0
+    assert sorted(os.listdir()) == ["net.onnx", "quick.yaml", longest]
+    done = in_bash(f"prune net.onnx --sparsity 0.5 -q -o {'x' * 252}.onnx")
+    assert done.returncode == 2 and done.stderr.endswith(b"File name too long; give a shorter name\n")
 
 
 CHAIN = {

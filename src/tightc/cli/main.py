@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -31,8 +32,19 @@ COMMANDS = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """The reader of stdout has closed the pipe. Click would turn a BrokenPipeError into exit code 1."""
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """As click does it, with a closed pipe as an exception that click leaves alone."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the chain."""
@@ -99,6 +111,10 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _remedy(fault: OSError) -> str:
+    return "give a shorter name" if fault.errno == errno.ENAMETOOLONG else "check disk and permissions"
+
+
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
     try:
@@ -115,13 +131,13 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("tightc: interrupted", err=True)
         return _INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         _abandon_stdout()  # the reader of the pipe has closed it: end silently, as other filters do
         return 0
     except OSError as fault:
         _abandon_stdout()
         click.echo(
-            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; check disk and permissions",
+            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; {_remedy(fault)}",
             err=True,
         )
         return 2
