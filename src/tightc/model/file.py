@@ -34,7 +34,6 @@ from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
 from tightc.model.reading.checking import check, check_finite
 from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
-from tightc.report import join_names
 
 _READS = 10  # attempts at a model that another process replaces meanwhile
 _DEFAULT = ReadingOptions()
@@ -194,7 +193,7 @@ def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options
         external_data = embed_external_data(proto, origin, folder, hashing.result)
         normalized = normalize(proto, origin, options)
         unchanged = not external_data and not normalized
-        inferred = check(proto, origin, parsed.content if unchanged else None)
+        shaped = check(proto, origin, parsed.content if unchanged else None)
         graph = read_graph(proto)
         _check_names(graph, proto)
         notes = _check_digests(proto, graph, origin)
@@ -202,9 +201,7 @@ def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options
         check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
-    if inferred:
-        normalized.append(f"shapes inferred for the outputs {join_names(inferred)}")
-    normalized += folded.sentences()
+    normalized += [*shaped, *folded.sentences()]
     return Model(
         proto,
         origin,

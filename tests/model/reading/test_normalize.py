@@ -289,7 +289,7 @@ def test_nodes_without_names_and_with_the_same_name_are_read() -> None:
     proto = models.cnn()
     for node in proto.graph.node:
         node.name = "same"
-    assert [layer.name for layer in read_network(loaded(proto)).layers] == ["same"] * 3
+    assert [layer.name for layer in read_network(loaded(proto)).layers] == ["same", "same_3", "same_7"]
     for node in proto.graph.node:
         node.name = ""
     assert len({layer.name for layer in read_network(loaded(proto)).layers}) == 3

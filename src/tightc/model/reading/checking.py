@@ -12,29 +12,42 @@ from tightc.model.onnx_proto.graph import Graph, is_identity, is_standard
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
+from tightc.model.reading.stale_shapes import drop_stale_shapes
+from tightc.report import join_names
 
 _FLOATS = ("float16", "float32", "float64")
 
 
 def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
-    """Run the ONNX checker on `proto`; returns the names of the outputs whose missing shape was inferred first.
+    """Run the ONNX checker on `proto`; returns a sentence for each change to stated shapes that it needed, in place.
 
     `content` is the file of an unchanged `proto`, which saves the time to write it again. Operators that ONNX does not
     know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
     """
+    done = []
     try:
         inferred = infer_output_shapes(proto, origin) if outputs_without_shape(proto) else []
-        checked = in_domain_of_their_own(proto)
-        if content is not None and not inferred and checked is proto:
-            onnx.checker.check_model(content, full_check=True)
-        else:
-            onnx.checker.check_model(checked, full_check=True)
+        if inferred:
+            done.append(f"shapes inferred for the outputs {join_names(inferred)}")
+        try:
+            _run_checker(proto, None if inferred else content)
+        except onnx.shape_inference.InferenceError:
+            stale = drop_stale_shapes(proto)
+            if not stale:
+                raise
+            done.append(f"stated shapes that contradict the inputs left out: {join_names(stale)}")
+            _run_checker(proto, None)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(
             f"{origin}: the ONNX checker refuses it ({first_line(fault)})",
             "export the model again, or check that the file was copied whole",
         ) from None
-    return inferred
+    return done
+
+
+def _run_checker(proto: onnx.ModelProto, content: bytes | None) -> None:
+    checked = in_domain_of_their_own(proto)
+    onnx.checker.check_model(checked if content is None or checked is not proto else content, full_check=True)
 
 
 def check_finite(graph: Graph, origin: str) -> None:

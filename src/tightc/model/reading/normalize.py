@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from tightc.model.reading.initializers import fix_overridable, make_dense
+from tightc.model.reading.node_names import make_unique
 from tightc.model.reading.opset import raise_opset
 from tightc.model.reading.sizes import open_placeholders
 from tightc.report import join_names
@@ -28,6 +29,9 @@ def normalize(proto: onnx.ModelProto, origin: str, options: ReadingOptions) -> l
     A model that needs nothing stays as it is. ModelError, naming `origin`, where it cannot be done.
     """
     done = []
+    shared = make_unique(proto)
+    if shared:
+        done.append(f"node names that several nodes had are numbered: {join_names(shared)}")
     opened = open_placeholders(proto)
     if opened:
         done.append(f"sizes of -1 or 0 taken as open: {join_names(opened)}")
