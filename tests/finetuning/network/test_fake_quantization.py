@@ -17,7 +17,7 @@ from torch.nn import functional
 from helpers import training
 from tightc.data.validation_split import split_validation
 from tightc.errors import ModelError, OptionError
-from tightc.finetuning.network.fake_quantization import int8_constants, is_rescalable
+from tightc.finetuning.network.fake_quantization import integer_constants, is_rescalable
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
@@ -163,7 +163,7 @@ def test_filter_factors_go_into_scales_and_their_signs_into_weights() -> None:
     whole = np.array([[3, -127], [0, 5], [7, 1]])
     factor = np.array([-3.0, 0.0, 0.1])
     real = (whole * entry.scale[:, None] * factor[:, None]).astype(np.float32)
-    found = int8_constants({"real": real}, [entry], {"real": factor})
+    found = integer_constants({"real": real}, [entry], {"real": factor})
     assert found["int8"].dtype == np.int8
     assert found["int8"].tolist() == [[-3, 127], [0, 0], [7, 1]]
     assert found["scale"].dtype == np.float32

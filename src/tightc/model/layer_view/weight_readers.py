@@ -9,8 +9,8 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer, build_layer
 from tightc.model.layer_view.quantized_weights import (
     dequantized_weights,
+    fits,
     integer_weight,
-    scales_of_filters,
 )
 from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard, subgraph_reads
 from tightc.model.onnx_proto.unknown_operators import is_known
@@ -91,8 +91,8 @@ class WeightReaders:
                 return entry
             if not self.quantized.setdefault(value, entry).scales_like(entry):
                 return f"its weight {name} has other scales or another zero point in an earlier layer"
-        if value in self.quantized and scales_of_filters(self.quantized[value], layer, shape) is None:
-            return f"its weight {name} has scales that do not go along its filters"
+        if value in self.quantized and not fits(self.quantized[value], shape):
+            return f"its weight {name} has another number of scales or zero points than its axis has places"
         first = next((other for other in earlier if other.weight == name), None)
         if first is None:
             return layer
@@ -101,7 +101,7 @@ class WeightReaders:
         return replace(layer, shared_with=first.name)
 
     def _constant_behind(self, value: str) -> str:
-        """`value` itself if it is a constant, the int8 weight that it is dequantized from, or an empty name."""
+        """`value` itself if it is a constant, the integer weight that it is dequantized from, or an empty name."""
         if value in self.quantized:
             return self.quantized[value].weight
         return value if value in self.graph.tensors else ""
