@@ -293,11 +293,3 @@ def test_weights_around_a_zero_point_train_as_int8_does() -> None:
     assert len(weights) == 2
     for name in weights:
         assert np.array_equal(other[name].astype(int) - 128, one[name].astype(int))
-
-
-def test_a_zero_point_that_is_not_in_the_middle_is_refused() -> None:
-    with pytest.raises(
-        ModelError,
-        match=r"unsigned.onnx: expected a zero point in the middle of uint8 for the weight \S+, got 30; finetune",
-    ):
-        training.train(with_zero_point(training.quantized("folded"), 30))

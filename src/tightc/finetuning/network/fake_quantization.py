@@ -13,7 +13,7 @@ from torch import Tensor
 from tightc.bridge.module import TorchGraph
 from tightc.model.layer_view.quantized_weights import QuantizedWeight, as_narrow
 from tightc.model.onnx_proto.graph import Array, Graph
-from tightc.model.onnx_proto.integer_types import integer_limits
+from tightc.model.onnx_proto.integer_types import integer_limits, weight_bits
 from tightc.tile.subwords import LARGEST, Int8, counts, nearest, places, subwords_of, within
 
 
@@ -111,21 +111,26 @@ class FakeQuantization:
 
 
 def is_rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
-    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads."""
+    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads.
+
+    And whether its limits are symmetric: a factor below 0 changes the sign of the integers.
+    """
     filters = graph.tensors[entry.weight].shape[0]
     readers = graph.consumers().get(entry.scale_name, [])
-    return entry.axis == 0 and entry.scale.shape == (filters,) and len(readers) == 1
+    least, largest = deviation_limits(entry)
+    own_scales = entry.axis == 0 and entry.scale.shape == (filters,) and len(readers) == 1
+    return own_scales and np.array_equal(-least, largest)
 
 
 def deviation_limits(entry: QuantizedWeight) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The least and the largest integer less zero point that training may store, in the shape of the zero points.
 
-    int8 without a zero point is symmetric, so that its subwords are parts of a 7-bit magnitude.
+    Eight bits around a zero point in their middle are symmetric, so that subwords are parts of a 7-bit magnitude.
     """
     low, high = integer_limits(entry.dtype)
-    if entry.dtype == np.int8 and not entry.zero_points.any():
-        low = -high
-    return low - entry.zero_points, high - entry.zero_points
+    in_middle = 2 * entry.zero_points == low + high + 1
+    least = low - entry.zero_points + (in_middle & (weight_bits(entry.dtype) == 8))
+    return least, high - entry.zero_points
 
 
 def integer_constants(
