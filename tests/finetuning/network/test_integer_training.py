@@ -13,6 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from helpers import training
+from tightc.errors import ModelError
 from tightc.finetuning.network.fake_quantization import integer_constants, is_rescalable
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layers import read_network
@@ -115,8 +116,6 @@ def test_a_norm_goes_into_the_scales_of_symmetric_integers_alone(
 
 
 def test_subwords_of_four_bits_are_refused() -> None:
-    from tightc.errors import ModelError
-
     with pytest.raises(ModelError) as fault:
         training.train(integer_network("uint4", 8), granularity="subword")
     assert str(fault.value) == (
