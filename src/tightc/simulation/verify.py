@@ -199,6 +199,7 @@ def _requantization(node: Node, layer: Layer, scale: Array | None, values: Value
     of_input = operator.scales[operator.activation(layer.slot)]
     of_output, zero_point = operator.output
     factor = np.float64(_operand(node, of_input, values, 1.0)) / _operand(node, of_output, values, 1.0)
+    factor *= float(node.attributes.get("alpha", 1.0))
     return Requantization(scale * factor, int(_operand(node, zero_point, values, 0)))
 
 

@@ -14,7 +14,7 @@ from tightc.model.layer_view.quantized_weights import (
 )
 from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard, subgraph_reads
 from tightc.model.onnx_proto.unknown_operators import is_known
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, weight_inputs
+from tightc.model.onnx_proto.weight_operators import NBITS, WEIGHT_OPERATORS, has_weight, weight_inputs
 
 _OTHER_MULTIPLIERS = frozenset(("DeformConv", "Einsum", "LSTM", "GRU", "RNN", "Attention"))
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
@@ -171,7 +171,7 @@ class WeightReaders:
     def _reads_as_weight(self, node: Node, name: str) -> bool:
         """Whether `node` reads the value `name` as its weight and nowhere else."""
         slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
-        return is_standard(node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
+        return has_weight(node.op, node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
 
 
 def _leading_ones(shape: tuple[int, ...]) -> int:
@@ -193,6 +193,15 @@ def multiplies(node: Node, opset: int) -> bool:
 
 def _unsupported_operator(node: Node, opset: int) -> str:
     """The reason why the operator of `node` cannot be a layer, or empty."""
+    if node.op == NBITS:
+        return (
+            f"{NBITS} is onnxruntime's own form of weights in blocks: quantize with QuantFormat.QDQ, which writes "
+            "DequantizeLinear and MatMul"
+        )
+    if node.op == "QGemm" and has_weight(node.op, node.domain):
+        return (
+            "" if len(node.inputs) > 7 and node.inputs[7] else "QGemm is packed with quantized outputs alone"
+        )
     if not is_standard(node.domain):
         hint = _FOREIGN_HINTS.get(node.domain, "functions: inline them with onnx.inliner")
         return f"operators of the domain {node.domain} are not known ({hint})"

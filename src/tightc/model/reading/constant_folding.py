@@ -22,7 +22,7 @@ from tightc.model.onnx_proto.graph import (
 from tightc.model.onnx_proto.integer_types import is_integer_type
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.report import join_names
 
@@ -90,9 +90,9 @@ def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto])
     """
     tensors = dict(constant_tensors(proto))
     for node in proto.graph.node:
-        operator = WEIGHT_OPERATORS.get(node.op_type) if is_standard(node.domain) else None
-        if operator is None:
+        if not has_weight(node.op_type, node.domain):
             continue
+        operator = WEIGHT_OPERATORS[node.op_type]
         for slot in (*operator.weights, *operator.zero_points.values(), *operator.scales.values()):
             name = node.input[slot] if slot < len(node.input) else ""
             while name in producers and is_identity(producers[name].op_type, producers[name].domain):
