@@ -15,12 +15,14 @@ from onnx import helper, numpy_helper, parser
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from helpers import models
-from helpers.chains import ARRAY, assert_sound, constants, stored, through
+from helpers.chains import ARRAY, assert_sound, constants, outputs, stored, through
 from helpers.loading import loaded
 from tightc.errors import ModelError
 from tightc.inspection.inspect import inspect
 from tightc.inspection.options import InspectOptions
+from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
+from tightc.model.reading.foreign_quantization import to_standard_quantization
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
@@ -35,6 +37,9 @@ STATIC = {
     "QDQ, int8": (QuantFormat.QDQ, QuantType.QInt8, True, False, "int8", ["Conv", "Gemm"]),
     "QOperator": (QuantFormat.QOperator, QuantType.QInt8, False, True, "int8", ["QLinearConv", "QGemm"]),
     "QOperator, uint8": (QuantFormat.QOperator, QuantType.QUInt8, False, False, "uint8", ["QLinearConv", "QGemm"]),
+    "QOperator, uint8, filters": (
+        QuantFormat.QOperator, QuantType.QUInt8, True, True, ["int8", "uint8"], ["QLinearConv", "QGemm"]
+    ),
     "QOperator, filters": (QuantFormat.QOperator, QuantType.QInt8, True, True, "int8", ["QLinearConv", "QGemm"]),
 }  # fmt: skip
 
@@ -50,7 +55,7 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
         return next(self.feeds, None)
 
 
-def network() -> onnx.ModelProto:
+def network(opset: int = 21) -> onnx.ModelProto:
     return models.build(
         """net (float[2, 4, 8, 8] x) => (float[2, 5] y) {
             [one] a = Conv<pads = [1, 1, 1, 1]>(x, w1, b1)
@@ -58,7 +63,7 @@ def network() -> onnx.ModelProto:
             f = Flatten(b)
             [two] y = Gemm<transB = 1>(f, w2, b2)
         }""",
-        21,
+        opset,
         w1=models.sparse(6, 4, 3, 3, density=1),
         b1=models.sparse(6, density=1),
         w2=models.sparse(5, 384, density=1),
@@ -66,9 +71,9 @@ def network() -> onnx.ModelProto:
     )
 
 
-def statically_quantized(name: str, place: Path) -> onnx.ModelProto:
+def statically_quantized(name: str, place: Path, opset: int = 21) -> onnx.ModelProto:
     form, kind, per_channel, symmetric, *_ = STATIC[name]
-    proto = network()
+    proto = network(opset)
     models.save(proto, place / "float.onnx")
     logging.disable(logging.WARNING)
     quantize_static(
@@ -94,15 +99,50 @@ def error_of(proto: onnx.ModelProto, report: Any) -> None:
 @pytest.mark.parametrize("name", STATIC)
 def test_statically_quantized_networks_go_through_all_stages(name: str, tmp_path: Path) -> None:
     *_, kind, operators = STATIC[name]
+    kinds = [kind, kind] if isinstance(kind, str) else kind
     proto = statically_quantized(name, tmp_path)
     model = loaded(proto)
     report = inspect(model, InspectOptions())
-    assert [(row["operator"], row["type"]) for row in report.layers] == [(op, kind) for op in operators]
+    assert [(row["operator"], row["type"]) for row in report.layers] == list(
+        zip(operators, kinds, strict=True)
+    )
     assert report.uncovered == () and model.normalized == ()
     chain = through(proto)
     assert len(stored(chain.packed.proto)) == 2
     assert_sound(chain)
     error_of(proto, simulate(chain.packed, SimulateOptions(array=ARRAY, verify=True)))
+
+
+@pytest.mark.parametrize("name", ["QDQ, int4", "QDQ, uint4"])
+def test_quantization_of_onnxruntimes_domain_becomes_that_of_onnx(name: str, tmp_path: Path) -> None:
+    proto = statically_quantized(name, tmp_path, opset=17)
+    assert {node.domain for node in proto.graph.node if "Linear" in node.op_type} == {"com.microsoft"}
+    model = loaded(proto)
+    assert model.normalized == (
+        "QuantizeLinear and DequantizeLinear of com.microsoft are those of ONNX now; "
+        "opset raised from 17 to 21 by onnx's converter; outputs equal on random inputs",
+    )
+    report = inspect(model, InspectOptions())
+    assert [row["type"] for row in report.layers] == [STATIC[name][4]] * 2 and report.uncovered == ()
+    assert_sound(through(proto))
+    for one, other in zip(
+        *(outputs(given, models.feeds(proto)) for given in contents(proto, model)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def contents(proto: onnx.ModelProto, model: Model) -> tuple[bytes, bytes]:
+    return proto.SerializeToString(), model.to_bytes()
+
+
+def test_it_stays_where_the_opset_cannot_be_raised(tmp_path: Path) -> None:
+    proto = statically_quantized("QDQ, int4", tmp_path, opset=17)
+    proto.graph.node.append(helper.make_node("Plugin", ["y"], ["z"]))
+    proto.graph.output[0].name = "z"
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    assert to_standard_quantization(copy, "net.onnx") == ""
+    assert copy.SerializeToString() == proto.SerializeToString()
 
 
 def sizes(proto: onnx.ModelProto) -> dict[str, tuple[int, int]]:
