@@ -119,6 +119,6 @@ def test_subwords_of_four_bits_are_refused() -> None:
     with pytest.raises(ModelError) as fault:
         training.train(integer_network("uint4", 8), granularity="subword")
     assert str(fault.value) == (
-        "integers.onnx: expected int8 weights with a zero point of 0, which have subwords, got uint4 with 8 in first; "
-        "start from the float model and run tightc quantize, or skip that layer"
+        "integers.onnx: subwords: expected int8 weights with the zero point 0 and a scale for each filter, got uint4, "
+        "the zero point 8 in first; start from the float model and run tightc quantize, or skip that layer"
     )

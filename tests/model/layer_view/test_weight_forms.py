@@ -11,9 +11,12 @@ from onnx import numpy_helper
 from helpers import models
 from helpers.chains import ARRAY, SMALL, assert_sound, stored, through
 from helpers.loading import loaded
-from helpers.weight_forms import WEIGHT_FORMS, dequantized
+from helpers.weight_forms import WEIGHT_FORMS, blocks, dequantized, several_zeros
+from tightc.errors import ModelError
 from tightc.model.layer_view.layers import read_network
 from tightc.permutation.permute import permute
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
@@ -135,6 +138,44 @@ def test_integer_operators_share_a_weight_if_they_read_it_alike(alike: bool) -> 
     )
     assert_sound(through(proto))
     simulate(loaded(proto), SimulateOptions(array=ARRAY, verify=True))
+
+
+@pytest.mark.parametrize(
+    ("proto", "got"),
+    [
+        (dequantized("uint8", 120), "uint8, the zero point 120"),
+        (dequantized("int4", 0), "int4, the zero point 0"),
+        (several_zeros("int8"), "int8, several zero points"),
+        (blocks("int8"), "int8, the zero point 0, several scales in a filter"),
+    ],
+)
+def test_only_plain_int8_has_subwords(proto: onnx.ModelProto, got: str) -> None:
+    options = PruneOptions(sparsity=0.5, granularity="subword")
+    for run in (
+        lambda: prune(loaded(proto), options),
+        lambda: permute(loaded(proto), SMALL.model_copy(update={"subword_bits": 4})),
+    ):
+        with pytest.raises(
+            ModelError, match=rf"zero point 0 and a scale for each filter, got {got} in \w+; start from"
+        ):
+            run()
+
+
+@pytest.mark.parametrize(("kind", "zero"), [("int4", 0), ("uint4", 7)])
+def test_four_bits_count_four_bits(kind: str, zero: int) -> None:
+    _, report = permute(loaded(dequantized(kind, zero)), SMALL)
+    dense_bits = report.totals["packed_bits"] * report.totals["bit_compression"]
+    assert dense_bits == pytest.approx(6 * 36 * 4)
+
+
+@pytest.mark.parametrize("form", ["int4 blocks", "uint4 blocks with zero points"])
+def test_criteria_that_need_images_name_the_type(form: str) -> None:
+    proto = WEIGHT_FORMS[f"DequantizeLinear, {form}"]()
+    options = PruneOptions(sparsity=0.5, criterion="fisher")
+    with pytest.raises(
+        ModelError, match=rf"criterion fisher: expected float weights, got {form.split()[0]}; prune"
+    ):
+        prune(loaded(proto), options)
 
 
 @pytest.mark.parametrize("zero", [30, 128])

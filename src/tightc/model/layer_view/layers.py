@@ -84,7 +84,7 @@ class Network:
         return scaled(self.matrix(layer).astype(np.float64), self.scales.get(layer.weight))
 
     def require_subwords(self, layers: Sequence[Layer], origin: str) -> None:
-        """ModelError, naming `origin`, where the weight of one of `layers` is not int8 or contains -128.
+        """ModelError, naming `origin`, where the weight of one of `layers` is not int8 as `quantize` writes it.
 
         Subwords are parts of a 7-bit magnitude, which -128 does not fit. The packed form rebuilds int8 from them.
         """
@@ -95,12 +95,16 @@ class Network:
                 "run tightc quantize first, or skip those layers",
             )
         for layer in layers:
-            kind, entry = self.stored[layer.weight].name, self.quantized[layer.weight]
-            if kind != "int8" or entry.zero_points.any():
-                zeros = ", ".join(map(str, np.unique(entry.zero_points)[:3]))
+            kind, zeros = self.stored[layer.weight].name, self.quantized[layer.weight].zero_points
+            if kind != "int8" or zeros.any() or self.scales[layer.weight].ndim > 1:
+                found = [
+                    kind,
+                    f"the zero point {zeros.flat[0]}" if zeros.size == 1 else "several zero points",
+                ]
+                found += ["several scales in a filter"] if self.scales[layer.weight].ndim > 1 else []
                 raise ModelError(
-                    f"{origin}: expected int8 weights with a zero point of 0, which have subwords, got {kind} with "
-                    f"{zeros} in {layer.name}",
+                    f"{origin}: subwords: expected int8 weights with the zero point 0 and a scale for each filter, "
+                    f"got {', '.join(found)} in {layer.name}",
                     "start from the float model and run tightc quantize, or skip that layer",
                 )
             weight = self.weights[layer.weight].astype(np.int64)
