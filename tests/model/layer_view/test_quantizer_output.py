@@ -170,6 +170,19 @@ def test_blocks_go_through_all_stages(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
+def test_onnxruntime_optimizes_packed_blocks_as_plain_ones(name: str) -> None:
+    """It may fuse them to MatMulNBits, which rounds the other operand too."""
+    proto = onnx.load(FIXTURES / f"{name}.onnx")
+    chain = through(proto, simulated=False)
+    x = np.random.default_rng(0).normal(size=(3, 40)).astype(np.float32)
+    plain, packed = (
+        onnxruntime.InferenceSession(model.to_bytes()).run(None, {"x": x})[0]
+        for model in (chain.pruned, chain.packed)
+    )
+    np.testing.assert_allclose(packed, plain, atol=0.02 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("name", BLOCKS)
 def test_the_matrix_of_blocks_is_what_onnxruntime_dequantizes(name: str) -> None:
     proto = onnx.load(FIXTURES / f"{name}.onnx")
     network = read_network(loaded(proto))

@@ -162,9 +162,12 @@ def layer_scales(entry: QuantizedWeight, layer: Layer, shape: tuple[int, ...]) -
     """The scales of `layer`: (1,), of each filter (filters,), or where they change within one (filters, inputs)."""
     if entry.scale.size == 1:
         return entry.scale.reshape(1)
-    scales = np.broadcast_to(entry.spread(entry.scale, shape), shape)
-    matrix: NDArray[np.float64] = layer.matrix(np.ascontiguousarray(scales))
-    return matrix[:, 0].copy() if bool((matrix == matrix[:, :1]).all()) else matrix
+    numbers = np.arange(entry.scale.size, dtype=np.int32).reshape(entry.scale.shape)
+    places = np.broadcast_to(entry.spread(numbers, shape), shape)
+    matrix = layer.matrix(np.ascontiguousarray(places))
+    along_filters = bool((matrix == matrix[:, :1]).all())
+    found: NDArray[np.float64] = entry.scale.reshape(-1)[matrix[:, 0] if along_filters else matrix]
+    return found
 
 
 def fits(entry: QuantizedWeight, shape: tuple[int, ...]) -> bool:

@@ -104,11 +104,14 @@ def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto])
 
 
 def _stays_quantized(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether `node` dequantizes integers of a type that weights may have, or that are not computed yet."""
+    """Whether `node` dequantizes integers of a type that weights may have.
+
+    Integers that are not computed yet have the type of the zero point, if there is one.
+    """
     if node.op_type != "DequantizeLinear" or not is_standard(node.domain):
         return False
-    weight = tensors.get(node.input[0])
-    return weight is None or is_integer_type(np.dtype(helper.tensor_dtype_to_np_dtype(weight.data_type)))
+    typed = next((tensors[name] for name in node.input[::2] if name in tensors), None)
+    return typed is None or is_integer_type(np.dtype(helper.tensor_dtype_to_np_dtype(typed.data_type)))
 
 
 def _cone(name: str, producers: dict[str, onnx.NodeProto], constants: set[str]) -> set[str] | None:
