@@ -108,7 +108,7 @@ def digest(weight: str, head: dict[str, Any], tensors: list[NDArray[Any]]) -> st
     found.update(head["tiles"]["zlib"].encode() if "tiles" in head else b"")
     for tensor in tensors:
         found.update(f"{tensor.dtype.name}{tensor.shape}".encode())
-        found.update(tensor.tobytes())
+        found.update((tensor.astype(np.int8) if "int4" in tensor.dtype.name else tensor).tobytes())
     return str(found.hexdigest())
 
 

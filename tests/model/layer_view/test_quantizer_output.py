@@ -227,7 +227,16 @@ def test_qgemm_without_quantized_outputs_is_named(trans_b: int) -> None:
     proto.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(a), name) for name, a in tensors.items()
     )
+    alone = "QGemm is packed with quantized outputs alone"
     report = inspect(loaded(proto), InspectOptions())
     assert [(row["name"], row["reason"], row["macs"]) for row in report.uncovered] == [
-        ("odd", "QGemm is packed with quantized outputs alone", 2 * 6 * 5)
+        ("odd", alone, 2 * 6 * 5)
     ]
+
+
+def test_qgemm_without_operands_is_named_too() -> None:
+    proto = network()
+    proto.graph.node.append(helper.make_node("QGemm", ["y"], [""], "odd", domain="com.microsoft"))
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    (row,) = inspect(loaded(proto), InspectOptions()).uncovered
+    assert (row["name"], row["macs"]) == ("odd", None)

@@ -100,8 +100,9 @@ def _operator_macs(node: Node, shapes: Shapes) -> int | None:
     if node.op == NBITS:
         products = shapes.get(node.outputs[0])
         return None if products is None else prod(products) * int(node.attributes.get("K", 0)) or None
-    operands = [node.inputs[place] for place in WEIGHT_OPERATORS[node.op].operands]
-    left, right = (shapes.get(name) for name in operands)
+    # the checker does not look at operators of other domains, so inputs may be missing
+    inputs = dict(enumerate(node.inputs))
+    left, right = (shapes.get(inputs.get(place, "")) for place in WEIGHT_OPERATORS[node.op].operands)
     out = shapes.get(node.outputs[0])
     if left is None or right is None or out is None:
         return None
