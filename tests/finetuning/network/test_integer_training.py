@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from helpers import training
+from helpers import models, training
 from tightc.errors import ModelError
 from tightc.finetuning.network.fake_quantization import integer_constants, is_rescalable
 from tightc.model.file import Model, load_model_bytes
@@ -21,6 +21,8 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
+from tightc.quantization.options import QuantizeOptions
+from tightc.quantization.quantize import quantize
 
 DTYPES = {"int8": np.int8, "uint8": np.uint8, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
@@ -113,6 +115,28 @@ def test_a_norm_goes_into_the_scales_of_symmetric_integers_alone(
     model = integer_network(kind, zero)
     entries = read_network(model).quantized.values()
     assert [is_rescalable(entry, read_graph(model.proto)) for entry in entries] == [expected, expected]
+
+
+def test_subwords_of_a_transposed_convolution_are_pruned() -> None:
+    """Its filters, a kernel position of a channel each, share the scale of their channel."""
+    proto = models.build(
+        """net (float[batch, 1, 8, 8] image) => (float[batch, 4] logits) {
+            [first] a = Conv<strides = [2, 2]>(image, v)
+            [up] b = ConvTranspose(a, u)
+            r = Relu(b)
+            f = Flatten(r)
+            [last] logits = Gemm(f, w)
+        }""",
+        v=models.sparse(4, 1, 3, 3, density=1),
+        u=models.sparse(4, 3, 2, 2, density=1),
+        w=models.sparse(48, 4, density=1),
+    )
+    before, _ = quantize(load_model_bytes(proto.SerializeToString(), "up.onnx"), QuantizeOptions())
+    after, _ = training.train(before, epochs=4, granularity="subword", sparsity=0.5)
+    magnitudes = [np.abs(weight.astype(int)) for weight in read_network(after).weights.values()]
+    left = sum(int(((part & 15) > 0).sum() + (part > 15).sum()) for part in magnitudes)
+    slots = 2 * sum(part.size for part in magnitudes)
+    assert 0.75 * slots / 2 < left <= slots - round(slots / 2)
 
 
 def test_subwords_of_four_bits_are_refused() -> None:

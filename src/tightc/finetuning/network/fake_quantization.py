@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.model.layer_view.quantized_weights import QuantizedWeight, as_narrow
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.quantized_weights import QuantizedWeight, as_narrow, layer_scales
 from tightc.model.onnx_proto.graph import Array, Graph
 from tightc.model.onnx_proto.integer_types import integer_limits, weight_bits
 from tightc.tile.subwords import LARGEST, Int8, counts, nearest, places, subwords_of, within
@@ -53,9 +54,9 @@ class FakeQuantization:
                 self.allowed[name].copy_(torch.from_numpy(places(self._int8(name), subword_bits)))
         self._table = torch.from_numpy(within(subword_bits or 4).astype(np.int64)).flatten()
 
-    def scale(self, name: str) -> NDArray[np.float64]:
-        """The quantization step of the int8 weight `name`: (filters,) or (1,)."""
-        return self._quantized[name].scale
+    def scale(self, layer: Layer) -> NDArray[np.float64]:
+        """The quantization steps of the int8 weight of `layer`: (filters,) or (1,)."""
+        return layer_scales(self._quantized[layer.weight], layer, tuple(self._weights[layer.weight].shape))
 
     def nonzero_subwords(self, name: str) -> int:
         """The number of nonzero subwords of the weight `name`."""
