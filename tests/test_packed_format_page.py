@@ -55,7 +55,7 @@ def headers(proto: onnx.ModelProto) -> dict[str, dict[str, Any]]:
 def tensors_of(proto: onnx.ModelProto, weight: str, head: dict[str, Any]) -> dict[str, NDArray[Any]]:
     stem = head.get("tensors", weight)
     by_name = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    found = {key: by_name.get(f"{stem}.{key}") for key in ("values", "index", "layout")}
+    found = {key: by_name.get(f"{stem}.{key}") for key in ("values", "index", "layout", "zeros")}
     return {key: tensor for key, tensor in found.items() if tensor is not None}
 
 
@@ -75,6 +75,11 @@ def rebuilt(tensors: dict[str, NDArray[Any]], bits: int | None) -> NDArray[Any]:
     occupied = np.broadcast_to(sections["occupied"].reshape(-1), tiles * lanes * columns) if (
         len(sections["occupied"]) == 1
     ) else sections["occupied"]  # fmt: skip
+    if "zeros" in tensors:
+        zeros = tensors["zeros"]
+        for axis, side in enumerate(shape):
+            zeros = np.repeat(zeros, side // zeros.shape[axis], axis)
+        flat = zeros.reshape(-1)
     slot = 0
     for place in range(tiles * lanes * columns):
         lane, column = place // columns, place // (lanes * columns) * columns + place % columns
@@ -103,7 +108,7 @@ def digest(weight: str, head: dict[str, Any], tensors: list[NDArray[Any]]) -> st
     found.update(head["tiles"]["zlib"].encode() if "tiles" in head else b"")
     for tensor in tensors:
         found.update(f"{tensor.dtype.name}{tensor.shape}".encode())
-        found.update(tensor.tobytes())
+        found.update((tensor.astype(np.int8) if "int4" in tensor.dtype.name else tensor).tobytes())
     return str(found.hexdigest())
 
 
@@ -130,9 +135,12 @@ def test_weights_of_all_operators_are_as_the_page_says(form: str) -> None:
         tensor.name: numpy_helper.to_array(tensor) for tensor in chain.unpacked.proto.graph.initializer
     }
     ((weight, head),) = headers(chain.packed.proto).items()
-    np.testing.assert_array_equal(
-        rebuilt(tensors_of(chain.packed.proto, weight, head), None), weights[weight]
-    )
+    tensors = tensors_of(chain.packed.proto, weight, head)
+    assert ("zeros" in tensors) == head.get("zeros", False) == ("zero points" in form or "shorter" in form)
+    values = rebuilt(tensors, None)
+    assert values.dtype == weights[weight].dtype
+    np.testing.assert_array_equal(values, weights[weight])
+    assert head["xxh3"] == digest(weight, head, list(tensors.values()))
 
 
 def test_a_permuted_model_holds_the_same_stream() -> None:

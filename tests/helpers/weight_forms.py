@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 import onnx
 
-from helpers.models import build, sparse
+from helpers.models import OPSET, build, sparse
 
 RNG = np.random.default_rng(7)
+DTYPES = {"int8": np.int8, "uint8": np.uint8, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}
+LIMITS = {"int8": (-128, 128), "uint8": (0, 256), "int4": (-8, 8), "uint4": (0, 16)}
 
 
 def integers(*shape: int, kind: str = "int8", low: int = -120, high: int = 121) -> np.ndarray:
@@ -77,16 +80,63 @@ def dynamic(op: str) -> onnx.ModelProto:
 
 
 def dequantized(kind: str, zero: int, op: str = "Conv") -> onnx.ModelProto:
-    low, high = (0, 256) if kind == "uint8" else (-128, 128)
+    low, high = LIMITS[kind]
     up = op == "ConvTranspose"
     return build(
         f"""net (float[1, 4, 6, 6] x) => (float[1, 6, {"8, 8" if up else "4, 4"}] y) {{
             w = DequantizeLinear<axis = {int(up)}>(q, s, z)
             [conv] y = {op}(x, w)
         }}""",
-        q=integers(*((4, 6, 3, 3) if up else (6, 4, 3, 3)), kind=kind, low=low, high=high),
+        21 if "4" in kind else OPSET,
+        q=integers(*((4, 6, 3, 3) if up else (6, 4, 3, 3)), kind="int32", low=low, high=high).astype(
+            DTYPES[kind]
+        ),
         s=np.linspace(0.01, 0.02, 6, dtype=np.float32),
-        z=np.full(6, zero, kind),
+        z=np.full(6, zero, np.int32).astype(DTYPES[kind]),
+    )
+
+
+def several_zeros(kind: str, op: str = "Conv") -> onnx.ModelProto:
+    """A weight with a zero point for each filter, of a Conv, a ConvTranspose or a Gemm."""
+    low, high = LIMITS[kind]
+    shape, axis = {"Conv": ((6, 4, 3, 3), 0), "ConvTranspose": ((4, 6, 3, 3), 1), "Gemm": ((6, 9), 0)}[op]
+    inputs, outputs, settings = {
+        "Conv": ("1, 4, 6, 6", "1, 6, 4, 4", ""),
+        "ConvTranspose": ("1, 4, 6, 6", "1, 6, 8, 8", ""),
+        "Gemm": ("3, 9", "3, 6", "<transB = 1>"),
+    }[op]
+    return build(
+        f"""net (float[{inputs}] x) => (float[{outputs}] y) {{
+            w = DequantizeLinear<axis = {axis}>(q, s, z)
+            [layer] y = {op}{settings}(x, w)
+        }}""",
+        21,
+        q=integers(*shape, kind="int32", low=low, high=high).astype(DTYPES[kind]),
+        s=np.linspace(0.01, 0.02, 6, dtype=np.float32),
+        z=np.linspace(low, high - 1, 6).astype(np.int32).astype(DTYPES[kind]),
+    )
+
+
+def blocks(kind: str, zeros: str = "", inputs: int = 12, block: int = 4, axis: int = 0) -> onnx.ModelProto:
+    """A MatMul with a scale for each `block` of its inputs, or of its filters; `zeros`: one, several or none."""
+    low, high = LIMITS[kind]
+    sides = [inputs, 6]
+    sides[axis] = -(-sides[axis] // block)
+    rng = np.random.default_rng(sides)
+    given = {
+        "one": np.full(sides, (low + high) // 2 + 1),
+        "several": rng.integers(low, high, sides),
+    }
+    z = {"z": given[zeros].astype(np.int32).astype(DTYPES[kind])} if zeros else {}
+    return build(
+        f"""net (float[2, 3, {inputs}] x) => (float[2, 3, 6] y) {{
+            w = DequantizeLinear<axis = {axis}, block_size = {block}>(q, s{", z" if zeros else ""})
+            [layer] y = MatMul(x, w)
+        }}""",
+        21,
+        q=integers(inputs, 6, kind="int32", low=low, high=high).astype(DTYPES[kind]),
+        s=rng.uniform(0.01, 0.03, sides).astype(np.float32),
+        **z,
     )
 
 
@@ -146,6 +196,18 @@ WEIGHT_FORMS: dict[str, Callable[[], onnx.ModelProto]] = {
     "DequantizeLinear, asymmetric uint8": lambda: dequantized("uint8", 30),
     "DequantizeLinear, asymmetric int8": lambda: dequantized("int8", -5),
     "DequantizeLinear, ConvTranspose": lambda: dequantized("int8", 0, op="ConvTranspose"),
+    "DequantizeLinear, int4": lambda: dequantized("int4", 0),
+    "DequantizeLinear, asymmetric int4": lambda: dequantized("int4", -3),
+    "DequantizeLinear, asymmetric uint4": lambda: dequantized("uint4", 5),
+    "DequantizeLinear, int4, ConvTranspose": lambda: dequantized("int4", 0, op="ConvTranspose"),
+    "DequantizeLinear, int8, several zero points": lambda: several_zeros("int8"),
+    "DequantizeLinear, uint8, several zero points, ConvTranspose": lambda: several_zeros("uint8", "ConvTranspose"),
+    "DequantizeLinear, uint4, several zero points, Gemm": lambda: several_zeros("uint4", "Gemm"),
+    "DequantizeLinear, int4 blocks": lambda: blocks("int4"),
+    "DequantizeLinear, int4 blocks of filters": lambda: blocks("int4", axis=1, block=3),
+    "DequantizeLinear, uint4 blocks with a zero point": lambda: blocks("uint4", "one"),
+    "DequantizeLinear, uint4 blocks with zero points": lambda: blocks("uint4", "several"),
+    "DequantizeLinear, uint8 blocks, the last one shorter": lambda: blocks("uint8", "several", inputs=11),
 }  # fmt: skip
 
 

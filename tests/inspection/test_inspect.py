@@ -41,6 +41,7 @@ def test_a_row_for_each_layer_by_hand() -> None:
         "inputs": 6,
         "groups": 1,
         "shares": None,
+        "type": "float32",
         "vectors": 2 * 5 * 3,
         "weights": 24,
         "nonzeros": 3,

@@ -6,13 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
-import numpy as np
-
 from tightc.bridge.module import TorchGraph
 from tightc.data.images import Images, Normalization, check_labels
 from tightc.data.samples import Samples, integer_labels
 from tightc.data.validation_split import split_validation
-from tightc.errors import DataError, ModelError, OptionError
+from tightc.errors import DataError, OptionError
 from tightc.finetuning.batches.batches import Batches
 from tightc.finetuning.batches.sample_batches import SampleBatches
 from tightc.finetuning.build import build_networks, check_options
@@ -33,7 +31,6 @@ from tightc.model.onnx_proto.graph import Array, Graph, read_graph
 from tightc.model.packings.metadata import read_packings
 from tightc.selection.network.prunable import Prunable, prunable, unskipped_layers
 from tightc.selection.options import SelectionOptions
-from tightc.tile.subwords import LARGEST
 
 _STATISTICS_IMAGES = 512
 
@@ -60,8 +57,6 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
         network = read_network(inputs.model)
         network.require_subwords(unskipped_layers(network, options.skip), inputs.model.origin)
     model, quantized = _dequantized(inputs.model)
-    for entry in quantized:
-        _check_zero_point(entry, read_graph(inputs.model.proto).tensors[entry.weight], inputs.model.origin)
     labeled = is_labeled(inputs.images, model)
     check_options(inputs.images, options, labeled=labeled, distills=inputs.teacher is not None)
     batches, validation = _split_batches(inputs, options, compute, labeled=labeled)
@@ -109,24 +104,13 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
 
 
 def _dequantized(model: Model) -> tuple[Model, tuple[QuantizedWeight, ...]]:
-    """`model` with float weights in place of int8 ones, and those; a model without any comes back unchanged."""
+    """`model` with float weights in place of integer ones, and those; a model without any comes back unchanged."""
     if not any(node.op_type == "DequantizeLinear" for node in model.proto.graph.node):
         return model, ()
     network = read_network(model)
     return network.dequantized(model), tuple(
         entry for entry in network.quantized.values() if entry.is_dequantized
     )
-
-
-def _check_zero_point(entry: QuantizedWeight, weight: Array, origin: str) -> None:
-    """ModelError where the integers of a weight do not reach as far as training may move them."""
-    limits = np.iinfo(weight.dtype)
-    if not limits.min <= entry.zero_point - LARGEST <= entry.zero_point + LARGEST <= limits.max:
-        raise ModelError(
-            f"{origin}: expected a zero point in the middle of {weight.dtype} for the weight {entry.weight}, "
-            f"got {entry.zero_point}",
-            "finetune the float model, or quantize with symmetric weights",
-        )
 
 
 def _split_batches(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightc.finetuning.network.batchnorm_unfolding import InsertedNorm, fold
-from tightc.finetuning.network.fake_quantization import int8_constants
+from tightc.finetuning.network.fake_quantization import integer_constants
 from tightc.finetuning.network.torch_network import TorchNetwork
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.process.checkpoint import Checkpoint
@@ -22,8 +22,8 @@ from tightc.progress import Progress, no_progress
 class TrainingRun:
     """A training that is ready to start.
 
-    `norms`: the batch normalizations inserted for training; `quantized`: the int8 weights; `key`: a digest of all that
-    the result depends on.
+    `norms`: the batch normalizations inserted for training; `quantized`: the integer weights; `key`: a digest of all
+    that the result depends on.
     """
 
     student: TorchNetwork
@@ -65,6 +65,6 @@ class TrainingRun:
         return result
 
     def trained(self) -> dict[str, Array]:
-        """The current tensors of the original graph: norms folded, quantized weights as int8 and dequantized."""
+        """The current tensors of the original graph: norms folded, quantized weights as integers and dequantized."""
         tensors, factors = fold(self.training.setup.student.trained(), self.norms)
-        return {**tensors, **int8_constants(tensors, self.quantized, factors)}
+        return {**tensors, **integer_constants(tensors, self.quantized, factors)}

@@ -62,6 +62,7 @@ def _row(network: Network, layer: Layer, vectors: int) -> dict[str, Any]:
     nonzeros = int(used.sum())
     return {
         **layer_identity(layer),
+        "type": network.stored[layer.weight].name,
         "vectors": vectors,
         "weights": used.size,
         "nonzeros": nonzeros,

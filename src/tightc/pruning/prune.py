@@ -84,8 +84,9 @@ def _pruned_model(
     fraction = options.kept_fraction
     assert fraction is not None, "the options were checked"
     if network.quantized and options.needs_images:
+        kinds = sorted({network.stored[name].name for name in network.quantized})
         raise ModelError(
-            f"{model.origin}: --criterion {options.criterion}: expected float weights, got int8",
+            f"{model.origin}: --criterion {options.criterion}: expected float weights, got {', '.join(kinds)}",
             "prune before tightc quantize, or by magnitude",
         )
     if options.criterion == "obs":

@@ -18,7 +18,7 @@ from tightc.reporting.uncovered import uncovered_lines
 _LOSSES = {"accuracy_drop": "drop at", "divergence": "KL at"}
 # the columns of each stage's table, in order; everything is in --json
 _COLUMNS = {
-    "inspect": "name operator matrix vectors density empty_filters empty_inputs macs "
+    "inspect": "name operator type matrix vectors density empty_filters empty_inputs macs "
     + " ".join(f"{figure}_at_{sparsity}" for figure in _LOSSES for sparsity in SPARSITIES),
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
@@ -85,11 +85,12 @@ _LEAST_NEEDED = [
     "energy_pj",
     "dense_passes",
     "lane_inputs",
+    "type",
     "operator",
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
-TEXT_COLUMNS = {"name", "operator", "method", "stage", "split", "state", "roof", "model", "variant"}
+TEXT_COLUMNS = {"name", "operator", "type", "method", "stage", "split", "state", "roof", "model", "variant"}
 _FALLBACK_TERMINAL = (120, 24)
 
 

@@ -16,7 +16,7 @@ from tightc.errors import DataError, VerifyError
 from tightc.model.intermediate_values import Values, intermediate_values
 from tightc.model.layer_view.im2col import im2col, output_matrix, output_tensor
 from tightc.model.layer_view.layer import Layer
-from tightc.model.onnx_proto.graph import Array, Node, read_graph
+from tightc.model.onnx_proto.graph import Array, Graph, Node, read_graph
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.runtime.session import create_session
 from tightc.simulation.accelerator.accelerator import Accelerator
@@ -81,7 +81,8 @@ class _LayerTensors:
     """A layer with its node, weight and bias, and its input and output in one run of the model.
 
     Integer operands are given minus their zero points. `scale`: (filters,) or (1,), by which the sums of quantized
-    weights are multiplied after the array; else None. `requantization` is that of an operator with quantized outputs.
+    weights are multiplied after the array; else None. Weights whose scale changes within a filter are dequantized.
+    `requantization` is that of an operator with quantized outputs.
     """
 
     workload: LayerWorkload
@@ -126,7 +127,7 @@ def _layer_tensors(
     values = intermediate_values(workload.plain, sorted(names - set(constants)), feeds) | constants
     for entry in layers:
         node, layer = nodes[entry.layer.output], entry.layer
-        scale = workload.network.scales.get(layer.weight)
+        weight, scale = _weight_and_scale(workload, layer, graph)
         value = values[layer.input]
         if WEIGHT_OPERATORS[node.op].is_integer:
             zero_points = WEIGHT_OPERATORS[node.op].zero_points
@@ -135,7 +136,7 @@ def _layer_tensors(
         yield _LayerTensors(
             workload=entry,
             node=node,
-            weight=workload.network.weights[layer.weight],
+            weight=weight,
             scale=scale,
             bias=values.get(biases[layer.output]),
             input=value,
@@ -144,6 +145,17 @@ def _layer_tensors(
             else values[layer.output],
             requantization=_requantization(node, layer, scale, values),
         )
+
+
+def _weight_and_scale(workload: Workload, layer: Layer, graph: Graph) -> tuple[Array, Array | None]:
+    """The weight that the array multiplies by, and the scales of the sums, None for floats."""
+    network = workload.network
+    scale = network.scales.get(layer.weight)
+    if scale is None or scale.ndim == 1:
+        return network.weights[layer.weight], scale
+    # sums of products with different scales: as onnxruntime dequantizes them, in the type of the scales
+    dtype = graph.tensors[network.quantized[layer.weight].scale_name].dtype
+    return network.dequantized_tensor(layer).astype(dtype), None
 
 
 def _half_layers(workload: Workload, layers: Sequence[LayerWorkload]) -> set[str]:
@@ -187,6 +199,7 @@ def _requantization(node: Node, layer: Layer, scale: Array | None, values: Value
     of_input = operator.scales[operator.activation(layer.slot)]
     of_output, zero_point = operator.output
     factor = np.float64(_operand(node, of_input, values, 1.0)) / _operand(node, of_output, values, 1.0)
+    factor *= float(node.attributes.get("alpha", 1.0))
     return Requantization(scale * factor, int(_operand(node, zero_point, values, 0)))
 
 

@@ -19,7 +19,8 @@ class LayerMatrix:
 
     Filters and inputs are numbered over all groups: filter f belongs to group f // (filters / groups), and input k of
     that group is number group * inputs + k. So a grouped layer is a block-diagonal matrix, stored without its zeros.
-    `scale`: (filters,) or (1,) float64, the quantization scale of int8 values.
+    `scale`: (filters,), (1,) or (filters, inputs) float64, the quantization scale of integer values. `weight_bits`: of
+    a value as it is stored, 0 for those of its dtype; values less their zero point may be held in more.
 
     With `subword_bits`, each non-zero subword of so many bits is a non-zero of its own: a weight of two non-zero
     subwords is listed twice, and takes two slots.
@@ -29,11 +30,17 @@ class LayerMatrix:
     groups: int = 1
     scale: NDArray[np.float64] | None = None
     subword_bits: int | None = None
+    weight_bits: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Bits of a stored value."""
+        return self.weight_bits or 8 * self.values.dtype.itemsize
 
     @property
     def dequantized(self) -> NDArray[Any]:
         """The values as real numbers, scale applied: (filters, inputs of a group)."""
-        return self.values if self.scale is None else self.values * self.scale[:, None]
+        return scaled(self.values, self.scale)
 
     @property
     def filters(self) -> int:
@@ -91,6 +98,13 @@ class LayerMatrix:
         """Non-zeros of each filter: (filters,) int64."""
         sizes: NDArray[np.int64] = self.slots().sum(axis=1)
         return sizes
+
+
+def scaled(matrix: NDArray[Any], scale: NDArray[np.float64] | None) -> NDArray[Any]:
+    """`matrix`, (filters, inputs), times `scale`, which is (1,), (filters,) or (filters, inputs); None for no scale."""
+    if scale is None:
+        return matrix
+    return matrix * (scale if scale.ndim == matrix.ndim else scale[:, None])
 
 
 def _ranks(filters: Ids, inputs: Ids) -> NDArray[np.int64]:

@@ -90,8 +90,7 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     sizes = matrix.filter_sizes()
     squares = np.square(matrix.dequantized, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
-    # integer weights have eight bits; less their zero point they may be held in more
-    width = 8 if matrix.values.dtype.kind == "i" else matrix.values.dtype.itemsize * 8
+    width = matrix.bits
     slots = packing.slots_per_weight
     dense_array = packing.array.of_words(slots)
     filters, inputs = packing.slots()

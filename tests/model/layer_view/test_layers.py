@@ -181,11 +181,11 @@ def test_integer_weights_are_not_covered() -> None:
 
 def test_of_the_operators_of_onnxruntimes_quantizer_those_that_multiply_matrices_are_listed() -> None:
     proto = models.cnn()
-    for op in ("QLinearAdd", "QLinearConcat", "QLinearGlobalAveragePool", "QGemm"):
+    for op in ("QLinearAdd", "QLinearConcat", "QLinearGlobalAveragePool", "QAttention"):
         proto.graph.node.append(helper.make_node(op, ["logits"], [f"of {op}"], op, domain="com.microsoft"))
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     assert {entry.node.op: entry.reason for entry in read_network(loaded(proto)).uncovered} == {
-        "QGemm": "operators of the domain com.microsoft are not known (give the model as it was before "
+        "QAttention": "operators of the domain com.microsoft are not known (give the model as it was before "
         "onnxruntime optimized it, or quantized with QuantFormat.QDQ)"
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
@@ -10,9 +11,12 @@ from onnx import numpy_helper
 from helpers import models
 from helpers.chains import ARRAY, SMALL, assert_sound, stored, through
 from helpers.loading import loaded
-from helpers.weight_forms import WEIGHT_FORMS, dequantized
+from helpers.weight_forms import WEIGHT_FORMS, blocks, dequantized, several_zeros
+from tightc.errors import ModelError
 from tightc.model.layer_view.layers import read_network
 from tightc.permutation.permute import permute
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 
@@ -41,7 +45,12 @@ def test_every_stage_keeps_the_outputs(form: str) -> None:
     assert verified.totals["verified_layers"] == 1
 
 
-@pytest.mark.parametrize("form", [form for form in WEIGHT_FORMS if "asymmetric" in form or "uint8" in form])
+HAVE_ZERO_POINTS = [
+    form for form in WEIGHT_FORMS if any(word in form for word in ("asymmetric", "uint8", "zero point"))
+]
+
+
+@pytest.mark.parametrize("form", HAVE_ZERO_POINTS)
 def test_pruning_writes_the_zero_point(form: str) -> None:
     proto = WEIGHT_FORMS[form]()
     before, after = loaded(proto), through(proto).pruned
@@ -49,11 +58,31 @@ def test_pruning_writes_the_zero_point(form: str) -> None:
         next(t for t in model.proto.graph.initializer if t.name in ("w", "q")) for model in (before, after)
     )
     zeros = next(t for t in before.proto.graph.initializer if t.name in ("wz", "z"))
-    zero = numpy_helper.to_array(zeros).reshape(-1)[0]
     values, pruned = numpy_helper.to_array(old), numpy_helper.to_array(new)
     changed = values != pruned
     assert changed.any() and pruned.dtype == values.dtype
-    assert (pruned[changed] == zero).all()
+    assert (old.ByteSize(), old.data_type) == (new.ByteSize(), new.data_type), "nibbles stay packed"
+    expected = each_zero(proto, numpy_helper.to_array(zeros), values.shape)
+    assert (pruned[changed] == expected[changed]).all()
+
+
+def each_zero(proto: onnx.ModelProto, zeros: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The zero point of each element of a weight, one by one."""
+    node = next(
+        (node for node in proto.graph.node if node.op_type == "DequantizeLinear"), proto.graph.node[0]
+    )
+    settings = {entry.name: entry.i for entry in node.attribute}
+    found = np.empty(shape, zeros.dtype)
+    for place in np.ndindex(*shape):
+        if zeros.size == 1 or "axis" not in settings:
+            found[place] = zeros.reshape(-1)[0]
+        elif "block_size" in settings:
+            block = [*place]
+            block[settings["axis"]] //= settings["block_size"]
+            found[place] = zeros[tuple(block)]
+        else:
+            found[place] = zeros[place[settings["axis"]]]
+    return found
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -109,6 +138,44 @@ def test_integer_operators_share_a_weight_if_they_read_it_alike(alike: bool) -> 
     )
     assert_sound(through(proto))
     simulate(loaded(proto), SimulateOptions(array=ARRAY, verify=True))
+
+
+@pytest.mark.parametrize(
+    ("proto", "got"),
+    [
+        (dequantized("uint8", 120), "uint8, the zero point 120"),
+        (dequantized("int4", 0), "int4, the zero point 0"),
+        (several_zeros("int8"), "int8, several zero points"),
+        (blocks("int8"), "int8, the zero point 0, several scales in a filter"),
+    ],
+)
+def test_only_plain_int8_has_subwords(proto: onnx.ModelProto, got: str) -> None:
+    options = PruneOptions(sparsity=0.5, granularity="subword")
+    for run in (
+        lambda: prune(loaded(proto), options),
+        lambda: permute(loaded(proto), SMALL.model_copy(update={"subword_bits": 4})),
+    ):
+        with pytest.raises(
+            ModelError, match=rf"zero point 0 and a scale for each filter, got {got} in \w+; start from"
+        ):
+            run()
+
+
+@pytest.mark.parametrize(("kind", "zero"), [("int4", 0), ("uint4", 7)])
+def test_four_bits_count_four_bits(kind: str, zero: int) -> None:
+    _, report = permute(loaded(dequantized(kind, zero)), SMALL)
+    dense_bits = report.totals["packed_bits"] * report.totals["bit_compression"]
+    assert dense_bits == pytest.approx(6 * 36 * 4)
+
+
+@pytest.mark.parametrize("form", ["int4 blocks", "uint4 blocks with zero points"])
+def test_criteria_that_need_images_name_the_type(form: str) -> None:
+    proto = WEIGHT_FORMS[f"DequantizeLinear, {form}"]()
+    options = PruneOptions(sparsity=0.5, criterion="fisher")
+    with pytest.raises(
+        ModelError, match=rf"criterion fisher: expected float weights, got {form.split()[0]}; prune"
+    ):
+        prune(loaded(proto), options)
 
 
 @pytest.mark.parametrize("zero", [30, 128])

@@ -1,10 +1,9 @@
-"""Quantization-aware training: float weights are trained, and the network sees their int8 values."""
+"""Quantization-aware training: float weights are trained, and the network sees their integer values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tightc.bridge.module import TorchGraph
-from tightc.model.layer_view.quantized_weights import QuantizedWeight
+from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.quantized_weights import QuantizedWeight, as_narrow, layer_scales
 from tightc.model.onnx_proto.graph import Array, Graph
+from tightc.model.onnx_proto.integer_types import integer_limits, weight_bits
 from tightc.tile.subwords import LARGEST, Int8, counts, nearest, places, subwords_of, within
 
 
@@ -37,10 +38,12 @@ class FakeQuantization:
         self._quantized = {entry.value: entry for entry in quantized}
         self._weights = {name: student.parameter(name) for name in self._quantized}
         self._scales = {
-            name: torch.from_numpy(_broadcastable(self._quantized[name], weight.dim()).astype(np.float32)).to(
-                weight.device
-            )
-            for name, weight in self._weights.items()
+            name: _spread_like(self._weights[name], entry, entry.scale)
+            for name, entry in self._quantized.items()
+        }
+        self._limits = {
+            name: [_spread_like(self._weights[name], entry, limit) for limit in deviation_limits(entry)]
+            for name, entry in self._quantized.items()
         }
         every = 2 ** subwords_of(subword_bits or 4) - 1
         self.allowed = {
@@ -51,9 +54,9 @@ class FakeQuantization:
                 self.allowed[name].copy_(torch.from_numpy(places(self._int8(name), subword_bits)))
         self._table = torch.from_numpy(within(subword_bits or 4).astype(np.int64)).flatten()
 
-    def scale(self, name: str) -> NDArray[np.float64]:
-        """The quantization step of the weight `name`: (filters,) or (1,)."""
-        return self._quantized[name].scale
+    def scale(self, layer: Layer) -> NDArray[np.float64]:
+        """The quantization steps of the int8 weight of `layer`: (filters,) or (1,)."""
+        return layer_scales(self._quantized[layer.weight], layer, tuple(self._weights[layer.weight].shape))
 
     def nonzero_subwords(self, name: str) -> int:
         """The number of nonzero subwords of the weight `name`."""
@@ -99,26 +102,44 @@ class FakeQuantization:
     def _fake_quantized(self, name: str) -> Tensor:
         """The dequantized value of each entry of a weight, from its allowed subwords."""
         weight, scale = self._weights[name].detach(), self._scales[name]
+        if self._bits is None:
+            least, largest = self._limits[name]
+            return (weight / scale).round().clamp(least, largest) * scale
         magnitude = (weight.abs() / scale).round().clamp(max=LARGEST)
-        if self._bits is not None:
-            place = self.allowed[name].long() * (LARGEST + 1) + magnitude.long()
-            magnitude = self._table.to(weight.device)[place].to(weight.dtype)
+        place = self.allowed[name].long() * (LARGEST + 1) + magnitude.long()
+        magnitude = self._table.to(weight.device)[place].to(weight.dtype)
         return weight.sign() * magnitude * scale
 
 
 def is_rescalable(entry: QuantizedWeight, graph: Graph) -> bool:
-    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads."""
+    """Whether each filter of the weight `entry` of `graph` has its own scale, which no other node reads.
+
+    And whether its limits are symmetric: a factor below 0 changes the sign of the integers.
+    """
     filters = graph.tensors[entry.weight].shape[0]
     readers = graph.consumers().get(entry.scale_name, [])
-    return entry.axis == 0 and len(entry.scale) == filters and len(readers) == 1
+    least, largest = deviation_limits(entry)
+    own_scales = entry.axis == 0 and entry.scale.shape == (filters,) and len(readers) == 1
+    return own_scales and np.array_equal(-least, largest)
 
 
-def int8_constants(
+def deviation_limits(entry: QuantizedWeight) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The least and the largest integer less zero point that training may store, in the shape of the zero points.
+
+    Eight bits around a zero point in their middle are symmetric, so that subwords are parts of a 7-bit magnitude.
+    """
+    low, high = integer_limits(entry.dtype)
+    in_middle = 2 * entry.zero_points == low + high + 1
+    least = low - entry.zero_points + (in_middle & (weight_bits(entry.dtype) == 8))
+    return least, high - entry.zero_points
+
+
+def integer_constants(
     tensors: Mapping[str, Array],
     quantized: Iterable[QuantizedWeight],
     factors: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, Array]:
-    """The int8 constants, by name, of fake-quantized weights among `tensors`.
+    """The integer constants, by name and less their zero points, of fake-quantized weights among `tensors`.
 
     Filters that were multiplied by `factors` since then get scales multiplied by their magnitudes.
     """
@@ -127,16 +148,15 @@ def int8_constants(
         factor = factors.get(entry.value)
         scale = entry.scale if factor is None else entry.scale * np.where(factor == 0, 1, np.abs(factor))
         values = tensors[entry.value]
-        steps = np.rint(values / _broadcastable(replace(entry, scale=scale), values.ndim))
-        constants[entry.weight] = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
+        steps = np.rint(values / entry.spread(scale, values.shape))
+        least, largest = (entry.spread(limit, values.shape) for limit in deviation_limits(entry))
+        constants[entry.weight] = as_narrow(np.clip(steps, least, largest))
         if factor is not None:
             constants[entry.scale_name] = scale.astype(np.float32)
     return constants
 
 
-def _broadcastable(entry: QuantizedWeight, axes: int) -> NDArray[np.float64]:
-    """The scales in a shape that broadcasts over a weight with `axes` axes."""
-    shape = [1] * axes
-    if entry.axis is not None:
-        shape[entry.axis] = -1
-    return entry.scale.reshape(shape)
+def _spread_like(weight: Tensor, entry: QuantizedWeight, values: Array) -> Tensor:
+    """Scales or limits of `entry` as float32, in a form that broadcasts over the `weight`."""
+    spread = entry.spread(values, tuple(weight.shape)).astype(np.float32)
+    return torch.from_numpy(spread).to(weight.device)

@@ -95,7 +95,7 @@ class GradualPruning:
         weight = self._weights[index].detach()
         if self._subwords is None:
             return self._matrix(index, weight.square())
-        scale = self._subwords.scale(self._layers[index].layer.weight)
+        scale = self._subwords.scale(self._layers[index].layer)
         return subword_saliency(self._matrix(index, weight), scale, self._options.bits_per_subword)
 
     def _density(self) -> float:

@@ -112,11 +112,14 @@ def _strip_constant(node: onnx.NodeProto) -> onnx.NodeProto:
 
 def _update(digest: xxhash.xxh3_64, tensor: Array) -> None:
     """Add the dtype, shape and values of a tensor to `digest`, however its message stores them."""
-    digest.update(f"{_dtype_name(tensor.dtype)}{tensor.shape}".encode())
+    name = _dtype_name(tensor.dtype)
+    digest.update(f"{name}{tensor.shape}".encode())
     if tensor.dtype == object:  # strings
         digest.update(repr(tensor.tolist()).encode())
     else:
-        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+        # libraries differ in the upper half of a byte that holds four bits
+        numbers = tensor.astype(np.int8) if name in ("int4", "uint4") else tensor
+        digest.update(np.ascontiguousarray(numbers).reshape(-1).view(np.uint8).data)
 
 
 @cache

@@ -21,10 +21,16 @@ from tightc.model.file_format.rebuild import (
     SUBWORD_SECTIONS,
     SUBWORD_TENSORS,
     TENSORS,
-    WeightLayout,
+    ZEROS,
 )
-from tightc.tile.store import SECTIONS, BitStream
-from tightc.tile.subwords import subwords_of
+from tightc.model.file_format.value_functions import (
+    PackedWeight,
+    WeightKind,
+    output_nodes,
+    subword_nodes,
+    value_nodes,
+)
+from tightc.tile.store import SECTIONS
 
 _MAX_INT32 = 2**31 - 1
 _INT32_WIDTH = 17  # bits of the widest number that three bytes hold wherever in the first it begins
@@ -206,56 +212,16 @@ _SLOTS = """
     target = Where(taken, element, nowhere)
 """
 
-# each element is written at most once, so no reduction is needed and the weights stay bit-identical
-_VALUES = """
-    all_values = Concat<axis = 0>($values)
-    value_number = Add(count, slot_weight)
-    slot_value = GatherElements(all_values, value_number)
-    empty = Gather(all_values, zero)
-    blank = Expand(empty, element_count)
-    elements = ScatterElements(blank, target, slot_value)
-"""
-
-_SUBWORDS = """
-    digit = tightc.Section(window, powers, stream, digits_start, digits_width, first, slot_weight, count)
-    sign = tightc.Section(window, powers, stream, signs_start, signs_width, first, slot_weight, count)
-    place = tightc.Section(window, powers, stream, places_start, places_width, first, slot_weight, count)
-    sign_2 = Add(sign, sign)
-    factor = Sub(one, sign_2)
-    signed = Mul(digit, factor)
-    sum_0 = Expand(zero, element_count)
-"""
-
-# a weight has one subword at each place, so that each of these writes an element at most once
-_PLACE = """
-    place_$i = Constant<value = $int {$i}>()
-    unit_$i = Constant<value = $int {$unit}>()
-    at_place_$i = Equal(place, place_$i)
-    target_$i = Where(at_place_$i, target, nowhere)
-    part_$i = Mul(signed, unit_$i)
-    parts_$i = ScatterElements(sum_0, target_$i, part_$i)
-    sum_$next = Add(sum_$i, parts_$i)
-"""
-
-
-@dataclass(frozen=True)
-class PackedWeight:
-    """What a function must know of a packed weight: its `layout` and `stream`, and whether its layout is int32."""
-
-    layout: WeightLayout
-    stream: BitStream
-    int32_layout: bool
-
 
 @dataclass(frozen=True)
 class RebuildGroup:
-    """The packed weights that one node rebuilds, by the function of that `name`; those with an int32 layout are last.
+    """The packed weights of a `kind` that one node rebuilds, by the function `name`.
 
-    `subword_bits` is None for whole weights.
+    Those with an int32 layout are last.
     """
 
     name: str
-    subword_bits: int | None
+    kind: WeightKind
     weights: tuple[PackedWeight, ...]
 
 
@@ -280,8 +246,9 @@ def packed_functions(groups: Sequence[RebuildGroup], opset: int) -> list[onnx.Fu
 
 def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.FunctionProto:
     """The function of a group. Inputs: the packed tensors of each weight in turn; outputs: the weights."""
-    numbers = range(len(group.weights))
-    suffixes = TENSORS if group.subword_bits is None else SUBWORD_TENSORS
+    numbers, kind = range(len(group.weights)), group.kind
+    suffixes = [*(TENSORS if kind.subword_bits is None else SUBWORD_TENSORS)]
+    suffixes += [ZEROS] if kind.several_zero_points else []
     inputs = _join(f"{suffix[0]}{i}" for i in numbers for suffix in suffixes)
     outputs = _join(f"w{i}" for i in numbers)
     body = [
@@ -291,9 +258,9 @@ def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.Funct
         _LAYOUTS,
         _TILES,
         _SLOTS,
-        _VALUES if group.subword_bits is None else _subwords(group.subword_bits),
+        value_nodes(group.weights, kind) if kind.subword_bits is None else subword_nodes(kind.subword_bits),
         f"{_join(f'f{i}' for i in numbers)}, beyond = Split(elements, sizes)",
-        *(f"\nw{i} = Reshape(f{i}, s{i})" for i in numbers),
+        *(output_nodes(i, kind) for i in numbers),
     ]
     text = f"{group.name} ({inputs}) => ({outputs}) {{{''.join(body)}\n}}"
     return _parse(text, opset, wide, **_replacements(group, opset))
@@ -302,13 +269,12 @@ def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.Funct
 def _replacements(group: RebuildGroup, opset: int) -> dict[str, object]:
     """What the body of a group's function says of its weights."""
     numbers = range(len(group.weights))
-    sections = SECTIONS if group.subword_bits is None else (*SECTIONS, *SUBWORD_SECTIONS)
+    sections = SECTIONS if group.kind.subword_bits is None else (*SECTIONS, *SUBWORD_SECTIONS)
     fields = ("start", "count", "width")
     kinds = [*LAYOUT_HEAD, *(f"{section}_{field}" for section in sections for field in fields)]
     shapes = [weight.layout.shape for weight in group.weights]
     return {
         "index": _join(f"i{i}" for i in numbers),
-        "values": _join(f"v{i}" for i in numbers),
         "head": len(kinds),
         "heads": _join(f"h{i}" for i in numbers),
         "part_count": 2 * len(shapes),
@@ -342,13 +308,6 @@ def _join_layouts(weights: Sequence[PackedWeight]) -> str:
             text += f"    {name}_64 = Cast<to = $int64>({name})\n"
             joined.append(f"{name}_64")
     return f"{text}    layout = Concat<axis = 0>({_join(joined)})"
-
-
-def _subwords(bits: int) -> str:
-    """Nodes that add up the subwords of each weight, as int8 "elements"."""
-    places = subwords_of(bits)
-    sums = [Template(_PLACE).safe_substitute(i=i, next=i + 1, unit=2 ** (bits * i)) for i in range(places)]
-    return f"{_SUBWORDS}{''.join(sums)}    elements = Cast<to = $int8>(sum_{places})\n"
 
 
 def _parse(text: str, opset: int, wide: bool, **replacements: object) -> onnx.FunctionProto:

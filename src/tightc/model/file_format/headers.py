@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
-from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, is_packed_form
+from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
 
 Header = dict[str, Any]
@@ -31,9 +31,11 @@ def has_packings(proto: onnx.ModelProto) -> bool:
     return get_property(proto, PACKINGS) is not None or bool(_old_properties(proto))
 
 
-def tensor_suffixes(subword_bits: int | None) -> tuple[str, ...]:
-    """The suffixes of a weight's packed tensors; `subword_bits` is None for whole weights."""
-    return TENSORS if subword_bits is None else SUBWORD_TENSORS
+def tensor_suffixes(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """The suffixes of the packed tensors of a weight with that `header`."""
+    if header.get("subword_bits") is not None:
+        return SUBWORD_TENSORS
+    return (*TENSORS, ZEROS) if header.get(ZEROS) else TENSORS
 
 
 def tensor_names(weight: str, header: Mapping[str, Any]) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def tensor_names(weight: str, header: Mapping[str, Any]) -> tuple[str, ...]:
     if "tiles" in header:
         return ()
     prefix = header.get("tensors", weight)
-    return tuple(f"{prefix}.{suffix}" for suffix in tensor_suffixes(header.get("subword_bits")))
+    return tuple(f"{prefix}.{suffix}" for suffix in tensor_suffixes(header))
 
 
 def packed_tensor_names(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:

@@ -19,6 +19,8 @@ DOMAIN = "tightc"
 DOMAIN_VERSION = 2  # in 1, each layer had nodes of its own that rebuilt its weight
 # a zero and then the weights in slot order; the stream of tightc.tile.store; a `WeightLayout` as numbers
 TENSORS = ("values", "index", "layout")
+# after these, where the weight has several zero points: see `zero_repeats`
+ZEROS = "zeros"
 # where slots hold subwords, these are in further sections of the stream
 SUBWORD_TENSORS = TENSORS[1:]
 SUBWORD_SECTIONS = ("digits", "signs", "places")
@@ -46,12 +48,27 @@ def is_packed_form(proto: onnx.ModelProto) -> bool:
     return any(part.domain == DOMAIN for part in (*proto.functions, *proto.graph.node))
 
 
-def rebuild_name(dtype: np.dtype[Any], subword_bits: int | None, zero_point: int) -> str:
-    """Name of the function that rebuilds weights of `dtype`, from subwords unless `subword_bits` is None."""
+def rebuild_name(dtype: np.dtype[Any], subword_bits: int | None, zero_point: int | None) -> str:
+    """Name of the function that rebuilds weights of `dtype`, from subwords unless `subword_bits` is None.
+
+    `zero_point` is None for several.
+    """
     if subword_bits is not None:
         return f"Rebuild{subword_bits}BitDigits"
+    if zero_point is None:
+        return f"Rebuild{dtype.name.title()}Zeros"
     zero = f"Zero{zero_point}".replace("-", "Minus") if zero_point else ""
     return f"Rebuild{dtype.name.title()}{zero}"
+
+
+def zero_repeats(zeros: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many places each of the `zeros`, of that shape, holds for along each axis of a weight of `shape`.
+
+    ValueError where the sides of the weight are no multiples of those of the zeros.
+    """
+    if len(zeros) != len(shape) or any(side % own for side, own in zip(shape, zeros, strict=True)):
+        raise ValueError(f"zero points of shape {zeros} for a weight of shape {shape}")
+    return tuple(side // own for side, own in zip(shape, zeros, strict=True))
 
 
 def subword_index_bits(bits: int) -> int:

@@ -30,7 +30,7 @@ def im2col(layer: Layer, node: Node, value: Values, weight_shape: tuple[int, ...
         return windows(value, conv_geometry(node, value.shape, weight_shape))
     if layer.op == "ConvTranspose":
         return np.moveaxis(value, 1, -1).reshape(-1, value.shape[1])
-    if layer.op == "Gemm":
+    if layer.op in ("Gemm", "QGemm"):
         transposed = bool(node.attributes.get("transB" if layer.weight_is_left else "transA", 0))
         return value.T if transposed != layer.weight_is_left else value
     return _vectors(_vectors_last(layer, value), layer.groups, weight_shape[:-2])
@@ -43,7 +43,7 @@ def output_matrix(layer: Layer, value: Values) -> Values:
     """
     if layer.is_convolution:
         return np.moveaxis(value, 1, -1).reshape(-1, layer.filters)
-    if layer.op == "Gemm":
+    if layer.op in ("Gemm", "QGemm"):
         return value.T if layer.weight_is_left else value
     if layer.filters == 1:  # a weight with one axis leaves none for filters
         return value.reshape(-1, 1)

@@ -17,11 +17,17 @@ Rows = tuple[dict[str, Any], ...]
 
 
 def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None) -> LayerMatrix:
-    """The matrix of `layer` in `network` with its groups, and its scales where the weight is int8.
+    """The matrix of `layer` in `network` with its groups, and its scales where the weight is integer.
 
     `subword_bits`: bits of the subwords that take a slot each, None for whole weights.
     """
-    return LayerMatrix(network.matrix(layer), layer.groups, network.scales.get(layer.weight), subword_bits)
+    return LayerMatrix(
+        network.matrix(layer),
+        layer.groups,
+        network.scales.get(layer.weight),
+        subword_bits,
+        network.weight_bits(layer),
+    )
 
 
 def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:

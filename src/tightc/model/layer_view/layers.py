@@ -13,10 +13,18 @@ from onnx import numpy_helper
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
-from tightc.model.layer_view.quantized_weights import QuantizedWeight, deviation, scales_of_filters
+from tightc.model.layer_view.quantized_weights import (
+    QuantizedWeight,
+    deviation,
+    layer_scales,
+    with_zero_points,
+)
 from tightc.model.layer_view.weight_readers import WeightReaders, multiplies
-from tightc.model.onnx_proto.graph import Array, Node, read_graph
+from tightc.model.onnx_proto.graph import Array, Node, read_graph, subgraph_reads
+from tightc.model.onnx_proto.integer_types import weight_bits
+from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.report import join_names
+from tightc.tile.matrix import scaled
 
 _LARGEST = 127  # of a weight whose subwords are parts of a 7-bit magnitude
 
@@ -33,10 +41,10 @@ class Uncovered:
 class Network:
     """The layers of a model in execution order, their weights by name, and the operators that are not covered.
 
-    An integer weight is stored as it is minus its zero point, so that zero means no product; `stored` are its dtypes.
-    `quantized`: the scales and zero points of integer weights, by weight. `scales`: those of their filters, (filters,)
-    or (1,). `tied`: weights with other readers than layers, such as a product with the transpose, or a
-    DequantizeLinear.
+    An integer weight is stored as it is minus its zero points, so that zero means no product; `stored` are its dtypes.
+    `quantized`: the scales and zero points of integer weights, by weight. `scales`: those of the layer matrix, (1,) or
+    (filters,), or (filters, inputs) where they change within a filter, as those of blocks do. `tied`: weights with
+    other readers than layers, such as a product with the transpose, or a DequantizeLinear.
     """
 
     layers: tuple[Layer, ...]
@@ -60,29 +68,25 @@ class Network:
         """The values of `weights`, by name, as the model stores them; those of other tensors stay."""
         found = dict(weights)
         for name in weights.keys() & self.quantized.keys():
-            shifted = weights[name].astype(np.int64) + self.quantized[name].zero_point
-            found[name] = shifted.astype(self.stored[name])
+            found[name] = with_zero_points(weights[name], self.quantized[name], self.stored[name])
         return found
 
-    def zero_point(self, layer: Layer) -> int:
-        """What the stored weight of `layer` has for zero."""
-        entry = self.quantized.get(layer.weight)
-        return 0 if entry is None else entry.zero_point
+    def weight_bits(self, layer: Layer) -> int:
+        """Bits of a weight of `layer` as the model stores it."""
+        return weight_bits(self.stored[layer.weight])
 
     def matrix(self, layer: Layer) -> Array:
         """The layer matrix of `layer`, (filters, inputs), in the weight's dtype."""
         return layer.matrix(self.weights[layer.weight])
 
     def dequantized_matrix(self, layer: Layer) -> NDArray[np.float64]:
-        """The layer matrix of `layer` in float64, int8 weights times their scales."""
-        matrix: NDArray[np.float64] = self.matrix(layer).astype(np.float64)
-        scale = self.scales.get(layer.weight)
-        return matrix if scale is None else matrix * scale[:, None]
+        """The layer matrix of `layer` in float64, integer weights times their scales."""
+        return scaled(self.matrix(layer).astype(np.float64), self.scales.get(layer.weight))
 
     def require_subwords(self, layers: Sequence[Layer], origin: str) -> None:
-        """ModelError, naming `origin`, where the weight of one of `layers` is not int8 or contains -128.
+        """ModelError, naming `origin`, where the weight of one of `layers` is not int8 as `quantize` writes it.
 
-        Subwords are parts of a 7-bit magnitude, which -128 does not fit.
+        Subwords are parts of a 7-bit magnitude, which -128 does not fit. The packed form rebuilds int8 from them.
         """
         floats = [layer.name for layer in layers if layer.weight not in self.quantized]
         if floats:
@@ -91,6 +95,18 @@ class Network:
                 "run tightc quantize first, or skip those layers",
             )
         for layer in layers:
+            kind, zeros = self.stored[layer.weight].name, self.quantized[layer.weight].zero_points
+            if kind != "int8" or zeros.any() or self.scales[layer.weight].ndim > 1:
+                found = [
+                    kind,
+                    f"the zero point {zeros.flat[0]}" if zeros.size == 1 else "several zero points",
+                ]
+                found += ["several scales in a filter"] if self.scales[layer.weight].ndim > 1 else []
+                raise ModelError(
+                    f"{origin}: subwords: expected int8 weights with the zero point 0 and a scale for each filter, "
+                    f"got {', '.join(found)} in {layer.name}",
+                    "start from the float model and run tightc quantize, or skip that layer",
+                )
             weight = self.weights[layer.weight].astype(np.int64)
             if np.abs(weight).max(initial=0) > _LARGEST:
                 raise ModelError(
@@ -100,21 +116,25 @@ class Network:
                 )
 
     def dequantized(self, model: Model) -> Model:
-        """The `model` of this network with float weights in place of int8 weights and their DequantizeLinear."""
+        """The `model` of this network with float weights in place of integer weights and their DequantizeLinear."""
         proto = model.copy_proto()
         floats = {
             self.quantized[layer.weight].value: self.dequantized_tensor(layer)
             for layer in self.owners
             if layer.weight in self.quantized and self.quantized[layer.weight].is_dequantized
         }
-        kept = [node for node in proto.graph.node if not (set(node.output) & floats.keys())]
-        del proto.graph.node[:]
-        proto.graph.node.extend(kept)
-        proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in floats.items())
+        replaced = [node for node in proto.graph.node if floats.keys() & set(node.output)]
+        kept = [node for node in proto.graph.node if not floats.keys() & set(node.output)]
+        read = {name for node in kept for name in node.input} | {value.name for value in proto.graph.output}
+        obsolete = {name for node in replaced for name in node.input} - read - subgraph_reads(proto).keys()
+        replace_items(proto.graph.node, [node for node in kept if not obsolete & set(node.output)])
+        tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in obsolete]
+        tensors += [numpy_helper.from_array(array, name) for name, array in floats.items()]
+        replace_items(proto.graph.initializer, tensors)
         return model.with_proto(proto)
 
     def dequantized_tensor(self, layer: Layer) -> Array:
-        """The weight tensor of `layer`: unchanged if it is float, else float32, int8 weights times their scales."""
+        """The weight tensor of `layer`: unchanged if it is float, else float32, integers times their scales."""
         weight = self.weights[layer.weight]
         if layer.weight not in self.quantized:
             return weight
@@ -149,14 +169,12 @@ def read_network(model: Model) -> Network:
     scales = {}
     for layer in layers:
         if layer.weight in quantized and layer.weight not in scales:
-            scale = scales_of_filters(quantized[layer.weight], layer, stored[layer.weight].shape)
-            assert scale is not None, "find_layer checked it"
-            scales[layer.weight] = scale
+            scales[layer.weight] = layer_scales(quantized[layer.weight], layer, stored[layer.weight].shape)
     return Network(
         tuple(layers),
         tuple(uncovered),
         weights={
-            name: deviation(array, quantized[name].zero_point) if name in quantized else array
+            name: deviation(array, quantized[name]) if name in quantized else array
             for name, array in stored.items()
         },
         quantized=quantized,

@@ -12,8 +12,8 @@ from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network, Uncovered
-from tightc.model.onnx_proto.graph import Node, is_standard
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
+from tightc.model.onnx_proto.graph import Node
+from tightc.model.onnx_proto.weight_operators import NBITS, WEIGHT_OPERATORS, has_weight
 from tightc.model.runtime.shapes import Shapes, value_shapes
 from tightc.report import Figures
 
@@ -92,13 +92,17 @@ def dense_macs(layer: Layer, vectors: int) -> int:
 
 
 def _has_known_macs(node: Node) -> bool:
-    return is_standard(node.domain) and node.op in WEIGHT_OPERATORS
+    return has_weight(node.op, node.domain) or node.op == NBITS
 
 
 def _operator_macs(node: Node, shapes: Shapes) -> int | None:
     """Multiply-accumulates of an uncovered operator, None where they are unknown."""
-    operands = [node.inputs[place] for place in WEIGHT_OPERATORS[node.op].operands]
-    left, right = (shapes.get(name) for name in operands)
+    if node.op == NBITS:
+        products = shapes.get(node.outputs[0])
+        return None if products is None else prod(products) * int(node.attributes.get("K", 0)) or None
+    # the checker does not look at operators of other domains, so inputs may be missing
+    inputs = dict(enumerate(node.inputs))
+    left, right = (shapes.get(inputs.get(place, "")) for place in WEIGHT_OPERATORS[node.op].operands)
     out = shapes.get(node.outputs[0])
     if left is None or right is None or out is None:
         return None
@@ -108,6 +112,6 @@ def _operator_macs(node: Node, shapes: Shapes) -> int | None:
         return prod(left) * prod(right[1:])
     if node.op in ("MatMul", "MatMulInteger", "QLinearMatMul"):
         return prod(out) * left[-1] if left else None
-    if node.op == "Gemm":
+    if node.op in ("Gemm", "QGemm"):
         return prod(out) * left[0 if node.attributes.get("transA", 0) else 1]
     return None

@@ -1,28 +1,33 @@
-"""Integer weights: constants before a DequantizeLinear or an integer operator, with scales and a zero point."""
+"""Integer weights: constants before a DequantizeLinear or an integer operator, with scales and zero points."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Array, Graph, Node, is_standard
+from tightc.model.onnx_proto.integer_types import INTEGER_TYPES, is_integer_type
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 
-_INTEGERS = ("int8", "uint8")
 _UNKNOWN_SCALE = 1 / 128  # of an operator whose scale is not found behind it: weights from -1 to 1
 
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """An integer weight and its scales.
+    """An integer weight with its scales and zero points.
 
     `value` names the output of DequantizeLinear, or is the weight itself where an integer operator reads it. It stands
-    for (the constant `weight` - `zero_point`) times `scale`, (scales,) float64. `scale_name` names the constant of the
-    scales, empty without one. `axis` is the weight's axis that they go along, None for one scale.
+    for (the constant `weight` - zero point) times scale. `scale_name` names the constant of the scales, empty without
+    one. `axis` is the weight's axis that scales and zero points go along, None for one of each. `dtype` is that of the
+    constant.
+
+    `scale`, float64, and `zero_points`, int64: (1,), or one for each place on the axis. With a `block` of so many
+    places on the axis, they have the axes of the weight, and a side of one for each block.
     """
 
     value: str
@@ -30,17 +35,34 @@ class QuantizedWeight:
     scale_name: str
     scale: NDArray[np.float64]
     axis: int | None
-    zero_point: int = 0
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.int8))
+    zero_points: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    block: int = 0
 
     @property
     def is_dequantized(self) -> bool:
         """Whether a DequantizeLinear stands between the weight and its readers."""
         return self.value != self.weight
 
+    @property
+    def has_one_zero_point(self) -> bool:
+        """Whether all integers of the weight have the same zero point."""
+        return len(self.zero_points) == 1 and self.zero_points.size == 1
+
+    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+        """`values`, scales or zero points, in a form that broadcasts over a weight of `shape`."""
+        if values.size == 1 or self.axis is None:
+            return values.reshape((1,) * len(shape))
+        if self.block:
+            places = np.arange(shape[self.axis]) // self.block
+            return np.take(values, places, self.axis)
+        return values.reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))])
+
     def scales_like(self, other: QuantizedWeight) -> bool:
         """Whether both give the stored integers the same meaning."""
-        mine, others = (self.axis, self.zero_point), (other.axis, other.zero_point)
-        return mine == others and np.array_equal(self.scale, other.scale)
+        mine, others = (self.axis, self.block), (other.axis, other.block)
+        same_zeros = np.array_equal(self.zero_points, other.zero_points)
+        return mine == others and same_zeros and np.array_equal(self.scale, other.scale)
 
 
 def dequantized_weights(graph: Graph) -> tuple[dict[str, QuantizedWeight], dict[str, str]]:
@@ -66,14 +88,14 @@ def _read_dequantized(node: Node, graph: Graph) -> QuantizedWeight | str:
     weight = graph.tensors[name]
     if scale not in graph.tensors or (zero and zero not in graph.tensors):
         return "its weight is dequantized by scales that are computed at run time"
-    if node.attributes.get("block_size", 0):
-        return "its weight is quantized by blocks"
-    zero_point = _zero_point(zero, weight, graph)
-    if isinstance(zero_point, str):
-        return zero_point
-    scales = graph.tensors[scale].astype(np.float64)
+    if not is_integer_type(weight.dtype):
+        return _other_type(weight)
+    scales, block = graph.tensors[scale].astype(np.float64), node.attributes.get("block_size", 0)
     axis = node.attributes.get("axis", 1) % weight.ndim if scales.ndim else None
-    return QuantizedWeight(node.outputs[0], name, scale, scales.reshape(-1), axis, zero_point)
+    if not block:
+        scales = scales.reshape(-1)
+    zeros = _zero_points(zero, graph)
+    return QuantizedWeight(node.outputs[0], name, scale, scales, axis, weight.dtype, zeros, block)
 
 
 def integer_weight(node: Node, slot: int, axis: int, graph: Graph) -> QuantizedWeight | str:
@@ -89,24 +111,28 @@ def integer_weight(node: Node, slot: int, axis: int, graph: Graph) -> QuantizedW
     zero, scale = further(operator.zero_points), further(operator.scales)
     if (zero and zero not in graph.tensors) or (scale and scale not in graph.tensors):
         return f"the zero point or scale of its weight {name} is computed at run time"
-    zero_point = _zero_point(zero, weight, graph)
-    if isinstance(zero_point, str):
-        return zero_point
+    if not is_integer_type(weight.dtype):
+        return _other_type(weight)
     if scale:
         values = graph.tensors[scale].astype(np.float64).reshape(-1)
     else:
         values = _scale_behind(node, graph, weight.shape[axis])
-    return QuantizedWeight(name, name, scale, values, axis if len(values) > 1 else None, zero_point)
+    zeros = _zero_points(zero, graph).reshape(-1)
+    along = axis if max(len(values), len(zeros)) > 1 else None
+    return QuantizedWeight(name, name, scale, values, along, weight.dtype, zeros)
 
 
-def _zero_point(name: str, weight: Array, graph: Graph) -> int | str:
-    """The one zero point of a weight, or why it cannot be a layer's."""
-    if weight.dtype.name not in _INTEGERS:
-        return f"its weight is quantized as {weight.dtype.name}, not as {' or '.join(_INTEGERS)}"
-    values = np.unique(graph.tensors[name].astype(np.int64)) if name else np.zeros(1, np.int64)
-    if len(values) != 1:
-        return "its weight has several zero points"
-    return int(values[0])
+def _other_type(weight: Array) -> str:
+    """Why a weight of another type cannot be a layer's."""
+    return f"its weight is quantized as {weight.dtype.name}, not as {', '.join(INTEGER_TYPES)}"
+
+
+def _zero_points(name: str, graph: Graph) -> NDArray[np.int64]:
+    """The zero points called `name`, (1,) where all are the same."""
+    if not name:
+        return np.zeros(1, np.int64)
+    zeros = graph.tensors[name].astype(np.int64)
+    return zeros.flat[:1] if (zeros == zeros.flat[0]).all() else zeros
 
 
 def _scale_behind(node: Node, graph: Graph, filters: int) -> NDArray[np.float64]:
@@ -132,24 +158,44 @@ def _scale_behind(node: Node, graph: Graph, filters: int) -> NDArray[np.float64]
     return np.array([_UNKNOWN_SCALE])
 
 
-def scales_of_filters(
-    entry: QuantizedWeight, layer: Layer, shape: tuple[int, ...]
-) -> NDArray[np.float64] | None:
-    """The scale of each filter of `layer`, (filters,), or (1,) for one; None where they do not go along filters."""
-    if entry.axis is None or len(entry.scale) == 1:
-        return entry.scale[:1] if len(entry.scale) == 1 else None
-    sides = [len(entry.scale) if axis == entry.axis else 1 for axis in range(len(shape))]
-    if sides[entry.axis] != shape[entry.axis]:
-        return None
-    places = np.broadcast_to(np.arange(len(entry.scale), dtype=np.int32).reshape(sides), shape)
+def layer_scales(entry: QuantizedWeight, layer: Layer, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The scales of `layer`: (1,), of each filter (filters,), or where they change within one (filters, inputs)."""
+    if entry.scale.size == 1:
+        return entry.scale.reshape(1)
+    numbers = np.arange(entry.scale.size, dtype=np.int32).reshape(entry.scale.shape)
+    places = np.broadcast_to(entry.spread(numbers, shape), shape)
     matrix = layer.matrix(np.ascontiguousarray(places))
-    return entry.scale[matrix[:, 0]] if bool((matrix == matrix[:, :1]).all()) else None
+    along_filters = bool((matrix == matrix[:, :1]).all())
+    found: NDArray[np.float64] = entry.scale.reshape(-1)[matrix[:, 0] if along_filters else matrix]
+    return found
 
 
-def deviation(weight: Array, zero_point: int) -> Array:
-    """`weight` - `zero_point`, as int8 where that fits, else as int16."""
-    if weight.dtype == np.int8 and not zero_point:
+def fits(entry: QuantizedWeight, shape: tuple[int, ...]) -> bool:
+    """Whether there are as many scales and zero points as a weight of `shape` needs."""
+    try:
+        for values in (entry.scale, entry.zero_points):
+            np.broadcast_to(entry.spread(values, shape), shape)
+    except (ValueError, IndexError):
+        return False
+    return True
+
+
+def deviation(weight: Array, entry: QuantizedWeight) -> Array:
+    """`weight` minus its zero points, as int8 where that fits, else as int16."""
+    if weight.dtype == np.int8 and not entry.zero_points.any():
         return weight
-    wide = weight.astype(np.int16) - np.int16(zero_point)
-    narrow = wide.astype(np.int8)
-    return narrow if np.array_equal(narrow, wide) else wide
+    wide = weight.astype(np.int16) - entry.spread(entry.zero_points, weight.shape).astype(np.int16)
+    return as_narrow(wide)
+
+
+def as_narrow(values: Array) -> Array:
+    """Whole numbers as int8 where that fits, else as int16."""
+    narrow: Array = values.astype(np.int8)
+    return narrow if np.array_equal(narrow, values) else values.astype(np.int16)
+
+
+def with_zero_points(deviations: Array, entry: QuantizedWeight, dtype: np.dtype[Any]) -> Array:
+    """The inverse of `deviation`: the weight in its stored `dtype`."""
+    zeros = entry.spread(entry.zero_points, deviations.shape)
+    stored: Array = (deviations.astype(np.int64) + zeros).astype(dtype)
+    return stored

@@ -9,12 +9,12 @@ from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer, build_layer
 from tightc.model.layer_view.quantized_weights import (
     dequantized_weights,
+    fits,
     integer_weight,
-    scales_of_filters,
 )
 from tightc.model.onnx_proto.graph import Graph, Node, is_identity, is_standard, subgraph_reads
 from tightc.model.onnx_proto.unknown_operators import is_known
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, weight_inputs
+from tightc.model.onnx_proto.weight_operators import NBITS, WEIGHT_OPERATORS, has_weight, weight_inputs
 
 _OTHER_MULTIPLIERS = frozenset(("DeformConv", "Einsum", "LSTM", "GRU", "RNN", "Attention"))
 _WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan"))
@@ -91,8 +91,8 @@ class WeightReaders:
                 return entry
             if not self.quantized.setdefault(value, entry).scales_like(entry):
                 return f"its weight {name} has other scales or another zero point in an earlier layer"
-        if value in self.quantized and scales_of_filters(self.quantized[value], layer, shape) is None:
-            return f"its weight {name} has scales that do not go along its filters"
+        if value in self.quantized and not fits(self.quantized[value], shape):
+            return f"its weight {name} has another number of scales or zero points than its axis has places"
         first = next((other for other in earlier if other.weight == name), None)
         if first is None:
             return layer
@@ -101,7 +101,7 @@ class WeightReaders:
         return replace(layer, shared_with=first.name)
 
     def _constant_behind(self, value: str) -> str:
-        """`value` itself if it is a constant, the int8 weight that it is dequantized from, or an empty name."""
+        """`value` itself if it is a constant, the integer weight that it is dequantized from, or an empty name."""
         if value in self.quantized:
             return self.quantized[value].weight
         return value if value in self.graph.tensors else ""
@@ -171,7 +171,7 @@ class WeightReaders:
     def _reads_as_weight(self, node: Node, name: str) -> bool:
         """Whether `node` reads the value `name` as its weight and nowhere else."""
         slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
-        return is_standard(node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
+        return has_weight(node.op, node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
 
 
 def _leading_ones(shape: tuple[int, ...]) -> int:
@@ -193,6 +193,15 @@ def multiplies(node: Node, opset: int) -> bool:
 
 def _unsupported_operator(node: Node, opset: int) -> str:
     """The reason why the operator of `node` cannot be a layer, or empty."""
+    if node.op == NBITS:
+        return (
+            f"{NBITS} is onnxruntime's own form of weights in blocks: quantize with QuantFormat.QDQ, which writes "
+            "DequantizeLinear and MatMul"
+        )
+    if node.op == "QGemm" and has_weight(node.op, node.domain):
+        return (
+            "" if len(node.inputs) > 7 and node.inputs[7] else "QGemm is packed with quantized outputs alone"
+        )
     if not is_standard(node.domain):
         hint = _FOREIGN_HINTS.get(node.domain, "functions: inline them with onnx.inliner")
         return f"operators of the domain {node.domain} are not known ({hint})"

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
-from tightc.model.file_format.functions import PackedWeight, RebuildGroup, packed_functions
+from tightc.model.file_format.functions import RebuildGroup, packed_functions
 from tightc.model.file_format.headers import (
     PACK_AGAIN,
     read_headers,
@@ -26,17 +26,22 @@ from tightc.model.file_format.rebuild import (
     DOMAIN_VERSION,
     SUBWORD_SECTIONS,
     TENSORS,
+    ZEROS,
     WeightLayout,
     decode_layout,
     encode_layout,
     is_packed_form,
     rebuild_name,
     subword_index_bits,
+    zero_repeats,
 )
+from tightc.model.file_format.value_functions import PackedWeight, WeightKind
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
+from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
+from tightc.model.onnx_proto.integer_types import is_integer_type
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.packings.metadata import (
@@ -45,7 +50,7 @@ from tightc.model.packings.metadata import (
     read_packings,
     with_packings,
 )
-from tightc.tile.matrix import LayerMatrix
+from tightc.tile.matrix import Ids, LayerMatrix
 from tightc.tile.packing import Packing
 from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
@@ -63,10 +68,11 @@ _VERSION_1 = {
 
 @dataclass(frozen=True)
 class _Encoded:
-    """A weight as packed `tensors`, and the `function` that rebuilds it; `subword_bits` is None for whole weights."""
+    """A weight as packed `tensors`, its `header`, and the `function` that rebuilds it, with its `kind` of weights."""
 
+    header: dict[str, Any]
+    kind: WeightKind
     function: str
-    subword_bits: int | None
     packed: PackedWeight
     tensors: list[onnx.TensorProto]
 
@@ -93,8 +99,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
         prefix = _free_prefix(layer.weight, used_names)
         encoded[layer.weight] = _encode(network, layer, packing, prefix)
         used_names |= {tensor.name for tensor in encoded[layer.weight].tensors}
-        renamed = {} if prefix == layer.weight else {"tensors": prefix}
-        headers[layer.weight] = {**encode_header(packing), **renamed}
+        headers[layer.weight] = encoded[layer.weight].header
     _replace_weights(proto, encoded)
     write_headers(proto, headers)
     _add_rebuilding(proto, encoded)
@@ -109,8 +114,8 @@ def _add_rebuilding(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) -> 
         weights = sorted(members, key=lambda weight: members[weight].packed.int32_layout)
         inputs = [tensor.name for weight in weights for tensor in members[weight].tensors]
         nodes.append(helper.make_node(name, inputs, weights, domain=DOMAIN))
-        bits = members[weights[0]].subword_bits
-        groups.append(RebuildGroup(name, bits, tuple(members[weight].packed for weight in weights)))
+        kind = members[weights[0]].kind
+        groups.append(RebuildGroup(name, kind, tuple(members[weight].packed for weight in weights)))
     replace_items(proto.graph.node, [*nodes, *proto.graph.node])
     proto.functions.extend(packed_functions(groups, default_opset(proto)))
     proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
@@ -161,7 +166,7 @@ def _remove_domain(proto: onnx.ModelProto) -> None:
 def _free_prefix(weight: str, used_names: set[str]) -> str:
     """The prefix of the packed tensors' names: that of the weight, unless the model uses such names already."""
     prefix = weight
-    while any(f"{prefix}.{suffix}" in used_names for suffix in TENSORS):
+    while any(f"{prefix}.{suffix}" in used_names for suffix in (*TENSORS, ZEROS)):
         prefix += "_"
     return prefix
 
@@ -178,16 +183,20 @@ def _packed_weights(node: onnx.NodeProto, stems: Mapping[str, str]) -> list[str]
 
 def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _Encoded:
     """The weight of `layer` as packed tensors with names that start with `prefix`."""
-    weight, bits = network.weights[layer.weight], packing.subword_bits
-    zero_point, dtype = network.zero_point(layer), network.stored[layer.weight]
+    bits, dtype, entry = (
+        packing.subword_bits,
+        network.stored[layer.weight],
+        network.quantized.get(layer.weight),
+    )
+    shape = network.weights[layer.weight].shape
+    several = bits is None and entry is not None and not entry.has_one_zero_point
+    renamed = {} if prefix == layer.weight else {"tensors": prefix}
+    header = {**encode_header(packing), **renamed, **({ZEROS: True} if several else {})}
     matrix = layer_matrix(network, layer, bits)
     filters, inputs = packing.slots()
     arrays, further = {}, []
     if bits is None:
-        values = np.append(np.zeros(1, weight.dtype), matrix.weights(filters, inputs))
-        arrays["values"] = (
-            (values.astype(np.int64) + zero_point).astype(dtype) if zero_point else values.astype(dtype)
-        )
+        arrays["values"] = _stored_values(network, layer, filters, inputs)
     else:
         digits, places = matrix.subwords(filters, inputs)
         further = [
@@ -195,18 +204,43 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
             Section((digits < 0).astype(np.uint8), 1),
             Section(places, subword_index_bits(bits)),
         ]
+    if several and entry is not None:
+        arrays[ZEROS] = _zeros(entry, shape).astype(dtype)
     stream = to_stream(packing, further)
     per_group = layer.filters // layer.groups
     filter_stride, input_stride = (layer.inputs, 1) if layer.filters_first else (1, per_group)
-    layout = WeightLayout(filter_stride, input_stride, layer.inputs, weight.shape)
+    layout = WeightLayout(filter_stride, input_stride, layer.inputs, shape)
     numbers = encode_layout(layout, stream)
     arrays |= {"index": stream.content, "layout": numbers}
     tensors = [
         numpy_helper.from_array(np.ascontiguousarray(arrays[suffix]), f"{prefix}.{suffix}")
-        for suffix in tensor_suffixes(bits)
+        for suffix in tensor_suffixes(header)
     ]
-    packed = PackedWeight(layout, stream, int32_layout=numbers.dtype == np.int32)
-    return _Encoded(rebuild_name(dtype, bits, zero_point), bits, packed, tensors)
+    zero_point = 0 if entry is None else int(entry.zero_points.flat[0])
+    return _Encoded(
+        header,
+        WeightKind(bits, dtype.name if is_integer_type(dtype) else "", several),
+        rebuild_name(dtype, bits, None if several else zero_point),
+        PackedWeight(layout, stream, numbers.dtype == np.int32, arrays[ZEROS].shape if several else ()),
+        tensors,
+    )
+
+
+def _stored_values(network: Network, layer: Layer, filters: Ids, inputs: Ids) -> NDArray[Any]:
+    """The packed tensor `values`: what empty slots hold, then the weights of these `filters` and `inputs`."""
+    stored = network.with_zero_points({layer.weight: network.weights[layer.weight]})[layer.weight]
+    matrix = LayerMatrix(layer.matrix(stored), layer.groups)
+    entry = network.quantized.get(layer.weight)
+    zero_point = 0 if entry is None or not entry.has_one_zero_point else int(entry.zero_points[0])
+    return np.append(np.array([zero_point]).astype(stored.dtype), matrix.weights(filters, inputs))
+
+
+def _zeros(entry: QuantizedWeight, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The zero points with as many axes as the weight of `shape`, each for as many places as the next."""
+    zeros = entry.zero_points
+    if entry.axis is not None and entry.block and zeros.shape[entry.axis] * entry.block == shape[entry.axis]:
+        return zeros
+    return entry.spread(zeros, shape)  # the last block may be shorter
 
 
 def _decode_tensors(
@@ -214,7 +248,7 @@ def _decode_tensors(
 ) -> tuple[Packing, NDArray[Any]]:
     """The packing and the dense tensor of `weight`, from its packed tensors among `constants`."""
     bits = header.get("subword_bits")
-    named = zip(tensor_suffixes(bits), tensor_names(weight, header), strict=True)
+    named = zip(tensor_suffixes(header), tensor_names(weight, header), strict=True)
     arrays = {suffix: numpy_helper.to_array(constants[name]) for suffix, name in named}
     sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     layout, stream = decode_layout(arrays["layout"], arrays["index"], sections)
@@ -230,9 +264,22 @@ def _decode_tensors(
         matrix[elements] = values
     else:
         np.add.at(matrix, elements, values)
+    tensor = _as_tensor(matrix, packing, layout)
+    if ZEROS in arrays:
+        written = np.zeros(matrix.shape, bool)
+        written[elements] = True
+        zeros = arrays[ZEROS]
+        for axis, times in enumerate(zero_repeats(zeros.shape, layout.shape)):
+            zeros = np.repeat(zeros, times, axis)
+        tensor = np.where(_as_tensor(written, packing, layout), tensor, zeros)
+    return packing, tensor
+
+
+def _as_tensor(matrix: NDArray[Any], packing: Packing, layout: WeightLayout) -> NDArray[Any]:
+    """A layer matrix in the layout of the weight."""
     if layout.filter_stride == 1:
         matrix = matrix.reshape(packing.groups, -1, packing.inputs).swapaxes(1, 2)
-    return packing, np.ascontiguousarray(matrix).reshape(layout.shape)
+    return np.ascontiguousarray(matrix).reshape(layout.shape)
 
 
 def _decode_subwords(bits: int, stream: BitStream) -> NDArray[np.int8]:

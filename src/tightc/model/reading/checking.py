@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from tightc.errors import ModelError, first_line
-from tightc.model.onnx_proto.graph import Graph, is_identity, is_standard
+from tightc.model.onnx_proto.graph import Graph, is_identity
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
 from tightc.model.reading.stale_shapes import drop_stale_shapes
 from tightc.report import join_names
@@ -67,9 +67,9 @@ def _layer_constants(graph: Graph) -> Iterator[str]:
     """The constants that layers read as weight or bias, through Identity and DequantizeLinear."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
-        operator = WEIGHT_OPERATORS.get(node.op)
-        if operator is None or not is_standard(node.domain):
+        if not has_weight(node.op, node.domain):
             continue
+        operator = WEIGHT_OPERATORS[node.op]
         slots = [
             *operator.weights,
             *operator.scales.values(),

@@ -19,9 +19,10 @@ from tightc.model.onnx_proto.graph import (
     is_standard,
     subgraph_reads,
 )
+from tightc.model.onnx_proto.integer_types import is_integer_type
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
-from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
+from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.report import join_names
 
@@ -58,8 +59,8 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
     """Replace every weight of a layer in `proto` that depends on constants alone by its value, in place.
 
     The initializer gets the name of the computed value. Constants and nodes that nothing else reads are removed. A node
-    that dequantizes an integer weight stays where a layer reads its output, but for weights in blocks or with several
-    zero points; what it reads is folded. So stays what onnxruntime cannot compute. `origin` names the model.
+    that dequantizes integers of a type that weights may have stays where a layer reads its output; what it reads is
+    folded. What onnxruntime cannot compute stays too. `origin` names the model.
     """
     constants = _constants(proto)
     producers = {name: node for node in proto.graph.node for name in node.output if name}
@@ -89,45 +90,28 @@ def _weight_values(proto: onnx.ModelProto, producers: dict[str, onnx.NodeProto])
     """
     tensors = dict(constant_tensors(proto))
     for node in proto.graph.node:
-        operator = WEIGHT_OPERATORS.get(node.op_type) if is_standard(node.domain) else None
-        if operator is None:
+        if not has_weight(node.op_type, node.domain):
             continue
+        operator = WEIGHT_OPERATORS[node.op_type]
         for slot in (*operator.weights, *operator.zero_points.values(), *operator.scales.values()):
             name = node.input[slot] if slot < len(node.input) else ""
             while name in producers and is_identity(producers[name].op_type, producers[name].domain):
                 name = producers[name].input[0]
             names = [name]
-            if name in producers and _stays_quantized(producers[name], tensors, _filters_axis(node, slot)):
+            if name in producers and _stays_quantized(producers[name], tensors):
                 names = list(producers[name].input)
             yield from (name for name in names if name in producers and producers[name].op_type != "Constant")
 
 
-def _filters_axis(node: onnx.NodeProto, slot: int) -> int:
-    """The axis of the weight, input `slot` of `node`, that goes over filters; of a matrix product from the end."""
-    if "Conv" in node.op_type:
-        return int(node.op_type == "ConvTranspose")
-    transposed = any(
-        attribute.name == ("transB" if slot else "transA") and attribute.i for attribute in node.attribute
-    )
-    return -2 if (slot == 0) != transposed else -1
+def _stays_quantized(node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether `node` dequantizes integers of a type that weights may have.
 
-
-def _stays_quantized(
-    node: onnx.NodeProto, tensors: Mapping[str, onnx.TensorProto], filters_axis: int
-) -> bool:
-    """Whether `node` dequantizes by one zero point, and by one scale or one for each filter."""
+    Integers that are not computed yet have the type of the zero point, if there is one.
+    """
     if node.op_type != "DequantizeLinear" or not is_standard(node.domain):
         return False
-    if any(attribute.name == "block_size" and attribute.i for attribute in node.attribute):
-        return False
-    weight, scale = tensors.get(node.input[0]), tensors.get(node.input[1])
-    if weight is not None and scale is not None and max(scale.dims, default=1) > 1:
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        rank = max(1, len(weight.dims))
-        if axis % rank != filters_axis % rank:
-            return False
-    zero = tensors.get(node.input[2]) if len(node.input) > 2 else None
-    return zero is None or len(np.unique(numpy_helper.to_array(zero).astype(np.int64))) <= 1
+    typed = next((tensors[name] for name in node.input[::2] if name in tensors), None)
+    return typed is None or is_integer_type(np.dtype(helper.tensor_dtype_to_np_dtype(typed.data_type)))
 
 
 def _cone(name: str, producers: dict[str, onnx.NodeProto], constants: set[str]) -> set[str] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from tightc.model.reading.foreign_quantization import to_standard_quantization
 from tightc.model.reading.initializers import fix_overridable, make_dense
 from tightc.model.reading.node_names import make_unique
 from tightc.model.reading.opset import raise_opset
@@ -42,5 +43,5 @@ def normalize(proto: onnx.ModelProto, origin: str, options: ReadingOptions) -> l
     dense = make_dense(proto, origin)
     if dense:
         done.append(f"sparse initializers stored dense: {join_names(dense)}")
-    raised = raise_opset(proto, origin)
-    return [*done, raised] if raised else done
+    done += filter(None, [to_standard_quantization(proto, origin), raise_opset(proto, origin)])
+    return done

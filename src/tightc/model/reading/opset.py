@@ -33,8 +33,12 @@ _REFUSED = (
 Values = Sequence[NDArray[Any]]
 
 
-def raise_opset(proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET) -> str:
+def raise_opset(
+    proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET, *, before: bytes | None = None
+) -> str:
     """Convert `proto`, in place, to the opset `target`, by default the oldest that stages work with.
+
+    Its outputs are compared with those of the model in `before`, by default those that it has now.
 
     Returns a sentence about it, an empty one where the opset is not older. ModelError, naming `origin`, where onnx's
     converter does not know an operator, or where onnxruntime computes other outputs afterwards.
@@ -42,7 +46,7 @@ def raise_opset(proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET)
     opset = default_opset(proto)
     if opset >= target:
         return ""
-    before = proto.SerializeToString()
+    before = proto.SerializeToString() if before is None else before
     try:
         converted = version_converter.convert_version(proto, target)
     except _REFUSED as fault:
