@@ -19,6 +19,11 @@ def network_inputs(proto: onnx.ModelProto, origin: str) -> tuple[InputSpec, ...]
     return tuple(_spec(value, origin) for value in proto.graph.input if value.name not in constants)
 
 
+def fixed_batch(inputs: tuple[InputSpec, ...]) -> int | None:
+    """The number of samples in a run where a network with these `inputs` fixes it."""
+    return next((spec.batch for spec in inputs if spec.batch is not None), None)
+
+
 def image_spec(proto: onnx.ModelProto, origin: str) -> tuple[InputSpec, ImageShape]:
     """The one input of `proto`, which takes images, and their shape; ModelError, naming `origin`, where it does not."""
     inputs = network_inputs(proto, origin)
