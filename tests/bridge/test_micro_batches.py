@@ -81,7 +81,8 @@ def test_the_last_batch_is_filled_and_its_filling_left_out(tmp_path: Path, sampl
 
 def test_an_operator_that_reads_sizes_gives_those_of_one_batch() -> None:
     text = """<ir_version: 8, opset_import: ["" : 18]> g (float[2, 3, 4] x) => (float[2, 12] y) {
-      s = Shape<end = 1>(x)\nrest = Constant<value_ints = [-1]>()\nto = Concat<axis = 0>(s, rest)\ny = Reshape(x, to)\n}"""
+      s = Shape<end = 1>(x)\nrest = Constant<value_ints = [-1]>()
+      to = Concat<axis = 0>(s, rest)\ny = Reshape(x, to)\n}"""
     graph = replace(read_graph(onnx.parser.parse_model(text)), micro_batch=2)
     x = torch.arange(72.0).reshape(6, 3, 4)
     torch.testing.assert_close(TorchGraph(graph)(x)[0], x.reshape(6, 12))

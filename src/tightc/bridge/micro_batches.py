@@ -21,7 +21,8 @@ ONLY_SIZES = frozenset({"Shape", "Size"})
 
 def split(inputs: Sequence[Tensor], size: int) -> list[Tensor]:
     """`inputs`, samples first, as (batches, `size`, ...); the last sample is repeated to fill the last batch."""
-    return [_padded(tensor, -len(tensor) % size).unflatten(0, (-1, size)) for tensor in inputs]
+    padded = (_padded(tensor, -len(tensor) % size) for tensor in inputs)
+    return [tensor.reshape(-1, size, *tensor.shape[1:]) for tensor in padded]
 
 
 def join(output: Tensor, samples: int, size: int) -> Tensor:
@@ -45,7 +46,7 @@ def run_on_all(operator: Operator, arguments: Sequence[Any], stacked: Sequence[b
     results = (found,) if isinstance(found, Tensor) else found
     # statistics, which are not of samples, are the same for all batches
     return tuple(
-        value.unflatten(0, (batches, -1))
+        value.reshape(batches, -1, *value.shape[1:])
         if value.shape == results[0].shape
         else value.expand(batches, *value.shape)
         for value in results

@@ -97,12 +97,14 @@ class TorchGraph(nn.Module):
         values.update((name, self._buffers[key]) for name, key in self._buffer_names.items())
         for step in self._steps:
             arguments = [values[given] if isinstance(given, str) else given for given in step.inputs]
-            operator = partial(step.operator, training=self.training) if step.depends_on_training else step.operator
+            operator = (
+                partial(step.operator, training=self.training) if step.depends_on_training else step.operator
+            )
             marks = [isinstance(given, str) and given in stacked for given in step.inputs]
             if not any(marks):
                 found = operator(*arguments)
             elif step.name in ONLY_SIZES:
-                found = operator(arguments[0][0])
+                found = operator(*(argument[0] for argument in arguments if argument is not None))
             else:
                 run = run_on_all if step.depends_on_training else map_batches
                 found = run(operator, arguments, marks)
