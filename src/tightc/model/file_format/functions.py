@@ -291,7 +291,7 @@ def _rebuild_function(group: RebuildGroup, opset: int, wide: bool) -> onnx.Funct
         _LAYOUTS,
         _TILES,
         _SLOTS,
-        _VALUES if group.subword_bits is None else _subwords(group.subword_bits),
+        _values(group) if group.subword_bits is None else _subwords(group.subword_bits),
         f"{_join(f'f{i}' for i in numbers)}, beyond = Split(elements, sizes)",
         *(f"\nw{i} = Reshape(f{i}, s{i})" for i in numbers),
     ]
@@ -342,6 +342,13 @@ def _join_layouts(weights: Sequence[PackedWeight]) -> str:
             text += f"    {name}_64 = Cast<to = $int64>({name})\n"
             joined.append(f"{name}_64")
     return f"{text}    layout = Concat<axis = 0>({_join(joined)})"
+
+
+def _values(group: RebuildGroup) -> str:
+    """Nodes that put the values into their elements; onnxruntime has no Expand for bfloat16, but it gathers."""
+    blank = "blank = Expand(empty, element_count)"
+    gathered = "no_element = Expand(zero, element_count)\n    blank = GatherElements(all_values, no_element)"
+    return _VALUES.replace(blank, gathered) if "bfloat16" in group.name else _VALUES
 
 
 def _subwords(bits: int) -> str:

@@ -29,7 +29,7 @@ _QUANTIZED_WITHOUT_MACS = frozenset(
 _FOREIGN_HINTS = {
     "com.microsoft": "give the model as it was before onnxruntime optimized it, or quantized with QuantFormat.QDQ"
 }
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class WeightReaders:

@@ -13,7 +13,7 @@ from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
 
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
