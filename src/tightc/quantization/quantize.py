@@ -47,8 +47,8 @@ def quantize(
     Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
     symmetric, with one scale per value; `options` say how their ranges are calibrated. Weights and inputs that are
     quantized already stay as they are. `progress` is called during calibration.
-    float16 takes opset 19, to which an older model is raised; bfloat16 becomes float32. ModelError if nothing is left to
-    quantize, or a weight is float64; OptionError if --skip matches no layer.
+    float16 takes opset 19, to which an older model is raised; bfloat16 becomes float32. ModelError if nothing is left
+    to quantize, or a weight is float64; OptionError if --skip matches no layer.
     """
     plain, raised = _with_half_quantization(unpack_layers(model))
     network = read_network(plain)

@@ -35,8 +35,7 @@ class Network:
 
     An integer weight is stored as it is minus its zero point, so that zero means no product; `stored` are its dtypes.
     `quantized`: the scales and zero points of integer weights, by weight. `scales`: those of their filters, (filters,)
-    or (1,). `tied`: weights with other readers than layers, such as a product with the transpose, or a
-    DequantizeLinear.
+    or (1,).
     """
 
     layers: tuple[Layer, ...]
@@ -45,7 +44,6 @@ class Network:
     quantized: dict[str, QuantizedWeight]
     scales: dict[str, NDArray[np.float64]]
     stored: dict[str, np.dtype[Any]]
-    tied: frozenset[str] = frozenset()
 
     @property
     def owners(self) -> tuple[Layer, ...]:
@@ -162,5 +160,4 @@ def read_network(model: Model) -> Network:
         quantized=quantized,
         scales=scales,
         stored={name: array.dtype for name, array in stored.items()},
-        tied=readers.find_tied(layers),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from tightc.model.file import Model
@@ -55,15 +54,6 @@ class WeightReaders:
         while name in self.identities:
             name = self.identities[name]
         return name
-
-    def find_tied(self, layers: Sequence[Layer]) -> frozenset[str]:
-        """The weights of `layers` that another node reads too."""
-        outputs = {layer.output for layer in layers}
-        return frozenset(
-            layer.weight
-            for layer in layers
-            if any(not outputs.intersection(reader.outputs) for reader in self._find_readers(layer.weight))
-        )
 
     def find_layer(self, node: Node, earlier: list[Layer]) -> Layer | str:
         """The layer of `node`, or the reason why it cannot be one; `earlier` are the layers before it."""
