@@ -192,3 +192,72 @@ def test_inputs_of_bfloat16_are_fed_as_float32_where_onnxruntime_could_load_the_
     found = evaluate(loaded(proto), given.images, given.normalization, EvaluateOptions())
     wanted = evaluate(models()[1], given.images, given.normalization, EvaluateOptions())
     assert found.totals == wanted.totals and found.notes == (NOTE,)
+
+
+def behind_casts(*, twice: bool = False) -> onnx.ModelProto:
+    """The network in float32, its weights in bfloat16 behind a Cast each; the first is read by `twice` as many."""
+    proto = of_type(TensorProto.FLOAT)
+    wide = {"w", "v", "l"}
+    for tensor in proto.graph.initializer:
+        if tensor.name in wide:
+            values = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for node in proto.graph.node:
+        node.input[:] = [f"{name}.wide" if name in wide else name for name in node.input]
+    casts = [onnx.helper.make_node("Cast", [name], [f"{name}.wide"], to=TensorProto.FLOAT) for name in wide]
+    if twice:
+        casts.append(onnx.helper.make_node("Cast", ["w"], ["w.again"], to=TensorProto.FLOAT))
+        conv = onnx.helper.make_node("Conv", ["x", "w.again"], ["second"], "second", pads=[1, 1, 1, 1])
+        total = onnx.helper.make_node("Add", ["a", "second"], ["sum"])
+        next(node for node in proto.graph.node if node.input[0] == "a").input[0] = "sum"
+        nodes = list(proto.graph.node)
+        del proto.graph.node[:]
+        proto.graph.node.extend([nodes[0], conv, total, *nodes[1:]])
+    nodes = list(proto.graph.node)
+    del proto.graph.node[:]
+    proto.graph.node.extend([*casts, *nodes])
+    return proto
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_weight_behind_a_cast_stays_bfloat16_and_stock_onnxruntime_runs_every_stage(twice: bool) -> None:
+    proto = behind_casts(twice=twice)
+    assert not loaded(proto).notes
+    chain = through(proto)
+    (wanted,) = outputs(chain.pruned.to_bytes(), FEEDS)
+    for stage in (chain.permuted, chain.packed, chain.unpacked):
+        np.testing.assert_array_equal(outputs(stage.to_bytes(), FEEDS)[0], wanted)
+    before, after = constants(chain.pruned.proto), constants(chain.unpacked.proto)
+    for name in ("w", "v", "l"):
+        assert before[name].dtype == ml_dtypes.bfloat16 and (before[name] == 0).any()
+        assert unsigned(before[name]) == unsigned(after[name])
+    assert chain.simulation is not None and len(chain.simulation.layers) == 3 + twice
+    assert not chain.simulation.uncovered
+    report = simulate(chain.packed, SimulateOptions(array=ARRAY, verify=True))
+    assert report.totals["verified_layers"] == 3 + twice and NOTE not in report.notes
+    if not twice:
+        floats = through(of_type(TensorProto.FLOAT))
+        np.testing.assert_array_equal(outputs(floats.pruned.to_bytes(), FEEDS)[0], wanted)
+
+
+def test_a_weight_behind_a_cast_is_trained_quantized_and_fitted() -> None:
+    model = through(behind_casts()).permuted
+    options = FinetuneOptions.of({"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"})
+    trained = constants(tightc.finetune(model, images(), options).model.proto)
+    for name, array in constants(model.proto).items():
+        assert trained[name].dtype == array.dtype
+        assert (array != trained[name]).any() and ((array == 0) == (trained[name] == 0)).all()
+    quantized, _ = quantize(loaded(behind_casts()), QuantizeOptions(), images())
+    wanted, _ = quantize(loaded(of_type(TensorProto.FLOAT)), QuantizeOptions(), images())
+    np.testing.assert_array_equal(outputs(quantized.to_bytes(), FEEDS), outputs(wanted.to_bytes(), FEEDS))
+    by_obs = PruneOptions(sparsity=0.5, criterion="obs", calibration_images=16)
+    pruned = constants(prune(loaded(behind_casts()), by_obs, images()).model.proto)
+    assert pruned["w"].dtype == ml_dtypes.bfloat16 and (pruned["w"] == 0).any()
+
+
+def test_a_bfloat16_constant_that_feeds_something_else_is_no_layer() -> None:
+    proto = behind_casts()
+    proto.graph.node.append(onnx.helper.make_node("Identity", ["w"], ["copy"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("copy", TensorProto.BFLOAT16, [8, 3, 3, 3]))
+    (row,) = tightc.inspect(loaded(proto)).uncovered
+    assert row["name"] == "first" and "w" in row["reason"]

@@ -20,6 +20,7 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.opset import raise_opset
 from tightc.model.runtime.float32_copy import use_float32
 from tightc.progress import Progress, no_progress
@@ -129,6 +130,7 @@ def _with_half_quantization(model: Model) -> tuple[Model, str]:
     dtypes = {weight.dtype.name for weight in read_network(model).weights.values()}
     proto = model.copy_proto()
     if "bfloat16" in dtypes and use_float32(proto):
+        fold_weights(proto, model.origin)  # those behind a Cast
         return model.with_proto(proto), _FLOAT32_SENTENCE
     if "float16" not in dtypes:
         return model, ""

@@ -348,7 +348,7 @@ def _values(group: RebuildGroup) -> str:
     """Nodes that put the values into their elements; onnxruntime has no Expand for bfloat16, but it gathers."""
     blank = "blank = Expand(empty, element_count)"
     gathered = "no_element = Expand(zero, element_count)\n    blank = GatherElements(all_values, no_element)"
-    return _VALUES.replace(blank, gathered) if "bfloat16" in group.name else _VALUES
+    return _VALUES.replace(blank, gathered) if "Bfloat16" in group.name else _VALUES
 
 
 def _subwords(bits: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from onnx import TensorProto
+
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer, build_layer
 from tightc.model.layer_view.quantized_weights import (
@@ -38,6 +40,7 @@ class WeightReaders:
         proto = model.proto
         self.graph = graph
         self.quantized, self.not_weights = dequantized_weights(graph)
+        self.widened = _widened(graph)
         self.identities = {
             node.outputs[0]: node.inputs[0] for node in graph.nodes if is_identity(node.op, node.domain)
         }
@@ -91,9 +94,10 @@ class WeightReaders:
         return replace(layer, shared_with=first.name)
 
     def _constant_behind(self, value: str) -> str:
-        """`value` itself if it is a constant, the int8 weight that it is dequantized from, or an empty name."""
+        """`value` itself if it is a constant, the one that it is dequantized or cast from, or an empty name."""
         if value in self.quantized:
             return self.quantized[value].weight
+        value = self.widened.get(value, value)
         return value if value in self.graph.tensors else ""
 
     def _explain_not_constant(self, node: Node) -> str:
@@ -135,14 +139,22 @@ class WeightReaders:
             return f"its weight {name} has an axis of length 1 between several matrices"
         if tensor.size == 0:
             return f"its weight {name} is empty"
-        readers = [reader for reader in self._find_readers(value) if not self._reads_as_weight(reader, value)]
+        values = [other for other, constant in self.widened.items() if constant == name] or [value]
+        readers = [
+            reader
+            for other in values
+            for reader in self._find_readers(other)
+            if not self._reads_as_weight(reader, other)
+        ]
+        if value in self.widened:
+            readers += [reader for reader in self.readers[name] if reader.outputs[0] not in values]
         if value in self.quantized and self.quantized[value].is_dequantized:
             readers += self.readers[name][1:]
         labels = [reader.label for reader in readers]
-        labels += [self.subgraph_reads[read] for read in (value, name) if read in self.subgraph_reads]
+        labels += [self.subgraph_reads[read] for read in (*values, name) if read in self.subgraph_reads]
         if labels:
             return f"its weight {name} also feeds {labels[0]}"
-        if {value, name} & self.outputs:
+        if {*values, name} & self.outputs:
             return f"its weight {name} is also an output of the model"
         other = self.skip_identities(node.inputs[WEIGHT_OPERATORS[node.op].activation(slot)])
         if self._constant_behind(other):
@@ -162,6 +174,19 @@ class WeightReaders:
         """Whether `node` reads the value `name` as its weight and nowhere else."""
         slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
         return is_standard(node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
+
+
+def _widened(graph: Graph) -> dict[str, str]:
+    """The values that a Cast makes of a bfloat16 constant, as reading leaves it, and that constant."""
+    return {
+        node.outputs[0]: node.inputs[0]
+        for node in graph.nodes
+        if node.op == "Cast"
+        and is_standard(node.domain)
+        and node.attributes.get("to") == TensorProto.FLOAT
+        and node.inputs[0] in graph.tensors
+        and graph.tensors[node.inputs[0]].dtype.name == "bfloat16"
+    }
 
 
 def _leading_ones(shape: tuple[int, ...]) -> int:

@@ -51,7 +51,7 @@ def check_finite(graph: Graph, origin: str) -> None:
 
 
 def _layer_constants(graph: Graph) -> Iterator[str]:
-    """The constants that layers read as weight or bias, through Identity and DequantizeLinear."""
+    """The constants that layers read as weight or bias, through Identity, Cast and DequantizeLinear."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
         operator = WEIGHT_OPERATORS.get(node.op)
@@ -68,7 +68,9 @@ def _layer_constants(graph: Graph) -> Iterator[str]:
             producer = producers.get(name)
             if name in graph.tensors:
                 yield name
-            elif producer is not None and is_identity(producer.op, producer.domain):
+            elif producer is not None and (
+                is_identity(producer.op, producer.domain) or producer.op == "Cast"
+            ):
                 waiting.append(producer.inputs[0])
             elif producer is not None and producer.op == "DequantizeLinear":
                 waiting += producer.inputs[:2]
