@@ -86,6 +86,55 @@ def _check(case: NodeCase) -> None:
             torch.testing.assert_close(tensor, wanted, rtol=case.rtol, atol=1e-6, equal_nan=True)
 
 
+# The sizes or values of what these make depend on numbers of the first input, which are read in Python.
+_READS_NUMBERS = r"test_(range_.*|.*window.*_expanded|gelu_tanh_.*_expanded|constantofshape_.*)"
+
+
+@cache
+def _two_batches(name: str) -> tuple[list[torch.Tensor], list[torch.Tensor]] | None:
+    """The inputs of a case with two for the first of them, as it is and in reverse, and the outputs of both.
+
+    None where there is no first input with an axis, or its reverse is no input or leads to outputs of other sizes.
+    """
+    case = _cases()[name]
+    first, *others = [_tensor(value) for value in case.data_sets[0][0]] or [torch.zeros(())]
+    if first.dim() == 0 or re.fullmatch(_READS_NUMBERS, name):
+        return None
+    both = torch.stack([first, torch.stack(first.unbind()[::-1]) if len(first) else first])
+    module = TorchGraph(read_graph(case.model)).eval()
+    try:
+        outputs = [torch.stack(pair) for pair in zip(*(module(one, *others) for one in both), strict=True)]
+    except (RuntimeError, IndexError):
+        return None
+    return [both, *others], outputs
+
+
+@pytest.mark.parametrize("name", sorted(name for name in _cases() if _reason(name) is None))
+def test_two_batches_at_once_give_the_same_as_one_after_the_other(name: str) -> None:
+    prepared = _two_batches(name)
+    if prepared is None:
+        return
+    inputs, outputs = prepared
+    graph = read_graph(_cases()[name].model)
+    module = TorchGraph(graph).eval()
+    stacked = {graph.inputs[0]}
+    found = module._run(inputs, stacked)
+    for key, tensor, wanted in zip(module._outputs, found, outputs, strict=True):
+        torch.testing.assert_close(
+            tensor if key in stacked else tensor.expand(wanted.shape), wanted, equal_nan=True
+        )
+
+
+def test_every_operator_has_cases_of_two_batches() -> None:
+    done = {
+        node.op_type
+        for name, case in _cases().items()
+        if not _reason(name) and _two_batches(name) is not None
+        for node in case.model.graph.node
+    }
+    assert set(OPERATORS) - done == set()
+
+
 def test_every_operator_has_cases_that_run() -> None:
     done = {
         node.op_type for name, case in _cases().items() if not _reason(name) for node in case.model.graph.node

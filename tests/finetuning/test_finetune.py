@@ -280,12 +280,12 @@ def test_teacher_of_other_classes() -> None:
     )
 
 
-def test_fixed_batch_size() -> None:
+def test_an_open_input_and_a_fixed_shape() -> None:
     flat = "shape = Constant <value_ints = [1, 32]> ()\nf = Reshape (p, shape)\n"
     with pytest.raises(
         ModelError, match=r"^small.onnx: torch cannot run it on a batch of 2 x 1 x 8 x 8"
     ) as fault:
-        train(network(rest=REST.replace("f = Flatten (p)\n", flat), image="1, 1, 8, 8"))
+        train(network(rest=REST.replace("f = Flatten (p)\n", flat)))
     assert fault.value.remedy == "export the model with a dynamic batch size"
 
 

@@ -79,10 +79,30 @@ class ChannelNetwork:
         """A convolution with a bias, a norm, an addition, or none of them, and an activation."""
         each = image.channels // groups
         weight = self.numbers(filters, each, kernel, kernel, scale=1 / np.sqrt(each * kernel * kernel))
-        pads = [kernel // 2] * 4
+        value = self.shifted(
+            "Conv", image, (weight, filters), forced=forced, pads=[kernel // 2] * 4, group=groups
+        )
+        return Image(self.activation(value) if act else value, filters, image.side)
+
+    def transposed_conv(self, image: Image, filters: int, groups: int = 1) -> Image:
+        """As `conv`, by a transposed convolution, which keeps the side or doubles it."""
+        doubles = image.side <= PIXELS
+        kernel, stride, pad = ((2, 2, 0), (4, 2, 1))[self.rng.integers(2)] if doubles else (3, 1, 1)
+        each = image.channels // groups
+        scale = stride / np.sqrt(each * kernel * kernel)
+        weight = self.numbers(image.channels, filters // groups, kernel, kernel, scale=scale)
+        attributes = {"pads": [pad] * 4, "strides": [stride] * 2, "group": groups}
+        value = self.shifted("ConvTranspose", image, (weight, filters), **attributes)
+        return Image(self.activation(value), filters, stride * image.side)
+
+    def shifted(
+        self, op: str, image: Image, layer: tuple[str, int], *, forced: bool = True, **attributes: object
+    ) -> str:
+        """A convolution by the weight of a `layer` of so many filters, with a bias, a norm, an addition, or none."""
+        weight, filters = layer
         shift = self.rng.choice(["bias", "norm", "add", "none"])
         bias = [self.numbers(filters, scale=0.5)] if shift == "bias" else []
-        value = self.add("Conv", image.name, weight, *bias, pads=pads, group=groups)
+        value = self.add(op, image.name, weight, *bias, **attributes)
         if shift == "norm":
             parameters = [self.numbers(filters) for _ in range(3)]
             variance = self.tensor(self.rng.uniform(0.5, 2, filters).astype(np.float32))
@@ -91,8 +111,7 @@ class ChannelNetwork:
             value = self.add("Add", value, self.numbers(filters, 1, 1, scale=0.5))
         if forced:
             self.forced[weight] = value
-        value = self.activation(value) if act else value
-        return Image(value, filters, image.side)
+        return value
 
     def activation(self, value: str) -> str:
         """None of them gives a channel of zeros by chance."""
@@ -129,6 +148,20 @@ class ChannelNetwork:
         image = self.pick()
         made = self.conv(image, filters=image.channels * int(self.rng.integers(1, 3)), groups=image.channels)
         self.keep(made.name, made)
+
+    def convolve_transposed(self) -> None:
+        image = self.pick(even=True)
+        kind = self.rng.choice(["plain", "groups", "depthwise"])
+        groups = {"plain": 1, "groups": 2, "depthwise": image.channels}[str(kind)]
+        filters = 2 * int(self.rng.integers(2, 5)) if kind != "depthwise" else image.channels
+        made = self.transposed_conv(image, filters, groups)
+        self.keep(made.name, made)
+
+    def halve(self) -> None:
+        image = self.pick()
+        if image.side % 2 == 0 and not self.in_phases:
+            name = self.add("AveragePool", image.name, kernel_shape=[2, 2], strides=[2, 2])
+            self.keep(name, image, side=image.side // 2)
 
     def concatenate(self) -> None:
         one = self.pick()
@@ -253,6 +286,7 @@ class ChannelNetwork:
 STEPS = (
     *("convolve", "convolve", "convolve_in_groups", "convolve_depthwise", "concatenate", "split", "slice"),
     *("gather", "add_up", "shuffle", "gate", "pad", "rearrange", "pool"),
+    *("convolve_transposed", "convolve_transposed", "halve"),
 )
 
 

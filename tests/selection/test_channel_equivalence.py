@@ -23,10 +23,19 @@ def weights(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Of each layer, filters first."""
     found = constants(proto)
     return {
-        node.input[1]: found[node.input[1]].T if node.op_type == "MatMul" else found[node.input[1]]
+        node.input[1]: filters_first(found[node.input[1]], node)
         for node in proto.graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul")
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
     }
+
+
+def filters_first(weight: np.ndarray, node: onnx.NodeProto) -> np.ndarray:
+    if node.op_type == "ConvTranspose":
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        inputs, each, *kernel = weight.shape
+        by_group = weight.reshape(groups, inputs // groups, each, *kernel)
+        return by_group.swapaxes(1, 2).reshape(groups * each, inputs // groups, *kernel)
+    return weight.T if node.op_type == "MatMul" else weight
 
 
 def images() -> dict[str, np.ndarray]:

@@ -77,6 +77,32 @@ def test_outputs_are_those_without_the_removed_filters_and_their_biases() -> Non
     assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+TRANSPOSED = """net (float[1, 3, 6, 6] image) => (float[1, 4, 12, 12] y) {
+  [down] a = Conv<pads = [1, 1, 1, 1]>(image, down_w, down_b)\nr = Relu(a)
+  [up] b = ConvTranspose<strides = [2, 2], group = GROUPS>(r, up_w, up_b)\ns = Relu(b)
+  [last] y = Conv<pads = [1, 1, 1, 1]>(s, last_w)
+}"""
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_channels_go_through_a_transposed_convolution(groups: int) -> None:
+    """Its filters go whole, with the inputs that read them, and so do those of its inputs that are zero."""
+    tensors = {"down_w": full(8, 3, 3, 3), "down_b": full(8), "up_b": full(8), "last_w": full(4, 8, 3, 3)}
+    tensors["up_w"] = full(8, 8 // groups, 2, 2)
+    proto = models.build(TRANSPOSED.replace("GROUPS", str(groups)), **tensors)
+    pruned, report = prune(loaded(proto), filtered(0.6, scope="layer"))
+    found = weights(pruned)
+    up = found["up_w"].reshape(groups, 8 // groups, 8 // groups, 4)
+    alive = up.any(axis=(1, 3)).ravel()
+    assert 0 < alive.sum() < 8 and report.totals["density"] <= 0.4
+    whole = up.all(axis=3) | ~up.any(axis=3)  # no position of a kernel stays behind
+    assert whole.all()
+    assert np.array_equal(up.any(axis=(2, 3)).ravel(), found["down_w"].any(axis=(1, 2, 3)))
+    assert np.array_equal(found["last_w"].any(axis=(0, 2, 3)), alive)
+    assert not found["up_b"][~alive].any() and found["up_b"][alive].all()
+    assert not [note for note in report.notes if "filters stay" in note]
+
+
 def test_skipped_layers_lose_nothing() -> None:
     model = loaded(dense_cnn())
     pruned, _ = prune(model, filtered(0.5, skip=("second",)))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tightc.bridge.constant import from_array, to_array
+from tightc.bridge.micro_batches import ONLY_SIZES, join, map_batches, run_on_all, split
 from tightc.bridge.operator import Operator, unsupported
 from tightc.bridge.operators import CONSTANT_INPUTS, DEPENDS_ON_TRAINING, OPERATORS, OUTPUTS
 from tightc.bridge.parameters import Role, running_statistics, trained_tensors
@@ -29,6 +31,7 @@ class _Operation:
 class _Step:
     """One operator call; an input is the name of a value, a constant tensor, or None where omitted."""
 
+    name: str
     operator: Operator
     inputs: tuple[str | Tensor | None, ...]
     outputs: tuple[str, ...]
@@ -43,10 +46,14 @@ class TorchGraph(nn.Module):
     `roles`, `parameter` and `trained` use ONNX names, since torch names permit no dots. Shapes, axes and pads stay on
     the CPU. Values that depend on constants only are computed once, when the module is built. ModelError names the
     operator and node that is not supported.
+
+    With a `micro_batch` any number of samples is run as batches of that size, side by side; only normalizations in
+    training see all samples at once.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        self.micro_batch = graph.micro_batch
         self.roles: dict[str, Role] = trained_tensors(graph)
         self._statistics = running_statistics(graph)
         _check_one_role(set(self.roles), set(self._statistics))
@@ -73,20 +80,36 @@ class TorchGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The graph's outputs for its `inputs`, in the graph's order, with shapes and dtypes as in ONNX."""
+        if self.micro_batch is None:
+            return self._run(inputs, stacked=set())
+        stacked = set(self._inputs)
+        found = self._run(split(inputs, self.micro_batch), stacked)
+        return tuple(
+            join(output, len(inputs[0]), self.micro_batch) if name in stacked else output
+            for name, output in zip(self._outputs, found, strict=True)
+        )
+
+    def _run(self, inputs: Sequence[Tensor], stacked: set[str]) -> tuple[Tensor, ...]:
+        """The outputs for `inputs`; the values named in `stacked` have an axis of batches before those of the graph."""
         values: dict[str, Any] = dict(zip(self._inputs, inputs, strict=True))
         values.update(self._host)
         values.update((name, self._parameters[key]) for name, key in self._parameter_names.items())
         values.update((name, self._buffers[key]) for name, key in self._buffer_names.items())
         for step in self._steps:
             arguments = [values[given] if isinstance(given, str) else given for given in step.inputs]
-            if step.depends_on_training:
-                found = step.operator(*arguments, training=self.training)
+            operator = (
+                partial(step.operator, training=self.training) if step.depends_on_training else step.operator
+            )
+            marks = [isinstance(given, str) and given in stacked for given in step.inputs]
+            if not any(marks):
+                found = operator(*arguments)
+            elif step.name in ONLY_SIZES:
+                found = operator(*(argument[0] for argument in arguments if argument is not None))
             else:
-                found = step.operator(*arguments)
-            if isinstance(found, Tensor):
-                values[step.outputs[0]] = found
-            else:
-                values.update(zip(step.outputs, found, strict=False))
+                run = run_on_all if step.depends_on_training else map_batches
+                found = run(operator, arguments, marks)
+                stacked.update(step.outputs)
+            values.update(zip(step.outputs, (found,) if isinstance(found, Tensor) else found, strict=False))
             for name in step.last_uses:
                 del values[name]
         return tuple(values[name] for name in self._outputs)
@@ -194,6 +217,7 @@ def _steps(
         needed |= names
         steps.append(
             _Step(
+                name=node.op,
                 operator=operation.operator,
                 inputs=tuple(inputs),
                 outputs=node.outputs,

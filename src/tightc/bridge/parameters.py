@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tightc.model.onnx_proto.graph import Graph, Node
+from tightc.model.onnx_proto.graph import Array, Graph, Node
 
 Role = Literal["weight", "bias", "scale", "slope"]
 """weight: of a Conv, ConvTranspose, Gemm or MatMul. bias: of these, or the shift of a normalization. scale: of a
@@ -44,7 +44,7 @@ def trained_tensors(graph: Graph) -> dict[str, Role]:
                 continue
             name = _origin(node.inputs[place], graph, makers)
             tensor = graph.tensors.get(name)
-            if tensor is None or tensor.dtype.kind != "f" or (node.op == "Add" and tensor.size == 1):
+            if tensor is None or not _is_float(tensor) or (node.op == "Add" and tensor.size == 1):
                 continue
             if found.get(name) != "weight":
                 found[name] = role
@@ -87,6 +87,10 @@ def _origin(name: str, graph: Graph, makers: dict[str, Node]) -> str:
     while name not in graph.tensors and name in makers and makers[name].op in _SAME_VALUES:
         name = makers[name].inputs[0]
     return name
+
+
+def _is_float(tensor: Array) -> bool:
+    return tensor.dtype.kind == "f" or tensor.dtype.name == "bfloat16"
 
 
 def _is_product(name: str, makers: dict[str, Node]) -> bool:

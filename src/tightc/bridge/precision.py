@@ -20,9 +20,19 @@ _HALF_TYPES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 def as_float32(graph: Graph) -> Graph:
-    """`graph` with float32 in place of float16 and bfloat16: constants, and the types that Cast nodes give."""
+    """`graph` with float32 in place of float16 and bfloat16: constants, and the types that Cast nodes give.
+
+    A Cast of such a constant to float32 becomes an Identity, through which the constant is trained.
+    """
     tensors = {name: _widened(array) for name, array in graph.tensors.items()}
-    return replace(graph, nodes=tuple(map(_with_float32, graph.nodes)), tensors=tensors)
+    changed = {name for name, array in graph.tensors.items() if tensors[name] is not array}
+    nodes = tuple(
+        replace(node, op="Identity", attributes={})
+        if node.op == "Cast" and node.inputs[0] in changed and node.attributes["to"] == onnx.TensorProto.FLOAT
+        else node
+        for node in map(_with_float32, graph.nodes)
+    )
+    return replace(graph, nodes=nodes, tensors=tensors)
 
 
 def in_dtypes_of(tensors: Mapping[str, Array], originals: Mapping[str, Array]) -> dict[str, Array]:

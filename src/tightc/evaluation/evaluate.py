@@ -20,6 +20,7 @@ from tightc.evaluation.runs import ModelRun, Values, batches_of, require_inputs,
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.network_inputs import are_logits, image_spec
+from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
 
@@ -80,7 +81,7 @@ class _Evaluation:
     ) -> None:
         self.model, self.data, self.normalization, self.options = model, data, normalization, options
         self.progress = progress
-        self.notes = list(model.notes)
+        self.notes = [*model.notes, *bfloat16_notes(model.proto)]
         self.start = time.perf_counter()
 
     def report(self, totals: Mapping[str, Any]) -> Report:

@@ -13,7 +13,7 @@ from tightc.data.images import Images, Normalization
 from tightc.data.samples import Samples
 from tightc.errors import DataError, ModelError
 from tightc.model.file import Model
-from tightc.model.layer_view.network_inputs import network_inputs
+from tightc.model.layer_view.network_inputs import fixed_batch, network_inputs
 from tightc.model.runtime.session import create_session, ort_errors
 
 Values = Mapping[str, NDArray[Any]]
@@ -48,7 +48,7 @@ class ModelRun:
         self.origin = model.origin
         self.inputs = network_inputs(model.proto, model.origin)
         self.names = [value.name for value in model.proto.graph.output]
-        self.batch = next((spec.batch for spec in self.inputs if spec.batch is not None), None)
+        self.batch = fixed_batch(self.inputs)
         self._session = create_session(model.to_bytes(), model.origin, threads)
 
     def outputs(self, feeds: Values, columns: str = "values") -> dict[str, NDArray[Any]]:

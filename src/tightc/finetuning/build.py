@@ -18,7 +18,7 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.training.loss import Objective
 from tightc.model.file import Model
 from tightc.model.layer_view.logits import without_softmax
-from tightc.model.layer_view.network_inputs import float_outputs
+from tightc.model.layer_view.network_inputs import fixed_batch, float_outputs, network_inputs
 from tightc.model.onnx_proto.graph import Graph, read_graph
 
 _FOR_LABELS = ("distill_weight", "label_smoothing")
@@ -62,12 +62,12 @@ def build_networks(
 
     `sample` returns the inputs of that many samples. ModelError or OptionError where they do not fit together.
     """
-    graph = as_float32(read_graph(model.proto))
+    graph = _trainable(model)
     logits = without_softmax(graph).outputs[:1] if labeled else ()
     if teacher is None:
         student = build_network(replace(graph, outputs=logits), model.origin, sample, device)
         return Networks(student, None, Objective(labeled=True))
-    teacher_graph = _with_inputs_of(graph, as_float32(read_graph(teacher.proto)))
+    teacher_graph = _with_inputs_of(graph, _trainable(teacher))
     origins = (model.origin, teacher.origin)
     matches = find_matches(graph, teacher_graph, options.distill_values, float_outputs(model.proto), origins)
     if not matches:
@@ -84,6 +84,12 @@ def build_networks(
     axes = _axes(matches, student, outputs, [tuple(tensor.shape) for tensor in sample(2)], options, logits)
     places = tuple(outputs.index(match.student) for match in matches)
     return Networks(student, master, Objective(labeled=labeled, matched=places, axes=axes))
+
+
+def _trainable(model: Model) -> Graph:
+    """The graph of `model` in float32, with the batch size that it fixes."""
+    batch = fixed_batch(network_inputs(model.proto, model.origin))
+    return replace(as_float32(read_graph(model.proto)), micro_batch=batch)
 
 
 def _axes(

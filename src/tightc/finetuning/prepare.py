@@ -64,6 +64,7 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
     teacher = None if inputs.teacher is None else _dequantized(inputs.teacher)[0]
     networks = build_networks(model, teacher, batches.first, compute.device, options, labeled=labeled)
     student = networks.student
+    _check_micro_batch(student, batches.batch_size // group.world_size, inputs.model.origin)
     classes = _check_classes(inputs, student) if labeled else 0
     norms = _norms(student.graph, inputs.model, quantized) if options.unfold_batchnorm else []
     module = student.module
@@ -111,6 +112,16 @@ def _dequantized(model: Model) -> tuple[Model, tuple[QuantizedWeight, ...]]:
     return network.dequantized(model), tuple(
         entry for entry in network.quantized.values() if entry.is_dequantized
     )
+
+
+def _check_micro_batch(student: TorchNetwork, batch_size: int, origin: str) -> None:
+    """OptionError where the batch of a process is not made of batches as the network fixes them."""
+    fixed = student.module.micro_batch
+    if fixed is not None and batch_size % fixed:
+        raise OptionError(
+            f"--batch-size: expected a multiple of {fixed}, the batch that {origin} fixes, got {batch_size}",
+            f"give a multiple of {fixed} for each process, and as many images",
+        )
 
 
 def _split_batches(

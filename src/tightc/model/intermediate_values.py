@@ -17,6 +17,7 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import DataError
 from tightc.model.file import Model
 from tightc.model.onnx_proto.graph import read_graph
+from tightc.model.runtime.float32_copy import run_dtype
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.shapes import value_shapes
 
@@ -99,7 +100,4 @@ def _input_types(
     names = read_graph(model.proto).inputs
     shapes = value_shapes(model.proto, model.origin, names, input_sizes)
     declared: dict[str, onnx.ValueInfoProto] = {value.name: value for value in model.proto.graph.input}
-    return {
-        name: (helper.tensor_dtype_to_np_dtype(declared[name].type.tensor_type.elem_type), shapes[name])
-        for name in names
-    }
+    return {name: (run_dtype(declared[name].type.tensor_type.elem_type), shapes[name]) for name in names}

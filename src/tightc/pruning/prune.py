@@ -18,6 +18,7 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
 from tightc.pruning.options import PruneOptions
@@ -56,7 +57,8 @@ def prune(
     pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
-    notes = (*model.notes, *_notes(plain, rows, options), *_filter_notes(layers, pruned, rows, options))
+    ran = bfloat16_notes(plain.proto) if options.needs_images else ()
+    notes = (*model.notes, *ran, *_notes(plain, rows, options), *_filter_notes(layers, pruned, rows, options))
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 

@@ -21,7 +21,11 @@ def with_zero_channels(model: Model, graph: ChannelGraph, masks: Sequence[Mask])
     `masks`: the kept weights of each layer of `graph`, (filters, inputs) bool; a filter without any is removed. A
     tensor that other nodes read too is copied for the node that changes.
     """
-    zero = graph.zero_channels([np.logical_not(kept.any(axis=1)) for kept in masks])
+    removed = [
+        np.logical_not(kept.reshape(filters, -1).any(axis=1))
+        for kept, filters in zip(masks, graph.filters(), strict=True)
+    ]
+    zero = graph.zero_channels(removed)
     tensors = read_graph(model.proto).tensors
     changed: dict[str, np.ndarray] = {}
     copied: dict[tuple[str, int], np.ndarray] = {}

@@ -20,7 +20,9 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.opset import raise_opset
+from tightc.model.runtime.float32_copy import use_float32
 from tightc.progress import Progress, no_progress
 from tightc.quantization.nodes import Int8Weight, with_int8_inputs, with_int8_weights
 from tightc.quantization.options import QuantizeOptions
@@ -29,6 +31,7 @@ from tightc.quantization.scale import LARGEST, best_scales, to_int8
 from tightc.report import Report, Result, join_names
 from tightc.selection.network.prunable import unskipped_layers
 
+_FLOAT32_SENTENCE = "bfloat16 became float32: onnxruntime does not quantize it"
 _HALF_OPSET = 19  # from which QuantizeLinear and DequantizeLinear take float16
 
 
@@ -45,8 +48,8 @@ def quantize(
     Scales have the least mean square error. With `images`, drawn by `seed`, the layers' inputs are quantized too,
     symmetric, with one scale per value; `options` say how their ranges are calibrated. Weights and inputs that are
     quantized already stay as they are. `progress` is called during calibration.
-    float16 takes opset 19, to which an older model is raised. ModelError if nothing is left to quantize, or a weight is
-    neither float32 nor float16; OptionError if --skip matches no layer.
+    float16 takes opset 19, to which an older model is raised; bfloat16 becomes float32. ModelError if nothing is left
+    to quantize, or a weight is float64; OptionError if --skip matches no layer.
     """
     plain, raised = _with_half_quantization(unpack_layers(model))
     network = read_network(plain)
@@ -123,11 +126,14 @@ def _places(layer: Layer, shape: tuple[int, ...], axis: int) -> NDArray[np.int64
 
 
 def _with_half_quantization(model: Model) -> tuple[Model, str]:
-    """`model` in an opset in which float16 can be quantized, and a sentence where it was raised."""
-    weights = read_network(model).weights.values()
-    if not any(weight.dtype == np.float16 for weight in weights):
-        return model, ""
+    """`model` in a form in which its 16-bit floats can be quantized, and a sentence where it was changed."""
+    dtypes = {weight.dtype.name for weight in read_network(model).weights.values()}
     proto = model.copy_proto()
+    if "bfloat16" in dtypes and use_float32(proto):
+        fold_weights(proto, model.origin)  # those behind a Cast
+        return model.with_proto(proto), _FLOAT32_SENTENCE
+    if "float16" not in dtypes:
+        return model, ""
     done = raise_opset(proto, model.origin, _HALF_OPSET)
     return (model.with_proto(proto), done) if done else (model, "")
 

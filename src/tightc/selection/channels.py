@@ -30,7 +30,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Write:
-    """Layer number `layer` computes `filters` channels, numbered from `first`."""
+    """Layer number `layer` computes `filters` channels, numbered from `first`.
+
+    Each has equally many adjacent rows of the layer matrix: one, or one for each position of a transposed convolution.
+    """
 
     layer: int
     first: int
@@ -94,6 +97,11 @@ class ChannelGraph:
     read: ChannelNumbers
     shifts: tuple[Shift, ...] = ()
     obstacles: tuple[tuple[int, str], ...] = ()
+
+    def filters(self) -> list[int]:
+        """The number of filters of each layer."""
+        found = {step.layer: step.filters for step in self.steps if isinstance(step, Write)}
+        return [found[layer] for layer in range(len(self.removable))]
 
     def same_as(self, other: ChannelGraph) -> bool:
         """Whether both say the same of the layers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Protocol
 
@@ -48,7 +49,12 @@ def keep_filters(
     After H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3, by squares over the network.
     """
     graph = layers[0].channels or separate_layers([(*layer.saliency.shape, layer.groups) for layer in layers])
-    saliencies = [_filter_saliency(layer.saliency) for layer in layers]
+    rows = [len(layer.saliency) // filters for layer, filters in zip(layers, graph.filters(), strict=True)]
+    joined = [
+        _Filters(_joined(layer.saliency, each), layer.groups)
+        for layer, each in zip(layers, rows, strict=True)
+    ]
+    saliencies = [_filter_saliency(layer.saliency) for layer in joined]
     ranks = [spread_ranks(len(saliency)) for saliency in saliencies]
     places = [_places(saliency, rank) for saliency, rank in zip(saliencies, ranks, strict=True)]
     scores = [place / len(place) for place in places] if by_layer else saliencies
@@ -57,18 +63,39 @@ def keep_filters(
     share = _LEAST_FRACTION * sqrt(fraction)
     protected = [
         _protected(place, layer.groups, min_density * fraction, share)
-        for place, layer in zip(places, layers, strict=True)
+        for place, layer in zip(places, joined, strict=True)
     ]
     removable = np.concatenate(graph.removable) & ~np.concatenate(protected)
     removable &= ~_feeding_filters(graph, order, removable, ends, share)
     order = order[removable[order]]
-    budget = fraction * sum(layer.saliency.size for layer in layers) * (1 + ROUNDING)
+    budget = fraction * sum(layer.saliency.size for layer in joined) * (1 + ROUNDING)
 
     def removed(count: int) -> list[NDArray[np.bool_]]:
         return np.split(_with(np.zeros(len(removable), bool), order[:count]), ends)
 
-    fewest = _first_true(len(order), lambda count: _kept_count(layers, graph, removed(count)) <= budget)
-    return _kept_weights(layers, graph, removed(fewest))
+    fewest = _first_true(len(order), lambda count: _kept_count(joined, graph, removed(count)) <= budget)
+    masks = _kept_weights(joined, graph, removed(fewest))
+    return [_divided(kept, each) for kept, each in zip(masks, rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Filters:
+    """A layer with one row for each filter: its saliency, (filters, inputs x rows of a filter), and its groups."""
+
+    saliency: Saliency
+    groups: int
+
+
+def _joined(saliency: Saliency, rows: int) -> Saliency:
+    """`saliency`, (filters x `rows`, inputs), with a row for each filter: (filters, inputs x `rows`)."""
+    inputs = saliency.shape[1]
+    return saliency.reshape(-1, rows, inputs).swapaxes(1, 2).reshape(-1, inputs * rows)
+
+
+def _divided(kept: Mask, rows: int) -> Mask:
+    """The inverse of `_joined`."""
+    filters, inputs = len(kept), kept.shape[1] // rows
+    return kept.reshape(filters, inputs, rows).swapaxes(1, 2).reshape(filters * rows, inputs)
 
 
 def _filter_saliency(saliency: Saliency) -> NDArray[np.float64]:
@@ -146,9 +173,7 @@ def _filters_among(graph: ChannelGraph, marked: NDArray[np.bool_]) -> NDArray[np
     return np.concatenate([marked[step.first : step.first + step.filters] for step in writes])
 
 
-def _kept_count(
-    layers: Sequence[FilterCandidates], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]
-) -> int:
+def _kept_count(layers: Sequence[_Filters], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]) -> int:
     """The number of weights that stay without the `removed` filters, (filters,) bool per layer."""
     total = 0
     for layer, filters, channels in zip(layers, *graph.live(removed), strict=True):
@@ -159,7 +184,7 @@ def _kept_count(
 
 
 def _kept_weights(
-    layers: Sequence[FilterCandidates], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]
+    layers: Sequence[_Filters], graph: ChannelGraph, removed: Sequence[NDArray[np.bool_]]
 ) -> list[Mask]:
     """The weights that stay, (filters, inputs) bool per layer, without the `removed` filters, (filters,) bool."""
     kept: list[Mask] = []

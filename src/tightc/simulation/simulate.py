@@ -9,6 +9,7 @@ from typing import Any
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
+from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
@@ -56,6 +57,7 @@ def simulate(
     notes = (
         *model.notes,
         *assumed,
+        *(bfloat16_notes(model.proto) if options.verify or options.inputs else ()),
         *_energy_notes(totals, accelerator),
         *_batch_note(model, options, accelerator, total.actual.cycles),
     )

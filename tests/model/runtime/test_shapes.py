@@ -127,9 +127,12 @@ def test_a_model_that_onnxruntime_cannot_run_is_an_error() -> None:
     ("given_input", "got"),
     [
         (helper.make_tensor_sequence_value_info("more", onnx.TensorProto.FLOAT, None), "sequence"),
-        (helper.make_tensor_value_info("more", onnx.TensorProto.BFLOAT16, [2]), "a tensor of bfloat16"),
+        (
+            helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT8E4M3FN, [2]),
+            "a tensor of float8_e4m3fn",
+        ),
     ],
-    ids=["sequence", "bfloat16"],
+    ids=["sequence", "float8"],
 )
 def test_an_input_that_cannot_be_fed_is_an_error_where_the_model_has_to_run(
     given_input: onnx.ValueInfoProto, got: str

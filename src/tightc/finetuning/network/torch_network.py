@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from tightc.bridge.parameters import trained_layers
 from tightc.bridge.precision import check_float32
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import Graph
+
+_TOLERANCE = 1e-4  # of the largest output: sums may be taken in another order
 
 Inputs = tuple[Tensor, ...]
 """A tensor for each input of a network, in its order, samples first."""
@@ -31,9 +33,10 @@ class TorchNetwork:
 def build_network(
     graph: Graph, origin: str, sample: Callable[[int], Inputs], device: torch.device
 ) -> TorchNetwork:
-    """Builds `graph` in torch on `device` and runs it once.
+    """Builds `graph` in torch on `device` and runs it.
 
-    `sample` returns the inputs of that many samples. ModelError, naming the model `origin`, where it cannot be trained.
+    `sample` returns the inputs of that many samples. The network has a micro batch only where it needs it. ModelError,
+    naming the model `origin`, where it cannot be trained.
     """
     module = TorchGraph(graph)
     if "weight" not in module.roles.values():
@@ -44,6 +47,9 @@ def build_network(
     remedy = "finetune before the model is converted"
     check_float32(module, origin, needs="finetune trains", remedy=remedy)
     to_device(module, device)
+    if module.micro_batch is not None and _runs_in_one_batch(module, sample(module.micro_batch + 1)):
+        module.micro_batch = None
+    graph = replace(graph, micro_batch=module.micro_batch)
     return TorchNetwork(module, _output_shapes(module, sample(2), origin), trained_layers(graph), graph)
 
 
@@ -66,6 +72,25 @@ def require_classes(network: TorchNetwork, origin: str) -> int:
             "export the model with a dynamic batch size",
         )
     return shape[1]
+
+
+def _runs_in_one_batch(module: TorchGraph, inputs: Inputs) -> bool:
+    """Whether `module`, which has a micro batch, gives the same without, for more `inputs` than one such batch."""
+    size = module.micro_batch
+    try:
+        with torch.no_grad():
+            wanted = module(*inputs)
+            module.micro_batch = None
+            found = module(*inputs)
+    except (RuntimeError, IndexError, TypeError):
+        return False
+    finally:
+        module.micro_batch = size
+    return all(
+        one.shape == other.shape
+        and bool(((one - other).abs().amax() <= _TOLERANCE * other.abs().amax()) if other.numel() else True)
+        for one, other in zip(found, wanted, strict=True)
+    )
 
 
 def _output_shapes(module: TorchGraph, inputs: Inputs, origin: str) -> tuple[tuple[int, ...], ...]:

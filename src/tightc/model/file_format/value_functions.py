@@ -22,6 +22,12 @@ _VALUES = """
     elements = ScatterElements(blank, target, slot_value)
 """
 
+# as Expand, which onnxruntime does not have for bfloat16
+_GATHERED = """
+    no_element = Expand(zero, element_count)
+    blank = GatherElements(all_values, no_element)
+"""
+
 # onnxruntime computes with bytes, not with nibbles: "$to" holds the same numbers as "$nibbles"
 _BYTES = """
     $to = Cast<to = $byte>($nibbles)
@@ -79,13 +85,13 @@ class PackedWeight:
 
 @dataclass(frozen=True)
 class WeightKind:
-    """Weights of which one function rebuilds all: of one `integer_type`, empty for floats.
+    """Weights of which one function rebuilds all: of one `dtype`.
 
     `subword_bits` is None for whole weights. `several_zero_points`: as packed tensors of their own.
     """
 
+    dtype: str
     subword_bits: int | None = None
-    integer_type: str = ""
     several_zero_points: bool = False
 
 
@@ -93,8 +99,8 @@ def value_nodes(weights: Sequence[PackedWeight], kind: WeightKind) -> str:
     """Nodes that write the values of whole weights over what weights without a slot are."""
     numbers, text = range(len(weights)), ""
     names = {suffix: [f"{suffix[0]}{i}" for i in numbers] for suffix in ("values", ZEROS)}
-    if kind.integer_type in _NIBBLES:
-        byte = _NIBBLES[kind.integer_type][1]
+    if kind.dtype in _NIBBLES:
+        byte = _NIBBLES[kind.dtype][1]
         for suffix, own in names.items():
             if suffix != ZEROS or kind.several_zero_points:
                 names[suffix] = [f"byte_{name}" for name in own]
@@ -102,7 +108,7 @@ def value_nodes(weights: Sequence[PackedWeight], kind: WeightKind) -> str:
                 text += "".join(
                     Template(_BYTES).substitute(to=to, nibbles=name, byte=byte) for name, to in pairs
                 )
-    blank = "blank = Expand(empty, element_count)"
+    blank = _GATHERED if kind.dtype == "bfloat16" else "blank = Expand(empty, element_count)"
     if kind.several_zero_points:
         blanks = (_repeated_zeros(i, weights[i], names[ZEROS][i]) for i in numbers)
         joined = Template(_NOWHERE).substitute(blanks=_join(f"blank_{i}" for i in numbers))
@@ -125,9 +131,9 @@ def _repeated_zeros(number: int, weight: PackedWeight, zeros: str) -> str:
 
 def output_nodes(number: int, kind: WeightKind) -> str:
     """Nodes that make the elements of a weight the weight."""
-    if kind.subword_bits is not None or kind.integer_type not in _NIBBLES:
+    if kind.subword_bits is not None or kind.dtype not in _NIBBLES:
         return f"\nw{number} = Reshape(f{number}, s{number})"
-    nibbles = _NIBBLES[kind.integer_type][0]
+    nibbles = _NIBBLES[kind.dtype][0]
     return f"\nb{number} = Reshape(f{number}, s{number})\nw{number} = Cast<to = {nibbles}>(b{number})"
 
 

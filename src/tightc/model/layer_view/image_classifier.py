@@ -13,6 +13,8 @@ _NOT_A_CLASSIFIER = (
     "give a model with one input (batch x channels x height x width) and one output (batch x classes)"
 )
 
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+
 
 @dataclass(frozen=True)
 class ImageInput:
@@ -36,7 +38,7 @@ def image_input(proto: onnx.ModelProto, origin: str) -> ImageInput:
             raise ModelError(f"{origin}: expected one {what}, got {len(values)} ({names})", _NOT_A_CLASSIFIER)
     image, logits = inputs[0], outputs[0]
     batch, channels, height, width = _dimensions(image, 4, "input", origin)
-    if image.type.tensor_type.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+    if image.type.tensor_type.elem_type not in _FLOATS:
         kind = onnx.TensorProto.DataType.Name(image.type.tensor_type.elem_type).lower()
         raise ModelError(
             f"{origin}: expected float32 for input {image.name}, got {kind}", "export it with a float32 input"

@@ -43,8 +43,7 @@ class Network:
 
     An integer weight is stored as it is minus its zero points, so that zero means no product; `stored` are its dtypes.
     `quantized`: the scales and zero points of integer weights, by weight. `scales`: those of the layer matrix, (1,) or
-    (filters,), or (filters, inputs) where they change within a filter, as those of blocks do. `tied`: weights with
-    other readers than layers, such as a product with the transpose, or a DequantizeLinear.
+    (filters,), or (filters, inputs) where they change within a filter, as those of blocks do.
     """
 
     layers: tuple[Layer, ...]
@@ -53,7 +52,6 @@ class Network:
     quantized: dict[str, QuantizedWeight]
     scales: dict[str, NDArray[np.float64]]
     stored: dict[str, np.dtype[Any]]
-    tied: frozenset[str] = frozenset()
 
     @property
     def owners(self) -> tuple[Layer, ...]:
@@ -180,5 +178,4 @@ def read_network(model: Model) -> Network:
         quantized=quantized,
         scales=scales,
         stored={name: array.dtype for name, array in stored.items()},
-        tied=readers.find_tied(layers),
     )

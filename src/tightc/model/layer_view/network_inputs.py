@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import onnx
-from onnx import helper
 
 from tightc.config.image_shape import ImageShape
 from tightc.config.input_spec import FLOATS, InputSpec, image_shape
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import Graph, is_standard
+from tightc.model.runtime.float32_copy import run_dtype
 
 _NO_IMAGES = "give the data as a .npz file with an array for each input, by name"
 
@@ -17,6 +17,11 @@ def network_inputs(proto: onnx.ModelProto, origin: str) -> tuple[InputSpec, ...]
     """The inputs of `proto`; ModelError, naming `origin`, where one is no tensor of a numpy dtype."""
     constants = {tensor.name for tensor in proto.graph.initializer}
     return tuple(_spec(value, origin) for value in proto.graph.input if value.name not in constants)
+
+
+def fixed_batch(inputs: tuple[InputSpec, ...]) -> int | None:
+    """The number of samples in a run where a network with these `inputs` fixes it."""
+    return next((spec.batch for spec in inputs if spec.batch is not None), None)
 
 
 def image_spec(proto: onnx.ModelProto, origin: str) -> tuple[InputSpec, ImageShape]:
@@ -44,7 +49,7 @@ def image_spec(proto: onnx.ModelProto, origin: str) -> tuple[InputSpec, ImageSha
 
 def _spec(value: onnx.ValueInfoProto, origin: str) -> InputSpec:
     tensor = value.type.tensor_type
-    kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type) if value.type.HasField("tensor_type") else None
+    kind = run_dtype(tensor.elem_type) if value.type.HasField("tensor_type") else None
     if kind is None or kind.kind not in "biuf":
         found = value.type.WhichOneof("value") if kind is None else kind.name
         raise ModelError(
@@ -69,8 +74,8 @@ def output_sizes(proto: onnx.ModelProto) -> tuple[tuple[int | None, ...] | None,
 
 def float_outputs(proto: onnx.ModelProto) -> tuple[str, ...]:
     """The outputs of `proto` that are floats; others, such as class numbers, have no gradient and no error."""
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
-    return tuple(value.name for value in proto.graph.output if value.type.tensor_type.elem_type in floats)
+    outputs = [(value.name, value.type.tensor_type.elem_type) for value in proto.graph.output]
+    return tuple(name for name, kind in outputs if kind and run_dtype(kind).kind == "f")
 
 
 def before_softmax(graph: Graph, name: str) -> str:

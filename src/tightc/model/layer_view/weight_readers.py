@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+
+from onnx import TensorProto
 
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer, build_layer
@@ -29,7 +30,7 @@ _QUANTIZED_WITHOUT_MACS = frozenset(
 _FOREIGN_HINTS = {
     "com.microsoft": "give the model as it was before onnxruntime optimized it, or quantized with QuantFormat.QDQ"
 }
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class WeightReaders:
@@ -39,6 +40,7 @@ class WeightReaders:
         proto = model.proto
         self.graph = graph
         self.quantized, self.not_weights = dequantized_weights(graph)
+        self.widened = _widened(graph)
         self.identities = {
             node.outputs[0]: node.inputs[0] for node in graph.nodes if is_identity(node.op, node.domain)
         }
@@ -55,15 +57,6 @@ class WeightReaders:
         while name in self.identities:
             name = self.identities[name]
         return name
-
-    def find_tied(self, layers: Sequence[Layer]) -> frozenset[str]:
-        """The weights of `layers` that another node reads too."""
-        outputs = {layer.output for layer in layers}
-        return frozenset(
-            layer.weight
-            for layer in layers
-            if any(not outputs.intersection(reader.outputs) for reader in self._find_readers(layer.weight))
-        )
 
     def find_layer(self, node: Node, earlier: list[Layer]) -> Layer | str:
         """The layer of `node`, or the reason why it cannot be one; `earlier` are the layers before it."""
@@ -101,9 +94,10 @@ class WeightReaders:
         return replace(layer, shared_with=first.name)
 
     def _constant_behind(self, value: str) -> str:
-        """`value` itself if it is a constant, the integer weight that it is dequantized from, or an empty name."""
+        """`value` itself if it is a constant, the one that it is dequantized or cast from, or an empty name."""
         if value in self.quantized:
             return self.quantized[value].weight
+        value = self.widened.get(value, value)
         return value if value in self.graph.tensors else ""
 
     def _explain_not_constant(self, node: Node) -> str:
@@ -145,14 +139,22 @@ class WeightReaders:
             return f"its weight {name} has an axis of length 1 between several matrices"
         if tensor.size == 0:
             return f"its weight {name} is empty"
-        readers = [reader for reader in self._find_readers(value) if not self._reads_as_weight(reader, value)]
+        values = [other for other, constant in self.widened.items() if constant == name] or [value]
+        readers = [
+            reader
+            for other in values
+            for reader in self._find_readers(other)
+            if not self._reads_as_weight(reader, other)
+        ]
+        if value in self.widened:
+            readers += [reader for reader in self.readers[name] if reader.outputs[0] not in values]
         if value in self.quantized and self.quantized[value].is_dequantized:
             readers += self.readers[name][1:]
         labels = [reader.label for reader in readers]
-        labels += [self.subgraph_reads[read] for read in (value, name) if read in self.subgraph_reads]
+        labels += [self.subgraph_reads[read] for read in (*values, name) if read in self.subgraph_reads]
         if labels:
             return f"its weight {name} also feeds {labels[0]}"
-        if {value, name} & self.outputs:
+        if {*values, name} & self.outputs:
             return f"its weight {name} is also an output of the model"
         other = self.skip_identities(node.inputs[WEIGHT_OPERATORS[node.op].activation(slot)])
         if self._constant_behind(other):
@@ -172,6 +174,19 @@ class WeightReaders:
         """Whether `node` reads the value `name` as its weight and nowhere else."""
         slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
         return has_weight(node.op, node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
+
+
+def _widened(graph: Graph) -> dict[str, str]:
+    """The values that a Cast makes of a bfloat16 constant, as reading leaves it, and that constant."""
+    return {
+        node.outputs[0]: node.inputs[0]
+        for node in graph.nodes
+        if node.op == "Cast"
+        and is_standard(node.domain)
+        and node.attributes.get("to") == TensorProto.FLOAT
+        and node.inputs[0] in graph.tensors
+        and graph.tensors[node.inputs[0]].dtype.name == "bfloat16"
+    }
 
 
 def _leading_ones(shape: tuple[int, ...]) -> int:

@@ -41,6 +41,7 @@ class Graph:
     """The main graph of a model.
 
     `nodes` are in execution order, `tensors` are the constants by name, `inputs` those that a caller feeds.
+    `micro_batch`: the number of samples that a caller feeds where the graph can take no other, not known to read_graph.
     """
 
     nodes: tuple[Node, ...]
@@ -48,6 +49,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     opset: int
+    micro_batch: int | None = None
 
     def consumers(self) -> dict[str, list[Node]]:
         """The nodes that read each value, by its name."""

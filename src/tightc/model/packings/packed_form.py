@@ -41,7 +41,6 @@ from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
-from tightc.model.onnx_proto.integer_types import is_integer_type
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.packings.metadata import (
@@ -219,7 +218,7 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
     zero_point = 0 if entry is None else int(entry.zero_points.flat[0])
     return _Encoded(
         header,
-        WeightKind(bits, dtype.name if is_integer_type(dtype) else "", several),
+        WeightKind(dtype.name, bits, several),
         rebuild_name(dtype, bits, None if several else zero_point),
         PackedWeight(layout, stream, numbers.dtype == np.int32, arrays[ZEROS].shape if several else ()),
         tensors,

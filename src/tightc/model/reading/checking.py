@@ -15,7 +15,7 @@ from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shap
 from tightc.model.reading.stale_shapes import drop_stale_shapes
 from tightc.report import join_names
 
-_FLOATS = ("float16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
@@ -64,7 +64,7 @@ def check_finite(graph: Graph, origin: str) -> None:
 
 
 def _layer_constants(graph: Graph) -> Iterator[str]:
-    """The constants that layers read as weight or bias, through Identity and DequantizeLinear."""
+    """The constants that layers read as weight or bias, through Identity, Cast and DequantizeLinear."""
     producers = {name: node for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
         if not has_weight(node.op, node.domain):
@@ -81,7 +81,9 @@ def _layer_constants(graph: Graph) -> Iterator[str]:
             producer = producers.get(name)
             if name in graph.tensors:
                 yield name
-            elif producer is not None and is_identity(producer.op, producer.domain):
+            elif producer is not None and (
+                is_identity(producer.op, producer.domain) or producer.op == "Cast"
+            ):
                 waiting.append(producer.inputs[0])
             elif producer is not None and producer.op == "DequantizeLinear":
                 waiting += producer.inputs[:2]

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import onnx
+
 from tightc.errors import ModelError
+from tightc.model.runtime.float32_copy import use_float32
 from tightc.parallel import available_cores
 
 if TYPE_CHECKING:
@@ -22,8 +25,24 @@ def create_session(
     """A CPU session for the model in `model_bytes`; `threads` 0 uses every core of the process.
 
     `literal` dequantizes weights as the model says. Otherwise onnxruntime may fuse a MatMul with int8 weights
-    (MatMulNBits), which rounds its other operand too. ModelError, naming `origin`, where the model cannot be loaded.
+    (MatMulNBits), which rounds its other operand too. A model of bfloat16, for which onnxruntime has no operators, runs
+    as one of float32. ModelError, naming `origin`, where the model cannot be loaded.
     """
+    error = None
+    try:
+        session = _load(model_bytes, origin, threads, literal)
+        if not any("bfloat16" in value.type for value in (*session.get_inputs(), *session.get_outputs())):
+            return session
+    except ModelError as fault:
+        error = fault
+    proto = onnx.ModelProto()
+    proto.ParseFromString(model_bytes)
+    if not use_float32(proto) and error is not None:
+        raise error
+    return _load(proto.SerializeToString(), origin, threads, literal)
+
+
+def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -12,6 +12,7 @@ from onnx import helper
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
+from tightc.model.runtime.float32_copy import run_dtype
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.uncertain_shapes import values_of_uncertain_shape
 
@@ -176,7 +177,7 @@ def _input_dtype(value: onnx.ValueInfoProto, origin: str) -> np.dtype[Any]:
     """The dtype of an input; ModelError where it is not a tensor of a numpy dtype."""
     kind = (value.type.WhichOneof("value") or "nothing").removesuffix("_type")
     if kind == "tensor":
-        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        dtype = run_dtype(value.type.tensor_type.elem_type)
         if dtype.kind != "V":  # a dtype of numpy itself, as onnxruntime needs
             return dtype
         kind = f"a tensor of {dtype}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -84,7 +83,7 @@ class _UnsharedConstants:
         return (
             tensor is not None
             and tensor.size == self.layer.filters
-            and np.issubdtype(tensor.dtype, np.floating)
+            and (tensor.dtype.kind == "f" or tensor.dtype.name == "bfloat16")
             and reads == 1
             and name not in self.fed
             and name not in self.captured

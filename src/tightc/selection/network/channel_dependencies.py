@@ -10,7 +10,7 @@ import numpy as np
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
-from tightc.model.onnx_proto.graph import Node, is_standard
+from tightc.model.onnx_proto.graph import Node, is_identity, is_standard
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.selection.channels import NEVER, ChannelGraph, ChannelNumbers
 from tightc.selection.network.channel_map import ChannelMap
@@ -19,7 +19,8 @@ from tightc.selection.network.channel_trace import ChannelTrace
 from tightc.selection.network.graph_values import GraphValues, read_values, with_shapes
 
 _SHAPE_ONLY = frozenset(("Shape", "Size"))
-_FOLLOWED = ("Conv", "Gemm", "MatMul")  # the layers whose filters are channels of their output
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_FOLLOWED = (*_CONVOLUTIONS, "Gemm", "MatMul")  # the layers whose filters are channels of their output
 
 
 def channels_of(model: Model, network: Network, layers: Sequence[Layer]) -> ChannelGraph:
@@ -54,7 +55,7 @@ class _Follower:
         self.values, self.trace = values, ChannelTrace(values)
         self.indices = {layer.weight: index for index, layer in enumerate(layers)}
         self.layers = {layer.output: layer for layer in network.layers}
-        self.tied = network.tied - network.quantized.keys()
+        self.tied = _read_by_others(values.graph.nodes, network)
         self.shared = {layer.weight for layer in network.layers if layer.shared_with}
         self.last_outputs = {layer.weight: layer.output for layer in network.layers}
         self.filters: dict[str, ChannelNumbers] = {}  # of weights that layers share, ...
@@ -108,10 +109,10 @@ class _Follower:
             self.trace.keep(filters, "the other readers of its weight" if tied else f"{node.op} {node.label}")
             return
         shape = [1] * axes.rank
-        shape[axes.write] = layer.filters
+        shape[axes.write] = filters.size
         found = filters.reshape(shape)
         if layer.op != "MatMul" and any(node.inputs[2:3]):
-            found = self.trace.shifted(found, node, 2, (1,) if layer.op == "Conv" else ())
+            found = self.trace.shifted(found, node, 2, (1,) if layer.op in _CONVOLUTIONS else ())
         self.trace.maps[layer.output] = found
 
     def _connect(self, index: int, layer: Layer, inputs: ChannelNumbers) -> ChannelNumbers:
@@ -122,9 +123,9 @@ class _Follower:
         weight = layer.weight
         if weight not in self.shared:
             self.trace.read(index, inputs)
-            return self.trace.write(index, layer.filters)
+            return self.trace.write(index, self._filters(layer))
         if weight not in self.filters:
-            self.filters[weight] = self.trace.write(index, layer.filters)
+            self.filters[weight] = self.trace.write(index, self._filters(layer))
         self.inputs.setdefault(weight, []).append(inputs)
         if layer.output == self.last_outputs[weight]:
             together = self.trace.join(self.inputs[weight], "all")
@@ -150,13 +151,19 @@ class _Follower:
     def _channels_per_group(self, layer: Layer) -> int:
         return self.values.constants[layer.weight].shape[1] if layer.op == "Conv" else layer.inputs
 
+    def _filters(self, layer: Layer) -> int:
+        """The number of channels that a layer computes: of a transposed convolution fewer than rows."""
+        if layer.op != "ConvTranspose":
+            return layer.filters
+        return layer.groups * int(self.values.constants[layer.weight].shape[1])
+
     def _axes(self, node: Node, layer: Layer) -> _Axes | None:
         """None where the rank is not known, or filters are no channels."""
         if layer.op not in _FOLLOWED or (
-            layer.op != "Conv" and self.values.constants[layer.weight].ndim != 2
+            layer.op not in _CONVOLUTIONS and self.values.constants[layer.weight].ndim != 2
         ):
             return None
-        if layer.op == "Conv":
+        if layer.op in _CONVOLUTIONS:
             return _Axes(1, 1, self.values.constants[layer.weight].ndim)
         if layer.op == "Gemm":
             if layer.input == node.inputs[0]:
@@ -176,3 +183,12 @@ class _Follower:
             if found.intersection(node.outputs) and node.op not in WEIGHT_OPERATORS:
                 found.update((*node.inputs, *node.captured))
         return found
+
+
+def _read_by_others(nodes: Sequence[Node], network: Network) -> set[str]:
+    """The constants that operators which are no layers multiply by, such as the transpose of another layer's weight."""
+    found = {name for other in network.uncovered for name in other.node.inputs}
+    for node in reversed(nodes):
+        if is_identity(node.op, node.domain) and node.outputs[0] in found:
+            found.add(node.inputs[0])
+    return found
