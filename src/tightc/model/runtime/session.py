@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from tightc.errors import ModelError
 from tightc.model.runtime.float32_copy import use_float32
@@ -28,18 +29,26 @@ def create_session(
     (MatMulNBits), which rounds its other operand too. A model of bfloat16, for which onnxruntime has no operators, runs
     as one of float32. ModelError, naming `origin`, where the model cannot be loaded.
     """
-    error = None
     try:
         session = _load(model_bytes, origin, threads, literal)
         if not any("bfloat16" in value.type for value in (*session.get_inputs(), *session.get_outputs())):
             return session
-    except ModelError as fault:
-        error = fault
+        copied = _float32_copy(model_bytes)
+    except ModelError:
+        copied = _float32_copy(model_bytes)
+        if copied is None:
+            raise
+    return session if copied is None else _load(copied, origin, threads, literal)
+
+
+def _float32_copy(model_bytes: bytes) -> bytes | None:
+    """The model with float32 in place of bfloat16; None where it has none, or cannot be parsed."""
     proto = onnx.ModelProto()
-    proto.ParseFromString(model_bytes)
-    if not use_float32(proto) and error is not None:
-        raise error
-    return _load(proto.SerializeToString(), origin, threads, literal)
+    try:
+        proto.ParseFromString(model_bytes)
+    except DecodeError:
+        return None
+    return proto.SerializeToString() if use_float32(proto) else None
 
 
 def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> InferenceSession:
