@@ -42,6 +42,12 @@ def raise_opset(proto: onnx.ModelProto, origin: str, target: int = OLDEST_OPSET)
     opset = default_opset(proto)
     if opset >= target:
         return ""
+    if proto.functions:  # onnx's converter drops them
+        raise ModelError(
+            f"{origin}: opset {opset} cannot be raised to {target} (function {proto.functions[0].name} is for another "
+            "opset than the graph)",
+            "export the model again with a newer opset",
+        )
     before = proto.SerializeToString()
     try:
         converted = version_converter.convert_version(proto, target)
