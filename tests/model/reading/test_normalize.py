@@ -210,6 +210,14 @@ def test_an_output_that_onnx_does_not_infer_gets_the_rank_of_onnxruntime() -> No
     assert len(model.proto.graph.output[1].type.tensor_type.shape.dim) == 2
 
 
+def test_an_assumed_size_fits_into_memory() -> None:
+    proto = models.build(
+        "net (float[B, C, D, H, W] x) => (float[B, C, D, H, U] y) { y = MatMul(x, w) }", w=models.sparse(32, 4)
+    )
+    sizes, _ = resolve_open_sizes(proto, "net.onnx", InputSizeOptions())
+    assert sizes.input_shape == ("x=1x32x32x32x32",)
+
+
 def carried_by_a_loop(size: str) -> onnx.ModelProto:
     """A value whose rank onnxruntime does not state, since a Loop may change it, read by a Gemm."""
     proto = models.build(
