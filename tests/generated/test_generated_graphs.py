@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.graphs import drawing
 from helpers.graphs.drawing import GeneratedGraph, graphs
-from helpers.graphs.stages import check_bridge, check_chain, check_filters
+from helpers.graphs.stages import METHODS, check_bridge, check_chain, check_filters
 from helpers.graphs.weights import FORMS
 from tightc.cli.main import run
 
@@ -38,24 +38,40 @@ def examples(count: int) -> Callable[[Test], Test]:
     )
 
 
-@examples(90)
-@given(graphs())
-def test_a_graph_comes_out_of_all_stages_equal_or_is_refused_by_a_sentence(graph: GeneratedGraph) -> None:
-    event("packed" if check_chain(graph) else "refused")
+def test_a_graph_comes_out_of_all_stages_equal_or_is_refused_by_a_sentence() -> None:
+    packed = []
+
+    @examples(150)
+    @given(graphs(), st.sampled_from([*METHODS]))
+    def check(graph: GeneratedGraph, method: str) -> None:
+        packed.append(check_chain(graph, method))
+
+    check()
+    assert np.mean(packed) > 0.7
 
 
-@examples(150)
-@given(graphs(plain=True))
-def test_torch_computes_what_onnxruntime_computes(graph: GeneratedGraph) -> None:
-    event("computed" if check_bridge(graph) else "refused")
+def test_torch_computes_what_onnxruntime_computes() -> None:
+    computed = []
+
+    @examples(300)
+    @given(graphs(plain=True))
+    def check(graph: GeneratedGraph) -> None:
+        computed.append(check_bridge(graph))
+
+    check()
+    assert np.mean(computed) > 0.7
 
 
-@examples(80)
-@given(graphs(plain=True), st.sampled_from([0.5, 0.3, 0.8]))
-def test_removed_filters_output_zeros_and_nothing_else_changes(
-    graph: GeneratedGraph, sparsity: float
-) -> None:
-    event("filters removed" if check_filters(graph, sparsity) else "nothing removed")
+def test_removed_filters_output_zeros_and_nothing_else_changes() -> None:
+    removed = []
+
+    @examples(250)
+    @given(graphs(plain=True), st.sampled_from([0.5, 0.3, 0.8]))
+    def check(graph: GeneratedGraph, sparsity: float) -> None:
+        removed.append(check_filters(graph, sparsity))
+
+    check()
+    assert np.mean(removed) > 0.1
 
 
 # --- files that are not valid
@@ -111,7 +127,7 @@ DAMAGE = (
 )
 
 
-@examples(40)
+@examples(60)
 @given(graphs(), st.sampled_from(DAMAGE))
 def test_a_file_that_is_not_valid_is_refused_by_one_sentence(
     graph: GeneratedGraph, damage: Callable[[onnx.ModelProto], None]

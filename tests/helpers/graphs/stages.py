@@ -19,6 +19,7 @@ from helpers.loading import loaded
 from tightc.bridge.module import TorchGraph
 from tightc.errors import InternalError, TightcError, VerifyError
 from tightc.model.onnx_proto.graph import read_graph
+from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
 # of the largest output, in float32 and where values are float16: sums may be taken in another order
 TOLERANCES = (1e-5, 5e-3)
@@ -89,37 +90,39 @@ def assert_finite(report: tightc.Report) -> None:
     assert all(map(isfinite, numbers(report.to_dict())))
 
 
+METHODS: dict[str, dict[str, Any]] = {
+    "first-fit": {},
+    "tight": {"temp_schedule": TemperatureSchedule(steps=2, moves_per_weight=5)},
+    "column-combine": {"alpha": 4},
+    "dense": {},
+}
+
+
 def check_chain(graph: GeneratedGraph, method: str = "first-fit") -> bool:
     """Prune, permute, pack, unpack and verify a drawn model; whether it was accepted."""
     model = unpruned(graph)
     if model is None:
         return False
-    feeds = graph.feeds
-    tolerance = TOLERANCES[graph.has_half]
-    assert_equal(graph.outputs(), run(model.proto, feeds), tolerance)
-    pruned, report = tightc.prune(model, sparsity=0.8)
+    assert_equal(graph.outputs(), run(model.proto, graph.feeds), TOLERANCES[graph.has_half])
+    pruned, pruning = tightc.prune(model, sparsity=0.8)
     pruned = again(pruned)
-    reports = [report]
-    permuted, report = tightc.permute(pruned, array=ARRAY, fan_in=4, method=method, jobs=1)
+    permuted, permutation = tightc.permute(
+        pruned, array=ARRAY, fan_in=4, method=method, jobs=1, **METHODS[method]
+    )
     permuted = again(permuted)
-    reports.append(report)
-    packed, report = tightc.pack(permuted)
-    reports.append(report)
+    packed, packing = tightc.pack(permuted)
     packed = again(packed)
-    want = run(pruned.proto, feeds)
-    models = [pruned, permuted, packed]
-    if packed.proto.functions and any(f.domain == "tightc" for f in packed.proto.functions):
-        unpacked, report = tightc.unpack(packed)
-        unpacked = again(unpacked)
-        reports.append(report)
-        models.append(unpacked)
-        assert_same_constants(pruned.proto, unpacked.proto)
-    for one in models:
+    unpacked, unpacking = tightc.unpack(packed)
+    unpacked = again(unpacked)
+    assert_same_constants(pruned.proto, unpacked.proto)
+    want = run(pruned.proto, graph.feeds)
+    for one in (pruned, permuted, packed, unpacked):
         onnx.checker.check_model(one.proto, full_check=True)
-        assert_equal(want, run(one.proto, feeds), tolerance)
-    reports.append(tightc.verify(packed, array=ARRAY, input_shape=sizes(graph)))
-    for entry in reports:
-        assert_finite(entry)
+        assert_equal(want, run(one.proto, graph.feeds), 0.0)
+    verified = tightc.verify(packed, array=ARRAY, input_shape=sizes(graph))
+    assert verified.totals["verified_layers"] == len(verified.layers) == len(pruning.layers)
+    for report in (pruning, permutation, packing, unpacking, verified):
+        assert_finite(report)
     return True
 
 
