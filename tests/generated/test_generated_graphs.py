@@ -41,7 +41,7 @@ def examples(count: int) -> Callable[[Test], Test]:
 def test_a_graph_comes_out_of_all_stages_equal_or_is_refused_by_a_sentence() -> None:
     packed = []
 
-    @examples(150)
+    @examples(120)
     @given(graphs(), st.sampled_from([*METHODS]))
     def check(graph: GeneratedGraph, method: str) -> None:
         packed.append(check_chain(graph, method))
@@ -212,9 +212,9 @@ FILES = (
     *("outputs without a shape", "outputs: several", "outputs: one that is read", "outputs: a weight"),
     *("inputs: several", "value_info", "IR 3", "dtype: float16", "chain", "branches"),
     *(f"node names: {form}" for form in ("their own", "none", "repeated")),
-    *("branches: Add", "branches: Mul", "branches: Sub"),
+    *("branches: Add", "branches: Mul"),
 )
-DRAWN = 400
+DRAWN = 900
 
 
 def test_every_kind_is_drawn_and_few_graphs_are_left_out() -> None:

@@ -10,8 +10,15 @@ from onnx import helper
 from helpers.graphs.network import Network, Value
 
 
-def pool(net: Network, x: Value) -> list[str]:
-    op = net.choose(["MaxPool", "AveragePool"])
+def max_pool(net: Network, x: Value) -> list[str]:
+    return _pool(net, x, "MaxPool")
+
+
+def average_pool(net: Network, x: Value) -> list[str]:
+    return _pool(net, x, "AveragePool")
+
+
+def _pool(net: Network, x: Value, op: str) -> list[str]:
     kernel = [net.choose([size for size in (2, 1, 3) if size <= side]) for side in x.shape[2:]]
     settings: dict[str, Any] = {"kernel_shape": kernel}
     if net.flag():
@@ -76,7 +83,7 @@ def joined(net: Network, x: Value) -> list[str]:
         for value in net.values[::-1]
         if value.array.dtype == x.array.dtype and value.name != x.name and _broadcasts(value.shape, x.shape)
     ]
-    kind = net.choose([*(["branch"] if others else []), "constant", "input", "itself"])
+    kind = net.choose([*(["branch"] * 2 if others else []), "constant", "input", "itself"])
     if kind == "branch":
         other = net.choose(others)
         net.note(f"branches: {op}")

@@ -21,8 +21,10 @@ from tightc.errors import InternalError, TightcError, VerifyError
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 
-# of the largest output, in float32 and where values are float16: sums may be taken in another order
-TOLERANCES = (1e-5, 5e-3)
+# of the largest output: sums may be taken in another order
+TOLERANCE = 1e-5
+HALF_TOLERANCE = 5e-3  # where values are float16
+STEP = 2e-2  # where activations are quantized: one may be rounded to the next integer
 # another library, with kernels of its own
 BRIDGE_TOLERANCES = (1e-4, 2e-2)
 ARRAY = "8x8"
@@ -67,6 +69,12 @@ def assert_equal(want: list[Array], got: list[Array], tolerance: float) -> None:
         np.testing.assert_allclose(other.astype(float), one.astype(float), rtol=0, atol=bound)
 
 
+def tolerance_of(graph: GeneratedGraph) -> float:
+    if "op: QuantizeLinear" in graph.kinds:
+        return STEP
+    return HALF_TOLERANCE if graph.has_half else TOLERANCE
+
+
 def sizes(graph: GeneratedGraph) -> tuple[str, ...]:
     """The shapes of the inputs, as `--input-shape` takes them."""
     return tuple(
@@ -103,7 +111,7 @@ def check_chain(graph: GeneratedGraph, method: str = "first-fit") -> bool:
     model = unpruned(graph)
     if model is None:
         return False
-    assert_equal(graph.outputs(), run(model.proto, graph.feeds), TOLERANCES[graph.has_half])
+    assert_equal(graph.outputs(), run(model.proto, graph.feeds), tolerance_of(graph))
     pruned, pruning = tightc.prune(model, sparsity=0.8)
     pruned = again(pruned)
     permuted, permutation = tightc.permute(
@@ -118,7 +126,9 @@ def check_chain(graph: GeneratedGraph, method: str = "first-fit") -> bool:
     want = run(pruned.proto, graph.feeds)
     for one in (pruned, permuted, packed, unpacked):
         onnx.checker.check_model(one.proto, full_check=True)
-        assert_equal(want, run(one.proto, graph.feeds), 0.0)
+        # the kernel of a packed MatMul has no weight that it could lay out beforehand
+        bound = tolerance_of(graph) if one is packed else 0.0
+        assert_equal(want, run(one.proto, graph.feeds), bound)
     verified = tightc.verify(packed, array=ARRAY, input_shape=sizes(graph))
     assert verified.totals["verified_layers"] == len(verified.layers) == len(pruning.layers)
     for report in (pruning, permutation, packing, unpacking, verified):
@@ -147,7 +157,7 @@ def check_filters(graph: GeneratedGraph, sparsity: float) -> bool:
     )
     onnx.checker.check_model(after, full_check=True)
     want = run(with_inputs_restored(before, after), graph.feeds)
-    assert_equal(want, run(after, graph.feeds), TOLERANCES[graph.has_half])
+    assert_equal(want, run(after, graph.feeds), tolerance_of(graph))
     for channel in shifted_channels(before, after, graph.feeds):
         assert not channel.any()
     return removed_filters(before, after) > 0
