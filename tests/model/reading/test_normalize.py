@@ -126,6 +126,15 @@ def test_clip_and_pad_keep_their_types(opset: int, kind: str) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_an_old_opset_with_a_value_that_nothing_computes_is_refused_in_a_sentence() -> None:
+    proto = old(9, "y = Conv(x, w)", "2, 4, 6, 6")
+    words = (
+        r"opset 9 cannot be raised to 13 \(Input w is undefined!\); export the model again with a newer opset"
+    )
+    with pytest.raises(ModelError, match=words):
+        loaded(proto)
+
+
 def test_a_conversion_that_onnxruntime_does_not_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     convert = reading_opset.version_converter.convert_version
 

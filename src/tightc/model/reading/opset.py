@@ -25,6 +25,7 @@ _TOLERANCE = 1e-4  # of the largest output: another opset may take another kerne
 
 # how onnx's converter says no
 _REFUSED = (
+    version_converter.ConvertError,
     RuntimeError,
     ValueError,
     TypeError,
