@@ -280,49 +280,6 @@ def test_an_output_that_onnx_does_not_infer_gets_the_rank_of_onnxruntime() -> No
     assert len(model.proto.graph.output[1].type.tensor_type.shape.dim) == 2
 
 
-def test_an_assumed_size_fits_into_memory() -> None:
-    proto = models.build(
-        "net (float[B, C, D, H, W] x) => (float[B, C, D, H, U] y) { y = MatMul(x, w) }",
-        w=models.sparse(32, 4),
-    )
-    sizes, _ = resolve_open_sizes(proto, "net.onnx", InputSizeOptions())
-    assert sizes.input_shape == ("x=1x32x32x32x32",)
-
-
-def carried_by_a_loop(size: str) -> onnx.ModelProto:
-    """A value whose rank onnxruntime does not state, since a Loop may change it, read by a Gemm."""
-    proto = models.build(
-        f"""net (float[{size}, 4] x, int64 n, bool flag) => (float[A, B] y, float[C, D] z) {{
-            y = Loop (n, flag, x) <body = once (int64 i, bool b, float[M, 4] s) => (bool a, float[M, 4] t) {{
-                a = Identity(b)
-                t = MatMul(s, v)
-            }}>
-            z = Gemm(y, w)
-        }}""",
-        v=models.sparse(4, 4),
-        w=models.sparse(4, 3, seed=1),
-    )
-    proto.graph.output[0].type.tensor_type.ClearField("shape")
-    return proto
-
-
-@pytest.mark.parametrize("size", ["2", "N"])
-def test_an_output_of_unknown_rank_gets_that_of_a_run(size: str) -> None:
-    model = loaded(carried_by_a_loop(size))
-    assert len(model.proto.graph.output[0].type.tensor_type.shape.dim) == 2
-
-
-def test_an_output_of_unknown_rank_is_refused_where_no_size_runs() -> None:
-    proto = carried_by_a_loop("N")
-    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "K"
-    words = (
-        r"^net.onnx: expected a shape for output y, got none, and none can be inferred; export the model with the "
-        "shapes of its outputs or with fixed input sizes$"
-    )
-    with pytest.raises(ModelError, match=words):
-        loaded(proto)
-
-
 @pytest.mark.parametrize("flat", [True, False])
 def test_a_sparse_initializer_is_stored_dense(flat: bool) -> None:
     weight = models.sparse(4, 3, 3, 3, density=0.3)

@@ -23,7 +23,9 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
     runs.
     """
     opened = {
-        value.name: value for value in fed_inputs(proto) if value.name not in given.shapes and _open_axes(value)
+        value.name: value
+        for value in fed_inputs(proto)
+        if value.name not in given.shapes and _open_axes(value)
     }
     if not opened:
         return given, ()
