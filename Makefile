@@ -24,8 +24,9 @@ test: $(VENV)/ready ## install, then run the tests, kernels with and without JIT
 test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter; takes minutes
+test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter, and 2000 new drawn graphs; takes minutes
 	$(BIN)/pytest -n auto -m zoo tests/zoo
+	TIGHTC_GRAPHS=2000 $(BIN)/pytest -n auto tests/generated
 
 models: $(VENV)/ready ## write docs/models.md from small networks of all families
 	$(BIN)/python scripts/make_models_page.py

@@ -191,7 +191,7 @@ def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options
     proto, origin = parsed.proto, parsed.origin
     try:
         external_data = embed_external_data(proto, origin, folder, hashing.result)
-        normalized = normalize(proto, origin, options)
+        normalized = normalize(proto, origin, options, is_packed=is_packed_form(proto))
         unchanged = not external_data and not normalized
         shaped = check(proto, origin, parsed.content if unchanged else None)
         graph = read_graph(proto)

@@ -190,14 +190,14 @@ def test_of_the_operators_of_onnxruntimes_quantizer_those_that_multiply_matrices
     }
 
 
-def test_functions_of_other_domains_are_listed() -> None:
+def test_functions_for_another_opset_are_listed() -> None:
     proto = models.cnn()
     node = helper.make_node("Twice", ["logits"], ["more"], name="foreign", domain="mine")
     proto.graph.node.append(node)
     proto.opset_import.append(helper.make_opsetid("mine", 1))
     body = [helper.make_node("Add", ["a", "a"], ["b"])]
     proto.functions.append(
-        helper.make_function("mine", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 20)])
+        helper.make_function("mine", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 19)])
     )
     assert reasons(proto) == {
         "foreign": "operators of the domain mine are not known (functions: inline them with onnx.inliner)"

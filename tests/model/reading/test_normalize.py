@@ -101,6 +101,76 @@ def test_old_resizing_samples_as_before(opset: int, operator: str, mode: str, sc
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("opset", [7, 9, 10])
+@pytest.mark.parametrize("kind", ["float", "float16"])
+def test_clip_and_pad_keep_their_types(opset: int, kind: str) -> None:
+    dtype = {"float": np.float32, "float16": np.float16}[kind]
+    proto = models.build(
+        f"""net ({kind}[1, 2, 3, 4] x, bool flag) => ({kind}[1, 2, 5, 4] y) {{
+            a = Clip<min = -0.5, max = 6.0>(x)
+            b = Pad<pads = [0, 0, 1, 0, 0, 0, 1, 0], value = 0.25>(a)
+            c = If (flag) <
+                then_branch = one () => ({kind}[1, 2, 5, 4] d) {{ d = Clip<min = 0.0, max = 0.5>(b) }},
+                else_branch = two () => ({kind}[1, 2, 5, 4] e) {{ e = Identity(b) }}
+            >
+            y = MatMul(c, w)
+        }}""",
+        opset=opset,
+        ir=8,
+        w=models.sparse(4, 4, dtype=np.dtype(dtype).name),
+    )
+    model = loaded(proto)
+    for flag in (True, False):
+        feeds = {"x": models.feeds(proto)["x"], "flag": np.array(flag)}
+        (one,), (other,) = (outputs(entry.SerializeToString(), feeds) for entry in (proto, model.proto))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_old_opset_with_a_value_that_nothing_computes_is_refused_in_a_sentence() -> None:
+    proto = old(9, "y = Conv(x, w)", "2, 4, 6, 6")
+    words = (
+        r"opset 9 cannot be raised to 13 \(Input w is undefined!\); export the model again with a newer opset"
+    )
+    with pytest.raises(ModelError, match=words):
+        loaded(proto)
+
+
+def test_a_conversion_that_onnxruntime_does_not_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = reading_opset.version_converter.convert_version
+
+    def wrong(proto: onnx.ModelProto, target: int) -> onnx.ModelProto:
+        converted = convert(proto, target)
+        converted.graph.node[-1].op_type = "Plugin"
+        return converted
+
+    monkeypatch.setattr(reading_opset.version_converter, "convert_version", wrong)
+    words = r"opset 9 cannot be raised to 13 \(afterwards, onnxruntime cannot load it \(.*\)\); export the model again"
+    with pytest.raises(ModelError, match=words):
+        loaded(old(9, "y = Conv(x, w)", "2, 4, 6, 6", w=W))
+
+
+def test_both_branches_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(opset: int, negated: str) -> onnx.ModelProto:
+        branches = [
+            f"{name} = g_{name} () => (float[2, 4] {name}_y) {{ {name}_y = {'Neg' if name == negated else 'Relu'}(a) }}"
+            for name in ("then_branch", "else_branch")
+        ]
+        return models.build(
+            f"net (float[2, 4] x, bool flag) => (float[2, 4] y) "
+            f"{{ a = MatMul(x, w) y = If (flag) <{', '.join(branches)}> }}",
+            opset=opset,
+            ir=8,
+            w=models.sparse(4, 4),
+        )
+
+    for negated in ("then_branch", "else_branch"):
+        monkeypatch.setattr(
+            reading_opset.version_converter, "convert_version", lambda *_, at=negated: build(13, at)
+        )
+        with pytest.raises(ModelError, match="raising its opset changes its outputs"):
+            loaded(build(11, ""))
+
+
 def test_an_opset_that_cannot_be_raised_is_refused_in_a_sentence() -> None:
     proto = old(9, "c = Conv(x, w) y = Plugin(c)", "2, 4, 6, 6", w=W)
     with pytest.raises(

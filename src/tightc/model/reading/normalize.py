@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from tightc.model.reading.foreign_quantization import to_standard_quantization
+from tightc.model.reading.functions import inline_functions
 from tightc.model.reading.initializers import fix_overridable, make_dense
 from tightc.model.reading.node_names import make_unique
 from tightc.model.reading.opset import raise_opset
@@ -24,12 +25,18 @@ class ReadingOptions:
     keep_overridable: bool = False
 
 
-def normalize(proto: onnx.ModelProto, origin: str, options: ReadingOptions) -> list[str]:
+def normalize(
+    proto: onnx.ModelProto, origin: str, options: ReadingOptions, *, is_packed: bool = False
+) -> list[str]:
     """Bring the form of `proto` up to what stages work with, in place; returns a sentence for each change.
 
-    A model that needs nothing stays as it is. ModelError, naming `origin`, where it cannot be done.
+    A model that needs nothing stays as it is, and so do the functions of one that `is_packed`. ModelError, naming
+    `origin`, where it cannot be done.
     """
     done = []
+    inlined = [] if is_packed else inline_functions(proto, origin)
+    if inlined:
+        done.append(f"functions replaced by their nodes: {join_names(inlined)}")
     shared = make_unique(proto)
     if shared:
         done.append(f"node names that several nodes had are numbered: {join_names(shared)}")

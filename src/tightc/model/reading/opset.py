@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, version_converter
+from onnx import helper, numpy_helper, version_converter
 
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import default_opset
+from tightc.model.onnx_proto.naming import walk_graphs
 from tightc.model.runtime.session import create_session, ort_errors
 
 OLDEST_OPSET = 13
+_EXPORT_AGAIN = "export the model again with a newer opset"
 _IR_OF_OLDEST = 7  # the IR version that opset 13 was released with
-_RESIZE_WITH_MODES = 11  # the first opset where Resize says how it maps pixels
+_RESIZE_WITH_MODES = 11  # where Resize says how it maps pixels, and the bounds of Clip and Pad are inputs
 _TRIED_SIZES = (32, 224, 64, 16, 128, 8, 300, 416)  # of an open dimension other than the batch
+_MOST_ELEMENTS = 2**20  # over the open axes of an input: 224 in four of them would not fit into memory
 _TOLERANCE = 1e-4  # of the largest output: another opset may take another kernel
 
 # how onnx's converter says no
 _REFUSED = (
+    version_converter.ConvertError,
     RuntimeError,
     ValueError,
     TypeError,
@@ -46,20 +50,22 @@ def raise_opset(
     opset = default_opset(proto)
     if opset >= target:
         return ""
+    failure = f"{origin}: opset {opset} cannot be raised to {target}"
+    if proto.functions:  # onnx's converter drops them
+        name = proto.functions[0].name
+        raise ModelError(f"{failure} (function {name} is for another opset than the graph)", _EXPORT_AGAIN)
     before = proto.SerializeToString() if before is None else before
     try:
         converted = version_converter.convert_version(proto, target)
     except _REFUSED as fault:
-        raise ModelError(
-            f"{origin}: opset {opset} cannot be raised to {target} ({first_line(fault)})",
-            "export the model again with a newer opset",
-        ) from None
+        raise ModelError(f"{failure} ({first_line(fault)})", _EXPORT_AGAIN) from None
     converted.ir_version = max(converted.ir_version, _IR_OF_OLDEST)
     _restore(converted, proto)
     if opset < _RESIZE_WITH_MODES:
         _keep_sampling(converted)
+        _keep_types(converted, _element_types(proto))
     proto.CopyFrom(converted)
-    compared = _compare(before, proto.SerializeToString(), origin)
+    compared = _compare(before, proto.SerializeToString(), origin, failure)
     return f"opset raised from {opset} to {target} by onnx's converter; {compared}"
 
 
@@ -71,14 +77,46 @@ def _restore(converted: onnx.ModelProto, original: onnx.ModelProto) -> None:
 
 def _keep_sampling(converted: onnx.ModelProto) -> None:
     """Resize as Upsample and the first Resize sampled: onnx's converter leaves the modes to their later defaults."""
-    for node in converted.graph.node:
-        if node.op_type == "Resize":
-            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    for graph in walk_graphs(converted.graph):
+        for node in graph.node:
+            if node.op_type == "Resize":
+                node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+                node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
 
 
-def _compare(before: bytes, after: bytes, origin: str) -> str:
-    """A sentence on the outputs of both models on random inputs; ModelError where they differ."""
+def _keep_types(converted: onnx.ModelProto, types: Mapping[str, int]) -> None:
+    """Give the bounds of Clip and the value of Pad the type of what they act on; onnx's converter writes float32.
+
+    `types`: ONNX's element type of each value, by name.
+    """
+    for graph in walk_graphs(converted.graph):
+        constants = {node.output[0]: node for node in graph.node if node.op_type == "Constant"}
+        for node in graph.node:
+            kind = types.get(node.input[0], onnx.TensorProto.FLOAT) if node.op_type in ("Clip", "Pad") else 0
+            if kind in (0, onnx.TensorProto.FLOAT):
+                continue
+            for name in node.input[1 if node.op_type == "Clip" else 2 :]:
+                if name in constants:
+                    value = numpy_helper.to_array(constants[name].attribute[0].t)
+                    typed = numpy_helper.from_array(value.astype(helper.tensor_dtype_to_np_dtype(kind)))
+                    constants[name].attribute[0].t.CopyFrom(typed)
+
+
+def _element_types(proto: onnx.ModelProto) -> dict[str, int]:
+    """ONNX's element types of the values of `proto` and its subgraphs, by name, as far as they are inferred."""
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    return {
+        value.name: value.type.tensor_type.elem_type
+        for graph in walk_graphs(inferred.graph)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+
+
+def _compare(before: bytes, after: bytes, origin: str, failure: str) -> str:
+    """A sentence on the outputs of both models on random inputs.
+
+    ModelError where they differ, or, with the sentence `failure`, where onnxruntime can load the first alone.
+    """
     try:
         session = create_session(before, origin)
     except ModelError as fault:
@@ -86,32 +124,54 @@ def _compare(before: bytes, after: bytes, origin: str) -> str:
     other = next((given for given in session.get_inputs() if _dtype(given) is None), None)
     if other is not None:
         return f"outputs not compared (input {other.name} is {other.type})"
-    new = create_session(after, origin)
+    try:
+        new = create_session(after, origin)
+    except ModelError as fault:
+        reason = fault.sentence.removeprefix(f"{origin}: ")
+        raise ModelError(f"{failure} (afterwards, {reason})", _EXPORT_AGAIN) from None
+    inputs = session.get_inputs()
+    has_conditions = any(given.type == "tensor(bool)" for given in inputs)
     for size in _TRIED_SIZES:
-        feeds = _random_inputs(session.get_inputs(), size)
+        if any(size ** _open_axes(given) > _MOST_ELEMENTS for given in inputs):
+            continue
+        pairs = []
         try:
-            with ort_errors(origin, "onnxruntime cannot run it on random inputs"):
-                expected, found = session.run(None, feeds), new.run(None, feeds)
+            for condition in (False, True) if has_conditions else (False,):  # an If runs one of its branches
+                feeds = _random_inputs(inputs, size, condition)
+                with ort_errors(origin, "onnxruntime cannot run it on random inputs"):
+                    pairs.append((session.run(None, feeds), new.run(None, feeds)))
         except ModelError:
             continue
-        _require_equal(expected, found, origin)
+        for expected, found in pairs:
+            _require_equal(expected, found, origin)
         return "outputs equal on random inputs"
     return "outputs not compared (no size of its open inputs was found that runs)"
 
 
-def _random_inputs(inputs: Sequence[Any], size: int) -> Mapping[str, NDArray[Any]]:
-    """One sample for each input of a session; open dimensions are `size`, that of the batch 1."""
+def _is_size(entry: Any) -> bool:
+    return isinstance(entry, int) and entry > 0
+
+
+def _open_axes(given: Any) -> int:
+    """The number of open axes of an input of a session, but the batch."""
+    return sum(not _is_size(entry) for entry in given.shape[1:])
+
+
+def _random_inputs(inputs: Sequence[Any], size: int, condition: bool) -> Mapping[str, NDArray[Any]]:
+    """One sample for each input of a session; open dimensions are `size`, that of the batch 1.
+
+    Inputs of true or false are `condition`.
+    """
     rng = np.random.default_rng(0)
     feeds = {}
     for given in inputs:
         dtype = _dtype(given)
         assert dtype is not None, "the caller looked"
         shape = [
-            entry if isinstance(entry, int) and entry > 0 else (1 if axis == 0 else size)
-            for axis, entry in enumerate(given.shape)
+            entry if _is_size(entry) else (1 if axis == 0 else size) for axis, entry in enumerate(given.shape)
         ]
         values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
-        feeds[given.name] = values.astype(dtype)
+        feeds[given.name] = np.full(shape, condition) if dtype.kind == "b" else values.astype(dtype)
     return feeds
 
 
@@ -134,5 +194,5 @@ def _require_equal(expected: Values, found: Values, origin: str) -> None:
         if not same:
             raise ModelError(
                 f"{origin}: raising its opset changes its outputs",
-                "export the model again with a newer opset",
+                _EXPORT_AGAIN,
             )

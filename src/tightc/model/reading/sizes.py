@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import onnx
 
+from tightc.config.input_sizes import InputSizeOptions
+from tightc.errors import ModelError
+from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.session import create_session
+from tightc.model.runtime.shapes import value_shapes
 
 
 def open_placeholders(proto: onnx.ModelProto) -> list[str]:
@@ -42,8 +46,8 @@ def outputs_without_shape(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 def infer_output_shapes(proto: onnx.ModelProto, origin: str) -> list[str]:
     """Give the outputs of `proto` that have no shape the inferred one, in place; returns their names.
 
-    Where ONNX infers none, the rank is that which onnxruntime finds, and all sizes are open. ModelError where
-    onnxruntime cannot load the model then.
+    Where ONNX infers none, the rank is that which onnxruntime states or computes, and all sizes are open. ModelError
+    where onnxruntime cannot load the model then, or neither states nor computes it.
     """
     missing = {value.name: value for value in outputs_without_shape(proto)}
     if not missing:
@@ -54,11 +58,27 @@ def infer_output_shapes(proto: onnx.ModelProto, origin: str) -> list[str]:
             missing[value.name].type.CopyFrom(value.type)
     still = {value.name: value for value in outputs_without_shape(proto)}
     if still:
-        session = create_session(proto.SerializeToString(), origin)
-        for found in session.get_outputs():
-            if found.name in still:
-                _set_open_shape(still[found.name], len(found.shape))
+        for name, rank in _ranks(proto, origin, list(still)).items():
+            _set_open_shape(still[name], rank)
     return list(missing)
+
+
+def _ranks(proto: onnx.ModelProto, origin: str, names: list[str]) -> dict[str, int]:
+    """The ranks of the outputs `names`, as onnxruntime states them, or finds them in a run on zeros."""
+    session = create_session(proto.SerializeToString(), origin)
+    ranks = {found.name: len(found.shape) for found in session.get_outputs() if found.name in names}
+    unsure = [name for name, rank in ranks.items() if not rank]  # a single number, or of unknown rank
+    if unsure:
+        try:
+            sizes, _ = resolve_open_sizes(proto, origin, InputSizeOptions())
+            shapes = value_shapes(proto, origin, unsure, sizes, by_running=True)
+        except ModelError:
+            raise ModelError(
+                f"{origin}: expected a shape for output {unsure[0]}, got none, and none can be inferred",
+                "export the model with the shapes of its outputs or with fixed input sizes",
+            ) from None
+        ranks |= {name: len(shapes[name]) for name in unsure}
+    return ranks
 
 
 def _set_open_shape(value: onnx.ValueInfoProto, rank: int) -> None:

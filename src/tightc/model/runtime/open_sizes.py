@@ -13,6 +13,7 @@ from tightc.model.runtime.shapes import fed_inputs, require_sizes, value_shapes
 Sizes = TypeVar("Sizes", bound=InputSizeOptions)
 
 _TRIED = (224, 32, 128, 64, 256, 512, 320, 416, 640, 299, 300, 16, 8, 100, 1)
+_MOST_ELEMENTS = 2**20  # over the open axes of an input: 224 in four of them would not fit into memory
 
 
 def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tuple[Sizes, tuple[str, ...]]:
@@ -22,12 +23,16 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
     runs.
     """
     opened = {
-        value.name: value for value in fed_inputs(proto) if value.name not in given.shapes and _is_open(value)
+        value.name: value
+        for value in fed_inputs(proto)
+        if value.name not in given.shapes and _open_axes(value)
     }
     if not opened:
         return given, ()
     outputs = [value.name for value in proto.graph.output]
     for size in _TRIED:
+        if any(size ** _open_axes(value) > _MOST_ELEMENTS for value in opened.values()):
+            continue
         shapes = tuple(f"{name}={_shape_text(value, size)}" for name, value in opened.items())
         assumed = given.model_copy(update={"input_shape": (*given.input_shape, *shapes)})
         try:
@@ -39,9 +44,9 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
     raise AssertionError("an open size is refused")
 
 
-def _is_open(value: onnx.ValueInfoProto) -> bool:
-    dimensions = value.type.tensor_type.shape.dim
-    return any(not dimension.HasField("dim_value") for dimension in dimensions[1:])
+def _open_axes(value: onnx.ValueInfoProto) -> int:
+    """The number of open axes but the batch."""
+    return sum(not dimension.HasField("dim_value") for dimension in value.type.tensor_type.shape.dim[1:])
 
 
 def _shape_text(value: onnx.ValueInfoProto, size: int) -> str:

@@ -1,0 +1,1 @@
+"""A Hypothesis strategy of small valid ONNX graphs. Nothing is imported from tightc."""
