@@ -32,7 +32,7 @@ COMMANDS = {
 }
 
 
-class _ReaderGoneError(Exception):
+class _PipeClosedError(Exception):
     """The reader of stdout has closed the pipe. Click would turn a BrokenPipeError into exit code 1."""
 
 
@@ -44,7 +44,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise _ReaderGoneError from None
+            raise _PipeClosedError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the chain."""
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("tightc: interrupted", err=True)
         return _INTERRUPTED
-    except (BrokenPipeError, _ReaderGoneError):
+    except (BrokenPipeError, _PipeClosedError):
         _abandon_stdout()  # the reader of the pipe has closed it: end silently, as other filters do
         return 0
     except OSError as fault:
