@@ -45,6 +45,8 @@ def measured(
     network: Model, data: Images | Samples, teacher: Model | None = None, **options: Any
 ) -> dict[str, Any]:
     report = evaluate(network, data, Normalization(), EvaluateOptions.of(options), teacher=teacher)
+    for name in {"agreement", "auc", "mae"} & {*report.totals}:
+        assert getattr(report, name) == report.totals[name]
     return dict(report.totals)
 
 
