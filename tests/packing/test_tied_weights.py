@@ -190,19 +190,24 @@ def test_a_foreign_operator_of_the_name_identity_is_none() -> None:
     assert "Identity" in [node.op_type for node in chain.packed.proto.graph.node]
 
 
-def test_a_function_of_the_model_that_reads_a_weight_keeps_it() -> None:
+@pytest.mark.parametrize(
+    ("opset", "weights", "domains"), [(19, ["v"], ["mine"]), (20, ["w", "v"], [])], ids=["another", "inlined"]
+)
+def test_a_function_that_is_not_inlined_keeps_the_weight_that_it_reads(
+    opset: int, weights: list[str], domains: list[str]
+) -> None:
     proto = parser.parse_model(
-        """<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
-        net (float[2, 6] x) => (float[2, 6] y) { [a] h = MatMul(x, w) [c] g = mine.Twice(h, w) [b] y = MatMul(g, v) }
-        <domain: "mine", opset_import: ["" : 20]> Twice (x, w) => (y) { a = MatMul(x, w) y = Add(a, a) }"""
+        f"""<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
+        net (float[2, 6] x) => (float[2, 6] y) {{ [a] h = MatMul(x, w) [c] g = mine.Twice(h, w) [b] y = MatMul(g, v) }}
+        <domain: "mine", opset_import: ["" : {opset}]> Twice (x, w) => (y) {{ a = MatMul(x, w) y = Add(a, a) }}"""
     )
     proto.graph.initializer.extend(
         numpy_helper.from_array(array, name) for name, array in [("w", W), ("v", V)]
     )
     chain = through(proto)
     assert_sound(chain, {"x": X})
-    assert stored(chain.packed.proto) == ["v"]
-    assert [function.domain for function in chain.unpacked.proto.functions] == ["mine"]
+    assert stored(chain.packed.proto) == weights
+    assert [function.domain for function in chain.unpacked.proto.functions] == domains
 
 
 @settings(max_examples=25)

@@ -63,6 +63,14 @@ def test_functions_of_the_packed_form_stay() -> None:
     assert chain.packed.normalized == ()
 
 
+def test_a_function_that_nothing_calls_stays() -> None:
+    proto = models.cnn()
+    proto.functions.extend(with_functions(models.OPSET).functions)
+    proto.opset_import.append(onnx.helper.make_opsetid("mine", 1))
+    model = loaded(proto)
+    assert model.normalized == () and list(model.proto.functions) == list(proto.functions)
+
+
 def test_a_function_for_another_opset_stays() -> None:
     model = loaded(with_functions(17, of_functions=16))
     assert model.normalized == ()
@@ -71,7 +79,7 @@ def test_a_function_for_another_opset_stays() -> None:
 
 def test_an_old_opset_with_functions_for_another_is_refused() -> None:
     words = (
-        r"^net.onnx: opset 11 cannot be raised to 13 \(function Outer is for another opset than the graph\); "
+        r"^net.onnx: opset 11 cannot be raised to 13 \(function Inner is for another opset than the graph\); "
         "export the model again with a newer opset$"
     )
     with pytest.raises(ModelError, match=words):

@@ -6,6 +6,7 @@ import onnx
 from onnx import inliner
 
 from tightc.errors import ModelError, first_line
+from tightc.model.onnx_proto.naming import walk_graphs
 
 _MOST_BYTES = 2**31 - 1  # that onnx's inliner takes: it reads the model as one message
 
@@ -13,11 +14,11 @@ _MOST_BYTES = 2**31 - 1  # that onnx's inliner takes: it reads the model as one 
 def inline_functions(proto: onnx.ModelProto, origin: str) -> list[str]:
     """Replace each call of a function of `proto` by its nodes, in place; returns the names of the functions.
 
-    A function for another opset than that of `proto` stays. ModelError, naming `origin`, where functions call each
-    other in a circle.
+    A function that nothing calls, or for another opset than that of `proto`, stays. ModelError, naming `origin`, where
+    functions call each other in a circle.
     """
     functions = [(function.domain, function.name) for function in proto.functions if _fits(function, proto)]
-    if not functions or proto.ByteSize() > _MOST_BYTES:
+    if not called_functions(proto).intersection(functions) or proto.ByteSize() > _MOST_BYTES:
         return []
     try:
         inlined = inliner.inline_selected_functions(proto, functions)
@@ -30,6 +31,14 @@ def inline_functions(proto: onnx.ModelProto, origin: str) -> list[str]:
     if names:
         proto.CopyFrom(inlined)
     return names
+
+
+def called_functions(proto: onnx.ModelProto) -> set[tuple[str, str]]:
+    """Domain and name of the functions of `proto` that its graph and subgraphs call."""
+    functions = {(function.domain, function.name) for function in proto.functions}
+    return functions & {
+        (node.domain, node.op_type) for graph in walk_graphs(proto.graph) for node in graph.node
+    }
 
 
 def _fits(function: onnx.FunctionProto, proto: onnx.ModelProto) -> bool:

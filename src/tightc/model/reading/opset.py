@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper, version_converter
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.reading.functions import called_functions
 from tightc.model.runtime.session import create_session, ort_errors
 
 OLDEST_OPSET = 13
@@ -51,8 +52,9 @@ def raise_opset(
     if opset >= target:
         return ""
     failure = f"{origin}: opset {opset} cannot be raised to {target}"
-    if proto.functions:  # onnx's converter drops them
-        name = proto.functions[0].name
+    called = sorted(called_functions(proto))
+    if called:  # onnx's converter drops functions
+        name = called[0][1]
         raise ModelError(f"{failure} (function {name} is for another opset than the graph)", _EXPORT_AGAIN)
     before = proto.SerializeToString() if before is None else before
     try:
