@@ -1,4 +1,4 @@
-"""Trains a detector, prunes it, finetunes it by its teacher without labels, packs it, and measures each step.
+"""Trains a detector, prunes it while its teacher finetunes it without labels, packs it, and measures each step.
 
 Needs CIFAR-10 for its photographs, torch and pycocotools (pip install 'tightc[finetune,scripts]'):
 
@@ -72,11 +72,12 @@ def measure(seed: int, sizes: Sizes, photographs: str, folder: Path) -> dict[str
         {"image": images, "y": as_labels(run(folder / "dense.onnx", images))}, dense
     )
     pruned = tightc.prune(dense, sparsity=sizes.sparsity).model
-    finetuned = tightc.finetune(
-        pruned,
+    finetuned = tightc.finetune(  # which prunes while it trains
+        dense,
         tightc.load_images(folder / "unlabeled.npz", dense),
         teacher=dense,
         distill_values=VALUES,
+        sparsity=sizes.sparsity,
         optimizer="adamw",
         epochs=sizes.finetune_epochs,
         seed=number,
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=4000, help="scenes to train with (default 4000)")
     parser.add_argument("--held-out", type=int, default=500, help="scenes to measure with (default 500)")
     parser.add_argument("--epochs", type=int, default=20, help="epochs of the dense network (default 20)")
-    parser.add_argument("--finetune-epochs", type=int, default=10, help="epochs by the teacher (default 10)")
+    parser.add_argument("--finetune-epochs", type=int, default=20, help="epochs by the teacher (default 20)")
     parser.add_argument("--sparsity", type=float, default=0.9, help="fraction of zero weights (default 0.9)")
     asked = parser.parse_args()
     sizes = Sizes(asked.scenes, asked.held_out, asked.epochs, asked.finetune_epochs, asked.sparsity)

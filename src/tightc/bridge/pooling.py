@@ -44,6 +44,7 @@ def average_pool(node: Node) -> Operator:
         begin, end = window.pads_for(x.shape[2:], kernel)
         over = window.overhang_for(x.shape[2:], kernel)
         plain = begin == end and not any(over) and max(dilations) == 1 and _torch_pads(begin, kernel)
+        plain = plain and (rank < 3 or x.dtype != torch.float16)  # which torch lacks on the CPU
         if plain and all(size >= taps for size, taps in zip(x.shape[2:], kernel, strict=True)):
             return _MEANS[rank](x, kernel, strides, begin, count_include_pad=count_padding)  # type: ignore[no-any-return]
         counted = x.new_ones((1, 1, *x.shape[2:]))
