@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, parser
 
 from helpers import sized
 from helpers.loading import loaded
@@ -91,3 +92,20 @@ def test_a_network_with_resize_trains_as_onnxruntime_runs_it() -> None:
         outputs.square().sum().backward()
         assert all(weight.grad is not None and weight.grad.any() for weight in module.weights())
         optimizer.step()
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("operator", ["AveragePool", "MaxPool"])
+def test_pools_in_float16(operator: str, dimensions: int) -> None:
+    """torch has no mean over three dimensions in float16 on the CPU."""
+    kernel = [2] * dimensions
+    graph = parser.parse_graph(
+        f"g (float16[1,2{',6' * dimensions}] x) => (float16[1,2{',5' * dimensions}] z) "
+        f"{{ z = {operator} <kernel_shape = {kernel}> (x) }}"
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.random.default_rng(0).normal(size=(1, 2, *[6] * dimensions)).astype(np.float16)
+    with torch.no_grad():
+        (given_values,) = TorchGraph(read_graph(model)).eval()(torch.from_numpy(x))
+    (wanted,) = by_onnxruntime(model, ["z"], x=x) or []
+    np.testing.assert_allclose(given_values.numpy(), wanted, rtol=2e-3, atol=2e-3)
