@@ -11,6 +11,7 @@ recordings of all machines.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,4 +93,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (tightc.TightcError, FileNotFoundError) as fault:
+        sys.exit(f"error: {fault}")

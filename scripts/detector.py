@@ -28,6 +28,7 @@ from detection.scenes import Scenes, draw_scenes
 from detection.training import train
 from tightc.config.image_shape import ImageShape
 from tightc.data.source import open_images
+from tightc.errors import TightcError
 
 PHOTOGRAPHS = ImageShape(3, 32, 32)
 METRIC = "detection.detections:mean_average_precision"
@@ -162,4 +163,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TightcError as fault:
+        sys.exit(f"error: {fault}")
