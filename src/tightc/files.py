@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,9 @@ try:
     import fcntl
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
+
+Chunk = bytes | memoryview
+Content = bytes | Iterable[Chunk]  # of a file: all bytes, or one piece after the other
 
 # attempts at a temporary file; another process may remove one between its creation and its lock
 _ATTEMPTS = 10
@@ -37,7 +40,7 @@ def make_folder(folder: Path) -> None:
         ) from None
 
 
-def write_file_atomically(path: Path, content: bytes) -> None:
+def write_file_atomically(path: Path, content: Content) -> None:
     """Write `content` to a temporary file in the same folder, flush it to the disk and rename it to `path`.
 
     A link is followed; a pipe or a device is written to directly. OutputError if writing fails.
@@ -45,7 +48,7 @@ def write_file_atomically(path: Path, content: bytes) -> None:
     write_files_atomically({path: content})
 
 
-def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
+def write_files_atomically(contents: Mapping[Path, Content]) -> None:
     """Like `write_file_atomically`, for files that belong together: all are on disk before the first is renamed.
 
     `contents` gives the bytes by path. If a later rename fails, the files renamed before get their old content back,
@@ -60,7 +63,8 @@ def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
             for path, content in contents.items():
                 target = Path(os.path.realpath(path))
                 if is_special(path):  # by its own name: where /dev/stdout is a pipe, it leads to no path
-                    path.write_bytes(content)
+                    with open(path, "wb") as stream:
+                        stream.writelines(_parts(content))
                 else:
                     check_target(path, target)
                     temporaries[target] = stack.enter_context(locked_temporary(path, target, content))
@@ -80,7 +84,7 @@ def write_files_atomically(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def locked_temporary(path: Path, target: Path, content: bytes) -> Iterator[str]:
+def locked_temporary(path: Path, target: Path, content: Content) -> Iterator[str]:
     """A context with the name of a temporary file beside `target` that holds `content`, flushed to the disk.
 
     The file has a shared lock until the context ends and removes it: one without a lock was left by a writer that
@@ -89,7 +93,7 @@ def locked_temporary(path: Path, target: Path, content: bytes) -> Iterator[str]:
     stream = _create_temporary(path, target)
     try:
         with stream:
-            stream.write(content)
+            stream.writelines(_parts(content))
             stream.flush()
             os.fsync(stream.fileno())
             if fcntl is None:
@@ -97,6 +101,10 @@ def locked_temporary(path: Path, target: Path, content: bytes) -> Iterator[str]:
             yield stream.name
     finally:
         _remove(stream.name)
+
+
+def _parts(content: Content) -> Iterable[Chunk]:
+    return [content] if isinstance(content, bytes) else content
 
 
 def lock(descriptor: int, *, exclusive: bool) -> bool | None:

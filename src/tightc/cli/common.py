@@ -168,7 +168,7 @@ class Destination:
     def write(self, model: Model) -> None:
         """Writes the model atomically."""
         if self.path is None:
-            sys.stdout.buffer.write(model.to_bytes())
+            sys.stdout.buffer.writelines(model.chunks())
             sys.stdout.buffer.flush()
         else:
             from tightc.model.file import save_model

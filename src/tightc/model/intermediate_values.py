@@ -17,6 +17,7 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import DataError
 from tightc.model.file import Model
 from tightc.model.onnx_proto.graph import read_graph
+from tightc.model.onnx_proto.stored_tensors import embedded
 from tightc.model.runtime.float32_copy import run_dtype
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.shapes import value_shapes
@@ -33,7 +34,7 @@ def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, 
     proto = model.copy_proto()
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
-    session = create_session(proto.SerializeToString(), model.origin, literal=True)
+    session = create_session(embedded(proto, model.origin).SerializeToString(), model.origin, literal=True)
     with ort_errors(model.origin, "onnxruntime cannot run it"):
         found = session.run(wanted, dict(feeds)) if wanted else []
     return {**feeds, **dict(zip(wanted, found, strict=True))}

@@ -140,7 +140,7 @@ def _subwords_pruned(
     pruned = {}
     for entry, kept in zip(layers, select(candidates, options, fraction), strict=True):
         matrix = network.matrix(entry.layer)
-        shape = network.weights[entry.layer.weight].shape
+        shape = network.shapes[entry.layer.weight]
         pruned[entry.layer.weight] = entry.layer.tensor(with_subwords(matrix, kept, bits), shape)
     return pruned
 

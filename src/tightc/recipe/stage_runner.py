@@ -25,6 +25,7 @@ from tightc.model.history import early_end_reason
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.network_inputs import network_inputs
+from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import is_permuted
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.packing.pack import pack
@@ -283,7 +284,7 @@ class StageRunner:
         measured = self._measured_images() if self.recipe.data else None
         if measured is not None and is_labeled(self._split(measured)[0], model):
             totals["accuracy"] = self._evaluate(model, measured, EvaluateOptions()).totals["accuracy"]
-        return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": len(model.to_bytes())}
+        return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": serialized_size(model.proto)}
 
 
 def _report_row(report: Mapping[str, Any]) -> Row:

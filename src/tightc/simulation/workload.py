@@ -107,7 +107,7 @@ def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> 
 
 
 def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
-    positions = prod(network.weights[layer.weight].shape[2:]) if layer.is_convolution else 1
+    positions = prod(network.shapes[layer.weight][2:]) if layer.is_convolution else 1
     return GemmWorkload(
         filters=layer.filters // layer.groups,
         inputs=layer.inputs,

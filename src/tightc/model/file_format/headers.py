@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
-from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
 from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
+from tightc.model.onnx_proto.stored_tensors import Tensors as ProtoTensors
 
 Header = dict[str, Any]
 
@@ -144,8 +144,7 @@ def _digest(weight: str, header: Mapping[str, Any], tensors: Tensors) -> str:
 def _packed_arrays(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> Tensors:
     """The packed tensors of `headers` that are in the model, by name."""
     wanted = {name for weight, header in headers.items() for name in tensor_names(weight, header)}
-    tensors = (tensor for tensor in proto.graph.initializer if tensor.name in wanted)
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
+    return ProtoTensors(tensor for tensor in proto.graph.initializer if tensor.name in wanted)
 
 
 def _reading_layer(proto: onnx.ModelProto, names: set[str]) -> str:

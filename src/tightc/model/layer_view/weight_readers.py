@@ -76,7 +76,7 @@ class WeightReaders:
         reason = self._unsupported_weight(node, value, slot)
         if reason:
             return reason
-        shape = self.graph.tensors[name].shape
+        shape = self.graph.shape(name)
         layer = build_layer(node, name, shape, slot)
         if WEIGHT_OPERATORS[node.op].is_integer:
             entry = integer_weight(node, slot, 0 if layer.filters_first else len(shape) - 1, self.graph)
@@ -127,17 +127,17 @@ class WeightReaders:
     def _unsupported_weight(self, node: Node, value: str, slot: int) -> str:
         """The reason why the weight `value`, input `slot` of `node`, cannot be a layer matrix, or empty."""
         name = self._constant_behind(value)
-        tensor = self.graph.tensors[name]
+        shape, dtype = self.graph.shape(name), self.graph.dtype(name)
         if name in self.graph_inputs:
             return f"its weight {name} is also an input of the model, which a caller may replace"
         integer = WEIGHT_OPERATORS[node.op].is_integer
-        if value not in self.quantized and not integer and tensor.dtype.name not in _FLOATS:
-            return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
-        if tensor.ndim == 0:
+        if value not in self.quantized and not integer and dtype.name not in _FLOATS:
+            return f"its weight {name} is {dtype.name}, not a floating-point type numpy has"
+        if not shape:
             return f"its weight {name} is a single number"
-        if 1 in tensor.shape[:-2][_leading_ones(tensor.shape) :] and "Conv" not in node.op:
+        if 1 in shape[:-2][_leading_ones(shape) :] and "Conv" not in node.op:
             return f"its weight {name} has an axis of length 1 between several matrices"
-        if tensor.size == 0:
+        if 0 in shape:
             return f"its weight {name} is empty"
         values = [other for other, constant in self.widened.items() if constant == name] or [value]
         readers = [
@@ -185,7 +185,7 @@ def _widened(graph: Graph) -> dict[str, str]:
         and is_standard(node.domain)
         and node.attributes.get("to") == TensorProto.FLOAT
         and node.inputs[0] in graph.tensors
-        and graph.tensors[node.inputs[0]].dtype.name == "bfloat16"
+        and graph.dtype(node.inputs[0]).name == "bfloat16"
     }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-Array = NDArray[Any]
+from tightc.model.onnx_proto.stored_tensors import Array as Array
+from tightc.model.onnx_proto.stored_tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class Graph:
     opset: int
     micro_batch: int | None = None
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the constant `name`, without reading it where it is stored."""
+        return self.tensors.shape(name) if isinstance(self.tensors, Tensors) else self.tensors[name].shape
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The dtype of the constant `name`, without reading it where it is stored."""
+        return self.tensors.dtype(name) if isinstance(self.tensors, Tensors) else self.tensors[name].dtype
+
     def consumers(self) -> dict[str, list[Node]]:
         """The nodes that read each value, by its name."""
         found: dict[str, list[Node]] = {}
@@ -72,15 +80,15 @@ def is_identity(operator: str, domain: str) -> bool:
 
 def read_graph(proto: onnx.ModelProto) -> Graph:
     """The main graph of `proto`; Constant nodes are among the nodes, and their values among the tensors."""
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     nodes = tuple(_read_node(node) for node in proto.graph.node)
-    for node in nodes:
-        if (
-            node.op == "Constant"
-            and is_standard(node.domain)
-            and isinstance(node.attributes.get("value"), np.ndarray)
-        ):
-            tensors[node.outputs[0]] = node.attributes["value"]
+    constants = {
+        node.outputs[0]: node.attributes["value"]
+        for node in nodes
+        if node.op == "Constant"
+        and is_standard(node.domain)
+        and isinstance(node.attributes.get("value"), np.ndarray)
+    }
+    tensors = Tensors(proto.graph.initializer, constants)
     return Graph(
         nodes=nodes,
         tensors=tensors,

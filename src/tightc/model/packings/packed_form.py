@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
@@ -43,6 +43,7 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array, tensor_values
 from tightc.model.packings.metadata import (
     decode_packing,
     encode_header,
@@ -96,7 +97,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
         if packing is None:
             continue
         prefix = _free_prefix(layer.weight, used_names)
-        encoded[layer.weight] = _encode(network, layer, packing, prefix)
+        encoded[layer.weight] = _encode(network, layer, packing, prefix, model.storage)
         used_names |= {tensor.name for tensor in encoded[layer.weight].tensors}
         headers[layer.weight] = encoded[layer.weight].header
     _replace_weights(proto, encoded)
@@ -128,7 +129,7 @@ def unpack_layers(model: Model) -> Model:
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     headers = read_headers(model.proto, model.origin)
     stems = {header.get("tensors", weight): weight for weight, header in headers.items()}
-    weights: dict[str, NDArray[Any]] = {}
+    weights: dict[str, onnx.TensorProto] = {}
     packings = read_packings(model)  # of layers without non-zeros, which have no packed tensors
     for node in proto.graph.node:
         for weight in _packed_weights(node, stems):
@@ -138,12 +139,13 @@ def unpack_layers(model: Model) -> Model:
                     PACK_AGAIN,
                 )
             try:
-                packings[weight], weights[weight] = _decode_tensors(headers[weight], weight, constants)
+                packings[weight], values = _decode_tensors(headers[weight], weight, constants)
             except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     PACK_AGAIN,
                 ) from None
+            weights[weight] = tensor_from_array(values, weight, model.storage)
             if node.op_type in _VERSION_1:
                 _to_plain(node, weight)
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
@@ -180,14 +182,16 @@ def _packed_weights(node: onnx.NodeProto, stems: Mapping[str, str]) -> list[str]
     return list(node.output)
 
 
-def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _Encoded:
-    """The weight of `layer` as packed tensors with names that start with `prefix`."""
+def _encode(
+    network: Network, layer: Layer, packing: Packing, prefix: str, storage: TensorStorage
+) -> _Encoded:
+    """The weight of `layer` as packed tensors with names that start with `prefix`; `storage` takes large ones."""
     bits, dtype, entry = (
         packing.subword_bits,
         network.stored[layer.weight],
         network.quantized.get(layer.weight),
     )
-    shape = network.weights[layer.weight].shape
+    shape = network.shapes[layer.weight]
     several = bits is None and entry is not None and not entry.has_one_zero_point
     renamed = {} if prefix == layer.weight else {"tensors": prefix}
     header = {**encode_header(packing), **renamed, **({ZEROS: True} if several else {})}
@@ -212,8 +216,7 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
     numbers = encode_layout(layout, stream)
     arrays |= {"index": stream.content, "layout": numbers}
     tensors = [
-        numpy_helper.from_array(np.ascontiguousarray(arrays[suffix]), f"{prefix}.{suffix}")
-        for suffix in tensor_suffixes(header)
+        tensor_from_array(arrays[suffix], f"{prefix}.{suffix}", storage) for suffix in tensor_suffixes(header)
     ]
     zero_point = 0 if entry is None else int(entry.zero_points.flat[0])
     return _Encoded(
@@ -227,7 +230,7 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
 
 def _stored_values(network: Network, layer: Layer, filters: Ids, inputs: Ids) -> NDArray[Any]:
     """The packed tensor `values`: what empty slots hold, then the weights of these `filters` and `inputs`."""
-    stored = network.with_zero_points({layer.weight: network.weights[layer.weight]})[layer.weight]
+    stored = network.with_zero_points(network.weights)[layer.weight]
     matrix = LayerMatrix(layer.matrix(stored), layer.groups)
     entry = network.quantized.get(layer.weight)
     zero_point = 0 if entry is None or not entry.has_one_zero_point else int(entry.zero_points[0])
@@ -248,7 +251,7 @@ def _decode_tensors(
     """The packing and the dense tensor of `weight`, from its packed tensors among `constants`."""
     bits = header.get("subword_bits")
     named = zip(tensor_suffixes(header), tensor_names(weight, header), strict=True)
-    arrays = {suffix: numpy_helper.to_array(constants[name]) for suffix, name in named}
+    arrays = {suffix: tensor_values(constants[name]) for suffix, name in named}
     sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     layout, stream = decode_layout(arrays["layout"], arrays["index"], sections)
     packing = decode_packing(header, stream)
@@ -313,7 +316,7 @@ def _replace_weights(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) ->
 
 
 def _restore_weights(
-    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], headers: Mapping[str, Mapping[str, Any]]
+    proto: onnx.ModelProto, weights: Mapping[str, onnx.TensorProto], headers: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Put each of `weights` in place of its packed tensors, which its header names."""
     names = {weight: tensor_names(weight, headers[weight]) for weight in weights}
@@ -322,8 +325,7 @@ def _restore_weights(
     tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
         if tensor.name in last:
-            weight = last[tensor.name]
-            tensors.append(numpy_helper.from_array(weights[weight], weight))
+            tensors.append(weights[last[tensor.name]])
         elif tensor.name not in packed:
             tensors.append(tensor)
     replace_items(proto.graph.initializer, tensors)

@@ -9,6 +9,7 @@ import onnx
 
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import Graph, is_identity
+from tightc.model.onnx_proto.stored_tensors import stored_as_inputs
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
@@ -18,11 +19,10 @@ from tightc.report import join_names
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
+def check(proto: onnx.ModelProto, origin: str) -> list[str]:
     """Run the ONNX checker on `proto`; returns a sentence for each change to stated shapes that it needed, in place.
 
-    `content` is the file of an unchanged `proto`, which saves the time to write it again. Operators that ONNX does not
-    know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
+    Operators that ONNX does not know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
     """
     done = []
     try:
@@ -30,13 +30,13 @@ def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> 
         if inferred:
             done.append(f"shapes inferred for the outputs {join_names(inferred)}")
         try:
-            _run_checker(proto, None if inferred else content)
+            _run_checker(proto)
         except onnx.shape_inference.InferenceError:
             stale = drop_stale_shapes(proto)
             if not stale:
                 raise
             done.append(f"stated shapes that contradict the inputs left out: {join_names(stale)}")
-            _run_checker(proto, None)
+            _run_checker(proto)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(
             f"{origin}: the ONNX checker refuses it ({first_line(fault)})",
@@ -45,9 +45,8 @@ def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> 
     return done
 
 
-def _run_checker(proto: onnx.ModelProto, content: bytes | None) -> None:
-    checked = in_domain_of_their_own(proto)
-    onnx.checker.check_model(checked if content is None or checked is not proto else content, full_check=True)
+def _run_checker(proto: onnx.ModelProto) -> None:
+    onnx.checker.check_model(in_domain_of_their_own(stored_as_inputs(proto)), full_check=True)
 
 
 def check_finite(graph: Graph, origin: str) -> None:

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper, version_converter
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.onnx_proto.stored_tensors import embed_all
 from tightc.model.reading.functions import called_functions
 from tightc.model.runtime.session import create_session, ort_errors
 
@@ -56,6 +57,7 @@ def raise_opset(
     if called:  # onnx's converter drops functions
         name = called[0][1]
         raise ModelError(f"{failure} (function {name} is for another opset than the graph)", _EXPORT_AGAIN)
+    embed_all(proto, origin)  # onnx's converter drops references
     before = proto.SerializeToString() if before is None else before
     try:
         converted = version_converter.convert_version(proto, target)

@@ -12,6 +12,7 @@ from onnx import helper
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
+from tightc.model.onnx_proto.stored_tensors import embedded
 from tightc.model.runtime.float32_copy import run_dtype
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.uncertain_shapes import values_of_uncertain_shape
@@ -163,7 +164,7 @@ def _run_on_zeros(proto: onnx.ModelProto, origin: str, names: list[str], known: 
     probe.CopyFrom(proto)
     del probe.graph.output[:]
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = create_session(probe.SerializeToString(), origin)
+    session = create_session(embedded(probe, origin).SerializeToString(), origin)
     feeds = {
         value.name: np.zeros(known.get(value.name, ()), _input_dtype(value, origin))
         for value in fed_inputs(proto)
