@@ -33,8 +33,8 @@ from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
 from tightc.model.onnx_proto.serialization import parse_stored, serialized_chunks, serialized_size
 from tightc.model.onnx_proto.stored_tensors import (
     LARGEST_MESSAGE,
-    STORED_FROM,
     TensorStorage,
+    stays_in_file,
     tensor_chunks,
     tensor_from_array,
 )
@@ -191,7 +191,7 @@ class _Source:
 
     def parse(self) -> onnx.ModelProto:
         """The model, with large initializers left where they are; DecodeError where it is none."""
-        proto = parse_stored(self.storage, self.number, self.size) if self.size >= STORED_FROM else None
+        proto = parse_stored(self.storage, self.number, self.size) if stays_in_file(self.size) else None
         if proto is None:
             proto = onnx.ModelProto()
             proto.ParseFromString(self.storage.read(self.number, 0, self.size).tobytes())

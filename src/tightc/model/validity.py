@@ -21,7 +21,7 @@ def require_valid(result: Model, source: Model) -> None:
     """InternalError where the `result` that a stage made from `source` is not valid.
 
     Where the graph has changed, the ONNX checker must accept it and onnxruntime must load it, with large weights as
-    inputs. Where onnxruntime cannot load the source either, each packed node is loaded as a separate model instead.
+    inputs. Where onnxruntime cannot load the source either, it must load each packed node as a separate model.
     """
     if not source.normalized and _structure(result.proto) == _structure(source.proto):
         return
@@ -35,14 +35,14 @@ def require_valid(result: Model, source: Model) -> None:
     error = _load_error(proto, result.origin)
     if error is None:
         return
-    if _load_error(stored_as_inputs(source.proto), result.origin) is None:
-        raise InternalError(error.sentence, REPORT_FAULT)
     for node in proto.graph.node:
         if node.domain == DOMAIN:
-            error = _load_error(_single_node_model(node, proto), result.origin)
-            if error is not None:
+            own = _load_error(_single_node_model(node, proto), result.origin)
+            if own is not None:
                 label = node.name or node.output[0]
-                raise InternalError(f"{error.sentence} in packed node {label}", REPORT_FAULT)
+                raise InternalError(f"{own.sentence} in packed node {label}", REPORT_FAULT)
+    if _load_error(stored_as_inputs(source.proto), result.origin) is None:
+        raise InternalError(error.sentence, REPORT_FAULT)
 
 
 def _structure(proto: onnx.ModelProto) -> list[Any]:

@@ -23,6 +23,7 @@ from tightc.model.file import Model
 from tightc.model.file_format import functions
 from tightc.model.file_format.functions import PackedWeight, needs_int64
 from tightc.model.file_format.rebuild import WeightLayout
+from tightc.model.onnx_proto.stored_tensors import tensor_values
 from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
@@ -192,7 +193,7 @@ def test_input_numbers_that_four_bytes_may_hold_are_read() -> None:
     places = np.arange(5, 140_000, 1_234)
     weight[places, places % 2] = places
     packed, _ = pack(permute(loaded(chain_of([weight, models.sparse(2, 3)])), QUICK)[0])
-    numbers = numpy_helper.to_array(
+    numbers = tensor_values(
         next(tensor for tensor in packed.proto.graph.initializer if tensor.name == "w0.layout")
     )
     assert numbers.tolist()[6:21][3 * 3 + 2] == 18  # width of the input numbers

@@ -31,13 +31,13 @@ from tightc.files import (
 )
 from tightc.model.onnx_proto.naming import tensors_of, walk_graphs
 from tightc.model.onnx_proto.stored_tensors import (
-    STORED_FROM,
     TensorStorage,
     byte_count,
     embed,
     fits,
     is_stored,
     refer,
+    stays_in_file,
     tensor_chunks,
 )
 
@@ -65,10 +65,7 @@ def find_external_data(
     ExternalDataError where the data cannot be read.
     """
     tensors = [
-        tensor
-        for graph in walk_graphs(proto.graph)
-        for tensor in tensors_of(graph)
-        if external_data_helper.uses_external_data(tensor)
+        tensor for graph in walk_graphs(proto.graph) for tensor in tensors_of(graph) if _is_external(tensor)
     ]
     if not tensors:
         return []
@@ -85,14 +82,14 @@ def find_external_data(
                 f"copy {name} into {folder}",
             )
     name = names[0]
-    may_stay = sum(map(external_data_helper.uses_external_data, proto.graph.initializer))  # the first of them
+    may_stay = sum(map(_is_external, proto.graph.initializer))  # the first of them
     try:
         sources = {name: _open_source(folder, name, storage) for name in names}
         for place, tensor in enumerate(tensors):
             info = external_data_helper.ExternalDataInfo(tensor)
             name = info.location
             _refer_to_source(tensor, info, storage, *sources[name])
-            if place >= may_stay or byte_count(tensor) < STORED_FROM or not fits(tensor):
+            if place >= may_stay or not stays_in_file(byte_count(tensor)) or not fits(tensor):
                 embed(tensor)
     except (OSError, ValueError) as fault:
         raise ExternalDataError(
@@ -100,6 +97,10 @@ def find_external_data(
             "export the model again, or check that the file was copied whole",
         ) from None
     return tensors
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return external_data_helper.uses_external_data(tensor) and not is_stored(tensor)
 
 
 def _open_source(folder: Path, name: str, storage: TensorStorage) -> tuple[int, int]:

@@ -10,13 +10,13 @@ from onnx import TensorProto
 
 from tightc.files import Chunk
 from tightc.model.onnx_proto.stored_tensors import (
-    STORED_FROM,
     TensorStorage,
     byte_count,
     embed,
     fits,
     is_stored,
     refer,
+    stays_in_file,
     tensor_chunks,
 )
 from tightc.model.onnx_proto.wire import (
@@ -121,11 +121,11 @@ class _LargeTensor:
 
 def _large_values(read: Read, field: Field) -> _LargeTensor | None:
     """The tensor of a `field` with large raw values and nothing else that holds some; None for others."""
-    if field.end - field.content < STORED_FROM:
+    if not stays_in_file(field.end - field.content):
         return None
     parts = list(fields(read, field.content, field.end))
     values = only_field(parts, RAW_DATA)
-    if values is None or values.end - values.content < STORED_FROM:
+    if values is None or not stays_in_file(values.end - values.content):
         return None
     return None if any(part.number in _EXTERNAL for part in parts) else _LargeTensor(field, values)
 

@@ -104,11 +104,17 @@ class _Place:
             yield self.storage.read(self.source, self.offset + start, length).data
 
 
+def stays_in_file(length: int) -> bool:
+    """Whether an initializer with so many bytes of values is stored."""
+    return length >= STORED_FROM
+
+
 def is_stored(tensor: TensorProto) -> bool:
     """Whether the values of `tensor` are in a storage rather than in its proto."""
-    return tensor.data_location == TensorProto.EXTERNAL and bool(
-        tensor.external_data and tensor.external_data[0].value.startswith(f"{_SCHEME}:")
-    )
+    if tensor.data_location != TensorProto.EXTERNAL or not tensor.external_data:
+        return False
+    scheme, _, rest = tensor.external_data[0].value.partition(":")
+    return scheme == _SCHEME and rest.partition(":")[0] in _STORAGES
 
 
 def refer(tensor: TensorProto, storage: TensorStorage, source: int, offset: int, length: int) -> None:
@@ -123,7 +129,7 @@ def refer(tensor: TensorProto, storage: TensorStorage, source: int, offset: int,
 def tensor_from_array(array: Array, name: str, storage: TensorStorage | None) -> TensorProto:
     """The proto of `array`, whose values go to `storage` where they are large; None keeps them in the proto."""
     array = np.ascontiguousarray(array)
-    if storage is None or array.nbytes < STORED_FROM or array.dtype.kind == "O":
+    if storage is None or not stays_in_file(array.nbytes) or array.dtype.kind == "O":
         return numpy_helper.from_array(array, name)
     kind = helper.np_dtype_to_tensor_dtype(array.dtype)
     if bytes_of(TensorProto(data_type=kind, dims=array.shape)) != array.nbytes:  # several values in a byte
