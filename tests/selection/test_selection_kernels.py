@@ -17,7 +17,7 @@ from tightc.selection.aligned import (
     unit_saliency,
     units_within_budget,
 )
-from tightc.selection.ties import even_order, even_shares, spread_ranks
+from tightc.selection.ties import even_order, marked_places, spread_ranks, tie_shares
 from tightc.selection.top_k import largest, largest_with_minimums
 
 SALIENCIES = st.integers(0, 4)  # few values, so that many are equal
@@ -104,8 +104,10 @@ def test_spread_ranks_are_a_permutation_whose_first_ranks_lie_everywhere(count: 
 
 
 def test_subwords_of_a_weight_stay_together() -> None:
-    filters = np.repeat(np.arange(20), 16)
-    marked = even_shares(filters, 130).reshape(20, 8, 2)
+    ties = np.full(20, 16)
+    taken, starts = tie_shares(ties, 130)
+    marked = marked_places(np.ones((20, 16), bool), ties, taken, starts).reshape(20, 8, 2)
+    assert marked.sum() == 130
     assert (marked[..., 0] != marked[..., 1]).sum(axis=1).max() <= 2, "cut at the ends of a run only"
 
 
