@@ -29,13 +29,13 @@ from tightc.tile.validity import packing_error
 
 @dataclass(frozen=True)
 class LayerJob:
-    """One layer to pack: its `name`, its `matrix`, and its `weight` in the division of the time.
+    """One layer to pack: its `name`, its matrix, which `load` reads, and its `weight` in the division of the time.
 
     `vectors` stream through the layer; 1 if the objective does not depend on it.
     """
 
     name: str
-    matrix: LayerMatrix
+    load: Callable[[], LayerMatrix]
     weight: int
     vectors: int = 1
 
@@ -126,11 +126,12 @@ class _LayerRun:
     def pack(self) -> Packing:
         """The packing, checked to be one; OptionError if the method of another package gave a wrong one."""
         job, context, lossy = self.job, self.context, self.method.lossy
+        matrix = job.load()
         context.time = self.budget.share(job.weight)
         given = {"settings": self.settings, "context": context}
         needed = {name: given[name] for name in self.method.needs}
-        packing = self.method.load()(job.matrix, self.problem, **needed)
-        wrong = packing_error(packing, kept_matrix(packing, job.matrix) if lossy else job.matrix)
+        packing = self.method.load()(matrix, self.problem, **needed)
+        wrong = packing_error(packing, kept_matrix(packing, matrix) if lossy else matrix)
         if wrong:
             sentence = f"method {self.method.name} gave a wrong packing of {job.name}: {wrong}"
             if self.method.name in BUILT_IN:
@@ -139,7 +140,7 @@ class _LayerRun:
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
-            bound = passes_lower_bound(job.matrix.filter_sizes(), self.problem.array)
+            bound = passes_lower_bound(matrix.filter_sizes(), self.problem.array)
             figures["gap"] = str(len(packing.tiles) - bound)
         context.report(1.0, figures)
         return packing

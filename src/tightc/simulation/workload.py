@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
@@ -103,7 +105,8 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
 
 
 def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> int:
-    return int(layer_matrix(network, layer, packing.subword_bits if packing else None).slots().sum())
+    slots = layer_matrix(network, layer, packing.subword_bits if packing else None).slots()
+    return int(slots.sum(dtype=np.int64))
 
 
 def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
