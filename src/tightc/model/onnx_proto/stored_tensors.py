@@ -234,14 +234,19 @@ def stored_as_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class Tensors(Mapping[str, Array]):
-    """Constants by name: those of `arrays`, and stored ones among `protos`, which are read at each access."""
+    """Constants by name: those of `arrays`, and stored ones among `protos`, which are read at each access.
+
+    Their storage lives as long as this does.
+    """
 
     def __init__(self, protos: Iterable[TensorProto], arrays: Mapping[str, Array] | None = None) -> None:
         self._arrays: dict[str, Array] = {}
         self._stored: dict[str, TensorProto] = {}
+        self._storages: set[TensorStorage] = set()
         for tensor in protos:
             if is_stored(tensor):
                 self._stored[tensor.name] = tensor
+                self._storages.add(_place(tensor).storage)
             else:
                 self._arrays[tensor.name] = numpy_helper.to_array(tensor)
         self._arrays.update(arrays or {})
