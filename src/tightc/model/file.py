@@ -96,9 +96,11 @@ class Model:
         One after the other is taken from `tensors`, which may compute them then.
         """
         proto = self.copy_proto()
+        initializers = {tensor.name for tensor in proto.graph.initializer}
         for name, constant in constant_tensors(proto):
             if name in tensors:
-                constant.CopyFrom(tensor_from_array(tensors[name], constant.name, self.storage))
+                storage = self.storage if name in initializers else None  # not in Constant nodes
+                constant.CopyFrom(tensor_from_array(tensors[name], constant.name, storage))
         return self.with_proto(proto)
 
     @property
