@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import oracle
+from tightc.selection import top_k
 from tightc.selection.aligned import (
     best_segments,
     keep_segments,
@@ -18,7 +19,7 @@ from tightc.selection.aligned import (
     units_within_budget,
 )
 from tightc.selection.ties import even_order, marked_places, spread_ranks, tie_shares
-from tightc.selection.top_k import largest, largest_with_minimums
+from tightc.selection.top_k import SaliencyBlocks, choose_largest, largest, largest_with_minimums
 
 SALIENCIES = st.integers(0, 4)  # few values, so that many are equal
 
@@ -72,6 +73,42 @@ def test_the_largest_of_all_layers_are_kept_and_ties_are_spread(
     assert oracle.largest_faults(lists, kept, max(0, count), [0] * len(lists)) == []
     kept = [one.tolist() for one in largest_with_minimums(saliencies, count, minimums)]
     assert oracle.largest_faults(lists, kept, count, minimums) == []
+
+
+@settings(max_examples=300)
+@given(layers(), st.integers(-2, 80), st.sampled_from([0, 4]), st.booleans())
+def test_the_same_are_kept_when_layers_come_in_blocks(
+    given_layers: tuple[list[np.ndarray], list[int]], count: int, few: int, continuous: bool
+) -> None:
+    """With blocks of a filter, a histogram for every digit, and the values of the last digits sorted."""
+    saliencies, minimums = given_layers
+    if continuous:
+        rng = np.random.default_rng(0)
+        saliencies = [one * rng.choice([1.0, 1.0, 1 + 2**-20, 1e-300], one.shape) for one in saliencies]
+    expected = largest_with_minimums(saliencies, count, minimums)
+    assert (
+        oracle.largest_faults(
+            [one.tolist() for one in saliencies], [one.tolist() for one in expected], count, minimums
+        )
+        == []
+    )
+    blocks = [
+        SaliencyBlocks(one.shape, lambda one=one: lambda first, last: one[first:last]) for one in saliencies
+    ]
+    for own, one in zip(blocks, saliencies, strict=True):
+        np.testing.assert_array_equal(np.asarray(own), one)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_BLOCK", 5), ("_COLLECTED", 3), ("_FEW", few)):
+            patch.setattr(top_k, name, value)
+        chosen = choose_largest(blocks, count, minimums)
+        for kept, mask in zip(chosen, expected, strict=True):
+            np.testing.assert_array_equal(kept.mask(), mask)
+
+
+def test_shares_of_very_many_ties_are_exact() -> None:
+    """10^10 equal weights, of which 10^9 are kept: their product is beyond 64 bits."""
+    taken, _ = tie_shares(np.full(10_000, 10**6), 10**9)
+    assert taken.tolist() == [10**5] * 10_000
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5), st.data())

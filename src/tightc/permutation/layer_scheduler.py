@@ -27,17 +27,21 @@ from tightc.tile.packing import Packing
 from tightc.tile.validity import packing_error
 
 
+_MOST_BYTES = 2**28  # of the matrices of the layers that are packed at the same time
+
+
 @dataclass(frozen=True)
 class LayerJob:
     """One layer to pack: its `name`, its matrix, which `load` reads, and its `weight` in the division of the time.
 
-    `vectors` stream through the layer; 1 if the objective does not depend on it.
+    `vectors` stream through the layer; 1 if the objective does not depend on it. `size`: bytes of the matrix.
     """
 
     name: str
     load: Callable[[], LayerMatrix]
     weight: int
     vectors: int = 1
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,19 @@ def pack_layers(
             )
             for job, child in zip(jobs, children, strict=True)
         ]
-        # one thread more than workers, so that these have work while the next layer is planned
-        planners = ThreadPoolExecutor(executor.workers + (executor.workers > 1))
+        planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
         with _closed(planners, deadline):
             largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
             found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
             packings = dict(zip(largest_first, found, strict=True))
             cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
             return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)
+
+
+def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
+    """One layer more than workers, so that these have work while the next is planned; fewer where layers are large."""
+    largest = max((job.size for job in jobs), default=0)
+    return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))
 
 
 def _problem(options: PermuteOptions, vectors: int) -> PackingProblem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,7 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Layer
             partial(layer_matrix, network, layer, options.subword_bits),
             int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],
             vectors[layer.output],
+            prod(network.shapes[layer.weight]) * network.stored[layer.weight].itemsize,
         )
         for layer in network.owners
     ]
