@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tightc.errors import ModelError, OptionError, OutputError
+from tightc.memory import available_memory, memory_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,8 +117,19 @@ def read_model(source: str | None) -> Model:
 
 
 def _announced(model: Model) -> Model:
-    if model.normalized and not click.get_current_context().params.get("quiet", False):
+    from tightc.model.file import needed_memory
+
+    flags = click.get_current_context().params
+    if flags.get("quiet", False):
+        return model
+    if model.normalized:
         click.echo(f"{model.origin}: {'; '.join(model.normalized)}", err=True)
+    needed, free = needed_memory(model.proto), available_memory()
+    if needed and (needed > free or flags.get("verbose", False)):
+        click.echo(
+            f"{model.origin}: up to {memory_text(needed)} of memory are needed, {memory_text(free)} are free",
+            err=True,
+        )
     return model
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tightc.errors import ModelError, first_line
 from tightc.files import Chunk, write_file_atomically
+from tightc.memory import require_memory
 from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
 from tightc.model.file_format.headers import has_packings, packed_tensor_names
 from tightc.model.file_format.rebuild import is_packed_form
@@ -34,6 +35,7 @@ from tightc.model.onnx_proto.serialization import parse_stored, serialized_chunk
 from tightc.model.onnx_proto.stored_tensors import (
     LARGEST_MESSAGE,
     TensorStorage,
+    largest_tensor,
     stays_in_file,
     tensor_chunks,
     tensor_from_array,
@@ -43,6 +45,7 @@ from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
 
 _READS = 10  # attempts at a model that another process replaces meanwhile
+_COPIES = 3  # of the largest layer that a stage holds at most
 _CHUNK = 2**22  # bytes that are hashed at once
 _DEFAULT = ReadingOptions()
 _EXPORT_AGAIN = "export the model again, or check that the file was copied whole"
@@ -139,6 +142,14 @@ def load_model(path: str | Path, options: ReadingOptions = _DEFAULT) -> Model:
 def load_model_bytes(content: bytes, origin: str = "<stdin>", options: ReadingOptions = _DEFAULT) -> Model:
     """As `load_model`, of the model in `content`, which has no external data; `origin` names it in messages."""
     return _parse(_Source.of(content), origin, None, options)
+
+
+def needed_memory(proto: onnx.ModelProto) -> int:
+    """Bytes that a stage which does not run the model takes beside those of the interpreter, as measured.
+
+    It holds a few copies of one layer: docs/benchmarks/scale.md.
+    """
+    return _COPIES * largest_tensor(proto)
 
 
 def writes_external_data(model: Model) -> bool:
@@ -261,6 +272,7 @@ def _checked(proto: onnx.ModelProto, read: _Origin, options: ReadingOptions) -> 
     hashing = _start_hashing(source)
     try:
         external = find_external_data(proto, origin, read.folder, source.storage)
+        require_memory(needed_memory(proto), origin)
         for tensor in external:
             for chunk in tensor_chunks(tensor):
                 hashing.result().update(chunk)

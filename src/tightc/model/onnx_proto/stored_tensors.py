@@ -25,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tightc.errors import ModelError, OutputError
 from tightc.files import Chunk
+from tightc.memory import require_memory
 
 Array = NDArray[Any]
 
@@ -185,6 +186,11 @@ def storage_of(proto: onnx.ModelProto) -> TensorStorage | None:
     return next((_place(tensor).storage for tensor in proto.graph.initializer if is_stored(tensor)), None)
 
 
+def largest_tensor(proto: onnx.ModelProto) -> int:
+    """Bytes of the largest stored tensor of `proto`, 0 where none is stored."""
+    return max((byte_count(tensor) for tensor in proto.graph.initializer if is_stored(tensor)), default=0)
+
+
 def embed(tensor: TensorProto) -> None:
     """Put the values of a stored `tensor` into its proto, in place."""
     raw = b"".join(_place(tensor).chunks())
@@ -194,8 +200,12 @@ def embed(tensor: TensorProto) -> None:
 
 
 def embed_all(proto: onnx.ModelProto, origin: str) -> None:
-    """Put all values that are stored into `proto`, in place; ModelError, naming `origin`, above 2 GiB."""
+    """Put all values that are stored into `proto`, in place.
+
+    ModelError, naming `origin`, above 2 GiB, MemoryLimitError above what the process may take.
+    """
     stored = [tensor for tensor in proto.graph.initializer if is_stored(tensor)]
+    require_memory(2 * sum(map(byte_count, stored)), origin)
     if stored and proto.ByteSize() + sum(map(byte_count, stored)) > LARGEST_MESSAGE:
         raise ModelError(
             f"{origin}: expected a model below 2 GiB for this step, which runs or converts it, got a larger one",
