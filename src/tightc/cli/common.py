@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tightc.cli.streams import is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
+from tightc.files import check_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,18 +146,15 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, display: Display) -> Destination:
-        """Checked before any work: an existing folder, no binary on a terminal, one result on stdout."""
-        if output not in (None, "-"):
+        """Checked before any work: a file that can be written, no binary on a terminal, one result on stdout."""
+        if output not in (None, "-") and not is_stdout(Path(str(output))):
             path = Path(str(output))
             if not path.parent.is_dir():
                 raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
-            if path.is_dir():
-                raise OutputError(f"{path}: is a folder", "give the path of a file")
-            if not os.access(path.parent, os.W_OK):
-                raise OutputError(
-                    f"{path}: the folder {path.parent} is not writable", "write to another folder"
-                )
+            check_writable(path)
             return cls(path)
+        if stdout_is_closed():
+            raise OutputError("stdout is closed", "add -o FILE, or pipe it to a command")
         if display.as_json:
             raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
         if output is None and sys.stdout.isatty():
@@ -198,10 +196,10 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
 
 
 def _console(*, to_stderr: bool) -> Console:
-    from rich.console import Console
+    from tightc.cli.console import TableConsole
 
     stream = sys.stderr if to_stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
+    return TableConsole(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def finish(result: Result, destination: Destination, display: Display) -> None:
