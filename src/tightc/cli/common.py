@@ -179,6 +179,8 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
 
     Operators that are not covered always go to stderr.
     """
+    if display.verbose:
+        _show_cache_problem()
     if report.uncovered and not display.quiet and report.stage != "inspect":
         from tightc.reporting.uncovered import uncovered_lines
 
@@ -193,6 +195,14 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
             click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
         else:
             print_report(report, _console(to_stderr=model_on_stdout))
+
+
+def _show_cache_problem() -> None:
+    """Says where compiled kernels could not be kept; the module is loaded only where the command has used kernels."""
+    kernel_cache = sys.modules.get("tightc.kernel_cache")
+    problem = kernel_cache and kernel_cache.cache_problem()
+    if problem:
+        click.echo(f"note: {problem}", err=True)
 
 
 def _console(*, to_stderr: bool) -> Console:
