@@ -159,6 +159,12 @@ def check_writable(path: Path) -> None:
     check_target(path, target)
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} is not writable", "write to another folder")
+    try:
+        os.stat(target)  # the name of the temporary file would be cut
+    except FileNotFoundError:
+        pass
+    except OSError as fault:
+        raise _not_written(path, fault) from None
     stream = _create_temporary(path, target)
     try:
         stream.close()
@@ -172,7 +178,7 @@ def check_target(path: Path, target: Path) -> None:
         raise OutputError(
             f"{path}: there is no folder {path.parent}", "make the folder first, or write elsewhere"
         )
-    if target.is_dir():
+    if os.path.isdir(target):  # Path.is_dir raises where the name is too long
         raise OutputError(f"{path}: is a folder", "give the path of a file")
 
 
@@ -199,12 +205,16 @@ def _create_temporary(path: Path, target: Path) -> IO[bytes]:
                 return stream
             stream.close()
         except OSError as fault:
-            remedy = "give a shorter name" if fault.errno == errno.ENAMETOOLONG else "write to another folder"
-            raise OutputError(f"{path}: cannot be written ({fault.strerror})", remedy) from None
+            raise _not_written(path, fault) from None
         except BaseException:
             _remove(name)  # an interrupt leaves no file behind
             raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _not_written(path: Path, fault: OSError) -> OutputError:
+    remedy = "give a shorter name" if fault.errno == errno.ENAMETOOLONG else "write to another folder"
+    return OutputError(f"{path}: cannot be written ({fault.strerror})", remedy)
 
 
 def _locked_backup(target: Path, stack: contextlib.ExitStack) -> Path | None:

@@ -41,7 +41,7 @@ def check_checkpoint(path: Path) -> None:
         )
     if not os.access(path.parent, os.W_OK):
         raise OptionError(f"--checkpoint: expected a writable folder, got {path.parent}", remedy)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):  # of Path, these raise where a name is too long
         raise OptionError(f"--checkpoint: expected a file, got a folder, pipe or device, {path}", remedy)
     try:
         check_writable(path)
