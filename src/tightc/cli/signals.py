@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _UNCHANGED = {
 }
 INTERRUPTED = frozenset(128 + number for number in _UNCHANGED)  # exit codes, as shells give them
 
+_SOON = 0.05  # seconds
 _received: list[int] = []  # the signals that came, oldest first
 
 
@@ -84,7 +86,8 @@ def _raise_again(hook: Callable[[UnraisableHookArgs], Any]) -> Callable[[Unraisa
 
     def handle(ignored: UnraisableHookArgs) -> None:
         if _received and issubclass(ignored.exc_type, KeyboardInterrupt):
-            signal.raise_signal(_received[0])
+            # soon, since a hook cannot raise, and by another thread, since this one would handle it here
+            threading.Timer(_SOON, signal.raise_signal, [_received[0]]).start()
         else:
             hook(ignored)
 
