@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUEUES ?= $(shell nproc)
 LIGHT := .venv-light
+MINUTES ?= 10
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo models test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo stress models test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -27,6 +29,9 @@ test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter, and 2000 new drawn graphs; takes minutes
 	$(BIN)/pytest -n auto -m zoo tests/zoo
 	TIGHTC_GRAPHS=2000 $(BIN)/pytest -n auto tests/generated
+
+stress: $(VENV)/ready ## end commands by signals at random moments, for MINUTES=10 with SEED=0, and look for what was lost
+	$(BIN)/python scripts/stress.py --minutes $(MINUTES) --seed $(SEED)
 
 models: $(VENV)/ready ## write docs/models.md from small networks of all families
 	$(BIN)/python scripts/make_models_page.py

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tightc.cli.streams import is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
+from tightc.files import check_writable
 from tightc.memory import available_memory, memory_text
 
 if TYPE_CHECKING:
@@ -157,18 +158,15 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, display: Display) -> Destination:
-        """Checked before any work: an existing folder, no binary on a terminal, one result on stdout."""
-        if output not in (None, "-"):
+        """Checked before any work: a file that can be written, no binary on a terminal, one result on stdout."""
+        if output not in (None, "-") and not is_stdout(Path(str(output))):
             path = Path(str(output))
             if not path.parent.is_dir():
                 raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
-            if path.is_dir():
-                raise OutputError(f"{path}: is a folder", "give the path of a file")
-            if not os.access(path.parent, os.W_OK):
-                raise OutputError(
-                    f"{path}: the folder {path.parent} is not writable", "write to another folder"
-                )
+            check_writable(path)
             return cls(path)
+        if stdout_is_closed():
+            raise OutputError("stdout is closed", "add -o FILE, or pipe it to a command")
         if display.as_json:
             raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
         if output is None and sys.stdout.isatty():
@@ -193,6 +191,8 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
 
     Operators that are not covered always go to stderr.
     """
+    if display.verbose:
+        _show_cache_problem()
     if report.uncovered and not display.quiet and report.stage != "inspect":
         from tightc.reporting.uncovered import uncovered_lines
 
@@ -209,11 +209,19 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
             print_report(report, _console(to_stderr=model_on_stdout))
 
 
+def _show_cache_problem() -> None:
+    """Says where compiled kernels could not be kept; the module is loaded only where the command has used kernels."""
+    kernel_cache = sys.modules.get("tightc.kernel_cache")
+    problem = kernel_cache and kernel_cache.cache_problem()
+    if problem:
+        click.echo(f"note: {problem}", err=True)
+
+
 def _console(*, to_stderr: bool) -> Console:
-    from rich.console import Console
+    from tightc.cli.console import TableConsole
 
     stream = sys.stderr if to_stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
+    return TableConsole(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def finish(result: Result, destination: Destination, display: Display) -> None:

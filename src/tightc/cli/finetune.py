@@ -23,6 +23,7 @@ from tightc.cli.common import (
 )
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
+from tightc.files import is_special, remove_leftovers
 from tightc.finetuning.options import FinetuneOptions
 
 
@@ -61,7 +62,7 @@ def finetune(
 
     data, options = parsed_options(DataOptions, flags), parsed_options(FinetuneOptions, flags)
     destination = Destination.of(output, display)
-    if options.checkpoint is None and destination.path is not None:
+    if options.checkpoint is None and destination.path is not None and not is_special(destination.path):
         options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
@@ -88,6 +89,7 @@ def finetune(
         finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
+            remove_leftovers(Path(os.path.realpath(options.checkpoint)))
     if group.world_size > 1:
         # threads of torch may crash at interpreter exit, and a process that crashes fails the whole group
         sys.stdout.flush()

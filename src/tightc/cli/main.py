@@ -8,13 +8,15 @@ import importlib
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
+from tightc.cli.signals import INTERRUPTED, odd_errors_as_interrupts, report_interrupt, with_ending_signals
+from tightc.cli.streams import abandon, prepare_streams
 from tightc.errors import TightcError
-
-_INTERRUPTED = 130
 
 # one line each, so that `tightc --help` need not import the commands
 COMMANDS = {
@@ -36,15 +38,29 @@ class _PipeClosedError(Exception):
     """The reader of stdout has closed the pipe. Click would turn a BrokenPipeError into exit code 1."""
 
 
+@contextmanager
+def _closed_pipe_left_alone() -> Iterator[None]:
+    """Raises _PipeClosedError in place of BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise _PipeClosedError from None
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does it, which prints --help and --version here."""
+        with _closed_pipe_left_alone():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         """As click does it, with a closed pipe as an exception that click leaves alone."""
-        try:
+        with _closed_pipe_left_alone():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise _PipeClosedError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the chain."""
@@ -89,12 +105,15 @@ def tightc() -> None:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input, 130 interrupted."""
-    if sys.stdout is None:  # closed by the caller
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    code = run(sys.argv[1:])
-    if code == _INTERRUPTED and _has_other_threads():
-        # a second Ctrl-C does not wait for the threads
+    """Entry point.
+
+    Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input; 130, 143 and 129 ended by SIGINT, SIGTERM
+    and SIGHUP.
+    """
+    prepare_streams()
+    code = with_ending_signals(lambda: run(sys.argv[1:]))
+    if code in INTERRUPTED and _has_other_threads():
+        # a second signal does not wait for the threads
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
@@ -106,11 +125,6 @@ def _has_other_threads() -> bool:
     return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
-def _abandon_stdout() -> None:
-    """Discards buffered output, so that the interpreter does not fail on it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _remedy(fault: OSError) -> str:
     return "give a shorter name" if fault.errno == errno.ENAMETOOLONG else "check disk and permissions"
 
@@ -118,8 +132,9 @@ def _remedy(fault: OSError) -> str:
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
     try:
-        tightc.main(arguments, prog_name="tightc", standalone_mode=False)
-        sys.stdout.flush()
+        with odd_errors_as_interrupts():
+            tightc.main(arguments, prog_name="tightc", standalone_mode=False)
+            sys.stdout.flush()
     except TightcError as fault:
         click.echo(f"tightc: error: {fault}", err=True)
         return fault.exit_code
@@ -129,13 +144,12 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as done:
         return int(done.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("tightc: interrupted", err=True)
-        return _INTERRUPTED
+        return report_interrupt()
     except (BrokenPipeError, _PipeClosedError):
-        _abandon_stdout()  # the reader of the pipe has closed it: end silently, as other filters do
+        abandon(sys.stdout)  # the reader of the pipe has closed it: what was asked for was done
         return 0
     except OSError as fault:
-        _abandon_stdout()
+        abandon(sys.stdout)
         click.echo(
             f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; {_remedy(fault)}",
             err=True,

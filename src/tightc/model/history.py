@@ -42,12 +42,14 @@ class HistoryEntry:
     """A stage's record: its name, resolved options, and seed where it uses random numbers.
 
     `ended` tells why the stage stopped early and how much was done by then; empty where it was not stopped.
+    `environment` tells what else the bytes depend on, such as threads; empty where they depend on the options alone.
     """
 
     stage: str
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     ended: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
@@ -61,6 +63,7 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         "options": dict(entry.options),
         "seed": entry.seed,
         "input": source.sha256,
+        **({"environment": dict(entry.environment)} if entry.environment else {}),
         **({"ended": dict(entry.ended)} if entry.ended else {}),
         **({"notes": list(source.notes)} if source.notes else {}),
     }

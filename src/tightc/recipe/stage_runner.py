@@ -124,9 +124,11 @@ class StageRunner:
                 model = self.workspace.write_model(name, made)
                 # recorded before it is measured, so that an interrupt does not lose it
                 self.workspace.write_record(name, record, model)
-                self.workspace.checkpoint_path(key).unlink(missing_ok=True)
         measured = ""
         if model is not None:
+            self.workspace.remove_checkpoint(
+                key
+            )  # also where the run that trained it was killed before it did so
             self.model = model
             reason = early_end_reason(model) if stage != "dense" else ""
             state += f", ended by {reason}" if reason else ""

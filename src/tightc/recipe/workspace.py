@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +20,15 @@ from filelock import FileLock, Timeout
 from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_path
 from tightc.errors import ModelError, OutputError
-from tightc.files import write_file_atomically
+from tightc.files import remove_leftovers, remove_leftovers_in, write_file_atomically
 from tightc.model.file import Model, load_model, load_model_bytes, save_model, writes_external_data
+
+# in this order, however a run got to its end
+_RECORD_KEYS = ("key", "report", "measured", "row", "model_sha256")
+# what a run writes in its folder
+_WRITTEN = re.compile(
+    r"recipe\.yaml|\d\d-[a-z-]+\.json|\d\d-[a-z-]+\.onnx(\.[0-9a-f]{16}\.data)?|[0-9a-f]{16}\.checkpoint"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Workspace:
     def locked(cls, folder: Path) -> Iterator[Workspace]:
         """A context with the locked workspace in `folder`, which is created where it is missing.
 
+        What killed runs left there is removed.
         OutputError where another run works there, or where the folder cannot be created or locked.
         """
         try:
@@ -59,6 +68,7 @@ class Workspace:
                 f"{folder}: cannot be locked ({reason})", "give another folder with -o"
             ) from None
         try:
+            remove_leftovers_in(folder, _WRITTEN)
             yield cls(folder)
         finally:
             lock.release()
@@ -70,6 +80,12 @@ class Workspace:
     def checkpoint_path(self, key: str) -> Path:
         """The path of the checkpoint of a training with this `key`."""
         return self.folder / f"{key[:16]}.checkpoint"
+
+    def remove_checkpoint(self, key: str) -> None:
+        """Remove the checkpoint of a training with this `key`, which has ended."""
+        path = self.checkpoint_path(key)
+        path.unlink(missing_ok=True)
+        remove_leftovers(path)
 
     def find_result(
         self, name: str, key: str, *, has_model: bool
@@ -106,7 +122,8 @@ class Workspace:
 
     def write_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Write the `record` of the stage `name` with the SHA-256 of its `model`, None if it only reports."""
-        content = {**record, "model_sha256": model and model.sha256}
+        complete = {**record, "model_sha256": model and model.sha256}
+        content = {key: complete[key] for key in _RECORD_KEYS if key in complete}
         write_file_atomically(self.folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
