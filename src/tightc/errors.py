@@ -42,6 +42,10 @@ class OutputError(TightcError):
     """The result cannot be written to the given path."""
 
 
+class MemoryLimitError(TightcError):
+    """The work needs more memory than this process can get."""
+
+
 class InternalError(TightcError):
     """An error of tightc itself: its result is not valid."""
 
