@@ -214,7 +214,7 @@ def test_files(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\xff")
     with pytest.raises(ConfigError, match=r"s.yaml: cannot be read as text .*; give a YAML file"):
         read_options(path, TemperatureSchedule)
-    with pytest.raises(ConfigError, match=r"cannot be read as text"):
+    with pytest.raises(ConfigError, match=r"expected a regular file, got a folder; give the path of a file"):
         read_options(tmp_path, TemperatureSchedule)
     path.write_text("steps: 3\n")
     assert read_options(path, TemperatureSchedule).steps == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def read_feeds(path: str, model: Model, input_sizes: InputSizeOptions) -> Values
     """
     types = _input_types(model, input_sizes)
     try:
-        with open_npz(Path(path).expanduser()) as stored:
+        with open_npz(Path(os.path.expanduser(path))) as stored:
             return {name: _feed(name, stored, wanted, path) for name, wanted in types.items()}
     except OSError as fault:
         raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
