@@ -73,7 +73,9 @@ def read_stream(path: str | Path, most: int, kind: Kind) -> bytes:
         return _read_pipe(path, most, kind)
     if stat.S_ISCHR(mode) and _is_terminal(path):
         with open(path, "rb") as stream:
-            return _read(stream, most, path, kind)
+            content = stream.read(most + 1)  # once: after its end, a terminal would be read on
+        _require_at_most(len(content), most, path, kind)
+        return content
     return read_regular(path, most, kind)
 
 
@@ -167,7 +169,8 @@ def _read_pipe(path: str | Path, most: int, kind: Kind) -> bytes:
                 )
             time.sleep(0 if start else 0.02)
         os.set_blocking(descriptor, True)
-        return start + _read(stream, most - len(start), path, kind)
+        _require_at_most(len(start), most, path, kind)
+        return _read(stream, most, path, kind, start)
 
 
 def _is_anonymous(path: str | Path) -> bool:
@@ -182,10 +185,10 @@ def _was_closed(descriptor: int) -> bool:
     return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
-def _read(stream: Readable, most: int, path: str | Path, kind: Kind) -> bytes:
-    """What is left in `stream`, read in pieces: what the file system says of a size need not hold."""
-    pieces: list[bytes] = []
-    size = 0
+def _read(stream: Readable, most: int, path: str | Path, kind: Kind, start: bytes = b"") -> bytes:
+    """`start` and what is left in `stream`, in pieces: what the file system says of a size need not hold."""
+    pieces = [start]
+    size = len(start)
     while piece := stream.read(_PIECE):
         size += len(piece)
         _require_at_most(size, most, path, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from tightc.memory import require_memory
 
 _REMEDY = "save arrays of numbers with numpy.savez"
 _ENDING = ".npy"
+_LARGEST_HEADER = 2**16  # numpy would read any length that the header gives before it checks it
 
 
 class NpzArrays(Mapping[str, NDArray[Any]]):
@@ -39,7 +41,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         member = self._members[name]
         with _errors(self._path), self._archive.open(member) as stream:
-            dtype, shape, start = _header(stream)
+            dtype, shape, start = _header(io.BytesIO(stream.read(_LARGEST_HEADER)))
             size = math.prod(shape) * dtype.itemsize
             if size != member.file_size - start:
                 raise ValueError(f"{name} has {member.file_size - start} bytes for {_sizes(shape)} {dtype}")

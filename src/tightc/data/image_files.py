@@ -21,6 +21,7 @@ from tightc.memory import memory_text, require_memory
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
+_UNREADABLE = "expected a readable image, got another or a corrupt file"
 MOST_BYTES = 2**29  # of an encoded image, as large as Pillow's limit of pixels without compression
 
 # Of several folders for a split, the first in this order is taken.
@@ -183,7 +184,7 @@ def _size(file: ImageFile) -> int:
 @contextmanager
 def _open(file: ImageFile) -> Iterator[Any]:
     """The image with its size and mode, its pixels not yet decoded."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     stream = open_regular(file.content) if isinstance(file.content, Path) else io.BytesIO(file.content or b"")
     with stream, warnings.catch_warnings():
@@ -196,6 +197,8 @@ def _open(file: ImageFile) -> Iterator[Any]:
             except Image.DecompressionBombError:
                 most = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
                 raise _too_large(file, most, "more") from None
+            except UnidentifiedImageError:  # whose text names an object of Python
+                raise DataError(f"{file.name}: {_UNREADABLE}", "replace or remove it") from None
         yield image
 
 
@@ -211,9 +214,7 @@ def _values(image: Any, file: ImageFile, mode: str) -> NDArray[np.uint8]:
 
 
 def _decoding(file: ImageFile) -> AbstractContextManager[None]:
-    return foreign_errors(
-        f"{file.name}: expected a readable image, got another or a corrupt file", "replace or remove it"
-    )
+    return foreign_errors(f"{file.name}: {_UNREADABLE}", "replace or remove it")
 
 
 def _too_large(file: ImageFile, most: str, found: str) -> DataError:
