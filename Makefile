@@ -6,7 +6,7 @@ QUEUES ?= $(shell nproc)
 LIGHT := .venv-light
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo models test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo fuzz models test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -27,6 +27,9 @@ test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter, and 2000 new drawn graphs; takes minutes
 	$(BIN)/pytest -n auto -m zoo tests/zoo
 	TIGHTC_GRAPHS=2000 $(BIN)/pytest -n auto tests/generated
+
+fuzz: $(VENV)/ready-fuzz ## changed inputs for every reader, guided by coverage, for 10 minutes; findings are kept in build/fuzz
+	$(BIN)/python scripts/fuzz.py --seconds 600
 
 models: $(VENV)/ready ## write docs/models.md from small networks of all families
 	$(BIN)/python scripts/make_models_page.py
@@ -91,6 +94,10 @@ $(VENV)/ready-scripts: $(VENV)/ready
 
 $(VENV)/ready-zoo: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo]'
+	@touch $@
+
+$(VENV)/ready-fuzz: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@touch $@
 
 clean: ## remove the environments and caches

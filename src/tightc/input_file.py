@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 from tightc.errors import DataError, MemoryLimitError, TightcError
 from tightc.memory import available_memory, memory_text, require_memory
 
-_PIECE = 2**20
+_CHUNK = 2**20
 _WAIT = 5.0  # seconds for a writer to open a named pipe
 # Content may become this many times larger than the file: zeros deflate to 1/1000, images and weights to 1/10.
 _EXPANSION = 200
@@ -156,7 +156,7 @@ def _read_pipe(path: str | Path, most: int, kind: Kind) -> bytes:
         start = b""
         while not start:
             try:
-                start = os.read(descriptor, _PIECE)
+                start = os.read(descriptor, _CHUNK)
             except BlockingIOError:  # a writer has it open, and takes its time
                 break
             # empty: no writer yet, or one that has closed it again
@@ -186,14 +186,14 @@ def _was_closed(descriptor: int) -> bool:
 
 
 def _read(stream: Readable, most: int, path: str | Path, kind: Kind, start: bytes = b"") -> bytes:
-    """`start` and what is left in `stream`, in pieces: what the file system says of a size need not hold."""
-    pieces = [start]
+    """`start` and what is left in `stream`, in chunks: what the file system says of a size need not hold."""
+    chunks = [start]
     size = len(start)
-    while piece := stream.read(_PIECE):
-        size += len(piece)
+    while chunk := stream.read(_CHUNK):
+        size += len(chunk)
         _require_at_most(size, most, path, kind)
-        pieces.append(piece)
-    return b"".join(pieces)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _require_at_most(size: int, most: int, path: str | Path, kind: Kind) -> None:

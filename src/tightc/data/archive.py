@@ -18,7 +18,7 @@ from tightc.errors import DataError
 from tightc.input_file import Readable, check_expansion, file_size, foreign_errors, open_regular
 from tightc.memory import memory_text, require_memory
 
-_PIECE = 2**20
+_CHUNK = 2**20
 _LARGEST_HEADER = 2**20  # bytes, with the names and attributes in front of a member
 _COMPRESSIONS: dict[bytes, Callable[[BinaryIO], Readable]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
@@ -85,7 +85,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, stream: _Forward, ar
         stream.allow(member.size)
         content = tar.extractfile(member)
         assert content is not None  # which it is only for folders and links
-        return b"".join(iter(lambda: content.read(_PIECE), b""))
+        return b"".join(iter(lambda: content.read(_CHUNK), b""))
 
 
 def _require_small(size: int, name: str) -> None:
@@ -150,7 +150,7 @@ class _Forward:
         if position < self._at:
             raise tarfile.ReadError("members that overlap")
         while self._at < position:
-            piece = self._stream.read(min(_PIECE, position - self._at))
-            if not piece:
+            chunk = self._stream.read(min(_CHUNK, position - self._at))
+            if not chunk:
                 return
-            self._at += len(piece)
+            self._at += len(chunk)
