@@ -8,7 +8,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo stress models test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo stress fuzz models test-light test-wheel check static format lint types words prose docs reference bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -32,6 +32,9 @@ test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by ev
 
 stress: $(VENV)/ready ## end commands by signals at random moments, for MINUTES=10 with SEED=0, and look for what was lost
 	$(BIN)/python scripts/stress.py --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/ready-fuzz ## changed inputs for every reader, guided by coverage, for 10 minutes; findings are kept in build/fuzz
+	$(BIN)/python scripts/fuzz.py --seconds 600
 
 models: $(VENV)/ready ## write docs/models.md from small networks of all families
 	$(BIN)/python scripts/make_models_page.py
@@ -96,6 +99,10 @@ $(VENV)/ready-scripts: $(VENV)/ready
 
 $(VENV)/ready-zoo: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo]'
+	@touch $@
+
+$(VENV)/ready-fuzz: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@touch $@
 
 clean: ## remove the environments and caches

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tightc.model.onnx_proto.stored_tensors import embedded
 from tightc.model.runtime.float32_copy import run_dtype
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.model.runtime.shapes import value_shapes
+from tightc.npz_file import open_npz
 
 Values = dict[str, NDArray[Any]]
 
@@ -55,43 +55,38 @@ def read_feeds(path: str, model: Model, input_sizes: InputSizeOptions) -> Values
 
     DataError where one is missing or has another shape or type.
     """
-    stored = _read_npz(path)
-    feeds = {}
-    for name, (dtype, shape) in _input_types(model, input_sizes).items():
-        if name not in stored:
-            names = ", ".join(stored) or "nothing"
-            raise DataError(f"{path}: expected an array for input {name}, got {names}", f"add {name}")
-        array = stored[name]
-        if array.shape != shape:
-            raise DataError(
-                f"{path}: expected {_shape_text(shape)} for {name}, got {_shape_text(array.shape)}",
-                "correct the array, or give --batch",
-            )
-        if array.dtype.kind not in "biuf":
-            raise DataError(
-                f"{path}: expected {dtype} for {name}, got {array.dtype}", "give an array of numbers"
-            )
-        feeds[name] = array.astype(dtype)
-    return feeds
+    types = _input_types(model, input_sizes)
+    try:
+        with open_npz(Path(os.path.expanduser(path))) as stored:
+            return {name: _feed(name, stored, wanted, path) for name, wanted in types.items()}
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
+
+
+def _feed(
+    name: str,
+    stored: Mapping[str, NDArray[Any]],
+    wanted: tuple[np.dtype[Any], tuple[int, ...]],
+    path: str,
+) -> NDArray[Any]:
+    """The array of the input `name` in the `wanted` dtype; DataError where it is missing or has another shape."""
+    dtype, shape = wanted
+    if name not in stored:
+        names = ", ".join(stored) or "nothing"
+        raise DataError(f"{path}: expected an array for input {name}, got {names}", f"add {name}")
+    array = stored[name]
+    if array.shape != shape:
+        raise DataError(
+            f"{path}: expected {_shape_text(shape)} for {name}, got {_shape_text(array.shape)}",
+            "correct the array, or give --batch",
+        )
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{path}: expected {dtype} for {name}, got {array.dtype}", "give an array of numbers")
+    return array.astype(dtype)
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
-
-
-def _read_npz(path: str) -> Values:
-    try:
-        stored = np.load(Path(path).expanduser())
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one array")
-        with stored:
-            arrays = {name: stored[name] for name in stored.files}
-        other = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), "")
-        if other:
-            raise ValueError(f"{other} is no array")
-        return arrays
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as fault:
-        raise DataError(f"{path}: cannot be read as .npz ({fault})", "write it with numpy.savez") from None
 
 
 def _input_types(

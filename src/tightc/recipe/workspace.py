@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ def hash_data(source: str) -> str:
     Of a file its content, for IDX also that of the labels; of a folder the names, sizes and times of its files; of a
     function its name and the file of its module.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         labels = labels_path(path) if is_idx(path.name) else None
         return hash_key(_sha256(path), _sha256(labels)) if labels else hash_file(source)
@@ -153,7 +154,7 @@ def hash_data(source: str) -> str:
 
 def hash_file(source: str) -> str:
     """The SHA-256 of the file at `source`, empty where there is none."""
-    return _sha256(Path(source).expanduser()) or ""
+    return _sha256(Path(os.path.expanduser(source))) or ""
 
 
 def _sha256(path: Path) -> str | None:

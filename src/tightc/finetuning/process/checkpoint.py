@@ -8,7 +8,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # noqa: TID251 - the exception alone
 from time import monotonic
 from typing import Any
 from zipfile import BadZipFile, ZipFile
