@@ -16,8 +16,8 @@ PACKAGE = SOURCES / "tightc"
 HEAVY = ("numba", "torch", "onnx", "onnxruntime", "distributed")
 
 PAGE = Path(__file__).parents[1] / "docs" / "design" / "architecture.md"
-BASE = {"errors", "config", "files", "parallel", "progress", "deadline", "report"}
-WITHIN_BASE = {"errors": set(), "config": {"errors"}, "report": {"errors", "reporting"}}
+BASE = {"errors", "names", "config", "files", "parallel", "progress", "deadline", "report"}
+WITHIN_BASE = {"names": set(), "errors": {"names"}, "config": {"errors"}, "report": {"errors", "reporting"}}
 
 # rooms of large packages, each of which may import those before it; model and permutation have tests of their own
 GROUPS = (

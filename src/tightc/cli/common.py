@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tightc.errors import ModelError, OptionError, OutputError
+from tightc.names import message_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +118,7 @@ def read_model(source: str | None) -> Model:
 
 def _announced(model: Model) -> Model:
     if model.normalized and not click.get_current_context().params.get("quiet", False):
-        click.echo(f"{model.origin}: {'; '.join(model.normalized)}", err=True)
+        click.echo(message_text(f"{model.origin}: {'; '.join(model.normalized)}"), err=True)
     return model
 
 
@@ -189,10 +190,10 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
     if display.as_json:
         click.echo(json.dumps(report.to_dict(), indent=1))
     elif not display.quiet:
-        from tightc.reporting.text import print_report, summary
+        from tightc.reporting.text import note_lines, print_report, summary
 
         if model_on_stdout and not display.verbose:
-            click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
+            click.echo("\n".join([summary(report), *note_lines(report)]), err=True)
         else:
             print_report(report, _console(to_stderr=model_on_stdout))
 
