@@ -13,7 +13,8 @@ from tightc.errors import InternalError, ModelError, first_line
 from tightc.model.file import Model
 from tightc.model.file_format.rebuild import DOMAIN
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
-from tightc.model.runtime.session import create_session
+from tightc.model.runtime.limited import open_session
+from tightc.model.runtime.shapes import loads_within_bounds
 
 _IN_MEMORY = 512 * 2**20  # bytes up to which a model is checked and loaded in memory
 _EXTERNAL_FROM = 1024  # bytes of a tensor that is stored as external data for the check
@@ -39,14 +40,15 @@ def require_valid(result: Model, source: Model) -> None:
             f"{result.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT_FAULT
         ) from None
     if not large:
-        error = _load_error(result.to_bytes(), result.origin)
+        is_bounded = loads_within_bounds(result.proto, trusted=DOMAIN)
+        error = _load_error(result.to_bytes(), result.origin, is_bounded=is_bounded)
         if error is None:
             return
-        if _load_error(source.to_bytes(), result.origin) is None:
+        if _load_error(source.to_bytes(), result.origin, is_bounded=is_bounded) is None:
             raise InternalError(error.sentence, REPORT_FAULT)
     for node in result.proto.graph.node:
         if node.domain == DOMAIN:
-            error = _load_error(_single_node_model(node, result.proto), result.origin)
+            error = _load_error(_single_node_model(node, result.proto), result.origin, is_bounded=True)
             if error is not None:
                 label = node.name or node.output[0]
                 raise InternalError(f"{error.sentence} in packed node {label}", REPORT_FAULT)
@@ -65,13 +67,13 @@ def _structure(proto: onnx.ModelProto) -> list[Any]:
     return [*(message.SerializeToString(deterministic=True) for message in messages), *tensors]
 
 
-def _load_error(content: bytes, origin: str) -> ModelError | None:
+def _load_error(content: bytes, origin: str, *, is_bounded: bool) -> ModelError | None:
     """The error with which onnxruntime refuses a model, None where it loads it."""
     try:
-        create_session(content, origin)
+        with open_session(content, origin, is_bounded=is_bounded):
+            return None
     except ModelError as fault:
         return fault
-    return None
 
 
 def _check_on_disk(proto: onnx.ModelProto) -> None:

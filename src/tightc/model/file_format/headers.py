@@ -120,10 +120,9 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
 def _parse(text: str) -> dict[str, Header]:
     """The headers in the `text` of the property, by weight; ValueError where it is something else."""
     record = read_json(text)
-    parts = [record.get(key) for key in ("common", "weights")] if isinstance(record, dict) else []
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    common, weights = (record.get(key) if isinstance(record, dict) else None for key in ("common", "weights"))
+    if not isinstance(common, dict) or not isinstance(weights, dict):
         raise ValueError("expected an object with common and weights, got something else")
-    common, weights = parts
     if not all(isinstance(header, dict) for header in weights.values()):
         raise ValueError("expected an object for each weight, got something else")
     headers = {name: {**common, **header} for name, header in weights.items()}
