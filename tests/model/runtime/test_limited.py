@@ -168,9 +168,7 @@ def test_a_child_ends_with_its_parent_even_where_it_computes() -> None:
         "    print(session._process._process.pid, flush=True)\n"
         "    session.shapes(['y'], {'x': np.zeros((1, 4), np.float32)})\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdin is not None and parent.stdout is not None
     parent.stdin.write(endless().SerializeToString())
     parent.stdin.close()
