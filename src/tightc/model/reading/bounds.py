@@ -53,9 +53,10 @@ def _require_few_nodes(proto: onnx.ModelProto, origin: str) -> None:
     called = list(_called(proto.graph.node))
     most = max(_MOST_NODES, 10 * (len(called) + sum(map(len, calls.values()))))
     sizes: dict[Key, int] = {}
+    depths: dict[Key, int] = {}
     for key in calls:
         if key not in sizes:
-            _measure(key, calls, sizes, origin)
+            _measure(key, calls, (sizes, depths), origin)
     total = sum(sizes.get(key, 1) for key in called)
     if total > most:
         raise ModelError(
@@ -64,20 +65,27 @@ def _require_few_nodes(proto: onnx.ModelProto, origin: str) -> None:
         )
 
 
-def _measure(first: Key, calls: Mapping[Key, Sequence[Key]], sizes: dict[Key, int], origin: str) -> None:
-    """Put the number of nodes that a call of `first` stands for into `sizes`, and of all functions that it calls."""
+def _measure(
+    first: Key, calls: Mapping[Key, Sequence[Key]], found: tuple[dict[Key, int], dict[Key, int]], origin: str
+) -> None:
+    """Put into `found` how many nodes a call of `first` stands for, and how deep; the same of all that it calls."""
+    sizes, depths = found
     path = {first: iter(calls[first])}
     while path:
         key, rest = next(reversed(path.items()))
         waiting = next((call for call in rest if call in calls and call not in sizes), None)
         if waiting is None:
             sizes[key] = sum(sizes.get(call, 1) for call in calls[key])
+            depths[key] = 1 + max((depths.get(call, 0) for call in calls[key]), default=0)
+            if depths[key] > _DEEPEST:
+                raise ModelError(
+                    f"{origin}: its functions are more than {_DEEPEST} calls deep ({key[1]})", _EXPORT_AGAIN
+                )
             del path[key]
-        elif waiting in path or len(path) >= _DEEPEST:
-            what = (
-                "call each other in a circle" if waiting in path else f"are more than {_DEEPEST} calls deep"
+        elif waiting in path:
+            raise ModelError(
+                f"{origin}: its functions call each other in a circle ({waiting[1]})", _EXPORT_AGAIN
             )
-            raise ModelError(f"{origin}: its functions {what} ({waiting[1]})", _EXPORT_AGAIN)
         else:
             path[waiting] = iter(calls[waiting])
 
