@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names in letters that the terminal lacks are no failure
             stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of other libraries, about what tightc reports itself
     code = run(sys.argv[1:])
     if code == _INTERRUPTED and _has_other_threads():
         # a second Ctrl-C does not wait for the threads

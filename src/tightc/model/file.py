@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from tightc.errors import ModelError, first_line
+from tightc.errors import ModelError
 from tightc.files import write_file_atomically
 from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
 from tightc.model.file_format.headers import has_packings, packed_tensor_names
@@ -31,7 +31,7 @@ from tightc.model.onnx_proto.external_data import (
 )
 from tightc.model.onnx_proto.graph import Graph, constant_tensors, read_graph
 from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, get_property
-from tightc.model.reading.checking import check, check_finite
+from tightc.model.reading.checking import check, check_finite, damage_text
 from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
 
@@ -200,7 +200,7 @@ def _checked(parsed: _Parsed, folder: Path | None, hashing: Future[Any], options
         folded = fold_weights(proto, origin)
         check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
-        raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
+        raise ModelError(f"{origin}: it is damaged ({damage_text(fault)})", _EXPORT_AGAIN) from None
     normalized += [*shaped, *folded.sentences()]
     return Model(
         proto,

@@ -67,7 +67,7 @@ def _depth(text: str) -> int:
 
 
 def _integer(text: str) -> int:
-    return int(text) if len(text) <= _MOST_DIGITS else _refuse_number(text)
+    return int(text) if len(text.lstrip("-")) <= _MOST_DIGITS else _refuse_number(text)
 
 
 def _finite(text: str) -> float:
