@@ -18,6 +18,7 @@ HEAVY = ("numba", "torch", "onnx", "onnxruntime", "distributed")
 PAGE = Path(__file__).parents[1] / "docs" / "design" / "architecture.md"
 BASE = {
     "errors",
+    "names",
     "config",
     "files",
     "input_file",
@@ -30,7 +31,8 @@ BASE = {
     "report",
 }
 WITHIN_BASE = {
-    "errors": set(),
+    "names": set(),
+    "errors": {"names"},
     "config": {"errors", "input_file"},
     "input_file": {"errors", "memory"},
     "memory": {"errors"},

@@ -7,7 +7,7 @@ types that it was compiled for, is written atomically, and begins with a digest 
 
 from __future__ import annotations
 
-import pickle
+import pickle  # noqa: TID251 - of what this module wrote itself, as in the cache of numba
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -114,7 +114,7 @@ class _Files:
             return None
         if sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             return None
-        saved_key, data = pickle.loads(content[_DIGEST:])
+        saved_key, data = pickle.loads(content[_DIGEST:])  # noqa: S301
         return data if saved_key == key else None
 
     def save(self, key: Any, data: Any) -> None:

@@ -154,7 +154,7 @@ def test_slots_are_marked_only_where_some_are_empty() -> None:
         ({"content": np.zeros(3, np.uint8)}, "the stream ends within a section"),
         ({"sections": ((0, 9, 0),) * 5}, "a section without sense"),
         ({"sections": ((-8, 9, 1),) * 5}, "a section without sense"),
-        ({"grid": (1, 1, 1)}, "reshape"),
+        ({"grid": (1, 1, 1)}, "the sections are not those of 1 tiles of 1x1"),
     ],
 )
 def test_streams_that_contradict_themselves_are_refused(change: dict[str, Any], sentence: str) -> None:

@@ -16,6 +16,7 @@ from tightc.cli.streams import is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.files import check_writable
 from tightc.memory import available_memory, memory_text
+from tightc.names import message_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,13 +125,11 @@ def _announced(model: Model) -> Model:
     if flags.get("quiet", False):
         return model
     if model.normalized:
-        click.echo(f"{model.origin}: {'; '.join(model.normalized)}", err=True)
+        click.echo(message_text(f"{model.origin}: {'; '.join(model.normalized)}"), err=True)
     needed, free = needed_memory(model.proto), available_memory()
     if needed and (needed > free or flags.get("verbose", False)):
-        click.echo(
-            f"{model.origin}: up to {memory_text(needed)} of memory are needed, {memory_text(free)} are free",
-            err=True,
-        )
+        sizes = f"up to {memory_text(needed)} of memory are needed, {memory_text(free)} are free"
+        click.echo(message_text(f"{model.origin}: {sizes}"), err=True)
     return model
 
 
@@ -201,10 +200,10 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
     if display.as_json:
         click.echo(json.dumps(report.to_dict(), indent=1))
     elif not display.quiet:
-        from tightc.reporting.text import print_report, summary
+        from tightc.reporting.text import note_lines, print_report, summary
 
         if model_on_stdout and not display.verbose:
-            click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
+            click.echo("\n".join([summary(report), *note_lines(report)]), err=True)
         else:
             print_report(report, _console(to_stderr=model_on_stdout))
 

@@ -25,6 +25,7 @@ from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
 from tightc.files import is_special, remove_leftovers
 from tightc.finetuning.options import FinetuneOptions
+from tightc.names import message_text
 
 
 @click.command(
@@ -82,7 +83,7 @@ def finetune(
         if kept and ProcessGroup.from_environment().is_main_process:
             finish(interrupt.result, destination, display)
             if not display.quiet:
-                click.echo(f"{destination.path} holds the weights at the interrupt", err=True)
+                click.echo(message_text(f"{destination.path} holds the weights at the interrupt"), err=True)
         raise
     group = ProcessGroup.from_environment()
     if group.is_main_process:

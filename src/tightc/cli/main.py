@@ -5,18 +5,26 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
 
 from tightc.cli.signals import INTERRUPTED, odd_errors_as_interrupts, report_interrupt, with_ending_signals
 from tightc.cli.streams import abandon, prepare_streams
-from tightc.errors import TightcError
+from tightc.errors import TightcError, first_line
+from tightc.names import message_text
+
+_FAILED_INPUT, _FAULT = 2, 70
+_DEBUG = "TIGHTC_DEBUG"  # set to 1, errors come with their traceback
 
 # one line each, so that `tightc --help` need not import the commands
 COMMANDS = {
@@ -107,10 +115,15 @@ def tightc() -> None:
 def main() -> None:
     """Entry point.
 
-    Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input; 130, 143 and 129 ended by SIGINT, SIGTERM
-    and SIGHUP.
+    Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input, 70 a fault of tightc; 130, 143 and 129
+    ended by SIGINT, SIGTERM and SIGHUP.
     """
     prepare_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in letters that the terminal lacks are no failure
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of other libraries, about what tightc reports itself
     code = with_ending_signals(lambda: run(sys.argv[1:]))
     if code in INTERRUPTED and _has_other_threads():
         # a second signal does not wait for the threads
@@ -136,11 +149,11 @@ def run(arguments: list[str]) -> int:
             tightc.main(arguments, prog_name="tightc", standalone_mode=False)
             sys.stdout.flush()
     except TightcError as fault:
-        click.echo(f"tightc: error: {fault}", err=True)
+        _print_error(fault, str(fault))
         return fault.exit_code
     except click.ClickException as fault:
         fault.show()
-        return fault.exit_code
+        return _FAILED_INPUT
     except click.exceptions.Exit as done:
         return int(done.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -150,9 +163,51 @@ def run(arguments: list[str]) -> int:
         return 0
     except OSError as fault:
         abandon(sys.stdout)
-        click.echo(
-            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; {_remedy(fault)}",
-            err=True,
+        _print_error(
+            fault, f"{fault.filename or 'stdout'}: {fault.strerror or first_line(fault)}; {_remedy(fault)}"
         )
-        return 2
+        return _FAILED_INPUT
+    except MemoryError as fault:
+        _print_error(
+            fault, f"not enough memory ({_needed(fault)}); use a smaller model or batch, or a larger machine"
+        )
+        return _FAILED_INPUT
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        _print_error(fault, _fault_text(fault))
+        return _FAULT
     return 0
+
+
+def _print_error(fault: BaseException, sentence: str) -> None:
+    """Prints `sentence` on stderr, after the traceback of `fault` where TIGHTC_DEBUG asks for it."""
+    if os.environ.get(_DEBUG, "0") not in ("", "0"):
+        click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
+    click.echo(f"tightc: error: {message_text(sentence)}", err=True)
+
+
+def _needed(fault: MemoryError) -> str:
+    """What could not be allocated, as far as numpy says it, and where tightc asked for it."""
+    what = first_line(fault)
+    return f"in {_place(fault)}" if what == "MemoryError" else f"{what}, in {_place(fault)}"
+
+
+def _fault_text(fault: Exception) -> str:
+    """The sentence on a fault of tightc: its kind and place, and what a report needs."""
+    what = type(fault).__name__
+    line = first_line(fault)
+    reason = what if line == what else f"{what}: {line}"
+    return (
+        f"a fault of tightc, in {_place(fault)} ({reason}); please report it with the command, "
+        f"its input, and the output with {_DEBUG}=1"
+    )
+
+
+def _place(fault: BaseException) -> str:
+    """File and line in tightc where `fault` was raised; the last of all where none is tightc's own."""
+    package = Path(__file__).parents[1]
+    frames = traceback.extract_tb(fault.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(package)]
+    frame = (own or frames)[-1]
+    path = Path(frame.filename)
+    name = path.relative_to(package.parent) if own else path.name
+    return f"{name}:{frame.lineno}"

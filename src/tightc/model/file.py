@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from tightc.errors import ModelError, first_line
+from tightc.errors import ModelError
 from tightc.files import Chunk, write_file_atomically
 from tightc.memory import require_memory
 from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
@@ -40,7 +40,7 @@ from tightc.model.onnx_proto.stored_tensors import (
     tensor_chunks,
     tensor_from_array,
 )
-from tightc.model.reading.checking import check, check_finite
+from tightc.model.reading.checking import check, check_finite, damage_text
 from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
 
@@ -284,7 +284,7 @@ def _checked(proto: onnx.ModelProto, read: _Origin, options: ReadingOptions) -> 
         folded = fold_weights(proto, origin, source.storage)
         check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
-        raise ModelError(f"{origin}: it is damaged ({first_line(fault)})", _EXPORT_AGAIN) from None
+        raise ModelError(f"{origin}: it is damaged ({damage_text(fault)})", _EXPORT_AGAIN) from None
     normalized += [*shaped, *folded.sentences()]
     return Model(
         proto,

@@ -12,7 +12,7 @@ from tightc.errors import InternalError, ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
 from tightc.model.file_format.headers import packed_tensor_names, read_headers, write_headers
-from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
+from tightc.model.onnx_proto.metadata import HISTORY, get_property, read_json, set_property
 from tightc.model.validity import REPORT_FAULT, require_valid
 
 
@@ -20,12 +20,12 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     """The records of the stages that made `model`, oldest first; empty for a model not written by tightc."""
     text = get_property(model.proto, HISTORY)
     try:
-        stages = json.loads(text or "[]")
+        stages = read_json(text or "[]")
         if not isinstance(stages, list) or not all(isinstance(entry, dict) for entry in stages):
-            raise ValueError("not a list of records")
-    except ValueError:
+            raise ValueError("expected a list of objects, got something else")
+    except ValueError as fault:
         raise ModelError(
-            f"{model.origin}: its {HISTORY} is not a JSON list of records",
+            f"{model.origin}: its {HISTORY} is not a JSON list of records ({fault})",
             "run the stages again from the original model",
         ) from None
     return list(stages)

@@ -26,7 +26,6 @@ from tightc.tile.measures import kept_matrix
 from tightc.tile.packing import Packing
 from tightc.tile.validity import packing_error
 
-
 _MOST_BYTES = 2**28  # of the matrices of the layers that are packed at the same time
 
 

@@ -13,8 +13,15 @@ import onnx
 
 from tightc.errors import ModelError
 from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
-from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
-from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
+from tightc.model.file_format.rebuild import SUBWORD_BITS, SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
+from tightc.model.onnx_proto.metadata import (
+    DIGESTS,
+    PACKINGS,
+    get_property,
+    read_json,
+    set_property,
+    text_of,
+)
 from tightc.model.onnx_proto.stored_tensors import Tensors as ProtoTensors
 
 Header = dict[str, Any]
@@ -96,16 +103,35 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
             )
         return {}
     try:
-        record = json.loads(text)
-        headers = {name: {**record["common"], **header} for name, header in record["weights"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ModelError(f"{origin}: its {PACKINGS} is not JSON of packings", PERMUTE_AGAIN) from None
+        headers = _parse(text)
+    except ValueError as fault:
+        raise ModelError(
+            f"{origin}: its {PACKINGS} is not JSON of packings ({fault})", PERMUTE_AGAIN
+        ) from None
     tensors = _packed_arrays(proto, headers) if tensors is None else tensors
     digests = {weight: header.pop(_DIGEST, None) for weight, header in headers.items()}
     # files of tightc 0.2.0 have no digests at all
     if any(digests.values()) or get_property(proto, DIGESTS) is not None:
         for weight, header in headers.items():
             _check_packing(proto, origin, weight, header, recorded=digests[weight], tensors=tensors)
+    return headers
+
+
+def _parse(text: str) -> dict[str, Header]:
+    """The headers in the `text` of the property, by weight; ValueError where it is something else."""
+    record = read_json(text)
+    common, weights = (record.get(key) if isinstance(record, dict) else None for key in ("common", "weights"))
+    if not isinstance(common, dict) or not isinstance(weights, dict):
+        raise ValueError("expected an object with common and weights, got something else")
+    if not all(isinstance(header, dict) for header in weights.values()):
+        raise ValueError("expected an object for each weight, got something else")
+    headers = {name: {**common, **header} for name, header in weights.items()}
+    for header in headers.values():
+        if "tensors" in header:
+            text_of(header, "tensors")
+        bits = header.get("subword_bits")
+        if bits is not None and (type(bits) is not int or bits not in SUBWORD_BITS):
+            raise ValueError(f"expected one of {SUBWORD_BITS} as subword_bits, got something else")
     return headers
 
 

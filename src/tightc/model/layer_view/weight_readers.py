@@ -77,6 +77,9 @@ class WeightReaders:
         if reason:
             return reason
         shape = self.graph.shape(name)
+        reason = _contradiction(node, shape)
+        if reason:
+            return reason
         layer = build_layer(node, name, shape, slot)
         if WEIGHT_OPERATORS[node.op].is_integer:
             entry = integer_weight(node, slot, 0 if layer.filters_first else len(shape) - 1, self.graph)
@@ -174,6 +177,28 @@ class WeightReaders:
         """Whether `node` reads the value `name` as its weight and nowhere else."""
         slots = [slot for slot, value in enumerate(node.inputs) if self.skip_identities(value) == name]
         return has_weight(node.op, node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
+
+
+def _contradiction(node: Node, shape: tuple[int, ...]) -> str:
+    """What in the attributes of a convolution contradicts its weight of `shape`, or empty; onnxruntime refuses it."""
+    if "Conv" not in node.op:
+        return ""
+    rank = len(shape) - 2
+    if rank < 1:
+        return f"its weight has {len(shape)} axes, and a convolution needs 3 or more"
+    group = node.attributes.get("group", 1)
+    if group < 1 or shape[0] % group:
+        return f"its group is {group}, which does not divide the {shape[0]} of its weight"
+    for key, count in (("strides", rank), ("dilations", rank), ("pads", 2 * rank)):
+        numbers = node.attributes.get(key, [1] * count)
+        if len(numbers) not in (0, count) or (key != "pads" and any(number < 1 for number in numbers)):
+            return f"its {key} are {numbers}, which do not fit {rank} axes"
+    kernel = node.attributes.get("kernel_shape", [])
+    return (
+        f"its kernel_shape is {kernel}, and its weight {shape}"
+        if kernel and tuple(kernel) != shape[2:]
+        else ""
+    )
 
 
 def _widened(graph: Graph) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from tightc.model.onnx_proto.naming import subgraphs, walk_graphs
 from tightc.model.onnx_proto.stored_tensors import Array as Array
 from tightc.model.onnx_proto.stored_tensors import Tensors
 
@@ -105,12 +106,11 @@ def subgraph_reads(proto: onnx.ModelProto) -> dict[str, str]:
 
 def _captured_names(node: onnx.NodeProto) -> Iterator[str]:
     """Every name that the subgraphs of `node` read, at any depth."""
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+    for first in subgraphs(node):
+        for graph in walk_graphs(first):
             yield from (value.name for value in graph.output)
             for inner in graph.node:
                 yield from inner.input
-                yield from _captured_names(inner)
 
 
 def default_opset(proto: onnx.ModelProto) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
-from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array, tensor_values
+from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array
 from tightc.model.packings.metadata import (
     decode_packing,
     encode_header,
@@ -55,6 +56,8 @@ from tightc.tile.packing import Packing
 from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
 _IR_WITH_FUNCTIONS = 8
+_WEIGHTS_OF_ANY_LAYER = 2**26
+_WEIGHTS_PER_BYTE = 2**14  # of the stream: a packed layer of lower density is no longer believed
 # the calls of version 1 of the domain, in which each layer rebuilt its weight W: the operator and its operands
 _VERSION_1 = {
     "PackedConv": ("Conv", "XW"),
@@ -140,13 +143,13 @@ def unpack_layers(model: Model) -> Model:
                 )
             try:
                 packings[weight], values = _decode_tensors(headers[weight], weight, constants)
-            except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
+            except (ValueError, IndexError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     PACK_AGAIN,
                 ) from None
             weights[weight] = tensor_from_array(values, weight, model.storage)
-            if node.op_type in _VERSION_1:
+            if node.op_type in _VERSION_1 and len(node.input) > 1:
                 _to_plain(node, weight)
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, headers)
@@ -176,7 +179,7 @@ def _packed_weights(node: onnx.NodeProto, stems: Mapping[str, str]) -> list[str]
     """The weights that `node` rebuilds, none for other nodes; `stems` gives the weight by the name of its tensors."""
     if node.domain != DOMAIN:
         return []
-    if node.op_type in _VERSION_1:
+    if node.op_type in _VERSION_1 and len(node.input) > 1:
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         return [stems.get(stem, stem)]
     return list(node.output)
@@ -245,23 +248,34 @@ def _zeros(entry: QuantizedWeight, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return entry.spread(zeros, shape)  # the last block may be shorter
 
 
+def _array(constants: Mapping[str, onnx.TensorProto], name: str) -> NDArray[Any]:
+    if name not in constants:
+        raise ValueError(f"expected the tensor {name}, got none")
+    return tensor_values(constants[name])
+
+
 def _decode_tensors(
     header: Mapping[str, Any], weight: str, constants: Mapping[str, onnx.TensorProto]
 ) -> tuple[Packing, NDArray[Any]]:
     """The packing and the dense tensor of `weight`, from its packed tensors among `constants`."""
     bits = header.get("subword_bits")
     named = zip(tensor_suffixes(header), tensor_names(weight, header), strict=True)
-    arrays = {suffix: tensor_values(constants[name]) for suffix, name in named}
+    arrays = {suffix: _array(constants, name) for suffix, name in named}
     sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     layout, stream = decode_layout(arrays["layout"], arrays["index"], sections)
     packing = decode_packing(header, stream)
+    _require_size(packing, layout, stream)
     values = np.append(np.int8(0), _decode_subwords(bits, stream)) if bits else arrays["values"]
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected a list of values, got shape {values.shape}")
     empty, values = values[0], values[1:]
     filters, inputs = packing.slots()
     if len(filters) != len(values):
         raise ValueError(f"expected {len(filters)} values for as many occupied slots, got {len(values)}")
     matrix = np.full((packing.filters, packing.inputs), empty, values.dtype)
     elements = filters, inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
+    if any((own < 0).any() or (own >= side).any() for own, side in zip(elements, matrix.shape, strict=True)):
+        raise ValueError("a slot holds a weight that the layer does not have")
     if bits is None:
         matrix[elements] = values
     else:
@@ -275,6 +289,18 @@ def _decode_tensors(
             zeros = np.repeat(zeros, times, axis)
         tensor = np.where(_as_tensor(written, packing, layout), tensor, zeros)
     return packing, tensor
+
+
+def _require_size(packing: Packing, layout: WeightLayout, stream: BitStream) -> None:
+    """ValueError where the dense weight has another size than its layer, or one beyond all sense for its stream."""
+    weights = packing.filters * packing.inputs
+    if prod(layout.shape) != weights or min(layout.shape, default=0) < 1:
+        raise ValueError(
+            f"expected a shape of {packing.filters}x{packing.inputs} weights, got {layout.shape}"
+        )
+    most = max(_WEIGHTS_OF_ANY_LAYER, _WEIGHTS_PER_BYTE * len(stream.content))
+    if weights > most:
+        raise ValueError(f"expected at most {most} weights for so short a stream, got {weights}")
 
 
 def _as_tensor(matrix: NDArray[Any], packing: Packing, layout: WeightLayout) -> NDArray[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shap
 from tightc.model.reading.stale_shapes import drop_stale_shapes
 from tightc.report import join_names
 
+_PACKAGE = Path(__file__).parents[2]
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -47,6 +50,16 @@ def check(proto: onnx.ModelProto, origin: str) -> list[str]:
 
 def _run_checker(proto: onnx.ModelProto) -> None:
     onnx.checker.check_model(in_domain_of_their_own(stored_as_inputs(proto)), full_check=True)
+
+
+def damage_text(fault: Exception) -> str:
+    """What is damaged, of an exception while a model was read: our own sentence, or the kind of another library's."""
+    raised_in = Path(traceback.extract_tb(fault.__traceback__)[-1].filename)
+    if isinstance(fault, RecursionError):
+        return "it is nested too deep"
+    if isinstance(fault, ValueError) and raised_in.is_relative_to(_PACKAGE):
+        return first_line(fault)
+    return f"a tensor, attribute or name in it cannot be read: {type(fault).__name__}"
 
 
 def check_finite(graph: Graph, origin: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -24,7 +23,8 @@ from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
 from tightc.model.onnx_proto.stored_tensors import TensorStorage, embedded, tensor_from_array
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
-from tightc.model.runtime.session import create_session, ort_errors
+from tightc.model.runtime.limited import LimitError, open_session
+from tightc.model.runtime.shapes import runs_within_bounds
 from tightc.report import join_names
 
 _RANDOM = frozenset(
@@ -175,11 +175,17 @@ def _compute_possible(
     """The values at the ends of `cones`, except those that onnxruntime cannot compute."""
     try:
         return _compute(proto, cones, origin)
+    except LimitError:
+        raise
     except ModelError:
         found: dict[str, NDArray[np.generic]] = {}
         for name, cone in cones.items():
-            with suppress(ModelError):
+            try:
                 found |= _compute(proto, {name: cone}, origin)
+            except LimitError:
+                raise
+            except ModelError:
+                continue
         return found
 
 
@@ -194,9 +200,13 @@ def _compute(
     outputs = [helper.make_empty_tensor_value_info(name) for name in targets]
     graph = helper.make_graph(nodes, "weights", [], outputs, tensors)
     part = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    session = create_session(embedded(part, origin).SerializeToString(), origin)
-    with ort_errors(origin, "onnxruntime cannot compute its weights"):
-        return dict(zip(targets, session.run(targets, {}), strict=True))
+    is_bounded = runs_within_bounds(part)
+    with open_session(embedded(part, origin).SerializeToString(), origin, is_bounded=is_bounded) as session:
+        found = session.run(targets, {})
+    values = {name: value for name, value in zip(targets, found, strict=True) if value is not None}
+    if len(values) < len(targets):
+        raise ModelError(f"{origin}: expected weights that are numbers, got others", "export the model again")
+    return values
 
 
 def _replace(proto: onnx.ModelProto, values: list[onnx.TensorProto], needed: set[str]) -> set[str]:

@@ -33,15 +33,15 @@ def create_session(
         session = _load(model_bytes, origin, threads, literal)
         if not any("bfloat16" in value.type for value in (*session.get_inputs(), *session.get_outputs())):
             return session
-        copied = _float32_copy(model_bytes)
+        copied = float32_copy(model_bytes)
     except ModelError:
-        copied = _float32_copy(model_bytes)
+        copied = float32_copy(model_bytes)
         if copied is None:
             raise
     return session if copied is None else _load(copied, origin, threads, literal)
 
 
-def _float32_copy(model_bytes: bytes) -> bytes | None:
+def float32_copy(model_bytes: bytes) -> bytes | None:
     """The model with float32 in place of bfloat16; None where it has none, or cannot be parsed."""
     proto = onnx.ModelProto()
     try:
@@ -83,14 +83,19 @@ def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
     try:
         yield
     except known as fault:
-        raise ModelError(
-            f"{origin}: {what_failed} ({_first_line(fault)})",
-            f"check that onnxruntime {_version()} has its operators and opset, or export it again",
-        ) from None
+        raise ort_failure(origin, what_failed, str(fault) or type(fault).__name__) from None
 
 
-def _first_line(fault: Exception) -> str:
-    line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+def ort_failure(origin: str, what_failed: str, message: str) -> ModelError:
+    """The ModelError for a `message` of onnxruntime: `origin`, `what_failed`, the first line of the message."""
+    return ModelError(
+        f"{origin}: {what_failed} ({_first_line(message)})",
+        f"check that onnxruntime {_version()} has its operators and opset, or export it again",
+    )
+
+
+def _first_line(message: str) -> str:
+    line = next((line for line in message.splitlines() if line.strip()), "no reason given")
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
     line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # the place in onnxruntime's source
     return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."

@@ -20,6 +20,7 @@ from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shape, value_shapes
+from tightc.names import file_stem
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import folds
 
@@ -165,7 +166,7 @@ def _product(layer: Layer, vectors: int) -> _Row:
 
 def _name(layer: Layer, taken: Collection[str]) -> str:
     """A name that is not in `taken`, without commas, and without DP, which marks a depthwise layer in SCALE-Sim."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", layer.name).replace("DP", "dp").strip("_") or "layer"
+    safe = file_stem(layer.name).replace("DP", "dp")
     marked = layer.groups > 1 or re.search(r"_x\d+$", safe)
     groups = f"_x{layer.groups}" if marked else ""
     candidates = (f"{safe}{twin}{groups}" for twin in chain([""], (f"_{number}" for number in count(2))))
