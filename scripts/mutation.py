@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import pytest
 
 from mutants.coverage_map import ROOT, load_map
-from mutants.drawing import PARTS, draw, hand_made, in_kernel, trial
+from mutants.drawing import draw, hand_made, in_kernel, part_of, trial
 from mutants.fresh import run_fresh
 from mutants.page import write_page
 from mutants.server import Trial, Verdict, serve
@@ -53,7 +53,9 @@ def main() -> None:
         return
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, __file__, *sys.argv[1:], "--kernels"], check=True, env=environment)
-    tests = load_map(sorted({folder for part in PARTS for folder in part.tests}), jit=True)
+    tests = load_map(
+        sorted({one for mutant in folders for one in folders[mutant] or part_of(mutant.file).tests}), jit=True
+    )
     trials = {one: trial(one, tests, folders[one]) for one in folders}
     _serve([trials[one] for one in folders if not in_kernel(one)], session, end)
     session.read()  # what the other process added

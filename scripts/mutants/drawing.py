@@ -83,7 +83,7 @@ def draw(count: int, seed: int) -> list[Mutant]:
 
 def in_kernel(mutant: Mutant) -> bool:
     """Whether a mutant is in a compiled function, or in a constant that compiled functions may have read."""
-    if "module" == mutant.function:
+    if mutant.function == "module":
         return bool(_kernels(mutant.file)) or mutant.file == "tile/packing.py"
     return mutant.function.partition(".")[0] in _kernels(mutant.file)
 

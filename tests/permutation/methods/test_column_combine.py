@@ -129,3 +129,16 @@ def test_the_kernel_fills_lanes_as_plain_loops_do(gamma: float) -> None:
 )
 def test_bits_are_counted(word: int) -> None:
     assert _count_bits(np.uint64(word)) == word.bit_count()
+
+
+@pytest.mark.parametrize(
+    ("clashes", "gamma", "lanes"), [(29, 0.29, 1), (29, 0.28, 2), (30, 0.29, 2), (57, 0.57, 1)]
+)
+def test_a_fraction_of_the_filters_is_counted_as_it_is_written(
+    clashes: int, gamma: float, lanes: int
+) -> None:
+    values = np.zeros((100, 2), np.float32)
+    values[:clashes] = 1
+    values[clashes:60, 0] = values[60:, 1] = 1
+    # 0.29 x 100 is 28.999999999999996 in binary
+    assert len(combine(values, LossySettings(2, gamma), SearchContext())) == lanes

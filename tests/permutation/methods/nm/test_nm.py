@@ -239,3 +239,9 @@ def test_the_same_settings_give_the_same_packing_again() -> None:
     own = case.settings
     one, two = (nm.pack(matrix, case.problem, settings=own, context=case.context) for _ in range(2))
     assert [tile.inputs.tolist() for tile in one.tiles] == [tile.inputs.tolist() for tile in two.tiles]
+
+
+@given(st.integers(0, 40), PATTERNS)
+def test_a_filter_keeps_as_much_as_its_groups_hold(inputs: int, pattern: Pattern) -> None:
+    groups = [range(inputs)[i : i + pattern.group] for i in range(0, inputs, pattern.group)]
+    assert nm._kept_of(inputs, pattern) == sum(min(pattern.kept, len(group)) for group in groups)

@@ -456,3 +456,55 @@ def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(object
         _, report = permute(model, options.model_copy(update={"time_limit": limit}))
         assert report.totals["dropped_weights"] == 0
         assert report.layers[0]["passes"] == 0 < report.layers[1]["passes"]
+
+
+def search_of(matrix: LayerMatrix, case: PackingCase) -> search.TightSearch:
+    return search.TightSearch(matrix, case.problem, case.settings, case.context)
+
+
+@pytest.mark.parametrize("excess", [1, 2, 40])
+def test_passes_with_a_single_input_too_many_are_not_enough(
+    excess: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def balanced(_search: search.TightSearch, passes: int) -> int:
+        tried.append(passes)
+        return excess if len(tried) == 1 else 0
+
+    monkeypatch.setattr(search.TightSearch, "_try_min_area", lambda *_: 1)
+    monkeypatch.setattr(search.TightSearch, "_try_balanced", balanced)
+    case = PackingCase(ArrayShape(4, 4), 2)
+    one = search_of(random_matrix(64, 64, 0.3), case)
+    monkeypatch.setattr(one, "_bound", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "passes_for", lambda *_: (4, 5))  # more than the bound: no plan of least area
+        one._search()
+    # as many more as hold what is left over, or halfway to what is known to fit
+    assert tried == [4, max(5, 4 + -(-excess // (2 * 4)), (4 + 5) // 2)]
+
+
+def test_a_search_that_ends_at_the_bound_still_offers_what_needs_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where time is up, first-fit may take as few passes and less area than what the search had by then."""
+    matrix = LayerMatrix(np.diag([1, 1, 0, 0]).astype(np.float32))
+    case = PackingCase(ArrayShape(4, 4), 4)
+    one = search_of(matrix, case)
+    wasteful = tile_on_diagonal(2, 4)
+
+    def found_and_ended(_search: search.TightSearch) -> None:
+        one._offer([wasteful], 4)
+        monkeypatch.setattr(SearchContext, "ended", lambda *_: True)
+
+    monkeypatch.setattr(search.TightSearch, "_search", found_and_ended)
+    monkeypatch.setattr(one, "_ordinary", 9)
+    assert sum(tile.area for tile in one.run().tiles) < wasteful.area
+
+
+def tile_on_diagonal(weights: int, size: int) -> Tile:
+    """A tile of `size` lanes and columns, the last ones empty."""
+    select = np.full((size, size), EMPTY, np.int16)
+    np.fill_diagonal(select[:weights, :weights], 0)
+    ids = np.arange(size, dtype=np.int32)
+    return Tile(ids, np.arange(size + 1, dtype=np.int32), ids, select)
