@@ -491,12 +491,13 @@ def test_a_search_that_ends_at_the_bound_still_offers_what_needs_no_search(
     matrix = LayerMatrix(np.diag([1, 1, 0, 0]).astype(np.float32))
     case = PackingCase(ArrayShape(4, 4), 4)
     one = search_of(matrix, case)
-    wasteful = tile_on_diagonal(2, 4)
+    wasteful, over = tile_on_diagonal(2, 4), list[bool]()
 
     def found_and_ended(_search: search.TightSearch) -> None:
         one._offer([wasteful], 4)
-        monkeypatch.setattr(SearchContext, "ended", lambda *_: True)
+        over.append(True)
 
+    monkeypatch.setattr(SearchContext, "ended", lambda *_: bool(over))
     monkeypatch.setattr(search.TightSearch, "_search", found_and_ended)
     monkeypatch.setattr(one, "_ordinary", 9)
     assert sum(tile.area for tile in one.run().tiles) < wasteful.area
