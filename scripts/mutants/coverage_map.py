@@ -63,10 +63,12 @@ class Measurement:
         self._coverage = coverage.Coverage(data_file=None, config_file=False, source=[str(SOURCE)])
 
     def pytest_sessionstart(self) -> None:
+        """Begins before tightc is imported."""
         self._coverage.start()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Measures a test, and ends it at the limit."""
         self._coverage.switch_context(item.nodeid)
         self._began = time.perf_counter()
         signal.signal(signal.SIGALRM, _out_of_time)
@@ -100,6 +102,7 @@ class Measurement:
             self._coverage.switch_context(test)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Leaves out what does not pass."""
         if not report.passed:
             self.left_out[report.nodeid] = report.outcome
 

@@ -126,7 +126,7 @@ def _function_at(source: str, line: int) -> str:
 def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = ()) -> Trial:
     """The mutant with the mirrored tests that run its lines, the quickest first."""
     tests = coverage_map.of_lines(mutant.file, *mutant.lines)
-    if not tests:  # it is in a constant, a default or a field, which is read when the module is imported
+    if not tests:  # in a constant, a default or a field, which is read at import, or in compiled code
         tests = _of_readers(mutant, coverage_map) or coverage_map.of_file(mutant.file)
     mirrored = [test for test in tests if test.startswith(folders or part_of(mutant.file).tests)]
     seconds, shared = coverage_map.seconds, coverage_map.shared
@@ -144,16 +144,14 @@ def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = 
 
 
 def _of_readers(mutant: Mutant, coverage_map: CoverageMap) -> set[str]:
-    """The tests that run a line with the name that the statement of a mutant defines."""
-    lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines()
-    defined = re.match(r"\s*(?:def )?(\w+)", lines[mutant.lines[0] - 1])
-    if defined is None:
-        return set()
+    """The tests that run a line with the name of the function, class or constant that a mutant is in."""
+    name = mutant.function.partition(".")[0]
+    if name == "module":
+        lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines()
+        name = re.split(r"\W", lines[mutant.lines[0] - 1])[0]
     found: set[str] = set()
-    for file in sorted(SOURCE.rglob("*.py")):
-        text = file.read_text(encoding="utf-8").splitlines()
-        name = file.relative_to(SOURCE).as_posix()
-        for number, line in enumerate(text, 1):
-            if re.search(rf"\b{defined[1]}\b", line):
-                found |= coverage_map.of_lines(name, number, number)
+    for path in sorted(SOURCE.rglob("*.py")) if name else ():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(rf"\b{name}\b", line):
+                found |= coverage_map.of_lines(path.relative_to(SOURCE).as_posix(), number, number)
     return found

@@ -21,9 +21,8 @@ def graft(module: ModuleType, tree: ast.Module) -> bool:
     module that imported it.
     """
     file = str(module.__file__)
-    namespace = {"__name__": module.__name__, "__file__": file, "__package__": module.__package__}
     fresh = ModuleType(module.__name__)
-    fresh.__dict__.update(namespace)
+    fresh.__dict__.update(__file__=file, __package__=module.__package__)
     exec(compile(tree, file, "exec"), fresh.__dict__)  # our own source, with one change
     changed = _functions(file, tree)
     changed |= _constants(module, fresh)
@@ -103,8 +102,7 @@ def _class(old: type, new: type) -> bool:
         before = vars(old).get(name)
         if isinstance(before, FunctionType) and isinstance(value, FunctionType):
             changed |= _defaults(before, value)
-        elif name not in ("__doc__", "__module__") and _simple(before) and _simple(value):
-            if not name.startswith("__") and not _same(before, value):
-                type.__setattr__(old, name, value)
-                changed = True
+        elif not name.startswith("__") and _simple(before) and _simple(value) and not _same(before, value):
+            type.__setattr__(old, name, value)
+            changed = True
     return changed

@@ -28,7 +28,7 @@ _GRACE = 30.0  # seconds that a child may say nothing
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: "killed", "time", "survived", "no test" or "same" (nothing changed), and by which test."""
+    """What became of a mutant, and by which test: "killed", "time", "survived", "no test", or "same" as the source."""
 
     outcome: str
     test: str = ""
@@ -53,6 +53,7 @@ class Server:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Takes the place of the loop over all items."""
         items = {item.nodeid: item for item in session.items}
         folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         for trial in self._trials:
@@ -141,6 +142,7 @@ class _Teller:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Limits the time of a test."""
         self._test = item.nodeid
         self.tell("start", item.nodeid)
         signal.signal(signal.SIGPROF, self.out_of_time)
@@ -152,6 +154,7 @@ class _Teller:
             signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Ends with the first test that fails."""
         if report.failed:
             self.end("killed", report.nodeid)
 
