@@ -23,7 +23,7 @@ def graft(module: ModuleType, tree: ast.Module) -> bool:
     file = str(module.__file__)
     fresh = ModuleType(module.__name__)
     fresh.__dict__.update(__file__=file, __package__=module.__package__)
-    exec(compile(tree, file, "exec"), fresh.__dict__)  # our own source, with one change
+    exec(compile(tree, file, "exec", dont_inherit=True), fresh.__dict__)  # our own source, with one change
     changed = _functions(file, tree)
     changed |= _constants(module, fresh)
     for name, old in list(vars(module).items()):
@@ -37,7 +37,7 @@ def graft(module: ModuleType, tree: ast.Module) -> bool:
 
 def _functions(file: str, tree: ast.Module) -> bool:
     codes: dict[tuple[str, int], list[CodeType]] = {}
-    for code in _nested(compile(tree, file, "exec")):
+    for code in _nested(compile(tree, file, "exec", dont_inherit=True)):
         codes.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
     changed = False
     for function in [one for one in gc.get_objects() if isinstance(one, FunctionType)]:
