@@ -22,7 +22,7 @@ import pytest
 from mutants.coverage_map import ROOT, load_map
 from mutants.drawing import draw, hand_made, in_kernel, part_of, trial
 from mutants.fresh import run_fresh
-from mutants.page import write_page
+from mutants.page import equivalent, write_page
 from mutants.server import Trial, Verdict, serve
 from mutants.session import Session
 
@@ -44,7 +44,10 @@ def main() -> None:
     end = time.monotonic() + 60 * arguments.minutes
     drawn = [one for one in draw(arguments.count, arguments.seed) if arguments.only in one.file]
     made = {one: tests for one, tests in hand_made().items() if arguments.only in one.file}
-    folders = dict.fromkeys(drawn, ()) | made
+    judged = equivalent()
+    folders = {
+        one: tests for one, tests in (dict.fromkeys(drawn, ()) | made).items() if one.name not in judged
+    }
     session = Session()
     if arguments.kernels:  # in the process that has Numba's compiler off
         tests = load_map(["tests/permutation", "tests/simulation"], jit=False, marker="kernel")
@@ -61,7 +64,7 @@ def main() -> None:
     session.read()  # what the other process added
     _again(list(trials.values()), session, end)
     if not arguments.only:
-        verdicts = session.verdicts()
+        verdicts = dict.fromkeys(judged, Verdict("equivalent")) | session.verdicts()
         write_page(drawn, verdicts, {one.name: verdicts[one.name] for one in made}, arguments.seed)
 
 

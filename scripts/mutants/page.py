@@ -11,7 +11,7 @@ from math import sqrt
 from pathlib import Path
 
 from mutants.coverage_map import ROOT
-from mutants.drawing import PARTS, part_of
+from mutants.drawing import MOST, PARTS, part_of
 from mutants.operators import Mutant
 from mutants.server import Verdict
 
@@ -58,7 +58,7 @@ def write_page(
         f"Of {len(tried)} mutants drawn with seed {seed}, {killed} are killed, and {len(same)} are equivalent to",
         f"the source. That is {killed / (len(tried) - len(same)):.1%} of the others, with a 95 % interval of",
         f"{low:.1%} to {high:.1%} (Wilson). Of all it is {killed / len(tried):.1%}.",
-        "Only the tests of the mutated package run, the quickest first, and at most 60 seconds of them.",
+        f"Only the tests of the mutated package run, the quickest first, and at most {MOST:g} seconds of them.",
         "",
         "| part | mutants | killed | of them by time | equivalent | survivors |",
         "|---|---|---|---|---|---|",

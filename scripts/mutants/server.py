@@ -90,7 +90,7 @@ class Server:
         if child == 0:
             os.close(reading)
             try:
-                _child(session, items, _Teller(writing, seconds), mutant)
+                _child(session, items, _Reporter(writing, seconds), mutant)
             finally:
                 os._exit(3)
         os.close(writing)
@@ -105,7 +105,7 @@ class Server:
 
 
 def _listen(reading: int, seconds: dict[str, float]) -> tuple[str, str]:
-    """The outcome that a child tells, and the test that it is about."""
+    """The outcome that a child reports, and the test that it is about."""
     text, test = b"", ""
     while True:
         ready, _, _ = select.select([reading], [], [], _GRACE + 10 * seconds.get(test, 0.0))
@@ -122,19 +122,19 @@ def _listen(reading: int, seconds: dict[str, float]) -> tuple[str, str]:
                 return word, test
 
 
-class _Teller:
-    """The plugin of a child: tells its parent which test it runs, and ends with the first that fails."""
+class _Reporter:
+    """The plugin of a child: reports to its parent which test it runs, and ends with the first that fails."""
 
     def __init__(self, writing: int, seconds: dict[str, float]) -> None:
         self._writing = writing
         self._seconds = seconds
         self._test = ""
 
-    def tell(self, word: str, test: str = "") -> None:
+    def report(self, word: str, test: str = "") -> None:
         os.write(self._writing, f"{word} {test}\n".encode())
 
     def end(self, word: str, test: str = "") -> None:
-        self.tell(word, test)
+        self.report(word, test)
         os._exit(0)
 
     def out_of_time(self, _signal: int, _frame: object) -> None:
@@ -144,7 +144,7 @@ class _Teller:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Limits the time of a test."""
         self._test = item.nodeid
-        self.tell("start", item.nodeid)
+        self.report("start", item.nodeid)
         signal.signal(signal.SIGPROF, self.out_of_time)
         limit = max(_SHORTEST, _LONGEST * self._seconds[item.nodeid])
         signal.setitimer(signal.ITIMER_PROF, limit)
@@ -159,7 +159,9 @@ class _Teller:
             self.end("killed", report.nodeid)
 
 
-def _child(session: pytest.Session, items: list[pytest.Item], teller: _Teller, mutant: Mutant | None) -> None:
+def _child(
+    session: pytest.Session, items: list[pytest.Item], reporter: _Reporter, mutant: Mutant | None
+) -> None:
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
@@ -167,13 +169,13 @@ def _child(session: pytest.Session, items: list[pytest.Item], teller: _Teller, m
     plugins = session.config.pluginmanager
     plugins.unregister(name="terminalreporter")
     if mutant is not None and not apply(mutant):
-        teller.end("same")
-    plugins.register(teller)
+        reporter.end("same")
+    plugins.register(reporter)
     session.items = items
     for index, item in enumerate(items):
         following = items[index + 1] if index + 1 < len(items) else None
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-    teller.end("survived")
+    reporter.end("survived")
 
 
 def apply(mutant: Mutant) -> bool:

@@ -24,33 +24,33 @@ class Session:
         if FILE.exists():
             for line in FILE.read_text(encoding="utf-8").splitlines():
                 record = json.loads(line)
-                self._records[record["mutant"], record["way"]] = record
+                self._records[record["mutant"], record["mode"]] = record
 
-    def knows(self, trial: Trial, way: str = "in place") -> bool:
+    def knows(self, trial: Trial, mode: str = "in place") -> bool:
         """Whether a mutant need not be run again: its source is the same and, if it survived, so are its tests."""
-        record = self._records.get((trial.mutant.name, way))
+        record = self._records.get((trial.mutant.name, mode))
         if record is None or record["source"] != digest(SOURCE / trial.mutant.file):
             return False
         return record["outcome"] in ("killed", "time") or record["tests"] == _tests(trial)
 
-    def add(self, trial: Trial, verdict: Verdict, way: str = "in place") -> None:
+    def add(self, trial: Trial, verdict: Verdict, mode: str = "in place") -> None:
         """Adds a record."""
         record: dict[str, str | float] = {
             "mutant": trial.mutant.name,
-            "way": way,
+            "mode": mode,
             "source": digest(SOURCE / trial.mutant.file),
             "tests": _tests(trial),
             "outcome": verdict.outcome,
             "test": verdict.test,
             "seconds": verdict.seconds,
         }
-        self._records[trial.mutant.name, way] = record
+        self._records[trial.mutant.name, mode] = record
         FILE.parent.mkdir(parents=True, exist_ok=True)
         with FILE.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def verdicts(self) -> dict[str, Verdict]:
-        """By the name of a mutant, what became of it: killed in one way is killed."""
+        """By the name of a mutant, what became of it: killed in one mode is killed."""
         found: dict[str, Verdict] = {}
         for (name, _), record in sorted(self._records.items(), key=lambda one: one[0][1], reverse=True):
             verdict = Verdict(str(record["outcome"]), str(record["test"]), float(record["seconds"]))

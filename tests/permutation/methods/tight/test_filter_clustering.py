@@ -63,6 +63,7 @@ def test_swaps_keep_how_many_filters_of_each_width_a_group_has(
     assert found.tolist() == again.tolist()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("seed", range(3))
 def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -77,6 +78,7 @@ def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
     assert sorted(map(sorted, groups)) == [[0], [1], [2], [3]]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("seed", range(5))
 def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
     starts, read = filters_at_random(seed, 40, 60)
