@@ -330,3 +330,14 @@ def test_progress_is_reported_at_most_every_tenth_of_a_second_and_at_the_end(
     reporter.begin(0.0, 1.0)
     reporter.report(1.0, 1.0)
     assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_progress_rises_to_the_whole(kind: str, restarts: int) -> None:
+    seen: list[AnnealProgress] = []
+    found = anneal(some_block(), quick(kind=kind, restarts=restarts), progress=seen.append)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
+    assert done[0] >= 0 and done[-1] == 1
+    assert 4 * seen[-1].cost == found.cost(FAN_IN)  # in quarters
