@@ -245,3 +245,11 @@ def test_the_same_settings_give_the_same_packing_again() -> None:
 def test_a_filter_keeps_as_much_as_its_groups_hold(inputs: int, pattern: Pattern) -> None:
     groups = [range(inputs)[i : i + pattern.group] for i in range(0, inputs, pattern.group)]
     assert nm._kept_of(inputs, pattern) == sum(min(pattern.kept, len(group)) for group in groups)
+
+
+@pytest.mark.parametrize(("rows", "tiles"), [(2, 4), (3, 4), (4, 2), (6, 2), (8, 1), (16, 1)])
+def test_groups_fill_a_tile_to_its_last_lane(rows: int, tiles: int) -> None:
+    full = LayerMatrix(np.arange(1, 49, dtype=np.float32).reshape(3, 16))
+    packing = packed_layer(full, "nm", ArrayShape(rows, 3), fan_in=4, lossy=LossySettings(pattern=TWO_OF_FOUR))
+    # two lanes for each of four groups, and those of a group lie together
+    assert [tile.lanes for tile in packing.tiles] == [8 // tiles] * tiles

@@ -104,3 +104,8 @@ def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
             filter_set(starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1)
         )
         assert unions(starts, inputs, found)[tight] <= 22
+
+
+def test_no_filters_are_in_no_group() -> None:
+    nothing = np.zeros(0, np.int32)
+    assert group_inputs(filter_set(np.zeros(1, np.int32), nothing), nothing).tolist() == []
