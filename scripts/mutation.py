@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw")
     parser.add_argument("--minutes", type=float, default=90.0, help="time limit; the next run goes on")
     parser.add_argument("--only", default="", help="text that the path of the mutated file must hold")
+    parser.add_argument("--in-place", action="store_true", help="leave out what needs a new process each")
     parser.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -62,10 +63,16 @@ def main() -> None:
     trials = {one: trial(one, tests, folders[one]) for one in folders}
     _serve([trials[one] for one in folders if not in_kernel(one)], session, end)
     session.read()  # what the other process added
-    _again(list(trials.values()), session, end)
+    if not arguments.in_place:
+        _again(list(trials.values()), session, end)
     if not arguments.only:
         verdicts = dict.fromkeys(judged, Verdict("equivalent")) | session.verdicts()
-        write_page(drawn, verdicts, {one.name: verdicts[one.name] for one in made}, arguments.seed)
+        write_page(
+            drawn,
+            verdicts,
+            {one.name: verdicts[one.name] for one in made if one.name in verdicts},
+            arguments.seed,
+        )
 
 
 def _serve(trials: list[Trial], session: Session, end: float) -> None:
