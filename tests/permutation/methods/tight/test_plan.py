@@ -222,3 +222,14 @@ def test_passes_are_those_in_which_lanes_hold_what_groups_read(
     )
     if fan_in == 1000:
         assert passes == oracle.lower_bound(matrix.values, tuple(array))
+
+
+@pytest.mark.parametrize(
+    ("passes", "columns"), [(2, [1, 1, 1, 1]), (3, [2, 2, 1, 1]), (4, [3, 3, 1, 1]), (5, [3, 3, 2, 2])]
+)
+def test_spare_columns_go_where_most_is_read_for_the_lanes_there_are(passes: int, columns: list[int]) -> None:
+    values = np.zeros((4, 12), np.float32)
+    values[0, :4] = values[1, 4:8] = 1  # two filters that read eight inputs
+    values[2:, 8:] = 1  # and two that read four
+    plan = balanced_plan(filter_set_of(LayerMatrix(values)), ArrayShape(4, 2), passes, 1000.0, np.uint64(1))
+    assert np.bincount(plan.filters, minlength=4).tolist() == columns
