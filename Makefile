@@ -8,7 +8,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo stress fuzz models test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -86,6 +86,22 @@ $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o 
 	$(PYTHON) -m venv --clear $(LIGHT)
 	$(LIGHT)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
 	@touch $@
+
+coverage: $(VENV)/ready ## the branches that the tests run, at least 95 %; takes three times as long as make test
+	$(BIN)/python scripts/coverage_report.py
+
+mutate: $(VENV)/ready ## small faults in the kernels, and the tests that notice them: docs/reliability-mutants.md; at most 90 minutes
+	$(BIN)/python scripts/mutation.py
+
+lock: ## write requirements.lock, the hashes of all that constraints.txt pins, but for torch
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
+	$(VENV)-lock/bin/python scripts/make_lock.py $(VENV)-lock/bin/uv
+
+audit: ## look for known faults of the packages in requirements.lock; says so if their list cannot be reached
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/python scripts/audit.py $(VENV)-audit/bin/pip-audit
 
 reference: $(VENV)/ready ## write docs/cli.md from the help texts
 	$(BIN)/python scripts/make_reference.py

@@ -44,7 +44,7 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
-from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array
+from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array, tensor_values
 from tightc.model.packings.metadata import (
     decode_packing,
     encode_header,
@@ -251,7 +251,8 @@ def _zeros(entry: QuantizedWeight, shape: tuple[int, ...]) -> NDArray[np.int64]:
 def _array(constants: Mapping[str, onnx.TensorProto], name: str) -> NDArray[Any]:
     if name not in constants:
         raise ValueError(f"expected the tensor {name}, got none")
-    return tensor_values(constants[name])
+    values: NDArray[Any] = tensor_values(constants[name])
+    return values
 
 
 def _decode_tensors(
