@@ -11,7 +11,7 @@ from typing import Any
 from tightc.errors import InternalError, ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
-from tightc.model.file_format.headers import packed_tensor_names, read_headers, write_headers
+from tightc.model.file_format.headers import lack_digests, names_of_tensors, read_headers, write_headers
 from tightc.model.onnx_proto.metadata import HISTORY, get_property, read_json, set_property
 from tightc.model.validity import REPORT_FAULT, require_valid
 
@@ -71,10 +71,12 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
     proto = model.copy_proto()
     try:
         headers = read_headers(proto, model.origin)
-        if headers:  # those of tightc 0.2.0 have no digests yet
+        packed = names_of_tensors(headers)
+        if lack_digests(proto):  # as those of tightc 0.2.0
             write_headers(proto, headers)
+        del headers  # the packings may be large
         set_property(proto, HISTORY, json.dumps(stages))
-        write_digests(proto, packed_tensor_names(proto, model.origin))
+        write_digests(proto, packed)
     except ModelError as fault:  # the source was checked when it was read, so the result is at fault
         raise InternalError(fault.sentence, REPORT_FAULT) from None
     result = replace(model.with_proto(proto), notes=(), normalized=())

@@ -54,8 +54,9 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    tiled = with_packings(network.store(plain, _zeroed(network, packings)), packings)
-    permuted = stage_result(tiled, entry, model)
+    permuted = stage_result(
+        with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
+    )
     totals, layers = packing_metrics(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)

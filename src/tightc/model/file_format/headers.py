@@ -38,6 +38,12 @@ def has_packings(proto: onnx.ModelProto) -> bool:
     return get_property(proto, PACKINGS) is not None or bool(_old_properties(proto))
 
 
+def lack_digests(proto: onnx.ModelProto) -> bool:
+    """Whether `proto` records packings without digests."""
+    text = get_property(proto, PACKINGS)
+    return text is not None and f'"{_DIGEST}":' not in text
+
+
 def tensor_suffixes(header: Mapping[str, Any]) -> tuple[str, ...]:
     """The suffixes of the packed tensors of a weight with that `header`."""
     if header.get("subword_bits") is not None:
@@ -55,7 +61,11 @@ def tensor_names(weight: str, header: Mapping[str, Any]) -> tuple[str, ...]:
 
 def packed_tensor_names(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
     """The names of all packed tensors; `proto`, `origin`, `tensors` and ModelError as for `read_headers`."""
-    headers = read_headers(proto, origin, tensors)
+    return names_of_tensors(read_headers(proto, origin, tensors))
+
+
+def names_of_tensors(headers: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The names of the packed tensors of all `headers`, by weight."""
     return {name for weight, header in headers.items() for name in tensor_names(weight, header)}
 
 

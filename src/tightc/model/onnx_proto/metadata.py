@@ -29,12 +29,11 @@ def get_property(proto: onnx.ModelProto, key: str) -> str | None:
 
 def set_property(proto: onnx.ModelProto, key: str, value: str | None) -> None:
     """Set the metadata property `key` of `proto` to `value` in place; None removes it."""
-    kept = [entry for entry in proto.metadata_props if entry.key != key]
+    for index in reversed(range(len(proto.metadata_props))):
+        if proto.metadata_props[index].key == key:
+            del proto.metadata_props[index]
     if value is not None:
-        kept.append(onnx.StringStringEntryProto(key=key, value=value))
-    copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(copies)
+        proto.metadata_props.add(key=key, value=value)
 
 
 def read_json(text: str | bytes) -> Any:

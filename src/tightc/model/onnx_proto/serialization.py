@@ -59,10 +59,10 @@ def serialized_chunks(proto: onnx.ModelProto) -> Iterator[Chunk]:
         yield content
         return
     for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
-        else:
+        if isinstance(piece, TensorProto):
             yield from tensor_chunks(piece)
+        else:
+            yield piece
 
 
 def serialized_size(proto: onnx.ModelProto) -> int:
@@ -70,7 +70,7 @@ def serialized_size(proto: onnx.ModelProto) -> int:
     if not any(map(is_stored, proto.graph.initializer)):
         return int(proto.ByteSize())
     _, pieces = _pieces(proto)
-    return sum(len(piece) if isinstance(piece, bytes) else byte_count(piece) for piece in pieces)
+    return sum(byte_count(piece) if isinstance(piece, TensorProto) else len(piece) for piece in pieces)
 
 
 class _Reader:
@@ -140,7 +140,7 @@ def _referring(read: Read, own: _LargeTensor, storage: TensorStorage, source: in
     return head(INITIALIZER, len(content)) + content
 
 
-def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[bytes | TensorProto]]:
+def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[Chunk | TensorProto]]:
     """(the model, empty list), or with stored tensors its bytes in order, these tensors in place of their values."""
     if not any(map(is_stored, proto.graph.initializer)):
         return bytes(proto.SerializeToString(deterministic=True)), []
@@ -152,6 +152,7 @@ def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[bytes | TensorProto]]:
             tensor.ClearField("data_location")
             tensor.raw_data = b""  # marks the place
     content = bytes(copy.SerializeToString(deterministic=True))
+    del copy  # packings in the metadata may be large
 
     def read(offset: int, length: int) -> bytes:
         return content[offset : offset + length]
@@ -160,8 +161,8 @@ def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[bytes | TensorProto]]:
     graph = only_field(found, GRAPH)
     assert graph is not None, "a model has a graph"
     inner, length = _graph_pieces(read, graph, list(proto.graph.initializer))
-    before, after = content[: graph.start], content[graph.end :]
-    return b"", [before + head(GRAPH, length), *inner, after]
+    view = memoryview(content)
+    return b"", [view[: graph.start], head(GRAPH, length), *inner, view[graph.end :]]
 
 
 def _graph_pieces(
