@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.files import Chunk, write_file_atomically
-from tightc.memory import require_memory
+from tightc.input_file import open_regular, read_stream
+from tightc.memory import memory_limit, require_memory
 from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
 from tightc.model.file_format.headers import has_packings, packed_tensor_names
 from tightc.model.file_format.rebuild import is_packed_form
@@ -220,11 +220,10 @@ class _Source:
 
 def _open(path: Path) -> _Source:
     try:
-        stream = open(path, "rb", buffering=0)  # noqa: SIM115
+        if not path.is_file():
+            return _Source.of(read_stream(path, memory_limit(), ModelError))
+        stream = open_regular(path, ModelError)
         found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            with stream:
-                return _Source.of(stream.read())
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", "check the path of the model") from None
     except OSError as fault:

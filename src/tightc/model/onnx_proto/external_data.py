@@ -29,6 +29,7 @@ from tightc.files import (
     locked_temporary,
     write_file_atomically,
 )
+from tightc.input_file import open_regular
 from tightc.model.onnx_proto.naming import tensors_of, walk_graphs
 from tightc.model.onnx_proto.stored_tensors import (
     TensorStorage,
@@ -114,7 +115,7 @@ def _open_source(folder: Path, name: str, storage: TensorStorage) -> tuple[int, 
         raise ValueError("it is outside of the folder of the model")
     if path.is_symlink() or real != Path(os.path.realpath(folder), os.path.normpath(name)):
         raise ValueError("it is a link")
-    stream = open(path, "rb", buffering=0)  # noqa: SIM115
+    stream = open_regular(path, ExternalDataError)
     found = os.fstat(stream.fileno())
     if found.st_nlink > 1:
         raise ValueError("it has several hard links")
