@@ -41,15 +41,13 @@ _SIZED_BY = {
 _MULTIPLYING = {"Conv": 1, "ConvTranspose": 1, "Gemm": 0, "MatMul": 0, "QLinearConv": 3, "QLinearMatMul": 0}
 
 
-def is_bounded(
-    proto: onnx.ModelProto, graph: onnx.GraphProto, *, is_run: bool = True, trusted: str | None = None
-) -> bool:
+def is_bounded(proto: onnx.ModelProto, graph: onnx.GraphProto, *, is_run: bool = True) -> bool:
     """Whether onnxruntime surely needs little time and memory to load `proto`, and to run it where it `is_run`.
 
     `graph` is that of `proto` with inferred shapes, for inputs of the size that will be fed. When a model is loaded,
-    only nodes that read constants alone are computed. Functions of the domain `trusted` are passed by.
+    only nodes that read constants alone are computed.
     """
-    if any(function.domain != trusted for function in proto.functions) or _has_subgraphs(graph):
+    if proto.functions or _has_subgraphs(graph):
         return False
     constants = {tensor.name for tensor in proto.graph.initializer}
     shapes = _known_shapes(proto, graph)
@@ -58,7 +56,7 @@ def is_bounded(
         is_folded = all(name in constants for name in node.input if name)
         if is_folded:
             constants.update(node.output)
-        if node.domain == trusted or not (is_run or is_folded):
+        if not (is_run or is_folded):
             continue
         outputs = [shapes.get(name) for name in node.output if name]
         if not is_standard(node.domain) or None in outputs or not _is_sized(node, constants):

@@ -21,16 +21,16 @@ _EXCERPT = 200
 
 
 def create_session(
-    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
+    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False, folds: bool = True
 ) -> InferenceSession:
     """A CPU session for the model in `model_bytes`; `threads` 0 uses every core of the process.
 
     `literal` dequantizes weights as the model says. Otherwise onnxruntime may fuse a MatMul with int8 weights
-    (MatMulNBits), which rounds its other operand too. A model of bfloat16, for which onnxruntime has no operators, runs
+    (MatMulNBits), which rounds its other operand too. Without `folds` it computes nothing while it loads. A model of bfloat16, for which onnxruntime has no operators, runs
     as one of float32. ModelError, naming `origin`, where the model cannot be loaded.
     """
     try:
-        session = _load(model_bytes, origin, threads, literal)
+        session = _load(model_bytes, origin, threads, literal=literal, folds=folds)
         if not any("bfloat16" in value.type for value in (*session.get_inputs(), *session.get_outputs())):
             return session
         copied = float32_copy(model_bytes)
@@ -38,7 +38,7 @@ def create_session(
         copied = float32_copy(model_bytes)
         if copied is None:
             raise
-    return session if copied is None else _load(copied, origin, threads, literal)
+    return session if copied is None else _load(copied, origin, threads, literal=literal, folds=folds)
 
 
 def float32_copy(model_bytes: bytes) -> bytes | None:
@@ -51,7 +51,7 @@ def float32_copy(model_bytes: bytes) -> bytes | None:
     return proto.SerializeToString() if use_float32(proto) else None
 
 
-def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> InferenceSession:
+def _load(model_bytes: bytes, origin: str, threads: int, *, literal: bool, folds: bool) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -61,7 +61,12 @@ def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> Infer
     if literal:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     with ort_errors(origin, "onnxruntime cannot load it"):
-        return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model_bytes,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=None if folds else ["ConstantFolding"],
+        )
 
 
 @contextmanager

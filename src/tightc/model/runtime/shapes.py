@@ -59,9 +59,9 @@ def value_shapes(
     return known
 
 
-def loads_within_bounds(proto: onnx.ModelProto, *, trusted: str | None = None) -> bool:
-    """Whether `proto` surely loads with little time and memory; functions of the domain `trusted` are passed by."""
-    return _is_within_bounds(_without_large_tensors(proto), proto, is_run=False, trusted=trusted)
+def loads_within_bounds(proto: onnx.ModelProto) -> bool:
+    """Whether `proto` surely loads with little time and memory."""
+    return _is_within_bounds(_without_large_tensors(proto), proto, is_run=False)
 
 
 def runs_within_bounds(proto: onnx.ModelProto, open_size: int = 1) -> bool:
@@ -79,7 +79,6 @@ def _is_within_bounds(
     proto: onnx.ModelProto,
     *,
     is_run: bool,
-    trusted: str | None = None,
 ) -> bool:
     """Whether `proto` is bounded, of which `copied` is a copy without large tensors, and these."""
     fixed, large = copied
@@ -89,7 +88,7 @@ def _is_within_bounds(
         graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     except _INFERENCE_ERRORS:
         return False
-    return is_bounded(proto, graph, is_run=is_run, trusted=trusted)
+    return is_bounded(proto, graph, is_run=is_run)
 
 
 def _inferred(proto: onnx.ModelProto, origin: str) -> onnx.GraphProto:
