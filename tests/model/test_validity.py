@@ -165,5 +165,5 @@ def test_a_model_that_changed_only_in_values_is_not_loaded(
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("opened")
 
-    monkeypatch.setattr(validity, "open_session", opened)
+    monkeypatch.setattr(validity, "create_session", opened)
     assert run(["prune", "net.onnx", "--sparsity", "0.9", "-q", "-o", "p.onnx"]) == 0
