@@ -137,6 +137,20 @@ def test_an_interrupt_in_a_finalizer_is_not_lost(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "tightc: terminated\n"
 
 
+def test_an_interrupt_in_a_finalizer_is_not_repeated_after_the_command() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    def command() -> int:
+        Finalized()
+        return 5  # before it is repeated
+
+    assert with_ending_signals(command) == 5
+    time.sleep(4 * signals._SOON)  # the signal would end this process
+
+
 def test_other_ignored_errors_are_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", reported.append)
