@@ -7,7 +7,6 @@ import errno
 import importlib
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -112,17 +111,14 @@ def main() -> None:
     """
     prepare_streams()
     code = with_ending_signals(lambda: run(sys.argv[1:]))
-    if code in INTERRUPTED and _has_other_threads():
-        # a second signal does not wait for the threads
-        with suppress(OSError):
-            sys.stdout.flush()
+    if code in INTERRUPTED:
+        # not by sys.exit: that waits for the threads at work, and python -m ends itself by SIGINT where the
+        # interrupt came through exec()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _has_other_threads() -> bool:
-    """Whether the interpreter would wait for other threads."""
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _remedy(fault: OSError) -> str:
