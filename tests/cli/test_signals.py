@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,15 +20,15 @@ from tightc.cli.signals import odd_errors_as_interrupts, with_ending_signals
 from tightc.errors import OutputError
 
 PATIENCE = 60  # seconds for what takes a few
-# a command that waits, in a process that may ignore signals as the shell or nohup have set it
+# a command that waits, in a process that may ignore signals as the shell or nohup have set it; run as python -m, where
+# Python ends itself by SIGINT once an interrupt has come through exec()
 WAITING = """
 import signal, sys, time
 for name in sys.argv[1:]:
     signal.signal(getattr(signal, name), signal.SIG_IGN)
 from tightc.cli import main
 def wait(*_, **__):
-    print("at work", flush=True)
-    time.sleep(600)
+    exec("print('at work', flush=True)\\ntime.sleep(600)")  # as dataclasses and numba call exec()
 main.tightc.main = wait
 sys.argv[1:] = []
 main.main()
@@ -45,9 +47,14 @@ def handlers() -> Iterator[None]:
 
 def ended(*received: signal.Signals, ignored: tuple[str, ...] = ()) -> tuple[int, str]:
     """(exit code, stderr) of the waiting command after these signals."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, *ignored], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "waiting.py").write_text(WAITING)
+        process = subprocess.Popen([sys.executable, "-m", "waiting", *ignored], cwd=folder, **pipes)
+        return _after(process, received)
+
+
+def _after(process: subprocess.Popen[str], received: Sequence[signal.Signals]) -> tuple[int, str]:
     try:
         assert process.stdout is not None and process.stdout.readline() == "at work\n"
         for number in received:
@@ -135,6 +142,20 @@ def test_an_interrupt_in_a_finalizer_is_not_lost(capsys: pytest.CaptureFixture[s
 
     assert with_ending_signals(command) == 143
     assert capsys.readouterr().err == "tightc: terminated\n"
+
+
+def test_an_interrupt_in_a_finalizer_is_not_repeated_after_the_command() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    def command() -> int:
+        Finalized()
+        return 5  # before it is repeated
+
+    assert with_ending_signals(command) == 5
+    time.sleep(4 * signals._SOON)  # the signal would end this process
 
 
 def test_other_ignored_errors_are_reported_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

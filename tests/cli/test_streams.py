@@ -14,7 +14,6 @@ from tightc.cli.main import run
 from tightc.model.file import load_model_bytes
 
 PRUNE = "prune net.onnx --sparsity 0.5"
-SCRIPT = "from tightc.cli.main import main; main()"
 # what a file that is opened next gets as its number, where the caller has closed some streams
 NUMBER = """
 import os
@@ -33,9 +32,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def in_bash(arguments: str, script: str = SCRIPT) -> subprocess.CompletedProcess[bytes]:
+def in_bash(arguments: str, script: str = "") -> subprocess.CompletedProcess[bytes]:
     """A command and redirections; the exit code is that of the command, whatever reads from it."""
-    command = f"\"{sys.executable}\" -c '{script}' {arguments}; exit ${{PIPESTATUS[0]}}"
+    program = f"-c '{script}'" if script else "-m tightc"
+    command = f'"{sys.executable}" {program} {arguments}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
 
 

@@ -8,7 +8,6 @@ import importlib
 import io
 import os
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -125,17 +124,14 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # of other libraries, about what tightc reports itself
     code = with_ending_signals(lambda: run(sys.argv[1:]))
-    if code in INTERRUPTED and _has_other_threads():
-        # a second signal does not wait for the threads
-        with suppress(OSError):
-            sys.stdout.flush()
+    if code in INTERRUPTED:
+        # not by sys.exit: that waits for the threads at work, and python -m ends itself by SIGINT where the
+        # interrupt came through exec()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _has_other_threads() -> bool:
-    """Whether the interpreter would wait for other threads."""
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def _remedy(fault: OSError) -> str:

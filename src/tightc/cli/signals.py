@@ -81,13 +81,19 @@ def _end(number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _repeat(number: int) -> None:
+    """Raises the signal unless the command has ended, another interrupt having come through."""
+    if signal.getsignal(number) is not signal.SIG_DFL:
+        signal.raise_signal(number)
+
+
 def _raise_again(hook: Callable[[UnraisableHookArgs], Any]) -> Callable[[UnraisableHookArgs], Any]:
     """A hook that repeats an interrupt which Python ignored, since it came in a finalizer or a callback."""
 
     def handle(ignored: UnraisableHookArgs) -> None:
         if _received and issubclass(ignored.exc_type, KeyboardInterrupt):
             # soon, since a hook cannot raise, and by another thread, since this one would handle it here
-            threading.Timer(_SOON, signal.raise_signal, [_received[0]]).start()
+            threading.Timer(_SOON, _repeat, [_received[0]]).start()
         else:
             hook(ignored)
 
