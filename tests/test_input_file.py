@@ -151,12 +151,22 @@ def test_pipes_of_the_shell(command: str, most: int, said: str, tmp_path: Path) 
     assert said in done.stdout, done
 
 
-def test_a_terminal_is_read(tmp_path: Path) -> None:
+def test_the_own_terminal_is_read_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main, terminal = os.openpty()
-    os.write(main, b"abc\n\x04")
-    assert read_stream(os.ttyname(terminal), 9, ConfigError) == b"abc\n"
-    os.close(main)
-    os.close(terminal)
+    name, own = os.ttyname(terminal), os.dup(0)
+    with pytest.raises(ConfigError, match="expected a regular file, got a device"):
+        read_stream(name, 9, ConfigError)
+    os.dup2(terminal, 0)
+    try:
+        os.write(main, b"abc\n\x04")
+        assert read_stream("/dev/stdin", 9, ConfigError) == b"abc\n"
+        os.write(main, b"abcdefghijklm\n\x04")
+        with pytest.raises(ConfigError, match="expected at most 9 B, got more"):
+            read_stream(name, 9, ConfigError)
+    finally:
+        os.dup2(own, 0)
+        for descriptor in (main, terminal, own):
+            os.close(descriptor)
 
 
 def test_content_may_expand_but_not_without_end() -> None:

@@ -64,14 +64,14 @@ def read_regular(path: str | Path, most: int, kind: Kind = DataError) -> bytes:
 
 
 def read_stream(path: str | Path, most: int, kind: Kind) -> bytes:
-    """The content of a regular file, a pipe or a terminal; an error of `kind` where it has more than `most` bytes.
+    """The content of a regular file, a pipe or the own terminal; an error of `kind` where that is above `most` bytes.
 
     A named pipe has to be opened by its writer within a few seconds. OSError where `path` cannot be read.
     """
     mode = os.stat(path).st_mode
     if stat.S_ISFIFO(mode):
         return _read_pipe(path, most, kind)
-    if stat.S_ISCHR(mode) and _is_terminal(path):
+    if _is_own_terminal(path):
         with open(path, "rb") as stream:
             content = stream.read(most + 1)  # once: after its end, a terminal would be read on
         _require_at_most(len(content), most, path, kind)
@@ -126,12 +126,12 @@ def _flags() -> int:
     return getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _is_terminal(path: str | Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | _flags())
+def _is_own_terminal(path: str | Path) -> bool:
+    """Whether `path` is the terminal at which tightc was started; no other device is opened, not even to ask it."""
     try:
-        return os.isatty(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.isatty(0) and os.path.samestat(os.stat(path), os.fstat(0))
+    except OSError:  # without a standard input
+        return False
 
 
 def _require_regular(path: str | Path, mode: int, kind: Kind) -> None:

@@ -383,3 +383,26 @@ def test_a_file_that_is_named_often_is_read_once(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("value", ["1" + "0" * 400, "[1" + "0" * 400 + "]"])
 def test_a_number_beyond_floats(value: str) -> None:
     assert "mean: " in error(f"data: d.npz\nmean: {value}", DataOptions)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("time_limit: " + "9" * 20_000 + "x", PermuteOptions, "time_limit: expected time limit"),
+        ("time_limit: " + "9" * 350, PermuteOptions, "time_limit: expected time limit"),
+        ("time_limit: ٣s", PermuteOptions, "time_limit: expected time limit"),
+        ("input_shape: [x=" + "9" * 5000 + "]", SimulateOptions, "input_shape: expected shape of an input"),
+        ("batch: 2147483648", SimulateOptions, "give a number of at most 2147483647"),
+        ("seed: 9223372036854775808", Recipe, "give an integer of at most 9223372036854775807"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_numbers_of_many_digits(text: str, kind: type[Options], said: str) -> None:
+    assert said in error(f"{text}\nmodel: m\nstages: [pack]" if kind is Recipe else text, kind)
+
+
+def test_the_largest_numbers() -> None:
+    assert parse_options("batch: 2147483647", "f.yaml", SimulateOptions).batch == 2**31 - 1
+    text = "seed: 9223372036854775807\nmodel: m\nstages: [simulate]"
+    assert parse_options(text, "f.yaml", Recipe).seed == 2**63 - 1
+    assert parse_options("time_limit: 0.5e3m", "f.yaml", PermuteOptions).time_limit == 30_000
