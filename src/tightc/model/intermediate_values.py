@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.errors import DataError
+from tightc.errors import DataError, ModelError
 from tightc.model.file import Model
 from tightc.model.onnx_proto.graph import read_graph
 from tightc.model.onnx_proto.stored_tensors import embedded
 from tightc.model.runtime.float32_copy import run_dtype
+from tightc.model.runtime.limited import open_session
 from tightc.model.runtime.session import create_session, ort_errors
-from tightc.model.runtime.shapes import value_shapes
+from tightc.model.runtime.shapes import runs_within_bounds, value_shapes
 from tightc.npz_file import open_npz
 
 Values = dict[str, NDArray[Any]]
@@ -31,13 +32,37 @@ def intermediate_values(model: Model, names: Iterable[str], feeds: Mapping[str, 
     ModelError where onnxruntime cannot run it.
     """
     wanted = list(dict.fromkeys(name for name in names if name not in feeds))
-    proto = model.copy_proto()
-    del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
+    proto = _with_outputs(model, wanted)
     session = create_session(embedded(proto, model.origin).SerializeToString(), model.origin, literal=True)
     with ort_errors(model.origin, "onnxruntime cannot run it"):
         found = session.run(wanted, dict(feeds)) if wanted else []
     return {**feeds, **dict(zip(wanted, found, strict=True))}
+
+
+def limited_values(model: Model, names: Iterable[str], feeds: Mapping[str, NDArray[Any]]) -> Values:
+    """As `intermediate_values`, with limits of time and memory: nobody asked for that run of `model`.
+
+    ModelError where onnxruntime cannot run it, or where a value is no array of numbers.
+    """
+    wanted = list(dict.fromkeys(name for name in names if name not in feeds))
+    proto = _with_outputs(model, wanted)
+    is_bounded = runs_within_bounds(proto)
+    with open_session(
+        embedded(proto, model.origin).SerializeToString(), model.origin, is_bounded=is_bounded
+    ) as session:
+        found = session.run(wanted, feeds) if wanted else []
+    values = {name: value for name, value in zip(wanted, found, strict=True) if value is not None}
+    if len(values) < len(wanted):
+        raise ModelError(f"{model.origin}: expected tensors of numbers, got others", "export the model again")
+    return {**feeds, **values}
+
+
+def _with_outputs(model: Model, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of `model` whose outputs are the values `names`."""
+    proto = model.copy_proto()
+    del proto.graph.output[:]
+    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    return proto
 
 
 def random_feeds(model: Model, input_sizes: InputSizeOptions, seed: int) -> Values:

@@ -133,6 +133,8 @@ def from_stream(stream: BitStream) -> tuple[Tile, ...]:
         select = np.full((high, wide), EMPTY, np.int16)
         select[slots[:high, :wide]] = selects[first_select[i] : first_select[i + 1]]
         bounds = ends[i * lanes : i * lanes + high + 1]
+        if (select.max(axis=1, initial=EMPTY) >= np.diff(bounds)).any():
+            raise ValueError(f"tile {i} selects an input that its lane does not carry")
         tiles.append(
             Tile(
                 names[:wide].astype(np.int32) - 1,

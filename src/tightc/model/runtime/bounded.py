@@ -47,7 +47,7 @@ def is_bounded(proto: onnx.ModelProto, graph: onnx.GraphProto, *, is_run: bool =
     `graph` is that of `proto` with inferred shapes, for inputs of the size that will be fed. When a model is loaded,
     only nodes that read constants alone are computed.
     """
-    if proto.functions or _has_subgraphs(graph):
+    if _has_subgraphs(graph):
         return False
     constants = {tensor.name for tensor in proto.graph.initializer}
     shapes = _known_shapes(proto, graph)

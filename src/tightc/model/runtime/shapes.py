@@ -81,6 +81,8 @@ def _is_within_bounds(
     is_run: bool,
 ) -> bool:
     """Whether `proto` is bounded, of which `copied` is a copy without large tensors, and these."""
+    if proto.functions:  # to infer shapes through those of packed weights takes much memory
+        return False
     fixed, large = copied
     fixed.graph.input.extend(large)
     _clear_stated_shapes(fixed)
