@@ -7,17 +7,15 @@ import os
 import select
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mutants.coverage_map import SOURCE
+from mutants.coverage_map import CACHE, SOURCE
 from mutants.graft import graft
 from mutants.operators import Mutant, mutated
 
@@ -192,9 +190,9 @@ def apply(mutant: Mutant) -> bool:
 def serve(trials: list[Trial], done: Callable[[Trial, Verdict], None]) -> None:
     """Runs all trials in one pytest session; `done` gets each as soon as it has ended."""
     files = sorted({test.partition("::")[0] for trial in trials for test in trial.tests})
-    temporary = Path("build/mutation/tmp").resolve()
+    temporary = CACHE / f"tmp-{os.getpid()}"
     pytest.main(
         ["-q", "-p", "no:cacheprovider", "--no-header", f"--basetemp={temporary}", *files],
         plugins=[Server(trials, done)],
     )
-    sys.stdout.flush()
+    shutil.rmtree(temporary, ignore_errors=True)
