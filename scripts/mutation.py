@@ -55,8 +55,9 @@ def main() -> None:
         kernels = [one for one in folders if in_kernel(one)]
         _serve([trial(one, tests, folders[one]) for one in kernels], session, end)
         return
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--kernels"], check=True, env=environment)
+    if any(map(in_kernel, folders)):
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--kernels"], check=True, env=environment)
     tests = load_map(
         sorted({one for mutant in folders for one in folders[mutant] or part_of(mutant.file).tests}), jit=True
     )

@@ -133,10 +133,15 @@ def _function_at(source: str, line: int) -> str:
 
 def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = ()) -> Trial:
     """The mutant with the mirrored tests that run its lines, the quickest first."""
-    tests = coverage_map.of_lines(mutant.file, *mutant.lines)
-    if not tests:  # in a constant, a default or a field, which is read at import, or in compiled code
-        tests = _of_readers(mutant, coverage_map) or coverage_map.of_file(mutant.file)
-    mirrored = [test for test in tests if test.startswith(folders or part_of(mutant.file).tests)]
+    own = folders or part_of(mutant.file).tests
+    # a constant, a default or a field is read at import, and compiled code leaves no trace
+    sources = (
+        lambda: coverage_map.of_lines(mutant.file, *mutant.lines),
+        lambda: _of_readers(mutant, coverage_map),
+        lambda: coverage_map.of_file(mutant.file),
+    )
+    found = ([test for test in source() if test.startswith(own)] for source in sources)
+    mirrored = next((tests for tests in found if tests), [])
     seconds, shared = coverage_map.seconds, coverage_map.shared
     chosen: dict[str, float] = {}
     files: set[str] = set()

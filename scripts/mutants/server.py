@@ -20,7 +20,7 @@ from mutants.graft import graft
 from mutants.operators import Mutant, mutated
 
 _LONGEST = 5.0  # times the undisturbed time that a test may take
-_SHORTEST = 3.0  # seconds of processor time that it may take at least
+_SHORTEST = 10.0  # seconds of processor time that it may take at least
 _GRACE = 30.0  # seconds that a child may say nothing
 
 
@@ -56,12 +56,14 @@ class Server:
         folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         for trial in self._trials:
             begin = time.perf_counter()
-            left = dict(trial.tests)
+            left = [test for test in trial.tests if test in items and self._sound.get(test, True)]
             while True:
-                outcome, test = self._run(session, [items[t] for t in left if t in items], left, trial.mutant)
-                if outcome not in ("killed", "time") or self._is_sound(session, items[test], left[test]):
+                outcome, test = self._run(session, [items[t] for t in left], trial.tests, trial.mutant)
+                if outcome not in ("killed", "time") or test not in items:
                     break
-                del left[test]  # it fails undisturbed, too
+                if self._is_sound(session, items[test], trial.tests[test]):
+                    break
+                left = left[left.index(test) + 1 :]  # it fails undisturbed, too; those before it have passed
             self._done(trial, Verdict(outcome, test, round(time.perf_counter() - begin, 2)))
             for one in folder.iterdir():
                 shutil.rmtree(one, ignore_errors=True)
