@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import time
@@ -81,6 +82,7 @@ def _serve(trials: list[Trial], session: Session, end: float) -> None:
     left = [one for one in trials if not session.knows(one)]
     if not left:
         return
+    random.Random(1).shuffle(left)  # what an early end leaves is a random part
 
     def done(one: Trial, verdict: Verdict) -> None:
         session.add(one, verdict)
