@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import time
@@ -55,8 +56,9 @@ def main() -> None:
         kernels = [one for one in folders if in_kernel(one)]
         _serve([trial(one, tests, folders[one]) for one in kernels], session, end)
         return
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--kernels"], check=True, env=environment)
+    if any(map(in_kernel, folders)):
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--kernels"], check=True, env=environment)
     tests = load_map(
         sorted({one for mutant in folders for one in folders[mutant] or part_of(mutant.file).tests}), jit=True
     )
@@ -80,6 +82,7 @@ def _serve(trials: list[Trial], session: Session, end: float) -> None:
     left = [one for one in trials if not session.knows(one)]
     if not left:
         return
+    random.Random(1).shuffle(left)  # what an early end leaves is a random part
 
     def done(one: Trial, verdict: Verdict) -> None:
         session.add(one, verdict)

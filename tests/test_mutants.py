@@ -137,11 +137,16 @@ def test_each_source_belongs_to_one_part_with_tests() -> None:
         assert all((ROOT / folder).is_dir() for folder in part.tests)
 
 
-def test_kernels_are_told_apart() -> None:
-    kinds = {
-        one.function: in_kernel(one) for one in draw(3000, 1) if one.file == "permutation/annealing/kernel.py"
+def test_what_compiled_functions_hold_or_read_is_told_apart() -> None:
+    kinds = {one.before.split()[0]: in_kernel(one) for one in hand_made()}
+    assert kinds["_GUIDED"]  # a constant that a compiled function reads
+    assert not kinds["_SLACK"]  # and one beside compiled functions that none of them reads
+    functions = {
+        one.function: in_kernel(one)
+        for one in draw(3000, 1)
+        if one.file == "permutation/methods/first_fit.py"
     }
-    assert kinds["_try_moves"] and kinds["module"]
+    assert functions["_first_fit"] and not functions["fill_tiles"]
 
 
 def test_each_mutant_made_by_hand_has_its_place() -> None:

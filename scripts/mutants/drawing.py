@@ -82,20 +82,28 @@ def draw(count: int, seed: int) -> list[Mutant]:
 
 
 def in_kernel(mutant: Mutant) -> bool:
-    """Whether a mutant is in a compiled function, or in a constant that compiled functions may have read."""
-    if mutant.function == "module":
-        return bool(_kernels(mutant.file)) or mutant.file == "tile/packing.py"
-    return mutant.function.partition(".")[0] in _kernels(mutant.file)
+    """Whether a mutant is in a compiled function, or in a constant that compiled functions read."""
+    kernels = _kernels(mutant.file)
+    if mutant.function != "module":
+        return mutant.function.partition(".")[0] in kernels
+    return mutant.file == "tile/packing.py" or any(_defined(mutant) in names for names in kernels.values())
 
 
 @cache
-def _kernels(file: str) -> frozenset[str]:
+def _kernels(file: str) -> dict[str, set[str]]:
+    """The compiled functions of a file, each with the names in it."""
     tree = ast.parse((SOURCE / file).read_text(encoding="utf-8"))
-    return frozenset(
-        one.name
+    return {
+        one.name: {part.id for part in ast.walk(one) if isinstance(part, ast.Name)}
         for one in tree.body
         if isinstance(one, ast.FunctionDef) and any("njit" in ast.unparse(d) for d in one.decorator_list)
-    )
+    }
+
+
+def _defined(mutant: Mutant) -> str:
+    """The name that a statement of the module defines, empty if it defines none."""
+    lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines()
+    return re.split(r"\W", lines[mutant.lines[0] - 1])[0]
 
 
 def hand_made() -> dict[Mutant, tuple[str, ...]]:
@@ -125,10 +133,15 @@ def _function_at(source: str, line: int) -> str:
 
 def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = ()) -> Trial:
     """The mutant with the mirrored tests that run its lines, the quickest first."""
-    tests = coverage_map.of_lines(mutant.file, *mutant.lines)
-    if not tests:  # in a constant, a default or a field, which is read at import, or in compiled code
-        tests = _of_readers(mutant, coverage_map) or coverage_map.of_file(mutant.file)
-    mirrored = [test for test in tests if test.startswith(folders or part_of(mutant.file).tests)]
+    own = folders or part_of(mutant.file).tests
+    # a constant, a default or a field is read at import, and compiled code leaves no trace
+    sources = (
+        lambda: coverage_map.of_lines(mutant.file, *mutant.lines),
+        lambda: _of_readers(mutant, coverage_map),
+        lambda: coverage_map.of_file(mutant.file),
+    )
+    found = ([test for test in source() if test.startswith(own)] for source in sources)
+    mirrored = next((tests for tests in found if tests), [])
     seconds, shared = coverage_map.seconds, coverage_map.shared
     chosen: dict[str, float] = {}
     files: set[str] = set()
@@ -145,10 +158,7 @@ def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = 
 
 def _of_readers(mutant: Mutant, coverage_map: CoverageMap) -> set[str]:
     """The tests that run a line with the name of the function, class or constant that a mutant is in."""
-    name = mutant.function.partition(".")[0]
-    if name == "module":
-        lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines()
-        name = re.split(r"\W", lines[mutant.lines[0] - 1])[0]
+    name = _defined(mutant) if mutant.function == "module" else mutant.function.partition(".")[0]
     found: set[str] = set()
     for path in sorted(SOURCE.rglob("*.py")) if name else ():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

@@ -7,22 +7,20 @@ import os
 import select
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mutants.coverage_map import SOURCE
+from mutants.coverage_map import CACHE, SOURCE
 from mutants.graft import graft
 from mutants.operators import Mutant, mutated
 
 _LONGEST = 5.0  # times the undisturbed time that a test may take
-_SHORTEST = 3.0  # seconds of processor time that it may take at least
+_SHORTEST = 10.0  # seconds of processor time that it may take at least
 _GRACE = 30.0  # seconds that a child may say nothing
 
 
@@ -58,12 +56,14 @@ class Server:
         folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         for trial in self._trials:
             begin = time.perf_counter()
-            left = dict(trial.tests)
+            left = [test for test in trial.tests if test in items and self._sound.get(test, True)]
             while True:
-                outcome, test = self._run(session, [items[t] for t in left if t in items], left, trial.mutant)
-                if outcome not in ("killed", "time") or self._is_sound(session, items[test], left[test]):
+                outcome, test = self._run(session, [items[t] for t in left], trial.tests, trial.mutant)
+                if outcome not in ("killed", "time") or test not in items:
                     break
-                del left[test]  # it fails undisturbed, too
+                if self._is_sound(session, items[test], trial.tests[test]):
+                    break
+                left = left[left.index(test) + 1 :]  # it fails undisturbed, too; those before it have passed
             self._done(trial, Verdict(outcome, test, round(time.perf_counter() - begin, 2)))
             for one in folder.iterdir():
                 shutil.rmtree(one, ignore_errors=True)
@@ -192,9 +192,9 @@ def apply(mutant: Mutant) -> bool:
 def serve(trials: list[Trial], done: Callable[[Trial, Verdict], None]) -> None:
     """Runs all trials in one pytest session; `done` gets each as soon as it has ended."""
     files = sorted({test.partition("::")[0] for trial in trials for test in trial.tests})
-    temporary = Path("build/mutation/tmp").resolve()
+    temporary = CACHE / f"tmp-{os.getpid()}"
     pytest.main(
         ["-q", "-p", "no:cacheprovider", "--no-header", f"--basetemp={temporary}", *files],
         plugins=[Server(trials, done)],
     )
-    sys.stdout.flush()
+    shutil.rmtree(temporary, ignore_errors=True)

@@ -341,3 +341,11 @@ def test_progress_rises_to_the_whole(kind: str, restarts: int) -> None:
     assert done == sorted(done)
     assert done[0] >= 0 and done[-1] == 1
     assert 4 * seen[-1].cost == found.cost(FAN_IN)  # in quarters
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_progress_is_whole_where_nothing_can_be_better(kind: str) -> None:
+    seen: list[AnnealProgress] = []
+    single = annealing_blocks.block([3], [[0]], inputs=3, few=1)
+    anneal(single, quick(kind=kind, restarts=2), progress=seen.append)
+    assert seen[-1].done == 1

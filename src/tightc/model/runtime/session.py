@@ -26,8 +26,9 @@ def create_session(
     """A CPU session for the model in `model_bytes`; `threads` 0 uses every core of the process.
 
     `literal` dequantizes weights as the model says. Otherwise onnxruntime may fuse a MatMul with int8 weights
-    (MatMulNBits), which rounds its other operand too. Without `folds` it computes nothing while it loads. A model of bfloat16, for which onnxruntime has no operators, runs
-    as one of float32. ModelError, naming `origin`, where the model cannot be loaded.
+    (MatMulNBits), which rounds its other operand too. Without `folds` it computes nothing while it loads. A model of
+    bfloat16, for which onnxruntime has no operators, runs as one of float32. ModelError, naming `origin`, where the
+    model cannot be loaded.
     """
     try:
         session = _load(model_bytes, origin, threads, literal=literal, folds=folds)

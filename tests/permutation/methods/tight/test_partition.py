@@ -207,3 +207,12 @@ def test_the_counts_of_a_block_stay_small_but_not_the_block(inputs: int, shortes
     edges = partition_module._edges(plan, inputs).tolist()
     assert edges[0] == 0 and edges[-1] == 24
     assert {shortest <= last - first <= longest for first, last in pairwise(edges)} == {True}
+
+
+def test_a_block_is_longer_than_its_filters_reach_where_others_go_on() -> None:
+    """Four times two filters of four tiles, the second two tiles after the first."""
+    first = np.concatenate([[6 * group, 6 * group + 2] for group in range(4)])
+    cells = sorted((tile, number) for number, begin in enumerate(first) for tile in range(begin, begin + 4))
+    tiles, filters = np.array(cells, np.int32).T
+    plan = Plan(np.full(24, 4), filters, tiles)
+    assert partition_module._edges(plan, inputs=8).tolist() == [0, 6, 12, 18, 24]
