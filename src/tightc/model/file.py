@@ -35,6 +35,7 @@ from tightc.model.onnx_proto.serialization import parse_stored, serialized_chunk
 from tightc.model.onnx_proto.stored_tensors import (
     LARGEST_MESSAGE,
     TensorStorage,
+    embedded,
     largest_tensor,
     stays_in_file,
     tensor_chunks,
@@ -88,6 +89,10 @@ class Model:
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         return proto
+
+    def to_proto(self) -> onnx.ModelProto:
+        """The whole model: a copy of the proto with all values in it; ModelError above 2 GiB."""
+        return embedded(self.copy_proto(), self.origin)
 
     def with_proto(self, proto: onnx.ModelProto) -> Model:
         """This model with `proto` as its content."""

@@ -65,6 +65,7 @@ def test_large_weights_stay_in_the_file_and_small_ones_do_not(large: onnx.ModelP
     assert model.proto.ByteSize() < 20_000 < len(content)
     assert model.size == serialized_size(model.proto) == len(content)
     assert model.to_bytes() == content
+    assert model.to_proto() == large and is_stored(model.proto.graph.initializer[0])
     assert model.sha256 == hashlib.sha256(content).hexdigest()
     expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in large.graph.initializer}
     tensors = read_graph(model.proto).tensors
