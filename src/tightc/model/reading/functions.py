@@ -39,6 +39,8 @@ def inline_functions(proto: onnx.ModelProto, origin: str) -> list[str]:
 def called_functions(proto: onnx.ModelProto) -> set[tuple[str, str]]:
     """Domain and name of the functions of `proto` that its graph and subgraphs call."""
     functions = {(function.domain, function.name) for function in proto.functions}
+    if not functions:
+        return set()
     return functions & {
         (node.domain, node.op_type) for graph in walk_graphs(proto.graph) for node in graph.node
     }
