@@ -14,7 +14,7 @@ from mutants.coverage_map import SOURCE, CoverageMap
 from mutants.operators import TEXT, Mutant, mutants_of
 from mutants.server import Trial
 
-MOST = 10.0  # seconds of tests for one mutant; the quickest come first
+MOST = 20.0  # seconds of tests for one mutant; the quickest come first
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mutants.operators import Mutant, mutated
 
 _LONGEST = 5.0  # times the undisturbed time that a test may take
 _SHORTEST = 10.0  # seconds of processor time that it may take at least
-_GRACE = 30.0  # seconds that a child may say nothing
+_GRACE = 120.0  # seconds that a child may say nothing, on a machine that is busy with other things, too
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from mutants.coverage_map import CACHE, ROOT, SOURCE, digest
 from mutants.server import Trial, Verdict
 
 FILE = CACHE / "session.jsonl"
+_KILLED = ("killed", "time")
 
 
 class Session:
-    """The records of all runs so far; the last one of a mutant counts."""
+    """The records of all runs so far; the last one of a mutant counts, but once killed it stays killed."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], dict[str, str | float]] = {}
@@ -24,14 +25,18 @@ class Session:
         if FILE.exists():
             for line in FILE.read_text(encoding="utf-8").splitlines():
                 record = json.loads(line)
-                self._records[record["mutant"], record["mode"]] = record
+                key = record["mutant"], record["mode"]
+                before = self._records.get(key)
+                stays = before and before["outcome"] in _KILLED and before["source"] == record["source"]
+                if not (stays and record["outcome"] not in _KILLED):  # who was killed once stays so
+                    self._records[key] = record
 
     def knows(self, trial: Trial, mode: str = "in place") -> bool:
         """Whether a mutant need not be run again: its source is the same and, if it survived, so are its tests."""
         record = self._records.get((trial.mutant.name, mode))
         if record is None or record["source"] != digest(SOURCE / trial.mutant.file):
             return False
-        return record["outcome"] in ("killed", "time") or record["tests"] == _tests(trial)
+        return record["outcome"] in _KILLED or record["tests"] == _tests(trial)
 
     def add(self, trial: Trial, verdict: Verdict, mode: str = "in place") -> None:
         """Adds a record."""
@@ -54,7 +59,7 @@ class Session:
         found: dict[str, Verdict] = {}
         for (name, _), record in sorted(self._records.items(), key=lambda one: one[0][1], reverse=True):
             verdict = Verdict(str(record["outcome"]), str(record["test"]), float(record["seconds"]))
-            if found.get(name, verdict).outcome not in ("killed", "time"):
+            if found.get(name, verdict).outcome not in _KILLED:
                 found[name] = verdict
             found.setdefault(name, verdict)
         return found
