@@ -80,7 +80,7 @@ def test_the_largest_of_all_layers_are_kept_and_ties_are_spread(
 def test_the_same_are_kept_when_layers_come_in_blocks(
     given_layers: tuple[list[np.ndarray], list[int]], count: int, few: int, continuous: bool
 ) -> None:
-    """With blocks of a filter, a histogram for every digit, and the values of the last digits sorted."""
+    """With blocks of a filter, a histogram for every 16 bits, and the values that are left sorted."""
     saliencies, minimums = given_layers
     if continuous:
         rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]  # true for what is kept
 _BLOCK = 2**20  # weights that are looked at together
 _COLLECTED = 2**22  # values that are sorted in memory
 _FEW = 2**16  # values of which the largest are kept while they are read
-_DIGIT = 16  # bits of a float64 that one pass over the values decides
+_RADIX = 16  # bits of a float64 that one pass over the values decides
 
 
 class SaliencyBlocks:
@@ -170,15 +170,15 @@ def _threshold(layers: Sequence[_Open], count: int, total: int) -> tuple[float, 
         return float(best.min()), int(np.count_nonzero(best == best.min()))
     prefix, shift, among = 0, 64, total
     while among > _COLLECTED and shift:
-        shift -= _DIGIT
-        histogram = np.zeros(1 << _DIGIT, np.int64)
-        for keys in _keys(layers, prefix, shift + _DIGIT):
-            digits = (keys >> np.uint64(shift) & np.uint64((1 << _DIGIT) - 1)).astype(np.int64)
-            histogram += np.bincount(digits, minlength=1 << _DIGIT)
+        shift -= _RADIX
+        histogram = np.zeros(1 << _RADIX, np.int64)
+        for keys in _keys(layers, prefix, shift + _RADIX):
+            parts = (keys >> np.uint64(shift) & np.uint64((1 << _RADIX) - 1)).astype(np.int64)
+            histogram += np.bincount(parts, minlength=1 << _RADIX)
         at_least = np.cumsum(histogram[::-1])[::-1]
-        digit = int(np.flatnonzero(at_least >= count)[-1])
-        count -= int(at_least[digit] - histogram[digit])
-        prefix, among = prefix << _DIGIT | digit, int(histogram[digit])
+        part = int(np.flatnonzero(at_least >= count)[-1])
+        count -= int(at_least[part] - histogram[part])
+        prefix, among = prefix << _RADIX | part, int(histogram[part])
     if not shift:
         return float(np.array(prefix, np.uint64).view(np.float64)), count
     found = np.concatenate(list(_keys(layers, prefix, shift))).view(np.float64)

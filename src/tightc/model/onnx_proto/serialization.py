@@ -54,23 +54,23 @@ def parse_stored(storage: TensorStorage, source: int, size: int) -> onnx.ModelPr
 
 def serialized_chunks(proto: onnx.ModelProto) -> Iterator[Chunk]:
     """The bytes of `proto` in one file, deterministic, a piece at a time."""
-    content, pieces = _pieces(proto)
-    if not pieces:
+    content, chunks = _chunks(proto)
+    if not chunks:
         yield content
         return
-    for piece in pieces:
-        if isinstance(piece, TensorProto):
-            yield from tensor_chunks(piece)
+    for chunk in chunks:
+        if isinstance(chunk, TensorProto):
+            yield from tensor_chunks(chunk)
         else:
-            yield piece
+            yield chunk
 
 
 def serialized_size(proto: onnx.ModelProto) -> int:
     """The number of these bytes; no values are read."""
     if not any(map(is_stored, proto.graph.initializer)):
         return int(proto.ByteSize())
-    _, pieces = _pieces(proto)
-    return sum(byte_count(piece) if isinstance(piece, TensorProto) else len(piece) for piece in pieces)
+    _, chunks = _chunks(proto)
+    return sum(byte_count(chunk) if isinstance(chunk, TensorProto) else len(chunk) for chunk in chunks)
 
 
 class _Reader:
@@ -140,7 +140,7 @@ def _referring(read: Read, own: _LargeTensor, storage: TensorStorage, source: in
     return head(INITIALIZER, len(content)) + content
 
 
-def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[Chunk | TensorProto]]:
+def _chunks(proto: onnx.ModelProto) -> tuple[bytes, list[Chunk | TensorProto]]:
     """(the model, empty list), or with stored tensors its bytes in order, these tensors in place of their values."""
     if not any(map(is_stored, proto.graph.initializer)):
         return bytes(proto.SerializeToString(deterministic=True)), []
@@ -160,16 +160,16 @@ def _pieces(proto: onnx.ModelProto) -> tuple[bytes, list[Chunk | TensorProto]]:
     found = list(fields(read, 0, len(content)))
     graph = only_field(found, GRAPH)
     assert graph is not None, "a model has a graph"
-    inner, length = _graph_pieces(read, graph, list(proto.graph.initializer))
+    inner, length = _graph_chunks(read, graph, list(proto.graph.initializer))
     view = memoryview(content)
     return b"", [view[: graph.start], head(GRAPH, length), *inner, view[graph.end :]]
 
 
-def _graph_pieces(
+def _graph_chunks(
     read: Read, graph: Field, tensors: list[TensorProto]
 ) -> tuple[list[bytes | TensorProto], int]:
-    """(the pieces of the content of a graph whose initializers are `tensors`, its length)."""
-    pieces: list[bytes | TensorProto] = []
+    """(the chunks of the content of a graph whose initializers are `tensors`, its length)."""
+    chunks: list[bytes | TensorProto] = []
     pending: list[bytes] = []
     length = number = 0
     for part in fields(read, graph.content, graph.end):
@@ -183,11 +183,11 @@ def _graph_pieces(
             before += head(RAW_DATA, byte_count(tensor))
             after = read(values.end, part.end - values.end)
             start = head(INITIALIZER, len(before) + byte_count(tensor) + len(after))
-            pieces += [b"".join([*pending, start, before]), tensor]
+            chunks += [b"".join([*pending, start, before]), tensor]
             pending = [after]
             length += len(start) + len(before) + byte_count(tensor) + len(after)
         else:
             pending.append(whole)
             length += len(whole)
         number += part.number == INITIALIZER
-    return [*pieces, b"".join(pending)], length
+    return [*chunks, b"".join(pending)], length
