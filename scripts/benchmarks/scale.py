@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,13 +132,21 @@ def _bytes(file: Path) -> int:
     return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*"))
 
 
+# started by a small process: the peak of a child counts what its parent held when it was forked
+_LAUNCHER = """
+import os, resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+seconds = time.perf_counter() - began
+print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
 def _measured(arguments: Sequence[str]) -> _Cost:
-    began = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "tightc", *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise RuntimeError(f"tightc {' '.join(arguments)} ended with status {status}")
-    return _Cost(time.perf_counter() - began, usage.ru_maxrss / 1024)
+    command = [sys.executable, "-S", "-c", _LAUNCHER, sys.executable, "-m", "tightc", *arguments]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, peak = map(float, found.stdout.split())
+    return _Cost(seconds, peak)
 
 
 def _products(file: Path, side: int, layers: int) -> None:

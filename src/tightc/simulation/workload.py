@@ -17,7 +17,7 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import MacCounts, count_macs
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.model.packings.metadata import matching_packings
-from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.packings.packed_form import decode_layers
 from tightc.report import Figures
 from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
@@ -74,10 +74,10 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
 
     ModelError where a packing does not fit its weights.
     """
-    plain = unpack_layers(model)
+    plain, decoded = decode_layers(model)
     network = read_network(plain)
     counts = count_macs(plain, network, input_sizes)
-    packings = matching_packings(plain, network)
+    packings = matching_packings(plain, network, decoded)
     feature_maps = _feature_maps(network, counts, read_graph(plain.proto))
     layers = tuple(
         LayerWorkload(

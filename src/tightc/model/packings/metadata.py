@@ -62,12 +62,14 @@ def read_packings(model: Model) -> dict[str, Packing]:
     return packings
 
 
-def matching_packings(model: Model, network: Network) -> dict[str, Packing]:
-    """The packings recorded in the plain `model`, by weight, checked against its `network`.
+def matching_packings(
+    model: Model, network: Network, decoded: dict[str, Packing] | None = None
+) -> dict[str, Packing]:
+    """The packings recorded in the plain `model`, by weight, or those `decoded` from it, checked against its `network`.
 
     ModelError where they belong to other layers, or where one lacks a weight of its layer.
     """
-    packings = read_packings(model)
+    packings = read_packings(model) if decoded is None else decoded
     if packings:
         _require_same_layers(model, network, packings)
     for layer in network.owners:

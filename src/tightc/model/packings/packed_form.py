@@ -126,8 +126,17 @@ def _add_rebuilding(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) -> 
 
 def unpack_layers(model: Model) -> Model:
     """The plain model of a packed `model`, with its packings recorded; a plain model is returned unchanged."""
+    plain, packings = decode_layers(model)
+    return plain if packings is None else with_packings(plain, packings)
+
+
+def decode_layers(model: Model) -> tuple[Model, dict[str, Packing] | None]:
+    """(the plain model of a packed `model`, without a record of packings; these packings, by weight).
+
+    A plain model is returned unchanged, with None.
+    """
     if not is_packed(model):
-        return model
+        return model, None
     proto = model.copy_proto()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     headers = read_headers(model.proto, model.origin)
@@ -154,7 +163,8 @@ def unpack_layers(model: Model) -> Model:
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, headers)
     _remove_domain(proto)
-    return with_packings(model.with_proto(proto), packings)
+    write_headers(proto, {})
+    return model.with_proto(proto), packings
 
 
 def _remove_domain(proto: onnx.ModelProto) -> None:

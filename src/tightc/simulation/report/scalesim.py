@@ -17,7 +17,7 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.onnx_proto.graph import Node, read_graph
-from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.packings.packed_form import decode_layers
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shape, value_shapes
 from tightc.names import file_stem
@@ -117,7 +117,7 @@ def export_scalesim(
     1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.
     """
     input_sizes, _ = resolve_open_sizes(model.proto, model.origin, input_sizes)
-    rows = _rows(unpack_layers(model), input_sizes)
+    rows = _rows(decode_layers(model)[0], input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
     contents = {
         folder / "topology.csv": "\n".join((*topology, "")),
