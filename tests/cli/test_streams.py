@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers import models
+from tightc.cli import streams
 from tightc.cli.main import run
 from tightc.model.file import load_model_bytes
 
@@ -100,3 +102,12 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(capsys: pytest.Captu
     assert capsys.readouterr().err == (
         f"tightc: error: {'x' * 256}: cannot be written (File name too long); give a shorter name\n"
     )
+
+
+def test_a_stream_in_memory_is_left_as_it_is() -> None:
+    """A caller may have put one in place of stdout."""
+    stream = io.TextIOWrapper(io.BytesIO())
+    streams.abandon(stream)
+    stream.write("still there")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"still there"

@@ -55,8 +55,12 @@ def is_stdout(path: Path) -> bool:
 
 def abandon(stream: IO[Any]) -> None:
     """Discard what `stream` still holds, and all that is written to it later."""
+    try:
+        descriptor = stream.fileno()
+    except io.UnsupportedOperation:  # a stream in memory, put in place by a caller
+        return
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
+    os.dup2(null, descriptor)
     os.close(null)
 
 

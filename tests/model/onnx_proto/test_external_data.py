@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from helpers import models
+from helpers.products import chain_of
 from tightc import files
 from tightc.errors import ModelError, OutputError
 from tightc.model.file import Model, load_model, save_model, writes_external_data
@@ -246,6 +247,19 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
     words = rf"expected the weights in .*/{sidecar.name}, got no such file; copy {sidecar.name} into"
     with pytest.raises(ModelError, match=words):
         load_model(tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize("name", ["a" * 70_000, "a\0b", "weights/"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    proto = chain_of([np.ones((8, 8), np.float32)])
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=name)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="got no such file"):
+        load_model(tmp_path / "net.onnx")
 
 
 # --- what is written, kept and removed

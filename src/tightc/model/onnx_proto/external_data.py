@@ -77,7 +77,7 @@ def find_external_data(
             "give the path of the model instead of piping it",
         )
     for name in names:
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):  # Path.is_file raises on names that are too long
             raise ExternalDataError(
                 f"{origin}: expected the weights in {folder / name}, got no such file",
                 f"copy {name} into {folder}",
