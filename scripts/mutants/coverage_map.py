@@ -129,7 +129,9 @@ def load_map(folders: list[str], jit: bool, marker: str = "") -> CoverageMap:
     )
     stale = [path for path in files if not _is_fresh(path, jit)]
     if stale:
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": str(int(not jit)), "OMP_NUM_THREADS": "1"}
+        path = os.pathsep.join(filter(None, [str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]))
+        flags = {"NUMBA_DISABLE_JIT": str(int(not jit)), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **flags, "PYTHONPATH": path}
         arguments = [str(path.relative_to(ROOT)) for path in stale]
         command = [sys.executable, "-m", "mutants.coverage_map", str(int(jit)), marker, *arguments]
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
