@@ -74,7 +74,7 @@ def permuted(matrices: Matrices, seed: int = SEED, **options: Any) -> Permuted:
         raise KeyboardInterrupt
     top = peak()
     layers = {
-        job.name: measure(packing, job.matrix) for job, packing in zip(jobs, found.packings, strict=True)
+        job.name: measure(packing, job.load()) for job, packing in zip(jobs, found.packings, strict=True)
     }
     return Permuted(layers, seconds, sum(moves), top)
 

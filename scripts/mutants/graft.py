@@ -40,7 +40,7 @@ def _functions(file: str, tree: ast.Module) -> bool:
     for code in _nested(compile(tree, file, "exec", dont_inherit=True)):
         codes.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
     changed = False
-    for function in [one for one in gc.get_objects() if isinstance(one, FunctionType)]:
+    for function in [one for one in gc.get_objects() if type(one) is FunctionType]:
         old = function.__code__
         if old.co_filename != file:
             continue

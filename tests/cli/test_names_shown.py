@@ -76,7 +76,8 @@ def test_csv_and_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("place")
-def test_html_and_text_of_reports() -> None:
+def test_html_and_text_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     report = tightc.inspect(tightc.load("net.onnx"))
     for text in (str(report), report._repr_html_()):
         assert SHOWN in text and all(line.isprintable() for line in text.split("\n"))

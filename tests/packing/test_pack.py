@@ -203,7 +203,7 @@ def test_numbers_beyond_sixteen_bits_are_rebuilt() -> None:
         outputs(proto.SerializeToString(), feeds), outputs(compact.to_bytes(), feeds), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=1e-6)
-    assert np.array_equal(weights_of(unpack(compact)[0].proto)["w"], weight)
+    assert np.array_equal(weights_of(unpack(compact)[0].to_proto())["w"], weight)
 
 
 @pytest.mark.parametrize("value", ["null", "0", '"x"', "[]"])
