@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUEUES ?= $(shell nproc)
 LIGHT := .venv-light
+MINUTES ?= 10
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo models test-light test-wheel check static format lint types words prose docs reference bench clean
+.PHONY: help demo results test test-fast test-zoo stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -27,6 +29,12 @@ test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter, and 2000 new drawn graphs; takes minutes
 	$(BIN)/pytest -n auto -m zoo tests/zoo
 	TIGHTC_GRAPHS=2000 $(BIN)/pytest -n auto tests/generated
+
+stress: $(VENV)/ready ## end commands by signals at random moments, for MINUTES=10 with SEED=0, and look for what was lost
+	$(BIN)/python scripts/stress.py --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/ready-fuzz ## changed inputs for every reader, guided by coverage, for 10 minutes; findings are kept in build/fuzz
+	$(BIN)/python scripts/fuzz.py --seconds 600
 
 models: $(VENV)/ready ## write docs/models.md from small networks of all families
 	$(BIN)/python scripts/make_models_page.py
@@ -79,6 +87,22 @@ $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o 
 	$(LIGHT)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
 	@touch $@
 
+coverage: $(VENV)/ready ## the branches that the tests run, at least 95 %; takes three times as long as make test
+	$(BIN)/python scripts/coverage_report.py
+
+mutate: $(VENV)/ready ## small faults in the kernels, and the tests that notice them: docs/reliability-mutants.md; at most 90 minutes
+	$(BIN)/python scripts/mutation.py
+
+lock: ## write requirements.lock, the hashes of all that constraints.txt pins, but for torch
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
+	$(VENV)-lock/bin/python scripts/make_lock.py $(VENV)-lock/bin/uv
+
+audit: ## look for known faults of the packages in requirements.lock; says so if their list cannot be reached
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/python scripts/audit.py $(VENV)-audit/bin/pip-audit
+
 reference: $(VENV)/ready ## write docs/cli.md from the help texts
 	$(BIN)/python scripts/make_reference.py
 
@@ -91,6 +115,10 @@ $(VENV)/ready-scripts: $(VENV)/ready
 
 $(VENV)/ready-zoo: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo]'
+	@touch $@
+
+$(VENV)/ready-fuzz: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@touch $@
 
 clean: ## remove the environments and caches

@@ -27,6 +27,7 @@ SECTIONS = {
     "digests": "digests",
     "startup": "startup",
     "loading": "loading",
+    "scale": "scale",
     "simulation": "simulation",
     "training": "training",
 }

@@ -68,3 +68,43 @@ def test_each_check_of_the_makefile_is_a_target() -> None:
     assert "make test\nmake static test-light test-wheel\n" in text(".ci/run")
     for name in (*checks["static"], *checks["check"]):
         assert re.search(rf"^{name}: ", makefile, re.MULTILINE), name
+
+
+def pins(name: str) -> dict[str, str]:
+    """Version by name, of every line of a file that pins one."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text(name), re.MULTILINE)
+    return {package.lower().replace("_", "-"): version for package, version in found}
+
+
+def test_the_lock_has_the_hashes_of_what_is_pinned_and_names_no_host() -> None:
+    pinned = pins("constraints.txt")
+    del pinned["torch"]  # its wheels differ from one kind of machine to the next
+    assert pins("requirements.lock") == pinned
+    blocks = re.split(r"^(?=[A-Za-z])", text("requirements.lock"), flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(pinned)
+    for block in blocks:
+        first, *rest = block.replace("\\\n", "").split()
+        assert "==" in first
+        assert [one for one in rest if re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one)], first
+    assert "://" not in text("requirements.lock")
+
+
+def test_what_is_needed_to_build_is_pinned() -> None:
+    pinned = pins("constraints.txt")
+    for needed in tomllib.loads(text("pyproject.toml"))["build-system"]["requires"]:
+        name, _, least = needed.partition(">=")
+        assert int(pinned[name].split(".")[0]) >= int(least)
+
+
+def test_each_promise_names_tests_that_are_there() -> None:
+    promises = text("SECURITY.md").partition("## What tightc promises")[2]
+    assert re.findall(r"^(\d)\. ", promises, re.MULTILINE) == list("1234567")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", promises)
+    assert named and promises.count("::test_") == len(named)
+    for file, function in named:
+        assert f"def {function}(" in text(file), f"{file}::{function}"
+
+
+def test_what_could_run_code_of_a_file_is_a_fault_of_style() -> None:
+    rules = tomllib.loads(text("pyproject.toml"))["tool"]["ruff"]["lint"]["select"]
+    assert {"S102", "S301", "S302", "S307", "S506"} <= set(rules)  # exec, pickle, marshal, eval, yaml.load

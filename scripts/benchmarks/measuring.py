@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -53,11 +53,18 @@ class Permuted:
         return self.moves / self.seconds / 1e6 if self.moves else None
 
 
+def _given(matrix: LayerMatrix) -> LayerMatrix:
+    return matrix
+
+
 def permuted(matrices: Matrices, seed: int = SEED, **options: Any) -> Permuted:
     """`matrices` packed in parallel as permute does it, and checked, with measures and costs."""
     chosen = PermuteOptions(**{"array": ARRAY, **options})
     warm(chosen.method)
-    jobs = [LayerJob(name, matrix, int(np.count_nonzero(matrix.values))) for name, matrix in matrices.items()]
+    jobs = [
+        LayerJob(name, partial(_given, matrix), int(np.count_nonzero(matrix.values)))
+        for name, matrix in matrices.items()
+    ]
     reset_peak()
     with counted_moves() as moves:
         began = time.perf_counter()
@@ -67,7 +74,7 @@ def permuted(matrices: Matrices, seed: int = SEED, **options: Any) -> Permuted:
         raise KeyboardInterrupt
     top = peak()
     layers = {
-        job.name: measure(packing, job.matrix) for job, packing in zip(jobs, found.packings, strict=True)
+        job.name: measure(packing, job.load()) for job, packing in zip(jobs, found.packings, strict=True)
     }
     return Permuted(layers, seconds, sum(moves), top)
 
@@ -80,7 +87,7 @@ def warm(method: str) -> None:
     )
     for fan_in in (16, 4):
         options = PermuteOptions(method=method, array=ArrayShape(8, 8), fan_in=fan_in, alpha=fan_in)
-        pack_layers([LayerJob("warm", LayerMatrix(values), 1)], options, SEED, no_progress)
+        pack_layers([LayerJob("warm", partial(LayerMatrix, values), 1)], options, SEED, no_progress)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tightc.names import message_text
+
 
 class TightcError(Exception):
-    """The base of all errors.
+    """The base of all errors; as text, names from files are escaped and cut.
 
     Parameters
     ----------
@@ -17,7 +19,7 @@ class TightcError(Exception):
     exit_code = 2
 
     def __init__(self, sentence: str, remedy: str) -> None:
-        super().__init__(f"{sentence}; {remedy}")
+        super().__init__(f"{message_text(sentence)}; {message_text(remedy)}")
         self.sentence = sentence
         self.remedy = remedy
 
@@ -40,6 +42,10 @@ class DataError(TightcError):
 
 class OutputError(TightcError):
     """The result cannot be written to the given path."""
+
+
+class MemoryLimitError(TightcError):
+    """The work needs more memory than this process can get."""
 
 
 class InternalError(TightcError):

@@ -17,7 +17,6 @@ from onnx import numpy_helper
 from PIL import Image
 
 from helpers import models
-from tightc.cli import common
 from tightc.cli.main import run
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
@@ -382,7 +381,7 @@ def test_output_is_a_folder(place: Path, capsys: pytest.CaptureFixture[str], sta
 def test_output_folder_not_writable(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setattr(common.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     err = fails(capsys, *STAGES[stage])
     assert sentence(err) == "out.onnx: the folder . is not writable; write to another folder"
 

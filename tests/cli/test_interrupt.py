@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a search: exit code 130, and the best packing by then where a file was named for it."""
+"""Ctrl-C, SIGTERM or SIGHUP in a search: exit codes, and the best packing by then where a file was named for it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def deaf(matrix, problem):
 
 registry.BUILT_IN["tight"] = registry.Method("tight", "__main__:deaf")
 """
+ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
 LONG = ["permute", "net.onnx", "--array", "16x16", "--fan-in", "6", "--temp-schedule", "endless.yaml"]
 
 
@@ -79,14 +80,14 @@ def at_work(sign: str, *arguments: str, script: str = SCRIPT) -> Iterator[subpro
         process.wait()
 
 
-def interrupted(*arguments: str) -> tuple[str, str]:
-    """(stdout, what comes on stderr then) of a search that Ctrl-C ends while it anneals."""
+def interrupted(*arguments: str, by: signal.Signals = signal.SIGINT) -> tuple[str, str]:
+    """(stdout, what comes on stderr then) of a search that a signal ends while it anneals."""
     with at_work("accepted ", *LONG, "-v", *arguments) as process:
         assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert err.endswith("tightc: interrupted\n") and "Traceback" not in err
+    assert process.returncode == 128 + by
+    assert err.endswith(f"tightc: {ENDINGS[by]}\n") and "Traceback" not in err
     return out, err
 
 
@@ -100,9 +101,13 @@ def assert_packed(model: Model) -> None:
         assert oracle.packing_faults(tiles, matrix.values, matrix.groups, (16, 16), 6) == []
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_named_file_gets_the_best_packing_by_then(place: Path, jobs: str) -> None:
-    out, err = interrupted("-o", "out.onnx", "--json", "--jobs", jobs)
+@pytest.mark.parametrize(
+    ("by", "jobs"),
+    [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGTERM, "1"), (signal.SIGHUP, "2")],
+)
+def test_a_named_file_gets_the_best_packing_by_then(place: Path, by: signal.Signals, jobs: str) -> None:
+    out, err = interrupted("-o", "out.onnx", "--json", "--jobs", jobs, by=by)
+    assert sorted(os.listdir()) == ["endless.yaml", "net.onnx", "out.onnx"]
     assert "out.onnx holds the best packing so far\n" in err
     assert_packed(load_model(place / "out.onnx"))
     x = np.random.default_rng(0).normal(size=(1, 256)).astype(np.float32)
@@ -122,15 +127,16 @@ def test_a_pipe_gets_nothing(place: Path) -> None:
     assert sorted(os.listdir()) == before
 
 
-def test_a_second_interrupt_does_not_wait_for_what_is_at_work(place: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_what_is_at_work(place: Path, by: signal.Signals) -> None:
     with at_work("at work", *LONG, "-o", "out.onnx", script=DEAF + SCRIPT) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         with pytest.raises(subprocess.TimeoutExpired):  # the first one waits for the best so far
             process.wait(timeout=1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, "")
-    assert err.endswith("tightc: interrupted\n") and "Traceback" not in err
+    assert (process.returncode, out) == (128 + by, "")  # the first one decides
+    assert err.endswith(f"tightc: {ENDINGS[by]}\n") and "Traceback" not in err
     assert not (place / "out.onnx").exists()
 
 

@@ -162,13 +162,16 @@ def test_a_run_that_is_killed_ends_with_the_bytes_and_report_of_one_that_is_not(
     assert not (place / "out.onnx.checkpoint").exists()
 
 
-def test_ctrl_c_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(place: Path) -> None:
+@pytest.mark.parametrize(("by", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(
+    place: Path, by: signal.Signals, word: str
+) -> None:
     run = "sgd, regrown"
     assert finished(command(run, "whole.onnx")).returncode == 0
     arguments = command(run, "out.onnx", "--checkpoint-minutes", "0")
-    code, out, err = ended(arguments, signal.SIGINT, place / "out.onnx.checkpoint", 0.2)
-    assert code == 130
-    assert err.split("\n") == ["out.onnx holds the weights at the interrupt", "", "tightc: interrupted", ""]
+    code, out, err = ended(arguments, by, place / "out.onnx.checkpoint", 0.2)
+    assert code == 128 + by
+    assert err.split("\n") == ["out.onnx holds the weights at the interrupt", "", f"tightc: {word}", ""]
     (note,) = json.loads(out)["notes"]
     reached = json.loads(out)["totals"]["epochs"]
     assert note.startswith(f"the training was interrupted at epoch {reached:.4g} of 3: ")

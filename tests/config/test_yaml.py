@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_files(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\xff")
     with pytest.raises(ConfigError, match=r"s.yaml: cannot be read as text .*; give a YAML file"):
         read_options(path, TemperatureSchedule)
-    with pytest.raises(ConfigError, match=r"cannot be read as text"):
+    with pytest.raises(ConfigError, match=r"expected a regular file, got a folder; give the path of a file"):
         read_options(tmp_path, TemperatureSchedule)
     path.write_text("steps: 3\n")
     assert read_options(path, TemperatureSchedule).steps == 3
@@ -307,3 +308,101 @@ def test_merge_keys_are_taken_and_own_keys_win() -> None:
         ConfigError, match=r"s\.yaml:1: <<: expected a mapping or a list of mappings, got '3'"
     ):
         parse_options("<<: 3\n", "s.yaml", TemperatureSchedule)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "more than 20,000 values, with those that aliases repeat"),
+        (BOMB + "*a11 : x\n", "more than 20,000 values, with those that aliases repeat"),
+        (
+            "a: &a {b: 1}\n<<: [" + "*a, " * 9_000 + "]",
+            "more than 20,000 values, with those that aliases repeat",
+        ),
+        (
+            f"a: &a {'x' * 64_000}\nb: [{'*a, ' * 30}]",
+            "more than 20,000 values, with those that aliases repeat",
+        ),
+        ("a: [" + "1, " * 20_000 + "]", "more than 20,000 values"),
+        ("a: &a\n  b: *a", "an alias in what it stands for"),
+        ("a: &a {<<: *a}", "an alias in what it stands for"),
+        ("a: !!float '" + ":".join(["9"] * 300) + "'", "int too large to convert to float"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_aliases_and_sizes_are_bounded(text: str, said: str) -> None:
+    assert error(text).startswith(f"f.yaml:1: cannot be read as YAML ({said}")
+
+
+def test_aliases_may_repeat_within_the_bound() -> None:
+    text = "permute: &a {steps: 3}\n" + "".join(f"b{i}: *a\n" for i in range(100))
+    assert error(text).startswith("f.yaml:1: permute: expected one of ")
+
+
+@pytest.mark.parametrize("key", ["[1, 2]", "{a: 1}", "? [1]\n"])
+def test_a_key_has_to_be_a_name(key: str) -> None:
+    assert error(f"\n{key}: 3") == "f.yaml:2: expected a name as key, got a list or mapping; give a name"
+
+
+def test_a_merge_of_a_list_of_others() -> None:
+    assert "expected a mapping or a list of mappings, got a list of others" in error("<<: [1, {a: 1}]\n")
+
+
+def test_only_files_and_pipes_are_read_and_only_small_ones(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"s\.yaml: expected a regular file, got a device"):
+        read_options(tmp_path / "s.yaml", TemperatureSchedule)
+    with pytest.raises(ConfigError, match=r"temp_schedule|s\.yaml: expected a regular file"):
+        parse_options("temp_schedule: s.yaml", "f.yaml", PermuteOptions, tmp_path)
+    (tmp_path / "large.yaml").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(ConfigError, match=r"large\.yaml: expected at most 1\.0 MiB, got more"):
+        read_options(tmp_path / "large.yaml", TemperatureSchedule)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/s.yaml", '"a\\0b.yaml"', '"\\ud800.yaml"'])
+def test_paths_that_cannot_be(path: str) -> None:
+    assert re.search(r"no such file|cannot be read", error(f"temp_schedule: {path}", PermuteOptions))
+
+
+def test_a_file_that_is_named_often_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tightc.config import yaml as module
+
+    (tmp_path / "s.yaml").write_text("steps: 3\n")
+    read = []
+    monkeypatch.setattr(module, "read_stream", lambda path, *rest: read.append(path) or b"steps: 3\n")
+    stages = "".join("  - permute: {temp_schedule: s.yaml}\n" for _ in range(5))
+    recipe = parse_options(f"model: m.onnx\nstages:\n{stages}", "r.yaml", Recipe, tmp_path)
+    assert len(recipe.stages) == 5 and read in ([], [tmp_path / "s.yaml"])
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "[1" + "0" * 400 + "]"])
+def test_a_number_beyond_floats(value: str) -> None:
+    assert "mean: " in error(f"data: d.npz\nmean: {value}", DataOptions)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("time_limit: " + "9" * 20_000 + "x", PermuteOptions, "time_limit: expected time limit"),
+        ("time_limit: " + "9" * 350, PermuteOptions, "time_limit: expected time limit"),
+        ("time_limit: ٣s", PermuteOptions, "time_limit: expected time limit"),
+        ("input_shape: [x=" + "9" * 5000 + "]", SimulateOptions, "input_shape: expected shape of an input"),
+        ("batch: 2147483648", SimulateOptions, "give a number of at most 2147483647"),
+        ("seed: 9223372036854775808", Recipe, "give an integer of at most 9223372036854775807"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_numbers_of_many_digits(text: str, kind: type[Options], said: str) -> None:
+    assert said in error(f"{text}\nmodel: m\nstages: [pack]" if kind is Recipe else text, kind)
+
+
+def test_the_largest_numbers() -> None:
+    assert parse_options("batch: 2147483647", "f.yaml", SimulateOptions).batch == 2**31 - 1
+    text = "seed: 9223372036854775807\nmodel: m\nstages: [simulate]"
+    assert parse_options(text, "f.yaml", Recipe).seed == 2**63 - 1
+    assert parse_options("time_limit: 0.5e3m", "f.yaml", PermuteOptions).time_limit == 30_000

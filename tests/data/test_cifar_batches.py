@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
+import pickletools
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tightc.config.image_shape import ImageShape
+from tightc.data.pickled_arrays import read_pickled_arrays
 from tightc.data.source import open_images
 from tightc.errors import DataError
 
@@ -83,10 +89,24 @@ class Evil:
     [
         (pickle.dumps(Evil(os.system, "touch run-by-the-pickle")), "imports posix.system"),
         (pickle.dumps(Evil(eval, "1")), "imports builtins.eval"),
-        (pickle.dumps(Evil(np.ndarray, (1,), "O", b"12345678")), "got a corrupt one|imports"),
-        (pickle.dumps({"data": np.array([print]), "labels": [1]}), "imports"),
+        (pickle.dumps(Evil(np.ndarray, (1,), "O", b"12345678")), "calls numpy.ndarray"),
+        (pickle.dumps({"data": np.array([print]), "labels": [1]}), "holds arrays of O8"),
         (pickle.dumps(batch(1))[:100], "expected a pickle, got a corrupt one"),
         (b"text", "expected a pickle, got a corrupt one"),
+        (b"}r\xff\xff\xff\x7fr\xfe\xff\xff\x7f.", r"got nothing"),
+        (b"(" * 200_000 + b"l." * 200_000, "expected a dictionary, got a list"),
+        (b"\x80\x02B\xff\xff\xff\x7fabc.", "got a corrupt one"),
+        (b"J\0\0\0\0QN.", "uses BINPERSID"),
+        (b"(K\x01i__main__\nEvil\n.", "uses INST"),
+        (b"}(](K\x01eK\x02u.", "a key is no text"),
+        (b"}" + b"0" * 5, "uses POP"),
+        (b"}aaa.", "got a corrupt one"),
+        (pickle.dumps({"labels": [1], "data": np.zeros((1, 3072))}), "got data, labels"),
+        (
+            pickle.dumps({"labels": [2**70, -(2**63)], "data": np.zeros((2, 3072), np.uint8)}, 2),
+            "per integer label",
+        ),
+        (pickle.dumps({b"\xff": 1}, 2), "expected data"),
         (b"", "expected a pickle, got a corrupt one"),
         (pickle.dumps([1]), "expected a dictionary, got a list"),
         (pickle.dumps({"labels": [1]}, 2), r"expected data \(uint8\) and labels \(list\), got labels"),
@@ -119,3 +139,39 @@ def test_a_missing_batch(tmp_path: Path) -> None:
 def test_another_input_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected images of 1 x 28 x 28 .* got 3 x 32 x 32"):
         open_images(write_batches(tmp_path, contents()), "test", ImageShape(1, 28, 28))
+
+
+@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("columns", [False, True])
+def test_every_protocol_reads_as_pickle_reads_it(protocol: int, columns: bool) -> None:
+    numbers = np.arange(12, dtype=">i4").reshape(3, 4)
+    value = {
+        "data": np.asfortranarray(numbers) if columns else numbers,
+        "texts": ["a", b"b", "", "é"],
+        "numbers": [0, 255, 2**16, -1, 2**40, -(2**80), 1.5, True, False, None],
+        "nested": {"pairs": ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)), "same": ["x", "x"]},
+    }
+    found = read_pickled_arrays(pickle.dumps(value, protocol))
+    np.testing.assert_array_equal(found.pop("data"), value.pop("data"))
+    assert found == value
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damage_is_refused_or_read(data: st.DataObject) -> None:
+    content = bytearray(batch_bytes(1))
+    start = content.index(b"labels") if data.draw(st.booleans()) else 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.one_of(st.integers(start, start + 200), st.integers(0, len(content) - 1)))
+        content[at % len(content)] = data.draw(st.sampled_from([ord(op.code) for op in pickletools.opcodes]))
+    with TemporaryDirectory() as folder, contextlib.suppress(DataError):
+        open_images(write_batches(Path(folder), {"test_batch": bytes(content)}), "test", SHAPE)
+
+
+@pytest.mark.parametrize("names", [3, [3], {"a": 1}])
+def test_names_that_are_no_texts(names: Any, tmp_path: Path) -> None:
+    files = {**contents(), "batches.meta": pickle.dumps({"label_names": names}, 2)}
+    with pytest.raises(
+        DataError, match=r"batches\.meta: expected label_names as a list of texts, got others"
+    ):
+        open_images(write_batches(tmp_path, files), "test", SHAPE)

@@ -13,7 +13,7 @@ from helpers import models
 from helpers.loading import loaded
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import DataError, ModelError
-from tightc.model.intermediate_values import intermediate_values, random_feeds, read_feeds
+from tightc.model.intermediate_values import intermediate_values, limited_values, random_feeds, read_feeds
 
 ONE = InputSizeOptions()
 
@@ -159,3 +159,23 @@ def test_shapes_have_to_be_those_of_the_model(file: Path, shape: tuple[int, ...]
     with pytest.raises(DataError) as caught:
         read_feeds(str(file), loaded(proto), ONE)
     assert str(caught.value) == f"{file}: expected 1x2 for x, got {shown}; correct the array, or give --batch"
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_limited_values_are_those_without_limits(bounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loaded(models.cnn())
+    feeds = random_feeds(model, InputSizeOptions(), 0)
+    monkeypatch.setattr("tightc.model.intermediate_values.runs_within_bounds", lambda _: bounded)
+    found, wanted = limited_values(model, ["a", "c"], feeds), intermediate_values(model, ["a", "c"], feeds)
+    for name in ("a", "c"):
+        np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_limited_values_are_tensors_of_numbers() -> None:
+    proto = models.cnn()
+    proto.graph.node.add(op_type="SequenceConstruct", input=["a"], output=["list"])
+    model = loaded(proto)
+    with pytest.raises(
+        ModelError, match=r"net\.onnx: expected tensors of numbers, got others; export the model ag"
+    ):
+        limited_values(model, ["list"], random_feeds(model, InputSizeOptions(), 0))

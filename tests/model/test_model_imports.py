@@ -23,7 +23,10 @@ PARTS: dict[str, set[str]] = {
     "layer_view": {"onnx_proto", "runtime", "file"},
     "packings": {"onnx_proto", "file_format", "file", "layer_view"},
 }
-OTHERS = {"config", "errors", "files", "parallel", "report", "tile"}
+OTHERS = {
+    *("config", "errors", "files", "input_file", "memory", "names", "npz_file", "parallel", "report"),
+    "tile",
+}
 
 
 def imported(part: str) -> set[tuple[str, ...]]:

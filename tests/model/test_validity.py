@@ -15,6 +15,7 @@ from helpers import models
 from tightc.cli.main import run
 from tightc.model import validity
 from tightc.model.file import Model
+from tightc.model.onnx_proto import stored_tensors
 from tightc.packing import pack as pack_module
 from tightc.packing import unpack as unpack_module
 
@@ -90,7 +91,7 @@ def broken(patch: pytest.MonkeyPatch, stage: str, fault: Callable[[onnx.ModelPro
     return source
 
 
-@pytest.mark.parametrize("limit", [None, 100], ids=["whole", "by path"])
+@pytest.mark.parametrize("stored_from", [None, 16], ids=["embedded", "stored"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_invalid_graph_is_an_internal_error_and_the_old_file_stays(
@@ -99,11 +100,11 @@ def test_an_invalid_graph_is_an_internal_error_and_the_old_file_stays(
     capsys: pytest.CaptureFixture[str],
     stage: str,
     fault: str,
-    limit: int | None,
+    stored_from: int | None,
 ) -> None:
     source = broken(monkeypatch, stage, FAULTS[fault])
-    if limit is not None:
-        monkeypatch.setattr(validity, "_IN_MEMORY", limit)
+    if stored_from is not None:
+        monkeypatch.setattr(stored_tensors, "STORED_FROM", stored_from)
     assert run([stage, source, "-q", "-o", "old.onnx"]) == 70
     out, err = capsys.readouterr()
     assert out == ""
@@ -129,10 +130,9 @@ def test_what_only_onnxruntime_refuses_is_found(
     assert Path("old.onnx").read_bytes() == b"old"
 
 
-def test_above_the_limit_a_packed_node_is_loaded_separately_and_named(
+def test_a_packed_node_that_onnxruntime_refuses_is_named(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(validity, "_IN_MEMORY", 100)
     source = broken(monkeypatch, "pack", unknown_in_function)
     assert run(["pack", source, "-q", "-o", "old.onnx"]) == 70
     err = capsys.readouterr().err
@@ -143,15 +143,15 @@ def test_above_the_limit_a_packed_node_is_loaded_separately_and_named(
     "form", ["cnn", "matmul left", "gemm without bias", "shared weight", "unnamed nodes, 1-D"]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_sound_model_above_the_limit_is_packed_to_the_same_bytes(
+def test_a_model_whose_weights_stay_in_its_file_is_packed_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, dtype: str
 ) -> None:
     source = str(models.save(models.FORMS[form](dtype=dtype), tmp_path / "net.onnx"))
     options = ["--array", "8x8", "--fan-in", "4", "--method", "first-fit", "-q"]
     assert run(["permute", source, *options, "-o", str(tmp_path / "q.onnx")]) == 0
     made = []
-    for limit in (validity._IN_MEMORY, 100):
-        monkeypatch.setattr(validity, "_IN_MEMORY", limit)
+    for stored_from in (stored_tensors.STORED_FROM, 16):
+        monkeypatch.setattr(stored_tensors, "STORED_FROM", stored_from)
         for verb, read, write in (("pack", "q", "k"), ("unpack", "k", "u")):
             paths = str(tmp_path / f"{read}.onnx"), str(tmp_path / f"{write}.onnx")
             assert run([verb, paths[0], "-q", "-o", paths[1]]) == 0
@@ -162,7 +162,7 @@ def test_a_sound_model_above_the_limit_is_packed_to_the_same_bytes(
 def test_a_model_that_changed_only_in_values_is_not_loaded(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(*_: object) -> None:
+    def opened(*_: object, **__: object) -> None:
         raise AssertionError("opened")
 
     monkeypatch.setattr(validity, "create_session", opened)

@@ -203,7 +203,7 @@ def test_numbers_beyond_sixteen_bits_are_rebuilt() -> None:
         outputs(proto.SerializeToString(), feeds), outputs(compact.to_bytes(), feeds), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=1e-6)
-    assert np.array_equal(weights_of(unpack(compact)[0].proto)["w"], weight)
+    assert np.array_equal(weights_of(unpack(compact)[0].to_proto())["w"], weight)
 
 
 @pytest.mark.parametrize("value", ["null", "0", '"x"', "[]"])
@@ -437,8 +437,14 @@ def test_packed_names_do_not_clash_with_those_of_another_weight() -> None:
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        ("not json", "its tightc.packings is not JSON of packings; run tightc permute again"),
-        ("[]", "its tightc.packings is not JSON of packings; run tightc permute again"),
+        (
+            "not json",
+            r"not JSON of packings \(expected JSON, got something else at character 0\); run tightc permute a",
+        ),
+        (
+            "[]",
+            r"not JSON of packings \(expected an object with common and weights, got something else\); run tight",
+        ),
         (
             '{"common": {}, "weights": {"w": {"tiles": {}}}}',
             r"damaged packing of w \(weight w\): it has no digest; copy the file again, or run tightc permute ag",

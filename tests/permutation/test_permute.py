@@ -19,7 +19,7 @@ from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.permute import permute
+from tightc.permutation.permute import _notes, permute
 from tightc.tile.array import ArrayShape
 
 SHORT = TemperatureSchedule(steps=5, moves_per_weight=50)
@@ -191,3 +191,11 @@ def test_the_shared_resnet20_is_packed_in_the_fewest_passes_of_every_layer(resne
         matrix = layer_matrix(network, layer)
         tiles = oracle.plain(packings[layer.weight])
         assert oracle.packing_faults(tiles, matrix.values, matrix.groups, (32, 32), 16) == []
+
+
+@pytest.mark.parametrize(("passes", "noted"), [(6, False), (7, True)])
+def test_only_a_layer_above_its_bound_is_noted(passes: int, noted: bool) -> None:
+    rows = [{"name": "a", "passes": passes, "passes_lower_bound": 6}]
+    notes = _notes({"dropped_weights": 0}, rows, SMALL)
+    assert notes == (("a: more passes than the bound; a fan-in above 3 may take fewer",) if noted else ())
+    assert _notes({"dropped_weights": 0}, rows, SMALL.model_copy(update={"method": "dense"})) == ()

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import oracle
+from tightc.selection import top_k
 from tightc.selection.aligned import (
     best_segments,
     keep_segments,
@@ -17,8 +18,8 @@ from tightc.selection.aligned import (
     unit_saliency,
     units_within_budget,
 )
-from tightc.selection.ties import even_order, even_shares, spread_ranks
-from tightc.selection.top_k import largest, largest_with_minimums
+from tightc.selection.ties import even_order, marked_places, spread_ranks, tie_shares
+from tightc.selection.top_k import SaliencyBlocks, choose_largest, largest, largest_with_minimums
 
 SALIENCIES = st.integers(0, 4)  # few values, so that many are equal
 
@@ -74,6 +75,42 @@ def test_the_largest_of_all_layers_are_kept_and_ties_are_spread(
     assert oracle.largest_faults(lists, kept, count, minimums) == []
 
 
+@settings(max_examples=300)
+@given(layers(), st.integers(-2, 80), st.sampled_from([0, 4]), st.booleans())
+def test_the_same_are_kept_when_layers_come_in_blocks(
+    given_layers: tuple[list[np.ndarray], list[int]], count: int, few: int, continuous: bool
+) -> None:
+    """With blocks of a filter, a histogram for every 16 bits, and the values that are left sorted."""
+    saliencies, minimums = given_layers
+    if continuous:
+        rng = np.random.default_rng(0)
+        saliencies = [one * rng.choice([1.0, 1.0, 1 + 2**-20, 1e-300], one.shape) for one in saliencies]
+    expected = largest_with_minimums(saliencies, count, minimums)
+    assert (
+        oracle.largest_faults(
+            [one.tolist() for one in saliencies], [one.tolist() for one in expected], count, minimums
+        )
+        == []
+    )
+    blocks = [
+        SaliencyBlocks(one.shape, lambda one=one: lambda first, last: one[first:last]) for one in saliencies
+    ]
+    for own, one in zip(blocks, saliencies, strict=True):
+        np.testing.assert_array_equal(np.asarray(own), one)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_BLOCK", 5), ("_COLLECTED", 3), ("_FEW", few)):
+            patch.setattr(top_k, name, value)
+        chosen = choose_largest(blocks, count, minimums)
+        for kept, mask in zip(chosen, expected, strict=True):
+            np.testing.assert_array_equal(kept.mask(), mask)
+
+
+def test_shares_of_very_many_ties_are_exact() -> None:
+    """10^10 equal weights, of which 10^9 are kept: their product is beyond 64 bits."""
+    taken, _ = tie_shares(np.full(10_000, 10**6), 10**9)
+    assert taken.tolist() == [10**5] * 10_000
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5), st.data())
 def test_of_equal_weights_every_layer_filter_and_input_keeps_its_share(
     shapes: list[tuple[int, int]], data: st.DataObject
@@ -104,8 +141,10 @@ def test_spread_ranks_are_a_permutation_whose_first_ranks_lie_everywhere(count: 
 
 
 def test_subwords_of_a_weight_stay_together() -> None:
-    filters = np.repeat(np.arange(20), 16)
-    marked = even_shares(filters, 130).reshape(20, 8, 2)
+    ties = np.full(20, 16)
+    taken, starts = tie_shares(ties, 130)
+    marked = marked_places(np.ones((20, 16), bool), ties, taken, starts).reshape(20, 8, 2)
+    assert marked.sum() == 130
     assert (marked[..., 0] != marked[..., 1]).sum(axis=1).max() <= 2, "cut at the ends of a run only"
 
 

@@ -96,8 +96,8 @@ def test_inputs_of_a_batch_need_the_flag(place: Path, capsys: pytest.CaptureFixt
         ),
         (
             {"image": np.full((1, 3, 8, 8), None)},
-            "in.npz: cannot be read as .npz (Object arrays cannot be loaded when allow_pickle=False); "
-            "write it with numpy.savez",
+            "in.npz: expected a .npz file of plain arrays, got another or a corrupt file "
+            "(an array of Python objects); save arrays of numbers with numpy.savez",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from helpers.packings import arrays, matrices, packed_layer
 from tightc.permutation.methods import structured
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes, groups_per_pass
-from tightc.tile.dense import Blocks, dense_blocks, dense_packing, full_passes, full_tiles
+from tightc.tile.dense import Block, Blocks, dense_blocks, dense_packing, full_passes, full_tiles, merged
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Tile
 
@@ -175,3 +175,27 @@ def test_groups_of_lossy_methods_share_passes_too(method: str) -> None:
                     kept[f, lane[choice] % 9] = True
     assert kept.sum() == 8 * lanes
     assert oracle.packing_faults(tiles, values, 8, (32, 32), packing.fan_in, kept) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "passes"), [(4, 6, 1), (3, 6, 2), (4, 5, 2), (8, 12, 1), (6, 9, 1), (5, 7, 1)]
+)
+def test_tiles_merge_as_long_as_they_fit_on_the_diagonal(rows: int, columns: int, passes: int) -> None:
+    single = [next(full_tiles([Block(ids(i, 3), ids(i, 2))], ArrayShape(2, 3))) for i in range(2)]
+    found = list(merged(iter(single), ArrayShape(rows, columns)))
+    assert len(found) == passes
+    slots = [pair for tile in found for pair in zip(*(part.tolist() for part in tile.slots()), strict=True)]
+    expected = [(3 * i + f, 2 * i + k) for i in range(2) for k in range(2) for f in range(3)]
+    assert sorted(slots) == sorted(expected)
+    assert found[0].select.shape == ((4, 6) if passes == 1 else (2, 3))
+
+
+def test_a_third_tile_begins_a_new_pass_at_its_corner() -> None:
+    single = [next(full_tiles([Block(ids(i, 1), ids(i, 1))], ArrayShape(1, 1))) for i in range(5)]
+    found = list(merged(iter(single), ArrayShape(2, 2)))
+    assert [tile.select.tolist() for tile in found] == [[[0, -1], [-1, 0]], [[0, -1], [-1, 0]], [[0]]]
+    assert [tile.filters.tolist() for tile in found] == [[0, 1], [2, 3], [4]]
+
+
+def ids(group: int, size: int) -> np.ndarray:
+    return np.arange(group * size, (group + 1) * size, dtype=np.int32)

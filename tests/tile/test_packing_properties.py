@@ -154,7 +154,7 @@ def test_slots_are_marked_only_where_some_are_empty() -> None:
         ({"content": np.zeros(3, np.uint8)}, "the stream ends within a section"),
         ({"sections": ((0, 9, 0),) * 5}, "a section without sense"),
         ({"sections": ((-8, 9, 1),) * 5}, "a section without sense"),
-        ({"grid": (1, 1, 1)}, "reshape"),
+        ({"grid": (1, 1, 1)}, "the sections are not those of 1 tiles of 1x1"),
     ],
 )
 def test_streams_that_contradict_themselves_are_refused(change: dict[str, Any], sentence: str) -> None:
@@ -349,3 +349,12 @@ def test_wrong_arrays_are_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "shape"), [("32x16", (32, 16)), (" 1X4096 ", (1, 4096))])
 def test_rows_come_first(text: str, shape: tuple[int, int]) -> None:
     assert ArrayShape.parse(text) == shape
+
+
+def test_a_select_beyond_its_lane_is_refused() -> None:
+    stream = to_stream(packed_layer(LayerMatrix(np.ones((4, 6), np.float32)), "tight", ArrayShape(4, 4), 3))
+    start, count, width = stream.sections[1]
+    content = stream.content.copy()
+    content[start : start + -(-count * width // 8)] = 255
+    with pytest.raises(ValueError, match="tile 0 selects an input that its lane does not carry"):
+        from_stream(replace(stream, content=content))

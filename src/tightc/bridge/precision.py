@@ -25,7 +25,7 @@ def as_float32(graph: Graph) -> Graph:
     A Cast of such a constant to float32 becomes an Identity, through which the constant is trained.
     """
     tensors = {name: _widened(array) for name, array in graph.tensors.items()}
-    changed = {name for name, array in graph.tensors.items() if tensors[name] is not array}
+    changed = {name for name in graph.tensors if graph.dtype(name).name in _HALVES}
     nodes = tuple(
         replace(node, op="Identity", attributes={})
         if node.op == "Cast" and node.inputs[0] in changed and node.attributes["to"] == onnx.TensorProto.FLOAT

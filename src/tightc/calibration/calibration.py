@@ -18,6 +18,7 @@ from tightc.model.file import Model
 from tightc.model.layer_view.logits import without_softmax
 from tightc.model.layer_view.network_inputs import are_logits, float_outputs, image_spec, network_inputs
 from tightc.model.onnx_proto.graph import read_graph, subgraph_reads
+from tightc.model.onnx_proto.stored_tensors import embedded
 from tightc.model.runtime.session import create_session, ort_errors
 from tightc.parallel import ordered_map, ranges
 
@@ -202,4 +203,4 @@ def _with_outputs(model: Model, names: Sequence[str]) -> bytes:
                 needed.update(node.input)
             else:
                 del proto.graph.node[index]
-    return bytes(proto.SerializeToString())
+    return bytes(embedded(proto, model.origin).SerializeToString())

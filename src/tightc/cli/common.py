@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,7 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tightc.cli.streams import is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
+from tightc.files import check_writable
+from tightc.memory import available_memory, memory_text
+from tightc.names import message_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,8 +119,17 @@ def read_model(source: str | None) -> Model:
 
 
 def _announced(model: Model) -> Model:
-    if model.normalized and not click.get_current_context().params.get("quiet", False):
-        click.echo(f"{model.origin}: {'; '.join(model.normalized)}", err=True)
+    from tightc.model.file import needed_memory
+
+    flags = click.get_current_context().params
+    if flags.get("quiet", False):
+        return model
+    if model.normalized:
+        click.echo(message_text(f"{model.origin}: {'; '.join(model.normalized)}"), err=True)
+    needed, free = needed_memory(model.proto), available_memory()
+    if needed and (needed > free or flags.get("verbose", False)):
+        sizes = f"up to {memory_text(needed)} of memory are needed, {memory_text(free)} are free"
+        click.echo(message_text(f"{model.origin}: {sizes}"), err=True)
     return model
 
 
@@ -145,18 +157,15 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, display: Display) -> Destination:
-        """Checked before any work: an existing folder, no binary on a terminal, one result on stdout."""
-        if output not in (None, "-"):
+        """Checked before any work: a file that can be written, no binary on a terminal, one result on stdout."""
+        if output not in (None, "-") and not is_stdout(Path(str(output))):
             path = Path(str(output))
             if not path.parent.is_dir():
                 raise OutputError(f"{path}: there is no folder {path.parent}", "make the folder first")
-            if path.is_dir():
-                raise OutputError(f"{path}: is a folder", "give the path of a file")
-            if not os.access(path.parent, os.W_OK):
-                raise OutputError(
-                    f"{path}: the folder {path.parent} is not writable", "write to another folder"
-                )
+            check_writable(path)
             return cls(path)
+        if stdout_is_closed():
+            raise OutputError("stdout is closed", "add -o FILE, or pipe it to a command")
         if display.as_json:
             raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
         if output is None and sys.stdout.isatty():
@@ -168,7 +177,7 @@ class Destination:
     def write(self, model: Model) -> None:
         """Writes the model atomically."""
         if self.path is None:
-            sys.stdout.buffer.write(model.to_bytes())
+            sys.stdout.buffer.writelines(model.chunks())
             sys.stdout.buffer.flush()
         else:
             from tightc.model.file import save_model
@@ -181,6 +190,8 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
 
     Operators that are not covered always go to stderr.
     """
+    if display.verbose:
+        _show_cache_problem()
     if report.uncovered and not display.quiet and report.stage != "inspect":
         from tightc.reporting.uncovered import uncovered_lines
 
@@ -189,19 +200,27 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
     if display.as_json:
         click.echo(json.dumps(report.to_dict(), indent=1))
     elif not display.quiet:
-        from tightc.reporting.text import print_report, summary
+        from tightc.reporting.text import note_lines, print_report, summary
 
         if model_on_stdout and not display.verbose:
-            click.echo("\n".join([summary(report), *(f"note: {note}" for note in report.notes)]), err=True)
+            click.echo("\n".join([summary(report), *note_lines(report)]), err=True)
         else:
             print_report(report, _console(to_stderr=model_on_stdout))
 
 
+def _show_cache_problem() -> None:
+    """Says where compiled kernels could not be kept; the module is loaded only where the command has used kernels."""
+    kernel_cache = sys.modules.get("tightc.kernel_cache")
+    problem = kernel_cache and kernel_cache.cache_problem()
+    if problem:
+        click.echo(f"note: {problem}", err=True)
+
+
 def _console(*, to_stderr: bool) -> Console:
-    from rich.console import Console
+    from tightc.cli.console import TableConsole
 
     stream = sys.stderr if to_stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
+    return TableConsole(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def finish(result: Result, destination: Destination, display: Display) -> None:

@@ -23,7 +23,9 @@ from tightc.cli.common import (
 )
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
+from tightc.files import is_special, remove_leftovers
 from tightc.finetuning.options import FinetuneOptions
+from tightc.names import message_text
 
 
 @click.command(
@@ -61,7 +63,7 @@ def finetune(
 
     data, options = parsed_options(DataOptions, flags), parsed_options(FinetuneOptions, flags)
     destination = Destination.of(output, display)
-    if options.checkpoint is None and destination.path is not None:
+    if options.checkpoint is None and destination.path is not None and not is_special(destination.path):
         options = options.model_copy(update={"checkpoint": f"{destination.path}.checkpoint"})
     network = read_model(model)
     master = load_model(teacher) if teacher else None
@@ -81,13 +83,14 @@ def finetune(
         if kept and ProcessGroup.from_environment().is_main_process:
             finish(interrupt.result, destination, display)
             if not display.quiet:
-                click.echo(f"{destination.path} holds the weights at the interrupt", err=True)
+                click.echo(message_text(f"{destination.path} holds the weights at the interrupt"), err=True)
         raise
     group = ProcessGroup.from_environment()
     if group.is_main_process:
         finish(result, destination, display)
         if options.checkpoint is not None:
             Path(options.checkpoint).unlink(missing_ok=True)
+            remove_leftovers(Path(os.path.realpath(options.checkpoint)))
     if group.world_size > 1:
         # threads of torch may crash at interpreter exit, and a process that crashes fails the whole group
         sys.stdout.flush()

@@ -5,16 +5,25 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
-import threading
-from contextlib import suppress
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import click
 
-from tightc.errors import TightcError
+from tightc.cli.signals import INTERRUPTED, odd_errors_as_interrupts, report_interrupt, with_ending_signals
+from tightc.cli.streams import abandon, prepare_streams
+from tightc.errors import TightcError, first_line
+from tightc.names import message_text
 
-_INTERRUPTED = 130
+_FAILED_INPUT, _FAULT = 2, 70
+_DEBUG = "TIGHTC_DEBUG"  # set to 1, errors come with their traceback
 
 # one line each, so that `tightc --help` need not import the commands
 COMMANDS = {
@@ -36,15 +45,29 @@ class _PipeClosedError(Exception):
     """The reader of stdout has closed the pipe. Click would turn a BrokenPipeError into exit code 1."""
 
 
+@contextmanager
+def _closed_pipe_left_alone() -> Iterator[None]:
+    """Raises _PipeClosedError in place of BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise _PipeClosedError from None
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does it, which prints --help and --version here."""
+        with _closed_pipe_left_alone():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         """As click does it, with a closed pipe as an exception that click leaves alone."""
-        try:
+        with _closed_pipe_left_alone():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise _PipeClosedError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of the chain."""
@@ -89,26 +112,26 @@ def tightc() -> None:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input, 130 interrupted."""
-    if sys.stdout is None:  # closed by the caller
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    code = run(sys.argv[1:])
-    if code == _INTERRUPTED and _has_other_threads():
-        # a second Ctrl-C does not wait for the threads
-        with suppress(OSError):
-            sys.stdout.flush()
+    """Entry point.
+
+    Exit codes: 0 done, 1 a check failed, 2 bad usage, configuration or input, 70 a fault of tightc; 130, 143 and 129
+    ended by SIGINT, SIGTERM and SIGHUP.
+    """
+    prepare_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in letters that the terminal lacks are no failure
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of other libraries, about what tightc reports itself
+    code = with_ending_signals(lambda: run(sys.argv[1:]))
+    if code in INTERRUPTED:
+        # not by sys.exit: that waits for the threads at work, and python -m ends itself by SIGINT where the
+        # interrupt came through exec()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _has_other_threads() -> bool:
-    """Whether the interpreter would wait for other threads."""
-    return any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
-
-
-def _abandon_stdout() -> None:
-    """Discards buffered output, so that the interpreter does not fail on it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _remedy(fault: OSError) -> str:
@@ -118,27 +141,69 @@ def _remedy(fault: OSError) -> str:
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
     try:
-        tightc.main(arguments, prog_name="tightc", standalone_mode=False)
-        sys.stdout.flush()
+        with odd_errors_as_interrupts():
+            tightc.main(arguments, prog_name="tightc", standalone_mode=False)
+            sys.stdout.flush()
     except TightcError as fault:
-        click.echo(f"tightc: error: {fault}", err=True)
+        _print_error(fault, str(fault))
         return fault.exit_code
     except click.ClickException as fault:
         fault.show()
-        return fault.exit_code
+        return _FAILED_INPUT
     except click.exceptions.Exit as done:
         return int(done.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("tightc: interrupted", err=True)
-        return _INTERRUPTED
+        return report_interrupt()
     except (BrokenPipeError, _PipeClosedError):
-        _abandon_stdout()  # the reader of the pipe has closed it: end silently, as other filters do
+        abandon(sys.stdout)  # the reader of the pipe has closed it: what was asked for was done
         return 0
     except OSError as fault:
-        _abandon_stdout()
-        click.echo(
-            f"tightc: error: {fault.filename or 'stdout'}: {fault.strerror}; {_remedy(fault)}",
-            err=True,
+        abandon(sys.stdout)
+        _print_error(
+            fault, f"{fault.filename or 'stdout'}: {fault.strerror or first_line(fault)}; {_remedy(fault)}"
         )
-        return 2
+        return _FAILED_INPUT
+    except MemoryError as fault:
+        _print_error(
+            fault, f"not enough memory ({_needed(fault)}); use a smaller model or batch, or a larger machine"
+        )
+        return _FAILED_INPUT
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        _print_error(fault, _fault_text(fault))
+        return _FAULT
     return 0
+
+
+def _print_error(fault: BaseException, sentence: str) -> None:
+    """Prints `sentence` on stderr, after the traceback of `fault` where TIGHTC_DEBUG asks for it."""
+    if os.environ.get(_DEBUG, "0") not in ("", "0"):
+        click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
+    click.echo(f"tightc: error: {message_text(sentence)}", err=True)
+
+
+def _needed(fault: MemoryError) -> str:
+    """What could not be allocated, as far as numpy says it, and where tightc asked for it."""
+    what = first_line(fault)
+    return f"in {_place(fault)}" if what == "MemoryError" else f"{what}, in {_place(fault)}"
+
+
+def _fault_text(fault: Exception) -> str:
+    """The sentence on a fault of tightc: its kind and place, and what a report needs."""
+    what = type(fault).__name__
+    line = first_line(fault)
+    reason = what if line == what else f"{what}: {line}"
+    return (
+        f"a fault of tightc, in {_place(fault)} ({reason}); please report it with the command, "
+        f"its input, and the output with {_DEBUG}=1"
+    )
+
+
+def _place(fault: BaseException) -> str:
+    """File and line in tightc where `fault` was raised; the last of all where none is tightc's own."""
+    package = Path(__file__).parents[1]
+    frames = traceback.extract_tb(fault.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(package)]
+    frame = (own or frames)[-1]
+    path = Path(frame.filename)
+    name = path.relative_to(package.parent) if own else path.name
+    return f"{name}:{frame.lineno}"

@@ -18,6 +18,7 @@ from tightc.cli.common import (
     seed_flag,
 )
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.names import message_text
 from tightc.permutation.options import PermuteOptions
 
 
@@ -48,6 +49,6 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
         if destination.path is not None:
             finish(interrupt.result, destination, display)
             if not display.quiet:
-                click.echo(f"{destination.path} holds the best packing so far", err=True)
+                click.echo(message_text(f"{destination.path} holds the best packing so far"), err=True)
         raise
     finish(result, destination, display)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import click
 
+from tightc.names import message_text
 from tightc.progress import Progress, no_progress
 
 _LONGEST_SILENCE = 10.0  # seconds
@@ -45,7 +46,7 @@ class _Lines:
             self._quarters[task] = max(int(done * 4), self._quarters.get(task, 0))
             self._due[task] = now + _LONGEST_SILENCE
             values = "  ".join(f"{label} {value}" for label, value in figures.items())
-            click.echo(f"{task}: {done:4.0%}  {values}", err=True)
+            click.echo(message_text(f"{task}: {done:4.0%}  {values}"), err=True)
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def _bars() -> Iterator[Progress]:
             text = "  ".join(f"{label} {value}" for label, value in figures.items())
             with lock:
                 if task not in tasks:
-                    tasks[task] = bars.add_task(task, total=1.0, figures=text)
+                    tasks[task] = bars.add_task(message_text(task), total=1.0, figures=text)
                 bars.update(tasks[task], completed=done, figures=text, visible=done < 1.0)
 
         yield progress

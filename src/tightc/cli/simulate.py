@@ -10,6 +10,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.names import message_text
 from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
@@ -70,7 +71,7 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
     else:
         show(report, display)
     for path in written if not display.quiet else ():
-        click.echo(f"wrote {path}", err=True)
+        click.echo(message_text(f"wrote {path}"), err=True)
 
 
 def _explain() -> None:

@@ -9,13 +9,14 @@ from pydantic import Field, field_validator
 
 from tightc.config.options import Options
 
-_SHAPE = re.compile(r"(?P<name>.+)=(?P<sides>[1-9]\d*(x[1-9]\d*)*)")
+_LARGEST_BATCH = 2**31 - 1
+_SHAPE = re.compile(r"(?P<name>.+)=(?P<sides>[1-9]\d{0,17}(x[1-9]\d{0,17})*)", re.ASCII)
 
 
 class InputSizeOptions(Options):
     """The batch, and the shapes of inputs with other open dimensions."""
 
-    batch: Annotated[int, Field(ge=1)] | None = Field(
+    batch: Annotated[int, Field(ge=1, le=_LARGEST_BATCH)] | None = Field(
         None, description="batch size, at least 1; default: the model's batch, else 1"
     )
     input_shape: tuple[str, ...] = Field(

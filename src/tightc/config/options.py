@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tightc.config.renamed import in_python, new_name, new_value, renaming
 from tightc.errors import OptionError
 
 _LONGEST_VALUE = 80
+_LARGEST_INTEGER = 2**63 - 1
 _EXPECTED = {
     "greater_than_equal": "a number of at least {ge}",
     "greater_than": "a number above {gt}",
@@ -55,6 +56,14 @@ class Options(BaseModel):
             sentence, remedy = problem_message(type(self), first)
             key = ".".join(map(str, problem_location(first)))
             raise OptionError(in_python(f"{key}: {sentence}"), in_python(remedy)) from None
+
+    @field_validator("*")
+    @classmethod
+    def _fits_into_64_bits(cls, value: Any) -> Any:
+        """Integers that kernels and other libraries can take."""
+        if type(value) is int and abs(value) > _LARGEST_INTEGER:
+            raise ValueError(f"should be an integer of at most {_LARGEST_INTEGER}")
+        return value
 
     # options within options are still built by pydantic, so that their errors have a location
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +12,13 @@ from pydantic import ValidationError
 
 from tightc.config.options import Options, first_problem, inner_options, problem_message
 from tightc.errors import ConfigError
+from tightc.input_file import read_stream
 
 Location = tuple[int | str, ...]
 
+_MOST_BYTES = 2**20
+_MOST_VALUES = 20_000
+_LONG_TEXT = 64  # letters that count as a value, since aliases repeat these too
 _MERGE = "tag:yaml.org,2002:merge"
 Chosen = TypeVar("Chosen", bound=Options)
 
@@ -29,10 +34,10 @@ def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
     """The options of `kind` in the YAML file at `path`; ConfigError names file, line, key and what is expected."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_stream(path, _MOST_BYTES, ConfigError).decode()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", "check the path of the YAML file") from None
-    except (OSError, UnicodeDecodeError) as fault:
+    except (OSError, ValueError) as fault:
         raise ConfigError(f"{path}: cannot be read as text ({fault})", "give a YAML file") from None
     return parse_options(text, str(path), kind, path.parent)
 
@@ -45,17 +50,26 @@ def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | Non
     lines: dict[Location, int] = {}
     try:
         root = yaml.compose(text, Loader=_Loader)
+        if root is not None:
+            _require_few(root, {}, set())
         value = {} if root is None else _value(root, (), lines, origin)
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise ConfigError(f"{origin}:{line}: not YAML ({fault.problem})", "mend the line") from None
-    except (yaml.YAMLError, AttributeError, LookupError, ValueError, RecursionError) as fault:
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        ValueError,
+        RecursionError,
+    ) as fault:
         # what PyYAML raises on invalid characters, invalid values and deep nesting
         reason = str(fault).splitlines()[0]
         raise ConfigError(f"{origin}:1: cannot be read as YAML ({reason})", "mend the file") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{origin}:1: holds no keys", f"give keys such as {', '.join(kind.model_fields)}")
-    _read_files(value, kind, folder or Path())
+    _read_files(value, kind, folder or Path(), {})
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:
@@ -67,21 +81,61 @@ def parse_options(text: str, origin: str, kind: type[Chosen], folder: Path | Non
         raise ConfigError(f"{where}: {key}: {sentence}" if key else f"{where}: {sentence}", remedy) from None
 
 
-def _read_files(values: dict[str, Any], kind: type[Options], folder: Path) -> None:
-    """Replaces, in place, paths of YAML files by the options in them."""
+def _read_files(
+    values: dict[str, Any],
+    kind: type[Options],
+    folder: Path,
+    found: dict[tuple[Path, type[Options]], Options],
+) -> None:
+    """Replaces, in place, paths of YAML files by the options in them; `found` are those that were read before."""
     for name, field in kind.model_fields.items():
         inner, value = inner_options(field.annotation), values.get(name)
         if inner is None:
             continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
-                _read_files(item, inner, folder)
+                _read_files(item, inner, folder, found)
         if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-            values[name] = read_options(folder / Path(value).expanduser(), inner)
+            path = folder / os.path.expanduser(value)
+            if (path, inner) not in found:
+                found[path, inner] = read_options(path, inner)
+            values[name] = found[path, inner]
+
+
+def _require_few(node: yaml.Node, counts: dict[int, int], within: set[int]) -> int:
+    """The values in `node`, with those that aliases repeat; YAMLError where they are more than a file may have.
+
+    `counts` has the values in nodes by id, `within` the nodes that contain this one.
+    """
+    if id(node) in within:
+        raise yaml.YAMLError("an alias in what it stands for")
+    if id(node) not in counts:
+        within.add(id(node))
+        total = 1
+        if isinstance(node, yaml.ScalarNode):
+            total += len(node.value) // _LONG_TEXT
+        else:
+            for item in node.value:
+                for part in item if isinstance(item, tuple) else (item,):
+                    total += _require_few(part, counts, within)
+        if total > _MOST_VALUES:
+            raise yaml.YAMLError(f"more than {_MOST_VALUES:,} values, with those that aliases repeat")
+        counts[id(node)] = total
+        within.remove(id(node))
+    return counts[id(node)]
 
 
 class _Loader(yaml.SafeLoader):
     """Safe, with the numbers of YAML 1.2: 1e-3 is a number, and 0x32 is text (an array with no rows)."""
+
+    composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML does it, up to a number of nodes: it takes a second for a few thousand."""
+        self.composed += 1
+        if self.composed > _MOST_VALUES:
+            raise yaml.YAMLError(f"more than {_MOST_VALUES:,} values")
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -111,8 +165,12 @@ def _value(node: yaml.Node, location: Location, lines: dict[Location, int], orig
     values: dict[str, Any] = {}
     merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = str(key_node.value)
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(
+                f"{origin}:{line}: expected a name as key, got a list or mapping", "give a name"
+            )
+        key = str(key_node.value)
         if key_node.tag == _MERGE:
             merged |= _merged(value_node, location, lines, origin, line)
             continue
@@ -129,8 +187,9 @@ def _merged(
     """The keys that `<<` takes from a mapping, or from a list of mappings, of which the first wins."""
     sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not all(isinstance(source, yaml.MappingNode) for source in sources):
+        got = repr(node.value) if isinstance(node, yaml.ScalarNode) else "a list of others"
         raise ConfigError(
-            f"{origin}:{line}: <<: expected a mapping or a list of mappings, got {node.value!r}",
+            f"{origin}:{line}: <<: expected a mapping or a list of mappings, got {got}",
             "give an alias such as *base",
         )
     found: dict[str, Any] = {}

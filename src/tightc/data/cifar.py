@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +12,9 @@ from numpy.typing import NDArray
 from tightc.data.archive import members
 from tightc.data.image_files import is_image_file
 from tightc.data.images import Images, Split
+from tightc.data.pickled_arrays import ForbiddenError, read_pickled_arrays
 from tightc.errors import DataError
+from tightc.input_file import foreign_errors, read_regular
 
 _BATCHES: dict[Split, tuple[str, ...]] = {
     "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
@@ -23,6 +23,8 @@ _BATCHES: dict[Split, tuple[str, ...]] = {
 _ALL_BATCHES = frozenset(name for names in _BATCHES.values() for name in names)
 _NAMES = "batches.meta"
 _SHAPE = (3, 32, 32)
+_LARGEST_LABEL = 2**31 - 1
+_MOST_BYTES = 2**29  # a batch has 2**25
 _DOWNLOAD = "download cifar-10-python.tar.gz again"
 
 
@@ -47,7 +49,7 @@ def archive_of_batches(archive: Path) -> bool:
 def read_batches_in_folder(folder: Path, split: Split) -> Images:
     """The images of `split` in `folder`, (images, 3, 32, 32) uint8; DataError where a batch is missing or corrupt."""
     names = (*_BATCHES[split], _NAMES)
-    found = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    found = {name: read_regular(folder / name, _MOST_BYTES) for name in names if (folder / name).is_file()}
     return _images(found, split, str(folder))
 
 
@@ -69,8 +71,12 @@ def _images(contents: Mapping[str, bytes], split: Split, source: str) -> Images:
     batches = [_batch(contents[name], f"{source}: {name}") for name in _BATCHES[split]]
     classes: tuple[str, ...] = ()
     if _NAMES in contents:
-        names = _unpickle(contents[_NAMES], f"{source}: {_NAMES}").get("label_names", ())
-        classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+        names = _entries(contents[_NAMES], f"{source}: {_NAMES}").get("label_names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
+            raise DataError(
+                f"{source}: {_NAMES}: expected label_names as a list of texts, got others", _DOWNLOAD
+            )
+        classes = tuple(map(_text, names))
     return Images(
         np.concatenate([pixels for pixels, _ in batches]),
         np.concatenate([labels for _, labels in batches]),
@@ -80,14 +86,15 @@ def _images(contents: Mapping[str, bytes], split: Split, source: str) -> Images:
 
 def _batch(content: bytes, origin: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """(images, 3, 32, 32) uint8 and (images,) int64."""
-    entries = _unpickle(content, origin)
+    entries = _entries(content, origin)
     pixels, labels = entries.get("data"), entries.get("labels")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or not isinstance(labels, list):
         raise DataError(
             f"{origin}: expected data (uint8) and labels (list), got {', '.join(sorted(entries)) or 'nothing'}",
             _DOWNLOAD,
         )
-    if pixels.shape != (len(labels), np.prod(_SHAPE)) or not all(isinstance(label, int) for label in labels):
+    numbers = all(isinstance(label, int) and abs(label) <= _LARGEST_LABEL for label in labels)
+    if pixels.shape != (len(labels), np.prod(_SHAPE)) or not numbers:
         raise DataError(
             f"{origin}: expected {np.prod(_SHAPE)} values per integer label, "
             f"got {' x '.join(map(str, pixels.shape))} for {len(labels)} labels",
@@ -96,65 +103,19 @@ def _batch(content: bytes, origin: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     return pixels.reshape(-1, *_SHAPE), np.array(labels, np.int64)
 
 
-def _unpickle(content: bytes, origin: str) -> dict[str, Any]:
-    try:
-        entries = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
-    except _ForbiddenError as fault:
-        raise DataError(
-            f"{origin}: expected a pickle of plain arrays, got one that imports {fault}",
-            f"do not trust this file; {_DOWNLOAD}",
-        ) from None
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ) as fault:
-        raise DataError(f"{origin}: expected a pickle, got a corrupt one ({fault})", _DOWNLOAD) from None
+def _entries(content: bytes, origin: str) -> dict[str, Any]:
+    with foreign_errors(f"{origin}: expected a pickle, got a corrupt one", _DOWNLOAD):
+        try:
+            entries = read_pickled_arrays(content)
+        except ForbiddenError as fault:
+            raise DataError(
+                f"{origin}: expected a pickle of plain arrays, got one that {fault}",
+                f"do not trust this file; {_DOWNLOAD}",
+            ) from None
     if not isinstance(entries, dict):
         raise DataError(f"{origin}: expected a dictionary, got a {type(entries).__name__}", _DOWNLOAD)
-    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in entries.items()}
+    return {_text(key): value for key, value in entries.items()}
 
 
-class _ForbiddenError(Exception):
-    """A pickle asked for something that is not part of an array of numbers."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Permits arrays of plain numbers only, through stand-ins: numpy's constructors crash on crafted input."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
-        if stand_in is None:
-            raise _ForbiddenError(f"{module}.{name}")
-        return stand_in
-
-
-class _ArrayType:
-    """Stands for numpy.ndarray, which such pickles only name."""
-
-
-def _empty_array(*_: object) -> NDArray[Any]:
-    return np.empty(0, np.uint8)
-
-
-def _number_type(code: str | bytes, *_: object) -> np.dtype[Any]:
-    text = code.decode() if isinstance(code, bytes) else code
-    if text.lstrip("<>|=") not in ("u1", "i1", "i2", "i4", "i8", "f4", "f8"):
-        raise _ForbiddenError(f"arrays of {text}")
-    return np.dtype(text)
-
-
-def _latin1_bytes(text: str, *_: object) -> bytes:
-    return text.encode("latin1")
-
-
-_STAND_INS: Mapping[tuple[str, str], type | Callable[..., Any]] = {
-    ("numpy", "ndarray"): _ArrayType,
-    ("numpy", "dtype"): _number_type,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("_codecs", "encode"): _latin1_bytes,
-}
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tightc.config.image_shape import ImageShape
 from tightc.data.arrays import as_labels, as_pixels
 from tightc.data.function_name import is_function_name
+from tightc.data.function_origin import check_callable, check_importable
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
@@ -29,16 +30,18 @@ _CONTRACT = "return Images, a torch Dataset, or another sequence of (image, labe
 
 def names_function(source: str) -> bool:
     """Whether `source` has the form of a function and no file or folder has that name."""
-    return is_function_name(source) and not Path(source).expanduser().exists()
+    return is_function_name(source) and not Path(os.path.expanduser(source)).exists()
 
 
 def call_function(source: str, split: Split) -> Any:
     """Calls `function(split)`, or `function()` where it takes no argument, with the current folder on the import path.
 
     `source` is `package.module:function`. Returns what the function returns: a mapping of arrays, or what `images_from`
-    takes.
+    takes. DataError, before anything is called, where it is not meant to return data; see `check_callable`.
     """
+    check_importable(source, module_file(source))
     with imported_function(source) as function:
+        check_callable(source, function, module_file(source), with_argument=takes(function, 1))
         return function(split) if takes(function, 1) else function()
 
 

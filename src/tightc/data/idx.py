@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
-import zlib
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
+from tightc.input_file import Readable, check_expansion, file_size, foreign_errors, open_regular
+from tightc.memory import require_memory
 
 _IMAGES = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 _TEST = re.compile(r"(t10k|test)[-_]images")
@@ -68,24 +71,36 @@ def _labels_name(images: Path) -> str:
 
 def _read(path: Path, dimensions: int) -> NDArray[Any]:
     """The array of unsigned bytes in an IDX file: two zeros, type, rank, sizes as big-endian uint32, values."""
-    content = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-        try:
-            content = gzip.decompress(content)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as fault:
-            raise DataError(
-                f"{path}: expected a .gz file, got a corrupt one ({fault})", "download it again"
-            ) from None
     header = 4 + 4 * dimensions
-    if content[:4] != bytes((0, 0, _UNSIGNED_BYTES, dimensions)) or len(content) < header:
+    with open_regular(path) as file:
+        if not path.name.lower().endswith(".gz"):
+            return _values(file, path, dimensions, file_size(file) - header)
+        with (
+            foreign_errors(f"{path}: expected a .gz file, got a corrupt one", "download it again"),
+            gzip.GzipFile(fileobj=file) as content,
+        ):
+            return _values(content, path, dimensions, None)
+
+
+def _values(stream: Readable, path: Path, dimensions: int, count: int | None) -> NDArray[Any]:
+    """The values that follow the header in `stream`: `count` bytes, None where only reading them will tell."""
+    start = stream.read(4 + 4 * dimensions)
+    if start[:4] != bytes((0, 0, _UNSIGNED_BYTES, dimensions)) or len(start) < 4 + 4 * dimensions:
         raise DataError(
             f"{path}: expected an IDX file of unsigned bytes in {dimensions} dimensions, got another file",
             "download it again",
         )
-    sizes = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
-    if len(content) != header + sizes.prod():
+    sizes = struct.unpack(f">{dimensions}I", start[4:])
+    needed = math.prod(sizes)
+    content = b""
+    if count in (None, needed):
+        check_expansion(needed, path.stat().st_size, str(path))
+        require_memory(needed, str(path))
+        content = stream.read(needed)
+        count = len(content) + len(stream.read(1))
+    if count != needed:
+        got = f"{count} or more" if count == needed + 1 else f"{count}"
         raise DataError(
-            f"{path}: expected {' x '.join(map(str, sizes))} values, got {len(content) - header}",
-            "download it again",
+            f"{path}: expected {' x '.join(map(str, sizes))} values, got {got}", "download it again"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+    return np.frombuffer(content, np.uint8).reshape(sizes)

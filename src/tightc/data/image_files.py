@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +16,13 @@ from numpy.typing import NDArray
 from tightc.config.image_shape import ImageShape
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
+from tightc.input_file import check_expansion, foreign_errors, open_regular
+from tightc.memory import memory_text, require_memory
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+_UNREADABLE = "expected a readable image, got another or a corrupt file"
+MOST_BYTES = 2**29  # of an encoded image, as large as Pillow's limit of pixels without compression
 
 # Of several folders for a split, the first in this order is taken.
 _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -30,15 +37,14 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file: its path within the source, and its bytes or its path on disk; None where it was not read."""
+    """An image file: its path within the source, its bytes or its path on disk, and its name in errors.
+
+    The content is None where it was not read.
+    """
 
     path: str
     content: bytes | Path | None
-
-    @property
-    def name(self) -> str:
-        """Its name in errors: a path on disk, or one inside an archive."""
-        return str(self.content) if isinstance(self.content, Path) else self.path
+    name: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def decode_images(
             folder = _split_folder(placed, split, source)
             unlabeled = [one.file for one in placed if one.split == folder]
             unlabeled.sort(key=lambda file: PurePosixPath(file.path).parts)
-            return Images(_decode(unlabeled, shape), None)
+            return Images(_decode(unlabeled, shape, source), None)
     in_classes = _with_classes(placed, source)
     classes = sorted({name for _, name in in_classes})
     folder = _split_folder(placed, split, source)
@@ -97,7 +103,7 @@ def decode_images(
     chosen.sort(key=lambda pair: PurePosixPath(pair[0].file.path).parts)
     rank = {name: label for label, name in enumerate(classes)}
     labels = np.array([rank[name] for _, name in chosen], np.int64)
-    return Images(_decode([one.file for one, _ in chosen], shape), labels, tuple(classes))
+    return Images(_decode([one.file for one, _ in chosen], shape, source), labels, tuple(classes))
 
 
 def _place(path: str) -> tuple[str, tuple[str, ...]]:
@@ -148,39 +154,52 @@ def _with_classes(placed: Sequence[_PlacedFile], source: str) -> list[tuple[_Pla
     return [(one, one.folders[depth]) for one in in_folders]
 
 
-def _decode(files: Sequence[ImageFile], shape: ImageShape) -> NDArray[np.uint8]:
+def _decode(files: Sequence[ImageFile], shape: ImageShape, source: str) -> NDArray[np.uint8]:
     """Pixels, (files, channels, height, width) uint8; the first file sets the sizes that `shape` leaves open."""
-    first = _open(files[0])
-    width, height = shape.width or first.width, shape.height or first.height
+    with _open(files[0]) as first:
+        width, height = shape.width or first.width, shape.height or first.height
+    size = len(files) * shape.channels * height * width
+    check_expansion(size, sum(map(_size, files)), f"{source}: images of {width}x{height}")
+    require_memory(size, f"{source}: images of {width}x{height}")
     pixels = np.empty((len(files), shape.channels, height, width), np.uint8)
     for index, file in enumerate(files):
-        image = _open(file)
-        if image.size != (width, height):
-            fixed = shape.width and shape.height
-            reason = "the network takes" if fixed else f"{files[0].name}, the first, has"
-            raise DataError(
-                f"{file.name}: expected {width}x{height} pixels (width x height), which {reason}, "
-                f"got {image.width}x{image.height}",
-                f"resize the images to {width}x{height}",
-            )
-        values = _values(image, file, _MODES[shape.channels])
+        with _open(file) as image:
+            if image.size != (width, height):
+                fixed = shape.width and shape.height
+                reason = "the network takes" if fixed else f"{files[0].name}, the first, has"
+                raise DataError(
+                    f"{file.name}: expected {width}x{height} pixels (width x height), which {reason}, "
+                    f"got {image.width}x{image.height}",
+                    f"resize the images to {width}x{height}",
+                )
+            values = _values(image, file, _MODES[shape.channels])
         pixels[index] = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
     return pixels
 
 
-def _open(file: ImageFile) -> Any:
-    from PIL import Image
+def _size(file: ImageFile) -> int:
+    return file.content.stat().st_size if isinstance(file.content, Path) else len(file.content or b"")
 
-    content = file.content.read_bytes() if isinstance(file.content, Path) else file.content
-    try:
-        return Image.open(io.BytesIO(content or b""), formats=_FORMATS)
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(
-            f"{file.name}: expected at most {limit:,} pixels, got more", "resize it to the network's input"
-        ) from None
-    except (OSError, SyntaxError, ValueError):
-        raise _unreadable(file) from None
+
+@contextmanager
+def _open(file: ImageFile) -> Iterator[Any]:
+    """The image with its size and mode, its pixels not yet decoded."""
+    from PIL import Image, UnidentifiedImageError
+
+    stream = open_regular(file.content) if isinstance(file.content, Path) else io.BytesIO(file.content or b"")
+    with stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images, and of odd ones that can be read
+        if _size(file) > MOST_BYTES:
+            raise _too_large(file, memory_text(MOST_BYTES), memory_text(_size(file)))
+        with _decoding(file):
+            try:
+                image = Image.open(stream, formats=_FORMATS)
+            except Image.DecompressionBombError:
+                most = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+                raise _too_large(file, most, "more") from None
+            except UnidentifiedImageError:  # whose text names an object of Python
+                raise DataError(f"{file.name}: {_UNREADABLE}", "replace or remove it") from None
+        yield image
 
 
 def _values(image: Any, file: ImageFile, mode: str) -> NDArray[np.uint8]:
@@ -190,13 +209,13 @@ def _values(image: Any, file: ImageFile, mode: str) -> NDArray[np.uint8]:
             f"{file.name}: expected 8 bits per value, got mode {image.mode}",
             "convert it to 8 bits, or give a .npz",
         )
-    try:
+    with _decoding(file):
         return np.asarray(image if image.mode == mode else image.convert(mode))
-    except (OSError, SyntaxError, ValueError):
-        raise _unreadable(file) from None
 
 
-def _unreadable(file: ImageFile) -> DataError:
-    return DataError(
-        f"{file.name}: expected a readable image, got another or a corrupt file", "replace or remove it"
-    )
+def _decoding(file: ImageFile) -> AbstractContextManager[None]:
+    return foreign_errors(f"{file.name}: {_UNREADABLE}", "replace or remove it")
+
+
+def _too_large(file: ImageFile, most: str, found: str) -> DataError:
+    return DataError(f"{file.name}: expected at most {most}, got {found}", "resize it to the network's input")

@@ -93,7 +93,7 @@ def check_images(images: Images, shape: ImageShape, source: str) -> None:
             f"got images {images.pixels.shape} and labels {shape_of_labels}",
             "give one integer label per image",
         )
-    if not len(images):
+    if not images.pixels.size:
         raise DataError(f"{source}: expected images, got none", "point --data at a data set with images")
     if not shape.admits(images.pixels.shape[1:]):
         found = " x ".join(str(size) for size in images.pixels.shape[1:])

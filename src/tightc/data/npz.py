@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tightc.config.image_shape import ImageShape
 from tightc.config.input_spec import InputSpec, image_shape
@@ -18,6 +14,7 @@ from tightc.data.arrays import as_labels, as_pixels
 from tightc.data.images import Images, Split
 from tightc.data.samples import LABELS, Samples, samples_of
 from tightc.errors import DataError
+from tightc.npz_file import open_npz
 
 
 def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
@@ -27,7 +24,7 @@ def read_npz(path: Path, split: Split, shape: ImageShape) -> Images:
 
     DataError, with the names of the arrays, where the file has neither.
     """
-    with _opened(path) as arrays:
+    with open_npz(path) as arrays:
         pair = _pair(arrays, split)
         if pair is None:
             raise DataError(
@@ -47,7 +44,7 @@ def read_npz_for(path: Path, split: Split, inputs: tuple[InputSpec, ...]) -> Ima
     DataError, with the names of the arrays, where the file has neither.
     """
     shape = image_shape(inputs)
-    with _opened(path) as arrays:
+    with open_npz(path) as arrays:
         if shape is not None and _pair(arrays, split) is not None:
             return read_npz(path, split, shape)
         x = _of_split("x", arrays, split)
@@ -70,22 +67,3 @@ def _pair(arrays: Mapping[str, Any], split: Split) -> tuple[str, str] | None:
 def _of_split(name: str, arrays: Mapping[str, Any], split: Split) -> str:
     """`name` with the split appended where `arrays` have that."""
     return f"{name}_{split}" if f"{name}_{split}" in arrays else name
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The arrays of the file at `path`, each read when it is asked for; DataError where it is no .npz file."""
-    if not zipfile.is_zipfile(path):
-        raise _not_npz(path, "it has no table of contents")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            yield arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as fault:
-        raise _not_npz(path, str(fault).partition("\n")[0]) from None
-
-
-def _not_npz(path: Path, reason: str) -> DataError:
-    return DataError(
-        f"{path}: expected a .npz file of plain arrays, got another or a corrupt file ({reason})",
-        "save it with numpy.savez(file, x=images, y=labels)",
-    )

@@ -45,7 +45,7 @@ class DataOptions(Options):
         )
         try:
             return tuple(float(part) for part in parts)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise ValueError("should be one number or several separated by commas") from None
 
     @property

@@ -70,7 +70,7 @@ def samples_of(arrays: Mapping[str, Array], inputs: tuple[InputSpec, ...], origi
             f"got {_times(counts[odd])}",
             "give the same number of each",
         )
-    if 0 in counts[first]:
+    if 0 in counts[first] or not any(array.size for array, _ in found.values()):
         raise DataError(f"{origin}: expected samples, got none", "give arrays with samples")
     parts = counts[first][1] if len(counts[first]) == 2 else 1
     rows = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from tightc.data.images import Images, Split, check_images, require_labels
 from tightc.data.npz import read_npz, read_npz_for
 from tightc.data.samples import Samples, samples_of
 from tightc.errors import DataError
+from tightc.input_file import not_enough_memory
 
 __all__ = ["ImageShape", "Images", "Samples", "Split", "open_data", "open_images"]
 
@@ -83,9 +85,11 @@ def open_data(
 
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
-    """DataError in place of the errors of the file system."""
+    """DataError in place of the errors of the file system, MemoryLimitError where memory does not suffice."""
     try:
         yield
+    except MemoryError:
+        raise not_enough_memory(source) from None
     except OSError as fault:
         raise DataError(
             f"{fault.filename or source}: cannot be read ({fault.strerror or fault})", "check its permissions"
@@ -93,7 +97,7 @@ def _readable(source: str) -> Iterator[None]:
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if not path.exists():
         raise DataError(
             f"{source}: expected a file or folder, got none of that name",

@@ -21,7 +21,9 @@ class EvaluateOptions(Options):
         "default: accuracy, or agreement with a teacher",
     )
     batch_size: int = Field(default=256, ge=1, description="images per batch: an integer from 1")
-    threads: int = Field(default=0, ge=0, description="threads of onnxruntime: an integer from 0 (all cores)")
+    threads: int = Field(
+        default=0, ge=0, le=4096, description="threads of onnxruntime: an integer from 0 (all cores)"
+    )
 
     @field_validator("metric")
     @classmethod

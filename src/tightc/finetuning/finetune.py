@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,8 +57,11 @@ def finetune(
     """
     _require_torch()
     from tightc.finetuning.prepare import TrainingInputs, prepare_training
+    from tightc.finetuning.process.checkpoint import check_checkpoint
     from tightc.finetuning.process.device import out_of_memory_as_option_error
 
+    if options.checkpoint is not None:
+        check_checkpoint(Path(options.checkpoint))
     if teacher is None:
         _check_no_distillation(options)
     source, model = model, unpack_layers(model)
@@ -76,7 +80,8 @@ def finetune(
         finetuned = with_packings(finetuned, {})
     recorded = {**options.recorded(), "teacher": teacher.sha256 if teacher else None}
     ended = {} if result.epochs_done is None else {"by": "interrupt", "epochs": round(result.epochs_done, 3)}
-    finetuned = stage_result(finetuned, HistoryEntry("finetune", recorded, seed, ended), source)
+    entry = HistoryEntry("finetune", recorded, seed, ended, run.environment)
+    finetuned = stage_result(finetuned, entry, source)
     report = _report(source, run, trained, result, options)
     if result.interrupted:
         raise Interrupted(Result(finetuned, report))

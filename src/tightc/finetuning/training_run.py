@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tightc.finetuning.network.batchnorm_unfolding import InsertedNorm, fold
 from tightc.finetuning.network.fake_quantization import integer_constants
@@ -47,6 +48,13 @@ class TrainingRun:
     def initial_zeros(self) -> int:
         """Number of weights that were zero at the start."""
         return self.training.masks.initial_zeros
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the result depends on besides options and seed: CPU threads of a process, all where they changed."""
+        threads = sorted(self.training.threads)
+        processes = {} if self.group.world_size == 1 else {"processes": self.group.world_size}
+        return {"threads": threads[0] if len(threads) == 1 else threads, **processes}
 
     def train(self, progress: Progress, options: FinetuneOptions) -> TrainingResult:
         """Trains to the end or an interrupt; in a group only the main process reports progress and writes.

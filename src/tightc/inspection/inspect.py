@@ -15,7 +15,7 @@ from tightc.model.layer_view.layer_metrics import density_metrics, layer_identit
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import count_macs, dense_macs
 from tightc.model.onnx_proto.graph import default_opset
-from tightc.model.packings.packed_form import is_packed, unpack_layers
+from tightc.model.packings.packed_form import decode_layers, is_packed
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.report import Report
 
@@ -25,7 +25,7 @@ def inspect(model: Model, options: InspectOptions) -> Report:
 
     `options`: the sizes of open inputs.
     """
-    plain = unpack_layers(model)
+    plain, _ = decode_layers(model)
     network = read_network(plain)
     sizes, assumed = resolve_open_sizes(plain.proto, plain.origin, options)
     counted = count_macs(plain, network, sizes)

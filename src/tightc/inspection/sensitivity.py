@@ -14,7 +14,7 @@ from tightc.inspection.options import SPARSITIES, SensitivityOptions
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network, read_network
-from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.packings.packed_form import decode_layers
 from tightc.progress import Progress, no_progress
 from tightc.report import LayerReport, Report
 from tightc.selection.top_k import largest
@@ -38,7 +38,7 @@ def with_sensitivity(
     They are None for a layer that shares the weight of an earlier one. ModelError or DataError if model, images and
     labels do not fit.
     """
-    plain = unpack_layers(model)
+    plain, _ = decode_layers(model)
     network = read_network(plain)
     drawn = Calibration.of(plain, images, normalization, options.images, options.seed)
     before = drawn.logits(plain)

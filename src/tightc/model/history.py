@@ -11,8 +11,8 @@ from typing import Any
 from tightc.errors import InternalError, ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import write_digests
-from tightc.model.file_format.headers import packed_tensor_names, read_headers, write_headers
-from tightc.model.onnx_proto.metadata import HISTORY, get_property, set_property
+from tightc.model.file_format.headers import lack_digests, names_of_tensors, read_headers, write_headers
+from tightc.model.onnx_proto.metadata import HISTORY, get_property, read_json, set_property
 from tightc.model.validity import REPORT_FAULT, require_valid
 
 
@@ -20,12 +20,12 @@ def read_history(model: Model) -> list[dict[str, Any]]:
     """The records of the stages that made `model`, oldest first; empty for a model not written by tightc."""
     text = get_property(model.proto, HISTORY)
     try:
-        stages = json.loads(text or "[]")
+        stages = read_json(text or "[]")
         if not isinstance(stages, list) or not all(isinstance(entry, dict) for entry in stages):
-            raise ValueError("not a list of records")
-    except ValueError:
+            raise ValueError("expected a list of objects, got something else")
+    except ValueError as fault:
         raise ModelError(
-            f"{model.origin}: its {HISTORY} is not a JSON list of records",
+            f"{model.origin}: its {HISTORY} is not a JSON list of records ({fault})",
             "run the stages again from the original model",
         ) from None
     return list(stages)
@@ -42,12 +42,14 @@ class HistoryEntry:
     """A stage's record: its name, resolved options, and seed where it uses random numbers.
 
     `ended` tells why the stage stopped early and how much was done by then; empty where it was not stopped.
+    `environment` tells what else the bytes depend on, such as threads; empty where they depend on the options alone.
     """
 
     stage: str
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     ended: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
@@ -61,6 +63,7 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
         "options": dict(entry.options),
         "seed": entry.seed,
         "input": source.sha256,
+        **({"environment": dict(entry.environment)} if entry.environment else {}),
         **({"ended": dict(entry.ended)} if entry.ended else {}),
         **({"notes": list(source.notes)} if source.notes else {}),
     }
@@ -68,10 +71,12 @@ def stage_result(model: Model, entry: HistoryEntry, source: Model) -> Model:
     proto = model.copy_proto()
     try:
         headers = read_headers(proto, model.origin)
-        if headers:  # those of tightc 0.2.0 have no digests yet
+        packed = names_of_tensors(headers)
+        if lack_digests(proto):  # as those of tightc 0.2.0
             write_headers(proto, headers)
+        del headers  # the packings may be large
         set_property(proto, HISTORY, json.dumps(stages))
-        write_digests(proto, packed_tensor_names(proto, model.origin))
+        write_digests(proto, packed)
     except ModelError as fault:  # the source was checked when it was read, so the result is at fault
         raise InternalError(fault.sentence, REPORT_FAULT) from None
     result = replace(model.with_proto(proto), notes=(), normalized=())

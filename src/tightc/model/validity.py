@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -12,44 +10,39 @@ from onnx import helper
 from tightc.errors import InternalError, ModelError, first_line
 from tightc.model.file import Model
 from tightc.model.file_format.rebuild import DOMAIN
+from tightc.model.onnx_proto.stored_tensors import stored_as_inputs
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.runtime.session import create_session
 
-_IN_MEMORY = 512 * 2**20  # bytes up to which a model is checked and loaded in memory
-_EXTERNAL_FROM = 1024  # bytes of a tensor that is stored as external data for the check
 REPORT_FAULT = "this is a fault of tightc, not of the model: please report it with the model"
 
 
 def require_valid(result: Model, source: Model) -> None:
     """InternalError where the `result` that a stage made from `source` is not valid.
 
-    Where the graph has changed, the ONNX checker must accept it and onnxruntime must load it. Above 512 MiB, or where
-    onnxruntime cannot load the source either, each packed node is loaded as a separate model instead.
+    Where the graph has changed, the ONNX checker must accept it and onnxruntime must load it, with large weights as
+    inputs. Where onnxruntime cannot load the source either, it must load each packed node as a separate model.
     """
     if not source.normalized and _structure(result.proto) == _structure(source.proto):
         return
-    large = max(result.proto.ByteSize(), source.proto.ByteSize()) > _IN_MEMORY
+    proto = stored_as_inputs(result.proto)
     try:
-        if large:
-            _check_on_disk(result.proto)
-        else:
-            onnx.checker.check_model(in_domain_of_their_own(result.proto), full_check=True)
+        onnx.checker.check_model(in_domain_of_their_own(proto), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise InternalError(
             f"{result.origin}: the result does not pass the ONNX checker ({first_line(fault)})", REPORT_FAULT
         ) from None
-    if not large:
-        error = _load_error(result.to_bytes(), result.origin)
-        if error is None:
-            return
-        if _load_error(source.to_bytes(), result.origin) is None:
-            raise InternalError(error.sentence, REPORT_FAULT)
-    for node in result.proto.graph.node:
+    error = _load_error(proto, result.origin)
+    if error is None:
+        return
+    for node in proto.graph.node:
         if node.domain == DOMAIN:
-            error = _load_error(_single_node_model(node, result.proto), result.origin)
-            if error is not None:
+            own = _load_error(_single_node_model(node, proto), result.origin)
+            if own is not None:
                 label = node.name or node.output[0]
-                raise InternalError(f"{error.sentence} in packed node {label}", REPORT_FAULT)
+                raise InternalError(f"{own.sentence} in packed node {label}", REPORT_FAULT)
+    if _load_error(stored_as_inputs(source.proto), result.origin) is None:
+        raise InternalError(error.sentence, REPORT_FAULT)
 
 
 def _structure(proto: onnx.ModelProto) -> list[Any]:
@@ -65,39 +58,29 @@ def _structure(proto: onnx.ModelProto) -> list[Any]:
     return [*(message.SerializeToString(deterministic=True) for message in messages), *tensors]
 
 
-def _load_error(content: bytes, origin: str) -> ModelError | None:
-    """The error with which onnxruntime refuses a model, None where it loads it."""
+def _load_error(proto: onnx.ModelProto, origin: str) -> ModelError | None:
+    """The error with which onnxruntime refuses a model, None where it loads it. It computes nothing by that."""
     try:
-        create_session(content, origin)
+        create_session(proto.SerializeToString(), origin, folds=False)
     except ModelError as fault:
         return fault
     return None
 
 
-def _check_on_disk(proto: onnx.ModelProto) -> None:
-    """Run the ONNX checker on a copy on disk, with its weights as external data."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(in_domain_of_their_own(proto))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save_model(copy, path, save_as_external_data=True, size_threshold=_EXTERNAL_FROM)
-        onnx.checker.check_model(str(path), full_check=True)
-
-
-def _single_node_model(node: onnx.NodeProto, proto: onnx.ModelProto) -> bytes:
-    """A model of one packed node of `proto` and its constants; its other operands are inputs of open shape."""
+def _single_node_model(node: onnx.NodeProto, proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of one packed node of `proto` and its constants; its other operands are inputs."""
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     constants = [tensors[name] for name in dict.fromkeys(node.input) if name in tensors]
     values = next((tensor for tensor in constants if tensor.name.endswith(".values")), None)
     dtype = onnx.TensorProto.FLOAT if values is None else values.data_type
-    open_inputs = [
-        helper.make_tensor_value_info(name, dtype, None)
+    stated = {value.name: value for value in proto.graph.input}
+    inputs = [
+        stated.get(name) or helper.make_tensor_value_info(name, dtype, None)
         for name in dict.fromkeys(node.input)
         if name and name not in tensors
     ]
     outputs = [helper.make_empty_tensor_value_info(node.output[0])]
-    graph = helper.make_graph([node], "packed", open_inputs, outputs, constants)
-    model = helper.make_model(
+    graph = helper.make_graph([node], "packed", inputs, outputs, constants)
+    return helper.make_model(
         graph, functions=proto.functions, opset_imports=proto.opset_import, ir_version=proto.ir_version
     )
-    return bytes(model.SerializeToString())

@@ -8,6 +8,7 @@ from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer_metrics import packing_metrics
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, pack_layers
 from tightc.packing.options import PackOptions
@@ -40,7 +41,7 @@ def pack(model: Model, options: PackOptions = _PLAIN) -> Result:
         packed = stripped(packed)
     packed = stage_result(packed, HistoryEntry("pack", options.model_dump(mode="json")), model)
     totals, layers = packing_metrics(network, packings)
-    bytes_before, bytes_after = len(model.to_bytes()), len(packed.to_bytes())
+    bytes_before, bytes_after = serialized_size(model.proto), serialized_size(packed.proto)
     notes = model.notes
     if bytes_after > bytes_before:
         notes += ("packing made the file larger: indices and functions take more bytes than the zeros",)

@@ -7,6 +7,7 @@ from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer_metrics import packing_metrics
 from tightc.model.layer_view.layers import read_network
+from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, unpack_layers
 from tightc.report import Report, Result
@@ -24,5 +25,5 @@ def unpack(model: Model) -> Result:
     plain = stage_result(unpack_layers(model), HistoryEntry("unpack"), model)
     network = read_network(plain)
     totals, layers = packing_metrics(network, matching_packings(plain, network))
-    sizes = {"bytes_in": len(model.to_bytes()), "bytes_out": len(plain.to_bytes())}
+    sizes = {"bytes_in": serialized_size(model.proto), "bytes_out": serialized_size(plain.proto)}
     return Result(plain, Report("unpack", {**totals, **sizes}, layers, notes=model.notes))

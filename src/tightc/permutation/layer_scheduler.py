@@ -26,18 +26,21 @@ from tightc.tile.measures import kept_matrix
 from tightc.tile.packing import Packing
 from tightc.tile.validity import packing_error
 
+_MOST_BYTES = 2**28  # of the matrices of the layers that are packed at the same time
+
 
 @dataclass(frozen=True)
 class LayerJob:
-    """One layer to pack: its `name`, its `matrix`, and its `weight` in the division of the time.
+    """One layer to pack: its `name`, its matrix, which `load` reads, and its `weight` in the division of the time.
 
-    `vectors` stream through the layer; 1 if the objective does not depend on it.
+    `vectors` stream through the layer; 1 if the objective does not depend on it. `size`: bytes of the matrix.
     """
 
     name: str
-    matrix: LayerMatrix
+    load: Callable[[], LayerMatrix]
     weight: int
     vectors: int = 1
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,19 @@ def pack_layers(
             )
             for job, child in zip(jobs, children, strict=True)
         ]
-        # one thread more than workers, so that these have work while the next layer is planned
-        planners = ThreadPoolExecutor(executor.workers + (executor.workers > 1))
+        planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
         with _closed(planners, deadline):
             largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
             found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
             packings = dict(zip(largest_first, found, strict=True))
             cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
             return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)
+
+
+def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
+    """One layer more than workers, so that these have work while the next is planned; fewer where layers are large."""
+    largest = max((job.size for job in jobs), default=0)
+    return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))
 
 
 def _problem(options: PermuteOptions, vectors: int) -> PackingProblem:
@@ -126,11 +134,12 @@ class _LayerRun:
     def pack(self) -> Packing:
         """The packing, checked to be one; OptionError if the method of another package gave a wrong one."""
         job, context, lossy = self.job, self.context, self.method.lossy
+        matrix = job.load()
         context.time = self.budget.share(job.weight)
         given = {"settings": self.settings, "context": context}
         needed = {name: given[name] for name in self.method.needs}
-        packing = self.method.load()(job.matrix, self.problem, **needed)
-        wrong = packing_error(packing, kept_matrix(packing, job.matrix) if lossy else job.matrix)
+        packing = self.method.load()(matrix, self.problem, **needed)
+        wrong = packing_error(packing, kept_matrix(packing, matrix) if lossy else matrix)
         if wrong:
             sentence = f"method {self.method.name} gave a wrong packing of {job.name}: {wrong}"
             if self.method.name in BUILT_IN:
@@ -139,7 +148,7 @@ class _LayerRun:
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
-            bound = passes_lower_bound(job.matrix.filter_sizes(), self.problem.array)
+            bound = passes_lower_bound(matrix.filter_sizes(), self.problem.array)
             figures["gap"] = str(len(packing.tiles) - bound)
         context.report(1.0, figures)
         return packing

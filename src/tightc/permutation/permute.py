@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_metrics
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import count_macs, coverage
-from tightc.model.onnx_proto.graph import Array
+from tightc.model.onnx_proto.stored_tensors import Array, LazyArrays
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.layer_scheduler import LayerJob, pack_layers
@@ -22,7 +25,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.registry import find_method
 from tightc.progress import Progress, no_progress
 from tightc.report import Interrupted, Report, Result, join_names
-from tightc.tile.measures import kept_matrix
+from tightc.tile.measures import dropped_weights, kept_matrix
 from tightc.tile.packing import Packing
 
 
@@ -51,8 +54,9 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    tiled = with_packings(network.store(plain, _zeroed(network, packings)), packings)
-    permuted = stage_result(tiled, entry, model)
+    permuted = stage_result(
+        with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
+    )
     totals, layers = packing_metrics(network, packings)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)
@@ -84,15 +88,20 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
     )
 
 
-def _zeroed(network: Network, packings: Mapping[str, Packing]) -> dict[str, Array]:
+def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, Array]:
     """The weights of layers with dropped weights, by name, with these set to zero."""
-    zeroed = {}
-    for layer in network.owners:
-        kept = kept_matrix(packings[layer.weight], layer_matrix(network, layer)).values
-        weight = network.weights[layer.weight]
-        if np.count_nonzero(kept) < np.count_nonzero(weight):
-            zeroed[layer.weight] = layer.tensor(kept, weight.shape)
-    return zeroed
+
+    def kept(layer: Layer) -> Array:
+        matrix = kept_matrix(packings[layer.weight], layer_matrix(network, layer))
+        return layer.tensor(matrix.values, network.shapes[layer.weight])
+
+    return LazyArrays(
+        {
+            layer.weight: partial(kept, layer)
+            for layer in network.owners
+            if dropped_weights(packings[layer.weight], layer_matrix(network, layer)).any()
+        }
+    )
 
 
 def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[LayerJob]:
@@ -111,9 +120,10 @@ def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[Layer
     return [
         LayerJob(
             layer.name,
-            layer_matrix(network, layer, options.subword_bits),
+            partial(layer_matrix, network, layer, options.subword_bits),
             int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],
             vectors[layer.output],
+            prod(network.shapes[layer.weight]) * network.stored[layer.weight].itemsize,
         )
         for layer in network.owners
     ]

@@ -58,7 +58,7 @@ def fisher_saliency(
     calibration.require_labels()
     size = calibration.batch if calibration.fixed else 1
     batches = [range(*bounds) for bounds in ranges(calibration.count, size)]
-    squares = [np.zeros(network.weights[name].shape) for name in names]
+    squares = [np.zeros(network.shapes[name]) for name in names]
 
     def squared(batch: range) -> list[NDArray[np.float64]]:
         return _squared_gradients(module, names, calibration, batch, model.origin)

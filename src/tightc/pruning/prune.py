@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from tightc.data.samples import Samples
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import Rows, density_metrics
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.onnx_proto.stored_tensors import Array, LazyArrays
 from tightc.model.packings.metadata import is_permuted, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.runtime.float32_copy import bfloat16_notes
@@ -28,6 +31,8 @@ from tightc.selection.aligned import ROUNDING
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
+from tightc.selection.top_k import AnySaliency, Saliency, SaliencyBlocks
+from tightc.tile.matrix import scaled
 from tightc.tile.subwords import subwords_of
 
 
@@ -99,25 +104,45 @@ def _pruned_model(
         return network.store(model, pruner.prune(options, fraction))
     if options.granularity == "subword":
         return network.store(model, _subwords_pruned(model, network, layers, options, fraction))
-    matrices = [network.matrix(entry.layer) for entry in layers]
+    saliencies: Sequence[AnySaliency]
     if options.criterion == "fisher":
         require_torch()
         calibration = source.calibration(model, options)
         saliencies = fisher_saliency(model, network, layers, calibration, source.progress)
     else:
-        saliencies = [np.square(network.dequantized_matrix(entry.layer)) for entry in layers]
+        saliencies = [squared_weights(network, entry.layer) for entry in layers]
     candidates = [
         Candidates(saliency, entry.layer.groups, entry.vectors, entry.channels)
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     masks = select(candidates, options, fraction)
-    pruned = {}
-    for entry, matrix, kept in zip(layers, matrices, masks, strict=True):
-        weight = network.weights[entry.layer.weight]
-        values = np.where(kept, matrix, weight.dtype.type(0))
-        pruned[entry.layer.weight] = entry.layer.tensor(values, weight.shape)
-    graph, result = layers[0].channels, network.store(model, pruned)
+
+    def pruned(index: int) -> Array:
+        layer = layers[index].layer
+        matrix = network.matrix(layer)
+        values = np.where(masks[index], matrix, matrix.dtype.type(0))
+        del matrix  # a large layer is in memory as few times as possible
+        return layer.tensor(values, network.shapes[layer.weight])
+
+    makers = {entry.layer.weight: partial(pruned, index) for index, entry in enumerate(layers)}
+    graph, result = layers[0].channels, network.store(model, LazyArrays(makers))
     return result if graph is None else with_zero_channels(result, graph, masks)
+
+
+def squared_weights(network: Network, layer: Layer) -> SaliencyBlocks:
+    """The saliency of each weight of `layer` by magnitude: its square, dequantized."""
+
+    def load() -> Callable[[int, int], Saliency]:
+        matrix, scale = network.matrix(layer), network.scales.get(layer.weight)
+
+        def rows(first: int, last: int) -> Saliency:
+            own = scale if scale is None or len(scale) == 1 else scale[first:last]
+            squared: Saliency = np.square(scaled(matrix[first:last].astype(np.float64), own))
+            return squared
+
+        return rows
+
+    return SaliencyBlocks((layer.filters, layer.inputs), load)
 
 
 def _subwords_pruned(
@@ -140,7 +165,7 @@ def _subwords_pruned(
     pruned = {}
     for entry, kept in zip(layers, select(candidates, options, fraction), strict=True):
         matrix = network.matrix(entry.layer)
-        shape = network.weights[entry.layer.weight].shape
+        shape = network.shapes[entry.layer.weight]
         pruned[entry.layer.weight] = entry.layer.tensor(with_subwords(matrix, kept, bits), shape)
     return pruned
 

@@ -18,6 +18,7 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.onnx_proto.graph import read_graph
+from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import is_permuted, matching_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.reading.constant_folding import fold_weights
@@ -184,8 +185,8 @@ def _report(
     counts = ("weights", "nonzeros", "rounded_to_zero")
     totals = {
         **{name: sum(row[name] for row in rows) for name in counts},
-        "bytes_in": len(before.to_bytes()),
-        "bytes_out": len(after.to_bytes()),
+        "bytes_in": serialized_size(before.proto),
+        "bytes_out": serialized_size(after.proto),
     }
     notes = [*before.notes, *([raised] if raised else [])]
     rounded = [row["name"] for row in rows if row["rounded_to_zero"]]

@@ -113,7 +113,7 @@ def _refuse_code(recipe: Recipe, path: Path) -> None:
 
 def _resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     """`recipe` with paths relative to the current folder instead of `base`."""
-    return _convert_paths(recipe, base, lambda path: str(base / Path(path).expanduser()))
+    return _convert_paths(recipe, base, lambda path: str(base / Path(os.path.expanduser(path))))
 
 
 def _relative_to(recipe: Recipe, folder: Path) -> Recipe:

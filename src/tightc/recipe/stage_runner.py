@@ -25,6 +25,7 @@ from tightc.model.history import early_end_reason
 from tightc.model.layer_view.layer_metrics import density_metrics
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.network_inputs import network_inputs
+from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import is_permuted
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.packing.pack import pack
@@ -123,9 +124,11 @@ class StageRunner:
                 model = self.workspace.write_model(name, made)
                 # recorded before it is measured, so that an interrupt does not lose it
                 self.workspace.write_record(name, record, model)
-                self.workspace.checkpoint_path(key).unlink(missing_ok=True)
         measured = ""
         if model is not None:
+            self.workspace.remove_checkpoint(
+                key
+            )  # also where the run that trained it was killed before it did so
             self.model = model
             reason = early_end_reason(model) if stage != "dense" else ""
             state += f", ended by {reason}" if reason else ""
@@ -283,7 +286,7 @@ class StageRunner:
         measured = self._measured_images() if self.recipe.data else None
         if measured is not None and is_labeled(self._split(measured)[0], model):
             totals["accuracy"] = self._evaluate(model, measured, EvaluateOptions()).totals["accuracy"]
-        return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": len(model.to_bytes())}
+        return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": serialized_size(model.proto)}
 
 
 def _report_row(report: Mapping[str, Any]) -> Row:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +21,15 @@ from filelock import FileLock, Timeout
 from tightc.data.function import module_file, names_function
 from tightc.data.idx import is_idx, labels_path
 from tightc.errors import ModelError, OutputError
-from tightc.files import write_file_atomically
+from tightc.files import remove_leftovers, remove_leftovers_in, write_file_atomically
 from tightc.model.file import Model, load_model, load_model_bytes, save_model, writes_external_data
+
+# in this order, however a run got to its end
+_RECORD_KEYS = ("key", "report", "measured", "row", "model_sha256")
+# what a run writes in its folder
+_WRITTEN = re.compile(
+    r"recipe\.yaml|\d\d-[a-z-]+\.json|\d\d-[a-z-]+\.onnx(\.[0-9a-f]{16}\.data)?|[0-9a-f]{16}\.checkpoint"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Workspace:
     def locked(cls, folder: Path) -> Iterator[Workspace]:
         """A context with the locked workspace in `folder`, which is created where it is missing.
 
+        What killed runs left there is removed.
         OutputError where another run works there, or where the folder cannot be created or locked.
         """
         try:
@@ -59,6 +69,7 @@ class Workspace:
                 f"{folder}: cannot be locked ({reason})", "give another folder with -o"
             ) from None
         try:
+            remove_leftovers_in(folder, _WRITTEN)
             yield cls(folder)
         finally:
             lock.release()
@@ -70,6 +81,12 @@ class Workspace:
     def checkpoint_path(self, key: str) -> Path:
         """The path of the checkpoint of a training with this `key`."""
         return self.folder / f"{key[:16]}.checkpoint"
+
+    def remove_checkpoint(self, key: str) -> None:
+        """Remove the checkpoint of a training with this `key`, which has ended."""
+        path = self.checkpoint_path(key)
+        path.unlink(missing_ok=True)
+        remove_leftovers(path)
 
     def find_result(
         self, name: str, key: str, *, has_model: bool
@@ -106,7 +123,8 @@ class Workspace:
 
     def write_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Write the `record` of the stage `name` with the SHA-256 of its `model`, None if it only reports."""
-        content = {**record, "model_sha256": model and model.sha256}
+        complete = {**record, "model_sha256": model and model.sha256}
+        content = {key: complete[key] for key in _RECORD_KEYS if key in complete}
         write_file_atomically(self.folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -121,7 +139,7 @@ def hash_data(source: str) -> str:
     Of a file its content, for IDX also that of the labels; of a folder the names, sizes and times of its files; of a
     function its name and the file of its module.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         labels = labels_path(path) if is_idx(path.name) else None
         return hash_key(_sha256(path), _sha256(labels)) if labels else hash_file(source)
@@ -136,7 +154,7 @@ def hash_data(source: str) -> str:
 
 def hash_file(source: str) -> str:
     """The SHA-256 of the file at `source`, empty where there is none."""
-    return _sha256(Path(source).expanduser()) or ""
+    return _sha256(Path(os.path.expanduser(source))) or ""
 
 
 def _sha256(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from tightc.names import message_text
 from tightc.report import Report
 from tightc.reporting.text import (
     TEXT_COLUMNS,
@@ -33,7 +34,7 @@ def report_html(report: Report) -> str:
 
 def _cell(column: str, text: str) -> str:
     side = "left" if column in TEXT_COLUMNS else "right"
-    return f'<td style="text-align: {side}">{escape(text)}</td>'
+    return f'<td style="text-align: {side}">{escape(message_text(text))}</td>'
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tightc.names import escape
+
 
 def rows_as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """A line of names and one for each row; mappings within rows are columns of their own, such as `parts.macs`.
@@ -37,9 +39,9 @@ def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _text(value: Any) -> Any:
-    """As JSON writes it, but lists with spaces between their items."""
+    """As JSON writes it, but lists with spaces between their items, and text escaped, line breaks excepted."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return " ".join(str(_text(item)) for item in value)
-    return value
+    return "\n".join(map(escape, value.split("\n"))) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightc.inspection.options import SPARSITIES
+from tightc.names import escape, message_text
 from tightc.report import Figures, Report
 from tightc.reporting.uncovered import uncovered_lines
 
@@ -126,15 +127,20 @@ def totals_lines(report: Report) -> Iterator[str]:
     """A line for each measure of the network; nested ones are in JSON only."""
     for name, value in report.totals.items():
         if not _is_nested(value):
-            yield f"{name.removesuffix('_pj')}: {shown(name, value)}"
+            yield message_text(f"{name.removesuffix('_pj')}: {shown(name, value)}")
 
 
 def closing_lines(report: Report) -> Iterator[str]:
     """What inspect does not cover, then the notes."""
     if report.stage == "inspect":
         yield from uncovered_lines(report, whole=True)
+    yield from note_lines(report)
+
+
+def note_lines(report: Report) -> Iterator[str]:
+    """A line for each note."""
     for note in report.notes:
-        yield f"note: {note}"
+        yield message_text(f"note: {note}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
@@ -216,10 +222,10 @@ def _from_the_end(name: str, length: int) -> str:
 
 
 def cell_text(column: str, row: Figures) -> str:
-    """A cell of the table of the layers."""
+    """A cell of the table of the layers, escaped."""
     if column == "matrix":
         groups = f" x {row['groups']}" if row["groups"] > 1 else ""
         return f"{row['filters']} x {row['inputs']}{groups}"
     if column == "name" and row.get("shares"):
-        return f"{row['name']} (weight of {row['shares']})"
-    return shown(column, row[column])
+        return escape(f"{row['name']} (weight of {row['shares']})")
+    return escape(shown(column, row[column]))

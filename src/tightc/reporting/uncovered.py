@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tightc.names import message_text
 from tightc.report import Figures, Report
 
 _MOST = 8
@@ -17,7 +18,7 @@ def uncovered_lines(report: Report, *, whole: bool) -> Iterator[str]:
     entries = sorted(report.uncovered, key=lambda entry: -_size(entry))
     shown = entries if whole else entries[:_MOST]
     several = len({entry.get("model") for entry in entries}) > 1
-    yield from (_line(entry, several) for entry in shown)
+    yield from (message_text(_line(entry, several)) for entry in shown)
     rest = entries[len(shown) :]
     if rest:
         shares = [entry["macs_share"] for entry in rest]

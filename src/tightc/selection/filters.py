@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tightc.selection.aligned import ROUNDING
 from tightc.selection.channels import ChannelGraph, Read, Write, depends_on, separate_layers
 from tightc.selection.ties import Numbers, even_order, spread_ranks
-from tightc.selection.top_k import Mask, Saliency
+from tightc.selection.top_k import AnySaliency, Mask, Saliency
 
 # of the filters that would be left if all layers became thinner alike, which is the root of the weights left
 _LEAST_FRACTION = 0.25
@@ -24,7 +24,7 @@ class FilterCandidates(Protocol):
     """One candidate layer."""
 
     @property
-    def saliency(self) -> Saliency:
+    def saliency(self) -> AnySaliency:
         """Of its weights: (filters, inputs) float64, one convolution group below the other."""
 
     @property
@@ -51,7 +51,7 @@ def keep_filters(
     graph = layers[0].channels or separate_layers([(*layer.saliency.shape, layer.groups) for layer in layers])
     rows = [len(layer.saliency) // filters for layer, filters in zip(layers, graph.filters(), strict=True)]
     joined = [
-        _Filters(_joined(layer.saliency, each), layer.groups)
+        _Filters(_joined(np.asarray(layer.saliency), each), layer.groups)
         for layer, each in zip(layers, rows, strict=True)
     ]
     saliencies = [_filter_saliency(layer.saliency) for layer in joined]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import floor
+from typing import overload
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from tightc.selection.aligned import (
 from tightc.selection.channels import ChannelGraph
 from tightc.selection.filters import keep_filters
 from tightc.selection.options import SelectionOptions
-from tightc.selection.top_k import Mask, Saliency, largest_with_minimums
+from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, SaliencyBlocks, choose_largest
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes
 
@@ -34,14 +36,32 @@ class Candidates:
     numbered in their order; None where they are not known. `subwords`: their number per weight, in adjacent columns.
     """
 
-    saliency: Saliency
+    saliency: AnySaliency
     groups: int = 1
     vectors: tuple[int, ...] = (1,)
     channels: ChannelGraph | None = None
     subwords: int = 1
 
 
-def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
+class LazyMasks(Sequence[Mask]):
+    """Masks that are made at each access, so that one layer is in memory at a time."""
+
+    def __init__(self, makers: Sequence[Callable[[], Mask]]) -> None:
+        self._makers = makers
+
+    @overload
+    def __getitem__(self, index: int) -> Mask: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mask]: ...
+    def __getitem__(self, index: int | slice) -> Mask | Sequence[Mask]:
+        """The mask of a layer, or those of several."""
+        return LazyMasks(self._makers[index]) if isinstance(index, slice) else self._makers[index]()
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: float) -> Sequence[Mask]:
     """Which weights of each of `layers` to keep, (filters, inputs) bool, so that a `fraction` of the cost is left.
 
     `options` say in which units weights are kept, and what cost counts. The cost is the number of weights or, with a
@@ -49,20 +69,28 @@ def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: fl
     1 keeps all. OptionError if the budget cannot be met.
     """
     if fraction >= 1:
-        return [np.ones(layer.saliency.shape, bool) for layer in layers]
+        return LazyMasks([partial(_everything, layer) for layer in layers])
     if options.granularity == "filter":
         return keep_filters(layers, fraction, options.min_density, by_layer=options.scope == "layer")
     scopes = [[layer] for layer in layers] if options.scope == "layer" else [list(layers)]
-    keep = _keep_weights if options.align is None else _keep_aligned
-    return [kept for scope in scopes for kept in keep(scope, options, fraction)]
+    if options.align is not None:
+        return [kept for scope in scopes for kept in _keep_aligned(scope, options, fraction)]
+    chosen = [kept for scope in scopes for kept in _keep_weights(scope, options, fraction)]
+    if any(isinstance(layer.saliency, SaliencyBlocks) for layer in layers):
+        return LazyMasks([kept.mask for kept in chosen])
+    return [kept.mask() for kept in chosen]
 
 
-def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
+def _everything(layer: Candidates) -> Mask:
+    return np.ones(layer.saliency.shape, bool)
+
+
+def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[KeptWeights]:
     sizes = [layer.saliency.size for layer in layers]
     density = options.min_density * fraction
     minimums = [max(1, round(density * size)) for size in sizes]
     count = sum(sizes) - round((1 - fraction) * sum(sizes))
-    return largest_with_minimums([layer.saliency for layer in layers], count, minimums)
+    return choose_largest([layer.saliency for layer in layers], count, minimums)
 
 
 def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
@@ -70,7 +98,7 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
     assert array is not None, "the caller checked"
     by_cycles = options.budget is not None and options.budget.kind == "speedup"
     size = array.columns if by_cycles else 1
-    segments = [segment_saliency(layer.saliency, array.rows) for layer in layers]
+    segments = [segment_saliency(np.asarray(layer.saliency), array.rows) for layer in layers]
     units = [unit_saliency(saliency, size) for saliency in segments]
     if by_cycles:
         costs = [float(sum(map(array.pass_cycles, layer.vectors))) for layer in layers]
@@ -84,7 +112,7 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
         raise _unreachable(options, dense / least)
     taken = units_within_budget(units, costs, fraction * dense, minimums)
     return [
-        keep_segments(layer.saliency, array.rows, best_segments(saliency, count * size))
+        keep_segments(np.asarray(layer.saliency), array.rows, best_segments(saliency, count * size))
         for layer, saliency, count in zip(layers, segments, taken, strict=True)
     ]
 

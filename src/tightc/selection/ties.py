@@ -31,18 +31,42 @@ def rotations(counts: Numbers) -> Numbers:
     return filters * _GOLDEN % _MODULUS * counts // _MODULUS
 
 
-def even_shares(filters: Numbers, count: int) -> NDArray[np.bool_]:
-    """Mark `count` of equal weights, as many in each filter and layer as their shares say, to within one: (weights,).
+def tie_shares(ties: Numbers, count: int) -> tuple[Numbers, Numbers]:
+    """How many of its equal weights each filter keeps, and from which place on: two (filters,) int64.
 
-    `filters`: (weights,) int64, the filter of each weight, rising over all layers. Those of a filter are adjacent,
-    which keeps the subwords of a weight together, and start at another place in each filter.
+    `ties`: (filters,) int64, how many each filter has, over all layers; `count`: how many are kept. Filters and layers
+    keep as many as their shares say, to within one. Those of a filter are adjacent, which keeps the subwords of a
+    weight together, and start at another place in each filter.
     """
-    _, firsts, sizes = np.unique(filters, return_index=True, return_counts=True)
-    ends = np.cumsum(sizes)
-    taken = np.diff(ends * count // len(filters), prepend=0)
-    place = np.arange(len(filters)) - np.repeat(firsts, sizes)
-    place = (place - np.repeat(rotations(sizes), sizes)) % np.repeat(sizes, sizes)
-    marked: NDArray[np.bool_] = place < np.repeat(taken, sizes)
+    used = np.flatnonzero(ties)
+    taken, starts = np.zeros_like(ties), np.zeros_like(ties)
+    if len(used):
+        ends = np.cumsum(ties[used])
+        taken[used] = np.diff(_shares(ends, count), prepend=0)
+        starts[used] = rotations(ties[used])
+    return taken, starts
+
+
+def _shares(ends: Numbers, count: int) -> Numbers:
+    """ends * count // ends[-1], also where the product exceeds int64."""
+    total = int(ends[-1])
+    if total * count < 2**63:
+        return ends * count // total
+    return np.array([int(end) * count // total for end in ends], np.int64)
+
+
+def marked_places(
+    tied: NDArray[np.bool_], ties: Numbers, taken: Numbers, starts: Numbers
+) -> NDArray[np.bool_]:
+    """Mark of the `tied` weights those that `tie_shares` says: (filters, inputs) bool.
+
+    `ties`, `taken`, `starts`: (filters,) int64.
+    """
+    rows, _ = np.nonzero(tied)
+    firsts = np.cumsum(ties) - ties
+    place = (np.arange(len(rows)) - firsts[rows] - starts[rows]) % ties[rows]
+    marked = np.zeros(tied.shape, bool)
+    marked[tied] = place < taken[rows]
     return marked
 
 

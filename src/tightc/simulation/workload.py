@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
@@ -15,7 +17,7 @@ from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import MacCounts, count_macs
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.model.packings.metadata import matching_packings
-from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.packings.packed_form import decode_layers
 from tightc.report import Figures
 from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
@@ -72,10 +74,10 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
 
     ModelError where a packing does not fit its weights.
     """
-    plain = unpack_layers(model)
+    plain, decoded = decode_layers(model)
     network = read_network(plain)
     counts = count_macs(plain, network, input_sizes)
-    packings = matching_packings(plain, network)
+    packings = matching_packings(plain, network, decoded)
     feature_maps = _feature_maps(network, counts, read_graph(plain.proto))
     layers = tuple(
         LayerWorkload(
@@ -103,11 +105,12 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
 
 
 def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> int:
-    return int(layer_matrix(network, layer, packing.subword_bits if packing else None).slots().sum())
+    slots = layer_matrix(network, layer, packing.subword_bits if packing else None).slots()
+    return int(slots.sum(dtype=np.int64))
 
 
 def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
-    positions = prod(network.weights[layer.weight].shape[2:]) if layer.is_convolution else 1
+    positions = prod(network.shapes[layer.weight][2:]) if layer.is_convolution else 1
     return GemmWorkload(
         filters=layer.filters // layer.groups,
         inputs=layer.inputs,

@@ -24,7 +24,7 @@ class ArrayShape(NamedTuple):
     @classmethod
     def parse(cls, text: object) -> Self:
         """From `32x32`; OptionError for anything else."""
-        found = re.fullmatch(r"(\d+)x(\d+)", str(text).strip().lower())
+        found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", str(text).strip().lower())
         if not found or not all(1 <= int(side) <= LARGEST for side in found.groups()):
             raise OptionError(
                 f"expected an array as ROWSxCOLUMNS, such as 32x32, got {text!r}", f"give {_FORM}, rows first"

@@ -70,12 +70,23 @@ class LayerMatrix:
         filters = rows.astype(np.int32)
         return filters, (columns + self.first_input(filters)).astype(np.int32)
 
-    def slots(self) -> NDArray[np.int64]:
-        """Number of slots that each weight takes: (filters, inputs of a group) int64."""
+    def slots(self) -> NDArray[np.int8]:
+        """Number of slots that each weight takes: (filters, inputs of a group) int8."""
         if self.subword_bits is not None:
             return counts(self.values.astype(np.int8), self.subword_bits)
-        taken: NDArray[np.int64] = (self.values != 0).astype(np.int64)
+        taken: NDArray[np.int8] = (self.values != 0).astype(np.int8)
         return taken
+
+    def places(self, filters: Ids, inputs: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(the place of each weight among these pairs, how often it is): two (weights,) int64, places rising.
+
+        A place is filter * inputs of a group + input of the group.
+        """
+        flat = filters.astype(np.int64) * self.inputs
+        flat += inputs - self.first_input(filters)
+        flat.sort()
+        firsts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1])) if len(flat) else flat
+        return flat[firsts], np.diff(np.append(firsts, len(flat)))
 
     def weights(self, filters: Ids, inputs: Ids) -> NDArray[Any]:
         """The content of the slot of each (filter, input) pair: same shape, dtype of `values`.
@@ -96,7 +107,7 @@ class LayerMatrix:
 
     def filter_sizes(self) -> NDArray[np.int64]:
         """Non-zeros of each filter: (filters,) int64."""
-        sizes: NDArray[np.int64] = self.slots().sum(axis=1)
+        sizes: NDArray[np.int64] = self.slots().sum(axis=1, dtype=np.int64)
         return sizes
 
 

@@ -15,12 +15,13 @@ from tightc.tile.bounds import (
     lane_inputs_lower_bound,
     passes_lower_bound,
 )
-from tightc.tile.matrix import Ids, LayerMatrix
+from tightc.tile.matrix import Ids, LayerMatrix, scaled
 from tightc.tile.packing import Packing, Tile
 from tightc.tile.subwords import subwords_of
 
 Figures = dict[str, int | float | str | None]
 
+_BLOCK = 2**22  # weights that are squared together
 _LARGEST = ("fan_in_max", "fan_in_lower_bound")  # over layers; all other measures add up
 
 
@@ -88,7 +89,6 @@ class Measures:
 def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
     """Measures of `packing` for `matrix`; non-zeros without a slot count as dropped."""
     sizes = matrix.filter_sizes()
-    squares = np.square(matrix.dequantized, dtype=np.float64)
     dropped = dropped_weights(packing, matrix)
     width = matrix.bits
     slots = packing.slots_per_weight
@@ -114,17 +114,29 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
         packed_bits=packed_bits(packing, slot_bits(width, matrix.subword_bits)),
         dense_bits=matrix.values.size * width,
         dropped_weights=int(dropped.sum()),
-        dropped_squares=float(squares[dropped].sum()),
-        total_squares=float(squares.sum()),
+        dropped_squares=_sum_of_squares(matrix, dropped) if dropped.any() else 0.0,
+        total_squares=_sum_of_squares(matrix),
     )
+
+
+def _sum_of_squares(matrix: LayerMatrix, chosen: NDArray[np.bool_] | None = None) -> float:
+    """The sum of the squares of the dequantized weights, or of the `chosen` ones, a block of filters at a time."""
+    step, total = max(1, _BLOCK // max(1, matrix.inputs)), 0.0
+    for first in range(0, matrix.filters, step):
+        block = slice(first, first + step)
+        scale = matrix.scale if matrix.scale is None or len(matrix.scale) == 1 else matrix.scale[block]
+        squares = np.square(scaled(matrix.values[block], scale), dtype=np.float64)
+        total += float((squares if chosen is None else squares[chosen[block]]).sum())
+    return total
 
 
 def dropped_weights(packing: Packing, matrix: LayerMatrix) -> NDArray[np.bool_]:
     """Which weights of `matrix` are not zero and have no slot in `packing`: (filters, inputs of a group) bool."""
     filters, inputs = packing.slots()
-    given = np.zeros(matrix.values.shape, np.int64)
-    np.add.at(given, (filters, inputs - matrix.first_input(filters)), 1)
-    dropped: NDArray[np.bool_] = given < matrix.slots()
+    missing = matrix.slots().reshape(-1).copy()
+    places, uses = matrix.places(filters, inputs)
+    missing[places] -= np.minimum(uses, missing[places]).astype(np.int8)
+    dropped: NDArray[np.bool_] = missing.reshape(matrix.values.shape) != 0
     return dropped
 
 

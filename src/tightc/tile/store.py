@@ -23,6 +23,7 @@ from tightc.tile.packing import EMPTY, Packing, Tile
 
 SECTIONS = ("occupied", "select", "lengths", "inputs", "filters")
 Numbers = NDArray[np.int64]
+_LARGEST_SELECT = int(np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class BitStream:
         start, count, width = self.sections[number]
         if start < 0 or count < 0 or not 0 < width < 32:
             raise ValueError("a section without sense")
-        bits = np.unpackbits(self.content[start : start + -(-count * width // 8)], bitorder="little")
-        if len(bits) < count * width:
+        if start + -(-count * width // 8) > len(self.content):
             raise ValueError("the stream ends within a section")
+        bits = np.unpackbits(self.content[start : start + -(-count * width // 8)], bitorder="little")
         apart = bits[: count * width].reshape(count, width)
         numbers = np.zeros(count, np.int64)
         for place in range(width):
@@ -84,10 +85,38 @@ def to_stream(packing: Packing, further: Iterable[Section] = ()) -> BitStream:
     return BitStream(np.concatenate(content), grid, tuple(sections))
 
 
-def from_stream(stream: BitStream) -> tuple[Tile, ...]:
-    """The tiles that `to_stream` stored; ValueError or IndexError if its sections contradict each other."""
-    occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
+def check_sections(stream: BitStream, most_slots: int) -> None:
+    """ValueError where the counts of the sections do not match the grid, or where this has more than `most_slots`.
+
+    It reads the declared sizes only, so that nothing is allocated for a stream that contradicts itself.
+    """
     count, lanes, columns = stream.grid
+    slots = count * lanes * columns
+    if min(stream.grid) < 0 or slots > most_slots:
+        raise ValueError(f"expected at most {most_slots} slots, got {count} tiles of {lanes}x{columns}")
+    declared = [section[1] for section in stream.sections[: len(SECTIONS)]]
+    if len(declared) < len(SECTIONS):
+        raise ValueError(f"expected {len(SECTIONS)} sections, got {len(declared)}")
+    marks, selects, lengths, inputs, filters = declared
+    if marks not in (1, slots) or lengths != count * lanes or filters != count * columns:
+        raise ValueError(f"the sections are not those of {count} tiles of {lanes}x{columns}")
+    if selects > slots or inputs > most_slots:
+        raise ValueError(
+            f"expected at most {slots} selects and {most_slots} inputs, got {selects} and {inputs}"
+        )
+
+
+def from_stream(stream: BitStream) -> tuple[Tile, ...]:
+    """The tiles that `to_stream` stored; ValueError or IndexError if its sections contradict each other.
+
+    `check_sections` comes before, where the stream is not our own.
+    """
+    count, lanes, columns = stream.grid
+    occupied, selects, lengths, inputs, filters = (stream.section(i) for i in range(len(SECTIONS)))
+    if len(lengths) != count * lanes or len(filters) != count * columns:
+        raise ValueError(f"the sections are not those of {count} tiles of {lanes}x{columns}")
+    if selects.max(initial=0) > _LARGEST_SELECT:
+        raise ValueError(f"expected selects up to {_LARGEST_SELECT}, got {selects.max()}")
     used = (lengths > 0).reshape(count, lanes, 1) & (filters > 0).reshape(count, 1, columns)
     taken = used & occupied.reshape((1, 1, 1) if len(occupied) == 1 else stream.grid).astype(bool)
     if len(selects) != np.count_nonzero(taken):
@@ -99,9 +128,13 @@ def from_stream(stream: BitStream) -> tuple[Tile, ...]:
     tiles = []
     for i, (slots, names) in enumerate(zip(taken, filters.reshape(count, columns), strict=True)):
         high, wide = int(slots.any(axis=1).sum()), int(slots.any(axis=0).sum())
+        if np.count_nonzero(slots[:high, :wide]) != np.count_nonzero(slots):
+            raise ValueError(f"tile {i} leaves lanes or columns out between others")
         select = np.full((high, wide), EMPTY, np.int16)
         select[slots[:high, :wide]] = selects[first_select[i] : first_select[i + 1]]
         bounds = ends[i * lanes : i * lanes + high + 1]
+        if (select.max(axis=1, initial=EMPTY) >= np.diff(bounds)).any():
+            raise ValueError(f"tile {i} selects an input that its lane does not carry")
         tiles.append(
             Tile(
                 names[:wide].astype(np.int32) - 1,

@@ -44,9 +44,9 @@ def join(subwords: Int8, bits: int) -> Int8:
     return values
 
 
-def counts(values: Int8, bits: int) -> NDArray[np.int64]:
+def counts(values: Int8, bits: int) -> Int8:
     """Number of non-zero subwords of each of `values`, same shape."""
-    used: NDArray[np.int64] = np.count_nonzero(split(values, bits), axis=-1).astype(np.int64)
+    used: Int8 = np.count_nonzero(split(values, bits), axis=-1).astype(np.int8)
     return used
 
 
@@ -56,7 +56,7 @@ def nearest(bits: int) -> Table:
 
     Of two that are equally near, the one with fewer non-zero subwords, then the smaller.
     """
-    used = counts(np.arange(LARGEST + 1, dtype=np.int8), bits)
+    used = counts(np.arange(LARGEST + 1, dtype=np.int8), bits).astype(np.int64)
     return np.array([_closest(np.flatnonzero(used <= most), used) for most in range(subwords_of(bits) + 1)])
 
 
@@ -66,7 +66,7 @@ def within(bits: int) -> Table:
 
     A set is the sum of 2 ** place over its subwords; places count from the least significant.
     """
-    used = counts(np.arange(LARGEST + 1, dtype=np.int8), bits)
+    used = counts(np.arange(LARGEST + 1, dtype=np.int8), bits).astype(np.int64)
     tables = []
     for members in range(2 ** subwords_of(bits)):
         choices = [range(2**bits) if members >> place & 1 else (0,) for place in range(subwords_of(bits))]

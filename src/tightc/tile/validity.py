@@ -32,12 +32,12 @@ def packing_error(packing: Packing, matrix: LayerMatrix) -> str:
     local = inputs - matrix.first_input(filters)
     if ((filters < 0) | (filters >= matrix.filters)).any() or ((local < 0) | (local >= matrix.inputs)).any():
         return "a slot holds a weight that the layer does not have"
-    uses = np.bincount(filters.astype(np.int64) * matrix.inputs + local, minlength=matrix.values.size)
-    uses, needed = uses.reshape(matrix.values.shape), matrix.slots()
+    places, uses = matrix.places(filters, inputs)
     if (uses > packing.slots_per_weight).any():  # subwords that training made zero leave their slots empty
         return (
             "a weight sits in two slots" if matrix.subword_bits is None else "a weight sits in too many slots"
         )
-    missing = int(np.maximum(needed - uses, 0).sum())
+    needed = matrix.slots().reshape(-1)
+    missing = int(needed.sum(dtype=np.int64)) - int(np.minimum(needed[places], uses).sum())
     what = "weights" if matrix.subword_bits is None else "subwords"
     return f"{missing} non-zero {what} have no slot" if missing else ""

@@ -216,7 +216,19 @@ def test_other_torch_files_are_refused(content: object, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert given_up(tmp_path).sentence == f"{tmp_path}: expected a checkpoint of finetune, got another file"
+    assert given_up(tmp_path).sentence == (
+        f"--checkpoint: expected a file, got a folder, pipe or device, {tmp_path}"
+    )
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "expected a file, got a folder, pipe or device" in given_up(tmp_path / "pipe").sentence
+
+
+def test_a_name_that_is_too_long_is_found_before_the_training(tmp_path: Path) -> None:
+    sentence = given_up(tmp_path / ("x" * 300)).sentence
+    assert sentence == f"--checkpoint: {tmp_path / ('x' * 300)}: cannot be written (File name too long)"
 
 
 def test_a_truncated_checkpoint_is_refused(left: Path) -> None:

@@ -18,11 +18,13 @@ from onnx import helper, numpy_helper
 from helpers import models
 from helpers.chains import outputs
 from helpers.loading import loaded
+from helpers.products import chain_of
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.file_format import functions
 from tightc.model.file_format.functions import PackedWeight, needs_int64
 from tightc.model.file_format.rebuild import WeightLayout
+from tightc.model.onnx_proto.stored_tensors import tensor_values
 from tightc.packing.options import PackOptions
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
@@ -44,28 +46,6 @@ QUICK = PermuteOptions(
     jobs=1,
 )
 OPSETS = (13, 18, models.newest_opset())
-Weights = Sequence[NDArray[Any]]
-
-
-def chain_of(weights: Weights, opset: int = models.OPSET) -> onnx.ModelProto:
-    """Products in a row, each with its weight, which has its own type."""
-    nodes, value = [], "x"
-    for i, weight in enumerate(weights):
-        dtype = helper.np_dtype_to_tensor_dtype(weight.dtype)
-        nodes.append(helper.make_node("Cast", [value], [f"c{i}"], to=dtype))
-        nodes.append(helper.make_node("MatMul", [f"c{i}", f"w{i}"], [f"y{i}"], name=f"layer{i}"))
-        value = f"y{i}"
-    last = helper.np_dtype_to_tensor_dtype(weights[-1].dtype)
-    graph = helper.make_graph(
-        nodes,
-        "chain",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, weights[0].shape[0]])],
-        [helper.make_tensor_value_info(value, last, [2, weights[-1].shape[1]])],
-        [numpy_helper.from_array(weight, f"w{i}") for i, weight in enumerate(weights)],
-    )
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=models.ir_for(opset)
-    )
 
 
 def rebuilt(model: Model) -> dict[str, NDArray[Any]]:
@@ -192,7 +172,7 @@ def test_input_numbers_that_four_bytes_may_hold_are_read() -> None:
     places = np.arange(5, 140_000, 1_234)
     weight[places, places % 2] = places
     packed, _ = pack(permute(loaded(chain_of([weight, models.sparse(2, 3)])), QUICK)[0])
-    numbers = numpy_helper.to_array(
+    numbers = tensor_values(
         next(tensor for tensor in packed.proto.graph.initializer if tensor.name == "w0.layout")
     )
     assert numbers.tolist()[6:21][3 * 3 + 2] == 18  # width of the input numbers

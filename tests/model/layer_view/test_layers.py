@@ -136,6 +136,31 @@ def test_uncovered_operators_have_a_reason(proto: onnx.ModelProto, label: str, r
     assert found == {label: reason}
 
 
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"group": 0}, "its group is 0, which does not divide the 8 of its weight"),
+        ({"group": -1}, "its group is -1, which does not divide the 8 of its weight"),
+        ({"group": 2**15}, "its group is 32768, which does not divide the 8 of its weight"),
+        ({"strides": [0, 1]}, "its strides are [0, 1], which do not fit 2 axes"),
+        ({"dilations": [1]}, "its dilations are [1], which do not fit 2 axes"),
+        ({"pads": [1, 1]}, "its pads are [1, 1], which do not fit 2 axes"),
+        ({"kernel_shape": [3, 5]}, "its kernel_shape is [3, 5], and its weight (8, 3, 3, 3)"),
+    ],
+)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_that_contradicts_its_weight_is_no_layer(
+    attributes: dict[str, int | list[int]], reason: str, transposed: bool
+) -> None:
+    proto = models.cnn()
+    node = next(node for node in proto.graph.node if node.op_type == "Conv")
+    node.op_type = "ConvTranspose" if transposed else "Conv"
+    del node.attribute[:]
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+    found = {entry.node.label: entry.reason for entry in read_network(Model(proto, "net.onnx")).uncovered}
+    assert found[node.name] == reason
+
+
 def test_a_weight_that_a_caller_may_replace_is_no_layer_where_it_stays_so() -> None:
     proto = models.cnn()
     value = helper.make_tensor_value_info("second_w", onnx.TensorProto.FLOAT, [8, 8, 3, 3])

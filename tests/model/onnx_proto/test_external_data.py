@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from helpers import models
+from helpers.products import chain_of
 from tightc import files
 from tightc.errors import ModelError, OutputError
 from tightc.model.file import Model, load_model, save_model, writes_external_data
@@ -190,37 +191,35 @@ def test_a_writer_that_is_killed_after_another_wrote(
 def test_a_model_replaced_between_two_reads_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
+    path, real, written = tmp_path / "out.onnx", external_data._open_source, []
     save_model(ONE, path)
 
-    def late(*arguments: object) -> None:
+    def late(*arguments: object) -> object:
         if len(written) < 3:
             written.append((OTHER, ONE)[len(written) % 2])
             save_model(written[-1], path)
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(external_data.onnx, "load_external_data_for_model", late)
+    monkeypatch.setattr(external_data, "_open_source", late)
     assert load_model(path).to_bytes() == OTHER.to_bytes()
     assert len(written) == 3
 
 
-@pytest.mark.parametrize(
-    "fault", [OSError, RuntimeError]
-)  # onnx raises either, depending on the step at which the file is missing
+@pytest.mark.parametrize("fault", [OSError, ValueError])
 def test_weights_removed_while_reading_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
-    path, real, written = tmp_path / "out.onnx", external_data.onnx.load_external_data_for_model, []
+    path, real, written = tmp_path / "out.onnx", external_data._open_source, []
     save_model(ONE, path)
 
-    def removed(*arguments: object) -> None:
+    def removed(*arguments: object) -> object:
         if not written:
             written.append(OTHER)
             save_model(OTHER, path)
             raise fault("filesystem error: cannot get link count: No such file or directory")
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(external_data.onnx, "load_external_data_for_model", removed)
+    monkeypatch.setattr(external_data, "_open_source", removed)
     assert load_model(path).to_bytes() == OTHER.to_bytes()
 
 
@@ -235,7 +234,7 @@ def test_reading_a_model_that_keeps_changing_is_given_up(
         save_model(written[-1], path)
         raise OSError(2, "No such file or directory")
 
-    monkeypatch.setattr(external_data.onnx, "load_external_data_for_model", never)
+    monkeypatch.setattr(external_data, "_open_source", never)
     with pytest.raises(ModelError, match=r"the weights in out.onnx.\w+.data cannot be read"):
         load_model(path)
     assert len(written) == 11
@@ -248,6 +247,19 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
     words = rf"expected the weights in .*/{sidecar.name}, got no such file; copy {sidecar.name} into"
     with pytest.raises(ModelError, match=words):
         load_model(tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize("name", ["a" * 70_000, "a\0b", "weights/"])
+def test_a_name_that_no_file_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    proto = chain_of([np.ones((8, 8), np.float32)])
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=name)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="got no such file"):
+        load_model(tmp_path / "net.onnx")
 
 
 # --- what is written, kept and removed

@@ -313,3 +313,39 @@ def test_progress_rises_to_the_end_and_is_of_the_best_state() -> None:
     assert [progress.moves for progress in reports] == sorted(progress.moves for progress in reports)
     assert reports[-1].cost == found.cost(FAN_IN) / 4
     assert (reports[-1].moves, reports[-1].accepted) == (found.moves, found.accepted)
+
+
+def test_progress_is_reported_at_most_every_tenth_of_a_second_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[float] = []
+    now = 100.0
+    monkeypatch.setattr(annealing.time, "monotonic", lambda: now)
+    reporter = annealing._Reporter(lambda progress: seen.append(progress.done))
+    reporter.begin(0.5, 0.25)
+    for step in range(50):
+        now = 100.0 + step / 32
+        reporter.report(step / 50, 1.0)
+    assert seen == [0.5 + 0.25 * step / 50 for step in range(0, 50, 4)]
+    reporter.begin(0.0, 1.0)
+    reporter.report(1.0, 1.0)
+    assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_progress_rises_to_the_whole(kind: str, restarts: int) -> None:
+    seen: list[AnnealProgress] = []
+    found = anneal(some_block(), quick(kind=kind, restarts=restarts), progress=seen.append)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
+    assert done[0] >= 0 and done[-1] == 1
+    assert 4 * seen[-1].cost == found.cost(FAN_IN)  # in quarters
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_progress_is_whole_where_nothing_can_be_better(kind: str) -> None:
+    seen: list[AnnealProgress] = []
+    single = annealing_blocks.block([3], [[0]], inputs=3, few=1)
+    anneal(single, quick(kind=kind, restarts=2), progress=seen.append)
+    assert seen[-1].done == 1

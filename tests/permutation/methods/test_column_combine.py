@@ -129,3 +129,29 @@ def test_the_kernel_fills_lanes_as_plain_loops_do(gamma: float) -> None:
 )
 def test_bits_are_counted(word: int) -> None:
     assert _count_bits(np.uint64(word)) == word.bit_count()
+
+
+@pytest.mark.parametrize(
+    ("clashes", "gamma", "lanes"), [(29, 0.29, 1), (29, 0.28, 2), (30, 0.29, 2), (57, 0.57, 1)]
+)
+def test_a_fraction_of_the_filters_is_counted_as_it_is_written(
+    clashes: int, gamma: float, lanes: int
+) -> None:
+    values = np.zeros((100, 2), np.float32)
+    values[:clashes] = 1
+    values[clashes:60, 0] = values[60:, 1] = 1
+    # 0.29 x 100 is 28.999999999999996 in binary
+    assert len(combine(values, LossySettings(2, gamma), SearchContext())) == lanes
+
+
+def test_progress_is_the_fraction_of_the_inputs_that_have_a_lane() -> None:
+    seen: list[tuple[str, float, dict[str, str]]] = []
+    context = SearchContext(layer="one", progress=lambda *report: seen.append(report))
+    values = np.eye(70, dtype=np.float32)
+    values[0] = 1  # all inputs clash, so that each has a lane of its own
+    lanes = combine(values, LossySettings(8, 0.0), context, done=0.25, fraction=0.5)
+    assert len(lanes) == 70
+    assert {layer for layer, _, _ in seen} == {"one"}
+    assert [figures["lanes"] for _, _, figures in seen][-1] == "70"
+    for _, done, figures in seen:
+        assert done == pytest.approx(0.25 + 0.5 * 0.9 * int(figures["lanes"]) / 70)

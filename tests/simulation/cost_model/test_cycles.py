@@ -25,7 +25,7 @@ from helpers.accelerators import (
 )
 from helpers.packings import arrays
 from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.cycles import Cycles, layer_cycles
+from tightc.simulation.cost_model.cycles import Cycles, _transfer_cycles, layer_cycles
 from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.memory import schedule_layer
 from tightc.simulation.cost_model.passes import Passes, dense_passes, packed_passes
@@ -245,3 +245,10 @@ def test_no_buffer_makes_it_faster_and_none_that_is_faster_slower(
     assert layer_cycles(passes, replace(accelerator, prefetch=True), temporal_tiles).total <= (
         layer_cycles(passes, replace(accelerator, prefetch=False), temporal_tiles).total
     )
+
+
+def test_words_at_a_rate_in_tenths_take_no_cycle_too_many() -> None:
+    words = np.arange(1, 200)
+    for tenths in range(1, 40):  # 21 / 0.7 is 30.000000000000004 in binary
+        expected = [-(-10 * count // tenths) for count in words.tolist()]
+        assert _transfer_cycles(words, tenths / 10).tolist() == expected

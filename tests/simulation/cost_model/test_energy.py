@@ -151,3 +151,17 @@ def test_a_table_of_measured_figures_has_no_variations() -> None:
     text["lane_byte"]["assumed"] = True
     found = variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
     assert [(v.entry, v.change) for v in found] == [("lane_byte", "halved"), ("lane_byte", "doubled")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_all_that_is_assumed_is_varied_together_if_it_is_more_than_one(count: int) -> None:
+    text = TABLE.model_dump(mode="json")
+    for name, entry in text.items():
+        if isinstance(entry, dict):
+            entry["assumed"] = name in list(ASSUMED)[:count]
+    del text["dram"]["up_to"]
+    found = [
+        (v.entry, v.change) for v in variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
+    ]
+    assert len(found) == 2 * count + (2 if count > 1 else 0)
+    assert (("all assumed", "halved") in found) is (count > 1)

@@ -30,7 +30,7 @@ from tightc.simulation.cost_model.cycles import layer_cycles
 from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.passes import Dataflow, dense_passes
 from tightc.simulation.options import SimulateOptions
-from tightc.simulation.report.scalesim import export_scalesim
+from tightc.simulation.report.scalesim import _kilobytes, export_scalesim
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 
@@ -321,3 +321,11 @@ def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, t
                 row["groups"] == 1
             ):  # SCALE-Sim runs groups one after the other, tightc may have them in one pass
                 assert found == row["dense_cycles"], (dataflow, row["name"])
+
+
+@pytest.mark.parametrize("words", [0, 1, 461, 462, 463, 512, 974, 975, 10**6])
+def test_half_of_a_buffer_holds_every_word_in_a_hundred_equal_sets(words: int) -> None:
+    kilobytes = _kilobytes(words)
+    # SCALE-Sim rounds the size of a set of each half down
+    assert 100 * (1024 * kilobytes // 2 // 100) >= words
+    assert 1024 * (kilobytes - 1) < 2 * words + 100

@@ -8,7 +8,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # noqa: TID251 - the exception alone
 from time import monotonic
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 
 from tightc.errors import OptionError, OutputError
-from tightc.files import write_file_atomically
+from tightc.files import check_writable, write_file_atomically
 
 # what reading arbitrary bytes may raise
 _BROKEN = (
@@ -30,6 +30,23 @@ _BROKEN = (
     BadZipFile,
     zlib.error,
 )
+
+
+def check_checkpoint(path: Path) -> None:
+    """OptionError where no checkpoint can be written at `path`: a training finds that before it starts."""
+    remedy = "give another file with --checkpoint"
+    if not path.parent.is_dir():
+        raise OptionError(
+            f"--checkpoint: expected an existing folder, got {path.parent}", "make the folder first"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise OptionError(f"--checkpoint: expected a writable folder, got {path.parent}", remedy)
+    if os.path.exists(path) and not os.path.isfile(path):  # of Path, these raise where a name is too long
+        raise OptionError(f"--checkpoint: expected a file, got a folder, pipe or device, {path}", remedy)
+    try:
+        check_writable(path)
+    except OutputError as fault:
+        raise OptionError(f"--checkpoint: {fault.sentence}", remedy) from None
 
 
 @dataclass
@@ -70,17 +87,8 @@ class Checkpoint:
     def read(self) -> dict[str, Any] | None:
         """The saved state, on the CPU; None where there is no file yet.
 
-        OptionError where the file is not a checkpoint of this run, or where none can be written.
+        OptionError where the file is not a checkpoint of this run.
         """
-        if not self.path.parent.is_dir():
-            raise OptionError(
-                f"--checkpoint: expected an existing folder, got {self.path.parent}", "make the folder first"
-            )
-        if not os.access(self.path.parent, os.W_OK):
-            raise OptionError(
-                f"--checkpoint: expected a writable folder, got {self.path.parent}",
-                "give another file with --checkpoint",
-            )
         if not self.path.exists():
             return None
         remedy = "remove it, or rerun with the options and files that it was written with"

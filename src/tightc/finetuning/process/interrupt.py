@@ -10,26 +10,42 @@ from typing import Any
 
 from tightc.deadline import Deadline
 
+# SIGHUP is missing on Windows
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @contextmanager
 def graceful_interrupt(*, enabled: bool) -> Iterator[Deadline]:
-    """A deadline that the first Ctrl-C brings forward to now; a second Ctrl-C raises KeyboardInterrupt at once.
+    """A deadline that the first KeyboardInterrupt of a signal moves to now; the second one is raised.
 
-    The handler is installed only where `enabled`, in the main thread, and where no other handler has replaced Python's
-    default one. In a process group it must not be enabled: the other processes would wait for this one.
+    Of SIGINT, SIGTERM and SIGHUP those count whose handler raises KeyboardInterrupt: in Python that is Ctrl-C. A
+    handler that does anything else keeps its effect. Only where `enabled`, and in the main thread. In a process group
+    it must not be enabled: the other processes would wait for this one.
     """
     deadline = Deadline()
-    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not (enabled and default and threading.current_thread() is threading.main_thread()):
+    if not enabled or threading.current_thread() is not threading.main_thread():
         yield deadline
         return
+    handlers = {number: signal.getsignal(number) for number in _ENDING}
 
-    def interrupt(_number: int, _frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        deadline.interrupt()
+    def restore() -> None:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, handler)
 
-    signal.signal(signal.SIGINT, interrupt)
+    def interrupt(number: int, frame: Any) -> None:
+        handler = handlers[number]
+        assert callable(handler), "only callable handlers are replaced"
+        try:
+            handler(number, frame)
+        except KeyboardInterrupt:
+            restore()
+            deadline.interrupt()
+
     try:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, interrupt)
         yield deadline
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        restore()

@@ -60,6 +60,7 @@ class Training:
         self.setup, self.options, self.seed = setup, options, seed
         self.steps = options.epochs * len(setup.batches)
         self.step = 0
+        self.threads = {torch.get_num_threads()}  # and those of the runs before, where one is resumed
         self.generator = torch.Generator().manual_seed(seed)
         self.order: Tensor | None = None
         student = setup.student
@@ -278,6 +279,7 @@ class Training:
         ema = None if self.ema is None else {"steps": self.ema.steps, "shadow": list(self.ema.shadow)}
         return {
             "step": self.step,
+            "threads": sorted(self.threads),
             "student": self.setup.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "masks": list(self.masks.masks),
@@ -294,6 +296,7 @@ class Training:
     def _load_state(self, state: dict[str, Any]) -> None:
         """Restores what `_state` returned."""
         self.step, self.best, self.order = state["step"], state["best"], state["order"]
+        self.threads.update(state.get("threads", ()))  # unknown in a checkpoint of tightc 0.3.0
         self.setup.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.masks.load_state(state["masks"])

@@ -17,7 +17,7 @@ import xxhash
 from tightc.errors import ModelError
 from tightc.model.file_format.rebuild import is_packed_form
 from tightc.model.onnx_proto.graph import Array, read_graph
-from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, PACKINGS, get_property, set_property
+from tightc.model.onnx_proto.metadata import DIGESTS, HISTORY, PACKINGS, get_property, read_json, set_property
 
 Tensors = Mapping[str, Array]
 
@@ -130,12 +130,12 @@ def _dtype_name(dtype: np.dtype[Any]) -> str:
 
 def _parse(text: str, origin: str) -> dict[str, Any]:
     try:
-        recorded = json.loads(text)
+        recorded = read_json(text)
         if not isinstance(recorded, dict):
-            raise ValueError("not a mapping")
-    except ValueError:
+            raise ValueError("expected an object, got something else")
+    except ValueError as fault:
         raise ModelError(
-            f"{origin}: its {DIGESTS} is not a JSON object of digests", "copy the file again"
+            f"{origin}: its {DIGESTS} is not a JSON object of digests ({fault})", "copy the file again"
         ) from None
     return recorded
 
@@ -158,7 +158,7 @@ def notes_on_missing_digests(proto: onnx.ModelProto) -> tuple[str, ...]:
 def _read_stages(proto: onnx.ModelProto) -> list[dict[str, Any]]:
     """The records of the history; empty where it cannot be read."""
     try:
-        stages = json.loads(get_property(proto, HISTORY) or "[]")
+        stages = read_json(get_property(proto, HISTORY) or "[]")
     except ValueError:
         return []
     return [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []

@@ -10,12 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
-from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
-from tightc.model.file_format.rebuild import SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
-from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS, get_property, set_property
+from tightc.model.file_format.rebuild import SUBWORD_BITS, SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
+from tightc.model.onnx_proto.metadata import (
+    DIGESTS,
+    PACKINGS,
+    get_property,
+    read_json,
+    set_property,
+    text_of,
+)
+from tightc.model.onnx_proto.stored_tensors import Tensors as ProtoTensors
 
 Header = dict[str, Any]
 
@@ -29,6 +36,12 @@ _OLD_PREFIX = "tightc.packing:"  # versions before 0.2 had a property for each p
 def has_packings(proto: onnx.ModelProto) -> bool:
     """Whether `proto` records packings."""
     return get_property(proto, PACKINGS) is not None or bool(_old_properties(proto))
+
+
+def lack_digests(proto: onnx.ModelProto) -> bool:
+    """Whether `proto` records packings without digests."""
+    text = get_property(proto, PACKINGS)
+    return text is not None and f'"{_DIGEST}":' not in text
 
 
 def tensor_suffixes(header: Mapping[str, Any]) -> tuple[str, ...]:
@@ -48,7 +61,11 @@ def tensor_names(weight: str, header: Mapping[str, Any]) -> tuple[str, ...]:
 
 def packed_tensor_names(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> set[str]:
     """The names of all packed tensors; `proto`, `origin`, `tensors` and ModelError as for `read_headers`."""
-    headers = read_headers(proto, origin, tensors)
+    return names_of_tensors(read_headers(proto, origin, tensors))
+
+
+def names_of_tensors(headers: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The names of the packed tensors of all `headers`, by weight."""
     return {name for weight, header in headers.items() for name in tensor_names(weight, header)}
 
 
@@ -96,16 +113,35 @@ def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = 
             )
         return {}
     try:
-        record = json.loads(text)
-        headers = {name: {**record["common"], **header} for name, header in record["weights"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ModelError(f"{origin}: its {PACKINGS} is not JSON of packings", PERMUTE_AGAIN) from None
+        headers = _parse(text)
+    except ValueError as fault:
+        raise ModelError(
+            f"{origin}: its {PACKINGS} is not JSON of packings ({fault})", PERMUTE_AGAIN
+        ) from None
     tensors = _packed_arrays(proto, headers) if tensors is None else tensors
     digests = {weight: header.pop(_DIGEST, None) for weight, header in headers.items()}
     # files of tightc 0.2.0 have no digests at all
     if any(digests.values()) or get_property(proto, DIGESTS) is not None:
         for weight, header in headers.items():
             _check_packing(proto, origin, weight, header, recorded=digests[weight], tensors=tensors)
+    return headers
+
+
+def _parse(text: str) -> dict[str, Header]:
+    """The headers in the `text` of the property, by weight; ValueError where it is something else."""
+    record = read_json(text)
+    common, weights = (record.get(key) if isinstance(record, dict) else None for key in ("common", "weights"))
+    if not isinstance(common, dict) or not isinstance(weights, dict):
+        raise ValueError("expected an object with common and weights, got something else")
+    if not all(isinstance(header, dict) for header in weights.values()):
+        raise ValueError("expected an object for each weight, got something else")
+    headers = {name: {**common, **header} for name, header in weights.items()}
+    for header in headers.values():
+        if "tensors" in header:
+            text_of(header, "tensors")
+        bits = header.get("subword_bits")
+        if bits is not None and (type(bits) is not int or bits not in SUBWORD_BITS):
+            raise ValueError(f"expected one of {SUBWORD_BITS} as subword_bits, got something else")
     return headers
 
 
@@ -144,8 +180,7 @@ def _digest(weight: str, header: Mapping[str, Any], tensors: Tensors) -> str:
 def _packed_arrays(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any]]) -> Tensors:
     """The packed tensors of `headers` that are in the model, by name."""
     wanted = {name for weight, header in headers.items() for name in tensor_names(weight, header)}
-    tensors = (tensor for tensor in proto.graph.initializer if tensor.name in wanted)
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
+    return ProtoTensors(tensor for tensor in proto.graph.initializer if tensor.name in wanted)
 
 
 def _reading_layer(proto: onnx.ModelProto, names: set[str]) -> str:

@@ -24,6 +24,7 @@ ZEROS = "zeros"
 # where slots hold subwords, these are in further sections of the stream
 SUBWORD_TENSORS = TENSORS[1:]
 SUBWORD_SECTIONS = ("digits", "signs", "places")
+SUBWORD_BITS = (2, 4)
 # the numbers of a layout; after them start, count and width of each section, and the shape of the weight
 LAYOUT_HEAD = ("filter_stride", "input_stride", "group_inputs", "tiles", "lanes", "columns")
 
@@ -66,7 +67,7 @@ def zero_repeats(zeros: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, .
 
     ValueError where the sides of the weight are no multiples of those of the zeros.
     """
-    if len(zeros) != len(shape) or any(side % own for side, own in zip(shape, zeros, strict=True)):
+    if len(zeros) != len(shape) or any(own < 1 or side % own for side, own in zip(shape, zeros, strict=True)):
         raise ValueError(f"zero points of shape {zeros} for a weight of shape {shape}")
     return tuple(side // own for side, own in zip(shape, zeros, strict=True))
 
@@ -92,8 +93,14 @@ def decode_layout(
 ) -> tuple[WeightLayout, BitStream]:
     """The inverse of `encode_layout`, for a stream with content `index` and so many `sections`.
 
-    ValueError where there are too few `numbers`.
+    ValueError where there are too few `numbers`, or where they or the content are no lists of integers.
     """
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"expected a list of integers as layout, got {numbers.dtype} of shape {numbers.shape}"
+        )
+    if index.ndim != 1 or index.dtype != np.uint8:
+        raise ValueError(f"expected a list of bytes as index, got {index.dtype} of shape {index.shape}")
     flat = [int(number) for number in numbers]
     start = len(LAYOUT_HEAD)
     end = start + 3 * sections

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
@@ -20,9 +20,10 @@ from tightc.model.layer_view.quantized_weights import (
     with_zero_points,
 )
 from tightc.model.layer_view.weight_readers import WeightReaders, multiplies
-from tightc.model.onnx_proto.graph import Array, Node, read_graph, subgraph_reads
+from tightc.model.onnx_proto.graph import Array, Graph, Node, read_graph, subgraph_reads
 from tightc.model.onnx_proto.integer_types import weight_bits
 from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.onnx_proto.stored_tensors import LazyArrays, tensor_from_array
 from tightc.report import join_names
 from tightc.tile.matrix import scaled
 
@@ -42,16 +43,18 @@ class Network:
     """The layers of a model in execution order, their weights by name, and the operators that are not covered.
 
     An integer weight is stored as it is minus its zero points, so that zero means no product; `stored` are its dtypes.
-    `quantized`: the scales and zero points of integer weights, by weight. `scales`: those of the layer matrix, (1,) or
-    (filters,), or (filters, inputs) where they change within a filter, as those of blocks do.
+    `weights` are read at each access; `shapes` are theirs. `quantized`: the scales and zero points of integer weights,
+    by weight. `scales`: those of the layer matrix, (1,) or (filters,), or (filters, inputs) where they change within a
+    filter, as those of blocks do.
     """
 
     layers: tuple[Layer, ...]
     uncovered: tuple[Uncovered, ...]
-    weights: dict[str, NDArray[Any]]
+    weights: Mapping[str, Array]
     quantized: dict[str, QuantizedWeight]
     scales: dict[str, NDArray[np.float64]]
     stored: dict[str, np.dtype[Any]]
+    shapes: dict[str, tuple[int, ...]]
 
     @property
     def owners(self) -> tuple[Layer, ...]:
@@ -62,12 +65,15 @@ class Network:
         """`model` with new values of `weights`, by name, their zero points added."""
         return model.with_tensors(self.with_zero_points(weights))
 
-    def with_zero_points(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+    def with_zero_points(self, weights: Mapping[str, Array]) -> Mapping[str, Array]:
         """The values of `weights`, by name, as the model stores them; those of other tensors stay."""
-        found = dict(weights)
-        for name in weights.keys() & self.quantized.keys():
-            found[name] = with_zero_points(weights[name], self.quantized[name], self.stored[name])
-        return found
+
+        def stored(name: str) -> Array:
+            if name not in self.quantized:
+                return weights[name]
+            return with_zero_points(weights[name], self.quantized[name], self.stored[name])
+
+        return LazyArrays({name: partial(stored, name) for name in weights})
 
     def weight_bits(self, layer: Layer) -> int:
         """Bits of a weight of `layer` as the model stores it."""
@@ -117,7 +123,7 @@ class Network:
         """The `model` of this network with float weights in place of integer weights and their DequantizeLinear."""
         proto = model.copy_proto()
         floats = {
-            self.quantized[layer.weight].value: self.dequantized_tensor(layer)
+            self.quantized[layer.weight].value: layer
             for layer in self.owners
             if layer.weight in self.quantized and self.quantized[layer.weight].is_dequantized
         }
@@ -127,7 +133,10 @@ class Network:
         obsolete = {name for node in replaced for name in node.input} - read - subgraph_reads(proto).keys()
         replace_items(proto.graph.node, [node for node in kept if not obsolete & set(node.output)])
         tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in obsolete]
-        tensors += [numpy_helper.from_array(array, name) for name, array in floats.items()]
+        tensors += [
+            tensor_from_array(self.dequantized_tensor(layer), name, model.storage)
+            for name, layer in floats.items()
+        ]
         replace_items(proto.graph.initializer, tensors)
         return model.with_proto(proto)
 
@@ -162,20 +171,24 @@ def read_network(model: Model) -> Network:
             f"{model.origin}: no layer can be packed ({reasons or 'it has no Conv, Gemm or MatMul'})",
             "give a model with Conv, Gemm or MatMul layers that have constant weights",
         )
-    stored = {layer.weight: graph.tensors[layer.weight] for layer in layers}
-    quantized = {entry.weight: entry for entry in readers.quantized.values() if entry.weight in stored}
+    names = {layer.weight: None for layer in layers}
+    quantized = {entry.weight: entry for entry in readers.quantized.values() if entry.weight in names}
     scales = {}
     for layer in layers:
         if layer.weight in quantized and layer.weight not in scales:
-            scales[layer.weight] = layer_scales(quantized[layer.weight], layer, stored[layer.weight].shape)
+            scales[layer.weight] = layer_scales(quantized[layer.weight], layer, graph.shape(layer.weight))
     return Network(
         tuple(layers),
         tuple(uncovered),
-        weights={
-            name: deviation(array, quantized[name]) if name in quantized else array
-            for name, array in stored.items()
-        },
+        weights=LazyArrays({name: partial(_weight, graph, name, quantized.get(name)) for name in names}),
         quantized=quantized,
         scales=scales,
-        stored={name: array.dtype for name, array in stored.items()},
+        stored={name: graph.dtype(name) for name in names},
+        shapes={name: graph.shape(name) for name in names},
     )
+
+
+def _weight(graph: Graph, name: str, entry: QuantizedWeight | None) -> Array:
+    """The weight `name`, an integer one minus its zero points."""
+    weight = graph.tensors[name]
+    return weight if entry is None else deviation(weight, entry)

@@ -73,7 +73,7 @@ def dequantized_weights(graph: Graph) -> tuple[dict[str, QuantizedWeight], dict[
     found, reasons = {}, {}
     for node in graph.nodes:
         if node.op == "DequantizeLinear" and is_standard(node.domain) and node.inputs[0] in graph.tensors:
-            if graph.tensors[node.inputs[0]].ndim < 1:
+            if not graph.shape(node.inputs[0]):
                 continue
             entry = _read_dequantized(node, graph)
             if isinstance(entry, str):
@@ -85,24 +85,24 @@ def dequantized_weights(graph: Graph) -> tuple[dict[str, QuantizedWeight], dict[
 
 def _read_dequantized(node: Node, graph: Graph) -> QuantizedWeight | str:
     name, scale, zero, *_ = (*node.inputs, "", "")
-    weight = graph.tensors[name]
+    dtype = graph.dtype(name)
     if scale not in graph.tensors or (zero and zero not in graph.tensors):
         return "its weight is dequantized by scales that are computed at run time"
-    if not is_integer_type(weight.dtype):
-        return _other_type(weight)
+    if not is_integer_type(dtype):
+        return _other_type(dtype)
     scales, block = graph.tensors[scale].astype(np.float64), node.attributes.get("block_size", 0)
-    axis = node.attributes.get("axis", 1) % weight.ndim if scales.ndim else None
+    axis = node.attributes.get("axis", 1) % len(graph.shape(name)) if scales.ndim else None
     if not block:
         scales = scales.reshape(-1)
     zeros = _zero_points(zero, graph)
-    return QuantizedWeight(node.outputs[0], name, scale, scales, axis, weight.dtype, zeros, block)
+    return QuantizedWeight(node.outputs[0], name, scale, scales, axis, dtype, zeros, block)
 
 
 def integer_weight(node: Node, slot: int, axis: int, graph: Graph) -> QuantizedWeight | str:
     """The weight that an integer operator reads as input `slot`, with scales along `axis`, or why it cannot be one."""
     operator = WEIGHT_OPERATORS[node.op]
     name = node.inputs[slot]
-    weight = graph.tensors[name]
+    dtype = graph.dtype(name)
 
     def further(places: Mapping[int, int]) -> str:
         place = places.get(slot, len(node.inputs))
@@ -111,20 +111,20 @@ def integer_weight(node: Node, slot: int, axis: int, graph: Graph) -> QuantizedW
     zero, scale = further(operator.zero_points), further(operator.scales)
     if (zero and zero not in graph.tensors) or (scale and scale not in graph.tensors):
         return f"the zero point or scale of its weight {name} is computed at run time"
-    if not is_integer_type(weight.dtype):
-        return _other_type(weight)
+    if not is_integer_type(dtype):
+        return _other_type(dtype)
     if scale:
         values = graph.tensors[scale].astype(np.float64).reshape(-1)
     else:
-        values = _scale_behind(node, graph, weight.shape[axis])
+        values = _scale_behind(node, graph, graph.shape(name)[axis])
     zeros = _zero_points(zero, graph).reshape(-1)
     along = axis if max(len(values), len(zeros)) > 1 else None
-    return QuantizedWeight(name, name, scale, values, along, weight.dtype, zeros)
+    return QuantizedWeight(name, name, scale, values, along, dtype, zeros)
 
 
-def _other_type(weight: Array) -> str:
+def _other_type(dtype: np.dtype[Any]) -> str:
     """Why a weight of another type cannot be a layer's."""
-    return f"its weight is quantized as {weight.dtype.name}, not as {', '.join(INTEGER_TYPES)}"
+    return f"its weight is quantized as {dtype.name}, not as {', '.join(INTEGER_TYPES)}"
 
 
 def _zero_points(name: str, graph: Graph) -> NDArray[np.int64]:

@@ -76,7 +76,10 @@ class WeightReaders:
         reason = self._unsupported_weight(node, value, slot)
         if reason:
             return reason
-        shape = self.graph.tensors[name].shape
+        shape = self.graph.shape(name)
+        reason = _contradiction(node, shape)
+        if reason:
+            return reason
         layer = build_layer(node, name, shape, slot)
         if WEIGHT_OPERATORS[node.op].is_integer:
             entry = integer_weight(node, slot, 0 if layer.filters_first else len(shape) - 1, self.graph)
@@ -127,17 +130,17 @@ class WeightReaders:
     def _unsupported_weight(self, node: Node, value: str, slot: int) -> str:
         """The reason why the weight `value`, input `slot` of `node`, cannot be a layer matrix, or empty."""
         name = self._constant_behind(value)
-        tensor = self.graph.tensors[name]
+        shape, dtype = self.graph.shape(name), self.graph.dtype(name)
         if name in self.graph_inputs:
             return f"its weight {name} is also an input of the model, which a caller may replace"
         integer = WEIGHT_OPERATORS[node.op].is_integer
-        if value not in self.quantized and not integer and tensor.dtype.name not in _FLOATS:
-            return f"its weight {name} is {tensor.dtype.name}, not a floating-point type numpy has"
-        if tensor.ndim == 0:
+        if value not in self.quantized and not integer and dtype.name not in _FLOATS:
+            return f"its weight {name} is {dtype.name}, not a floating-point type numpy has"
+        if not shape:
             return f"its weight {name} is a single number"
-        if 1 in tensor.shape[:-2][_leading_ones(tensor.shape) :] and "Conv" not in node.op:
+        if 1 in shape[:-2][_leading_ones(shape) :] and "Conv" not in node.op:
             return f"its weight {name} has an axis of length 1 between several matrices"
-        if tensor.size == 0:
+        if 0 in shape:
             return f"its weight {name} is empty"
         values = [other for other, constant in self.widened.items() if constant == name] or [value]
         readers = [
@@ -176,6 +179,28 @@ class WeightReaders:
         return has_weight(node.op, node.domain) and len(slots) == 1 and slots[0] in weight_inputs(node.op)
 
 
+def _contradiction(node: Node, shape: tuple[int, ...]) -> str:
+    """What in the attributes of a convolution contradicts its weight of `shape`, or empty; onnxruntime refuses it."""
+    if "Conv" not in node.op:
+        return ""
+    rank = len(shape) - 2
+    if rank < 1:
+        return f"its weight has {len(shape)} axes, and a convolution needs 3 or more"
+    group = node.attributes.get("group", 1)
+    if group < 1 or shape[0] % group:
+        return f"its group is {group}, which does not divide the {shape[0]} of its weight"
+    for key, count in (("strides", rank), ("dilations", rank), ("pads", 2 * rank)):
+        numbers = node.attributes.get(key, [1] * count)
+        if len(numbers) not in (0, count) or (key != "pads" and any(number < 1 for number in numbers)):
+            return f"its {key} are {numbers}, which do not fit {rank} axes"
+    kernel = node.attributes.get("kernel_shape", [])
+    return (
+        f"its kernel_shape is {kernel}, and its weight {shape}"
+        if kernel and tuple(kernel) != shape[2:]
+        else ""
+    )
+
+
 def _widened(graph: Graph) -> dict[str, str]:
     """The values that a Cast makes of a bfloat16 constant, as reading leaves it, and that constant."""
     return {
@@ -185,7 +210,7 @@ def _widened(graph: Graph) -> dict[str, str]:
         and is_standard(node.domain)
         and node.attributes.get("to") == TensorProto.FLOAT
         and node.inputs[0] in graph.tensors
-        and graph.tensors[node.inputs[0]].dtype.name == "bfloat16"
+        and graph.dtype(node.inputs[0]).name == "bfloat16"
     }
 
 

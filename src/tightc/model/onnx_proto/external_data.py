@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,27 @@ import onnx
 from onnx import external_data_helper
 
 from tightc.errors import ModelError, OutputError, first_line
-from tightc.files import check_target, is_same_file, is_special, lock, locked_temporary, write_file_atomically
+from tightc.files import (
+    Chunk,
+    check_target,
+    is_same_file,
+    is_special,
+    lock,
+    locked_temporary,
+    write_file_atomically,
+)
+from tightc.input_file import open_regular
 from tightc.model.onnx_proto.naming import tensors_of, walk_graphs
+from tightc.model.onnx_proto.stored_tensors import (
+    TensorStorage,
+    byte_count,
+    embed,
+    fits,
+    is_stored,
+    refer,
+    stays_in_file,
+    tensor_chunks,
+)
 
 _FROM_BYTES = 1024  # smaller tensors stay in the .onnx
 _DIGITS = 16
@@ -35,25 +54,22 @@ class ExternalDataError(ModelError):
 
 def is_large(tensor: onnx.TensorProto) -> bool:
     """Whether `tensor` is large enough to be stored as external data."""
-    return tensor.HasField("raw_data") and len(tensor.raw_data) >= _FROM_BYTES
+    return is_stored(tensor) or (tensor.HasField("raw_data") and byte_count(tensor) >= _FROM_BYTES)
 
 
-def embed_external_data(
-    proto: onnx.ModelProto, origin: str, folder: Path | None, digest: Callable[[], Any]
-) -> bool:
-    """Read the external data of `proto` into it and add it to the `digest`; whether there is any.
+def find_external_data(
+    proto: onnx.ModelProto, origin: str, folder: Path | None, storage: TensorStorage
+) -> list[onnx.TensorProto]:
+    """Make the external data of `proto` available: large initializers in `storage`, others in their protos.
 
-    `folder` is that of the model `origin`, None where the model came through a pipe. ExternalDataError where the data
-    cannot be read.
+    Returns the tensors that had some. `folder` is that of the model `origin`, None where the model came through a pipe.
+    ExternalDataError where the data cannot be read.
     """
     tensors = [
-        tensor
-        for graph in walk_graphs(proto.graph)
-        for tensor in tensors_of(graph)
-        if external_data_helper.uses_external_data(tensor)
+        tensor for graph in walk_graphs(proto.graph) for tensor in tensors_of(graph) if _is_external(tensor)
     ]
     if not tensors:
-        return False
+        return []
     names = sorted({external_data_helper.ExternalDataInfo(tensor).location for tensor in tensors})
     if folder is None:
         raise ExternalDataError(
@@ -61,22 +77,66 @@ def embed_external_data(
             "give the path of the model instead of piping it",
         )
     for name in names:
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):  # Path.is_file raises on names that are too long
             raise ExternalDataError(
                 f"{origin}: expected the weights in {folder / name}, got no such file",
                 f"copy {name} into {folder}",
             )
+    name = names[0]
+    may_stay = sum(map(_is_external, proto.graph.initializer))  # the first of them
     try:
-        onnx.load_external_data_for_model(proto, str(folder))
-    except (onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as fault:
+        sources = {name: _open_source(folder, name, storage) for name in names}
+        for place, tensor in enumerate(tensors):
+            info = external_data_helper.ExternalDataInfo(tensor)
+            name = info.location
+            _refer_to_source(tensor, info, storage, *sources[name])
+            if place >= may_stay or not stays_in_file(byte_count(tensor)) or not fits(tensor):
+                embed(tensor)
+    except (OSError, ValueError) as fault:
         raise ExternalDataError(
-            f"{origin}: the weights in {names[0]} cannot be read ({first_line(fault)})",
+            f"{origin}: the weights in {name} cannot be read ({first_line(fault)})",
             "export the model again, or check that the file was copied whole",
         ) from None
-    for tensor in tensors:
-        digest().update(tensor.raw_data)
-        tensor.ClearField("data_location")  # as in a model without external data
-    return True
+    return tensors
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return external_data_helper.uses_external_data(tensor) and not is_stored(tensor)
+
+
+def _open_source(folder: Path, name: str, storage: TensorStorage) -> tuple[int, int]:
+    """(the number of the source in `storage`, the bytes) of the data file `name` in `folder`.
+
+    ValueError where it is not a file of its own below `folder`: a model of a stranger must not read other files.
+    """
+    path = folder / name
+    real = Path(os.path.realpath(path))
+    if Path(name).is_absolute() or not real.is_relative_to(os.path.realpath(folder)):
+        raise ValueError("it is outside of the folder of the model")
+    if path.is_symlink() or real != Path(os.path.realpath(folder), os.path.normpath(name)):
+        raise ValueError("it is a link")
+    stream = open_regular(path, ExternalDataError)
+    found = os.fstat(stream.fileno())
+    if found.st_nlink > 1:
+        raise ValueError("it has several hard links")
+    return storage.add(stream), found.st_size
+
+
+def _refer_to_source(
+    tensor: onnx.TensorProto,
+    info: external_data_helper.ExternalDataInfo,
+    storage: TensorStorage,
+    source: int,
+    size: int,
+) -> None:
+    """Make `tensor` refer to its part, which `info` says, of a `source` of `size` bytes."""
+    offset = info.offset or 0
+    length = size - offset if info.length is None else info.length
+    if offset + max(0, length) > size or length < 0:
+        raise ValueError(
+            f"tensor {tensor.name}: expected {max(0, length)} bytes from {offset}, got a file of {size}"
+        )
+    refer(tensor, storage, source, offset, length)
 
 
 def supports_external_data(path: Path) -> bool:
@@ -95,9 +155,9 @@ def write_with_external_data(proto: onnx.ModelProto, path: Path) -> str:
     """
     check_target(path, path)
     _check_name(path)
-    large = [tensor for tensor in proto.graph.initializer if is_large(tensor)]
-    data = b"".join(tensor.raw_data for tensor in large)
-    digits, lengths = hashlib.sha256(data).hexdigest(), [len(tensor.raw_data) for tensor in large]
+    large = [_copy(tensor) for tensor in proto.graph.initializer if is_large(tensor)]
+    data = _Data(large)
+    digits = data.add_to(hashlib.sha256()).hexdigest()
     # the other names serve where a suspended process holds the exclusive lock on the first file
     for start in range(0, len(digits), _DIGITS):
         data_file = path.with_name(f"{path.name}.{digits[start : start + _DIGITS]}.data")
@@ -110,10 +170,10 @@ def write_with_external_data(proto: onnx.ModelProto, path: Path) -> str:
         if descriptor is None:
             continue
         try:
-            _refer_to(large, lengths, data_file.name)
+            _refer_to_file(proto, data_file.name)
             content = bytes(proto.SerializeToString(deterministic=True))
             write_file_atomically(path, content)
-            return hashlib.sha256(content + data).hexdigest()
+            return str(data.add_to(hashlib.sha256(content)).hexdigest())
         finally:
             os.close(descriptor)
     raise OutputError(
@@ -150,17 +210,43 @@ def _check_name(path: Path) -> None:
         ) from None
 
 
-def _refer_to(large: Sequence[onnx.TensorProto], lengths: Sequence[int], name: str) -> None:
-    """Make tensors refer to the file `name`, which holds their bytes one after the other."""
+class _Data:
+    """The content of a data file: the values of `tensors`, one after the other."""
+
+    def __init__(self, tensors: list[onnx.TensorProto]) -> None:
+        self._tensors = tensors
+        self.size = sum(map(byte_count, tensors))
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for tensor in self._tensors:
+            yield from tensor_chunks(tensor)
+
+    def add_to(self, digest: Any) -> Any:
+        """The `digest` with this content added."""
+        for chunk in self:
+            digest.update(chunk)
+        return digest
+
+
+def _copy(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    copy = onnx.TensorProto()
+    copy.CopyFrom(tensor)
+    return copy
+
+
+def _refer_to_file(proto: onnx.ModelProto, name: str) -> None:
+    """Make the large tensors of `proto` refer to the file `name`, which holds their bytes one after the other."""
     offset = 0
-    for tensor, length in zip(large, lengths, strict=True):
-        tensor.raw_data = b""
-        external_data_helper.set_external_data(tensor, name, offset=offset, length=length)
-        tensor.ClearField("raw_data")
-        offset += length
+    for tensor in proto.graph.initializer:
+        if is_large(tensor):
+            length = byte_count(tensor)
+            tensor.raw_data = b""
+            external_data_helper.set_external_data(tensor, name, offset=offset, length=length)
+            tensor.ClearField("raw_data")
+            offset += length
 
 
-def _open_locked(data_file: Path, data: bytes) -> int | None:
+def _open_locked(data_file: Path, data: _Data) -> int | None:
     """A descriptor of `data_file` with a shared lock, so that no process removes it until it is closed.
 
     The file is created with content `data`, or replaced where its content is another. None where another process
@@ -190,16 +276,16 @@ def _open_locked(data_file: Path, data: bytes) -> int | None:
     return None
 
 
-def _has_content(descriptor: int, data: bytes) -> bool:
+def _has_content(descriptor: int, data: _Data) -> bool:
     """Whether a file contains `data` and has a single hard link: onnx refuses external data with several."""
     found = os.fstat(descriptor)
-    if (found.st_size, found.st_nlink) != (len(data), 1):
+    if (found.st_size, found.st_nlink) != (data.size, 1):
         return False
     with open(descriptor, "rb", closefd=False) as stream:
-        return stream.read() == data
+        return all(stream.read(len(chunk)) == bytes(chunk) for chunk in data)
 
 
-def _write_data_file(data_file: Path, data: bytes, *, overwrite: bool = False) -> None:
+def _write_data_file(data_file: Path, data: _Data, *, overwrite: bool = False) -> None:
     """Write `data` to `data_file`; without `overwrite`, a file that another process created meanwhile stays."""
     with locked_temporary(data_file, data_file, data) as temporary:
         if overwrite:

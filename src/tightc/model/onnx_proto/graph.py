@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-Array = NDArray[Any]
+from tightc.model.onnx_proto.naming import subgraphs, walk_graphs
+from tightc.model.onnx_proto.stored_tensors import Array as Array
+from tightc.model.onnx_proto.stored_tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class Graph:
     opset: int
     micro_batch: int | None = None
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the constant `name`, without reading it where it is stored."""
+        return self.tensors.shape(name) if isinstance(self.tensors, Tensors) else self.tensors[name].shape
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The dtype of the constant `name`, without reading it where it is stored."""
+        return self.tensors.dtype(name) if isinstance(self.tensors, Tensors) else self.tensors[name].dtype
+
     def consumers(self) -> dict[str, list[Node]]:
         """The nodes that read each value, by its name."""
         found: dict[str, list[Node]] = {}
@@ -72,15 +81,15 @@ def is_identity(operator: str, domain: str) -> bool:
 
 def read_graph(proto: onnx.ModelProto) -> Graph:
     """The main graph of `proto`; Constant nodes are among the nodes, and their values among the tensors."""
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     nodes = tuple(_read_node(node) for node in proto.graph.node)
-    for node in nodes:
-        if (
-            node.op == "Constant"
-            and is_standard(node.domain)
-            and isinstance(node.attributes.get("value"), np.ndarray)
-        ):
-            tensors[node.outputs[0]] = node.attributes["value"]
+    constants = {
+        node.outputs[0]: node.attributes["value"]
+        for node in nodes
+        if node.op == "Constant"
+        and is_standard(node.domain)
+        and isinstance(node.attributes.get("value"), np.ndarray)
+    }
+    tensors = Tensors(proto.graph.initializer, constants)
     return Graph(
         nodes=nodes,
         tensors=tensors,
@@ -97,12 +106,11 @@ def subgraph_reads(proto: onnx.ModelProto) -> dict[str, str]:
 
 def _captured_names(node: onnx.NodeProto) -> Iterator[str]:
     """Every name that the subgraphs of `node` read, at any depth."""
-    for attribute in node.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+    for first in subgraphs(node):
+        for graph in walk_graphs(first):
             yield from (value.name for value in graph.output)
             for inner in graph.node:
                 yield from inner.input
-                yield from _captured_names(inner)
 
 
 def default_opset(proto: onnx.ModelProto) -> int:

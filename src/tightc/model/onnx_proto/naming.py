@@ -9,11 +9,20 @@ import onnx
 
 def walk_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """`graph` and all subgraphs of its nodes, at any depth."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from walk_graphs(inner)
+    waiting = [graph]
+    while waiting:  # no recursion: subgraphs may be many and deep
+        graph = waiting.pop()
+        yield graph
+        waiting += [inner for node in reversed(graph.node) for inner in reversed(subgraphs(node))]
+
+
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The subgraphs of `node`, without those of their nodes."""
+    found = []
+    for attribute in node.attribute:
+        found += [attribute.g] if attribute.HasField("g") else []
+        found += attribute.graphs
+    return found
 
 
 def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

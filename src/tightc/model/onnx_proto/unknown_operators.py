@@ -12,11 +12,12 @@ _DOMAIN = "unknown"
 
 def unknown_operators(proto: onnx.ModelProto) -> list[str]:
     """The names of the operators of `proto` that ONNX does not know, each once."""
+    opset = default_opset(proto)
     found = {
         node.op_type
         for graph in walk_graphs(proto.graph)
         for node in graph.node
-        if is_standard(node.domain) and not is_known(node.op_type, default_opset(proto))
+        if is_standard(node.domain) and not is_known(node.op_type, opset)
     }
     return sorted(found)
 

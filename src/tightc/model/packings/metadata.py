@@ -5,21 +5,29 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tightc.errors import ModelError
+from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.file_format.digests import has_packing_digest
 from tightc.model.file_format.headers import PERMUTE_AGAIN, has_packings, read_headers, write_headers
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
+from tightc.model.onnx_proto.graph import constant_tensors
+from tightc.model.onnx_proto.metadata import integer_of, integers_of, text_of
 from tightc.report import join_names
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import Packing
-from tightc.tile.store import BitStream, from_stream, to_stream
+from tightc.tile.store import BitStream, check_sections, from_stream, to_stream
 from tightc.tile.validity import packing_error
+
+_SLOTS_OF_ANY_LAYER = 2**22
+_SLOTS_PER_WEIGHT = 64
 
 
 def with_packings(model: Model, packings: Mapping[str, Packing]) -> Model:
@@ -41,23 +49,27 @@ def is_permuted(model: Model) -> bool:
 def read_packings(model: Model) -> dict[str, Packing]:
     """The packings recorded in the metadata of `model`, by weight; empty where it was not permuted."""
     packings = {}
+    elements = {name: prod(tensor.dims) for name, tensor in constant_tensors(model.proto)}
     for name, encode_header in read_headers(model.proto, model.origin).items():
         if "tiles" in encode_header:  # in a packed model, most packings are in the packed tensors
             try:
-                packings[name] = decode_packing(encode_header, _decode_stream(encode_header["tiles"]))
-            except (KeyError, TypeError, ValueError, IndexError, zlib.error) as fault:
+                weights = elements.get(name, sum(elements.values()))
+                packings[name] = decode_packing(encode_header, _decode_tiles(encode_header["tiles"], weights))
+            except (ValueError, IndexError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packing of {name} is damaged ({fault})", PERMUTE_AGAIN
                 ) from None
     return packings
 
 
-def matching_packings(model: Model, network: Network) -> dict[str, Packing]:
-    """The packings recorded in the plain `model`, by weight, checked against its `network`.
+def matching_packings(
+    model: Model, network: Network, decoded: dict[str, Packing] | None = None
+) -> dict[str, Packing]:
+    """The packings recorded in the plain `model`, by weight, or those `decoded` from it, checked against its `network`.
 
     ModelError where they belong to other layers, or where one lacks a weight of its layer.
     """
-    packings = read_packings(model)
+    packings = read_packings(model) if decoded is None else decoded
     if packings:
         _require_same_layers(model, network, packings)
     for layer in network.owners:
@@ -108,17 +120,33 @@ def encode_header(packing: Packing) -> dict[str, Any]:
 
 
 def decode_packing(encode_header: Mapping[str, Any], stream: BitStream) -> Packing:
-    """The packing with a `header` of `encode_header` and the tiles of `stream`."""
+    """The packing with a `header` of `encode_header` and the tiles of `stream`.
+
+    ValueError or IndexError where they are damaged, or where the stream has more slots than such a layer can need.
+    """
+    try:
+        array = ArrayShape.parse(text_of(encode_header, "array"))
+    except OptionError as fault:
+        raise ValueError(fault.sentence) from None
+    filters, inputs, groups = (integer_of(encode_header, key, 1) for key in ("filters", "inputs", "groups"))
+    if filters % groups:
+        raise ValueError(f"expected a number of filters in {groups} equal groups, got {filters}")
+    check_sections(stream, most_slots(filters * inputs))
     return Packing(
-        method=str(encode_header["method"]),
-        array=ArrayShape.parse(encode_header["array"]),
-        fan_in=int(encode_header["fan_in"]),
-        filters=int(encode_header["filters"]),
-        inputs=int(encode_header["inputs"]),
-        groups=int(encode_header["groups"]),
+        method=text_of(encode_header, "method"),
+        array=array,
+        fan_in=integer_of(encode_header, "fan_in"),
+        filters=filters,
+        inputs=inputs,
+        groups=groups,
         tiles=from_stream(stream),
         subword_bits=encode_header.get("subword_bits"),
     )
+
+
+def most_slots(weights: int) -> int:
+    """A bound on the slots of a layer with so many weights, those of all its tiles as large as the largest."""
+    return max(_SLOTS_OF_ANY_LAYER, _SLOTS_PER_WEIGHT * weights)
 
 
 def _encode_stream(stream: BitStream) -> dict[str, Any]:
@@ -126,9 +154,34 @@ def _encode_stream(stream: BitStream) -> dict[str, Any]:
     return {"grid": stream.grid, "sections": stream.sections, "zlib": data}
 
 
-def _decode_stream(record: Mapping[str, Any]) -> BitStream:
-    content = np.frombuffer(zlib.decompress(base64.b64decode(record["zlib"], validate=True)), np.uint8)
-    (tiles, lanes, columns), sections = record["grid"], record["sections"]
-    return BitStream(
-        content, (tiles, lanes, columns), tuple((start, count, width) for start, count, width in sections)
-    )
+def _decode_tiles(record: Any, weights: int) -> BitStream:
+    """The stream of a layer with so many `weights`; ValueError where it is damaged or larger than it says."""
+    text = text_of(record, "zlib")
+    tiles, lanes, columns = integers_of(record.get("grid"), 3, "grid")
+    parts = record.get("sections")
+    if not isinstance(parts, list):
+        raise ValueError("expected a list of sections, got something else")
+    sections = []
+    for part in parts:
+        start, count, width = integers_of(part, 3, "a section")
+        sections.append((start, count, width))
+    stream = BitStream(np.empty(0, np.uint8), (tiles, lanes, columns), tuple(sections))
+    check_sections(stream, most_slots(weights))
+    size = max(start + -(-count * width // 8) for start, count, width in sections)
+    if size > sum(4 * count + 1 for _, count, _ in sections):
+        raise ValueError("its sections lie apart")
+    return replace(stream, content=_decompress(text, size))
+
+
+def _decompress(text: str, size: int) -> NDArray[np.uint8]:
+    """The `size` bytes in `text`, compressed and as base64; ValueError where there are fewer or more."""
+    try:
+        reader = zlib.decompressobj()
+        content = reader.decompress(base64.b64decode(text, validate=True), size + 1)
+    except (zlib.error, ValueError):
+        raise ValueError("its stream is not what zlib and base64 make") from None
+    if len(content) != size or not reader.eof:
+        raise ValueError(
+            f"expected {size} bytes in its stream, got {'more' if len(content) > size else 'fewer'}"
+        )
+    return np.frombuffer(content, np.uint8)

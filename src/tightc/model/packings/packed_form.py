@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from tightc.errors import ModelError
 from tightc.model.file import Model
@@ -43,6 +44,7 @@ from tightc.model.layer_view.quantized_weights import QuantizedWeight
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.onnx_proto.stored_tensors import TensorStorage, tensor_from_array, tensor_values
 from tightc.model.packings.metadata import (
     decode_packing,
     encode_header,
@@ -54,6 +56,8 @@ from tightc.tile.packing import Packing
 from tightc.tile.store import SECTIONS, BitStream, Section, to_stream
 
 _IR_WITH_FUNCTIONS = 8
+_WEIGHTS_OF_ANY_LAYER = 2**26
+_WEIGHTS_PER_BYTE = 2**14  # of the stream: a packed layer of lower density is no longer believed
 # the calls of version 1 of the domain, in which each layer rebuilt its weight W: the operator and its operands
 _VERSION_1 = {
     "PackedConv": ("Conv", "XW"),
@@ -96,7 +100,7 @@ def pack_layers(model: Model, network: Network, packings: Mapping[str, Packing])
         if packing is None:
             continue
         prefix = _free_prefix(layer.weight, used_names)
-        encoded[layer.weight] = _encode(network, layer, packing, prefix)
+        encoded[layer.weight] = _encode(network, layer, packing, prefix, model.storage)
         used_names |= {tensor.name for tensor in encoded[layer.weight].tensors}
         headers[layer.weight] = encoded[layer.weight].header
     _replace_weights(proto, encoded)
@@ -122,13 +126,22 @@ def _add_rebuilding(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) -> 
 
 def unpack_layers(model: Model) -> Model:
     """The plain model of a packed `model`, with its packings recorded; a plain model is returned unchanged."""
+    plain, packings = decode_layers(model)
+    return plain if packings is None else with_packings(plain, packings)
+
+
+def decode_layers(model: Model) -> tuple[Model, dict[str, Packing] | None]:
+    """(the plain model of a packed `model`, without a record of packings; these packings, by weight).
+
+    A plain model is returned unchanged, with None.
+    """
     if not is_packed(model):
-        return model
+        return model, None
     proto = model.copy_proto()
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     headers = read_headers(model.proto, model.origin)
     stems = {header.get("tensors", weight): weight for weight, header in headers.items()}
-    weights: dict[str, NDArray[Any]] = {}
+    weights: dict[str, onnx.TensorProto] = {}
     packings = read_packings(model)  # of layers without non-zeros, which have no packed tensors
     for node in proto.graph.node:
         for weight in _packed_weights(node, stems):
@@ -138,18 +151,20 @@ def unpack_layers(model: Model) -> Model:
                     PACK_AGAIN,
                 )
             try:
-                packings[weight], weights[weight] = _decode_tensors(headers[weight], weight, constants)
-            except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as fault:
+                packings[weight], values = _decode_tensors(headers[weight], weight, constants)
+            except (ValueError, IndexError) as fault:
                 raise ModelError(
                     f"{model.origin}: the packed tensors of {weight} are damaged ({fault})",
                     PACK_AGAIN,
                 ) from None
-            if node.op_type in _VERSION_1:
+            weights[weight] = tensor_from_array(values, weight, model.storage)
+            if node.op_type in _VERSION_1 and len(node.input) > 1:
                 _to_plain(node, weight)
     replace_items(proto.graph.node, [node for node in proto.graph.node if node.domain != DOMAIN])
     _restore_weights(proto, weights, headers)
     _remove_domain(proto)
-    return with_packings(model.with_proto(proto), packings)
+    write_headers(proto, {})
+    return model.with_proto(proto), packings
 
 
 def _remove_domain(proto: onnx.ModelProto) -> None:
@@ -174,20 +189,22 @@ def _packed_weights(node: onnx.NodeProto, stems: Mapping[str, str]) -> list[str]
     """The weights that `node` rebuilds, none for other nodes; `stems` gives the weight by the name of its tensors."""
     if node.domain != DOMAIN:
         return []
-    if node.op_type in _VERSION_1:
+    if node.op_type in _VERSION_1 and len(node.input) > 1:
         stem = node.input[-1].removesuffix(f".{TENSORS[-1]}")
         return [stems.get(stem, stem)]
     return list(node.output)
 
 
-def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _Encoded:
-    """The weight of `layer` as packed tensors with names that start with `prefix`."""
+def _encode(
+    network: Network, layer: Layer, packing: Packing, prefix: str, storage: TensorStorage
+) -> _Encoded:
+    """The weight of `layer` as packed tensors with names that start with `prefix`; `storage` takes large ones."""
     bits, dtype, entry = (
         packing.subword_bits,
         network.stored[layer.weight],
         network.quantized.get(layer.weight),
     )
-    shape = network.weights[layer.weight].shape
+    shape = network.shapes[layer.weight]
     several = bits is None and entry is not None and not entry.has_one_zero_point
     renamed = {} if prefix == layer.weight else {"tensors": prefix}
     header = {**encode_header(packing), **renamed, **({ZEROS: True} if several else {})}
@@ -212,8 +229,7 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
     numbers = encode_layout(layout, stream)
     arrays |= {"index": stream.content, "layout": numbers}
     tensors = [
-        numpy_helper.from_array(np.ascontiguousarray(arrays[suffix]), f"{prefix}.{suffix}")
-        for suffix in tensor_suffixes(header)
+        tensor_from_array(arrays[suffix], f"{prefix}.{suffix}", storage) for suffix in tensor_suffixes(header)
     ]
     zero_point = 0 if entry is None else int(entry.zero_points.flat[0])
     return _Encoded(
@@ -227,7 +243,7 @@ def _encode(network: Network, layer: Layer, packing: Packing, prefix: str) -> _E
 
 def _stored_values(network: Network, layer: Layer, filters: Ids, inputs: Ids) -> NDArray[Any]:
     """The packed tensor `values`: what empty slots hold, then the weights of these `filters` and `inputs`."""
-    stored = network.with_zero_points({layer.weight: network.weights[layer.weight]})[layer.weight]
+    stored = network.with_zero_points(network.weights)[layer.weight]
     matrix = LayerMatrix(layer.matrix(stored), layer.groups)
     entry = network.quantized.get(layer.weight)
     zero_point = 0 if entry is None or not entry.has_one_zero_point else int(entry.zero_points[0])
@@ -242,23 +258,35 @@ def _zeros(entry: QuantizedWeight, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return entry.spread(zeros, shape)  # the last block may be shorter
 
 
+def _array(constants: Mapping[str, onnx.TensorProto], name: str) -> NDArray[Any]:
+    if name not in constants:
+        raise ValueError(f"expected the tensor {name}, got none")
+    values: NDArray[Any] = tensor_values(constants[name])
+    return values
+
+
 def _decode_tensors(
     header: Mapping[str, Any], weight: str, constants: Mapping[str, onnx.TensorProto]
 ) -> tuple[Packing, NDArray[Any]]:
     """The packing and the dense tensor of `weight`, from its packed tensors among `constants`."""
     bits = header.get("subword_bits")
     named = zip(tensor_suffixes(header), tensor_names(weight, header), strict=True)
-    arrays = {suffix: numpy_helper.to_array(constants[name]) for suffix, name in named}
+    arrays = {suffix: _array(constants, name) for suffix, name in named}
     sections = len(SECTIONS) + (0 if bits is None else len(SUBWORD_SECTIONS))
     layout, stream = decode_layout(arrays["layout"], arrays["index"], sections)
     packing = decode_packing(header, stream)
+    _require_size(packing, layout, stream)
     values = np.append(np.int8(0), _decode_subwords(bits, stream)) if bits else arrays["values"]
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"expected a list of values, got shape {values.shape}")
     empty, values = values[0], values[1:]
     filters, inputs = packing.slots()
     if len(filters) != len(values):
         raise ValueError(f"expected {len(filters)} values for as many occupied slots, got {len(values)}")
     matrix = np.full((packing.filters, packing.inputs), empty, values.dtype)
     elements = filters, inputs - LayerMatrix(matrix, packing.groups).first_input(filters)
+    if any((own < 0).any() or (own >= side).any() for own, side in zip(elements, matrix.shape, strict=True)):
+        raise ValueError("a slot holds a weight that the layer does not have")
     if bits is None:
         matrix[elements] = values
     else:
@@ -272,6 +300,18 @@ def _decode_tensors(
             zeros = np.repeat(zeros, times, axis)
         tensor = np.where(_as_tensor(written, packing, layout), tensor, zeros)
     return packing, tensor
+
+
+def _require_size(packing: Packing, layout: WeightLayout, stream: BitStream) -> None:
+    """ValueError where the dense weight has another size than its layer, or one beyond all sense for its stream."""
+    weights = packing.filters * packing.inputs
+    if prod(layout.shape) != weights or min(layout.shape, default=0) < 1:
+        raise ValueError(
+            f"expected a shape of {packing.filters}x{packing.inputs} weights, got {layout.shape}"
+        )
+    most = max(_WEIGHTS_OF_ANY_LAYER, _WEIGHTS_PER_BYTE * len(stream.content))
+    if weights > most:
+        raise ValueError(f"expected at most {most} weights for so short a stream, got {weights}")
 
 
 def _as_tensor(matrix: NDArray[Any], packing: Packing, layout: WeightLayout) -> NDArray[Any]:
@@ -313,7 +353,7 @@ def _replace_weights(proto: onnx.ModelProto, encoded: Mapping[str, _Encoded]) ->
 
 
 def _restore_weights(
-    proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], headers: Mapping[str, Mapping[str, Any]]
+    proto: onnx.ModelProto, weights: Mapping[str, onnx.TensorProto], headers: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Put each of `weights` in place of its packed tensors, which its header names."""
     names = {weight: tensor_names(weight, headers[weight]) for weight in weights}
@@ -322,8 +362,7 @@ def _restore_weights(
     tensors: list[onnx.TensorProto] = []
     for tensor in proto.graph.initializer:
         if tensor.name in last:
-            weight = last[tensor.name]
-            tensors.append(numpy_helper.from_array(weights[weight], weight))
+            tensors.append(weights[last[tensor.name]])
         elif tensor.name not in packed:
             tensors.append(tensor)
     replace_items(proto.graph.initializer, tensors)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
 
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import Graph, is_identity
+from tightc.model.onnx_proto.stored_tensors import stored_as_inputs
 from tightc.model.onnx_proto.unknown_operators import in_domain_of_their_own
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
 from tightc.model.reading.sizes import infer_output_shapes, outputs_without_shape
 from tightc.model.reading.stale_shapes import drop_stale_shapes
 from tightc.report import join_names
 
+_PACKAGE = Path(__file__).parents[2]
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> list[str]:
+def check(proto: onnx.ModelProto, origin: str) -> list[str]:
     """Run the ONNX checker on `proto`; returns a sentence for each change to stated shapes that it needed, in place.
 
-    `content` is the file of an unchanged `proto`, which saves the time to write it again. Operators that ONNX does not
-    know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
+    Operators that ONNX does not know are passed by. ModelError, naming `origin`, where the checker refuses the rest.
     """
     done = []
     try:
@@ -30,13 +33,13 @@ def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> 
         if inferred:
             done.append(f"shapes inferred for the outputs {join_names(inferred)}")
         try:
-            _run_checker(proto, None if inferred else content)
+            _run_checker(proto)
         except onnx.shape_inference.InferenceError:
             stale = drop_stale_shapes(proto)
             if not stale:
                 raise
             done.append(f"stated shapes that contradict the inputs left out: {join_names(stale)}")
-            _run_checker(proto, None)
+            _run_checker(proto)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         raise ModelError(
             f"{origin}: the ONNX checker refuses it ({first_line(fault)})",
@@ -45,9 +48,18 @@ def check(proto: onnx.ModelProto, origin: str, content: bytes | None = None) -> 
     return done
 
 
-def _run_checker(proto: onnx.ModelProto, content: bytes | None) -> None:
-    checked = in_domain_of_their_own(proto)
-    onnx.checker.check_model(checked if content is None or checked is not proto else content, full_check=True)
+def _run_checker(proto: onnx.ModelProto) -> None:
+    onnx.checker.check_model(in_domain_of_their_own(stored_as_inputs(proto)), full_check=True)
+
+
+def damage_text(fault: Exception) -> str:
+    """What is damaged, of an exception while a model was read: our own sentence, or the kind of another library's."""
+    raised_in = Path(traceback.extract_tb(fault.__traceback__)[-1].filename)
+    if isinstance(fault, RecursionError):
+        return "it is nested too deep"
+    if isinstance(fault, ValueError) and raised_in.is_relative_to(_PACKAGE):
+        return first_line(fault)
+    return f"a tensor, attribute or name in it cannot be read: {type(fault).__name__}"
 
 
 def check_finite(graph: Graph, origin: str) -> None:

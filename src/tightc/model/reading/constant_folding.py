@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import (
@@ -22,8 +21,10 @@ from tightc.model.onnx_proto.graph import (
 from tightc.model.onnx_proto.integer_types import is_integer_type
 from tightc.model.onnx_proto.naming import value_names, walk_graphs
 from tightc.model.onnx_proto.repeated_fields import replace_items
+from tightc.model.onnx_proto.stored_tensors import TensorStorage, embedded, tensor_from_array
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS, has_weight
-from tightc.model.runtime.session import create_session, ort_errors
+from tightc.model.runtime.limited import LimitError, open_session
+from tightc.model.runtime.shapes import runs_within_bounds
 from tightc.report import join_names
 
 _RANDOM = frozenset(
@@ -55,12 +56,13 @@ class FoldedWeights:
         return done
 
 
-def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
+def fold_weights(proto: onnx.ModelProto, origin: str, storage: TensorStorage | None = None) -> FoldedWeights:
     """Replace every weight of a layer in `proto` that depends on constants alone by its value, in place.
 
     The initializer gets the name of the computed value. Constants and nodes that nothing else reads are removed. A node
     that dequantizes integers of a type that weights may have stays where a layer reads its output; what it reads is
-    folded. What onnxruntime cannot compute stays too. `origin` names the model.
+    folded. What onnxruntime cannot compute stays too. `origin` names the model, `storage` takes
+    large values.
     """
     constants = _constants(proto)
     producers = {name: node for node in proto.graph.node for name in node.output if name}
@@ -72,7 +74,8 @@ def fold_weights(proto: onnx.ModelProto, origin: str) -> FoldedWeights:
     folded = _compute_possible(proto, cones, origin) if cones else {}
     if not folded:
         return FoldedWeights()
-    read = _replace(proto, folded, set().union(*(cones[name] for name in folded)))
+    tensors = [tensor_from_array(array, name, storage) for name, array in folded.items()]
+    read = _replace(proto, tensors, set().union(*(cones[name] for name in folded)))
     sizes = {name: prod(tensor.dims) for name, tensor in constant_tensors(proto) if name in read}
     folded_names = tuple(name for name in folded if name in read)
     untied = tuple(
@@ -172,11 +175,17 @@ def _compute_possible(
     """The values at the ends of `cones`, except those that onnxruntime cannot compute."""
     try:
         return _compute(proto, cones, origin)
+    except LimitError:
+        raise
     except ModelError:
         found: dict[str, NDArray[np.generic]] = {}
         for name, cone in cones.items():
-            with suppress(ModelError):
+            try:
                 found |= _compute(proto, {name: cone}, origin)
+            except LimitError:
+                raise
+            except ModelError:
+                continue
         return found
 
 
@@ -191,22 +200,27 @@ def _compute(
     outputs = [helper.make_empty_tensor_value_info(name) for name in targets]
     graph = helper.make_graph(nodes, "weights", [], outputs, tensors)
     part = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    session = create_session(part.SerializeToString(), origin)
-    with ort_errors(origin, "onnxruntime cannot compute its weights"):
-        return dict(zip(targets, session.run(targets, {}), strict=True))
+    is_bounded = runs_within_bounds(part)
+    with open_session(embedded(part, origin).SerializeToString(), origin, is_bounded=is_bounded) as session:
+        found = session.run(targets, {})
+    values = {name: value for name, value in zip(targets, found, strict=True) if value is not None}
+    if len(values) < len(targets):
+        raise ModelError(f"{origin}: expected weights that are numbers, got others", "export the model again")
+    return values
 
 
-def _replace(proto: onnx.ModelProto, folded: Mapping[str, NDArray[np.generic]], needed: set[str]) -> set[str]:
-    """Make each value of `folded` an initializer; remove nodes and constants that only its computation needed.
+def _replace(proto: onnx.ModelProto, values: list[onnx.TensorProto], needed: set[str]) -> set[str]:
+    """Make each of `values` an initializer; remove nodes and constants that only its computation needed.
 
     Returns the names that the remaining nodes and outputs read.
     """
+    folded = {tensor.name for tensor in values}
     read = {value.name for value in proto.graph.output} | set(subgraph_reads(proto))
     used = {name for graph in walk_graphs(proto.graph) for name in value_names(graph)}
     kept: list[onnx.NodeProto] = []
     no_longer_read: set[str] = set()
     for node in reversed(proto.graph.node):
-        own = {name for name in node.output if name} - folded.keys()
+        own = {name for name in node.output if name} - folded
         if own <= needed and not own & read:
             no_longer_read.update(node.input)
             continue
@@ -218,9 +232,9 @@ def _replace(proto: onnx.ModelProto, folded: Mapping[str, NDArray[np.generic]], 
     replace_items(proto.graph.node, kept[::-1])
     removed = no_longer_read - read - {value.name for value in proto.graph.input}
     tensors = [tensor for tensor in proto.graph.initializer if tensor.name not in removed]
-    tensors += [numpy_helper.from_array(array, name) for name, array in folded.items() if name in read]
+    tensors += [tensor for tensor in values if tensor.name in read]
     replace_items(proto.graph.initializer, tensors)
-    obsolete = (needed | folded.keys()) - {name for node in kept for name in node.output}
+    obsolete = (needed | folded) - {name for node in kept for name in node.output}
     replace_items(
         proto.graph.value_info, [value for value in proto.graph.value_info if value.name not in obsolete]
     )

@@ -7,6 +7,7 @@ import onnx
 from tightc.errors import ModelError
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.onnx_proto.stored_tensors import embed_all
 from tightc.model.reading.opset import raise_opset
 
 _OPERATORS = ("QuantizeLinear", "DequantizeLinear")
@@ -21,6 +22,7 @@ def to_standard_quantization(proto: onnx.ModelProto, origin: str) -> str:
     """
     if not _foreign_nodes(proto):
         return ""
+    embed_all(proto, origin)
     changed = onnx.ModelProto()
     changed.CopyFrom(proto)
     for node in _foreign_nodes(changed):

@@ -7,6 +7,8 @@ from onnx import inliner
 
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.onnx_proto.serialization import serialized_size
+from tightc.model.onnx_proto.stored_tensors import embed_all
 
 _MOST_BYTES = 2**31 - 1  # that onnx's inliner takes: it reads the model as one message
 
@@ -18,8 +20,9 @@ def inline_functions(proto: onnx.ModelProto, origin: str) -> list[str]:
     functions call each other in a circle.
     """
     functions = [(function.domain, function.name) for function in proto.functions if _fits(function, proto)]
-    if not called_functions(proto).intersection(functions) or proto.ByteSize() > _MOST_BYTES:
+    if not called_functions(proto).intersection(functions) or serialized_size(proto) > _MOST_BYTES:
         return []
+    embed_all(proto, origin)
     try:
         inlined = inliner.inline_selected_functions(proto, functions)
     except onnx.checker.ValidationError as fault:
@@ -36,6 +39,8 @@ def inline_functions(proto: onnx.ModelProto, origin: str) -> list[str]:
 def called_functions(proto: onnx.ModelProto) -> set[tuple[str, str]]:
     """Domain and name of the functions of `proto` that its graph and subgraphs call."""
     functions = {(function.domain, function.name) for function in proto.functions}
+    if not functions:
+        return set()
     return functions & {
         (node.domain, node.op_type) for graph in walk_graphs(proto.graph) for node in graph.node
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from tightc.model.reading.bounds import require_bounds
 from tightc.model.reading.foreign_quantization import to_standard_quantization
 from tightc.model.reading.functions import inline_functions
 from tightc.model.reading.initializers import fix_overridable, make_dense
@@ -31,8 +32,9 @@ def normalize(
     """Bring the form of `proto` up to what stages work with, in place; returns a sentence for each change.
 
     A model that needs nothing stays as it is, and so do the functions of one that `is_packed`. ModelError, naming
-    `origin`, where it cannot be done.
+    `origin`, where it cannot be done, or where it declares sizes that no model needs.
     """
+    require_bounds(proto, origin)
     done = []
     inlined = [] if is_packed else inline_functions(proto, origin)
     if inlined:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from onnx import helper, numpy_helper, version_converter
 from tightc.errors import ModelError, first_line
 from tightc.model.onnx_proto.graph import default_opset
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.onnx_proto.stored_tensors import embed_all
 from tightc.model.reading.functions import called_functions
-from tightc.model.runtime.session import create_session, ort_errors
+from tightc.model.runtime.limited import LimitedSession, LimitError, open_session
+from tightc.model.runtime.shapes import runs_within_bounds
 
 OLDEST_OPSET = 13
 _EXPORT_AGAIN = "export the model again with a newer opset"
@@ -35,7 +38,7 @@ _REFUSED = (
     onnx.shape_inference.InferenceError,
 )
 
-Values = Sequence[NDArray[Any]]
+Values = Sequence[NDArray[Any] | None]
 
 
 def raise_opset(
@@ -56,6 +59,7 @@ def raise_opset(
     if called:  # onnx's converter drops functions
         name = called[0][1]
         raise ModelError(f"{failure} (function {name} is for another opset than the graph)", _EXPORT_AGAIN)
+    embed_all(proto, origin)  # onnx's converter drops references
     before = proto.SerializeToString() if before is None else before
     try:
         converted = version_converter.convert_version(proto, target)
@@ -67,7 +71,7 @@ def raise_opset(
         _keep_sampling(converted)
         _keep_types(converted, _element_types(proto))
     proto.CopyFrom(converted)
-    compared = _compare(before, proto.SerializeToString(), origin, failure)
+    compared = _compare(before, proto, origin, failure)
     return f"opset raised from {opset} to {target} by onnx's converter; {compared}"
 
 
@@ -114,24 +118,35 @@ def _element_types(proto: onnx.ModelProto) -> dict[str, int]:
     }
 
 
-def _compare(before: bytes, after: bytes, origin: str, failure: str) -> str:
+def _compare(before: bytes, after: onnx.ModelProto, origin: str, failure: str) -> str:
     """A sentence on the outputs of both models on random inputs.
 
     ModelError where they differ, or, with the sentence `failure`, where onnxruntime can load the first alone.
     """
-    try:
-        session = create_session(before, origin)
-    except ModelError as fault:
-        return f"outputs not compared ({fault.sentence.removeprefix(f'{origin}: ')})"
-    other = next((given for given in session.get_inputs() if _dtype(given) is None), None)
-    if other is not None:
-        return f"outputs not compared (input {other.name} is {other.type})"
-    try:
-        new = create_session(after, origin)
-    except ModelError as fault:
-        reason = fault.sentence.removeprefix(f"{origin}: ")
-        raise ModelError(f"{failure} (afterwards, {reason})", _EXPORT_AGAIN) from None
-    inputs = session.get_inputs()
+    is_bounded = runs_within_bounds(after, max(_TRIED_SIZES))
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(open_session(before, origin, is_bounded=is_bounded))
+        except LimitError:
+            raise
+        except ModelError as fault:
+            return f"outputs not compared ({fault.sentence.removeprefix(f'{origin}: ')})"
+        other = next((given for given in session.inputs if _dtype(given) is None), None)
+        if other is not None:
+            return f"outputs not compared (input {other.name} is {other.type})"
+        try:
+            new = stack.enter_context(open_session(after.SerializeToString(), origin, is_bounded=is_bounded))
+        except LimitError:
+            raise
+        except ModelError as fault:
+            reason = fault.sentence.removeprefix(f"{origin}: ")
+            raise ModelError(f"{failure} (afterwards, {reason})", _EXPORT_AGAIN) from None
+        return _compare_runs(session, new, origin)
+
+
+def _compare_runs(session: LimitedSession, new: LimitedSession, origin: str) -> str:
+    """A sentence on the outputs of both sessions on random inputs; ModelError where they differ."""
+    inputs = session.inputs
     has_conditions = any(given.type == "tensor(bool)" for given in inputs)
     for size in _TRIED_SIZES:
         if any(size ** _open_axes(given) > _MOST_ELEMENTS for given in inputs):
@@ -140,8 +155,9 @@ def _compare(before: bytes, after: bytes, origin: str, failure: str) -> str:
         try:
             for condition in (False, True) if has_conditions else (False,):  # an If runs one of its branches
                 feeds = _random_inputs(inputs, size, condition)
-                with ort_errors(origin, "onnxruntime cannot run it on random inputs"):
-                    pairs.append((session.run(None, feeds), new.run(None, feeds)))
+                pairs.append((session.run(None, feeds), new.run(None, feeds)))
+        except LimitError:
+            raise
         except ModelError:
             continue
         for expected, found in pairs:
@@ -189,7 +205,7 @@ def _dtype(given: Any) -> np.dtype[Any] | None:
 
 def _require_equal(expected: Values, found: Values, origin: str) -> None:
     for one, other in zip(expected, found, strict=True):
-        if not isinstance(one, np.ndarray) or one.dtype.kind not in "fiub":
+        if one is None or other is None or one.dtype.kind not in "fiub":
             continue
         bound = _TOLERANCE * max(1.0, float(np.abs(one[np.isfinite(one)]).max(initial=0)))
         same = one.shape == other.shape and np.allclose(one, other, rtol=0, atol=bound, equal_nan=True)

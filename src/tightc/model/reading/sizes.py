@@ -6,9 +6,10 @@ import onnx
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
+from tightc.model.onnx_proto.stored_tensors import embedded, stored_as_inputs
+from tightc.model.runtime.limited import LimitError, open_session
 from tightc.model.runtime.open_sizes import resolve_open_sizes
-from tightc.model.runtime.session import create_session
-from tightc.model.runtime.shapes import value_shapes
+from tightc.model.runtime.shapes import loads_within_bounds, value_shapes
 
 
 def open_placeholders(proto: onnx.ModelProto) -> list[str]:
@@ -52,7 +53,7 @@ def infer_output_shapes(proto: onnx.ModelProto, origin: str) -> list[str]:
     missing = {value.name: value for value in outputs_without_shape(proto)}
     if not missing:
         return []
-    inferred = onnx.shape_inference.infer_shapes(proto)
+    inferred = onnx.shape_inference.infer_shapes(stored_as_inputs(proto))
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         if value.name in missing and value.type.tensor_type.HasField("shape"):
             missing[value.name].type.CopyFrom(value.type)
@@ -65,13 +66,16 @@ def infer_output_shapes(proto: onnx.ModelProto, origin: str) -> list[str]:
 
 def _ranks(proto: onnx.ModelProto, origin: str, names: list[str]) -> dict[str, int]:
     """The ranks of the outputs `names`, as onnxruntime states them, or finds them in a run on zeros."""
-    session = create_session(proto.SerializeToString(), origin)
-    ranks = {found.name: len(found.shape) for found in session.get_outputs() if found.name in names}
+    content = embedded(proto, origin).SerializeToString()
+    with open_session(content, origin, is_bounded=loads_within_bounds(proto)) as session:
+        ranks = {found.name: len(found.shape) for found in session.outputs if found.name in names}
     unsure = [name for name, rank in ranks.items() if not rank]  # a single number, or of unknown rank
     if unsure:
         try:
             sizes, _ = resolve_open_sizes(proto, origin, InputSizeOptions())
             shapes = value_shapes(proto, origin, unsure, sizes, by_running=True)
+        except LimitError:
+            raise
         except ModelError:
             raise ModelError(
                 f"{origin}: expected a shape for output {unsure[0]}, got none, and none can be inferred",

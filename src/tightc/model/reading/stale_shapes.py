@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from tightc.model.onnx_proto.stored_tensors import stored_as_inputs
+
 
 def drop_stale_shapes(proto: onnx.ModelProto) -> list[str]:
     """Remove stated shapes that contradict the inferred ones, in place; returns the names of their values.
@@ -11,7 +13,7 @@ def drop_stale_shapes(proto: onnx.ModelProto) -> list[str]:
     Tools that change sizes leave the old ones behind, and onnxruntime passes over them. Outputs get the inferred shape.
     """
     bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
+    bare.CopyFrom(stored_as_inputs(proto))
     bare.graph.ClearField("value_info")
     for output in bare.graph.output:
         output.type.tensor_type.ClearField("shape")

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tightc.model.onnx_proto.graph import is_standard
 from tightc.model.onnx_proto.naming import walk_graphs
+from tightc.model.onnx_proto.stored_tensors import tensor_values
 
 BFLOAT16_NOTE = "onnxruntime has no bfloat16 operators on CPUs: it ran a float32 copy of the model"
 _BFLOAT16 = TensorProto.BFLOAT16
@@ -51,7 +52,7 @@ def use_float32(proto: onnx.ModelProto) -> bool:
     found = False
     for tensor in tensors:
         if tensor.data_type == _BFLOAT16:
-            values = numpy_helper.to_array(tensor).astype(np.float32)
+            values = tensor_values(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
             found = True
     for attribute in (attribute for node in nodes for attribute in node.attribute):

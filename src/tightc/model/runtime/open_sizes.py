@@ -8,6 +8,7 @@ import onnx
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
+from tightc.model.runtime.limited import LimitError
 from tightc.model.runtime.shapes import fed_inputs, require_sizes, value_shapes
 
 Sizes = TypeVar("Sizes", bound=InputSizeOptions)
@@ -37,6 +38,8 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
         assumed = given.model_copy(update={"input_shape": (*given.input_shape, *shapes)})
         try:
             value_shapes(proto, origin, outputs, assumed, by_running=True)
+        except LimitError:
+            raise
         except ModelError:
             continue
         return assumed, tuple(_note(value, size) for value in opened.values())

@@ -21,27 +21,28 @@ _EXCERPT = 200
 
 
 def create_session(
-    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False
+    model_bytes: bytes, origin: str, threads: int = 0, *, literal: bool = False, folds: bool = True
 ) -> InferenceSession:
     """A CPU session for the model in `model_bytes`; `threads` 0 uses every core of the process.
 
     `literal` dequantizes weights as the model says. Otherwise onnxruntime may fuse a MatMul with int8 weights
-    (MatMulNBits), which rounds its other operand too. A model of bfloat16, for which onnxruntime has no operators, runs
-    as one of float32. ModelError, naming `origin`, where the model cannot be loaded.
+    (MatMulNBits), which rounds its other operand too. Without `folds` it computes nothing while it loads. A model of
+    bfloat16, for which onnxruntime has no operators, runs as one of float32. ModelError, naming `origin`, where the
+    model cannot be loaded.
     """
     try:
-        session = _load(model_bytes, origin, threads, literal)
+        session = _load(model_bytes, origin, threads, literal=literal, folds=folds)
         if not any("bfloat16" in value.type for value in (*session.get_inputs(), *session.get_outputs())):
             return session
-        copied = _float32_copy(model_bytes)
+        copied = float32_copy(model_bytes)
     except ModelError:
-        copied = _float32_copy(model_bytes)
+        copied = float32_copy(model_bytes)
         if copied is None:
             raise
-    return session if copied is None else _load(copied, origin, threads, literal)
+    return session if copied is None else _load(copied, origin, threads, literal=literal, folds=folds)
 
 
-def _float32_copy(model_bytes: bytes) -> bytes | None:
+def float32_copy(model_bytes: bytes) -> bytes | None:
     """The model with float32 in place of bfloat16; None where it has none, or cannot be parsed."""
     proto = onnx.ModelProto()
     try:
@@ -51,7 +52,7 @@ def _float32_copy(model_bytes: bytes) -> bytes | None:
     return proto.SerializeToString() if use_float32(proto) else None
 
 
-def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> InferenceSession:
+def _load(model_bytes: bytes, origin: str, threads: int, *, literal: bool, folds: bool) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -61,7 +62,12 @@ def _load(model_bytes: bytes, origin: str, threads: int, literal: bool) -> Infer
     if literal:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     with ort_errors(origin, "onnxruntime cannot load it"):
-        return onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model_bytes,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=None if folds else ["ConstantFolding"],
+        )
 
 
 @contextmanager
@@ -83,14 +89,19 @@ def ort_errors(origin: str, what_failed: str) -> Iterator[None]:
     try:
         yield
     except known as fault:
-        raise ModelError(
-            f"{origin}: {what_failed} ({_first_line(fault)})",
-            f"check that onnxruntime {_version()} has its operators and opset, or export it again",
-        ) from None
+        raise ort_failure(origin, what_failed, str(fault) or type(fault).__name__) from None
 
 
-def _first_line(fault: Exception) -> str:
-    line = next((line for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+def ort_failure(origin: str, what_failed: str, message: str) -> ModelError:
+    """The ModelError for a `message` of onnxruntime: `origin`, `what_failed`, the first line of the message."""
+    return ModelError(
+        f"{origin}: {what_failed} ({_first_line(message)})",
+        f"check that onnxruntime {_version()} has its operators and opset, or export it again",
+    )
+
+
+def _first_line(message: str) -> str:
+    line = next((line for line in message.splitlines() if line.strip()), "no reason given")
     line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", line.strip())
     line = re.sub(r"^/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", line)  # the place in onnxruntime's source
     return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "..."

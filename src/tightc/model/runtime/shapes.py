@@ -11,11 +11,15 @@ import onnx
 from onnx import helper
 
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.errors import ModelError
+from tightc.errors import ModelError, first_line
+from tightc.model.onnx_proto.stored_tensors import embedded
+from tightc.model.runtime.bounded import is_bounded
 from tightc.model.runtime.float32_copy import run_dtype
-from tightc.model.runtime.session import create_session, ort_errors
+from tightc.model.runtime.limited import open_session
 from tightc.model.runtime.uncertain_shapes import values_of_uncertain_shape
 
+_LARGEST_INPUT = 2**40  # bytes: more is damage
+_INFERENCE_ERRORS = (onnx.shape_inference.InferenceError, RuntimeError, ValueError)
 _SMALL = 4096  # elements; a shape, or the operands that one is computed from, has fewer
 
 Shape = tuple[int, ...]
@@ -41,7 +45,7 @@ def value_shapes(
     _fix_inputs(fixed, origin, input_sizes)
     fixed.graph.input.extend(large)
     _clear_stated_shapes(fixed)
-    graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    graph = _inferred(fixed, origin)
     uncertain = values_of_uncertain_shape(graph)
     known = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     inferred = () if by_running else (*graph.value_info, *graph.output)
@@ -51,8 +55,52 @@ def value_shapes(
             known[value.name] = shape
     open_names = [name for name in dict.fromkeys(wanted) if name not in known]
     if open_names:
-        known.update(_run_on_zeros(proto, origin, open_names, known))
+        known.update(_run_on_zeros(proto, origin, open_names, known, is_bounded=is_bounded(proto, graph)))
     return known
+
+
+def loads_within_bounds(proto: onnx.ModelProto) -> bool:
+    """Whether `proto` surely loads with little time and memory."""
+    return _is_within_bounds(_without_large_tensors(proto), proto, is_run=False)
+
+
+def runs_within_bounds(proto: onnx.ModelProto, open_size: int = 1) -> bool:
+    """Whether `proto` surely runs with little time and memory; `open_size` is that of open dimensions but the batch."""
+    fixed, large = _without_large_tensors(proto)
+    for value in fed_inputs(fixed):
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if dimension.dim_value < 1:
+                dimension.dim_value = open_size if axis else 1
+    return _is_within_bounds((fixed, large), proto, is_run=True)
+
+
+def _is_within_bounds(
+    copied: tuple[onnx.ModelProto, list[onnx.ValueInfoProto]],
+    proto: onnx.ModelProto,
+    *,
+    is_run: bool,
+) -> bool:
+    """Whether `proto` is bounded, of which `copied` is a copy without large tensors, and these."""
+    if proto.functions:  # to infer shapes through those of packed weights takes much memory
+        return False
+    fixed, large = copied
+    fixed.graph.input.extend(large)
+    _clear_stated_shapes(fixed)
+    try:
+        graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    except _INFERENCE_ERRORS:
+        return False
+    return is_bounded(proto, graph, is_run=is_run)
+
+
+def _inferred(proto: onnx.ModelProto, origin: str) -> onnx.GraphProto:
+    """The graph with inferred shapes; ModelError where ONNX cannot infer them."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    except _INFERENCE_ERRORS as fault:
+        raise ModelError(
+            f"{origin}: ONNX cannot infer its shapes ({first_line(fault)})", "export the model again"
+        ) from None
 
 
 def fed_inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -154,8 +202,12 @@ def _static_shape(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dimension.dim_value for dimension in tensor.shape.dim)
 
 
-def _run_on_zeros(proto: onnx.ModelProto, origin: str, names: list[str], known: Shapes) -> Shapes:
+def _run_on_zeros(
+    proto: onnx.ModelProto, origin: str, names: list[str], known: Shapes, *, is_bounded: bool
+) -> Shapes:
     """Shapes of the values `names` in one run on zeros; `known` has those of the inputs.
+
+    In a child process unless the run `is_bounded`.
 
     Open dimensions of the inputs stay open: with fixed ones, onnxruntime would fold Shape nodes by its own inference.
     """
@@ -163,14 +215,17 @@ def _run_on_zeros(proto: onnx.ModelProto, origin: str, names: list[str], known: 
     probe.CopyFrom(proto)
     del probe.graph.output[:]
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = create_session(probe.SerializeToString(), origin)
-    feeds = {
-        value.name: np.zeros(known.get(value.name, ()), _input_dtype(value, origin))
-        for value in fed_inputs(proto)
-    }
-    with ort_errors(origin, "onnxruntime cannot run it on zeros"):
-        found = session.run(names, feeds)
-    return {name: tuple(out.shape) for name, out in zip(names, found, strict=True)}
+    feeds = {}
+    for value in fed_inputs(proto):
+        zero, shape = np.zeros((), _input_dtype(value, origin)), known.get(value.name, ())
+        if prod(shape) * zero.itemsize > _LARGEST_INPUT:
+            raise ModelError(
+                f"{origin}: expected at most {_LARGEST_INPUT} bytes for input {value.name}, got {shape}",
+                "give a smaller size with --input-shape, or export the model again",
+            )
+        feeds[value.name] = np.broadcast_to(zero, shape)
+    with open_session(embedded(probe, origin).SerializeToString(), origin, is_bounded=is_bounded) as session:
+        return dict(zip(names, session.shapes(names, feeds), strict=True))
 
 
 def _input_dtype(value: onnx.ValueInfoProto, origin: str) -> np.dtype[Any]:

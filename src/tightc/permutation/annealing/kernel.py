@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.permutation.annealing.rng import _draw, _next, _pick
 from tightc.tile.matrix import Ids
 from tightc.tile.packing import EMPTY

@@ -11,10 +11,10 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tightc.errors import OptionError
+from tightc.kernel_cache import njit
 from tightc.permutation.problem import LossySettings, PackingProblem
 from tightc.permutation.search_context import SearchContext
 from tightc.tile.dense import merged

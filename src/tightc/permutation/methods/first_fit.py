@@ -11,9 +11,9 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.permutation.problem import PackingProblem
 from tightc.permutation.search_context import SearchContext
 from tightc.tile.array import ArrayShape

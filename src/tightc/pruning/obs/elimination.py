@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.parallel import ordered_map, ranges
 from tightc.pruning.obs.factor import FAST_MATH, Matrix, dot
 from tightc.selection.top_k import Mask

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.parallel import ordered_map, ranges
 
 Matrix = NDArray[np.float64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +84,7 @@ class ObsPruner:
             self._report(weight)
         return changed
 
-    def _select(self, options: SelectionOptions, fraction: float) -> list[Mask]:
+    def _select(self, options: SelectionOptions, fraction: float) -> Sequence[Mask]:
         """The masks if each layer were pruned alone, which fix the number of weights of each layer or filter."""
         few = self.calibration.first(_ALLOCATION_IMAGES)
         dense = few.output_values(self.model)

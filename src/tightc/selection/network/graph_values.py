@@ -12,7 +12,7 @@ import onnx
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
-from tightc.model.intermediate_values import intermediate_values, random_feeds
+from tightc.model.intermediate_values import limited_values, random_feeds
 from tightc.model.onnx_proto.graph import Array, Graph, Node, is_standard, read_graph
 from tightc.model.runtime.shapes import Shape, value_shapes
 
@@ -131,7 +131,7 @@ def _with_sizes(model: Model, values: GraphValues, sizes: InputSizeOptions) -> G
     constants = dict(values.constants)
     if computed:
         with suppress(ModelError):
-            found = intermediate_values(model, computed, random_feeds(model, sizes, 0))
+            found = limited_values(model, computed, random_feeds(model, sizes, 0))
             constants |= {name: np.asarray(found[name]) for name in computed}
     return replace(values, constants=constants, shapes=shapes)
 

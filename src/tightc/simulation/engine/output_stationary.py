@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.simulation.engine.stationary import LANE_WORDS, MACS, NOTHING, STEPS_BEGUN, SUMS_OUT
 from tightc.tile.array import ArrayShape
 

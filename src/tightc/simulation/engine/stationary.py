@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.simulation.engine.loaded_tile import LoadedTile
 
 NOTHING = -1

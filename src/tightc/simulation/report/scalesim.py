@@ -17,9 +17,10 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.onnx_proto.graph import Node, read_graph
-from tightc.model.packings.packed_form import unpack_layers
+from tightc.model.packings.packed_form import decode_layers
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.model.runtime.shapes import Shape, value_shapes
+from tightc.names import file_stem
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import folds
 
@@ -116,7 +117,7 @@ def export_scalesim(
     1x1 convolution with the same matrix and vectors. OutputError where a file cannot be written.
     """
     input_sizes, _ = resolve_open_sizes(model.proto, model.origin, input_sizes)
-    rows = _rows(unpack_layers(model), input_sizes)
+    rows = _rows(decode_layers(model)[0], input_sizes)
     topology = [_HEADER, *(row.line(name) for name, row in rows.items())]
     contents = {
         folder / "topology.csv": "\n".join((*topology, "")),
@@ -165,7 +166,7 @@ def _product(layer: Layer, vectors: int) -> _Row:
 
 def _name(layer: Layer, taken: Collection[str]) -> str:
     """A name that is not in `taken`, without commas, and without DP, which marks a depthwise layer in SCALE-Sim."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", layer.name).replace("DP", "dp").strip("_") or "layer"
+    safe = file_stem(layer.name).replace("DP", "dp")
     marked = layer.groups > 1 or re.search(r"_x\d+$", safe)
     groups = f"_x{layer.groups}" if marked else ""
     candidates = (f"{safe}{twin}{groups}" for twin in chain([""], (f"_{number}" for number in count(2))))

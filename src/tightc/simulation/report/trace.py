@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-import re
 from pathlib import Path
 
 from tightc.errors import OptionError
@@ -13,6 +12,7 @@ from tightc.files import make_folder, write_file_atomically
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
 from tightc.model.runtime.open_sizes import resolve_open_sizes
+from tightc.names import file_stems
 from tightc.report import join_names
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.engine.cycle_log import Trace
@@ -44,9 +44,10 @@ def write_trace(
         feeds = read_feeds(options.inputs, workload.plain, options)
     else:
         feeds = random_feeds(workload.plain, options, seed)
-    entry = workload.layers[names.index(layer) if layer else 0]
+    number = names.index(layer) if layer else 0
+    entry = workload.layers[number]
     traces = trace_layer(workload, entry, accelerator, options.dataflow, feeds)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', entry.layer.name).strip('_.') or 'layer'}.csv"
+    path = folder / f"{file_stems(names)[number]}.csv"
     make_folder(folder)
     write_file_atomically(path, _as_csv(traces).encode())
     return path

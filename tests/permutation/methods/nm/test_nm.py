@@ -239,3 +239,21 @@ def test_the_same_settings_give_the_same_packing_again() -> None:
     own = case.settings
     one, two = (nm.pack(matrix, case.problem, settings=own, context=case.context) for _ in range(2))
     assert [tile.inputs.tolist() for tile in one.tiles] == [tile.inputs.tolist() for tile in two.tiles]
+
+
+@given(st.integers(0, 40), PATTERNS)
+def test_a_filter_keeps_as_much_as_its_groups_hold(inputs: int, pattern: Pattern) -> None:
+    groups = [range(inputs)[i : i + pattern.group] for i in range(0, inputs, pattern.group)]
+    assert nm._kept_of(inputs, pattern) == sum(min(pattern.kept, len(group)) for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("rows", "lanes"), [(2, [2, 2, 2, 2]), (3, [2, 2, 2, 2]), (4, [4, 4]), (6, [6, 2]), (8, [8]), (16, [8])]
+)
+def test_groups_fill_a_tile_to_its_last_lane(rows: int, lanes: list[int]) -> None:
+    full = LayerMatrix(np.arange(1, 49, dtype=np.float32).reshape(3, 16))
+    packing = packed_layer(
+        full, "nm", ArrayShape(rows, 3), fan_in=4, lossy=LossySettings(pattern=TWO_OF_FOUR)
+    )
+    # two lanes for each of four groups, and those of a group lie together
+    assert [tile.lanes for tile in packing.tiles] == lanes

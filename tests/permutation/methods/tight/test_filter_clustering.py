@@ -63,6 +63,7 @@ def test_swaps_keep_how_many_filters_of_each_width_a_group_has(
     assert found.tolist() == again.tolist()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("seed", range(3))
 def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -77,6 +78,7 @@ def test_filters_that_read_much_the_same_come_together(seed: int) -> None:
     assert sorted(map(sorted, groups)) == [[0], [1], [2], [3]]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("seed", range(5))
 def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
     starts, read = filters_at_random(seed, 40, 60)
@@ -102,3 +104,8 @@ def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
             filter_set(starts, inputs), np.ones(32, np.int64), group_of, budgets, np.uint64(1)
         )
         assert unions(starts, inputs, found)[tight] <= 22
+
+
+def test_no_filters_are_in_no_group() -> None:
+    nothing = np.zeros(0, np.int32)
+    assert group_inputs(filter_set(np.zeros(1, np.int32), nothing), nothing).tolist() == []

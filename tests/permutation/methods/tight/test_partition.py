@@ -176,3 +176,43 @@ def test_counts_hold_as_many_uses_as_there_are_columns(columns: int, dtype: type
     state = starting_state(block)
     assert state.counts.dtype == dtype
     assert state.counts.tolist() == [[columns]]
+
+
+def test_a_filter_of_two_blocks_is_split_by_what_the_others_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "_edges", lambda *_: np.array([0, 1, 2]))
+    values = np.zeros((3, 8), np.float32)
+    values[0] = values[1, 4:] = values[2, :4] = 1
+    matrix = LayerMatrix(values)
+    ids = [np.array(numbers, np.int32) for numbers in ([0, 1, 0, 2], [0, 0, 1, 1])]
+    first, second = partition(Plan(np.array([4, 4]), *ids), *matrix.nonzeros())
+    assert first.inputs[first.filters == 0].tolist() == [4, 5, 6, 7]
+    assert second.inputs[second.filters == 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [4, 5, 6])
+def test_blocks_end_where_no_filter_goes_on(size: int) -> None:
+    """Five groups of filters, each with a column in all of its `size` tiles and none elsewhere."""
+    tiles = np.repeat(np.arange(5 * size, dtype=np.int32), 2)
+    filters = (tiles // size * 2 + np.tile([0, 1], 5 * size)).astype(np.int32)
+    plan = Plan(np.full(5 * size, 4), filters, tiles)
+    # what is left at the end is too short for two
+    assert partition_module._edges(plan, inputs=8).tolist() == [0, size, 2 * size, 3 * size, 5 * size]
+
+
+@pytest.mark.parametrize(("inputs", "shortest", "longest"), [(10, 24, 24), (100_000, 5, 12), (10**7, 1, 2)])
+def test_the_counts_of_a_block_stay_small_but_not_the_block(inputs: int, shortest: int, longest: int) -> None:
+    """Every filter has a column in each of 24 tiles, so that all cuts are equally good."""
+    tiles = np.repeat(np.arange(24, dtype=np.int32), 2)
+    plan = Plan(np.full(24, 16), np.tile([0, 1], 24).astype(np.int32), tiles)
+    edges = partition_module._edges(plan, inputs).tolist()
+    assert edges[0] == 0 and edges[-1] == 24
+    assert {shortest <= last - first <= longest for first, last in pairwise(edges)} == {True}
+
+
+def test_a_block_is_longer_than_its_filters_reach_where_others_go_on() -> None:
+    """Four times two filters of four tiles, the second two tiles after the first."""
+    first = np.concatenate([[6 * group, 6 * group + 2] for group in range(4)])
+    cells = sorted((tile, number) for number, begin in enumerate(first) for tile in range(begin, begin + 4))
+    tiles, filters = np.array(cells, np.int32).T
+    plan = Plan(np.full(24, 4), filters, tiles)
+    assert partition_module._edges(plan, inputs=8).tolist() == [0, 6, 12, 18, 24]

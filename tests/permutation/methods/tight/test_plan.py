@@ -222,3 +222,25 @@ def test_passes_are_those_in_which_lanes_hold_what_groups_read(
     )
     if fan_in == 1000:
         assert passes == oracle.lower_bound(matrix.values, tuple(array))
+
+
+@pytest.mark.parametrize(
+    ("passes", "columns"), [(2, [1, 1, 1, 1]), (3, [2, 2, 1, 1]), (4, [3, 3, 1, 1]), (5, [3, 3, 2, 2])]
+)
+def test_spare_columns_go_where_most_is_read_for_the_lanes_there_are(passes: int, columns: list[int]) -> None:
+    values = np.zeros((4, 12), np.float32)
+    values[0, :4] = values[1, 4:8] = 1  # two filters that read eight inputs
+    values[2:, 8:] = 1  # and two that read four
+    plan = balanced_plan(filter_set_of(LayerMatrix(values)), ArrayShape(4, 2), passes, 1000.0, np.uint64(1))
+    assert np.bincount(plan.filters, minlength=4).tolist() == columns
+
+
+@pytest.mark.parametrize(
+    ("same", "fan_in", "passes"), [(False, 1, 2), (False, 2, 1), (True, 1, 1), (False, 0.5, 4)]
+)
+def test_passes_of_two_filters_by_hand(same: bool, fan_in: float, passes: int) -> None:
+    values = np.zeros((2, 8), np.float32)
+    values[0, :4] = values[1, 0 if same else 4 : 4 if same else 8] = 1
+    # a group of two columns reads 8 inputs, or 4, and a pass has 4 lanes
+    found = passes_for(filter_set_of(LayerMatrix(values)), ArrayShape(4, 2), fan_in)
+    assert found == (passes, passes)

@@ -17,7 +17,7 @@ from test_plan import filter_set_of, plan_faults, read_of
 import oracle
 from helpers.packings import arrays, matrices
 from tightc.permutation.methods.tight.plan import Plan, narrow_plan
-from tightc.permutation.methods.tight.replicate import replicated_plans
+from tightc.permutation.methods.tight.replicate import Kind, _columns, replicated_plans
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -269,3 +269,20 @@ def test_a_narrow_plan_by_hand() -> None:
     assert Counter(f for _, f in cells) == {1: 2, 3: 1, 0: 1, 2: 1}
     assert [f for _, f in cells].count(1) == 2 and {tile for tile, f in cells if f == 1} == {0, 1}
     assert plan.heights.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "columns", "expected"),
+    [
+        ([8, 8, 8], 6, [2, 2, 2]),
+        ([8, 8, 8], 5, [1, 2, 2]),  # the first of the largest gives one up
+        ([8, 8, 8], 4, [1, 1, 2]),
+        ([8, 8, 8], 3, [1, 1, 1]),
+        ([8, 8, 3], 6, [2, 2, 1]),  # a spare column saves two of the next kind
+        ([8, 8, 0], 6, [2, 2, 0]),
+        ([9, 7, 5], 5, [2, 2, 1]),
+    ],
+)
+def test_columns_of_a_kind_by_hand(sizes: list[int], columns: int, expected: list[int]) -> None:
+    found = _columns(np.array(sizes, np.int64), Kind(1, 4, columns), 2)
+    assert found.tolist() == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers import models
+from helpers import annealing_blocks, models
 from helpers.loading import loaded
 from helpers.packings import QUICK, PackingCase, arrays, check, matrices, packed_layer
 from tightc.cli.main import run
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import ModelError
 from tightc.model.file import Model
+from tightc.permutation.annealing.anneal import Annealed
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
-from tightc.permutation.executors.executor import SerialExecutor, ThreadExecutor
+from tightc.permutation.executors.executor import BlockJob, SerialExecutor, ThreadExecutor
 from tightc.permutation.methods.tight import partition, search
 from tightc.permutation.objective import Objective
 from tightc.permutation.options import PermuteOptions
@@ -456,3 +458,149 @@ def test_a_model_without_weights_or_without_time_is_arranged_all_the_same(object
         _, report = permute(model, options.model_copy(update={"time_limit": limit}))
         assert report.totals["dropped_weights"] == 0
         assert report.layers[0]["passes"] == 0 < report.layers[1]["passes"]
+
+
+def search_of(matrix: LayerMatrix, case: PackingCase) -> search.TightSearch:
+    return search.TightSearch(matrix, case.problem, case.settings, case.context)
+
+
+@pytest.mark.parametrize("excess", [1, 2, 40])
+def test_passes_with_a_single_input_too_many_are_not_enough(
+    excess: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def balanced(_search: search.TightSearch, passes: int) -> int:
+        tried.append(passes)
+        return excess if len(tried) == 1 else 0
+
+    monkeypatch.setattr(search.TightSearch, "_try_min_area", lambda *_: 1)
+    monkeypatch.setattr(search.TightSearch, "_try_balanced", balanced)
+    case = PackingCase(ArrayShape(4, 4), 2)
+    one = search_of(random_matrix(64, 64, 0.3), case)
+    monkeypatch.setattr(one, "_bound", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "passes_for", lambda *_: (4, 5))  # more than the bound: no plan of least area
+        one._search()
+    # as many more as hold what is left over, or halfway to what is known to fit
+    assert tried == [4, max(5, 4 + -(-excess // (2 * 4)), (4 + 5) // 2)]
+
+
+def test_a_search_that_ends_at_the_bound_still_offers_what_needs_no_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where time is up, first-fit may take as few passes and less area than what the search had by then."""
+    matrix = LayerMatrix(np.diag([1, 1, 0, 0]).astype(np.float32))
+    case = PackingCase(ArrayShape(4, 4), 4)
+    one = search_of(matrix, case)
+    wasteful, over = tile_on_diagonal(2, 4), list[bool]()
+
+    def found_and_ended(_search: search.TightSearch) -> None:
+        one._offer([wasteful], 4)
+        over.append(True)
+
+    monkeypatch.setattr(SearchContext, "ended", lambda *_: bool(over))
+    monkeypatch.setattr(search.TightSearch, "_search", found_and_ended)
+    monkeypatch.setattr(one, "_ordinary", 9)
+    assert sum(tile.area for tile in one.run().tiles) < wasteful.area
+
+
+def tile_on_diagonal(weights: int, size: int) -> Tile:
+    """A tile of `size` lanes and columns, the last ones empty."""
+    select = np.full((size, size), EMPTY, np.int16)
+    np.fill_diagonal(select[:weights, :weights], 0)
+    ids = np.arange(size, dtype=np.int32)
+    return Tile(ids, np.arange(size + 1, dtype=np.int32), ids, select)
+
+
+@pytest.mark.parametrize(("excess", "tried"), [([0], 1), ([3, 0], 2), ([3, 1, 0], 3), ([3, 1, 1, 0], 3)])
+def test_replicated_plans_are_tried_until_one_fits(
+    excess: list[int], tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[object] = []
+
+    def attempt(_search: search.TightSearch, plan: object) -> int:
+        plans.append(plan)
+        return excess[len(plans) - 1]
+
+    one = search_of(random_matrix(8, 8, 0.5), PackingCase(objective="replicated-cycles", vectors=4))
+    monkeypatch.setattr(search, "narrow_plan", lambda *_: None)
+    monkeypatch.setattr(search, "replicated_plans", lambda *_: iter("abcd"))
+    monkeypatch.setattr(search.TightSearch, "_attempt", lambda own, plan: attempt(own, plan) if plan else 0)
+    one._beyond_passes()
+    assert plans == list("abcd")[:tried]
+
+
+@pytest.mark.parametrize(
+    ("excess", "least", "heights"),
+    [
+        ([0, 0, 0, 0, 3, 0], 1, [4, 4]),  # 3 * 3 // (2 * 2) lanes more, where there is an excess
+        ([0, 0, 0, 0, 0, 1], 1, [4, 3]),
+        ([0, 0, 0, 0, 0, 1], 3, [4, 5]),
+        ([1, 0, 4, 0, 0, 0], 2, [7, 2]),
+        ([9, 9, 9, 9, 0, 0], 1, [8, 2]),  # no taller than the array
+        ([0, 0, 0, 0, 0, 0], 1, [4, 2]),
+    ],
+)
+def test_tiles_with_an_excess_get_taller_by_what_would_carry_it(
+    excess: list[int], least: int, heights: list[int]
+) -> None:
+    one = search_of(random_matrix(8, 8, 0.5), PackingCase(ArrayShape(8, 4), 2))
+    block = annealing_blocks.block([4, 2], [[0, 0, 1, 2], [0, 1]], inputs=6, seed=1)
+    assert one._taller(block, np.array(excess), least).heights.tolist() == heights
+
+
+def test_a_tile_of_full_height_with_an_excess_makes_all_others_taller() -> None:
+    block = annealing_blocks.block([4, 2], [[0, 0, 1, 2], [0, 1]], inputs=6, seed=1)
+    one = search_of(random_matrix(8, 8, 0.5), PackingCase(ArrayShape(4, 4), 2))
+    assert one._taller(block, np.array([1, 0, 0, 0, 0, 0]), 1).heights.tolist() == [4, 3]
+    full = annealing_blocks.block([4, 4], [[0, 0, 1, 2], [0, 1]], inputs=6, seed=1)
+    assert one._taller(full, np.array([1] + [0] * 7), 1) is full
+
+
+class FoundBlock:
+    """Stands in for an annealed block of so many lanes and so much beyond the fan-in."""
+
+    def __init__(self, lanes: int, excess: int) -> None:
+        self.carried = np.zeros(lanes)
+        self._excess = np.array([excess] + [0] * (lanes - 1))
+
+    def excess(self, _fan_in: int) -> np.ndarray:
+        return self._excess
+
+    def cost(self, _fan_in: int) -> int:
+        return int(self._excess.sum())
+
+
+@pytest.mark.parametrize(("others", "again"), [(300, [0]), (100, [])])
+def test_only_blocks_that_nearly_fit_are_annealed_once_more(
+    others: int, again: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = search_of(random_matrix(8, 8, 0.5), PackingCase(fan_in=10))
+    annealed: list[int] = []
+
+    def anneal(_blocks: list[object], numbers: list[int], times: int) -> list[FoundBlock]:
+        annealed.extend(numbers)
+        assert times > 1
+        return [FoundBlock(10, 1) for _ in numbers]
+
+    monkeypatch.setattr(one, "_anneal", anneal)
+    # excess per lane 0.4, 0.6 and 0, where 0.5 is a twentieth of the fan-in; in all, 10 of 3,200 or of 1,200 inputs
+    found = [FoundBlock(10, 4), FoundBlock(10, 6), FoundBlock(others, 0)]
+    one._anneal_more([None] * 3, found)
+    assert annealed == again
+    assert [block.cost(10) for block in found] == ([1, 6, 0] if again else [4, 6, 0])
+
+
+@pytest.mark.parametrize("ended", [[False, False], [False, True], [True, True]])
+def test_a_block_that_was_cut_short_marks_the_layer(ended: list[bool]) -> None:
+    class Ending(SerialExecutor):
+        def anneal(self, jobs: Sequence[BlockJob]) -> list[Annealed]:
+            return [replace(one, cut_short=end) for one, end in zip(super().anneal(jobs), ended, strict=True)]
+
+    case = PackingCase(ArrayShape(8, 4), 2, context=SearchContext(executor=Ending()))
+    one = search_of(random_matrix(8, 8, 0.5), case)
+    blocks = [annealing_blocks.block([4, 2], [[0, 0, 1, 2], [0, 1]], inputs=6, seed=seed) for seed in (1, 2)]
+    one._progress.begin(blocks)
+    one._anneal(blocks, [0, 1], 1)
+    assert case.context.cut_short is any(ended)

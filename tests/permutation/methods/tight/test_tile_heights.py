@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightc.permutation.methods.tight.tile_heights import IMPOSSIBLE, _cut, cut, search_heights
+from tightc.permutation.methods.tight.tile_heights import (
+    IMPOSSIBLE,
+    _cut,
+    _search_heights,
+    cut,
+    search_heights,
+)
 from tightc.tile.array import ArrayShape
 
 SIZES = st.lists(st.integers(1, 14), min_size=1, max_size=9)
@@ -165,3 +171,23 @@ def test_the_same_seed_gives_the_same_heights() -> None:
         search_heights(sizes, ArrayShape(16, 8), 20, np.random.SeedSequence(4)).tolist() for _ in range(2)
     )
     assert one == two
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("sizes", [[5, 5, 3, 3, 2, 1], [4, 4, 4, 1], [7, 2, 2, 2]])
+def test_a_short_search_comes_near_the_best_heights_of_all_and_says_their_area(sizes: list[int]) -> None:
+    rows, columns = 5, 4
+    area, found = _search_heights(
+        np.array(sizes, np.int64),
+        np.full(2, rows, np.int64),
+        rows=rows,
+        columns=columns,
+        tail=2,
+        tries=150,
+        rng=np.uint64(7),
+    )
+    best = min(
+        kernel_cut(sizes, list(heights), columns)
+        for heights in combinations_with_replacement(range(1, rows + 1), 2)
+    )
+    assert area == kernel_cut(sizes, found.tolist(), columns) == best

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.permutation.annealing.rng import _draw, _next
 from tightc.tile.matrix import Ids
 

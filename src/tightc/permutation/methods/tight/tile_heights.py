@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tightc.kernel_cache import njit
 from tightc.permutation.annealing.rng import _draw, _next, _pick, seed_state
 from tightc.tile.array import ArrayShape
 

@@ -1,0 +1,67 @@
+"""Records of packings that were damaged: what decoding them must refuse by itself, digests aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from helpers import models
+from helpers.loading import loaded
+from tightc.errors import ModelError
+from tightc.model.file import Model
+from tightc.model.file_format.headers import read_headers
+from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS
+from tightc.model.packings.metadata import read_packings
+from tightc.model.packings.packed_form import _decode_tensors
+from tightc.packing.pack import pack
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
+from tightc.tile.array import ArrayShape
+
+OPTIONS = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, method="first-fit", jobs=1)
+
+
+def with_stream(change: Callable[[str], str]) -> Model:
+    """A permuted model without digests, as tightc 0.2.0 wrote them, with one stream of tiles changed."""
+    model = permute(loaded(models.cnn()), OPTIONS)[0]
+    proto = model.copy_proto()
+    properties = {entry.key: entry.value for entry in proto.metadata_props}
+    del properties[DIGESTS]
+    record = json.loads(properties[PACKINGS])
+    weights = [header for header in record["weights"].values() if "tiles" in header]
+    for header in weights:
+        header.pop("xxh3", None)
+    weights[0]["tiles"]["zlib"] = change(weights[0]["tiles"]["zlib"])
+    properties[PACKINGS] = json.dumps(record)
+    onnx.helper.set_model_props(proto, properties)
+    return model.with_proto(proto)
+
+
+def test_a_stream_comes_back_also_without_digests() -> None:
+    assert len(read_packings(with_stream(lambda text: text))) == 3
+
+
+@pytest.mark.parametrize("letter", ["!", "\n", " ", "é"])
+def test_a_letter_that_is_none_of_base64_is_not_skipped(letter: str) -> None:
+    with pytest.raises(ModelError, match=r"the packing of .* is damaged"):
+        read_packings(with_stream(lambda text: text[:8] + letter + text[8:]))
+
+
+@pytest.mark.parametrize("count", [-1, 1])
+def test_values_are_as_many_as_occupied_slots(count: int) -> None:
+    proto = pack(permute(loaded(models.cnn()), OPTIONS)[0])[0].proto
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    weight, header = next(iter(read_headers(proto, "m").items()))
+    (name,) = (one for one in constants if one.startswith(weight) and one.endswith("values"))
+    values = numpy_helper.to_array(constants[name])
+    changed = values[:-1] if count < 0 else np.append(values, values[-1:])
+    damaged = constants | {name: numpy_helper.from_array(changed, name)}
+    _decode_tensors(header, weight, constants)
+    expected = len(values) - 1  # the first is that of the empty slots
+    with pytest.raises(ValueError, match=f"expected {expected} values .* got {expected + count}"):
+        _decode_tensors(header, weight, damaged)
