@@ -211,6 +211,8 @@ class _Source:
         """The model, with large initializers left where they are; DecodeError where it is none."""
         proto = parse_stored(self.storage, self.number, self.size) if stays_in_file(self.size) else None
         if proto is None:
+            if self.size > LARGEST_MESSAGE:
+                raise DecodeError("larger than a message may be")
             proto = onnx.ModelProto()
             proto.ParseFromString(self.storage.read(self.number, 0, self.size).tobytes())
         return proto

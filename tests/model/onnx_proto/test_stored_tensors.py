@@ -17,6 +17,7 @@ import tightc
 from helpers import models
 from helpers.products import chain_of
 from tightc.errors import ModelError, OutputError
+from tightc.model import file
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
 from tightc.model.onnx_proto import external_data, stored_tensors
 from tightc.model.onnx_proto.graph import read_graph
@@ -169,6 +170,23 @@ def test_files_are_closed_with_the_model(large: onnx.ModelProto, tmp_path: Path)
     del model, changed
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("content", [bytes(2**21), b"\x08\x01" * 2**20, b"\x0b" * 2**20])
+def test_no_time_is_spent_on_what_is_no_model(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros, millions of fields, groups: read by parts, they would take a Python loop for each."""
+    assert parsed(content) is None
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        load_model_bytes(content)
+    monkeypatch.setattr(file, "LARGEST_MESSAGE", 2**19)
+    with pytest.raises(ModelError, match="not an ONNX model, or a truncated one"):
+        load_model_bytes(content)
+
+
+def test_constants_keep_the_order_of_the_model() -> None:
+    proto = chain_of([models.sparse(3, SIDE), weight(0), models.sparse(SIDE, 3), models.sparse(3, 3)])
+    graph = read_graph(load_model_bytes(proto.SerializeToString()).proto)
+    assert list(graph.tensors) == ["w0", "w1", "w2", "w3"]
 
 
 # --- writing

@@ -253,26 +253,28 @@ class Tensors(Mapping[str, Array]):
         self._arrays: dict[str, Array] = {}
         self._stored: dict[str, TensorProto] = {}
         self._storages: set[TensorStorage] = set()
+        self._names: dict[str, None] = {}  # in the order of the model, which training goes by
         for tensor in protos:
+            self._names[tensor.name] = None
             if is_stored(tensor):
                 self._stored[tensor.name] = tensor
                 self._storages.add(_place(tensor).storage)
             else:
                 self._arrays[tensor.name] = numpy_helper.to_array(tensor)
         self._arrays.update(arrays or {})
+        self._names.update(dict.fromkeys(self._arrays))
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name] if name in self._arrays else tensor_values(self._stored[name])
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._arrays
-        yield from self._stored.keys() - self._arrays.keys()
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._arrays.keys() | self._stored.keys())
+        return len(self._names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrays or name in self._stored
+        return name in self._names
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a constant; nothing is read."""

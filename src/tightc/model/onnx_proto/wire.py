@@ -17,6 +17,7 @@ RAW_DATA = 9  # of TensorProto
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10  # bytes
+_MOST_FIELDS = 10**6  # of a message
 
 
 class WireError(ValueError):
@@ -35,8 +36,10 @@ class Field:
 
 
 def fields(read: Read, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message from `start` to `end`; WireError where it is none."""
-    while start < end:
+    """The fields of the message from `start` to `end`; WireError where it is none, or has more than a million."""
+    for _ in range(_MOST_FIELDS):
+        if start >= end:
+            return
         head = read(start, 2 * _LONGEST_VARINT)
         tag, place = read_varint(head, 0)
         number, kind = tag >> 3, tag & 7
@@ -50,10 +53,14 @@ def fields(read: Read, start: int, end: int) -> Iterator[Field]:
             content, length = start + place, 8 if kind == _FIXED64 else 4
         else:
             raise WireError("a group, which ONNX has none of")
+        if not number:
+            raise WireError("a field without a number")
         if content + length > end:
             raise WireError("a field beyond the end of its message")
         yield Field(number, kind, start, content, content + length)
         start = content + length
+    if start < end:
+        raise WireError("more fields than a model has")
 
 
 def only_field(found: list[Field], number: int) -> Field | None:
