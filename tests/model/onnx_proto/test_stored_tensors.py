@@ -185,8 +185,8 @@ def test_no_time_is_spent_on_what_is_no_model(content: bytes, monkeypatch: pytes
 
 def test_constants_keep_the_order_of_the_model() -> None:
     proto = chain_of([models.sparse(3, SIDE), weight(0), models.sparse(SIDE, 3), models.sparse(3, 3)])
-    graph = read_graph(load_model_bytes(proto.SerializeToString()).proto)
-    assert list(graph.tensors) == ["w0", "w1", "w2", "w3"]
+    model = load_model_bytes(proto.SerializeToString())
+    assert list(read_graph(model.proto).tensors) == ["w0", "w1", "w2", "w3"]
 
 
 # --- writing
