@@ -28,6 +28,7 @@ SECTIONS = {
     "startup": "startup",
     "loading": "loading",
     "scale": "scale",
+    "scale-search": "scale_search",
     "simulation": "simulation",
     "training": "training",
 }
