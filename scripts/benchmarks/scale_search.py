@@ -50,8 +50,8 @@ def _rows(page: Page, folder: Path) -> None:
     core_hours = cost.computing * _PARAMETERS / weights / 3600
     page.text(
         f"On paper, from the last row of tight: {_PARAMETERS / 1e9:g} billion weights at this density take "
-        f"{core_hours / 2:.1f} hours on two cores, and {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a core "
-        "each. That holds where layers are many more than workers."
+        f"{core_hours / 2:.1f} hours on two cores, and {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a "
+        "core each. That holds where layers are many more than workers."
     )
 
 
