@@ -2,7 +2,7 @@
 
     python scripts/audit.py path/to/pip-audit
 
-Exit code 1 if there are any. Where the list of known faults cannot be reached, it says so and ends with 0.
+Exit code 1 if there are any. Where the list of known faults cannot be reached, or lacks packages, it says so.
 """
 
 from __future__ import annotations
@@ -18,17 +18,26 @@ LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 _OPTIONS = ("--disable-pip", "--require-hashes", "--format=json", "--progress-spinner=off", "--timeout=20")
 
 
-def faults(report: str) -> list[str] | None:
-    """A line for each known fault in the JSON of pip-audit; None if it is no such report."""
+def summary(report: str) -> tuple[list[str], int]:
+    """(what is to be said of the JSON of pip-audit: a line for each known fault, how many these are).
+
+    pip-audit skips a package that its list does not have, which is no sign that it is sound.
+    """
     try:
         packages: list[dict[str, Any]] = json.loads(report)["dependencies"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        return None
-    return [
+        return ["nothing was checked: the list of known faults cannot be reached from here"], 0
+    skipped = sum("skip_reason" in package for package in packages)
+    checked = len(packages) - skipped
+    if not checked:
+        return ["nothing was checked: the list that can be reached from here has none of the packages"], 0
+    found = [
         f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions'])}"
         for package in packages
         for fault in package.get("vulns", ())
     ]
+    last = f"{len(found)} known faults in {checked} packages; {skipped} were not checked"
+    return [*found, last], len(found)
 
 
 def main() -> None:
@@ -39,12 +48,9 @@ def main() -> None:
     parser.add_argument("audit", help="the program pip-audit")
     command = [parser.parse_args().audit, *_OPTIONS, "--requirement", str(LOCK)]
     done = subprocess.run(command, capture_output=True, text=True)
-    found = faults(done.stdout)
-    if found is None:
-        print("nothing was checked: the list of known faults cannot be reached from here")
-        return
-    print("\n".join(found) or "no known faults")
-    sys.exit(bool(found))
+    lines, faults = summary(done.stdout)
+    print("\n".join(lines))
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from audit import faults
+from audit import summary
 from mutants.drawing import PARTS, draw, files_of, hand_made, in_kernel, part_of
 from mutants.graft import graft
 from mutants.operators import mutants_of, mutated
@@ -177,10 +177,19 @@ def test_the_interval_is_wilsons(successes: int, trials: int, low: float, high: 
     assert isclose(found[0], low, abs_tol=5e-5) and isclose(found[1], high, abs_tol=5e-5)
 
 
-def test_an_audit_lists_faults_or_knows_that_it_saw_nothing() -> None:
+def test_an_audit_lists_faults_and_what_it_did_not_check() -> None:
     fault = {"id": "X-1", "fix_versions": ["2.0"]}
-    packages = [{"name": "a", "version": "1.0", "vulns": [fault]}, {"name": "b", "version": "1"}]
-    assert faults(json.dumps({"dependencies": packages})) == ["a 1.0: X-1, mended in 2.0"]
-    assert faults(json.dumps({"dependencies": packages[1:]})) == []
-    assert faults("ERROR: no network") is None
-    assert faults("[]") is None
+    packages = [
+        {"name": "a", "version": "1.0", "vulns": [fault]},
+        {"name": "b", "version": "1", "vulns": []},
+        {"name": "c", "skip_reason": "not found"},
+    ]
+
+    def said(own: object) -> tuple[list[str], int]:
+        return summary(json.dumps({"dependencies": own}))
+
+    last = "1 known faults in 2 packages; 1 were not checked"
+    assert said(packages) == (["a 1.0: X-1, mended in 2.0", last], 1)
+    assert said(packages[1:2]) == (["0 known faults in 1 packages; 0 were not checked"], 0)
+    nothing = [said(packages[2:]), said([]), summary("ERROR: no network"), summary("[]")]
+    assert all(lines[0].startswith("nothing was checked") and not count for lines, count in nothing)
