@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -94,6 +95,57 @@ def test_values_are_off_where_rounding_does_not_explain_them(
         )
     else:
         assert verified(loaded(two_layers())).layers[1]["value_error"] < 1e-6
+
+
+def positive(inputs: int, halves: bool = False) -> onnx.ModelProto:
+    """A product of positive numbers, so that no sum is smaller than those of its magnitudes."""
+    rng = np.random.default_rng(4)
+    weight = rng.integers(1, 120, (inputs, 8))
+    if not halves:
+        text = f"net (float[8, {inputs}] x) => (float[8, 8] y) {{ a = Abs(x) [two] y = MatMul(a, w) }}"
+        return models.build(text, w=weight.astype(np.float32))
+    text = f"""net (float16[8, {inputs}] x) => (float16[8, 8] y) {{
+        a = Abs(x)
+        w = DequantizeLinear<axis = 1>(q, s, z)
+        [two] y = MatMul(a, w)
+    }}"""
+    scales = rng.uniform(1e-4, 1e-3, 8).astype(np.float16)
+    return models.build(text, 19, 9, q=weight.astype(np.int8), s=scales, z=np.zeros(8, np.int8))
+
+
+@pytest.mark.parametrize(("part", "found"), [(0.8, False), (1.2, True)])
+@pytest.mark.parametrize("inputs", [1, 60, 500])
+def test_float32_may_be_off_by_the_probabilistic_bound(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, part: float, found: bool
+) -> None:
+    """Both of two sums are off by less than exp(10 sqrt(n) u + n u^2 / (1 - u)) - 1, and one is rounded once more."""
+    count, u = inputs + 4, 2.0**-24  # 4 more operations: scales, a bias, the factors of a Gemm
+    bound = 2 * math.expm1(10 * math.sqrt(count) * u + count * u * u / (1 - u)) + u
+    off = 1 + part * bound
+    breaking(
+        monkeypatch, lambda result: replace(result, outputs=result.outputs.astype(np.float64) * off), "two"
+    )
+    if found:
+        assert "two: expected engine values within" in wrong(loaded(positive(inputs)))
+    else:
+        verified(loaded(positive(inputs)))
+
+
+@pytest.mark.parametrize(("off", "found"), [(0.0, False), (0.0008, True)])
+def test_float16_may_be_off_by_a_rounding_of_the_weights_and_one_of_the_sums(
+    monkeypatch: pytest.MonkeyPatch, off: float, found: bool
+) -> None:
+    """Each rounding is of 2**-11, and both together are 0.00098: the largest of 64 differences leaves no 0.0008."""
+    breaking(
+        monkeypatch,
+        lambda result: replace(result, outputs=result.outputs.astype(np.float64) * (1 + off)),
+        "two",
+    )
+    model = loaded(positive(60, halves=True))
+    if found:
+        assert "two: expected engine values within" in wrong(model)
+    else:
+        simulate(model, SimulateOptions(verify=True))
 
 
 def test_wrong_int8_values(monkeypatch: pytest.MonkeyPatch) -> None:

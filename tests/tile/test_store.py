@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import Packing, Tile
-from tightc.tile.store import SECTIONS, BitStream, Section, from_stream, to_stream
+from tightc.tile.store import SECTIONS, BitStream, Section, check_sections, from_stream, to_stream
 
 TILE = Tile(
     np.array([0, 1], np.int32),
@@ -93,3 +93,20 @@ def with_section(name: str, numbers: list[int], width: int) -> BitStream:
 def test_sections_that_contradict_each_other(name: str, numbers: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_stream(with_section(name, numbers, 2))
+
+
+def test_a_stream_may_have_as_many_slots_and_inputs_as_permitted() -> None:
+    column = Tile(
+        np.array([0], np.int32),
+        np.array([0, 2, 4], np.int32),
+        np.array([0, 1, 0, 2], np.int32),
+        np.array([[0], [1]], np.int16),
+    )
+    stream = to_stream(replace(PACKING, tiles=(column,)))  # 2 slots, 4 inputs
+    check_sections(stream, 4)
+    with pytest.raises(ValueError, match="expected at most 2 selects and 3 inputs, got 2 and 4"):
+        check_sections(stream, 3)
+    four = to_stream(PACKING)  # 4 slots, 3 inputs
+    check_sections(four, 4)
+    with pytest.raises(ValueError, match="expected at most 3 slots, got 1 tiles of 2x2"):
+        check_sections(four, 3)

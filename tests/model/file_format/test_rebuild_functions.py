@@ -235,3 +235,11 @@ def weight_of(
 )
 def test_positions_beyond_int32_need_int64(weights: list[PackedWeight], expected: bool) -> None:
     assert needs_int64(weights) is expected
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_largest_int32_numbers_elements_still(more: int) -> None:
+    """One element more than the weights have takes what empty slots write."""
+    stream = BitStream(np.zeros(1, np.uint8), (1, 1, 1), ((0, 1, 1),))
+    layout = WeightLayout(1, 1, 1, (2**31 - 2 + more,))
+    assert needs_int64([PackedWeight(layout, stream, int32_layout=True)]) is bool(more)

@@ -12,13 +12,16 @@ from onnx import numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
+from helpers.products import chain_of
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.file_format.headers import read_headers
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS
+from tightc.model.onnx_proto.stored_tensors import tensor_values
 from tightc.model.packings.metadata import read_packings
 from tightc.model.packings.packed_form import _decode_tensors
 from tightc.packing.pack import pack
+from tightc.packing.unpack import unpack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.tile.array import ArrayShape
@@ -65,3 +68,24 @@ def test_values_are_as_many_as_occupied_slots(count: int) -> None:
     expected = len(values) - 1  # the first is that of the empty slots
     with pytest.raises(ValueError, match=f"expected {expected} values .* got {expected + count}"):
         _decode_tensors(header, weight, damaged)
+
+
+def test_a_layout_without_a_shape_is_refused() -> None:
+    """A product over its sides would make a single weight of it."""
+    proto = pack(permute(loaded(chain_of([np.full((1, 1), 3, np.float32)])), OPTIONS)[0])[0].proto
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    header = read_headers(proto, "m")["w0"]
+    assert _decode_tensors(header, "w0", constants)[1].tolist() == [[3]]
+    layout = numpy_helper.to_array(constants["w0.layout"])[:-2]
+    damaged = constants | {"w0.layout": numpy_helper.from_array(layout, "w0.layout")}
+    with pytest.raises(ValueError, match=r"expected a shape of 1x1 weights, got \(\)"):
+        _decode_tensors(header, "w0", damaged)
+
+
+def test_a_single_weight_in_a_million_comes_back() -> None:
+    """A stream of a few bytes for so many zeros is believed."""
+    weight = np.zeros((1024, 1024), np.float32)
+    weight[1000, 3] = 2
+    packed = pack(permute(loaded(chain_of([weight])), OPTIONS)[0])[0]
+    (stored,) = (tensor for tensor in unpack(packed)[0].proto.graph.initializer if tensor.name == "w0")
+    np.testing.assert_array_equal(tensor_values(stored), weight)

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from helpers import models
 from helpers.chains import packed_model
 from helpers.loading import loaded
+from helpers.products import chain_of
 from tightc.errors import ModelError
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.unpack import unpack
@@ -99,6 +100,16 @@ def test_the_packing_that_is_changed_below_is_read() -> None:
 )
 def test_what_is_claimed_is_checked(changes: dict[str, Any], sentence: str) -> None:
     reading_fails(recorded(**changes), sentence)
+
+
+def test_a_large_layer_may_claim_64_slots_for_each_of_its_weights() -> None:
+    header = {"method": "tight", "array": "8x8", "fan_in": 4, "filters": 1, "inputs": 70_000, "groups": 1}
+    header["tiles"] = {"grid": [1, 10**6, 10**6], "sections": [[i, 1, 1] for i in range(5)], "zlib": ""}
+    proto = chain_of([np.ones((70_000, 1), np.float32)])
+    proto.metadata_props.add(
+        key="tightc.packings", value=json.dumps({"common": {}, "weights": {"w0": header}})
+    )
+    reading_fails(proto, f"expected at most {64 * 70_000} slots, got 1 tiles of 1000000x1000000")
 
 
 def test_lanes_and_columns_that_are_stored_for_a_terabyte_of_slots() -> None:

@@ -161,6 +161,24 @@ def test_all_moves_are_tried_however_many_steps_there_are(kind: str, steps: int,
     check(block, found)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_looks_at_the_clock_change_no_number_of_moves(
+    kind: str, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annealing, "_CHUNK", 7)
+    block = some_block()
+    found = anneal(block, quick(kind=kind, steps=3, moves_per_weight=10))
+    assert found.moves == kernel.moves == 10 * block.weights
+    assert max(moves for _, moves, _ in kernel.calls) == 7
+
+
+def test_a_block_at_its_start_has_tried_no_move() -> None:
+    block = some_block()
+    start = Annealed.at_start(block)
+    check(block, start)
+    assert (start.moves, start.accepted, start.cut_short) == (0, 0, False)
+
+
 def test_restarts_each_try_all_moves(kernel: Kernel) -> None:
     block = some_block()
     found = anneal(block, quick(restarts=2, moves_per_weight=10))
@@ -251,6 +269,26 @@ def test_the_colder_replica_gets_the_better_state(monkeypatch: pytest.MonkeyPatc
     anneal(some_block(), quick(kind="tempering", t_start=0.8, t_end=0.2, replicas=2, steps=60))
     hot, cold = (energies[temperature][1:] for temperature in (0.8, 0.2))
     assert sum(c <= h for c, h in zip(cold, hot, strict=True)) > 0.8 * len(hot)
+
+
+def test_replicas_exchange_by_the_rule_of_metropolis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two states that stay as they are: the higher one is the cold one in exp(-(1/T2 - 1/T1) dE) : 1 of the steps."""
+    energies: dict[int, int] = {}
+    cold: list[int] = []
+
+    def still(chain: Any, temperature: float, *_: Any) -> None:
+        chain.tally[0] = energies.setdefault(id(chain), 1000 + 4 * len(energies))  # quarters: 1 apart
+        if temperature == 1.0:
+            cold.append(int(chain.tally[0]))
+
+    monkeypatch.setattr(annealing._Chain, "step", still)
+    anneal(
+        some_block(),
+        quick(kind="tempering", t_start=2.0, t_end=1.0, replicas=2, steps=4000, moves_per_weight=1000),
+    )
+    assert len(cold) == 4000
+    ratio = math.exp(-(1 / 1.0 - 1 / 2.0))
+    assert cold.count(1004) / len(cold) == pytest.approx(ratio / (1 + ratio), abs=0.03)
 
 
 @pytest.mark.parametrize("restarts", [0, 3])

@@ -20,6 +20,13 @@ def refused(text: str) -> str:
     return str(caught.value)
 
 
+def test_the_defaults_are_within_their_own_limits() -> None:
+    """They are not validated when they are taken, so that one beyond them would be refused only where it is written."""
+    defaults = TemperatureSchedule()
+    written = "\n".join(f"{key}: {value}" for key, value in defaults.model_dump(exclude_none=True).items())
+    assert parse_options(written, "s.yaml", TemperatureSchedule) == defaults
+
+
 @pytest.mark.parametrize("kind", FALLING)
 def test_temperatures_fall_from_start_to_end(kind: str) -> None:
     temperatures = TemperatureSchedule(kind=kind, t_end=0.1).temperatures(0.8, 8)

@@ -268,6 +268,15 @@ def test_events_by_hand(size: int) -> None:
     ) == events_by_hand(size)
 
 
+def test_output_stationary_sums_by_hand() -> None:
+    """2 filters x 3 inputs on 2x2, 4 vectors: 8 sums stay in place, leave once after their pass, and are read once."""
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
+    passes = dense_passes("os", gemm, accelerator.array)
+    events = count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1))
+    assert events.partial_sum_buffer_bytes == (8 + 8) * 4
+    assert events.macs == 2 * 3 * 4
+
+
 def test_replicas_that_a_schedule_does_without_cost_nothing() -> None:
     gemm, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), replicate_tiles=True)
     passes = dense_passes("ws", gemm, accelerator.array)

@@ -29,7 +29,7 @@ from tightc.simulation.cost_model.passes import dense_passes
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense, run_packing
-from tightc.simulation.engine.stationary import LOG_COLUMNS
+from tightc.simulation.engine.stationary import LOG_COLUMNS, new_loader
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, Tile
@@ -90,6 +90,13 @@ def test_a_small_depthwise_layer_shares_passes(dataflow: str) -> None:
     check_dense(LayerMatrix(DEPTHWISE.values[:3, :2].copy(), 3), 2, SLOW, dataflow, 1)
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_a_small_dense_layer_that_fills_the_array(dataflow: str) -> None:
+    matrix = LayerMatrix(np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.int32))
+    check_dense(matrix, 3, Accelerator(ArrayShape(3, 3)), dataflow, 1)
+
+
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize("layer", oracle.SCALE_SIM)
 def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflow: str) -> None:
@@ -99,6 +106,17 @@ def test_the_nine_figures_of_scale_sim(layer: tuple[int, int, int, int], dataflo
     result = run_dense(dataflow, Operands(matrix, vectors), Accelerator(ArrayShape(32, 32)))
     assert result.cycles == oracle.SCALE_SIM[layer][dataflow]
     assert (result.outputs == matrix.inputs).all()
+
+
+def test_an_empty_loader_has_a_register_for_each_pe_and_its_two_counts() -> None:
+    """Compiled code does not check that it stays within its arrays."""
+    loader = new_loader(2, 3, np.dtype(np.float32))
+    assert [(part.dtype, part.shape, part.any()) for part in loader] == [
+        (np.float32, (2, 3), False),
+        (np.uint32, (2, 3), False),
+        (np.int64, (1,), False),
+        (np.float64, (1,), False),
+    ]
 
 
 # --- packings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightc.permutation.methods.tight.filter_clustering import cluster_filters, group_inputs
+from tightc.permutation.annealing.rng import seed_state
+from tightc.permutation.methods.tight.filter_clustering import (
+    _TEMPERATURES,
+    _swap_filters,
+    cluster_filters,
+    group_inputs,
+)
 from tightc.permutation.methods.tight.filter_set import FilterSet
 
 
@@ -89,6 +96,30 @@ def test_swaps_leave_less_beyond_the_budgets(seed: int) -> None:
     )
     before, after = (energy(unions(starts, read, groups), budgets) for groups in (group_of, found))
     assert after < before
+
+
+@pytest.mark.kernel
+def test_swaps_are_accepted_by_the_rule_of_metropolis() -> None:
+    """At the end, a grouping that reads an input more is exp(-1 / T) times as likely as one that does not.
+
+    Filters 0 and 1 read the same input. Filter 2 alone in its group is best, either of the others an input worse.
+    """
+    starts, inputs = np.arange(4, dtype=np.int32), np.array([0, 0, 1], np.int32)
+    runs, apart = 400, 0
+    for seed in range(runs):
+        group_of = np.array([0, 0, 1], np.int32)
+        _swap_filters(
+            starts,
+            inputs,
+            like=np.full(3, 3, np.int32),
+            group_of=group_of,
+            budgets=np.full(2, 9),
+            swaps=12 * _TEMPERATURES[2],
+            rng=seed_state(np.random.SeedSequence(seed)),
+        )
+        apart += group_of[0] == group_of[1]
+    worse = 2 * math.exp(-1 / _TEMPERATURES[1])
+    assert apart / runs == pytest.approx(1 / (1 + worse), abs=0.06)
 
 
 def test_a_group_of_few_lanes_gets_the_filters_that_read_little() -> None:
