@@ -23,7 +23,7 @@ import pytest
 from mutants.coverage_map import ROOT, load_map
 from mutants.drawing import draw, hand_made, in_kernel, part_of, trial
 from mutants.fresh import run_fresh
-from mutants.page import equivalent, write_page
+from mutants.page import judgements, write_page
 from mutants.server import Trial, Verdict, serve
 from mutants.session import Session
 
@@ -46,7 +46,7 @@ def main() -> None:
     end = time.monotonic() + 60 * arguments.minutes
     drawn = [one for one in draw(arguments.count, arguments.seed) if arguments.only in one.file]
     made = {one: tests for one, tests in hand_made().items() if arguments.only in one.file}
-    judged = equivalent()
+    judged = judgements()
     folders = {
         one: tests for one, tests in (dict.fromkeys(drawn, ()) | made).items() if one.name not in judged
     }

@@ -14,7 +14,7 @@ from mutants.coverage_map import SOURCE, CoverageMap
 from mutants.operators import TEXT, Mutant, mutants_of
 from mutants.server import Trial
 
-MOST = 20.0  # seconds of tests for one mutant; the quickest come first
+MOST = 60.0  # seconds of tests for one mutant; the quickest come first
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ def _kernels(file: str) -> dict[str, set[str]]:
     }
 
 
+@cache
+def _class_lines(file: str, name: str) -> tuple[int, int]:
+    """First and last line of a class, an empty range where there is no such class."""
+    for node in ast.parse((SOURCE / file).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node.lineno, node.end_lineno or node.lineno
+    return 1, 0
+
+
 def _defined(mutant: Mutant) -> str:
     """The name that a statement of the module defines, empty if it defines none."""
     lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines()
@@ -157,9 +166,9 @@ def trial(mutant: Mutant, coverage_map: CoverageMap, folders: tuple[str, ...] = 
 
 
 def _of_readers(mutant: Mutant, coverage_map: CoverageMap) -> set[str]:
-    """The tests that run a line with the name of the function, class or constant that a mutant is in."""
+    """The tests that run a line of the class, or one with the name of the function, class or constant."""
     name = _defined(mutant) if mutant.function == "module" else mutant.function.partition(".")[0]
-    found: set[str] = set()
+    found = coverage_map.of_lines(mutant.file, *_class_lines(mutant.file, name))
     for path in sorted(SOURCE.rglob("*.py")) if name else ():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if re.search(rf"\b{name}\b", line):

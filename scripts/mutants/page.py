@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import sqrt
 from pathlib import Path
@@ -21,10 +21,18 @@ _PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "hypothesis", "pytest")
 KILLED = ("killed", "time")
 
 
-def equivalent() -> dict[str, str]:
-    """By the name of a mutant, why no test can notice it."""
+@dataclass(frozen=True)
+class Judgement:
+    """Why no test notices a mutant: nothing changes, or it `tunes` a search that still gives a right result."""
+
+    reason: str
+    tunes: bool = False
+
+
+def judgements() -> dict[str, Judgement]:
+    """What equivalent.toml says, by the name of a mutant."""
     entries = tomllib.loads(_JUDGED.read_text(encoding="utf-8")).get("mutant", [])
-    return {entry["name"]: entry["reason"] for entry in entries}
+    return {entry["name"]: Judgement(entry["reason"], entry.get("tunes", False)) for entry in entries}
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -41,12 +49,15 @@ def write_page(
     mutants: list[Mutant], verdicts: dict[str, Verdict], hand_made: dict[str, Verdict], seed: int
 ) -> None:
     """Writes the page about `mutants`, drawn with `seed`, and about those made by hand."""
-    judged = equivalent()
+    judged = judgements()
     tried = [one for one in mutants if one.name in verdicts]
-    killed = sum(verdicts[one.name].outcome in KILLED for one in tried)
-    same = [one for one in tried if one.name in judged and verdicts[one.name].outcome not in KILLED]
-    left = [one for one in tried if verdicts[one.name].outcome not in KILLED and one.name not in judged]
-    low, high = wilson(killed, len(tried) - len(same))
+    kinds = {one: _kind(one.name, verdicts, judged) for one in tried}
+    count = Counter(kinds.values())
+    others = len(tried) - count["equivalent"]
+    low, high = wilson(count["killed"], others)
+    of_kind = {
+        kind: [one for one in tried if kinds[one] == kind] for kind in ("survived", "tunes", "equivalent")
+    }
     text = [
         "# Mutation testing",
         "",
@@ -55,28 +66,37 @@ def write_page(
         "",
         f"    python scripts/mutation.py --count {len(mutants)} --seed {seed}",
         "",
-        f"Of {len(mutants)} mutants drawn with seed {seed}, {len(tried)} were run: {killed} are killed. {len(same)}",
-        "are equivalent to the source, or change a number that only tunes a search. That is",
-        f"{killed / (len(tried) - len(same)):.1%} of the others, with a 95 % interval of {low:.1%} to {high:.1%}",
-        f"(Wilson). Of all that were run it is {killed / len(tried):.1%}.",
-        f"Only the tests of the mutated package run, the quickest first, and at most {MOST:g} seconds of them.",
+        f"Of {len(mutants)} mutants drawn with seed {seed}, {len(tried)} were run: {count['killed']} are killed, and "
+        f"{count['equivalent']}",
+        f"are equivalent to the source. That is {count['killed'] / others:.1%} of those that are not equivalent,",
+        f"with a 95 % interval of {low:.1%} to {high:.1%} (Wilson). {count['tunes']} only tune a search, and count as",
+        f"not killed. Of all that were run, {count['killed'] / len(tried):.1%} are killed.",
         "",
-        "| part | mutants | killed | of them by time | equivalent | survivors |",
-        "|---|---|---|---|---|---|",
-        *_rows(tried, verdicts, judged),
+        "Only the tests of the mutated package that run the changed line are tried. The quickest come first, up to",
+        f"{MOST:g} seconds of them.",
+        "",
+        "| part | mutants | killed | of them by time | equivalent | tune a search | survivors |",
+        "|---|---|---|---|---|---|---|",
+        *_rows(kinds, verdicts),
         "",
         "A mutant is killed by time if a test takes over five times as long as without it.",
         "",
         "## Survivors",
         "",
-        *([_line(one) for one in left] or ["None."]),
+        *([_line(one) for one in of_kind["survived"]] or ["None."]),
+        "",
+        "## Mutants that only tune a search",
+        "",
+        "The result is another one, but as right, and about as good. The reasons are in",
+        "`scripts/mutants/equivalent.toml`.",
+        "",
+        *[f"{_line(one)}  \n  {judged[one.name].reason}" for one in of_kind["tunes"]],
         "",
         "## Equivalent mutants",
         "",
-        "No test can notice these, or none should, as the number only tunes a search. The reasons stand in",
-        "`scripts/mutants/equivalent.toml`.",
+        "No test can notice these.",
         "",
-        *[f"{_line(one)}  \n  {judged[one.name]}" for one in same],
+        *[f"{_line(one)}  \n  {judged[one.name].reason}" for one in of_kind["equivalent"]],
         "",
         "## Mutants made by hand",
         "",
@@ -94,20 +114,26 @@ def write_page(
     PAGE.write_text("\n".join(text), encoding="utf-8")
 
 
-def _rows(mutants: Iterable[Mutant], verdicts: dict[str, Verdict], judged: dict[str, str]) -> list[str]:
+def _kind(name: str, verdicts: dict[str, Verdict], judged: dict[str, Judgement]) -> str:
+    """What a mutant counts as: "killed", "equivalent", "tunes" or "survived"."""
+    if verdicts[name].outcome in KILLED:
+        return "killed"
+    if name in judged:
+        return "tunes" if judged[name].tunes else "equivalent"
+    return "survived"
+
+
+def _rows(kinds: dict[Mutant, str], verdicts: dict[str, Verdict]) -> list[str]:
     counts: dict[str, Counter[str]] = {part.name: Counter() for part in PARTS}
-    for one in mutants:
-        outcome = verdicts[one.name].outcome
+    for one, kind in kinds.items():
         of_part = counts[part_of(one.file).name]
         of_part["all"] += 1
-        of_part["time"] += outcome == "time"
-        of_part["killed" if outcome in KILLED else "same" if one.name in judged else "left"] += 1
+        of_part["time"] += verdicts[one.name].outcome == "time"
+        of_part[kind] += 1
     rows = {**counts, "all": sum(counts.values(), Counter())}
+    columns = ("all", "killed", "time", "equivalent", "tunes", "survived")
     return [
-        f"| {name} | "
-        + " | ".join(str(of_part[key]) for key in ("all", "killed", "time", "same", "left"))
-        + " |"
-        for name, of_part in rows.items()
+        f"| {name} | " + " | ".join(str(row[key]) for key in columns) + " |" for name, row in rows.items()
     ]
 
 
@@ -115,12 +141,12 @@ def _line(mutant: Mutant) -> str:
     return f"- `{mutant.file}:{mutant.line}` in `{mutant.function}`: `{mutant.before}` to `{mutant.after}`"
 
 
-def _hand_made(name: str, verdict: Verdict, judged: dict[str, str]) -> str:
+def _hand_made(name: str, verdict: Verdict, judged: dict[str, Judgement]) -> str:
     file, _, change = name.partition(" made by hand: ")
-    test = (
-        f"`{verdict.test.rpartition('::')[2]}`"
-        if verdict.outcome in KILLED
-        else judged.get(name, "**nothing**")
-    )
+    test = "**nothing**"
+    if verdict.outcome in KILLED:
+        test = f"`{verdict.test.rpartition('::')[2]}`"
+    elif name in judged:
+        test = judged[name].reason
     before, _, after = (part.replace("|", "\\|") for part in change.partition(" -> "))
     return f"| `{file}` | `{before}` to `{after}` | {test} |"

@@ -112,6 +112,8 @@ def _listen(reading: int, seconds: dict[str, float]) -> tuple[str, str]:
         if not ready:
             return "time", test
         part = os.read(reading, 65536)
+        if not part and not test:
+            raise RuntimeError("the child ended before its first test: this is a fault of the script")
         if not part:
             return "killed", test  # the child ended without a word: it crashed
         text += part

@@ -32,11 +32,16 @@ class Session:
                     self._records[key] = record
 
     def knows(self, trial: Trial, mode: str = "in place") -> bool:
-        """Whether a mutant need not be run again: its source is the same and, if it survived, so are its tests."""
+        """Whether a mutant need not be run again.
+
+        Its source is the same; the test that killed it is still one of its tests or, if it survived, all are the same.
+        """
         record = self._records.get((trial.mutant.name, mode))
         if record is None or record["source"] != digest(SOURCE / trial.mutant.file):
             return False
-        return record["outcome"] in _KILLED or record["tests"] == _tests(trial)
+        return record["tests"] == _tests(trial) or (
+            record["outcome"] in _KILLED and record["test"] in trial.tests
+        )
 
     def add(self, trial: Trial, verdict: Verdict, mode: str = "in place") -> None:
         """Adds a record."""
