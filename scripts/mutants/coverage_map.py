@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from mutants.graft import forget_results
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "tightc"
 CACHE = ROOT / "build" / "mutation"
@@ -69,6 +71,7 @@ class Measurement:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Measures a test, and ends it at the limit."""
+        forget_results()  # or only the first test to need a cached one would run its lines
         self._coverage.switch_context(item.nodeid)
         self._began = time.perf_counter()
         signal.signal(signal.SIGALRM, _out_of_time)

@@ -19,7 +19,7 @@ def graft(module: ModuleType, tree: ast.Module) -> bool:
     """Gives all functions, defaults and constants of `module` those of `tree`; False if none of them differs.
 
     A function keeps its identity and gets other code, so it does not matter who imported it. A constant is set in every
-    module that imported it. Cached results of all functions of the package are forgotten.
+    module that imported it. Cached results are forgotten.
     """
     file = str(module.__file__)
     fresh = ModuleType(module.__name__)
@@ -27,7 +27,7 @@ def graft(module: ModuleType, tree: ast.Module) -> bool:
     exec(compile(tree, file, "exec", dont_inherit=True), fresh.__dict__)  # our own source, with one change
     changed = _functions(file, tree)
     changed |= _constants(module, fresh)
-    _forget_results(module.__name__.partition(".")[0])
+    forget_results()
     for name, old in list(vars(module).items()):
         new = vars(fresh).get(name)
         if isinstance(old, FunctionType) and isinstance(new, FunctionType):
@@ -53,11 +53,13 @@ def _functions(file: str, tree: ast.Module) -> bool:
     return changed
 
 
-def _forget_results(package: str) -> None:
-    """Empties the caches of functions: collecting the tests may have filled them."""
-    for one in gc.get_objects():
-        if type(one) is _lru_cache_wrapper and str(one.__module__).partition(".")[0] == package:
-            one.cache_clear()
+def forget_results() -> None:
+    """Empties the caches of all functions of tightc: collecting tests, or an earlier test, may have filled them."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "tightc":
+            for value in list(vars(module).values()):
+                if type(value) is _lru_cache_wrapper:
+                    value.cache_clear()
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
