@@ -14,8 +14,8 @@ pytestmark = pytest.mark.kernel
 PATTERNS = [Pattern(2, 4), Pattern(1, 2), Pattern(1, 4), Pattern(2, 3), Pattern(3, 5)]
 
 
-def random_groups(pattern: Pattern, inputs: int = 9, filters: int = 5, seed: int = 0) -> Groups:
-    """Some weights are equal, some zero."""
+def random_groups(pattern: Pattern, inputs: int = 9, filters: int = 20, seed: int = 0) -> Groups:
+    """Some weights are equal, some zero; there are more filters than inputs."""
     return _groups_of(np.random.default_rng(seed).integers(-6, 7, (filters, inputs)), pattern)
 
 
