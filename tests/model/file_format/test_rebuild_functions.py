@@ -243,3 +243,12 @@ def test_the_largest_int32_numbers_elements_still(more: int) -> None:
     stream = BitStream(np.zeros(1, np.uint8), (1, 1, 1), ((0, 1, 1),))
     layout = WeightLayout(1, 1, 1, (2**31 - 2 + more,))
     assert needs_int64([PackedWeight(layout, stream, int32_layout=True)]) is bool(more)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(268_435_447, False), (268_435_448, True)])
+def test_the_largest_int32_numbers_bits_still(length: int, expected: bool) -> None:
+    """8 bits for each byte, 64 of padding, and 1 slot."""
+    content = np.broadcast_to(np.zeros(1, np.uint8), (length,))
+    weight = PackedWeight(WeightLayout(1, 1, 1, (1, 1)), BitStream(content, (1, 1, 1), ((0, 1, 1),)), False)
+    assert (8 * length + 64 + 1 >= 2**31 - 1) is expected
+    assert needs_int64([weight]) is expected

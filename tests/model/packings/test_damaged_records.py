@@ -89,3 +89,14 @@ def test_a_single_weight_in_a_million_comes_back() -> None:
     packed = pack(permute(loaded(chain_of([weight])), OPTIONS)[0])[0]
     (stored,) = (tensor for tensor in unpack(packed)[0].proto.graph.initializer if tensor.name == "w0")
     np.testing.assert_array_equal(tensor_values(stored), weight)
+
+
+def test_a_record_of_little_but_wide_numbers_is_read() -> None:
+    """All slots are in use, and an input number has more than 17 bits."""
+    weight = np.zeros((140_000, 8), np.float32)
+    inputs = np.arange(5, 140_000, 437)[:320].reshape(8, 40)
+    weight[inputs, np.arange(8)[:, None]] = 1
+    options = OPTIONS.model_copy(update={"array": ArrayShape(10, 8), "fan_in": 8})
+    (packing,) = read_packings(permute(loaded(chain_of([weight])), options)[0]).values()
+    assert len(packing.tiles) == 4, "no slot is empty"
+    assert sorted(packing.slots()[1].tolist()) == inputs.ravel().tolist()

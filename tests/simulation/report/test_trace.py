@@ -212,6 +212,19 @@ def test_replicas_with_a_step_less_do_less(tmp_path: Path) -> None:
     assert (total(lines, "lane_words"), total(lines, "sums_out")) == (6 * 4, 6 * 2)
 
 
+def test_each_cycle_of_replicas_with_a_step_less(tmp_path: Path) -> None:
+    """Replica k of four has 2, 2, 1 and 1 of 6 vectors, from row 4 k and column 2 k on."""
+    lines = [
+        line for line in traced(four_by_two(6), tmp_path, replicate_tiles=True) if line["phase"] == "stream"
+    ]
+    steps = [2, 2, 1, 1]
+    places = [(4 * k + r, 2 * k + c, steps[k]) for k in range(4) for r in range(4) for c in range(2)]
+    for cycle, line in enumerate(lines):
+        assert line["macs"] == sum(0 <= cycle - row - column < own for row, column, own in places)
+        assert line["lane_words"] == sum(0 <= cycle - row < steps[row // 4] for row in range(16))
+        assert line["sums_out"] == sum(0 <= cycle - 15 - column < steps[column // 2] for column in range(8))
+
+
 # --- cycle by cycle, against an array stepped PE by PE
 
 

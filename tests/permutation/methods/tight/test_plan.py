@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.packings import arrays, matrices
+from tightc.permutation.methods.tight import plan as plan_module
 from tightc.permutation.methods.tight.filter_set import FilterSet
 from tightc.permutation.methods.tight.plan import (
     Plan,
@@ -21,6 +23,7 @@ from tightc.permutation.methods.tight.plan import (
     plan_of_heights,
     stack,
 )
+from tightc.permutation.methods.tight.rebalance import rebalance
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 
@@ -138,6 +141,32 @@ def test_balanced_plans_of_odd_sizes_however_full(shape: tuple[int, ...], share:
         assert plan_faults(plan, matrix, array, passes) == []
         again = balanced_plan(filter_set_of(matrix), array, passes, share * inputs, np.uint64(5))
         assert again.filters.tolist() == plan.filters.tolist()
+
+
+@pytest.mark.parametrize("more", [0, 2])
+@pytest.mark.parametrize("seed", [2, 18, 39])
+def test_filters_that_lend_columns_to_overfull_groups_keep_the_rest(
+    seed: int, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few dense filters among many sparse ones, and tiles that can carry a tenth of the inputs."""
+    rng = np.random.default_rng(seed)
+    filters, inputs, rows, columns = (
+        int(rng.integers(*ends)) for ends in ((6, 60), (20, 200), (3, 12), (2, 9))
+    )
+    density = rng.random((filters, 1)) ** rng.integers(1, 5)
+    matrix = LayerMatrix((rng.random((filters, inputs)) < density).astype(np.float32))
+    array, lent = ArrayShape(rows, columns), []
+
+    def watched(filters: FilterSet, counts: Any, members: Any, donors: list[int], **room: Any) -> Any:
+        groups = rebalance(filters, counts, members, donors, **room)
+        lent.extend(cell for group in groups for cell in group if cell.filter in donors)
+        return groups
+
+    monkeypatch.setattr(plan_module, "rebalance", watched)
+    passes = oracle.lower_bound(matrix.values, tuple(array)) + more
+    plan = balanced_plan(filter_set_of(matrix), array, passes, 0.1 * inputs, np.uint64(5))
+    assert lent
+    assert plan_faults(plan, matrix, array, passes) == []
 
 
 @settings(max_examples=200)
