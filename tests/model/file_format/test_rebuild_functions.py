@@ -245,10 +245,10 @@ def test_the_largest_int32_numbers_elements_still(more: int) -> None:
     assert needs_int64([PackedWeight(layout, stream, int32_layout=True)]) is bool(more)
 
 
-@pytest.mark.parametrize(("length", "expected"), [(268_435_447, False), (268_435_448, True)])
-def test_the_largest_int32_numbers_bits_still(length: int, expected: bool) -> None:
-    """8 bits for each byte, 64 of padding, and 1 slot."""
-    content = np.broadcast_to(np.zeros(1, np.uint8), (length,))
-    weight = PackedWeight(WeightLayout(1, 1, 1, (1, 1)), BitStream(content, (1, 1, 1), ((0, 1, 1),)), False)
-    assert (8 * length + 64 + 1 >= 2**31 - 1) is expected
-    assert needs_int64([weight]) is expected
+@pytest.mark.parametrize(("slots", "expected"), [(6, False), (7, True)])
+def test_the_largest_int32_numbers_bits_still(slots: int, expected: bool) -> None:
+    """8 bits for each byte, 64 of padding, and one for each slot, which may be beyond the streams."""
+    content = np.broadcast_to(np.zeros(1, np.uint8), (268_435_447,))
+    assert 8 * len(content) + 64 + slots == 2**31 - 2 + expected
+    stream = BitStream(content, (1, 1, slots), ((0, 1, 1),))
+    assert needs_int64([PackedWeight(WeightLayout(1, 1, 1, (1, 1)), stream, False)]) is expected

@@ -291,6 +291,22 @@ def test_replicas_that_a_schedule_does_without_cost_nothing() -> None:
     assert replicated.register_bytes == (1 + 2) + (2 * 1 + 2 * 2) + (2 * 2 + 2 * 1) * 4
 
 
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_a_product_without_feature_maps_moves_its_weights_alone(dataflow: str) -> None:
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2), dram_bytes_per_cycle=1.0)
+    passes = dense_passes(dataflow, gemm, accelerator.array)
+    assert dram_traffic(passes, gemm, accelerator, 1) == Traffic(0, 2 * 3, 0)
+
+
+def test_a_replica_with_a_step_less_moves_less() -> None:
+    """3 vectors through one weight and its replica on the diagonal: two in the first, one in the second."""
+    gemm, accelerator = GemmWorkload(1, 1, 1, 3), Accelerator(ArrayShape(2, 2), replicate_tiles=True)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    events = count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1))
+    # its step also crosses the column of the first, and the sums of the first its lane
+    assert events.register_bytes == (1 + 2) + (2 * 1 + 1 * 2) + (2 * 2 + 1 * 1) * 4
+
+
 def test_each_temporal_tile_loads_again_and_nothing_else_changes() -> None:
     gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
     passes = dense_passes("ws", gemm, accelerator.array)
