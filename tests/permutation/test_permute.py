@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -17,13 +18,30 @@ from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
+from tightc.permutation import permute as permute_module
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import _notes, permute
+from tightc.report import Interrupted
 from tightc.tile.array import ArrayShape
 
 SHORT = TemperatureSchedule(steps=5, moves_per_weight=50)
 SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=SHORT, jobs=1)
+
+
+def test_an_interrupt_carries_the_result_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = permute_module.pack_layers
+
+    def cut_short(*given):  # type: ignore[no-untyped-def]
+        return replace(own(*given), interrupted=True, cut_short=("first",))
+
+    monkeypatch.setattr(permute_module, "pack_layers", cut_short)
+    model = loaded(models.cnn())
+    with pytest.raises(Interrupted) as caught:
+        permute(model, SMALL)
+    permuted, report = caught.value.result
+    assert set(read_packings(permuted)) == {layer.weight for layer in read_network(model).owners}
+    assert "the interrupt ended the search in first before all moves were tried" in report.notes
 
 
 @pytest.mark.parametrize("method", ["tight", "first-fit", "structured", "dense"])

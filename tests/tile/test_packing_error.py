@@ -78,7 +78,13 @@ def test_a_select_that_its_lane_does_not_have(select: list[list[int]]) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"filters": ids(0, 2)}, {"filters": ids(-1, 1)}, {"inputs": ids(0, 1, 3)}, {"inputs": ids(-1, 1, 2)}],
+    [
+        {"filters": ids(0, 2)},
+        {"filters": ids(-1, 1)},
+        {"inputs": ids(0, 1, 3)},
+        {"inputs": ids(-1, 1, 2)},
+        {"filters": ids(2, 3), "inputs": ids(3, 4, 5)},  # those of a second group
+    ],
     ids=lambda changes: " ".join(f"{name} {value.tolist()}" for name, value in changes.items()),
 )
 def test_a_slot_outside_of_the_layer(changes: dict[str, np.ndarray]) -> None:

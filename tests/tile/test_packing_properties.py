@@ -18,7 +18,7 @@ from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import dense_passes, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import measure, packed_bits
-from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tile.packing import EMPTY, Packing, Tile, cut_into_tiles, tile_of_slots
 from tightc.tile.store import Section, from_stream, to_stream
 from tightc.tile.validity import packing_error
 
@@ -358,3 +358,18 @@ def test_a_select_beyond_its_lane_is_refused() -> None:
     content[start : start + -(-count * width // 8)] = 255
     with pytest.raises(ValueError, match="tile 0 selects an input that its lane does not carry"):
         from_stream(replace(stream, content=content))
+
+
+@pytest.mark.parametrize(("lanes", "columns"), [(1, 9), (9, 1), (5, 3), (3, 5)])
+def test_slots_are_cut_row_after_row(lanes: int, columns: int) -> None:
+    slots = np.arange(lanes * columns, dtype=np.int32).reshape(lanes, columns)
+    filters = np.arange(10, 10 + columns, dtype=np.int32)
+    found = [
+        (tile.filters.tolist(), tile.inputs[tile.lane_starts[:-1, None] + tile.select].tolist())
+        for tile in cut_into_tiles(filters, slots, ArrayShape(2, 4))
+    ]
+    assert found == [
+        (filters[column : column + 4].tolist(), slots[lane : lane + 2, column : column + 4].tolist())
+        for lane in range(0, lanes, 2)
+        for column in range(0, columns, 4)
+    ]

@@ -18,7 +18,7 @@ from tightc.model.file import Model
 from tightc.model.file_format.headers import read_headers
 from tightc.model.onnx_proto.metadata import DIGESTS, PACKINGS
 from tightc.model.onnx_proto.stored_tensors import tensor_values
-from tightc.model.packings.metadata import read_packings
+from tightc.model.packings.metadata import is_permuted, read_packings
 from tightc.model.packings.packed_form import _decode_tensors
 from tightc.packing.pack import pack
 from tightc.packing.unpack import unpack
@@ -46,7 +46,9 @@ def with_stream(change: Callable[[str], str]) -> Model:
 
 
 def test_a_stream_comes_back_also_without_digests() -> None:
-    assert len(read_packings(with_stream(lambda text: text))) == 3
+    model = with_stream(lambda text: text)
+    assert len(read_packings(model)) == 3
+    assert is_permuted(model) and not is_permuted(loaded(models.cnn()))
 
 
 @pytest.mark.parametrize("letter", ["!", "\n", " ", "é"])

@@ -269,12 +269,14 @@ def test_events_by_hand(size: int) -> None:
 
 
 def test_output_stationary_sums_by_hand() -> None:
-    """2 filters x 3 inputs on 2x2, 4 vectors: 8 sums stay in place, leave once after their pass, and are read once."""
-    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2))
+    """3 filters x 3 inputs on 2x3, 4 vectors: 12 sums stay in two passes, leave after their pass, and are read once."""
+    gemm, accelerator = GemmWorkload(3, 3, 1, 4), Accelerator(ArrayShape(2, 3))
     passes = dense_passes("os", gemm, accelerator.array)
     events = count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1))
-    assert events.partial_sum_buffer_bytes == (8 + 8) * 4
-    assert events.macs == 2 * 3 * 4
+    assert events.partial_sum_buffer_bytes == (12 + 12) * 4
+    assert events.macs == 3 * 3 * 4
+    # in each step, 2 words from the left pass 3 PEs, 3 from above 2, and 6 sums change
+    assert events.register_bytes == 2 * 3 * (2 * 3 + 3 * 2 + 6 * 4)
 
 
 def test_replicas_that_a_schedule_does_without_cost_nothing() -> None:
@@ -296,6 +298,14 @@ def test_a_product_without_feature_maps_moves_its_weights_alone(dataflow: str) -
     gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(2, 2), dram_bytes_per_cycle=1.0)
     passes = dense_passes(dataflow, gemm, accelerator.array)
     assert dram_traffic(passes, gemm, accelerator, 1) == Traffic(0, 2 * 3, 0)
+
+
+@pytest.mark.parametrize(("bits", "size"), [(0, 6), (1, 7), (8, 7), (9, 8)])
+def test_selects_and_lists_are_fetched_with_the_weights(bits: int, size: int) -> None:
+    """2 filters x 3 inputs of a byte each, and bits that share bytes."""
+    gemm, accelerator = GemmWorkload(2, 3, 1, 4), Accelerator(ArrayShape(4, 4), dram_bytes_per_cycle=1.0)
+    passes = replace(dense_passes("ws", gemm, accelerator.array), loaded_bits=np.array([bits]))
+    assert dram_traffic(passes, gemm, accelerator, 1).weight_bytes == size
 
 
 def test_a_replica_with_a_step_less_moves_less() -> None:
