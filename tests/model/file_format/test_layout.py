@@ -87,3 +87,23 @@ def test_zeros_that_do_not_divide_the_weight_are_refused(
 def test_a_place_among_the_subwords_of_a_byte(bits: int, index: int) -> None:
     assert 2**index == 8 // bits
     assert subword_index_bits(bits) == index
+
+
+@pytest.mark.parametrize(
+    ("numbers", "index", "sentence"),
+    [
+        (np.zeros(9, np.float32), CONTENT, "expected a list of integers as layout, got float32 of shape"),
+        (np.zeros((3, 3), np.int32), CONTENT, "expected a list of integers as layout, got int32 of shape"),
+        (np.zeros(9, np.int32), np.zeros(1, np.int8), "expected a list of bytes as index, got int8 of shape"),
+        (
+            np.zeros(9, np.int32),
+            np.zeros((1, 1), np.uint8),
+            "expected a list of bytes as index, got uint8 of",
+        ),
+    ],
+)
+def test_tensors_of_another_type_or_rank_are_refused(
+    numbers: np.ndarray, index: np.ndarray, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        decode_layout(numbers, index, 1)
