@@ -22,6 +22,7 @@ from helpers.models import build, sparse
 from tightc.cli.main import run
 from tightc.errors import ModelError, TightcError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
+from tightc.model.file_format.digests import packing_digest
 from tightc.model.runtime.session import create_session
 from tightc.packing.pack import pack
 from tightc.permutation.permute import permute
@@ -371,3 +372,9 @@ def test_a_damaged_name_that_onnxruntime_repeats_ends_in_a_sentence() -> None:
     damaged = packed_model(proto).to_bytes().replace(b"transB", b"trans\xc2")
     with pytest.raises(ModelError, match="it is damaged"):
         load_model_bytes(damaged)
+
+
+def test_the_type_of_a_tensor_counts() -> None:
+    same = np.arange(1, 9, dtype=np.int8)
+    digests = {packing_digest({}, "", [same.view(dtype)]) for dtype in (np.int8, np.uint8)}
+    assert len(digests) == 2

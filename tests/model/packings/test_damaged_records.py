@@ -29,16 +29,19 @@ from tightc.tile.array import ArrayShape
 OPTIONS = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, method="first-fit", jobs=1)
 
 
-def with_stream(change: Callable[[str], str]) -> Model:
-    """A permuted model without digests, as tightc 0.2.0 wrote them, with one stream of tiles changed."""
+def with_stream(change: Callable[[str], str], left: int = 0) -> Model:
+    """A permuted model with one stream of tiles changed, and without digests but for the last `left` packings.
+
+    Files of tightc 0.2.0 had none.
+    """
     model = permute(loaded(models.cnn()), OPTIONS)[0]
     proto = model.copy_proto()
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     del properties[DIGESTS]
     record = json.loads(properties[PACKINGS])
     weights = [header for header in record["weights"].values() if "tiles" in header]
-    for header in weights:
-        header.pop("xxh3", None)
+    for header in weights[: len(weights) - left]:
+        del header["xxh3"]
     weights[0]["tiles"]["zlib"] = change(weights[0]["tiles"]["zlib"])
     properties[PACKINGS] = json.dumps(record)
     onnx.helper.set_model_props(proto, properties)
@@ -49,6 +52,11 @@ def test_a_stream_comes_back_also_without_digests() -> None:
     model = with_stream(lambda text: text)
     assert len(read_packings(model)) == 3
     assert is_permuted(model) and not is_permuted(loaded(models.cnn()))
+
+
+def test_a_packing_whose_digest_alone_is_missing_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"damaged packing of first .*: it has no digest; copy the file"):
+        read_packings(with_stream(lambda text: text, left=2))
 
 
 @pytest.mark.parametrize("letter", ["!", "\n", " ", "é"])
