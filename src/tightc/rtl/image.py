@@ -1,0 +1,320 @@
+"""The memory images of a network: every word that the accelerator and its testbench read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from tightc.errors import OptionError
+from tightc.model.intermediate_values import Values, intermediate_values
+from tightc.model.layer_view.im2col import output_matrix
+from tightc.model.onnx_proto.graph import Node, read_graph
+from tightc.model.runtime.session import create_session
+from tightc.rtl.fixed_point import FixedPoint
+from tightc.rtl.operands import Operands, QuantizedInput, quantized_input, read_operands
+from tightc.rtl.outputs import OutputPath, Pool, Quantization, output_path
+from tightc.rtl.tile_image import TileImage, tile_image
+from tightc.rtl.window import WindowPath, window_path
+from tightc.simulation.accelerator.accelerator import Accelerator
+from tightc.simulation.cost_model.cycles import layer_cycles, start_cycles
+from tightc.simulation.integer_products import ACTIVATION_LIMIT, WEIGHT_LIMIT, integer_product, parts
+from tightc.simulation.workload import LayerWorkload, Workload
+from tightc.tile.dense import dense_packing
+from tightc.tile.matrix import LayerMatrix
+from tightc.tile.packing import Packing
+
+RECORD_WORDS, LINK_WORDS = 24, 16
+_POOLS = {"none": 1, "max": 1, "mean": 2}  # without a pool, the largest of one
+
+
+@dataclass(frozen=True)
+class LayerImage:
+    """The images of one layer.
+
+    `sums`: (vectors, filters) int32, of onnxruntime. `bytes`: (vectors, filters) int8, of onnxruntime, None where the
+    outputs are not quantized or a mean comes before. `starts`: (tiles,), the cycles in which the first steps enter, of
+    `cycles`. `source`: the number of the layer whose outputs this one reads through `pool`, None where it is not known.
+    """
+
+    workload: LayerWorkload
+    tiles: TileImage
+    window: WindowPath
+    zero_point: int
+    requantization: FixedPoint
+    sums: NDArray[np.int32]
+    bytes: NDArray[np.int8] | None
+    starts: NDArray[np.int64]
+    cycles: int
+    source: int | None = None
+    pool: Pool = Pool()
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """A layer with int8 operands: its node, where it reads, and where its outputs go."""
+
+    entry: LayerWorkload
+    node: Node
+    source: QuantizedInput
+    path: OutputPath
+
+
+def layer_images(
+    workload: Workload, accelerator: Accelerator, fan_in: int, feeds: Values
+) -> tuple[list[LayerImage], list[str]]:
+    """The images of all layers with int8 operands, in order, in one run on `feeds`; and the names of the others.
+
+    `fan_in`: inputs of the multiplexers. OptionError where no layer has int8 operands.
+    """
+    found, left_out = _quantized_layers(workload)
+    operands = read_operands(workload, [(one.entry, one.source) for one in found], feeds) if found else []
+    left_out += [one.entry.layer.name for one, read in zip(found, operands, strict=True) if read is None]
+    pairs = [(one, read) for one, read in zip(found, operands, strict=True) if read is not None]
+    if not pairs:
+        raise OptionError(
+            f"{workload.plain.origin}: expected a layer with int8 weights and activations, got none",
+            "run tightc quantize with --data first",
+        )
+    outputs = _expected_bytes(workload, [one.path for one, _ in pairs], feeds)
+    images = []
+    for (one, read), given in zip(pairs, outputs, strict=True):
+        image = _layer_image(one, read, given, accelerator, fan_in)
+        images.append(_with_source(image, one, [earlier for earlier, _ in pairs[: len(images)]], images))
+    return images, left_out
+
+
+def _quantized_layers(workload: Workload) -> tuple[list[_Quantized], list[str]]:
+    graph = read_graph(workload.plain.proto)
+    producers = {name: node for node in graph.nodes for name in node.outputs if name}
+    consumers = graph.consumers()
+    found, left_out = [], []
+    for entry in workload.layers:
+        node = producers[entry.layer.output]
+        source = quantized_input(entry.layer, node, graph, producers)
+        if source is None:
+            left_out.append(entry.layer.name)
+        else:
+            found.append(_Quantized(entry, node, source, output_path(entry.layer, node, graph, consumers)))
+    return found, left_out
+
+
+def _layer_image(
+    one: _Quantized,
+    operands: Operands,
+    given: NDArray[Any] | None,
+    accelerator: Accelerator,
+    fan_in: int,
+) -> LayerImage:
+    entry, layer = one.entry, one.entry.layer
+    packing = entry.packing or dense_packing(
+        layer.filters, layer.inputs, layer.groups, accelerator.array
+    )
+    matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(operands.weight)), layer.groups)
+    window = window_path(layer, one.node, operands.value, operands.weight.shape)
+    requantization = _without_zero_point(
+        one.path.requantization(operands.scale), matrix, operands.zero_point
+    )
+    passes = entry.passes("ws", accelerator)
+    return LayerImage(
+        workload=entry,
+        tiles=tile_image(packing, matrix, fan_in, window.geometry),
+        window=window,
+        zero_point=operands.zero_point,
+        requantization=requantization,
+        sums=_sums(one, operands, matrix),
+        bytes=_as_matrix(one, given),
+        starts=start_cycles(passes, accelerator),
+        cycles=layer_cycles(passes, accelerator).total,
+    )
+
+
+def _without_zero_point(form: FixedPoint, matrix: LayerMatrix, zero_point: int) -> FixedPoint:
+    """`form` for sums of activations as they are stored, with their zero point."""
+    return replace(form, offset=form.offset - form.multiplier * zero_point * _weight_sums(matrix))
+
+
+def _weight_sums(matrix: LayerMatrix) -> NDArray[np.int64]:
+    sums: NDArray[np.int64] = matrix.values.sum(axis=1, dtype=np.int64)
+    return sums
+
+
+def _sums(one: _Quantized, operands: Operands, matrix: LayerMatrix) -> NDArray[np.int32]:
+    """onnxruntime's sums of the products, and what the zero points of the activations add to them."""
+    value = operands.value.astype(np.int32) - operands.zero_point
+    total = sum(
+        integer_product(one.entry.layer, one.node, value_part, weight_part)
+        for value_part in parts(value, ACTIVATION_LIMIT)
+        for weight_part in parts(operands.weight, WEIGHT_LIMIT)
+    )
+    found: NDArray[np.int32] = (total + operands.zero_point * _weight_sums(matrix)).astype(np.int32)
+    return found
+
+
+def _as_matrix(one: _Quantized, given: NDArray[Any] | None) -> NDArray[np.int8] | None:
+    if given is None or one.path.quantization is None:
+        return None
+    shifted = given.astype(np.int16) - one.path.quantization.shift
+    return np.ascontiguousarray(output_matrix(one.entry.layer, shifted).astype(np.int8))
+
+
+def _expected_bytes(
+    workload: Workload, paths: Sequence[OutputPath], feeds: Values
+) -> Iterator[NDArray[Any] | None]:
+    """The quantized outputs of each of `paths` by onnxruntime, None where there are none before a mean."""
+    quantized = [path for path in paths if path.quantization is not None and path.pool.kind != "mean"]
+    values = intermediate_values(workload.plain, sorted({path.real for path in quantized}), feeds)
+    for path in paths:
+        if path.quantization is None or path.pool.kind == "mean":
+            yield None
+        elif values[path.real].dtype in (np.int8, np.uint8):
+            yield values[path.real]
+        else:
+            yield _quantize(values[path.real], path.quantization)
+
+
+def _quantize(values: NDArray[Any], quantization: Quantization) -> NDArray[Any]:
+    """`values` through onnxruntime's QuantizeLinear."""
+    kind = onnx.TensorProto.UINT8 if quantization.unsigned else onnx.TensorProto.INT8
+    constants = [
+        helper.make_tensor("scale", onnx.TensorProto.FLOAT, (), [quantization.scale]),
+        helper.make_tensor("zero", kind, (), [quantization.zero_point]),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])],
+        "quantize",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", kind, None)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    session = create_session(model.SerializeToString(), "QuantizeLinear")
+    found: NDArray[Any] = session.run(None, {"x": values.astype(np.float32)})[0]
+    return found
+
+
+def _with_source(
+    image: LayerImage, one: _Quantized, earlier: Sequence[_Quantized], images: Sequence[LayerImage]
+) -> LayerImage:
+    """`image` with the layer that it reads from, where the bytes between them are the same and in one order."""
+    for number, before in enumerate(earlier):
+        pool = before.path.names.get(one.source.name)
+        if pool is None or before.path.quantization is None:
+            continue
+        same = before.path.quantization.zero_point - before.path.quantization.shift == image.zero_point
+        positive = pool.kind != "mean" or image.zero_point == 0
+        window, written = images[number].window, _map_after(images[number], pool)
+        if same and positive and window.images * prod(written) == image.window.bytes.size:
+            return replace(image, source=number, pool=pool)
+    return image
+
+
+def _map_after(image: LayerImage, pool: Pool) -> tuple[int, int, int]:
+    """(channels, height, width) of one image after `pool`."""
+    sides = (
+        1 if pool.kernel is None else (size + 2 * pad - kernel) // stride + 1
+        for size, pad, kernel, stride in zip(
+            image.window.outputs, pool.pads, pool.kernel or (1, 1), pool.strides, strict=True
+        )
+    )
+    height, width = sides
+    return image.workload.layer.filters, height, width
+
+
+def words(images: Sequence[LayerImage]) -> Mapping[str, tuple[NDArray[Any], int]]:
+    """The contents of each memory of the network by the name of its file, each with its digits per word."""
+    fixed = [image.requantization for image in images]
+    return {
+        "layers.hex": (_records(images), 8),
+        "links.hex": (_links(images), 8),
+        "slots.hex": (np.concatenate([image.tiles.slots.ravel() for image in images]), 2),
+        "selects.hex": (np.concatenate([image.tiles.selects.ravel() for image in images]), 4),
+        "lanes.hex": (np.concatenate([image.tiles.lanes.ravel() for image in images]), 16),
+        "columns.hex": (np.concatenate([image.tiles.columns.ravel() for image in images]), 8),
+        "multipliers.hex": (np.concatenate([form.multiplier for form in fixed]), 8),
+        "offsets.hex": (np.concatenate([form.offset for form in fixed]), 16),
+        "shifts.hex": (np.concatenate([form.shift for form in fixed]), 2),
+        "activations.hex": (np.concatenate([image.window.bytes.ravel() for image in images]), 2),
+        "sums.hex": (np.concatenate([image.sums.ravel() for image in images]), 8),
+        "bytes.hex": (np.concatenate([_bytes_or_zeros(image).ravel() for image in images]), 2),
+        "starts.hex": (np.concatenate([image.starts for image in images]), 8),
+    }
+
+
+def _bytes_or_zeros(image: LayerImage) -> NDArray[np.int8]:
+    return np.zeros(image.sums.shape, np.int8) if image.bytes is None else image.bytes
+
+
+def _records(images: Sequence[LayerImage]) -> NDArray[np.int64]:
+    """(layers, RECORD_WORDS): what the controller and the step counter read of each layer."""
+    records = np.zeros((len(images), RECORD_WORDS), np.int64)
+    first_tile = first_filter = first_output = first_activation = 0
+    for record, image in zip(records, images, strict=True):
+        window, form = image.window, image.requantization
+        geometry, (rise, run), (top, left) = window.geometry, window.strides, window.pads
+        height, width = window.outputs
+        jump = rise * geometry.width - (width - 1) * run
+        back = (height - 1) * rise * geometry.width + (width - 1) * run
+        vectors, filters = image.sums.shape
+        record[:23] = (
+            len(image.tiles.slots),
+            first_tile,
+            vectors,
+            filters,
+            first_filter,
+            first_output,
+            first_activation - top * geometry.width - left,
+            -top,
+            -left,
+            rise,
+            run,
+            jump,
+            geometry.channels * geometry.height * geometry.width - back,
+            height,
+            width,
+            geometry.height,
+            geometry.width,
+            image.zero_point,
+            form.low,
+            form.high,
+            image.bytes is not None,
+            first_activation,
+            image.cycles,
+        )
+        first_tile += len(image.tiles.slots)
+        first_filter += filters
+        first_output += image.sums.size
+        first_activation += window.bytes.size
+    return records
+
+
+def _links(images: Sequence[LayerImage]) -> NDArray[np.int64]:
+    """(layers, LINK_WORDS): from which layer, and through which pool, each layer reads."""
+    links = np.zeros((len(images), LINK_WORDS), np.int64)
+    for link, image in zip(links, images, strict=True):
+        if image.source is None:
+            continue
+        before, pool = images[image.source], image.pool
+        sides = before.window.outputs
+        channels, height, width = _map_after(before, pool)
+        link[:14] = (
+            image.source + 1,
+            _POOLS[pool.kind],
+            before.window.images,
+            channels,
+            *sides,
+            *(pool.kernel or sides),
+            *pool.strides,
+            *pool.pads,
+            height,
+            width,
+        )
+    return links
+
+

@@ -1,0 +1,74 @@
+"""The feature map that a layer reads, and how its window moves over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.errors import ModelError
+from tightc.model.layer_view.convolution_geometry import conv_geometry
+from tightc.model.layer_view.im2col import im2col
+from tightc.model.layer_view.layer import Layer
+from tightc.model.onnx_proto.graph import Node
+from tightc.rtl.tile_image import WindowGeometry
+
+_LARGEST_SIDE = 1 << 14  # so that coordinates, with padding, fit 16 bits
+
+
+@dataclass(frozen=True)
+class WindowPath:
+    """`images` feature maps of a `geometry`, read at `outputs` places each; `strides` and `pads` are (y, x).
+
+    `bytes`: the maps in memory, (images, channels, height, width) int8.
+    """
+
+    geometry: WindowGeometry
+    images: int
+    strides: tuple[int, int]
+    pads: tuple[int, int]
+    outputs: tuple[int, int]
+    bytes: NDArray[np.int8]
+
+    @property
+    def vectors(self) -> int:
+        """Places of the window on all maps."""
+        return self.images * prod(self.outputs)
+
+
+def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]) -> WindowPath:
+    """How `layer` reads `value`. What is no convolution over one or two axes reads ready vectors, a map each."""
+    if layer.is_convolution and value.ndim in (3, 4):
+        found = conv_geometry(node, value.shape, weight_shape)
+        lead = (1,) * (4 - value.ndim)  # a single axis is x
+        kernel, strides, dilations, sizes, outputs = (
+            lead + tuple(sides) for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
+        )
+        pads = (0,) * (4 - value.ndim) + tuple(found.pads_begin)
+        spans = [side * step for side, step in zip(kernel, dilations, strict=True)]
+        _check_sides(layer, (*sizes, *spans, *map(abs, pads)))
+        geometry = WindowGeometry(
+            value.shape[1], sizes[0], sizes[1], (kernel[0], kernel[1]), (dilations[0], dilations[1])
+        )
+        return WindowPath(
+            geometry,
+            value.shape[0],
+            strides=(strides[0], strides[1]),
+            pads=(pads[0], pads[1]),
+            outputs=(outputs[0], outputs[1]),
+            bytes=value,
+        )
+    vectors = im2col(layer, node, value, weight_shape)
+    geometry = WindowGeometry(vectors.shape[1], 1, 1, (1, 1), (1, 1))
+    return WindowPath(geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors)
+
+
+def _check_sides(layer: Layer, sides: tuple[int, ...]) -> None:
+    if max(sides) > _LARGEST_SIDE:
+        raise ModelError(
+            f"{layer.name}: expected feature maps and windows of at most {_LARGEST_SIDE:,} pixels a side, got "
+            f"{max(sides):,}",
+            "give a smaller --input-shape",
+        )
