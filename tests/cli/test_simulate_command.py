@@ -90,8 +90,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # what names a layer, a model or a setting: no figures
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
-    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "energy_table", "hardware_file",
-    "energy_file",
+    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
+    "overlap_drain", "accumulator_bypass", "energy_table", "hardware_file", "energy_file",
 }  # fmt: skip
 EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
 

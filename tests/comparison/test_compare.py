@@ -104,7 +104,8 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     assert labels(report) == list(expected)
     assert report.totals == {
         "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
-        "replicate_tiles": False, "energy_table": default_table().name, "hardware_file": {},
+        "replicate_tiles": False, "columns_per_lane_register": 1, "overlap_drain": False, "accumulator_bypass": False,
+        "energy_table": default_table().name, "hardware_file": {},
         "energy_file": default_table().model_dump(mode="json"), "seed": seed,
     }  # fmt: skip
 

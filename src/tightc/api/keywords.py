@@ -119,6 +119,9 @@ class SimulateKeywords(TypedDict, total=False):
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     dataflow: Literal["ws", "os", "is"]
     verify: bool
@@ -135,6 +138,9 @@ class CompareKeywords(TypedDict, total=False):
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     method: Sequence[str] | str
     fan_in: Sequence[int] | int | str

@@ -59,6 +59,11 @@ def test_values_reach_their_fields() -> None:
     assert (found.operands, found.operand_bytes) == ("int8", 1)
     assert (found.activation_buffer.usable, found.weight_buffer.usable) == (8, 32)
     assert not found.prefetch_weights and found.dram.keep_feature_maps
+    assert (found.columns_per_lane_register, found.overlap_drain, found.accumulator_bypass) == (
+        1,
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
@@ -97,8 +102,9 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clocks: 100 MHz",
-            "5: clocks: expected one of activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
+            "5: clocks: expected one of accumulator_bypass, activation_buffer, array, arrays, clock, "
+            "columns_per_lane_register, dram, fan_in, name, operands, overlap_drain, partial_sum_buffer, prefetch_weights, "
+            "replicate_tiles, weight_buffer, got clocks; "
             "did you mean clock?",
         ),
         (
