@@ -17,6 +17,7 @@ from tightc.model.intermediate_values import Values, intermediate_values
 from tightc.model.layer_view.im2col import output_matrix
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.runtime.session import create_session
+from tightc.progress import Progress
 from tightc.rtl.fixed_point import FixedPoint
 from tightc.rtl.operands import Operands, QuantizedInput, quantized_input, read_operands
 from tightc.rtl.outputs import OutputPath, Pool, Quantization, output_path
@@ -67,7 +68,7 @@ class _Quantized:
 
 
 def layer_images(
-    workload: Workload, accelerator: Accelerator, fan_in: int, feeds: Values
+    workload: Workload, accelerator: Accelerator, fan_in: int, feeds: Values, progress: Progress
 ) -> tuple[list[LayerImage], list[str]]:
     """The images of all layers with int8 operands, in order, in one run on `feeds`; and the names of the others.
 
@@ -87,6 +88,7 @@ def layer_images(
     for (one, read), given in zip(pairs, outputs, strict=True):
         image = _layer_image(one, read, given, accelerator, fan_in)
         images.append(_with_source(image, one, [earlier for earlier, _ in pairs[: len(images)]], images))
+        progress("rtl", len(images) / len(pairs), {"layer": one.entry.layer.name})
     return images, left_out
 
 

@@ -196,9 +196,18 @@ module accelerator #(
     logic [32:0] leaving;
     always_ff @(posedge clock) leaving <= {bottom_valid, bottom_step};
     delay #(.WIDTH(33), .STAGES(HOPS)) out (.clock(clock), .in(leaving), .taps(out_hops));
-    delay #(.WIDTH(1), .STAGES(HOPS)) out_swaps (
-        .clock(clock), .in(bottom_valid && bottom_first), .taps(swap_hops)
-    );
+    generate
+        if (OVERLAP != 0) begin : g_entries_wave  // when the first step is in the bottom row
+            delay #(.WIDTH(1), .STAGES(HOPS)) right (
+                .clock(clock), .in(bottom_valid && bottom_first), .taps(swap_hops)
+            );
+        end else begin : g_entries_at_once  // when the last sum of the tile before has come out
+            logic swapped, unused;
+            assign unused = bottom_first;
+            always_ff @(posedge clock) swapped <= swap;
+            assign swap_hops = {(HOPS + 1){swapped}};
+        end
+    endgenerate
     generate
         for (c = 0; c < COLUMNS; c = c + 1) begin : g_out
             assign {out_valid[c], out_step[32*c +: 32]} = out_hops[33*(c/COLUMNS_PER_REGISTER) +: 33];
