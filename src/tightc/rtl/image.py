@@ -119,7 +119,7 @@ def _layer_image(
         layer.filters, layer.inputs, layer.groups, accelerator.array
     )
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(operands.weight)), layer.groups)
-    window = window_path(layer, one.node, operands.value, operands.weight.shape)
+    window = window_path(layer, one.node, operands.value, operands.zero_point, operands.weight.shape)
     requantization = _without_zero_point(
         one.path.requantization(operands.scale), matrix, operands.zero_point
     )

@@ -38,8 +38,13 @@ class WindowPath:
         return self.images * prod(self.outputs)
 
 
-def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]) -> WindowPath:
-    """How `layer` reads `value`. What is no convolution over one or two axes reads ready vectors, a map each."""
+def window_path(
+    layer: Layer, node: Node, value: NDArray[np.int8], zero_point: int, weight_shape: tuple[int, ...]
+) -> WindowPath:
+    """How `layer` reads `value`, outside of which is `zero_point`.
+
+    What is no convolution over one or two axes reads ready vectors, a map each.
+    """
     if layer.is_convolution and value.ndim in (3, 4):
         found = conv_geometry(node, value.shape, weight_shape)
         lead = (1,) * (4 - value.ndim)  # a single axis is x
@@ -60,7 +65,8 @@ def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape:
             outputs=(outputs[0], outputs[1]),
             bytes=value,
         )
-    vectors = im2col(layer, node, value, weight_shape)
+    centered = im2col(layer, node, value.astype(np.int16) - zero_point, weight_shape)  # it pads with zeros
+    vectors = (centered + zero_point).astype(np.int8)
     geometry = WindowGeometry(vectors.shape[1], 1, 1, (1, 1), (1, 1))
     return WindowPath(geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors)
 
