@@ -38,13 +38,16 @@ class WindowPath:
         return self.images * prod(self.outputs)
 
 
-def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]) -> WindowPath:
+def window_path(
+    layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]
+) -> WindowPath:
     """How `layer` reads `value`. What is no convolution over one or two axes reads ready vectors, a map each."""
     if layer.is_convolution and value.ndim in (3, 4):
         found = conv_geometry(node, value.shape, weight_shape)
         lead = (1,) * (4 - value.ndim)  # a single axis is x
         kernel, strides, dilations, sizes, outputs = (
-            lead + tuple(sides) for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
+            lead + tuple(sides)
+            for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
         )
         pads = (0,) * (4 - value.ndim) + tuple(found.pads_begin)
         spans = [side * step for side, step in zip(kernel, dilations, strict=True)]
