@@ -16,7 +16,7 @@ from helpers.rtl_packings import random_packing
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import with_packings
-from tightc.rtl.cosimulation import SimulatedLayer, simulate_design
+from tightc.rtl.cosimulation import SimulatedLayer, simulate_folder
 from tightc.rtl.options import RtlOptions
 from tightc.rtl.rtl import Design, rtl
 from tightc.rtl.write import write_design
@@ -38,7 +38,7 @@ def write(model: Model, folder: Path, *, seed: int = 0, **options: Any) -> Desig
 def simulated(model: Model, folder: Path, *, chain: bool = False, **options: Any) -> Sequence[SimulatedLayer]:
     """The accelerator of `model` through its testbench in Icarus; VerifyError where that fails."""
     design = write(model, folder, **options)
-    found = simulate_design(folder, "icarus", chain=chain)
+    found = simulate_folder(folder, "icarus", chain=chain)
     assert len(found) == len(design.images)
     return found
 

@@ -94,7 +94,19 @@ _LEAST_NEEDED = [
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
-TEXT_COLUMNS = {"name", "operator", "type", "method", "stage", "split", "state", "roof", "model", "variant", "reads"}
+TEXT_COLUMNS = {
+    "name",
+    "operator",
+    "type",
+    "method",
+    "stage",
+    "split",
+    "state",
+    "roof",
+    "model",
+    "variant",
+    "reads",
+}
 _FALLBACK_TERMINAL = (120, 24)
 
 
@@ -204,7 +216,13 @@ def _is_nested(value: Any) -> bool:
 
 def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
     """Whether a column holds anything: some are measured on request only, and without buffers nothing stalls."""
-    if column in ("roof", "engine_cycles", "value_error", "simulated_cycles", "bytes_by_rounding") or column.startswith(tuple(_LOSSES)):
+    if column in (
+        "roof",
+        "engine_cycles",
+        "value_error",
+        "simulated_cycles",
+        "bytes_by_rounding",
+    ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "split":
         return column in rows[0]

@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from tightc.errors import OptionError, VerifyError
-
-Simulator = Literal["icarus", "verilator"]
+from tightc.report import LayerReport, Report
+from tightc.rtl.options import RtlOptions
+from tightc.rtl.rtl import Design
 
 _LINE = re.compile(
     r"layer (?P<layer>\d+): (?P<tiles>\d+) tiles, (?P<cycles>\d+) cycles, (?P<sums>\d+) sums, (?P<starts>\d+) wrong "
@@ -31,18 +31,40 @@ class SimulatedLayer:
     rounded: int
 
 
-def simulate_design(folder: Path, simulator: Simulator, *, chain: bool = False) -> list[SimulatedLayer]:
-    """The layers of the design in `folder`, in order, as `simulator` finds them.
-
-    With `chain`, a layer reads what the layers before it have written. OptionError where the simulator is not
-    installed, VerifyError where cycles, sums or bytes differ from those in the images.
-    """
-    for tool in _TOOLS[simulator]:
+def check_simulator(options: RtlOptions) -> None:
+    """OptionError where the simulator of `options` is not installed, or `chain` has none to run with."""
+    if options.chain and options.simulate is None:
+        raise OptionError("--chain: expected --simulate too, got none", "add --simulate icarus")
+    for tool in _TOOLS[options.simulate] if options.simulate else ():
         if shutil.which(tool) is None:
             raise OptionError(
-                f"--simulate {simulator}: expected {tool} on the PATH, got none",
-                f"install {simulator}, or leave --simulate out",
+                f"--simulate {options.simulate}: expected {tool} on the PATH, got none",
+                f"install {options.simulate}, or leave --simulate out",
             )
+
+
+def simulated_report(design: Design, folder: Path, options: RtlOptions) -> Report:
+    """The report of `design`, written to `folder`, with what the simulator of `options` finds in each layer.
+
+    VerifyError where cycles, sums or bytes differ from those in the images.
+    """
+    if options.simulate is None:
+        return design.report
+    found = simulate_folder(folder, options.simulate, chain=options.chain)
+    rows = tuple(
+        LayerReport({**row, "simulated_cycles": layer.cycles, "bytes_by_rounding": layer.rounded})
+        for row, layer in zip(design.report.layers, found, strict=True)
+    )
+    totals = {**design.report.totals, "simulator": options.simulate, "chain": options.chain}
+    return replace(design.report, layers=rows, totals=totals)
+
+
+def simulate_folder(folder: Path, simulator: str, *, chain: bool = False) -> list[SimulatedLayer]:
+    """The layers of the design in `folder`, in order, as "icarus" or "verilator" finds them.
+
+    With `chain`, a layer reads what the layers before it have written. VerifyError where cycles, sums or bytes differ
+    from those in the images.
+    """
     with tempfile.TemporaryDirectory(prefix="tightc-rtl-") as build:
         said = _run([*_built(folder, simulator, Path(build)), *(["+chain"] if chain else [])], folder)
     layers = [SimulatedLayer(int(line["cycles"]), int(line["rounded"])) for line in _LINE.finditer(said)]
@@ -55,12 +77,25 @@ def simulate_design(folder: Path, simulator: Simulator, *, chain: bool = False) 
     return layers
 
 
-def _built(folder: Path, simulator: Simulator, build: Path) -> list[str]:
+def _built(folder: Path, simulator: str, build: Path) -> list[str]:
     """Compiles the testbench; returns the command that runs it."""
     sources = sorted(str(path.resolve()) for path in folder.glob("*.sv"))
     if simulator == "icarus":
         program = build / "testbench.vvp"
-        _run(["iverilog", "-g2012", "-s", "testbench", "-I", str(folder.resolve()), "-o", str(program), *sources], build)
+        _run(
+            [
+                "iverilog",
+                "-g2012",
+                "-s",
+                "testbench",
+                "-I",
+                str(folder.resolve()),
+                "-o",
+                str(program),
+                *sources,
+            ],
+            build,
+        )
         return ["vvp", "-n", str(program)]
     flags = ["--binary", "-O3", "--top-module", "testbench", f"-I{folder.resolve()}", "--Mdir", str(build)]
     _run(["verilator", *flags, "-CFLAGS", "-O2", "-j", "2", *sources], build)

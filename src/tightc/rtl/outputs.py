@@ -27,6 +27,9 @@ class Pool:
     pads: tuple[int, int] = (0, 0)
 
 
+NO_POOL = Pool()
+
+
 @dataclass(frozen=True)
 class Quantization:
     """The scale and zero point of a quantized tensor, and whether its bytes are unsigned."""
@@ -55,7 +58,7 @@ class OutputPath:
     real: str
     low: float = -np.inf
     high: float = np.inf
-    pool: Pool = Pool()
+    pool: Pool = NO_POOL
     quantization: Quantization | None = None
     names: Mapping[str, Pool] = field(default_factory=dict)
 
@@ -132,14 +135,14 @@ def _followed(path: OutputPath, node: Node, value: str, layer: Layer, graph: Gra
     output = node.outputs[0]
     if node.op == "QuantizeLinear":
         quantization = _quantization(graph, node, 1, 2) if node.inputs[0] == value else None
-        return quantization and replace(path, quantization=quantization)
+        return None if quantization is None else replace(path, quantization=quantization)
     if node.op in _RESHAPING:
         return path
     if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"):
         pool = _pool(node, graph, layer)
-        averages = pool is not None and pool.kind == "mean"
-        # the testbench averages what is not negative and not cut from above
-        unfit = pool is None or path.pool.kind != "none" or (averages and (path.low, path.high) != (0, np.inf))
+        is_mean = pool is not None and pool.kind == "mean"
+        # the testbench takes the mean of what is not negative and not cut from above
+        unfit = pool is None or path.pool.kind != "none" or (is_mean and (path.low, path.high) != (0, np.inf))
         return None if unfit or pool is None else replace(path, pool=pool)
     if path.pool.kind != "none":
         return None
@@ -236,7 +239,12 @@ def _pool(node: Node, graph: Graph, layer: Layer) -> Pool | None:
     strides = tuple(node.attributes.get("strides", ())) or (1,) * len(kernel)
     pads = tuple(node.attributes.get("pads", ())) or (0,) * 2 * len(kernel)
     plain = set(node.attributes.get("dilations", ())) <= {1} and not node.attributes.get("ceil_mode", 0)
-    if len(kernel) != 2 or not plain or node.attributes.get("auto_pad", "NOTSET") != "NOTSET" or len(node.outputs) > 1:
+    if (
+        len(kernel) != 2
+        or not plain
+        or node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
+        or len(node.outputs) > 1
+    ):
         return None
     if node.op == "AveragePool" and (any(pads) and node.attributes.get("count_include_pad", 0)):
         return None

@@ -49,7 +49,8 @@ def window_path(
         found = conv_geometry(node, value.shape, weight_shape)
         lead = (1,) * (4 - value.ndim)  # a single axis is x
         kernel, strides, dilations, sizes, outputs = (
-            lead + tuple(sides) for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
+            lead + tuple(sides)
+            for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
         )
         pads = (0,) * (4 - value.ndim) + tuple(found.pads_begin)
         spans = [side * step for side, step in zip(kernel, dilations, strict=True)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tightc.files import make_folder, write_files_atomically
 from tightc.names import message_text
-from tightc.rtl.image import words
+from tightc.rtl.memories import words
 from tightc.rtl.rtl import Design
 
 MODULES = (
@@ -44,7 +44,7 @@ def write_design(design: Design, folder: Path) -> tuple[Path, ...]:
     contents[folder / "network.svh"] = _parameters(design).encode()
     readme = (sources / "README.txt").read_text(encoding="utf-8")
     contents[folder / "README.txt"] = (readme + _layer_table(design)).encode(errors="replace")
-    for name, (values, digits) in words(design.images).items():
+    for name, (values, digits) in words(design.images, design.parameters["FAN_IN"]).items():
         contents[folder / name] = hex_lines(values, digits)
     make_folder(folder)
     write_files_atomically(contents)
@@ -52,15 +52,14 @@ def write_design(design: Design, folder: Path) -> tuple[Path, ...]:
 
 
 def hex_lines(values: NDArray[Any], digits: int) -> Iterator[bytes]:
-    """The words as `$readmemh` reads them: hexadecimal, two's complement, `digits` (even) each, one a line."""
+    """The words as `$readmemh` reads them: hexadecimal, two's complement, `digits` each, one a line."""
     flat = values.reshape(-1)
     for first in range(0, len(flat), _WORDS_AT_ONCE):
         part = flat[first : first + _WORDS_AT_ONCE]
         wide = part.astype(np.int64).view(np.uint64) if part.dtype.kind == "i" else part.astype(np.uint64)
-        content = wide.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 8 - digits // 2 :]
-        text = np.frombuffer(np.ascontiguousarray(content).tobytes().hex().encode(), np.uint8)
+        text = np.frombuffer(wide.astype(">u8").tobytes().hex().encode(), np.uint8)
         lines = np.full((len(part), digits + 1), ord("\n"), np.uint8)
-        lines[:, :digits] = text.reshape(-1, digits)
+        lines[:, :digits] = text.reshape(-1, 16)[:, 16 - digits :]
         yield lines.tobytes()
 
 
