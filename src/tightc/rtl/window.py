@@ -22,8 +22,8 @@ _LARGEST_SIDE = 1 << 14  # so that coordinates, with padding, fit 16 bits
 class WindowPath:
     """`images` feature maps of a `geometry`, read at `outputs` places each; `strides` and `pads` are (y, x).
 
-    `bytes`: the maps in memory, (images, channels, height, width) int8. `in_order`: whether they are in the order of the
-    tensor that the layer reads, and its outputs in that of the tensor that it writes, channels last.
+    `bytes`: the maps in memory, (images, channels, height, width) int8. `in_order`: whether they are in the order of
+    the tensor that the layer reads, and its outputs in that of the tensor that it writes, channels last.
     """
 
     geometry: WindowGeometry
