@@ -5,7 +5,8 @@
 // through the pools between them, as far as the image says how. With +trace, the array's signals go to trace.vcd.
 //
 // A byte may differ by one where the exact value lies within 1/1024 of where rounding turns: onnxruntime computes it in
-// floating point. Such bytes are counted. Everything else that differs is a failure.
+// floating point. Such bytes are counted. With +chain, a layer that reads such a byte has other sums than onnxruntime's,
+// which are then not compared. Everything else that differs is a failure.
 module testbench;
     `include "network.svh"
     localparam WORDS = 24, LINK_WORDS = 16;
@@ -38,6 +39,7 @@ module testbench;
     logic signed [31:0] sums            [0:OUTPUTS-1];
     logic signed [7:0]  bytes           [0:OUTPUTS-1];
     logic               written         [0:OUTPUTS-1];
+    logic               rounded         [0:LAYERS-1];  // whether a byte of the layer differs by rounding, or one before
 
     function automatic integer of_layer(input integer word);
         of_layer = $signed(dut.layers[layer * WORDS + word]);
@@ -101,7 +103,7 @@ module testbench;
     endfunction
 
     // comparing what a layer has written
-    integer different_sums, different_bytes, rounded_bytes, at, f, m, difference;
+    integer different_sums, different_bytes, rounded_bytes, rounded_reads, at, f, m, difference;
     task automatic compare;
         different_sums = 0;
         different_bytes = 0;
@@ -113,12 +115,14 @@ module testbench;
                     sums[at] = 0;
                     bytes[at] = as_byte(f, exact(f, 0));
                 end
-                if (sums[at] !== expected_sums[at]) begin
+                if (rounded_reads != 0) begin
+                    if (^sums[at] === 1'bx) different_sums = different_sums + 1;
+                end else if (sums[at] !== expected_sums[at]) begin
                     different_sums = different_sums + 1;
                     if (different_sums <= MOST_SHOWN)
                         $display("  vector %0d, filter %0d: expected the sum %0d, got %0d", m, f, expected_sums[at], sums[at]);
                 end
-                if (of_layer(20) != 0 && bytes[at] !== expected_bytes[at]) begin
+                if (of_layer(20) != 0 && rounded_reads == 0 && bytes[at] !== expected_bytes[at]) begin
                     difference = 32'(bytes[at]) - 32'(expected_bytes[at]);
                     if ((difference == 1 || difference == -1) && is_near(f, exact(f, sums[at])))
                         rounded_bytes = rounded_bytes + 1;
@@ -129,6 +133,7 @@ module testbench;
                     end
                 end
             end
+        rounded[layer] = rounded_bytes != 0 || rounded_reads != 0;
     endtask
 
     // what lies between two layers: nothing or a pool. A link: the layer before (from 1 on, 0 for none), 1 for the
@@ -137,6 +142,7 @@ module testbench;
     integer n, ch, oy, ox, ky, kx, iy, ix, from, base, units;
     logic signed [63:0] total;
     logic signed [7:0] best;
+    logic is_mean, turns;
     task automatic read_layers_before;
         logic [31:0] now;
         now = layer;
@@ -162,13 +168,28 @@ module testbench;
                                 end
                             end
                         base = of_layer(21) + ((n * of_link(3) + ch) * of_link(12) + oy) * of_link(13) + ox;
-                        if (of_link(1) == 2) begin
-                            layer = of_link(0) - 1;
-                            best = as_byte(ch, (total + 64'(units) / 2) / 64'(units) + half(ch));
-                            layer = now;
+                        is_mean = of_link(1) == 2;
+                        layer = of_link(0) - 1;
+                        if (is_mean) begin
+                            total = (total + 64'(units) / 2) / 64'(units) + half(ch);
+                            best = as_byte(ch, total);
                         end
-                        dut.activations[base] = best;
+                        turns = rounded[layer] || (is_mean && is_near(ch, total));
+                        layer = now;
+                        read_instead(best, turns);
                     end
+    endtask
+    // an activation that differs from the image's; `turns`: it may, by rounding
+    task automatic read_instead(input logic signed [7:0] value, input logic turns_before);
+        difference = 32'(value) - 32'($signed(dut.activations[base]));
+        if (difference !== 0) begin
+            rounded_reads = rounded_reads + 1;
+            if (!turns_before) begin
+                failures = failures + 1;
+                $display("  activation %0d: expected %0d, got %0d", base, $signed(dut.activations[base]), value);
+            end
+        end
+        dut.activations[base] = value;
     endtask
     function automatic logic signed [63:0] half(input integer filter);
         half = (64'd1 << dut.shifts[of_layer(4) + filter]) >> 1;
@@ -194,6 +215,7 @@ module testbench;
         reset = 0;
         for (i = 0; i < LAYERS; i = i + 1) begin
             layer = i;
+            rounded_reads = 0;
             if ($test$plusargs("chain") && of_link(0) != 0) read_layers_before();
             go = 1;
             @(negedge clock);
@@ -207,6 +229,7 @@ module testbench;
             compare();
             $display("layer %0d: %0d tiles, %0d cycles, %0d sums, %0d wrong starts, %0d sums differ, %0d bytes differ, %0d by rounding",
                      i, tile, cycle, of_layer(2) * of_layer(3), wrong_starts, different_sums, different_bytes, rounded_bytes);
+            if (rounded_reads != 0) $display("  %0d activations differ by rounding: sums are not compared", rounded_reads);
             if (tile != of_layer(0) || cycle != of_layer(22) || wrong_starts != 0) begin
                 failures = failures + 1;
                 $display("  expected %0d tiles and %0d cycles", of_layer(0), of_layer(22));
