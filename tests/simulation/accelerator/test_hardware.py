@@ -103,8 +103,8 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "clock: 100 MHz",
             "clocks: 100 MHz",
             "5: clocks: expected one of accumulator_bypass, activation_buffer, array, arrays, clock, "
-            "columns_per_lane_register, dram, fan_in, name, operands, overlap_drain, partial_sum_buffer, prefetch_weights, "
-            "replicate_tiles, weight_buffer, got clocks; "
+            "columns_per_lane_register, dram, fan_in, name, operands, overlap_drain, partial_sum_buffer, "
+            "prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
             "did you mean clock?",
         ),
         (
