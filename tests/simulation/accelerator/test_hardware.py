@@ -159,6 +159,34 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "give a number of at least 1",
         ),
         (
+            "fan_in: 2",
+            "fan_in: 2\ncolumns_per_lane_register: 0",
+            "4: columns_per_lane_register: expected columns that share a register for a lane's inputs, from 1 "
+            "(a register in every PE) to 4096, got 0; give a number of at least 1",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\ncolumns_per_lane_register: 4097",
+            "4: columns_per_lane_register: expected columns that share a register for a lane's inputs, from 1 "
+            "(a register in every PE) to 4096, got 4097; give a number of at most 4096",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\noverlap_drain: 1",
+            "4: overlap_drain: expected true or false, got 1; give true or false",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\naccumulator_bypass: 'on'",
+            "4: accumulator_bypass: expected true or false, got 'on'; give true or false",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\noverlap_drain: true",
+            "7: prefetch_weights: expected prefetch_weights: true beside overlap_drain: true, got false; "
+            "set prefetch_weights to true, or overlap_drain to false",
+        ),
+        (
             "operands: int8",
             "operands: int4",
             "4: operands: expected 'int8' or 'fp32', got 'int4'; did you mean int8?",

@@ -39,6 +39,7 @@ def run_output_stationary(
     edge_left, edge_above = np.full(rows, NOTHING, np.int64), np.full(columns, NOTHING, np.int64)
     done = np.full(2 * columns, NOTHING, np.int64)  # the steps in the last row of the array
     words, demands = np.zeros(2), np.array([float(used_rows), float(used_columns)])
+    is_systolic = hops[columns - 1] == columns - 1
     head, begun, finished, cycles = columns, 0, 0, 0
     while finished < count:
         if head == 0:
@@ -62,8 +63,12 @@ def run_output_stationary(
                     step = edge_above[hops[c]]
                     falling[0, c] = above[step, c] if step != NOTHING else 0
             ring, fallen, own = rings[r, head:], falling[r], sums[r]
-            for c in range(used_columns):
-                own[c] += ring[hops[c]] * fallen[c]
+            if is_systolic:
+                for c in range(used_columns):
+                    own[c] += ring[c] * fallen[c]
+            else:
+                for c in range(used_columns):
+                    own[c] += ring[hops[c]] * fallen[c]
         done[head] = edge_left[rows - 1]
         finished += done[head + hops[columns - 1]] != NOTHING
         if cycles < len(log):

@@ -168,6 +168,8 @@ def _enter(state: ArrayState, current: OverlappedPass, step: int, slot: int) -> 
 def _take_over(state: ArrayState) -> None:
     """The PEs that the start of a tile reaches in this cycle take over their second registers."""
     slots, rows = len(state.started), len(state.partial) - 1
+    if not state.started.any():
+        return
     for r in range(rows):
         for c in range(len(state.hops)):
             if state.started[(state.clock[0] - r - state.hops[c]) % slots]:
@@ -197,8 +199,9 @@ def _multiply(state: ArrayState) -> None:
     """One cycle of all PEs, from the last row up: each adds its product to the sum from the PE above."""
     slots, rows = len(state.entered), len(state.partial) - 1
     for r in range(rows - 1, -1, -1):
+        own = (state.clock[0] - r) % slots  # of the first column
         for c in range(len(state.hops)):
-            slot = (state.clock[0] - r - state.hops[c]) % slots
+            slot = own - state.hops[c] + (slots if own < state.hops[c] else 0)
             total = state.partial[r, c]
             if state.entered[slot]:
                 total += state.weights[0, r, c] * state.inputs[slot, state.taps[0, r, c]]
