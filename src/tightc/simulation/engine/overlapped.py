@@ -115,7 +115,7 @@ def run_overlapped(
     `log`: as in `stationary.stream`.
     """
     rows, words, load_words = len(state.partial) - 1, np.zeros(3), 0.0
-    waits = rows - 1 if len(current.row_words) else 0
+    can_load = len(current.row_words) == 0
     is_last = len(following.row_words) == 0
     begun, loaded, cycles = 0, 0, 0
     while begun < len(current.steps) or loaded < len(following.row_words) or (is_last and state.clock[1] > 0):
@@ -131,7 +131,8 @@ def run_overlapped(
             _enter(state, current, begun, slot)
             begun += 1
         state.loaded[slot] = False
-        if cycles >= waits and loaded < len(following.row_words):
+        can_load |= state.started[(slot - (rows - 1)) % len(state.started)]  # the lowest row takes over
+        if can_load and loaded < len(following.row_words):
             load_words += bandwidths[1]
             if load_words + ROUNDING >= following.row_words[loaded]:
                 load_words -= following.row_words[loaded]
