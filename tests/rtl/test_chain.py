@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 import pytest
-from onnx import helper
 
 import tightc
-from helpers.loading import loaded
 from helpers.packings import QUICK
 from helpers.rtl_images import Images
 from helpers.rtl_models import Weighted, graph, int8, network
@@ -126,8 +125,29 @@ def check_classes(simulator: str, count: int, folder: Path) -> None:
     images = Images(folder / "rtl")
     assert [layer.cycles for layer in found] == [record.cycles for record in images.records]
     assert sum(layer.rounded_reads for layer in found) == 0  # else the last sums are not compared
-    proto = tightc.unpack(model).model.to_proto()
+    proto = model.to_proto()
     (logits,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"image": pixels})
     last = len(images.records) - 1
     sums = images.stored("sums.hex", last, 32)
     assert (np.argmax(_real(proto, images, sums), axis=1) == logits.argmax(axis=1)).all()
+
+
+def _real(proto: onnx.ModelProto, images: Images, sums: np.ndarray) -> np.ndarray:
+    """The logits, from the sums of the last layer: scales, zero point and bias are read from the model."""
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    gemm = proto.graph.node[-1]
+    reads, weight = (next(node for node in proto.graph.node if name in node.output) for name in gemm.input[:2])
+    zero_point = images.records[-1].zero_point
+    assert zero_point == tensors[reads.input[2]]
+    weights = tensors[weight.input[0]].astype(np.int64).sum(axis=1)
+    return (sums - zero_point * weights) * tensors[reads.input[1]] * tensors[weight.input[1]] + tensors[gemm.input[2]]
+
+
+@icarus
+def test_digits_have_their_class_in_icarus(tmp_path: Path) -> None:
+    check_classes("icarus", 2, tmp_path)
+
+
+@verilator
+def test_digits_have_their_class_in_verilator(tmp_path: Path) -> None:
+    check_classes("verilator", 20, tmp_path)

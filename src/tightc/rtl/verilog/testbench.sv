@@ -62,7 +62,7 @@ module testbench;
         end else if (running) begin
             cycle <= cycle + 1;
             if (swap) begin
-                if (cycle + 1 != expected_starts[of_layer(1) + tile]) begin
+                if (cycle + 1 !== expected_starts[of_layer(1) + tile]) begin
                     wrong_starts <= wrong_starts + 1;
                     if (wrong_starts < MOST_SHOWN)
                         $display("  tile %0d: expected a start in cycle %0d, got %0d", tile,
@@ -105,6 +105,7 @@ module testbench;
     endfunction
 
     // comparing what a layer has written
+    integer compared = 0;  // outputs of all layers
     integer different_sums, different_bytes, rounded_bytes, rounded_reads, at, f, m, difference;
     task automatic compare;
         different_sums = 0;
@@ -113,6 +114,7 @@ module testbench;
         for (m = 0; m < of_layer(2); m = m + 1)
             for (f = 0; f < of_layer(3); f = f + 1) begin
                 at = of_layer(5) + m * of_layer(3) + f;
+                compared = compared + 1;
                 if (!written[at]) begin  // no tile has a weight of this filter
                     sums[at] = 0;
                     bytes[at] = as_byte(f, exact(f, 0));
@@ -181,12 +183,12 @@ module testbench;
                         read_instead(best, turns);
                     end
     endtask
-    // an activation that differs from the image's; `turns`: it may, by rounding
-    task automatic read_instead(input logic signed [7:0] value, input logic turns_before);
+    // the activation at `base`; where it differs from the image's and rounding does not explain that, it is a failure
+    task automatic read_instead(input logic signed [7:0] value, input logic by_rounding);
         difference = 32'(value) - 32'($signed(dut.activations[base]));
         if (difference !== 0) begin
             rounded_reads = rounded_reads + 1;
-            if (!turns_before) begin
+            if (!by_rounding) begin
                 failures = failures + 1;
                 $display("  activation %0d: expected %0d, got %0d", base, $signed(dut.activations[base]), value);
             end
@@ -223,7 +225,8 @@ module testbench;
             @(negedge clock);
             go = 0;
             if (of_layer(0) != 0) begin
-                while (running) @(negedge clock);
+                while (running && cycle <= of_layer(22)) @(negedge clock);
+                running = 0;
                 repeat (4) @(negedge clock);
             end else begin
                 running = 0;
@@ -232,13 +235,17 @@ module testbench;
             $display("layer %0d: %0d tiles, %0d cycles, %0d sums, %0d wrong starts, %0d sums differ, %0d bytes differ, %0d by rounding",
                      i, tile, cycle, of_layer(2) * of_layer(3), wrong_starts, different_sums, different_bytes, rounded_bytes);
             if (rounded_reads != 0) $display("  %0d activations differ by rounding: sums are not compared", rounded_reads);
-            if (tile != of_layer(0) || cycle != of_layer(22) || wrong_starts != 0) begin
+            if (tile !== of_layer(0) || cycle !== of_layer(22) || wrong_starts != 0) begin
                 failures = failures + 1;
                 $display("  expected %0d tiles and %0d cycles", of_layer(0), of_layer(22));
             end
             if (different_sums != 0 || different_bytes != 0) failures = failures + 1;
             all_cycles = all_cycles + cycle;
             all_rounded = all_rounded + rounded_bytes;
+        end
+        if (compared != OUTPUTS) begin
+            failures = failures + 1;
+            $display("  expected %0d outputs, got %0d", OUTPUTS, compared);
         end
         if (failures == 0) $display("passed: %0d layers, %0d cycles, %0d bytes differ by rounding", LAYERS, all_cycles, all_rounded);
         else $display("FAILED: %0d failures", failures);
