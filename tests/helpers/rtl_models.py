@@ -60,7 +60,11 @@ class Layer:
         """The network of this layer."""
         filters = 1 if self.axis is None else self.weight.shape[self.axis]
         scales = np.linspace(0.002, 0.004, filters, dtype=np.float32)
-        given = {"w": self.weight, "ws": scales if self.axis is not None else scales[0], "xs": np.float32(0.03)}
+        given = {
+            "w": self.weight,
+            "ws": scales if self.axis is not None else scales[0],
+            "xs": np.float32(0.03),
+        }
         given |= {"wz": np.zeros(np.shape(given["ws"]), np.int8), "xz": self.zero_point}
         given |= {"ys": np.float32(self.out_scale), "yz": self.out_zero_point, **self.tensors}
         if self.bias is not None:
@@ -119,5 +123,7 @@ def network(
             read = f"{quantized(value, number)}, f{number}{'' if step.bias is None else f', b{number}'}"
             lines.append(f"[layer{number}] v{number} = {step.operator}{step.settings}({read})")
         value = f"v{number}"
-    lines.append(f"y = DequantizeLinear({quantized(value, len(steps))[0].replace('d', 'q')}{len(steps)}, s, z)")
+    lines.append(
+        f"y = DequantizeLinear({quantized(value, len(steps))[0].replace('d', 'q')}{len(steps)}, s, z)"
+    )
     return graph("(float%s x) => (float y) {\n%s\n}" % (list(shape), "\n".join(lines)), **tensors)

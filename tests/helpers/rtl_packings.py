@@ -47,7 +47,12 @@ class _Draft:
 
 
 def random_packing(
-    values: np.ndarray, groups: int, array: tuple[int, int], fan_in: int, seed: int, subword_bits: int | None = None
+    values: np.ndarray,
+    groups: int,
+    array: tuple[int, int],
+    fan_in: int,
+    seed: int,
+    subword_bits: int | None = None,
 ) -> Packing:
     """Every non-zero of `values`, (filters, inputs) int8, in a slot drawn at random.
 
@@ -72,7 +77,12 @@ def random_packing(
 
 
 def _place(
-    drafts: list[_Draft], filter_: int, input_: int, array: tuple[int, int], fan_in: int, rng: np.random.Generator
+    drafts: list[_Draft],
+    filter_: int,
+    input_: int,
+    array: tuple[int, int],
+    fan_in: int,
+    rng: np.random.Generator,
 ) -> None:
     for _ in range(_TRIES if drafts else 0):
         draft = drafts[rng.integers(len(drafts))]

@@ -44,7 +44,11 @@ def simulated(model: Model, folder: Path, *, chain: bool = False, **options: Any
 
 
 def randomly_packed(
-    proto: onnx.ModelProto, array: tuple[int, int], fan_in: int, seed: int = 0, subword_bits: int | None = None
+    proto: onnx.ModelProto,
+    array: tuple[int, int],
+    fan_in: int,
+    seed: int = 0,
+    subword_bits: int | None = None,
 ) -> Model:
     """`proto` with a random packing of every weight."""
     model = loaded(proto)

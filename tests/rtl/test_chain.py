@@ -78,12 +78,16 @@ def test_a_layer_reads_what_the_layer_before_has_written(name: str, tmp_path: Pa
 def _scramble(folder: Path, first: int) -> None:
     """Changes the activations from `first` on, as if onnxruntime had had others."""
     lines = (folder / "activations.hex").read_text().split()
-    changed = [f"{int(line, 16) ^ 0x15:02x}" if number >= first else line for number, line in enumerate(lines)]
+    changed = [
+        f"{int(line, 16) ^ 0x15:02x}" if number >= first else line for number, line in enumerate(lines)
+    ]
     (folder / "activations.hex").write_text("\n".join(changed) + "\n")
 
 
 @icarus
-def test_bytes_that_differ_by_rounding_are_counted_and_what_reads_them_is_not_compared(tmp_path: Path) -> None:
+def test_bytes_that_differ_by_rounding_are_counted_and_what_reads_them_is_not_compared(
+    tmp_path: Path,
+) -> None:
     """Halves, which onnxruntime rounds to even and the fixed point up."""
     proto = graph(
         """(float[1, 4] x) => (float[1, 2] y) {
@@ -109,7 +113,9 @@ def test_bytes_that_differ_by_rounding_are_counted_and_what_reads_them_is_not_co
 
 def quantized_digits(array: str, fan_in: int) -> Model:
     """The embedded network, pruned, with int8 operands, permuted."""
-    images = tightc.load_images(str(RECIPE.parent / "digits.npz"), tightc.load(str(RECIPE.parent / "digits.onnx")))
+    images = tightc.load_images(
+        str(RECIPE.parent / "digits.npz"), tightc.load(str(RECIPE.parent / "digits.onnx"))
+    )
     model = tightc.prune(tightc.load(str(RECIPE.parent / "digits.onnx")), sparsity=0.9).model
     model = tightc.quantize(model, images=images, calibration_images=64).model
     return tightc.permute(model, array=array, fan_in=fan_in, temp_schedule=QUICK).model
@@ -136,11 +142,15 @@ def _real(proto: onnx.ModelProto, images: Images, sums: np.ndarray) -> np.ndarra
     """The logits, from the sums of the last layer: scales, zero point and bias are read from the model."""
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     gemm = proto.graph.node[-1]
-    reads, weight = (next(node for node in proto.graph.node if name in node.output) for name in gemm.input[:2])
+    reads, weight = (
+        next(node for node in proto.graph.node if name in node.output) for name in gemm.input[:2]
+    )
     zero_point = images.records[-1].zero_point
     assert zero_point == tensors[reads.input[2]]
     weights = tensors[weight.input[0]].astype(np.int64).sum(axis=1)
-    return (sums - zero_point * weights) * tensors[reads.input[1]] * tensors[weight.input[1]] + tensors[gemm.input[2]]
+    return (sums - zero_point * weights) * tensors[reads.input[1]] * tensors[weight.input[1]] + tensors[
+        gemm.input[2]
+    ]
 
 
 @icarus

@@ -125,12 +125,18 @@ def test_a_plain_model_runs_dense(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [(0,), (1,), (2,), (0, 1), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("options", [{}, {"prefetch_weights": True, "overlap_drain": True, "accumulator_bypass": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"prefetch_weights": True, "overlap_drain": True, "accumulator_bypass": True}]
+)
 def test_layers_without_tiles(empty: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -> None:
     weights = [int8(4, 3), int8(5, 4), int8(3, 5)]
     for number in empty:
         weights[number] = weights[number] * np.int8(0)
-    steps = [Weighted("Gemm", weight, "<transB = 1>", bias=np.ones(len(weight), np.float32)) for weight in weights]
-    found = simulated(randomly_packed(network((3, 3), *steps, zero_point=np.int8(0)), (4, 4), 2), tmp_path, **options)
+    steps = [
+        Weighted("Gemm", weight, "<transB = 1>", bias=np.ones(len(weight), np.float32)) for weight in weights
+    ]
+    found = simulated(
+        randomly_packed(network((3, 3), *steps, zero_point=np.int8(0)), (4, 4), 2), tmp_path, **options
+    )
     check_folder(tmp_path)
     assert [layer.cycles == 0 for layer in found] == [number in empty for number in range(3)]

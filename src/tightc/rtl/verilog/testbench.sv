@@ -150,6 +150,11 @@ module testbench;
     task automatic read_layers_before;
         logic [31:0] now;
         now = layer;
+        base = layer + 1 < LAYERS ? $signed(dut.layers[(layer + 1) * WORDS + 21]) : ACTIVATIONS;
+        if (of_link(2) * of_link(3) * of_link(12) * of_link(13) !== base - of_layer(21)) begin
+            failures = failures + 1;
+            $display("  expected a link to %0d activations", base - of_layer(21));
+        end
         for (n = 0; n < of_link(2); n = n + 1)
             for (ch = 0; ch < of_link(3); ch = ch + 1)
                 for (oy = 0; oy < of_link(12); oy = oy + 1)
@@ -220,7 +225,7 @@ module testbench;
         for (i = 0; i < LAYERS; i = i + 1) begin
             layer = i;
             rounded_reads = 0;
-            if ($test$plusargs("chain") && of_link(0) != 0) read_layers_before();
+            if ($test$plusargs("chain") && of_link(0) !== 0) read_layers_before();
             go = 1;
             @(negedge clock);
             go = 0;
