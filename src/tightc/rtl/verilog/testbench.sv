@@ -27,7 +27,7 @@ module testbench;
         .ROWS(ROWS), .COLUMNS(COLUMNS), .FAN_IN(FAN_IN), .ONE_HOT(ONE_HOT),
         .COLUMNS_PER_REGISTER(COLUMNS_PER_REGISTER), .SHADOW(SHADOW), .OVERLAP(OVERLAP), .BYPASS(BYPASS),
         .SUBWORD_BITS(SUBWORD_BITS), .LAYERS(LAYERS), .TILES(TILES), .FILTERS(FILTERS), .ACTIVATIONS(ACTIVATIONS),
-        .PARTIAL_SUMS(PARTIAL_SUMS)
+        .SIDE_BITS(SIDE_BITS), .PARTIAL_SUMS(PARTIAL_SUMS)
     ) dut (
         .clock(clock), .reset(reset), .go(go), .layer(layer), .swap(swap), .done(done), .complete(complete),
         .complete_place(complete_place), .complete_sum(complete_sum), .complete_byte(complete_byte)
