@@ -80,7 +80,7 @@ FAULTS = {
         "pe", "if (swap) {slot, select} <= load ? {slot_below, select_below} : {next_slot, next_select};",
         "if (swap) {slot, select} <= {next_slot, next_select};", PREFETCH,
     ),
-    "a swap takes the lane's list before": Fault("lane_feeder", "entries <= load ? list : next_entries", "entries <= next_entries", PREFETCH),
+    "a swap takes the lane's list before": Fault("lane_feeder", "entries <= load ? entries_in : next_entries", "entries <= next_entries", PREFETCH),
     "lanes have no registers": Fault("array", "== COLUMNS_PER_REGISTER - 1 ? 1 : 0", "== COLUMNS_PER_REGISTER - 1 ? 0 : 0"),
     "lanes have too many registers": Fault(
         "array", "c % COLUMNS_PER_REGISTER == COLUMNS_PER_REGISTER - 1 ? 1 : 0", "1", {"columns_per_lane_register": 2}
@@ -191,8 +191,8 @@ FLIPPED = {
     "the number of a select": ("selects.hex", slot_word, 0),
     "the use of a slot": ("selects.hex", slot_word, 2),
     "the use of a lane's input": ("lanes.hex", lane_word, 63),
-    "x of a lane's input": ("lanes.hex", lane_word, 51),
-    "y of a lane's input": ("lanes.hex", lane_word, 35),
+    "x of a lane's input": ("lanes.hex", lane_word, 50),
+    "y of a lane's input": ("lanes.hex", lane_word, 34),
     "the offset of a lane's input": ("lanes.hex", lane_word, 0),
     "the use of a column": ("columns.hex", column_word, 31),
     "the first part": ("columns.hex", column_word, 30),
