@@ -67,7 +67,7 @@ LAYERS = {
         "Conv", MAP, CONV * np.array([1, 0, 1, 0, 0, 1], np.int8)[:, None, None, None], bias=BIAS, **UNSIGNED
     ),
     "no weights": Layer("Conv", MAP, CONV * np.int8(0), "<pads = [1, 1, 1, 1]>", bias=BIAS, **UNSIGNED),
-    "a single weight": Layer("Gemm", (1, 9), np.eye(6, 9, dtype=np.int8) * np.arange(6, dtype=np.int8)[:, None] // 5, "<transB = 1>"),
+    "a single weight": Layer("Gemm", (1, 9), (np.arange(54) == 50).reshape(6, 9).astype(np.int8), "<transB = 1>"),
     "one input, one filter": Layer("Gemm", (4, 1), int8(1, 1, density=1), "<transB = 1>"),
     "nothing behind": Layer("Conv", MAP, CONV, after="r = Identity(a)", out_zero_point=np.int8(7)),
     "BatchNormalization": Layer(
