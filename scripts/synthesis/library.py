@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from synthesis.functions import Function, parse_function, pins_of
+from synthesis.functions import Function, parse_function
 from synthesis.liberty import Group, LibertyError, unit
 
 Numbers = NDArray[np.float64]
@@ -246,8 +246,3 @@ def _table(group: Group, kind: str, scale: float, scales: _Scales) -> Table | No
     if order == ["load", "slew"]:
         shaped = shaped.T
     return Table(axes["slew"], axes["load"], shaped.reshape(len(axes["slew"]), len(axes["load"])) * scale)
-
-
-def inputs_of(cell: Cell, pin: str) -> set[str]:
-    """The input pins that the output `pin` depends on without a clock in between."""
-    return pins_of(cell.functions[pin]) & set(cell.capacitances)
