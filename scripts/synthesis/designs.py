@@ -29,7 +29,9 @@ class PeForm:
     def design(self) -> Design:
         """What to synthesise."""
         marks = ("one-hot", self.one_hot), ("shadow", self.shadow), ("subword", bool(self.subword_bits))
-        name = "-".join([f"pe{self.fan_in}", "register" if self.lane_register else "wire", *(n for n, on in marks if on)])
+        name = "-".join(
+            [f"pe{self.fan_in}", "register" if self.lane_register else "wire", *(n for n, on in marks if on)]
+        )
         return Design(
             name,
             "pe",

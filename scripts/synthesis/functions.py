@@ -101,5 +101,7 @@ def evaluate(function: Function, value: Callable[[str], Bits]) -> Bits:
             return np.asarray(~evaluate(inner, value))
         case (operator, left, right):
             one, other = evaluate(left, value), evaluate(right, value)
-            return np.asarray(one & other if operator == "&" else one | other if operator == "|" else one ^ other)
+            return np.asarray(
+                one & other if operator == "&" else one | other if operator == "|" else one ^ other
+            )
     raise ValueError(f"expected a Boolean function, got {function!r}")

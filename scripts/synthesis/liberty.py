@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_TOKEN = re.compile(r'/\*.*?\*/|//[^\n]*|\\\s*\n|"((?:[^"\\]|\\.)*)"|([(){};:,])|([^\s(){};:,"\\]+)', re.DOTALL)
+_TOKEN = re.compile(
+    r'/\*.*?\*/|//[^\n]*|\\\s*\n|"((?:[^"\\]|\\.)*)"|([(){};:,])|([^\s(){};:,"\\]+)', re.DOTALL
+)
 _PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "": 1.0}
 
 
@@ -45,68 +46,66 @@ def read_liberty(path: Path) -> Group:
 
 def parse_liberty(text: str, origin: str) -> Group:
     """As `read_liberty`, from text."""
-    tokens = _tokens(text)
+    root = Group("", [])
     try:
-        library = _statement(next(tokens), tokens, Group("", []))
-    except (StopIteration, RuntimeError):
-        library = None
-    if library is None or library.kind != "library":
-        raise LibertyError(f"{origin}: expected a Liberty library, got another file; give a .lib or .lib.gz file")
-    return library
+        _read_statement(_Tokens(text), root)
+    except IndexError:
+        root.groups.clear()
+    if [group.kind for group in root.groups] != ["library"]:
+        raise LibertyError(
+            f"{origin}: expected a Liberty library, got another file; give a .lib or .lib.gz file"
+        )
+    return root.groups[0]
 
 
-def _tokens(text: str) -> Iterator[tuple[str, bool]]:
-    """(token, whether it is punctuation), without comments."""
-    for match in _TOKEN.finditer(text):
-        string, mark, word = match.groups()
-        if mark is not None:
-            yield mark, True
-        elif string is not None or word is not None:
-            yield (re.sub(r"\\\s*\n\s*", " ", string) if word is None else word), False
+class _Tokens:
+    """The tokens of a file, (text, whether it is punctuation), without comments; IndexError at the end."""
+
+    def __init__(self, text: str) -> None:
+        self._all = [token for match in _TOKEN.finditer(text) for token in _token(match)]
+        self._place = 0
+
+    def next(self) -> tuple[str, bool]:
+        """The next token."""
+        self._place += 1
+        return self._all[self._place - 1]
+
+    def skip(self, mark: str) -> bool:
+        """Whether the next token is the `mark`, which is then read."""
+        found = self._all[self._place] == (mark, True)
+        self._place += found
+        return found
 
 
-def _statement(token: tuple[str, bool], tokens: Iterator[tuple[str, bool]], into: Group) -> Group | None:
-    """One statement that begins with `token`, added to `into`; returned where it is a group."""
-    name, _ = token
-    mark, _ = next(tokens)
-    if mark == ":":
-        into.attributes[name] = next(tokens)[0]
-        return None
-    if mark != "(":
-        raise StopIteration
-    arguments: list[str] = []
-    while (token := next(tokens)) != (")", True):
-        if token != (",", True):
-            arguments.append(token[0])
-    return _after_arguments(name, arguments, tokens, into)
+def _token(match: re.Match[str]) -> list[tuple[str, bool]]:
+    string, mark, word = match.groups()
+    if mark is not None:
+        return [(mark, True)]
+    if string is not None:
+        return [(re.sub(r"\\\s*\n\s*", " ", string), False)]
+    return [] if word is None else [(word, False)]
 
 
-def _after_arguments(
-    name: str, arguments: list[str], tokens: Iterator[tuple[str, bool]], into: Group
-) -> Group | None:
-    token = next(tokens)
-    if token != ("{", True):
-        into.lists[name] = arguments
-        # a list may lack its semicolon, so that the next statement or the end of the group is read already
-        if token == ("}", True):
-            raise _Closed
-        if token != (";", True):
-            _statement(token, tokens, into)
-        return None
-    group = Group(name, arguments)
-    into.groups.append(group)
-    while (token := next(tokens)) != ("}", True):
-        if token == (";", True):
-            continue
-        try:
-            _statement(token, tokens, group)
-        except _Closed:
-            break
-    return group
-
-
-class _Closed(Exception):
-    """The brace that closes the group was read as part of its last statement."""
+def _read_statement(tokens: _Tokens, into: Group) -> None:
+    """Reads one statement into a group: an attribute, a list, or a group. Semicolons may lack."""
+    name, _ = tokens.next()
+    if tokens.skip(":"):
+        into.attributes[name] = tokens.next()[0]
+    elif tokens.skip("("):
+        arguments = []
+        while not tokens.skip(")"):
+            if not tokens.skip(","):
+                arguments.append(tokens.next()[0])
+        if tokens.skip("{"):
+            group = Group(name, arguments)
+            into.groups.append(group)
+            while not tokens.skip("}"):
+                if not tokens.skip(";"):
+                    _read_statement(tokens, group)
+        else:
+            into.lists[name] = arguments
+    elif into.kind == "":
+        raise IndexError
 
 
 def unit(library: Group, name: str, default: str) -> float:

@@ -106,14 +106,18 @@ class Library:
         """The smallest inverter."""
         found = [cell for cell in self.cells.values() if _is_inverter(cell)]
         if not found:
-            raise LibertyError(f"{self.name}: expected an inverter, got none; give a library of standard cells")
+            raise LibertyError(
+                f"{self.name}: expected an inverter, got none; give a library of standard cells"
+            )
         return min(found, key=lambda cell: cell.area)
 
     def flip_flop(self) -> Cell:
         """The smallest flip-flop whose next state is its one data input."""
         found = [c for c in self.cells.values() if c.register and c.register.next_state[0] == "pin"]
         if not found:
-            raise LibertyError(f"{self.name}: expected a flip-flop, got none; give a library of standard cells")
+            raise LibertyError(
+                f"{self.name}: expected a flip-flop, got none; give a library of standard cells"
+            )
         return min(found, key=lambda cell: cell.area)
 
     def clock_to_output(self) -> float:
@@ -131,13 +135,7 @@ def _is_inverter(cell: Cell) -> bool:
 
 def read_library(group: Group) -> Library:
     """The cells of a library group that have outputs with functions; scan cells and latches are left out."""
-    scales = _Scales(
-        unit(group, "time_unit", "1ns") * 1e9,
-        unit(group, "capacitive_load_unit", "1pF") * 1e12,
-        unit(group, "voltage_unit", "1V"),
-        unit(group, "leakage_power_unit", "1nW") * 1e9,
-        {t.name: t for t in group.of("lu_table_template", "power_lut_template")},
-    )
+    scales = _scales(group)
     voltage = float(group.attributes["nom_voltage"]) * scales.voltage
     cells = (_cell(cell, scales) for cell in group.of("cell"))
     found = {cell.name: cell for cell in cells if cell is not None}
@@ -156,6 +154,16 @@ class _Scales:
     def energy(self) -> float:
         """pJ in a unit of internal power, which Liberty defines as capacitance x voltage squared."""
         return self.capacitance * self.voltage**2
+
+
+def _scales(library: Group) -> _Scales:
+    return _Scales(
+        unit(library, "time_unit", "1ns") * 1e9,
+        unit(library, "capacitive_load_unit", "1pF") * 1e12,
+        unit(library, "voltage_unit", "1V"),
+        unit(library, "leakage_power_unit", "1nW") * 1e9,
+        {t.name: t for t in library.of("lu_table_template", "power_lut_template")},
+    )
 
 
 def _cell(group: Group, scales: _Scales) -> Cell | None:
@@ -228,7 +236,9 @@ def _table(group: Group, kind: str, scale: float, scales: _Scales) -> Table | No
     if not inner or not inner[0].lists.get("values"):
         return None
     table = inner[0]
-    values = np.array([float(v) for row in table.lists["values"] for v in re.split(r"[,\s]+", row.strip(" ,"))])
+    values = np.array(
+        [float(v) for row in table.lists["values"] for v in re.split(r"[,\s]+", row.strip(" ,"))]
+    )
     template = scales.templates.get(table.name)
     axes = {"slew": np.zeros(1), "load": np.zeros(1)}
     order = []
@@ -236,7 +246,9 @@ def _table(group: Group, kind: str, scale: float, scales: _Scales) -> Table | No
         variable = template.attributes.get(f"variable_{number}") if template else None
         if variable is None:
             continue
-        text = table.lists.get(f"index_{number}") or (template.lists.get(f"index_{number}") if template else None)
+        text = table.lists.get(f"index_{number}") or (
+            template.lists.get(f"index_{number}") if template else None
+        )
         if not text:
             continue
         axis, size = ("load", scales.capacitance) if variable in _LOADS else ("slew", scales.time)
@@ -246,3 +258,30 @@ def _table(group: Group, kind: str, scale: float, scales: _Scales) -> Table | No
     if order == ["load", "slew"]:
         shaped = shaped.T
     return Table(axes["slew"], axes["load"], shaped.reshape(len(axes["slew"]), len(axes["load"])) * scale)
+
+
+@dataclass(frozen=True)
+class Sram:
+    """An SRAM macro: um2, and pJ of a cycle of its clock pin."""
+
+    words: int
+    bits: int
+    area: float
+    access: float
+
+
+def read_sram(group: Group) -> Sram:
+    """The macro of a library of one; LibertyError where it has none."""
+    cells = [cell for cell in group.of("cell") if cell.of("memory")]
+    if not cells:
+        raise LibertyError(f"{group.name}: expected an SRAM macro, got none; give its Liberty file")
+    cell, memory = cells[0], cells[0].of("memory")[0]
+    scales = _scales(group)
+    clocks = [pin for pin in cell.of("pin") if pin.attributes.get("clock") == "true"]
+    arcs = [arc for pin in clocks for kind, arc in _arcs(pin, scales) if kind == "energy"]
+    return Sram(
+        2 ** int(memory.attributes["address_width"]),
+        int(memory.attributes["word_width"]),
+        float(cell.attributes["area"]),
+        2 * max((arc.mean(0.0, 0.0) for arc in arcs), default=0.0),  # rise and fall
+    )

@@ -62,7 +62,9 @@ class Module:
     @property
     def nets(self) -> list[int]:
         """All nets."""
-        found = {n for port in self.ports for n in port.nets} | {n for g in self.gates for n in g.pins.values()}
+        found = {n for port in self.ports for n in port.nets} | {
+            n for g in self.gates for n in g.pins.values()
+        }
         return sorted(n for n in found if isinstance(n, int))
 
 
@@ -71,7 +73,8 @@ def read_netlist(path: Path, top: str, library: Library) -> Module:
     module = json.loads(path.read_text())["modules"][top]
     gates = tuple(Gate(library.cells[c["type"]], _connections(c)) for c in module["cells"].values())
     ports = tuple(
-        Port(name, port["direction"] == "input", tuple(port["bits"])) for name, port in module["ports"].items()
+        Port(name, port["direction"] == "input", tuple(port["bits"]))
+        for name, port in module["ports"].items()
     )
     return module_of(top, ports, gates)
 
@@ -127,7 +130,9 @@ def _gate_verilog(gate: Gate, module: Module, slew: float) -> list[str]:
     lines = []
     for pin, net in gate.outputs.items():
         arcs = [arc for arc in gate.cell.delays if arc.pin == pin]
-        delay = max(1, round(_PS * float(np.mean([arc.mean(slew, module.driven_loads[net]) for arc in arcs]))))
+        delay = max(
+            1, round(_PS * float(np.mean([arc.mean(slew, module.driven_loads[net]) for arc in arcs])))
+        )
         function = gate.cell.functions[pin]
         if gate.cell.register is None:
             value = as_verilog(function, lambda name: _name(gate.pins[name]))

@@ -87,7 +87,12 @@ def require_tools() -> dict[str, str]:
 def run(command: Sequence[str | Path], folder: Path) -> str:
     """What the command prints; ToolError with its last lines where it fails."""
     result = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        list(map(str, command)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     if result.returncode != 0:
         last = (result.stdout + result.stderr).strip().splitlines()[-3:]
@@ -132,7 +137,9 @@ def synthesise(design: Design, mapping: str, target: int, setup: Setup) -> Netli
     texts = "".join((ROOT / source).read_text() for source in design.sources)
     state = [setup.digest, setup.arrival, setup.slew, setup.driver, setup.load]
     key = json.dumps([script.replace(str(setup.folder), "").replace(str(setup.liberty), ""), texts, state])
-    folder = setup.folder / f"{design.name}-{mapping}-{target}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    folder = (
+        setup.folder / f"{design.name}-{mapping}-{target}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    )
     done = folder / "result.json"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +148,9 @@ def synthesise(design: Design, mapping: str, target: int, setup: Setup) -> Netli
         period = _period(design, setup, folder)
         done.write_text(json.dumps({"area": area, "period": period}))
     found = json.loads(done.read_text())
-    return Netlist(found["area"], found["period"], mapping, target, folder / "netlist.json", folder / "netlist.v")
+    return Netlist(
+        found["area"], found["period"], mapping, target, folder / "netlist.json", folder / "netlist.v"
+    )
 
 
 def _yosys(script: str, setup: Setup, folder: Path) -> float:

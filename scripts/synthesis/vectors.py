@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tightc
 from numpy.typing import NDArray
+
+import tightc
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.layer_view.im2col import im2col
 from tightc.model.layer_view.layer_metrics import layer_matrix
@@ -105,7 +106,9 @@ def _vectors(source: Source, layers: list[int]) -> list[Integers]:
     found = []
     for (entry, _), operands in zip(pairs, read_operands(workload, pairs, feeds), strict=True):
         if operands is None:
-            raise ValueError(f"{entry.layer.name}: expected int8 activations, got others; give a model of one input")
+            raise ValueError(
+                f"{entry.layer.name}: expected int8 activations, got others; give a model of one input"
+            )
         node = nodes[entry.layer.output]
         found.append(im2col(entry.layer, node, operands.value, operands.weight.shape).astype(np.int64))
     return found
@@ -149,3 +152,15 @@ def _random_tile(
     inputs = np.take_along_axis(lane_inputs, selects.clip(0), axis=1)
     weights = np.where(selects >= 0, matrix[tile.filters, inputs.clip(0)], 0)
     return weights, selects, lane_inputs
+
+
+def picked(slot: Slot) -> Slot:
+    """The same slot on a lane that carries only the input that it picks."""
+    lane = slot.lane[:, [max(int(slot.selects[-1]), 0)]]
+    return replace(slot, selects=np.minimum(slot.selects, 0), lane=lane)
+
+
+def zero_share(slots: list[Slot]) -> float:
+    """The share of the bytes that the used slots multiply that is 0."""
+    used = np.concatenate([picked(slot).lane for slot in slots if slot.kind == "used"])
+    return float(np.mean(used == 0))
