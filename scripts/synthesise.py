@@ -92,7 +92,7 @@ def make_tables(options: argparse.Namespace) -> None:
     clock = common_clock(
         [fastest(design, setup) for design in [*(f.design for f in forms), *baselines.values()]]
     )
-    _tell(f"{name}: a clock of {clock:g} ns")
+    _report(f"{name}: a clock of {clock:g} ns")
     found = {form: _searched(form.design, clock, setup) for form in forms}
     source = Source(options.model, options.images, options.build)
     gated = _searched(baselines["zero_gated"], clock, setup)
@@ -149,7 +149,7 @@ def measure_energies(
     slots = {fan_in: read_slots(source, fan_in) for fan_in in sorted({form.fan_in for form in found})}
 
     def run(design: Design, words: Stimuli, netlists: Found, seen: list[Slot]) -> Measured:
-        _tell(f"energy of {design.name}")
+        _report(f"energy of {design.name}")
         bench = Bench(design, words, at.clock, at.setup.arrival, at.setup.slew)
         return measure(bench, netlists.at_clock or netlists.fastest, seen, at.library)
 
@@ -174,7 +174,7 @@ def measure_energies(
 
 
 def _searched(design: Design, clock: float, setup: Setup) -> Found:
-    _tell(design.name)
+    _report(design.name)
     return search(design, clock, setup)
 
 
@@ -203,7 +203,7 @@ def _uncompressed(liberty: Path, folder: Path) -> Path:
     return path
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -112,7 +112,7 @@ def measure(bench: Bench, netlist: Netlist, slots: Sequence[Slot], library: Libr
     period = 2 * round(bench.clock * 500)
     texts = {
         "netlist.v": netlist_verilog(module, bench.slew),
-        "bench.sv": _bench_verilog(bench, module, len(classes), period),
+        "bench.sv": _bench_verilog(bench, module, classes, period),
         "stimuli.hex": _hex_words(module, stimuli, len(classes)),
     }
     sources = [(ROOT / source).read_text() for source in bench.design.sources]
@@ -179,7 +179,9 @@ def _hex_words(module: Module, words: Words, cycles: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bench_verilog(bench: Bench, module: Module, cycles: int, period: int) -> str:
+def _bench_verilog(bench: Bench, module: Module, classes: NDArray[np.int64], period: int) -> str:
+    """Compares in each cycle after the first slot has been loaded, when no register is unknown any more."""
+    cycles, loaded = len(classes), int(np.argmax(classes != 0))
     inputs, outputs = _ports(module, True), _ports(module, False)
     bits = sum(len(port.nets) for port in inputs)
     declared = [f"    wire [{len(p.nets) - 1}:0] rtl_{p.name}, netlist_{p.name};" for p in outputs]
@@ -212,7 +214,7 @@ module bench;
             #{round(bench.arrival * 1000)} word = stimuli[cycle];
             #{period // 2 - round(bench.arrival * 1000)} clock = 0;
             #{period // 2 - 1};
-            if (cycle > 1) begin
+            if (cycle > {loaded}) begin
                 compared = compared + 1;
                 if ({differs}) mismatches = mismatches + 1;
             end

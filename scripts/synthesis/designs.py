@@ -1,4 +1,4 @@
-"""The modules that are synthesised: processing elements in every form, and what an array needs around them."""
+"""The modules that are synthesized: processing elements in every form, and what an array needs around them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PeForm:
 
     @property
     def design(self) -> Design:
-        """What to synthesise."""
+        """What to synthesize."""
         marks = ("one-hot", self.one_hot), ("shadow", self.shadow), ("subword", bool(self.subword_bits))
         name = "-".join(
             [f"pe{self.fan_in}", "register" if self.lane_register else "wire", *(n for n, on in marks if on)]

@@ -1,4 +1,4 @@
-"""The page of all synthesised libraries, made from their tables alone."""
+"""The page of all synthesized libraries, made from their tables alone."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from synthesis.tools import Design, Netlist, Setup, synthesise
+from synthesis.tools import Design, Netlist, Setup, synthesize
 
 _PS = 1000
 _NO_TARGET = 100  # ps: less than any design takes, so that all gates are sized for speed
@@ -24,8 +24,8 @@ class Found:
 
 def fastest(design: Design, setup: Setup) -> Netlist:
     """The netlist with the shortest path."""
-    first = synthesise(design, "fast", _NO_TARGET, setup)
-    second = synthesise(design, "fast", round(0.8 * first.period * _PS), setup)
+    first = synthesize(design, "fast", _NO_TARGET, setup)
+    second = synthesize(design, "fast", round(0.8 * first.period * _PS), setup)
     return min(first, second, key=lambda netlist: (netlist.period, netlist.area))
 
 
@@ -41,12 +41,12 @@ def smallest_at(design: Design, clock: float, setup: Setup) -> Netlist | None:
     """
     for mapping in ("small", "balanced", "fast"):
         low, high = _NO_TARGET, round(1.5 * clock * _PS)
-        best = synthesise(design, mapping, low, setup)
+        best = synthesize(design, mapping, low, setup)
         if best.period > clock:
             continue
         target = round(clock * _PS)
         for _ in range(_BISECTIONS):
-            found = synthesise(design, mapping, target, setup)
+            found = synthesize(design, mapping, target, setup)
             if found.period <= clock:
                 best, low = min(best, found, key=lambda netlist: netlist.area), target
             else:
@@ -61,6 +61,6 @@ def search(design: Design, clock: float, setup: Setup) -> Found:
     """The three netlists of `design`."""
     return Found(
         fastest(design, setup),
-        synthesise(design, "small", round(10 * clock * _PS), setup),
+        synthesize(design, "small", round(10 * clock * _PS), setup),
         smallest_at(design, clock, setup),
     )

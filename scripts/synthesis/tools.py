@@ -35,7 +35,7 @@ class ToolError(Exception):
 
 @dataclass(frozen=True)
 class Design:
-    """A module to synthesise: its files, relative to the root of the repository, and its parameters."""
+    """A module to synthesize: its files, relative to the root of the repository, and its parameters."""
 
     name: str
     top: str
@@ -45,7 +45,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Netlist:
-    """A synthesised design: `area` in um2, `period` in ns of its longest path, and where its files lie."""
+    """A synthesized design: `area` in um2, `period` in ns of its longest path, and where its files lie."""
 
     area: float
     period: float
@@ -131,7 +131,7 @@ def yosys_script(design: Design, mapping: str, target: int, setup: Setup) -> str
     )
 
 
-def synthesise(design: Design, mapping: str, target: int, setup: Setup) -> Netlist:
+def synthesize(design: Design, mapping: str, target: int, setup: Setup) -> Netlist:
     """Yosys, then OpenSTA on what it made; from the folder of results where they were run before."""
     script = yosys_script(design, mapping, target, setup)
     texts = "".join((ROOT / source).read_text() for source in design.sources)

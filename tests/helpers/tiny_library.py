@@ -18,13 +18,17 @@ def _timing(related: str, sense: str, kind: str = "combinational") -> str:
         _table("rise_transition", "delays", 0.02, 1.0, 0.1),
         _table("fall_transition", "delays", 0.02, 1.0, 0.1),
     ]
-    return f'timing () {{ related_pin : "{related}"; timing_sense : {sense}; timing_type : {kind}; {" ".join(tables)} }}'
+    head = f'related_pin : "{related}"; timing_sense : {sense}; timing_type : {kind};'
+    return f"timing () {{ {head} {' '.join(tables)} }}"
 
 
 def _power(rise: float, fall: float, related: str = "", when: str = "") -> str:
     named = f'related_pin : "{related}"; ' if related else ""
     state = f'when : "{when}"; ' if when else ""
-    return f'internal_power () {{ {named}{state}rise_power (scalar) {{ values ("{rise}"); }} fall_power (scalar) {{ values ("{fall}"); }} }}'
+    tables = " ".join(
+        f'{kind} (scalar) {{ values ("{v}"); }}' for kind, v in (("rise_power", rise), ("fall_power", fall))
+    )
+    return f"internal_power () {{ {named}{state}{tables} }}"
 
 
 def _input(name: str, capacitance: float, more: str = "") -> str:

@@ -108,12 +108,12 @@ def test_the_smallest_netlist_that_meets_the_clock_is_found(
     """A stand-in for the tools: a shorter target gives a larger and faster netlist, within each mapping's limits."""
     limits = {"small": (1.8, 2.4, 100.0), "balanced": (1.5, 1.9, 140.0), "fast": (1.0, 1.6, 180.0)}
 
-    def synthesised(design: Design, mapping: str, target: int, setup: Setup) -> Netlist:
+    def synthesized(design: Design, mapping: str, target: int, setup: Setup) -> Netlist:
         fastest, slowest, smallest = limits[mapping]
         period = min(max(target / 1000, fastest), slowest)
         return netlist(period, smallest * (1 + 0.2 * (slowest - period)), mapping, target)
 
-    monkeypatch.setattr(search, "synthesise", synthesised)
+    monkeypatch.setattr(search, "synthesize", synthesized)
     found = search.smallest_at(SMALLEST, clock, None)  # type: ignore[arg-type]
     assert (found and found.mapping) == mapping
     if found and area:
@@ -154,18 +154,18 @@ def test_the_picked_lane_carries_what_the_slot_multiplies() -> None:
 def test_the_smallest_element_goes_through_all_tools(tmp_path: Path) -> None:
     (tmp_path / "tiny.lib").write_text(TINY_LIBRARY)
     setup = setup_of(LIBRARY, tmp_path / "tiny.lib", tmp_path / "results")
-    found = tools.synthesise(SMALLEST, "small", 5000, setup)
+    found = tools.synthesize(SMALLEST, "small", 5000, setup)
     module = json.loads(found.json.read_text())["modules"]["pe"]
     cells = [cell["type"] for cell in module["cells"].values()]
     areas = {"INV": 1, "BUF": 2, "NAND2": 2, "NOR2": 2.5, "DFF": 5}
     assert found.area == pytest.approx(sum(areas[cell] for cell in cells))
     assert cells.count("DFF") == 8 + 1 + 4  # weight, select and sum
     assert found.period > 10 * 0.03  # a multiplier of 4 bits is deeper than ten cells
-    assert tools.synthesise(SMALLEST, "small", 5000, setup) == found
+    assert tools.synthesize(SMALLEST, "small", 5000, setup) == found
 
     bench = Bench(SMALLEST, pe_words(1), 50.0, setup.arrival, setup.slew)
     measured = measure(bench, found, random_slots(1, 6), LIBRARY)
-    assert measured.compared == 6 * 12 - 2
+    assert measured.compared == 6 * 12 - 4 - 1
     assert set(measured.parts) == {"load", "used", "idle"}
     assert measured.total("used") > measured.total("idle") > 0
     # at least every clock pin: 0.002 pF twice a cycle, and 0.004 pJ or more inside
@@ -176,7 +176,7 @@ def test_the_smallest_element_goes_through_all_tools(tmp_path: Path) -> None:
 def test_a_netlist_that_is_not_the_rtl_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tiny.lib").write_text(TINY_LIBRARY)
     setup = setup_of(LIBRARY, tmp_path / "tiny.lib", tmp_path / "results")
-    found = tools.synthesise(SMALLEST, "small", 5000, setup)
+    found = tools.synthesize(SMALLEST, "small", 5000, setup)
     netlists = json.loads(found.json.read_text())
     gates = [cell for cell in netlists["modules"]["pe"]["cells"].values() if cell["type"] == "NAND2"]
     gates[len(gates) // 2]["type"] = "NOR2"
@@ -185,7 +185,7 @@ def test_a_netlist_that_is_not_the_rtl_is_refused(tmp_path: Path) -> None:
     other.json.write_text(json.dumps(netlists))
     bench = Bench(SMALLEST, pe_words(1), 50.0, setup.arrival, setup.slew)
     with pytest.raises(
-        ToolError, match=r"tiny-pe: expected a netlist equal to its RTL, got mismatches \d+ of 70"
+        ToolError, match=r"tiny-pe: expected a netlist equal to its RTL, got mismatches \d+ of 67"
     ):
         measure(bench, other, random_slots(1, 6), LIBRARY)
 

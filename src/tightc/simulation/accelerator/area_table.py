@@ -1,4 +1,4 @@
-"""Area tables: the area and delay of each part of an array, synthesised for one cell library."""
+"""Area tables: the area and delay of each part of an array, synthesized for one cell library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Multiplexer = Literal["tree", "one-hot"]
 
 
 class AreaEntry(Options):
-    """One synthesised module, in the three netlists of it that were looked for."""
+    """One synthesized module, in the three netlists of it that were looked for."""
 
     area: SquareMicrometre = Field(description="area at the table's clock, above 0, such as 1105 um2")
     delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.65 ns")
@@ -24,7 +24,7 @@ class AreaEntry(Options):
     fastest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.2 ns")
     smallest_area: SquareMicrometre = Field(description="area of the smallest netlist, such as 805 um2")
     smallest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 2.2 ns")
-    source: str = Field(description="what was synthesised, and how", min_length=1)
+    source: str = Field(description="what was synthesized, and how", min_length=1)
 
 
 class PeEntry(AreaEntry):
