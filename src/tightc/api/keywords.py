@@ -128,6 +128,23 @@ class SimulateKeywords(TypedDict, total=False):
     inputs: str | PathLike[str] | None
 
 
+class WriteRtlKeywords(TypedDict, total=False):
+    """Options of `write_rtl` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    array: ArrayShape | tuple[int, int] | str | None
+    fan_in: int | None
+    multiplexer: Literal["tree", "one-hot"]
+    columns_per_lane_register: int
+    prefetch_weights: bool
+    overlap_drain: bool
+    accumulator_bypass: bool
+    simulate: Literal["icarus", "verilator"] | None
+    chain: bool
+    inputs: str | PathLike[str] | None
+
+
 class CompareKeywords(TypedDict, total=False):
     """Options of `compare` as keywords."""
 

@@ -1,8 +1,8 @@
-"""The memory images of a network: every word that the accelerator and its testbench read."""
+"""The layers of a network as the accelerator takes them: tiles, windows, requantization, and what is expected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -17,9 +17,10 @@ from tightc.model.intermediate_values import Values, intermediate_values
 from tightc.model.layer_view.im2col import output_matrix
 from tightc.model.onnx_proto.graph import Node, read_graph
 from tightc.model.runtime.session import create_session
+from tightc.progress import Progress
 from tightc.rtl.fixed_point import FixedPoint
 from tightc.rtl.operands import Operands, QuantizedInput, quantized_input, read_operands
-from tightc.rtl.outputs import OutputPath, Pool, Quantization, output_path
+from tightc.rtl.outputs import NO_POOL, OutputPath, Pool, Quantization, output_path
 from tightc.rtl.tile_image import TileImage, tile_image
 from tightc.rtl.window import WindowPath, window_path
 from tightc.simulation.accelerator.accelerator import Accelerator
@@ -28,10 +29,6 @@ from tightc.simulation.integer_products import ACTIVATION_LIMIT, WEIGHT_LIMIT, i
 from tightc.simulation.workload import LayerWorkload, Workload
 from tightc.tile.dense import dense_packing
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.packing import Packing
-
-RECORD_WORDS, LINK_WORDS = 24, 16
-_POOLS = {"none": 1, "max": 1, "mean": 2}  # without a pool, the largest of one
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class LayerImage:
     starts: NDArray[np.int64]
     cycles: int
     source: int | None = None
-    pool: Pool = Pool()
+    pool: Pool = NO_POOL
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class _Quantized:
 
 
 def layer_images(
-    workload: Workload, accelerator: Accelerator, fan_in: int, feeds: Values
+    workload: Workload, accelerator: Accelerator, fan_in: int, feeds: Values, progress: Progress
 ) -> tuple[list[LayerImage], list[str]]:
     """The images of all layers with int8 operands, in order, in one run on `feeds`; and the names of the others.
 
@@ -76,17 +73,22 @@ def layer_images(
     found, left_out = _quantized_layers(workload)
     operands = read_operands(workload, [(one.entry, one.source) for one in found], feeds) if found else []
     left_out += [one.entry.layer.name for one, read in zip(found, operands, strict=True) if read is None]
-    pairs = [(one, read) for one, read in zip(found, operands, strict=True) if read is not None]
+    pairs = [
+        (replace(one, path=one.path.representable(read.scale)), read)
+        for one, read in zip(found, operands, strict=True)
+        if read is not None
+    ]
     if not pairs:
         raise OptionError(
             f"{workload.plain.origin}: expected a layer with int8 weights and activations, got none",
             "run tightc quantize with --data first",
         )
     outputs = _expected_bytes(workload, [one.path for one, _ in pairs], feeds)
-    images = []
+    images: list[LayerImage] = []
     for (one, read), given in zip(pairs, outputs, strict=True):
         image = _layer_image(one, read, given, accelerator, fan_in)
         images.append(_with_source(image, one, [earlier for earlier, _ in pairs[: len(images)]], images))
+        progress("rtl", len(images) / len(pairs), {"layer": one.entry.layer.name})
     return images, left_out
 
 
@@ -113,24 +115,22 @@ def _layer_image(
     fan_in: int,
 ) -> LayerImage:
     entry, layer = one.entry, one.entry.layer
-    packing = entry.packing or dense_packing(
-        layer.filters, layer.inputs, layer.groups, accelerator.array
-    )
+    packing = entry.packing or dense_packing(layer.filters, layer.inputs, layer.groups, accelerator.array)
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(operands.weight)), layer.groups)
     window = window_path(layer, one.node, operands.value, operands.weight.shape)
-    requantization = _without_zero_point(
-        one.path.requantization(operands.scale), matrix, operands.zero_point
-    )
+    requantization = _without_zero_point(one.path.requantization(operands.scale), matrix, operands.zero_point)
     passes = entry.passes("ws", accelerator)
+    starts = start_cycles(passes, accelerator)
+    hops = np.arange(accelerator.array.columns) // accelerator.columns_per_lane_register
     return LayerImage(
         workload=entry,
-        tiles=tile_image(packing, matrix, fan_in, window.geometry),
+        tiles=tile_image(packing, matrix, fan_in, window.geometry, starts[:, None] + hops),
         window=window,
         zero_point=operands.zero_point,
         requantization=requantization,
         sums=_sums(one, operands, matrix),
         bytes=_as_matrix(one, given),
-        starts=start_cycles(passes, accelerator),
+        starts=starts,
         cycles=layer_cycles(passes, accelerator).total,
     )
 
@@ -207,15 +207,17 @@ def _with_source(
         pool = before.path.names.get(one.source.name)
         if pool is None or before.path.quantization is None:
             continue
+        if not (image.window.in_order and images[number].window.in_order):
+            continue
         same = before.path.quantization.zero_point - before.path.quantization.shift == image.zero_point
         positive = pool.kind != "mean" or image.zero_point == 0
-        window, written = images[number].window, _map_after(images[number], pool)
+        window, written = images[number].window, map_after(images[number], pool)
         if same and positive and window.images * prod(written) == image.window.bytes.size:
             return replace(image, source=number, pool=pool)
     return image
 
 
-def _map_after(image: LayerImage, pool: Pool) -> tuple[int, int, int]:
+def map_after(image: LayerImage, pool: Pool) -> tuple[int, int, int]:
     """(channels, height, width) of one image after `pool`."""
     sides = (
         1 if pool.kernel is None else (size + 2 * pad - kernel) // stride + 1
@@ -225,96 +227,3 @@ def _map_after(image: LayerImage, pool: Pool) -> tuple[int, int, int]:
     )
     height, width = sides
     return image.workload.layer.filters, height, width
-
-
-def words(images: Sequence[LayerImage]) -> Mapping[str, tuple[NDArray[Any], int]]:
-    """The contents of each memory of the network by the name of its file, each with its digits per word."""
-    fixed = [image.requantization for image in images]
-    return {
-        "layers.hex": (_records(images), 8),
-        "links.hex": (_links(images), 8),
-        "slots.hex": (np.concatenate([image.tiles.slots.ravel() for image in images]), 2),
-        "selects.hex": (np.concatenate([image.tiles.selects.ravel() for image in images]), 4),
-        "lanes.hex": (np.concatenate([image.tiles.lanes.ravel() for image in images]), 16),
-        "columns.hex": (np.concatenate([image.tiles.columns.ravel() for image in images]), 8),
-        "multipliers.hex": (np.concatenate([form.multiplier for form in fixed]), 8),
-        "offsets.hex": (np.concatenate([form.offset for form in fixed]), 16),
-        "shifts.hex": (np.concatenate([form.shift for form in fixed]), 2),
-        "activations.hex": (np.concatenate([image.window.bytes.ravel() for image in images]), 2),
-        "sums.hex": (np.concatenate([image.sums.ravel() for image in images]), 8),
-        "bytes.hex": (np.concatenate([_bytes_or_zeros(image).ravel() for image in images]), 2),
-        "starts.hex": (np.concatenate([image.starts for image in images]), 8),
-    }
-
-
-def _bytes_or_zeros(image: LayerImage) -> NDArray[np.int8]:
-    return np.zeros(image.sums.shape, np.int8) if image.bytes is None else image.bytes
-
-
-def _records(images: Sequence[LayerImage]) -> NDArray[np.int64]:
-    """(layers, RECORD_WORDS): what the controller and the step counter read of each layer."""
-    records = np.zeros((len(images), RECORD_WORDS), np.int64)
-    first_tile = first_filter = first_output = first_activation = 0
-    for record, image in zip(records, images, strict=True):
-        window, form = image.window, image.requantization
-        geometry, (rise, run), (top, left) = window.geometry, window.strides, window.pads
-        height, width = window.outputs
-        jump = rise * geometry.width - (width - 1) * run
-        back = (height - 1) * rise * geometry.width + (width - 1) * run
-        vectors, filters = image.sums.shape
-        record[:23] = (
-            len(image.tiles.slots),
-            first_tile,
-            vectors,
-            filters,
-            first_filter,
-            first_output,
-            first_activation - top * geometry.width - left,
-            -top,
-            -left,
-            rise,
-            run,
-            jump,
-            geometry.channels * geometry.height * geometry.width - back,
-            height,
-            width,
-            geometry.height,
-            geometry.width,
-            image.zero_point,
-            form.low,
-            form.high,
-            image.bytes is not None,
-            first_activation,
-            image.cycles,
-        )
-        first_tile += len(image.tiles.slots)
-        first_filter += filters
-        first_output += image.sums.size
-        first_activation += window.bytes.size
-    return records
-
-
-def _links(images: Sequence[LayerImage]) -> NDArray[np.int64]:
-    """(layers, LINK_WORDS): from which layer, and through which pool, each layer reads."""
-    links = np.zeros((len(images), LINK_WORDS), np.int64)
-    for link, image in zip(links, images, strict=True):
-        if image.source is None:
-            continue
-        before, pool = images[image.source], image.pool
-        sides = before.window.outputs
-        channels, height, width = _map_after(before, pool)
-        link[:14] = (
-            image.source + 1,
-            _POOLS[pool.kind],
-            before.window.images,
-            channels,
-            *sides,
-            *(pool.kernel or sides),
-            *pool.strides,
-            *pool.pads,
-            height,
-            width,
-        )
-    return links
-
-

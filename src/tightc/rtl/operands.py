@@ -40,7 +40,9 @@ class QuantizedInput:
     zero_point: int
 
 
-def quantized_input(layer: Layer, node: Node, graph: Graph, producers: Mapping[str, Node]) -> QuantizedInput | None:
+def quantized_input(
+    layer: Layer, node: Node, graph: Graph, producers: Mapping[str, Node]
+) -> QuantizedInput | None:
     """The quantized activations that `layer`, the `node`, reads; None where they are no bytes with one scale."""
     operator = WEIGHT_OPERATORS[node.op]
     if operator.is_integer:

@@ -23,6 +23,7 @@ class RtlOptions(InputSizeOptions):
             "overlap_drain",
             "accumulator_bypass",
         ),
+        "Simulation": ("simulate", "chain"),
         "Model inputs": ("inputs", "batch", "input_shape"),
     }
 
@@ -48,6 +49,13 @@ class RtlOptions(InputSizeOptions):
     )
     accumulator_bypass: bool = Field(
         False, description="requantization of complete sums as they leave the array: on or off"
+    )
+    simulate: Literal["icarus", "verilator"] | None = Field(
+        None, description="simulator that runs the testbench: icarus or verilator; default: none"
+    )
+    chain: bool = Field(
+        False,
+        description="simulated layers read what the layers before them have written, with simulate: on or off",
     )
     inputs: str | None = Field(
         None,

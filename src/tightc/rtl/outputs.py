@@ -14,6 +14,8 @@ from tightc.model.onnx_proto.graph import Array, Graph, Node
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.rtl.fixed_point import FixedPoint, fixed_point
 
+# of fixed-point forms: 31 bits of a multiplier, and sums in 64 bits with up to 46 behind the point
+_LARGEST_FACTOR, _LARGEST_ADDEND = 2.0**30, 2.0**15
 _RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
@@ -25,6 +27,9 @@ class Pool:
     kernel: tuple[int, int] | None = (1, 1)
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
+
+
+NO_POOL = Pool()
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,19 @@ class OutputPath:
     real: str
     low: float = -np.inf
     high: float = np.inf
-    pool: Pool = Pool()
+    pool: Pool = NO_POOL
     quantization: Quantization | None = None
     names: Mapping[str, Pool] = field(default_factory=dict)
+
+    def representable(self, scale: NDArray[np.float64]) -> OutputPath:
+        """This path, without its quantization where that has no fixed-point form for products of `scale`."""
+        if self.quantization is None:
+            return self
+        step = self.quantization.scale
+        with np.errstate(all="ignore"):
+            factor, addend = np.abs(scale * self.factor / step), np.abs(self.addend / step)
+        fits = step > 0 and bool((factor < _LARGEST_FACTOR).all() and (addend < _LARGEST_ADDEND).all())
+        return self if fits else replace(self, quantization=None, names={})
 
     def requantization(self, scale: NDArray[np.float64]) -> FixedPoint:
         """The fixed-point form for sums whose products have `scale`, (filters,)."""
@@ -132,14 +147,14 @@ def _followed(path: OutputPath, node: Node, value: str, layer: Layer, graph: Gra
     output = node.outputs[0]
     if node.op == "QuantizeLinear":
         quantization = _quantization(graph, node, 1, 2) if node.inputs[0] == value else None
-        return quantization and replace(path, quantization=quantization)
+        return None if quantization is None else replace(path, quantization=quantization)
     if node.op in _RESHAPING:
         return path
     if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"):
         pool = _pool(node, graph, layer)
-        averages = pool is not None and pool.kind == "mean"
-        # the testbench averages what is not negative and not cut from above
-        unfit = pool is None or path.pool.kind != "none" or (averages and (path.low, path.high) != (0, np.inf))
+        is_mean = pool is not None and pool.kind == "mean"
+        # the testbench takes the mean of what is not negative and not cut from above
+        unfit = pool is None or path.pool.kind != "none" or (is_mean and (path.low, path.high) != (0, np.inf))
         return None if unfit or pool is None else replace(path, pool=pool)
     if path.pool.kind != "none":
         return None
@@ -236,7 +251,12 @@ def _pool(node: Node, graph: Graph, layer: Layer) -> Pool | None:
     strides = tuple(node.attributes.get("strides", ())) or (1,) * len(kernel)
     pads = tuple(node.attributes.get("pads", ())) or (0,) * 2 * len(kernel)
     plain = set(node.attributes.get("dilations", ())) <= {1} and not node.attributes.get("ceil_mode", 0)
-    if len(kernel) != 2 or not plain or node.attributes.get("auto_pad", "NOTSET") != "NOTSET" or len(node.outputs) > 1:
+    if (
+        len(kernel) != 2
+        or not plain
+        or node.attributes.get("auto_pad", "NOTSET") != "NOTSET"
+        or len(node.outputs) > 1
+    ):
         return None
     if node.op == "AveragePool" and (any(pads) and node.attributes.get("count_include_pad", 0)):
         return None

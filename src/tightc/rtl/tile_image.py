@@ -43,9 +43,16 @@ class TileImage:
     columns: NDArray[np.uint32]
 
 
-def tile_image(packing: Packing, matrix: LayerMatrix, fan_in: int, geometry: WindowGeometry) -> TileImage:
+def tile_image(
+    packing: Packing,
+    matrix: LayerMatrix,
+    fan_in: int,
+    geometry: WindowGeometry,
+    arrivals: NDArray[np.int64],
+) -> TileImage:
     """The words of `packing` with the weights of `matrix`, int8, on lanes of `fan_in` inputs.
 
+    `arrivals`: (tiles, columns), when the first sum of each column leaves the array, in cycles from any start.
     A tile that is smaller than the array takes its lowest rows and its first columns.
     """
     rows, columns = packing.array
@@ -66,7 +73,7 @@ def tile_image(packing: Packing, matrix: LayerMatrix, fan_in: int, geometry: Win
         lane = np.repeat(np.arange(tile.lanes), counts)
         place = np.arange(len(tile.inputs)) - tile.lane_starts[lane]
         lanes[number, top + lane, place] = input_words(tile.inputs.astype(np.int64), geometry)
-    return TileImage(slots, selects, lanes, _column_words(packing))
+    return TileImage(slots, selects, lanes, _column_words(packing, arrivals))
 
 
 def input_words(inputs: NDArray[np.int64], geometry: WindowGeometry) -> NDArray[np.uint64]:
@@ -76,12 +83,9 @@ def input_words(inputs: NDArray[np.int64], geometry: WindowGeometry) -> NDArray[
     y, x = np.divmod(position, geometry.kernel[1])
     y, x = y * geometry.dilations[0], x * geometry.dilations[1]
     offset = (channel * geometry.height + y) * geometry.width + x
-    words: NDArray[np.uint64] = (
-        np.uint64(1 << 63)
-        | (x.astype(np.uint64) << np.uint64(48))
-        | (y.astype(np.uint64) << np.uint64(32))
-        | offset.astype(np.uint64)
-    )
+    words = np.full(inputs.shape, 1 << 63, np.uint64)
+    for value, place in ((x, 48), (y, 32), (offset, 0)):
+        words |= value.astype(np.uint64) << np.uint64(place)
     return words
 
 
@@ -98,17 +102,24 @@ def _slot_codes(packing: Packing, matrix: LayerMatrix) -> NDArray[np.uint8]:
     return code.astype(np.uint8)
 
 
-def _column_words(packing: Packing) -> NDArray[np.uint32]:
-    """(tiles, columns): the filter of each column, and whether it is the first or last of the filter's parts."""
-    words = np.zeros((len(packing.tiles), packing.array.columns), np.uint32)
-    filters = np.concatenate([np.empty(0, np.int64), *(tile.filters for tile in packing.tiles)])
-    filters = filters.astype(np.int64)
-    first, last = np.zeros(len(filters), bool), np.zeros(len(filters), bool)
-    first[np.unique(filters, return_index=True)[1]] = True
-    last[len(filters) - 1 - np.unique(filters[::-1], return_index=True)[1]] = True
-    codes = (_USED + first * _FIRST + last * _LAST + filters).astype(np.uint32)
-    begin = 0
-    for number, tile in enumerate(packing.tiles):
-        words[number, : tile.columns] = codes[begin : begin + tile.columns]
-        begin += tile.columns
+def _column_words(packing: Packing, arrivals: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """(tiles, columns): the filter of each column, and whether it is the first or last of the filter's parts.
+
+    Parts are in the order in which they leave the array. On a wide array a tile's first columns may leave before the
+    last columns of the tile before. Of two that leave in one cycle, the accumulators take the left one first.
+    """
+    words = np.zeros(arrivals.shape, np.uint32)
+    tile = np.repeat(np.arange(len(packing.tiles)), [one.columns for one in packing.tiles])
+    column = np.concatenate([np.empty(0, np.int64), *(np.arange(one.columns) for one in packing.tiles)])
+    column = column.astype(np.int64)
+    filters = np.concatenate([np.empty(0, np.int64), *(one.filters for one in packing.tiles)]).astype(
+        np.int64
+    )
+    order = np.lexsort((column, arrivals[tile, column], filters))
+    new = np.ones(len(order), bool)
+    new[1:] = np.diff(filters[order]) != 0
+    first, last = np.zeros(len(order), bool), np.zeros(len(order), bool)
+    first[order[new]] = True
+    last[order[np.append(new[1:], True)]] = True
+    words[tile, column] = _USED + first * _FIRST + last * _LAST + filters
     return words

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tightc.errors import ModelError
 from tightc.model.layer_view.convolution_geometry import conv_geometry
 from tightc.model.layer_view.im2col import im2col
-from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layer import CONVOLUTIONS, Layer
 from tightc.model.onnx_proto.graph import Node
 from tightc.rtl.tile_image import WindowGeometry
 
@@ -22,7 +22,8 @@ _LARGEST_SIDE = 1 << 14  # so that coordinates, with padding, fit 16 bits
 class WindowPath:
     """`images` feature maps of a `geometry`, read at `outputs` places each; `strides` and `pads` are (y, x).
 
-    `bytes`: the maps in memory, (images, channels, height, width) int8.
+    `bytes`: the maps in memory, (images, channels, height, width) int8. `in_order`: whether they are in the order of
+    the tensor that the layer reads, and its outputs in that of the tensor that it writes, channels last.
     """
 
     geometry: WindowGeometry
@@ -31,6 +32,7 @@ class WindowPath:
     pads: tuple[int, int]
     outputs: tuple[int, int]
     bytes: NDArray[np.int8]
+    in_order: bool = True
 
     @property
     def vectors(self) -> int:
@@ -38,13 +40,16 @@ class WindowPath:
         return self.images * prod(self.outputs)
 
 
-def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]) -> WindowPath:
+def window_path(
+    layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]
+) -> WindowPath:
     """How `layer` reads `value`. What is no convolution over one or two axes reads ready vectors, a map each."""
     if layer.is_convolution and value.ndim in (3, 4):
         found = conv_geometry(node, value.shape, weight_shape)
         lead = (1,) * (4 - value.ndim)  # a single axis is x
         kernel, strides, dilations, sizes, outputs = (
-            lead + tuple(sides) for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
+            lead + tuple(sides)
+            for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
         )
         pads = (0,) * (4 - value.ndim) + tuple(found.pads_begin)
         spans = [side * step for side, step in zip(kernel, dilations, strict=True)]
@@ -62,7 +67,11 @@ def window_path(layer: Layer, node: Node, value: NDArray[np.int8], weight_shape:
         )
     vectors = im2col(layer, node, value, weight_shape)
     geometry = WindowGeometry(vectors.shape[1], 1, 1, (1, 1), (1, 1))
-    return WindowPath(geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors)
+    transposed = layer.weight_is_left or node.attributes.get("transA", 0)
+    in_order = layer.op not in (*CONVOLUTIONS, "ConvTranspose") and layer.groups == 1 and not transposed
+    return WindowPath(
+        geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors, in_order=in_order
+    )
 
 
 def _check_sides(layer: Layer, sides: tuple[int, ...]) -> None:

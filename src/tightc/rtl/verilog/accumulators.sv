@@ -55,7 +55,7 @@ module accumulators #(
             if (!first[i]) total = total + partial[address[ADDRESS_BITS*i +: ADDRESS_BITS]];
             if (valid[i] && used[i] && !(BYPASS != 0 && last[i]))
                 partial[address[ADDRESS_BITS*i +: ADDRESS_BITS]] = total;
-            if (BYPASS != 0) complete_sum[SUM_BITS*i +: SUM_BITS] = total;
+            if (BYPASS != 0) complete_sum[SUM_BITS*i +: SUM_BITS] <= total;
         end
     end
     /* verilator lint_on BLKSEQ */

@@ -6,7 +6,8 @@
 //
 // A byte may differ by one where the exact value lies within 1/1024 of where rounding turns: onnxruntime computes it in
 // floating point. Such bytes are counted. Everything else that differs is a failure.
-`timescale 1ns / 1ps
+/* verilator lint_off BLKSEQ */  // a testbench computes in sequence, with integers of 32 bits
+/* verilator lint_off UNUSEDSIGNAL */
 module testbench;
     `include "network.svh"
     localparam WORDS = 24, LINK_WORDS = 16;
@@ -89,7 +90,9 @@ module testbench;
     function automatic logic signed [7:0] as_byte(input integer filter, input logic signed [63:0] value);
         logic signed [63:0] scaled;
         scaled = value >>> dut.shifts[of_layer(4) + filter];
-        as_byte = scaled < of_layer(18) ? 8'(of_layer(18)) : scaled > of_layer(19) ? 8'(of_layer(19)) : scaled[7:0];
+        if (scaled < 64'(of_layer(18))) scaled = 64'(of_layer(18));
+        if (scaled > 64'(of_layer(19))) scaled = 64'(of_layer(19));
+        as_byte = scaled[7:0];
     endfunction
     // whether rounding turns near a value
     function automatic logic is_near(input integer filter, input logic signed [63:0] value);
@@ -118,7 +121,7 @@ module testbench;
                         $display("  vector %0d, filter %0d: expected the sum %0d, got %0d", m, f, expected_sums[at], sums[at]);
                 end
                 if (of_layer(20) != 0 && bytes[at] !== expected_bytes[at]) begin
-                    difference = bytes[at] - expected_bytes[at];
+                    difference = 32'(bytes[at]) - 32'(expected_bytes[at]);
                     if ((difference == 1 || difference == -1) && is_near(f, exact(f, sums[at])))
                         rounded_bytes = rounded_bytes + 1;
                     else begin
@@ -219,3 +222,5 @@ module testbench;
         $finish;
     end
 endmodule
+/* verilator lint_on BLKSEQ */
+/* verilator lint_on UNUSEDSIGNAL */
