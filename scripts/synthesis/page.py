@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from synthesis.designs import COLUMNS, FAN_INS, ROWS
 from tightc.config.yaml import read_options
 from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, PeEntry
 from tightc.simulation.accelerator.energy_table import EnergyTable, Sourced
@@ -24,6 +25,10 @@ all processing elements meet. "Fastest" has the shortest path found, "smallest" 
 so that glitches count. The tiles are those of a ResNet-20 pruned to a tenth and packed for each fan-in. The activations
 are int8, of the unpruned network on test images. Outputs are compared with the RTL in every cycle. A toggle costs half
 the load times the voltage squared, and what the cell's tables of internal power say.
+
+**Forms.** "Register" has the lane's inputs registered in each element, "wires" passes them on. With a register every g
+columns, `columns // g` elements of a row are of the first form and the others of the second. A fan-in of 8 is also the
+element of column combining, and that of a 1:8 pattern. A 2:8 element holds two weights and adds two products.
 
 **Not modeled.** Wires, clock tree, clock gating, leakage and placement. A lane that passes as wires drives several
 elements, and neither its wire nor its stronger driver is counted.
@@ -102,6 +107,8 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         "",
         "### Other modules",
         "",
+        "Where no netlist meets the clock, the fastest stands for it: that module has to be pipelined.",
+        "",
         *_table(
             ["module", "at the clock", "path", "fastest", "path", "smallest", "path", "meets the clock"],
             (
@@ -110,6 +117,7 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
             ),
         ),
         "",
+        *_array(table),
         *(_sram(table) if table.sram else []),
         "### Energy table",
         "",
@@ -170,6 +178,31 @@ def _sram(table: AreaTable) -> list[str]:
         "SRAM macros, by their files: area in um2, and pJ of a cycle of the clock pin.",
         "",
         *_table(["file", "words x bits", "area", "access"], rows),
+        "",
+    ]
+
+
+def _array(table: AreaTable) -> list[str]:
+    """An array of ROWS x COLUMNS with what is around it, without buffers, by fan-in."""
+    banks = min((entry for entry in table.banks if entry.banks >= ROWS), key=lambda entry: entry.banks)
+    column = table.accumulator.area + table.requantizer.area
+    rows, plain = [], 0.0
+    for fan_in in FAN_INS:
+        parts = [
+            ROWS * COLUMNS * table.pe(fan_in).area,
+            ROWS * fan_in * table.feeder_input.area,
+            ROWS * fan_in * banks.area,
+            COLUMNS * column,
+            table.controller.area + table.step_counter.area,
+        ]
+        total = sum(parts)
+        plain = plain or total
+        rows.append([str(fan_in), *(f"{part / 1e6:.3f}" for part in [*parts, total]), f"{total / plain:.2f}"])
+    return [
+        f"An array of {ROWS}x{COLUMNS} in mm2, lane inputs registered in each element and {banks.banks} banks, without its",
+        "buffers. A column has an accumulator and a requantizer.",
+        "",
+        *_table(["fan-in", "elements", "feeders", "network", "columns", "control", "all", "ratio"], rows),
         "",
     ]
 
