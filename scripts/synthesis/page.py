@@ -121,6 +121,9 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         *(_sram(table) if table.sram else []),
         "### Energy table",
         "",
+        "The entries add up to a cycle of the element of fan-in 8 with a lane register and a weight. What an empty slot",
+        "takes in a cycle is not in them, and a level of another fan-in may take more or less.",
+        "",
         *_table(
             ["entry", "energy", "source"],
             (
@@ -199,8 +202,8 @@ def _array(table: AreaTable) -> list[str]:
         plain = plain or total
         rows.append([str(fan_in), *(f"{part / 1e6:.3f}" for part in [*parts, total]), f"{total / plain:.2f}"])
     return [
-        f"An array of {ROWS}x{COLUMNS} in mm2, lane inputs registered in each element and {banks.banks} banks, without its",
-        "buffers. A column has an accumulator and a requantizer.",
+        f"An array of {ROWS}x{COLUMNS} in mm2 without its buffers, with lane inputs registered in each element and",
+        f"{banks.banks} banks. A column has an accumulator and a requantizer.",
         "",
         *_table(["fan-in", "elements", "feeders", "network", "columns", "control", "all", "ratio"], rows),
         "",

@@ -10,7 +10,7 @@ from synthesis.tools import Design, Netlist, Setup, synthesize
 _PS = 1000
 _NO_TARGET = 100  # ps: less than any design takes, so that all gates are sized for speed
 _CLOCK_STEP = 0.05  # ns
-_BISECTIONS = 2
+_BISECTIONS = 4
 
 
 @dataclass(frozen=True)
