@@ -121,8 +121,8 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         *(_sram(table) if table.sram else []),
         "### Energy table",
         "",
-        "The entries add up to a cycle of the element of fan-in 8 with a lane register and a weight. What an empty slot",
-        "takes in a cycle is not in them, and a level of another fan-in may take more or less.",
+        "The entries add up to a cycle of the element of fan-in 8 with a lane register and a weight. What an empty",
+        "slot takes in a cycle is not in them, and a level of another fan-in may take more or less.",
         "",
         *_table(
             ["entry", "energy", "source"],
