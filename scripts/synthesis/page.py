@@ -8,7 +8,7 @@ from pathlib import Path
 from synthesis.designs import COLUMNS, FAN_INS, ROWS
 from tightc.config.yaml import read_options
 from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, PeEntry
-from tightc.simulation.accelerator.energy_table import EnergyTable, Sourced
+from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, MemoryEntry, Sourced
 
 _HEAD = """# Area, timing and energy by synthesis
 
@@ -131,10 +131,10 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
                 [
                     name.replace("_", " "),
                     _energy(entry),
-                    entry.source + (" (assumed)" if entry.assumed else ""),
+                    _source(entry),
                 ]
                 for name, entry in energy
-                if isinstance(entry, Sourced)
+                if isinstance(entry, EnergyEntry | MemoryEntry)
             ),
         ),
         "",
@@ -211,8 +211,13 @@ def _array(table: AreaTable) -> list[str]:
     ]
 
 
-def _energy(entry: Sourced) -> str:
-    return str(entry.model_dump(mode="json")["energy"])
+def _energy(entry: EnergyEntry | MemoryEntry) -> str:
+    return f"{entry.energy:.4g} pJ" + ("/byte" if isinstance(entry, MemoryEntry) else "")
+
+
+def _source(entry: Sourced) -> str:
+    """The source without the command, which stands above."""
+    return entry.source.partition("; python scripts")[0] + (" (assumed)" if entry.assumed else "")
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
