@@ -111,7 +111,16 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"replicate_tiles": True}, {"batch": 5}]
+    "changed",
+    [
+        {},
+        {"arrays": 3},
+        {"prefetch_weights": True},
+        {"replicate_tiles": True},
+        {"columns_per_lane_register": 4, "prefetch_weights": True, "overlap_drain": True},
+        {"accumulator_bypass": True},
+        {"batch": 5},
+    ],
 )
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")

@@ -73,7 +73,11 @@ def layer_images(
     found, left_out = _quantized_layers(workload)
     operands = read_operands(workload, [(one.entry, one.source) for one in found], feeds) if found else []
     left_out += [one.entry.layer.name for one, read in zip(found, operands, strict=True) if read is None]
-    pairs = [(one, read) for one, read in zip(found, operands, strict=True) if read is not None]
+    pairs = [
+        (replace(one, path=one.path.representable(read.scale)), read)
+        for one, read in zip(found, operands, strict=True)
+        if read is not None
+    ]
     if not pairs:
         raise OptionError(
             f"{workload.plain.origin}: expected a layer with int8 weights and activations, got none",
@@ -202,6 +206,8 @@ def _with_source(
     for number, before in enumerate(earlier):
         pool = before.path.names.get(one.source.name)
         if pool is None or before.path.quantization is None:
+            continue
+        if not (image.window.in_order and images[number].window.in_order):
             continue
         same = before.path.quantization.zero_point - before.path.quantization.shift == image.zero_point
         positive = pool.kind != "mean" or image.zero_point == 0

@@ -14,6 +14,8 @@ from tightc.model.onnx_proto.graph import Array, Graph, Node
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.rtl.fixed_point import FixedPoint, fixed_point
 
+# of fixed-point forms: 31 bits of a multiplier, and sums in 64 bits with up to 46 behind the point
+_LARGEST_FACTOR, _LARGEST_ADDEND = 2.0**30, 2.0**15
 _RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
@@ -61,6 +63,16 @@ class OutputPath:
     pool: Pool = NO_POOL
     quantization: Quantization | None = None
     names: Mapping[str, Pool] = field(default_factory=dict)
+
+    def representable(self, scale: NDArray[np.float64]) -> OutputPath:
+        """This path, without its quantization where that has no fixed-point form for products of `scale`."""
+        if self.quantization is None:
+            return self
+        step = self.quantization.scale
+        with np.errstate(all="ignore"):
+            factor, addend = np.abs(scale * self.factor / step), np.abs(self.addend / step)
+        fits = step > 0 and bool((factor < _LARGEST_FACTOR).all() and (addend < _LARGEST_ADDEND).all())
+        return self if fits else replace(self, quantization=None, names={})
 
     def requantization(self, scale: NDArray[np.float64]) -> FixedPoint:
         """The fixed-point form for sums whose products have `scale`, (filters,)."""

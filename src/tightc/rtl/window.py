@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tightc.errors import ModelError
 from tightc.model.layer_view.convolution_geometry import conv_geometry
 from tightc.model.layer_view.im2col import im2col
-from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layer import CONVOLUTIONS, Layer
 from tightc.model.onnx_proto.graph import Node
 from tightc.rtl.tile_image import WindowGeometry
 
@@ -22,7 +22,8 @@ _LARGEST_SIDE = 1 << 14  # so that coordinates, with padding, fit 16 bits
 class WindowPath:
     """`images` feature maps of a `geometry`, read at `outputs` places each; `strides` and `pads` are (y, x).
 
-    `bytes`: the maps in memory, (images, channels, height, width) int8.
+    `bytes`: the maps in memory, (images, channels, height, width) int8. `in_order`: whether they are in the order of
+    the tensor that the layer reads, and its outputs in that of the tensor that it writes, channels last.
     """
 
     geometry: WindowGeometry
@@ -31,6 +32,7 @@ class WindowPath:
     pads: tuple[int, int]
     outputs: tuple[int, int]
     bytes: NDArray[np.int8]
+    in_order: bool = True
 
     @property
     def vectors(self) -> int:
@@ -65,7 +67,11 @@ def window_path(
         )
     vectors = im2col(layer, node, value, weight_shape)
     geometry = WindowGeometry(vectors.shape[1], 1, 1, (1, 1), (1, 1))
-    return WindowPath(geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors)
+    transposed = layer.weight_is_left or node.attributes.get("transA", 0)
+    in_order = layer.op not in (*CONVOLUTIONS, "ConvTranspose") and layer.groups == 1 and not transposed
+    return WindowPath(
+        geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors, in_order=in_order
+    )
 
 
 def _check_sides(layer: Layer, sides: tuple[int, ...]) -> None:

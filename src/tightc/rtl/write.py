@@ -19,6 +19,7 @@ MODULES = (
     "testbench.sv",
     "accelerator.sv",
     "controller.sv",
+    "loader.sv",
     "step_counter.sv",
     "lane_feeder.sv",
     "bank_network.sv",

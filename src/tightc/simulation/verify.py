@@ -330,7 +330,7 @@ def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: 
     layer, bits = workload.layer, workload.packing.subword_bits if workload.packing else None
     vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
-    return Operands(matrix, vectors)
+    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps)
 
 
 def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:

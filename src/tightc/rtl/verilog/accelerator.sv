@@ -1,5 +1,5 @@
 // The accelerator: a controller, an array, a feeder for each lane, accumulators, and a requantizer for each column, with
-// the memories that they read. README.md describes the images that fill the memories.
+// the memories that they read. README.txt names the files that fill the memories.
 //
 // The buffers are ideal: as many reads and writes in a cycle as the array asks for.
 module accelerator #(
@@ -32,31 +32,22 @@ module accelerator #(
 );
     localparam HOPS = (COLUMNS - 1) / COLUMNS_PER_REGISTER;
     localparam SLOT_BITS = SUBWORD_BITS == 0 ? 8 : SUBWORD_BITS + 1 + $clog2(8 / SUBWORD_BITS);
-    localparam NUMBER_BITS = $clog2(FAN_IN) + 1;  // of a select in the image: {used, number}
-    localparam SELECT_BITS = ONE_HOT != 0 ? FAN_IN : NUMBER_BITS;
+    localparam SELECT_BITS = ONE_HOT != 0 ? FAN_IN : $clog2(FAN_IN) + 1;
     localparam WORDS = 24;  // of a layer's record
-    localparam PLACE_BITS = TILES * ROWS * COLUMNS > 1 ? $clog2(TILES * ROWS * COLUMNS) : 1;
     localparam LANE_BITS = TILES * ROWS * FAN_IN > 1 ? $clog2(TILES * ROWS * FAN_IN) : 1;
-    localparam COLUMN_BITS = TILES * COLUMNS > 1 ? $clog2(TILES * COLUMNS) : 1;
     localparam FILTER_BITS = FILTERS > 1 ? $clog2(FILTERS) : 1;
     localparam ACTIVATION_BITS = ACTIVATIONS > 1 ? $clog2(ACTIVATIONS) : 1;
 
     // the images
-    logic [31:0]            layers      [0:LAYERS*WORDS-1];
-    logic [SLOT_BITS-1:0]   slots       [0:TILES*ROWS*COLUMNS-1];
-    logic [NUMBER_BITS-1:0] selects     [0:TILES*ROWS*COLUMNS-1];
-    logic [63:0]            lanes       [0:TILES*ROWS*FAN_IN-1];
-    logic [31:0]            columns     [0:TILES*COLUMNS-1];
-    logic [31:0]            multipliers [0:FILTERS-1];
-    logic [63:0]            offsets     [0:FILTERS-1];
-    logic [5:0]             shifts      [0:FILTERS-1];
-    logic [7:0]             activations [0:ACTIVATIONS-1];
+    logic [31:0] layers      [0:LAYERS*WORDS-1];
+    logic [63:0] lanes       [0:TILES*ROWS*FAN_IN-1];
+    logic [31:0] multipliers [0:FILTERS-1];
+    logic [63:0] offsets     [0:FILTERS-1];
+    logic [5:0]  shifts      [0:FILTERS-1];
+    logic [7:0]  activations [0:ACTIVATIONS-1];
     initial begin
         $readmemh("layers.hex", layers);
-        $readmemh("slots.hex", slots);
-        $readmemh("selects.hex", selects);
         $readmemh("lanes.hex", lanes);
-        $readmemh("columns.hex", columns);
         $readmemh("multipliers.hex", multipliers);
         $readmemh("offsets.hex", offsets);
         $readmemh("shifts.hex", shifts);
@@ -71,13 +62,19 @@ module accelerator #(
             assign record[i] = layers[$clog2(LAYERS * WORDS)'(layer * WORDS + i)];
         end
     endgenerate
-    logic [31:0] tiles, first_tile, steps, filters, first_filter, first_output;
-    assign tiles = record[0];
-    assign first_tile = record[1];
-    assign steps = record[2];
-    assign filters = record[3];
-    assign first_filter = record[4];
-    assign first_output = record[5];
+    logic        [31:0] tiles, first_tile, steps, filters, first_filter, first_output, first_corner;
+    logic signed [15:0] first_y, first_x;
+    logic        [15:0] stride_y, stride_x, height, width;
+    logic        [31:0] row_jump, image_jump, out_height, out_width;
+    logic        [7:0]  zero_point, low, high;
+    assign {tiles, first_tile, steps, filters} = {record[0], record[1], record[2], record[3]};
+    assign {first_filter, first_output, first_corner} = {record[4], record[5], record[6]};
+    assign {first_y, first_x} = {record[7][15:0], record[8][15:0]};
+    assign {stride_y, stride_x} = {record[9][15:0], record[10][15:0]};
+    assign {row_jump, image_jump} = {record[11], record[12]};
+    assign {out_height, out_width} = {record[13], record[14]};
+    assign {height, width} = {record[15][15:0], record[16][15:0]};
+    assign {zero_point, low, high} = {record[17][7:0], record[18][7:0], record[19][7:0]};
 
     // the controller and the step that enters the first row
     logic        load, step_valid, step_first;
@@ -89,10 +86,9 @@ module accelerator #(
     logic [31:0] corner, step;
     logic signed [15:0] y, x;
     step_counter step_counter (
-        .clock(clock), .first(step_first), .valid(step_valid), .first_corner(record[6]),
-        .first_y(record[7][15:0]), .first_x(record[8][15:0]), .stride_y(record[9][15:0]), .stride_x(record[10][15:0]),
-        .row_jump(record[11]), .image_jump(record[12]), .out_height(record[13]), .out_width(record[14]),
-        .corner(corner), .y(y), .x(x), .step(step)
+        .clock(clock), .first(step_first), .valid(step_valid), .first_corner(first_corner),
+        .first_y(first_y), .first_x(first_x), .stride_y(stride_y), .stride_x(stride_x), .row_jump(row_jump),
+        .image_jump(image_jump), .out_height(out_height), .out_width(out_width), .corner(corner), .y(y), .x(x), .step(step)
     );
 
     // what travels with a step, a row further in each cycle; and the swap a cycle ahead of the first one
@@ -129,50 +125,25 @@ module accelerator #(
             end
             lane_feeder #(.FAN_IN(FAN_IN), .SHADOW(SHADOW)) feeder (
                 .clock(clock), .load(load && load_row == r), .swap(swap_rows[r]), .list(list), .valid(valid),
-                .corner(corner_here), .y(y_here), .x(x_here), .height(record[15][15:0]), .width(record[16][15:0]),
-                .zero_point(record[17][7:0]), .read(read), .addresses(addresses), .bytes(bytes),
+                .corner(corner_here), .y(y_here), .x(x_here), .height(height), .width(width),
+                .zero_point(zero_point), .read(read), .addresses(addresses), .bytes(bytes),
                 .lane(lane_bytes[8*FAN_IN*r +: 8*FAN_IN])
             );
         end
     endgenerate
 
-    // loading: with OVERLAP, a column loads when its swaps have passed, as much later as its lane registers
-    localparam LOAD_BITS = 34;  // {a row enters, it is the first of its tile, its number among the rows of all tiles}
-    logic [LOAD_BITS*(HOPS+1)-1:0]  load_hops;
+    // the tiles
     logic [COLUMNS-1:0]             load_columns, load_entries;
-    logic [COLUMNS*SLOT_BITS-1:0]   slots_in;
-    logic [COLUMNS*SELECT_BITS-1:0] selects_in;
-    logic [32*COLUMNS-1:0]          entries_in;
-    logic [31:0]                    row_in;
-    assign row_in = (first_tile + load_tile) * ROWS + load_row;
-    generate
-        if (OVERLAP != 0) begin : g_load_wave
-            delay #(.WIDTH(LOAD_BITS), .STAGES(HOPS)) right (
-                .clock(clock), .in({load, load_row == 0, row_in}), .taps(load_hops)
-            );
-        end else begin : g_load_at_once
-            assign load_hops = {(HOPS + 1){load, load_row == 0, row_in}};
-        end
-        for (c = 0; c < COLUMNS; c = c + 1) begin : g_loaded
-            logic first;
-            logic [31:0] row;
-            logic [NUMBER_BITS-1:0] select;
-            assign {load_columns[c], first, row} = load_hops[LOAD_BITS*(c/COLUMNS_PER_REGISTER) +: LOAD_BITS];
-            assign load_entries[c] = load_columns[c] && first;
-            assign entries_in[32*c +: 32] = columns[COLUMN_BITS'(row / ROWS * COLUMNS + c)];
-            assign slots_in[SLOT_BITS*c +: SLOT_BITS] = slots[PLACE_BITS'(row * COLUMNS + c)];
-            assign select = selects[PLACE_BITS'(row * COLUMNS + c)];
-            if (ONE_HOT == 0) begin : g_number
-                assign selects_in[SELECT_BITS*c +: SELECT_BITS] = select;
-            end else if (FAN_IN == 1) begin : g_used
-                assign selects_in[c] = select[0];
-            end else begin : g_decoded
-                for (i = 0; i < FAN_IN; i = i + 1) begin : g_bit
-                    assign selects_in[SELECT_BITS*c + i] = select == NUMBER_BITS'(2**(NUMBER_BITS-1) + i);
-                end
-            end
-        end
-    endgenerate
+    logic [COLUMNS*SLOT_BITS-1:0]   slots;
+    logic [COLUMNS*SELECT_BITS-1:0] selects;
+    logic [32*COLUMNS-1:0]          entries;
+    loader #(
+        .ROWS(ROWS), .COLUMNS(COLUMNS), .FAN_IN(FAN_IN), .ONE_HOT(ONE_HOT),
+        .COLUMNS_PER_REGISTER(COLUMNS_PER_REGISTER), .OVERLAP(OVERLAP), .SUBWORD_BITS(SUBWORD_BITS), .TILES(TILES)
+    ) loader (
+        .clock(clock), .load(load), .tile(first_tile + load_tile), .row(load_row), .load_columns(load_columns),
+        .slots(slots), .selects(selects), .load_entries(load_entries), .entries(entries)
+    );
 
     // the array
     logic [COLUMNS*SUM_BITS-1:0] sums;
@@ -181,19 +152,19 @@ module accelerator #(
         .COLUMNS_PER_REGISTER(COLUMNS_PER_REGISTER), .SHADOW(SHADOW), .OVERLAP(OVERLAP), .SUBWORD_BITS(SUBWORD_BITS),
         .SUM_BITS(SUM_BITS)
     ) array (
-        .clock(clock), .load(load_columns), .slots(slots_in), .selects(selects_in), .swap(swap_rows),
+        .clock(clock), .load(load_columns), .slots(slots), .selects(selects), .swap(swap_rows),
         .lanes(lane_bytes), .sums(sums)
     );
 
     // the accumulators: a sum comes out a cycle after its step was in the bottom row
-    logic                  bottom_valid, bottom_first;
-    logic [31:0]           bottom_step;
+    logic                   bottom_valid, bottom_first;
+    logic [31:0]            bottom_step;
+    logic [32:0]            leaving;
     logic [33*(HOPS+1)-1:0] out_hops;
-    logic [HOPS:0]         swap_hops;
-    logic [COLUMNS-1:0]    out_valid, out_swap;
-    logic [32*COLUMNS-1:0] out_step;
+    logic [HOPS:0]          swap_hops;
+    logic [COLUMNS-1:0]     out_valid, out_swap;
+    logic [32*COLUMNS-1:0]  out_step;
     assign {bottom_valid, bottom_first, bottom_step} = tokens[TOKEN_BITS*(ROWS-1) + 64 +: 34];
-    logic [32:0] leaving;
     always_ff @(posedge clock) leaving <= {bottom_valid, bottom_step};
     delay #(.WIDTH(33), .STAGES(HOPS)) out (.clock(clock), .in(leaving), .taps(out_hops));
     generate
@@ -216,7 +187,7 @@ module accelerator #(
     endgenerate
     logic [32*COLUMNS-1:0] complete_filter, complete_step;
     accumulators #(.COLUMNS(COLUMNS), .SUM_BITS(SUM_BITS), .WORDS(PARTIAL_SUMS), .BYPASS(BYPASS)) accumulators (
-        .clock(clock), .load(load_entries), .entries(entries_in), .swap(out_swap), .valid(out_valid), .steps(out_step),
+        .clock(clock), .load(load_entries), .entries(entries), .swap(out_swap), .valid(out_valid), .steps(out_step),
         .filters(filters), .sums(sums), .complete(complete), .complete_filter(complete_filter),
         .complete_step(complete_step), .complete_sum(complete_sum)
     );
@@ -228,7 +199,7 @@ module accelerator #(
             assign filter = FILTER_BITS'(first_filter + complete_filter[32*c +: 32]);
             requantizer #(.SUM_BITS(SUM_BITS)) requantizer (
                 .sum(complete_sum[SUM_BITS*c +: SUM_BITS]), .multiplier(multipliers[filter]),
-                .offset(offsets[filter]), .shift(shifts[filter]), .low(record[18][7:0]), .high(record[19][7:0]),
+                .offset(offsets[filter]), .shift(shifts[filter]), .low(low), .high(high),
                 .value(complete_byte[8*c +: 8])
             );
             assign complete_place[32*c +: 32] =
