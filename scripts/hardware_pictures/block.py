@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hardware_pictures.svg import arrow, box, document, text, text_lines
 
-_WIDTH, _HEIGHT = 700, 596
+_WIDTH, _HEIGHT = 700, 610
 
 
 def draw() -> bytes:
@@ -21,9 +21,10 @@ def draw() -> bytes:
             10,
             544,
             (
-                "Yellow: memories. Blue: logic. W = 9 + ⌈log2 F⌉ bits: a weight and its select. N filters, T vectors.",
+                "Yellow: memories. Blue: logic. W = 9 + ⌈log2 F⌉ bits: weight and select of a slot. N filters, T vectors.",
                 "Dashed: the bank network is there to be synthesized. The simulated buffers are ideal and need none.",
                 "The testbench writes the bytes of complete sums back, and computes the pools between two layers.",
+                "Load and swap also go to lane feeders, array and accumulators, with a bit for each row or column.",
             ),
             "small",
         ),
@@ -35,7 +36,7 @@ def draw() -> bytes:
 def _control() -> list[str]:
     """The controller, and where a step and a tile come from."""
     return [
-        *box(10, 50, 96, 52, ("layers", "768 each"), "memory"),
+        *box(10, 50, 96, 52, ("layers", "768 per layer"), "memory"),
         *arrow(((106, 76), (150, 76))),
         *box(150, 50, 100, 52, ("controller", "load, swap, step")),
         *arrow(((250, 76), (292, 76))),
@@ -44,9 +45,11 @@ def _control() -> list[str]:
         *arrow(((346, 102), (346, 160))),
         text(352, 124, "98: a row later", "small"),
         text(352, 138, "in each cycle", "small"),
-        *arrow(((200, 50), (200, 36), (510, 36), (510, 50))),
-        text(418, 30, "number of the row that loads: 32", "mid small"),
-        *box(450, 50, 120, 52, ("slots, selects", "R C W per tile"), "memory"),
+        *arrow(((200, 50), (200, 36), (640, 36), (640, 50))),
+        text(420, 30, "load, tile, row: 65", "mid small"),
+        *box(440, 50, 110, 52, ("tiles", "R C W + 32 C each"), "memory"),
+        *arrow(((550, 76), (590, 76))),
+        *box(590, 50, 102, 52, ("loader", "a row in a cycle")),
     ]
 
 
@@ -80,21 +83,19 @@ def _array() -> list[str]:
             140,
             ("array", "R x C PEs", "inputs move right,", "sums move down,", "slots move up"),
         ),
-        *arrow(((570, 76), (606, 76), (606, 286), (570, 286))),
-        text(612, 180, "C W: a row of", "small"),
-        text(612, 194, "the next tile,", "small"),
-        text(612, 208, "into the lowest", "small"),
-        *arrow(((510, 300), (510, 392))),
-        text(516, 350, "32 C", "small"),
+        *arrow(((604, 102), (604, 286), (570, 286))),
+        *text_lines(610, 180, ("C W: a row", "of the next", "tile, enters", "below"), "small"),
+        *arrow(((684, 102), (684, 348), (546, 348), (546, 392))),
+        text(620, 342, "32 C: filter of", "mid small"),
+        text(620, 361, "each column", "mid small"),
+        *arrow(((484, 300), (484, 392))),
+        text(478, 350, "32 C", "end small"),
     ]
 
 
 def _outputs() -> list[str]:
     """The way of sums out of the array."""
     return [
-        *box(292, 392, 108, 44, ("columns", "32 C per tile"), "memory"),
-        *arrow(((400, 414), (450, 414))),
-        text(425, 408, "32 C", "mid small"),
         *box(450, 392, 120, 44, ("accumulators", "C, one a column")),
         *arrow(((570, 404), (620, 404))),
         text(595, 398, "32 C", "mid small"),
