@@ -21,7 +21,7 @@ def draw() -> bytes:
             10,
             544,
             (
-                "Yellow: memories. Blue: logic. W = 9 + ⌈log2 F⌉ bits: weight and select of a slot. N filters, T vectors.",
+                "Yellow: memories. Blue: logic. W = 9 + ⌈log2 F⌉: weight and select of a slot. N filters, T vectors.",
                 "Dashed: the bank network is there to be synthesized. The simulated buffers are ideal and need none.",
                 "The testbench writes the bytes of complete sums back, and computes the pools between two layers.",
                 "Load and swap also go to lane feeders, array and accumulators, with a bit for each row or column.",
