@@ -35,6 +35,11 @@ from tightc.tile.matrix import LayerMatrix
 
 ROWS = LayerMatrix(np.arange(1, 22, dtype=np.int32).reshape(3, 7))
 DEPTHWISE = LayerMatrix(np.arange(1, 25, dtype=np.int32).reshape(6, 4), 6)
+NARROW = LayerMatrix(np.array([[3, 5], [0, 7]], np.int32))
+# two replicas of two columns, one of which has no fifth step
+REPLICATED = Accelerator(
+    ArrayShape(5, 4), prefetch=True, replicate_tiles=True, columns_per_lane_register=2, arrays=1
+)
 # as many passes in flight as there are columns
 FLAT = Accelerator(ArrayShape(1, 5), prefetch=True, overlap_drain=True)
 SLOW = Accelerator(
@@ -181,7 +186,9 @@ def test_dense_layers_of_any_dataflow(
     st.booleans(),
 )
 @example(ROWS, 1, FLAT, "tight", 2, 1, False)
-@example(DEPTHWISE, 5, replace(SLOW, replicate_tiles=True), "nm", 3, 2, False)
+@example(ROWS, 3, SLOW, "tight", 2, 1, True)
+@example(NARROW, 5, REPLICATED, "tight", 1, 1, False)
+@example(NARROW, 5, replace(REPLICATED, overlap_drain=True), "tight", 1, 1, False)
 def test_packings_of_any_method(
     matrix: LayerMatrix,
     count: int,
