@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hardware_pictures.svg import arrow, box, document, text, text_lines
 
-_WIDTH, _HEIGHT = 700, 610
+_WIDTH, _HEIGHT = 700, 624
 
 
 def draw() -> bytes:
@@ -22,6 +22,7 @@ def draw() -> bytes:
             544,
             (
                 "Yellow: memories. Blue: logic. W = 9 + ⌈log2 F⌉: weight and select of a slot. N filters, T vectors.",
+                "A bits of an address in the activations, S bits of a side of a feature map with its padding.",
                 "Dashed: the bank network is there to be synthesized. The simulated buffers are ideal and need none.",
                 "The testbench writes the bytes of complete sums back, and computes the pools between two layers.",
                 "Load and swap also go to lane feeders, array and accumulators, with a bit for each row or column.",
@@ -43,8 +44,8 @@ def _control() -> list[str]:
         text(271, 70, "2", "mid small"),
         *box(292, 50, 108, 52, ("step counter", "window of a step")),
         *arrow(((346, 102), (346, 160))),
-        text(352, 124, "98: a row later", "small"),
-        text(352, 138, "in each cycle", "small"),
+        text(352, 124, "36 + A + 2S:", "small"),
+        text(352, 138, "a row each cycle", "small"),
         *arrow(((200, 50), (200, 36), (640, 36), (640, 50))),
         text(420, 30, "load, tile, row: 65", "mid small"),
         *box(440, 50, 110, 52, ("tiles", "R C W + 32 C each"), "memory"),
@@ -58,7 +59,7 @@ def _inputs() -> list[str]:
     return [
         *box(10, 160, 96, 140, ("activations", "B banks of bytes"), "memory"),
         *arrow(((292, 182), (106, 182))),
-        text(200, 176, "32 R F: addresses", "mid small"),
+        text(200, 176, "A R F: addresses", "mid small"),
         *arrow(((106, 256), (148, 256))),
         text(126, 250, "8 B", "mid small"),
         *box(148, 212, 100, 88, ("bank network", "B to R F"), "box dashed"),
