@@ -13,7 +13,8 @@ from tightc import ArrayShape, Model, Report, RtlOptions
 from tightc.example import RECIPE
 from tightc.rtl.rtl import rtl
 
-PAGE = (Path(__file__).parents[1] / "docs" / "hardware.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
 ARRAY = ArrayShape(16, 16)
 SHOWN = {
     tuple(arguments.split()): int(cycles.replace(",", ""))
@@ -93,3 +94,41 @@ def test_the_bypass_gains_what_the_page_says(packed: Model) -> None:
         for bypass in (False, True)
     ]
     assert shown == [("", f"{found[0]:.2f}"), (" --accumulator-bypass", f"{found[1]:.2f}")]
+
+
+def table_rows(page: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith("|")
+    ]
+
+
+def test_the_costs_of_a_pe_are_those_of_the_synthesis_page() -> None:
+    synthesis = (ROOT / "docs" / "benchmarks" / "synthesis.md").read_text(encoding="utf-8")
+    section = PAGE.partition("## What a PE costs")[2].partition("\n## ")[0]
+    shown = [
+        row for row in table_rows(section.partition("<!-- tables -->")[0]) if row[0].startswith("fan-in")
+    ]
+    assert len(shown) == 8
+    for number, library in enumerate(("nangate45", "sg13g2")):
+        part = synthesis.partition(f"\n## {library}\n")[2].partition("\n## ")[0]
+        rows = table_rows(part)
+        area = {row[0]: (row[2], row[6]) for row in rows if len(row) == 10}
+        energy = {row[0]: row[1] for row in rows if len(row) == 4}
+        for row in shown:
+            assert tuple(row[1 + 3 * number : 4 + 3 * number]) == (*area[row[0]], energy[row[0]]), row[0]
+        (command,) = (line for line in section.splitlines() if f"--name {library}" in line)
+        assert command in part
+        assert re.search(r"^\| requantizer of a column .* \| no \|$", part, re.MULTILINE)
+    registered, wires, shadow = (
+        next(row for row in shown if row[0] == f"fan-in 8, {kind}")
+        for kind in ("register, tree", "wires, tree", "register, tree, shadow weights")
+    )
+    prose = " ".join(section.split())
+    assert (
+        f"fan-in 8 takes {wires[1]} and {wires[4]} of the plain PE in place of {registered[1]} and" in prose
+    )
+    assert (
+        f"Shadow weights raise {registered[1]} to {shadow[1]}, and {registered[4]} to {shadow[4]}." in prose
+    )
