@@ -27,6 +27,7 @@ SECTIONS = {
     "digests": "digests",
     "startup": "startup",
     "loading": "loading",
+    "rtl": "rtl",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",

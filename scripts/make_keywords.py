@@ -22,6 +22,7 @@ from tightc.packing.options import PackOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
+from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
 
 PAGE = Path(__file__).parents[1] / "src" / "tightc" / "api" / "keywords.py"
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "permute": (PermuteOptions,),
     "pack": (PackOptions,),
     "simulate": (SimulateOptions,),
+    "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
     "evaluate": (EvaluateOptions,),
 }
@@ -62,7 +64,7 @@ def page() -> str:
 
 def _class(verb: str, kinds: tuple[type[Options], ...]) -> str:
     own = inspect.signature(inspect.unwrap(getattr(tightc, verb)), follow_wrapped=False).parameters
-    lines = [f"class {verb.capitalize()}Keywords(TypedDict, total=False):"]
+    lines = [f"class {verb.title().replace('_', '')}Keywords(TypedDict, total=False):"]
     lines.append(f'    """Options of `{verb}` as keywords."""\n')
     for kind in kinds:
         for name, field in kind.model_fields.items():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         simulate,
         unpack,
         verify,
+        write_rtl,
     )
     from tightc.comparison.options import CompareOptions
     from tightc.data.images import NormalizedImages
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
     from tightc.report import Interrupted, LayerReport, Report, Result
+    from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
     from tightc.simulation.accelerator.energy_table import EnergyTable
     from tightc.simulation.accelerator.hardware import Hardware
@@ -88,6 +90,7 @@ __all__ = [
     "QuantizeOptions",
     "Report",
     "Result",
+    "RtlOptions",
     "Samples",
     "SensitivityOptions",
     "SimulateOptions",
@@ -114,6 +117,7 @@ __all__ = [
     "tiles",
     "unpack",
     "verify",
+    "write_rtl",
 ]
 
 # module -> the public names that it defines
@@ -121,7 +125,7 @@ _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
     "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify",
+    "verify write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
@@ -139,6 +143,7 @@ _MODULES = {
     "tightc.pruning.options": "PruneOptions",
     "tightc.quantization.options": "QuantizeOptions",
     "tightc.report": "Interrupted LayerReport Report Result",
+    "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
     "tightc.simulation.accelerator.energy_table": "EnergyTable",
     "tightc.simulation.accelerator.hardware": "Hardware",

@@ -66,6 +66,7 @@ STAGES = {
     "pack": ["pack", "net.onnx", "-o", "out.onnx"],
     "unpack": ["unpack", "net.onnx", "-o", "out.onnx"],
     "simulate": ["simulate", "net.onnx"],
+    "rtl": ["rtl", "net.onnx", "--output=rtl"],
     "compare": ["compare", "net.onnx"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],

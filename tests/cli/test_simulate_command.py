@@ -90,8 +90,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # what names a layer, a model or a setting: no figures
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
-    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "energy_table", "hardware_file",
-    "energy_file",
+    "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
+    "overlap_drain", "accumulator_bypass", "energy_table", "hardware_file", "energy_file",
 }  # fmt: skip
 EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
 
@@ -323,6 +323,21 @@ def test_several_arrays_and_loading_ahead(place: Path, capsys: pytest.CaptureFix
     assert [entry["arrays"] for entry in totals] == [1, 2, 1, 1]
 
 
+def test_how_arrays_work(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--columns-per-lane-register",
+        "4",
+        "--prefetch-weights",
+        "--overlap-drain",
+        "--accumulator-bypass",
+    ]
+    before, after = (as_json(capsys, "tight.onnx", *given)["totals"] for given in ([], [*flags, "--verify"]))
+    assert after["cycles"] < before["cycles"] and after["dense_cycles"] < before["dense_cycles"]
+    names = ("columns_per_lane_register", "prefetch_weights", "overlap_drain", "accumulator_bypass")
+    assert [before[name] for name in names] == [1, False, False, False]
+    assert [after[name] for name in names] == [4, True, True, True]
+
+
 def test_another_array_than_that_arranged_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "tight.onnx", "--array", "4x4") == (
         "--array: expected 8x4, the array that the model was permuted for, got 4x4; use --array 8x4, "
@@ -507,6 +522,12 @@ def test_quiet_says_nothing_but_errors(place: Path, capsys: pytest.CaptureFixtur
     [
         (["--arrays", "0"], f"--arrays: expected {_option('arrays')}, got 0; give a number of at least 1"),
         (["--arrays", "two"], f"--arrays: expected {_option('arrays')}, got 'two'; give an integer"),
+        (["--columns-per-lane-register", "0"], "--columns-per-lane-register: expected "
+         f"{_option('columns_per_lane_register')}, got 0; give a number of at least 1"),
+        (["--columns-per-lane-register", "4097"], "--columns-per-lane-register: expected "
+         f"{_option('columns_per_lane_register')}, got 4097; give a number of at most 4096"),
+        (["--overlap-drain"], "--overlap-drain: expected --prefetch-weights beside it, got none; "
+         "add --prefetch-weights, or give --no-overlap-drain"),
         (["--dataflow", "rs"], "--dataflow: expected 'ws', 'os' or 'is', got 'rs'; give one of them"),
     ],
 )  # fmt: skip

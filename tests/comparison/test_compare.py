@@ -104,13 +104,23 @@ def test_every_row_is_what_separate_runs_say(form: str, seed: int) -> None:
     assert labels(report) == list(expected)
     assert report.totals == {
         "array": "8x4", "arrays": 1, "hardware": "ideal", "dataflow": "ws", "prefetch_weights": False,
-        "replicate_tiles": False, "energy_table": default_table().name, "hardware_file": {},
+        "replicate_tiles": False, "columns_per_lane_register": 1, "overlap_drain": False, "accumulator_bypass": False,
+        "energy_table": default_table().name, "hardware_file": {},
         "energy_file": default_table().model_dump(mode="json"), "seed": seed,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"arrays": 3}, {"prefetch_weights": True}, {"replicate_tiles": True}, {"batch": 5}]
+    "changed",
+    [
+        {},
+        {"arrays": 3},
+        {"prefetch_weights": True},
+        {"replicate_tiles": True},
+        {"columns_per_lane_register": 4, "prefetch_weights": True, "overlap_drain": True},
+        {"accumulator_bypass": True},
+        {"batch": 5},
+    ],
 )
 def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     model, tight = loaded(models.cnn()), hardware("tight-32x32")

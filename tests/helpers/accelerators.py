@@ -44,6 +44,20 @@ def accelerators(draw: st.DrawFn, largest: int = 5, arrays: int = 3) -> Accelera
     )
 
 
+@st.composite
+def accelerators_with_modes(draw: st.DrawFn, dataflow: Dataflow = "ws") -> Accelerator:
+    """Accelerators with shared lane registers, overlapped draining and a bypass; os has nothing to overlap."""
+    accelerator = draw(accelerators())
+    overlaps = dataflow != "os" and draw(st.booleans())
+    return replace(
+        accelerator,
+        prefetch=accelerator.prefetch or overlaps,
+        columns_per_lane_register=draw(st.integers(1, 6)),
+        overlap_drain=overlaps,
+        accumulator_bypass=draw(st.booleans()),
+    )
+
+
 BUFFERS = st.builds(
     BufferPort,
     size=st.sampled_from([None, 30, 200, 800]),
@@ -69,8 +83,8 @@ def constrained_accelerators(draw: st.DrawFn, arrays: int = 4) -> Accelerator:
 FEATURE_MAPS = st.builds(FeatureMaps, st.integers(1, 500), st.integers(1, 500), st.booleans(), st.booleans())
 
 
-def machine(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Machine:
-    """The oracle's counterpart of `accelerator`."""
+def machine(accelerator: Accelerator, dataflow: Dataflow, overlaps: bool = False) -> oracle.Machine:
+    """The oracle's counterpart of `accelerator`; `overlaps`: as in GemmWorkload."""
     from_left, stays = accelerator.activations.words_per_cycle, accelerator.weights.words_per_cycle
     if dataflow == "is":
         from_left, stays = stays, from_left
@@ -84,6 +98,10 @@ def machine(accelerator: Accelerator, dataflow: Dataflow) -> oracle.Machine:
         accelerator.prefetch,
         accelerator.operand_bytes,
         accelerator.replicate_tiles,
+        accelerator.columns_per_lane_register,
+        accelerator.overlap_drain,
+        accelerator.accumulator_bypass,
+        overlaps,
     )
 
 

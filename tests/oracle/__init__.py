@@ -15,6 +15,7 @@ from oracle.keeping import (
     segments,
     smallest_zeroed,
 )
+from oracle.machine import Machine, Run
 from oracle.packings import (
     EMPTY,
     best_nm_magnitude,
@@ -30,7 +31,7 @@ from oracle.packings import (
     plain,
 )
 from oracle.slots import anneal_cost, index_bits, measures, packed_bits, with_index
-from oracle.systolic import Machine, Run, cut, run_dense, run_packing, run_stationary, stored_words
+from oracle.systolic import cut, run_dense, run_packing, run_stationary, stored_words
 from oracle.windows import convolution, im2col
 
 __all__ = [

@@ -7,8 +7,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from oracle.machine import Run
 from oracle.packings import EMPTY
-from oracle.systolic import Run
 
 # SCALE-Sim 3.0.0: (ifmap height and width with padding, kernel, channels, filters) -> cycles on a 32x32 array
 SCALE_SIM = {

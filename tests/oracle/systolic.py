@@ -3,120 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from fractions import Fraction
 from itertools import product
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from oracle.dense import dense_blocks, dense_tiles, with_groups
-from oracle.packings import EMPTY, block_diagonal
-
-
-class Machine(NamedTuple):
-    """The accelerator of a layer; words that each buffer delivers in a cycle, text or number, None if unlimited.
-
-    `streams` feeds what passes through, `stays` what is loaded (with output-stationary passes: what comes from above),
-    `sums` takes and gives sums. `arrays` share all three in equal parts, as many as have something to do at all.
-    `replicate_tiles`: a tile is replicated on the diagonal of the array as long as it fits and each replica has a step.
-    """
-
-    array: tuple[int, int]
-    streams: Any = None
-    stays: Any = None
-    sums: Any = None
-    arrays: int = 1
-    prefetch: bool = False
-    operand_bytes: int = 1
-    replicate_tiles: bool = False
-
-    def shared(self, at_once: int) -> list[Fraction | None]:
-        """Words a cycle from (streams, stays, sums) for each of `at_once` arrays."""
-        return [
-            None if words is None else Fraction(str(words)) / max(1, at_once)
-            for words in (self.streams, self.stays, self.sums)
-        ]
-
-
-class Run(NamedTuple):
-    """`outputs` (vectors, filters); `cycles` of the busiest array, `all_cycles` of all arrays; `counts` of words."""
-
-    outputs: list[list[Any]]
-    cycles: int
-    all_cycles: int
-    counts: Counter[str]
-
-
-class _Queue:
-    """Words that a buffer has delivered and nobody has taken; it never stops delivering."""
-
-    def __init__(self, words_per_cycle: Fraction | None) -> None:
-        self.rate, self.words = words_per_cycle, Fraction(0)
-
-    def tick(self) -> None:
-        self.words += self.rate or 0
-
-    def has(self, words: Fraction | int) -> bool:
-        return self.rate is None or self.words >= words
-
-    def take(self, words: Fraction | int) -> None:
-        self.words -= 0 if self.rate is None else words
-
-
-class _Entry(NamedTuple):
-    """A pass of a `tile`, `adding` columns of which add to sums that are there; `parts`: the steps of each copy."""
-
-    tile: dict[str, Any]
-    adding: int
-    parts: list[range]
-
-
-def _lane_groups(tile: dict[str, Any]) -> list[int]:
-    """The group of each lane; one for all where the tile has none."""
-    return tile.get("lane_groups", [0] * len(tile["lanes"]))
-
-
-def _column_groups(tile: dict[str, Any]) -> list[int]:
-    """The group of each column; one for all where the tile has none."""
-    return tile.get("column_groups", [0] * len(tile["filters"]))
-
-
-class _Loading:
-    """What stays on its way up: the uppermost row enters first, below; each row that enters moves all above it up.
-
-    A row is (words, {column: slot}); rows above the copies are empty, take no words and still a cycle each. The first
-    copy is uppermost and leftmost. Where a tile has groups, a row has the slots of its own group only.
-    """
-
-    def __init__(self, entry: _Entry, whole: Any, machine: Machine, rate: Fraction | None) -> None:
-        tile, replicas = entry.tile, len(entry.parts)
-        high, wide = len(tile["lanes"]), len(tile["filters"])
-        index_words = Fraction(tile.get("index_bits", 0), 8 * machine.operand_bytes)
-        self.waiting: list[Any] = [(0, {})] * (machine.array[0] - replicas * high)
-        for copy in range(replicas):
-            for lane, selected, group in zip(tile["lanes"], tile["select"], _lane_groups(tile), strict=True):
-                chosen = zip(tile["filters"], selected, _column_groups(tile), strict=True)
-                row = {
-                    copy * wide + c: None if choice == EMPTY else (whole[f][lane[choice]], choice)
-                    for c, (f, choice, other) in enumerate(chosen)
-                    if group == other
-                }
-                self.waiting.append((len(row) + index_words / high, row))
-        self.index_bits = replicas * tile.get("index_bits", 0)
-        self.held: list[Any] = [{}] * machine.array[0]
-        self.queue = _Queue(rate)
-
-    def tick(self, counts: Counter[str]) -> None:
-        """One cycle: a row enters if its words are there."""
-        self.queue.tick()
-        if not self.waiting or not self.queue.has(self.waiting[0][0]):
-            return
-        words, row = self.waiting.pop(0)
-        self.queue.take(words)
-        self.held = [*self.held[1:], row]
-        counts["loaded"] += len(row)
-        counts["load_hops"] += sum(len(there) for there in self.held)
+from oracle.machine import Entry, Loading, Machine, Queue, Run, column_groups_of, lane_groups_of
+from oracle.overlapped import run_overlapped
+from oracle.packings import block_diagonal
 
 
 def run_stationary(
@@ -134,32 +30,43 @@ def run_stationary(
     """
     counts: Counter[str] = Counter()
     outputs: dict[tuple[int, int], Any] = {}
-    # columns that add to a sum that an earlier column, of this or an earlier tile, has left
+    # columns that add to a sum that an earlier column, of this or an earlier tile, has left, and those of the last part
     adding, begun = [], set()
     for tile in tiles:
         adding.append(0)
         for f in tile["filters"]:
-            adding[-1] += f in begun
+            adding[-1] += machine.overlaps or f in begun
             begun.add(f)
+    ending, ended = [], set()
+    for tile in reversed(tiles):
+        ending.insert(0, set())
+        for c, f in reversed(list(enumerate(tile["filters"]))):
+            if machine.bypass and not machine.overlaps and f not in ended:
+                ending[0].add(c)
+            ended.add(f)
     turns = []
     for temporal_tile in cut(len(steps), temporal_tiles):
-        for tile, own in zip(tiles, adding, strict=True):
+        for tile, own, last in zip(tiles, adding, ending, strict=True):
             room = min(machine.array[0] // len(tile["lanes"]), machine.array[1] // len(tile["filters"]))
             replicas = min(room, len(steps) // temporal_tiles) if machine.replicate_tiles else 1
             parts = [
                 range(temporal_tile.start + part.start, temporal_tile.start + part.stop)
                 for part in cut(len(temporal_tile), replicas)
             ]
-            turns.append(_Entry(tile, own, parts))
+            words = own + len(tile["filters"]) - len(last)
+            turns.append(Entry(tile, words, frozenset(last), parts))
     at_once = min(machine.arrays, len(turns))
     rates = machine.shared(at_once)
-    took = [
-        _turns(turns[array :: machine.arrays], whole, steps, machine, rates, levels, outputs, counts)
-        for array in range(at_once)
-    ]
+    run = run_overlapped if machine.overlap else _turns
+    took, starts = [], [0] * len(turns)
+    for array in range(at_once):
+        own_turns = turns[array :: machine.arrays]
+        cycles, own_starts = run(own_turns, whole, steps, machine, rates, levels, outputs, counts)
+        took.append(cycles)
+        starts[array :: machine.arrays] = own_starts
     filters = len(whole)
     found = [[outputs.get((m, f), 0) for f in range(filters)] for m in range(len(steps))]
-    return Run(found, max(took, default=0), sum(took), counts)
+    return Run(found, max(took, default=0), sum(took), counts, tuple(starts))
 
 
 def cut(count: int, temporal_tiles: int) -> list[range]:
@@ -172,10 +79,10 @@ def cut(count: int, temporal_tiles: int) -> list[range]:
     return runs
 
 
-def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> int:
-    """Cycles of one array for its passes, one after the other."""
-    cycles = 0
-    loading = _Loading(turns[0], whole, machine, rates[1])
+def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> tuple[int, list[int]]:
+    """Cycles of one array for its passes, one after the other, and the cycle of the first step of each."""
+    cycles, starts = 0, []
+    loading = Loading(turns[0], whole, machine, rates[1])
     for i, entry in enumerate(turns):
         while loading.waiting:
             loading.tick(counts)
@@ -185,14 +92,16 @@ def _turns(turns, whole, steps, machine, rates, levels, outputs, counts) -> int:
         counts["index_bits"] += loading.index_bits
         following = None
         if i + 1 < len(turns):
-            loading = _Loading(turns[i + 1], whole, machine, rates[1])
+            loading = Loading(turns[i + 1], whole, machine, rates[1])
             following = loading if machine.prefetch else None
-        cycles += _stream(entry, held, following, steps, machine, rates, levels, outputs, counts)
-    return cycles
+        took, waited = _stream(entry, held, following, steps, machine, rates, levels, outputs, counts)
+        starts.append(cycles + waited)
+        cycles += took
+    return cycles, starts
 
 
-def _stream(entry, held, following, steps, machine, rates, levels, outputs, counts) -> int:
-    """Cycles from the first step's entry until both the array is empty and `following` is loaded.
+def _stream(entry, held, following, steps, machine, rates, levels, outputs, counts) -> tuple[int, int]:
+    """Cycles until both the array is empty and `following` is loaded, and those in which the first step waits.
 
     The copies take one of their steps each at the same time; buffers provide for all of them, also for those that have
     none left. Copies stand down the diagonal, and the groups of each: an activation passes all columns up to those of
@@ -203,14 +112,14 @@ def _stream(entry, held, following, steps, machine, rates, levels, outputs, coun
     high, wide, replicas = len(tile["lanes"]), len(tile["filters"]), len(parts)
     first = rows - replicas * high  # uppermost row in use
     # (copy, group) of each row and column in use: how far down the diagonal it stands
-    lanes_at = [(copy, group) for copy in range(replicas) for group in _lane_groups(tile)]
-    columns_at = [(copy, group) for copy in range(replicas) for group in _column_groups(tile)]
+    lanes_at = [(copy, group) for copy in range(replicas) for group in lane_groups_of(tile)]
+    columns_at = [(copy, group) for copy in range(replicas) for group in column_groups_of(tile)]
     distinct = len({k for lane in tile["lanes"] for k in lane})
-    streams, sums = _Queue(rates[0]), _Queue(rates[2])
+    streams, sums = Queue(rates[0]), Queue(rates[2])
     entered: list[Any] = [None] * rows  # the time step that enters each row in this cycle
     bundles: list[list[Any]] = [[None] * columns for _ in range(rows)]
     partial: list[list[Any]] = [[None] * columns for _ in range(rows)]
-    waiting, left, cycles = list(range(len(parts[0]))), len(parts[0]), 0
+    waiting, left, cycles, waited = list(range(len(parts[0]))), len(parts[0]), 0, None
 
     def busy(copy: int, t: int) -> bool:
         return copy < replicas and t < len(parts[copy])
@@ -222,9 +131,10 @@ def _stream(entry, held, following, steps, machine, rates, levels, outputs, coun
         streams.tick()
         sums.tick()
         step = None
-        words = replicas * distinct, replicas * (wide + entry.adding)
+        words = replicas * distinct, replicas * entry.sum_words
         if waiting and streams.has(words[0]) and sums.has(words[1]):
             step = waiting.pop(0)
+            waited = cycles - 1 if waited is None else waited
             streams.take(words[0])
             sums.take(words[1])
             counts["begun"] += 1
@@ -235,8 +145,8 @@ def _stream(entry, held, following, steps, machine, rates, levels, outputs, coun
         for r, c in product(range(rows), range(columns)):
             own_row, own_column = (r - first) // high, c // wide  # copies that row and column belong to
             is_used = r >= first and c < len(columns_at) and columns_at[c] <= lanes_at[r - first]
-            if c > 0:
-                now[r][c] = bundles[r][c - 1]
+            if c > 0:  # from the register before the first column of a group, as a wire within it
+                now[r][c] = (now if c % machine.lane_columns else bundles)[r][c - 1]
             elif entered[r] is not None:
                 lane = tile["lanes"][(r - first) % high] if r >= first and busy(own_row, entered[r]) else []
                 now[r][c] = (entered[r], [steps[parts[own_row][entered[r]]][k] for k in lane])
@@ -248,7 +158,7 @@ def _stream(entry, held, following, steps, machine, rates, levels, outputs, coun
             if r > 0:
                 assert partial[r - 1][c] is not None and partial[r - 1][c][0] == t, "a sum meets another step"
                 total = partial[r - 1][c][1]
-            if is_used:  # on its way to its copy and group, or in it
+            if is_used and c % machine.lane_columns == 0:  # on its way to its copy and group, or in it
                 counts["register"] += len(bundle)
             if is_used and busy(own_column, t):  # in its copy and group, or on its way out
                 counts["sum"] += 1
@@ -262,11 +172,12 @@ def _stream(entry, held, following, steps, machine, rates, levels, outputs, coun
             if r == rows - 1 and busy(own_column, t):
                 at = (parts[own_column][t], tile["filters"][c % wide])
                 counts["sum_read"] += at in outputs
-                counts["sum_written"] += 1
+                counts["sum_out"] += 1
+                counts["sum_written"] += c % wide not in entry.ending
                 outputs[at] = outputs.get(at, 0) + total
             left -= (r, c) == (rows - 1, columns - 1)
         bundles, partial = now, below
-    return cycles
+    return cycles, waited
 
 
 def run_packing(
@@ -327,30 +238,32 @@ def _run_output_stationary(matrix: Any, groups: int, vectors: Any, machine: Mach
         left = [[vectors[m][g * inputs + k] for g, m in down] for k in range(inputs)]
         above = [[matrix[g * size + f][k] for g, f in across] for k in range(inputs)]
         groups_at = [g for g, _ in down], [h for h, _ in across]
-        sums, cycles = _stream_operands(left, above, groups_at, machine.array, rates, counts)
+        sums, cycles = _stream_operands(left, above, groups_at, machine, rates, counts)
         for (r, (g, m)), (c, (h, f)) in product(enumerate(down), enumerate(across)):
             if g == h:
                 outputs[m][g * size + f] += sums[r][c]
         leaving = sum(g == h for (g, _), (h, _) in product(down, across))
+        counts["sum_out"] += leaving
+        leaving = 0 if machine.bypass and not machine.overlaps else leaving
         counts["sum_written"] += leaving
         took[number % at_once] += max(cycles, ceil(leaving / rates[2]) if rates[2] else 0)
     return Run(outputs, max(took), sum(took), counts)
 
 
-def _stream_operands(left, above, groups_at, array, rates, counts) -> tuple[list[list[Any]], int]:
+def _stream_operands(left, above, groups_at, machine, rates, counts) -> tuple[list[list[Any]], int]:
     """One pass of which sums stay, until the last step has gone through the last PE of the whole array.
 
     `groups_at`: the group of each row and of each column, in order down the diagonal. An operand moves on until it is
     through with its own group.
     """
-    rows, columns = array
+    rows, columns = machine.array
     row_group, column_group = groups_at
     high, wide, count = len(left[0]), len(above[0]), len(left)
     sums = [[0] * wide for _ in range(high)]
-    queues = [_Queue(rates[0]), _Queue(rates[1])]
+    queues = [Queue(rates[0]), Queue(rates[1])]
     waiting, through, cycles = list(range(count)), 0, 0
     enter_left: list[Any] = [None] * rows
-    enter_above: list[Any] = [None] * columns
+    enter_above: list[Any] = [None] * columns  # of each group of columns with a lane register
     right: list[list[Any]] = [[None] * columns for _ in range(rows)]
     down: list[list[Any]] = [[None] * columns for _ in range(rows)]
     while through < count:
@@ -370,13 +283,17 @@ def _stream_operands(left, above, groups_at, array, rates, counts) -> tuple[list
         next_right: list[list[Any]] = [[None] * columns for _ in range(rows)]
         next_down: list[list[Any]] = [[None] * columns for _ in range(rows)]
         for r, c in product(range(rows), range(columns)):
-            t = next_right[r][c] = right[r][c - 1] if c > 0 else enter_left[r]
-            u = next_down[r][c] = down[r - 1][c] if r > 0 else enter_above[c]
+            from_left = (next_right if c % machine.lane_columns else right)[r][c - 1]
+            t = next_right[r][c] = from_left if c > 0 else enter_left[r]
+            u = next_down[r][c] = down[r - 1][c] if r > 0 else enter_above[c // machine.lane_columns]
             assert t == u, "operands of different steps meet"
             if t is None:
                 continue
             if r < high and c < wide:
-                counts["register"] += column_group[c] <= row_group[r]  # the one from the left
+                is_registered = c % machine.lane_columns == 0
+                counts["register"] += (
+                    is_registered and column_group[c] <= row_group[r]
+                )  # the one from the left
                 counts["register"] += row_group[r] <= column_group[c]  # the one from above
                 if row_group[r] == column_group[c]:
                     sums[r][c] += left[t][r] * above[t][c]
@@ -390,5 +307,7 @@ def _stream_operands(left, above, groups_at, array, rates, counts) -> tuple[list
 def stored_words(tiles: list[dict[str, Any]]) -> int:
     """Weights that tiles hold in memory: one for every slot, zeros between groups of a dense layer left out."""
     return sum(
-        group == other for tile in tiles for group, other in product(_lane_groups(tile), _column_groups(tile))
+        group == other
+        for tile in tiles
+        for group, other in product(lane_groups_of(tile), column_groups_of(tile))
     )

@@ -88,6 +88,51 @@ def test_flags_say_more_than_the_hardware_file() -> None:
     assert one.totals["cycles"] != simulate(model, SimulateOptions(hardware=hardware())).totals["cycles"]
 
 
+def test_flags_for_how_arrays_work_say_more_than_the_hardware_file() -> None:
+    model = loaded(models.cnn())
+    flags = {
+        "prefetch_weights": True,
+        "columns_per_lane_register": 3,
+        "overlap_drain": True,
+        "accumulator_bypass": True,
+    }
+    before = simulate(model, SimulateOptions(hardware=hardware())).totals
+    one = simulate(model, SimulateOptions(hardware=hardware(), **flags)).totals
+    other = simulate(model, SimulateOptions(hardware=hardware(**flags))).totals
+    assert one == other
+    off = {"columns_per_lane_register": 1, "overlap_drain": False, "accumulator_bypass": False}
+    again = simulate(model, SimulateOptions(hardware=hardware(**flags), prefetch_weights=False, **off)).totals
+    assert again == before
+    for totals, given in ((one, flags), (before, {**off, "prefetch_weights": False})):
+        assert {name: totals[name] for name in flags} == given
+        assert {name: totals["hardware_file"][name] for name in flags} == given
+    assert one["cycles"] < before["cycles"] and one["dense_cycles"] < before["dense_cycles"]
+    assert one["energy_parts_pj"]["partial_sum_buffer"] < before["energy_parts_pj"]["partial_sum_buffer"]
+    assert one["energy_parts_pj"]["registers"] < before["energy_parts_pj"]["registers"]
+
+
+NOT_LOADED = (
+    "--overlap-drain: expected --prefetch-weights beside it, got none; "
+    "add --prefetch-weights, or give --no-overlap-drain"
+)
+
+
+def test_a_tile_that_starts_early_is_loaded_early() -> None:
+    model = loaded(models.cnn())
+    early = hardware(prefetch_weights=True, overlap_drain=True)
+    assert refused(model, overlap_drain=True) == NOT_LOADED
+    assert refused(model, overlap_drain=True, hardware=hardware()) == NOT_LOADED
+    assert refused(model, prefetch_weights=False, hardware=early) == NOT_LOADED
+    for given in ({"hardware": early}, {"overlap_drain": True, "prefetch_weights": True}):
+        simulate(model, SimulateOptions(**given))
+        assert refused(model, dataflow="os", **given) == (
+            "--overlap-drain: expected --dataflow ws or is beside it, which load tiles, got os; "
+            "use --dataflow ws or is, or give --no-overlap-drain"
+        )
+    simulate(model, SimulateOptions(hardware=early, dataflow="os", overlap_drain=False))
+    simulate(model, SimulateOptions(hardware=early, prefetch_weights=False, overlap_drain=False))
+
+
 @pytest.mark.parametrize("form", models.FORMS)
 @pytest.mark.parametrize("operands", ["int8", "fp32"])
 def test_the_figures_of_a_layer_on_hardware_add_up(form: str, operands: str) -> None:

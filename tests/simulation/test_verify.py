@@ -97,6 +97,39 @@ def test_on_buffers_that_stall_and_are_small(form: str, changes: dict[str, objec
         verified(model, hardware=hardware, dataflow=dataflow)
 
 
+MODES = {
+    "columns_per_lane_register": 3,
+    "prefetch_weights": True,
+    "overlap_drain": True,
+    "accumulator_bypass": True,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_that_share_lane_registers_overlap_and_bypass(form: str) -> None:
+    model = loaded(FORMS[form]())
+    slow = Hardware.model_validate({**SLOW, **MODES})
+    for options in ({"hardware": slow}, {"array": ArrayShape(8, 4), **MODES}):
+        verified(permuted(model), **options)
+        verified(model, **options)
+        verified(model, dataflow="is", **options)
+        verified(model, dataflow="os", **{**options, "overlap_drain": False})
+
+
+@pytest.mark.parametrize("modes", [{}, MODES], ids=["plain", "modes"])
+def test_sums_of_a_transposed_convolution_overlap_behind_the_array(modes: dict[str, object]) -> None:
+    hardware = Hardware.model_validate({**SLOW, "arrays": 1, **modes})
+    model = loaded(models.transposed())
+    for dataflow in ("ws", "is"):
+        plain, bypassing = (
+            verified(model, hardware=hardware, dataflow=dataflow, accumulator_bypass=bypass).layers
+            for bypass in (False, True)
+        )
+        # the Conv stores fewer sums, the ConvTranspose as many
+        assert plain[0]["sum_stall_cycles"] > bypassing[0]["sum_stall_cycles"]
+        assert plain[1]["sum_stall_cycles"] == bypassing[1]["sum_stall_cycles"] > 0
+
+
 # --- other weights and networks
 
 

@@ -31,6 +31,7 @@ COMMON = {
         "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (
         "callable, optional",

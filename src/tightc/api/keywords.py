@@ -119,9 +119,29 @@ class SimulateKeywords(TypedDict, total=False):
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     dataflow: Literal["ws", "os", "is"]
     verify: bool
+    inputs: str | PathLike[str] | None
+
+
+class WriteRtlKeywords(TypedDict, total=False):
+    """Options of `write_rtl` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    array: ArrayShape | tuple[int, int] | str | None
+    fan_in: int | None
+    multiplexer: Literal["tree", "one-hot"]
+    columns_per_lane_register: int
+    prefetch_weights: bool
+    overlap_drain: bool
+    accumulator_bypass: bool
+    simulate: Literal["icarus", "verilator"] | None
+    chain: bool
     inputs: str | PathLike[str] | None
 
 
@@ -135,6 +155,9 @@ class CompareKeywords(TypedDict, total=False):
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     method: Sequence[str] | str
     fan_in: Sequence[int] | int | str

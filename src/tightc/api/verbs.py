@@ -32,6 +32,7 @@ from tightc.progress import Progress, no_progress
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
 from tightc.report import Report, Result
+from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
 
 if TYPE_CHECKING:
@@ -275,6 +276,37 @@ def verify(
     """
     chosen = options_from(SimulateOptions, options, keywords).model_copy(update={"verify": True})
     return simulate(model, chosen, seed=seed, progress=progress)
+
+
+@public_verb(RtlOptions)
+def write_rtl(
+    model: Model,
+    folder: str | PathLike[str],
+    options: RtlOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.WriteRtlKeywords],
+) -> Report:
+    """Write the array as SystemVerilog, with the network in its memories.
+
+    The model has int8 weights and activations. VerifyError where a simulation finds other values or cycles than
+    onnxruntime and `simulate`.
+
+    Returns
+    -------
+    Report
+        Passes and cycles of each layer, and what the simulation found.
+    """
+    from tightc.rtl.cosimulation import check_simulator, simulated_report
+    from tightc.rtl.rtl import rtl as stage
+    from tightc.rtl.write import write_design
+
+    chosen = options_from(RtlOptions, options, keywords)
+    check_simulator(chosen)
+    design = stage(require_model(model), chosen, seed=require_seed(seed), progress=progress)
+    write_design(design, Path(folder))
+    return simulated_report(design, Path(folder), chosen)
 
 
 @public_verb(CompareOptions)

@@ -35,6 +35,7 @@ COMMANDS = {
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
+    "rtl": "Write the array as SystemVerilog, with the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",

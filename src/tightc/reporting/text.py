@@ -27,6 +27,7 @@ _COLUMNS = {
     "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
+    "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
     "compare": "model variant passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
     "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
@@ -56,6 +57,8 @@ _TITLES = {
     "rounded_to_zero": "to zero",
     "input_scale": "input scale",
     "packed_bits": "bits",
+    "simulated_cycles": "simulated cycles",
+    "bytes_by_rounding": "rounded",
     **{
         f"{figure}_at_{sparsity}": f"{title} {sparsity}"
         for figure, title in _LOSSES.items()
@@ -91,7 +94,19 @@ _LEAST_NEEDED = [
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
-TEXT_COLUMNS = {"name", "operator", "type", "method", "stage", "split", "state", "roof", "model", "variant"}
+TEXT_COLUMNS = {
+    "name",
+    "operator",
+    "type",
+    "method",
+    "stage",
+    "split",
+    "state",
+    "roof",
+    "model",
+    "variant",
+    "reads",
+}
 _FALLBACK_TERMINAL = (120, 24)
 
 
@@ -201,7 +216,13 @@ def _is_nested(value: Any) -> bool:
 
 def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
     """Whether a column holds anything: some are measured on request only, and without buffers nothing stalls."""
-    if column in ("roof", "engine_cycles", "value_error") or column.startswith(tuple(_LOSSES)):
+    if column in (
+        "roof",
+        "engine_cycles",
+        "value_error",
+        "simulated_cycles",
+        "bytes_by_rounding",
+    ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "split":
         return column in rows[0]

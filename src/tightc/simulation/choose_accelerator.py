@@ -25,12 +25,16 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
     array = options.array or (hardware.array if hardware else permuted) or _DEFAULT
     if permuted:
         _check_packings(permuted, array, options)
+    _check_overlap(options)
     if hardware is None:
         return Accelerator(
             array,
             options.arrays or 1,
             bool(options.prefetch_weights),
             replicate_tiles=bool(options.replicate_tiles),
+            columns_per_lane_register=options.columns_per_lane_register or 1,
+            overlap_drain=bool(options.overlap_drain),
+            accumulator_bypass=bool(options.accumulator_bypass),
         )
     hardware = _overridden(hardware, array, options)
     needed = max(
@@ -60,9 +64,37 @@ def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOp
         )
 
 
+def _check_overlap(options: SimulateOptions) -> None:
+    """OptionError where a tile is to start early and the options, or their hardware, do not load it early."""
+    overlaps, prefetches = (
+        given if given is not None else bool(options.hardware and getattr(options.hardware, name))
+        for name, given in (
+            ("overlap_drain", options.overlap_drain),
+            ("prefetch_weights", options.prefetch_weights),
+        )
+    )
+    if overlaps and not prefetches:
+        raise OptionError(
+            "--overlap-drain: expected --prefetch-weights beside it, got none",
+            "add --prefetch-weights, or give --no-overlap-drain",
+        )
+    if overlaps and options.dataflow == "os":
+        raise OptionError(
+            "--overlap-drain: expected --dataflow ws or is beside it, which load tiles, got os",
+            "use --dataflow ws or is, or give --no-overlap-drain",
+        )
+
+
 def _overridden(hardware: Hardware, array: ArrayShape, options: SimulateOptions) -> Hardware:
     """`hardware` with the values of the flags; OptionError where its buffers are too small for them."""
-    names = ("arrays", "prefetch_weights", "replicate_tiles")
+    names = (
+        "arrays",
+        "prefetch_weights",
+        "replicate_tiles",
+        "columns_per_lane_register",
+        "overlap_drain",
+        "accumulator_bypass",
+    )
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     try:
         return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})

@@ -9,18 +9,35 @@ from pydantic import Field
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.accelerator.hardware import Hardware
-from tightc.tile.array import ArrayShape
+from tightc.tile.array import LARGEST, ArrayShape
 
 
 class AcceleratorOptions(InputSizeOptions):
     """The accelerator that models run on, and the energy of its events."""
 
     groups: ClassVar = {
-        "Hardware": ("hardware", "array", "arrays", "prefetch_weights", "replicate_tiles"),
+        "Hardware": (
+            "hardware",
+            "array",
+            "arrays",
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        ),
         "Energy": ("energy",),
         "Model inputs": ("batch", "input_shape"),
     }
-    advanced: ClassVar = frozenset({"prefetch_weights", "replicate_tiles"})
+    advanced: ClassVar = frozenset(
+        {
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        }
+    )
 
     hardware: Hardware | None = Field(
         None,
@@ -44,6 +61,20 @@ class AcceleratorOptions(InputSizeOptions):
         description="replicate small tiles on the array's diagonal to split the vectors; default: the "
         "hardware's, else off",
     )
+    columns_per_lane_register: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+        None,
+        description=f"columns that share a register for a lane's inputs, from 1 to {LARGEST}; default: the "
+        "hardware's, else 1, a register in every PE",
+    )
+    overlap_drain: bool | None = Field(
+        None,
+        description="start the next tile while the sums of a tile still leave, with --prefetch-weights; default: the "
+        "hardware's, else off",
+    )
+    accumulator_bypass: bool | None = Field(
+        None,
+        description="let complete sums leave without being stored as partial sums; default: the hardware's, else off",
+    )
     energy: EnergyTable = Field(
         default_factory=default_table,
         description="energy table (YAML file): energy of each event; default: horowitz-45nm",
@@ -54,7 +85,17 @@ class SimulateOptions(AcceleratorOptions):
     """What is simulated, and how the result is checked."""
 
     groups: ClassVar = {
-        "Hardware": ("hardware", "array", "arrays", "dataflow", "prefetch_weights", "replicate_tiles"),
+        "Hardware": (
+            "hardware",
+            "array",
+            "arrays",
+            "dataflow",
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        ),
         "Energy": ("energy",),
         "Verification": ("verify", "inputs"),
         "Model inputs": ("batch", "input_shape"),

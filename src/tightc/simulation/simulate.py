@@ -106,8 +106,7 @@ def _totals(
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
-        "prefetch_weights": accelerator.prefetch,
-        "replicate_tiles": accelerator.replicate_tiles,
+        **_modes(accelerator),
         "hardware_file": _hardware_keys(options.hardware, accelerator),
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
@@ -152,8 +151,18 @@ def _hardware_keys(hardware: Hardware | None, accelerator: Accelerator) -> dict[
         **hardware.model_dump(mode="json"),
         "array": str(accelerator.array),
         "arrays": accelerator.arrays,
+        **_modes(accelerator),
+    }
+
+
+def _modes(accelerator: Accelerator) -> dict[str, Any]:
+    """How the arrays work, by the names of the options."""
+    return {
         "prefetch_weights": accelerator.prefetch,
         "replicate_tiles": accelerator.replicate_tiles,
+        "columns_per_lane_register": accelerator.columns_per_lane_register,
+        "overlap_drain": accelerator.overlap_drain,
+        "accumulator_bypass": accelerator.accumulator_bypass,
     }
 
 

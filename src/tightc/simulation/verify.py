@@ -25,13 +25,12 @@ from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import EngineResult, run_dense, run_packing
+from tightc.simulation.integer_products import ACTIVATION_LIMIT, WEIGHT_LIMIT, integer_product, parts
 from tightc.simulation.rounding import rounding_bound
 from tightc.simulation.workload import LayerWorkload, Workload
 from tightc.tile.matrix import LayerMatrix
 
 _REMEDY = "this is a fault of tightc, not of the model: please report it with the model"
-# onnxruntime may saturate sums of two full int8 products on older processors
-_ACTIVATION_LIMIT, _WEIGHT_LIMIT = 127, 63
 
 
 @dataclass(frozen=True)
@@ -228,10 +227,10 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
     dtype = np.int32 if tensors.is_integer else np.float32
     actual = run(tensors.input.astype(dtype), tensors.weight.astype(dtype))
     error = _value_error(tensors, actual)
-    value = _rounded(tensors.input, _ACTIVATION_LIMIT)
-    weight = tensors.weight if tensors.scale is not None else _rounded(tensors.weight, _WEIGHT_LIMIT)
+    value = _rounded(tensors.input, ACTIVATION_LIMIT)
+    weight = tensors.weight if tensors.scale is not None else _rounded(tensors.weight, WEIGHT_LIMIT)
     integers = run(value.astype(np.int32), weight.astype(np.int32))
-    products = (_integer_product(layer, tensors.node, value, part) for part in _parts(weight))
+    products = (integer_product(layer, tensors.node, value, part) for part in parts(weight, WEIGHT_LIMIT))
     if not np.array_equal(integers.outputs, sum(products)):
         raise VerifyError(
             f"{layer.name}: expected the int8 values of onnxruntime, got different ones from the engine",
@@ -244,17 +243,6 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
                 _REMEDY,
             )
     return Verified(cycles, error)
-
-
-def _parts(weight: Array) -> Iterator[NDArray[np.int8]]:
-    """Integer weights as a sum of parts, each within the limit."""
-    rest = weight.astype(np.int32)
-    while True:
-        part = np.clip(rest, -_WEIGHT_LIMIT, _WEIGHT_LIMIT).astype(np.int8)
-        yield part
-        rest = rest - part
-        if not rest.any():
-            return
 
 
 def _value_error(tensors: _LayerTensors, result: EngineResult) -> float:
@@ -330,7 +318,7 @@ def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: 
     layer, bits = workload.layer, workload.packing.subword_bits if workload.packing else None
     vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
-    return Operands(matrix, vectors)
+    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps)
 
 
 def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -371,32 +359,3 @@ def _rounded(values: NDArray[Any], limit: int) -> NDArray[np.int8]:
     """`values` quantized symmetrically to -limit..limit."""
     largest = float(np.abs(values).max(initial=0)) or 1.0
     return np.rint(values.astype(np.float64) * (limit / largest)).astype(np.int8)
-
-
-def _integer_product(
-    layer: Layer, node: Node, value: NDArray[np.int8], weight: NDArray[np.int8]
-) -> NDArray[np.int32]:
-    """(vectors, filters) of the layer on int8 operands, by onnxruntime's integer operators."""
-    if layer.is_convolution:
-        kept = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-        attributes = {name: entry for name, entry in node.attributes.items() if name in kept}
-        operator = helper.make_node("ConvInteger", ["x", "w"], ["y"], **attributes)
-    else:
-        vectors = im2col(layer, node, value, weight.shape)
-        blocks = layer.matrix(weight).reshape(layer.groups, -1, layer.inputs)
-        value = np.ascontiguousarray(vectors.reshape(-1, layer.groups, layer.inputs).swapaxes(0, 1))
-        weight = np.ascontiguousarray(blocks.swapaxes(1, 2))
-        operator = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
-    graph = helper.make_graph(
-        [operator],
-        "integers",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.INT8, value.shape)],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, None)],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    session = create_session(model.SerializeToString(), layer.name)
-    found = session.run(None, {"x": value})[0]
-    if layer.is_convolution:
-        return output_matrix(layer, found)
-    return np.ascontiguousarray(found.swapaxes(0, 1)).reshape(-1, layer.filters)

@@ -59,6 +59,11 @@ def test_values_reach_their_fields() -> None:
     assert (found.operands, found.operand_bytes) == ("int8", 1)
     assert (found.activation_buffer.usable, found.weight_buffer.usable) == (8, 32)
     assert not found.prefetch_weights and found.dram.keep_feature_maps
+    assert (found.columns_per_lane_register, found.overlap_drain, found.accumulator_bypass) == (
+        1,
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
@@ -97,8 +102,9 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "clock: 100 MHz",
             "clocks: 100 MHz",
-            "5: clocks: expected one of activation_buffer, array, arrays, clock, dram, fan_in, name, "
-            "operands, partial_sum_buffer, prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
+            "5: clocks: expected one of accumulator_bypass, activation_buffer, array, arrays, clock, "
+            "columns_per_lane_register, dram, fan_in, name, operands, overlap_drain, partial_sum_buffer, "
+            "prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
             "did you mean clock?",
         ),
         (
@@ -151,6 +157,34 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "fan_in: 2\narrays: 0",
             "4: arrays: expected number of arrays that share the buffers, at least 1, got 0; "
             "give a number of at least 1",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\ncolumns_per_lane_register: 0",
+            "4: columns_per_lane_register: expected columns that share a register for a lane's inputs, from 1 "
+            "(a register in every PE) to 4096, got 0; give a number of at least 1",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\ncolumns_per_lane_register: 4097",
+            "4: columns_per_lane_register: expected columns that share a register for a lane's inputs, from 1 "
+            "(a register in every PE) to 4096, got 4097; give a number of at most 4096",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\noverlap_drain: 1",
+            "4: overlap_drain: expected true or false, got 1; give true or false",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\naccumulator_bypass: 'on'",
+            "4: accumulator_bypass: expected true or false, got 'on'; give true or false",
+        ),
+        (
+            "fan_in: 2",
+            "fan_in: 2\noverlap_drain: true",
+            "7: prefetch_weights: expected prefetch_weights: true beside overlap_drain: true, got false; "
+            "set prefetch_weights to true, or overlap_drain to false",
         ),
         (
             "operands: int8",

@@ -15,6 +15,7 @@ from helpers.accelerators import (
     DATAFLOWS,
     METHODS,
     accelerators,
+    accelerators_with_modes,
     gemm_of,
     layers,
     machine,
@@ -202,6 +203,22 @@ def test_stalls_of_dense_layers_are_those_of_the_stepped_array(
 @settings(max_examples=60)
 @given(layers(), st.integers(1, 5), accelerators(), st.sampled_from(METHODS), st.integers(1, 3))
 def test_stalls_of_packings_are_those_of_the_stepped_array(
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, temporal_tiles: int
+) -> None:
+    temporal_tiles = min(temporal_tiles, count)
+    packing = packed(matrix, method, accelerator.array, 3)
+    tiles, vectors = tiles_of(packing), vectors_for(matrix, count)
+    passes = tile_passes(packing, gemm_of(matrix, count))
+    assert layer_cycles(passes, accelerator, temporal_tiles) == stepped_stalls(
+        lambda where: oracle.run_packing(tiles, matrix.values, matrix.groups, vectors, where, temporal_tiles),
+        accelerator,
+        "ws",
+    )
+
+
+@settings(max_examples=60)
+@given(layers(), st.integers(1, 5), accelerators_with_modes(), st.sampled_from(METHODS), st.integers(1, 3))
+def test_stalls_in_any_mode_are_those_of_the_stepped_array(
     matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, temporal_tiles: int
 ) -> None:
     temporal_tiles = min(temporal_tiles, count)

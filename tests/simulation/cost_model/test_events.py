@@ -15,6 +15,7 @@ from helpers.accelerators import (
     DATAFLOWS,
     METHODS,
     accelerators,
+    accelerators_with_modes,
     gemm_of,
     layers,
     levels_of,
@@ -51,9 +52,9 @@ BUFFERS = st.builds(
 
 
 @st.composite
-def accelerators_with_dram(draw: st.DrawFn) -> Accelerator:
+def accelerators_with_dram(draw: st.DrawFn, of: st.SearchStrategy[Accelerator] | None = None) -> Accelerator:
     """Buffers of any size without stalls; activation, weight and sum buffers differ."""
-    accelerator = draw(accelerators())
+    accelerator = draw(accelerators() if of is None else of)
     return replace(
         accelerator,
         activations=draw(BUFFERS),
@@ -147,6 +148,8 @@ def check(
     run: oracle.Run,
 ) -> None:
     schedule = schedule_of(passes, gemm, accelerator, temporal_tiles)
+    if accelerator.accumulator_bypass:  # then what is read is what was stored
+        assert run.counts["sum_read"] == run.counts["sum_written"]
     moved = expected_traffic(dataflow, gemm, accelerator, temporal_tiles, tiles, run)
     assert schedule.traffic == Traffic(*moved)
     found = asdict(count_events(passes, gemm, accelerator, schedule))
@@ -166,6 +169,33 @@ def check(
     st.integers(0, 9),
 )
 def test_events_of_packings(
+    matrix: LayerMatrix,
+    count: int,
+    accelerator: Accelerator,
+    method: str,
+    temporal_tiles: int,
+    shape: FeatureMaps,
+    kernel: int,
+) -> None:
+    check_packing(matrix, count, accelerator, method, temporal_tiles, shape, kernel)
+
+
+@settings(max_examples=80)
+@example(ROW, 5, replace(REPLICATED, columns_per_lane_register=2), "tight", 2)
+@given(
+    layers(),
+    st.integers(1, 5),
+    accelerators_with_dram(accelerators_with_modes()),
+    st.sampled_from(METHODS),
+    st.integers(1, 3),
+)
+def test_events_of_packings_in_any_mode(
+    matrix: LayerMatrix, count: int, accelerator: Accelerator, method: str, temporal_tiles: int
+) -> None:
+    check_packing(matrix, count, accelerator, method, temporal_tiles, FeatureMaps(60, 1), 0)
+
+
+def check_packing(
     matrix: LayerMatrix,
     count: int,
     accelerator: Accelerator,
@@ -206,6 +236,38 @@ def test_events_of_packings(
 @example(NARROW, 5, REPLICATED, "ws", 1, FeatureMaps(60, 1), 0)
 @example(NARROW, 5, REPLICATED, "is", 1, FeatureMaps(60, 1), 0)
 def test_events_of_dense_layers(
+    matrix: LayerMatrix,
+    count: int,
+    accelerator: Accelerator,
+    dataflow: str,
+    temporal_tiles: int,
+    shape: FeatureMaps,
+    kernel: int,
+) -> None:
+    check_dense(matrix, count, accelerator, dataflow, temporal_tiles, shape, kernel)
+
+
+@settings(max_examples=80)
+@given(
+    layers(),
+    st.integers(1, 6),
+    st.sampled_from(DATAFLOWS).flatmap(
+        lambda dataflow: st.tuples(
+            st.just(dataflow), accelerators_with_dram(accelerators_with_modes(dataflow))
+        )
+    ),
+    st.integers(1, 3),
+)
+@example(DEPTHWISE, 2, ("os", replace(SMALL, columns_per_lane_register=2, accumulator_bypass=True)), 1)
+@example(NARROW, 5, ("is", replace(REPLICATED, columns_per_lane_register=3)), 1)
+def test_events_of_dense_layers_in_any_mode(
+    matrix: LayerMatrix, count: int, where: tuple[str, Accelerator], temporal_tiles: int
+) -> None:
+    dataflow, accelerator = where
+    check_dense(matrix, count, accelerator, dataflow, temporal_tiles, FeatureMaps(60, 1), 0)
+
+
+def check_dense(
     matrix: LayerMatrix,
     count: int,
     accelerator: Accelerator,
@@ -328,6 +390,17 @@ def test_each_temporal_tile_loads_again_and_nothing_else_changes() -> None:
         register_bytes=once.register_bytes + 2 * 8,
         lane_bytes=once.lane_bytes + 2 * 6,
         weight_buffer_bytes=3 * 6,
+    )
+
+
+def test_a_register_for_two_columns_and_a_bypass() -> None:
+    gemm = GemmWorkload(2, 3, 1, 4)
+    accelerator = Accelerator(ArrayShape(2, 2), columns_per_lane_register=2, accumulator_bypass=True)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    assert count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1)) == replace(
+        events_by_hand(1),
+        register_bytes=4 * ((2 + 1) + (4 + 2) * 4) + ((2 + 4) + 2),
+        partial_sum_buffer_bytes=4 * 4 * (2 + 2),
     )
 
 

@@ -217,7 +217,7 @@ def check_traces(traces: Traces, stepped: oracle.Run, accelerator: Accelerator, 
         "steps_begun": stepped.counts["begun"],
         "lane_words": stepped.counts["edge"],
         "macs": stepped.counts["mac"],
-        "sums_out": stepped.counts["sum_written"],
+        "sums_out": stepped.counts["sum_out"],
     }
     clocks: dict[int, int] = {}
     for trace in traces:

@@ -82,8 +82,15 @@ def check_clocks(lines: list[Line], cycles: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"arrays": 3}, {"prefetch_weights": True}, {"arrays": 2, "prefetch_weights": True}],
-    ids=["one array", "three arrays", "prefetch", "two arrays with prefetch"],
+    [
+        {},
+        {"arrays": 3},
+        {"prefetch_weights": True},
+        {"arrays": 2, "prefetch_weights": True},
+        {"columns_per_lane_register": 3},
+        {"arrays": 2, "prefetch_weights": True, "overlap_drain": True, "columns_per_lane_register": 2},
+    ],
+    ids=["one array", "three arrays", "prefetch", "two arrays with prefetch", "lane registers", "overlap"],
 )
 @pytest.mark.parametrize("layer", ["first", "second", "last"])
 def test_the_tiles_of_a_layer(layer: str, options: dict[str, object], tmp_path: Path) -> None:

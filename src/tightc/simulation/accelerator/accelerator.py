@@ -36,6 +36,9 @@ class Accelerator:
     `keeps_feature_maps`: a feature map that fits the activation buffer stays there. `clock_hz`: None on ideal hardware.
     `replicate_tiles`: a small tile is replicated on the array's diagonal, each replica for a part of the steps.
     `fan_in`: inputs of the multiplexers; None where they are as wide as each layer needs.
+    `columns_per_lane_register`: columns that get a lane's inputs in the same cycle, from one register.
+    `overlap_drain`: the next tile starts while the sums of the one before still leave; needs `prefetch`.
+    `accumulator_bypass`: a sum that is complete after its pass leaves without being stored.
     """
 
     array: ArrayShape
@@ -50,6 +53,9 @@ class Accelerator:
     clock_hz: float | None = None
     replicate_tiles: bool = False
     fan_in: int | None = None
+    columns_per_lane_register: int = 1
+    overlap_drain: bool = False
+    accumulator_bypass: bool = False
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:
@@ -67,6 +73,9 @@ class Accelerator:
             clock_hz=hardware.clock,
             replicate_tiles=hardware.replicate_tiles,
             fan_in=hardware.fan_in,
+            columns_per_lane_register=hardware.columns_per_lane_register,
+            overlap_drain=hardware.overlap_drain,
+            accumulator_bypass=hardware.accumulator_bypass,
         )
 
     @property
@@ -77,5 +86,8 @@ class Accelerator:
 
     @property
     def drain_cycles(self) -> int:
-        """Cycles that a step takes through the array after it entered: rows + columns - 2."""
-        return self.array.rows + self.array.columns - 2
+        """Cycles that a step takes through the array after it entered.
+
+        rows - 1, and one for each register that a lane's inputs pass on their way to the last column.
+        """
+        return self.array.rows - 1 + (self.array.columns - 1) // self.columns_per_lane_register

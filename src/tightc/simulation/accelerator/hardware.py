@@ -63,6 +63,16 @@ class Hardware(Options):
     replicate_tiles: bool = Field(
         False, description="replication of small tiles on the array's diagonal: true or false"
     )
+    columns_per_lane_register: Annotated[int, Field(ge=1, le=LARGEST)] = Field(
+        1,
+        description=f"columns that share a register for a lane's inputs, from 1 (a register in every PE) to {LARGEST}",
+    )
+    overlap_drain: bool = Field(
+        False, description="start of the next tile while the sums of a tile still leave: true or false"
+    )
+    accumulator_bypass: bool = Field(
+        False, description="complete sums leave without being stored as partial sums: true or false"
+    )
     activation_buffer: Buffer = Field(description="buffer of activations: size, bandwidth, double_buffered")
     weight_buffer: Buffer = Field(
         description="buffer of weights and their index: size, bandwidth, double_buffered"
@@ -79,6 +89,16 @@ class Hardware(Options):
     def dram_bytes_per_cycle(self) -> float:
         """Bytes that DRAM reads or writes in one cycle of the array."""
         return self.dram.bandwidth / self.clock
+
+    @model_validator(mode="after")
+    def _next_tile_is_loaded(self) -> Self:
+        if self.overlap_drain and not self.prefetch_weights:
+            raise invalid_combination(
+                "expected prefetch_weights: true beside overlap_drain: true, got false",
+                "set prefetch_weights to true, or overlap_drain to false",
+                "prefetch_weights",
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_tile_fits(self) -> Self:

@@ -2,6 +2,10 @@
 
 A pass loads the stationary operand (R cycles), streams T steps and drains the array (R + C - 2 cycles), for R rows and
 C columns. These are SCALE-Sim 3.0.0's weight- and input-stationary passes; an output-stationary pass loads nothing.
+Where g columns share a lane register, an array drains in R - 1 + (C - 1) // g cycles.
+
+Where draining overlaps, every PE has a second register. Row r of column c takes over the next weight r + c // g cycles
+after the start of its tile, with the first step. The tile after it can begin to load once the lowest row has.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int =
     Temporal tiles differ in length by one step at most. The passes of one temporal tile after the other are dealt to
     the arrays in turn; the busiest array counts.
     """
+    if accelerator.accumulator_bypass:
+        passes = passes.bypassing()
     unlimited = BufferPort()
     limits = [
         accelerator,
@@ -55,32 +61,103 @@ def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int =
     return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
 
 
+def start_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int = 1) -> Counts:
+    """The cycle in which the first step of each pass enters its array, counted from the start of the layer.
+
+    (temporal_tiles x passes,), in the order in which they are dealt to the arrays. `passes`, `accelerator` and
+    `temporal_tiles`: as in `layer_cycles`.
+    """
+    found = np.zeros(temporal_tiles * len(passes), np.int64)
+    if accelerator.accumulator_bypass:
+        passes = passes.bypassing()
+    busy = min(accelerator.arrays, len(found))
+    if not busy:
+        return found
+    times = _PassTimes.of_layer(passes, accelerator, temporal_tiles, busy)
+    # the words of a first step may take several cycles to come
+    first = enter_cycles(passes, accelerator, 1, temporal_tiles, busy) - 1
+    for array in range(busy):
+        own = slice(array, None, accelerator.arrays)
+        dealt = times.dealt(own)
+        found[own] = dealt.load[0] + np.append(0, np.cumsum(dealt.intervals(accelerator)))
+    return found + np.tile(first, temporal_tiles)
+
+
 def _total_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> int:
     if not len(passes):
         return 0
     busy = min(accelerator.arrays, temporal_tiles * len(passes))
-    load = load_cycles(passes, accelerator, temporal_tiles, busy)
-    longer, shorter = -(-passes.steps // temporal_tiles), passes.steps // temporal_tiles
-    count = passes.steps - shorter * temporal_tiles  # temporal tiles with a step more, which come first
-    body = {
-        steps: body_cycles(passes, accelerator, steps, temporal_tiles, busy) for steps in {longer, shorter}
-    }
     if accelerator.arrays == 1 and not accelerator.prefetch:
-        streaming = count * body[longer].sum() + (temporal_tiles - count) * body[shorter].sum()
-        return int(temporal_tiles * load.sum() + streaming)
-    bodies = np.concatenate([np.tile(body[longer], count), np.tile(body[shorter], temporal_tiles - count)])
-    loads = np.tile(load, temporal_tiles)
-    return max(
-        _array_cycles(loads[i :: accelerator.arrays], bodies[i :: accelerator.arrays], accelerator.prefetch)
-        for i in range(busy)
-    )
+        return sum(
+            count * _PassTimes.of(passes, accelerator, steps, temporal_tiles, busy).total(accelerator)
+            for steps, count in temporal_tile_lengths(passes.steps, temporal_tiles)
+        )
+    times = _PassTimes.of_layer(passes, accelerator, temporal_tiles, busy)
+    return max(times.dealt(slice(i, None, accelerator.arrays)).total(accelerator) for i in range(busy))
 
 
-def _array_cycles(load: Counts, body: Counts, prefetch: bool) -> int:
-    """Cycles of one array; with `prefetch`, each load but the first overlaps the body of the pass before."""
-    if not prefetch:
-        return int(load.sum() + body.sum())
-    return int(load[0] + np.maximum(body, np.append(load[1:], 0)).sum())
+@dataclass(frozen=True)
+class _PassTimes:
+    """Cycles of passes in their order; each (passes,) int64.
+
+    `load`: to load it. `enter`: from the start of the pass until its last step has entered. `body`: until it has left.
+    """
+
+    load: Counts
+    enter: Counts
+    body: Counts
+
+    @classmethod
+    def of(
+        cls, passes: Passes, accelerator: Accelerator, steps: int, temporal_tiles: int, sharing: int
+    ) -> _PassTimes:
+        """The passes of one temporal tile of `steps`; the other arguments are as in `load_cycles`.
+
+        With os, a pass lasts at least as long as its finished sums take to leave, which overlaps the next pass.
+        """
+        load = load_cycles(passes, accelerator, temporal_tiles, sharing)
+        enter = enter_cycles(passes, accelerator, steps, temporal_tiles, sharing)
+        unload = _transfer_cycles(passes.unloaded_sums, accelerator.sums.words_per_cycle / sharing)
+        return cls(load, enter, np.maximum(enter + accelerator.drain_cycles, unload))
+
+    @classmethod
+    def of_layer(
+        cls, passes: Passes, accelerator: Accelerator, temporal_tiles: int, sharing: int
+    ) -> _PassTimes:
+        """The passes of all temporal tiles, one after the other."""
+        lengths = temporal_tile_lengths(passes.steps, temporal_tiles)
+        parts = [
+            (cls.of(passes, accelerator, steps, temporal_tiles, sharing), count) for steps, count in lengths
+        ]
+        return cls(
+            np.concatenate([np.tile(times.load, count) for times, count in parts]),
+            np.concatenate([np.tile(times.enter, count) for times, count in parts]),
+            np.concatenate([np.tile(times.body, count) for times, count in parts]),
+        )
+
+    def dealt(self, own: slice) -> _PassTimes:
+        """The passes of one array."""
+        return _PassTimes(self.load[own], self.enter[own], self.body[own])
+
+    def intervals(self, accelerator: Accelerator) -> Counts:
+        """Cycles from the start of each pass but the last to that of the next on the same array, (passes - 1,)."""
+        load = self.load[1:]
+        if accelerator.overlap_drain:
+            return np.maximum(self.enter[:-1], accelerator.array.rows - 1 + load)
+        if accelerator.prefetch:
+            return np.maximum(self.body[:-1], load)
+        return self.body[:-1] + load
+
+    def total(self, accelerator: Accelerator) -> int:
+        """Cycles of one array for all the passes."""
+        return int(self.load[0] + self.intervals(accelerator).sum() + self.body[-1])
+
+
+def temporal_tile_lengths(steps: int, temporal_tiles: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The two lengths of temporal tiles and how many have each, longer ones first."""
+    longer, shorter = -(-steps // temporal_tiles), steps // temporal_tiles
+    count = steps - shorter * temporal_tiles
+    return (longer, count), (shorter, temporal_tiles - count)
 
 
 def load_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int, sharing: int) -> Counts:
@@ -97,14 +174,13 @@ def load_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int, s
     return np.maximum(accelerator.array.rows, _transfer_cycles(words, buffer.words_per_cycle / sharing))
 
 
-def body_cycles(
+def enter_cycles(
     passes: Passes, accelerator: Accelerator, steps: int, temporal_tiles: int, sharing: int
 ) -> Counts:
-    """Cycles from the first step until the array is empty, (passes,): T + R + C - 2, or more where a buffer is slower.
+    """Cycles in which the steps of a pass enter, (passes,): T, or more where a buffer is slower.
 
-    T is the `steps` of a temporal tile divided among the replicas of a pass. With os, a pass lasts at least as long as
-    its finished sums take to leave, which overlaps the next pass. `passes`, `accelerator`, `temporal_tiles` and
-    `sharing`: as in `load_cycles`.
+    T is the `steps` of a temporal tile divided among the replicas of a pass. `passes`, `accelerator`, `temporal_tiles`
+    and `sharing`: as in `load_cycles`.
     """
     replicated = replicas(passes, accelerator, temporal_tiles)
     stream = -(-steps // replicated)
@@ -115,8 +191,7 @@ def body_cycles(
     ):
         moved = -(-steps // replicated) * replicated * words
         stream = np.maximum(stream, _transfer_cycles(moved, buffer.words_per_cycle / sharing))
-    unload = _transfer_cycles(passes.unloaded_sums, accelerator.sums.words_per_cycle / sharing)
-    return np.maximum(stream + accelerator.drain_cycles, unload)
+    return stream
 
 
 def replicas(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> Counts:

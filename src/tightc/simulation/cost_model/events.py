@@ -9,7 +9,7 @@ import numpy as np
 
 from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.hardware import SUM_BYTES
-from tightc.simulation.cost_model.cycles import replicas
+from tightc.simulation.cost_model.cycles import replicas, temporal_tile_lengths
 from tightc.simulation.cost_model.gemm import GemmWorkload
 from tightc.simulation.cost_model.memory import LayerSchedule
 from tightc.simulation.cost_model.passes import Counts, Passes
@@ -22,7 +22,7 @@ class Events:
     `macs`: multiply-accumulates done, with the zeros of a dense array and without the empty slots of a tile.
     `multiplied_words`: the same in full weights; a subword counts as its fraction of one.
     `multiplexer_bytes`: through each 2:1 multiplexer level on the way of an activation to a PE.
-    `register_bytes`: written in PEs by streamed operands, by sums and by loading.
+    `register_bytes`: written in PEs by streamed operands, by sums and by loading; second weight registers not counted.
     `lane_bytes`: put on the edges of the array.
     `*_buffer_bytes`: read from or written to that buffer by the array and by DRAM; the layer's outputs are written to
     the activation buffer.
@@ -51,6 +51,8 @@ def count_events(
     passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, schedule: LayerSchedule
 ) -> Events:
     """The events of a layer, the `passes` of `gemm`, that runs by `schedule` on `accelerator`."""
+    if accelerator.accumulator_bypass:
+        passes = passes.bypassing()
     size, steps, temporal_tiles = accelerator.operand_bytes, passes.steps, schedule.temporal_tiles
     traffic = schedule.traffic
     replicated = replicas(passes, schedule.used_part(accelerator), temporal_tiles)
@@ -58,12 +60,15 @@ def count_events(
     activations = _sum(passes.activation_words) * steps * size
     weights = _sum(passes.weight_words) * steps * size
     sums = _sum(passes.sums_written) * steps + _sum(passes.unloaded_sums)
+    group = accelerator.columns_per_lane_register
+    lane_words = _lane_register_words(passes, group, temporal_tiles, replicated)
+    register_bytes = lane_words * size + _register_bytes(passes, size, temporal_tiles, replicated)
     levels = ceil(log2(accelerator.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
     return Events(
         macs=_sum(passes.macs) * steps,
         multiplied_words=_sum(passes.macs) * steps * passes.weight_fraction,
         multiplexer_bytes=_sum(passes.macs) * levels * steps * size,
-        register_bytes=_register_bytes(passes, size, temporal_tiles, replicated),
+        register_bytes=register_bytes,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations
         + (loaded if passes.dataflow == "is" else 0)
@@ -78,45 +83,46 @@ def count_events(
 
 
 def _register_bytes(passes: Passes, operand_bytes: int, temporal_tiles: int, replicated: Counts) -> int:
-    """Bytes written in PEs by streaming and by loading; `replicated`: replicas of each pass, (passes,)."""
+    """Bytes written in PEs by sums, from above and by loading; `replicated`: replicas of each pass, (passes,)."""
     steps = passes.steps
-    # what a replica streams in also passes the replicas before it, and its sums those after, all of the same size
-    before = _column_crossings(steps, temporal_tiles, replicated) - steps
+    # the sums of a replica also pass the replicas after it, all of the same size
     after = _lane_crossings(steps, temporal_tiles, replicated) - steps
-    streamed = (passes.register_words * steps + passes.edge_words * passes.columns * before) * operand_bytes
+    streamed = passes.above_words * steps * operand_bytes
     streamed += (passes.sums * steps + passes.lanes * passes.columns * after) * SUM_BYTES
     rows = passes.lanes * replicated  # a row's words move up through the rows below it
     hops = rows * (rows + 1) // 2 * passes.loaded_words // passes.lanes
     return _sum(streamed) + _sum(hops) * temporal_tiles * operand_bytes
 
 
-def _column_crossings(steps: int, temporal_tiles: int, replicated: Counts) -> Counts:
-    """Replicas that each step's activations cross, its own included, summed over the steps: (passes,).
+def _lane_register_words(passes: Passes, group: int, temporal_tiles: int, replicated: Counts) -> int:
+    """Words written to the lane registers, of which there is one at the first of every `group` columns.
 
-    On the diagonal, the activations of a replica cross the columns of all replicas up to it.
+    On the diagonal, what enters a replica also passes the columns of the replicas before it. `replicated`: as in
+    `_register_bytes`.
     """
-    total = np.zeros_like(replicated)
-    for length, count in _temporal_tile_lengths(steps, temporal_tiles):
-        each, rest = length // replicated, length % replicated
-        total += count * (each * _triangular(replicated) + _triangular(rest))
+    number, words, columns = passes.crossings.T
+    total = 0
+    for replica in range(int(replicated.max(initial=0))):
+        steps = np.zeros_like(replicated)  # of this replica, for each pass
+        for length, count in temporal_tile_lengths(passes.steps, temporal_tiles):
+            steps += count * (length // replicated + (replica < length % replicated))
+        steps[replicated <= replica] = 0
+        registers = -(-(replica * passes.columns[number] + columns) // group)
+        total += _sum(words * registers * steps[number])
     return total
 
 
 def _lane_crossings(steps: int, temporal_tiles: int, replicated: Counts) -> Counts:
-    """As `_column_crossings`, for sums, which cross the lanes of their own replica and of all after it."""
+    """Replicas that each step's sums cross, its own included, summed over the steps: (passes,).
+
+    On the diagonal, the sums of a replica cross the lanes of their own replica and of all after it.
+    """
     total = np.zeros_like(replicated)
-    for length, count in _temporal_tile_lengths(steps, temporal_tiles):
+    for length, count in temporal_tile_lengths(steps, temporal_tiles):
         each, rest = length // replicated, length % replicated
         first = rest * (replicated + 1) - _triangular(rest)  # the first `rest` replicas have a step more
         total += count * (each * _triangular(replicated) + first)
     return total
-
-
-def _temporal_tile_lengths(steps: int, temporal_tiles: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The two lengths of temporal tiles and how many have each, longer ones first."""
-    longer, shorter = -(-steps // temporal_tiles), steps // temporal_tiles
-    count = steps - shorter * temporal_tiles
-    return (longer, count), (shorter, temporal_tiles - count)
 
 
 def _triangular(counts: Counts) -> Counts:

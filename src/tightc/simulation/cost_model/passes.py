@@ -7,7 +7,7 @@ and a step is one input.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,8 +31,10 @@ class Passes:
     `fan_in`: inputs that a lane selects from; 1 on an ordinary array. `lanes`, `columns`: those in use.
     Before a pass: `loaded_words` of the stationary operand, with `loaded_bits` of index.
     In each of `steps` steps: distinct `activation_words` and `weight_words` from the buffers, `edge_words` put on the
-    edges of the array, `register_words` written to PEs, `sums` passed from PE to PE, `macs` done, and partial sums
-    `sums_read` from and `sums_written` to their buffer. After a pass: `unloaded_sums`.
+    edges of the array, `above_words` written to PEs by what enters from above, `sums` passed from PE to PE, `macs`
+    done, and partial sums `sums_read` from and `sums_written` to their buffer. After a pass: `unloaded_sums`.
+    `completed_sums`: those of `sums_written`, or with os of `unloaded_sums`, to which no later pass adds.
+    `crossings`: (crossings, 3), pass, words of a step that enter from the left, and columns that these words pass.
     `map_fraction` (float64): fraction of the feature map that each pass reads; `layer_map_fraction`: that all read.
     `live_sums`: (ranges, 3), first pass, last pass, and partial sums of one step that are live from one to the other.
     `weight_fraction`: fraction of a weight's bits that a PE multiplies by; below 1 where slots hold subwords.
@@ -48,12 +50,14 @@ class Passes:
     activation_words: Counts
     weight_words: Counts
     edge_words: Counts
-    register_words: Counts
+    above_words: Counts
     sums: Counts
     macs: Counts
     sums_read: Counts
     sums_written: Counts
     unloaded_sums: Counts
+    completed_sums: Counts
+    crossings: NDArray[np.int64]
     map_fraction: NDArray[np.float64]
     layer_map_fraction: float
     live_sums: NDArray[np.int64]
@@ -61,6 +65,12 @@ class Passes:
 
     def __len__(self) -> int:
         return len(self.macs)
+
+    def bypassing(self) -> Passes:
+        """The passes on an array from which complete sums leave without being stored."""
+        if self.dataflow == "os":
+            return replace(self, unloaded_sums=self.unloaded_sums - self.completed_sums)
+        return replace(self, sums_written=self.sums_written - self.completed_sums)
 
     def replicas(self, array: ArrayShape, temporal_tiles: int) -> Counts:
         """Replicas of each pass that fit on the diagonal of `array`, (passes,); 1 for os.
@@ -99,12 +109,14 @@ def packed_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
         activation_words=reads.inputs,
         weight_words=zeros,
         edge_words=lane_inputs,
-        register_words=lane_inputs * columns,
+        above_words=zeros,
         sums=area,
         macs=weights,
         sums_read=columns if gemm.overlaps else columns - lifetimes.started,
         sums_written=columns,
         unloaded_sums=zeros,
+        completed_sums=zeros if gemm.overlaps else lifetimes.completed,
+        crossings=np.stack([np.arange(len(tiles)), lane_inputs, columns], axis=1),
         map_fraction=reads.channels / gemm.channels,
         layer_map_fraction=reads.layer_channels / gemm.channels,
         live_sums=lifetimes.live_sums(),
@@ -133,6 +145,7 @@ def _stationary(dataflow: Dataflow, gemm: GemmWorkload, blocks: Blocks) -> Passe
     activations = rows if dataflow == "ws" else zeros
     last_channel = (blocks.first_input + blocks.inputs - 1) // gemm.positions
     channels = last_channel - blocks.first_input // gemm.positions + 1
+    is_last = blocks.first_input + blocks.inputs == gemm.inputs
     read = channels if dataflow == "ws" else channels * blocks.filters / gemm.vectors
     return Passes(
         dataflow=dataflow,
@@ -145,12 +158,14 @@ def _stationary(dataflow: Dataflow, gemm: GemmWorkload, blocks: Blocks) -> Passe
         activation_words=activations,
         weight_words=rows - activations,
         edge_words=rows,
-        register_words=_per_pass(blocks.inputs * _running_sum(blocks.filters, blocks), blocks),
+        above_words=zeros,
         sums=_per_pass(blocks.filters * (blocks.inputs + _remaining_sum(blocks.inputs, blocks)), blocks),
         macs=products,
         sums_read=_per_pass(np.where(gemm.overlaps | (blocks.first_input > 0), blocks.filters, 0), blocks),
         sums_written=columns,
         unloaded_sums=zeros,
+        completed_sums=_per_pass(np.where(is_last & (not gemm.overlaps), blocks.filters, 0), blocks),
+        crossings=_crossings(blocks),
         map_fraction=_per_pass(read, blocks) / gemm.channels,
         layer_map_fraction=1.0,
         live_sums=_dense_live_sums(blocks),
@@ -161,8 +176,6 @@ def _output_stationary(gemm: GemmWorkload, blocks: Blocks) -> Passes:
     """Sums stay: rows are vectors (the inputs of `blocks`), columns filters; both operands stream, input by input."""
     rows, columns = _per_pass(blocks.inputs, blocks), _per_pass(blocks.filters, blocks)
     zeros = np.zeros_like(rows)
-    from_left = blocks.inputs * _running_sum(blocks.filters, blocks)
-    from_above = blocks.filters * _running_sum(blocks.inputs, blocks)
     outputs = _per_pass(blocks.filters * blocks.inputs, blocks)
     return Passes(
         dataflow="os",
@@ -175,12 +188,14 @@ def _output_stationary(gemm: GemmWorkload, blocks: Blocks) -> Passes:
         activation_words=rows,
         weight_words=columns,
         edge_words=rows + columns,
-        register_words=_per_pass(from_left + from_above, blocks),
+        above_words=_per_pass(blocks.filters * _running_sum(blocks.inputs, blocks), blocks),
         sums=outputs,
         macs=outputs,
         sums_read=zeros,
         sums_written=zeros,
         unloaded_sums=outputs,
+        completed_sums=zeros if gemm.overlaps else outputs,
+        crossings=_crossings(blocks),
         map_fraction=rows / (gemm.vectors * gemm.groups),
         layer_map_fraction=1.0,
         live_sums=np.empty((0, 3), np.int64),
@@ -190,6 +205,11 @@ def _output_stationary(gemm: GemmWorkload, blocks: Blocks) -> Passes:
 def _per_pass(values: NDArray[Any], blocks: Blocks) -> NDArray[Any]:
     """`values` (blocks,) summed over the blocks of each pass."""
     return np.add.reduceat(values, _first_blocks(blocks))
+
+
+def _crossings(blocks: Blocks) -> NDArray[np.int64]:
+    """(crossings, 3) as in `Passes`: what enters a block from the left also passes the columns of those before it."""
+    return np.stack([blocks.tile, blocks.inputs, _running_sum(blocks.filters, blocks)], axis=1)
 
 
 def _running_sum(values: Counts, blocks: Blocks) -> Counts:
@@ -222,11 +242,15 @@ def _dense_live_sums(blocks: Blocks) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Lifetimes:
-    """`first` and `last` tile of each filter that has one, (filters,); filters `started` in each tile, (tiles,)."""
+    """`first` and `last` tile of each filter that has one, (filters,).
+
+    `started`, `completed`: filters of which each tile is the first, or the last, (tiles,).
+    """
 
     first: Counts
     last: Counts
     started: Counts
+    completed: Counts
 
     def live_sums(self) -> NDArray[np.int64]:
         """(ranges, 3) as in `Passes`: one range for each filter that spans several tiles."""
@@ -240,8 +264,9 @@ def _filter_lifetimes(packing: Packing) -> _Lifetimes:
     tile = np.repeat(np.arange(len(tiles)), [tile.columns for tile in tiles])
     first, last = np.full(packing.filters, -1), np.full(packing.filters, -1)
     first[filters[::-1]], last[filters] = tile[::-1], tile
-    started = np.bincount(first[first >= 0], minlength=len(tiles))
-    return _Lifetimes(first[first >= 0], last[last >= 0], started)
+    first, last = first[first >= 0], last[last >= 0]
+    started, completed = (np.bincount(tiles_of, minlength=len(tiles)) for tiles_of in (first, last))
+    return _Lifetimes(first, last, started, completed)
 
 
 @dataclass(frozen=True)

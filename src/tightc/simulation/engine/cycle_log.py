@@ -48,5 +48,6 @@ def remove_padding(log: NDArray[np.int64], tile: LoadedTile, steps: int, replica
     lane, column = lane[column >= busy], column[column >= busy]
     rows = np.unique(lane)
     log[last_step + rows, LANE_WORDS] -= np.diff(tile.starts)[rows]
-    np.subtract.at(log[:, MACS], last_step + lane + column, 1)
-    log[last_step + len(tile.used) - 1 + np.arange(busy, len(tile.outputs)), SUMS_OUT] -= 1
+    np.subtract.at(log[:, MACS], last_step + lane + tile.hops[column], 1)
+    leaving = last_step + len(tile.used) - 1 + tile.hops[busy : len(tile.outputs)]
+    np.subtract.at(log[:, SUMS_OUT], leaving, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,10 +19,14 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class Operands:
-    """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups)."""
+    """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups).
+
+    `overlaps`: whether sums are added to others where they leave the array, as in a transposed convolution.
+    """
 
     weights: LayerMatrix
     vectors: Values
+    overlaps: bool = False
 
 
 class LoadedTile(NamedTuple):
@@ -29,10 +34,11 @@ class LoadedTile(NamedTuple):
 
     R rows and C columns of the array, h lanes and c columns used; V is float32 or int32.
     `weights`: (R, C) V, 0 in an empty slot.
-    `taps`: (R, C) uint32, c * (inputs of the lane) + which of them a slot multiplies.
+    `taps`: (R, C) uint32, hops of the column * (inputs of the lane) + which of them a slot multiplies.
     `used`: (R, C) bool, slots that hold a weight.
     `starts`: (R + 1,) int32, where each row's list begins in `inputs`: (lane inputs,) int32.
     `outputs`: (c,) int32, where each column adds its sums.
+    `hops`: (C,) int64, registers that a lane's inputs pass on their way to each column.
     `row_words`: (R,) float64, words that each row takes to load.
     `demands`: (3,) float64, words that a step takes from the buffers of the streamed operand, the stationary operand
     and the sums.
@@ -44,6 +50,7 @@ class LoadedTile(NamedTuple):
     starts: NDArray[np.int32]
     inputs: NDArray[np.int32]
     outputs: NDArray[np.int32]
+    hops: NDArray[np.int64]
     row_words: NDArray[np.float64]
     demands: NDArray[np.float64]
 
@@ -55,16 +62,22 @@ def tile_replicas(tile: Tile, steps: int, accelerator: Accelerator) -> int:
     return min(accelerator.array.replicas(tile.lanes, tile.columns), steps)
 
 
-def accumulated_columns(packing: Packing) -> list[int]:
-    """For each tile, how many of its columns add to a partial sum of an earlier column."""
-    started: set[int] = set()
+def sum_words(packing: Packing, overlaps: bool, bypass: bool) -> list[int]:
+    """For each tile, the words that a step reads from the buffer of partial sums and writes to it.
+
+    A column reads where an earlier column, or with `overlaps` another step, has left a sum. It writes, but with
+    `bypass` not where no later column adds to its sum.
+    """
+    parts = Counter(f for tile in packing.tiles for f in tile.filters.tolist())
+    left = parts.copy()
     found = []
     for tile in packing.tiles:
-        count = 0
+        words = 0
         for f in tile.filters.tolist():
-            count += f in started
-            started.add(f)
-        found.append(count)
+            words += overlaps or left[f] < parts[f]
+            left[f] -= 1
+            words += overlaps or not bypass or left[f] > 0
+        found.append(words)
     return found
 
 
@@ -86,18 +99,19 @@ def slot_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
 class TilePlacer:
     """Builds the loaded tiles of one packing.
 
-    `values`: as `slot_values` gives them; `accumulated`: as `accumulated_columns` does.
+    `values`: as `slot_values` gives them; `sum_words`: as `sum_words` does.
     """
 
     packing: Packing
     values: list[Values]
-    accumulated: list[int]
+    sum_words: list[int]
     accelerator: Accelerator
 
     @classmethod
-    def of(cls, packing: Packing, weights: LayerMatrix, accelerator: Accelerator) -> TilePlacer:
-        """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `weights`."""
-        return cls(packing, slot_values(packing, weights), accumulated_columns(packing), accelerator)
+    def of(cls, packing: Packing, operands: Operands, accelerator: Accelerator) -> TilePlacer:
+        """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `operands`."""
+        words = sum_words(packing, operands.overlaps, accelerator.accumulator_bypass)
+        return cls(packing, slot_values(packing, operands.weights), words, accelerator)
 
     def place(self, number: int, replicas: int) -> LoadedTile:
         """Tile `number` on the array, its replicas on the diagonal from the first at the top to the lowest row.
@@ -111,16 +125,15 @@ class TilePlacer:
         selected = np.where(occupied, tile.select, 0)
         lane_inputs = np.diff(tile.lane_starts)
         weights, taps = np.zeros(array, values.dtype), np.zeros(array, np.uint32)
-        used = np.zeros(array, bool)
+        used, hops = np.zeros(array, bool), column_hops(self.accelerator)
         for replica in range(replicas):
             columns = np.arange(replica * tile.columns, (replica + 1) * tile.columns)
             top = first + replica * tile.lanes
             at = slice(top, top + tile.lanes), slice(columns[0], columns[-1] + 1)
             weights[at], used[at] = values, occupied
-            taps[at] = np.where(occupied, lane_inputs[:, None] * columns + selected, 0)
+            taps[at] = np.where(occupied, lane_inputs[:, None] * hops[columns] + selected, 0)
         starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(lane_inputs, replicas)))
         distinct = len(set(tile.inputs.tolist()))
-        sums = tile.columns + self.accumulated[number]
         return LoadedTile(
             weights=weights,
             taps=taps,
@@ -128,8 +141,9 @@ class TilePlacer:
             starts=starts.astype(np.int32),
             inputs=_replicated_ids(tile.inputs, packing.inputs * packing.groups, replicas),
             outputs=_replicated_ids(tile.filters, packing.filters, replicas),
+            hops=hops,
             row_words=self._row_words(tile, replicas),
-            demands=replicas * np.array([distinct, 0, sums], np.float64),
+            demands=replicas * np.array([distinct, 0, self.sum_words[number]], np.float64),
         )
 
     def _row_words(self, tile: Tile, replicas: int) -> NDArray[np.float64]:
@@ -144,6 +158,11 @@ class TilePlacer:
         return words
 
 
+def column_hops(accelerator: Accelerator) -> NDArray[np.int64]:
+    """Registers that a lane's inputs pass on their way to each column of the array of `accelerator`, (columns,)."""
+    return np.arange(accelerator.array.columns) // accelerator.columns_per_lane_register
+
+
 def no_tile(accelerator: Accelerator, dtype: np.dtype[Any]) -> LoadedTile:
     """A tile without rows, which follows the last pass; for the array of `accelerator`, weights of `dtype`."""
     columns = accelerator.array.columns
@@ -155,6 +174,7 @@ def no_tile(accelerator: Accelerator, dtype: np.dtype[Any]) -> LoadedTile:
         starts=ids,
         inputs=ids,
         outputs=ids,
+        hops=column_hops(accelerator),
         row_words=np.zeros(0),
         demands=np.zeros(3),
     )

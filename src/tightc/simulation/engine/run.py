@@ -17,10 +17,13 @@ from tightc.simulation.engine.loaded_tile import (
     Operands,
     TilePlacer,
     Values,
+    column_hops,
     no_tile,
     tile_replicas,
 )
 from tightc.simulation.engine.output_stationary import run_output_stationary
+from tightc.simulation.engine.overlapped import OverlappedPass, new_state, run_overlapped
+from tightc.simulation.engine.scheduled_pass import ScheduledPass, no_pass
 from tightc.simulation.engine.stationary import LOG_COLUMNS, load, new_loader, stream
 from tightc.tile.dense import dense_blocks, dense_packing
 from tightc.tile.matrix import LayerMatrix
@@ -86,7 +89,9 @@ def _run_input_stationary(
     )
     streamed = matrix.values.reshape(groups, per_group, matrix.inputs).swapaxes(0, 1).reshape(per_group, -1)
     packing = dense_packing(groups * count, matrix.inputs, groups, accelerator.array)
-    exchanged = Operands(LayerMatrix(stationary, groups), np.ascontiguousarray(streamed))
+    exchanged = Operands(
+        LayerMatrix(stationary, groups), np.ascontiguousarray(streamed), overlaps=operands.overlaps
+    )
     run = _run_stationary(packing, exchanged, accelerator, "is", temporal_tiles, traces=traces)
     outputs = run.sums.reshape(per_group, groups, count).transpose(2, 1, 0).reshape(count, matrix.filters)
     return run.result(accelerator, outputs)
@@ -103,18 +108,6 @@ class _Run:
         """The result of the layer, with `outputs` made from the sums."""
         pes = accelerator.array.rows * accelerator.array.columns
         return EngineResult(outputs, max(self.cycles, default=0), sum(self.cycles) * pes)
-
-
-@dataclass(frozen=True)
-class _ScheduledPass:
-    """One pass on one array: tile number `tile` as loaded, its `replicas`, and the `steps` of its temporal tile."""
-
-    array: int
-    temporal_tile: int
-    tile: int
-    loaded: LoadedTile
-    replicas: int
-    steps: slice
 
 
 def _run_stationary(
@@ -139,7 +132,7 @@ def _run_stationary(
     bandwidths = _bandwidths([*buffers, accelerator.sums], busy)
     lengths = [len(part) for part in np.array_split(np.arange(len(steps)), temporal_tiles)]
     cuts = np.append(0, np.cumsum(lengths))
-    placer = TilePlacer.of(packing, operands.weights, accelerator)
+    placer = TilePlacer.of(packing, operands, accelerator)
     cycles = []
     for array in range(busy):
         passes = []
@@ -148,7 +141,7 @@ def _run_stationary(
             replicas = tile_replicas(packing.tiles[tile], len(steps) // temporal_tiles, accelerator)
             part = slice(cuts[number], cuts[number + 1])
             loaded = placer.place(tile, replicas)
-            passes.append(_ScheduledPass(array, number, tile, loaded, replicas, steps=part))
+            passes.append(ScheduledPass(array, number, tile, loaded, replicas, steps=part))
         cycles.append(_StationaryArray(accelerator, bandwidths, traces).run(passes, steps, sums))
     return _Run(sums, cycles)
 
@@ -161,8 +154,10 @@ class _StationaryArray:
     bandwidths: NDArray[np.float64]
     traces: Traces | None
 
-    def run(self, passes: Sequence[_ScheduledPass], steps: Values, sums: Values) -> int:
+    def run(self, passes: Sequence[ScheduledPass], steps: Values, sums: Values) -> int:
         """Runs `passes` one after the other, adding to `sums` in place; returns the cycles."""
+        if self.accelerator.overlap_drain:
+            return self._run_overlapped(passes, steps, sums)
         loader = new_loader(*self.accelerator.array, steps.dtype)
         nothing = no_tile(self.accelerator, steps.dtype)
         total = 0
@@ -170,19 +165,40 @@ class _StationaryArray:
             prefetches = self.accelerator.prefetch and i + 1 < len(passes)
             next_tile = passes[i + 1].loaded if prefetches else nothing
             tile = scheduled.loaded
-            streamed, found = _split_steps(scheduled, steps), _split_steps(scheduled, sums)
+            streamed, found = scheduled.split(steps), scheduled.split(sums)
             log = new_log(self._longest_load(tile), self.traces)
             cycles = load(loader, tile, self.bandwidths[1], log)  # 0 where the tile was prefetched
             self._record(scheduled, "load", log[:cycles])
             total += cycles
             log = new_log(self._longest_stream(tile, len(streamed), next_tile), self.traces)
             cycles = stream(loader, tile, next_tile, streamed, found, bandwidths=self.bandwidths, log=log)
-            _merge_steps(scheduled, found, sums)
+            scheduled.merge(found, sums)
             length = scheduled.steps.stop - scheduled.steps.start
             remove_padding(log[:cycles], tile, length, scheduled.replicas)
             self._record(scheduled, "stream", log[:cycles])
             total += cycles
         return total
+
+    def _run_overlapped(self, passes: Sequence[ScheduledPass], steps: Values, sums: Values) -> int:
+        """As `run`, where the sums of a pass still leave when the next has started."""
+        rows, most = self.accelerator.array.rows, max(len(scheduled.loaded.inputs) for scheduled in passes)
+        state = new_state(rows, passes[0].loaded.hops, most, sums)
+        following = passes[0].overlapped(steps, sums.shape[1])
+        current = nothing = no_pass(following)
+        total = 0
+        for i in range(len(passes) + 1):
+            log = new_log(self._longest_overlapped(current, following), self.traces)
+            cycles = run_overlapped(state, current, following, self.bandwidths, log)
+            self._record(passes[max(0, i - 1)], "stream" if i else "load", log[:cycles])
+            total += cycles
+            current = following
+            following = passes[i + 1].overlapped(steps, sums.shape[1]) if i + 1 < len(passes) else nothing
+        return total
+
+    def _longest_overlapped(self, current: OverlappedPass, following: OverlappedPass) -> float:
+        entering = len(current.steps) + float((len(current.steps) * current.demands / self.bandwidths).max())
+        loading = len(following.row_words) + float(following.row_words.sum() / self.bandwidths[1])
+        return self.accelerator.drain_cycles + entering + self.accelerator.array.rows + loading
 
     def _longest_load(self, tile: LoadedTile) -> float:
         return self.accelerator.array.rows + float(tile.row_words.sum() / self.bandwidths[1])
@@ -191,30 +207,10 @@ class _StationaryArray:
         waiting = float((steps * tile.demands / self.bandwidths).max())
         return steps + self.accelerator.drain_cycles + waiting + self._longest_load(next_tile)
 
-    def _record(self, scheduled: _ScheduledPass, phase: Phase, log: NDArray[np.int64]) -> None:
+    def _record(self, scheduled: ScheduledPass, phase: Phase, log: NDArray[np.int64]) -> None:
         if self.traces is not None and len(log):
             entry = Trace(scheduled.array, scheduled.temporal_tile, scheduled.tile, phase, log)
             self.traces.append(entry)
-
-
-def _split_steps(scheduled: _ScheduledPass, values: Values) -> Values:
-    """The part of each replica in columns of its own: (steps, n) -> (steps of the first, replicas * n), zero-padded."""
-    if scheduled.replicas == 1:
-        return values[scheduled.steps]
-    parts = np.array_split(values[scheduled.steps], scheduled.replicas)
-    wide = np.zeros((len(parts[0]), scheduled.replicas, values.shape[1]), values.dtype)
-    for replica, part in enumerate(parts):
-        wide[: len(part), replica] = part
-    return wide.reshape(len(parts[0]), -1)
-
-
-def _merge_steps(scheduled: _ScheduledPass, wide: Values, values: Values) -> None:
-    """The inverse of `_split_steps`: writes the part of each replica back to its steps of `values`."""
-    if scheduled.replicas == 1:
-        return  # then `wide` is a view
-    parts = np.array_split(values[scheduled.steps], scheduled.replicas)
-    for replica, part in enumerate(parts):
-        part[:] = wide.reshape(len(wide), scheduled.replicas, -1)[: len(part), replica]
 
 
 def _run_output_stationary(
@@ -237,10 +233,13 @@ def _run_output_stationary(
             np.ascontiguousarray(above),
             _diagonal(blocks),
             accelerator.array,
-            bandwidths,
+            column_hops(accelerator),
+            bandwidths=bandwidths,
             log=log,
         )
         count = _unload(blocks, sums, outputs)
+        if accelerator.accumulator_bypass and not operands.overlaps:
+            count = 0  # they are complete
         # the sums leave while the next pass runs, which waits for them if it is done first
         unload = ceil(count * busy / accelerator.sums.words_per_cycle - _ROUNDING)
         lasting = max(cycles, unload)

@@ -1,8 +1,8 @@
 """An array in which one operand stays: it is loaded, the other streams through, sums come out. Kernels.
 
 Lanes are the lower rows, and sums leave at the bottom. The stationary operand enters at the bottom too and moves up a
-row in each cycle. A step enters row r one cycle after row r - 1 and moves right; a sum moves down. Both move one PE in
-each cycle.
+row in each cycle. A step enters row r one cycle after row r - 1 and moves right; a sum moves down. In each cycle a sum
+moves one PE, and a step one lane register, of which several columns may share one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOTHING = -1
 # columns of a log: counts of the events in a cycle
 ROWS_LOADED, STEPS_BEGUN, LANE_WORDS, MACS, SUMS_OUT = range(5)
 LOG_COLUMNS = ("rows_loaded", "steps_begun", "lane_words", "macs", "sums_out")
-_ROUNDING = 1e-9  # so that a third of a word in each of three cycles is a word
+ROUNDING = 1e-9  # so that a third of a word in each of three cycles is a word
 
 
 class Loader(NamedTuple):
@@ -64,7 +64,7 @@ def _load_cycle(loader: Loader, tile: LoadedTile, bandwidth: float) -> int:
     if row == rows:
         return 0
     loader.words[0] += bandwidth
-    if loader.words[0] + _ROUNDING < tile.row_words[row]:
+    if loader.words[0] + ROUNDING < tile.row_words[row]:
         return 0
     loader.words[0] -= tile.row_words[row]
     for r in range(rows - 1):
@@ -120,7 +120,7 @@ def stream(
         ready = begun < len(steps)
         for i in range(3):
             words[i] += bandwidths[i]
-            ready &= words[i] + _ROUNDING >= tile.demands[i]
+            ready &= words[i] + ROUNDING >= tile.demands[i]
         if ready:
             for i in range(3):
                 words[i] -= tile.demands[i]
@@ -128,15 +128,16 @@ def stream(
             begun += 1
         _feed(rings, steps, edge, tile.starts, tile.inputs, head=head)
         leaving[head] = edge[rows - 1]
-        _multiply(weights, taps, rings, partial, tile.starts, head=head, first=first)
+        _multiply(weights, taps, rings, partial, tile, head=head, first=first)
         for c in range(used):
-            if leaving[head + c] != NOTHING:
-                sums[leaving[head + c], tile.outputs[c]] += partial[rows, c]
-        finished += leaving[head + columns - 1] != NOTHING
+            step = leaving[head + tile.hops[c]]
+            if step != NOTHING:
+                sums[step, tile.outputs[c]] += partial[rows, c]
+        finished += leaving[head + tile.hops[columns - 1]] != NOTHING
         if cycles < len(log):
             log[cycles, ROWS_LOADED] = loaded
             log[cycles, STEPS_BEGUN] = edge[0] != NOTHING
-            _log_cycle(log, cycles, tile, edge, leaving[head : head + used])
+            _log_cycle(log, cycles, tile, edge, leaving[head:])
         cycles += 1
     return cycles
 
@@ -165,17 +166,18 @@ def _multiply(
     taps: NDArray[np.uint32],
     rings: NDArray[Any],
     partial: NDArray[Any],
-    starts: NDArray[np.int32],
+    tile: LoadedTile,
     head: int,
     first: int,
 ) -> None:
     """One cycle of all PEs, from the last row up: each adds its product to the sum from the PE above."""
     rows, used = len(weights), partial.shape[1]
-    length = 2 * weights.shape[1]
+    length, starts = 2 * weights.shape[1], tile.starts
+    is_systolic = tile.hops[-1] == len(tile.hops) - 1
     for r in range(rows - 1, first - 1, -1):
         count = starts[r + 1] - starts[r]
         at = np.uint64(length * starts[r] + head * count)
-        if count == 1:  # an ordinary lane, which needs no selects
+        if count == 1 and is_systolic:  # an ordinary lane, which needs no selects
             for c in range(used):
                 partial[r + 1, c] = partial[r, c] + weights[r, c] * rings[at + np.uint64(c)]
         else:
@@ -207,7 +209,8 @@ def _log_cycle(
         if edge[r] != NOTHING:
             log[cycle, LANE_WORDS] += tile.starts[r + 1] - tile.starts[r]
         for c in range(columns):
-            # the step now in this PE entered the array r + c cycles ago
-            if tile.used[r, c] and cycle >= r + c:
-                log[cycle, MACS] += log[cycle - r - c, STEPS_BEGUN]
-    log[cycle, SUMS_OUT] = np.count_nonzero(leaving != NOTHING)
+            delay = r + tile.hops[c]  # cycles since the step now in this PE entered the array
+            if tile.used[r, c] and cycle >= delay:
+                log[cycle, MACS] += log[cycle - delay, STEPS_BEGUN]
+    for c in range(len(tile.outputs)):
+        log[cycle, SUMS_OUT] += leaving[tile.hops[c]] != NOTHING

@@ -38,9 +38,10 @@ GLOSSARY: dict[str, Definition] = {
         "cycles",
         "cycles on the arrays without stalls. A pass takes R (load) + T (stream) + R + C - 2 (drain), with T = M for "
         "ws and N for is; for os it takes K + R + C - 2. These are SCALE-Sim 3.0.0's total cycles + 1. With "
-        "prefetching, loading overlaps the stream before: first load + sum of max(T + R + C - 2, next load). Where "
-        "tiles are replicated, T is divided among the replicas of a tile. Passes are dealt to the A arrays in turn, "
-        "and the busiest array counts",
+        "prefetching, loading overlaps the stream before: first load + sum of max(T + R + C - 2, next load). With g "
+        "columns to a lane register, R - 1 + (C - 1) // g replaces R + C - 2. With overlapped draining, the start of "
+        "each tile but the first is max(T, R - 1 + its load) after the start before. Where tiles are replicated, T is "
+        "divided among the replicas of a tile. Passes are dealt to the A arrays in turn, and the busiest array counts",
     ),
     "activation_stall_cycles": Definition(
         "cycles",
@@ -54,8 +55,8 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "sum_stall_cycles": Definition(
         "cycles",
-        "stalls of the partial-sum buffer: a step writes a sum for each column, and reads one where an earlier pass or "
-        "column left a partial sum",
+        "stalls of the partial-sum buffer: a step writes a sum for each column, and reads one where an earlier pass "
+        "or column left a partial sum; with the bypass, complete sums are not written",
     ),
     "dram_stall_cycles": Definition(
         "cycles",
@@ -92,12 +93,13 @@ GLOSSARY: dict[str, Definition] = {
         "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a tile do "
         "nothing, zeros of a dense array do. multiplexer: 2:1 levels that an activation passes, ceil(log2 fan-in) for "
         "each MAC, with the fan-in of the hardware or, on ideal hardware, of the tiles. registers: a lane's inputs "
-        "move through all columns used, a sum (4 bytes) through all lanes used, weights to their row. lanes: words put "
-        "on the edges. activation_buffer: distinct inputs of a tile x T, outputs written, and read again if they go to "
-        "DRAM. weight_buffer: lanes x columns of each tile; of a dense layer its weights. partial_sum_buffer: every "
-        "sum written once and read once, to be added to or to leave. index: selects, lane lists, column filters. dram: "
-        "dram_bytes. Transfers from DRAM are also written to their buffer. Groups and replicas are placed on the "
-        "diagonal: streamed operands pass those before their own, and sums those after",
+        "move through the registers of all columns used, a sum (4 bytes) through all lanes used, weights to their "
+        "row. lanes: words put on the edges. activation_buffer: distinct inputs of a tile x T, outputs written, and "
+        "read again if they go to DRAM. weight_buffer: lanes x columns of each tile; of a dense layer its weights. "
+        "partial_sum_buffer: every sum written once and read once, to be added to or to leave, but for those that "
+        "bypass it. index: selects, lane lists, column filters. dram: dram_bytes. Transfers from DRAM are also "
+        "written to their buffer. Groups and replicas are placed on the diagonal: streamed operands pass those before "
+        "their own, and sums those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),

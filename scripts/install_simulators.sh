@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Installs what simulates and synthesizes SystemVerilog (iverilog, verilator, yosys) from the system's packages, where
+# apt-get may do so. Without them, the tests that need them are skipped and say so.
+set -u
+missing=()
+for tool in iverilog verilator yosys; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "not installed: ${missing[*]}; tests that need them are skipped" >&2
+  exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+install=(apt-get install -y -q --no-install-recommends "${missing[@]}")
+"${install[@]}" > /dev/null || { apt-get update -q > /dev/null && "${install[@]}" > /dev/null; } ||
+  echo "could not be installed: ${missing[*]}; tests that need them are skipped" >&2
+exit 0
