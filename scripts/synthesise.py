@@ -17,21 +17,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthesis.bench import Bench, Measured, Stimuli, adder_words, measure, pe_words, zero_gated_words
+from synthesis.bench import (
+    Bench,
+    Measured,
+    Stimuli,
+    adder_words,
+    measure,
+    nm_words,
+    pe_words,
+    subword_words,
+    zero_gated_words,
+)
 from synthesis.designs import BANKS, PeForm, bank_port, baseline_designs, feeder, pe_forms, peripheral_designs
 from synthesis.liberty import LibertyError, read_liberty
 from synthesis.library import Library, read_library, read_sram
 from synthesis.page import write_page
 from synthesis.search import Found, common_clock, fastest, search
-from synthesis.tables import Energies, Origin, area_table, energy, energy_table, entry_of, write_table
+from synthesis.tables import (
+    REFERENCE_FAN_IN,
+    Energies,
+    Origin,
+    area_table,
+    energies_of,
+    energy,
+    energy_table,
+    entry_of,
+    write_table,
+)
 from synthesis.tools import ROOT, Design, Setup, ToolError, require_tools, setup_of
-from synthesis.vectors import Slot, Source, picked, read_slots, zero_share
+from synthesis.vectors import Slot, Source, picked, read_slots
 from tightc.errors import TightcError
 from tightc.simulation.accelerator.area_table import AreaTable
 from tightc.simulation.accelerator.energy_table import EnergyTable
 
 SHARED = ROOT.parent / "shared"
-FEEDER_FAN_IN = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,8 +114,7 @@ def make_tables(options: argparse.Namespace) -> None:
     _report(f"{name}: a clock of {clock:g} ns")
     found = {form: _searched(form.design, clock, setup) for form in forms}
     source = Source(options.model, options.images, options.build)
-    gated = _searched(baselines["zero_gated"], clock, setup)
-    energies = measure_energies(found, gated, source, Surroundings(setup, library, clock))
+    energies = measure_energies(found, source, Surroundings(setup, library, clock))
     origin = Origin(
         name,
         options.node,
@@ -107,14 +125,21 @@ def make_tables(options: argparse.Namespace) -> None:
     )
     macros = [_macro(path) for path in options.sram]
     lists = {
-        "nm": [{"weights": 2, "inputs": 8, **_entry(baselines["nm_2_8"], clock, setup)}],
+        "nm": [
+            {
+                "weights": 2,
+                "inputs": 8,
+                **_entry(baselines["nm_2_8"], clock, setup),
+                **energies_of(energies.nm),
+            }
+        ],
         "banks": [{"banks": banks, **_entry(bank_port(banks), clock, setup)} for banks in BANKS],
         "sram": macros,
     }
     others = {
         "zero_gated": _entry(baselines["zero_gated"], clock, setup),
-        "feeder_input": _entry(feeder(FEEDER_FAN_IN), clock, setup, FEEDER_FAN_IN),
-        "shadow_feeder_input": _entry(feeder(FEEDER_FAN_IN, True), clock, setup, FEEDER_FAN_IN),
+        "feeder_input": _entry(feeder(REFERENCE_FAN_IN), clock, setup, REFERENCE_FAN_IN),
+        "shadow_feeder_input": _entry(feeder(REFERENCE_FAN_IN, True), clock, setup, REFERENCE_FAN_IN),
         **{key: _entry(design, clock, setup) for key, design in peripheral_designs().items()},
     }
     configs = ROOT / "configs"
@@ -142,34 +167,26 @@ class Surroundings:
     clock: float
 
 
-def measure_energies(
-    found: dict[PeForm, Found], zero_gated: Found, source: Source, at: Surroundings
-) -> Energies:
-    """What each processing element takes on tiles of its fan-in; of whole weights alone."""
+def measure_energies(found: dict[PeForm, Found], source: Source, at: Surroundings) -> Energies:
+    """What each processing element takes on tiles of its fan-in."""
     slots = {fan_in: read_slots(source, fan_in) for fan_in in sorted({form.fan_in for form in found})}
 
-    def run(design: Design, words: Stimuli, netlists: Found, seen: list[Slot]) -> Measured:
-        _report(f"energy of {design.name}")
+    def run(design: Design, words: Stimuli, seen: list[Slot]) -> Measured:
+        netlists = _searched(design, at.clock, at.setup)
         bench = Bench(design, words, at.clock, at.setup.arrival, at.setup.slew)
         return measure(bench, netlists.at_clock or netlists.fastest, seen, at.library)
 
-    of_forms = {
-        form: run(form.design, pe_words(form.fan_in, form.one_hot), netlists, slots[form.fan_in])
-        for form, netlists in found.items()
-        if not form.subword_bits
-    }
-    plain = PeForm(1)
-    adder = peripheral_designs()["adder"]
-    reference = [picked(slot) for slot in slots[FEEDER_FAN_IN]]
+    def words_of(form: PeForm) -> Stimuli:
+        return subword_words(form.fan_in) if form.subword_bits else pe_words(form.fan_in, form.one_hot)
+
+    baselines, plain = baseline_designs(), PeForm(1).design
+    reference = slots[REFERENCE_FAN_IN]
     return Energies(
-        of_forms,
-        {
-            fan_in: run(plain.design, pe_words(1), found[plain], [picked(slot) for slot in seen])
-            for fan_in, seen in slots.items()
-        },
-        run(adder, adder_words, _searched(adder, at.clock, at.setup), reference),
-        run(baseline_designs()["zero_gated"], zero_gated_words, zero_gated, slots[1]),
-        zero_share(slots[FEEDER_FAN_IN]),
+        {form: run(form.design, words_of(form), slots[form.fan_in]) for form in found},
+        {fan_in: run(plain, pe_words(1), [picked(slot) for slot in seen]) for fan_in, seen in slots.items()},
+        run(peripheral_designs()["adder"], adder_words, [picked(slot) for slot in reference]),
+        run(baselines["zero_gated"], zero_gated_words, slots[1]),
+        run(baselines["nm_2_8"], nm_words(reference, REFERENCE_FAN_IN), reference),
     )
 
 

@@ -59,6 +59,45 @@ def pe_words(fan_in: int, one_hot: bool = False) -> Stimuli:
     return words
 
 
+def subword_words(fan_in: int) -> Stimuli:
+    """The words of pe.sv with subwords of 4 bits: of each weight the higher one, if it is not 0, else the lower one."""
+    whole = pe_words(fan_in)
+
+    def words(slot: Slot) -> Words:
+        magnitude = np.abs(slot.weights)
+        higher = magnitude > 15
+        codes = higher * 32 + (slot.weights < 0) * 16 + np.where(higher, magnitude >> 4 & 15, magnitude & 15)
+        return whole(slot) | {"slot_below": _loaded({"": codes}, len(slot.sums))[""]}
+
+    return words
+
+
+def nm_words(slots: Sequence[Slot], inputs: int) -> Stimuli:
+    """The words of nm_pe.sv with N = 2: the second weight is that of the slot before, of its kind, on this lane."""
+    partners = {}
+    for kind in {slot.kind for slot in slots}:
+        same = [slot for slot in slots if slot.kind == kind]
+        partners |= dict(zip(map(id, same), [same[-1], *same[:-1]], strict=True))
+    used = 1 << (inputs - 1).bit_length()
+    bits = used.bit_length()
+
+    def words(slot: Slot) -> Words:
+        both = (slot, partners[id(slot)])
+        weights = sum((each.weights & 255) << (8 * i) for i, each in enumerate(both))
+        codes = [np.where(each.selects >= 0, used + each.selects, 0) for each in both]
+        selects = sum(code << (bits * i) for i, code in enumerate(codes))
+        return {
+            **_loaded(
+                {"slots_below": np.asarray(weights), "selects_below": np.asarray(selects)}, len(slot.sums)
+            ),
+            **_streamed(
+                {"lane_left": _joined(slot.lane), "sum_above": slot.sums.tolist()}, len(slot.weights)
+            ),
+        }
+
+    return words
+
+
 def zero_gated_words(slot: Slot) -> Words:
     """The words of zero_gated_pe.sv, the sums a cycle later."""
     byte = slot.lane[:, 0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synthesis.designs import COLUMNS, FAN_INS, ROWS
 from tightc.config.yaml import read_options
-from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, PeEntry
+from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, MeasuredEntry, PeEntry
 from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, MemoryEntry, Sourced
 
 _HEAD = """# Area, timing and energy by synthesis
@@ -24,8 +24,9 @@ the shortest path found, "smallest" the least area.
 
 **Energy.** Slots of real tiles are streamed through the netlist in Icarus, at the clock, with the delay of every cell,
 so that glitches count. The tiles are those of a ResNet-20 pruned to a tenth and packed for each fan-in. The activations
-are int8, of the unpruned network on test images. Outputs are compared with the RTL in every cycle. A toggle costs half
-the load times the voltage squared, and what the cell's tables of internal power say.
+are int8, of the unpruned network on test images. Subwords are those of the same weights, and the second weight of a 2:8
+element is one of another slot. Outputs are compared with the RTL in every cycle. A toggle costs half the load times the
+voltage squared, and what the cell's tables of internal power say.
 
 **Forms.** "Register" has the lane's inputs registered in each element, "wires" passes them on. With a register every g
 columns, `columns // g` elements of a row are of the first form and the others of the second. A fan-in of 8 is also the
@@ -56,8 +57,7 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
     ports = [("feeder, per lane input", table.feeder_input), ("the same, shadow", table.shadow_feeder_input)]
     ports += [(f"network, {entry.banks} banks, per lane input", entry) for entry in table.banks]
     modules = [
-        *((f"{nm.weights}:{nm.inputs} element, {nm.weights} weights", nm) for nm in table.nm),
-        *([("zero-gated dense element", table.zero_gated)] if table.zero_gated else []),
+        *_baselines(table),
         *ports,
         ("accumulator of a column", table.accumulator),
         ("requantizer of a column", table.requantizer),
@@ -97,12 +97,8 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         *_table(
             ["element", "used", "idle", "load"],
             (
-                [
-                    _form(entry),
-                    *(f"{value:.3f}" for value in (entry.used, entry.idle, entry.load) if value is not None),
-                ]
-                for entry in table.pes
-                if entry.used is not None
+                [name, *(f"{value:.3f}" for value in (entry.used, entry.idle, entry.load))]
+                for name, entry in [*((_form(entry), entry) for entry in table.pes), *_baselines(table)]
             ),
         ),
         "",
@@ -140,6 +136,14 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         ),
         "",
     ]
+
+
+def _baselines(table: AreaTable) -> list[tuple[str, MeasuredEntry]]:
+    """The elements of other methods."""
+    found: list[tuple[str, MeasuredEntry]] = [
+        (f"{entry.weights}:{entry.inputs} element, {entry.weights} weights", entry) for entry in table.nm
+    ]
+    return [*found, *([("zero-gated dense element", table.zero_gated)] if table.zero_gated else [])]
 
 
 def _form(entry: PeEntry) -> str:

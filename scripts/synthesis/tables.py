@@ -40,7 +40,7 @@ class Energies:
     picked: Mapping[int, Measured]
     adder: Measured
     zero_gated: Measured
-    zero_share: float
+    nm: Measured
 
     def lane_byte(self) -> float:
         """pJ of a byte in a lane register, with the pins that it drives."""
@@ -100,6 +100,11 @@ def energy(value: float) -> str:
     return f"{float(f'{value:.4g}'):g} pJ"
 
 
+def energies_of(measured: Measured) -> dict[str, str]:
+    """The energies of a processing element."""
+    return {kind: energy(measured.total(kind)) for kind in ("used", "idle", "load")}
+
+
 def area_table(
     origin: Origin,
     forms: Mapping[PeForm, Found],
@@ -110,8 +115,6 @@ def area_table(
     """The area table as YAML takes it; `others` gives the entry of a module, `lists` those that are lists."""
     pes = []
     for form, found in forms.items():
-        measured = energies.of_forms.get(form)
-        kinds = ("used", "idle", "load") if measured else ()
         pes.append(
             {
                 "fan_in": form.fan_in,
@@ -120,7 +123,7 @@ def area_table(
                 "shadow": form.shadow,
                 **({"subword_bits": form.subword_bits} if form.subword_bits else {}),
                 **entry_of(found, form.design),
-                **{kind: energy(measured.total(kind)) for kind in kinds if measured},
+                **energies_of(energies.of_forms[form]),
             }
         )
     names = (
@@ -139,7 +142,7 @@ def area_table(
         "command": origin.command,
         "tools": origin.tools,
         "pes": pes,
-        "zero_gated": others("zero_gated"),
+        "zero_gated": others("zero_gated") | energies_of(energies.zero_gated),
         **{name: others(name) for name in names},
         **{name: list(entries) for name, entries in lists.items() if entries},
     }

@@ -170,9 +170,3 @@ def picked(slot: Slot) -> Slot:
     """The same slot on a lane that carries only the input that it picks."""
     lane = slot.lane[:, [max(int(slot.selects[-1]), 0)]]
     return replace(slot, selects=np.minimum(slot.selects, 0), lane=lane)
-
-
-def zero_share(slots: list[Slot]) -> float:
-    """The share of the bytes that the used slots multiply that is 0."""
-    used = np.concatenate([picked(slot).lane for slot in slots if slot.kind == "used"])
-    return float(np.mean(used == 0))

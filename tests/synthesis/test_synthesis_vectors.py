@@ -80,10 +80,3 @@ def test_what_moves_through_a_slot_while_loading_is_its_column(slots: list[Slot]
 
 def _picked(slot: Slot) -> np.ndarray:
     return slot.lane[:, slot.selects[-1]]
-
-
-def test_the_share_of_zeros_is_that_of_multiplied_bytes() -> None:
-    lane = np.array([[0, 1], [0, 0], [0, 5], [0, 6]])
-    used = Slot("used", np.ones(4, int), np.array([0, 0, 0, 1]), lane, np.zeros(4, int))
-    idle = Slot("idle", np.zeros(4, int), np.full(4, -1), lane, np.zeros(4, int))
-    assert vectors.zero_share([used, idle]) == 0.25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import pytest
 import synthesise
 from helpers.tiny_library import TINY_LIBRARY
 from synthesis import search, tools
-from synthesis.bench import Bench, measure, pe_words
-from synthesis.designs import PeForm, pe_forms
+from synthesis.bench import Bench, Stimuli, measure, nm_words, pe_words, subword_words, zero_gated_words
+from synthesis.designs import PeForm, baseline_designs, pe_forms
 from synthesis.liberty import parse_liberty
 from synthesis.library import read_library
 from synthesis.page import page
@@ -172,6 +173,60 @@ def test_the_smallest_element_goes_through_all_tools(tmp_path: Path) -> None:
     assert measured.total("idle") > 13 * (2 * 0.002 * 2 + 0.004)
 
 
+SUBWORD = Design(
+    "tiny-subword",
+    "pe",
+    PeForm(1).design.sources,
+    {"FAN_IN": 2, "SUM_BITS": 4, "LANE_REGISTER": 0, "SUBWORD_BITS": 4},
+)
+SHADOW = Design(
+    "tiny-shadow", "pe", PeForm(1).design.sources, {"FAN_IN": 2, "SUM_BITS": 4, "ONE_HOT": 1, "SHADOW": 1}
+)
+TWO_OF_FOUR = Design(
+    "tiny-nm", "nm_pe", baseline_designs()["nm_2_8"].sources, {"N": 2, "M": 4, "SUM_BITS": 4}
+)
+GATED = Design("tiny-gated", "zero_gated_pe", baseline_designs()["zero_gated"].sources, {"SUM_BITS": 4})
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("design", "fan_in", "stimuli"),
+    [
+        (SUBWORD, 2, lambda slots: subword_words(2)),
+        (SHADOW, 2, lambda slots: pe_words(2, True)),
+        (TWO_OF_FOUR, 4, lambda slots: nm_words(slots, 4)),
+        (GATED, 1, lambda slots: zero_gated_words),
+    ],
+    ids=lambda value: value.name if isinstance(value, Design) else "",
+)
+def test_the_other_elements_run_too(
+    tmp_path: Path, design: Design, fan_in: int, stimuli: Callable[[list[Slot]], Stimuli]
+) -> None:
+    (tmp_path / "tiny.lib").write_text(TINY_LIBRARY)
+    setup = setup_of(LIBRARY, tmp_path / "tiny.lib", tmp_path / "results")
+    found = tools.synthesize(design, "small", 5000, setup)
+    slots = random_slots(fan_in, 6)
+    measured = measure(Bench(design, stimuli(slots), 50.0, setup.arrival, setup.slew), found, slots, LIBRARY)
+    assert measured.compared == 6 * 12 - 4 - 1
+    assert measured.total("used") > measured.total("idle") > 0
+
+
+def test_a_subword_is_the_highest_of_its_weight() -> None:
+    slot = replace(random_slots(1, 2)[1], weights=np.array([0, 7, -16, -113]))
+    # {place, sign, magnitude}: 7, then -1 and -7 in the higher place
+    assert subword_words(1)(slot)["slot_below"][:4] == [0, 0b000111, 0b110001, 0b110111]
+
+
+def test_the_second_weight_is_that_of_the_slot_before_of_its_kind() -> None:
+    slots = random_slots(4, 6)  # idle and used in turns
+    words = nm_words(slots, 4)(slots[3])
+    for cycle in range(4):
+        first, second = int(slots[3].weights[cycle]) & 255, int(slots[1].weights[cycle]) & 255
+        assert words["slots_below"][cycle] == first | second << 8
+        codes = [4 + int(slots[i].selects[cycle]) if slots[i].selects[cycle] >= 0 else 0 for i in (3, 1)]
+        assert words["selects_below"][cycle] == codes[0] | codes[1] << 3
+
+
 @needs_tools
 def test_a_netlist_that_is_not_the_rtl_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tiny.lib").write_text(TINY_LIBRARY)
@@ -227,6 +282,4 @@ def test_the_energy_entries_add_up_to_the_measured_element(name: str) -> None:
     energy = read_options(ROOT / "configs" / "energy" / f"{name}.yaml", EnergyTable)
     total = energy.int8_multiply.energy + energy.int32_add.energy + 3 * energy.multiplexer_level.energy
     total += (8 + 4) * energy.register_byte.energy
-    used = area.pe(8).used
-    assert used is not None
-    assert total == pytest.approx(used, rel=2e-3)
+    assert total == pytest.approx(area.pe(8).used, rel=2e-3)

@@ -24,7 +24,8 @@ def figures(area: float) -> dict[str, Any]:
 
 def element(fan_in: int, area: float, **form: Any) -> dict[str, Any]:
     plain = {"fan_in": fan_in, "lane_register": True, "multiplexer": "tree", "shadow": False}
-    return plain | figures(area) | form
+    energies = {"used": "0.7 pJ", "idle": "0.5 pJ", "load": "0.6 pJ"}
+    return plain | figures(area) | energies | form
 
 
 def table(**changes: Any) -> str:

@@ -27,20 +27,25 @@ class AreaEntry(Options):
     source: str = Field(description="what was synthesized, and how", min_length=1)
 
 
-class PeEntry(AreaEntry):
-    """One form of the processing element. Energies hold for a cycle at the table's clock, without leakage."""
+class MeasuredEntry(AreaEntry):
+    """A processing element with its energies of a cycle at the table's clock, without leakage."""
+
+    used: Picojoule = Field(description="energy of a cycle with a weight, such as 0.7 pJ")
+    idle: Picojoule = Field(description="energy of a cycle with an empty slot, such as 0.5 pJ")
+    load: Picojoule = Field(description="energy of a cycle of loading, such as 0.6 pJ")
+
+
+class PeEntry(MeasuredEntry):
+    """One form of the processing element."""
 
     fan_in: int = Field(ge=1, description="inputs of its multiplexer, from 1")
     lane_register: bool = Field(description="whether it registers the inputs of its lane: true or false")
     multiplexer: Multiplexer = Field(description="form of its multiplexer: tree or one-hot")
     shadow: bool = Field(description="whether it has a second weight register: true or false")
     subword_bits: int | None = Field(None, ge=2, description="bits of a subword; default: whole weights")
-    used: Picojoule | None = Field(None, description="energy of a cycle with a weight, such as 0.7 pJ")
-    idle: Picojoule | None = Field(None, description="energy of a cycle with an empty slot, such as 0.5 pJ")
-    load: Picojoule | None = Field(None, description="energy of a cycle of loading, such as 0.6 pJ")
 
 
-class NmEntry(AreaEntry):
+class NmEntry(MeasuredEntry):
     """A processing element of an N:M pattern: N weights of a group of M inputs, and one sum."""
 
     weights: int = Field(ge=1, description="weights of a group that are kept, N, from 1")
@@ -78,7 +83,7 @@ class AreaTable(Options):
         description="forms of the processing element", min_length=1, strict=False
     )
     nm: tuple[NmEntry, ...] = Field((), description="processing elements of N:M patterns", strict=False)
-    zero_gated: AreaEntry | None = Field(
+    zero_gated: MeasuredEntry | None = Field(
         None, description="dense processing element that holds operands for zeros"
     )
     feeder_input: AreaEntry = Field(description="lane feeder, for each input of a lane")
