@@ -8,7 +8,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit clean
+.PHONY: help demo results test test-fast test-zoo rtl-test stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -29,6 +29,9 @@ test-fast: $(VENV)/ready ## the quick tests alone, under a minute on two cores
 test-zoo: $(VENV)/ready-zoo ## networks of all families at every opset and by every exporter, and 2000 new drawn graphs; takes minutes
 	$(BIN)/pytest -n auto -m zoo tests/zoo
 	TIGHTC_GRAPHS=2000 $(BIN)/pytest -n auto tests/generated
+
+rtl-test: $(VENV)/ready ## ResNet-20 on a 32x32 array, as RTL in Verilator; takes minutes
+	$(BIN)/pytest -m rtl tests/rtl
 
 stress: $(VENV)/ready ## end commands by signals at random moments, for MINUTES=10 with SEED=0, and look for what was lost
 	$(BIN)/python scripts/stress.py --minutes $(MINUTES) --seed $(SEED)
