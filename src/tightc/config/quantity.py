@@ -115,3 +115,5 @@ Picojoule = Annotated[float, Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", zero=
 PicojoulePerByte = Annotated[float, PICOJOULE_PER_BYTE]
 Nanometre = Annotated[float, Quantity(_units(nm=0), "45 nm")]
 Volt = Annotated[float, Quantity(_units(V=0, mV=-3), "0.9 V")]
+SquareMicrometre = Annotated[float, Quantity(_units(um2=0, mm2=6), "1105 um2")]
+Nanosecond = Annotated[float, Quantity(_units(ns=0, ps=-3), "1.7 ns")]

@@ -1,0 +1,138 @@
+"""Area tables: the area and delay of each part of an array, synthesized for one cell library."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tightc.config.options import Options
+from tightc.config.quantity import Nanometre, Nanosecond, Picojoule, SquareMicrometre, Volt
+from tightc.errors import OptionError
+
+Multiplexer = Literal["tree", "one-hot"]
+
+
+class AreaEntry(Options):
+    """One synthesized module, in the three netlists of it that were looked for."""
+
+    area: SquareMicrometre = Field(description="area at the table's clock, above 0, such as 1105 um2")
+    delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.65 ns")
+    fastest_area: SquareMicrometre = Field(
+        description="area of the netlist with the shortest path, such as 1300 um2"
+    )
+    fastest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.2 ns")
+    smallest_area: SquareMicrometre = Field(description="area of the smallest netlist, such as 805 um2")
+    smallest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 2.2 ns")
+    source: str = Field(description="what was synthesized, and how", min_length=1)
+
+
+class PeEntry(AreaEntry):
+    """One form of the processing element. Energies hold for a cycle at the table's clock, without leakage."""
+
+    fan_in: int = Field(ge=1, description="inputs of its multiplexer, from 1")
+    lane_register: bool = Field(description="whether it registers the inputs of its lane: true or false")
+    multiplexer: Multiplexer = Field(description="form of its multiplexer: tree or one-hot")
+    shadow: bool = Field(description="whether it has a second weight register: true or false")
+    subword_bits: int | None = Field(None, ge=2, description="bits of a subword; default: whole weights")
+    used: Picojoule | None = Field(None, description="energy of a cycle with a weight, such as 0.7 pJ")
+    idle: Picojoule | None = Field(None, description="energy of a cycle with an empty slot, such as 0.5 pJ")
+    load: Picojoule | None = Field(None, description="energy of a cycle of loading, such as 0.6 pJ")
+
+
+class NmEntry(AreaEntry):
+    """A processing element of an N:M pattern: N weights of a group of M inputs, and one sum."""
+
+    weights: int = Field(ge=1, description="weights of a group that are kept, N, from 1")
+    inputs: int = Field(ge=1, description="inputs of a group, M, from 1")
+
+
+class BankEntry(AreaEntry):
+    """What one lane input takes of the network from the banks of a buffer."""
+
+    banks: int = Field(ge=1, description="banks of the buffer, from 1")
+
+
+class SramEntry(Options):
+    """One SRAM macro."""
+
+    words: int = Field(ge=1, description="words of the macro, from 1")
+    bits: int = Field(ge=1, description="bits of a word, from 1")
+    area: SquareMicrometre = Field(description="area of the macro, above 0, such as 7657 um2")
+    access: Picojoule = Field(description="energy of a cycle with an access, such as 4.7 pJ")
+    source: str = Field(description="file of the macro", min_length=1)
+
+
+class AreaTable(Options):
+    """Area and delay of the parts of an array, as `scripts/synthesise.py` writes them."""
+
+    name: str = Field(description="name of the table in reports", min_length=1)
+    node: Nanometre = Field(description="process node, above 0, such as 45 nm")
+    voltage: Volt = Field(description="supply voltage, above 0, such as 1.1 V")
+    clock: Nanosecond = Field(
+        description="clock that every processing element meets, above 0, such as 1.7 ns"
+    )
+    command: str = Field(description="command that made the table", min_length=1)
+    tools: str = Field(description="programs that it ran, with their versions", min_length=1)
+    pes: tuple[PeEntry, ...] = Field(
+        description="forms of the processing element", min_length=1, strict=False
+    )
+    nm: tuple[NmEntry, ...] = Field((), description="processing elements of N:M patterns", strict=False)
+    zero_gated: AreaEntry | None = Field(
+        None, description="dense processing element that holds operands for zeros"
+    )
+    feeder_input: AreaEntry = Field(description="lane feeder, for each input of a lane")
+    shadow_feeder_input: AreaEntry = Field(description="the same with a second list, for shadow weights")
+    banks: tuple[BankEntry, ...] = Field(
+        description="network from banks to lanes, for each input", min_length=1, strict=False
+    )
+    accumulator: AreaEntry = Field(description="accumulator of a column, without its memory")
+    requantizer: AreaEntry = Field(description="requantizer of a column")
+    controller: AreaEntry = Field(description="controller of the array")
+    step_counter: AreaEntry = Field(description="counter of the steps of a tile")
+    sram: tuple[SramEntry, ...] = Field((), description="SRAM macros", strict=False)
+
+    def pe(
+        self,
+        fan_in: int,
+        *,
+        lane_register: bool = True,
+        multiplexer: Multiplexer = "tree",
+        shadow: bool = False,
+        subword_bits: int | None = None,
+    ) -> PeEntry:
+        """The smallest processing element of this form that takes `fan_in` inputs; OptionError where none does."""
+        form = (lane_register, multiplexer if fan_in > 1 else "tree", shadow, subword_bits)
+        found = [
+            entry
+            for entry in self.pes
+            if entry.fan_in >= fan_in
+            and (entry.lane_register, entry.multiplexer, entry.shadow, entry.subword_bits) == form
+        ]
+        if not found:
+            raise OptionError(
+                f"area table {self.name}: expected a form of the processing element that it holds, got fan-in {fan_in} "
+                f"({multiplexer}{', shadow weights' if shadow else ''}{', subwords' if subword_bits else ''})",
+                "give another fan-in or form, or another table",
+            )
+        return min(found, key=lambda entry: entry.fan_in)
+
+    def pe_area(
+        self,
+        fan_in: int,
+        columns: int,
+        columns_per_lane_register: int = 1,
+        *,
+        multiplexer: Multiplexer = "tree",
+        shadow: bool = False,
+    ) -> float:
+        """um2 of a processing element, the mean over a row of `columns` with a lane register every so many.
+
+        columns // columns_per_lane_register of them hold the lane's registers, the others its wires.
+        """
+        registers = columns // columns_per_lane_register
+        registered, wired = (
+            self.pe(fan_in, lane_register=register, multiplexer=multiplexer, shadow=shadow).area
+            for register in (True, False)
+        )
+        return (registers * registered + (columns - registers) * wired) / columns
