@@ -18,6 +18,7 @@ from tightc.rtl.rtl import Design
 _LINE = re.compile(
     r"layer (?P<layer>\d+): (?P<tiles>\d+) tiles, (?P<cycles>\d+) cycles, (?P<sums>\d+) sums, (?P<starts>\d+) wrong "
     r"starts, (?P<different_sums>\d+) sums differ, (?P<different_bytes>\d+) bytes differ, (?P<rounded>\d+) by rounding"
+    r"(\s+(?P<rounded_reads>\d+) activations differ by rounding)?"
 )
 _TOOLS = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "g++", "make")}
 _SHOWN = 12  # lines of a simulation that failed
@@ -25,10 +26,14 @@ _SHOWN = 12  # lines of a simulation that failed
 
 @dataclass(frozen=True)
 class SimulatedLayer:
-    """A layer in the simulation of the RTL: its `cycles`, and `rounded` bytes that differ by rounding."""
+    """A layer in the simulation of the RTL: its `cycles`, and `rounded` bytes that differ by rounding.
+
+    `rounded_reads`: activations that do, in the layers before. Where there are any, sums are not compared.
+    """
 
     cycles: int
     rounded: int
+    rounded_reads: int = 0
 
 
 def check_simulator(options: RtlOptions) -> None:
@@ -52,7 +57,14 @@ def simulated_report(design: Design, folder: Path, options: RtlOptions) -> Repor
         return design.report
     found = simulate_folder(folder, options.simulate, chain=options.chain)
     rows = tuple(
-        LayerReport({**row, "simulated_cycles": layer.cycles, "bytes_by_rounding": layer.rounded})
+        LayerReport(
+            {
+                **row,
+                "simulated_cycles": layer.cycles,
+                "bytes_by_rounding": layer.rounded,
+                "activations_by_rounding": layer.rounded_reads,
+            }
+        )
         for row, layer in zip(design.report.layers, found, strict=True)
     )
     totals = {**design.report.totals, "simulator": options.simulate, "chain": options.chain}
@@ -67,7 +79,10 @@ def simulate_folder(folder: Path, simulator: str, *, chain: bool = False) -> lis
     """
     with tempfile.TemporaryDirectory(prefix="tightc-rtl-") as build:
         said = _run([*_built(folder, simulator, Path(build)), *(["+chain"] if chain else [])], folder)
-    layers = [SimulatedLayer(int(line["cycles"]), int(line["rounded"])) for line in _LINE.finditer(said)]
+    layers = [
+        SimulatedLayer(int(line["cycles"]), int(line["rounded"]), int(line["rounded_reads"] or 0))
+        for line in _LINE.finditer(said)
+    ]
     if "passed: " not in said:
         raise VerifyError(
             f"{folder}: expected the values and cycles of the images, got others from {simulator}: "

@@ -117,7 +117,7 @@ def _layer_image(
     entry, layer = one.entry, one.entry.layer
     packing = entry.packing or dense_packing(layer.filters, layer.inputs, layer.groups, accelerator.array)
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(operands.weight)), layer.groups)
-    window = window_path(layer, one.node, operands.value, operands.weight.shape)
+    window = window_path(layer, one.node, operands.value, operands.zero_point, operands.weight.shape)
     requantization = _without_zero_point(one.path.requantization(operands.scale), matrix, operands.zero_point)
     passes = entry.passes("ws", accelerator)
     starts = start_cycles(passes, accelerator)

@@ -62,6 +62,7 @@ def rtl(model: Model, options: RtlOptions, *, seed: int = 0, progress: Progress 
         "TILES": max(1, sum(len(image.tiles.slots) for image in images)),
         "FILTERS": sum(image.sums.shape[1] for image in images),
         "ACTIVATIONS": sum(image.window.bytes.size for image in images),
+        "SIDE_BITS": max(image.window.largest_side for image in images).bit_length(),
         "OUTPUTS": sum(image.sums.size for image in images),
         "PARTIAL_SUMS": max(image.sums.size for image in images),
     }

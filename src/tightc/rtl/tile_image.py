@@ -120,6 +120,6 @@ def _column_words(packing: Packing, arrivals: NDArray[np.int64]) -> NDArray[np.u
     new[1:] = np.diff(filters[order]) != 0
     first, last = np.zeros(len(order), bool), np.zeros(len(order), bool)
     first[order[new]] = True
-    last[order[np.append(new[1:], True)]] = True
+    last[order[np.append(new[1:], True)[: len(order)]]] = True
     words[tile, column] = _USED + first * _FIRST + last * _LAST + filters
     return words

@@ -39,11 +39,21 @@ class WindowPath:
         """Places of the window on all maps."""
         return self.images * prod(self.outputs)
 
+    @property
+    def largest_side(self) -> int:
+        """The largest coordinate of a map, a window, or the corner of a window."""
+        spans = np.multiply(self.geometry.kernel, self.geometry.dilations)
+        corners = np.multiply(np.subtract(self.outputs, 1), self.strides) + np.abs(self.pads)
+        return int(max(self.geometry.height, self.geometry.width, *spans, *corners))
+
 
 def window_path(
-    layer: Layer, node: Node, value: NDArray[np.int8], weight_shape: tuple[int, ...]
+    layer: Layer, node: Node, value: NDArray[np.int8], zero_point: int, weight_shape: tuple[int, ...]
 ) -> WindowPath:
-    """How `layer` reads `value`. What is no convolution over one or two axes reads ready vectors, a map each."""
+    """How `layer` reads `value`, outside of which is `zero_point`.
+
+    What is no convolution over one or two axes reads ready vectors, a map each.
+    """
     if layer.is_convolution and value.ndim in (3, 4):
         found = conv_geometry(node, value.shape, weight_shape)
         lead = (1,) * (4 - value.ndim)  # a single axis is x
@@ -52,12 +62,10 @@ def window_path(
             for sides in (found.kernel, found.strides, found.dilations, found.sizes, found.outputs)
         )
         pads = (0,) * (4 - value.ndim) + tuple(found.pads_begin)
-        spans = [side * step for side, step in zip(kernel, dilations, strict=True)]
-        _check_sides(layer, (*sizes, *spans, *map(abs, pads)))
         geometry = WindowGeometry(
             value.shape[1], sizes[0], sizes[1], (kernel[0], kernel[1]), (dilations[0], dilations[1])
         )
-        return WindowPath(
+        path = WindowPath(
             geometry,
             value.shape[0],
             strides=(strides[0], strides[1]),
@@ -65,19 +73,18 @@ def window_path(
             outputs=(outputs[0], outputs[1]),
             bytes=value,
         )
-    vectors = im2col(layer, node, value, weight_shape)
+        if path.largest_side > _LARGEST_SIDE:
+            raise ModelError(
+                f"{layer.name}: expected feature maps and windows of at most {_LARGEST_SIDE:,} pixels a side, got "
+                f"{path.largest_side:,}",
+                "give a smaller --input-shape",
+            )
+        return path
+    centered = im2col(layer, node, value.astype(np.int16) - zero_point, weight_shape)  # it pads with zeros
+    vectors = (centered + zero_point).astype(np.int8)
     geometry = WindowGeometry(vectors.shape[1], 1, 1, (1, 1), (1, 1))
     transposed = layer.weight_is_left or node.attributes.get("transA", 0)
     in_order = layer.op not in (*CONVOLUTIONS, "ConvTranspose") and layer.groups == 1 and not transposed
     return WindowPath(
         geometry, len(vectors), strides=(1, 1), pads=(0, 0), outputs=(1, 1), bytes=vectors, in_order=in_order
     )
-
-
-def _check_sides(layer: Layer, sides: tuple[int, ...]) -> None:
-    if max(sides) > _LARGEST_SIDE:
-        raise ModelError(
-            f"{layer.name}: expected feature maps and windows of at most {_LARGEST_SIDE:,} pixels a side, got "
-            f"{max(sides):,}",
-            "give a smaller --input-shape",
-        )

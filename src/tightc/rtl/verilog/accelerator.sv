@@ -17,6 +17,7 @@ module accelerator #(
     parameter TILES = 1,        // of all layers
     parameter FILTERS = 1,      // of all layers
     parameter ACTIVATIONS = 1,  // bytes that all layers read
+    parameter SIDE_BITS = 15,   // of the sides of windows and of maps with their padding
     parameter PARTIAL_SUMS = 1  // of the largest layer
 ) (
     input  logic                        clock,
@@ -36,7 +37,7 @@ module accelerator #(
     localparam WORDS = 24;  // of a layer's record
     localparam LANE_BITS = TILES * ROWS * FAN_IN > 1 ? $clog2(TILES * ROWS * FAN_IN) : 1;
     localparam FILTER_BITS = FILTERS > 1 ? $clog2(FILTERS) : 1;
-    localparam ACTIVATION_BITS = ACTIVATIONS > 1 ? $clog2(ACTIVATIONS) : 1;
+    localparam ADDRESS_BITS = ACTIVATIONS > 1 ? $clog2(ACTIVATIONS) : 1;
 
     // the images
     logic [31:0] layers      [0:LAYERS*WORDS-1];
@@ -62,18 +63,21 @@ module accelerator #(
             assign record[i] = layers[$clog2(LAYERS * WORDS)'(layer * WORDS + i)];
         end
     endgenerate
-    logic        [31:0] tiles, first_tile, steps, filters, first_filter, first_output, first_corner;
-    logic signed [15:0] first_y, first_x;
-    logic        [15:0] stride_y, stride_x, height, width;
-    logic        [31:0] row_jump, image_jump, out_height, out_width;
-    logic        [7:0]  zero_point, low, high;
+    logic        [31:0]             tiles, first_tile, steps, filters, first_filter, first_output;
+    logic        [ADDRESS_BITS-1:0] first_corner, row_jump, image_jump;
+    logic signed [SIDE_BITS:0]      first_y, first_x;
+    logic        [SIDE_BITS:0]      stride_y, stride_x;
+    logic        [31:0]             out_height, out_width;
+    logic        [SIDE_BITS-1:0]    height, width;
+    logic        [7:0]              zero_point, low, high;
     assign {tiles, first_tile, steps, filters} = {record[0], record[1], record[2], record[3]};
-    assign {first_filter, first_output, first_corner} = {record[4], record[5], record[6]};
-    assign {first_y, first_x} = {record[7][15:0], record[8][15:0]};
-    assign {stride_y, stride_x} = {record[9][15:0], record[10][15:0]};
-    assign {row_jump, image_jump} = {record[11], record[12]};
+    assign {first_filter, first_output} = {record[4], record[5]};
+    assign first_corner = record[6][ADDRESS_BITS-1:0];
+    assign {first_y, first_x} = {record[7][SIDE_BITS:0], record[8][SIDE_BITS:0]};
+    assign {stride_y, stride_x} = {record[9][SIDE_BITS:0], record[10][SIDE_BITS:0]};
+    assign {row_jump, image_jump} = {record[11][ADDRESS_BITS-1:0], record[12][ADDRESS_BITS-1:0]};
     assign {out_height, out_width} = {record[13], record[14]};
-    assign {height, width} = {record[15][15:0], record[16][15:0]};
+    assign {height, width} = {record[15][SIDE_BITS-1:0], record[16][SIDE_BITS-1:0]};
     assign {zero_point, low, high} = {record[17][7:0], record[18][7:0], record[19][7:0]};
 
     // the controller and the step that enters the first row
@@ -83,16 +87,18 @@ module accelerator #(
         .clock(clock), .reset(reset), .go(go), .tiles(tiles), .steps(steps), .load(load), .load_tile(load_tile),
         .load_row(load_row), .swap(swap), .step_valid(step_valid), .step_first(step_first), .done(done)
     );
-    logic [31:0] corner, step;
-    logic signed [15:0] y, x;
-    step_counter step_counter (
+    logic        [31:0]             step;
+    logic        [ADDRESS_BITS-1:0] corner;
+    logic signed [SIDE_BITS:0]      y, x;
+    step_counter #(.ADDRESS_BITS(ADDRESS_BITS), .SIDE_BITS(SIDE_BITS)) step_counter (
         .clock(clock), .first(step_first), .valid(step_valid), .first_corner(first_corner),
         .first_y(first_y), .first_x(first_x), .stride_y(stride_y), .stride_x(stride_x), .row_jump(row_jump),
         .image_jump(image_jump), .out_height(out_height), .out_width(out_width), .corner(corner), .y(y), .x(x), .step(step)
     );
 
     // what travels with a step, a row further in each cycle; and the swap a cycle ahead of the first one
-    localparam TOKEN_BITS = 2 + 32 + 32 + 16 + 16;
+    localparam PLACE_BITS = ADDRESS_BITS + 2 * (SIDE_BITS + 1);  // {corner, y, x}
+    localparam TOKEN_BITS = 2 + 32 + PLACE_BITS;
     logic [TOKEN_BITS*ROWS-1:0] tokens;
     logic [ROWS-1:0]            swap_rows;
     delay #(.WIDTH(TOKEN_BITS), .STAGES(ROWS - 1)) down (
@@ -110,24 +116,25 @@ module accelerator #(
     logic [ROWS*FAN_IN*8-1:0] lane_bytes;
     generate
         for (r = 0; r < ROWS; r = r + 1) begin : g_lane
-            logic               valid;
-            logic        [31:0] corner_here;
-            logic signed [15:0] y_here, x_here;
-            assign {corner_here, y_here, x_here} = tokens[TOKEN_BITS*r +: 64];
+            logic                           valid;
+            logic        [ADDRESS_BITS-1:0] corner_here;
+            logic signed [SIDE_BITS:0]      y_here, x_here;
+            assign {corner_here, y_here, x_here} = tokens[TOKEN_BITS*r +: PLACE_BITS];
             assign valid = tokens[TOKEN_BITS*r + TOKEN_BITS - 1];
             logic [64*FAN_IN-1:0] list;
             logic [FAN_IN-1:0]    read;
-            logic [32*FAN_IN-1:0] addresses;
+            logic [ADDRESS_BITS*FAN_IN-1:0] addresses;
             logic [8*FAN_IN-1:0]  bytes;
             for (i = 0; i < FAN_IN; i = i + 1) begin : g_input
                 assign list[64*i +: 64] = lanes[LANE_BITS'(((first_tile + load_tile) * ROWS + r) * FAN_IN + i)];
-                assign bytes[8*i +: 8] = read[i] ? activations[ACTIVATION_BITS'(addresses[32*i +: 32])] : 0;
+                assign bytes[8*i +: 8] = read[i] ? activations[addresses[ADDRESS_BITS*i +: ADDRESS_BITS]] : 0;
             end
-            lane_feeder #(.FAN_IN(FAN_IN), .SHADOW(SHADOW)) feeder (
+            lane_feeder #(
+                .FAN_IN(FAN_IN), .SHADOW(SHADOW), .ADDRESS_BITS(ADDRESS_BITS), .SIDE_BITS(SIDE_BITS)
+            ) feeder (
                 .clock(clock), .load(load && load_row == r), .swap(swap_rows[r]), .list(list), .valid(valid),
-                .corner(corner_here), .y(y_here), .x(x_here), .height(height), .width(width),
-                .zero_point(zero_point), .read(read), .addresses(addresses), .bytes(bytes),
-                .lane(lane_bytes[8*FAN_IN*r +: 8*FAN_IN])
+                .corner(corner_here), .y(y_here), .x(x_here), .height(height), .width(width), .zero_point(zero_point),
+                .read(read), .addresses(addresses), .bytes(bytes), .lane(lane_bytes[8*FAN_IN*r +: 8*FAN_IN])
             );
         end
     endgenerate
@@ -164,7 +171,7 @@ module accelerator #(
     logic [HOPS:0]          swap_hops;
     logic [COLUMNS-1:0]     out_valid, out_swap;
     logic [32*COLUMNS-1:0]  out_step;
-    assign {bottom_valid, bottom_first, bottom_step} = tokens[TOKEN_BITS*(ROWS-1) + 64 +: 34];
+    assign {bottom_valid, bottom_first, bottom_step} = tokens[TOKEN_BITS*(ROWS-1) + PLACE_BITS +: 34];
     always_ff @(posedge clock) leaving <= {bottom_valid, bottom_step};
     delay #(.WIDTH(33), .STAGES(HOPS)) out (.clock(clock), .in(leaving), .taps(out_hops));
     generate

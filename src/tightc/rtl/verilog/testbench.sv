@@ -5,7 +5,8 @@
 // through the pools between them, as far as the image says how. With +trace, the array's signals go to trace.vcd.
 //
 // A byte may differ by one where the exact value lies within 1/1024 of where rounding turns: onnxruntime computes it in
-// floating point. Such bytes are counted. Everything else that differs is a failure.
+// floating point. Such bytes are counted. With +chain, a layer that reads such a byte has other sums than onnxruntime's,
+// which are then not compared. Everything else that differs is a failure.
 /* verilator lint_off BLKSEQ */  // a testbench computes in sequence, with integers of 32 bits
 /* verilator lint_off UNUSEDSIGNAL */
 module testbench;
@@ -26,7 +27,7 @@ module testbench;
         .ROWS(ROWS), .COLUMNS(COLUMNS), .FAN_IN(FAN_IN), .ONE_HOT(ONE_HOT),
         .COLUMNS_PER_REGISTER(COLUMNS_PER_REGISTER), .SHADOW(SHADOW), .OVERLAP(OVERLAP), .BYPASS(BYPASS),
         .SUBWORD_BITS(SUBWORD_BITS), .LAYERS(LAYERS), .TILES(TILES), .FILTERS(FILTERS), .ACTIVATIONS(ACTIVATIONS),
-        .PARTIAL_SUMS(PARTIAL_SUMS)
+        .SIDE_BITS(SIDE_BITS), .PARTIAL_SUMS(PARTIAL_SUMS)
     ) dut (
         .clock(clock), .reset(reset), .go(go), .layer(layer), .swap(swap), .done(done), .complete(complete),
         .complete_place(complete_place), .complete_sum(complete_sum), .complete_byte(complete_byte)
@@ -40,6 +41,7 @@ module testbench;
     logic signed [31:0] sums            [0:OUTPUTS-1];
     logic signed [7:0]  bytes           [0:OUTPUTS-1];
     logic               written         [0:OUTPUTS-1];
+    logic               rounded         [0:LAYERS-1];  // whether a byte of the layer differs by rounding, or one before
 
     function automatic integer of_layer(input integer word);
         of_layer = $signed(dut.layers[layer * WORDS + word]);
@@ -60,7 +62,7 @@ module testbench;
         end else if (running) begin
             cycle <= cycle + 1;
             if (swap) begin
-                if (cycle + 1 != expected_starts[of_layer(1) + tile]) begin
+                if (cycle + 1 !== expected_starts[of_layer(1) + tile]) begin
                     wrong_starts <= wrong_starts + 1;
                     if (wrong_starts < MOST_SHOWN)
                         $display("  tile %0d: expected a start in cycle %0d, got %0d", tile,
@@ -103,7 +105,8 @@ module testbench;
     endfunction
 
     // comparing what a layer has written
-    integer different_sums, different_bytes, rounded_bytes, at, f, m, difference;
+    integer compared = 0;  // outputs of all layers
+    integer different_sums, different_bytes, rounded_bytes, rounded_reads, at, f, m, difference;
     task automatic compare;
         different_sums = 0;
         different_bytes = 0;
@@ -111,16 +114,19 @@ module testbench;
         for (m = 0; m < of_layer(2); m = m + 1)
             for (f = 0; f < of_layer(3); f = f + 1) begin
                 at = of_layer(5) + m * of_layer(3) + f;
+                compared = compared + 1;
                 if (!written[at]) begin  // no tile has a weight of this filter
                     sums[at] = 0;
                     bytes[at] = as_byte(f, exact(f, 0));
                 end
-                if (sums[at] !== expected_sums[at]) begin
+                if (rounded_reads != 0) begin
+                    if (^sums[at] === 1'bx) different_sums = different_sums + 1;
+                end else if (sums[at] !== expected_sums[at]) begin
                     different_sums = different_sums + 1;
                     if (different_sums <= MOST_SHOWN)
                         $display("  vector %0d, filter %0d: expected the sum %0d, got %0d", m, f, expected_sums[at], sums[at]);
                 end
-                if (of_layer(20) != 0 && bytes[at] !== expected_bytes[at]) begin
+                if (of_layer(20) != 0 && rounded_reads == 0 && bytes[at] !== expected_bytes[at]) begin
                     difference = 32'(bytes[at]) - 32'(expected_bytes[at]);
                     if ((difference == 1 || difference == -1) && is_near(f, exact(f, sums[at])))
                         rounded_bytes = rounded_bytes + 1;
@@ -131,6 +137,7 @@ module testbench;
                     end
                 end
             end
+        rounded[layer] = rounded_bytes != 0 || rounded_reads != 0;
     endtask
 
     // what lies between two layers: nothing or a pool. A link: the layer before (from 1 on, 0 for none), 1 for the
@@ -139,9 +146,15 @@ module testbench;
     integer n, ch, oy, ox, ky, kx, iy, ix, from, base, units;
     logic signed [63:0] total;
     logic signed [7:0] best;
+    logic is_mean, turns;
     task automatic read_layers_before;
         logic [31:0] now;
         now = layer;
+        base = layer + 1 < LAYERS ? $signed(dut.layers[(layer + 1) * WORDS + 21]) : ACTIVATIONS;
+        if (of_link(2) * of_link(3) * of_link(12) * of_link(13) !== base - of_layer(21)) begin
+            failures = failures + 1;
+            $display("  expected a link to %0d activations", base - of_layer(21));
+        end
         for (n = 0; n < of_link(2); n = n + 1)
             for (ch = 0; ch < of_link(3); ch = ch + 1)
                 for (oy = 0; oy < of_link(12); oy = oy + 1)
@@ -164,13 +177,28 @@ module testbench;
                                 end
                             end
                         base = of_layer(21) + ((n * of_link(3) + ch) * of_link(12) + oy) * of_link(13) + ox;
-                        if (of_link(1) == 2) begin
-                            layer = of_link(0) - 1;
-                            best = as_byte(ch, (total + 64'(units) / 2) / 64'(units) + half(ch));
-                            layer = now;
+                        is_mean = of_link(1) == 2;
+                        layer = of_link(0) - 1;
+                        if (is_mean) begin
+                            total = (total + 64'(units) / 2) / 64'(units) + half(ch);
+                            best = as_byte(ch, total);
                         end
-                        dut.activations[base] = best;
+                        turns = rounded[layer] || (is_mean && is_near(ch, total));
+                        layer = now;
+                        read_instead(best, turns);
                     end
+    endtask
+    // the activation at `base`; where it differs from the image's and rounding does not explain that, it is a failure
+    task automatic read_instead(input logic signed [7:0] value, input logic by_rounding);
+        difference = 32'(value) - 32'($signed(dut.activations[base]));
+        if (difference !== 0) begin
+            rounded_reads = rounded_reads + 1;
+            if (!by_rounding) begin
+                failures = failures + 1;
+                $display("  activation %0d: expected %0d, got %0d", base, $signed(dut.activations[base]), value);
+            end
+        end
+        dut.activations[base] = value;
     endtask
     function automatic logic signed [63:0] half(input integer filter);
         half = (64'd1 << dut.shifts[of_layer(4) + filter]) >> 1;
@@ -196,12 +224,14 @@ module testbench;
         reset = 0;
         for (i = 0; i < LAYERS; i = i + 1) begin
             layer = i;
-            if ($test$plusargs("chain") && of_link(0) != 0) read_layers_before();
+            rounded_reads = 0;
+            if ($test$plusargs("chain") && of_link(0) !== 0) read_layers_before();
             go = 1;
             @(negedge clock);
             go = 0;
             if (of_layer(0) != 0) begin
-                while (running) @(negedge clock);
+                while (running && cycle <= of_layer(22)) @(negedge clock);
+                running = 0;
                 repeat (4) @(negedge clock);
             end else begin
                 running = 0;
@@ -209,13 +239,18 @@ module testbench;
             compare();
             $display("layer %0d: %0d tiles, %0d cycles, %0d sums, %0d wrong starts, %0d sums differ, %0d bytes differ, %0d by rounding",
                      i, tile, cycle, of_layer(2) * of_layer(3), wrong_starts, different_sums, different_bytes, rounded_bytes);
-            if (tile != of_layer(0) || cycle != of_layer(22) || wrong_starts != 0) begin
+            if (rounded_reads != 0) $display("  %0d activations differ by rounding: sums are not compared", rounded_reads);
+            if (tile !== of_layer(0) || cycle !== of_layer(22) || wrong_starts != 0) begin
                 failures = failures + 1;
                 $display("  expected %0d tiles and %0d cycles", of_layer(0), of_layer(22));
             end
             if (different_sums != 0 || different_bytes != 0) failures = failures + 1;
             all_cycles = all_cycles + cycle;
             all_rounded = all_rounded + rounded_bytes;
+        end
+        if (compared != OUTPUTS) begin
+            failures = failures + 1;
+            $display("  expected %0d outputs, got %0d", OUTPUTS, compared);
         end
         if (failures == 0) $display("passed: %0d layers, %0d cycles, %0d bytes differ by rounding", LAYERS, all_cycles, all_rounded);
         else $display("FAILED: %0d failures", failures);
