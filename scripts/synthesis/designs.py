@@ -13,6 +13,8 @@ SUBWORD_FAN_INS = (1, 4, 8, 16)
 ONE_HOT_SHADOW_FAN_INS = (8, 16)
 BANKS = (32, 64, 128, 256)
 ROWS = COLUMNS = 32
+# of an activation buffer of 64 KiB and maps of up to 63 x 63 with their padding
+_WIDTHS = {"ADDRESS_BITS": 16, "SIDE_BITS": 6}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def baseline_designs() -> dict[str, Design]:
 def feeder(fan_in: int, shadow: bool = False) -> Design:
     """The feeder of one lane."""
     name = f"feeder{fan_in}-shadow" if shadow else f"feeder{fan_in}"
-    return Design(name, "lane_feeder", (f"{_RTL}/lane_feeder.sv",), {"FAN_IN": fan_in, "SHADOW": int(shadow)})
+    return Design(
+        name, "lane_feeder", (f"{_RTL}/lane_feeder.sv",), {"FAN_IN": fan_in, "SHADOW": int(shadow), **_WIDTHS}
+    )
 
 
 def bank_port(banks: int) -> Design:
@@ -88,6 +92,6 @@ def peripheral_designs() -> dict[str, Design]:
         "controller": Design(
             "controller", "controller", (f"{_RTL}/controller.sv",), {"ROWS": ROWS, "HOPS": COLUMNS - 1}
         ),
-        "step_counter": Design("step-counter", "step_counter", (f"{_RTL}/step_counter.sv",), {}),
+        "step_counter": Design("step-counter", "step_counter", (f"{_RTL}/step_counter.sv",), _WIDTHS),
         "adder": Design("adder", "adder", (f"{_OWN}/adder.sv",), {}),
     }

@@ -107,7 +107,8 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
         "",
         "### Other modules",
         "",
-        "Where no netlist meets the clock, the fastest stands for it: that module has to be pipelined.",
+        "Where no netlist meets the clock, the fastest stands for it: that module has to be pipelined. Feeders and",
+        "step counter are those for a buffer of 64 KiB and maps of up to 63x63 with their padding.",
         "",
         *_table(
             ["module", "at the clock", "path", "fastest", "path", "smallest", "path", "meets the clock"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -59,19 +61,28 @@ class Source:
         return found
 
 
-def prepare_network(source: Source, sparsity: float, fan_in: int) -> Path:
-    """The model pruned, quantized and packed into tiles of 32x32 for a fan-in; kept in the folder."""
-    path = source.folder / f"network-{sparsity:g}-{fan_in}.onnx"
+def quantized_network(source: Source, sparsity: float) -> Path:
+    """The model pruned and quantized; kept in the folder, by the paths of model and images."""
+    paths = f"{source.model.resolve()} {source.images.resolve()}"
+    path = source.folder / f"quantized-{sparsity:g}-{hashlib.sha256(paths.encode()).hexdigest()[:12]}.onnx"
     if not path.exists():
         source.folder.mkdir(parents=True, exist_ok=True)
         network = tightc.load(source.model)
         if sparsity:
             network = tightc.prune(network, sparsity=sparsity).model
         seen = source.load_images(network, "train")
-        network = tightc.quantize(network, images=seen, calibration_images=256).model
+        tightc.save(tightc.quantize(network, images=seen, calibration_images=256).model, path)
+    return path
+
+
+def packed_network(source: Source, fan_in: int) -> Path:
+    """The quantized network of SPARSITY packed into tiles of 32x32 for a fan-in, dense for 1; kept in the folder."""
+    quantized = quantized_network(source, SPARSITY)
+    path = quantized.with_name(quantized.name.replace("quantized", f"packed-{fan_in}"))
+    if not path.exists():
         method = "dense" if fan_in == 1 else "tight"
-        network = tightc.permute(network, fan_in=fan_in, method=method, time_limit="20s", jobs=1).model
-        tightc.save(network, path)
+        network = tightc.load(quantized)
+        tightc.save(tightc.permute(network, fan_in=fan_in, method=method, jobs=1).model, path)
     return path
 
 
@@ -81,9 +92,9 @@ def read_slots(source: Source, fan_in: int, seed: int = 0) -> list[Slot]:
     Pruned without training, the network itself has channels that are 0 for all images; one that is trained has not.
     With a fan-in of 1 the tiles are dense: every slot is used, and those with a weight of 0 are the idle ones.
     """
-    workload = read_workload(tightc.load(prepare_network(source, SPARSITY, fan_in)), InputSizeOptions())
+    workload = read_workload(tightc.load(packed_network(source, fan_in)), InputSizeOptions())
     entries = sorted(workload.layers, key=lambda entry: -entry.nonzeros * entry.gemm.vectors)[:LAYERS]
-    streams = _vectors(source, [workload.layers.index(entry) for entry in entries])
+    streams = _vectors(source, tuple(workload.layers.index(entry) for entry in entries))
     rng = np.random.default_rng(seed)
     found = []
     for entry, vectors in zip(entries, streams, strict=True):
@@ -91,9 +102,10 @@ def read_slots(source: Source, fan_in: int, seed: int = 0) -> list[Slot]:
     return found
 
 
-def _vectors(source: Source, layers: list[int]) -> list[Integers]:
+@cache
+def _vectors(source: Source, layers: tuple[int, ...]) -> list[Integers]:
     """The input vectors, (vectors, inputs), of the layers of the unpruned network on test images."""
-    model = tightc.load(prepare_network(source, 0.0, 1))
+    model = tightc.load(quantized_network(source, 0.0))
     workload = read_workload(model, InputSizeOptions())
     graph = read_graph(workload.plain.proto)
     nodes = {node.outputs[0]: node for node in graph.nodes if node.outputs}
