@@ -66,7 +66,7 @@ _TITLES = {
     },
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
-_RATIOS |= {"over_column_combine", "energy_gain_over_column_combine"}
+_RATIOS |= {"speedup_per_area", "over_column_combine", "energy_gain_over_column_combine"}
 _SUMMARY = (
     "weights",
     "nonzeros",
