@@ -8,18 +8,19 @@ from pathlib import Path
 from synthesis.designs import COLUMNS, FAN_INS, ROWS
 from tightc.config.yaml import read_options
 from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, PeEntry
-from tightc.simulation.accelerator.energy_table import EnergyTable, Sourced
+from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, MemoryEntry, Sourced
 
 _HEAD = """# Area, timing and energy by synthesis
 
 Made by `scripts/synthesise.py`, a command for each cell library; the figures are those of `configs/area` and
 `configs/energy`. The library files are not part of this repository.
 
-**How.** Yosys flattens a module, keeps its multiplier and adder apart (`synth -flatten -noalumacc`), and maps it with
-abc. Three mappings are tried, from the smallest to the fastest, each for several target delays. OpenSTA gives the
-longest path, from register to register or port. Inputs come from a register of the library that drives four inverters.
-"At the clock" is the smallest netlist found that meets the clock. That clock is the shortest, in steps of 50 ps, that
-all processing elements meet. "Fastest" has the shortest path found, "smallest" the least area.
+**How.** Yosys flattens a module and maps it with abc. Multiplier and adder stay apart (`synth -flatten -noalumacc`):
+fused, as Yosys has them by default, they take more area. Three mappings are tried, from the smallest to the fastest,
+each for several target delays. OpenSTA gives the longest path, from register to register or port, without wires.
+Inputs come from a register of the library that drives four inverters. "At the clock" is the smallest netlist found
+that meets the clock. That clock is the shortest, in steps of 50 ps, that all processing elements meet. "Fastest" has
+the shortest path found, "smallest" the least area.
 
 **Energy.** Slots of real tiles are streamed through the netlist in Icarus, at the clock, with the delay of every cell,
 so that glitches count. The tiles are those of a ResNet-20 pruned to a tenth and packed for each fan-in. The activations
@@ -131,10 +132,10 @@ def _library(table: AreaTable, energy: EnergyTable) -> list[str]:
                 [
                     name.replace("_", " "),
                     _energy(entry),
-                    entry.source + (" (assumed)" if entry.assumed else ""),
+                    _source(entry),
                 ]
                 for name, entry in energy
-                if isinstance(entry, Sourced)
+                if isinstance(entry, EnergyEntry | MemoryEntry)
             ),
         ),
         "",
@@ -211,8 +212,13 @@ def _array(table: AreaTable) -> list[str]:
     ]
 
 
-def _energy(entry: Sourced) -> str:
-    return str(entry.model_dump(mode="json")["energy"])
+def _energy(entry: EnergyEntry | MemoryEntry) -> str:
+    return f"{entry.energy:.4g} pJ" + ("/byte" if isinstance(entry, MemoryEntry) else "")
+
+
+def _source(entry: Sourced) -> str:
+    """The source without the command, which stands above."""
+    return entry.source.partition("; python scripts")[0] + (" (assumed)" if entry.assumed else "")
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:

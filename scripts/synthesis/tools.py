@@ -122,7 +122,7 @@ def yosys_script(design: Design, mapping: str, target: int, setup: Setup) -> str
         [
             f"read_verilog -sv {' '.join(design.sources)}",
             *([f"chparam {sets} {design.top}"] if sets else []),
-            # without alumacc: fused into one sum of partial products, multiplier and adder take a third more area
+            # without alumacc: fused into one sum of partial products, they take more area and are no faster
             f"synth -top {design.top} -flatten -noalumacc",
             f"dfflibmap -liberty {setup.liberty}",
             f'abc -liberty {setup.liberty} -constr {setup.folder}/constraints -script "+{abc}"',

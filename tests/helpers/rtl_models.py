@@ -96,7 +96,7 @@ class Weighted:
 
 
 def network(
-    shape: tuple[int, ...], *steps: Weighted | str, zero_point: Any = np.uint8(0), scale: float = 0.05
+    shape: tuple[int, ...], *steps: Weighted | str, zero_point: Any, scale: float = 0.05
 ) -> onnx.ModelProto:
     """The `steps` one after the other on an input of `shape`, each of them a Weighted or the text of an operator.
 
@@ -126,4 +126,5 @@ def network(
     lines.append(
         f"y = DequantizeLinear({quantized(value, len(steps))[0].replace('d', 'q')}{len(steps)}, s, z)"
     )
-    return graph("(float%s x) => (float y) {\n%s\n}" % (list(shape), "\n".join(lines)), **tensors)
+    text = "\n".join(lines)
+    return graph(f"(float{list(shape)} x) => (float y) {{\n{text}\n}}", **tensors)

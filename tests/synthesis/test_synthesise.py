@@ -207,7 +207,8 @@ def test_the_page_shows_the_tables(name: str) -> None:
     assert eight[2] == f"{table.pe(8).area / table.pe(1).area:.2f}"
     assert sum(row[0].startswith("fan-in") and len(row) == 10 for row in rows) == len(table.pes)
     entries = {row[0]: row[1] for row in rows if len(row) == 3}
-    assert entries["int8 multiply"].split() == [f"{energy.int8_multiply.energy:g}", "pJ"]
+    assert entries["int8 multiply"].split() == [f"{energy.int8_multiply.energy:.4g}", "pJ"]
+    assert entries["dram"].split() == [f"{energy.dram.energy:.4g}", "pJ/byte"]
     assert table.command.split()[-1] in section
     assert table.tools in section
 

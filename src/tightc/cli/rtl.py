@@ -36,8 +36,8 @@ def rtl(model: str | None, seed: int, output: str, display: Display, **flags: An
     from tightc.rtl.write import write_design
 
     options = parsed_options(RtlOptions, flags)
-    if not output:
-        raise click.UsageError("--output: expected a folder, got an empty text; give a name.")
+    if output in ("", "-"):
+        raise click.UsageError(f"--output: expected a folder, got {output or 'an empty text'}; give a name.")
     check_simulator(options)
     if Path(output).is_dir():
         check_writable(Path(output) / "README.txt")
