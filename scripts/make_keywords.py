@@ -52,7 +52,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from tightc import {names}
 '''
-NAMED = ("ArrayShape", "Budget", "EnergyTable", "Hardware", "Pattern", "TemperatureSchedule")
+NAMED = ("AreaTable", "ArrayShape", "Budget", "EnergyTable", "Hardware", "Pattern", "TemperatureSchedule")
 
 
 def page() -> str:

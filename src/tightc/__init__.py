@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from tightc.report import Interrupted, LayerReport, Report, Result
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
+    from tightc.simulation.accelerator.area_table import AreaTable
     from tightc.simulation.accelerator.energy_table import EnergyTable
     from tightc.simulation.accelerator.hardware import Hardware
     from tightc.simulation.options import SimulateOptions
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AreaTable",
     "ArrayShape",
     "Budget",
     "CompareOptions",
@@ -145,13 +147,14 @@ _MODULES = {
     "tightc.report": "Interrupted LayerReport Report Result",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
+    "tightc.simulation.accelerator.area_table": "AreaTable",
     "tightc.simulation.accelerator.energy_table": "EnergyTable",
     "tightc.simulation.accelerator.hardware": "Hardware",
     "tightc.simulation.options": "SimulateOptions",
     "tightc.tile.array": "ArrayShape",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
-_OPTIONS = {"EnergyTable", "Hardware", "TemperatureSchedule"}
+_OPTIONS = {"AreaTable", "EnergyTable", "Hardware", "TemperatureSchedule"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tightc
 from helpers import models
 from tightc.cli.main import run
 from tightc.simulation.accelerator.hardware import Hardware
@@ -91,9 +92,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
     "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
-    "overlap_drain", "accumulator_bypass", "energy_table", "hardware_file", "energy_file",
+    "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file",
+    "energy_file",
 }  # fmt: skip
-EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify")
+AREA = str(tightc.configs() / "area" / "nangate45.yaml")
+EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify", "--area", AREA)
 
 
 def figures_of(report: dict[str, Any]) -> set[str]:

@@ -10,7 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
-    from tightc import ArrayShape, Budget, EnergyTable, Hardware, Pattern, TemperatureSchedule
+    from tightc import AreaTable, ArrayShape, Budget, EnergyTable, Hardware, Pattern, TemperatureSchedule
 
 
 class InspectKeywords(TypedDict, total=False):
@@ -123,6 +123,7 @@ class SimulateKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
     verify: bool
     inputs: str | PathLike[str] | None
@@ -159,6 +160,7 @@ class CompareKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     method: Sequence[str] | str
     fan_in: Sequence[int] | int | str
     alpha: int

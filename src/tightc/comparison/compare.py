@@ -38,6 +38,7 @@ _ACCELERATOR = (
     "overlap_drain",
     "accumulator_bypass",
     "energy_table",
+    "area_table",
     "hardware_file",
     "energy_file",
 )
@@ -50,11 +51,13 @@ _MEASURED = (
     "bit_compression",
     "fan_in_max",
 )
+_OF_AREA = ("area_mm2", "speedup_per_area")
 _SIMULATED = (
     "utilisation",
     "time_ms",
     "dram_bytes",
-)  # the last two only if the hardware defines them
+    *_OF_AREA,
+)  # all but the first only if hardware or an area table define them
 _SEARCH = 0.99  # fraction of the progress of a variant
 
 
@@ -123,7 +126,7 @@ class _Run:
             "fan_in": variant.fan_in,
         }
         if variant.permute is None:
-            return {**head, **_row({}, {})}
+            return {**head, **_row({}, {}), **dict.fromkeys(_OF_AREA if self.simulated.area else ())}
         task = f"{name} {variant.label}" if self.several else variant.label
         progress = _VariantProgress(task, len(read_network(plain).owners), self.progress)
         permuted, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
@@ -153,7 +156,7 @@ class _Run:
 
     def _simulate(self, name: str, model: Model) -> Figures:
         report = simulate(model, self.simulated)
-        self.totals = self.totals or {key: report.totals[key] for key in _ACCELERATOR}
+        self.totals = self.totals or {key: report.totals[key] for key in _ACCELERATOR if key in report.totals}
         self.notes = self.notes or report.notes[:1]
         if name not in self._seen:
             self._seen.add(name)

@@ -28,7 +28,8 @@ _COLUMNS = {
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
-    "compare": "model variant passes cycles stall_cycles speedup over_column_combine energy_pj energy_gain "
+    "compare": "model variant passes cycles stall_cycles speedup area_mm2 speedup_per_area "
+    "over_column_combine energy_pj energy_gain "
     "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
@@ -57,6 +58,8 @@ _TITLES = {
     "rounded_to_zero": "to zero",
     "input_scale": "input scale",
     "packed_bits": "bits",
+    "area_mm2": "mm2",
+    "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
     **{
@@ -66,7 +69,7 @@ _TITLES = {
     },
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
-_RATIOS |= {"over_column_combine", "energy_gain_over_column_combine"}
+_RATIOS |= {"speedup_per_area", "over_column_combine", "energy_gain_over_column_combine"}
 _SUMMARY = (
     "weights",
     "nonzeros",
@@ -222,6 +225,8 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         "value_error",
         "simulated_cycles",
         "bytes_by_rounding",
+        "area_mm2",
+        "speedup_per_area",
     ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "split":

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.simulation.accelerator.area_table import AreaTable
 from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.accelerator.hardware import Hardware
 from tightc.tile.array import LARGEST, ArrayShape
@@ -26,7 +27,7 @@ class AcceleratorOptions(InputSizeOptions):
             "overlap_drain",
             "accumulator_bypass",
         ),
-        "Energy": ("energy",),
+        "Energy and area": ("energy", "area"),
         "Model inputs": ("batch", "input_shape"),
     }
     advanced: ClassVar = frozenset(
@@ -79,6 +80,10 @@ class AcceleratorOptions(InputSizeOptions):
         default_factory=default_table,
         description="energy table (YAML file): energy of each event; default: horowitz-45nm",
     )
+    area: AreaTable | None = Field(
+        None,
+        description="area table (YAML file): area of each part of an array; default: none, no area in the report",
+    )
 
 
 class SimulateOptions(AcceleratorOptions):
@@ -96,7 +101,7 @@ class SimulateOptions(AcceleratorOptions):
             "overlap_drain",
             "accumulator_bypass",
         ),
-        "Energy": ("energy",),
+        "Energy and area": ("energy", "area"),
         "Verification": ("verify", "inputs"),
         "Model inputs": ("batch", "input_shape"),
     }

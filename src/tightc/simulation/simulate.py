@@ -17,6 +17,7 @@ from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.accelerator.energy_table import EnergyTable
 from tightc.simulation.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.simulation.choose_accelerator import choose_accelerator
+from tightc.simulation.cost_model.area import ArrayForm, area_metrics
 from tightc.simulation.cost_model.energy import variations
 from tightc.simulation.cost_model.events import count_events
 from tightc.simulation.cost_model.layer_cost import CostComparison, LayerCost
@@ -101,6 +102,7 @@ def _totals(
         {"entry": v.entry, "change": v.change, "energy_gain": total.energy_gain(v.table, accelerator)}
         for v in variations(table)
     ]
+    metrics = total.metrics(table, accelerator)
     return {
         "array": str(accelerator.array),
         "arrays": accelerator.arrays,
@@ -111,10 +113,23 @@ def _totals(
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
         "energy_table": table.name,
-        **total.metrics(table, accelerator),
+        **metrics,
+        **_area(workload, options, accelerator, metrics["speedup"]),
         "energy_gain_if": gains,
         **_packing_metrics(sum(workload.measures.values(), Measures()) if workload.measures else None),
     }
+
+
+def _area(
+    workload: Workload, options: SimulateOptions, accelerator: Accelerator, speedup: float | None
+) -> dict[str, Any]:
+    """The area of the arrays that the packings need; empty without an area table."""
+    if options.area is None:
+        return {}
+    packings = [layer.packing for layer in workload.layers if layer.packing]
+    fan_in = accelerator.fan_in or max((packing.fan_in for packing in packings), default=1)
+    subword_bits = next((packing.subword_bits for packing in packings if packing.subword_bits), None)
+    return area_metrics(ArrayForm.of(accelerator, fan_in, subword_bits), speedup, options.area)
 
 
 def _row(

@@ -130,6 +130,7 @@ class AreaTable(Options):
         *,
         multiplexer: Multiplexer = "tree",
         shadow: bool = False,
+        subword_bits: int | None = None,
     ) -> float:
         """um2 of a processing element, the mean over a row of `columns` with a lane register every so many.
 
@@ -137,7 +138,13 @@ class AreaTable(Options):
         """
         registers = columns // columns_per_lane_register
         registered, wired = (
-            self.pe(fan_in, lane_register=register, multiplexer=multiplexer, shadow=shadow).area
+            self.pe(
+                fan_in,
+                lane_register=register,
+                multiplexer=multiplexer,
+                shadow=shadow,
+                subword_bits=subword_bits,
+            ).area
             for register in (True, False)
         )
         return (registers * registered + (columns - registers) * wired) / columns

@@ -107,6 +107,15 @@ GLOSSARY: dict[str, Definition] = {
         "",
         "sensitivity: energy_gain with an assumed entry of the table halved or doubled, or a range at its upper end",
     ),
+    "area_mm2": Definition(
+        "mm2",
+        "with --area: of the arrays by a synthesized table, without wiring, clock tree and buffers. pes: R x C "
+        "processing elements, of which C // g a row hold the lane's registers. feeders: R x fan-in inputs. "
+        "accumulators and requantizers: one a column. control: controller and step counter. The fan-in is that of the "
+        "hardware, else that of the packings. dense_area_mm2: the same with whole weights and a fan-in of 1",
+    ),
+    "area_parts_mm2": Definition("mm2", "area_mm2 by part, as named there"),
+    "speedup_per_area": Definition("", "speedup / (area_mm2 / dense_area_mm2)"),
     "macs_covered": Definition("", "fraction of the model's multiply-accumulates that the layers do"),
     "engine_cycles": Definition(
         "cycles",

@@ -1,0 +1,82 @@
+"""Area of the arrays, from an area table: synthesized cells, without wiring, clock tree and buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tightc.simulation.accelerator.accelerator import Accelerator
+from tightc.simulation.accelerator.area_table import AreaTable
+from tightc.tile.array import ArrayShape
+from tightc.tile.subwords import subwords_of
+
+AREA_PARTS = ("pes", "feeders", "accumulators", "requantizers", "control")
+_UM2_PER_MM2 = 1e6
+
+
+@dataclass(frozen=True)
+class ArrayForm:
+    """What decides the area of an array besides the table.
+
+    `fan_in`: inputs of its multiplexers. `shadow`: second registers, to load a tile while one runs. `subword_bits`:
+    of the slots, None for whole weights.
+    """
+
+    array: ArrayShape
+    arrays: int
+    fan_in: int
+    columns_per_lane_register: int
+    shadow: bool
+    subword_bits: int | None
+
+    @property
+    def dense(self) -> ArrayForm:
+        """The ordinary array of whole words that the same multipliers make."""
+        subwords = 1 if self.subword_bits is None else subwords_of(self.subword_bits)
+        return replace(self, array=self.array.of_words(subwords), fan_in=1, subword_bits=None)
+
+    @classmethod
+    def of(cls, accelerator: Accelerator, fan_in: int, subword_bits: int | None) -> ArrayForm:
+        """The arrays of `accelerator` with multiplexers of `fan_in` inputs and slots of `subword_bits`."""
+        return cls(
+            accelerator.array,
+            accelerator.arrays,
+            fan_in,
+            columns_per_lane_register=accelerator.columns_per_lane_register,
+            shadow=accelerator.prefetch,
+            subword_bits=subword_bits,
+        )
+
+
+def area_metrics(form: ArrayForm, speedup: float | None, table: AreaTable) -> dict[str, Any]:
+    """The area of `form` by the names of the glossary, and its `speedup` for what it takes more than a dense array."""
+    parts, dense_area = area_mm2(form, table), sum(area_mm2(form.dense, table).values())
+    area = sum(parts.values())
+    return {
+        "area_table": table.name,
+        "area_mm2": area,
+        "dense_area_mm2": dense_area,
+        "speedup_per_area": None if speedup is None else speedup * dense_area / area,
+        "area_parts_mm2": parts,
+    }
+
+
+def area_mm2(form: ArrayForm, table: AreaTable) -> dict[str, float]:
+    """mm2 of each of AREA_PARTS of all arrays of `form`, by `table`. OptionError where the table lacks the form."""
+    rows, columns = form.array
+    pe = table.pe_area(
+        form.fan_in,
+        columns,
+        form.columns_per_lane_register,
+        shadow=form.shadow,
+        subword_bits=form.subword_bits,
+    )
+    feeder_input = table.shadow_feeder_input if form.shadow else table.feeder_input
+    of_one = {
+        "pes": rows * columns * pe,
+        "feeders": rows * form.fan_in * feeder_input.area,
+        "accumulators": columns * table.accumulator.area,
+        "requantizers": columns * table.requantizer.area,
+        "control": table.controller.area + table.step_counter.area,
+    }
+    return {part: form.arrays * of_one[part] / _UM2_PER_MM2 for part in AREA_PARTS}
