@@ -28,6 +28,7 @@ SECTIONS = {
     "startup": "startup",
     "loading": "loading",
     "rtl": "rtl",
+    "equal-area": "equal_area",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",
