@@ -67,7 +67,7 @@ def layers(draw: st.DrawFn, largest: int) -> Layer:
 
 
 @given(
-    array=st.sampled_from([(4, 4), (4, 4), (8, 8), (1, 1), (1, 4), (4, 1), (2, 7)]),
+    array=st.sampled_from([(4, 4), (4, 4), (8, 8), (1, 1), (1, 4), (4, 1), (2, 7), (1, 9), (2, 12)]),
     fan_in=st.integers(1, 5),
     spare=st.sampled_from([0, 0, 1, 4]),
     hops=st.sampled_from([1, 2, 3, 8]),
@@ -115,12 +115,18 @@ def test_the_packings_of_every_method(method: str, array: str, tmp_path: Path) -
     assert [layer.cycles for layer in found] == [layer["cycles"] for layer in expected]
 
 
-def test_a_plain_model_runs_dense(tmp_path: Path) -> None:
-    proto = network((2, 3, 6, 5), Weighted("Conv", int8(8, 3, 3, 3)), zero_point=np.uint8(3))
-    (found,) = simulated(loaded(proto), tmp_path, array="4x8")
+@pytest.mark.parametrize("channels", [6, 3, 2, 1])
+@pytest.mark.parametrize("array", ["4x8", "9x2", "16x16"])
+def test_a_plain_model_runs_dense(channels: int, array: str, tmp_path: Path) -> None:
+    """Groups of 6, 3, 2 channels and 1."""
+    weight = Weighted("Conv", int8(6, channels, 3, 3), f"<group = {6 // channels}, pads = [0, 1, 1, 0]>")
+    proto = network((1, 6, 5, 4), weight, zero_point=np.uint8(3))
+    (found,) = simulated(loaded(proto), tmp_path, array=array)
     check_folder(tmp_path)
-    assert Images(tmp_path).records[0].tiles == 7 and Images(tmp_path).array == (4, 8)
-    (expected,) = tightc.simulate(loaded(proto), array="4x8").layers
+    rows, columns = Images(tmp_path).array
+    if channels == 6:
+        assert Images(tmp_path).records[0].tiles == -(-54 // rows) * -(-6 // columns)
+    (expected,) = tightc.simulate(loaded(proto), array=array).layers
     assert found.cycles == expected["cycles"]
 
 

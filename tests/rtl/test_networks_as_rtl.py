@@ -51,6 +51,58 @@ NETWORKS = {
         quantized("[5, 3]", ["MatMul(v, {})", "MatMul({}, u)"], w=int8(7, 5), u=int8(3, 7).astype(np.float32)),
         [None],
     ),
+    "zero points that are left out": (
+        graph(
+            """(float[2, 4, 6, 6] x) => (float y) {
+                q = QuantizeLinear<output_dtype = 3>(x, s)
+                d = DequantizeLinear(q, s)
+                v = DequantizeLinear(w, ws)
+                [int8] a = Conv(d, v)
+                p = QuantizeLinear<output_dtype = 3>(a, s)
+                e = DequantizeLinear(p, s)
+                [uint8] b = Conv(e, v)
+                o = QuantizeLinear(b, s)
+                y = DequantizeLinear(o, s)
+            }""",
+            opset=21, w=int8(4, 4, 3, 3), ws=np.float32(0.003), s=np.float32(0.05),
+        ),
+        [None, "int8"],
+    ),
+    "several readers, with scales of their own": (
+        graph(
+            """(float[2, 4, 6, 6] x) => (float y, float t) {
+                q = QuantizeLinear(x, s, z)
+                d = DequantizeLinear(q, s, z)
+                v = DequantizeLinear(w, ws, wz)
+                [first] a = Conv(d, v)
+                p = QuantizeLinear(a, s, z)
+                e = DequantizeLinear(p, s, z)
+                o = QuantizeLinear(a, u, uz)
+                f = DequantizeLinear(o, u, uz)
+                [same] y = Conv(e, v)
+                [other] t = Conv(f, v)
+            }""",
+            w=int8(4, 4, 3, 3), u=np.float32(0.021), uz=np.int8(-7), **SCALES,
+        ),
+        [None, "first", None],
+    ),
+    "vectors that become a map": (
+        graph(
+            """(float[2, 5] x) => (float y) {
+                q = QuantizeLinear(x, s, z)
+                d = DequantizeLinear(q, s, z)
+                v = DequantizeLinear(w, ws, wz)
+                [vectors] a = Gemm(d, v)
+                m = Reshape(a, shape)
+                p = QuantizeLinear(m, s, z)
+                e = DequantizeLinear(p, s, z)
+                u = DequantizeLinear(k, ws, wz)
+                [map] y = Conv(e, u)
+            }""",
+            w=int8(5, 36), k=int8(3, 4, 2, 2), shape=np.array([2, 4, 3, 3]), **SCALES,
+        ),
+        [None, "vectors"],
+    ),
     "operators that requantize": (
         graph(
             """(float[2, 4, 6, 6] x) => (float y) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,35 @@ def test_other_modules_in_the_folder_are_not_compiled(place: Path) -> None:
     (place / "r").mkdir()
     (place / "r" / "mine.sv").write_text("module pe; endmodule this is not SystemVerilog\n")
     assert run(["rtl", "packed.onnx", "-o", "r", "-q", "--simulate", "icarus"]) == 0
+
+
+IN_PYTHON: dict[str, tuple[dict[str, Any], str]] = {
+    "overlap": (
+        {"overlap_drain": True},
+        "overlap_drain: expected prefetch_weights too, got none; add prefetch_weights",
+    ),
+    "fan-in": ({"fan_in": 2}, "fan_in: expected at least 3, which the model's tiles need, got 2"),
+    "chain": ({"chain": True}, "chain: expected simulate too, got none; add simulate icarus"),
+    "array": (
+        {"array": "8x8"},
+        "array: expected 4x4, the array that the model was permuted for, got 8x8; use array 4x4",
+    ),
+    "simulator": ({"simulate": "modelsim"}, "simulate: expected 'icarus' or 'verilator', got 'modelsim'"),
+}
+
+
+@pytest.mark.parametrize("name", IN_PYTHON)
+def test_errors_in_python_name_keywords(name: str, tmp_path: Path) -> None:
+    keywords, sentence = IN_PYTHON[name]
+    with pytest.raises(tightc.OptionError, match=re.escape(sentence)):
+        tightc.write_rtl(randomly_packed(PROTO, (4, 4), 3), tmp_path / "r", **keywords)
+    assert not (tmp_path / "r").exists()
+
+
+@icarus
+def test_the_report_in_python(tmp_path: Path) -> None:
+    report = tightc.write_rtl(
+        randomly_packed(PROTO, (4, 4), 3), str(tmp_path / "r"), simulate="icarus", fan_in=4
+    )
+    cycles = [record.cycles for record in Images(tmp_path / "r").records]
+    assert [layer["simulated_cycles"] for layer in report.layers] == cycles

@@ -135,6 +135,8 @@ def command_lines(folder: Path) -> dict[str, str]:
 def test_the_line_for_icarus(tmp_path: Path) -> None:
     made("plain", tmp_path)
     assert "passed: 2 layers" in ran(tmp_path, "bash", "-c", command_lines(tmp_path)["iverilog"])
+    assert "passed: 2 layers" in ran(tmp_path, "vvp", "-n", "testbench.vvp", "+trace")
+    assert "$var" in (tmp_path / "trace.vcd").read_text()
 
 
 @verilator

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Array, Graph, Node
@@ -16,6 +17,12 @@ from tightc.rtl.fixed_point import FixedPoint, fixed_point
 
 # of fixed-point forms: 31 bits of a multiplier, and sums in 64 bits with up to 46 behind the point
 _LARGEST_FACTOR, _LARGEST_ADDEND = 2.0**30, 2.0**15
+# of a QuantizeLinear without a zero point, by its attribute output_dtype; 0 where that is left out
+_OUTPUT_TYPES = {
+    0: np.dtype(np.uint8),
+    TensorProto.UINT8: np.dtype(np.uint8),
+    TensorProto.INT8: np.dtype(np.int8),
+}
 _RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
@@ -229,7 +236,8 @@ def _quantization(graph: Graph, node: Node, scale: int, zero_point: int) -> Quan
     names = [node.inputs[place] if place < len(node.inputs) else "" for place in (scale, zero_point)]
     if any(name and (name not in graph.tensors or graph.tensors[name].size != 1) for name in names):
         return None
-    dtype = graph.tensors[names[1]].dtype if names[1] else np.dtype(np.uint8)
+    default = _OUTPUT_TYPES.get(node.attributes.get("output_dtype", 0))
+    dtype = graph.tensors[names[1]].dtype if names[1] else default
     if not names[0] or dtype not in (np.int8, np.uint8):
         return None
     zero = int(graph.tensors[names[1]].reshape(-1)[0]) if names[1] else 0
