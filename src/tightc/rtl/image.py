@@ -20,7 +20,14 @@ from tightc.model.runtime.session import create_session
 from tightc.progress import Progress
 from tightc.rtl.fixed_point import FixedPoint
 from tightc.rtl.operands import Operands, QuantizedInput, quantized_input, read_operands
-from tightc.rtl.outputs import NO_POOL, OutputPath, Pool, Quantization, output_path
+from tightc.rtl.outputs import (
+    NO_POOL,
+    OutputPath,
+    Pool,
+    Quantization,
+    output_path,
+    with_dequantized_lists,
+)
 from tightc.rtl.tile_image import TileImage, tile_image
 from tightc.rtl.window import WindowPath, window_path
 from tightc.simulation.accelerator.accelerator import Accelerator
@@ -93,7 +100,7 @@ def layer_images(
 
 
 def _quantized_layers(workload: Workload) -> tuple[list[_Quantized], list[str]]:
-    graph = read_graph(workload.plain.proto)
+    graph = with_dequantized_lists(read_graph(workload.plain.proto))
     producers = {name: node for node in graph.nodes for name in node.outputs if name}
     consumers = graph.consumers()
     found, left_out = [], []

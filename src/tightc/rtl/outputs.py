@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -110,7 +111,7 @@ def output_path(layer: Layer, node: Node, graph: Graph, consumers: Mapping[str, 
         if step is None:
             return path
         path, value = step, (chosen or readers[0]).outputs[0]
-    return replace(path, names=_names_from(path, value, consumers))
+    return replace(path, names=_names_from(path, value, layer, graph, consumers))
 
 
 def _own_path(layer: Layer, node: Node, graph: Graph) -> OutputPath | None:
@@ -272,11 +273,47 @@ def _pool(node: Node, graph: Graph, layer: Layer) -> Pool | None:
     return Pool(kind, (kernel[0], kernel[1]), (strides[0], strides[1]), (pads[0], pads[1]))
 
 
-def _names_from(path: OutputPath, name: str, consumers: Mapping[str, list[Node]]) -> dict[str, Pool]:
-    """The quantized tensors that hold the outputs, reshaped or not, each with the pool before it."""
-    found, pending = {}, [name]
+def _names_from(
+    path: OutputPath, name: str, layer: Layer, graph: Graph, consumers: Mapping[str, list[Node]]
+) -> dict[str, Pool]:
+    """The quantized tensors that hold the outputs, each with the pool before it.
+
+    They may be reshaped, and go through one MaxPool: as bytes, or as real numbers that are quantized again by the same
+    scale.
+    """
+    found, pending = {}, [(name, path.pool, True)]
     while pending:
-        name = pending.pop()
-        found[name] = path.pool
-        pending += [node.outputs[0] for node in consumers.get(name, []) if node.op in _RESHAPING]
+        name, pool, is_quantized = pending.pop()
+        if is_quantized:
+            found[name] = pool
+        for node in consumers.get(name, []):
+            after = pool
+            if node.op == "MaxPool":
+                own = _pool(node, graph, layer)
+                if own is None or pool.kind != "none":
+                    continue
+                after = own
+            elif node.op in ("DequantizeLinear", "QuantizeLinear"):
+                if (node.op == "DequantizeLinear") != is_quantized or node.inputs[0] != name:
+                    continue
+                if _quantization(graph, node, 1, 2) != path.quantization:
+                    continue
+            elif node.op not in _RESHAPING:
+                continue
+            becomes = {"DequantizeLinear": False, "QuantizeLinear": True}.get(node.op, is_quantized)
+            pending.append((node.outputs[0], after, becomes))
     return found
+
+
+def with_dequantized_lists(graph: Graph) -> Graph:
+    """`graph` with the lists that DequantizeLinear makes of constants, such as biases, as constants."""
+    found: dict[str, Array] = {}
+    for node in graph.nodes:
+        names = [name for name in node.inputs if name]
+        if node.op != "DequantizeLinear" or any(name not in graph.tensors for name in names):
+            continue
+        if len(names) < 2 or any(len(graph.shape(name)) > 1 for name in names):
+            continue
+        values, scale, *zero = (graph.tensors[name].astype(np.float64) for name in names)
+        found[node.outputs[0]] = (values - (zero[0] if zero else 0.0)) * scale
+    return replace(graph, tensors=ChainMap(found, graph.tensors)) if found else graph  # type: ignore[arg-type]
