@@ -18,7 +18,7 @@ from audit import summary
 from mutants.drawing import PARTS, draw, files_of, hand_made, in_kernel, part_of
 from mutants.graft import graft
 from mutants.operators import mutants_of, mutated
-from mutants.page import equivalent, wilson
+from mutants.page import judgements, wilson
 
 ROOT = Path(__file__).parents[1]
 SOURCE = '''"""Not 1 < 2: a text."""
@@ -158,8 +158,8 @@ def test_each_mutant_made_by_hand_has_its_place() -> None:
 
 def test_each_equivalent_mutant_has_a_reason() -> None:
     text = (ROOT / "scripts/mutants/equivalent.toml").read_text(encoding="utf-8")
-    assert len(equivalent()) == len(tomllib.loads(text).get("mutant", []))
-    assert all(len(reason.split()) > 3 for reason in equivalent().values())
+    assert len(judgements()) == len(tomllib.loads(text).get("mutant", []))
+    assert all(len(judgement.reason.split()) > 3 for judgement in judgements().values())
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ PARTS = (
         ("packing", "model/packings", "model/file_format"),
         ("tests/packing", "tests/model/packings", "tests/model/file_format"),
     ),
-    Part("verify", ("simulation/verify.py",), ("tests/simulation",)),
+    Part("verify", ("simulation/verify.py", "simulation/integer_products.py"), ("tests/simulation",)),
     Part("engine", ("simulation/engine",), ("tests/simulation",)),
     Part("cost model", ("simulation/cost_model",), ("tests/simulation",)),
     Part("annealing", ("permutation/annealing",), ("tests/permutation",)),
