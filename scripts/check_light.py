@@ -47,6 +47,9 @@ def main() -> None:
             json.loads(call(command, "evaluate", model, "--data", DATA, "--json"))["totals"]["accuracy"]
             for model in (pruned, packed)
         )
+        call(command, "quantize", pruned, "--data", DATA, "-o", plain)
+        rtl = json.loads(call(command, "rtl", plain, "-o", f"{folder}/rtl", "--json"))
+        modules = [path.name for path in Path(folder, "rtl").glob("*.sv")]
         recipe = Path(folder) / "chain.yaml"
         recipe.write_text(f"model: {MODEL}\nstages:\n  - prune: {{sparsity: 0.8}}\n  - permute\n  - pack\n")
         call(command, "run", str(recipe), "-o", f"{folder}/run")
@@ -55,8 +58,10 @@ def main() -> None:
         refusals = [training, call(command, *fisher, status=2)]
     if not all("tightc[finetune]" in refusal for refusal in refusals) or speedup <= 1 or before != after:
         sys.exit(f"not as it should be: {refusals}, speedup {speedup}, accuracy {before} and {after}")
+    if len(rtl["layers"]) != 5 or "pe.sv" not in modules:
+        sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
-        f"light: 11 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
+        f"light: 13 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
         "finetune and fisher say why not"
     )
 
