@@ -10,7 +10,7 @@ if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
   exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
-install=(apt-get install -y -q --no-install-recommends "${missing[@]}")
-"${install[@]}" > /dev/null || { apt-get update -q > /dev/null && "${install[@]}" > /dev/null; } ||
+install=(timeout 300 apt-get install -y -q --no-install-recommends "${missing[@]}")
+"${install[@]}" > /dev/null || { timeout 120 apt-get update -q > /dev/null && "${install[@]}" > /dev/null; } ||
   echo "could not be installed: ${missing[*]}; tests that need them are skipped" >&2
 exit 0
