@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what simulates and synthesizes SystemVerilog (iverilog, verilator, yosys) from the system's packages, where
+# Installs what simulates and synthesizes SystemVerilog (iverilog, verilator and its compiler, yosys) from the system's packages, where
 # apt-get may do so. Without them, the tests that need them are skipped and say so.
 set -u
 missing=()
-for tool in iverilog verilator yosys; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+for tool in iverilog verilator g++ yosys; do command -v "$tool" > /dev/null || missing+=("$tool"); done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
   echo "not installed: ${missing[*]}; tests that need them are skipped" >&2

@@ -23,7 +23,8 @@ from tightc.rtl.write import write_design
 
 icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog, which is not installed")
 verilator = pytest.mark.skipif(
-    shutil.which("verilator") is None, reason="needs verilator, which is not installed"
+    None in map(shutil.which, ("verilator", "g++", "make")),
+    reason="needs verilator, g++ and make, which are not all installed",
 )
 yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys, which is not installed")
 
