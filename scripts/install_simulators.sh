@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what simulates and synthesizes SystemVerilog (iverilog, verilator and its compiler, yosys) from the system's packages, where
-# apt-get may do so. Without them, the tests that need them are skipped and say so.
+# Installs what simulates and synthesizes SystemVerilog (iverilog, verilator and its compiler, yosys) from the packages of
+# the system, where apt-get may do so. Without them, the tests that need them are skipped and say so.
 set -u
 missing=()
 for tool in iverilog verilator g++ yosys; do command -v "$tool" > /dev/null || missing+=("$tool"); done
