@@ -24,7 +24,8 @@ _OUTPUT_TYPES = {
     TensorProto.UINT8: np.dtype(np.uint8),
     TensorProto.INT8: np.dtype(np.int8),
 }
-_RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+_UNCHANGED = ("Identity", "Dropout")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class OutputPath:
 
     Real outputs = sums x scale x `factor` + `addend`, (filters,), cut to `low`..`high`. `real`: the name of the float
     value before the pool, or of the quantized one where the operator requantizes. `quantization`: None where nothing
-    quantizes. `names`: the quantized tensors, each with the pool before it.
+    quantizes. `names`: the quantized tensors, each with the pool before it. `is_reshaped`: whether the axes are no
+    longer those of the layer's outputs, so that constants and pools mean something else.
     """
 
     factor: NDArray[np.float64]
@@ -71,6 +73,7 @@ class OutputPath:
     pool: Pool = NO_POOL
     quantization: Quantization | None = None
     names: Mapping[str, Pool] = field(default_factory=dict)
+    is_reshaped: bool = False
 
     def representable(self, scale: NDArray[np.float64]) -> OutputPath:
         """This path, without its quantization where that has no fixed-point form for products of `scale`."""
@@ -156,8 +159,12 @@ def _followed(path: OutputPath, node: Node, value: str, layer: Layer, graph: Gra
     if node.op == "QuantizeLinear":
         quantization = _quantization(graph, node, 1, 2) if node.inputs[0] == value else None
         return None if quantization is None else replace(path, quantization=quantization)
-    if node.op in _RESHAPING:
+    if node.op in _UNCHANGED:
         return path
+    if node.op in _RESHAPING:
+        return replace(path, is_reshaped=True)
+    if path.is_reshaped:
+        return None
     if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"):
         pool = _pool(node, graph, layer)
         is_mean = pool is not None and pool.kind == "mean"
@@ -216,11 +223,11 @@ def _per_filter(graph: Graph, name: str, layer: Layer, *, is_bias: bool) -> NDAr
     if constant.size == 1:
         return np.full(layer.filters, constant.reshape(-1)[0])
     shape = list(constant.shape)
-    if not is_bias and layer.is_convolution:  # (..., filters, 1, 1)
-        while len(shape) > 1 and shape[-1] == 1:
-            shape.pop()
-        if constant.ndim - len(shape) < 1:
+    if not is_bias and layer.is_convolution:  # (..., filters, 1, 1), with a 1 for each axis of the kernel
+        sides = len(graph.shape(layer.weight)) - 2
+        if shape[-sides:] != [1] * sides or len(shape) == sides:
             return None
+        shape = shape[:-sides]
     fits = constant.size == layer.filters and shape[-1] == layer.filters
     return constant.reshape(-1) if fits else None
 
@@ -281,16 +288,16 @@ def _names_from(
     They may be reshaped, and go through one MaxPool: as bytes, or as real numbers that are quantized again by the same
     scale.
     """
-    found, pending = {}, [(name, path.pool, True)]
+    found, pending = {}, [(name, path.pool, True, path.is_reshaped)]
     while pending:
-        name, pool, is_quantized = pending.pop()
+        name, pool, is_quantized, is_reshaped = pending.pop()
         if is_quantized:
             found[name] = pool
         for node in consumers.get(name, []):
             after = pool
             if node.op == "MaxPool":
                 own = _pool(node, graph, layer)
-                if own is None or pool.kind != "none":
+                if own is None or pool.kind != "none" or is_reshaped:
                     continue
                 after = own
             elif node.op in ("DequantizeLinear", "QuantizeLinear"):
@@ -298,10 +305,10 @@ def _names_from(
                     continue
                 if _quantization(graph, node, 1, 2) != path.quantization:
                     continue
-            elif node.op not in _RESHAPING:
+            elif node.op not in (*_RESHAPING, *_UNCHANGED):
                 continue
             becomes = {"DequantizeLinear": False, "QuantizeLinear": True}.get(node.op, is_quantized)
-            pending.append((node.outputs[0], after, becomes))
+            pending.append((node.outputs[0], after, becomes, is_reshaped or node.op in _RESHAPING))
     return found
 
 
