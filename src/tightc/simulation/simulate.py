@@ -123,9 +123,22 @@ def _totals(
 def _area(
     workload: Workload, options: SimulateOptions, accelerator: Accelerator, speedup: float | None
 ) -> dict[str, Any]:
-    """The area of the arrays that the packings need; empty without an area table."""
+    """The area of the arrays that the packings need; empty without an area table.
+
+    OptionError where the array is not of the kind that was synthesized: int8, with one operand loaded.
+    """
     if options.area is None:
         return {}
+    if accelerator.operand_bytes != 1:
+        raise OptionError(
+            "--area: expected hardware with int8 operands, as the table's elements have, got fp32",
+            "leave --area out",
+        )
+    if options.dataflow == "os":
+        raise OptionError(
+            "--area: expected dataflow ws or is, as the table's elements keep a weight, got os",
+            "leave --area out",
+        )
     packings = [layer.packing for layer in workload.layers if layer.packing]
     fan_in = accelerator.fan_in or max((packing.fan_in for packing in packings), default=1)
     subword_bits = next((packing.subword_bits for packing in packings if packing.subword_bits), None)

@@ -114,6 +114,18 @@ def net() -> tightc.Model:
     return load_model_bytes(model.SerializeToString())
 
 
+def test_arrays_of_another_kind_have_no_area_in_the_table() -> None:
+    area = FOLDER / "nangate45.yaml"
+    with pytest.raises(OptionError, match=r"^area: expected dataflow ws or is, as the table's elements keep a weight, "
+                       r"got os; leave area out$"):  # fmt: skip
+        tightc.simulate(net(), area=area, dataflow="os")
+    edge = FOLDER.parent / "hardware" / "edge-32x32.yaml"
+    floats = yaml.safe_load(edge.read_text(encoding="utf-8")) | {"operands": "fp32"}
+    with pytest.raises(OptionError, match=r"^area: expected hardware with int8 operands, as the table's elements have, "
+                       r"got fp32; leave area out$"):  # fmt: skip
+        tightc.simulate(net(), area=area, hardware=floats)
+
+
 def test_simulate_and_compare_report_the_area_of_the_packings_fan_in() -> None:
     area = FOLDER / "nangate45.yaml"
     model, _ = tightc.permute(net(), array="8x8", fan_in=4, method="first-fit")
