@@ -46,9 +46,9 @@ from synthesis.tables import (
 )
 from synthesis.tools import ROOT, Design, Setup, ToolError, require_tools, setup_of
 from synthesis.vectors import Slot, Source, picked, read_slots
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable
 from tightc.errors import TightcError
-from tightc.simulation.accelerator.area_table import AreaTable
-from tightc.simulation.accelerator.energy_table import EnergyTable
 
 SHARED = ROOT.parent / "shared"
 

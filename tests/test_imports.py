@@ -41,7 +41,7 @@ WITHIN_BASE = {
 
 # rooms of large packages, each of which may import those before it; model and permutation have tests of their own
 GROUPS = (
-    ("simulation", ("accelerator", "cost_model", "engine", "workload", "verify", "simulate", "report")),
+    ("simulation", ("engine", "workload", "verify", "simulate", "report")),
     ("finetuning", ("process", "batches", "network", "training", "prepare", "finetune")),
     ("selection", ("top_k", "select", "network")),
 )

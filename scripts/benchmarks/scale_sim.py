@@ -19,10 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 import tightc
 from benchmarks.measuring import ARRAY, Times, seconds
 from benchmarks.page import SEED, Page
+from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.model.file import Model, load_model_bytes
 from tightc.model.layer_view.layer_metrics import layer_matrix
-from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense
 from tightc.simulation.options import SimulateOptions

@@ -17,16 +17,16 @@ from benchmarks import scale_sim
 from benchmarks.measuring import Times, times
 from benchmarks.networks import RESNET20, RESNET50, SYNTHETIC, missing, pruned, resnet50
 from benchmarks.page import SEED, Page
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.hardware import Hardware
 from tightc.config.yaml import read_options
+from tightc.cost_model.passes import Dataflow
 from tightc.example import RECIPE
 from tightc.model.file import Model
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.choose_accelerator import choose_accelerator
-from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import EngineResult, run_dense, run_packing
 from tightc.simulation.options import SimulateOptions

@@ -35,7 +35,7 @@ PARTS = (
     ),
     Part("verify", ("simulation/verify.py", "simulation/integer_products.py"), ("tests/simulation",)),
     Part("engine", ("simulation/engine",), ("tests/simulation",)),
-    Part("cost model", ("simulation/cost_model",), ("tests/simulation",)),
+    Part("cost model", ("cost_model",), ("tests/cost_model", "tests/simulation")),
     Part("annealing", ("permutation/annealing",), ("tests/permutation",)),
     Part("methods", ("permutation/methods", "permutation/permute.py"), ("tests/permutation",)),
 )

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from synthesis.designs import COLUMNS, FAN_INS, ROWS
+from tightc.accelerator.area_table import AreaEntry, AreaTable, MeasuredEntry, PeEntry
+from tightc.accelerator.energy_table import EnergyEntry, EnergyTable, MemoryEntry, Sourced
 from tightc.config.yaml import read_options
-from tightc.simulation.accelerator.area_table import AreaEntry, AreaTable, MeasuredEntry, PeEntry
-from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, MemoryEntry, Sourced
 
 _HEAD = """# Area, timing and energy by synthesis
 

@@ -14,8 +14,8 @@ from synthesis.bench import Measured
 from synthesis.designs import PeForm
 from synthesis.search import Found
 from synthesis.tools import Design
-from tightc.simulation.accelerator.area_table import AreaTable
-from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable, default_table
 
 REFERENCE_FAN_IN = 8  # whose processing element the energy table adds up to
 

@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tightc.accelerator.area_table import AreaTable
+    from tightc.accelerator.energy_table import EnergyTable
+    from tightc.accelerator.hardware import Hardware
     from tightc.api.files import configs, examples, load, load_images, save
     from tightc.api.tiles import Tile, tiles
     from tightc.api.verbs import (
@@ -55,9 +58,6 @@ if TYPE_CHECKING:
     from tightc.report import Interrupted, LayerReport, Report, Result
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
-    from tightc.simulation.accelerator.area_table import AreaTable
-    from tightc.simulation.accelerator.energy_table import EnergyTable
-    from tightc.simulation.accelerator.hardware import Hardware
     from tightc.simulation.options import SimulateOptions
     from tightc.tile.array import ArrayShape
 
@@ -147,9 +147,9 @@ _MODULES = {
     "tightc.report": "Interrupted LayerReport Report Result",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
-    "tightc.simulation.accelerator.area_table": "AreaTable",
-    "tightc.simulation.accelerator.energy_table": "EnergyTable",
-    "tightc.simulation.accelerator.hardware": "Hardware",
+    "tightc.accelerator.area_table": "AreaTable",
+    "tightc.accelerator.energy_table": "EnergyTable",
+    "tightc.accelerator.hardware": "Hardware",
     "tightc.simulation.options": "SimulateOptions",
     "tightc.tile.array": "ArrayShape",
 }

@@ -15,9 +15,9 @@ import yaml
 
 import tightc
 from helpers import models
+from tightc.accelerator.hardware import Hardware
 from tightc.cli.main import run
-from tightc.simulation.accelerator.hardware import Hardware
-from tightc.simulation.cost_model.energy import PARTS
+from tightc.cost_model.energy import PARTS
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.glossary import GLOSSARY
 

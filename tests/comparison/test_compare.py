@@ -16,6 +16,8 @@ import pytest
 import tightc
 from helpers import models
 from helpers.loading import loaded
+from tightc.accelerator.energy_table import default_table
+from tightc.accelerator.hardware import Hardware
 from tightc.comparison import compare as comparison
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
@@ -30,8 +32,6 @@ from tightc.permutation.permute import permute
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.report import Report
-from tightc.simulation.accelerator.energy_table import default_table
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape

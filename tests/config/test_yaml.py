@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.config.options import Options
 from tightc.config.yaml import parse_options, read_options
 from tightc.data.formats import FORMATS
@@ -19,7 +20,6 @@ from tightc.permutation.annealing.temperature_schedule import TemperatureSchedul
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.recipe.recipe import Recipe
-from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 

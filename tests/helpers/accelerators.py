@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.packings import matrices, packed_layer
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.passes import Dataflow, Passes
 from tightc.model.layer_view.layer import Layer
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.problem import LossySettings
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.passes import Dataflow, Passes
 from tightc.simulation.workload import LayerWorkload
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix

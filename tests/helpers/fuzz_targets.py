@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
+from tightc.accelerator.energy_table import EnergyTable
+from tightc.accelerator.hardware import Hardware
 from tightc.config.image_shape import ImageShape
 from tightc.config.input_spec import InputSpec
 from tightc.config.options import Options
@@ -26,8 +28,6 @@ from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, unpack_layers
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.recipe.recipe import Recipe
-from tightc.simulation.accelerator.energy_table import EnergyTable
-from tightc.simulation.accelerator.hardware import Hardware
 
 CORPUS = Path(__file__).parents[1] / "fuzzing" / "corpus"
 _PICTURE = (InputSpec("x", "float32", (None, 1, 8, 8)),)

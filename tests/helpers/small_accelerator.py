@@ -6,10 +6,10 @@ import numpy as np
 
 from helpers import models
 from helpers.loading import loaded
+from tightc.accelerator.hardware import Hardware
 from tightc.model.file import Model
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.tile.array import ArrayShape
 
 QUICK = TemperatureSchedule(steps=5, moves_per_weight=50)

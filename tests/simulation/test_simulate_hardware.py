@@ -8,11 +8,11 @@ import oracle
 from helpers import models
 from helpers.loading import loaded
 from helpers.small_accelerator import HARDWARE, SMALL, hardware, product
+from tightc.accelerator.energy_table import default_table
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.packings.metadata import read_packings
 from tightc.permutation.permute import permute
-from tightc.simulation.accelerator.energy_table import default_table
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape

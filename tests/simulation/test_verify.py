@@ -13,11 +13,11 @@ from helpers import models
 from helpers.layer_forms import FORMS, mobile_block
 from helpers.loading import loaded
 from helpers.verifying import ARRAY, permuted, verified
+from tightc.accelerator.hardware import Hardware
 from tightc.config.yaml import read_options
 from tightc.errors import DataError, ModelError
 from tightc.packing.pack import pack
 from tightc.permutation.pattern import Pattern
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape

@@ -21,9 +21,9 @@ from synthesis.library import read_library
 from synthesis.page import page
 from synthesis.tools import Design, Netlist, Setup, ToolError, read_area, read_period, setup_of
 from synthesis.vectors import Slot, picked
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable
 from tightc.config.yaml import read_options
-from tightc.simulation.accelerator.area_table import AreaTable
-from tightc.simulation.accelerator.energy_table import EnergyTable
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ("nangate45", "sg13g2")

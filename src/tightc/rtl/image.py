@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from tightc.accelerator.accelerator import Accelerator
+from tightc.cost_model.cycles import layer_cycles, start_cycles
 from tightc.errors import OptionError
 from tightc.model.intermediate_values import Values, intermediate_values
 from tightc.model.layer_view.im2col import output_matrix
@@ -30,8 +32,6 @@ from tightc.rtl.outputs import (
 )
 from tightc.rtl.tile_image import TileImage, tile_image
 from tightc.rtl.window import WindowPath, window_path
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.cost_model.cycles import layer_cycles, start_cycles
 from tightc.simulation.integer_products import ACTIVATION_LIMIT, WEIGHT_LIMIT, integer_product, parts
 from tightc.simulation.workload import LayerWorkload, Workload
 from tightc.tile.dense import dense_packing

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tightc.accelerator.accelerator import Accelerator
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
@@ -14,7 +15,6 @@ from tightc.progress import Progress, no_progress
 from tightc.report import Report
 from tightc.rtl.image import LayerImage, layer_images
 from tightc.rtl.options import RtlOptions
-from tightc.simulation.accelerator.accelerator import Accelerator
 from tightc.simulation.workload import Workload, read_workload
 from tightc.tile.array import ArrayShape
 

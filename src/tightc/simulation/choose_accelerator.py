@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.hardware import Hardware
 from tightc.config.options import first_problem, problem_message
 from tightc.errors import OptionError
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.workload import Workload
 from tightc.tile.array import ArrayShape

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable, default_table
+from tightc.accelerator.hardware import Hardware
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.simulation.accelerator.area_table import AreaTable
-from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.tile.array import LARGEST, ArrayShape
 
 

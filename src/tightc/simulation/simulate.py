@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.energy_table import EnergyTable
+from tightc.accelerator.hardware import SUM_BYTES, Hardware
+from tightc.cost_model.area import ArrayForm, area_metrics
+from tightc.cost_model.energy import variations
+from tightc.cost_model.events import count_events
+from tightc.cost_model.layer_cost import CostComparison, LayerCost
+from tightc.cost_model.memory import peak_live_sums, schedule_layer
+from tightc.cost_model.passes import Dataflow, Passes, dense_passes
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
@@ -13,16 +22,7 @@ from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.energy_table import EnergyTable
-from tightc.simulation.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.simulation.choose_accelerator import choose_accelerator
-from tightc.simulation.cost_model.area import ArrayForm, area_metrics
-from tightc.simulation.cost_model.energy import variations
-from tightc.simulation.cost_model.events import count_events
-from tightc.simulation.cost_model.layer_cost import CostComparison, LayerCost
-from tightc.simulation.cost_model.memory import peak_live_sums, schedule_layer
-from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.measures import Measures

@@ -12,6 +12,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from tightc.accelerator.accelerator import Accelerator
+from tightc.cost_model.memory import LayerSchedule, schedule_layer
+from tightc.cost_model.passes import Dataflow
 from tightc.errors import DataError, VerifyError
 from tightc.model.intermediate_values import Values, intermediate_values
 from tightc.model.layer_view.im2col import im2col, output_matrix, output_tensor
@@ -19,9 +22,6 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.onnx_proto.graph import Array, Graph, Node, read_graph
 from tightc.model.onnx_proto.weight_operators import WEIGHT_OPERATORS
 from tightc.model.runtime.session import create_session
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.cost_model.memory import LayerSchedule, schedule_layer
-from tightc.simulation.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import EngineResult, run_dense, run_packing

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
@@ -19,9 +22,6 @@ from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import decode_layers
 from tightc.report import Figures
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.tile.measures import Measures, measure
 from tightc.tile.packing import Packing
 

@@ -23,9 +23,9 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.cycles import layer_cycles
-from tightc.simulation.cost_model.passes import dense_passes
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.cycles import layer_cycles
+from tightc.cost_model.passes import dense_passes
 from tightc.simulation.engine.cycle_log import Traces
 from tightc.simulation.engine.loaded_tile import Operands
 from tightc.simulation.engine.run import run_dense, run_packing

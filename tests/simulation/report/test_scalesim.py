@@ -18,17 +18,17 @@ import oracle
 from helpers import models
 from helpers.layer_shapes import NETWORKS
 from helpers.loading import loaded
+from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.cost_model.cycles import layer_cycles
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.passes import Dataflow, dense_passes
 from tightc.errors import OutputError
 from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.report import Report
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.cost_model.cycles import layer_cycles
-from tightc.simulation.cost_model.gemm import GemmWorkload
-from tightc.simulation.cost_model.passes import Dataflow, dense_passes
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.scalesim import _kilobytes, export_scalesim
 from tightc.simulation.simulate import simulate

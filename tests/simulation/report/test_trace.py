@@ -14,6 +14,7 @@ import pytest
 
 from helpers import models
 from helpers.loading import loaded
+from tightc.accelerator.hardware import Hardware
 from tightc.cli.main import run
 from tightc.errors import OptionError, OutputError
 from tightc.model.file import Model
@@ -21,7 +22,6 @@ from tightc.model.packings.metadata import read_packings
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
-from tightc.simulation.accelerator.hardware import Hardware
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.trace import write_trace
 from tightc.simulation.simulate import simulate

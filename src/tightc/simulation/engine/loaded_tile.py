@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Accelerator
+from tightc.accelerator.accelerator import Accelerator
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import tile_index_bits
 from tightc.tile.packing import EMPTY, Packing, Tile

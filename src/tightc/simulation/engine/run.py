@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.passes import Dataflow
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.passes import Dataflow
 from tightc.simulation.engine.cycle_log import Phase, Trace, Traces, new_log, remove_padding
 from tightc.simulation.engine.loaded_tile import (
     LoadedTile,

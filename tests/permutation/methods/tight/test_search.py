@@ -19,6 +19,7 @@ import oracle
 from helpers import annealing_blocks, models
 from helpers.loading import loaded
 from helpers.packings import QUICK, PackingCase, arrays, check, matrices, packed_layer
+from tightc.accelerator.energy_table import default_table
 from tightc.cli.main import run
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import ModelError
@@ -31,7 +32,6 @@ from tightc.permutation.objective import Objective
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.permutation.search_context import SearchContext
-from tightc.simulation.accelerator.energy_table import default_table
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, Tile

@@ -11,13 +11,13 @@ import yaml
 from onnx import helper, numpy_helper
 
 import tightc
+from tightc.accelerator.area_table import AreaTable
 from tightc.config.yaml import read_options
+from tightc.cost_model.area import AREA_PARTS, ArrayForm, area_metrics, area_mm2
 from tightc.errors import OptionError
-from tightc.simulation.accelerator.area_table import AreaTable
-from tightc.simulation.cost_model.area import AREA_PARTS, ArrayForm, area_metrics, area_mm2
 from tightc.tile.array import ArrayShape
 
-FOLDER = Path(__file__).parents[3] / "configs" / "area"
+FOLDER = Path(__file__).parents[2] / "configs" / "area"
 
 
 def table(name: str) -> AreaTable:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-import tightc.simulation.accelerator.energy_table as module
+import tightc.accelerator.energy_table as module
+from tightc.accelerator.energy_table import EnergyEntry, EnergyTable, default_table
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError
-from tightc.simulation.accelerator.energy_table import EnergyEntry, EnergyTable, default_table
 
-FOLDER = Path(__file__).parents[3] / "configs" / "energy"
+FOLDER = Path(__file__).parents[2] / "configs" / "energy"
 EVENTS = (
     "int8_multiply",
     "int32_add",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.cost_model.gemm import GemmWorkload
+from tightc.cost_model.gemm import GemmWorkload
 from tightc.tile.array import ArrayShape
 from tightc.tile.dense import Blocks, dense_blocks
 from tightc.tile.measures import tile_index_bits

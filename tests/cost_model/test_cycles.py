@@ -25,11 +25,11 @@ from helpers.accelerators import (
     vectors_for,
 )
 from helpers.packings import arrays
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.cycles import Cycles, _transfer_cycles, layer_cycles
-from tightc.simulation.cost_model.gemm import GemmWorkload
-from tightc.simulation.cost_model.memory import schedule_layer
-from tightc.simulation.cost_model.passes import Passes, dense_passes, packed_passes
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.cycles import Cycles, _transfer_cycles, layer_cycles
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.memory import schedule_layer
+from tightc.cost_model.passes import Passes, dense_passes, packed_passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 

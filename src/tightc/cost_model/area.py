@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.area_table import AreaTable
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.area_table import AreaTable
 from tightc.tile.array import ArrayShape
 from tightc.tile.subwords import subwords_of
 

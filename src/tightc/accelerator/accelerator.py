@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tightc.simulation.accelerator.hardware import Buffer, Hardware
+from tightc.accelerator.hardware import Buffer, Hardware
 from tightc.tile.array import ArrayShape
 
 

@@ -98,5 +98,5 @@ class EnergyTable(Options):
 @cache
 def default_table() -> EnergyTable:
     """The energy table shipped with tightc."""
-    text = files("tightc.simulation.accelerator").joinpath(_DEFAULT).read_text(encoding="utf-8")
+    text = files("tightc.accelerator").joinpath(_DEFAULT).read_text(encoding="utf-8")
     return parse_options(text, _DEFAULT, EnergyTable)

@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.passes import Counts, Passes
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.passes import Counts, Passes
 
 _ROUNDING = 1e-9  # so that 3 words at 0.3 words a cycle take 10 cycles, not 11
 

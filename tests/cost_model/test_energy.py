@@ -10,14 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.config.yaml import parse_options
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.accelerator.energy_table import EnergyTable, default_table
-from tightc.simulation.cost_model.energy import PARTS, energy_pj, variations
-from tightc.simulation.cost_model.events import Events, count_events
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import schedule_layer
-from tightc.simulation.cost_model.passes import dense_passes
+from tightc.cost_model.energy import PARTS, energy_pj, variations
+from tightc.cost_model.events import Events, count_events
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.memory import schedule_layer
+from tightc.cost_model.passes import dense_passes
 from tightc.tile.array import ArrayShape
 
 TABLE = default_table()

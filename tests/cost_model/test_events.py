@@ -25,12 +25,12 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.cycles import layer_cycles
-from tightc.simulation.cost_model.events import Events, count_events
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import LayerSchedule, Traffic, dram_stalls, dram_traffic
-from tightc.simulation.cost_model.passes import Passes, dense_passes
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.cycles import layer_cycles
+from tightc.cost_model.events import Events, count_events
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.memory import LayerSchedule, Traffic, dram_stalls, dram_traffic
+from tightc.cost_model.passes import Passes, dense_passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 

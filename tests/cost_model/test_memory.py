@@ -21,17 +21,17 @@ from helpers.accelerators import (
     packed,
     tile_passes,
 )
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.cycles import layer_cycles
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import (
+from tightc.accelerator.accelerator import Accelerator, BufferPort
+from tightc.cost_model.cycles import layer_cycles
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.memory import (
     LayerSchedule,
     dram_stalls,
     dram_traffic,
     peak_live_sums,
     schedule_layer,
 )
-from tightc.simulation.cost_model.passes import Passes, dense_passes
+from tightc.cost_model.passes import Passes, dense_passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 

@@ -7,11 +7,11 @@ from math import ceil, isinf
 
 import numpy as np
 
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.hardware import SUM_BYTES
-from tightc.simulation.cost_model.cycles import Cycles, layer_cycles
-from tightc.simulation.cost_model.gemm import GemmWorkload
-from tightc.simulation.cost_model.passes import Passes
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.hardware import SUM_BYTES
+from tightc.cost_model.cycles import Cycles, layer_cycles
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.passes import Passes
 
 _ROUNDING = 1e-9  # bytes by which a sum of fractions may be off
 

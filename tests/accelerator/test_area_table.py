@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tightc.accelerator.area_table import AreaTable
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError, OptionError
-from tightc.simulation.accelerator.area_table import AreaTable
 
-FOLDER = Path(__file__).parents[3] / "configs" / "area"
+FOLDER = Path(__file__).parents[2] / "configs" / "area"
 
 
 def figures(area: float) -> dict[str, Any]:

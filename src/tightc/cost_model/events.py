@@ -7,12 +7,12 @@ from math import ceil, log2
 
 import numpy as np
 
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.hardware import SUM_BYTES
-from tightc.simulation.cost_model.cycles import replicas, temporal_tile_lengths
-from tightc.simulation.cost_model.gemm import GemmWorkload
-from tightc.simulation.cost_model.memory import LayerSchedule
-from tightc.simulation.cost_model.passes import Counts, Passes
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.hardware import SUM_BYTES
+from tightc.cost_model.cycles import replicas, temporal_tile_lengths
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.memory import LayerSchedule
+from tightc.cost_model.passes import Counts, Passes
 
 
 @dataclass(frozen=True)

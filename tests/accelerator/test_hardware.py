@@ -9,12 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tightc.accelerator.hardware import Buffer, Hardware
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError
-from tightc.simulation.accelerator.hardware import Buffer, Hardware
 from tightc.tile.array import ArrayShape
 
-FOLDER = Path(__file__).parents[3] / "configs" / "hardware"
+FOLDER = Path(__file__).parents[2] / "configs" / "hardware"
 TEXT = """\
 name: small
 array: 4x8

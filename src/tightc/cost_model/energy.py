@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.energy_table import EnergyTable, MemoryEntry, Sourced
 from tightc.config.options import Options
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.energy_table import EnergyTable, MemoryEntry, Sourced
-from tightc.simulation.cost_model.events import Events
+from tightc.cost_model.events import Events
 
 PARTS = (
     "mac",

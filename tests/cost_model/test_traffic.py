@@ -22,13 +22,13 @@ from helpers.accelerators import (
     tile_passes,
 )
 from helpers.packings import packed_layer
+from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.cost_model.events import count_events
+from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.memory import Traffic, dram_stalls, dram_traffic, schedule_layer
+from tightc.cost_model.passes import dense_passes, packed_passes
 from tightc.model.file import load_model_bytes
-from tightc.simulation.accelerator.accelerator import Accelerator, BufferPort
-from tightc.simulation.cost_model.events import count_events
-from tightc.simulation.cost_model.gemm import FeatureMaps, GemmWorkload
-from tightc.simulation.cost_model.memory import Traffic, dram_stalls, dram_traffic, schedule_layer
-from tightc.simulation.cost_model.passes import dense_passes, packed_passes
 from tightc.simulation.workload import read_workload
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix

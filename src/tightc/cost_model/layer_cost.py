@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tightc.simulation.accelerator.accelerator import Accelerator
-from tightc.simulation.accelerator.energy_table import EnergyTable
-from tightc.simulation.cost_model.energy import PARTS, energy_pj
-from tightc.simulation.cost_model.events import Events
-from tightc.simulation.cost_model.memory import LayerSchedule
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.energy_table import EnergyTable
+from tightc.cost_model.energy import PARTS, energy_pj
+from tightc.cost_model.events import Events
+from tightc.cost_model.memory import LayerSchedule
 from tightc.tile.measures import ratio
 
 
