@@ -61,7 +61,7 @@ def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> It
                 "pattern": pattern,
                 "objective": objective,
             }
-            yield _variant(method, shared.model_copy(update=own), options)
+            yield _variant(method, shared.model_copy(update=own), fan_in, options)
 
 
 def _fan_ins(method: Method, options: CompareOptions, group: int) -> tuple[int, ...]:
@@ -77,13 +77,13 @@ def _fan_ins(method: Method, options: CompareOptions, group: int) -> tuple[int, 
     return (max(needed),)
 
 
-def _variant(method: Method, own: PermuteOptions, options: CompareOptions) -> Variant:
+def _variant(method: Method, own: PermuteOptions, fan_in: int, options: CompareOptions) -> Variant:
     """The variant with the options `own`, or without any if its pattern is beyond the hardware."""
     label, hardware, note = _label(method, own), options.hardware, ""
     permute: PermuteOptions | None = own
-    if hardware and "pattern" in method.options and own.fan_in > hardware.fan_in:
+    if hardware and "pattern" in method.options and fan_in > hardware.fan_in:
         note = (
-            f"{label} has no figures: it needs a fan-in of {own.fan_in}, a lane of {hardware.name} carries "
+            f"{label} has no figures: it needs a fan-in of {fan_in}, a lane of {hardware.name} carries "
             f"{hardware.fan_in}"
         )
         permute = None
@@ -92,7 +92,7 @@ def _variant(method: Method, own: PermuteOptions, options: CompareOptions) -> Va
             f"{method.name} has alpha {own.alpha}, not {options.alpha}: a lane of {hardware.name} carries no more "
             "inputs"
         )
-    return Variant(label, method.name, own.fan_in, permute, note)
+    return Variant(label, method.name, fan_in, permute, note)
 
 
 def _label(method: Method, own: PermuteOptions) -> str:

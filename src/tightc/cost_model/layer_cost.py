@@ -7,9 +7,12 @@ from typing import Any
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
+from tightc.accelerator.hardware import SUM_BYTES
 from tightc.cost_model.energy import PARTS, energy_pj
-from tightc.cost_model.events import Events
-from tightc.cost_model.memory import LayerSchedule
+from tightc.cost_model.events import Events, count_events
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.memory import LayerSchedule, peak_live_sums, schedule_layer
+from tightc.cost_model.passes import Passes
 from tightc.tile.measures import ratio
 
 
@@ -132,6 +135,18 @@ class CostComparison:
             "roof_macs_per_cycle": roof,
             "roof": "array" if roof == peak else "dram",
         }
+
+
+def sums_fit(passes: Passes, accelerator: Accelerator) -> bool:
+    """Whether the live partial sums of one vector fit their buffer; else the layer cannot run."""
+    return peak_live_sums(passes, 1) * SUM_BYTES <= accelerator.sums.usable
+
+
+def layer_cost(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, useful_macs: int) -> LayerCost:
+    """The cost of a layer, the `passes` of `gemm`, on `accelerator`; `useful_macs`: those of non-zero weights."""
+    schedule = schedule_layer(passes, gemm, accelerator)
+    events = count_events(passes, gemm, accelerator, schedule)
+    return LayerCost.of(len(passes), schedule, useful_macs, events)
 
 
 def _pe_count(accelerator: Accelerator) -> int:

@@ -16,6 +16,7 @@ from tightc.errors import OptionError
 from tightc.parallel import available_cores
 from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import LossySettings, PackingProblem
 from tightc.permutation.registry import BUILT_IN, Method, find_method
 from tightc.permutation.search_context import SearchContext, SearchSettings
@@ -33,13 +34,13 @@ _MOST_BYTES = 2**28  # of the matrices of the layers that are packed at the same
 class LayerJob:
     """One layer to pack: its `name`, its matrix, which `load` reads, and its `weight` in the division of the time.
 
-    `vectors` stream through the layer; 1 if the objective does not depend on it. `size`: bytes of the matrix.
+    `costs`: what a packing costs there, None where it is not known. `size`: bytes of the matrix.
     """
 
     name: str
     load: Callable[[], LayerMatrix]
     weight: int
-    vectors: int = 1
+    costs: PackingCosts | None = None
     size: int = 0
 
 
@@ -93,7 +94,7 @@ def pack_layers(
             _LayerRun(
                 job=job,
                 method=find_method(options.method),
-                problem=_problem(options, job.vectors),
+                problem=_problem(options, job.costs),
                 settings=SearchSettings(schedule, child),
                 context=SearchContext(executor, TimeShare(deadline), progress, job.name),
                 budget=budget,
@@ -115,9 +116,10 @@ def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
     return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))
 
 
-def _problem(options: PermuteOptions, vectors: int) -> PackingProblem:
+def _problem(options: PermuteOptions, costs: PackingCosts | None) -> PackingProblem:
+    assert options.fan_in != "auto"
     lossy = LossySettings(options.alpha, options.gamma, options.pattern)
-    return PackingProblem(options.array, options.fan_in, options.objective, vectors, lossy)
+    return PackingProblem(options.array, options.fan_in, options.objective, lossy, costs)
 
 
 @dataclass(frozen=True)

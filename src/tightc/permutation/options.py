@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable, default_table
+from tightc.accelerator.hardware import Hardware
 from tightc.config.address import Address
 from tightc.config.duration import Duration
 from tightc.config.options import Options, invalid_combination
@@ -24,22 +28,43 @@ def _known_method(name: str) -> str:
         raise invalid_combination(fault.sentence, fault.remedy) from None
 
 
+def _fan_in(value: Any) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_FAN_IN:
+        raise ValueError(f"should be an integer from 1 to {LARGEST_FAN_IN} or auto")
+    return value
+
+
+LARGEST_FAN_IN = 32767
 MethodName = Annotated[str, AfterValidator(_known_method)]
+# one validator, not one for each member of the union, so that a fault names the key alone
+FanIn = Annotated[int | Literal["auto"], PlainValidator(_fan_in)]
 
 
 class PermuteOptions(Options):
     """The array to pack for, the method, and how it searches."""
 
     groups: ClassVar = {
-        "Array": ("array", "fan_in", "subword_bits"),
+        "Array": ("hardware", "array", "fan_in", "subword_bits"),
         "Method": ("method", "objective", "alpha", "gamma", "pattern"),
+        "Costs": ("energy", "area"),
         "Search": ("temp_schedule", "time_limit", "jobs", "dask"),
     }
     advanced: ClassVar = frozenset(("subword_bits", "dask"))
 
-    array: ArrayShape = Field(ArrayShape(32, 32), description="array size, rows x columns, such as 32x32")
-    fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
-        16, description="inputs that a lane can carry, 1 (an ordinary array) to 32767"
+    hardware: Hardware | None = Field(
+        None,
+        description="hardware (YAML file) that cycles and energy are counted on; default: ideal, without stalls",
+    )
+    array: ArrayShape = Field(
+        ArrayShape(32, 32),
+        description="array size, rows x columns, such as 32x32; default: that of the hardware, else 32x32",
+    )
+    fan_in: FanIn = Field(
+        16,
+        description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; default: that of "
+        "the hardware, else 16",
     )
     subword_bits: Literal[2, 4] | None = Field(
         None, description="bits of the subwords of int8 weights that take a slot each, 2 or 4"
@@ -64,6 +89,13 @@ class PermuteOptions(Options):
         "passes",
         description="measure to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
     )
+    energy: EnergyTable = Field(
+        default_factory=default_table,
+        description="energy table (YAML file) that the objective counts by; default: horowitz-45nm",
+    )
+    area: AreaTable | None = Field(
+        None, description="area table (YAML file) that --fan-in auto divides by; default: nangate45"
+    )
     time_limit: Duration | None = Field(
         None, description="time limit of the search, such as 30s or 5m; default: that of the schedule"
     )
@@ -73,6 +105,49 @@ class PermuteOptions(Options):
     dask: Address = Field(
         None, description="Dask scheduler to search on instead of threads, such as tcp://host:8786"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_hardware(cls, values: Any) -> Any:
+        """Array and fan-in are those of the hardware where they are not given."""
+        if not isinstance(values, Mapping):
+            return values
+        hardware = values.get("hardware")
+        if isinstance(hardware, Hardware):
+            return {"array": hardware.array, "fan_in": hardware.fan_in, **values}
+        if isinstance(hardware, Mapping):
+            own = {name: hardware[name] for name in ("array", "fan_in") if name in hardware}
+            return {**own, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _runs_on_the_hardware(self) -> Self:
+        hardware = self.hardware
+        if hardware is None:
+            return self
+        if self.array != hardware.array:
+            raise invalid_combination(
+                f"expected {hardware.array}, the array of {hardware.name}, got {self.array}",
+                "leave it out, or give other hardware",
+                "array",
+            )
+        if self.fan_in != "auto" and self.fan_in > hardware.fan_in:
+            raise invalid_combination(
+                f"expected at most {hardware.fan_in}, the fan-in of {hardware.name}, got {self.fan_in}",
+                f"lower it to {hardware.fan_in} or leave it out",
+                "fan_in",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chooses_a_fan_in(self) -> Self:
+        if self.fan_in == "auto" and "fan_in" not in find_method(self.method).options:
+            raise invalid_combination(
+                f"expected an integer for method {self.method}, whose tiles do not depend on it, got auto",
+                "give an integer, or choose tight",
+                "fan_in",
+            )
+        return self
 
     @model_validator(mode="after")
     def _packs_subwords(self) -> Self:
@@ -87,6 +162,8 @@ class PermuteOptions(Options):
     @model_validator(mode="after")
     def _within_the_fan_in(self) -> Self:
         options = find_method(self.method).options
+        if self.fan_in == "auto":
+            return self
         if "alpha" in options and self.alpha > self.fan_in:
             raise invalid_combination(
                 f"expected alpha up to {self.fan_in}, the fan-in of the array, got {self.alpha}",

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from tightc.config.input_sizes import InputSizeOptions
-from tightc.errors import ModelError
+from tightc.accelerator.energy_table import default_table
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_metrics
 from tightc.model.layer_view.layers import Network, read_network
-from tightc.model.layer_view.mac_counts import count_macs, coverage
+from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.onnx_proto.stored_tensors import Array, LazyArrays
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
-from tightc.permutation.layer_scheduler import LayerJob, pack_layers
+from tightc.permutation.fan_in_choice import pack_best
+from tightc.permutation.layer_costs import layer_costs
+from tightc.permutation.layer_scheduler import LayerJob
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.registry import find_method
 from tightc.progress import Progress, no_progress
 from tightc.report import Interrupted, Report, Result, join_names
@@ -45,12 +47,13 @@ def permute(
     network = read_network(plain)
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
-    found = pack_layers(_jobs(plain, network, options), options, seed, progress)
+    costs = layer_costs(plain, network, options)
+    chosen, found = pack_best(_jobs(network, options, costs), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
         "permute",
-        options.model_dump(mode="json", exclude={"jobs", "dask"}),
+        _recorded(chosen),
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
@@ -58,18 +61,28 @@ def permute(
         with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
     )
     totals, layers = packing_metrics(network, packings)
-    head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
+    head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
         (f"the {by} ended the search in {join_names(found.cut_short)} before all moves were tried",)
         if found.cut_short
         else ()
     )
-    notes = (*model.notes, *cut, *_notes(totals, layers, options))
+    notes = (*model.notes, *cut, *_notes(totals, layers, chosen))
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _recorded(options: PermuteOptions) -> dict[str, Any]:
+    """What the history tells of the options: what the result depends on, without tables that are not used."""
+    unused = {"jobs", "dask", "area"}
+    if options.hardware is None:
+        unused.add("hardware")
+    if options.energy == default_table():
+        unused.add("energy")
+    return options.model_dump(mode="json", exclude=unused)
 
 
 def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> tuple[str, ...]:
@@ -104,26 +117,19 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, A
     )
 
 
-def _jobs(plain: Model, network: Network, options: PermuteOptions) -> list[LayerJob]:
+def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, PackingCosts]) -> list[LayerJob]:
     """The layers in order. Time is divided by non-zeros, for the objective `cycles` also by the cycles of a pass."""
-    vectors = dict.fromkeys((layer.output for layer in network.owners), 1)
-    if options.objective in ("cycles", "replicated-cycles"):
-        try:
-            vectors = dict(count_macs(plain, network, InputSizeOptions()).vectors)
-        except ModelError as fault:  # its remedy is a flag of simulate
-            remedy = "fix the size in the model, or take --objective passes, which needs none"
-            raise ModelError(fault.sentence, remedy) from None
-    each = {
-        name: options.array.pass_cycles(count) if options.objective == "cycles" else 1
-        for name, count in vectors.items()
-    }
-    return [
-        LayerJob(
-            layer.name,
-            partial(layer_matrix, network, layer, options.subword_bits),
-            int(np.count_nonzero(network.weights[layer.weight])) * each[layer.output],
-            vectors[layer.output],
-            prod(network.shapes[layer.weight]) * network.stored[layer.weight].itemsize,
+    jobs = []
+    for layer in network.owners:
+        of_layer = costs.get(layer.output)
+        steps = of_layer.gemm.vectors if of_layer and options.objective == "cycles" else 0
+        jobs.append(
+            LayerJob(
+                layer.name,
+                partial(layer_matrix, network, layer, options.subword_bits),
+                int(np.count_nonzero(network.weights[layer.weight])) * options.array.pass_cycles(steps),
+                of_layer,
+                prod(network.shapes[layer.weight]) * network.stored[layer.weight].itemsize,
+            )
         )
-        for layer in network.owners
-    ]
+    return jobs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tightc.permutation.objective import Objective
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.tile.array import ArrayShape
 
@@ -25,11 +26,11 @@ class LossySettings:
 class PackingProblem:
     """Pack one layer for `array`, lanes of up to `fan_in` inputs, with the `objective` as small as possible.
 
-    `vectors`: number of input vectors that stream through the layer, 1 if the objective does not depend on it.
+    `costs`: what a packing costs on the accelerator; None for a layer of one input vector on an ideal one.
     """
 
     array: ArrayShape
     fan_in: int
     objective: Objective = "passes"
-    vectors: int = 1
     lossy: LossySettings = LossySettings()
+    costs: PackingCosts | None = None

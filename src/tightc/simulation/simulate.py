@@ -11,9 +11,8 @@ from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.cost_model.area import ArrayForm, area_metrics
 from tightc.cost_model.energy import variations
-from tightc.cost_model.events import count_events
-from tightc.cost_model.layer_cost import CostComparison, LayerCost
-from tightc.cost_model.memory import peak_live_sums, schedule_layer
+from tightc.cost_model.layer_cost import CostComparison, LayerCost, layer_cost, sums_fit
+from tightc.cost_model.memory import peak_live_sums
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes
 from tightc.errors import OptionError
 from tightc.model.file import Model
@@ -81,16 +80,14 @@ def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dat
 
 
 def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> LayerCost:
-    live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
-    if live_bytes > room:
+    if not sums_fit(passes, accelerator):
+        live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
         raise OptionError(
             f"--hardware: expected a partial-sum buffer for the {live_bytes:,} bytes of live partial sums that one "
             f"vector has in {layer.layer.name}, got {room:,.0f}",
             "give a larger partial_sum_buffer",
         )
-    schedule = schedule_layer(passes, layer.gemm, accelerator)
-    events = count_events(passes, layer.gemm, accelerator, schedule)
-    return LayerCost.of(len(passes), schedule, layer.nonzeros * layer.gemm.vectors, events)
+    return layer_cost(passes, layer.gemm, accelerator, layer.nonzeros * layer.gemm.vectors)
 
 
 def _totals(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.network_gemms import network_gemms
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
 from tightc.model.layer_view.layers import Network, read_network
-from tightc.model.layer_view.mac_counts import MacCounts, count_macs
-from tightc.model.onnx_proto.graph import Graph, read_graph
+from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import decode_layers
 from tightc.report import Figures
@@ -78,12 +77,12 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
     network = read_network(plain)
     counts = count_macs(plain, network, input_sizes)
     packings = matching_packings(plain, network, decoded)
-    feature_maps = _feature_maps(network, counts, read_graph(plain.proto))
+    gemms = network_gemms(plain, network, counts)
     layers = tuple(
         LayerWorkload(
             layer,
             layer_identity(layer),
-            _gemm(layer, network, counts, feature_maps[layer.output]),
+            gemms[layer.output],
             _count_nonzeros(network, layer, packings.get(layer.weight)),
             packings.get(layer.weight),
         )
@@ -107,50 +106,3 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
 def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> int:
     slots = layer_matrix(network, layer, packing.subword_bits if packing else None).slots()
     return int(slots.sum(dtype=np.int64))
-
-
-def _gemm(layer: Layer, network: Network, counts: MacCounts, feature_maps: FeatureMaps) -> GemmWorkload:
-    positions = prod(network.shapes[layer.weight][2:]) if layer.is_convolution else 1
-    return GemmWorkload(
-        filters=layer.filters // layer.groups,
-        inputs=layer.inputs,
-        groups=layer.groups,
-        vectors=counts.vectors[layer.output],
-        positions=positions,
-        feature_maps=feature_maps,
-        overlaps=layer.op == "ConvTranspose",
-    )
-
-
-def _feature_maps(network: Network, counts: MacCounts, graph: Graph) -> dict[str, FeatureMaps]:
-    """The feature maps of each layer, by its output, with those of its producers and consumers."""
-    producers = {name: node for node in graph.nodes for name in node.outputs}
-    layers = {layer.output for layer in network.layers}
-
-    def sources(values: Iterable[str]) -> set[str]:
-        """Outputs of layers and inputs of the model that `values` are computed from with no layer between."""
-        found, seen, pending = set(), set(), list(values)
-        while pending:
-            name = pending.pop()
-            if name in layers or name in graph.inputs:
-                found.add(name)
-            elif name not in seen and name in producers:
-                seen.add(name)
-                pending += (*producers[name].inputs, *producers[name].captured)
-        return found
-
-    reads = {layer.output: sources([layer.input]) for layer in network.layers}
-    model_outputs = sources(graph.outputs)
-    feature_maps = {}
-    for output, (read, written) in counts.elements.items():
-        before = [counts.elements[name][1] for name in reads[output] & layers]
-        behind = [counts.elements[name][0] for name in layers if output in reads[name]]
-        feature_maps[output] = FeatureMaps(
-            read,
-            written,
-            from_model_input=not reads[output] <= layers,
-            to_model_output=output in model_outputs,
-            producer_output=max(before, default=0),
-            consumer_input=max(behind, default=0),
-        )
-    return feature_maps

@@ -17,19 +17,8 @@ from tightc.tile.packing import Packing
 def pack(
     matrix: LayerMatrix, problem: PackingProblem, *, settings: SearchSettings, context: SearchContext
 ) -> Packing:
-    """A lossless packing within the fan-in, in `passes_lower_bound` passes if the search finds one.
+    """A lossless packing within the fan-in, the best of the search and of what the other methods make of the weights.
 
-    If it finds no fewer passes than an ordinary array needs without empty filters and inputs, the result is that
-    packing, of fan-in 1, without its zeros.
+    It has the fan-in of `problem`, or that of the other method. A layer that runs best dense stays dense.
     """
-    found = TightSearch(matrix, problem, settings, context).run()
-    return Packing(
-        method="tight",
-        array=problem.array,
-        fan_in=found.fan_in,
-        filters=matrix.filters,
-        inputs=matrix.inputs,
-        groups=matrix.groups,
-        tiles=tuple(found.tiles),
-        subword_bits=matrix.subword_bits,
-    )
+    return TightSearch(matrix, problem, settings, context).run()

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
         return cls(tiles, array.rows // replicas, array.columns // replicas, replicas)
 
 
-def replicated_plans(filters: FilterSet, array: ArrayShape, vectors: int, below: int) -> Iterator[Plan]:
+def replicated_plans(filters: FilterSet, array: ArrayShape, vectors: int, below: float) -> Iterator[Plan]:
     """Plans of full tiles and up to two kinds of small ones that take fewer than `below` cycles, the fastest first.
 
     The array holds several replicas of a small tile. Filters fill columns of the larger tiles first. The last kind is

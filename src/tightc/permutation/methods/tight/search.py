@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,6 +14,7 @@ from tightc.permutation.executors.executor import BlockJob
 from tightc.permutation.methods import structured
 from tightc.permutation.methods.first_fit import fill_tiles
 from tightc.permutation.methods.tight.filter_set import FilterSet
+from tightc.permutation.methods.tight.insertion import insert
 from tightc.permutation.methods.tight.legalize import gather, legalize
 from tightc.permutation.methods.tight.partition import partition, with_heights
 from tightc.permutation.methods.tight.plan import (
@@ -27,13 +26,15 @@ from tightc.permutation.methods.tight.plan import (
 )
 from tightc.permutation.methods.tight.progress import LayerProgress
 from tightc.permutation.methods.tight.replicate import replicated_plans
-from tightc.permutation.objective import Objective
+from tightc.permutation.methods.tight.rivals import rival_packings
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import PackingProblem
+from tightc.permutation.ranking import Candidate
 from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import lane_inputs_lower_bound, passes_lower_bound
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
+from tightc.tile.packing import Packing, Tile
 
 _HOPELESS = 1.05  # a plan whose lanes would have to carry this many times the fan-in is not tried
 _FULL = (
@@ -44,6 +45,7 @@ _FULL = (
 _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
 _NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
+_FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
 _RAISES = 4  # how often tiles that turned out too low are made taller
 _MORE_MOVES = 4  # times the moves, for one more try of a block that nearly fits
 _NEARLY = 0.05  # mean excess of the lanes of such a block, as a fraction of the fan-in
@@ -52,26 +54,7 @@ _NARROWER = 4  # widths between the array's and the fan-in that a smaller area i
 _MORE_PASSES = (1.15, 1.35, 1.6, 2.0, 2.5, 3.0)  # times the bound, to try for fewer lane inputs
 _FIRST_SHARE = 0.6  # of the time that is left, the fraction that the next annealing may take
 
-_BUFFER = 40  # energy of a byte in a buffer, in bytes in a register
 _REPLICATED = 3  # plans with replicated tiles that are tried
-
-# what is minimized, in this order
-_KEYS: dict[Objective, tuple[str, ...]] = {
-    "passes": ("passes", "area", "inputs"),
-    "cycles": ("passes", "area", "inputs"),  # every pass of one layer takes equally long
-    "replicated-cycles": ("cycles", "energy"),
-    "energy": ("passes", "energy"),
-    "area": ("area", "passes", "inputs"),
-    "inputs": ("inputs", "passes", "area"),
-}
-
-
-@dataclass(frozen=True)
-class Found:
-    """The result of a search: `tiles` for lanes of `fan_in` inputs."""
-
-    tiles: list[Tile]
-    fan_in: int
 
 
 class TightSearch:
@@ -98,29 +81,47 @@ class TightSearch:
         self._ordinary = structured.passes(matrix, problem.array)
         if matrix.subword_bits is not None:
             self._ordinary = len(self._filters) + 1  # an ordinary array has no place for subwords
-        self._best: Found | None = None
+        costs = problem.costs or PackingCosts.ideal(matrix, problem.array)
+        self._costs = costs.replicating() if self._objective == "replicated-cycles" else costs
+        self._best: Candidate | None = None
         self._fewest = math.inf  # passes of any packing found, the best or not
         self._time = context.time
         self._progress = LayerProgress(context, problem.fan_in, self._bound, self._ordinary)
 
-    def run(self) -> Found:
-        """The best tiles found, and the fan-in that they are made for."""
+    def run(self) -> Packing:
+        """The best packing found."""
         if not len(self._filters):
-            return Found([], self._fan_in)
-        ended = self._context.ended
-        if not ended():
+            return self._packing([])
+        if not self._context.ended():
             self._search()
-        if ended() or self._fewest > self._bound or self._objective in ("energy", "replicated-cycles"):
-            self._offer(fill_tiles(self._filters, self._inputs, self._array, self._fan_in), self._fan_in)
-        few = self._ordinary <= self._fewest or self._objective not in ("passes", "cycles")
-        if few and self._matrix.subword_bits is None:
-            self._offer(_without_zeros(structured.pack(self._matrix, self._problem), self._matrix), 1)
-        return self._best or Found([], self._fan_in)
+        if self._context.ended() or self._fewest > self._bound or self._objective != "passes":
+            self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
+        by_passes = self._objective == "passes"
+        for rival in rival_packings(
+            self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
+        ):
+            self._offer(rival)
+        assert self._best is not None
+        return self._best.packing
+
+    def _packing(self, tiles: list[Tile]) -> Packing:
+        """The packing of `tiles` for lanes of the fan-in."""
+        matrix = self._matrix
+        return Packing(
+            method="tight",
+            array=self._array,
+            fan_in=self._fan_in,
+            filters=matrix.filters,
+            inputs=matrix.inputs,
+            groups=matrix.groups,
+            tiles=tuple(tiles),
+            subword_bits=matrix.subword_bits,
+        )
 
     @property
-    def _tiles(self) -> list[Tile]:
+    def _tiles(self) -> tuple[Tile, ...]:
         """The best tiles so far."""
-        return self._best.tiles if self._best else []
+        return self._best.packing.tiles if self._best else ()
 
     @property
     def _carried(self) -> int:
@@ -130,15 +131,36 @@ class TightSearch:
     def _search(self) -> None:
         together, apart = passes_for(self._filter_set, self._array, _HOPELESS * self._fan_in)
         passes = max(self._bound, together)
-        if passes == self._bound and any(not self._try_min_area(passes, room) for room in self._capacities()):
-            self._beyond_passes()
-            return
-        while passes < min(self._fewest, self._ordinary) and not self._context.ended():
-            excess = self._try_balanced(passes)
-            if not excess:
-                break
-            passes = max(passes + 1, passes + math.ceil(excess / self._carried), (passes + apart) // 2)
+        if not self._fits_the_bound(passes == self._bound):
+            self._search_passes(passes, apart)
         self._beyond_passes()
+
+    def _search_passes(self, passes: int, apart: int) -> None:
+        """Spreads filters over more and more tiles, from `passes` on, then closes in on the fewest that hold them.
+
+        `apart`: an estimate of the passes needed.
+        """
+        failed = passes - 1
+        while failed < passes < min(self._fewest, self._ordinary) and not self._context.ended():
+            excess = self._try_balanced(passes)
+            if excess:
+                failed = passes
+                wanted = max(passes + math.ceil(excess / self._carried), (passes + apart) // 2)
+                passes = max(passes + 1, min(wanted, int(self._fewest) - 1))
+            else:
+                passes = (failed + passes) // 2 + (passes - failed) // 4
+
+    def _fits_the_bound(self, likely: bool) -> bool:
+        """Whether a plan of as many passes as the bound leaves no lane beyond the fan-in.
+
+        The plan of fewest columns takes little energy, and is tried even if success is not `likely`: what leaves its
+        lanes often fits into few more tiles. Plans of little area need fewer slots.
+        """
+        if self._objective not in ("area", "inputs"):
+            excess = self._attempt(narrow_plan(self._filter_set, self._array, self._bound))
+            if excess == 0 or excess > _FAR * self._carried * self._bound:
+                return excess == 0
+        return likely and any(not self._try_min_area(self._bound, room) for room in self._capacities())
 
     def _capacities(self) -> list[float]:
         """How many inputs a tile may read in the plans of little area, one after the other."""
@@ -152,13 +174,11 @@ class TightSearch:
 
     def _beyond_passes(self) -> None:
         """Tries more passes, or smaller tiles, if the objective is not passes first."""
-        if self._objective in ("energy", "replicated-cycles"):
-            for passes in sorted({self._bound, len(self._tiles) or self._bound}):
-                if not self._context.ended():
-                    self._attempt(narrow_plan(self._filter_set, self._array, passes))
+        if self._objective == "energy":
+            self._beyond_energy()
         if self._objective == "replicated-cycles":
-            vectors, cycles = self._problem.vectors, self._cycles(self._tiles)
-            plans = replicated_plans(self._filter_set, self._array, vectors, cycles)
+            cycles = self._best.measure("cycles") if self._best else math.inf
+            plans = replicated_plans(self._filter_set, self._array, self._costs.gemm.vectors, cycles)
             for plan in islice(plans, _REPLICATED):
                 if self._context.ended() or not self._attempt(plan):
                     break
@@ -166,6 +186,16 @@ class TightSearch:
             self._beyond_area()
         if self._objective == "inputs":
             self._beyond_inputs()
+
+    def _beyond_energy(self) -> None:
+        """Tries narrower tiles, past whose columns an input travels less far, until they take no less energy."""
+        rows, columns = self._array
+        while columns > 1 and not self._context.ended():
+            columns = -(-columns // 2)
+            array, best = ArrayShape(rows, columns), self._best
+            self._attempt(narrow_plan(self._filter_set, array, passes_lower_bound(self._sizes, array)))
+            if self._best is best:
+                break
 
     def _beyond_inputs(self) -> None:
         """Tries more passes until no lane input could be saved."""
@@ -220,8 +250,11 @@ class TightSearch:
             legal, removed = legalize(block, found, fan_in)
             tiles += legal
             leaving.append(removed)
-        tiles += fill_tiles(*gather(blocks, leaving), self._array, fan_in)
-        self._offer(tiles, fan_in)
+        filters, inputs = gather(blocks, leaving)
+        if len(filters):
+            tiles, placed = insert(tiles, filters, inputs, self._array, fan_in)
+            tiles += fill_tiles(filters[~placed], inputs[~placed], self._array, fan_in)
+        self._offer(self._packing(tiles))
         self._progress.end(len(self._tiles))
         return int(sum(found.excess(fan_in).sum() for found in annealed))
 
@@ -282,55 +315,15 @@ class TightSearch:
         self._context.cut_short |= any(found.cut_short for found in annealed)
         return annealed
 
-    def _offer(self, tiles: list[Tile], fan_in: int) -> None:
-        """Keeps `tiles` if they are the best so far."""
-        self._fewest = min(self._fewest, len(tiles))
-        if self._best is None or self._key(tiles) < self._key(self._best.tiles):
-            self._best = Found(tiles, fan_in)
-
-    def _key(self, tiles: list[Tile]) -> tuple[int, ...]:
-        measures: dict[str, Callable[[list[Tile]], int]] = {
-            "passes": len,
-            "area": lambda tiles: sum(tile.area for tile in tiles),
-            "inputs": lambda tiles: sum(len(tile.inputs) for tile in tiles),
-            "cycles": self._cycles,
-            "energy": lambda tiles: sum(map(_energy, tiles)),
-        }
-        return tuple(measures[name](tiles) for name in _KEYS[self._objective])
-
-    def _cycles(self, tiles: list[Tile]) -> int:
-        """Cycles on an array that holds several replicas of small tiles."""
-        array, vectors = self._array, self._problem.vectors
-        return sum(
-            array.pass_cycles(-(-vectors // min(vectors, array.replicas(tile.lanes, tile.columns))))
-            for tile in tiles
-        )
+    def _offer(self, packing: Packing) -> None:
+        """Keeps `packing` if it is the best so far."""
+        self._fewest = min(self._fewest, len(packing.tiles))
+        found = Candidate(packing, self._costs)
+        if self._best is None or found.is_better(self._best, self._objective):
+            self._best = found
 
     def _seed(self) -> np.random.SeedSequence:
         return self._settings.seed.spawn(1)[0]
 
     def _random(self) -> np.uint64:
         return np.uint64(self._seed().generate_state(1, np.uint64)[0])
-
-
-def _energy(tile: Tile) -> int:
-    """Energy of one vector in a tile, in bytes written to a register; a byte in a buffer costs forty of them.
-
-    Each distinct input is read once, and each column's 4-byte sum is read and written. A lane's inputs pass through
-    all columns, sums through all lanes. The proportion is that of the default energy table.
-    """
-    buffers = len(np.unique(tile.inputs)) + 8 * tile.columns
-    return _BUFFER * buffers + len(tile.inputs) * tile.columns + 4 * tile.area
-
-
-def _without_zeros(packing: Packing, matrix: LayerMatrix) -> list[Tile]:
-    """The tiles of a packing of fan-in 1 with empty slots where the weight is zero."""
-    tiles = []
-    for tile in packing.tiles:
-        lane, column = np.nonzero(tile.select != EMPTY)
-        inputs = tile.inputs[lane]
-        slots = np.full(tile.select.shape, EMPTY, np.int32)
-        slots[lane, column] = np.where(matrix.weights(tile.filters[column], inputs) != 0, inputs, EMPTY)
-        if (slots != EMPTY).any():
-            tiles.append(tile_of_slots(tile.filters, slots))
-    return tiles
