@@ -18,6 +18,7 @@ from helpers import models
 from helpers.loading import loaded
 from tightc.accelerator.energy_table import default_table
 from tightc.accelerator.hardware import Hardware
+from tightc.accelerator.options import AcceleratorOptions
 from tightc.comparison import compare as comparison
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
@@ -60,10 +61,11 @@ def one_by_one(
     model: Model, method: str, accelerator: SimulateOptions, seed: int = 0, **own: Any
 ) -> dict[str, Any]:
     """What separate runs of permute and simulate say; dense is the plain model, with all its weights."""
-    array = accelerator.array
+    hardware = {name: getattr(accelerator, name) for name in AcceleratorOptions.model_fields}
+    own = {"method": method, "fan_in": 8, **own}
     permuted, report = permute(
         model,
-        PermuteOptions(array=array, method=method, temp_schedule=QUICK, jobs=1, **own),
+        PermuteOptions(**{**hardware, **own}, temp_schedule=QUICK, jobs=1),
         seed=seed,
     )
     totals = simulate(model if method == "dense" else permuted, accelerator).totals

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import oracle
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import LossySettings, PackingProblem
 from tightc.permutation.registry import find_method
 from tightc.permutation.search_context import SearchContext, SearchSettings
@@ -69,9 +70,9 @@ class PackingCase:
     schedule: TemperatureSchedule = QUICK
     context: SearchContext = field(default_factory=SearchContext)
 
-    @property
-    def problem(self) -> PackingProblem:
-        return PackingProblem(self.array, self.fan_in, self.objective, self.vectors, self.lossy)
+    def problem(self, matrix: LayerMatrix) -> PackingProblem:
+        costs = PackingCosts.ideal(matrix, self.array, self.vectors)
+        return PackingProblem(self.array, self.fan_in, self.objective, self.lossy, costs)
 
     @property
     def settings(self) -> SearchSettings:
@@ -82,12 +83,17 @@ class PackingCase:
         """The packing by a method."""
         found = find_method(method)
         given = {"settings": self.settings, "context": self.context}
-        return found.load()(matrix, self.problem, **{name: given[name] for name in found.needs})
+        return found.load()(matrix, self.problem(matrix), **{name: given[name] for name in found.needs})
 
 
 def check(packing: Packing, matrix: LayerMatrix, case: PackingCase) -> None:
-    """Every weight has one slot, no zero has any, and no lane carries more than it may."""
-    assert packing.fan_in in (1, case.fan_in)
+    """Every weight has one slot, no zero has any, and no lane carries more than it may.
+
+    A layer that runs dense keeps its zeros.
+    """
+    assert packing.fan_in <= case.fan_in
     tiles, nonzero = oracle.plain(packing), matrix.values != 0
+    if packing.method == "dense":
+        nonzero = np.ones_like(nonzero)
     array = tuple(case.array)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []

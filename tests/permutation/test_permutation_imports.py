@@ -11,8 +11,26 @@ import tightc.permutation
 
 ROOM = Path(tightc.permutation.__file__).parent
 PREFIX = "tightc.permutation."
-LEAVES = ("problem", "options", "registry", "objective", "pattern", "annealing.temperature_schedule")
-LAYERS = ("permute", "layer_scheduler", "methods", "search_context", "executors", "annealing")
+LEAVES = (
+    "problem",
+    "packing_costs",
+    "options",
+    "registry",
+    "objective",
+    "pattern",
+    "annealing.temperature_schedule",
+)
+LAYERS = (
+    "permute",
+    "fan_in_choice",
+    "layer_costs",
+    "layer_scheduler",
+    "methods",
+    "ranking",
+    "search_context",
+    "executors",
+    "annealing",
+)
 
 
 def floor(module: str) -> int:

@@ -13,12 +13,11 @@ from onnx import numpy_helper
 import oracle
 from helpers import models
 from helpers.loading import loaded
-from tightc.errors import ModelError
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
-from tightc.permutation import permute as permute_module
+from tightc.permutation import fan_in_choice
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import _notes, permute
@@ -30,12 +29,12 @@ SMALL = PermuteOptions(array=ArrayShape(8, 4), fan_in=3, temp_schedule=SHORT, jo
 
 
 def test_an_interrupt_carries_the_result_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = permute_module.pack_layers
+    own = fan_in_choice.pack_layers
 
     def cut_short(*given):  # type: ignore[no-untyped-def]
         return replace(own(*given), interrupted=True, cut_short=("first",))
 
-    monkeypatch.setattr(permute_module, "pack_layers", cut_short)
+    monkeypatch.setattr(fan_in_choice, "pack_layers", cut_short)
     model = loaded(models.cnn())
     with pytest.raises(Interrupted) as caught:
         permute(model, SMALL)
@@ -168,18 +167,6 @@ def test_extreme_schedules_still_pack_losslessly(schedule: TemperatureSchedule) 
     options = SMALL.model_copy(update={"temp_schedule": schedule})
     _, report = permute(loaded(models.cnn()), options)
     assert report.totals["dropped_weights"] == 0
-
-
-def test_cycles_need_the_size_of_the_input() -> None:
-    proto = models.cnn()
-    for axis in (2, 3):
-        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "side"
-    options = SMALL.model_copy(update={"objective": "cycles"})
-    with pytest.raises(ModelError) as refused:
-        permute(loaded(proto), options)
-    assert "is open" in refused.value.sentence
-    assert refused.value.remedy == "fix the size in the model, or take --objective passes, which needs none"
-    permute(loaded(proto), SMALL)
 
 
 @pytest.mark.parametrize("objective", ["passes", "cycles", "area", "inputs"])

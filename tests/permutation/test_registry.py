@@ -124,7 +124,7 @@ def test_the_example_of_the_page_packs_every_matrix(matrix: LayerMatrix, array: 
     own: dict[str, object] = {}
     exec(block("python"), own)
     case = PackingCase(array)
-    packing = own["pack"](matrix, case.problem)  # type: ignore[operator]
+    packing = own["pack"](matrix, case.problem(matrix))  # type: ignore[operator]
     check(packing, matrix, case)
 
 

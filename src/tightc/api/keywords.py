@@ -89,8 +89,19 @@ class QuantizeKeywords(TypedDict, total=False):
 class PermuteKeywords(TypedDict, total=False):
     """Options of `permute` as keywords."""
 
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
     array: ArrayShape | tuple[int, int] | str
-    fan_in: int
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    fan_in: int | Literal["auto"]
     subword_bits: Literal[2, 4] | None
     method: str
     alpha: int

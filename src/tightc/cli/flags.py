@@ -137,9 +137,10 @@ def _is_of_texts(field: FieldInfo) -> bool:
 
 def _type(annotation: Any) -> click.ParamType[Any] | None:
     """The click type of a field; texts and sizes are left to the options themselves."""
-    if choices := _choices(annotation):
-        return _Choice([str(choice) for choice in choices])
     parts = _parts(annotation)
+    choices = _choices(annotation)
+    if choices and int not in parts:  # else a number or a word
+        return _Choice([str(choice) for choice in choices])
     if get_origin(annotation) is tuple or any(isinstance(part, BeforeValidator) for part in parts):
         return click.STRING
     for kind in (int, float):

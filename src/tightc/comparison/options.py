@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.duration import Duration
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
 from tightc.permutation.options import MethodName
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.simulation.options import AcceleratorOptions, SimulateOptions
+from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
 DEFAULT_FAN_IN = 16

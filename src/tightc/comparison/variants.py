@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from tightc.comparison.options import CompareOptions
+from tightc.accelerator.options import AcceleratorOptions
+from tightc.comparison.options import DEFAULT_FAN_IN, CompareOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.registry import COLUMN_COMBINE, Method, find_method
 from tightc.tile.array import ArrayShape
@@ -41,8 +42,13 @@ def variants(options: CompareOptions, array: ArrayShape) -> list[Variant]:
 
 def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> Iterator[Variant]:
     """One variant for each value of each option that the method reads."""
+    accelerator = {
+        name: getattr(options, name) for name in AcceleratorOptions.model_fields if name != "array"
+    }
     shared = PermuteOptions(
+        **accelerator,
         array=array,
+        fan_in=min(DEFAULT_FAN_IN, options.hardware.fan_in) if options.hardware else DEFAULT_FAN_IN,
         temp_schedule=options.temp_schedule,
         time_limit=options.time_limit,
         jobs=options.jobs,

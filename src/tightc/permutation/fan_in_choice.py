@@ -7,8 +7,8 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import NamedTuple
 
-from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.choose import accelerator_of
 from tightc.config.yaml import parse_options
 from tightc.cost_model.area import ArrayForm, area_mm2
 from tightc.permutation.layer_scheduler import LayerJob, PackedLayers, pack_layers
@@ -60,8 +60,7 @@ def _times_area(choice: Choice, jobs: Sequence[LayerJob]) -> float:
     """The first measure of the objective, summed over the layers, times mm2 of the arrays."""
     options, first = choice.options, KEYS[choice.options.objective][0]
     assert options.fan_in != "auto"
-    accelerator = Accelerator.of(options.hardware) if options.hardware else Accelerator(options.array)
-    form = ArrayForm.of(accelerator, options.fan_in, options.subword_bits)
+    form = ArrayForm.of(accelerator_of(options, options.array), options.fan_in, options.subword_bits)
     area = sum(area_mm2(form, options.area or _default_table()).values())
     packed = zip(choice.packed.packings, jobs, strict=True)
     return area * sum(Candidate(packing, job.costs).measure(first) for packing, job in packed)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tightc.accelerator.accelerator import Accelerator
-from tightc.config.input_sizes import InputSizeOptions
+from tightc.accelerator.choose import accelerator_of
 from tightc.cost_model.network_gemms import network_gemms
 from tightc.errors import ModelError
 from tightc.model.file import Model
@@ -19,25 +18,26 @@ from tightc.permutation.packing_costs import PackingCosts
 _COUNTED = ("cycles", "replicated-cycles", "energy")  # objectives that depend on the input vectors
 
 
-def layer_costs(plain: Model, network: Network, options: PermuteOptions) -> Mapping[str, PackingCosts]:
-    """The costs of the layers of a plain model, by their output; of one image, where the batch is open.
+def layer_costs(
+    plain: Model, network: Network, options: PermuteOptions
+) -> tuple[Mapping[str, PackingCosts], tuple[str, ...]]:
+    """(the costs of the layers of a plain model, by their output, a note for each input size that was assumed).
 
-    Empty where an input size is open that no tried size fits, and the objective does not depend on it; ModelError where
-    it does.
+    Both are empty where the objective does not depend on sizes and no tried size
+    runs; ModelError where it does. Notes are for objectives that depend on them.
     """
-    accelerator = Accelerator.of(options.hardware) if options.hardware else Accelerator(options.array)
+    accelerator = accelerator_of(options, options.array)
     try:
-        sizes = resolve_open_sizes(plain.proto, plain.origin, InputSizeOptions())[0]
+        sizes, notes = resolve_open_sizes(plain.proto, plain.origin, options)
         gemms = network_gemms(plain, network, count_macs(plain, network, sizes))
     except LimitError:
         raise
-    except ModelError as fault:
-        if options.objective not in _COUNTED:
-            return {}
-        # its remedy is a flag of simulate
-        remedy = "fix the size in the model, or take --objective passes, which needs none"
-        raise ModelError(fault.sentence, remedy) from None
-    return {
+    except ModelError:
+        if options.objective in _COUNTED:
+            raise
+        return {}, ()
+    costs = {
         layer.output: PackingCosts(gemms[layer.output], accelerator, options.energy)
         for layer in network.owners
     }
+    return costs, notes if options.objective in _COUNTED else ()

@@ -7,12 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from tightc.accelerator.area_table import AreaTable
-from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.accelerator.hardware import Hardware
+from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.address import Address
 from tightc.config.duration import Duration
-from tightc.config.options import Options, invalid_combination
+from tightc.config.options import invalid_combination
 from tightc.errors import OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
@@ -42,29 +41,31 @@ MethodName = Annotated[str, AfterValidator(_known_method)]
 FanIn = Annotated[int | Literal["auto"], PlainValidator(_fan_in)]
 
 
-class PermuteOptions(Options):
+class PermuteOptions(AcceleratorOptions):
     """The array to pack for, the method, and how it searches."""
 
     groups: ClassVar = {
-        "Array": ("hardware", "array", "fan_in", "subword_bits"),
+        "Array": ("array", "fan_in", "subword_bits"),
         "Method": ("method", "objective", "alpha", "gamma", "pattern"),
-        "Costs": ("energy", "area"),
         "Search": ("temp_schedule", "time_limit", "jobs", "dask"),
+        **AcceleratorOptions.groups,
     }
-    advanced: ClassVar = frozenset(("subword_bits", "dask"))
+    advanced: ClassVar = AcceleratorOptions.advanced | {
+        "subword_bits",
+        "dask",
+        "arrays",
+        "batch",
+        "input_shape",
+    }
 
-    hardware: Hardware | None = Field(
-        None,
-        description="hardware (YAML file) that cycles and energy are counted on; default: ideal, without stalls",
-    )
     array: ArrayShape = Field(
         ArrayShape(32, 32),
-        description="array size, rows x columns, such as 32x32; default: that of the hardware, else 32x32",
+        description="array size, rows x columns, such as 32x32; that of the hardware where one is given",
     )
     fan_in: FanIn = Field(
         16,
-        description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; default: that of "
-        "the hardware, else 16",
+        description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; that of the "
+        "hardware where one is given",
     )
     subword_bits: Literal[2, 4] | None = Field(
         None, description="bits of the subwords of int8 weights that take a slot each, 2 or 4"
@@ -88,13 +89,6 @@ class PermuteOptions(Options):
     objective: Objective = Field(
         "passes",
         description="measure to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
-    )
-    energy: EnergyTable = Field(
-        default_factory=default_table,
-        description="energy table (YAML file) that the objective counts by; default: horowitz-45nm",
-    )
-    area: AreaTable | None = Field(
-        None, description="area table (YAML file) that --fan-in auto divides by; default: nangate45"
     )
     time_limit: Duration | None = Field(
         None, description="time limit of the search, such as 30s or 5m; default: that of the schedule"
@@ -121,20 +115,13 @@ class PermuteOptions(Options):
         return values
 
     @model_validator(mode="after")
-    def _runs_on_the_hardware(self) -> Self:
-        hardware = self.hardware
-        if hardware is None:
-            return self
-        if self.array != hardware.array:
+    def _within_the_hardware(self) -> Self:
+        most = self.hardware.fan_in if self.hardware else LARGEST_FAN_IN
+        if self.fan_in != "auto" and self.fan_in > most:
+            assert self.hardware is not None
             raise invalid_combination(
-                f"expected {hardware.array}, the array of {hardware.name}, got {self.array}",
-                "leave it out, or give other hardware",
-                "array",
-            )
-        if self.fan_in != "auto" and self.fan_in > hardware.fan_in:
-            raise invalid_combination(
-                f"expected at most {hardware.fan_in}, the fan-in of {hardware.name}, got {self.fan_in}",
-                f"lower it to {hardware.fan_in} or leave it out",
+                f"expected at most {most}, the fan-in of {self.hardware.name}, got {self.fan_in}",
+                f"lower it to {most} or leave it out",
                 "fan_in",
             )
         return self

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tightc.accelerator.energy_table import default_table
+from tightc.accelerator.options import AcceleratorOptions
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.layer import Layer
@@ -47,7 +48,7 @@ def permute(
     network = read_network(plain)
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
-    costs = layer_costs(plain, network, options)
+    costs, assumed = layer_costs(plain, network, options)
     chosen, found = pack_best(_jobs(network, options, costs), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
@@ -68,7 +69,7 @@ def permute(
         if found.cut_short
         else ()
     )
-    notes = (*model.notes, *cut, *_notes(totals, layers, chosen))
+    notes = (*model.notes, *assumed, *cut, *_notes(totals, layers, chosen))
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
@@ -76,10 +77,9 @@ def permute(
 
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:
-    """What the history tells of the options: what the result depends on, without tables that are not used."""
-    unused = {"jobs", "dask", "area"}
-    if options.hardware is None:
-        unused.add("hardware")
+    """What the history tells of the options: what the result depends on, without what describes no hardware."""
+    given = {name for name in AcceleratorOptions.model_fields if getattr(options, name) is not None}
+    unused = {"jobs", "dask", "area", *AcceleratorOptions.model_fields} - (given - {"area"})
     if options.energy == default_table():
         unused.add("energy")
     return options.model_dump(mode="json", exclude=unused)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from tightc.accelerator.accelerator import Accelerator
-from tightc.accelerator.hardware import Hardware
-from tightc.config.options import first_problem, problem_message
+from tightc.accelerator.choose import accelerator_of
 from tightc.errors import OptionError
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.workload import Workload
@@ -25,18 +22,10 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
     array = options.array or (hardware.array if hardware else permuted) or _DEFAULT
     if permuted:
         _check_packings(permuted, array, options)
-    _check_overlap(options)
+    accelerator = accelerator_of(options, array)
+    _check_dataflow(accelerator, options)
     if hardware is None:
-        return Accelerator(
-            array,
-            options.arrays or 1,
-            bool(options.prefetch_weights),
-            replicate_tiles=bool(options.replicate_tiles),
-            columns_per_lane_register=options.columns_per_lane_register or 1,
-            overlap_drain=bool(options.overlap_drain),
-            accumulator_bypass=bool(options.accumulator_bypass),
-        )
-    hardware = _overridden(hardware, array, options)
+        return accelerator
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
     )
@@ -46,7 +35,7 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
             f"{hardware.fan_in}",
             f"run tightc permute --fan-in {hardware.fan_in} first",
         )
-    return Accelerator.of(hardware)
+    return accelerator
 
 
 def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOptions) -> None:
@@ -64,42 +53,10 @@ def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOp
         )
 
 
-def _check_overlap(options: SimulateOptions) -> None:
-    """OptionError where a tile is to start early and the options, or their hardware, do not load it early."""
-    overlaps, prefetches = (
-        given if given is not None else bool(options.hardware and getattr(options.hardware, name))
-        for name, given in (
-            ("overlap_drain", options.overlap_drain),
-            ("prefetch_weights", options.prefetch_weights),
-        )
-    )
-    if overlaps and not prefetches:
-        raise OptionError(
-            "--overlap-drain: expected --prefetch-weights beside it, got none",
-            "add --prefetch-weights, or give --no-overlap-drain",
-        )
-    if overlaps and options.dataflow == "os":
+def _check_dataflow(accelerator: Accelerator, options: SimulateOptions) -> None:
+    """OptionError where a tile is to start early and the dataflow loads none."""
+    if accelerator.overlap_drain and options.dataflow == "os":
         raise OptionError(
             "--overlap-drain: expected --dataflow ws or is beside it, which load tiles, got os",
             "use --dataflow ws or is, or give --no-overlap-drain",
         )
-
-
-def _overridden(hardware: Hardware, array: ArrayShape, options: SimulateOptions) -> Hardware:
-    """`hardware` with the values of the flags; OptionError where its buffers are too small for them."""
-    names = (
-        "arrays",
-        "prefetch_weights",
-        "replicate_tiles",
-        "columns_per_lane_register",
-        "overlap_drain",
-        "accumulator_bypass",
-    )
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    try:
-        return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})
-    except ValidationError as invalid:
-        problem = first_problem(invalid)
-        key = ".".join(str(part) for part in (*problem["loc"], *problem.get("ctx", {}).get("at", ())))
-        sentence, remedy = problem_message(Hardware, problem)
-        raise OptionError(f"--array {array} on {hardware.name}: {key}: {sentence}", remedy) from None

@@ -237,7 +237,7 @@ def test_the_same_settings_give_the_same_packing_again() -> None:
     matrix = LayerMatrix(np.random.default_rng(0).random((12, 12)).astype(np.float32), 3)
     case = PackingCase(fan_in=4)
     own = case.settings
-    one, two = (nm.pack(matrix, case.problem, settings=own, context=case.context) for _ in range(2))
+    one, two = (nm.pack(matrix, case.problem(matrix), settings=own, context=case.context) for _ in range(2))
     assert [tile.inputs.tolist() for tile in one.tiles] == [tile.inputs.tolist() for tile in two.tiles]
 
 

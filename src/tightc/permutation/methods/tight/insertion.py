@@ -18,8 +18,8 @@ def insert(
 ) -> tuple[list[Tile], NDArray[np.bool_]]:
     """(the tiles with as many of the weights as find a slot there, which do: (weights,) bool).
 
-    `filters`, `inputs`: (weights,) int32, sorted by filter, of weights that no tile holds. Tiles stay within `array` and
-    `fan_in`, and their number stays.
+    `filters`, `inputs`: (weights,) int32, sorted by filter, of weights that no tile holds. The number of tiles stays,
+    and they stay within `array` and `fan_in`.
     """
     shape = (len(tiles), *array)
     slots, owners = np.full(shape, EMPTY, np.int32), np.full((len(tiles), array.columns), EMPTY, np.int32)
@@ -38,8 +38,8 @@ def _insert(
 ) -> None:
     """Gives each weight a slot in a column of its filter, or in a column without filter, where a lane takes its input.
 
-    `slots`: (tiles, rows, columns) int32, the input of each slot, and `owners`: (tiles, columns) int32, the filter of each
-    column, EMPTY for none; both change in place. `placed`: (weights,) bool, receives which weights have a slot.
+    In place: `slots`, (tiles, rows, columns) int32, the input of each slot; `owners`, (tiles, columns) int32, the
+    filter of each column; both EMPTY for none; `placed`, (weights,) bool, which weights have a slot.
     """
     tiles, rows, columns = slots.shape
     carried = np.zeros((tiles, rows), np.int64)

@@ -46,6 +46,7 @@ _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
 _NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
 _FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
+_CLOSER = 4  # part of the way down to the passes that failed, after some that fit
 _RAISES = 4  # how often tiles that turned out too low are made taller
 _MORE_MOVES = 4  # times the moves, for one more try of a block that nearly fits
 _NEARLY = 0.05  # mean excess of the lanes of such a block, as a fraction of the fan-in
@@ -146,9 +147,9 @@ class TightSearch:
             if excess:
                 failed = passes
                 wanted = max(passes + math.ceil(excess / self._carried), (passes + apart) // 2)
-                passes = max(passes + 1, min(wanted, int(self._fewest) - 1))
+                passes = int(max(passes + 1, min(wanted, self._fewest - 1)))
             else:
-                passes = (failed + passes) // 2 + (passes - failed) // 4
+                passes -= max(1, (passes - failed) // _CLOSER)
 
     def _fits_the_bound(self, likely: bool) -> bool:
         """Whether a plan of as many passes as the bound leaves no lane beyond the fan-in.
