@@ -20,6 +20,7 @@ SECTIONS = {
     "layers": "layers",
     "arrays": "arrays",
     "speed": "speed",
+    "against": "against",
     "nm": "nm",
     "schedules": "schedules",
     "curve": "curve",
