@@ -57,7 +57,8 @@ def permute(
     permuted = stage_result(
         with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
     )
-    totals, layers = packing_metrics(network, packings)
+    fan_in = options.fan_in if "fan_in" in find_method(options.method).options else None
+    totals, layers = packing_metrics(network, packings, fan_in)
     head = {"method": options.method, "array": str(options.array), "fan_in": options.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
