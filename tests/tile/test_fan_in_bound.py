@@ -58,6 +58,11 @@ def each_pair_shares_an_input(filters: int) -> np.ndarray:
     return np.array([[f in pair for pair in pairs] for f in range(filters)], np.int8)
 
 
+def rows_of(text: str) -> np.ndarray:
+    """A 0/1 matrix from its rows, written as digits."""
+    return np.array([[int(digit) for digit in row] for row in text.split()], np.int8)
+
+
 def test_it_is_exact_for_every_layer_of_three_filters_and_inputs() -> None:
     cases = above = 0
     for slots in all_of(3, 3):
@@ -104,6 +109,10 @@ def test_it_is_mostly_exact_for_random_layers() -> None:
     [
         # a tile of two filters shares one input, so twelve weights need ten lane inputs, or nine with more columns
         (each_pair_shares_an_input(4), (3, 2), 1, 3, 2, 2),
+        # filters 0 and 1 share two inputs, which a pair of columns of two rows can hold once
+        (rows_of("1110 1010 1000 0001 0010"), (2, 3), 1, 3, 2, 2),
+        # the first input has five users, but three on a lane at most
+        (rows_of("10000 01000 11000 10000 11100 10011 10001"), (2, 3), 1, 4, 3, 3),
         (np.eye(8, dtype=np.int8), (2, 4), 1, 4, 4, 2),  # an input for each filter
         (np.ones((3, 4), np.int8), (2, 3), 1, 2, 2, 2),  # all filters read all inputs
         (np.ones((3, 4), np.int8), (4, 2), 2, 2, 2, 2),

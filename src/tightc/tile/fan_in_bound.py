@@ -30,7 +30,6 @@ def passes_lower_bound_at_fan_in(slots: NDArray[Any], groups: int, array: ArrayS
     by_group = slots.reshape(groups, -1, slots.shape[1])
     sizes = slots.sum(axis=1, dtype=np.int64)
     users = by_group.sum(axis=1, dtype=np.int64).ravel()
-    fan_in = min(fan_in, array.columns)  # a lane has a slot in each column
     passes = max(passes_lower_bound(sizes, array), _passes_by_inputs(users, array, fan_in))
     weights, each = int(sizes.sum()), array.rows * fan_in
     cost = slots.shape[0] * by_group.shape[1] * (slots.shape[1] + _SORT)
@@ -98,12 +97,12 @@ class _Overlaps:
         return pairs
 
     def enough(self, sharing: Counts) -> Counts:
-        """Columns beyond which a filter of at most `sharing` pairs has no use for more: (filters,)."""
-        seen = np.where(
-            self.full * self.array.rows >= sharing,
-            -(-sharing // self.array.rows),
-            self.full + self.rests.shape[1] - 1,
-        )
+        """Columns beyond which a filter of at most `sharing` pairs has no use for more: (filters,).
+
+        Where pieces alone are enough, the columns that hold its weights see as many.
+        """
+        pieces = self.full * self.array.rows
+        seen = np.where(pieces >= sharing, 0, self.full + self.rests.shape[1] - 1)
         enough: Counts = -(-seen // (self.array.columns - 1))
         return enough
 
