@@ -59,8 +59,8 @@ def each_pair_shares_an_input(filters: int) -> np.ndarray:
 
 
 def rows_of(text: str) -> np.ndarray:
-    """A 0/1 matrix from its rows, written as digits."""
-    return np.array([[int(digit) for digit in row] for row in text.split()], np.int8)
+    """A 0/1 matrix from its rows, written without spaces."""
+    return np.array([[int(slot) for slot in row] for row in text.split()], np.int8)
 
 
 def test_it_is_exact_for_every_layer_of_three_filters_and_inputs() -> None:

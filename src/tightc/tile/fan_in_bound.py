@@ -101,8 +101,7 @@ class _Overlaps:
 
         Where pieces alone are enough, the columns that hold its weights see as many.
         """
-        pieces = self.full * self.array.rows
-        seen = np.where(pieces >= sharing, 0, self.full + self.rests.shape[1] - 1)
+        seen = np.where(self.full * self.array.rows >= sharing, 0, self.full + self.rests.shape[1] - 1)
         enough: Counts = -(-seen // (self.array.columns - 1))
         return enough
 
