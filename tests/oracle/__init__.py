@@ -22,7 +22,6 @@ from oracle.packings import (
     block_diagonal,
     combined_inputs,
     combined_kept,
-    fewest_passes,
     first_fit,
     lower_bound,
     nm_bound,
@@ -30,6 +29,7 @@ from oracle.packings import (
     packing_faults,
     plain,
 )
+from oracle.pass_bounds import fewest_passes, passes_bound
 from oracle.slots import anneal_cost, index_bits, measures, packed_bits, with_index
 from oracle.systolic import cut, run_dense, run_packing, run_stationary, stored_words
 from oracle.windows import convolution, im2col
@@ -68,6 +68,7 @@ __all__ = [
     "nm_kept",
     "packed_bits",
     "packing_faults",
+    "passes_bound",
     "plain",
     "regrown",
     "run_dense",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise
 from math import ceil
 from typing import Any
 
@@ -198,37 +198,3 @@ def lower_bound(matrix: np.ndarray, array: tuple[int, int]) -> int:
     rows, columns = array
     needed = sum(ceil(sum(1 for w in row if w != 0) / rows) for row in matrix.tolist())
     return ceil(needed / columns)
-
-
-def fewest_passes(matrix: np.ndarray, groups: int, array: tuple[int, int], fan_in: int) -> int:
-    """The least number of passes of any lossless packing, by trying every slot for every weight. Tiny cases only."""
-    whole = block_diagonal(matrix, groups)
-    weights = [(int(f), int(k)) for f, k in zip(*np.nonzero(whole), strict=True)]
-    passes = 0
-    while not _fits(weights, passes, array, fan_in, {}, {}, set()):
-        passes += 1
-    return passes
-
-
-def _fits(weights, passes, array, fan_in, column_filter, lane_inputs, taken) -> bool:
-    if not weights:
-        return True
-    (f, k), rest = weights[0], weights[1:]
-    rows, columns = array
-    for t, lane, column in product(range(passes), range(rows), range(columns)):
-        if (t, lane, column) in taken or column_filter.get((t, column), f) != f:
-            continue
-        carried = lane_inputs.get((t, lane), frozenset()) | {k}
-        if len(carried) > fan_in:
-            continue
-        if _fits(
-            rest,
-            passes,
-            array,
-            fan_in,
-            {**column_filter, (t, column): f},
-            {**lane_inputs, (t, lane): carried},
-            taken | {(t, lane, column)},
-        ):
-            return True
-    return False

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from oracle.dense import dense_blocks
-from oracle.packings import EMPTY, block_diagonal, lower_bound
+from oracle.packings import EMPTY, block_diagonal
 
 
 def anneal_cost(slots: list[list[int]], fan_in: int) -> int:
@@ -46,7 +46,6 @@ def measures(
         "passes": len(tiles),
         "dense_passes": dense_passes,
         "pass_compression": dense_passes / len(tiles) if tiles else None,
-        "passes_lower_bound": lower_bound(matrix, array),
         "fan_in_max": max((len(lane) for tile in tiles for lane in tile["lanes"]), default=0),
         "lane_inputs": sum(len(lane) for tile in tiles for lane in tile["lanes"]),
         "dropped_weights": len(dropped),

@@ -13,12 +13,15 @@ from onnx import numpy_helper
 import oracle
 from helpers import models
 from helpers.loading import loaded
+from helpers.small_accelerator import product
 from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
 from tightc.packing.pack import pack
 from tightc.permutation import fan_in_choice
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
+from tightc.permutation.methods import structured
+from tightc.permutation.methods.tight import pack as tight
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import _notes, permute
 from tightc.report import Interrupted
@@ -59,6 +62,27 @@ def test_every_form_of_layer_is_arranged_losslessly(form: str, method: str) -> N
         assert oracle.packing_faults(tiles, matrix.values, matrix.groups, (8, 4), allowed) == []
     assert [row["name"] for row in report.layers] == [layer.name for layer in network.owners]
     assert report.totals["passes"] == sum(len(packing.tiles) for packing in packings.values())
+
+
+def test_the_gap_of_a_layer_that_needs_no_fan_in_is_to_the_bound_of_the_array(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fall_back(matrix, problem, **given):  # type: ignore[no-untyped-def]
+        return replace(structured.pack(matrix, problem), method="tight")
+
+    monkeypatch.setattr(tight, "pack", fall_back)
+    model = product(np.eye(8, dtype=np.float32), 5)
+    options = SMALL.model_copy(update={"array": ArrayShape(2, 4), "fan_in": 2})
+    shown = []
+    permuted, report = permute(model, options, progress=lambda _task, _done, figures: shown.append(figures))
+    assert [packing.fan_in for packing in read_packings(permuted).values()] == [1]
+    row, totals = report.layers[0], report.totals
+    assert (row["passes"], row["passes_lower_bound"], row["gap"]) == (8, 2, 6)
+    assert (totals["passes_lower_bound"], totals["gap"]) == (2, 6)
+    assert shown[-1] == {"passes": "8", "gap": "6"}
+    for other in ({"method": "structured"}, {"method": "dense"}):
+        totals = permute(model, options.model_copy(update=other)).report.totals
+        assert (totals["passes_lower_bound"], totals["gap"]) == (4, 4)
 
 
 def test_permute_changes_nothing_but_the_metadata() -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tightc.report import Report
-from tightc.reporting.text import summary, table
+from tightc.reporting.text import cell_text, summary, table, table_columns
 
 NAMES = ["stem", "/features/features.0/conv/conv.0/conv.0.0/Conv", "head [bold]"]
 ROWS = [
@@ -47,6 +47,14 @@ def test_nothing_is_folded_or_beyond_the_width(width: int) -> None:
 
 def test_long_names_lose_their_beginning() -> None:
     assert lines(60)[2].startswith("…") and "conv.0.0/Conv " in lines(60)[2]
+
+
+def test_the_gap_is_shown_where_a_layer_has_one() -> None:
+    dense, dropped = {"name": "dense", "stall_cycles": 0}, {"name": "lossy", "stall_cycles": 0, "gap": None}
+    packed = Report("simulate", {}, ({"name": "stem", "stall_cycles": 0, "gap": 1200}, dense, dropped))
+    assert "gap" in table_columns(packed)
+    assert [cell_text("gap", row) for row in packed.layers] == ["1,200", "-", "-"]
+    assert "gap" not in table_columns(Report("simulate", {}, (dense, dropped)))
 
 
 def test_a_summary_is_one_line() -> None:

@@ -19,6 +19,7 @@ from tightc.tile.measures import (
     dropped_weights,
     index_bits,
     kept_matrix,
+    largest_fan_in,
     measure,
     packed_bits,
     ratio,
@@ -66,7 +67,9 @@ def test_measures_are_plain_counts(matrix: LayerMatrix, array: ArrayShape, fan_i
         "dense_slots": rows * columns,
         "needed_slots": nonzeros,
         "passes": len(packing.tiles),
-        "passes_lower_bound": oracle.lower_bound(matrix.values, tuple(array)),
+        "passes_lower_bound": oracle.passes_bound(
+            matrix.values != 0, matrix.groups, tuple(array), packing.fan_in
+        ),
         "area": sum(len(tile.select) * len(tile.filters) for tile in packing.tiles),
         "fan_in_max": max((length for tile in lists for length in tile), default=0),
         "lane_inputs": sum(length for tile in lists for length in tile),
@@ -84,6 +87,20 @@ def test_measures_are_plain_counts(matrix: LayerMatrix, array: ArrayShape, fan_i
     lower = asdict(found)
     for name in ("area", "fan_in_max", "lane_inputs"):
         assert lower[f"{name.removesuffix('_max')}_lower_bound"] <= lower[name]
+
+
+def test_the_pass_bound_is_that_of_the_fan_in_of_the_array() -> None:
+    matrix = LayerMatrix(np.eye(8, dtype=np.float32))  # an input for each filter
+    packing = packed_layer(matrix, "structured", ArrayShape(2, 4))
+    assert (packing.fan_in, len(packing.tiles)) == (1, 8)
+    for fan_in, bound in ((None, 4), (1, 4), (2, 2), (9, 2)):
+        found = measure(packing, matrix, fan_in)
+        assert (found.passes_lower_bound, found.figures()["gap"]) == (bound, 8 - bound)
+    assert [largest_fan_in(found) for found in ((), (packing,), (packing, replace(packing, fan_in=3)))] == [
+        1,
+        1,
+        3,
+    ]
 
 
 def test_a_network_is_the_sum_of_its_layers_and_the_largest_fan_in() -> None:
@@ -121,6 +138,8 @@ def test_figures_by_hand() -> None:
         "dropped_magnitude": 3 / 12,
     }
     assert {name: found[name] for name in ratios} == ratios
+    assert found["gap"] is None
+    assert Measures(passes=4, passes_lower_bound=3).figures()["gap"] == 1
     assert "subwords" not in found
     assert Measures(subwords=3).figures()["subwords"] == 3
 

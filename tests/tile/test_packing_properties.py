@@ -207,6 +207,8 @@ def test_measures_are_those_of_the_oracle(
     figures = measure(packing, matrix).figures()
     expected = oracle.measures(tiles, matrix.values, matrix.groups, tuple(array))
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
+    bound = oracle.passes_bound(matrix.values != 0, matrix.groups, tuple(array), packing.fan_in)
+    assert (figures["passes_lower_bound"], figures["gap"]) == (bound, len(tiles) - bound)
     inputs = matrix.inputs * matrix.groups
     bits = oracle.packed_bits(tiles, 32, packing.fan_in, inputs, matrix.filters, method == "dense")
     assert figures["packed_bits"] == packed_bits(packing, 32) == bits

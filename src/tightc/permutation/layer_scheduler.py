@@ -21,7 +21,7 @@ from tightc.permutation.problem import LossySettings, PackingProblem
 from tightc.permutation.registry import BUILT_IN, Method, find_method
 from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.progress import Progress
-from tightc.tile.bounds import passes_lower_bound
+from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import kept_matrix
 from tightc.tile.packing import Packing
@@ -150,7 +150,8 @@ class _LayerRun:
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
-            bound = passes_lower_bound(matrix.filter_sizes(), self.problem.array)
+            fan_in = self.problem.fan_in if "fan_in" in self.method.options else packing.fan_in
+            bound = passes_lower_bound_at_fan_in(matrix.slots(), matrix.groups, self.problem.array, fan_in)
             figures["gap"] = str(len(packing.tiles) - bound)
         context.report(1.0, figures)
         return packing

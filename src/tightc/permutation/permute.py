@@ -61,7 +61,9 @@ def permute(
     permuted = stage_result(
         with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
     )
-    totals, layers = packing_metrics(network, packings)
+    assert chosen.fan_in != "auto"
+    fan_in = chosen.fan_in if "fan_in" in find_method(chosen.method).options else None
+    totals, layers = packing_metrics(network, packings, fan_in)
     head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (

@@ -25,15 +25,15 @@ _COLUMNS = {
     "finetune": "name nonzeros density",
     "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
     "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
-    "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
-    "energy_gain engine_cycles value_error",
+    "simulate": "name matrix vectors method passes gap cycles stall_cycles dense_cycles speedup utilisation roof "
+    "energy_pj energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
     "compare": "model variant passes cycles stall_cycles speedup area_mm2 speedup_per_area "
     "over_column_combine energy_pj energy_gain "
     "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
-    "name matrix nonzeros passes passes_lower_bound dense_passes "
+    "name matrix nonzeros passes passes_lower_bound gap dense_passes "
     "matrix_compression_rate tightness fan_in_max lane_inputs"
 )
 _TITLES = {
@@ -87,6 +87,7 @@ _LEAST_NEEDED = [
     "dropped_weights",
     "method",
     "roof",
+    "gap",
     "utilisation",
     "dense_cycles",
     "energy_pj",
@@ -231,6 +232,8 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return column in rows[0]
     if column == "split":
         return column in rows[0]
+    if column == "gap":
+        return any(row.get(column) is not None for row in rows)
     if column == "model":
         return len({row[column] for row in rows}) > 1
     if column in ("stall_cycles", "over_column_combine", "energy_gain_over_column_combine"):
@@ -254,4 +257,6 @@ def cell_text(column: str, row: Figures) -> str:
         return f"{row['filters']} x {row['inputs']}{groups}"
     if column == "name" and row.get("shares"):
         return escape(f"{row['name']} (weight of {row['shares']})")
+    if column == "gap":  # a layer without a packing has none
+        return shown(column, row.get(column))
     return escape(shown(column, row[column]))

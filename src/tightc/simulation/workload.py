@@ -21,7 +21,7 @@ from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import decode_layers
 from tightc.report import Figures
-from tightc.tile.measures import Measures, measure
+from tightc.tile.measures import Measures, largest_fan_in, measure
 from tightc.tile.packing import Packing
 
 
@@ -88,8 +88,9 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
         )
         for layer in network.layers
     )
+    fan_in = largest_fan_in(packings.values())
     measures = {
-        layer.weight: measure(packing, layer_matrix(network, layer, packing.subword_bits))
+        layer.weight: measure(packing, layer_matrix(network, layer, packing.subword_bits), fan_in)
         for layer in network.owners
         if (packing := packings.get(layer.weight))
     }

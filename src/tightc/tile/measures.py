@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 
@@ -13,8 +14,8 @@ from tightc.tile.bounds import (
     dense_passes,
     fan_in_lower_bound,
     lane_inputs_lower_bound,
-    passes_lower_bound,
 )
+from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
 from tightc.tile.matrix import Ids, LayerMatrix, scaled
 from tightc.tile.packing import Packing, Tile
 from tightc.tile.subwords import subwords_of
@@ -73,6 +74,7 @@ class Measures:
             "dense_passes": self.dense_passes,
             "pass_compression": ratio(self.dense_passes, self.passes),
             "passes_lower_bound": self.passes_lower_bound,
+            "gap": None if self.dropped_weights else self.passes - self.passes_lower_bound,
             "area": self.area,
             "area_lower_bound": self.area_lower_bound,
             "fan_in_max": self.fan_in_max,
@@ -86,9 +88,19 @@ class Measures:
         }
 
 
-def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
-    """Measures of `packing` for `matrix`; non-zeros without a slot count as dropped."""
-    sizes = matrix.filter_sizes()
+def largest_fan_in(packings: Iterable[Packing]) -> int:
+    """The fan-in of an array that runs all of `packings`, 1 if there is none."""
+    return max((packing.fan_in for packing in packings), default=1)
+
+
+def measure(packing: Packing, matrix: LayerMatrix, fan_in: int | None = None) -> Measures:
+    """Measures of `packing` for `matrix`; non-zeros without a slot count as dropped.
+
+    `fan_in`: that of the array, for the lower bound on passes; None for that of the packing. A packing may need less
+    than the array has.
+    """
+    taken = matrix.slots()
+    sizes = taken.sum(axis=1, dtype=np.int64)
     dropped = dropped_weights(packing, matrix)
     width = matrix.bits
     slots = packing.slots_per_weight
@@ -104,7 +116,9 @@ def measure(packing: Packing, matrix: LayerMatrix) -> Measures:
         needed_slots=int(sizes.sum()),
         passes=passes,
         dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, dense_array),
-        passes_lower_bound=passes_lower_bound(sizes, array),
+        passes_lower_bound=passes_lower_bound_at_fan_in(
+            taken, matrix.groups, array, fan_in or packing.fan_in
+        ),
         area=sum(tile.area for tile in packing.tiles),
         area_lower_bound=area_lower_bound(sizes_packed, array, passes),
         fan_in_max=max((tile.fan_in for tile in packing.tiles), default=0),

@@ -10,7 +10,7 @@ import numpy as np
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.measures import Measures, measure
+from tightc.tile.measures import Measures, largest_fan_in, measure
 from tightc.tile.packing import Packing
 
 Rows = tuple[dict[str, Any], ...]
@@ -44,14 +44,20 @@ def density_metrics(network: Network) -> tuple[dict[str, Any], Rows]:
     return {"weights": weights, "nonzeros": nonzeros, "density": nonzeros / weights}, tuple(rows)
 
 
-def packing_metrics(network: Network, packings: Mapping[str, Packing]) -> tuple[dict[str, Any], Rows]:
-    """(totals, rows by layer) of `network`: the measures of each of `packings`, by weight."""
+def packing_metrics(
+    network: Network, packings: Mapping[str, Packing], fan_in: int | None = None
+) -> tuple[dict[str, Any], Rows]:
+    """(totals, rows by layer) of `network`: the measures of each of `packings`, by weight.
+
+    `fan_in`: that of the array, for the lower bounds on passes; None for the largest of `packings`.
+    """
     total = Measures()
+    fan_in = fan_in or largest_fan_in(packings.values())
     rows = []
     for layer in network.owners:
         if layer.weight in packings:
             packing = packings[layer.weight]
-            measures = measure(packing, layer_matrix(network, layer, packing.subword_bits))
+            measures = measure(packing, layer_matrix(network, layer, packing.subword_bits), fan_in)
             total += measures
             rows.append({**layer_identity(layer), "method": packing.method, **measures.figures()})
     return dict(total.figures()), tuple(rows)
