@@ -27,12 +27,14 @@ from tightc.permutation.methods.tight.plan import (
 from tightc.permutation.methods.tight.progress import LayerProgress
 from tightc.permutation.methods.tight.replicate import replicated_plans
 from tightc.permutation.methods.tight.rivals import rival_packings
+from tightc.permutation.methods.tight.tile_by_tile import fill_tile_by_tile
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import PackingProblem
 from tightc.permutation.ranking import Candidate
 from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import lane_inputs_lower_bound, passes_lower_bound
+from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing, Tile
 
@@ -46,6 +48,7 @@ _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
 _NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
 _FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
+_FILLINGS = 3  # times that tiles are filled one by one
 _CLOSER = 4  # part of the way down to the passes that failed, after some that fit
 _RAISES = 4  # how often tiles that turned out too low are made taller
 _MORE_MOVES = 4  # times the moves, for one more try of a block that nearly fits
@@ -79,6 +82,9 @@ class TightSearch:
         self._sizes = matrix.filter_sizes()
         self._filter_set = FilterSet.of(self._filters, self._inputs)
         self._bound = passes_lower_bound(self._sizes, problem.array)
+        self._least = passes_lower_bound_at_fan_in(
+            matrix.slots(), matrix.groups, problem.array, problem.fan_in
+        )
         self._ordinary = structured.passes(matrix, problem.array)
         if matrix.subword_bits is not None:
             self._ordinary = len(self._filters) + 1  # an ordinary array has no place for subwords
@@ -87,7 +93,7 @@ class TightSearch:
         self._best: Candidate | None = None
         self._fewest = math.inf  # passes of any packing found, the best or not
         self._time = context.time
-        self._progress = LayerProgress(context, problem.fan_in, self._bound, self._ordinary)
+        self._progress = LayerProgress(context, problem.fan_in, self._least, self._ordinary)
 
     def run(self) -> Packing:
         """The best packing found."""
@@ -95,7 +101,7 @@ class TightSearch:
             return self._packing([])
         if not self._context.ended():
             self._search()
-        if self._context.ended() or self._fewest > self._bound or self._objective != "passes":
+        if self._context.ended() or self._fewest > self._least or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
         by_passes = self._objective == "passes"
         for rival in rival_packings(
@@ -131,10 +137,23 @@ class TightSearch:
 
     def _search(self) -> None:
         together, apart = passes_for(self._filter_set, self._array, _HOPELESS * self._fan_in)
-        passes = max(self._bound, together)
+        passes = max(self._least, together)
         if not self._fits_the_bound(passes == self._bound):
+            self._fill_tile_by_tile()
             self._search_passes(passes, apart)
         self._beyond_passes()
+
+    def _fill_tile_by_tile(self) -> None:
+        """Fills the tiles one after the other, again with other random numbers as long as that takes fewest passes."""
+        for _ in range(_FILLINGS):
+            if self._context.ended() or self._fewest <= self._least:
+                return
+            tiles = fill_tile_by_tile(self._filters, self._inputs, self._array, self._fan_in, self._seed())
+            fewest = self._fewest
+            if tiles:
+                self._offer(self._packing(tiles))
+            if not tiles or len(tiles) > fewest:
+                return
 
     def _search_passes(self, passes: int, apart: int) -> None:
         """Spreads filters over more and more tiles, from `passes` on, then closes in on the fewest that hold them.
