@@ -20,6 +20,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.permute import permute
 from tightc.progress import Progress, no_progress
 from tightc.report import Figures, Report
+from tightc.simulation.batch import UNKNOWN_BATCH
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -53,11 +54,12 @@ _MEASURED = (
 )
 _OF_AREA = ("area_mm2", "speedup_per_area")
 _SIMULATED = (
+    "energy_per_inference_uj",
     "utilisation",
     "time_ms",
     "dram_bytes",
     *_OF_AREA,
-)  # all but the first only if hardware or an area table define them
+)  # all but the first two only if hardware or an area table define them
 _SEARCH = 0.99  # fraction of the progress of a variant
 
 
@@ -161,6 +163,8 @@ class _Run:
         if name not in self._seen:
             self._seen.add(name)
             self.uncovered += tuple({"model": name, **entry} for entry in report.uncovered)
+            if report.totals["batch"] is None:
+                self.omissions.append(f"{name}: {UNKNOWN_BATCH}" if self.several else UNKNOWN_BATCH)
         return report.totals
 
 

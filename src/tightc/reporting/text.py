@@ -145,7 +145,7 @@ def totals_lines(report: Report) -> Iterator[str]:
     """A line for each measure of the network; nested ones are in JSON only."""
     for name, value in report.totals.items():
         if not _is_nested(value):
-            yield message_text(f"{name.removesuffix('_pj')}: {shown(name, value)}")
+            yield message_text(f"{name.removesuffix('_pj').removesuffix('_uj')}: {shown(name, value)}")
 
 
 def closing_lines(report: Report) -> Iterator[str]:
@@ -199,6 +199,8 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.1e}"
     if name.endswith("_pj"):
         return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"
+    if name.endswith("_uj"):
+        return shown("_pj", 1e6 * value)
     if name in _RATIOS:
         return f"{value:.2f}x"
     if isinstance(value, bool):

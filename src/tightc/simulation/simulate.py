@@ -22,6 +22,7 @@ from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
+from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.workload import LayerWorkload, Workload, read_workload
@@ -60,6 +61,7 @@ def simulate(
         *assumed,
         *(bfloat16_notes(model.proto) if options.verify or options.inputs else ()),
         *_energy_notes(totals, accelerator),
+        *(() if totals["batch"] else (UNKNOWN_BATCH,)),
         *_batch_note(model, options, accelerator, total.actual.cycles),
     )
     return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
@@ -103,20 +105,31 @@ def _totals(
         for v in variations(table)
     ]
     metrics = total.metrics(table, accelerator)
+    batch = batch_size(workload.plain, options)
     return {
         "array": str(accelerator.array),
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
+        "batch": batch,
         **_modes(accelerator),
         "hardware_file": _hardware_keys(options.hardware, accelerator),
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
         "energy_table": table.name,
         **metrics,
+        **_per_inference(metrics, batch or 1),
         **_area(workload, options, accelerator, metrics["speedup"]),
         "energy_gain_if": gains,
         **_packing_metrics(sum(workload.measures.values(), Measures()) if workload.measures else None),
+    }
+
+
+def _per_inference(metrics: Mapping[str, Any], batch: int) -> dict[str, float]:
+    """The energies of `metrics` in uJ for one input of the model, of which a run takes `batch`."""
+    return {
+        f"{dense}energy_per_inference_uj": 1e-6 * metrics[f"{dense}energy_pj"] / batch
+        for dense in ("", "dense_")
     }
 
 

@@ -103,6 +103,14 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),
+    "energy_per_inference_uj": Definition(
+        "uJ", "energy_pj x 1e-6 / batch; of a whole run where the batch is unknown"
+    ),
+    "batch": Definition(
+        "",
+        "inputs of the network in one run, whose cycles and energy are counted: the first dimension of the model's "
+        "inputs; unknown where they disagree, or where it is fixed above 1 and no output begins with it",
+    ),
     "energy_gain_if": Definition(
         "",
         "sensitivity: energy_gain with an assumed entry of the table halved or doubled, or a range at its upper end",
