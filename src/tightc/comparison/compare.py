@@ -57,6 +57,8 @@ _SIMULATED = (
     "energy_per_inference_uj",
     "utilisation",
     "time_ms",
+    "latency_ms",
+    "vector_unit_cycles",
     "dram_bytes",
     *_OF_AREA,
 )  # all but the first two only if hardware or an area table define them

@@ -28,7 +28,7 @@ _COLUMNS = {
     "simulate": "name matrix vectors method passes cycles stall_cycles dense_cycles speedup utilisation roof energy_pj "
     "energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
-    "compare": "model variant passes cycles stall_cycles speedup area_mm2 speedup_per_area "
+    "compare": "model variant passes cycles stall_cycles speedup latency_ms area_mm2 speedup_per_area "
     "over_column_combine energy_pj energy_gain "
     "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
 }
@@ -59,6 +59,7 @@ _TITLES = {
     "input_scale": "input scale",
     "packed_bits": "bits",
     "area_mm2": "mm2",
+    "latency_ms": "ms",
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
@@ -229,6 +230,7 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         "bytes_by_rounding",
         "area_mm2",
         "speedup_per_area",
+        "latency_ms",
     ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "split":

@@ -25,6 +25,7 @@ from tightc.report import Report
 from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.options import SimulateOptions
+from tightc.simulation.vector_unit import latency_metrics, latency_note, vector_operators
 from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.measures import Measures
 
@@ -51,6 +52,8 @@ def simulate(
     ]
     total = sum(costs, CostComparison())
     totals = _totals(workload, total, options, accelerator)
+    latency, unknown = _latency(workload, total, options, accelerator)
+    totals |= latency
     if options.verify or options.inputs:
         found = _verify(workload, accelerator, options, seed, progress)
         rows = [{**row, **metrics} for row, metrics in zip(rows, found, strict=True)]
@@ -61,6 +64,7 @@ def simulate(
         *assumed,
         *(bfloat16_notes(model.proto) if options.verify or options.inputs else ()),
         *_energy_notes(totals, accelerator),
+        *unknown,
         *(() if totals["batch"] else (UNKNOWN_BATCH,)),
         *_batch_note(model, options, accelerator, total.actual.cycles),
     )
@@ -123,6 +127,23 @@ def _totals(
         "energy_gain_if": gains,
         **_packing_metrics(sum(workload.measures.values(), Measures()) if workload.measures else None),
     }
+
+
+def _latency(
+    workload: Workload, total: CostComparison, options: SimulateOptions, accelerator: Accelerator
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The latency of the whole network, and a note where it is unknown; both empty without a clock."""
+    if accelerator.clock_hz is None:
+        return {}, ()
+    operators = vector_operators(workload, options)
+    metrics = latency_metrics(
+        operators,
+        total.actual.cycles,
+        total.dense.cycles,
+        accelerator.vector_operations_per_cycle,
+        accelerator.clock_hz,
+    )
+    return metrics, latency_note(operators)
 
 
 def _per_inference(metrics: Mapping[str, Any], batch: int) -> dict[str, float]:

@@ -67,6 +67,22 @@ GLOSSARY: dict[str, Definition] = {
     "speedup": Definition("", "dense_cycles / cycles"),
     "utilisation": Definition("", "multiply-accumulates of non-zero weights / (A R C x cycles)"),
     "time_ms": Definition("ms", "cycles / clock"),
+    "latency_ms": Definition(
+        "ms",
+        "of the whole network in one run, with the batch: (cycles + vector_unit_cycles) / clock. Layers and the vector "
+        "unit take turns. Unknown where vector_unit_cycles are",
+    ),
+    "vector_unit_cycles": Definition(
+        "cycles",
+        "operations of each operator that no array runs / vector_unit of the hardware file, rounded up, summed over "
+        "the operators. Elementwise operators and reductions take an operation for each element that they read or "
+        "write, whichever are more; pools one for each cell of their windows; softmax and normalizations five an "
+        "element; linear resizing four a pixel; layers that are not covered one for each multiply-accumulate. Bias, "
+        "batch normalization, scale, Relu and Clip right behind a layer run as its sums leave, and quantization as "
+        "results are written: none. Addressing (reshape, concatenate, split, slice): none. Unknown where the "
+        "operations of an operator are",
+    ),
+    "vector_unit_operators": Definition("", "the operators of vector_unit_cycles, with their operations"),
     "dram_bytes": Definition("bytes", "dram_activation_bytes + dram_weight_bytes + dram_output_bytes"),
     "dram_activation_bytes": Definition(
         "bytes",
