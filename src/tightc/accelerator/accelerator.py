@@ -88,6 +88,11 @@ class Accelerator:
         return unlimited and self.dram_bytes_per_cycle is None
 
     @property
+    def pes(self) -> int:
+        """PEs of all arrays."""
+        return self.array.rows * self.array.columns * self.arrays
+
+    @property
     def vector_operations_per_cycle(self) -> float:
         """Operations of the vector unit in a cycle."""
         return self.vector_unit or self.array.columns * self.arrays

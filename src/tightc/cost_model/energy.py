@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tightc.accelerator.accelerator import Accelerator
-from tightc.accelerator.energy_table import EnergyTable, MemoryEntry, Sourced
+from tightc.accelerator.energy_table import EnergyEntry, EnergyTable, IdleEntry, MemoryEntry
 from tightc.config.options import Options
 from tightc.cost_model.events import Events
 
 PARTS = (
     "mac",
+    "idle",
     "multiplexer",
     "registers",
     "lanes",
@@ -45,6 +46,7 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
     weights = table.sram_pj_per_byte(accelerator.weights.size)
     return {
         "mac": events.multiplied_words * multiply + events.macs * add,
+        "idle": events.idle_pe_cycles * table.idle_pj,
         "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
         "registers": events.register_bytes * table.register_byte.energy,
         "lanes": events.lane_bytes * table.lane_byte.energy,
@@ -59,8 +61,8 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
 
 def variations(table: EnergyTable) -> list[Variation]:
     """The table with each assumed entry halved and doubled, with all of them, and with each range at its upper end."""
-    entries = {name: entry for name, entry in table if isinstance(entry, Sourced)}
-    assumed = [name for name, entry in entries.items() if entry.assumed]
+    entries = {name: entry for name, entry in table if isinstance(entry, EnergyEntry | MemoryEntry)}
+    assumed = [name for name, entry in entries.items() if entry.assumed and entry.energy]
     found = [
         Variation(name, change, _scaled(table, [name], factor))
         for name in assumed
@@ -72,8 +74,9 @@ def variations(table: EnergyTable) -> list[Variation]:
             Variation("all assumed", "doubled", _scaled(table, assumed, 2.0)),
         ]
     for name, entry in entries.items():
-        if isinstance(entry, MemoryEntry) and entry.up_to is not None:
-            change = f"{entry.up_to:g} pJ/byte instead of {entry.energy:g}"
+        if isinstance(entry, MemoryEntry | IdleEntry) and entry.up_to is not None:
+            unit = "pJ/byte" if isinstance(entry, MemoryEntry) else "pJ"
+            change = f"{entry.up_to:g} {unit} instead of {entry.energy:g}"
             found.append(Variation(name, change, _replaced(table, {name: entry.up_to})))
     return found
 

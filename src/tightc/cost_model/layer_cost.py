@@ -101,7 +101,7 @@ class CostComparison:
             "sum_stall_cycles": actual.sum_stall_cycles,
             "dram_stall_cycles": actual.dram_stall_cycles,
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
-            "utilisation": ratio(actual.useful_macs, _pe_count(accelerator) * actual.cycles),
+            "utilisation": ratio(actual.useful_macs, accelerator.pes * actual.cycles),
         }
         if accelerator.clock_hz is not None:
             found["time_ms"] = 1e3 * actual.cycles / accelerator.clock_hz
@@ -118,7 +118,7 @@ class CostComparison:
 
     def _memory_metrics(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:
         """DRAM traffic, and the roofline of the array and of DRAM."""
-        actual, peak = self.actual, _pe_count(accelerator)
+        actual, peak = self.actual, accelerator.pes
         intensity = ratio(actual.events.macs, actual.events.dram_bytes)
         roof = float(peak) if intensity is None else min(peak, intensity * dram_bytes_per_cycle)
         return {
@@ -132,7 +132,3 @@ class CostComparison:
             "roof_macs_per_cycle": roof,
             "roof": "array" if roof == peak else "dram",
         }
-
-
-def _pe_count(accelerator: Accelerator) -> int:
-    return accelerator.array.rows * accelerator.array.columns * accelerator.arrays
