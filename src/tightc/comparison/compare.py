@@ -195,6 +195,7 @@ def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
         "over_column_combine": None,
         "energy_pj": simulated.get("energy_pj"),
         "energy_gain": simulated.get("energy_gain"),
+        "energy_gain_over_zero_gated": simulated.get("energy_gain_over_zero_gated"),
         "energy_gain_over_column_combine": None,
         **{name: measured.get(name) for name in _MEASURED},
         **{name: simulated[name] for name in _SIMULATED if name in simulated},

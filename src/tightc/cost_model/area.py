@@ -52,10 +52,17 @@ def area_metrics(form: ArrayForm, speedup: float | None, table: AreaTable) -> di
     """The area of `form` by the names of the glossary, and its `speedup` for what it takes more than a dense array."""
     parts, dense_area = area_mm2(form, table), sum(area_mm2(form.dense, table).values())
     area = sum(parts.values())
+    gated = {}
+    if table.zero_gated is not None:
+        dense = form.dense
+        more = table.zero_gated.area - table.pe(1).area  # of one element, with a lane register or without
+        pes = dense.arrays * dense.array.rows * dense.array.columns
+        gated = {"zero_gated_area_mm2": dense_area + pes * more / _UM2_PER_MM2}
     return {
         "area_table": table.name,
         "area_mm2": area,
         "dense_area_mm2": dense_area,
+        **gated,
         "speedup_per_area": None if speedup is None else speedup * dense_area / area,
         "area_parts_mm2": parts,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 
 import numpy as np
@@ -43,6 +43,19 @@ class Events:
     partial_sum_buffer_bytes: int = 0
     index_bits: int = 0
     dram_bytes: int = 0
+
+    def zero_gated(self, useful_macs: int) -> Events:
+        """Those of a dense layer whose PEs hold still for zero weights; `useful_macs` multiply by others.
+
+        A zero still takes its slot and its cycles. Where an activation is zero is not known, so it is multiplied.
+        """
+        zeros = self.macs - useful_macs
+        return replace(
+            self,
+            macs=useful_macs,
+            multiplied_words=self.multiplied_words - zeros,
+            idle_pe_cycles=self.idle_pe_cycles + zeros,
+        )
 
     def __add__(self, other: Events) -> Events:
         return Events(

@@ -87,6 +87,7 @@ class CostComparison:
         actual, dense = self.actual, self.dense
         parts = energy_pj(actual.events, table, accelerator)
         dense_parts = energy_pj(dense.events, table, accelerator)
+        gated = sum(energy_pj(dense.events.zero_gated(dense.useful_macs), table, accelerator).values())
         found: dict[str, Any] = {
             "passes": actual.passes,
             "dense_passes": dense.passes,
@@ -112,6 +113,8 @@ class CostComparison:
             "energy_pj": sum(parts.values()),
             "dense_energy_pj": sum(dense_parts.values()),
             "energy_gain": ratio(sum(dense_parts.values()), sum(parts.values())),
+            "zero_gated_energy_pj": gated,
+            "energy_gain_over_zero_gated": ratio(gated, sum(parts.values())),
             "energy_parts_pj": {part: parts[part] for part in PARTS},
             "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
         }

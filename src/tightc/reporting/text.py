@@ -30,7 +30,8 @@ _COLUMNS = {
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
     "compare": "model variant passes cycles stall_cycles speedup latency_ms area_mm2 speedup_per_area "
     "over_column_combine energy_pj energy_gain "
-    "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
+    "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
+    "packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
     "name matrix nonzeros passes passes_lower_bound dense_passes "
@@ -53,6 +54,7 @@ _TITLES = {
     "energy_pj": "energy",
     "energy_gain": "energy gain",
     "over_column_combine": "vs combining",
+    "energy_gain_over_zero_gated": "energy vs gated",
     "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
     "rounded_to_zero": "to zero",
@@ -70,7 +72,8 @@ _TITLES = {
     },
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
-_RATIOS |= {"speedup_per_area", "over_column_combine", "energy_gain_over_column_combine"}
+_RATIOS |= {"speedup_per_area", "over_column_combine"}
+_RATIOS |= {"energy_gain_over_column_combine", "energy_gain_over_zero_gated"}
 _SUMMARY = (
     "weights",
     "nonzeros",
@@ -82,6 +85,7 @@ _SUMMARY = (
 )
 _LEAST_NEEDED = [
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
+    "energy_gain_over_zero_gated",
     "stall_cycles",
     "packed_bits",
     "energy_gain_over_column_combine",

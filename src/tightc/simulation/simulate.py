@@ -80,13 +80,15 @@ def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dat
     words = accelerator
     if layer.packing:
         words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
-    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words)
+    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words, layer.nonzero_weights)
     if not layer.packing:
         return CostComparison(dense, dense)
-    return CostComparison(_cost(layer.passes(dataflow, accelerator), layer, accelerator), dense)
+    actual = _cost(layer.passes(dataflow, accelerator), layer, accelerator, layer.nonzeros)
+    return CostComparison(actual, dense)
 
 
-def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> LayerCost:
+def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator, nonzeros: int) -> LayerCost:
+    """The cost of `layer` in these `passes`, whose slots hold `nonzeros`."""
     live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
     if live_bytes > room:
         raise OptionError(
@@ -96,7 +98,7 @@ def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> Lay
         )
     schedule = schedule_layer(passes, layer.gemm, accelerator)
     events = count_events(passes, layer.gemm, accelerator, schedule)
-    return LayerCost.of(len(passes), schedule, layer.nonzeros * layer.gemm.vectors, events)
+    return LayerCost.of(len(passes), schedule, nonzeros * layer.gemm.vectors, events)
 
 
 def _totals(

@@ -120,6 +120,13 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),
+    "zero_gated_energy_pj": Definition(
+        "pJ",
+        "dense_energy_pj on an array whose PEs hold still for zero weights: these take their slots and cycles, and "
+        "count as idle, not as multiply-accumulates. Zero activations are not known, and the gating itself takes no "
+        "energy",
+    ),
+    "energy_gain_over_zero_gated": Definition("", "zero_gated_energy_pj / energy_pj"),
     "energy_per_inference_uj": Definition(
         "uJ", "energy_pj x 1e-6 / batch; of a whole run where the batch is unknown"
     ),
@@ -138,6 +145,9 @@ GLOSSARY: dict[str, Definition] = {
         "processing elements, of which C // g a row hold the lane's registers. feeders: R x fan-in inputs. "
         "accumulators and requantizers: one a column. control: controller and step counter. The fan-in is that of the "
         "hardware, else that of the packings. dense_area_mm2: the same with whole weights and a fan-in of 1",
+    ),
+    "zero_gated_area_mm2": Definition(
+        "mm2", "dense_area_mm2 with elements that gate zeros, where the table has them"
     ),
     "area_parts_mm2": Definition("mm2", "area_mm2 by part, as named there"),
     "speedup_per_area": Definition("", "speedup / (area_mm2 / dense_area_mm2)"),
