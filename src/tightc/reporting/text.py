@@ -29,7 +29,7 @@ _COLUMNS = {
     "energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
     "compare": "model variant passes cycles stall_cycles speedup latency_ms area_mm2 speedup_per_area "
-    "over_column_combine energy_pj energy_gain "
+    "over_column_combine over_column_combine_per_area energy_pj energy_gain "
     "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
     "packed_bits fan_in_max",
 }
@@ -54,6 +54,7 @@ _TITLES = {
     "energy_pj": "energy",
     "energy_gain": "energy gain",
     "over_column_combine": "vs combining",
+    "over_column_combine_per_area": "per area vs combining",
     "energy_gain_over_zero_gated": "energy vs gated",
     "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
@@ -73,7 +74,7 @@ _TITLES = {
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
 _RATIOS |= {"speedup_per_area", "over_column_combine"}
-_RATIOS |= {"energy_gain_over_column_combine", "energy_gain_over_zero_gated"}
+_RATIOS |= {"energy_gain_over_column_combine", "energy_gain_over_zero_gated", "over_column_combine_per_area"}
 _SUMMARY = (
     "weights",
     "nonzeros",
@@ -241,6 +242,10 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return column in rows[0]
     if column == "model":
         return len({row[column] for row in rows}) > 1
+    if column == "over_column_combine" and "over_column_combine_per_area" in rows[0]:
+        return False
+    if column == "over_column_combine_per_area":
+        return any(row.get(column) for row in rows)
     if column in ("stall_cycles", "over_column_combine", "energy_gain_over_column_combine"):
         return any(row[column] for row in rows)
     return True
