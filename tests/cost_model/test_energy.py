@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from math import inf, sqrt
+from math import sqrt
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.config.yaml import parse_options
-from tightc.cost_model.energy import PARTS, energy_pj, variations
+from tightc.cost_model.energy import PARTS, energy_pj
 from tightc.cost_model.events import Events, count_events
 from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.cost_model.memory import schedule_layer
@@ -139,56 +139,3 @@ def test_every_pe_of_every_array_costs_in_each_cycle_without_a_product(arrays: i
     idle = energy_pj(events, UNGATED, accelerator)["idle"]
     assert idle == pytest.approx((arrays * 4 * cycles - 4) * 0.25)
     assert energy_pj(events, TABLE, accelerator)["idle"] == 0
-
-
-# --- variations
-
-
-EVERYTHING = Events(**dict.fromkeys(asdict(Events()), 80))
-ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_level": "multiplexer"}
-
-
-def changed_parts(table: EnergyTable) -> dict[str, float]:
-    """Parts with another multiple of their energy in the default table."""
-    accelerator = accelerator_of(1, 1.0)
-    was, found = energy_pj(EVERYTHING, TABLE, accelerator), energy_pj(EVERYTHING, table, accelerator)
-    return {part: found[part] / was[part] if was[part] else inf for part in PARTS if found[part] != was[part]}
-
-
-def test_what_is_assumed_is_halved_and_doubled_and_ranges_are_taken_at_their_other_end() -> None:
-    found = {(v.entry, v.change): changed_parts(v.table) for v in variations(TABLE)}
-    expected: dict[tuple[str, str], dict[str, float]] = {}
-    for change, factor in (("halved", 0.5), ("doubled", 2.0)):
-        for entry, part in ASSUMED.items():
-            expected[entry, change] = {part: factor}
-        expected["all assumed", change] = dict.fromkeys(ASSUMED.values(), factor)
-    expected["dram", "325 pJ/byte instead of 162.5"] = {"dram": 2.0}
-    expected["idle_pe", "0.09 pJ instead of 0"] = {"idle": inf}
-    assert found == expected
-    assert changed_parts(TABLE) == {}
-
-
-def test_a_table_of_measured_figures_has_no_variations() -> None:
-    text = TABLE.model_dump(mode="json")
-    for entry in text.values():
-        if isinstance(entry, dict):
-            entry["assumed"] = False
-    del text["dram"]["up_to"], text["idle_pe"]
-    assert variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable)) == []
-    text["lane_byte"]["assumed"] = True
-    found = variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
-    assert [(v.entry, v.change) for v in found] == [("lane_byte", "halved"), ("lane_byte", "doubled")]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_all_that_is_assumed_is_varied_together_if_it_is_more_than_one(count: int) -> None:
-    text = TABLE.model_dump(mode="json")
-    for name, entry in text.items():
-        if isinstance(entry, dict):
-            entry["assumed"] = name in list(ASSUMED)[:count]
-    del text["dram"]["up_to"], text["idle_pe"]
-    found = [
-        (v.entry, v.change) for v in variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
-    ]
-    assert len(found) == 2 * count + (2 if count > 1 else 0)
-    assert (("all assumed", "halved") in found) is (count > 1)

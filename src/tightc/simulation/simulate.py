@@ -10,11 +10,11 @@ from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.cost_model.area import ArrayForm, area_metrics
-from tightc.cost_model.energy import variations
 from tightc.cost_model.events import count_events
 from tightc.cost_model.layer_cost import CostComparison, LayerCost
 from tightc.cost_model.memory import peak_live_sums, schedule_layer
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes
+from tightc.cost_model.sensitivity import energy_variations
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
@@ -107,8 +107,13 @@ def _totals(
     """The metrics of the whole network, with the hardware and energy table that they hold for."""
     table = options.energy
     gains = [
-        {"entry": v.entry, "change": v.change, "energy_gain": total.energy_gain(v.table, accelerator)}
-        for v in variations(table)
+        {
+            "entry": varied.entry,
+            "change": varied.change,
+            "assumed": varied.assumed,
+            "energy_gain": total.energy_gain(varied.table, accelerator),
+        }
+        for varied in energy_variations(table)
     ]
     metrics = total.metrics(table, accelerator)
     batch = batch_size(workload.plain, options)
@@ -267,7 +272,9 @@ def _energy_notes(totals: Mapping[str, Any], accelerator: Accelerator) -> tuple[
     no_dram = accelerator.dram_bytes_per_cycle is None
     scope = "on-chip only, unlimited buffers" if no_dram else "with DRAM"
     note = f"energy is a model, not measured: {operands}, {scope}"
-    gains = [entry for entry in totals["energy_gain_if"] if entry["energy_gain"] is not None]
+    gains = [
+        entry for entry in totals["energy_gain_if"] if entry["assumed"] and entry["energy_gain"] is not None
+    ]
     if not gains or totals["cycles"] == totals["dense_cycles"]:
         return (note,)
     ends = (choose(gains, key=lambda entry: entry["energy_gain"]) for choose in (min, max))

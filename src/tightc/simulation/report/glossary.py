@@ -137,7 +137,8 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "energy_gain_if": Definition(
         "",
-        "sensitivity: energy_gain with an assumed entry of the table halved or doubled, or a range at its upper end",
+        "sensitivity: energy_gain with an entry of the energy table halved, 20 % lower or higher, or doubled, with all "
+        "assumed ones, or with a range at its upper end; assumed: whether the entry is, or a range",
     ),
     "area_mm2": Definition(
         "mm2",
@@ -150,6 +151,11 @@ GLOSSARY: dict[str, Definition] = {
         "mm2", "dense_area_mm2 with elements that gate zeros, where the table has them"
     ),
     "area_parts_mm2": Definition("mm2", "area_mm2 by part, as named there"),
+    "speedup_per_area_if": Definition(
+        "",
+        "sensitivity: speedup_per_area with an entry of the area table that it depends on halved, 20 % lower or "
+        "higher, or doubled",
+    ),
     "speedup_per_area": Definition("", "speedup / (area_mm2 / dense_area_mm2)"),
     "macs_covered": Definition("", "fraction of the model's multiply-accumulates that the layers do"),
     "engine_cycles": Definition(
