@@ -55,6 +55,16 @@ FORMS = {
 }  # fmt: skip
 
 
+FORMS["a fixed batch, and an output that is no tensor"] = (
+    models.build(
+        "net (float[7, 6] x) => (seq(float[7, 4]) y) { [p] a = MatMul(x, w) y = SequenceConstruct(a, a) }",
+        w=models.sparse(6, 4),
+    ),
+    {},
+    None,
+)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_batch_is_what_the_inputs_say(form: str) -> None:
     proto, sizes, expected = FORMS[form]

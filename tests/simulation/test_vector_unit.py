@@ -156,7 +156,20 @@ def test_an_uncovered_layer_takes_its_multiply_accumulates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proto", "name"), [(models.with_lstm(), "LSTM rnn"), (models.with_if("v"), "If choice")]
+    ("proto", "name"),
+    [
+        (models.with_lstm(), "LSTM rnn"),
+        (models.with_if("v"), "If choice"),
+        (
+            models.build(
+                """net (float[5, 6] x) => (seq(float[5, 4]) y) {
+                    [p] a = MatMul(x, w) b = Sigmoid(a) [pair] y = SequenceConstruct(b, b)
+                }""",
+                w=models.sparse(6, 4),
+            ),
+            "SequenceConstruct pair",
+        ),
+    ],
 )
 def test_what_cannot_be_counted_leaves_the_latency_unknown(proto: onnx.ModelProto, name: str) -> None:
     report = simulate(loaded(proto), options())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.runtime.shapes import fed_inputs, value_shapes
 
@@ -34,7 +35,10 @@ def batch_size(plain: Model, input_sizes: InputSizeOptions) -> int | None:
     if size == 1:
         return size
     outputs = [value.name for value in proto.graph.output]
-    found = value_shapes(proto, origin, outputs, input_sizes)
+    try:
+        found = value_shapes(proto, origin, outputs, input_sizes)
+    except ModelError:  # an output that is no tensor
+        return None
     return size if any(found[name][:1] == (size,) for name in outputs) else None
 
 

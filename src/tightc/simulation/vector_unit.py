@@ -60,10 +60,13 @@ def vector_operators(workload: Workload, input_sizes: InputSizeOptions) -> tuple
     nodes = [node for node in graph.nodes if _is_run(node, data, done)]
     counted = [node for node in nodes if node.outputs not in macs]
     wanted = [name for node in counted for name in (*node.inputs, *node.outputs) if name in data]
+    proto, origin = workload.plain.proto, workload.plain.origin
     try:
-        shapes: Shapes = value_shapes(workload.plain.proto, workload.plain.origin, wanted, input_sizes)
-    except ModelError:
-        shapes = {}
+        shapes = value_shapes(proto, origin, wanted, input_sizes)
+    except (
+        ModelError
+    ):  # one of them is no tensor, or the model cannot be run: those that follow without a run
+        shapes = value_shapes(proto, origin, (), input_sizes)
     found = []
     for node in nodes:
         operations = macs[node.outputs] if node.outputs in macs else _operations(node, data, shapes)
