@@ -30,6 +30,7 @@ SECTIONS = {
     "loading": "loading",
     "rtl": "rtl",
     "equal-area": "equal_area",
+    "sensitivity": "sensitivity",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",

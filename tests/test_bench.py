@@ -20,12 +20,13 @@ def written() -> dict[Path, int]:
 
 def test_quick_prints_tables_with_the_command_that_prints_them_and_writes_nothing() -> None:
     before = written()
-    done = bench("--quick", "curve", "layers", "simulation", "loading")
+    done = bench("--quick", "curve", "layers", "simulation", "loading", "sensitivity")
     assert done.returncode == 0, done.stderr
-    for section in ("curve", "layers", "simulation", "loading"):
+    for section in ("curve", "layers", "simulation", "loading", "sensitivity"):
         assert f".venv/bin/python scripts/bench.py {section}\n" in done.stdout
     assert "\n| tight  | 30             | " in done.stdout
     assert "\n| 64x147 | " in done.stdout
+    assert "\n| idle_pe | " in done.stdout and "\n| pe of fan-in 8, wires | " in done.stdout
     assert "\n| 10x10, 64 to 64 |           | 5,688       | 5,688        |" in done.stdout
     assert written() == before
 

@@ -24,8 +24,8 @@ def run(page: Page) -> None:
             f"{source.name} at sparsity 0.9, 32x32, complete sums bypass the accumulators; area and energy table "
             f"{name} ([synthesis](synthesis.md)). Per area: speedup / (area / area of the dense array with the same "
             "lanes). Energy gain: over the dense network on that array. g: columns that share a lane register. "
-            "Buffers, wires and the network from banks to lanes have no area here; empty slots and idle PEs take no "
-            "energy."
+            "Buffers, wires and the network from banks to lanes have no area here. PEs "
+            "are not clock gated: idle ones take energy, in the dense array too."
         )
         page.head("packing", "g", "passes", "speedup", "mm2", "of dense", "per area", "energy gain")
         for label, permuted in packed.items():

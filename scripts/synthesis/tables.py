@@ -59,6 +59,10 @@ class Energies:
         """pJ of an addition: the adder and its register, less the four bytes written to it."""
         return self.adder.total("used") - 4 * self.lane_byte()
 
+    def idle_pe(self) -> float:
+        """pJ of an empty slot of fan-in 1, less the four bytes of the sum that it passes on."""
+        return self.of_forms[PeForm(1, lane_register=False)].total("idle") - 4 * self.lane_byte()
+
     def multiply(self) -> float:
         """pJ of a multiplication and the register of its weight: the rest of an element of fan-in 1."""
         parts = self.picked[REFERENCE_FAN_IN].parts["used"]
@@ -182,6 +186,10 @@ def energy_table(origin: Origin, energies: Energies, sram: Sequence[Mapping[str,
         "multiplexer_level": measured(
             energies.multiplexer_level(REFERENCE_FAN_IN),
             f"pe.sv of fan-in {REFERENCE_FAN_IN} less one of fan-in 1 on the same bytes, a third of it",
+        ),
+        "idle_pe": measured(
+            energies.idle_pe(),
+            "an empty slot of pe.sv of fan-in 1 without clock gating, less four register bytes of its sum",
         ),
         "sram": _sram_entry(sram, place, ratio),
         "dram": yaml.safe_load(yaml.safe_dump(default.dram.model_dump(mode="json"))),

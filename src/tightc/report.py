@@ -72,6 +72,8 @@ class MeasureAttributes:
     energy_pj = Measure[float]("Energy in pJ.")
     dense_energy_pj = Measure[float]("Energy of the dense network in pJ.")
     energy_gain = Measure[float]("dense_energy_pj / energy_pj.")
+    energy_per_inference_uj = Measure[float]("Energy of one input of the network in uJ.")
+    latency_ms = Measure[float | None]("Time of the whole network in ms; None if unknown.")
     accuracy = Measure[float]("Top-1 accuracy in percent.")
     accuracy_drop = Measure[float]("Accuracy of the dense network minus this, in points.")
     agreement = Measure[float]("Images to which a teacher gives the same class, in percent.")

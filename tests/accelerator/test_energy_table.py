@@ -74,7 +74,9 @@ def test_the_default_holds_the_published_figures() -> None:
     }
     assert (table.sram.energy, table.sram.at, table.sram.up_to) == (1.25, 8192, None)
     assert (table.dram.energy, table.dram.up_to) == (162.5, 325.0)
-    for entry in (*entries.values(), table.sram, table.dram):
+    assert table.idle_pe is not None
+    assert (table.idle_pe.energy, table.idle_pe.up_to, table.idle_pe.assumed) == (0.0, 0.09, True)
+    for entry in (*entries.values(), table.idle_pe, table.sram, table.dram):
         assert (entry.node, entry.voltage) == (45.0, 0.9) and entry.source
 
 
@@ -109,7 +111,7 @@ def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str)
 
 
 def test_every_entry_is_needed() -> None:
-    for key in EnergyTable.model_fields:
+    for key in EnergyTable.model_fields.keys() - {"idle_pe"}:
         table = yaml.safe_load(LINES)
         del table[key]
         meaning = EnergyTable.model_fields[key].description
@@ -202,6 +204,24 @@ def test_wrong_entries_of_memories_get_one_sentence(values: dict[str, Any], sent
 
 def test_a_range_may_be_a_point() -> None:
     assert parse_options(with_sram(up_to="10 pJ/64bit"), "e.yaml", EnergyTable).sram.up_to == 1.25
+
+
+def test_idle_pes_cost_nothing_unless_the_table_says_so() -> None:
+    table = yaml.safe_load(LINES)
+    del table["idle_pe"]
+    found = parse_options(yaml.safe_dump(table), "e.yaml", EnergyTable)
+    assert found.idle_pe is None and found.idle_pj == 0
+    assert parse_options(yaml.safe_dump(found.model_dump(mode="json")), "e.yaml", EnergyTable) == found
+    assert default_table().idle_pj == 0
+    table["idle_pe"] = {"energy": "0.2 pJ", "source": "x", "node": "45 nm", "voltage": "1 V"}
+    assert parse_options(yaml.safe_dump(table), "e.yaml", EnergyTable).idle_pj == 0.2
+    table["idle_pe"]["up_to"] = "0.1 pJ"
+    text = yaml.safe_dump(table)
+    line = text.splitlines().index("idle_pe:") + 5
+    assert error(text) == (
+        f"e.yaml:{line}: idle_pe.up_to: expected at least the entry's energy, 0.2 pJ, got 0.1 pJ; swap them or leave "
+        "up_to out"
+    )
 
 
 def test_an_entry_is_frozen_and_takes_texts() -> None:

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.hardware import Buffer, Hardware
 from tightc.config.yaml import parse_options, read_options
 from tightc.errors import ConfigError
@@ -50,6 +51,23 @@ def error(text: str) -> str:
         parse_options(text, "h.yaml", Hardware)
     assert caught.value.exit_code == 2
     return str(caught.value)
+
+
+def test_the_vector_unit_has_a_rate_or_one_for_each_column() -> None:
+    assert parse_options(TEXT, "h.yaml", Hardware).vector_unit is None
+    text = TEXT + "vector_unit: 2.5 operations/cycle\narrays: 3\n"
+    found = parse_options(text, "h.yaml", Hardware)
+    assert found.vector_unit == 2.5
+    assert Accelerator.of(found).vector_operations_per_cycle == 2.5
+    plain = found.model_copy(update={"vector_unit": None})
+    assert Accelerator.of(plain).vector_operations_per_cycle == 8 * 3
+    for one in (found, plain):
+        assert parse_options(yaml.safe_dump(one.model_dump(mode="json")), "h.yaml", Hardware) == one
+    for wrong in ("2.5", "0 operations/cycle", "2 words/cycle"):
+        assert error(TEXT + f"vector_unit: {wrong}\n").startswith(
+            "h.yaml:22: vector_unit: expected operations of the vector unit in a cycle, above 0, such as "
+            f"32 operations/cycle, got {wrong if wrong == '2.5' else repr(wrong)}; give a "
+        )
 
 
 def test_values_reach_their_fields() -> None:
@@ -104,7 +122,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
             "clocks: 100 MHz",
             "5: clocks: expected one of accumulator_bypass, activation_buffer, array, arrays, clock, "
             "columns_per_lane_register, dram, fan_in, name, operands, overlap_drain, partial_sum_buffer, "
-            "prefetch_weights, replicate_tiles, weight_buffer, got clocks; "
+            "prefetch_weights, replicate_tiles, vector_unit, weight_buffer, got clocks; "
             "did you mean clock?",
         ),
         (

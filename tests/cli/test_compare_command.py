@@ -48,13 +48,14 @@ def cells(line: str) -> list[str]:
 def test_the_table_has_a_row_for_each_variant(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = printed(capsys, "net.onnx", *QUICK).splitlines()
     assert cells(header) == [
-        "variant", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs combining",
+        "variant", "passes", "cycles", "speedup", "vs combining", "energy", "energy gain", "energy vs gated",
+        "energy vs combining",
         "compression", "dropped", "bits", "fan-in",
     ]  # fmt: skip
     rows = [cells(line) for line in lines[: len(VARIANTS)]]
     assert [row[0] for row in rows] == VARIANTS
     assert all(len(row) == len(cells(header)) for row in rows)
-    assert rows[0][3] == "1.00x" and rows[2][4] == rows[2][7] == "1.00x"
+    assert rows[0][3] == "1.00x" and rows[2][4] == rows[2][8] == "1.00x"
     assert "array: 8x4" in lines and "hardware: ideal" in lines and "seed: 0" in lines
     assert any(line.startswith("note: energy is a model, not measured: ") for line in lines)
 

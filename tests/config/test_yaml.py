@@ -264,7 +264,8 @@ def test_options_are_frozen() -> None:
 
 def test_flags_are_named_as_they_are_typed() -> None:
     with pytest.raises(
-        OptionError, match=r"^--fan-in: expected inputs that a lane .*, got 0; give a number of at least 1$"
+        OptionError,
+        match=r"^--fan-in: expected inputs that a lane .*, got 0; give an integer from 1 to 32767 or auto$",
     ):
         PermuteOptions.of({"fan_in": 0})
     with pytest.raises(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.config.yaml import parse_options
-from tightc.cost_model.energy import PARTS, energy_pj, variations
+from tightc.cost_model.energy import PARTS, energy_pj
 from tightc.cost_model.events import Events, count_events
 from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.cost_model.memory import schedule_layer
@@ -25,6 +25,16 @@ KIB = 1024
 # what the default table says, once more by hand: pJ
 MULTIPLY_ADD = {1: 0.2 + 0.1, 4: 3.7 + 0.9}
 REGISTER, LANE, LEVEL, SRAM, DRAM = 0.03, 0.1, 0.005, 10 / 8, 1300 / 8
+
+
+def with_idle(**changes: str) -> EnergyTable:
+    """The default table with another entry for idle PEs."""
+    text = TABLE.model_dump(mode="json")
+    text["idle_pe"] = {**text["idle_pe"], **changes}
+    return parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable)
+
+
+UNGATED = with_idle(energy="0.25 pJ", up_to="0.5 pJ")
 
 
 def accelerator_of(size: int, dram: float | None) -> Accelerator:
@@ -50,6 +60,7 @@ def test_parts_by_hand(size: int, dram: float | None) -> None:
     from_dram = size * (12 + 6) if dram else 0
     expected = {
         "mac": 24 * MULTIPLY_ADD[size],
+        "idle": 0.0,  # gated
         "multiplexer": 0.0,
         # activations and sums through 4 and 2 PEs for 4 vectors, weights through 3 x 2 PEs and 1 x 2
         "registers": (4 * 6 * (size + 4) + 8 * size) * REGISTER,
@@ -71,12 +82,13 @@ def test_multiplexers_and_index_by_hand() -> None:
     )
 
 
-ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
+ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(11)), strict=True))
 
 
 @pytest.mark.parametrize(
     ("event", "part"),
     [
+        ("idle_pe_cycles", "idle"),
         ("multiplexer_bytes", "multiplexer"),
         ("register_bytes", "registers"),
         ("lane_bytes", "lanes"),
@@ -89,9 +101,9 @@ ONE_EACH = dict(zip(asdict(Events()), (10**n for n in range(10)), strict=True))
 )
 def test_each_event_is_one_part(event: str, part: str) -> None:
     accelerator = accelerator_of(1, 1.0)
-    one = energy_pj(Events(**{event: ONE_EACH[event]}), TABLE, accelerator)
+    one = energy_pj(Events(**{event: ONE_EACH[event]}), UNGATED, accelerator)
     assert {name for name, energy in one.items() if energy} == {part}
-    assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), TABLE, accelerator)[part])
+    assert one[part] == pytest.approx(energy_pj(Events(**ONE_EACH), UNGATED, accelerator)[part])
 
 
 @pytest.mark.parametrize(("size", "multiply", "add"), [(1, 0.2, 0.1), (4, 3.7, 0.9)])
@@ -115,53 +127,15 @@ def test_memory_of_no_size_costs_what_the_table_says() -> None:
     assert found["activation_buffer"] == SRAM
 
 
-# --- variations
-
-
-EVERYTHING = Events(**dict.fromkeys(asdict(Events()), 80))
-ASSUMED = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_level": "multiplexer"}
-
-
-def changed_parts(table: EnergyTable) -> dict[str, float]:
-    """Parts with another multiple of their energy in the default table."""
-    accelerator = accelerator_of(1, 1.0)
-    was, found = energy_pj(EVERYTHING, TABLE, accelerator), energy_pj(EVERYTHING, table, accelerator)
-    return {part: found[part] / was[part] for part in PARTS if found[part] != was[part]}
-
-
-def test_what_is_assumed_is_halved_and_doubled_and_ranges_are_taken_at_their_other_end() -> None:
-    found = {(v.entry, v.change): changed_parts(v.table) for v in variations(TABLE)}
-    expected: dict[tuple[str, str], dict[str, float]] = {}
-    for change, factor in (("halved", 0.5), ("doubled", 2.0)):
-        for entry, part in ASSUMED.items():
-            expected[entry, change] = {part: factor}
-        expected["all assumed", change] = dict.fromkeys(ASSUMED.values(), factor)
-    expected["dram", "325 pJ/byte instead of 162.5"] = {"dram": 2.0}
-    assert found == expected
-    assert changed_parts(TABLE) == {}
-
-
-def test_a_table_of_measured_figures_has_no_variations() -> None:
-    text = TABLE.model_dump(mode="json")
-    for entry in text.values():
-        if isinstance(entry, dict):
-            entry["assumed"] = False
-    del text["dram"]["up_to"]
-    assert variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable)) == []
-    text["lane_byte"]["assumed"] = True
-    found = variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
-    assert [(v.entry, v.change) for v in found] == [("lane_byte", "halved"), ("lane_byte", "doubled")]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_all_that_is_assumed_is_varied_together_if_it_is_more_than_one(count: int) -> None:
-    text = TABLE.model_dump(mode="json")
-    for name, entry in text.items():
-        if isinstance(entry, dict):
-            entry["assumed"] = name in list(ASSUMED)[:count]
-    del text["dram"]["up_to"]
-    found = [
-        (v.entry, v.change) for v in variations(parse_options(yaml.safe_dump(text), "e.yaml", EnergyTable))
-    ]
-    assert len(found) == 2 * count + (2 if count > 1 else 0)
-    assert (("all assumed", "halved") in found) is (count > 1)
+@pytest.mark.parametrize("arrays", [1, 3])
+def test_every_pe_of_every_array_costs_in_each_cycle_without_a_product(arrays: int) -> None:
+    """A product of 1 weight with 4 vectors on 2x2 PEs: 2 + 4 + 2 cycles, in which one PE works for 4."""
+    gemm, accelerator = GemmWorkload(1, 1, 1, 4), Accelerator(ArrayShape(2, 2), arrays)
+    passes = dense_passes("ws", gemm, accelerator.array)
+    schedule = schedule_layer(passes, gemm, accelerator)
+    cycles = 2 + -(-4 // arrays) + 2  # the vectors are cut for several arrays
+    assert schedule.total == cycles
+    events = count_events(passes, gemm, accelerator, schedule)
+    idle = energy_pj(events, UNGATED, accelerator)["idle"]
+    assert idle == pytest.approx((arrays * 4 * cycles - 4) * 0.25)
+    assert energy_pj(events, TABLE, accelerator)["idle"] == 0

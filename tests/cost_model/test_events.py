@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,18 @@ def expected_traffic(
     return activations, once if once <= accelerator.weights.usable else again, written
 
 
+def waiting_for_dram(accelerator: Accelerator, moved: tuple[int, int, int], busy: int) -> int:
+    """Cycles of transfers through single buffers, and of those through double buffers beyond the `busy` cycles."""
+    rate = accelerator.dram_bytes_per_cycle
+    if rate is None:
+        return 0
+    buffers = (accelerator.activations, accelerator.weights, accelerator.activations)
+    hidden = sum(size for size, buffer in zip(moved, buffers, strict=True) if buffer.double_buffered)
+    return max(0, ceil(Fraction(hidden) / Fraction(rate)) - busy) + ceil(
+        Fraction(sum(moved) - hidden) / Fraction(rate)
+    )
+
+
 def kernel_of(choice: int, inputs: int) -> int:
     """One of the sizes that a kernel can have, so that the inputs of a group come from whole channels."""
     sizes = [size for size in range(1, inputs + 1) if inputs % size == 0]
@@ -153,7 +167,9 @@ def check(
     moved = expected_traffic(dataflow, gemm, accelerator, temporal_tiles, tiles, run)
     assert schedule.traffic == Traffic(*moved)
     found = asdict(count_events(passes, gemm, accelerator, schedule))
-    assert found == oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved)
+    pes = accelerator.arrays * accelerator.array.rows * accelerator.array.columns
+    pe_cycles = pes * (run.cycles + waiting_for_dram(accelerator, moved, run.cycles))
+    assert found == oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved, pe_cycles)
 
 
 @settings(max_examples=150)
@@ -313,6 +329,8 @@ def events_by_hand(size: int) -> Events:
     return Events(
         macs=(4 + 2) * 4,
         multiplied_words=(4 + 2) * 4,
+        # two passes of 2 + 4 + 2 + 2 - 2 cycles, on 4 PEs
+        idle_pe_cycles=4 * 2 * 8 - (4 + 2) * 4,
         register_bytes=4 * (4 + 2) * (size + 4) + ((2 + 4) + 2) * size,
         lane_bytes=4 * (2 + 1) * size + (4 + 2) * size,
         activation_buffer_bytes=4 * (2 + 1) * size + 8 * size,
@@ -387,6 +405,8 @@ def test_each_temporal_tile_loads_again_and_nothing_else_changes() -> None:
     )
     assert thrice == replace(
         once,
+        idle_pe_cycles=once.idle_pe_cycles
+        + 2 * 2 * 4 * 4,  # two more times two passes load and drain for 4 cycles
         register_bytes=once.register_bytes + 2 * 8,
         lane_bytes=once.lane_bytes + 2 * 6,
         weight_buffer_bytes=3 * 6,
@@ -399,6 +419,7 @@ def test_a_register_for_two_columns_and_a_bypass() -> None:
     passes = dense_passes("ws", gemm, accelerator.array)
     assert count_events(passes, gemm, accelerator, schedule_of(passes, gemm, accelerator, 1)) == replace(
         events_by_hand(1),
+        idle_pe_cycles=4 * 2 * 7 - (4 + 2) * 4,  # a cycle less for the last column
         register_bytes=4 * ((2 + 1) + (4 + 2) * 4) + ((2 + 4) + 2),
         partial_sum_buffer_bytes=4 * 4 * (2 + 2),
     )

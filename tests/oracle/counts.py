@@ -28,12 +28,18 @@ def dense_cycles(dataflow: str, R: int, C: int, N: int, K: int, M: int) -> int:
 
 
 def events(
-    dataflow: str, run: Run, outputs: int, operand_bytes: int, moved: tuple[int, int, int]
+    dataflow: str,
+    run: Run,
+    outputs: int,
+    operand_bytes: int,
+    moved: tuple[int, int, int],
+    pe_cycles: int,
 ) -> dict[str, int]:
     """Bytes and bits from the words that `run` counted; sums have 4 bytes.
 
     `outputs`: of the layer, written to the activation buffer. `moved`: bytes of activations, weights and outputs
     between DRAM and the buffers; the first two are written to theirs, outputs are read from that of activations.
+    `pe_cycles`: PEs of all arrays x cycles of the layer.
     """
     counts, size = run.counts, operand_bytes
     loaded = counts["loaded"] * size
@@ -47,6 +53,7 @@ def events(
     return {
         "macs": counts["mac"],
         "multiplied_words": counts["mac"],
+        "idle_pe_cycles": pe_cycles - counts["mac"],
         "multiplexer_bytes": counts["level"] * size,
         "register_bytes": (counts["register"] + counts["load_hops"]) * size + counts["sum"] * 4,
         "lane_bytes": counts["edge"] * size + loaded,

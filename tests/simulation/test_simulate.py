@@ -31,6 +31,7 @@ from tightc.tile.matrix import LayerMatrix
 PJ = {
     "macs": 0.1,
     "multiplied_words": 0.2,
+    "idle_pe_cycles": 0,
     "multiplexer_bytes": 0.005,
     "register_bytes": 0.03,
     "lane_bytes": 0.1,
@@ -109,7 +110,7 @@ def test_simulate_gives_what_the_stepped_array_does(
         useful = np.count_nonzero(matrix.values) * vectors
         slots = array.rows * array.columns * arrays
         assert row["utilisation"] == pytest.approx(useful / (slots * result.cycles))
-        events = oracle.events("ws", result, matrix.filters * vectors, 1, (0, 0, 0))
+        events = oracle.events("ws", result, matrix.filters * vectors, 1, (0, 0, 0), slots * result.cycles)
         assert row["energy_pj"] == pytest.approx(energy(events))
         if not packed:
             assert (row["dense_cycles"], row["dense_passes"]) == (row["cycles"], row["passes"])
@@ -178,7 +179,7 @@ def test_energy_is_events_times_the_table() -> None:
         oracle.run_packing(tiles, matrix, 1, x, machine, levels=2),
         oracle.run_packing(oracle.dense_tiles(6, 10, (8, 4)), matrix, 1, x, machine),
     ]
-    events, dense = (oracle.events("ws", result, 18, 1, (0, 0, 0)) for result in runs)
+    events, dense = (oracle.events("ws", result, 18, 1, (0, 0, 0), 8 * 4 * result.cycles) for result in runs)
     assert row["energy_pj"] == pytest.approx(energy(events))
     assert row["dense_energy_pj"] == pytest.approx(energy(dense))
     assert row["energy_gain"] == pytest.approx(energy(dense) / energy(events))
@@ -196,7 +197,7 @@ def test_the_gain_is_given_for_every_variation_of_the_table() -> None:
     dense = totals["dense_energy_parts_pj"]
     names = {"register_byte": "registers", "lane_byte": "lanes", "multiplexer_level": "multiplexer"}
     expected = {}
-    for change, factor in (("halved", -0.5), ("doubled", 1.0)):
+    for change, factor in (("halved", -0.5), ("-20 %", -0.2), ("+20 %", 0.2), ("doubled", 1.0)):
         for entry, part in names.items():
             expected[entry, change] = (sum(dense.values()) + factor * dense[part]) / (
                 sum(parts.values()) + factor * parts[part]
@@ -206,8 +207,19 @@ def test_the_gain_is_given_for_every_variation_of_the_table() -> None:
             sum(parts.values()) + factor * less
         )
     expected["dram", "325 pJ/byte instead of 162.5"] = totals["energy_gain"]  # ideal hardware has no DRAM
-    found = {(one["entry"], one["change"]): one["energy_gain"] for one in totals["energy_gain_if"]}
+    useful, done = (own["mac"] / 0.3 for own in (parts, dense))
+    idle = [32 * totals[cycles] - macs for cycles, macs in (("cycles", useful), ("dense_cycles", done))]
+    expected["idle_pe", "0.09 pJ instead of 0"] = (sum(dense.values()) + 0.09 * idle[1]) / (
+        sum(parts.values()) + 0.09 * idle[0]
+    )
+    found = {
+        (one["entry"], one["change"]): one["energy_gain"]
+        for one in totals["energy_gain_if"]
+        if one["assumed"]
+    }
     assert found == pytest.approx(expected)
+    measured = {one["entry"] for one in totals["energy_gain_if"] if not one["assumed"]}
+    assert measured == {"int8_multiply", "int32_add", "fp32_multiply", "fp32_add", "sram", "dram"}
     low, high = min(expected, key=expected.__getitem__), max(expected, key=expected.__getitem__)
     assert report.notes == (
         "energy is a model, not measured: int8 operands, int32 sums, on-chip only, unlimited buffers",

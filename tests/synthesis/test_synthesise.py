@@ -283,3 +283,5 @@ def test_the_energy_entries_add_up_to_the_measured_element(name: str) -> None:
     total = energy.int8_multiply.energy + energy.int32_add.energy + 3 * energy.multiplexer_level.energy
     total += (8 + 4) * energy.register_byte.energy
     assert total == pytest.approx(area.pe(8).used, rel=2e-3)
+    empty = area.pe(1, lane_register=False).idle
+    assert energy.idle_pj + 4 * energy.register_byte.energy == pytest.approx(empty, rel=2e-3)

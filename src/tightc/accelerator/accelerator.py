@@ -39,6 +39,7 @@ class Accelerator:
     `columns_per_lane_register`: columns that get a lane's inputs in the same cycle, from one register.
     `overlap_drain`: the next tile starts while the sums of the one before still leave; needs `prefetch`.
     `accumulator_bypass`: a sum that is complete after its pass leaves without being stored.
+    `vector_unit`: operations of the vector unit in a cycle; None for one for each column of the arrays.
     """
 
     array: ArrayShape
@@ -56,6 +57,7 @@ class Accelerator:
     columns_per_lane_register: int = 1
     overlap_drain: bool = False
     accumulator_bypass: bool = False
+    vector_unit: float | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:
@@ -76,6 +78,7 @@ class Accelerator:
             columns_per_lane_register=hardware.columns_per_lane_register,
             overlap_drain=hardware.overlap_drain,
             accumulator_bypass=hardware.accumulator_bypass,
+            vector_unit=hardware.vector_unit,
         )
 
     @property
@@ -83,6 +86,16 @@ class Accelerator:
         """Whether only the arrays limit: unlimited buffers, no stalls, no DRAM."""
         unlimited = self.activations == self.weights == self.sums == BufferPort()
         return unlimited and self.dram_bytes_per_cycle is None
+
+    @property
+    def pes(self) -> int:
+        """PEs of all arrays."""
+        return self.array.rows * self.array.columns * self.arrays
+
+    @property
+    def vector_operations_per_cycle(self) -> float:
+        """Operations of the vector unit in a cycle."""
+        return self.vector_unit or self.array.columns * self.arrays
 
     @property
     def drain_cycles(self) -> int:

@@ -10,7 +10,16 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tightc.config.options import Options, invalid_combination
-from tightc.config.quantity import PICOJOULE_PER_BYTE, Nanometre, Picojoule, PicojoulePerByte, Size, Volt
+from tightc.config.quantity import (
+    PICOJOULE,
+    PICOJOULE_PER_BYTE,
+    Nanometre,
+    Picojoule,
+    PicojoulePerByte,
+    Quantity,
+    Size,
+    Volt,
+)
 from tightc.config.yaml import parse_options
 
 _DEFAULT = "energy-45nm.yaml"
@@ -31,6 +40,20 @@ class EnergyEntry(Sourced):
     energy: Picojoule = Field(description="energy of one event, at least 0, such as 0.2 pJ")
 
 
+class IdleEntry(EnergyEntry):
+    """Energy of a cycle in which a PE does no multiply-accumulate."""
+
+    up_to: Picojoule | None = Field(
+        None,
+        description="upper end of a range, at least energy, such as 0.09 pJ; default: no range",
+    )
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        _check_range(self.energy, self.up_to, PICOJOULE)
+        return self
+
+
 class MemoryEntry(Sourced):
     """Energy of reading from a memory, or writing to it."""
 
@@ -44,14 +67,17 @@ class MemoryEntry(Sourced):
 
     @model_validator(mode="after")
     def _range_rises(self) -> Self:
-        if self.up_to is not None and self.up_to < self.energy:
-            lower, upper = PICOJOULE_PER_BYTE.write(self.energy), PICOJOULE_PER_BYTE.write(self.up_to)
-            raise invalid_combination(
-                f"expected at least the entry's energy, {lower}, got {upper}",
-                "swap them or leave up_to out",
-                "up_to",
-            )
+        _check_range(self.energy, self.up_to, PICOJOULE_PER_BYTE)
         return self
+
+
+def _check_range(energy: float, up_to: float | None, unit: Quantity) -> None:
+    if up_to is not None and up_to < energy:
+        raise invalid_combination(
+            f"expected at least the entry's energy, {unit.write(energy)}, got {unit.write(up_to)}",
+            "swap them or leave up_to out",
+            "up_to",
+        )
 
 
 class SramEntry(MemoryEntry):
@@ -81,8 +107,18 @@ class EnergyTable(Options):
     multiplexer_level: EnergyEntry = Field(
         description="one byte through one 2:1 multiplexer level: energy, source, node, voltage"
     )
+    idle_pe: IdleEntry | None = Field(
+        None,
+        description="one PE in one cycle without a multiply-accumulate, beside the register bytes that it passes on: "
+        "energy, source, node, voltage; default: 0, clock gating is assumed",
+    )
     sram: SramEntry = Field(description="on-chip buffer access: energy, at (capacity), source, node, voltage")
     dram: MemoryEntry = Field(description="DRAM access: energy, source, node, voltage")
+
+    @property
+    def idle_pj(self) -> float:
+        """Energy of a PE in a cycle without a multiply-accumulate."""
+        return 0.0 if self.idle_pe is None else self.idle_pe.energy
 
     def sram_pj_per_byte(self, size_bytes: float | None) -> float:
         """Energy of one byte in a buffer of `size_bytes`: energy x sqrt(size / at); the entry's energy for None.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tightc.config.options import Options, invalid_combination
-from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, Size, WordsPerCycle
+from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, OperationsPerCycle, Size, WordsPerCycle
 from tightc.tile.array import LARGEST, ArrayShape
 
 SUM_BYTES = 4
@@ -72,6 +72,11 @@ class Hardware(Options):
     )
     accumulator_bypass: bool = Field(
         False, description="complete sums leave without being stored as partial sums: true or false"
+    )
+    vector_unit: OperationsPerCycle | None = Field(
+        None,
+        description="operations of the vector unit in a cycle, above 0, such as 32 operations/cycle; default: one for "
+        "each column of the arrays",
     )
     activation_buffer: Buffer = Field(description="buffer of activations: size, bandwidth, double_buffered")
     weight_buffer: Buffer = Field(

@@ -179,6 +179,7 @@ class CompareKeywords(TypedDict, total=False):
     pattern: Sequence[Pattern | tuple[int, int] | str] | Pattern | tuple[int, int] | str
     temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
     objective: Sequence[Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"]] | Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"] | str
+    equal_area: bool
     time_limit: float | str | None
     jobs: int
 

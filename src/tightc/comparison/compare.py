@@ -20,6 +20,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.permute import permute
 from tightc.progress import Progress, no_progress
 from tightc.report import Figures, Report
+from tightc.simulation.batch import UNKNOWN_BATCH
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
@@ -53,11 +54,18 @@ _MEASURED = (
 )
 _OF_AREA = ("area_mm2", "speedup_per_area")
 _SIMULATED = (
+    "energy_per_inference_uj",
     "utilisation",
     "time_ms",
+    "latency_ms",
+    "vector_unit_cycles",
     "dram_bytes",
     *_OF_AREA,
-)  # all but the first only if hardware or an area table define them
+)  # all but the first two only if hardware or an area table define them
+_EQUAL_AREA_NOTE = (
+    "ranked by speedup at equal area: speedup / (area / area of the dense array), each on an array of its own fan-in; "
+    "energy is that of one run and does not depend on how many arrays fit"
+)
 _SEARCH = 0.99  # fraction of the progress of a variant
 
 
@@ -71,14 +79,21 @@ def compare(
     """
     plain = [_ready(model) for model in models]
     array = _array_of(plain, options)
-    run = _Run(options.simulated(array), seed, progress, len(models) > 1)
+    run = _Run(
+        options.simulated(array),
+        seed,
+        progress,
+        several=len(models) > 1,
+        equal_area=options.equal_area,
+    )
     entries = variants(options, array)
     rows: list[dict[str, Any]] = []
     for name, model in zip(_names(models), plain, strict=True):
         found = [run.enter(name, with_packings(model, {}), variant) for variant in entries]
         if read_packings(model):
             found += run.as_permuted(name, model)
-        rows += _against_reference(found, entries)
+        found = _against_reference(found, entries, equal_area=options.equal_area)
+        rows += _ranked(found) if options.equal_area else found
     notes = (
         *_noted(models),
         *run.notes,
@@ -86,6 +101,7 @@ def compare(
         *run.omissions,
         *_lossy_note(rows),
         *_fan_in_notes(rows, len(models) > 1),
+        *((_EQUAL_AREA_NOTE,) if options.equal_area else ()),
     )
     return Report("compare", {**run.totals, "seed": seed}, tuple(rows), run.uncovered, notes)
 
@@ -111,6 +127,7 @@ class _Run:
     seed: int
     progress: Progress
     several: bool
+    equal_area: bool
     totals: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     omissions: list[str] = field(default_factory=list)
@@ -133,7 +150,7 @@ class _Run:
         by = early_end_reason(permuted)
         if by:
             self.omissions.append(f"{task}: the {by} ended the search before all moves were tried")
-        totals = self._simulate(name, plain if variant.method == "dense" else permuted)
+        totals = self._simulate(name, plain if variant.method == "dense" else permuted, variant.fan_in)
         self.progress(task, 1.0, {"cycles": f"{totals['cycles']:,}"})
         return {**head, **_row(totals, report.totals)}
 
@@ -141,26 +158,38 @@ class _Run:
         """The row of a model as it is, if it runs on this accelerator."""
         packings = read_packings(model).values()
         methods = sorted({packing.method for packing in packings})
+        fan_in = max(packing.fan_in for packing in packings)
         head = {
             "model": name,
             "variant": _AS_PERMUTED,
             "method": ", ".join(methods),
-            "fan_in": max(packing.fan_in for packing in packings),
+            "fan_in": fan_in,
         }
         try:
-            totals = self._simulate(name, model)
+            totals = self._simulate(name, model, fan_in)
         except OptionError as fault:
             self.omissions.append(f"{name} is not compared as it is arranged: {fault.sentence}")
             return []
         return [{**head, **_row(totals, totals)}]
 
-    def _simulate(self, name: str, model: Model) -> Figures:
-        report = simulate(model, self.simulated)
-        self.totals = self.totals or {key: report.totals[key] for key in _ACCELERATOR if key in report.totals}
+    def _simulate(self, name: str, model: Model, fan_in: int) -> Figures:
+        """The totals of `model`; at equal area the hardware has multiplexers of `fan_in`, all that its lanes need."""
+        simulated, hardware = self.simulated, self.simulated.hardware
+        if self.equal_area and hardware:
+            own = hardware.model_copy(update={"fan_in": fan_in})
+            simulated = simulated.model_copy(update={"hardware": own})
+        report = simulate(model, simulated)
+        if not self.totals:
+            self.totals = {key: report.totals[key] for key in _ACCELERATOR if key in report.totals}
+            if hardware:
+                given = {**report.totals["hardware_file"], "fan_in": hardware.fan_in}
+                self.totals["hardware_file"] = given
         self.notes = self.notes or report.notes[:1]
         if name not in self._seen:
             self._seen.add(name)
             self.uncovered += tuple({"model": name, **entry} for entry in report.uncovered)
+            if report.totals["batch"] is None:
+                self.omissions.append(f"{name}: {UNKNOWN_BATCH}" if self.several else UNKNOWN_BATCH)
         return report.totals
 
 
@@ -189,14 +218,20 @@ def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
         "over_column_combine": None,
         "energy_pj": simulated.get("energy_pj"),
         "energy_gain": simulated.get("energy_gain"),
+        "energy_gain_over_zero_gated": simulated.get("energy_gain_over_zero_gated"),
         "energy_gain_over_column_combine": None,
         **{name: measured.get(name) for name in _MEASURED},
         **{name: simulated[name] for name in _SIMULATED if name in simulated},
     }
 
 
-def _against_reference(rows: list[dict[str, Any]], variants: Sequence[Variant]) -> list[dict[str, Any]]:
+def _against_reference(
+    rows: list[dict[str, Any]], variants: Sequence[Variant], *, equal_area: bool
+) -> list[dict[str, Any]]:
     """The rows of one model, compared with the row of lossless column combining if there is one."""
+    if equal_area:
+        for row in rows:
+            row["over_column_combine_per_area"] = None
     labels = {variant.label for variant in variants if variant.is_reference}
     reference = next((row for row in rows if row["variant"] in labels), None)
     if reference is not None:
@@ -204,7 +239,16 @@ def _against_reference(rows: list[dict[str, Any]], variants: Sequence[Variant]) 
             if row["cycles"] is not None:
                 row["over_column_combine"] = ratio(reference["cycles"], row["cycles"])
                 row["energy_gain_over_column_combine"] = ratio(reference["energy_pj"], row["energy_pj"])
+            if equal_area and row["speedup_per_area"] is not None:
+                row["over_column_combine_per_area"] = ratio(
+                    row["speedup_per_area"], reference["speedup_per_area"]
+                )
     return rows
+
+
+def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one model, the fastest at equal area first, those without figures last."""
+    return sorted(rows, key=lambda row: row["speedup_per_area"] or 0.0, reverse=True)
 
 
 def _array_of(plain: Sequence[Model], options: CompareOptions) -> ArrayShape:

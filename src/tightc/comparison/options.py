@@ -46,6 +46,7 @@ class CompareOptions(AcceleratorOptions):
         "Methods": ("method", "fan_in", "objective", "alpha", "gamma", "pattern"),
         "Search": ("temp_schedule", "time_limit", "jobs"),
         **AcceleratorOptions.groups,
+        "Energy and area": (*AcceleratorOptions.groups["Energy and area"], "equal_area"),
     }
 
     method: Annotated[tuple[MethodName, ...], _listed(str, "names")] = Field(
@@ -80,6 +81,10 @@ class CompareOptions(AcceleratorOptions):
         description="measures for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,
     )
+    equal_area: bool = Field(
+        False,
+        description="rank by speedup at equal area, each method on an array of its own fan-in, with --area",
+    )
     time_limit: Duration | None = Field(
         None, description="time limit of each search, such as 30s or 5m; default: that of the schedule"
     )
@@ -95,6 +100,16 @@ class CompareOptions(AcceleratorOptions):
                 f"expected at most {carried}, the fan-in of {self.hardware.name}, got {max(self.fan_in)}",
                 f"lower it to {carried} or leave it out",
                 "fan_in",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _areas_are_known(self) -> Self:
+        if self.equal_area and self.area is None:
+            raise invalid_combination(
+                "expected an area table beside it, got none",
+                "add --area, or leave --equal-area out",
+                "equal_area",
             )
         return self
 

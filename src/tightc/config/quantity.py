@@ -105,13 +105,15 @@ _PER_BYTE = {
     "pJ/64bit": Fraction(1, 8),
     "nJ/64bit": Fraction(1000, 8),
 }
+PICOJOULE = Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", zero=True)
 PICOJOULE_PER_BYTE = Quantity(_PER_BYTE, "10 pJ/64bit", zero=True)
 
 Size = Annotated[int, SIZE]
 WordsPerCycle = Annotated[float, Quantity({"words/cycle": Fraction(1)}, "32 words/cycle")]
+OperationsPerCycle = Annotated[float, Quantity({"operations/cycle": Fraction(1)}, "32 operations/cycle")]
 BytesPerSecond = Annotated[float, Quantity(_PER_SECOND, "3.2 GB/s")]
 Frequency = Annotated[float, Quantity(_units(Hz=0, kHz=3, MHz=6, GHz=9), "400 MHz")]
-Picojoule = Annotated[float, Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", zero=True)]
+Picojoule = Annotated[float, PICOJOULE]
 PicojoulePerByte = Annotated[float, PICOJOULE_PER_BYTE]
 Nanometre = Annotated[float, Quantity(_units(nm=0), "45 nm")]
 Volt = Annotated[float, Quantity(_units(V=0, mV=-3), "0.9 V")]

@@ -7,6 +7,7 @@ from typing import Any
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.area_table import AreaTable
+from tightc.cost_model.sensitivity import area_variations
 from tightc.tile.array import ArrayShape
 from tightc.tile.subwords import subwords_of
 
@@ -50,15 +51,45 @@ class ArrayForm:
 
 def area_metrics(form: ArrayForm, speedup: float | None, table: AreaTable) -> dict[str, Any]:
     """The area of `form` by the names of the glossary, and its `speedup` for what it takes more than a dense array."""
-    parts, dense_area = area_mm2(form, table), sum(area_mm2(form.dense, table).values())
-    area = sum(parts.values())
+    parts, dense_area = area_mm2(form, table), _areas(form, table)[1]
     return {
         "area_table": table.name,
-        "area_mm2": area,
+        "area_mm2": sum(parts.values()),
         "dense_area_mm2": dense_area,
-        "speedup_per_area": None if speedup is None else speedup * dense_area / area,
+        **_zero_gated_area(form.dense, dense_area, table),
+        "speedup_per_area": _per_area(form, speedup, table),
         "area_parts_mm2": parts,
+        "speedup_per_area_if": [
+            {
+                "entry": varied.entry,
+                "change": varied.change,
+                "speedup_per_area": _per_area(form, speedup, varied.table),
+            }
+            for varied in area_variations(table, lambda one: _areas(form, one) != _areas(form, table))
+        ],
     }
+
+
+def _areas(form: ArrayForm, table: AreaTable) -> tuple[float, float]:
+    """mm2 of all arrays of `form`, and of dense ones."""
+    return sum(area_mm2(form, table).values()), sum(area_mm2(form.dense, table).values())
+
+
+def _per_area(form: ArrayForm, speedup: float | None, table: AreaTable) -> float | None:
+    area, dense_area = _areas(form, table)
+    return None if speedup is None else speedup * dense_area / area
+
+
+def _zero_gated_area(dense: ArrayForm, dense_area: float, table: AreaTable) -> dict[str, float]:
+    """The area of the `dense` arrays with elements that gate zeros; empty where `table` has none.
+
+    Gating adds the same to an element with a lane register or without.
+    """
+    if table.zero_gated is None:
+        return {}
+    added = table.zero_gated.area - table.pe(1).area
+    pes = dense.arrays * dense.array.rows * dense.array.columns
+    return {"zero_gated_area_mm2": dense_area + pes * added / _UM2_PER_MM2}
 
 
 def area_mm2(form: ArrayForm, table: AreaTable) -> dict[str, float]:

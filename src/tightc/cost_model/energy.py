@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from tightc.accelerator.accelerator import Accelerator
-from tightc.accelerator.energy_table import EnergyTable, MemoryEntry, Sourced
-from tightc.config.options import Options
+from tightc.accelerator.energy_table import EnergyTable
 from tightc.cost_model.events import Events
 
 PARTS = (
     "mac",
+    "idle",
     "multiplexer",
     "registers",
     "lanes",
@@ -21,15 +18,6 @@ PARTS = (
     "index",
     "dram",
 )
-
-
-@dataclass(frozen=True)
-class Variation:
-    """One entry of the sensitivity analysis: `table` is the energy table with `entry` changed as `change` says."""
-
-    entry: str
-    change: str
-    table: EnergyTable
 
 
 def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> dict[str, float]:
@@ -45,6 +33,7 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
     weights = table.sram_pj_per_byte(accelerator.weights.size)
     return {
         "mac": events.multiplied_words * multiply + events.macs * add,
+        "idle": events.idle_pe_cycles * table.idle_pj,
         "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
         "registers": events.register_bytes * table.register_byte.energy,
         "lanes": events.lane_bytes * table.lane_byte.energy,
@@ -55,35 +44,3 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
         "index": events.index_bits / 8 * weights,
         "dram": events.dram_bytes * table.dram.energy,
     }
-
-
-def variations(table: EnergyTable) -> list[Variation]:
-    """The table with each assumed entry halved and doubled, with all of them, and with each range at its upper end."""
-    entries = {name: entry for name, entry in table if isinstance(entry, Sourced)}
-    assumed = [name for name, entry in entries.items() if entry.assumed]
-    found = [
-        Variation(name, change, _scaled(table, [name], factor))
-        for name in assumed
-        for change, factor in (("halved", 0.5), ("doubled", 2.0))
-    ]
-    if len(assumed) > 1:
-        found += [
-            Variation("all assumed", "halved", _scaled(table, assumed, 0.5)),
-            Variation("all assumed", "doubled", _scaled(table, assumed, 2.0)),
-        ]
-    for name, entry in entries.items():
-        if isinstance(entry, MemoryEntry) and entry.up_to is not None:
-            change = f"{entry.up_to:g} pJ/byte instead of {entry.energy:g}"
-            found.append(Variation(name, change, _replaced(table, {name: entry.up_to})))
-    return found
-
-
-def _scaled(table: EnergyTable, names: list[str], factor: float) -> EnergyTable:
-    return _replaced(table, {name: getattr(table, name).energy * factor for name in names})
-
-
-def _replaced(table: EnergyTable, energies: Mapping[str, float]) -> EnergyTable:
-    changed: dict[str, Options] = {
-        name: getattr(table, name).model_copy(update={"energy": energy}) for name, energy in energies.items()
-    }
-    return table.model_copy(update=changed)

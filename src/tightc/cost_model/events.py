@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
 
 import numpy as np
@@ -21,6 +21,8 @@ class Events:
 
     `macs`: multiply-accumulates done, with the zeros of a dense array and without the empty slots of a tile.
     `multiplied_words`: the same in full weights; a subword counts as its fraction of one.
+    `idle_pe_cycles`: cycles of each PE of all arrays without one, added up: empty slots, PEs that the pass leaves out,
+    and every PE while the array loads, drains or waits.
     `multiplexer_bytes`: through each 2:1 multiplexer level on the way of an activation to a PE.
     `register_bytes`: written in PEs by streamed operands, by sums and by loading; second weight registers not counted.
     `lane_bytes`: put on the edges of the array.
@@ -32,6 +34,7 @@ class Events:
 
     macs: int = 0
     multiplied_words: float = 0
+    idle_pe_cycles: int = 0
     multiplexer_bytes: int = 0
     register_bytes: int = 0
     lane_bytes: int = 0
@@ -40,6 +43,19 @@ class Events:
     partial_sum_buffer_bytes: int = 0
     index_bits: int = 0
     dram_bytes: int = 0
+
+    def zero_gated(self, useful_macs: int) -> Events:
+        """Those of a dense layer whose PEs hold still for zero weights; `useful_macs` multiply by others.
+
+        A zero still takes its slot and its cycles. Where an activation is zero is not known, so it is multiplied.
+        """
+        zeros = self.macs - useful_macs
+        return replace(
+            self,
+            macs=useful_macs,
+            multiplied_words=self.multiplied_words - zeros,
+            idle_pe_cycles=self.idle_pe_cycles + zeros,
+        )
 
     def __add__(self, other: Events) -> Events:
         return Events(
@@ -63,11 +79,13 @@ def count_events(
     group = accelerator.columns_per_lane_register
     lane_words = _lane_register_words(passes, group, temporal_tiles, replicated)
     register_bytes = lane_words * size + _register_bytes(passes, size, temporal_tiles, replicated)
+    macs = _sum(passes.macs) * steps
     levels = ceil(log2(accelerator.fan_in or passes.fan_in)) if passes.fan_in > 1 else 0
     return Events(
-        macs=_sum(passes.macs) * steps,
-        multiplied_words=_sum(passes.macs) * steps * passes.weight_fraction,
-        multiplexer_bytes=_sum(passes.macs) * levels * steps * size,
+        macs=macs,
+        multiplied_words=macs * passes.weight_fraction,
+        idle_pe_cycles=accelerator.pes * schedule.total - macs,
+        multiplexer_bytes=macs * levels * size,
         register_bytes=register_bytes,
         lane_bytes=_sum(passes.edge_words) * steps * size + loaded,
         activation_buffer_bytes=activations

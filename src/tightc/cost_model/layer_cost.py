@@ -90,6 +90,7 @@ class CostComparison:
         actual, dense = self.actual, self.dense
         parts = energy_pj(actual.events, table, accelerator)
         dense_parts = energy_pj(dense.events, table, accelerator)
+        gated = sum(energy_pj(dense.events.zero_gated(dense.useful_macs), table, accelerator).values())
         found: dict[str, Any] = {
             "passes": actual.passes,
             "dense_passes": dense.passes,
@@ -104,7 +105,7 @@ class CostComparison:
             "sum_stall_cycles": actual.sum_stall_cycles,
             "dram_stall_cycles": actual.dram_stall_cycles,
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
-            "utilisation": ratio(actual.useful_macs, _pe_count(accelerator) * actual.cycles),
+            "utilisation": ratio(actual.useful_macs, accelerator.pes * actual.cycles),
         }
         if accelerator.clock_hz is not None:
             found["time_ms"] = 1e3 * actual.cycles / accelerator.clock_hz
@@ -115,13 +116,15 @@ class CostComparison:
             "energy_pj": sum(parts.values()),
             "dense_energy_pj": sum(dense_parts.values()),
             "energy_gain": ratio(sum(dense_parts.values()), sum(parts.values())),
+            "zero_gated_energy_pj": gated,
+            "energy_gain_over_zero_gated": ratio(gated, sum(parts.values())),
             "energy_parts_pj": {part: parts[part] for part in PARTS},
             "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
         }
 
     def _memory_metrics(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:
         """DRAM traffic, and the roofline of the array and of DRAM."""
-        actual, peak = self.actual, _pe_count(accelerator)
+        actual, peak = self.actual, accelerator.pes
         intensity = ratio(actual.events.macs, actual.events.dram_bytes)
         roof = float(peak) if intensity is None else min(peak, intensity * dram_bytes_per_cycle)
         return {
@@ -147,7 +150,3 @@ def layer_cost(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, use
     schedule = schedule_layer(passes, gemm, accelerator)
     events = count_events(passes, gemm, accelerator, schedule)
     return LayerCost.of(len(passes), schedule, useful_macs, events)
-
-
-def _pe_count(accelerator: Accelerator) -> int:
-    return accelerator.array.rows * accelerator.array.columns * accelerator.arrays

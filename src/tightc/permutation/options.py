@@ -45,10 +45,11 @@ class PermuteOptions(AcceleratorOptions):
     """The array to pack for, the method, and how it searches."""
 
     groups: ClassVar = {
-        "Array": ("array", "fan_in", "subword_bits"),
+        "Hardware": ("fan_in", "subword_bits", *AcceleratorOptions.groups["Hardware"]),
         "Method": ("method", "objective", "alpha", "gamma", "pattern"),
         "Search": ("temp_schedule", "time_limit", "jobs", "dask"),
-        **AcceleratorOptions.groups,
+        "Energy and area": AcceleratorOptions.groups["Energy and area"],
+        "Model inputs": AcceleratorOptions.groups["Model inputs"],
     }
     advanced: ClassVar = AcceleratorOptions.advanced | {
         "subword_bits",

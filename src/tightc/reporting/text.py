@@ -28,9 +28,10 @@ _COLUMNS = {
     "simulate": "name matrix vectors method passes gap cycles stall_cycles dense_cycles speedup utilisation roof "
     "energy_pj energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
-    "compare": "model variant passes cycles stall_cycles speedup area_mm2 speedup_per_area "
-    "over_column_combine energy_pj energy_gain "
-    "energy_gain_over_column_combine matrix_compression_rate dropped_weights packed_bits fan_in_max",
+    "compare": "model variant passes cycles stall_cycles speedup latency_ms area_mm2 speedup_per_area "
+    "over_column_combine over_column_combine_per_area energy_pj energy_gain "
+    "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
+    "packed_bits fan_in_max",
 }
 _PACKED_COLUMNS = (
     "name matrix nonzeros passes passes_lower_bound gap dense_passes "
@@ -53,12 +54,15 @@ _TITLES = {
     "energy_pj": "energy",
     "energy_gain": "energy gain",
     "over_column_combine": "vs combining",
+    "over_column_combine_per_area": "per area vs combining",
+    "energy_gain_over_zero_gated": "energy vs gated",
     "energy_gain_over_column_combine": "energy vs combining",
     "dropped_weights": "dropped",
     "rounded_to_zero": "to zero",
     "input_scale": "input scale",
     "packed_bits": "bits",
     "area_mm2": "mm2",
+    "latency_ms": "ms",
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
@@ -69,7 +73,8 @@ _TITLES = {
     },
 }
 _RATIOS = {"matrix_compression_rate", "pass_compression", "speedup", "energy_gain", "bit_compression"}
-_RATIOS |= {"speedup_per_area", "over_column_combine", "energy_gain_over_column_combine"}
+_RATIOS |= {"speedup_per_area", "over_column_combine"}
+_RATIOS |= {"energy_gain_over_column_combine", "energy_gain_over_zero_gated", "over_column_combine_per_area"}
 _SUMMARY = (
     "weights",
     "nonzeros",
@@ -81,6 +86,7 @@ _SUMMARY = (
 )
 _LEAST_NEEDED = [
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
+    "energy_gain_over_zero_gated",
     "stall_cycles",
     "packed_bits",
     "energy_gain_over_column_combine",
@@ -146,7 +152,7 @@ def totals_lines(report: Report) -> Iterator[str]:
     """A line for each measure of the network; nested ones are in JSON only."""
     for name, value in report.totals.items():
         if not _is_nested(value):
-            yield message_text(f"{name.removesuffix('_pj')}: {shown(name, value)}")
+            yield message_text(f"{name.removesuffix('_pj').removesuffix('_uj')}: {shown(name, value)}")
 
 
 def closing_lines(report: Report) -> Iterator[str]:
@@ -200,6 +206,8 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.1e}"
     if name.endswith("_pj"):
         return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"
+    if name.endswith("_uj"):
+        return shown("_pj", 1e6 * value)
     if name in _RATIOS:
         return f"{value:.2f}x"
     if isinstance(value, bool):
@@ -228,6 +236,7 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         "bytes_by_rounding",
         "area_mm2",
         "speedup_per_area",
+        "latency_ms",
     ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
     if column == "split":
@@ -236,6 +245,10 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return any(row.get(column) is not None for row in rows)
     if column == "model":
         return len({row[column] for row in rows}) > 1
+    if column == "over_column_combine" and "over_column_combine_per_area" in rows[0]:
+        return False
+    if column == "over_column_combine_per_area":
+        return any(row.get(column) for row in rows)
     if column in ("stall_cycles", "over_column_combine", "energy_gain_over_column_combine"):
         return any(row[column] for row in rows)
     return True

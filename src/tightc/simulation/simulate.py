@@ -10,10 +10,10 @@ from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.cost_model.area import ArrayForm, area_metrics
-from tightc.cost_model.energy import variations
 from tightc.cost_model.layer_cost import CostComparison, LayerCost, layer_cost, sums_fit
 from tightc.cost_model.memory import peak_live_sums
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes
+from tightc.cost_model.sensitivity import energy_variations
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
@@ -21,8 +21,10 @@ from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
+from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.options import SimulateOptions
+from tightc.simulation.vector_unit import latency_metrics, latency_note, vector_operators
 from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.measures import Measures
 
@@ -49,6 +51,8 @@ def simulate(
     ]
     total = sum(costs, CostComparison())
     totals = _totals(workload, total, options, accelerator)
+    latency, unknown = _latency(workload, total, options, accelerator)
+    totals |= latency
     if options.verify or options.inputs:
         found = _verify(workload, accelerator, options, seed, progress)
         rows = [{**row, **metrics} for row, metrics in zip(rows, found, strict=True)]
@@ -59,6 +63,8 @@ def simulate(
         *assumed,
         *(bfloat16_notes(model.proto) if options.verify or options.inputs else ()),
         *_energy_notes(totals, accelerator),
+        *unknown,
+        *(() if totals["batch"] else (UNKNOWN_BATCH,)),
         *_batch_note(model, options, accelerator, total.actual.cycles),
     )
     return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
@@ -73,13 +79,15 @@ def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dat
     words = accelerator
     if layer.packing:
         words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
-    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words)
+    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words, layer.nonzero_weights)
     if not layer.packing:
         return CostComparison(dense, dense)
-    return CostComparison(_cost(layer.passes(dataflow, accelerator), layer, accelerator), dense)
+    actual = _cost(layer.passes(dataflow, accelerator), layer, accelerator, layer.nonzeros)
+    return CostComparison(actual, dense)
 
 
-def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> LayerCost:
+def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator, nonzeros: int) -> LayerCost:
+    """The cost of `layer` in these `passes`, whose slots hold `nonzeros`."""
     if not sums_fit(passes, accelerator):
         live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
         raise OptionError(
@@ -87,7 +95,7 @@ def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator) -> Lay
             f"vector has in {layer.layer.name}, got {room:,.0f}",
             "give a larger partial_sum_buffer",
         )
-    return layer_cost(passes, layer.gemm, accelerator, layer.nonzeros * layer.gemm.vectors)
+    return layer_cost(passes, layer.gemm, accelerator, nonzeros * layer.gemm.vectors)
 
 
 def _totals(
@@ -96,24 +104,57 @@ def _totals(
     """The metrics of the whole network, with the hardware and energy table that they hold for."""
     table = options.energy
     gains = [
-        {"entry": v.entry, "change": v.change, "energy_gain": total.energy_gain(v.table, accelerator)}
-        for v in variations(table)
+        {
+            "entry": varied.entry,
+            "change": varied.change,
+            "assumed": varied.assumed,
+            "energy_gain": total.energy_gain(varied.table, accelerator),
+        }
+        for varied in energy_variations(table)
     ]
     metrics = total.metrics(table, accelerator)
+    batch = batch_size(workload.plain, options)
     return {
         "array": str(accelerator.array),
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
+        "batch": batch,
         **_modes(accelerator),
         "hardware_file": _hardware_keys(options.hardware, accelerator),
         "energy_file": table.model_dump(mode="json"),
         "macs_covered": workload.macs_covered,
         "energy_table": table.name,
         **metrics,
+        **_per_inference(metrics, batch or 1),
         **_area(workload, options, accelerator, metrics["speedup"]),
         "energy_gain_if": gains,
         **_packing_metrics(sum(workload.measures.values(), Measures()) if workload.measures else None),
+    }
+
+
+def _latency(
+    workload: Workload, total: CostComparison, options: SimulateOptions, accelerator: Accelerator
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The latency of the whole network, and a note where it is unknown; both empty without a clock."""
+    if accelerator.clock_hz is None:
+        return {}, ()
+    operators = vector_operators(workload, options)
+    metrics = latency_metrics(
+        operators,
+        total.actual.cycles,
+        total.dense.cycles,
+        accelerator.vector_operations_per_cycle,
+        accelerator.clock_hz,
+    )
+    return metrics, latency_note(operators)
+
+
+def _per_inference(metrics: Mapping[str, Any], batch: int) -> dict[str, float]:
+    """The energies of `metrics` in uJ for one input of the model, of which a run takes `batch`."""
+    return {
+        f"{dense}energy_per_inference_uj": 1e-6 * metrics[f"{dense}energy_pj"] / batch
+        for dense in ("", "dense_")
     }
 
 
@@ -228,7 +269,9 @@ def _energy_notes(totals: Mapping[str, Any], accelerator: Accelerator) -> tuple[
     no_dram = accelerator.dram_bytes_per_cycle is None
     scope = "on-chip only, unlimited buffers" if no_dram else "with DRAM"
     note = f"energy is a model, not measured: {operands}, {scope}"
-    gains = [entry for entry in totals["energy_gain_if"] if entry["energy_gain"] is not None]
+    gains = [
+        entry for entry in totals["energy_gain_if"] if entry["assumed"] and entry["energy_gain"] is not None
+    ]
     if not gains or totals["cycles"] == totals["dense_cycles"]:
         return (note,)
     ends = (choose(gains, key=lambda entry: entry["energy_gain"]) for choose in (min, max))

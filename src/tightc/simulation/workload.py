@@ -29,13 +29,15 @@ from tightc.tile.packing import Packing
 class LayerWorkload:
     """A layer with its GEMM, its non-zeros and, if permuted, its packing.
 
-    `identity`: what names the layer in reports. `nonzeros` counts subwords where slots hold those.
+    `identity`: what names the layer in reports. `nonzeros` counts subwords where slots hold those, `nonzero_weights`
+    whole weights.
     """
 
     layer: Layer
     identity: Mapping[str, Any]
     gemm: GemmWorkload
     nonzeros: int
+    nonzero_weights: int
     packing: Packing | None
 
     @property
@@ -83,7 +85,7 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
             layer,
             layer_identity(layer),
             gemms[layer.output],
-            _count_nonzeros(network, layer, packings.get(layer.weight)),
+            *_count_nonzeros(network, layer, packings.get(layer.weight)),
             packings.get(layer.weight),
         )
         for layer in network.layers
@@ -104,6 +106,7 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
     )
 
 
-def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> int:
+def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> tuple[int, int]:
+    """(slots that the non-zeros take, non-zero weights)."""
     slots = layer_matrix(network, layer, packing.subword_bits if packing else None).slots()
-    return int(slots.sum(dtype=np.int64))
+    return int(slots.sum(dtype=np.int64)), int(np.count_nonzero(slots))

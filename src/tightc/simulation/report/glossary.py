@@ -67,6 +67,22 @@ GLOSSARY: dict[str, Definition] = {
     "speedup": Definition("", "dense_cycles / cycles"),
     "utilisation": Definition("", "multiply-accumulates of non-zero weights / (A R C x cycles)"),
     "time_ms": Definition("ms", "cycles / clock"),
+    "latency_ms": Definition(
+        "ms",
+        "of the whole network in one run, with the batch: (cycles + vector_unit_cycles) / clock. Layers and the vector "
+        "unit take turns. Unknown where vector_unit_cycles are",
+    ),
+    "vector_unit_cycles": Definition(
+        "cycles",
+        "operations of each operator that no array runs / vector_unit of the hardware file, rounded up, summed over "
+        "the operators. Elementwise operators and reductions take an operation for each element that they read or "
+        "write, whichever are more; pools one for each cell of their windows; softmax and normalizations five an "
+        "element; linear resizing four a pixel; layers that are not covered one for each multiply-accumulate. Bias, "
+        "batch normalization, scale, Relu and Clip right behind a layer run as its sums leave, and quantization as "
+        "results are written: none. Addressing (reshape, concatenate, split, slice): none. Unknown where the "
+        "operations of an operator are",
+    ),
+    "vector_unit_operators": Definition("", "the operators of vector_unit_cycles, with their operations"),
     "dram_bytes": Definition("bytes", "dram_activation_bytes + dram_weight_bytes + dram_output_bytes"),
     "dram_activation_bytes": Definition(
         "bytes",
@@ -91,21 +107,38 @@ GLOSSARY: dict[str, Definition] = {
     "energy_pj": Definition(
         "pJ",
         "events x the energy table; a model, not a measurement. mac: multiply and add; empty slots of a tile do "
-        "nothing, zeros of a dense array do. multiplexer: 2:1 levels that an activation passes, ceil(log2 fan-in) for "
-        "each MAC, with the fan-in of the hardware or, on ideal hardware, of the tiles. registers: a lane's inputs "
-        "move through the registers of all columns used, a sum (4 bytes) through all lanes used, weights to their "
-        "row. lanes: words put on the edges. activation_buffer: distinct inputs of a tile x T, outputs written, and "
-        "read again if they go to DRAM. weight_buffer: lanes x columns of each tile; of a dense layer its weights. "
-        "partial_sum_buffer: every sum written once and read once, to be added to or to leave, but for those that "
-        "bypass it. index: selects, lane lists, column filters. dram: dram_bytes. Transfers from DRAM are also "
-        "written to their buffer. Groups and replicas are placed on the diagonal: streamed operands pass those before "
-        "their own, and sums those after",
+        "nothing, zeros of a dense array do. idle: cycles of PEs without a multiply-accumulate, on all arrays: A R C "
+        "x cycles less these; 0 where the table assumes clock gating. multiplexer: 2:1 levels that an activation "
+        "passes, ceil(log2 fan-in) for each MAC, with the fan-in of the hardware or, on ideal hardware, of the tiles. "
+        "registers: a lane's inputs move through the registers of all columns used, a sum (4 bytes) through all lanes "
+        "used, weights to their row. lanes: words put on the edges. activation_buffer: distinct inputs of a tile x T, "
+        "outputs written, and read again if they go to DRAM. weight_buffer: lanes x columns of each tile; of a dense "
+        "layer its weights. partial_sum_buffer: every sum written once and read once, to be added to or to leave, but "
+        "for those that bypass it. index: selects, lane lists, column filters. dram: dram_bytes. Transfers from DRAM "
+        "are also written to their buffer. Groups and replicas are placed on the diagonal: streamed operands pass "
+        "those before their own, and sums those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),
+    "zero_gated_energy_pj": Definition(
+        "pJ",
+        "dense_energy_pj on an array whose PEs hold still for zero weights: these take their slots and cycles, and "
+        "count as idle, not as multiply-accumulates. Zero activations are not known, and the gating itself takes no "
+        "energy",
+    ),
+    "energy_gain_over_zero_gated": Definition("", "zero_gated_energy_pj / energy_pj"),
+    "energy_per_inference_uj": Definition(
+        "uJ", "energy_pj x 1e-6 / batch; of a whole run where the batch is unknown"
+    ),
+    "batch": Definition(
+        "",
+        "inputs of the network in one run, whose cycles and energy are counted: the first dimension of the model's "
+        "inputs; unknown where they disagree, or where it is fixed above 1 and no output begins with it",
+    ),
     "energy_gain_if": Definition(
         "",
-        "sensitivity: energy_gain with an assumed entry of the table halved or doubled, or a range at its upper end",
+        "sensitivity: energy_gain with an entry of the energy table halved, 20 % lower or higher, or doubled, with all "
+        "assumed ones, or with a range at its upper end; assumed: whether the entry is, or a range",
     ),
     "area_mm2": Definition(
         "mm2",
@@ -114,7 +147,15 @@ GLOSSARY: dict[str, Definition] = {
         "accumulators and requantizers: one a column. control: controller and step counter. The fan-in is that of the "
         "hardware, else that of the packings. dense_area_mm2: the same with whole weights and a fan-in of 1",
     ),
+    "zero_gated_area_mm2": Definition(
+        "mm2", "dense_area_mm2 with elements that gate zeros, where the table has them"
+    ),
     "area_parts_mm2": Definition("mm2", "area_mm2 by part, as named there"),
+    "speedup_per_area_if": Definition(
+        "",
+        "sensitivity: speedup_per_area with an entry of the area table that it depends on halved, 20 % lower or "
+        "higher, or doubled",
+    ),
     "speedup_per_area": Definition("", "speedup / (area_mm2 / dense_area_mm2)"),
     "macs_covered": Definition("", "fraction of the model's multiply-accumulates that the layers do"),
     "engine_cycles": Definition(

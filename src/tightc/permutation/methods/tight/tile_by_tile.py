@@ -1,7 +1,7 @@
 """Tile by tile: each tile takes the filters and inputs that leave least behind; for a scarce fan-in.
 
-Where lanes carry few inputs, a tile should hold nearly all readers of its inputs. So its filters are chosen for that, then
-its inputs, and inputs with few readers in common share a lane. What does not fit is left for later tiles.
+Where lanes carry few inputs, a tile should hold nearly all readers of its inputs. So its filters are chosen for that,
+then its inputs, and inputs with few readers in common share a lane. What does not fit is left for later tiles.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def _choose(
     for _ in range(swaps if outside > 0 else 0):
         rng = _next(rng)
         bits = _draw(rng)
-        i, j = _pick(bits, columns), columns + _pick(bits >> np.uint64(20), outside)
-        tried = inside - left[candidates[i]] + left[candidates[j]]
+        one, other = _pick(bits, columns), columns + _pick(bits >> np.uint64(20), outside)
+        tried = inside - left[candidates[one]] + left[candidates[other]]
         found = _best_inputs(tried, users, most)
         if found >= best:
             inside, best = tried, found
-            candidates[i], candidates[j] = candidates[j], candidates[i]
+            candidates[one], candidates[other] = candidates[other], candidates[one]
     values = _values(inside, users)
     order = np.argsort(-values, kind="mergesort")[:most]
     chosen = np.sort(candidates[: min(columns, len(candidates))])
@@ -106,14 +106,15 @@ def _choose(
 @njit(nogil=True, cache=True)
 def _values(inside: Counts, users: Counts) -> Counts:
     """What it is worth that so many of the users of each input are inside: more for the last than for the first."""
-    return inside * inside * _WHOLE // np.maximum(users * users, 1) + inside
+    values: Counts = inside * inside * _WHOLE // np.maximum(users * users, 1) + inside
+    return values
 
 
 @njit(nogil=True, cache=True)
 def _best_inputs(inside: Counts, users: Counts, most: int) -> int:
     """The sum of the `most` largest values."""
     first = max(0, len(inside) - most)
-    return np.partition(_values(inside, users), first)[first:].sum()
+    return int(np.partition(_values(inside, users), first)[first:].sum())
 
 
 @njit(nogil=True, cache=True)
