@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+REMOVED = "removed in 0.4"
 _SINCE = "0.3"
 
 # old key -> new key, in the options that have the new one

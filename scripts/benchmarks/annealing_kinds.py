@@ -1,4 +1,4 @@
-"""Ways to cool a block that have been compared with the annealer's own, which is geometric.
+"""Kinds of annealing that have been compared with the annealer's own, whose temperature falls linearly.
 
 All start at `t_start`, end at `t_end` and try the same number of moves.
 """
@@ -16,51 +16,51 @@ from numpy.typing import NDArray
 from tightc.kernel_cache import njit
 from tightc.permutation.annealing import anneal as annealing
 from tightc.permutation.annealing.anneal import Annealed, _Chain, _part
-from tightc.permutation.annealing.kernel import EXCESS_COST, AnnealingState, _lane_change, _target
+from tightc.permutation.annealing.kernel import EXCESS_COST, AnnealingState, _count, _lane_change, _target
 from tightc.permutation.annealing.rng import _draw, _next
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.tile.packing import EMPTY
 
-_PARTS = 4  # coolings of `reheats`, starts of `restarts`, replicas of `tempering`
-_REHEAT = 0.5  # start of each cooling, as a fraction of the one before
+_PARTS = 4  # falls of `reheats`, starts of `restarts`, replicas of `tempering`
+_REHEAT = 0.5  # start of each fall, as a fraction of the one before
 _ROUNDS = 200  # of tempering, with an exchange after each
 _LOOKS = 60  # of adaptive, with a correction after each
 _ACCEPTED = (0.3, 0.02)  # fraction of moves that adaptive wants accepted, at first and at last
 _SAMPLE = 2000  # moves that the automatic start is estimated from
 _WORSE_ACCEPTED = 0.2  # of these, at the automatic start
 
-Cooling = Callable[[_Chain, TemperatureSchedule], Annealed]
+Kind = Callable[[_Chain, TemperatureSchedule], Annealed]
 Temperatures = NDArray[np.float64]
 
 
 @contextmanager
-def cooled_by(cooling: Cooling | None) -> Iterator[None]:
-    """Meanwhile every block is cooled by `cooling`; None: by the annealer's own."""
-    with patch.object(annealing, "_single_chain", cooling or annealing._single_chain):
+def annealed_by(kind: Kind | None) -> Iterator[None]:
+    """Meanwhile every block is annealed by `kind`; None: by the annealer's own."""
+    with patch.object(annealing, "_fall_once", kind or annealing._fall_once):
         yield
 
 
-def _linear(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
-    """T_k = T_0 + (T_e - T_0) k / (n - 1)."""
-    return _one_fall(chain, schedule, np.linspace(_start(schedule), schedule.t_end, schedule.steps))
+def _geometric(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
+    """T_k = T_0 (T_e / T_0)^(k / (n - 1)) (Kirkpatrick, Gelatt, Vecchi, Science 220, 1983)."""
+    return _one_fall(chain, schedule, np.geomspace(schedule.t_start, schedule.t_end, schedule.steps))
 
 
 def _lundy_mees(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
     """T <- T / (1 + b T), so that 1/T rises evenly (Lundy and Mees, Mathematical Programming 34, 1986)."""
-    inverse = np.linspace(1 / _start(schedule), 1 / schedule.t_end, schedule.steps)
+    inverse = np.linspace(1 / schedule.t_start, 1 / schedule.t_end, schedule.steps)
     return _one_fall(chain, schedule, 1 / inverse)
 
 
 def _automatic_start(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
-    """Geometric, from where one worsening move in five is made (Johnson et al., Operations Research 37, 1989)."""
+    """Linear, from where one worsening move in five is made (Johnson et al., Operations Research 37, 1989)."""
     rise = _mean_rise(chain.state, chain.fan_in, _SAMPLE, chain.rng) / EXCESS_COST
     start = max(schedule.t_end, rise / math.log(1 / _WORSE_ACCEPTED))
-    return _one_fall(chain, schedule, np.geomspace(start, schedule.t_end, schedule.steps))
+    return _one_fall(chain, schedule, np.linspace(start, schedule.t_end, schedule.steps))
 
 
 def _adaptive(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
     """T <- T x wanted / accepted, at least 0.7 and at most 1.4 times T, not below T_e; wanted falls geometrically."""
-    temperature, moves = _start(schedule), _moves(chain, schedule)
+    temperature, moves = schedule.t_start, _moves(chain, schedule)
     first, last = _ACCEPTED
     for look in range(_LOOKS):
         part, before = _part(moves, look, _LOOKS), int(chain.tally[2])
@@ -79,11 +79,11 @@ def _tempering(first: _Chain, schedule: TemperatureSchedule) -> Annealed:
     Parallel tempering (Swendsen and Wang, Phys. Rev. Lett. 57, 1986).
     """
     chains, random = [first, *_more_chains(first)], np.random.default_rng(first.seed.spawn(1)[0])
-    ladder = np.geomspace(_start(schedule), schedule.t_end, _PARTS)
+    ladder = np.geomspace(schedule.t_start, schedule.t_end, _PARTS)
     moves, parts = _moves(first, schedule), _ROUNDS * _PARTS
-    for turn in range(_ROUNDS):
+    for exchange in range(_ROUNDS):
         for i, (chain, temperature) in enumerate(zip(chains, ladder, strict=True)):
-            number = turn * _PARTS + i
+            number = exchange * _PARTS + i
             chain.step(float(temperature), _part(moves, number, parts), (number + 1) / parts)
         for i in range(_PARTS - 1):
             hot, cold = (int(chain.tally[0]) / EXCESS_COST for chain in chains[i : i + 2])
@@ -95,21 +95,21 @@ def _tempering(first: _Chain, schedule: TemperatureSchedule) -> Annealed:
 
 
 def _reheats(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
-    """Several coolings, each from the best state and a lower start (after Osman, Ann. Oper. Res. 41, 1993)."""
+    """Several falls, each from the best state and a lower start (after Osman, Ann. Oper. Res. 41, 1993)."""
     for fall in range(_PARTS):
-        start = max(_start(schedule) * _REHEAT**fall, schedule.t_end)
-        temperatures = np.geomspace(start, schedule.t_end, schedule.steps)
+        start = max(schedule.t_start * _REHEAT**fall, schedule.t_end)
+        temperatures = np.linspace(start, schedule.t_end, schedule.steps)
         _fall(chain, temperatures, _part(_moves(chain, schedule), fall, _PARTS))
         if chain.ended():
             break
-        chain.back_to_best()
+        _back_to_best(chain)
     return chain.result()
 
 
 def _restarts(first: _Chain, schedule: TemperatureSchedule) -> Annealed:
-    """Several coolings from the start with other random numbers, of which the best counts."""
+    """Several falls from the start with other random numbers, of which the best counts."""
     chains = [first, *_more_chains(first)]
-    temperatures = np.geomspace(_start(schedule), schedule.t_end, schedule.steps)
+    temperatures = schedule.temperatures(schedule.steps)
     for number, chain in enumerate(chains):
         _fall(chain, temperatures, _part(_moves(first, schedule), number, _PARTS))
         if chain.ended():
@@ -117,9 +117,9 @@ def _restarts(first: _Chain, schedule: TemperatureSchedule) -> Annealed:
     return _best(chains)
 
 
-COOLINGS: Mapping[str, Cooling | None] = {
-    "geometric": None,
-    "linear": _linear,
+KINDS: Mapping[str, Kind | None] = {
+    "linear": None,
+    "geometric": _geometric,
     "Lundy-Mees": _lundy_mees,
     "adaptive": _adaptive,
     "tempering": _tempering,
@@ -129,10 +129,6 @@ COOLINGS: Mapping[str, Cooling | None] = {
 }
 
 
-def _start(schedule: TemperatureSchedule) -> float:
-    return float(schedule.t_start)
-
-
 def _moves(chain: _Chain, schedule: TemperatureSchedule) -> int:
     return chain.block.weights * schedule.moves_per_weight
 
@@ -140,6 +136,16 @@ def _moves(chain: _Chain, schedule: TemperatureSchedule) -> int:
 def _more_chains(first: _Chain) -> list[_Chain]:
     seeds = first.seed.spawn(_PARTS - 1)
     return [_Chain(first.block, first.fan_in, seed, first.deadline, first.reporter) for seed in seeds]
+
+
+def _back_to_best(chain: _Chain) -> None:
+    """Makes the best state the present one."""
+    state, best = chain.state, chain.best
+    state.lane_of[:], state.column_of[:] = best
+    state.slots[:, :] = EMPTY
+    state.slots[best[0], best[1]] = np.arange(best.shape[1])
+    _count(state)
+    chain.tally[0] = chain.tally[1]
 
 
 def _best(chains: list[_Chain]) -> Annealed:
