@@ -1,4 +1,4 @@
-"""Options that were renamed: an old key, flag or value ends in one sentence that says the new one."""
+"""Options that were renamed or removed: an old key, flag or value ends in one sentence with what to write instead."""
 
 from __future__ import annotations
 
