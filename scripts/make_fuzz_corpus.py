@@ -132,7 +132,7 @@ def main() -> None:
     recipe = 'model: m.onnx\nseed: 1\nstages:\n- &p {prune: {sparsity: 0.5}}\n- permute: {array: "4x4", fan_in: 2}\n'
     files["yaml"] = {
         "recipe.yaml": recipe.encode(),
-        "schedule.yaml": b"kind: linear\nt_start: 1e-1\nsteps: 7\n",
+        "schedule.yaml": b"t_start: 1e-1\nt_end: 0.05\nsteps: 7\n",
         "hardware.yaml": (ROOT / "configs" / "hardware" / "edge-32x32.yaml").read_bytes(),
     }
     for folder, contents in files.items():

@@ -31,9 +31,9 @@ def error(text: str, kind: type[Options] = TemperatureSchedule) -> str:
 
 
 def test_values_reach_their_fields() -> None:
-    text = "kind: linear  # a comment\nt_start: 1e-1\nt_end: 0.05\nsteps: 7\nmoves_per_weight: 0\n"
+    text = "t_start: 1e-1  # a comment\nt_end: 0.05\nsteps: 7\nmoves_per_weight: 0\n"
     assert parse_options(text, "f.yaml", TemperatureSchedule) == TemperatureSchedule(
-        kind="linear", t_start=0.1, t_end=0.05, steps=7, moves_per_weight=0
+        t_start=0.1, t_end=0.05, steps=7, moves_per_weight=0
     )
 
 
@@ -47,9 +47,9 @@ def test_an_empty_file_means_the_defaults(text: str) -> None:
     [
         ("steps: 3\nstep: 3\n", 2, "step"),
         ("\n\n\nsteps: x\n", 4, "steps"),
-        ("kind: linear\nsteps:\n", 2, "steps"),
-        ("kind: linear\nsteps: [1]\n", 2, "steps"),
-        ("kind: linear\nsteps: {a: 1}\n", 2, "steps"),
+        ("seed: 1\nsteps:\n", 2, "steps"),
+        ("seed: 1\nsteps: [1]\n", 2, "steps"),
+        ("seed: 1\nsteps: {a: 1}\n", 2, "steps"),
         ("steps: 3.0\n", 1, "steps"),
         ("steps: true\n", 1, "steps"),
         ("steps: '3'\n", 1, "steps"),
@@ -60,7 +60,7 @@ def test_an_empty_file_means_the_defaults(text: str) -> None:
         ("t_start: 0\n", 1, "t_start"),
         ("steps: 100001\n", 1, "steps"),
         ("steps: 2020-01-01\n", 1, "steps"),
-        ("kind: Linear\n", 1, "kind"),
+        ("seed: one\n", 1, "seed"),
         ("1: 2\n", 1, "1"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_key_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["- 1\n", "3\n", "text\n"])
 def test_a_file_of_no_keys_is_refused(text: str) -> None:
-    assert error(text).startswith("f.yaml:1: holds no keys; give keys such as kind, t_start, t_end, steps, ")
+    assert error(text).startswith("f.yaml:1: holds no keys; give keys such as t_start, t_end, steps, ")
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_an_array_is_a_text_of_two_sides() -> None:
 
 
 def test_keys_inside_keys_are_strict_too() -> None:
-    text = "array: 8x8\ntemp_schedule:\n  kind: linear\n  stepz: 3\n"
+    text = "array: 8x8\ntemp_schedule:\n  steps: 3\n  stepz: 3\n"
     assert error(text, PermuteOptions).startswith(
-        "f.yaml:4: temp_schedule.stepz: expected one of accept_end, accept_start, kind, "
+        "f.yaml:4: temp_schedule.stepz: expected one of moves_per_weight, seed, steps, "
     )
 
 

@@ -184,7 +184,7 @@ def test_progress_is_reported_for_every_layer_up_to_the_end(fan_in: int) -> None
     [
         TemperatureSchedule(moves_per_weight=0),
         TemperatureSchedule(steps=1),
-        TemperatureSchedule(kind="linear"),
+        TemperatureSchedule(t_start=1e6, t_end=1e-300),
     ],
 )
 def test_extreme_schedules_still_pack_losslessly(schedule: TemperatureSchedule) -> None:

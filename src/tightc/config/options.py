@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tightc.config.renamed import in_python, new_name, new_value, renaming
+from tightc.config.renamed import REMOVED, in_python, new_name, new_value, renaming
 from tightc.errors import OptionError
 
 _LONGEST_VALUE = 80
@@ -45,6 +45,8 @@ class Options(BaseModel):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # options that only `--help-all` shows
     advanced: ClassVar[frozenset[str]] = frozenset()
+    # key that is no longer permitted -> what to do instead
+    removed: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **values: Any) -> None:
         from tightc.config.python_values import from_python
@@ -106,7 +108,7 @@ def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[st
     if problem["type"] == "rule":
         return problem["ctx"]["sentence"], problem["ctx"]["remedy"]
     if problem["type"] == "extra_forbidden":
-        return _unknown(key, sorted(_options_at(options, location[:-1]).model_fields))
+        return _unknown(key, _options_at(options, location[:-1]))
     meaning = _description(options, location)
     if problem["type"] == "missing":
         return f"expected {meaning}, got nothing", "add it"
@@ -134,7 +136,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
-def _unknown(key: str, permitted: list[str]) -> tuple[str, str]:
+def _unknown(key: str, options: type[BaseModel]) -> tuple[str, str]:
+    if issubclass(options, Options) and key in options.removed:
+        return REMOVED, options.removed[key]
+    permitted = sorted(options.model_fields)
     new = new_name(key, permitted)
     if new is not None:
         return renaming(new)

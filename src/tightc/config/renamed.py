@@ -1,10 +1,11 @@
-"""Options that were renamed: an old key, flag or value ends in one sentence that says the new one."""
+"""Options that were renamed or removed: an old key, flag or value ends in one sentence with what to write instead."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
 
+REMOVED = "removed in 0.4"
 _SINCE = "0.3"
 
 # old key -> new key, in the options that have the new one

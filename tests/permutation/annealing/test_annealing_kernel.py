@@ -14,7 +14,6 @@ from tightc.permutation.annealing.kernel import (
     AnnealingState,
     _cost,
     _lane_change,
-    _rises,
     _target,
     _try_moves,
 )
@@ -252,25 +251,6 @@ def rises(block: Block, fan_in: int) -> list[tuple[float, int]]:
             moved[weight] = lane
             found.append((chance / block.weights, cost(block, moved, fan_in) - before))
     return found
-
-
-@pytest.mark.parametrize("fan_in", [1, 2, 9])
-@pytest.mark.parametrize("seed", [2, 3])
-def test_the_mean_rise_is_that_of_all_moves_by_their_probabilities(seed: int, fan_in: int) -> None:
-    mixed = block(*MIXED, inputs=4, seed=seed)
-    worse = [(chance, rise) for chance, rise in rises(mixed, fan_in) if rise > 0]
-    share = sum(chance for chance, _ in worse)
-    assert share > 0.01
-    mean = sum(chance * rise for chance, rise in worse) / share
-    deviation = (sum(chance * (rise - mean) ** 2 for chance, rise in worse) / share) ** 0.5
-    state = starting_state(mixed)
-    found, _ = _rises(state, fan_in, 20_000, np.uint64(seed))
-    assert abs(found - mean) <= 4 * deviation / (20_000 * share) ** 0.5 + 1e-9
-    assert state_faults(state, mixed) == []  # nothing was moved
-
-
-def test_the_mean_rise_of_a_state_that_only_gets_better_is_nought() -> None:
-    assert _rises(starting_state(block([1], [[0]], few=1)), 1, 50, np.uint64(3))[0] == 0.0
 
 
 @FEW

@@ -118,29 +118,6 @@ def _target(state: AnnealingState, weight: np.int64, bits: np.uint64) -> tuple[i
 
 
 @njit(nogil=True, cache=True)
-def _rises(state: AnnealingState, fan_in: int, draws: int, rng: np.uint64) -> tuple[float, np.uint64]:
-    """(mean rise in quarters of the worsening ones among `draws` moves, none of them made; next state of `rng`)."""
-    total, worse = 0, 0
-    weights = len(state.input_of)
-    for _ in range(draws if weights else 0):
-        rng = _next(rng)
-        weight = (np.int64(_draw(rng) >> np.uint64(32)) * weights) >> 32
-        rng = _next(rng)
-        to_lane, to_column = _target(state, weight, _draw(rng))
-        from_lane, item = state.lane_of[weight], state.input_of[weight]
-        other = state.slots[to_lane, to_column]
-        back = state.input_of[other] if other != EMPTY else EMPTY
-        if from_lane == to_lane or item == back:
-            continue
-        rise = _lane_change(state.counts[from_lane], item, back, state.carried[from_lane], fan_in)[1]
-        rise += _lane_change(state.counts[to_lane], back, item, state.carried[to_lane], fan_in)[1]
-        if rise > 0:
-            total += rise
-            worse += 1
-    return total / max(1, worse), rng
-
-
-@njit(nogil=True, cache=True)
 def _save(state: AnnealingState, best: Ids) -> None:
     """Copies the place of each weight into `best`, (2, weights) int32: lane and column."""
     best[0, :] = state.lane_of

@@ -121,13 +121,11 @@ def test_every_search_is_lossless_within_the_fan_in(
 
 
 @settings(max_examples=60)
-@given(matrices(), arrays(), FAN_INS, st.sampled_from(["adaptive", "lundy-mees", "tempering"]), st.booleans())
+@given(matrices(), arrays(), FAN_INS, st.sampled_from([0.03, 0.3, 50.0]), st.integers(1, 40), st.booleans())
 def test_any_schedule_and_any_cut_into_blocks_is_lossless(
-    matrix: LayerMatrix, array: ArrayShape, fan_in: int, kind: str, small: bool
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int, start: float, steps: int, small: bool
 ) -> None:
-    schedule = TemperatureSchedule(
-        kind=kind, t_start="auto", steps=3, moves_per_weight=10, reheats=1, replicas=2
-    )
+    schedule = TemperatureSchedule(t_start=start, steps=steps, moves_per_weight=10)
     case = PackingCase(array, fan_in, schedule=schedule)
     with pytest.MonkeyPatch.context() as patch:
         if small:
@@ -302,11 +300,11 @@ def test_threads_find_the_same_tiles_as_one(objective: Objective, monkeypatch: p
 @pytest.mark.parametrize(
     "schedule",
     [
-        TemperatureSchedule(steps=5, moves_per_weight=30, restarts=1),
-        TemperatureSchedule(kind="tempering", t_start="auto", steps=5, moves_per_weight=30),
-        TemperatureSchedule(kind="adaptive", steps=5, moves_per_weight=30, reheats=1, seed=4),
+        TemperatureSchedule(steps=5, moves_per_weight=30),
+        TemperatureSchedule(t_start=5.0, t_end=5.0, steps=1, moves_per_weight=30),
+        TemperatureSchedule(t_end=0.001, steps=50, moves_per_weight=100, seed=4),
     ],
-    ids=lambda schedule: schedule.kind,
+    ids=["usual", "hot", "seed"],
 )
 @pytest.mark.parametrize("objective", ["passes", "replicated-cycles", "energy"])
 def test_a_model_is_the_same_to_the_bit_for_any_number_of_jobs(
