@@ -64,7 +64,7 @@ class PermuteOptions(AcceleratorOptions):
         description="array size, rows x columns, such as 32x32; that of the hardware where one is given",
     )
     fan_in: FanIn = Field(
-        16,
+        8,
         description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; that of the "
         "hardware where one is given",
     )
