@@ -97,7 +97,7 @@ class TightSearch:
             self._search()
         if self._context.ended() or self._fewest > self._bound or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
-        by_passes = self._objective == "passes"
+        by_passes = self._objective == "passes" and self._best is not None and self._best.runs
         for rival in rival_packings(
             self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
         ):
