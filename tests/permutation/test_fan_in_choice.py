@@ -88,6 +88,19 @@ def test_the_fan_in_is_the_best_of_separate_runs(objective: str, accelerator: di
     assert chosen.to_bytes() == separate[best].to_bytes()
 
 
+def test_a_larger_fan_in_is_chosen_where_it_pays() -> None:
+    weight = models.sparse(64, 64, density=0.05)
+    model = loaded(models.build("net (float[9, 64] x) => (float[9, 64] y) { y = MatMul(x, w) }", w=weight))
+    values = {
+        fan_in: value(
+            permuted(model, fan_in=fan_in, array="16x16")[0], "passes", {"array": "16x16"}, AREA, fan_in
+        )
+        for fan_in in TRIED
+    }
+    _, report = permuted(model, fan_in="auto", array="16x16")
+    assert 2 < report.totals["fan_in"] == min(TRIED, key=lambda fan_in: values[fan_in])
+
+
 def hardware(**changes: Any) -> dict[str, Any]:
     buffer = {"size": "4 KiB", "bandwidth": "16 words/cycle", "double_buffered": True}
     return {**HARDWARE, "activation_buffer": buffer, "weight_buffer": buffer, "fan_in": 16, **changes}
