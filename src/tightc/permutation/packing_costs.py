@@ -11,7 +11,7 @@ from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost, sums_fit
-from tightc.cost_model.passes import dense_passes, packed_passes
+from tightc.cost_model.passes import Passes, dense_passes, packed_passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
@@ -42,14 +42,20 @@ class PackingCosts:
         """The same on an accelerator that holds small tiles several times."""
         return replace(self, accelerator=replace(self.accelerator, replicate_tiles=True))
 
+    def fits(self, packing: Packing) -> bool:
+        """Whether the accelerator can run it: whether the live partial sums of one vector fit their buffer."""
+        return math.isinf(self.accelerator.sums.usable) or sums_fit(self._passes(packing), self.accelerator)
+
     def of(self, packing: Packing) -> Cost:
         """What simulate reports for the layer with this packing."""
-        if packing.method == "dense":
-            passes = dense_passes("ws", self.gemm, self.accelerator.array)
-        else:
-            passes = packed_passes(packing, self.gemm)
+        passes = self._passes(packing)
         if not sums_fit(passes, self.accelerator):
             return Cost(math.inf, math.inf)
         found = layer_cost(passes, self.gemm, self.accelerator, 0)
         parts = energy_pj(found.events, self.table, self.accelerator)
         return Cost(found.cycles, sum(parts.values()))
+
+    def _passes(self, packing: Packing) -> Passes:
+        if packing.method == "dense":
+            return dense_passes("ws", self.gemm, self.accelerator.array)
+        return packed_passes(packing, self.gemm)
