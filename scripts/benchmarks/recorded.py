@@ -7,13 +7,19 @@ from pathlib import Path
 
 import tightc
 from benchmarks.page import SEED, Page
+from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.area_table import AreaTable
+from tightc.config.yaml import read_options
+from tightc.cost_model.area import ArrayForm, area_mm2
 from tightc.model.file import Model
+from tightc.tile.array import ArrayShape
 
 TITLE = "Trained models at equal area"
 _RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 _TABLES = ("nangate45", "sg13g2")
 _TIGHT = ("r20-w-8x", "r20-w-8x-e20-s1", "r20-w-8x-e20-s2", "r20-w-10x", "r20-w-6.5x")
 _COMBINED = ("r20-cc-5x", "r20-cc-5x-s1", "r20-cc-6x-s1", "r20-cc-8x-s1")
+_WITHOUT_MODEL = ("v16-w-46x", "v16-w-59x", "v16-w-26x", "v16-cc-8.1x", "v16-cc-8.7x")
 _ARRAYS = ("8x8", "16x16", "32x32", "64x64")
 _FAN_INS = (4, 8)
 _EVERY = 4
@@ -42,6 +48,7 @@ def run(page: Page) -> None:
         page.end()
     if not page.quick:
         _arrays(page, plain)
+    _speedups(page, rows)
 
 
 def _arrays(page: Page, plain: dict[str, Model]) -> None:
@@ -65,6 +72,30 @@ def _arrays(page: Page, plain: dict[str, Model]) -> None:
             own = found[best]
             page.row(array, name, best, own[0], passes, own[1] / per_area, own[2] / energy)
     page.end()
+
+
+def _speedups(page: Page, rows: dict[str, dict[str, str]]) -> None:
+    """Speedup per area of rows without a kept model: the recorded speedup for the area of its fan-in."""
+    page.text(
+        "### VGG-16, from recorded cycles\n\nTheir models were not kept, so energy and lanes as wires are not known. "
+        "Per area: the recorded speedup on ideal hardware, with a lane register in every PE, / (area / dense area)."
+    )
+    page.head(
+        "row", "seeds", "epochs", "fan-in", "drop", "speedup", *(f"per area, {table}" for table in _TABLES)
+    )
+    for name in _WITHOUT_MODEL:
+        row = rows[name]
+        speedup, fan_in = float(row["speedup"]), int(row["fan_in"])
+        each = [speedup / _area_ratio(fan_in, table) for table in _TABLES]
+        page.row(name, 1, row["epochs"], fan_in, float(row["accuracy_drop"]), speedup, *each)
+    page.end()
+
+
+def _area_ratio(fan_in: int, name: str) -> float:
+    """Area of a 32x32 array of that fan-in / that of the dense one."""
+    table = read_options(tightc.configs() / "area" / f"{name}.yaml", AreaTable)
+    form = ArrayForm.of(Accelerator(ArrayShape(32, 32)), fan_in, None)
+    return sum(area_mm2(form, table).values()) / sum(area_mm2(form.dense, table).values())
 
 
 def _rows() -> dict[str, dict[str, str]]:
