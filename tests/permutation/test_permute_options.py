@@ -65,7 +65,7 @@ def test_array_and_fan_in_are_those_of_the_hardware(form: str, place: Path) -> N
 
 def test_without_hardware_they_have_their_defaults() -> None:
     options = tightc.PermuteOptions()
-    assert (options.array, options.fan_in, options.hardware) == (ArrayShape(32, 32), 16, None)
+    assert (options.array, options.fan_in, options.hardware) == (ArrayShape(32, 32), 8, None)
 
 
 @pytest.mark.parametrize(
