@@ -122,7 +122,7 @@ def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, Packing
     jobs = []
     for layer in network.owners:
         of_layer = costs.get(layer.output)
-        steps = of_layer.gemm.vectors if of_layer and options.objective == "cycles" else 0
+        steps = of_layer.vectors if of_layer and options.objective == "cycles" else 0
         jobs.append(
             LayerJob(
                 layer.name,
