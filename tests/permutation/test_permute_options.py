@@ -207,11 +207,17 @@ def test_a_batch_that_the_model_does_not_have_is_refused() -> None:
 
 
 def test_the_history_tells_of_hardware_and_energy_only_where_they_are_given() -> None:
-    names = AcceleratorOptions.model_fields.keys() - {"array", "input_shape"}
+    names = AcceleratorOptions.model_fields.keys() - {"array"}
     assert not names & history(permuted()[0]).keys()
     assert not names & history(permuted(energy=default_table())[0]).keys()
     table = default_table().model_copy(update={"name": "mine"})
-    given = {"hardware": SMALL, "energy": table, "replicate_tiles": False, "batch": 3}
+    given = {
+        "hardware": SMALL,
+        "energy": table,
+        "replicate_tiles": False,
+        "batch": 3,
+        "input_shape": ["image=3x3x8x8"],
+    }
     assert names & history(permuted(**given)[0]).keys() == given.keys()
 
 

@@ -78,7 +78,7 @@ def permute(
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:
     """What the history tells of the options: what the result depends on, without what describes no hardware."""
-    given = {name for name in AcceleratorOptions.model_fields if getattr(options, name) is not None}
+    given = {name for name in AcceleratorOptions.model_fields if getattr(options, name) not in (None, ())}
     unused = {"jobs", "dask", "area", *AcceleratorOptions.model_fields} - (given - {"area"})
     if options.energy == default_table():
         unused.add("energy")
