@@ -207,11 +207,17 @@ def test_a_batch_that_the_model_does_not_have_is_refused() -> None:
 
 
 def test_the_history_tells_of_hardware_and_energy_only_where_they_are_given() -> None:
-    names = AcceleratorOptions.model_fields.keys() - {"array", "input_shape"}
+    names = AcceleratorOptions.model_fields.keys() - {"array"}
     assert not names & history(permuted()[0]).keys()
     assert not names & history(permuted(energy=default_table())[0]).keys()
     table = default_table().model_copy(update={"name": "mine"})
-    given = {"hardware": SMALL, "energy": table, "replicate_tiles": False, "batch": 3}
+    given = {
+        "hardware": SMALL,
+        "energy": table,
+        "replicate_tiles": False,
+        "batch": 3,
+        "input_shape": ["image=3x3x8x8"],
+    }
     assert names & history(permuted(**given)[0]).keys() == given.keys()
 
 
@@ -220,8 +226,8 @@ def test_what_the_history_tells_gives_the_same_tiles_again() -> None:
     table["sram"]["energy"] = "1 pJ/byte"
     given = {"hardware": SMALL, "energy": table, "prefetch_weights": True, "objective": "energy", "fan_in": 2}
     model, _ = permuted(**given)
-    told = history(model)
-    again = tightc.PermuteOptions.of(told)
+    recorded = history(model)
+    again = tightc.PermuteOptions.of(recorded)
     assert again.hardware == tightc.Hardware(**SMALL) and again.energy == tightc.EnergyTable(**table)
     repeated = tightc.permute(loaded(models.cnn()), again).model
     assert repeated.to_bytes() == model.to_bytes()
@@ -231,8 +237,8 @@ def test_what_the_history_tells_gives_the_same_tiles_again() -> None:
 def test_older_histories_are_read_and_kept(version: str) -> None:
     old = tightc.load(FIXTURES / version / "permuted.onnx")
     before = {entry.key: entry.value for entry in old.proto.metadata_props}["tightc.history"]
-    told = history(old)
-    assert "hardware" not in told and "energy" not in told
+    recorded = history(old)
+    assert "hardware" not in recorded and "energy" not in recorded
     model = tightc.permute(old, hardware=SMALL, **QUICK).model
     properties = {entry.key: entry.value for entry in model.proto.metadata_props}
     stages = json.loads(properties["tightc.history"])

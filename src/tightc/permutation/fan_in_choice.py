@@ -13,6 +13,7 @@ from tightc.accelerator.choose import accelerator_of
 from tightc.config.yaml import parse_options
 from tightc.cost_model.area import ArrayForm, area_mm2
 from tightc.deadline import Deadline
+from tightc.errors import OptionError
 from tightc.permutation.layer_scheduler import LayerJob, PackedLayers, pack_layers
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.ranking import KEYS, Candidate
@@ -105,8 +106,17 @@ def _times_area(choice: Choice, jobs: Sequence[LayerJob]) -> float:
 
 
 def _area(options: PermuteOptions, fan_in: int) -> float:
-    """mm2 of the arrays of the options with multiplexers of so many inputs."""
-    form = ArrayForm.of(accelerator_of(options, options.array), fan_in, options.subword_bits)
+    """mm2 of the arrays of the options with multiplexers of so many inputs.
+
+    OptionError where the array is not of the kind that was synthesized.
+    """
+    accelerator = accelerator_of(options, options.array)
+    if accelerator.operand_bytes != 1:
+        raise OptionError(
+            "--fan-in auto: expected hardware with int8 operands, as the area table's elements have, got fp32",
+            "give an integer",
+        )
+    form = ArrayForm.of(accelerator, fan_in, options.subword_bits)
     return sum(area_mm2(form, options.area or _default_table()).values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tightc.accelerator.choose import accelerator_of
+from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.network_gemms import network_gemms
 from tightc.errors import ModelError
 from tightc.model.file import Model
@@ -36,8 +37,11 @@ def layer_costs(
         if options.objective in _COUNTED or options.batch is not None or options.input_shape:
             raise
         return {}, ()
-    costs = {
-        layer.output: PackingCosts(gemms[layer.output], accelerator, options.energy)
-        for layer in network.owners
-    }
+    uses: dict[str, list[GemmWorkload]] = {}  # by weight, that of its owner first
+    for layer in network.layers:
+        uses.setdefault(layer.weight, []).append(gemms[layer.output])
+    costs = {}
+    for layer in network.owners:
+        own, *further = uses[layer.weight]
+        costs[layer.output] = PackingCosts(own, accelerator, options.energy, tuple(further))
     return costs, notes if options.objective in _COUNTED else ()

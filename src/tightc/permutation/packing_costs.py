@@ -26,11 +26,15 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class PackingCosts:
-    """The product `gemm` that a layer is, the `accelerator` that it runs on, and the `table` of energies."""
+    """The product `gemm` that a layer is, the `accelerator` that it runs on, and the `table` of energies.
+
+    `further`: the products of other layers with the same weight, which run the same tiles.
+    """
 
     gemm: GemmWorkload
     accelerator: Accelerator
     table: EnergyTable
+    further: tuple[GemmWorkload, ...] = ()
 
     @classmethod
     def ideal(cls, matrix: LayerMatrix, array: ArrayShape, vectors: int = 1) -> Self:
@@ -42,20 +46,35 @@ class PackingCosts:
         """The same on an accelerator that holds small tiles several times."""
         return replace(self, accelerator=replace(self.accelerator, replicate_tiles=True))
 
+    @property
+    def vectors(self) -> int:
+        """Input vectors of all products."""
+        return sum(gemm.vectors for gemm in self._gemms)
+
     def fits(self, packing: Packing) -> bool:
         """Whether the accelerator can run it: whether the live partial sums of one vector fit their buffer."""
-        return math.isinf(self.accelerator.sums.usable) or sums_fit(self._passes(packing), self.accelerator)
+        if math.isinf(self.accelerator.sums.usable):
+            return True
+        return all(sums_fit(self._passes(packing, gemm), self.accelerator) for gemm in self._gemms)
 
     def of(self, packing: Packing) -> Cost:
-        """What simulate reports for the layer with this packing."""
-        passes = self._passes(packing)
+        """What simulate reports with this packing, summed over the layers that run it."""
+        costs = [self._of_product(packing, gemm) for gemm in self._gemms]
+        return Cost(sum(cost.cycles for cost in costs), sum(cost.energy_pj for cost in costs))
+
+    def _of_product(self, packing: Packing, gemm: GemmWorkload) -> Cost:
+        passes = self._passes(packing, gemm)
         if not sums_fit(passes, self.accelerator):
             return Cost(math.inf, math.inf)
-        found = layer_cost(passes, self.gemm, self.accelerator, 0)
+        found = layer_cost(passes, gemm, self.accelerator, 0)
         parts = energy_pj(found.events, self.table, self.accelerator)
         return Cost(found.cycles, sum(parts.values()))
 
-    def _passes(self, packing: Packing) -> Passes:
+    def _passes(self, packing: Packing, gemm: GemmWorkload) -> Passes:
         if packing.method == "dense":
-            return dense_passes("ws", self.gemm, self.accelerator.array)
-        return packed_passes(packing, self.gemm)
+            return dense_passes("ws", gemm, self.accelerator.array)
+        return packed_passes(packing, gemm)
+
+    @property
+    def _gemms(self) -> tuple[GemmWorkload, ...]:
+        return (self.gemm, *self.further)

@@ -80,7 +80,7 @@ def permute(
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:
     """What the history tells of the options: what the result depends on, without what describes no hardware."""
-    given = {name for name in AcceleratorOptions.model_fields if getattr(options, name) is not None}
+    given = {name for name in AcceleratorOptions.model_fields if getattr(options, name) not in (None, ())}
     unused = {"jobs", "dask", "area", *AcceleratorOptions.model_fields} - (given - {"area"})
     if options.energy == default_table():
         unused.add("energy")
@@ -124,7 +124,7 @@ def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, Packing
     jobs = []
     for layer in network.owners:
         of_layer = costs.get(layer.output)
-        steps = of_layer.gemm.vectors if of_layer and options.objective == "cycles" else 0
+        steps = of_layer.vectors if of_layer and options.objective == "cycles" else 0
         jobs.append(
             LayerJob(
                 layer.name,

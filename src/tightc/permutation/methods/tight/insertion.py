@@ -36,39 +36,67 @@ def insert(
 def _insert(
     slots: Ids, owners: Ids, filters: Ids, inputs: Ids, fan_in: int, placed: NDArray[np.bool_]
 ) -> None:
-    """Gives each weight a slot in a column of its filter, or in a column without filter, where a lane takes its input.
+    """Gives each weight a slot in a column of its filter, or else in a column without filter, where a lane takes it.
 
-    In place: `slots`, (tiles, rows, columns) int32, the input of each slot; `owners`, (tiles, columns) int32, the
-    filter of each column; both EMPTY for none; `placed`, (weights,) bool, which weights have a slot.
+    A lane that carries its input goes before one with room for another. In place: `slots`, (tiles, rows, columns)
+    int32, the input of each slot; `owners`, (tiles, columns) int32, the filter of each column, those without a filter
+    last; both EMPTY for none; `placed`, (weights,) bool, which weights have a slot.
     """
     tiles, rows, columns = slots.shape
-    carried = np.zeros((tiles, rows), np.int64)
+    carried, used = np.zeros((tiles, rows), np.int64), np.zeros(tiles, np.int64)
     for tile in range(tiles):
+        used[tile] = np.count_nonzero(owners[tile] != EMPTY)
         for row in range(rows):
             carried[tile, row] = len(np.unique(slots[tile, row][slots[tile, row] != EMPTY]))
+    own, count = (
+        np.empty(tiles * columns, np.int64),
+        -1,
+    )  # the columns of the filter at hand, once they are counted
     for weight in range(len(filters)):
-        item = inputs[weight]
-        best_tile, best_row, best_column, best_rank = 0, 0, 0, 4
-        for tile in range(tiles):
-            for column in range(columns):
-                owner = owners[tile, column]
-                if owner != filters[weight] and owner != EMPTY:
+        item, owner = inputs[weight], filters[weight]
+        if count < 0 or owner != filters[weight - 1]:
+            count = 0
+            for tile in range(tiles):
+                for column in range(used[tile]):
+                    if owners[tile, column] == owner:
+                        own[count] = tile * columns + column
+                        count += 1
+        best, best_row, carries = -1, 0, False
+        for index in range(count + tiles):
+            if index == count and best >= 0:
+                break
+            tile, column = index - count, columns
+            if index < count:
+                tile, column = own[index] // columns, own[index] % columns
+            elif used[tile] < columns:
+                column = used[tile]
+            if column == columns:
+                continue
+            for row in range(rows):
+                if slots[tile, row, column] != EMPTY:
                     continue
-                new_column = 2 if owner == EMPTY else 0
-                if new_column >= best_rank:
-                    continue
-                for row in range(rows):
-                    if slots[tile, row, column] != EMPTY:
-                        continue
-                    rank = new_column
-                    if not (slots[tile, row] == item).any():
-                        if carried[tile, row] >= fan_in:
-                            continue
-                        rank += 1
-                    if rank < best_rank:
-                        best_tile, best_row, best_column, best_rank = tile, row, column, rank
-        if best_rank < 4:
-            slots[best_tile, best_row, best_column] = item
-            owners[best_tile, best_column] = filters[weight]
-            carried[best_tile, best_row] += best_rank % 2
+                carries = _holds(slots[tile, row], used[tile], item)
+                if carries or (best < 0 and carried[tile, row] < fan_in):
+                    best, best_row = tile * columns + column, row
+                if carries:
+                    break
+            if carries:
+                break
+        if best >= 0:
+            tile, column = best // columns, best % columns
+            if column == used[tile]:
+                owners[tile, column] = owner
+                used[tile] += 1
+                count = -1
+            slots[tile, best_row, column] = item
+            carried[tile, best_row] += not carries
             placed[weight] = True
+
+
+@njit(nogil=True, cache=True)
+def _holds(lane: Ids, used: int, item: int) -> bool:
+    """Whether one of the first `used` slots of a lane multiplies that input."""
+    for column in range(used):  # noqa: SIM110
+        if lane[column] == item:
+            return True
+    return False

@@ -199,7 +199,7 @@ class TightSearch:
             self._beyond_energy()
         if self._objective == "replicated-cycles":
             cycles = self._best.measure("cycles") if self._best else math.inf
-            plans = replicated_plans(self._filter_set, self._array, self._costs.gemm.vectors, cycles)
+            plans = replicated_plans(self._filter_set, self._array, self._costs.vectors, cycles)
             for plan in islice(plans, _REPLICATED):
                 if self._context.ended() or not self._attempt(plan):
                     break
