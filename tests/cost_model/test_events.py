@@ -153,7 +153,8 @@ def check(
     moved = expected_traffic(dataflow, gemm, accelerator, temporal_tiles, tiles, run)
     assert schedule.traffic == Traffic(*moved)
     found = asdict(count_events(passes, gemm, accelerator, schedule))
-    assert found == oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved)
+    expected = oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved)
+    assert found == {**expected, "network_bytes": 0}  # no banks: test_banks.py
 
 
 @settings(max_examples=150)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.hardware import Buffer, Hardware
 from tightc.tile.array import ArrayShape
 
@@ -39,6 +40,7 @@ class Accelerator:
     `columns_per_lane_register`: columns that get a lane's inputs in the same cycle, from one register.
     `overlap_drain`: the next tile starts while the sums of the one before still leave; needs `prefetch`.
     `accumulator_bypass`: a sum that is complete after its pass leaves without being stored.
+    `bank_network`: of the activation buffer; None where it gives any words in any cycle.
     """
 
     array: ArrayShape
@@ -56,6 +58,7 @@ class Accelerator:
     columns_per_lane_register: int = 1
     overlap_drain: bool = False
     accumulator_bypass: bool = False
+    bank_network: BankNetwork | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:
@@ -76,13 +79,14 @@ class Accelerator:
             columns_per_lane_register=hardware.columns_per_lane_register,
             overlap_drain=hardware.overlap_drain,
             accumulator_bypass=hardware.accumulator_bypass,
+            bank_network=BankNetwork.of(hardware.activation_buffer, hardware.array.rows),
         )
 
     @property
     def is_ideal(self) -> bool:
         """Whether only the arrays limit: unlimited buffers, no stalls, no DRAM."""
         unlimited = self.activations == self.weights == self.sums == BufferPort()
-        return unlimited and self.dram_bytes_per_cycle is None
+        return unlimited and self.dram_bytes_per_cycle is None and self.bank_network is None
 
     @property
     def drain_cycles(self) -> int:

@@ -35,6 +35,8 @@ class Variation:
 def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> dict[str, float]:
     """Energy in pJ of each of PARTS: `events` x `table`. The index is in the weight buffer.
 
+    `bank_network` comes behind them where the activation buffer has banks.
+
     Buffers cost by their capacity on `accelerator`. Operands are int8 or fp32 by its `operand_bytes`. A
     multiplier's energy is assumed proportional to the bits of the weight that it multiplies by, as its area is.
     """
@@ -43,7 +45,7 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
     else:
         multiply, add = table.fp32_multiply.energy, table.fp32_add.energy
     weights = table.sram_pj_per_byte(accelerator.weights.size)
-    return {
+    found = {
         "mac": events.multiplied_words * multiply + events.macs * add,
         "multiplexer": events.multiplexer_bytes * table.multiplexer_level.energy,
         "registers": events.register_bytes * table.register_byte.energy,
@@ -55,6 +57,9 @@ def energy_pj(events: Events, table: EnergyTable, accelerator: Accelerator) -> d
         "index": events.index_bits / 8 * weights,
         "dram": events.dram_bytes * table.dram.energy,
     }
+    if accelerator.bank_network:
+        found["bank_network"] = events.network_bytes * table.multiplexer_level.energy
+    return found
 
 
 def variations(table: EnergyTable) -> list[Variation]:

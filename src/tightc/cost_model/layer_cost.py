@@ -7,7 +7,7 @@ from typing import Any
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
-from tightc.cost_model.energy import PARTS, energy_pj
+from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.events import Events
 from tightc.cost_model.memory import LayerSchedule
 from tightc.tile.measures import ratio
@@ -17,7 +17,7 @@ from tightc.tile.measures import ratio
 class LayerCost:
     """What a layer, or a network when added up, costs on an accelerator.
 
-    `cycles` = `compute_cycles` + the four `*_stall_cycles`. `useful_macs`: those of non-zero weights.
+    `cycles` = `compute_cycles` + all `*_stall_cycles`. `useful_macs`: those of non-zero weights.
     `temporal_tiles` and `arrays_used` are those of a layer, and mean nothing for a network.
     """
 
@@ -35,6 +35,7 @@ class LayerCost:
     events: Events = field(default_factory=Events)
     temporal_tiles: int = 0
     arrays_used: int = 0
+    bank_stall_cycles: int = 0
 
     @classmethod
     def of(cls, passes: int, schedule: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
@@ -58,6 +59,7 @@ class LayerCost:
             events=events,
             temporal_tiles=schedule.temporal_tiles,
             arrays_used=schedule.arrays,
+            bank_stall_cycles=cycles.bank_stalls,
         )
 
     def __add__(self, other: LayerCost) -> LayerCost:
@@ -103,6 +105,9 @@ class CostComparison:
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
             "utilisation": ratio(actual.useful_macs, _pe_count(accelerator) * actual.cycles),
         }
+        if accelerator.bank_network is not None:
+            found["bank_stall_cycles"] = actual.bank_stall_cycles
+            found["dense_bank_stall_cycles"] = dense.bank_stall_cycles
         if accelerator.clock_hz is not None:
             found["time_ms"] = 1e3 * actual.cycles / accelerator.clock_hz
             found["dense_time_ms"] = 1e3 * dense.cycles / accelerator.clock_hz
@@ -112,8 +117,8 @@ class CostComparison:
             "energy_pj": sum(parts.values()),
             "dense_energy_pj": sum(dense_parts.values()),
             "energy_gain": ratio(sum(dense_parts.values()), sum(parts.values())),
-            "energy_parts_pj": {part: parts[part] for part in PARTS},
-            "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
+            "energy_parts_pj": parts,
+            "dense_energy_parts_pj": dense_parts,
         }
 
     def _memory_metrics(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
             accumulator_bypass=bool(options.accumulator_bypass),
         )
     hardware = _overridden(hardware, array, options)
+    if hardware.activation_buffer.banks is not None and options.dataflow != "ws":
+        raise OptionError(
+            f"--dataflow: expected ws, since the activation buffer of --hardware {hardware.name} has banks, got "
+            f"{options.dataflow}",
+            "use --dataflow ws, or leave banks out of the hardware file",
+        )
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
     )

@@ -14,7 +14,7 @@ from tightc.cost_model.energy import variations
 from tightc.cost_model.events import count_events
 from tightc.cost_model.layer_cost import CostComparison, LayerCost
 from tightc.cost_model.memory import peak_live_sums, schedule_layer
-from tightc.cost_model.passes import Dataflow, Passes, dense_passes
+from tightc.cost_model.passes import Dataflow, Passes
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
@@ -74,7 +74,7 @@ def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dat
     words = accelerator
     if layer.packing:
         words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
-    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words)
+    dense = _cost(layer.dense_passes(dataflow, words), layer, words)
     if not layer.packing:
         return CostComparison(dense, dense)
     return CostComparison(_cost(layer.passes(dataflow, accelerator), layer, accelerator), dense)

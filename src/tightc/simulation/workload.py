@@ -11,6 +11,7 @@ import numpy as np
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
+from tightc.cost_model.banks import LaneInputs, with_banks
 from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.model.file import Model
@@ -49,9 +50,17 @@ class LayerWorkload:
 
         Dense passes are in `dataflow` on the array of `accelerator`; tiles are weight-stationary on their own.
         """
-        if self.packing and self.packing.method != "dense":
-            return packed_passes(self.packing, self.gemm)
-        return dense_passes(dataflow, self.gemm, accelerator.array)
+        if not self.packing or self.packing.method == "dense":
+            return self.dense_passes(dataflow, accelerator)
+        passes, network = packed_passes(self.packing, self.gemm), accelerator.bank_network
+        return with_banks(passes, LaneInputs.of_packing(self.packing), network) if network else passes
+
+    def dense_passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
+        """The passes of all its weights in `dataflow`; weight-stationary where `accelerator` has banks."""
+        passes, network = dense_passes(dataflow, self.gemm, accelerator.array), accelerator.bank_network
+        if network is None:
+            return passes
+        return with_banks(passes, LaneInputs.of_dense(self.gemm, accelerator.array), network)
 
 
 @dataclass(frozen=True)

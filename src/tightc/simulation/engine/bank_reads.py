@@ -1,0 +1,29 @@
+"""What a step of a tile takes from the banks of the activation buffer, word by word."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tightc.accelerator.bank_network import BankNetwork
+from tightc.tile.packing import Tile
+
+
+def read_step(tile: Tile, network: BankNetwork | None) -> tuple[int, int]:
+    """(words, cycles of the banks) that a step of `tile` takes; 0 cycles without a `network`.
+
+    Each turn reads the words that some lane sees in it, and each bank gives one in a cycle.
+    """
+    inputs, starts = tile.inputs.tolist(), tile.lane_starts.tolist()
+    if network is None:
+        return len(set(inputs)), 0
+    carried = [(lane, i) for lane in range(tile.lanes) for i in inputs[starts[lane] : starts[lane + 1]]]
+    found = []
+    for constant in range(network.window):
+        reads = {(((i - lane + constant) % network.groups) // network.window, i) for lane, i in carried}
+        of_bank = Counter((turn, i % network.banks) for turn, i in reads)
+        fullest: dict[int, int] = {}
+        for (turn, _), words in of_bank.items():
+            fullest[turn] = max(words, fullest.get(turn, 0))
+        found.append((sum(fullest.values()), len(reads)))
+    cycles, words = min(found)
+    return words, cycles

@@ -1,0 +1,40 @@
+"""A step of a tile, served word by word by the banks of a buffer; nothing imported from tightc."""
+
+from __future__ import annotations
+
+
+def seen_banks(lane: int, turn: int, banks: int, reach: int, rows: int) -> set[int]:
+    """The banks that `lane` sees in `turn`, where banks with the same number modulo the groups stand together."""
+    if reach == banks:
+        return set(range(banks))
+    groups = min(banks, rows)
+    per_group = banks // groups
+    first = lane + turn * (reach // per_group)
+    groups_seen = {(first + step) % groups for step in range(reach // per_group)}
+    return {bank for bank in range(banks) if bank % groups in groups_seen}
+
+
+def step(lanes: list[list[int]], banks: int, reach: int, rows: int, shift: int = 0) -> tuple[int, int]:
+    """(cycles, words read) until every lane has the inputs that it carries; input i is in bank (i + shift) % banks."""
+    missing = {(lane, i) for lane, carried in enumerate(lanes) for i in carried}
+    cycles = words = 0
+    for turn in range(banks // reach):
+        sees = [seen_banks(lane, turn, banks, reach, rows) for lane in range(len(lanes))]
+        while True:
+            given = {}  # the word that each bank gives in this cycle
+            for lane, i in sorted(missing):
+                if (bank := (i + shift) % banks) in sees[lane]:
+                    given.setdefault(bank, i)
+            if not given:
+                break
+            cycles, words = cycles + 1, words + len(given)
+            missing -= {
+                (lane, i) for lane, i in missing if i in given.values() and (i + shift) % banks in sees[lane]
+            }
+    assert not missing
+    return cycles, words
+
+
+def best_step(lanes: list[list[int]], banks: int, reach: int, rows: int) -> tuple[int, int]:
+    """The fewest cycles, then words, of any shift of the banks."""
+    return min(step(lanes, banks, reach, rows, shift) for shift in range(banks))
