@@ -1,0 +1,152 @@
+"""Places the lanes of a tile, so that the banks of the activation buffer give the words of a step in fewer cycles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightc.accelerator.bank_network import BankNetwork
+from tightc.cost_model.banks import LaneInputs, bank_reads
+from tightc.kernel_cache import njit
+from tightc.tile.packing import Packing, Tile
+
+
+def place_lanes(packing: Packing, network: BankNetwork) -> Packing:
+    """`packing` with the lanes of each tile in an order that takes fewer cycles of `network`, where one is found.
+
+    What the lanes carry stays as it is, and so does everything but their order. A tile changes only where a step then
+    takes fewer cycles, or as many and fewer words. Where every lane sees all banks, no order is better than another.
+    """
+    if network.turns == 1 or not packing.tiles:
+        return packing
+    tiles = tuple(_placed(tile, network) for tile in packing.tiles)
+    changed = replace(packing, tiles=tiles)
+    before, after = (_reads(LaneInputs.of_packing(one), network) for one in (packing, changed))
+    better = [tuple(new) < tuple(old) for new, old in zip(after, before, strict=True)]
+    return replace(
+        packing,
+        tiles=tuple(
+            new if gains else old for new, old, gains in zip(tiles, packing.tiles, better, strict=True)
+        ),
+    )
+
+
+def _reads(lane_inputs: LaneInputs, network: BankNetwork) -> list[list[int]]:
+    """[cycles, words] of a step of each tile."""
+    found = bank_reads(
+        lane_inputs.starts,
+        lane_inputs.lanes,
+        lane_inputs.inputs,
+        network.banks,
+        network.groups,
+        window=network.window,
+    )
+    return np.stack(found, axis=1).tolist()
+
+
+def _placed(tile: Tile, network: BankNetwork) -> Tile:
+    _, words = np.unique(tile.inputs, return_inverse=True)
+    order = lane_order(
+        tile.lane_starts.astype(np.int64),
+        words.astype(np.int64),
+        tile.inputs.astype(np.int64),
+        network.banks,
+        network.groups,
+        window=network.window,
+    )
+    carried = np.diff(tile.lane_starts)[order]
+    places = [np.arange(tile.lane_starts[lane], tile.lane_starts[lane + 1]) for lane in order]
+    return Tile(
+        tile.filters,
+        np.append(0, np.cumsum(carried)).astype(np.int32),
+        tile.inputs[np.concatenate(places)],
+        tile.select[order],
+    )
+
+
+class PlacedLanes(NamedTuple):
+    """A tile with its lanes in some order, and what that takes. Passed to the kernels, which change it in place.
+
+    `starts`, `words`, `inputs`: as in `lane_order`. `order`: (lanes,) int64, the lane at each place. `users`:
+    (words, turns) int64, lanes that take a word in a turn. `counts`: (turns, banks) int64, words that a bank gives.
+    """
+
+    starts: NDArray[np.int64]
+    words: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+    order: NDArray[np.int64]
+    users: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def lane_order(
+    starts: NDArray[np.int64],
+    words: NDArray[np.int64],
+    inputs: NDArray[np.int64],
+    banks: int,
+    groups: int,
+    window: int,
+) -> NDArray[np.int64]:
+    """Which lane comes at each place, (lanes,) int64: lanes change places in pairs while that takes fewer cycles.
+
+    `starts`: (lanes + 1,), where the list of each lane begins in `inputs` (lane inputs,) and in `words`, which numbers
+    the different inputs from 0. `banks`, `groups`, `window`: as in BankNetwork. Of orders with as many cycles, the one
+    counts that spreads the words more evenly over turns and banks: the least sum of squares.
+    """
+    lanes, turns = len(starts) - 1, groups // window
+    users, counts = np.zeros((words.max() + 1, turns), np.int64), np.zeros((turns, banks), np.int64)
+    placed = PlacedLanes(starts, words, inputs, np.arange(lanes), users, counts)
+    for place in range(lanes):
+        _count(placed, place, window, 1)
+    cycles, squares = _fullest(counts), (counts * counts).sum()
+    improves = True
+    while improves:
+        improves = False
+        for first in range(lanes):
+            for second in range(first + 1, lanes):
+                _exchange(placed, first, second, window)
+                found, spread = _fullest(counts), (counts * counts).sum()
+                if (found, spread) < (cycles, squares):
+                    cycles, squares, improves = found, spread, True
+                else:
+                    _exchange(placed, first, second, window)
+    return placed.order
+
+
+@njit(nogil=True, cache=True)
+def _fullest(counts: NDArray[np.int64]) -> int:
+    """The words of the fullest bank of each turn, summed over the turns."""
+    total = 0
+    for turn in range(len(counts)):
+        total += counts[turn].max()
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _exchange(placed: PlacedLanes, first: int, second: int, window: int) -> None:
+    """The lanes at places `first` and `second` change places."""
+    order = placed.order
+    _count(placed, first, window, -1)
+    _count(placed, second, window, -1)
+    order[first], order[second] = order[second], order[first]
+    _count(placed, first, window, 1)
+    _count(placed, second, window, 1)
+
+
+@njit(nogil=True, cache=True)
+def _count(placed: PlacedLanes, place: int, window: int, change: int) -> None:
+    """Counts the words of the lane at `place` in, with a `change` of 1, or out, with -1."""
+    turns, banks = placed.counts.shape
+    lane = placed.order[place]
+    for at in range(placed.starts[lane], placed.starts[lane + 1]):
+        i, word = placed.inputs[at], placed.words[at]
+        turn = ((i - place) % (turns * window)) // window
+        placed.users[word, turn] += change
+        if (
+            placed.users[word, turn] == (change + 1) // 2
+        ):  # its first lane there has come, or its last has gone
+            placed.counts[turn, i % banks] += change
