@@ -29,6 +29,7 @@ SECTIONS = {
     "loading": "loading",
     "rtl": "rtl",
     "equal-area": "equal_area",
+    "banks": "banks",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",

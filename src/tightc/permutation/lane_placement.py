@@ -44,7 +44,7 @@ def _reads(lane_inputs: LaneInputs, network: BankNetwork) -> list[list[int]]:
         network.groups,
         window=network.window,
     )
-    return np.stack(found, axis=1).tolist()
+    return [list(pair) for pair in zip(*(counts.tolist() for counts in found), strict=True)]
 
 
 def _placed(tile: Tile, network: BankNetwork) -> Tile:
