@@ -17,7 +17,7 @@ TITLE = "Banks of the activation buffer, and the reach of a lane"
 _TABLES = ("nangate45", "sg13g2")
 _BANKS = (32, 64, 128, 256)
 _REACHES = (None, 16, 8)
-_WAYS = ((None, False), (16, False), (16, True), (8, False), (8, True))
+_VARIANTS = ((None, False), (16, False), (16, True), (8, False), (8, True))
 
 
 def run(page: Page) -> None:
@@ -40,7 +40,11 @@ def run(page: Page) -> None:
             continue
         page.row(label, "none", _totals(packed, _hardware(fan_in, None, None))["speedup"], *[""] * 4)
         for banks in _BANKS:
-            page.row(label, banks, *(_speedup(packed, _hardware(fan_in, banks, r), way) for r, way in _WAYS))
+            page.row(
+                label,
+                banks,
+                *(_speedup(packed, _hardware(fan_in, banks, r), variant) for r, variant in _VARIANTS),
+            )
     page.end()
     for table in _TABLES:
         _costs(page, packings, table)

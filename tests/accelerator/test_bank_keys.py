@@ -39,7 +39,7 @@ def test_keys_reach_the_accelerator(keys: dict[str, object], expected: BankNetwo
     assert found == expected
     if found:
         assert found.reach == keys.get("lane_reach", keys["banks"])
-        assert found.turns == keys["banks"] // found.reach
+        assert found.rotations == keys["banks"] // found.reach
 
 
 def test_the_files_that_come_along_have_no_banks() -> None:

@@ -94,8 +94,8 @@ def test_a_step_takes_what_the_oracle_takes_with_the_best_shift_of_the_banks(
         ([[5], [5], [5], [5]], 4, 4, 1, 1),  # one word for all lanes
         ([[0], [1], [2], [3]], 4, 1, 1, 4),  # each lane sees its own bank
         ([[3], [0], [1], [2]], 4, 1, 1, 4),  # the same, behind a shift
-        ([[1], [0], [3], [2]], 4, 1, 2, 4),  # two turns: lanes 0 and 2, then lanes 1 and 3
-        ([[0], [0]], 2, 1, 2, 2),  # a word that is read in two turns
+        ([[1], [0], [3], [2]], 4, 1, 2, 4),  # two rotations: lanes 0 and 2, then lanes 1 and 3
+        ([[0], [0]], 2, 1, 2, 2),  # a word that is read in two rotations
         ([[0], [0]], 2, 2, 1, 1),
     ],
 )
@@ -123,6 +123,30 @@ def test_packings_and_their_dense_layers(
         strict=True,
     ):
         assert own.tolist() == of_tiles.tolist()
+
+
+@settings(max_examples=50)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.integers(0, 2),
+    st.integers(1, 20),
+)
+def test_the_layout_that_is_documented_gives_every_step_the_same_conflicts(
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: int, banks: int
+) -> None:
+    (height, width), channels = kernel, 3
+
+    def bank(c: int, y: int, x: int) -> int:
+        return (c * height * width + y // dilation[0] * width + x // dilation[1]) % banks
+
+    taps = [(c, dy, dx) for c in range(channels) for dy in range(height) for dx in range(width)]
+    for row in range(4):
+        for column in range(4):
+            y, x = row * stride[0] - padding, column * stride[1] - padding
+            found = [bank(c, y + dy * dilation[0], x + dx * dilation[1]) for c, dy, dx in taps]
+            assert len({(own - i) % banks for i, own in enumerate(found)}) == 1
 
 
 # --- cycles

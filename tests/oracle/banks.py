@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 
-def seen_banks(lane: int, turn: int, banks: int, reach: int, rows: int) -> set[int]:
-    """The banks that `lane` sees in `turn`, where banks with the same number modulo the groups stand together."""
+def seen_banks(lane: int, rotation: int, banks: int, reach: int, rows: int) -> set[int]:
+    """The banks that `lane` sees in `rotation`, where banks with the same number modulo the groups stand together."""
     if reach == banks:
         return set(range(banks))
     groups = min(banks, rows)
     per_group = banks // groups
-    first = lane + turn * (reach // per_group)
+    first = lane + rotation * (reach // per_group)
     groups_seen = {(first + step) % groups for step in range(reach // per_group)}
     return {bank for bank in range(banks) if bank % groups in groups_seen}
 
@@ -18,8 +18,8 @@ def step(lanes: list[list[int]], banks: int, reach: int, rows: int, shift: int =
     """(cycles, words read) until every lane has the inputs that it carries; input i is in bank (i + shift) % banks."""
     missing = {(lane, i) for lane, carried in enumerate(lanes) for i in carried}
     cycles = words = 0
-    for turn in range(banks // reach):
-        sees = [seen_banks(lane, turn, banks, reach, rows) for lane in range(len(lanes))]
+    for rotation in range(banks // reach):
+        sees = [seen_banks(lane, rotation, banks, reach, rows) for lane in range(len(lanes))]
         while True:
             given = {}  # the word that each bank gives in this cycle
             for lane, i in sorted(missing):

@@ -75,7 +75,7 @@ def test_small_tiles_are_within_a_twentieth_of_the_best_of_all_orders(
 
 
 def test_lanes_by_hand() -> None:
-    # each lane sees its own bank first: in this order, three words come in three turns
+    # each lane sees its own bank first: in this order, the three words come in three rotations
     placed = place_lanes(packing_of([[2], [1], [0]]), network(3, 1, 3))
     assert lanes_of(placed)[0] in ([[0], [1], [2]], [[1], [2], [0]], [[2], [0], [1]])
     kept = packing_of([[0], [1], [2]])

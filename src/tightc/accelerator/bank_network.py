@@ -13,8 +13,8 @@ class BankNetwork:
     """Banks that each give a word in a cycle, and the network from them to the lanes of an array.
 
     Input i is in bank i % `banks`, bank b in bank group b % `groups`. In a cycle a lane sees `window` groups. Input i
-    comes to lane l in turn ((i - l + c) % groups) // window, with a constant c of the tile. Where every lane sees all
-    banks at once, `groups` and `window` are 1.
+    comes to lane l in rotation ((i - l + c) % groups) // window, with a constant c of the tile. Where every lane sees
+    all banks at once, `groups` and `window` are 1.
     """
 
     banks: int
@@ -33,8 +33,8 @@ class BankNetwork:
         return cls(banks, groups, reach * groups // banks)
 
     @property
-    def turns(self) -> int:
-        """Turns in which a lane sees every bank once."""
+    def rotations(self) -> int:
+        """Rotations of the network in which a lane sees every bank once."""
         return self.groups // self.window
 
     @property
@@ -50,4 +50,4 @@ class BankNetwork:
     @property
     def rotator_levels(self) -> int:
         """2:1 multiplexers that a byte passes between its bank and the lane inputs; 0 where lanes see all banks."""
-        return ceil(log2(self.banks)) if self.turns > 1 else 0
+        return ceil(log2(self.banks)) if self.rotations > 1 else 0

@@ -117,7 +117,7 @@ class Hardware(Options):
 
     @model_validator(mode="after")
     def _network_turns(self) -> Self:
-        """A lane's banks are whole bank groups, and by turns it sees them all: accelerator/bank_network.py."""
+        """A lane's banks are whole bank groups, and by rotations it sees them all: accelerator/bank_network.py."""
         banks, reach, rows = self.activation_buffer.banks, self.activation_buffer.lane_reach, self.array.rows
         if reach is None or reach == banks:
             return self

@@ -11,7 +11,7 @@ def network_um2(network: BankNetwork, rows: int, fan_in: int, table: AreaTable) 
 
     Each lane input has a multiplexer of the banks that its lane sees, and a register that holds its word until the step
     is complete: that of a processing element less the same with wires. Where a lane does not see all banks, a rotator
-    of 2:1 multiplexers turns the banks.
+    of 2:1 multiplexers stands before them.
     """
     registers = table.pe(fan_in).area - table.pe(fan_in, lane_register=False).area
     multiplexers = rows * fan_in * table.network_input_area(network.reach)

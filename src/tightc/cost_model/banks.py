@@ -80,13 +80,13 @@ def bank_reads(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cycles in which the banks give the words of a step of each pass, and those words: two (passes,) int64.
 
-    `starts`, `lanes`, `inputs`: as in LaneInputs; `banks`, `groups`, `window`: as in BankNetwork. A turn takes as many
-    cycles as its fullest bank has words, and a word that lanes need in several turns is read in each. Of the constants
-    of a tile, the one with the fewest cycles counts, then with the fewest words.
+    `starts`, `lanes`, `inputs`: as in LaneInputs; `banks`, `groups`, `window`: as in BankNetwork. A rotation takes as
+    many cycles as its fullest bank has words, and a word that lanes need in several rotations is read in each. Of the
+    constants of a tile, the one with the fewest cycles counts, then with the fewest words.
     """
-    turns, passes = groups // window, len(starts) - 1
+    rotations, passes = groups // window, len(starts) - 1
     cycles, words = np.zeros(passes, np.int64), np.zeros(passes, np.int64)
-    counts, seen = np.zeros((turns, banks), np.int64), np.full(turns, -1, np.int64)
+    counts, seen = np.zeros((rotations, banks), np.int64), np.full(rotations, -1, np.int64)
     word = 0
     for number in range(passes):
         first = starts[number]
@@ -98,14 +98,14 @@ def bank_reads(
                 i = inputs[first + at]
                 if i != previous:
                     word, previous = word + 1, i
-                turn = ((i - lanes[first + at] + constant) % groups) // window
-                if seen[turn] != word:
-                    seen[turn] = word
-                    counts[turn, i % banks] += 1
+                rotation = ((i - lanes[first + at] + constant) % groups) // window
+                if seen[rotation] != word:
+                    seen[rotation] = word
+                    counts[rotation, i % banks] += 1
                     read += 1
             taken = 0
-            for turn in range(turns):
-                taken += counts[turn].max()
+            for rotation in range(rotations):
+                taken += counts[rotation].max()
             if constant == 0 or (taken, read) < (cycles[number], words[number]):
                 cycles[number], words[number] = taken, read
     return cycles, words

@@ -20,7 +20,7 @@ def place_lanes(packing: Packing, network: BankNetwork) -> Packing:
     What the lanes carry stays as it is, and so does everything but their order. A tile changes only where a step then
     takes fewer cycles, or as many and fewer words. Where every lane sees all banks, no order is better than another.
     """
-    if network.turns == 1 or not packing.tiles:
+    if network.rotations == 1 or not packing.tiles:
         return packing
     tiles = tuple(_placed(tile, network) for tile in packing.tiles)
     changed = replace(packing, tiles=tiles)
@@ -71,7 +71,8 @@ class PlacedLanes(NamedTuple):
     """A tile with its lanes in some order, and what that takes. Passed to the kernels, which change it in place.
 
     `starts`, `words`, `inputs`: as in `lane_order`. `order`: (lanes,) int64, the lane at each place. `users`:
-    (words, turns) int64, lanes that take a word in a turn. `counts`: (turns, banks) int64, words that a bank gives.
+    (words, rotations) int64, lanes that take a word in a rotation. `counts`: (rotations, banks) int64, words that a
+    bank gives.
     """
 
     starts: NDArray[np.int64]
@@ -95,10 +96,10 @@ def lane_order(
 
     `starts`: (lanes + 1,), where the list of each lane begins in `inputs` (lane inputs,) and in `words`, which numbers
     the different inputs from 0. `banks`, `groups`, `window`: as in BankNetwork. Of orders with as many cycles, the one
-    counts that spreads the words more evenly over turns and banks: the least sum of squares.
+    counts that spreads the words more evenly over rotations and banks: the least sum of squares.
     """
-    lanes, turns = len(starts) - 1, groups // window
-    users, counts = np.zeros((words.max() + 1, turns), np.int64), np.zeros((turns, banks), np.int64)
+    lanes, rotations = len(starts) - 1, groups // window
+    users, counts = np.zeros((words.max() + 1, rotations), np.int64), np.zeros((rotations, banks), np.int64)
     placed = PlacedLanes(starts, words, inputs, np.arange(lanes), users, counts)
     for place in range(lanes):
         _count(placed, place, window, 1)
@@ -119,10 +120,10 @@ def lane_order(
 
 @njit(nogil=True, cache=True)
 def _fullest(counts: NDArray[np.int64]) -> int:
-    """The words of the fullest bank of each turn, summed over the turns."""
+    """The words of the fullest bank of each rotation, summed over the rotations."""
     total = 0
-    for turn in range(len(counts)):
-        total += counts[turn].max()
+    for rotation in range(len(counts)):
+        total += counts[rotation].max()
     return total
 
 
@@ -140,13 +141,13 @@ def _exchange(placed: PlacedLanes, first: int, second: int, window: int) -> None
 @njit(nogil=True, cache=True)
 def _count(placed: PlacedLanes, place: int, window: int, change: int) -> None:
     """Counts the words of the lane at `place` in, with a `change` of 1, or out, with -1."""
-    turns, banks = placed.counts.shape
+    rotations, banks = placed.counts.shape
     lane = placed.order[place]
     for at in range(placed.starts[lane], placed.starts[lane + 1]):
         i, word = placed.inputs[at], placed.words[at]
-        turn = ((i - place) % (turns * window)) // window
-        placed.users[word, turn] += change
+        rotation = ((i - place) % (rotations * window)) // window
+        placed.users[word, rotation] += change
         if (
-            placed.users[word, turn] == (change + 1) // 2
+            placed.users[word, rotation] == (change + 1) // 2
         ):  # its first lane there has come, or its last has gone
-            placed.counts[turn, i % banks] += change
+            placed.counts[rotation, i % banks] += change

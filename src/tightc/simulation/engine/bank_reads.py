@@ -11,7 +11,7 @@ from tightc.tile.packing import Tile
 def read_step(tile: Tile, network: BankNetwork | None) -> tuple[int, int]:
     """(words, cycles of the banks) that a step of `tile` takes; 0 cycles without a `network`.
 
-    Each turn reads the words that some lane sees in it, and each bank gives one in a cycle.
+    Each rotation reads the words that some lane sees in it, and each bank gives one in a cycle.
     """
     inputs, starts = tile.inputs.tolist(), tile.lane_starts.tolist()
     if network is None:
@@ -20,10 +20,10 @@ def read_step(tile: Tile, network: BankNetwork | None) -> tuple[int, int]:
     found = []
     for constant in range(network.window):
         reads = {(((i - lane + constant) % network.groups) // network.window, i) for lane, i in carried}
-        of_bank = Counter((turn, i % network.banks) for turn, i in reads)
+        of_bank = Counter((rotation, i % network.banks) for rotation, i in reads)
         fullest: dict[int, int] = {}
-        for (turn, _), words in of_bank.items():
-            fullest[turn] = max(words, fullest.get(turn, 0))
+        for (rotation, _), words in of_bank.items():
+            fullest[rotation] = max(words, fullest.get(rotation, 0))
         found.append((sum(fullest.values()), len(reads)))
     cycles, words = min(found)
     return words, cycles

@@ -53,9 +53,9 @@ GLOSSARY: dict[str, Definition] = {
         "cycles",
         "where the activation buffer has B banks: stalls that a buffer without banks would not have. Input i of a "
         "layer is in bank i mod B, and each bank gives one word in a cycle. A step takes as many cycles as the fullest "
-        "bank has words of it. Where a lane reaches fewer banks, it sees them by turns: a step takes the cycles of "
-        "all turns, and a word that lanes need in several turns is read in each. Arrays and replicas take turns at "
-        "the banks. These stalls come before those of the buffers",
+        "bank has words of it. Where a lane reaches fewer banks, a rotator brings them all to it: a step takes the "
+        "cycles of all rotations, and a word that lanes need in several rotations is read in each. Arrays and "
+        "replicas take turns at the banks. These stalls come before those of the buffers",
     ),
     "weight_stall_cycles": Definition(
         "cycles",
