@@ -24,10 +24,13 @@ from helpers.banks import banks_and_reaches, lanes_of, network
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.energy_table import default_table
-from tightc.cost_model.banks import LaneInputs, with_banks
+from tightc.cost_model.bank_layout import chosen_banks, interleaved_banks
+from tightc.cost_model.banks import network_reads, with_banks
 from tightc.cost_model.cycles import Cycles, layer_cycles, start_cycles
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.events import count_events
+from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.lane_inputs import LaneInputs
 from tightc.cost_model.memory import schedule_layer
 from tightc.cost_model.passes import Passes, dense_passes, packed_passes
 from tightc.simulation.engine.bank_reads import read_step
@@ -48,12 +51,11 @@ def lane_inputs_of(lanes: list[list[int]]) -> LaneInputs:
     return LaneInputs(*(np.array(part, np.int64) for part in ([0, len(inputs)], numbers, inputs)))
 
 
-def reads(lanes: list[list[int]], banks: BankNetwork) -> tuple[int, int]:
-    """(cycles, words) of a step of one tile by the closed form."""
-    gemm = gemm_of(LayerMatrix(np.ones((1, 1), np.int32)), 1)
-    found = with_banks(dense_passes("ws", gemm, ArrayShape(1, 1)), lane_inputs_of(lanes), banks)
-    assert found.bank_cycles is not None
-    return int(found.bank_cycles[0]), int(found.activation_words[0])
+def reads(lanes: list[list[int]], banks: BankNetwork, layout: list[int] | None = None) -> tuple[int, int]:
+    """(cycles, words) of a step of one tile by the closed form; without a `layout`, inputs are interleaved."""
+    places = np.array(layout) if layout else np.arange(41) % banks.banks
+    cycles, words = network_reads(lane_inputs_of(lanes), places, banks)
+    return int(cycles[0]), int(words[0])
 
 
 def tile_of(lanes: list[list[int]]) -> Tile:
@@ -75,14 +77,17 @@ TILES = st.integers(1, 6).flatmap(
 
 
 @settings(max_examples=300)
-@given(TILES)
+@given(TILES, st.data())
 def test_a_step_takes_what_the_oracle_takes_with_the_best_shift_of_the_banks(
-    case: tuple[list[list[int]], tuple[int, int], int],
+    case: tuple[list[list[int]], tuple[int, int], int], data: st.DataObject
 ) -> None:
     lanes, (banks, reach), rows = case
-    expected = oracle.best_step(lanes, banks, reach, rows)
-    assert reads(lanes, network(banks, reach, rows)) == expected
-    assert read_step(tile_of(lanes), network(banks, reach, rows)) == expected[::-1]
+    layout = data.draw(st.lists(st.integers(0, banks - 1), min_size=41, max_size=41))
+    for places in (layout, [i % banks for i in range(41)]):
+        expected = oracle.best_step(lanes, banks, reach, rows, places)
+        assert reads(lanes, network(banks, reach, rows), places) == expected
+        own = read_step(tile_of(lanes), network(banks, reach, rows), np.array(places))
+        assert own == expected[::-1]
 
 
 @pytest.mark.parametrize(
@@ -110,19 +115,28 @@ def test_packings_and_their_dense_layers(
 ) -> None:
     banks, reach = data.draw(banks_and_reaches(rows))
     packing, gemm = packed(matrix, method, ArrayShape(rows, 3), fan_in), gemm_of(matrix, 2)
-    found = with_banks(
-        packed_passes(packing, gemm), LaneInputs.of_packing(packing), network(banks, reach, rows)
-    )
-    assert found.bank_cycles is not None
-    expected = [oracle.best_step(lanes, banks, reach, rows) for lanes in lanes_of(packing)]
+    own, lane_inputs = network(banks, reach, rows), LaneInputs.of_packing(packing)
+    found = with_banks(packed_passes(packing, gemm), lane_inputs, gemm, own)
+    assert found.bank_cycles is not None and found.input_banks is not None
+    layout = found.input_banks.tolist()
+    expected = [oracle.best_step(lanes, banks, reach, rows, layout) for lanes in lanes_of(packing)]
     assert list(zip(found.bank_cycles.tolist(), found.activation_words.tolist(), strict=True)) == expected
+    assert layout in (
+        interleaved_banks(gemm, banks).tolist(),
+        chosen_banks(lane_inputs, gemm, banks).tolist(),
+    )
+    interleaved = [oracle.best_step(lanes, banks, reach, rows) for lanes in lanes_of(packing)]
+    assert sum(cycles for cycles, _ in expected) <= sum(cycles for cycles, _ in interleaved)
     dense = dense_packing(matrix.filters, matrix.inputs, matrix.groups, packing.array)
-    for own, of_tiles in zip(
+    for closed, of_tiles in zip(
         vars(LaneInputs.of_dense(gemm, packing.array)).values(),
         vars(LaneInputs.of_packing(dense)).values(),
         strict=True,
     ):
-        assert own.tolist() == of_tiles.tolist()
+        assert closed.tolist() == of_tiles.tolist()
+
+
+# --- layouts
 
 
 @settings(max_examples=50)
@@ -131,22 +145,71 @@ def test_packings_and_their_dense_layers(
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.integers(0, 2),
+    st.lists(st.integers(0, 20), min_size=3, max_size=3),
     st.integers(1, 20),
 )
-def test_the_layout_that_is_documented_gives_every_step_the_same_conflicts(
-    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: int, banks: int
+def test_the_layouts_that_are_documented_give_every_step_the_same_conflicts(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    padding: int,
+    first: list[int],
+    banks: int,
 ) -> None:
-    (height, width), channels = kernel, 3
+    height, width = kernel
 
     def bank(c: int, y: int, x: int) -> int:
-        return (c * height * width + y // dilation[0] * width + x // dilation[1]) % banks
+        return (first[c] + y // dilation[0] * width + x // dilation[1]) % banks
 
-    taps = [(c, dy, dx) for c in range(channels) for dy in range(height) for dx in range(width)]
+    taps = [(c, dy, dx) for c in range(len(first)) for dy in range(height) for dx in range(width)]
+    layout = [first[c] + dy * width + dx for c, dy, dx in taps]
     for row in range(4):
         for column in range(4):
             y, x = row * stride[0] - padding, column * stride[1] - padding
             found = [bank(c, y + dy * dilation[0], x + dx * dilation[1]) for c, dy, dx in taps]
-            assert len({(own - i) % banks for i, own in enumerate(found)}) == 1
+            assert len({(own - place) % banks for own, place in zip(found, layout, strict=True)}) == 1
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.lists(st.integers(0, 23), min_size=1, max_size=12, unique=True), min_size=1, max_size=4),
+    st.sampled_from([1, 2, 3, 4, 6]),
+    st.integers(1, 12),
+)
+def test_a_chosen_layout_keeps_channels_together_and_spreads_the_words(
+    tiles: list[list[int]], positions: int, banks: int
+) -> None:
+    starts = np.append(0, np.cumsum([len(tile) for tile in tiles]))
+    inputs = np.array([i for tile in tiles for i in tile], np.int64)
+    gemm = GemmWorkload(1, 24, 1, 1, positions)
+    own, plain = (
+        chosen_banks(LaneInputs(starts, np.zeros_like(inputs), inputs), gemm, banks),
+        np.arange(24) % banks,
+    )
+    steps = (own.reshape(-1, positions) - own.reshape(-1, positions)[:, :1]) % banks
+    assert (steps == np.arange(positions) % banks).all()
+
+    def cost(layout: np.ndarray) -> int:
+        words = [np.bincount(layout[tile], minlength=banks).tolist() for tile in tiles]
+        return sum(count**4 for counts in words for count in counts)
+
+    if (
+        positions <= banks
+    ):  # then no two words of a channel and a tile share a bank, and every move is a descent
+        assert cost(own) <= cost(plain)
+
+
+def test_a_layout_by_hand() -> None:
+    # inputs 0, 4, 8 and 12, each of its own channel, are all in bank 0 of 4; each can have a bank of its own
+    lane_inputs = lane_inputs_of([[0], [4], [8], [12]])
+    gemm = GemmWorkload(1, 16, 1, 1)
+    assert sorted(chosen_banks(lane_inputs, gemm, 4)[[0, 4, 8, 12]].tolist()) == [0, 1, 2, 3]
+    passes = dense_passes("ws", gemm, ArrayShape(16, 1))
+    found = with_banks(passes, lane_inputs, gemm, network(4, None, 16))
+    assert found.bank_cycles is not None and found.bank_cycles.tolist() == [1]
+    # of one channel, they stay together
+    channel = GemmWorkload(1, 16, 1, 1, 16)
+    assert len(set(chosen_banks(lane_inputs, channel, 4)[[0, 4, 8, 12]].tolist())) == 1
 
 
 # --- cycles
@@ -154,7 +217,8 @@ def test_the_layout_that_is_documented_gives_every_step_the_same_conflicts(
 
 def banked(packing: Packing, matrix: LayerMatrix, count: int, banks: BankNetwork) -> Passes:
     """The passes of `packing` on a buffer with banks."""
-    return with_banks(packed_passes(packing, gemm_of(matrix, count)), LaneInputs.of_packing(packing), banks)
+    gemm = gemm_of(matrix, count)
+    return with_banks(packed_passes(packing, gemm), LaneInputs.of_packing(packing), gemm, banks)
 
 
 @settings(max_examples=150)
@@ -186,9 +250,11 @@ def test_the_engine_takes_the_cycles_of_the_closed_form(
     )
     passes = banked(packing, matrix, count, own)
     if method == "dense":
-        dense = dense_passes("ws", gemm_of(matrix, count), accelerator.array)
-        passes = with_banks(dense, LaneInputs.of_dense(gemm_of(matrix, count), accelerator.array), own)
-    result = run_packing(packing, Operands(matrix, vectors), accelerator, temporal_tiles, traces)
+        gemm = gemm_of(matrix, count)
+        dense = dense_passes("ws", gemm, accelerator.array)
+        passes = with_banks(dense, LaneInputs.of_dense(gemm, accelerator.array), gemm, own)
+    operands = Operands(matrix, vectors, input_banks=passes.input_banks)
+    result = run_packing(packing, operands, accelerator, temporal_tiles, traces)
     assert result.outputs.tolist() == (vectors @ kept(packing, matrix).T).tolist()
     found = layer_cycles(passes, accelerator, temporal_tiles)
     assert found.total == result.cycles
@@ -205,7 +271,7 @@ def test_the_cycles_of_a_layer_by_hand() -> None:
     def cycles(banks: int, **changes: object) -> Cycles:
         own = network(banks, None, 4)
         accelerator = replace(Accelerator(array), bank_network=own, **changes)
-        return layer_cycles(with_banks(passes, LaneInputs.of_dense(gemm, array), own), accelerator)
+        return layer_cycles(with_banks(passes, LaneInputs.of_dense(gemm, array), gemm, own), accelerator)
 
     assert cycles(4) == Cycles(40)
     assert cycles(3) == Cycles(40, bank_stalls=10)  # two words from one bank in the first pass
@@ -218,7 +284,7 @@ def test_the_cycles_of_a_layer_by_hand() -> None:
     # each of two replicas of the second pass needs the banks for itself
     small = gemm_of(LayerMatrix(np.ones((2, 2), np.int32)), 10)
     own = network(4, None, 4)
-    banked = with_banks(dense_passes("ws", small, array), LaneInputs.of_dense(small, array), own)
+    banked = with_banks(dense_passes("ws", small, array), LaneInputs.of_dense(small, array), small, own)
     replicated = Accelerator(array, replicate_tiles=True, bank_network=own)
     assert layer_cycles(banked, replicated) == Cycles(15, bank_stalls=5)
 
@@ -229,7 +295,7 @@ def test_the_first_step_enters_when_its_words_are_there() -> None:
         ArrayShape(4, 4),
         network(1, None, 4),
     )
-    passes = with_banks(dense_passes("ws", gemm, array), LaneInputs.of_dense(gemm, array), own)
+    passes = with_banks(dense_passes("ws", gemm, array), LaneInputs.of_dense(gemm, array), gemm, own)
     assert start_cycles(passes, Accelerator(array, bank_network=own)).tolist() == [4 + 3]
 
 
@@ -280,7 +346,9 @@ def test_bytes_of_the_network_and_of_its_buffer(
     accelerator = Accelerator(packing.array, operand_bytes=size, bank_network=network(banks, reach, rows))
     passes = banked(packing, matrix, 5, network(banks, reach, rows))
     events = count_events(passes, gemm, accelerator, schedule_layer(passes, gemm, accelerator))
-    words = sum(oracle.best_step(lanes, banks, reach, rows)[1] for lanes in lanes_of(packing))
+    assert passes.input_banks is not None
+    layout = passes.input_banks.tolist()
+    words = sum(oracle.best_step(lanes, banks, reach, rows, layout)[1] for lanes in lanes_of(packing))
     carried = sum(len(lane) for tile in tiles_of(packing) for lane in tile["lanes"])
 
     def levels(inputs: int) -> int:

@@ -14,6 +14,7 @@ from helpers import models
 from helpers.banks import network
 from helpers.loading import loaded
 from helpers.small_accelerator import HARDWARE, SMALL, hardware
+from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.area_table import AreaTable
 from tightc.accelerator.hardware import Hardware
 from tightc.config.yaml import read_options
@@ -24,6 +25,7 @@ from tightc.model.packings.metadata import read_packings
 from tightc.permutation.permute import permute
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
+from tightc.simulation.workload import read_workload
 from tightc.tile.array import ArrayShape
 
 AREA = Path(__file__).parents[2] / "configs" / "area"
@@ -69,11 +71,15 @@ def test_the_stalls_of_a_network_are_those_of_its_tiles() -> None:
     model = cnn_packed()
     own = with_keys("1000 words/cycle", {"arrays": 1}, banks=4)
     report = simulate(model, SimulateOptions(hardware=own))
-    packings = list(read_packings(model).values())
-    assert len(packings) == len(report.layers)
-    for packing, row in zip(packings, report.layers, strict=True):
-        steps = [oracle.best_step(tile["lanes"], 4, 4, 8)[0] for tile in oracle.plain(packing)]
+    layers = read_workload(model, SimulateOptions()).layers
+    assert {layer.layer.weight for layer in layers} == set(read_packings(model))
+    for layer, row in zip(layers, report.layers, strict=True):
+        layout = layer.passes("ws", Accelerator.of(own)).input_banks.tolist()
+        tiles = oracle.plain(layer.packing)
+        steps = [oracle.best_step(tile["lanes"], 4, 4, 8, layout)[0] for tile in tiles]
         assert row["bank_stall_cycles"] == sum(cycles - 1 for cycles in steps) * row["vectors"]
+        interleaved = [oracle.best_step(tile["lanes"], 4, 4, 8)[0] for tile in tiles]
+        assert sum(steps) <= sum(interleaved)
 
 
 def test_hardware_without_banks_has_no_such_figures() -> None:

@@ -67,9 +67,14 @@ def trace_layer(
     """
     traces: Traces = []
     (tensors,) = _layer_tensors(workload, (layer,), feeds)
-    schedule = schedule_layer(layer.passes(dataflow, accelerator), layer.gemm, accelerator)
+    passes = layer.passes(dataflow, accelerator)
+    schedule = schedule_layer(passes, layer.gemm, accelerator)
     operands = _operands(
-        layer, tensors.node, tensors.input.astype(np.float32), tensors.weight.astype(np.float32)
+        layer,
+        tensors.node,
+        tensors.input.astype(np.float32),
+        tensors.weight.astype(np.float32),
+        passes.input_banks,
     )
     _run(layer, operands, accelerator, schedule, dataflow, traces=traces)
     return traces
@@ -217,11 +222,12 @@ def _bias_name(node: Node) -> str:
 
 def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
     workload, layer = tensors.workload, tensors.workload.layer
-    schedule = schedule_layer(workload.passes(dataflow, accelerator), workload.gemm, accelerator)
+    passes = workload.passes(dataflow, accelerator)
+    schedule = schedule_layer(passes, workload.gemm, accelerator)
     cycles = schedule.cycles.total
 
     def run(value: Array, weight: Array) -> EngineResult:
-        operands = _operands(workload, tensors.node, value, weight)
+        operands = _operands(workload, tensors.node, value, weight, passes.input_banks)
         return _run(workload, operands, accelerator, schedule, dataflow)
 
     dtype = np.int32 if tensors.is_integer else np.float32
@@ -314,11 +320,17 @@ def _run(
     return run_dense(dataflow, operands, used, temporal_tiles, traces)
 
 
-def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
+def _operands(
+    workload: LayerWorkload,
+    node: Node,
+    value: NDArray[Any],
+    weight: NDArray[Any],
+    input_banks: NDArray[np.int64] | None,
+) -> Operands:
     layer, bits = workload.layer, workload.packing.subword_bits if workload.packing else None
     vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
-    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps)
+    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps, input_banks=input_banks)
 
 
 def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.cost_model.banks import LaneInputs, with_banks
+from tightc.cost_model.banks import with_banks
 from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
+from tightc.cost_model.lane_inputs import LaneInputs
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
@@ -53,14 +54,16 @@ class LayerWorkload:
         if not self.packing or self.packing.method == "dense":
             return self.dense_passes(dataflow, accelerator)
         passes, network = packed_passes(self.packing, self.gemm), accelerator.bank_network
-        return with_banks(passes, LaneInputs.of_packing(self.packing), network) if network else passes
+        if network is None:
+            return passes
+        return with_banks(passes, LaneInputs.of_packing(self.packing), self.gemm, network)
 
     def dense_passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
         """The passes of all its weights in `dataflow`; weight-stationary where `accelerator` has banks."""
         passes, network = dense_passes(dataflow, self.gemm, accelerator.array), accelerator.bank_network
         if network is None:
             return passes
-        return with_banks(passes, LaneInputs.of_dense(self.gemm, accelerator.array), network)
+        return with_banks(passes, LaneInputs.of_dense(self.gemm, accelerator.array), self.gemm, network)
 
 
 @dataclass(frozen=True)

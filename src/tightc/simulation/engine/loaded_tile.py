@@ -23,11 +23,13 @@ class Operands:
     """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups).
 
     `overlaps`: whether sums are added to others where they leave the array, as in a transposed convolution.
+    `input_banks`: (inputs of all groups,), the bank that each input is in, where the activation buffer has banks.
     """
 
     weights: LayerMatrix
     vectors: Values
     overlaps: bool = False
+    input_banks: NDArray[np.int64] | None = None
 
 
 class LoadedTile(NamedTuple):
@@ -100,19 +102,21 @@ def slot_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
 class TilePlacer:
     """Builds the loaded tiles of one packing.
 
-    `values`: as `slot_values` gives them; `sum_words`: as `sum_words` does.
+    `values`: as `slot_values` gives them; `sum_words`: as `sum_words` does; `input_banks`: as in Operands.
     """
 
     packing: Packing
     values: list[Values]
     sum_words: list[int]
     accelerator: Accelerator
+    input_banks: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, packing: Packing, operands: Operands, accelerator: Accelerator) -> TilePlacer:
         """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `operands`."""
         words = sum_words(packing, operands.overlaps, accelerator.accumulator_bypass)
-        return cls(packing, slot_values(packing, operands.weights), words, accelerator)
+        values = slot_values(packing, operands.weights)
+        return cls(packing, values, words, accelerator, operands.input_banks)
 
     def place(self, number: int, replicas: int) -> LoadedTile:
         """Tile `number` on the array, its replicas on the diagonal from the first at the top to the lowest row.
@@ -134,7 +138,7 @@ class TilePlacer:
             weights[at], used[at] = values, occupied
             taps[at] = np.where(occupied, lane_inputs[:, None] * hops[columns] + selected, 0)
         starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(lane_inputs, replicas)))
-        read, bank_cycles = read_step(tile, self.accelerator.bank_network)
+        read, bank_cycles = read_step(tile, self.accelerator.bank_network, self.input_banks)
         return LoadedTile(
             weights=weights,
             taps=taps,
