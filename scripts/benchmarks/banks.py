@@ -7,11 +7,16 @@ from benchmarks.networks import RESNET20
 from benchmarks.page import SEED, Page
 from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.hardware import Hardware
+from tightc.config.input_sizes import InputSizeOptions
 from tightc.config.yaml import read_options
+from tightc.cost_model.bank_layout import chosen_banks, interleaved_banks
+from tightc.cost_model.banks import network_reads
+from tightc.cost_model.lane_inputs import LaneInputs
 from tightc.example import RECIPE
 from tightc.model.file import Model
 from tightc.model.packings.metadata import read_packings, with_packings
 from tightc.permutation.lane_placement import place_lanes
+from tightc.simulation.workload import read_workload
 
 TITLE = "Banks of the activation buffer, and the reach of a lane"
 _TABLES = ("nangate45", "sg13g2")
@@ -27,8 +32,8 @@ def run(page: Page) -> None:
     packings = _packings(model)
     page.text(
         f"{source.name} at sparsity 0.9 on configs/hardware/tight-32x32.yaml, with the fan-in of the packing. Complete "
-        "sums bypass the accumulators, and neither bandwidths nor DRAM limit, so banks alone do. Input i is in bank i "
-        "mod banks, and each bank gives a word in a cycle ([simulator](../simulator.md#banks))."
+        "sums bypass the accumulators, and neither bandwidths nor DRAM limit, so banks alone do. Each bank gives a "
+        "word in a cycle ([simulator](../simulator.md#banks))."
     )
     page.text(
         "Speedup over the dense network on the same banks, which never waits for them. Reach: banks that a lane sees "
@@ -46,8 +51,30 @@ def run(page: Page) -> None:
                 *(_speedup(packed, _hardware(fan_in, banks, r), variant) for r, variant in _VARIANTS),
             )
     page.end()
+    _layouts(page, *packings["tight, fan-in 8"])
     for table in _TABLES:
         _costs(page, packings, table)
+
+
+def _layouts(page: Page, fan_in: int, packed: Model) -> None:
+    page.text(
+        f"What the layout makes of it, for fan-in {fan_in} where lanes see all banks. Interleaved: input i is in bank i "
+        "mod banks. Chosen: channels are placed for the tiles. Even: words are spread evenly, which no layout beats."
+    )
+    page.head("banks", "interleaved", "chosen", "even")
+    dense = _totals(packed, _hardware(fan_in, None, None))["dense_cycles"]
+    for banks in _BANKS:
+        cycles = [0, 0, 0]
+        for layer in read_workload(packed, InputSizeOptions()).layers:
+            lanes, network = LaneInputs.of_packing(layer.packing), BankNetwork(banks)
+            layouts = interleaved_banks(layer.gemm, banks), chosen_banks(lanes, layer.gemm, banks)
+            found = [network_reads(lanes, layout, network) for layout in layouts]
+            steps = [*(own for own, _ in found), -(-found[0][1] // banks)]
+            without_stream = len(steps[0]) * layer.packing.array.pass_cycles(0)
+            for number, own in enumerate(steps):
+                cycles[number] += int(own.sum()) * layer.gemm.vectors + without_stream
+        page.row(banks, *(dense / own for own in cycles))
+    page.end()
 
 
 def _costs(page: Page, packings: dict[str, tuple[int, Model]], table: str) -> None:
@@ -117,9 +144,12 @@ def _placed(model: Model, hardware: Hardware) -> Model:
     network = BankNetwork.of(hardware.activation_buffer, hardware.array.rows)
     if network is None:
         return model
-    return with_packings(
-        model, {name: place_lanes(packing, network) for name, packing in read_packings(model).items()}
-    )
+    layers = read_workload(model, InputSizeOptions()).layers
+    positions = {layer.layer.weight: layer.gemm.positions for layer in layers}
+    placed = {
+        name: place_lanes(packing, network, positions[name]) for name, packing in read_packings(model).items()
+    }
+    return with_packings(model, placed)
 
 
 def _speedup(model: Model, hardware: Hardware, placed: bool) -> float:

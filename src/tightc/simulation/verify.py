@@ -70,12 +70,9 @@ def trace_layer(
     passes = layer.passes(dataflow, accelerator)
     schedule = schedule_layer(passes, layer.gemm, accelerator)
     operands = _operands(
-        layer,
-        tensors.node,
-        tensors.input.astype(np.float32),
-        tensors.weight.astype(np.float32),
-        passes.input_banks,
+        layer, tensors.node, tensors.input.astype(np.float32), tensors.weight.astype(np.float32)
     )
+    operands = replace(operands, input_banks=passes.input_banks)
     _run(layer, operands, accelerator, schedule, dataflow, traces=traces)
     return traces
 
@@ -227,8 +224,9 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
     cycles = schedule.cycles.total
 
     def run(value: Array, weight: Array) -> EngineResult:
-        operands = _operands(workload, tensors.node, value, weight, passes.input_banks)
-        return _run(workload, operands, accelerator, schedule, dataflow)
+        operands = _operands(workload, tensors.node, value, weight)
+        placed = replace(operands, input_banks=passes.input_banks)
+        return _run(workload, placed, accelerator, schedule, dataflow)
 
     dtype = np.int32 if tensors.is_integer else np.float32
     actual = run(tensors.input.astype(dtype), tensors.weight.astype(dtype))
@@ -320,17 +318,11 @@ def _run(
     return run_dense(dataflow, operands, used, temporal_tiles, traces)
 
 
-def _operands(
-    workload: LayerWorkload,
-    node: Node,
-    value: NDArray[Any],
-    weight: NDArray[Any],
-    input_banks: NDArray[np.int64] | None,
-) -> Operands:
+def _operands(workload: LayerWorkload, node: Node, value: NDArray[Any], weight: NDArray[Any]) -> Operands:
     layer, bits = workload.layer, workload.packing.subword_bits if workload.packing else None
     vectors = np.ascontiguousarray(im2col(layer, node, value, weight.shape))
     matrix = LayerMatrix(np.ascontiguousarray(layer.matrix(weight)), layer.groups, subword_bits=bits)
-    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps, input_banks=input_banks)
+    return Operands(matrix, vectors, overlaps=workload.gemm.overlaps)
 
 
 def _layer_outputs(tensors: _LayerTensors, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,8 +51,9 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "bank_stall_cycles": Definition(
         "cycles",
-        "where the activation buffer has B banks: stalls that a buffer without banks would not have. Input i of a "
-        "layer is in bank i mod B, and each bank gives one word in a cycle. A step takes as many cycles as the fullest "
+        "where the activation buffer has B banks: stalls that a buffer without banks would not have. The "
+        "positions of a channel are in consecutive banks. Channels begin where the one before ends, or where a descent "
+        "finds fewer conflicts. Each bank gives one word in a cycle. A step takes as many cycles as the fullest "
         "bank has words of it. Where a lane reaches fewer banks, a rotator brings them all to it: a step takes the "
         "cycles of all rotations, and a word that lanes need in several rotations is read in each. Arrays and "
         "replicas take turns at the banks. These stalls come before those of the buffers",
