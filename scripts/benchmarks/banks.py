@@ -58,8 +58,8 @@ def run(page: Page) -> None:
 
 def _layouts(page: Page, fan_in: int, packed: Model) -> None:
     page.text(
-        f"What the layout makes of it, for fan-in {fan_in} where lanes see all banks. Interleaved: input i is in bank i "
-        "mod banks. Chosen: channels are placed for the tiles. Even: words are spread evenly, which no layout beats."
+        f"What the layout makes of it, for fan-in {fan_in} where lanes see all banks. Interleaved: input i is in bank "
+        "i mod banks. Chosen: channels are placed for the tiles. Even: words are spread evenly, which no layout beats."
     )
     page.head("banks", "interleaved", "chosen", "even")
     dense = _totals(packed, _hardware(fan_in, None, None))["dense_cycles"]
