@@ -24,12 +24,13 @@ def chosen_banks(lane_inputs: LaneInputs, gemm: GemmWorkload, banks: int) -> NDA
     The positions of a channel are in consecutive banks, since only so all inputs move on together from one vector to
     the next. What is chosen is the bank that each channel begins in, by descent from `interleaved_banks`.
     """
-    number = np.repeat(np.arange(len(lane_inputs.starts) - 1), np.diff(lane_inputs.starts))
-    words = np.unique(np.stack([lane_inputs.inputs, number]), axis=1)  # by channel, since sorted by input
-    channel, position = np.divmod(words[0], gemm.positions)
+    count = len(lane_inputs.starts) - 1
+    number = np.repeat(np.arange(count), np.diff(lane_inputs.starts))
+    inputs, passes = np.divmod(np.unique(lane_inputs.inputs * count + number), count)
+    channel, position = np.divmod(inputs, gemm.positions)
     starts = np.searchsorted(channel, np.arange(gemm.channels + 1))
     first = np.arange(gemm.channels) * gemm.positions % banks
-    spread_channels(starts, words[1], position, first, banks)
+    spread_channels(starts, passes, position, first, banks)
     found: NDArray[np.int64] = np.add.outer(first, np.arange(gemm.positions)).reshape(-1) % banks
     return found
 
@@ -47,7 +48,7 @@ def spread_channels(
     `starts`: (channels + 1,), where each channel begins in `passes` and `positions`, (words,): which pass reads which
     position of the channel.
     """
-    counts = np.zeros((passes.max() + 1 if len(passes) else 0, banks), np.int64)
+    counts = np.zeros((passes.max() + 1 if len(passes) else 0, banks), np.int32)
     for channel in range(len(first)):
         for at in range(starts[channel], starts[channel + 1]):
             counts[passes[at], (first[channel] + positions[at]) % banks] += 1
@@ -60,16 +61,16 @@ def spread_channels(
             own = range(starts[channel], starts[channel + 1])
             for at in own:
                 counts[passes[at], (first[channel] + positions[at]) % banks] -= 1
-            best, least = first[channel], np.inf
-            for candidate in range(banks):
-                bank = (
-                    first[channel] + candidate
-                ) % banks  # where it is comes first, and stays if others are equal
-                total = 0.0
-                for at in own:
-                    total += cost[counts[passes[at], (bank + positions[at]) % banks]]
-                if total < least:
-                    best, least = bank, total
+            costs = np.zeros(banks)  # with the channel beginning in each bank
+            for at in own:
+                of_pass, shift = counts[passes[at]], positions[at] % banks
+                for bank in range(banks - shift):
+                    costs[bank] += cost[of_pass[bank + shift]]
+                for bank in range(banks - shift, banks):
+                    costs[bank] += cost[of_pass[bank + shift - banks]]
+            best = np.argmin(costs)
+            if costs[best] == costs[first[channel]]:
+                best = first[channel]
             moved |= best != first[channel]
             first[channel] = best
             for at in own:
