@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,12 @@ def test_hardware_without_banks_has_no_such_figures() -> None:
     assert not {"bank_stall_cycles", "dense_bank_stall_cycles"} & set(totals)
     for parts in ("energy_parts_pj", "dense_energy_parts_pj", "area_parts_mm2"):
         assert "bank_network" not in totals[parts]
+
+
+def test_a_simulation_without_banks_does_not_load_numba() -> None:
+    code = "import sys, tightc.simulation.simulate; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("dataflow", ["os", "is"])

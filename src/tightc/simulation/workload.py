@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tightc.accelerator.accelerator import Accelerator
+from tightc.accelerator.bank_network import BankNetwork
 from tightc.config.input_sizes import InputSizeOptions
-from tightc.cost_model.banks import with_banks
 from tightc.cost_model.gemm import FeatureMaps, GemmWorkload
 from tightc.cost_model.lane_inputs import LaneInputs
 from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
@@ -53,17 +53,24 @@ class LayerWorkload:
         """
         if not self.packing or self.packing.method == "dense":
             return self.dense_passes(dataflow, accelerator)
-        passes, network = packed_passes(self.packing, self.gemm), accelerator.bank_network
-        if network is None:
+        passes = packed_passes(self.packing, self.gemm)
+        if accelerator.bank_network is None:
             return passes
-        return with_banks(passes, LaneInputs.of_packing(self.packing), self.gemm, network)
+        return self._with_banks(passes, LaneInputs.of_packing(self.packing), accelerator.bank_network)
 
     def dense_passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
         """The passes of all its weights in `dataflow`; weight-stationary where `accelerator` has banks."""
-        passes, network = dense_passes(dataflow, self.gemm, accelerator.array), accelerator.bank_network
-        if network is None:
+        passes = dense_passes(dataflow, self.gemm, accelerator.array)
+        if accelerator.bank_network is None:
             return passes
-        return with_banks(passes, LaneInputs.of_dense(self.gemm, accelerator.array), self.gemm, network)
+        lane_inputs = LaneInputs.of_dense(self.gemm, accelerator.array)
+        return self._with_banks(passes, lane_inputs, accelerator.bank_network)
+
+    def _with_banks(self, passes: Passes, lane_inputs: LaneInputs, network: BankNetwork) -> Passes:
+        # loads numba, which a simulation without banks does not need
+        from tightc.cost_model.banks import with_banks
+
+        return with_banks(passes, lane_inputs, self.gemm, network)
 
 
 @dataclass(frozen=True)
