@@ -31,6 +31,7 @@ SECTIONS = {
     "rtl": "rtl",
     "equal-area": "equal_area",
     "sensitivity": "sensitivity",
+    "banks": "banks",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",
