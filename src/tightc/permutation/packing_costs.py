@@ -11,7 +11,7 @@ from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost, sums_fit
-from tightc.cost_model.passes import dense_passes, packed_passes
+from tightc.cost_model.layer_passes import passes_of_packing
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
@@ -44,10 +44,7 @@ class PackingCosts:
 
     def of(self, packing: Packing) -> Cost:
         """What simulate reports for the layer with this packing."""
-        if packing.method == "dense":
-            passes = dense_passes("ws", self.gemm, self.accelerator.array)
-        else:
-            passes = packed_passes(packing, self.gemm)
+        passes = passes_of_packing(packing, self.gemm, self.accelerator)
         if not sums_fit(passes, self.accelerator):
             return Cost(math.inf, math.inf)
         found = layer_cost(passes, self.gemm, self.accelerator, 0)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from tightc.accelerator.accelerator import Accelerator
-from tightc.accelerator.bank_network import BankNetwork
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.cost_model.gemm import GemmWorkload
-from tightc.cost_model.lane_inputs import LaneInputs
+from tightc.cost_model.layer_passes import passes_of_dense, passes_of_packing
 from tightc.cost_model.network_gemms import network_gemms
-from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
+from tightc.cost_model.passes import Dataflow, Passes
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
@@ -54,24 +53,11 @@ class LayerWorkload:
         """
         if not self.packing or self.packing.method == "dense":
             return self.dense_passes(dataflow, accelerator)
-        passes = packed_passes(self.packing, self.gemm)
-        if accelerator.bank_network is None:
-            return passes
-        return self._with_banks(passes, LaneInputs.of_packing(self.packing), accelerator.bank_network)
+        return passes_of_packing(self.packing, self.gemm, accelerator)
 
     def dense_passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
         """The passes of all its weights in `dataflow`; weight-stationary where `accelerator` has banks."""
-        passes = dense_passes(dataflow, self.gemm, accelerator.array)
-        if accelerator.bank_network is None:
-            return passes
-        lane_inputs = LaneInputs.of_dense(self.gemm, accelerator.array)
-        return self._with_banks(passes, lane_inputs, accelerator.bank_network)
-
-    def _with_banks(self, passes: Passes, lane_inputs: LaneInputs, network: BankNetwork) -> Passes:
-        # loads numba, which a simulation without banks does not need
-        from tightc.cost_model.banks import with_banks
-
-        return with_banks(passes, lane_inputs, self.gemm, network)
+        return passes_of_dense(dataflow, self.gemm, accelerator)
 
 
 @dataclass(frozen=True)
