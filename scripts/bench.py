@@ -30,6 +30,7 @@ SECTIONS = {
     "loading": "loading",
     "rtl": "rtl",
     "equal-area": "equal_area",
+    "recorded": "recorded",
     "sensitivity": "sensitivity",
     "banks": "banks",
     "scale": "scale",

@@ -261,7 +261,7 @@ def _documented(text: str) -> list[str]:
 
 def test_signatures_show_the_options_with_their_defaults() -> None:
     parameters = inspect.signature(tightc.permute).parameters
-    assert parameters["array"].default == (32, 32) and parameters["fan_in"].default == 16
+    assert parameters["array"].default == (32, 32) and parameters["fan_in"].default == 8
     assert list(parameters)[:4] == ["model", "options", "seed", "progress"]
     assert "keywords" not in parameters
 

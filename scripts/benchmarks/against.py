@@ -15,14 +15,50 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import tightc
-from benchmarks.networks import RESNET20, SYNTHETIC, missing, pruned, synthetic
+from benchmarks.networks import MODELS, RESNET20, SYNTHETIC, missing, synthetic
 from benchmarks.page import Page
 
 TITLE = "The search and that of 0.2.0"
 _ROOT = Path(__file__).resolve().parents[2]
 _OLDER = ("0.2.0", "b5ea6faf146d1fe251ce0f5b5309622dd8407ee5")
+_SHARED = MODELS.parent
+_BOTH = ("passes", "energy")
+# name, model, sparsity (None: the weights as they are), pairs of fan-in and objective
+_NETWORKS: list[tuple[str, Path, float | None, list[tuple[int, str]]]] = [
+    (
+        "ResNet-20 at 0.9",
+        RESNET20,
+        0.9,
+        [(8, "passes"), (8, "energy"), *((n, "passes") for n in (2, 3, 4, 6, 16))],
+    ),
+    ("VWW (MobileNet) at 0.83", _SHARED / "mlperf-tiny" / "vww.onnx", 0.83, [(8, name) for name in _BOTH]),
+    ("KWS (DS-CNN) at 0.8", _SHARED / "mlperf-tiny" / "kws.onnx", 0.8, [(8, name) for name in _BOTH]),
+    (
+        "weights of r20-cc-5x",
+        _ROOT / "docs" / "results" / "models" / "r20-cc-5x.onnx",
+        None,
+        [(8, name) for name in _BOTH],
+    ),
+]
+_LAYERS = (
+    (512, 512, 0.1, 16),
+    (1581, 1581, 0.1, 16),
+    (256, 1024, 0.05, 7),
+    (512, 4608, 0.05, 8),
+    (512, 4608, 0.1, 16),
+)
 _RUN = "from tightc.cli.main import main; main()"
 _MIB = 1024
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A model and what it is packed for."""
+
+    name: str
+    fan_in: int
+    objective: str
+    model: Path
 
 
 @dataclass(frozen=True)
@@ -44,6 +80,7 @@ def run(page: Page) -> None:
         "Energy gain: by `simulate` of this version, over the dense network, on ideal hardware. "
         f"{SYNTHETIC}"
     )
+    first: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         older = _checked_out(Path(folder))
         if older is None:
@@ -52,6 +89,7 @@ def run(page: Page) -> None:
         page.head(
             "problem",
             "fan-in",
+            "objective",
             "bound",
             "passes",
             "0.2.0",
@@ -62,43 +100,45 @@ def run(page: Page) -> None:
             "MiB",
             "0.2.0",
         )
-        for name, fan_in, model in _problems(Path(folder), page.quick):
+        for problem in _problems(Path(folder), page.quick):
             sources = {"new": _ROOT / "src", "old": older / "src"}
             runs: dict[str, list[_Run]] = {which: [] for which in sources}
             gains = {}
             for _ in range(repeats + 1):  # the first compiles
                 for which, source in sources.items():
                     out = Path(folder) / f"{which}.onnx"
-                    runs[which].append(_permute(source, model, fan_in, out))
-                    gains[which] = tightc.simulate(tightc.load(out)).totals["energy_gain"]
+                    runs[which].append(_permute(source, problem, out))
+                    gains[which] = tightc.simulate(tightc.load(out))
             new, old = (_least(runs[which][1:]) for which in ("new", "old"))
             page.row(
-                name, fan_in, new.bound, new.passes, old.passes, gains["new"], gains["old"], new.seconds, old.seconds,
+                problem.name, problem.fan_in, problem.objective, new.bound, new.passes, old.passes,
+                *(gains[which].totals["energy_gain"] for which in ("new", "old")), new.seconds, old.seconds,
                 new.peak, old.peak,
             )  # fmt: skip
+            if "VWW" in problem.name and problem.objective == "passes":
+                first = [gains[which].layers[0]["energy_gain"] for which in ("new", "old")]
         page.end()
+        if first:
+            page.text(f"Energy gain of the first layer of VWW: {first[0]:.2f}x, with 0.2.0 {first[1]:.2f}x.")
         _git("worktree", "remove", "--force", str(older))
 
 
-def _problems(folder: Path, quick: bool) -> list[tuple[str, int, Path]]:
-    """(name, fan-in, model) of each problem."""
+def _problems(folder: Path, quick: bool) -> list[_Problem]:
+    """Networks, then layers."""
     found = []
-    if not missing(RESNET20):
-        tightc.save(pruned(RESNET20, 0.9), folder / "resnet20.onnx")
-        fan_ins = (8,) if quick else (2, 4, 6, 8, 16)
-        found += [("ResNet-20 at 0.9", fan_in, folder / "resnet20.onnx") for fan_in in fan_ins]
-    if quick:
-        return found
-    for filters, inputs, density, fan_in in (
-        (512, 512, 0.1, 16),
-        (1581, 1581, 0.1, 16),
-        (256, 1024, 0.05, 7),
-        (512, 4608, 0.05, 8),
-        (512, 4608, 0.1, 16),
-    ):
+    for name, source, sparsity, asked in _NETWORKS[: 1 if quick else None]:
+        if missing(source):
+            continue
+        path = folder / f"{source.stem}.onnx"
+        model = tightc.load(source)
+        tightc.save(tightc.prune(model, sparsity=sparsity)[0] if sparsity else tightc.unpack(model)[0], path)
+        found += [
+            _Problem(name, fan_in, objective, path) for fan_in, objective in asked[: 1 if quick else None]
+        ]
+    for filters, inputs, density, fan_in in () if quick else _LAYERS:
         path = folder / f"{filters}x{inputs}-{density}.onnx"
         _write(synthetic(filters, inputs, density).values, path)
-        found.append((f"{filters}x{inputs} at {density}", fan_in, path))
+        found.append(_Problem(f"{filters}x{inputs} at {density}", fan_in, "passes", path))
     return found
 
 
@@ -112,9 +152,10 @@ def _write(weights: np.ndarray, path: Path) -> None:
     onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
 
 
-def _permute(source: Path, model: Path, fan_in: int, out: Path) -> _Run:
+def _permute(source: Path, problem: _Problem, out: Path) -> _Run:
     """The command with the sources in `source`."""
-    command = [sys.executable, "-c", _RUN, "permute", str(model), "--fan-in", str(fan_in), "--jobs", "1"]
+    command = [sys.executable, "-c", _RUN, "permute", str(problem.model), "--fan-in", str(problem.fan_in)]
+    command += ["--objective", problem.objective, "--jobs", "1"]
     command += ["--json", "--quiet", "-o", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(source)}
     report = out.with_suffix(".json")

@@ -103,12 +103,14 @@ def test_the_files_are_what_they_are_named_after() -> None:
         "edge-32x32": 1,
         "eyeriss-12x14": 1,
         "multiplexed-32x32": 8,
-        "tight-32x32": 16,
+        "tight-32x32": 8,
         "tpu-v1-256x256": 1,
     }
     for name in ("multiplexed-32x32", "tight-32x32"):
         wide = edge.activation_buffer.model_copy(update={"bandwidth": 256.0})
-        same = {"name": name, "fan_in": found[name].fan_in, "activation_buffer": wide}
+        same: dict[str, object] = {"name": name, "fan_in": 8, "activation_buffer": wide}
+        if name == "tight-32x32":
+            same |= {"columns_per_lane_register": 4, "accumulator_bypass": True}
         assert found[name] == edge.model_copy(update=same)
     buffers = (eyeriss.activation_buffer, eyeriss.weight_buffer, eyeriss.partial_sum_buffer)
     assert sum(buffer.size for buffer in buffers) == 108 * 1024

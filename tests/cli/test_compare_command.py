@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 QUICK = ["--temp-schedule", "quick.yaml", "--array", "8x4"]
 VARIANTS = [
     "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
-    "tight, fan-in 16",
+    "tight, fan-in 8",
 ]  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def test_quiet_and_verbose(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     tasks = [line.partition(": ")[0] for line in err.splitlines()]
     assert list(dict.fromkeys(tasks)) == VARIANTS
-    assert "tight, fan-in 16: 100%  cycles " in err and out.startswith("variant ")
+    assert "tight, fan-in 8: 100%  cycles " in err and out.startswith("variant ")
 
 
 def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,7 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     report = compare([model], asked)
     dense, *_, last = report.layers
     assert only(dense) == one_by_one(model, "dense", accelerator)
-    assert last["variant"] == "tight, fan-in 16"
+    assert last["variant"] == "tight, fan-in 8"
     assert only(last) == one_by_one(model, "tight", accelerator, fan_in=16)
     assert last["dram_bytes"] > 0 and last["time_ms"] > 0
     assert report.totals["hardware"] == "tight-32x32" and report.totals["array"] == "32x32"
@@ -161,8 +161,8 @@ def test_a_real_network_on_real_hardware(resnet20: Path) -> None:
         assert gain == pytest.approx(combined["energy_pj"] / row["energy_pj"])
         assert row["speedup"] == pytest.approx(rows["dense"]["cycles"] / row["cycles"])
         assert row["energy_gain"] == pytest.approx(rows["dense"]["energy_pj"] / row["energy_pj"])
-    assert rows["tight, fan-in 16"]["stall_cycles"] > 0
-    assert rows["tight, fan-in 16"]["speedup"] > rows["column-combine 0"]["speedup"] > 1
+    assert rows["tight, fan-in 8"]["stall_cycles"] > 0
+    assert rows["tight, fan-in 8"]["speedup"] > rows["column-combine 0"]["speedup"] > 1
 
 
 def test_without_lossless_column_combining_nothing_is_measured_against_it() -> None:
@@ -204,7 +204,7 @@ def test_one_row_for_each_variant_by_default() -> None:
     report = compare([loaded(models.cnn())], options())
     assert labels(report) == [
         "dense", "structured", "column-combine 0", "column-combine 0.5", "column-combine 1.75", "nm 2:4",
-        "tight, fan-in 16",
+        "tight, fan-in 8",
     ]  # fmt: skip
     assert report.stage == "compare" and report.to_dict()["schema"] == "tightc.compare/2"
     assert {row["model"] for row in report.layers} == {"net"}

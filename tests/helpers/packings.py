@@ -89,11 +89,14 @@ class PackingCase:
 def check(packing: Packing, matrix: LayerMatrix, case: PackingCase) -> None:
     """Every weight has one slot, no zero has any, and no lane carries more than it may.
 
-    A layer that runs dense keeps its zeros.
+    A layer that runs dense keeps its zeros, and a structured one those of filters and inputs that have a weight.
     """
     assert packing.fan_in <= case.fan_in
     tiles, nonzero = oracle.plain(packing), matrix.values != 0
     if packing.method == "dense":
         nonzero = np.ones_like(nonzero)
+    if packing.method == "structured":
+        groups = np.split(nonzero, matrix.groups)
+        nonzero = np.vstack([group.any(axis=1)[:, None] & group.any(axis=0) for group in groups])
     array = tuple(case.array)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, array, packing.fan_in, nonzero) == []

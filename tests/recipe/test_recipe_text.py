@@ -105,7 +105,7 @@ def test_prune_may_follow_permute_where_permute_follows_it(stages: list[str]) ->
 @pytest.mark.parametrize("entry", ["permute", "permute:", "permute: {}", "{permute: }"])
 def test_a_stage_without_options_may_be_written_in_any_way(entry: str) -> None:
     (step,) = parse_options(f"{HEAD}  - {entry}\n", "r.yaml", Recipe).stages
-    assert step.stage == "permute" and step.options.fan_in == 16
+    assert step.stage == "permute" and step.options.fan_in == 8
 
 
 @pytest.mark.parametrize("text", [CHAIN, RECIPE.read_text(encoding="utf-8")])

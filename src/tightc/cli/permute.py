@@ -23,7 +23,7 @@ from tightc.permutation.options import PermuteOptions
 
 
 @click.command(
-    cls=StageCommand, epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 16 -o permuted.onnx"
+    cls=StageCommand, epilog="Example: tightc permute pruned.onnx --array 32x32 --fan-in 8 -o permuted.onnx"
 )
 @model_argument
 @option_flags(PermuteOptions)

@@ -17,7 +17,7 @@ from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
-DEFAULT_FAN_IN = 16
+DEFAULT_FAN_IN = 8
 
 
 def _listed(read: Callable[[str], Any], items: str) -> BeforeValidator:

@@ -49,6 +49,7 @@ def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> It
         **accelerator,
         array=array,
         fan_in=min(DEFAULT_FAN_IN, options.hardware.fan_in) if options.hardware else DEFAULT_FAN_IN,
+        alpha=options.alpha,  # tight tries column combining too
         temp_schedule=options.temp_schedule,
         time_limit=options.time_limit,
         jobs=options.jobs,

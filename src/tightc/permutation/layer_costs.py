@@ -23,8 +23,8 @@ def layer_costs(
 ) -> tuple[Mapping[str, PackingCosts], tuple[str, ...]]:
     """(the costs of the layers of a plain model, by their output, a note for each input size that was assumed).
 
-    Both are empty where the objective does not depend on sizes and no tried size
-    runs; ModelError where it does. Notes are for objectives that depend on them.
+    Both are empty where no tried size runs and nothing asks for sizes; ModelError where the objective depends on them
+    or the options give some. Notes are for objectives that depend on them.
     """
     accelerator = accelerator_of(options, options.array)
     try:
@@ -33,7 +33,7 @@ def layer_costs(
     except LimitError:
         raise
     except ModelError:
-        if options.objective in _COUNTED:
+        if options.objective in _COUNTED or options.batch is not None or options.input_shape:
             raise
         return {}, ()
     costs = {

@@ -18,7 +18,6 @@ from tightc.permutation.executors.executor import Executor, SerialExecutor, Thre
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import LossySettings, PackingProblem
-from tightc.permutation.ranking import Candidate
 from tightc.permutation.registry import BUILT_IN, Method, find_method
 from tightc.permutation.search_context import SearchContext, SearchSettings
 from tightc.progress import Progress
@@ -151,7 +150,10 @@ class _LayerRun:
             if self.method.name in BUILT_IN:
                 raise AssertionError(sentence)
             raise OptionError(sentence, "report this to the package that adds the method")
-        packing = _with_placed_lanes(packing, job.costs)
+        costs = self.problem.costs
+        if costs is not None:
+            replicates = self.problem.objective == "replicated-cycles"
+            packing = (costs.replicating() if replicates else costs).place_lanes(packing)
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
@@ -160,21 +162,6 @@ class _LayerRun:
             figures["gap"] = str(len(packing.tiles) - bound)
         context.report(1.0, figures)
         return packing
-
-
-def _with_placed_lanes(packing: Packing, costs: PackingCosts | None) -> Packing:
-    """`packing` with its lanes in an order for the banks of the accelerator, where that takes fewer cycles there.
-
-    With as many cycles it has to take less energy. An order with fewer cycles of banks may read more words, which the
-    bandwidth of the buffer may not allow.
-    """
-    if costs is None or costs.accelerator.bank_network is None or packing.method == "dense":
-        return packing
-    # loads numba, which some methods do not need
-    from tightc.permutation.lane_placement import place_lanes
-
-    placed = place_lanes(packing, costs.accelerator.bank_network, costs.gemm.positions)
-    return placed if Candidate(placed, costs).is_better(Candidate(packing, costs), "cycles") else packing
 
 
 def _results(

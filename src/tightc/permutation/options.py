@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PlainValidator, model_validator
 
 from tightc.accelerator.hardware import Hardware
 from tightc.accelerator.options import AcceleratorOptions
@@ -64,7 +64,7 @@ class PermuteOptions(AcceleratorOptions):
         description="array size, rows x columns, such as 32x32; that of the hardware where one is given",
     )
     fan_in: FanIn = Field(
-        16,
+        8,
         description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; that of the "
         "hardware where one is given",
     )
@@ -101,19 +101,21 @@ class PermuteOptions(AcceleratorOptions):
         None, description="Dask scheduler to search on instead of threads, such as tcp://host:8786"
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _of_the_hardware(cls, values: Any) -> Any:
-        """Array and fan-in are those of the hardware where they are not given."""
-        if not isinstance(values, Mapping):
-            return values
-        hardware = values.get("hardware")
+    def _of_the_hardware(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Array and fan-in are those of the hardware where they are not given; they do not count as given then."""
+        hardware = values.get("hardware") if isinstance(values, Mapping) else None
         if isinstance(hardware, Hardware):
-            return {"array": hardware.array, "fan_in": hardware.fan_in, **values}
-        if isinstance(hardware, Mapping):
-            own = {name: hardware[name] for name in ("array", "fan_in") if name in hardware}
-            return {**own, **values}
-        return values
+            hardware = {"array": hardware.array, "fan_in": hardware.fan_in}
+        if not isinstance(hardware, Mapping):
+            return validate(values)
+        implied = {
+            name: hardware[name] for name in ("array", "fan_in") if name in hardware and name not in values
+        }
+        options = validate({**values, **implied})
+        options.model_fields_set.difference_update(implied)
+        return options
 
     @model_validator(mode="after")
     def _within_the_hardware(self) -> Self:
@@ -152,16 +154,19 @@ class PermuteOptions(AcceleratorOptions):
         options = find_method(self.method).options
         if self.fan_in == "auto":
             return self
+        most = self.hardware.fan_in if self.hardware else LARGEST_FAN_IN
         if "alpha" in options and self.alpha > self.fan_in:
             raise invalid_combination(
                 f"expected alpha up to {self.fan_in}, the fan-in of the array, got {self.alpha}",
-                f"lower alpha to {self.fan_in} or raise fan_in to {self.alpha}",
+                f"lower alpha to {self.fan_in}"
+                + (f" or raise fan_in to {self.alpha}" if self.alpha <= most else ""),
                 "alpha",
             )
-        if "pattern" in options and self.pattern.group > self.fan_in:
+        group = self.pattern.group
+        if "pattern" in options and group > self.fan_in:
             raise invalid_combination(
-                f"expected a fan-in of {self.pattern.group} or more for pattern {self.pattern}, got {self.fan_in}",
-                f"raise fan_in to {self.pattern.group}",
+                f"expected a fan-in of {group} or more for pattern {self.pattern}, got {self.fan_in}",
+                f"raise fan_in to {group}" if group <= most else "give a pattern of fewer inputs",
                 "pattern",
             )
         return self

@@ -42,6 +42,13 @@ class PackingCosts:
         """The same on an accelerator that holds small tiles several times."""
         return replace(self, accelerator=replace(self.accelerator, replicate_tiles=True))
 
+    def fits(self, packing: Packing) -> bool:
+        """Whether the accelerator can run it: whether the live partial sums of one vector fit their buffer."""
+        if math.isinf(self.accelerator.sums.usable):
+            return True
+        without_banks = replace(self.accelerator, bank_network=None)  # they take time, and no sums
+        return sums_fit(passes_of_packing(packing, self.gemm, without_banks), self.accelerator)
+
     def of(self, packing: Packing) -> Cost:
         """What simulate reports for the layer with this packing."""
         passes = passes_of_packing(packing, self.gemm, self.accelerator)
@@ -50,3 +57,20 @@ class PackingCosts:
         found = layer_cost(passes, self.gemm, self.accelerator, 0)
         parts = energy_pj(found.events, self.table, self.accelerator)
         return Cost(found.cycles, sum(parts.values()))
+
+    def place_lanes(self, packing: Packing) -> Packing:
+        """`packing` with its lanes in an order for the banks of the accelerator, if it has some and that costs less.
+
+        Neither cycles nor energy are higher than without. A dense packing has no order of its own.
+        """
+        network = self.accelerator.bank_network
+        if network is None or network.rotations == 1 or packing.method == "dense":
+            return packing
+        # loads numba, which some methods do not need
+        from tightc.permutation.lane_placement import place_lanes
+
+        placed = place_lanes(packing, network, self.gemm.positions)
+        own, others = self.of(placed), self.of(packing)
+        # fewer cycles of banks may take more words, which the bandwidth may not allow, and which take energy
+        gains = own != others and own.cycles <= others.cycles and own.energy_pj <= others.energy_pj
+        return placed if gains else packing

@@ -32,6 +32,11 @@ class Candidate:
         assert self.costs is not None, "cycles and energy need costs"
         return self.costs.of(self.packing)
 
+    @cached_property
+    def runs(self) -> bool:
+        """Whether the accelerator can run it, as far as that is known."""
+        return self.costs is None or self.costs.fits(self.packing)
+
     def measure(self, name: str) -> float:
         """Passes, area in slots, lane inputs, cycles, or energy in pJ."""
         tiles = self.packing.tiles
@@ -44,7 +49,12 @@ class Candidate:
         return self._cost.cycles if name == "cycles" else self._cost.energy_pj
 
     def is_better(self, other: Candidate, objective: Objective) -> bool:
-        """Whether this one is better than `other` by the first measure of `objective` that differs."""
+        """Whether this one is better than `other` by the first measure of `objective` that differs.
+
+        One that the accelerator can run is better than one that it cannot.
+        """
+        if self.runs != other.runs:
+            return self.runs
         for name in KEYS[objective]:
             own, others = self.measure(name), other.measure(name)
             if own != others:

@@ -34,7 +34,7 @@ class TemperatureSchedule(Options):
         0.3, description="first temperature, above 0, in cost units (1 per excess input)"
     )
     t_end: Temperature = Field(
-        0.03, description="last temperature, above 0 and not above t_start, in cost units"
+        0.005, description="last temperature, above 0 and not above t_start, in cost units"
     )
     steps: Annotated[int, Field(ge=1, le=100_000)] = Field(
         30, description="number of temperatures, from 1 to 100000"

@@ -19,18 +19,18 @@ from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 def rival_packings(
     matrix: LayerMatrix, problem: PackingProblem, context: SearchContext, most_passes: float
 ) -> Iterator[Packing]:
-    """Structured, dense and column-combined packings of `matrix` in up to `most_passes` passes, zeros left out.
+    """Structured, dense and column-combined packings of `matrix` in up to `most_passes` passes.
 
     Column combining drops nothing, with lanes as full as `problem` permits and with its own alpha. A dense packing
-    keeps its method and its zeros, since an ordinary array runs it without an index.
+    and a structured one keep their method and their zeros, since an ordinary array runs blocks without an index.
     """
     if matrix.subword_bits is not None:
         return  # an ordinary array has no place for subwords, and column combining takes whole weights
-    if structured.passes(matrix, problem.array) <= most_passes:
+    if _emptied_passes(matrix, problem) <= most_passes:
         packed = structured.pack(matrix, problem)
-        emptied = tuple(_emptied(packed, matrix))
-        yield replace(packed, method="tight", tiles=emptied)
-        yield replace(packed, method="tight", tiles=tuple(map(_without_unused, emptied)))
+        yield replace(packed, method="tight", tiles=tuple(_emptied(packed, matrix)))
+        if len(packed.tiles) <= most_passes:
+            yield packed
     if dense_passes(matrix.filters, matrix.inputs, matrix.groups, problem.array) <= most_passes:
         yield dense.pack(matrix, problem)
     for alpha in sorted({min(problem.lossy.alpha, problem.fan_in), problem.fan_in}):
@@ -46,27 +46,39 @@ def rival_packings(
             yield replace(combined, method="tight")
 
 
-def _combined_passes(matrix: LayerMatrix, problem: PackingProblem, alpha: int) -> int:
-    """A lower bound on the passes of column combining; 0 for layers with groups, which may share passes."""
+def _emptied_passes(matrix: LayerMatrix, problem: PackingProblem) -> int:
+    """The tiles of the structured packing that hold a weight; 0 for layers with groups, which may share passes."""
     if matrix.groups > 1:
         return 0
-    used = matrix.values != 0
-    filters, inputs = int(used.any(axis=1).sum()), int(used.any(axis=0).sum())
-    lanes = max(folds(inputs, alpha), int(matrix.filter_sizes().max(initial=0)))
-    return folds(lanes, problem.array.rows) * folds(filters, problem.array.columns)
+    used, (rows, columns) = matrix.values != 0, problem.array
+    used = used[np.ix_(used.any(axis=1), used.any(axis=0))]
+    by_filters = np.logical_or.reduceat(used, np.arange(0, used.shape[0], columns), axis=0)
+    return int(np.logical_or.reduceat(by_filters, np.arange(0, used.shape[1], rows), axis=1).sum())
+
+
+def _combined_passes(matrix: LayerMatrix, problem: PackingProblem, alpha: int) -> int:
+    """A lower bound on the passes of column combining; 0 for layers with groups, which may share passes.
+
+    An input is on one lane only, and a lane holds one weight of a filter. So the filters of a tile need a lane
+    for every `alpha` inputs that they read, and a lane for every weight of one filter.
+    """
+    if matrix.groups > 1:
+        return 0
+    used, passes = matrix.values != 0, 0
+    used = used[used.any(axis=1)]
+    for first in range(0, len(used), problem.array.columns):
+        block = used[first : first + problem.array.columns]
+        lanes = max(folds(int(block.any(axis=0).sum()), alpha), int(block.sum(axis=1).max()))
+        passes += folds(lanes, problem.array.rows)
+    return passes
 
 
 def _emptied(packing: Packing, matrix: LayerMatrix) -> Iterator[Tile]:
-    """The tiles of a packing of fan-in 1 with empty slots where the weight is zero; lanes and columns stay."""
+    """The tiles of a packing of fan-in 1 with empty slots where the weight is zero, less what is unused then."""
     for tile in packing.tiles:
         lane, column = np.nonzero(tile.select != EMPTY)
-        zero = matrix.weights(tile.filters[column], tile.inputs[lane]) == 0
-        select = tile.select.copy()
-        select[lane[zero], column[zero]] = EMPTY
-        if not zero.all():
-            yield replace(tile, select=select)
-
-
-def _without_unused(tile: Tile) -> Tile:
-    """A tile of fan-in 1 without its lanes and columns that hold no weight."""
-    return tile_of_slots(tile.filters, np.where(tile.select != EMPTY, tile.inputs[:, None], EMPTY))
+        used = matrix.weights(tile.filters[column], tile.inputs[lane]) != 0
+        if used.any():
+            slots = np.full(tile.select.shape, EMPTY, np.int32)
+            slots[lane[used], column[used]] = tile.inputs[lane[used]]
+            yield tile_of_slots(tile.filters, slots)

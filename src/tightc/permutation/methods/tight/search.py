@@ -103,11 +103,13 @@ class TightSearch:
             self._search()
         if self._context.ended() or self._fewest > self._least or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
-        by_passes = self._objective == "passes"
+        if self._best is not None:  # as rivals are, whose lanes their own methods place as well
+            self._best = Candidate(self._costs.place_lanes(self._best.packing), self._costs)
+        by_passes = self._objective == "passes" and self._best is not None and self._best.runs
         for rival in rival_packings(
             self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
         ):
-            self._offer(rival)
+            self._offer(self._costs.place_lanes(rival))
         assert self._best is not None
         return self._best.packing
 
@@ -163,11 +165,12 @@ class TightSearch:
         failed = passes - 1
         while failed < passes < min(self._fewest, self._ordinary) and not self._context.ended():
             excess = self._try_balanced(passes)
-            if excess:
+            if excess and passes < self._fewest:
                 failed = passes
                 wanted = max(passes + math.ceil(excess / self._carried), (passes + apart) // 2)
-                passes = int(max(passes + 1, min(wanted, self._fewest - 1)))
-            else:
+                passes = int(max(passes + 1, min(wanted, min(self._fewest, self._ordinary) - 1)))
+            else:  # they fit, or other tiles took in what was beyond the fan-in
+                passes = int(min(passes, self._fewest))
                 passes -= max(1, (passes - failed) // _CLOSER)
 
     def _fits_the_bound(self, likely: bool) -> bool:
