@@ -36,6 +36,8 @@ FORMS = st.one_of(networks(), st.sampled_from([form for form in models.FORMS if 
 def compare_costs(proto: onnx.ModelProto, accelerator: dict[str, Any], **own: Any) -> bool:
     """Whether simulate runs the permuted network; its figures are those of the search, layer by layer."""
     model = loaded(proto)
+    if proto.graph.input[0].type.tensor_type.shape.dim[0].HasField("dim_value"):
+        accelerator = {name: value for name, value in accelerator.items() if name != "batch"}
     options = PermuteOptions(**accelerator, **own, temp_schedule=QUICK, jobs=1)
     permuted, _ = permute(model, options)
     packings, network = read_packings(permuted), read_network(model)

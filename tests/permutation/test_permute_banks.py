@@ -1,6 +1,8 @@
-"""Permute for hardware with banks: costs as simulate's, lanes in an order that is never slower, the same bytes."""
+"""Permute for hardware with banks: lanes in an order that is never slower, and the same bytes for any jobs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from tightc.accelerator.hardware import Hardware
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import read_packings
-from tightc.permutation import layer_scheduler
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.options import PermuteOptions
+from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.pattern import Pattern
 from tightc.permutation.permute import permute
 from tightc.simulation.options import SimulateOptions
@@ -27,13 +29,13 @@ METHODS = ("tight", "first-fit", "column-combine", "nm", "structured", "dense")
 FASTEST = {"arrays": 1, "dram": {"bandwidth": "100 GB/s", "keep_feature_maps": True}}
 
 
-def with_keys(keys: dict[str, int], **changes: object) -> Hardware:
+def with_keys(keys: Mapping[str, object], **changes: object) -> Hardware:
     """The small hardware, its activation buffer of 4 KiB with these keys."""
     buffer = {**HARDWARE["activation_buffer"], "size": "4 KiB", "bandwidth": "64 words/cycle", **keys}  # type: ignore[dict-item]
     return hardware(activation_buffer=buffer, **changes)
 
 
-def options(keys: dict[str, int], method: str = "tight", **changes: object) -> PermuteOptions:
+def options(keys: Mapping[str, object], method: str = "tight", **changes: object) -> PermuteOptions:
     """Small options for hardware with these keys."""
     given = {"hardware": with_keys(keys, **FASTEST), "method": method, "alpha": 3, "pattern": Pattern(1, 3)}
     return SMALL.model_copy(update={**given, **changes})
@@ -64,20 +66,6 @@ def as_sets(packing: Packing) -> list[list[tuple[tuple[int, ...], tuple[int, ...
         )
         for tile in packing.tiles
     ]
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("keys", [{}, *KEYS])
-def test_the_search_counts_what_simulate_reports(keys: dict[str, int], method: str) -> None:
-    own = options(keys, method, hardware=with_keys(keys))
-    model = loaded(models.FORMS["grouped"]() if method == "tight" else models.cnn(batch="2"))
-    permuted = permute(model, own)[0]
-    network, packings = read_network(permuted), read_packings(permuted)
-    costs, _ = layer_costs(permuted, network, own)
-    rows = {row["name"]: row for row in simulate(permuted, SimulateOptions(hardware=own.hardware)).layers}
-    for layer in network.owners:
-        row, cost = rows[layer.name], costs[layer.output].of(packings[layer.weight])
-        assert cost == (row["cycles"], row["energy_pj"])
 
 
 def test_bank_conflicts_count_in_the_search() -> None:
@@ -111,11 +99,11 @@ def test_permuting_for_banks_is_never_slower_on_them(
         assert all(banked <= plain for banked, plain in zip(*cycles, strict=True))
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "dense"])
+@pytest.mark.parametrize("method", ["tight", "first-fit", "column-combine", "nm"])
 def test_lanes_change_places_and_nothing_else(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, own = random_model(1), options(REACH, method)
     placed = permute(model, own)[0]
-    monkeypatch.setattr(layer_scheduler, "_with_placed_lanes", lambda packing, _costs: packing)
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
     found = permute(model, own)[0]
     packings = [read_packings(one) for one in (placed, found)]
     for name, packing in packings[0].items():
@@ -135,21 +123,21 @@ def test_a_dense_packing_keeps_its_lanes() -> None:
         assert all((np.diff(tile.inputs) > 0).all() for tile in packing.tiles)
 
 
-def test_an_order_that_the_bandwidth_makes_slower_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a word in a cycle, only the number of words counts, which an order for banks may raise."""
-    model = random_model(2)
-    for words in ("1 word/cycle", "2 words/cycle", "3 words/cycle"):
-        buffer = {**HARDWARE["activation_buffer"], "size": "4 KiB", "bandwidth": words, **REACH}  # type: ignore[dict-item]
-        own = options(REACH, "first-fit", hardware=hardware(activation_buffer=buffer))
-        placed = permute(model, own)[0]
-        with monkeypatch.context() as patched:
-            patched.setattr(layer_scheduler, "_with_placed_lanes", lambda packing, _costs: packing)
-            found = permute(model, own)[0]
-        ours, theirs = (
-            simulate(one, SimulateOptions(hardware=own.hardware)).layers for one in (placed, found)
-        )
-        for row, other in zip(ours, theirs, strict=True):
-            assert (row["cycles"], row["energy_pj"]) <= (other["cycles"], other["energy_pj"])
+@pytest.mark.parametrize("words", [1, 2, 3, 4])
+def test_an_order_that_costs_more_is_not_taken(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer cycles of banks may take more words: more energy, and more cycles where the bandwidth is low."""
+    model = random_model(9)
+    keys = {"banks": 8, "lane_reach": 4, "bandwidth": f"{words} words/cycle"}
+    own = options({}, "first-fit", hardware=with_keys(keys))
+    placed = permute(model, own)[0]
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
+    rows = [
+        simulate(one, SimulateOptions(hardware=own.hardware)).layers
+        for one in (placed, permute(model, own)[0])
+    ]
+    for row, without in zip(*rows, strict=True):
+        assert row["cycles"] <= without["cycles"]
+        assert row["energy_pj"] <= without["energy_pj"]
 
 
 @pytest.mark.parametrize("method", ["tight", "first-fit"])
