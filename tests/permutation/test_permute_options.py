@@ -220,8 +220,8 @@ def test_what_the_history_tells_gives_the_same_tiles_again() -> None:
     table["sram"]["energy"] = "1 pJ/byte"
     given = {"hardware": SMALL, "energy": table, "prefetch_weights": True, "objective": "energy", "fan_in": 2}
     model, _ = permuted(**given)
-    told = history(model)
-    again = tightc.PermuteOptions.of(told)
+    reported = history(model)
+    again = tightc.PermuteOptions.of(reported)
     assert again.hardware == tightc.Hardware(**SMALL) and again.energy == tightc.EnergyTable(**table)
     repeated = tightc.permute(loaded(models.cnn()), again).model
     assert repeated.to_bytes() == model.to_bytes()
@@ -231,8 +231,8 @@ def test_what_the_history_tells_gives_the_same_tiles_again() -> None:
 def test_older_histories_are_read_and_kept(version: str) -> None:
     old = tightc.load(FIXTURES / version / "permuted.onnx")
     before = {entry.key: entry.value for entry in old.proto.metadata_props}["tightc.history"]
-    told = history(old)
-    assert "hardware" not in told and "energy" not in told
+    reported = history(old)
+    assert "hardware" not in reported and "energy" not in reported
     model = tightc.permute(old, hardware=SMALL, **QUICK).model
     properties = {entry.key: entry.value for entry in model.proto.metadata_props}
     stages = json.loads(properties["tightc.history"])
