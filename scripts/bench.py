@@ -32,6 +32,7 @@ SECTIONS = {
     "equal-area": "equal_area",
     "recorded": "recorded",
     "sensitivity": "sensitivity",
+    "banks": "banks",
     "scale": "scale",
     "scale-search": "scale_search",
     "simulation": "simulation",

@@ -52,6 +52,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models.save(models.cnn(), tmp_path / "net.onnx")
     (tmp_path / "quick.yaml").write_text("steps: 5\nmoves_per_weight: 30\n")
     write_hardware(tmp_path / "small.yaml")
+    banks = {**SMALL["activation_buffer"], "banks": 8, "lane_reach": 2}
+    write_hardware(tmp_path / "banks.yaml", activation_buffer=banks)
     monkeypatch.chdir(tmp_path)
     flags = ["--array", "8x4", "--fan-in", "3", "--temp-schedule", "quick.yaml", "-q"]
     assert run(["permute", "net.onnx", *flags, "-o", "tight.onnx"]) == 0
@@ -96,7 +98,7 @@ SETTINGS = {
     "energy_file",
 }  # fmt: skip
 AREA = str(tightc.configs() / "area" / "nangate45.yaml")
-EVERY_FIGURE = ("tight.onnx", "--hardware", "small.yaml", "--verify", "--area", AREA)
+EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--area", AREA)
 
 
 def figures_of(report: dict[str, Any]) -> set[str]:
@@ -143,6 +145,7 @@ def test_nothing_is_explained_that_no_report_has(place: Path, capsys: pytest.Cap
 def test_every_part_of_the_energy_is_explained() -> None:
     meaning = GLOSSARY["energy_pj"].meaning
     assert all(re.search(rf"\b{part}: ", meaning) for part in PARTS)
+    assert re.search(r"\bbank_network, where there are banks: ", meaning)
 
 
 def test_the_units_are_those_of_the_names() -> None:

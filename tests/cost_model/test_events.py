@@ -169,7 +169,8 @@ def check(
     found = asdict(count_events(passes, gemm, accelerator, schedule))
     pes = accelerator.arrays * accelerator.array.rows * accelerator.array.columns
     pe_cycles = pes * (run.cycles + waiting_for_dram(accelerator, moved, run.cycles))
-    assert found == oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved, pe_cycles)
+    expected = oracle.events(dataflow, run, gemm.outputs, accelerator.operand_bytes, moved, pe_cycles)
+    assert found == {**expected, "network_bytes": 0}  # no banks: test_banks.py
 
 
 @settings(max_examples=150)

@@ -9,6 +9,7 @@ import onnx
 from hypothesis import strategies as st
 
 from helpers import models
+from helpers.banks import banks_and_reaches
 from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.accelerator.hardware import Hardware
 
@@ -29,6 +30,9 @@ def hardware_files(draw: st.DrawFn, fan_in: int = 4, largest: int = 6) -> Hardwa
         "partial_sum_buffer": 4 * columns,
     }
     buffers = {name: draw(_buffers(needed)) for name, needed in least.items()}
+    if draw(st.booleans()):
+        banks, reach = draw(banks_and_reaches(rows))
+        buffers["activation_buffer"] |= {"banks": banks, "lane_reach": reach}
     prefetches = draw(st.booleans())
     return Hardware(
         name="random",

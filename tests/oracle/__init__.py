@@ -4,6 +4,7 @@ A packing is a list of tiles; a tile is a dict of plain lists: `lanes` (the inpu
 (one for each column) and `select` (rows of columns, -1 for an empty slot).
 """
 
+from oracle.banks import best_step
 from oracle.counts import SCALE_SIM, dense_cycles, events, live_sums, map_bytes_fetched, map_cells
 from oracle.dense import Part, dense_blocks, dense_tiles, with_groups
 from oracle.keeping import (
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "anneal_cost",
     "best_nm_magnitude",
+    "best_step",
     "block_diagonal",
     "combined_inputs",
     "combined_kept",

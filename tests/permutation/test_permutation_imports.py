@@ -14,6 +14,7 @@ PREFIX = "tightc.permutation."
 LEAVES = (
     "problem",
     "packing_costs",
+    "lane_placement",
     "options",
     "registry",
     "objective",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.hardware import Buffer, Hardware
 from tightc.tile.array import ArrayShape
 
@@ -40,6 +41,7 @@ class Accelerator:
     `overlap_drain`: the next tile starts while the sums of the one before still leave; needs `prefetch`.
     `accumulator_bypass`: a sum that is complete after its pass leaves without being stored.
     `vector_unit`: operations of the vector unit in a cycle; None for one for each column of the arrays.
+    `bank_network`: of the activation buffer; None where it gives any words in any cycle.
     """
 
     array: ArrayShape
@@ -58,6 +60,7 @@ class Accelerator:
     overlap_drain: bool = False
     accumulator_bypass: bool = False
     vector_unit: float | None = None
+    bank_network: BankNetwork | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:
@@ -79,13 +82,14 @@ class Accelerator:
             overlap_drain=hardware.overlap_drain,
             accumulator_bypass=hardware.accumulator_bypass,
             vector_unit=hardware.vector_unit,
+            bank_network=BankNetwork.of(hardware.activation_buffer, hardware.array.rows),
         )
 
     @property
     def is_ideal(self) -> bool:
         """Whether only the arrays limit: unlimited buffers, no stalls, no DRAM."""
         unlimited = self.activations == self.weights == self.sums == BufferPort()
-        return unlimited and self.dram_bytes_per_cycle is None
+        return unlimited and self.dram_bytes_per_cycle is None and self.bank_network is None
 
     @property
     def pes(self) -> int:

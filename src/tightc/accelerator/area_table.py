@@ -122,6 +122,22 @@ class AreaTable(Options):
             )
         return min(found, key=lambda entry: entry.fan_in)
 
+    def network_input_area(self, inputs: int) -> float:
+        """um2 of a multiplexer of `inputs` bytes, by the networks from banks to lanes; linear between the entries.
+
+        A multiplexer of one input takes nothing. OptionError where the table ends below.
+        """
+        below = (1, 0.0)
+        for entry in sorted(self.banks, key=lambda entry: entry.banks):
+            if inputs <= entry.banks:
+                fraction = (inputs - below[0]) / max(1, entry.banks - below[0])
+                return below[1] + fraction * (entry.area - below[1])
+            below = (entry.banks, entry.area)
+        raise OptionError(
+            f"area table {self.name}: expected at most {below[0]} banks, which its largest network has, got {inputs}",
+            "give fewer banks, or another table",
+        )
+
     def pe_area(
         self,
         fan_in: int,

@@ -11,6 +11,7 @@ from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, OperationsPe
 from tightc.tile.array import LARGEST, ArrayShape
 
 SUM_BYTES = 4
+MOST_BANKS = 4096
 _OPERAND_BYTES = {"int8": 1, "fp32": 4}
 
 
@@ -29,6 +30,18 @@ class Buffer(Options):
     def usable(self) -> int:
         """Bytes that the array can use at a time: half of a double buffer."""
         return self.size // 2 if self.double_buffered else self.size
+
+
+class ActivationBuffer(Buffer):
+    """The buffer of activations, which may have banks."""
+
+    banks: Annotated[int, Field(ge=1, le=MOST_BANKS)] | None = Field(
+        None,
+        description=f"banks that each give a word in a cycle, from 1 to {MOST_BANKS}; default: any words in any cycle",
+    )
+    lane_reach: Annotated[int, Field(ge=1, le=MOST_BANKS)] | None = Field(
+        None, description="banks that a lane can take inputs from in a cycle, from 1 to banks; default: all"
+    )
 
 
 class Dram(Options):
@@ -78,7 +91,9 @@ class Hardware(Options):
         description="operations of the vector unit in a cycle, above 0, such as 32 operations/cycle; default: one for "
         "each column of the arrays",
     )
-    activation_buffer: Buffer = Field(description="buffer of activations: size, bandwidth, double_buffered")
+    activation_buffer: ActivationBuffer = Field(
+        description="buffer of activations: size, bandwidth, double_buffered, banks, lane_reach"
+    )
     weight_buffer: Buffer = Field(
         description="buffer of weights and their index: size, bandwidth, double_buffered"
     )
@@ -102,6 +117,36 @@ class Hardware(Options):
                 "expected prefetch_weights: true beside overlap_drain: true, got false",
                 "set prefetch_weights to true, or overlap_drain to false",
                 "prefetch_weights",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _network_turns(self) -> Self:
+        """A lane's banks are whole bank groups, and by rotations it sees them all: accelerator/bank_network.py."""
+        banks, reach, rows = self.activation_buffer.banks, self.activation_buffer.lane_reach, self.array.rows
+        if reach is None or reach == banks:
+            return self
+        if banks is None or reach > banks:
+            raise invalid_combination(
+                f"expected at least the lane_reach of {reach}, got {'none' if banks is None else banks}",
+                "give more banks, or leave lane_reach out",
+                "activation_buffer",
+                "banks",
+            )
+        if banks % rows and rows % banks:
+            raise invalid_combination(
+                f"expected a multiple or a divisor of the array's {rows} rows beside lane_reach, got {banks}",
+                "give another number of banks, or leave lane_reach out",
+                "activation_buffer",
+                "banks",
+            )
+        least = max(1, banks // rows)
+        if banks % reach or reach % least:
+            raise invalid_combination(
+                f"expected a divisor of the {banks} banks that is a multiple of {least} (banks / rows), got {reach}",
+                f"give {least} times a divisor of {banks // least}, or leave lane_reach out",
+                "activation_buffer",
+                "lane_reach",
             )
         return self
 

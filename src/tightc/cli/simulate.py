@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 import click
@@ -77,7 +78,9 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
 def _explain() -> None:
     from tightc.simulation.report.glossary import GLOSSARY, SYMBOLS
 
-    click.echo(click.wrap_text(SYMBOLS, _LINE))
+    wrapper = TextWrapper(_LINE, break_on_hyphens=False)  # fan-in stays on one line
+    click.echo(wrapper.fill(SYMBOLS))
+    wrapper.initial_indent = wrapper.subsequent_indent = "  "
     for name, (unit, meaning) in GLOSSARY.items():
         click.echo(f"\n{name}{f' [{unit}]' if unit else ''}")
-        click.echo(click.wrap_text(meaning + ".", _LINE, "  ", "  "))
+        click.echo(wrapper.fill(meaning + "."))

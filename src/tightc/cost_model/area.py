@@ -7,6 +7,8 @@ from typing import Any
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.bank_network import BankNetwork
+from tightc.cost_model.bank_area import network_um2
 from tightc.cost_model.sensitivity import area_variations
 from tightc.tile.array import ArrayShape
 from tightc.tile.subwords import subwords_of
@@ -20,7 +22,7 @@ class ArrayForm:
     """What decides the area of an array besides the table.
 
     `fan_in`: inputs of its multiplexers. `shadow`: second registers, to load a tile while one runs. `subword_bits`:
-    of the slots, None for whole weights.
+    of the slots, None for whole weights. `bank_network`: None where it is not modeled.
     """
 
     array: ArrayShape
@@ -29,6 +31,7 @@ class ArrayForm:
     columns_per_lane_register: int
     shadow: bool
     subword_bits: int | None
+    bank_network: BankNetwork | None = None
 
     @property
     def dense(self) -> ArrayForm:
@@ -46,6 +49,7 @@ class ArrayForm:
             columns_per_lane_register=accelerator.columns_per_lane_register,
             shadow=accelerator.prefetch,
             subword_bits=subword_bits,
+            bank_network=accelerator.bank_network,
         )
 
 
@@ -93,7 +97,10 @@ def _zero_gated_area(dense: ArrayForm, dense_area: float, table: AreaTable) -> d
 
 
 def area_mm2(form: ArrayForm, table: AreaTable) -> dict[str, float]:
-    """mm2 of each of AREA_PARTS of all arrays of `form`, by `table`. OptionError where the table lacks the form."""
+    """mm2 of each of AREA_PARTS of all arrays of `form`, by `table`, and of `bank_network` where there is one.
+
+    OptionError where the table lacks the form.
+    """
     rows, columns = form.array
     pe = table.pe_area(
         form.fan_in,
@@ -110,4 +117,6 @@ def area_mm2(form: ArrayForm, table: AreaTable) -> dict[str, float]:
         "requantizers": columns * table.requantizer.area,
         "control": table.controller.area + table.step_counter.area,
     }
-    return {part: form.arrays * of_one[part] / _UM2_PER_MM2 for part in AREA_PARTS}
+    if form.bank_network is not None:
+        of_one["bank_network"] = network_um2(form.bank_network, rows, form.fan_in, table)
+    return {part: form.arrays * um2 / _UM2_PER_MM2 for part, um2 in of_one.items()}

@@ -28,18 +28,20 @@ class Cycles:
     """Cycles of a layer on the arrays: `compute` without stalls, and the stalls that each buffer adds.
 
     Stalls are attributed in this order: those that an unlimited activation buffer removes, then the weight buffer's,
-    then the partial-sum buffer's.
+    then the partial-sum buffer's. Before them come those that a buffer without banks removes.
     """
 
     compute: int = 0
     activation_stalls: int = 0
     weight_stalls: int = 0
     sum_stalls: int = 0
+    bank_stalls: int = 0
 
     @property
     def total(self) -> int:
         """All cycles on the arrays."""
-        return self.compute + self.activation_stalls + self.weight_stalls + self.sum_stalls
+        stalls = self.activation_stalls + self.weight_stalls + self.sum_stalls + self.bank_stalls
+        return self.compute + stalls
 
 
 def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int = 1) -> Cycles:
@@ -50,7 +52,8 @@ def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int =
     """
     if accelerator.accumulator_bypass:
         passes = passes.bypassing()
-    unlimited = BufferPort()
+    unlimited, banked = BufferPort(), accelerator
+    accelerator = replace(accelerator, bank_network=None)
     limits = [
         accelerator,
         replace(accelerator, activations=unlimited),
@@ -58,7 +61,10 @@ def layer_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int =
         replace(accelerator, activations=unlimited, weights=unlimited, sums=unlimited),
     ]
     times = [_total_cycles(passes, limit, temporal_tiles) for limit in limits]
-    return Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
+    found = Cycles(times[3], *(slower - faster for slower, faster in pairwise(times)))
+    if banked.bank_network is None:
+        return found
+    return replace(found, bank_stalls=_total_cycles(passes, banked, temporal_tiles) - times[0])
 
 
 def start_cycles(passes: Passes, accelerator: Accelerator, temporal_tiles: int = 1) -> Counts:
@@ -191,6 +197,10 @@ def enter_cycles(
     ):
         moved = -(-steps // replicated) * replicated * words
         stream = np.maximum(stream, _transfer_cycles(moved, buffer.words_per_cycle / sharing))
+    if accelerator.bank_network and passes.bank_cycles is not None:
+        # arrays take the banks in turn, and so do replicas, since each needs another rotation
+        taken: Counts = -(-steps // replicated) * replicated * passes.bank_cycles * sharing
+        stream = np.maximum(stream, taken)
     return stream
 
 

@@ -29,6 +29,7 @@ class Events:
     `*_buffer_bytes`: read from or written to that buffer by the array and by DRAM; the layer's outputs are written to
     the activation buffer.
     `index_bits`: selects, lane lists and column filters, read with the weights.
+    `network_bytes`: through each 2:1 multiplexer level of the network from the banks of the activation buffer.
     `dram_bytes`: to or from DRAM.
     """
 
@@ -43,6 +44,7 @@ class Events:
     partial_sum_buffer_bytes: int = 0
     index_bits: int = 0
     dram_bytes: int = 0
+    network_bytes: int = 0
 
     def zero_gated(self, useful_macs: int) -> Events:
         """Those of a dense layer whose PEs hold still for zero weights; `useful_macs` multiply by others.
@@ -97,7 +99,17 @@ def count_events(
         partial_sum_buffer_bytes=2 * sums * SUM_BYTES,  # each is read once, to be added to or to leave
         index_bits=_sum(passes.loaded_bits * replicated) * temporal_tiles,
         dram_bytes=traffic.total,
+        network_bytes=_network_bytes(passes, accelerator),
     )
+
+
+def _network_bytes(passes: Passes, accelerator: Accelerator) -> int:
+    network = accelerator.bank_network
+    if network is None:
+        return 0
+    words = _sum(passes.activation_words) * network.rotator_levels
+    words += _sum(passes.edge_words) * network.lane_levels
+    return words * passes.steps * accelerator.operand_bytes
 
 
 def _register_bytes(passes: Passes, operand_bytes: int, temporal_tiles: int, replicated: Counts) -> int:

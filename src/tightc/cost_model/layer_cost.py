@@ -8,7 +8,7 @@ from typing import Any
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import SUM_BYTES
-from tightc.cost_model.energy import PARTS, energy_pj
+from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.events import Events, count_events
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.memory import LayerSchedule, peak_live_sums, schedule_layer
@@ -20,7 +20,7 @@ from tightc.tile.measures import ratio
 class LayerCost:
     """What a layer, or a network when added up, costs on an accelerator.
 
-    `cycles` = `compute_cycles` + the four `*_stall_cycles`. `useful_macs`: those of non-zero weights.
+    `cycles` = `compute_cycles` + all `*_stall_cycles`. `useful_macs`: those of non-zero weights.
     `temporal_tiles` and `arrays_used` are those of a layer, and mean nothing for a network.
     """
 
@@ -38,6 +38,7 @@ class LayerCost:
     events: Events = field(default_factory=Events)
     temporal_tiles: int = 0
     arrays_used: int = 0
+    bank_stall_cycles: int = 0
 
     @classmethod
     def of(cls, passes: int, schedule: LayerSchedule, useful_macs: int, events: Events) -> LayerCost:
@@ -61,6 +62,7 @@ class LayerCost:
             events=events,
             temporal_tiles=schedule.temporal_tiles,
             arrays_used=schedule.arrays,
+            bank_stall_cycles=cycles.bank_stalls,
         )
 
     def __add__(self, other: LayerCost) -> LayerCost:
@@ -107,6 +109,9 @@ class CostComparison:
             "dense_stall_cycles": dense.cycles - dense.compute_cycles,
             "utilisation": ratio(actual.useful_macs, accelerator.pes * actual.cycles),
         }
+        if accelerator.bank_network is not None:
+            found["bank_stall_cycles"] = actual.bank_stall_cycles
+            found["dense_bank_stall_cycles"] = dense.bank_stall_cycles
         if accelerator.clock_hz is not None:
             found["time_ms"] = 1e3 * actual.cycles / accelerator.clock_hz
             found["dense_time_ms"] = 1e3 * dense.cycles / accelerator.clock_hz
@@ -118,8 +123,8 @@ class CostComparison:
             "energy_gain": ratio(sum(dense_parts.values()), sum(parts.values())),
             "zero_gated_energy_pj": gated,
             "energy_gain_over_zero_gated": ratio(gated, sum(parts.values())),
-            "energy_parts_pj": {part: parts[part] for part in PARTS},
-            "dense_energy_parts_pj": {part: dense_parts[part] for part in PARTS},
+            "energy_parts_pj": parts,
+            "dense_energy_parts_pj": dense_parts,
         }
 
     def _memory_metrics(self, accelerator: Accelerator, dram_bytes_per_cycle: float) -> dict[str, Any]:

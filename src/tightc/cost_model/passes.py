@@ -38,6 +38,8 @@ class Passes:
     `map_fraction` (float64): fraction of the feature map that each pass reads; `layer_map_fraction`: that all read.
     `live_sums`: (ranges, 3), first pass, last pass, and partial sums of one step that are live from one to the other.
     `weight_fraction`: fraction of a weight's bits that a PE multiplies by; below 1 where slots hold subwords.
+    `bank_cycles`: cycles in which the banks of the activation buffer give the words of a step; None without banks.
+    `input_banks`: (inputs of all groups,), the bank that each input of the layer is in; None without banks.
     """
 
     dataflow: Dataflow
@@ -62,6 +64,8 @@ class Passes:
     layer_map_fraction: float
     live_sums: NDArray[np.int64]
     weight_fraction: float = 1.0
+    bank_cycles: Counts | None = None
+    input_banks: Counts | None = None
 
     def __len__(self) -> int:
         return len(self.macs)

@@ -134,7 +134,10 @@ class _LayerRun:
     budget: TimeBudget
 
     def pack(self) -> Packing:
-        """The packing, checked to be one; OptionError if the method of another package gave a wrong one."""
+        """The packing, checked to be one, with its lanes placed for the banks of the hardware.
+
+        OptionError if the method of another package gave a wrong one.
+        """
         job, context, lossy = self.job, self.context, self.method.lossy
         matrix = job.load()
         context.time = self.budget.share(job.weight)
@@ -147,6 +150,10 @@ class _LayerRun:
             if self.method.name in BUILT_IN:
                 raise AssertionError(sentence)
             raise OptionError(sentence, "report this to the package that adds the method")
+        costs = self.problem.costs
+        if costs is not None:
+            replicates = self.problem.objective == "replicated-cycles"
+            packing = (costs.replicating() if replicates else costs).place_lanes(packing)
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:

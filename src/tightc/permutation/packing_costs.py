@@ -11,7 +11,7 @@ from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost, sums_fit
-from tightc.cost_model.passes import Passes, dense_passes, packed_passes
+from tightc.cost_model.layer_passes import passes_of_packing
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
@@ -55,7 +55,11 @@ class PackingCosts:
         """Whether the accelerator can run it: whether the live partial sums of one vector fit their buffer."""
         if math.isinf(self.accelerator.sums.usable):
             return True
-        return all(sums_fit(self._passes(packing, gemm), self.accelerator) for gemm in self._gemms)
+        without_banks = replace(self.accelerator, bank_network=None)  # they take time, and no sums
+        return all(
+            sums_fit(passes_of_packing(packing, gemm, without_banks), self.accelerator)
+            for gemm in self._gemms
+        )
 
     def of(self, packing: Packing) -> Cost:
         """What simulate reports with this packing, summed over the layers that run it."""
@@ -63,18 +67,30 @@ class PackingCosts:
         return Cost(sum(cost.cycles for cost in costs), sum(cost.energy_pj for cost in costs))
 
     def _of_product(self, packing: Packing, gemm: GemmWorkload) -> Cost:
-        passes = self._passes(packing, gemm)
+        passes = passes_of_packing(packing, gemm, self.accelerator)
         if not sums_fit(passes, self.accelerator):
             return Cost(math.inf, math.inf)
         found = layer_cost(passes, gemm, self.accelerator, 0)
         parts = energy_pj(found.events, self.table, self.accelerator)
         return Cost(found.cycles, sum(parts.values()))
 
-    def _passes(self, packing: Packing, gemm: GemmWorkload) -> Passes:
-        if packing.method == "dense":
-            return dense_passes("ws", gemm, self.accelerator.array)
-        return packed_passes(packing, gemm)
-
     @property
     def _gemms(self) -> tuple[GemmWorkload, ...]:
         return (self.gemm, *self.further)
+
+    def place_lanes(self, packing: Packing) -> Packing:
+        """`packing` with its lanes in an order for the banks of the accelerator, if it has some and that costs less.
+
+        Neither cycles nor energy are higher than without. A dense packing has no order of its own.
+        """
+        network = self.accelerator.bank_network
+        if network is None or network.rotations == 1 or packing.method == "dense":
+            return packing
+        # loads numba, which some methods do not need
+        from tightc.permutation.lane_placement import place_lanes
+
+        placed = place_lanes(packing, network, self.gemm.positions)
+        own, others = self.of(placed), self.of(packing)
+        # fewer cycles of banks may take more words, which the bandwidth may not allow, and which take energy
+        gains = own != others and own.cycles <= others.cycles and own.energy_pj <= others.energy_pj
+        return placed if gains else packing

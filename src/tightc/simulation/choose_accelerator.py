@@ -54,7 +54,14 @@ def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOp
 
 
 def _check_dataflow(accelerator: Accelerator, options: SimulateOptions) -> None:
-    """OptionError where a tile is to start early and the dataflow loads none."""
+    """OptionError where a tile is to start early and the dataflow loads none, or does not read banks."""
+    hardware = options.hardware
+    if hardware and hardware.activation_buffer.banks is not None and options.dataflow != "ws":
+        raise OptionError(
+            f"--dataflow: expected ws, since the activation buffer of --hardware {hardware.name} has banks, got "
+            f"{options.dataflow}",
+            "use --dataflow ws, or leave banks out of the hardware file",
+        )
     if accelerator.overlap_drain and options.dataflow == "os":
         raise OptionError(
             "--overlap-drain: expected --dataflow ws or is beside it, which load tiles, got os",

@@ -12,7 +12,7 @@ from tightc.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.cost_model.area import ArrayForm, area_metrics
 from tightc.cost_model.layer_cost import CostComparison, LayerCost, layer_cost, sums_fit
 from tightc.cost_model.memory import peak_live_sums
-from tightc.cost_model.passes import Dataflow, Passes, dense_passes
+from tightc.cost_model.passes import Dataflow, Passes
 from tightc.cost_model.sensitivity import energy_variations
 from tightc.errors import OptionError
 from tightc.model.file import Model
@@ -79,7 +79,7 @@ def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dat
     words = accelerator
     if layer.packing:
         words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
-    dense = _cost(dense_passes(dataflow, layer.gemm, words.array), layer, words, layer.nonzero_weights)
+    dense = _cost(layer.dense_passes(dataflow, words), layer, words, layer.nonzero_weights)
     if not layer.packing:
         return CostComparison(dense, dense)
     actual = _cost(layer.passes(dataflow, accelerator), layer, accelerator, layer.nonzeros)

@@ -67,10 +67,12 @@ def trace_layer(
     """
     traces: Traces = []
     (tensors,) = _layer_tensors(workload, (layer,), feeds)
-    schedule = schedule_layer(layer.passes(dataflow, accelerator), layer.gemm, accelerator)
+    passes = layer.passes(dataflow, accelerator)
+    schedule = schedule_layer(passes, layer.gemm, accelerator)
     operands = _operands(
         layer, tensors.node, tensors.input.astype(np.float32), tensors.weight.astype(np.float32)
     )
+    operands = replace(operands, input_banks=passes.input_banks)
     _run(layer, operands, accelerator, schedule, dataflow, traces=traces)
     return traces
 
@@ -217,12 +219,14 @@ def _bias_name(node: Node) -> str:
 
 def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Dataflow) -> Verified:
     workload, layer = tensors.workload, tensors.workload.layer
-    schedule = schedule_layer(workload.passes(dataflow, accelerator), workload.gemm, accelerator)
+    passes = workload.passes(dataflow, accelerator)
+    schedule = schedule_layer(passes, workload.gemm, accelerator)
     cycles = schedule.cycles.total
 
     def run(value: Array, weight: Array) -> EngineResult:
         operands = _operands(workload, tensors.node, value, weight)
-        return _run(workload, operands, accelerator, schedule, dataflow)
+        placed = replace(operands, input_banks=passes.input_banks)
+        return _run(workload, placed, accelerator, schedule, dataflow)
 
     dtype = np.int32 if tensors.is_integer else np.float32
     actual = run(tensors.input.astype(dtype), tensors.weight.astype(dtype))

@@ -11,8 +11,9 @@ import numpy as np
 from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.layer_passes import passes_of_dense, passes_of_packing
 from tightc.cost_model.network_gemms import network_gemms
-from tightc.cost_model.passes import Dataflow, Passes, dense_passes, packed_passes
+from tightc.cost_model.passes import Dataflow, Passes
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import layer_identity, layer_matrix
@@ -50,9 +51,13 @@ class LayerWorkload:
 
         Dense passes are in `dataflow` on the array of `accelerator`; tiles are weight-stationary on their own.
         """
-        if self.packing and self.packing.method != "dense":
-            return packed_passes(self.packing, self.gemm)
-        return dense_passes(dataflow, self.gemm, accelerator.array)
+        if not self.packing or self.packing.method == "dense":
+            return self.dense_passes(dataflow, accelerator)
+        return passes_of_packing(self.packing, self.gemm, accelerator)
+
+    def dense_passes(self, dataflow: Dataflow, accelerator: Accelerator) -> Passes:
+        """The passes of all its weights in `dataflow`; weight-stationary where `accelerator` has banks."""
+        return passes_of_dense(dataflow, self.gemm, accelerator)
 
 
 @dataclass(frozen=True)

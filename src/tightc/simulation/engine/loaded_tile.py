@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.accelerator.accelerator import Accelerator
+from tightc.simulation.engine.bank_reads import read_step
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import tile_index_bits
 from tightc.tile.packing import EMPTY, Packing, Tile
@@ -22,11 +23,13 @@ class Operands:
     """What a layer multiplies, float32 or int32: `weights`, and `vectors` (vectors, inputs of all groups).
 
     `overlaps`: whether sums are added to others where they leave the array, as in a transposed convolution.
+    `input_banks`: (inputs of all groups,), the bank that each input is in, where the activation buffer has banks.
     """
 
     weights: LayerMatrix
     vectors: Values
     overlaps: bool = False
+    input_banks: NDArray[np.int64] | None = None
 
 
 class LoadedTile(NamedTuple):
@@ -40,8 +43,8 @@ class LoadedTile(NamedTuple):
     `outputs`: (c,) int32, where each column adds its sums.
     `hops`: (C,) int64, registers that a lane's inputs pass on their way to each column.
     `row_words`: (R,) float64, words that each row takes to load.
-    `demands`: (3,) float64, words that a step takes from the buffers of the streamed operand, the stationary operand
-    and the sums.
+    `demands`: (4,) float64, words that a step takes from the buffers of the streamed operand, the stationary operand
+    and the sums, and cycles of the banks.
     """
 
     weights: NDArray[Any]
@@ -99,19 +102,21 @@ def slot_values(packing: Packing, weights: LayerMatrix) -> list[Values]:
 class TilePlacer:
     """Builds the loaded tiles of one packing.
 
-    `values`: as `slot_values` gives them; `sum_words`: as `sum_words` does.
+    `values`: as `slot_values` gives them; `sum_words`: as `sum_words` does; `input_banks`: as in Operands.
     """
 
     packing: Packing
     values: list[Values]
     sum_words: list[int]
     accelerator: Accelerator
+    input_banks: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, packing: Packing, operands: Operands, accelerator: Accelerator) -> TilePlacer:
         """A placer for the tiles of `packing` on the array of `accelerator`, with their values from `operands`."""
         words = sum_words(packing, operands.overlaps, accelerator.accumulator_bypass)
-        return cls(packing, slot_values(packing, operands.weights), words, accelerator)
+        values = slot_values(packing, operands.weights)
+        return cls(packing, values, words, accelerator, operands.input_banks)
 
     def place(self, number: int, replicas: int) -> LoadedTile:
         """Tile `number` on the array, its replicas on the diagonal from the first at the top to the lowest row.
@@ -133,7 +138,7 @@ class TilePlacer:
             weights[at], used[at] = values, occupied
             taps[at] = np.where(occupied, lane_inputs[:, None] * hops[columns] + selected, 0)
         starts = np.append(np.zeros(first + 1, np.int64), np.cumsum(np.tile(lane_inputs, replicas)))
-        distinct = len(set(tile.inputs.tolist()))
+        read, bank_cycles = read_step(tile, self.accelerator.bank_network, self.input_banks)
         return LoadedTile(
             weights=weights,
             taps=taps,
@@ -143,7 +148,7 @@ class TilePlacer:
             outputs=_replicated_ids(tile.filters, packing.filters, replicas),
             hops=hops,
             row_words=self._row_words(tile, replicas),
-            demands=replicas * np.array([distinct, 0, self.sum_words[number]], np.float64),
+            demands=replicas * np.array([read, 0, self.sum_words[number], bank_cycles], np.float64),
         )
 
     def _row_words(self, tile: Tile, replicas: int) -> NDArray[np.float64]:
@@ -176,7 +181,7 @@ def no_tile(accelerator: Accelerator, dtype: np.dtype[Any]) -> LoadedTile:
         outputs=ids,
         hops=column_hops(accelerator),
         row_words=np.zeros(0),
-        demands=np.zeros(3),
+        demands=np.zeros(4),
     )
 
 

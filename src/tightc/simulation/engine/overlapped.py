@@ -114,7 +114,7 @@ def run_overlapped(
     `following` loads from the cycle on in which the lowest row takes over its weights of `current`. `bandwidths` and
     `log`: as in `stationary.stream`.
     """
-    rows, words, load_words = len(state.partial) - 1, np.zeros(3), 0.0
+    rows, words, load_words = len(state.partial) - 1, np.zeros(len(bandwidths)), 0.0
     can_load = len(current.row_words) == 0
     is_last = len(following.row_words) == 0
     begun, loaded, cycles = 0, 0, 0
@@ -122,11 +122,11 @@ def run_overlapped(
         slot = state.clock[0] % len(state.entered)
         state.started[slot] = cycles == 0 and len(current.row_words) > 0
         state.entered[slot] = begun < len(current.steps)
-        for i in range(3):
+        for i in range(len(bandwidths)):
             words[i] += bandwidths[i]
             state.entered[slot] &= words[i] + ROUNDING >= current.demands[i]
         if state.entered[slot]:
-            for i in range(3):
+            for i in range(len(bandwidths)):
                 words[i] -= current.demands[i]
             _enter(state, current, begun, slot)
             begun += 1

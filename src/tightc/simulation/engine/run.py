@@ -129,7 +129,7 @@ def _run_stationary(
     buffers = [accelerator.activations, accelerator.weights]
     if dataflow == "is":
         buffers.reverse()
-    bandwidths = _bandwidths([*buffers, accelerator.sums], busy)
+    bandwidths = np.append(_bandwidths([*buffers, accelerator.sums], busy), 1 / busy)
     lengths = [len(part) for part in np.array_split(np.arange(len(steps)), temporal_tiles)]
     cuts = np.append(0, np.cumsum(lengths))
     placer = TilePlacer.of(packing, operands, accelerator)
@@ -148,7 +148,7 @@ def _run_stationary(
 
 @dataclass(frozen=True)
 class _StationaryArray:
-    """One array; `bandwidths`: words in a cycle for the streamed operand, the stationary operand and the sums."""
+    """One array; `bandwidths`: as in `stationary.stream`."""
 
     accelerator: Accelerator
     bandwidths: NDArray[np.float64]

@@ -91,8 +91,9 @@ def stream(
     """Streams `steps` through what `loader` holds until the array is empty; returns the cycles.
 
     `steps`: (T, inputs) V. `sums`: (T, outputs) V, added to in place. `next_tile`: the tile that loads meanwhile, one
-    without rows if none does. `bandwidths`: (3,) float64, words that the buffers of the streamed operand, the
-    stationary operand and the sums deliver in a cycle. `log`: as in `load`.
+    without rows if none does. `bandwidths`: (4,) float64, words that the buffers of the streamed operand, the
+    stationary operand and the sums deliver in a cycle, and the array's part of a cycle of the banks. `log`: as in
+    `load`.
     """
     weights, taps = loader.weights.copy(), loader.taps.copy()
     loader.rows[0], loader.words[0] = 0, 0.0
@@ -106,7 +107,7 @@ def stream(
     leaving = np.full(length, NOTHING, np.int32)
     edge = np.full(rows, NOTHING, np.int32)
     partial = np.zeros((rows + 1, used), sums.dtype)  # nothing enters above the first row
-    words = np.zeros(3)
+    words = np.zeros(len(bandwidths))
     head, begun, finished, cycles = columns, 0, 0, 0
     while finished < len(steps) or loader.rows[0] < len(next_tile.row_words):
         loaded = _load_cycle(loader, next_tile, bandwidths[1]) if len(next_tile.row_words) else 0
@@ -118,11 +119,11 @@ def stream(
             edge[r] = edge[r - 1]
         edge[0] = NOTHING
         ready = begun < len(steps)
-        for i in range(3):
+        for i in range(len(bandwidths)):
             words[i] += bandwidths[i]
             ready &= words[i] + ROUNDING >= tile.demands[i]
         if ready:
-            for i in range(3):
+            for i in range(len(bandwidths)):
                 words[i] -= tile.demands[i]
             edge[0] = begun
             begun += 1

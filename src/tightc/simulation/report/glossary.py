@@ -33,7 +33,7 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "arrays_used": Definition("", "arrays that the layer runs on; fewer than A where buffers limit"),
     "pass_compression": Definition("", "dense_passes / passes"),
-    "cycles": Definition("cycles", "compute_cycles + the four stall cycles"),
+    "cycles": Definition("cycles", "compute_cycles + all stall cycles"),
     "compute_cycles": Definition(
         "cycles",
         "cycles on the arrays without stalls. A pass takes R (load) + T (stream) + R + C - 2 (drain), with T = M for "
@@ -49,6 +49,15 @@ GLOSSARY: dict[str, Definition] = {
         "cycle)) to stream. Arrays share the bandwidth. Where several buffers limit, stalls are attributed to "
         "activations first, then weights, then sums",
     ),
+    "bank_stall_cycles": Definition(
+        "cycles",
+        "where the activation buffer has B banks: stalls that a buffer without banks would not have. The "
+        "positions of a channel are in consecutive banks. Channels begin where the one before ends, or where a descent "
+        "finds fewer conflicts. Each bank gives one word in a cycle. A step takes as many cycles as the fullest "
+        "bank has words of it. Where a lane reaches fewer banks, a rotator brings them all to it: a step takes the "
+        "cycles of all rotations, and a word that lanes need in several rotations is read in each. Arrays and "
+        "replicas take turns at the banks. These stalls come before those of the buffers",
+    ),
     "weight_stall_cycles": Definition(
         "cycles",
         "stalls of the weight buffer: loading takes max(R, ceil(words of tile and index / words per cycle))",
@@ -63,7 +72,7 @@ GLOSSARY: dict[str, Definition] = {
         "stalls of DRAM: transfers through double buffers beyond the cycles on the arrays, and all transfers through "
         "single buffers",
     ),
-    "stall_cycles": Definition("cycles", "the four stall cycles together"),
+    "stall_cycles": Definition("cycles", "all stall cycles together"),
     "speedup": Definition("", "dense_cycles / cycles"),
     "utilisation": Definition("", "multiply-accumulates of non-zero weights / (A R C x cycles)"),
     "time_ms": Definition("ms", "cycles / clock"),
@@ -114,9 +123,10 @@ GLOSSARY: dict[str, Definition] = {
         "used, weights to their row. lanes: words put on the edges. activation_buffer: distinct inputs of a tile x T, "
         "outputs written, and read again if they go to DRAM. weight_buffer: lanes x columns of each tile; of a dense "
         "layer its weights. partial_sum_buffer: every sum written once and read once, to be added to or to leave, but "
-        "for those that bypass it. index: selects, lane lists, column filters. dram: dram_bytes. Transfers from DRAM "
-        "are also written to their buffer. Groups and replicas are placed on the diagonal: streamed operands pass "
-        "those before their own, and sums those after",
+        "for those that bypass it. index: selects, lane lists, column filters. dram: dram_bytes. bank_network, where "
+        "there are banks: 2:1 levels, ceil(log2 reach) for each lane input; with a reach below all banks also "
+        "ceil(log2 banks) for each word read. Transfers from DRAM are also written to their buffer. Groups and "
+        "replicas are placed on the diagonal: streamed operands pass those before their own, and sums those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),
@@ -144,7 +154,9 @@ GLOSSARY: dict[str, Definition] = {
         "mm2",
         "with --area: of the arrays by a synthesized table, without wiring, clock tree and buffers. pes: R x C "
         "processing elements, of which C // g a row hold the lane's registers. feeders: R x fan-in inputs. "
-        "accumulators and requantizers: one a column. control: controller and step counter. The fan-in is that of the "
+        "accumulators and requantizers: one a column. control: controller and step counter. bank_network, where there "
+        "are banks: for each of R x fan-in lane inputs a multiplexer of the banks in reach, and a register; with a "
+        "reach below all banks also a rotator of banks x ceil(log2 banks) 2:1 multiplexers. The fan-in is that of the "
         "hardware, else that of the packings. dense_area_mm2: the same with whole weights and a fan-in of 1",
     ),
     "zero_gated_area_mm2": Definition(

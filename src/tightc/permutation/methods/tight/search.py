@@ -103,11 +103,13 @@ class TightSearch:
             self._search()
         if self._context.ended() or self._fewest > self._least or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
+        if self._best is not None:  # as rivals are, whose lanes their own methods place as well
+            self._best = Candidate(self._costs.place_lanes(self._best.packing), self._costs)
         by_passes = self._objective == "passes" and self._best is not None and self._best.runs
         for rival in rival_packings(
             self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
         ):
-            self._offer(rival)
+            self._offer(self._costs.place_lanes(rival))
         assert self._best is not None
         return self._best.packing
 
