@@ -34,14 +34,13 @@ class Choice(NamedTuple):
 def pack_best(jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, progress: Progress) -> Choice:
     """The packing of every job for the fan-in of the options.
 
-    Where that is auto, the network is packed for each of TRIED that its hardware has, and the first measure of the
-    objective, summed over the layers, times the area of the arrays decides; of equals the smaller fan-in. The time
-    limit holds for all of them together. OptionError where the area table lacks one.
+    Where that is auto, the network is packed for each of TRIED, and the first measure of the objective, summed over the
+    layers, times the area of the arrays decides; of equals the smaller fan-in. The time limit holds for all of them
+    together. OptionError where the area table lacks one.
     """
     if options.fan_in != "auto":
         return Choice(options, pack_layers(jobs, options, seed, progress))
-    most = options.hardware.fan_in if options.hardware else max(TRIED)
-    tried = [fan_in for fan_in in TRIED if fan_in <= most] or [most]
+    tried = _tried(options)
     for fan_in in tried:
         _area(options, fan_in)
     limit = options.time_limit or options.temp_schedule.time_limit
@@ -58,6 +57,14 @@ def pack_best(jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, prog
             break
     best = min(choices, key=lambda choice: _times_area(choice, jobs))
     return best._replace(packed=_ended(best.packed, choices, jobs, whole=len(choices) == len(tried)))
+
+
+def _tried(options: PermuteOptions) -> list[int]:
+    """TRIED, on hardware those below its fan-in and that."""
+    if options.hardware is None:
+        return list(TRIED)
+    most = options.hardware.fan_in
+    return [*(fan_in for fan_in in TRIED if fan_in < most), most]
 
 
 def _ended(

@@ -61,15 +61,15 @@ def require_no_worse(model: tightc.Model, objective: str, accelerator: dict[str,
     except OptionError as refusal:
         assert "partial-sum buffer" in str(refusal)
     combined = ({"method": "column-combine", "gamma": 0.0, "alpha": lanes} for lanes in (alpha, fan_in))
-    for rival in ({"method": "dense"}, {"method": "structured"}, *combined):
+    for method in ({"method": "dense"}, {"method": "structured"}, *combined):
         try:
-            others = figures(model, objective, accelerator, {"fan_in": fan_in, **rival})
+            others = figures(model, objective, accelerator, {"fan_in": fan_in, **method})
         except OptionError as refusal:
             assert "partial-sum buffer" in str(refusal)
             continue
-        assert own is not None, f"{rival} runs, tight does not"
+        assert own is not None, f"{method} runs, tight does not"
         for layer, (mine, other) in enumerate(zip(own, others, strict=True)):
-            assert mine <= other, (layer, rival)
+            assert mine <= other, (layer, method)
 
 
 @pytest.mark.parametrize("objective", list(ORDER))

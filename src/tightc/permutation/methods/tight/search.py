@@ -16,6 +16,7 @@ from tightc.permutation.methods.first_fit import fill_tiles
 from tightc.permutation.methods.tight.filter_set import FilterSet
 from tightc.permutation.methods.tight.insertion import insert
 from tightc.permutation.methods.tight.legalize import gather, legalize
+from tightc.permutation.methods.tight.other_methods import packings_of_other_methods
 from tightc.permutation.methods.tight.partition import partition, with_heights
 from tightc.permutation.methods.tight.plan import (
     Plan,
@@ -26,7 +27,6 @@ from tightc.permutation.methods.tight.plan import (
 )
 from tightc.permutation.methods.tight.progress import LayerProgress
 from tightc.permutation.methods.tight.replicate import replicated_plans
-from tightc.permutation.methods.tight.rivals import rival_packings
 from tightc.permutation.methods.tight.tile_by_tile import fill_tile_by_tile
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import PackingProblem
@@ -48,6 +48,7 @@ _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
 _NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
 _FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
+_SCARCE = 0.2  # excess, as a fraction of the same, that no plan of a few tiles more gets rid of
 _FILLINGS = 3  # times that tiles are filled one by one
 _CLOSER = 4  # part of the way down to the passes that failed, after some that fit
 _RAISES = 4  # how often tiles that turned out too low are made taller
@@ -92,6 +93,7 @@ class TightSearch:
         self._costs = costs.replicating() if self._objective == "replicated-cycles" else costs
         self._best: Candidate | None = None
         self._fewest = math.inf  # passes of any packing found, the best or not
+        self._filled = False  # whether tiles were filled one by one
         self._time = context.time
         self._progress = LayerProgress(context, problem.fan_in, self._least, self._ordinary)
 
@@ -103,13 +105,13 @@ class TightSearch:
             self._search()
         if self._context.ended() or self._fewest > self._least or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
-        if self._best is not None:  # as rivals are, whose lanes their own methods place as well
+        if self._best is not None:  # as the lanes of the others are below
             self._best = Candidate(self._costs.place_lanes(self._best.packing), self._costs)
         by_passes = self._objective == "passes" and self._best is not None and self._best.runs
-        for rival in rival_packings(
+        for packing in packings_of_other_methods(
             self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
         ):
-            self._offer(self._costs.place_lanes(rival))
+            self._offer(self._costs.place_lanes(packing))
         assert self._best is not None
         return self._best.packing
 
@@ -153,6 +155,7 @@ class TightSearch:
             tiles = fill_tile_by_tile(self._filters, self._inputs, self._array, self._fan_in, self._seed())
             fewest = self._fewest
             if tiles:
+                self._filled = True
                 self._offer(self._packing(tiles))
             if not tiles or len(tiles) > fewest:
                 return
@@ -160,11 +163,14 @@ class TightSearch:
     def _search_passes(self, passes: int, apart: int) -> None:
         """Spreads filters over more and more tiles, from `passes` on, then closes in on the fewest that hold them.
 
-        `apart`: an estimate of the passes needed.
+        `apart`: an estimate of the passes needed. It ends where far too many inputs remain, if tiles were filled one
+        by one: with so scarce a fan-in that takes fewer passes.
         """
         failed = passes - 1
         while failed < passes < min(self._fewest, self._ordinary) and not self._context.ended():
             excess = self._try_balanced(passes)
+            if excess > _SCARCE * self._carried * passes and self._filled:
+                return
             if excess and passes < self._fewest:
                 failed = passes
                 wanted = max(passes + math.ceil(excess / self._carried), (passes + apart) // 2)

@@ -1,4 +1,4 @@
-"""Rivals: what the other methods make of the same weights without a loss; the search returns one if it is better."""
+"""Other methods: what they make of the same weights without a loss; the search returns one if it is better."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, Tile, tile_of_slots
 
 
-def rival_packings(
+def packings_of_other_methods(
     matrix: LayerMatrix, problem: PackingProblem, context: SearchContext, most_passes: float
 ) -> Iterator[Packing]:
     """Structured, dense and column-combined packings of `matrix` in up to `most_passes` passes.

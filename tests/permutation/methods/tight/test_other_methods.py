@@ -19,7 +19,7 @@ from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.accelerator.hardware import Hardware
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.permutation.methods import column_combine
-from tightc.permutation.methods.tight import rivals
+from tightc.permutation.methods.tight import other_methods
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import LossySettings
 from tightc.permutation.search_context import SearchContext
@@ -39,8 +39,10 @@ def nonzero(matrix: LayerMatrix) -> bool:
     return bool(matrix.values.any())
 
 
-def all_rivals(matrix: LayerMatrix, case: PackingCase, most_passes: float = math.inf) -> list[Packing]:
-    return list(rivals.rival_packings(matrix, case.problem(matrix), case.context, most_passes))
+def all_of_them(matrix: LayerMatrix, case: PackingCase, most_passes: float = math.inf) -> list[Packing]:
+    return list(
+        other_methods.packings_of_other_methods(matrix, case.problem(matrix), case.context, most_passes)
+    )
 
 
 def slots(packing: Packing) -> list[object]:
@@ -49,11 +51,11 @@ def slots(packing: Packing) -> list[object]:
 
 @settings(max_examples=200)
 @given(matrices().filter(nonzero), arrays(), FAN_INS, st.integers(1, 16))
-def test_every_rival_is_a_lossless_packing_within_the_fan_in(
+def test_each_is_a_lossless_packing_within_the_fan_in(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, alpha: int
 ) -> None:
     case = PackingCase(array, fan_in, lossy=LossySettings(alpha))
-    found = all_rivals(matrix, case)
+    found = all_of_them(matrix, case)
     assert {packing.method for packing in found} == {"tight", "dense", "structured"}
     for packing in found:
         check(packing, matrix, case)
@@ -67,13 +69,13 @@ def test_every_rival_is_a_lossless_packing_within_the_fan_in(
 @example(IN_BLOCKS, TINY, 2, 1)
 @example(DIAGONAL, ArrayShape(1, 1), 1, 1)
 @example(DIAGONAL, ArrayShape(3, 1), 2, 2)
-def test_no_rival_of_few_passes_is_left_out(
+def test_none_of_few_passes_is_left_out(
     matrix: LayerMatrix, array: ArrayShape, fan_in: int, alpha: int
 ) -> None:
     case = PackingCase(array, fan_in, lossy=LossySettings(alpha))
-    every = all_rivals(matrix, case)
+    every = all_of_them(matrix, case)
     for most in sorted({len(packing.tiles) for packing in every}):
-        found = [slots(packing) for packing in all_rivals(matrix, case, most)]
+        found = [slots(packing) for packing in all_of_them(matrix, case, most)]
         for packing in every:
             assert len(packing.tiles) > most or slots(packing) in found
 
@@ -87,16 +89,20 @@ def test_column_combining_takes_no_fewer_passes_than_its_bound(
 ) -> None:
     problem = PackingCase(array, alpha, lossy=LossySettings(alpha)).problem(matrix)
     packing = column_combine.pack(matrix, problem, context=SearchContext())
-    assert rivals._combined_passes(matrix, problem, alpha) <= len(packing.tiles)
+    assert other_methods._combined_passes(matrix, problem, alpha) <= len(packing.tiles)
 
 
 def test_the_bound_of_column_combining_is_what_full_lanes_take() -> None:
     problem = PackingCase(ArrayShape(4, 5), 2).problem(LayerMatrix(np.ones((10, 12), np.float32)))
     full = LayerMatrix(np.ones((10, 12), np.float32))
-    assert rivals._combined_passes(full, problem, 2) == 3 * 2  # one weight of a filter on each of 12 lanes
+    assert (
+        other_methods._combined_passes(full, problem, 2) == 3 * 2
+    )  # one weight of a filter on each of 12 lanes
     spread = np.zeros((10, 12), np.float32)
     spread[np.arange(120) % 10, np.arange(120) // 10] = np.arange(120) % 5 == 0
-    assert rivals._combined_passes(LayerMatrix(spread), problem, 2) == 3  # two filters of all 12 inputs
+    assert (
+        other_methods._combined_passes(LayerMatrix(spread), problem, 2) == 3
+    )  # two filters of all 12 inputs
 
 
 @settings(max_examples=200)
@@ -108,30 +114,30 @@ def test_the_bound_of_column_combining_is_what_full_lanes_take() -> None:
 )
 @example(HOLE, Accelerator(ArrayShape(1, 3)), 1, default_table())
 @example(HOLE, Accelerator(ArrayShape(3, 3)), 9, default_table())
-def test_some_rival_costs_no_more_than_the_structured_packing(
+def test_one_costs_no_more_than_the_structured_packing(
     matrix: LayerMatrix, accelerator: Accelerator, vectors: int, table: EnergyTable
 ) -> None:
     gemm = GemmWorkload(matrix.filters_per_group, matrix.inputs, matrix.groups, vectors)
     costs = PackingCosts(gemm, accelerator, table)
     case = PackingCase(accelerator.array, 1)
     structured = costs.of(case.pack(matrix, "structured"))
-    found = all_rivals(matrix, case)
+    found = all_of_them(matrix, case)
     emptied = costs.of(found[0])
     assert emptied.cycles <= structured.cycles or math.isinf(structured.cycles)
     assert min(costs.of(packing).energy_pj for packing in found) <= structured.energy_pj
 
 
-def test_subwords_have_no_rivals() -> None:
+def test_there_are_none_for_subwords() -> None:
     matrix = LayerMatrix(np.array([[3, 0], [0, 17]], np.int8), subword_bits=4)
-    assert all_rivals(matrix, PackingCase()) == []
+    assert all_of_them(matrix, PackingCase()) == []
 
 
-def test_an_interrupt_ends_the_rivals_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_ends_them_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> Packing:
         raise CancelledError
 
     monkeypatch.setattr(column_combine, "pack", interrupted)
-    found = all_rivals(IN_BLOCKS, PackingCase(TINY))
+    found = all_of_them(IN_BLOCKS, PackingCase(TINY))
     assert [packing.method for packing in found] == ["tight", "structured", "dense"]
 
 
