@@ -132,7 +132,7 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
     dense, *_, last = report.layers
     assert only(dense) == one_by_one(model, "dense", accelerator)
     assert last["variant"] == "tight, fan-in 8"
-    assert only(last) == one_by_one(model, "tight", accelerator, fan_in=16)
+    assert only(last) == one_by_one(model, "tight", accelerator, fan_in=8)
     assert last["dram_bytes"] > 0 and last["time_ms"] > 0
     assert report.totals["hardware"] == "tight-32x32" and report.totals["array"] == "32x32"
     assert report.notes[0] == "energy is a model, not measured: int8 operands, int32 sums, with DRAM"
@@ -148,7 +148,7 @@ def test_every_option_of_the_hardware_is_an_option_of_compare() -> None:
 def test_a_real_network_on_real_hardware(resnet20: Path) -> None:
     model, _ = prune(load_model(resnet20), PruneOptions(sparsity=0.9))
     tight = hardware("tight-32x32")
-    report = compare([model], options(hardware=tight, array=None, fan_in=(4, 16)))
+    report = compare([model], options(hardware=tight, array=None, fan_in=(4, 8)))
     accelerator = SimulateOptions(hardware=tight, array=tight.array)
     rows = {row["variant"]: row for row in report.layers}
     assert only(rows["tight, fan-in 4"]) == one_by_one(model, "tight", accelerator, fan_in=4)
