@@ -57,20 +57,23 @@ def _emptied_passes(matrix: LayerMatrix, problem: PackingProblem) -> int:
 
 
 def _combined_passes(matrix: LayerMatrix, problem: PackingProblem, alpha: int) -> int:
-    """A lower bound on the passes of column combining; 0 for layers with groups, which may share passes.
+    """A lower bound on the passes of column combining.
 
     An input is on one lane only, and a lane holds one weight of a filter. So the filters of a tile need a lane
-    for every `alpha` inputs that they read, and a lane for every weight of one filter.
+    for every `alpha` inputs that they read, and a lane for every weight of one filter. Groups may share a pass, each on
+    lanes of its own.
     """
-    if matrix.groups > 1:
-        return 0
-    used, passes = matrix.values != 0, 0
-    used = used[used.any(axis=1)]
-    for first in range(0, len(used), problem.array.columns):
-        block = used[first : first + problem.array.columns]
-        lanes = max(folds(int(block.any(axis=0).sum()), alpha), int(block.sum(axis=1).max()))
-        passes += folds(lanes, problem.array.rows)
-    return passes
+    rows, columns = problem.array
+    size, passes, lanes_of_all = matrix.filters_per_group, 0, 0
+    for group in range(matrix.groups):
+        used = matrix.values[group * size : (group + 1) * size] != 0
+        used = used[used.any(axis=1)]
+        for first in range(0, len(used), columns):
+            block = used[first : first + columns]
+            lanes = max(folds(int(block.any(axis=0).sum()), alpha), int(block.sum(axis=1).max()))
+            passes += folds(lanes, rows)
+            lanes_of_all += lanes
+    return passes if matrix.groups == 1 else folds(lanes_of_all, rows)
 
 
 def _emptied(packing: Packing, matrix: LayerMatrix) -> Iterator[Tile]:

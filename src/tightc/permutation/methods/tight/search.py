@@ -46,6 +46,7 @@ _FULL = (
 )  # of what a tile carries, the fraction that its filters may read: annealing needs some room
 _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
+_FEW_VECTORS = 4  # input vectors of a layer for which loading takes more energy than columns
 _NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
 _FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
 _SCARCE = 0.2  # excess, as a fraction of the same, that no plan of a few tiles more gets rid of
@@ -142,7 +143,7 @@ class TightSearch:
     def _search(self) -> None:
         together, apart = passes_for(self._filter_set, self._array, _HOPELESS * self._fan_in)
         passes = max(self._least, together)
-        if not self._fits_the_bound(passes == self._bound):
+        if passes > self._least or not self._fits_the_bound():
             self._fill_tile_by_tile()
             self._search_passes(passes, apart)
         self._beyond_passes()
@@ -179,17 +180,27 @@ class TightSearch:
                 passes = int(min(passes, self._fewest))
                 passes -= max(1, (passes - failed) // _CLOSER)
 
-    def _fits_the_bound(self, likely: bool) -> bool:
+    def _fits_the_bound(self) -> bool:
         """Whether a plan of as many passes as the bound leaves no lane beyond the fan-in.
 
-        The plan of fewest columns takes little energy, and is tried even if success is not `likely`: what leaves its
-        lanes often fits into few more tiles. Plans of little area need fewer slots.
+        The plan of fewest columns is tried first, since it takes little energy where many vectors pass. Plans of little
+        area need fewer slots, which are what counts where few do.
         """
-        if self._objective not in ("area", "inputs"):
-            excess = self._attempt(narrow_plan(self._filter_set, self._array, self._bound))
-            if excess == 0 or excess > _FAR * self._carried * self._bound:
+        if self._objective not in ("area", "inputs") and self._costs.vectors >= _FEW_VECTORS:
+            excess = self._attempt(self._narrow_plan())
+            if excess == 0 or excess > _FAR * self._carried * self._least:
                 return excess == 0
-        return likely and any(not self._try_min_area(self._bound, room) for room in self._capacities())
+        if self._least > self._bound:
+            return False
+        return any(not self._try_min_area(self._bound, room) for room in self._capacities())
+
+    def _narrow_plan(self) -> Plan:
+        """The plan of fewest columns in as many tiles as the bound, spread evenly where the fan-in asks for more."""
+        array = self._array
+        if self._least > self._bound:
+            columns = int(np.sum(-(-self._sizes // array.rows)))
+            array = array._replace(columns=-(-columns // self._least))
+        return narrow_plan(self._filter_set, array, self._least)
 
     def _capacities(self) -> list[float]:
         """How many inputs a tile may read in the plans of little area, one after the other."""
