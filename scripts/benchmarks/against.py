@@ -73,7 +73,7 @@ class _Run:
 
 def run(page: Page) -> None:
     """A row for each problem: both versions in turn, the least of several repetitions."""
-    repeats = 1 if page.quick else 3
+    repeats = 1 if page.quick else 2
     page.text(
         f"`tightc permute MODEL --fan-in N --jobs 1`, this version and {_OLDER[0]} in turn, {repeats} times each, "
         "seed 0. Seconds: of the processor, user and system, the least of the repetitions; the start is included. "

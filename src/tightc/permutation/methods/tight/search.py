@@ -47,7 +47,7 @@ _FULL = (
 _FULL_MIN_AREA = 0.78  # the same where tiles are as low as their filters allow
 _FEW = 16  # passes of a layer so small that it is worth a try without any room
 _FEW_VECTORS = 4  # input vectors of a layer for which loading takes more energy than columns
-_NEAR = 0.005  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
+_NEAR = 0.03  # excess, as a fraction of what all lanes carry, at which a less full tile is worth a try
 _FAR = 0.05  # excess, as a fraction of the same, beyond which other plans of as many tiles are not tried
 _SCARCE = 0.2  # excess, as a fraction of the same, that no plan of a few tiles more gets rid of
 _FILLINGS = 3  # times that tiles are filled one by one
@@ -192,7 +192,11 @@ class TightSearch:
                 return excess == 0
         if self._least > self._bound:
             return False
-        return any(not self._try_min_area(self._bound, room) for room in self._capacities())
+        for room in self._capacities():
+            excess = self._try_min_area(self._bound, room)
+            if excess == 0 or excess > _FAR * self._carried * self._bound:
+                return excess == 0
+        return False
 
     def _narrow_plan(self) -> Plan:
         """The plan of fewest columns in as many tiles as the bound, spread evenly where the fan-in asks for more."""
