@@ -512,7 +512,7 @@ class FoundBlock:
         return int(self._excess.sum())
 
 
-@pytest.mark.parametrize(("others", "again"), [(300, [0]), (100, [])])
+@pytest.mark.parametrize(("others", "again"), [(20, [0]), (10, [])])
 def test_only_blocks_that_nearly_fit_are_annealed_once_more(
     others: int, again: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,7 +525,7 @@ def test_only_blocks_that_nearly_fit_are_annealed_once_more(
         return [FoundBlock(10, 1) for _ in numbers]
 
     monkeypatch.setattr(one, "_anneal", anneal)
-    # excess per lane 0.4, 0.6 and 0, where 0.5 is a twentieth of the fan-in; in all, 10 of 3,200 or of 1,200 inputs
+    # excess per lane 0.4, 0.6 and 0, where 0.5 is a twentieth of the fan-in; in all, 10 of 400 or of 300 inputs
     found = [FoundBlock(10, 4), FoundBlock(10, 6), FoundBlock(others, 0)]
     one._anneal_more([None] * 3, found)
     assert annealed == again
