@@ -143,7 +143,7 @@ GLOSSARY: dict[str, Definition] = {
     "batch": Definition(
         "",
         "inputs of the network in one run, whose cycles and energy are counted: the first dimension of the model's "
-        "inputs; unknown where they disagree, or where it is fixed above 1 and no output begins with it",
+        "inputs; unknown where they disagree, or where it is above 1 and no output has it, at its beginning if fixed",
     ),
     "energy_gain_if": Definition(
         "",
