@@ -111,7 +111,7 @@ def hardware(**changes: Any) -> dict[str, Any]:
 def test_only_fan_ins_of_the_hardware_are_tried(most: int, objective: str) -> None:
     model, given = network(), {"hardware": hardware(fan_in=most)}
     chosen, report = permuted(model, fan_in="auto", objective=objective, area=OTHER_AREA, **given)
-    tried = [fan_in for fan_in in TRIED if fan_in <= most] or [1]
+    tried = [*(fan_in for fan_in in TRIED if fan_in < most), most]
     found = {}
     for fan_in in tried:
         own = {"hardware": hardware(fan_in=fan_in)}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from helpers import models
 from helpers.loading import loaded
 from helpers.random_hardware import energy_tables, flags, hardware_files, networks
+from helpers.small_accelerator import HARDWARE
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import Hardware
 from tightc.errors import OptionError
@@ -131,3 +132,19 @@ def test_a_weight_of_two_layers_is_packed_for_both() -> None:
         )
         energy[method] = simulate(permute(loaded(proto), options)[0], SimulateOptions()).totals["energy_pj"]
     assert energy["tight"] <= energy["column-combine"]
+
+
+@pytest.mark.parametrize("given", [{}, {"hardware": HARDWARE}])
+def test_hardware_that_is_not_counted_for_want_of_sizes_is_noted(given: dict[str, Any]) -> None:
+    model = loaded(  # only 91 x 64 elements have this shape, which no assumed size does
+        models.build(
+            "net (float[1, A, B] x) => (float[91, 24] y) { r = Reshape(x, shape) y = MatMul(r, w) }",
+            w=models.sparse(64, 24),
+            shape=np.array([91, 64]),
+        )
+    )
+    own = {"hardware": Hardware.model_validate(HARDWARE)} if given else {}
+    known = {"input_shape": ("x=1x91x64",)}
+    for sizes, noted in (({}, bool(given)), (known, False)):
+        _, report = permute(model, PermuteOptions(**own, **sizes, temp_schedule=QUICK, jobs=1))
+        assert any("ranked for ideal hardware" in note for note in report.notes) is noted

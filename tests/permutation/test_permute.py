@@ -227,4 +227,5 @@ def test_only_a_layer_above_its_bound_is_noted(passes: int, noted: bool) -> None
     rows = [{"name": "a", "passes": passes, "passes_lower_bound": 6}]
     notes = _notes({"dropped_weights": 0}, rows, SMALL)
     assert notes == (("a: more passes than the bound; a fan-in above 3 may take fewer",) if noted else ())
-    assert _notes({"dropped_weights": 0}, rows, SMALL.model_copy(update={"method": "dense"})) == ()
+    for other in ({"method": "dense"}, {"fan_in": "auto"}):
+        assert _notes({"dropped_weights": 0}, rows, SMALL.model_copy(update=other)) == ()

@@ -49,6 +49,11 @@ FORMS = {
         product("float[N, 6] x, float[L, 1, 4] z", "float[L, N, 4] y", "p = MatMul(x, w) y = Add(p, z)"),
         {"input_shape": ("x=3x6", "z=2x1x4")}, None,
     ),
+    "an open size that no output has": (
+        product("float[N, 6] x", "float[1, 4] y", "s = MatMul(x, w) axes = Constant<value_ints = [0]>() "
+                "y = ReduceSum(s, axes)"),
+        {"batch": 5}, None,
+    ),
     "a scalar beside it": (
         product("float[4, 6] x, float z", "float[4, 4] y", "p = MatMul(x, w) y = Mul(p, z)"), {}, 4,
     ),

@@ -17,6 +17,10 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 
 _COUNTED = ("cycles", "replicated-cycles", "energy")  # objectives that depend on the input vectors
+_WITHOUT_HARDWARE = (
+    "the sizes of the model's inputs are unknown, so packings are ranked for ideal hardware, not for that of "
+    "--hardware; give --input-shape"
+)
 
 
 def layer_costs(
@@ -24,8 +28,8 @@ def layer_costs(
 ) -> tuple[Mapping[str, PackingCosts], tuple[str, ...]]:
     """(the costs of the layers of a plain model, by their output, a note for each input size that was assumed).
 
-    Both are empty where no tried size runs and nothing asks for sizes; ModelError where the objective depends on them
-    or the options give some. Notes are for objectives that depend on them.
+    No costs where no tried size runs and nothing asks for sizes, with a note if hardware was given; ModelError where
+    the objective depends on them or the options give some. Other notes are for objectives that depend on them.
     """
     accelerator = accelerator_of(options, options.array)
     try:
@@ -36,7 +40,7 @@ def layer_costs(
     except ModelError:
         if options.objective in _COUNTED or options.batch is not None or options.input_shape:
             raise
-        return {}, ()
+        return {}, (_WITHOUT_HARDWARE,) if options.hardware else ()
     uses: dict[str, list[GemmWorkload]] = {}  # by weight, that of its owner first
     for layer in network.layers:
         uses.setdefault(layer.weight, []).append(gemms[layer.output])

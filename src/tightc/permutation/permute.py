@@ -71,7 +71,7 @@ def permute(
         if found.cut_short
         else ()
     )
-    notes = (*model.notes, *assumed, *cut, *_notes(totals, layers, chosen))
+    notes = (*model.notes, *assumed, *cut, *_notes(totals, layers, options))
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
@@ -96,8 +96,8 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
             "sum of squares; tightc finetune trains the rest",
         )
     above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
-    if not above or "objective" not in find_method(options.method).options:
-        return ()
+    if not above or options.fan_in == "auto" or "objective" not in find_method(options.method).options:
+        return ()  # auto has tried other fan-ins
     return (
         f"{join_names(above)}: more passes than the bound; a fan-in above {options.fan_in} may take fewer",
     )
