@@ -120,13 +120,14 @@ GLOSSARY: dict[str, Definition] = {
         "x cycles less these; 0 where the table assumes clock gating. multiplexer: 2:1 levels that an activation "
         "passes, ceil(log2 fan-in) for each MAC, with the fan-in of the hardware or, on ideal hardware, of the tiles; "
         "none for tiles of fan-in 1. registers: a lane's inputs move through the registers of all columns used, a sum "
-        "(4 bytes) through all lanes used, weights to their row. lanes: words put on the edges. activation_buffer: distinct inputs of a tile x T, "
-        "outputs written, and read again if they go to DRAM. weight_buffer: lanes x columns of each tile; of a dense "
-        "layer its weights. partial_sum_buffer: every sum written once and read once, to be added to or to leave, but "
-        "for those that bypass it. index: selects, lane lists, column filters. dram: dram_bytes. bank_network, where "
-        "there are banks: 2:1 levels, ceil(log2 reach) for each lane input; with a reach below all banks also "
-        "ceil(log2 banks) for each word read. Transfers from DRAM are also written to their buffer. Groups and "
-        "replicas are placed on the diagonal: streamed operands pass those before their own, and sums those after",
+        "(4 bytes) through all lanes used, weights to their row. lanes: words put on the edges. activation_buffer: "
+        "distinct inputs of a tile x T, outputs written, and read again if they go to DRAM. weight_buffer: lanes x "
+        "columns of each tile; of a dense layer its weights. partial_sum_buffer: every sum written once and read "
+        "once, to be added to or to leave, but for those that bypass it. index: selects, lane lists, column filters. "
+        "dram: dram_bytes. bank_network, where there are banks: 2:1 levels, ceil(log2 reach) for each lane input; "
+        "with a reach below all banks also ceil(log2 banks) for each word read. Transfers from DRAM are also written "
+        "to their buffer. Groups and replicas are placed on the diagonal: streamed operands pass those before their "
+        "own, and sums those after",
     ),
     "energy_parts_pj": Definition("pJ", "energy_pj by part, as named there"),
     "energy_gain": Definition("", "dense_energy_pj / energy_pj"),

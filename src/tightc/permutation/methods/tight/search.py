@@ -153,7 +153,14 @@ class TightSearch:
         for _ in range(_FILLINGS):
             if self._context.ended() or self._fewest <= self._least:
                 return
-            tiles = fill_tile_by_tile(self._filters, self._inputs, self._array, self._fan_in, self._seed())
+            tiles = fill_tile_by_tile(
+                self._filters,
+                self._inputs,
+                self._array,
+                self._fan_in,
+                self._seed(),
+                ended=self._context.ended,
+            )
             fewest = self._fewest
             if tiles:
                 self._filled = True

@@ -6,11 +6,14 @@ then its inputs, and inputs with few readers in common share a lane. What does n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.kernel_cache import njit
 from tightc.permutation.annealing.rng import _draw, _next, _pick, seed_state
+from tightc.permutation.methods.first_fit import fill_tiles
 from tightc.permutation.methods.tight.insertion import insert
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import Ids
@@ -26,9 +29,17 @@ _WHOLE = 1 << 20  # value of an input whose readers are all inside
 
 
 def fill_tile_by_tile(
-    filters: Ids, inputs: Ids, array: ArrayShape, fan_in: int, seed: np.random.SeedSequence
+    filters: Ids,
+    inputs: Ids,
+    array: ArrayShape,
+    fan_in: int,
+    seed: np.random.SeedSequence,
+    *,
+    ended: Callable[[], bool] = lambda: False,
 ) -> list[Tile]:
     """Tiles within the fan-in for all weights; none where the layer is too large for it.
+
+    Once the search has `ended`, first fit takes what is left.
 
     `filters`, `inputs`: (weights,) int32, a pair for each slot that a weight takes.
     """
@@ -42,14 +53,25 @@ def fill_tile_by_tile(
     rng, most = seed_state(seed), min(len(read), array.rows * fan_in)
     expected = max(1, len(filters) // (array.rows * array.columns))
     swaps = int(np.clip(_EFFORT // (expected * len(read)), 1, _SWAPS))
-    while left.any():
-        chosen, inside, rng = _choose(left, array.columns, most, swaps=swaps, rng=np.uint64(rng))
+    users, sizes = left.sum(axis=0), left.sum(axis=1)
+    while sizes.any():
+        if ended():
+            row, column = np.nonzero(left)
+            uses = left[row, column]
+            filters, inputs = np.repeat(used[row], uses), np.repeat(read[column], uses)
+            return [*tiles, *fill_tiles(filters, inputs, array, fan_in)]
+        chosen, inside, rng = _choose(
+            left, array.columns, most, users=users, sizes=sizes, swaps=swaps, rng=np.uint64(rng)
+        )
         each = max(1, array.columns // len(chosen))
         lanes, rng = _lanes(
             left[np.ix_(chosen, inside)], array.rows, fan_in, each=each, moves=_MOVES, rng=np.uint64(rng)
         )
         slots = np.full((array.rows, len(chosen) * each), EMPTY, np.int32)
         _place(left, chosen, inside, lanes=lanes, each=each, slots=slots)
+        held = slots != EMPTY
+        users -= np.bincount(slots[held], minlength=len(read))
+        sizes[chosen] -= held.reshape(array.rows, len(chosen), each).sum(axis=(0, 2))
         owners = np.repeat(used[chosen], each).astype(np.int32)
         tiles.append(tile_of_slots(owners, np.where(slots == EMPTY, EMPTY, read[slots]).astype(np.int32)))
     return dissolve(tiles, array, fan_in)
@@ -71,14 +93,14 @@ def dissolve(tiles: list[Tile], array: ArrayShape, fan_in: int) -> list[Tile]:
 
 @njit(nogil=True, cache=True)
 def _choose(
-    left: Counts, columns: int, most: int, swaps: int, rng: np.uint64
+    left: Counts, columns: int, most: int, users: Counts, sizes: Counts, swaps: int, rng: np.uint64
 ) -> tuple[Counts, Counts, np.uint64]:
     """(filters of a tile, its inputs, next state of `rng`): filters change places as long as that leaves less behind.
 
-    `left`: (filters, inputs) int64, slots that no tile holds yet. At most `columns` filters and `most` inputs.
+    `left`: (filters, inputs) int64, slots that no tile holds yet; `users`, `sizes`: its sums, (inputs,) and
+    (filters,). At most `columns` filters and `most` inputs.
     """
-    users = left.sum(axis=0)
-    candidates = np.flatnonzero(left.sum(axis=1))
+    candidates = np.flatnonzero(sizes)
     for i in range(len(candidates) - 1):  # in random order
         rng = _next(rng)
         j = i + _pick(_draw(rng), len(candidates) - i)
