@@ -44,8 +44,9 @@ def test_every_method_is_lossless_within_array_and_fan_in(
     tiles = oracle.plain(packing)
     assert oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), packing.fan_in) == []
     assert packing_error(packing, matrix) == ""
-    # tight may find that an ordinary array does as well
-    assert packing.fan_in in {"tight": (1, fan_in), "first-fit": (fan_in,)}.get(method, (1,))
+    # tight may find that an ordinary array does as well, or column combining with its usual alpha
+    usual = min(8, fan_in)
+    assert packing.fan_in in {"tight": (1, usual, fan_in), "first-fit": (fan_in,)}.get(method, (1,))
     assert len(tiles) >= oracle.lower_bound(matrix.values, tuple(array))
 
 
