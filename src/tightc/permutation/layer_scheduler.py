@@ -158,8 +158,11 @@ class _LayerRun:
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:
             fan_in = self.problem.fan_in if "fan_in" in self.method.options else packing.fan_in
-            bound = passes_lower_bound_at_fan_in(matrix.slots(), matrix.groups, self.problem.array, fan_in)
-            figures["gap"] = str(len(packing.tiles) - bound)
+            passes = len(packing.tiles)
+            bound = passes_lower_bound_at_fan_in(
+                matrix.slots(), matrix.groups, self.problem.array, fan_in, passes
+            )
+            figures["gap"] = str(passes - bound)
         context.report(1.0, figures)
         return packing
 

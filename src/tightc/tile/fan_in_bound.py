@@ -20,12 +20,15 @@ _SORT = 2048  # multiplications that take as long as to sort an overlap
 _ROUNDING = 1e-9  # of all weights: well above the rounding of sums over filters and columns
 
 
-def passes_lower_bound_at_fan_in(slots: NDArray[Any], groups: int, array: ArrayShape, fan_in: int) -> int:
+def passes_lower_bound_at_fan_in(
+    slots: NDArray[Any], groups: int, array: ArrayShape, fan_in: int, known: int | None = None
+) -> int:
     """Fewest passes of any lossless packing with lanes of up to `fan_in` inputs; 0 if there is no weight.
 
     `slots`: (filters, inputs of a group) integers, the slots that each weight takes, as of LayerMatrix.slots(). The
     result never rises with rows, columns or fan-in. In layers of very many filters it leaves overlaps out and is
-    weaker. docs/design/search.md.
+    weaker. `known`: passes of a lossless packing for that fan-in, if there is one; where simpler counts need as many,
+    overlaps are not looked at. docs/design/search.md.
     """
     by_group = slots.reshape(groups, -1, slots.shape[1])
     sizes = slots.sum(axis=1, dtype=np.int64)
@@ -33,7 +36,7 @@ def passes_lower_bound_at_fan_in(slots: NDArray[Any], groups: int, array: ArrayS
     passes = max(passes_lower_bound(sizes, array), _passes_by_inputs(users, array, fan_in))
     weights, each = int(sizes.sum()), array.rows * fan_in
     cost = slots.shape[0] * by_group.shape[1] * (slots.shape[1] + _SORT)
-    if weights <= passes * each or array.columns == 1 or cost > _MOST:
+    if passes == known or weights <= passes * each or array.columns == 1 or cost > _MOST:
         return passes
     overlaps = _Overlaps.of(by_group, array)
     columns = -(-sizes // array.rows)

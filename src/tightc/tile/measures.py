@@ -117,7 +117,7 @@ def measure(packing: Packing, matrix: LayerMatrix, fan_in: int | None = None) ->
         passes=passes,
         dense_passes=dense_passes(matrix.filters, matrix.inputs, matrix.groups, dense_array),
         passes_lower_bound=passes_lower_bound_at_fan_in(
-            taken, matrix.groups, array, fan_in or packing.fan_in
+            taken, matrix.groups, array, fan_in or packing.fan_in, None if dropped.any() else passes
         ),
         area=sum(tile.area for tile in packing.tiles),
         area_lower_bound=area_lower_bound(sizes_packed, array, passes),
