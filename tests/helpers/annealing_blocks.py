@@ -106,7 +106,7 @@ def state_faults(state: AnnealingState, block: Block) -> list[str]:
     counts = [[0] * len(used) for _ in slots]
     for lane, item in zip(state.lane_of.tolist(), block.inputs.tolist(), strict=True):
         counts[lane][numbers[item]] += 1
-    if counts != state.counts.tolist():
+    if counts != state.counts[:-1].T.tolist() or (state.counts[-1] < 2).any():
         faults.append("counts are not a recount")
     if [sum(count > 0 for count in row) for row in counts] != state.carried.tolist():
         faults.append("carried is not a recount")

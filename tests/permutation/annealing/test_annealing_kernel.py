@@ -162,9 +162,9 @@ def test_hot_moves_reach_every_slot_of_a_filter_and_no_other() -> None:
 @given(blocks(), FAN_INS)
 def test_the_change_of_a_lane_is_the_difference_of_two_recounts(block: Block, fan_in: int) -> None:
     state = starting_state(block)
-    items = state.counts.shape[1]
+    items = len(state.counts) - 1
     for lane in range(min(3, len(state.slots))):
-        counts, carried = state.counts[lane], int(state.carried[lane])
+        counts, carried = state.counts[:items, lane], int(state.carried[lane])
         held = [item for item in range(items) if counts[item]]
         for leaving in [EMPTY, *held]:
             for coming in {EMPTY, *range(items)} - {leaving}:
@@ -175,7 +175,10 @@ def test_the_change_of_a_lane_is_the_difference_of_two_recounts(block: Block, fa
                     after[coming] += 1
                 now = int(np.count_nonzero(after))
                 rise = now - carried + 4 * (max(0, now - fan_in) - max(0, carried - fan_in))
-                assert _lane_change(counts, leaving, coming, carried, fan_in) == (now - carried, rise)
+                assert _lane_change(state.counts, lane, leaving, coming, carried, fan_in) == (
+                    now - carried,
+                    rise,
+                )
 
 
 @FEW

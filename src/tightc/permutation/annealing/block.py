@@ -55,7 +55,7 @@ def starting_state(block: Block) -> AnnealingState:
     small = slots.shape[1] < np.iinfo(np.uint8).max
     state = AnnealingState(
         slots=slots,
-        input_of=input_of.astype(np.int32),
+        input_of=np.append(input_of, EMPTY).astype(np.int32),
         filter_of=filter_of.astype(np.int32),
         lane_of=block.lanes.copy(),
         column_of=block.columns.copy(),
@@ -68,7 +68,7 @@ def starting_state(block: Block) -> AnnealingState:
         cell_lane=lane_base[cell_tile[by_filter]].astype(np.int32),
         cell_height=block.heights[cell_tile[by_filter]].astype(np.int32),
         cell_column=cell_column[by_filter].astype(np.int32),
-        counts=np.zeros((lanes, len(used)), np.uint8 if small else np.uint16),
+        counts=np.zeros((len(used) + 1, lanes), np.uint8 if small else np.uint16),
         carried=np.zeros(lanes, np.int32),
     )
     _count(state)

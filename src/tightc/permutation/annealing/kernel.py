@@ -25,19 +25,20 @@ from tightc.tile.packing import EMPTY
 EXCESS_COST = 4
 _WORST_RISE = 2 * (EXCESS_COST + 1)
 _GUIDED = 240  # of 256 moves
+_MANY = 2  # uses of EMPTY: it never comes as the first and never leaves as the last
 _ONE = 4294967296.0
 
 
 class AnnealingState(NamedTuple):
     """The state of a block in the kernel: weights, filters, inputs, tiles and lanes are numbered from 0.
 
-    `slots`: (lanes, columns) int32, the weight in each slot or EMPTY. Of each weight: `input_of`, `filter_of`,
-    `lane_of`, `column_of`, all (weights,) int32. `users`: (weights,) int32, the weights that read input i are
-    `users[user_starts[i] : user_starts[i + 1]]`. `tile_of`: (lanes,) int32. A filter's columns in a tile lie side by
-    side: `first_column`, `column_count`: (filters, tiles) int32. Its columns over all tiles are
-    `cell_starts[f] : cell_starts[f + 1]` in `cell_lane`, `cell_height` and `cell_column`: (cells,) int32 each.
-    `counts`: (lanes, inputs) unsigned, how many slots of a lane multiply each input; `carried`: (lanes,) int32, how
-    many inputs that are.
+    `slots`: (lanes, columns) int32, the weight in each slot or EMPTY. Of each weight: `filter_of`, `lane_of`,
+    `column_of`, all (weights,) int32, and `input_of`, (weights + 1,) int32: the last, with index EMPTY, is EMPTY too.
+    `users`: (weights,) int32, the weights that read input i are `users[user_starts[i] : user_starts[i + 1]]`.
+    `tile_of`: (lanes,) int32. A filter's columns in a tile lie side by side: `first_column`, `column_count`: (filters,
+    tiles) int32. Its columns over all tiles are `cell_starts[f] : cell_starts[f + 1]` in `cell_lane`, `cell_height` and
+    `cell_column`: (cells,) int32 each. `counts`: (inputs + 1, lanes) unsigned, how many slots of a lane multiply each
+    input, and _MANY for EMPTY; `carried`: (lanes,) int32, how many inputs a lane carries.
     """
 
     slots: Ids
@@ -62,12 +63,13 @@ class AnnealingState(NamedTuple):
 def _count(state: AnnealingState) -> None:
     """Recounts `counts` and `carried` from `lane_of`."""
     state.counts[:, :] = 0
+    state.counts[-1, :] = _MANY
     state.carried[:] = 0
-    for weight in range(len(state.input_of)):
+    for weight in range(len(state.lane_of)):
         lane, item = state.lane_of[weight], state.input_of[weight]
-        if state.counts[lane, item] == 0:
+        if state.counts[item, lane] == 0:
             state.carried[lane] += 1
-        state.counts[lane, item] += 1
+        state.counts[item, lane] += 1
 
 
 @njit(nogil=True, cache=True)
@@ -83,17 +85,13 @@ def _cost(carried: Ids, fan_in: int) -> tuple[int, int]:
 
 @njit(nogil=True, cache=True)
 def _lane_change(
-    counts: NDArray[Any], leaving: int, coming: int, carried: int, fan_in: int
+    counts: NDArray[Any], lane: int, leaving: int, coming: int, carried: int, fan_in: int
 ) -> tuple[int, int]:
-    """(change of a lane's carried inputs, change of its cost in quarters) when one weight leaves and another comes.
+    """(change of the inputs on `lane`, change of its cost in quarters) when one weight leaves and another comes.
 
-    `counts`: (inputs,) unsigned, uses of each input on the lane; `leaving`, `coming`: inputs or EMPTY, different.
+    `counts`: as in the state; `leaving`, `coming`: inputs or EMPTY, different.
     """
-    change = 0
-    if coming != EMPTY and counts[coming] == 0:
-        change += 1
-    if leaving != EMPTY and counts[leaving] == 1:
-        change -= 1
+    change = int(counts[coming, lane] == 0) - int(counts[leaving, lane] == 1)
     excess = max(0, carried + change - fan_in) - max(0, carried - fan_in)
     return change, change + EXCESS_COST * excess
 
@@ -143,7 +141,7 @@ def _try_moves(
     accept = np.zeros(_WORST_RISE + 1, np.int64)
     for rise in range(_WORST_RISE + 1):
         accept[rise] = np.int64(_ONE * np.exp(-rise / (EXCESS_COST * temperature)))
-    weights = len(state.input_of)
+    weights = len(state.lane_of)
     cost, best_cost, accepted = tally[0], tally[1], 0
     unsaved = False
     for _ in range(moves):
@@ -157,13 +155,13 @@ def _try_moves(
             continue
         item = state.input_of[weight]
         other = state.slots[to_lane, to_column]
-        back = state.input_of[other] if other != EMPTY else EMPTY
+        back = state.input_of[other]
         if item == back:
             continue
         change_from, rise_from = _lane_change(
-            state.counts[from_lane], item, back, state.carried[from_lane], fan_in
+            state.counts, from_lane, item, back, state.carried[from_lane], fan_in
         )
-        change_to, rise_to = _lane_change(state.counts[to_lane], back, item, state.carried[to_lane], fan_in)
+        change_to, rise_to = _lane_change(state.counts, to_lane, back, item, state.carried[to_lane], fan_in)
         rise = rise_from + rise_to
         if rise > 0:
             if np.int64(bits & np.uint64(0xFFFFFFFF)) >= accept[rise]:
@@ -175,12 +173,12 @@ def _try_moves(
         state.slots[from_lane, from_column] = other
         state.slots[to_lane, to_column] = weight
         state.lane_of[weight], state.column_of[weight] = to_lane, to_column
-        state.counts[from_lane, item] -= 1
-        state.counts[to_lane, item] += 1
+        state.counts[item, from_lane] -= 1
+        state.counts[item, to_lane] += 1
         if other != EMPTY:
             state.lane_of[other], state.column_of[other] = from_lane, from_column
-            state.counts[to_lane, back] -= 1
-            state.counts[from_lane, back] += 1
+            state.counts[back, to_lane] -= 1
+            state.counts[back, from_lane] += 1
         state.carried[from_lane] += change_from
         state.carried[to_lane] += change_to
         cost += rise

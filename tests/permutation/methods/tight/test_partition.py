@@ -175,7 +175,7 @@ def test_counts_hold_as_many_uses_as_there_are_columns(columns: int, dtype: type
     (block,) = check(plan, matrix, small=False)
     state = starting_state(block)
     assert state.counts.dtype == dtype
-    assert state.counts.tolist() == [[columns]]
+    assert state.counts.tolist() == [[columns], [2]]
 
 
 def test_a_filter_of_two_blocks_is_split_by_what_the_others_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,7 +284,8 @@ class TightSearch:
             room = full * self._carried
             plan = balanced_plan(self._filter_set, self._array, passes, room, self._random())
             least = min(least, self._attempt(plan))
-            if not least or least > _NEAR * self._carried * passes or self._context.ended():
+            far = least > _NEAR * self._carried * passes
+            if not least or far or self._fewest <= passes or self._context.ended():
                 break
         return least
 
@@ -312,15 +313,24 @@ class TightSearch:
     def _raise_tiles(self, blocks: list[Block], annealed: list[Annealed]) -> None:
         """Anneals blocks with lanes beyond the fan-in again, with taller tiles; in place."""
         for attempt in range(_RAISES):
-            again = [i for i, found in enumerate(annealed) if found.excess(self._fan_in).any()]
-            taller = {
-                i: self._taller(blocks[i], annealed[i].excess(self._fan_in), attempt + 1) for i in again
-            }
+            excess = [found.excess(self._fan_in) for found in annealed]
+            near = sum(int(one.sum()) for one in excess) <= _FAR * self._fan_in * sum(map(len, excess))
+            again = [
+                i
+                for i, one in enumerate(excess)
+                if one.any() and (near or self._has_room(blocks[i], int(one.sum())))
+            ]
+            taller = {i: self._taller(blocks[i], excess[i], attempt + 1) for i in again}
             again = [i for i in again if taller[i] is not blocks[i]]
             if not again or self._context.ended():
                 break
             for i, found in zip(again, self._anneal([taller[i] for i in again], again, 1), strict=True):
                 blocks[i], annealed[i] = taller[i], found
+
+    def _has_room(self, block: Block, excess: int) -> bool:
+        """Whether the lanes that a block lacks to tiles of full height could carry its `excess`."""
+        lanes = self._array.rows * len(block.heights) - int(block.heights.sum())
+        return excess <= self._fan_in * lanes
 
     def _anneal_more(self, blocks: list[Block], annealed: list[Annealed]) -> None:
         """Anneals blocks that nearly fit again, with more moves, if the whole plan nearly fits; in place."""
