@@ -142,7 +142,9 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  pj: 0.2 pJ",
-            "pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
+            "pj: expected one of assumed, energy, node, source, voltage, got pj; remove it\n"
+            "e.yaml:2: int8_multiply.energy: expected energy of one event, at least 0, such as 0.2 pJ, got nothing; "
+            "add it",
         ),
         (
             "  energy: 0.2 pJ",

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from tightc.cli.command import StageOption
 from tightc.config.options import Options, inner_options
-from tightc.config.yaml import read_options
+from tightc.config.yaml import options_in
 from tightc.errors import OptionError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,7 +52,7 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
             continue
         inner = inner_options(field.annotation)
         if inner:
-            value = read_options(value, inner)
+            value = options_in(value, inner)
         elif _is_list(field) and not _is_of_texts(field):
             value = ",".join(value)  # the options read several flags as one list
         values[name] = next((one for one in _choices(field.annotation) if str(one) == value), value)
@@ -94,8 +94,9 @@ def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
         return settings
     if _is_list(field):
         return {**settings, "multiple": True, "metavar": "NAME" if _is_of_texts(field) else None}
-    if inner_options(field.annotation):
-        return {**settings, "metavar": "FILE.yaml"}
+    inner = inner_options(field.annotation)
+    if inner:
+        return {**settings, "metavar": "NAME|FILE.yaml" if inner.shipped else "FILE.yaml"}
     return {**settings, "type": _type(field.annotation), "metavar": _metavar(field.annotation)}
 
 

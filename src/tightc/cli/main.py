@@ -179,7 +179,9 @@ def _print_error(fault: BaseException, sentence: str) -> None:
     """Prints `sentence` on stderr, after the traceback of `fault` where TIGHTC_DEBUG asks for it."""
     if os.environ.get(_DEBUG, "0") not in ("", "0"):
         click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
-    click.echo(f"tightc: error: {message_text(sentence)}", err=True)
+    # of a TightcError, whose text is escaped already, each line is a fault of its own
+    for line in sentence.split("\n") if isinstance(fault, TightcError) else [sentence]:
+        click.echo(f"tightc: error: {message_text(line)}", err=True)
 
 
 def _needed(fault: MemoryError) -> str:

@@ -21,7 +21,7 @@ _LINE = 78
 
 @click.command(
     cls=StageCommand,
-    epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify",
+    epilog="Example: tightc simulate packed.onnx --hardware tight-32x32 --verify",
 )
 @model_argument
 @option_flags(SimulateOptions)

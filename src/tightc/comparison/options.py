@@ -74,7 +74,7 @@ class CompareOptions(AcceleratorOptions):
         min_length=1,
     )
     temp_schedule: TemperatureSchedule = Field(
-        TemperatureSchedule(), description="temperature schedule, a YAML file"
+        TemperatureSchedule(), description="temperature schedule: default, quick, thorough or a YAML file"
     )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),

@@ -85,7 +85,8 @@ class PermuteOptions(AcceleratorOptions):
         TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16, within the fan-in"
     )
     temp_schedule: TemperatureSchedule = Field(
-        TemperatureSchedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
+        TemperatureSchedule(),
+        description="temperature schedule: default, quick, thorough or a YAML file (in a recipe also its keys)",
     )
     objective: Objective = Field(
         "passes",
