@@ -81,7 +81,7 @@ def test_faults_of_the_other_kinds() -> None:
                 "node: 45 mm",
                 "node: expected process node, above 0, such as 45 nm, got '45 mm'",
             ),
-            "\nrequantizer:": ("\nrequantiser:", "did you mean requantizer?"),
+            "requantizer:": ("requantiser:", "did you mean requantizer?"),
         },
     )
     assert_all(

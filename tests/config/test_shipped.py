@@ -68,7 +68,8 @@ def test_text_with_a_slash_or_a_yaml_ending_is_a_path(
     own = TemperatureSchedule(steps=7)
     assert options_in("./quick", TemperatureSchedule) == own
     assert options_in("quick.yaml", TemperatureSchedule) == own
-    assert options_in("own", TemperatureSchedule) == own  # a file that is there and no name
+    assert options_in("./own", TemperatureSchedule) == own
+    assert options_in("own", TemperatureSchedule) == "own"
     assert options_in("quick", TemperatureSchedule) != own  # a name, whatever lies in this folder
     assert options_in("other", TemperatureSchedule) == "other"
     assert options_in("", TemperatureSchedule) == ""
@@ -114,4 +115,4 @@ def test_flags_take_names(
         "got 'egde'; did you mean edge-32x32?\n"
     )
     assert run([*flags, "qqq"]) == 2
-    assert capsys.readouterr().err.endswith("give one of them, or a path that ends in .yaml\n")
+    assert capsys.readouterr().err.endswith("give one of them, or a path with a / or .yaml\n")

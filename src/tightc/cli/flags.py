@@ -11,13 +11,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tightc.cli.command import StageOption
+from tightc.cli.suggestions import Suggested
 from tightc.config.options import Options, inner_options
+from tightc.config.shipped import shipped_names
 from tightc.config.yaml import options_in
 from tightc.errors import OptionError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
+# options that are paths, with the metavar that says so
+_PATHS = {"checkpoint": "FILE", "data": "PATH", "inputs": "FILE.npz"}
 _FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
 
 
@@ -35,7 +39,7 @@ def option_flags(
         for name in reversed(order):
             if name not in exclude:
                 field = options.model_fields[name]
-                settings = _settings(field, optional)
+                settings = {**_settings(field, optional), **_suggestions(name, field)}
                 settings |= {"heading": headings.get(name, ""), "advanced": name in options.advanced}
                 command = click.option(*_declarations(name, field), cls=StageOption, **settings)(command)
         return command
@@ -94,10 +98,20 @@ def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
         return settings
     if _is_list(field):
         return {**settings, "multiple": True, "metavar": "NAME" if _is_of_texts(field) else None}
-    inner = inner_options(field.annotation)
-    if inner:
-        return {**settings, "metavar": "NAME|FILE.yaml" if inner.shipped else "FILE.yaml"}
+    if inner_options(field.annotation):
+        return {**settings, "metavar": "FILE.yaml"}
     return {**settings, "type": _type(field.annotation), "metavar": _metavar(field.annotation)}
+
+
+def _suggestions(name: str, field: FieldInfo) -> dict[str, Any]:
+    """The metavar of a path, or what shells offer for a name; nothing for other options."""
+    if name in _PATHS:
+        return {"metavar": _PATHS[name]}
+    inner = inner_options(field.annotation)
+    if inner and inner.shipped:
+        return {"metavar": "NAME|FILE.yaml", "type": Suggested(shipped_names(inner.shipped), files=True)}
+    names = field.examples or (_choices(field.annotation) if _is_list(field) else ())
+    return {"type": Suggested(names, listed=_is_list(field))} if names else {}
 
 
 def _metavar(annotation: Any) -> str | None:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from tightc.cli.completion import complete, is_asked
 from tightc.cli.signals import INTERRUPTED, odd_errors_as_interrupts, report_interrupt, with_ending_signals
 from tightc.cli.streams import abandon, prepare_streams
 from tightc.errors import TightcError, first_line
@@ -39,6 +41,9 @@ COMMANDS = {
     "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
+    "hardware": "List the hardware files that come with tightc, or show one.",
+    "schema": "Print the JSON Schema of a kind of YAML file, for editors.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 
 
@@ -93,6 +98,13 @@ class Commands(click.Group):
             hint = f"Did you mean {nearest[0]}?" if nearest else f"Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command '{args[0]}'. {hint}", ctx) from fault
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """The commands and flags that begin so, without importing any command."""
+        found = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing any."""
         with formatter.section("Commands"):
@@ -141,6 +153,8 @@ def _remedy(fault: OSError) -> str:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
+    if is_asked():
+        return complete(tightc)
     try:
         with odd_errors_as_interrupts():
             tightc.main(arguments, prog_name="tightc", standalone_mode=False)

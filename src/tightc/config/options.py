@@ -152,7 +152,7 @@ def _message(options: type[BaseModel], problem: ErrorDetails) -> tuple[str, str]
         return _not_a_choice(location, problem["input"], problem["ctx"]["expected"])
     inner = _options_at(options, location)
     if problem["type"] == "model_type" and isinstance(problem["input"], str) and _shipped(inner):
-        return _not_a_name(problem["input"], _shipped(inner))
+        return unknown_name(problem["input"], inner)
     wanted = _wanted(problem)
     if problem["type"] in ("bool_type", "bool_parsing"):
         meaning = wanted
@@ -199,9 +199,11 @@ def _shipped(options: type[BaseModel]) -> tuple[str, ...]:
     return shipped_names(options.shipped) if issubclass(options, Options) else ()
 
 
-def _not_a_name(name: str, names: tuple[str, ...]) -> tuple[str, str]:
+def unknown_name(name: str, options: type[BaseModel]) -> tuple[str, str]:
+    """(sentence, remedy) for text that is neither the name nor the path of a file of `options`."""
+    names = _shipped(options)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]}?" if nearest else "give one of them, or a path that ends in .yaml"
+    hint = f"did you mean {nearest[0]}?" if nearest else "give one of them, or a path with a / or .yaml"
     return f"expected {', '.join(names)} or the path of a YAML file, got {_shown(name)}", hint
 
 

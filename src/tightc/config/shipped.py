@@ -23,14 +23,8 @@ def find_file(text: str, shipped: str, base: Path) -> Path | None:
     """The YAML file that `text` stands for; None where it is neither a path nor a name.
 
     Text with a slash or a YAML ending is a path, relative to `base`. Other text is a name in the folder `shipped` of
-    configs, or else a file that is there. Without such a folder, only text with a YAML ending is a path.
+    configs. Without such a folder, only text with a YAML ending is a path.
     """
-    path = base / os.path.expanduser(text)
     if text.endswith(YAML_ENDINGS) or (shipped and "/" in text):
-        return path
-    if text in shipped_names(shipped):
-        return shipped_file(shipped, text)
-    try:
-        return path if shipped and text and path.is_file() else None
-    except ValueError:  # text that cannot be a path
-        return None
+        return base / os.path.expanduser(text)
+    return shipped_file(shipped, text) if text in shipped_names(shipped) else None

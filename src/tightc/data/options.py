@@ -33,7 +33,7 @@ class DataOptions(Options):
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "mean", "std")}
 
-    @field_validator("mean", "std", mode="before")
+    @field_validator("mean", "std", mode="before", json_schema_input_type=float | str | list[float | str])
     @classmethod
     def _numbers(cls, value: object) -> tuple[float, ...]:
         parts = (
@@ -44,6 +44,8 @@ class DataOptions(Options):
             else [value]
         )
         try:
+            if any(isinstance(part, bool) for part in parts):
+                raise TypeError
             return tuple(float(part) for part in parts)  # type: ignore[arg-type]
         except (OverflowError, TypeError, ValueError):
             raise ValueError("should be one number or several separated by commas") from None

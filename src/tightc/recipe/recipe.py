@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from tightc.config.options import Options, invalid_combination, raise_broken
 from tightc.data.options import DataOptions
@@ -80,6 +81,15 @@ class Step(Options):
     pack: PackOptions | None = Field(None, description="options of pack, such as {strip: true}")
     simulate: SimulateOptions | None = Field(None, description="options of simulate, such as {array: 32x32}")
     evaluate: RecipeEvaluate | None = Field(None, description="options of evaluate, such as {batch_size: 64}")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """One stage with its options, or its name alone."""
+        found = handler(schema)
+        handler.resolve_ref_schema(found).update(minProperties=1, maxProperties=1)
+        return {"anyOf": [found, {"enum": list(cls.model_fields)}]}
 
     @model_validator(mode="before")
     @classmethod
