@@ -119,7 +119,8 @@ def test_rules_between_keys_are_told_together_too() -> None:
         "weight_buffer.size",
         "partial_sum_buffer.size",
     ]
-    recipe = "model: m\nstages:\n  - finetune\n  - permute: {array: 8x8}\n  - simulate: {array: 4x4}\n  - pack\n  - pack\n"
+    stages = ("finetune", "permute: {array: 8x8}", "simulate: {array: 4x4}", "pack", "pack")
+    recipe = "model: m\nstages:\n" + "".join(f"  - {stage}\n" for stage in stages)
     assert [line.split(": ", 1)[1] for line in faults(recipe, Recipe)] == [
         "stages.2: simulate on 4x4, the tiles are for 8x8; leave its array out",
         "stages.3: pack twice; keep one",
