@@ -520,5 +520,6 @@ def test_quantize_looks_at_images_only_where_there_are_some(
 def test_every_stage_of_the_command_line_was_tried() -> None:
     from tightc.cli.main import COMMANDS
 
-    assert set(STAGES) | {"run"} == set(COMMANDS)
+    without_model = {"run", "hardware", "schema", "completion"}  # each has tests of its own errors
+    assert set(STAGES) | without_model == set(COMMANDS)
     assert shutil.which("sh")

@@ -46,7 +46,7 @@ FILES = [
     ),
     ("recipe", tightc.examples() / "digits.yaml"),
 ]
-# docs/hardware-files.md has this list: what the reader says where the schema is silent
+# docs/configuration.md has this list: what the reader says where the schema is silent
 RULES = (
     "expected room for", "expected prefetch_weights: true", "but temperature must fall",
     "expected at least the entry's energy", "expected at least the lane_reach", "beside lane_reach, got",

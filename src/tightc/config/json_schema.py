@@ -12,7 +12,7 @@ from tightc.config.shipped import shipped_names
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PATH = r"\.ya?ml$"
-_BESIDE = ("default", "description", "examples")  # keys of a property that stay outside of its alternatives
+_OUTSIDE = ("default", "description", "examples")  # keys of a property that stay outside of its alternatives
 
 
 def json_schema(kind: type[Options]) -> dict[str, Any]:
@@ -43,10 +43,10 @@ class _Generator(GenerateJsonSchema):
 
 def _or_file(property_schema: JsonSchemaValue, kind: type[Options]) -> JsonSchemaValue:
     """`property_schema`, or the name or path of a file of `kind`."""
-    beside = {key: value for key, value in property_schema.items() if key in _BESIDE}
-    own = {key: value for key, value in property_schema.items() if key not in _BESIDE}
+    outside = {key: value for key, value in property_schema.items() if key in _OUTSIDE}
+    own = {key: value for key, value in property_schema.items() if key not in _OUTSIDE}
     names = shipped_names(kind.shipped)
     files: list[JsonSchemaValue] = [{"type": "string", "pattern": f"/|{_PATH}" if names else _PATH}]
     if names:
         files.insert(0, {"enum": list(names)})
-    return {"anyOf": [*(own["anyOf"] if set(own) == {"anyOf"} else [own]), *files], **beside}
+    return {"anyOf": [*(own["anyOf"] if set(own) == {"anyOf"} else [own]), *files], **outside}

@@ -206,13 +206,15 @@ class _Document:
         self.faults.append((line, ConfigError(f"{self._origin}:{line}: {sentence}", remedy)))
 
     def error(self) -> ConfigError:
-        """All that is wrong as one error, in the order of the lines; each file that is named is told of once."""
+        """All that is wrong as one error, in the order of the lines; each file that is named is shown of once."""
         ordered = [error for _, error in sorted(self.faults, key=lambda fault: fault[0])]
         parts = [(part.sentence, part.remedy) for error in ordered for part in (error, *error.more)]
         first, *more = (ConfigError(*part) for part in dict.fromkeys(parts))
-        told = _MOST_FAULTS - 2  # of `more`, since a last line counts the others
-        if len(more) > told + 1:
-            more[told:] = [ConfigError(f"{self._origin}: {len(more) - told} more faults", "mend these first")]
+        shown = _MOST_FAULTS - 2  # of `more`, since a last line counts the others
+        if len(more) > shown + 1:
+            more[shown:] = [
+                ConfigError(f"{self._origin}: {len(more) - shown} more faults", "mend these first")
+            ]
         return ConfigError(first.sentence, first.remedy, more)
 
     def value(self, node: yaml.Node, location: Location) -> Any:

@@ -92,15 +92,15 @@ def test_passes_have_problems_of_their_own(tmp_path: Path) -> None:
         named = {
             int(name.rpartition("_")[2]): name for name in found if name.startswith(f"{row['name']}_pass_")
         }
-        told = 0
+        counted = 0
         for first, name in named.items():
             lanes, columns = shapes[first]
             assert found[name]["instance"] == {"M": row["vectors"], "N": columns, "K": lanes}
             comment = (tmp_path / f"{name}.yaml").read_text().splitlines()[0]
             (count,) = re.findall(rf"^# passes of {row['name']} with this shape: (\d+)$", comment)
             assert int(count) == shapes.count(shapes[first]) and shapes.index(shapes[first]) == first
-            told += int(count)
-        assert told == row["passes"] == len(shapes)
+            counted += int(count)
+        assert counted == row["passes"] == len(shapes)
         assert row["name"] in found
 
 
