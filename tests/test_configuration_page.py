@@ -63,7 +63,8 @@ def test_the_page_has_the_names_of_all_kinds_and_all_fields(folder: Path) -> Non
 def test_the_exports_of_the_simulator_page(folder: Path) -> None:
     options = re.findall(r"^\| `(--export-\w+ \S+)`", SIMULATOR, re.MULTILINE)
     assert len(options) == 3
-    command = "tightc prune model.onnx --sparsity 0.9 | tightc permute --array 16x16 --method first-fit -o permuted.onnx"
+    pack = "tightc permute --array 16x16 --method first-fit -o permuted.onnx"
+    command = f"tightc prune model.onnx --sparsity 0.9 | {pack}"
     subprocess.run(["bash", "-ec", command], check=True, capture_output=True)
     flags = " ".join(options).replace("FILE.npz", "tiles.npz").replace("DIR", "out", 1).replace("DIR", "out2")
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 import click
@@ -10,7 +9,7 @@ from click.shell_completion import BashComplete, add_completion_class, get_compl
 
 from tightc.cli.command import StageCommand
 
-ASKED = "_TIGHTC_COMPLETE"  # the variable by which a script asks for completions
+_VARIABLE = "_TIGHTC_COMPLETE"  # by which the script asks tightc
 _SHELLS = ("bash", "zsh", "fish")
 # click's, with files beside names in place of readline's own, which comes only where there are no names
 _BASH = """\
@@ -60,7 +59,7 @@ def completion(shell: str) -> None:
     It completes commands, flags, their values, names of hardware files, and files and folders. For zsh, the script has
     to come after compinit.
     """
-    click.echo(_classes()[shell](click.Command("tightc"), {}, "tightc", ASKED).source())
+    click.echo(_classes()[shell](click.Command("tightc"), {}, "tightc", _VARIABLE).source())
 
 
 def _classes() -> dict[str, type]:
@@ -74,8 +73,3 @@ def complete(command: click.Command) -> int:
     with suppress(Exception):
         command.main([], prog_name="tightc", standalone_mode=False)
     return 0
-
-
-def is_asked() -> bool:
-    """Whether a shell asks for completions."""
-    return ASKED in os.environ

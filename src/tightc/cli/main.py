@@ -13,18 +13,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from tightc.cli.completion import complete, is_asked
 from tightc.cli.signals import INTERRUPTED, odd_errors_as_interrupts, report_interrupt, with_ending_signals
 from tightc.cli.streams import abandon, prepare_streams
 from tightc.errors import TightcError, first_line
 from tightc.names import message_text
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem as Item
+
 _FAILED_INPUT, _FAULT = 2, 70
+_COMPLETION = "_TIGHTC_COMPLETE"  # set by the script that `tightc completion` prints
 _DEBUG = "TIGHTC_DEBUG"  # set to 1, errors come with their traceback
 
 # one line each, so that `tightc --help` need not import the commands
@@ -37,7 +39,7 @@ COMMANDS = {
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
-    "rtl": "Write the array as SystemVerilog, with the network in its memories.",
+    "rtl": "Write the array as SystemVerilog, the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
@@ -98,8 +100,10 @@ class Commands(click.Group):
             hint = f"Did you mean {nearest[0]}?" if nearest else f"Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command '{args[0]}'. {hint}", ctx) from fault
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Item[Any]]:
         """The commands and flags that begin so, without importing any command."""
+        from click.shell_completion import CompletionItem
+
         found = [
             CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
         ]
@@ -153,7 +157,9 @@ def _remedy(fault: OSError) -> str:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
-    if is_asked():
+    if _COMPLETION in os.environ:
+        from tightc.cli.completion import complete
+
         return complete(tightc)
     try:
         with odd_errors_as_interrupts():

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tightc.cli.command import StageCommand
-from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
+from tightc.cli.common import (
+    Display,
+    display_flags,
+    model_argument,
+    read_model,
+    seed_flag,
+    show,
+)
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.files import check_writable
 from tightc.names import message_text
 from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
@@ -71,6 +79,8 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
             )
     if flags["as_csv"] and display.as_json:
         raise click.UsageError("--csv and --json: expected one of them, got both; leave one out.")
+    if flags["export_tiles"] is not None:
+        check_writable(Path(flags["export_tiles"]))
     read = read_model(model)
     written = []
     if flags["trace"] is not None:
