@@ -130,7 +130,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "keep_feature_maps: true",
             "keep: true",
-            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; remove it",
+            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; did you mean keep_feature_maps?",
         ),
         (
             "size: 64 B",

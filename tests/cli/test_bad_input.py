@@ -323,7 +323,7 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
-    "modle: net.onnx\nstages: [pack]\n": (
+    "modle: net.onnx\nstages: [simulate]\n": (
         "1: modle: expected one of data, model, seed, stages, got modle; did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
