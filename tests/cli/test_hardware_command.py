@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,16 @@ def test_showing_an_own_file_tells_all_its_faults(
     assert run(["hardware", "show", "mine.yaml"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and [line.split(": ")[3] for line in err.splitlines()] == ["fan_in", "clock"]
+
+
+def test_a_pipe_is_shown(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    pipe, content = tmp_path / "mine", (FOLDER / "edge-32x32.yaml").read_bytes()
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert run(["hardware", "show", str(pipe)]) == 0
+    writer.join()
+    assert capsysbinary.readouterr()[0] == content
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tightc.cli.command import StageCommand
 from tightc.cli.suggestions import Suggested
 from tightc.config.options import unknown_name
 from tightc.config.shipped import find_file, shipped_file, shipped_names
-from tightc.config.yaml import read_options
+from tightc.config.yaml import parse_options, read_text
 from tightc.errors import OptionError
 from tightc.names import escape
 
@@ -45,7 +45,10 @@ def hardware(action: str, name: str | None, as_json: bool) -> None:
             "show: expected a name or the path of a YAML file, got none; see tightc hardware list."
         )
     paths = [_path(name)] if name is not None else _all_paths()
-    found = [read_options(path, Hardware) for path in paths]
+    texts = [read_text(path) for path in paths]
+    found = [
+        parse_options(text, str(path), Hardware, path.parent) for text, path in zip(texts, paths, strict=True)
+    ]
     if as_json:
         rows = [one.model_dump(mode="json") for one in found]
         schema = {"schema": "tightc.hardware/1", "totals": {"files": len(rows)}, "hardware": rows}
@@ -53,7 +56,7 @@ def hardware(action: str, name: str | None, as_json: bool) -> None:
     elif action == "list":
         click.echo("\n".join(_table([_row(one.model_dump(mode="json")) for one in found])))
     else:
-        click.echo(paths[0].read_bytes(), nl=False)
+        click.echo(texts[0].encode(), nl=False)
 
 
 def _all_paths() -> list[Path]:

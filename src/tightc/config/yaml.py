@@ -36,14 +36,17 @@ def read_options(path: str | Path, kind: type[Chosen]) -> Chosen:
 
     ConfigError names the file, and of each fault the line, the key and what is expected.
     """
-    path = Path(path)
+    return parse_options(read_text(path), str(path), kind, Path(path).parent)
+
+
+def read_text(path: str | Path) -> str:
+    """The text of the YAML file at `path`; ConfigError where it cannot be read."""
     try:
-        text = read_stream(path, _MOST_BYTES, ConfigError).decode()
+        return read_stream(path, _MOST_BYTES, ConfigError).decode()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", "check the path of the YAML file") from None
     except (OSError, ValueError) as fault:
         raise ConfigError(f"{path}: cannot be read as text ({fault})", "give a YAML file") from None
-    return parse_options(text, str(path), kind, path.parent)
 
 
 def options_in(text: str, kind: type[Chosen], folder: Path = Path()) -> Chosen | str:

@@ -203,7 +203,7 @@ def test_input_sizes_open_what_the_model_leaves_open(tmp_path: Path) -> None:
 
 
 def test_names_are_safe_and_differ(tmp_path: Path) -> None:
-    given = ["/a/b, c", "/a/b/c", "DPW", "DP,DP", "größe", "層", "g_x4", "g", "g"]
+    given = ["/a/b, c", "/a/b/c", "DPW", "DP,DP", "größe", "層", "g_x4", "g", "g", "g_pass_0"]
     nodes = "\n".join(f"v{i + 1} = MatMul(v{i}, w)" for i in range(len(given)))
     proto = models.build(
         f"net (float[2, 3] v0) => (float[2, 3] v{len(given)}) {{ {nodes} }}", w=models.sparse(3, 3)
@@ -212,7 +212,18 @@ def test_names_are_safe_and_differ(tmp_path: Path) -> None:
         node.name = name
     topology = export(loaded(proto), tmp_path)
     names = [line[0] for line in as_scale_sim_reads(topology)]
-    assert names == ["a_b_c", "a_b_c_2", "dpW", "dp_dp", "gr_e", "layer", "g_x4_x1", "g", "g_2"]
+    assert names == [
+        "a_b_c",
+        "a_b_c_2",
+        "dpW",
+        "dp_dp",
+        "gr_e",
+        "layer",
+        "g_x4_x1",
+        "g",
+        "g_2",
+        "g_pass_0_x1",
+    ]
     assert {line[1:] for line in as_scale_sim_reads(topology)} == {(1, 3, 3, 2)}
 
 

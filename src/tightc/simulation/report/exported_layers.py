@@ -121,9 +121,12 @@ def _product(vectors: int, inputs: int, filters: int) -> LayerShape:
 
 
 def _name(layer: Layer, taken: Collection[str]) -> str:
-    """A name that is not in `taken`, without commas, and without DP, which marks a depthwise layer in SCALE-Sim."""
+    """A name that is not in `taken` and not that of a pass, without commas.
+
+    DP is written small, since it marks a depthwise layer in SCALE-Sim.
+    """
     safe = file_stem(layer.name).replace("DP", "dp")
-    marked = layer.groups > 1 or re.search(r"_x\d+$", safe)
+    marked = layer.groups > 1 or re.search(r"_(x|pass_)\d+$", safe)
     groups = f"_x{layer.groups}" if marked else ""
     candidates = (f"{safe}{twin}{groups}" for twin in chain([""], (f"_{number}" for number in count(2))))
     return next(name for name in candidates if name not in taken)
