@@ -48,7 +48,7 @@ FILES = [
 ]
 # docs/configuration.md has this list: what the reader says where the schema is silent
 RULES = (
-    "expected room for", "expected prefetch_weights: true", "but temperature must fall",
+    "expected room for", "but temperature must fall",
     "expected at least the entry's energy", "expected at least the lane_reach", "beside lane_reach, got",
     r"expected a divisor of the \d+ banks", "expected a sparsity or a budget, got neither",
     "expected a pruning target, got none", "expected an array to align to", "expected criterion fisher or obs",
@@ -202,6 +202,16 @@ QUANTITY = st.builds(
 ARRAY = st.builds(
     "{}{}{}".format, st.integers(0, 5000), st.sampled_from("xX:*"), st.sampled_from([0, 1, 9, 4096, 4097])
 )
+
+
+@pytest.mark.parametrize(
+    ("overlap", "prefetch", "takes"), [(True, False, False), (True, True, True), (False, False, True)]
+)
+def test_overlapped_draining_needs_prefetched_weights(overlap: bool, prefetch: bool, takes: bool) -> None:
+    edge = read(CONFIGS / "hardware" / "edge-32x32.yaml")
+    values = {**edge, "overlap_drain": overlap, "prefetch_weights": prefetch}
+    assert validator("hardware").is_valid(values) == takes
+    assert_they_agree("hardware", values)
 
 
 QUANTITIES = [

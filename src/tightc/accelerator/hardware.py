@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tightc.config.options import Options, invalid_combination, raise_broken
@@ -58,6 +58,13 @@ class Dram(Options):
 class Hardware(Options):
     """The accelerator that a model runs on, as read by `--hardware`."""
 
+    # what a schema for editors can say of the rules below
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"overlap_drain": {"const": True}}, "required": ["overlap_drain"]},
+            "then": {"properties": {"prefetch_weights": {"const": True}}},
+        }
+    )
     shipped: ClassVar = "hardware"
 
     name: str = Field(description="name of the hardware in reports", min_length=1)
