@@ -84,7 +84,8 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_command_is_in_the_table() -> None:
-    assert re.findall(r"^\| `tightc (\w+)", README, re.MULTILINE) == list(COMMANDS)
+    cells = re.findall(r"^\| (`tightc [^|]*) \|", README, re.MULTILINE)
+    assert re.findall(r"`tightc (\w+)", " ".join(cells)) == list(COMMANDS)
 
 
 def test_the_reference_is_the_help() -> None:

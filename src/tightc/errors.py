@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tightc.names import message_text
 
 
@@ -14,14 +16,18 @@ class TightcError(Exception):
         What is wrong: the file, key or tensor, what was expected and the value.
     remedy : str
         What to do.
+    more : sequence of TightcError
+        Further faults of the same file or call; as text, each is a line of its own.
     """
 
     exit_code = 2
 
-    def __init__(self, sentence: str, remedy: str) -> None:
-        super().__init__(f"{message_text(sentence)}; {message_text(remedy)}")
+    def __init__(self, sentence: str, remedy: str, more: Sequence[TightcError] = ()) -> None:
+        own = f"{message_text(sentence)}; {message_text(remedy)}"
+        super().__init__("\n".join([own, *map(str, more)]))
         self.sentence = sentence
         self.remedy = remedy
+        self.more = tuple(more)
 
 
 class ModelError(TightcError):

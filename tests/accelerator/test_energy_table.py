@@ -141,11 +141,6 @@ def test_every_entry_is_needed() -> None:
         ),
         (
             "  energy: 0.2 pJ",
-            "  pj: 0.2 pJ",
-            "pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
-        ),
-        (
-            "  energy: 0.2 pJ",
             "  assumed: 1\n  energy: 0.2 pJ",
             "assumed: expected true or false, got 1; give true or false",
         ),
@@ -154,6 +149,13 @@ def test_every_entry_is_needed() -> None:
 def test_wrong_entries_get_one_sentence(old: str, new: str, sentence: str) -> None:
     line = LINES[: LINES.index(old)].count("\n") + 1
     assert error(LINES.replace(old, new)) == f"e.yaml:{line}: int8_multiply.{sentence}"
+
+
+def test_a_wrong_key_in_place_of_a_needed_one_gets_a_sentence_for_each() -> None:
+    assert error(LINES.replace("  energy: 0.2 pJ", "  pj: 0.2 pJ", 1)).split("\n") == [
+        "e.yaml:5: int8_multiply.energy: expected energy of one event, at least 0, such as 0.2 pJ, got nothing; add it",
+        "e.yaml:6: int8_multiply.pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
+    ]
 
 
 def test_an_entry_without_words_is_refused() -> None:

@@ -130,7 +130,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "keep_feature_maps: true",
             "keep: true",
-            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; remove it",
+            "21: dram.keep: expected one of bandwidth, keep_feature_maps, got keep; did you mean keep_feature_maps?",
         ),
         (
             "size: 64 B",
@@ -265,7 +265,9 @@ def test_wrong_files_get_one_sentence(old: str, new: str, sentence: str) -> None
         (
             "operands: int8",
             "operands: fp32",
-            "12: weight_buffer.size: expected room for one tile (4x8 fp32 weights), got half of 64 B; give "
+            "8: activation_buffer.size: expected room for one vector of a tile (4 rows x fan-in 2 fp32 "
+            "activations), got 8 B; give at least 32 B\n"
+            "h.yaml:12: weight_buffer.size: expected room for one tile (4x8 fp32 weights), got half of 64 B; give "
             "at least 256 B",
         ),
         (
@@ -293,9 +295,9 @@ def test_the_smallest_sizes_that_errors_name_are_permitted(
     values = yaml.safe_load(TEXT) | {"array": "{}x{}".format(*sides), "fan_in": fan_in, "operands": operands}
     for name, half in zip(names, halves, strict=True):
         values[name] |= {"size": "1 B", "double_buffered": half}
-    for name in names:
-        sentence = error(yaml.safe_dump(values))
-        assert f" {name}.size: " in sentence
+    sentences = error(yaml.safe_dump(values)).split("\n")
+    for name in names:  # all at once
+        (sentence,) = (line for line in sentences if f" {name}.size: " in line)
         values[name]["size"] = sentence.rpartition("give at least ")[2]
     found = parse_options(yaml.safe_dump(values), "h.yaml", Hardware)
     (rows, columns), width = sides, found.operand_bytes

@@ -76,7 +76,8 @@ def test_the_examples_of_the_help_name_real_flags() -> None:
 def test_help_lists_the_commands_in_the_order_of_the_chain() -> None:
     output = CliRunner().invoke(tightc, ["--help"]).output
     listed = output.partition("Commands:\n")[2].partition("\n\n")[0]
-    assert [line.split()[0] for line in listed.splitlines()] == list(COMMANDS)
+    lines = [line.split() for line in listed.splitlines()]
+    assert [words[0] for words in lines] == list(COMMANDS), "each has one line of 80 columns"
     assert "Example: tightc prune" in output
 
 

@@ -204,7 +204,7 @@ def test_csv_and_json_are_one_too_many(place: Path, capsys: pytest.CaptureFixtur
     )
 
 
-# --- --trace, --layer, --export-scalesim
+# --- --trace, --layer, --export-scalesim, --export-timeloop, --export-tiles
 
 
 def test_a_layer_without_a_trace(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,16 @@ def test_a_layer_without_a_trace(place: Path, capsys: pytest.CaptureFixture[str]
     )
 
 
-@pytest.mark.parametrize("flags", [["--layer", ""], ["--trace", ""], ["--export-scalesim", ""]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--layer", ""],
+        ["--trace", ""],
+        ["--export-scalesim", ""],
+        ["--export-timeloop", ""],
+        ["--export-tiles", ""],
+    ],
+)
 def test_empty_names_are_not_passed_over(
     place: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
@@ -225,7 +234,7 @@ def test_usage_is_checked_before_the_model_is_read(place: Path, capsys: pytest.C
     assert refused(capsys, "no.onnx", "--csv", "--json").startswith("--csv and --json")
 
 
-@pytest.mark.parametrize("flag", ["--trace", "--export-scalesim"])
+@pytest.mark.parametrize("flag", ["--trace", "--export-scalesim", "--export-timeloop"])
 @pytest.mark.parametrize(
     ("folder", "reason"), [("net.onnx", "File exists"), ("net.onnx/in", "Not a directory")]
 )
@@ -246,6 +255,23 @@ def test_the_export_is_written_and_reported(place: Path, capsys: pytest.CaptureF
     before = {name: Path(name).read_bytes() for name in written}
     assert printed(capsys, "net.onnx", "--array", "8x4", "--export-scalesim", "a/b", "-q") == ("", "")
     assert {name: Path(name).read_bytes() for name in written} == before
+
+
+def test_passes_and_tiles_are_written_and_reported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exports = ["--export-scalesim", "s", "--export-timeloop", "t", "--export-tiles", "tiles.npz"]
+    _, err = printed(capsys, "tight.onnx", *exports)
+    written = [line.removeprefix("wrote ") for line in err.splitlines()]
+    assert {"s/passes.csv", "t/README", "t/first_pass_0.yaml", "tiles.npz"} <= set(written)
+    assert sorted(os.listdir("t")) == sorted(Path(name).name for name in written if name.startswith("t/"))
+
+
+def test_tiles_that_cannot_be_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "tight.onnx", "--export-tiles", "lost/t.npz") == (
+        "lost/t.npz: there is no folder lost; make the folder first, or write elsewhere"
+    )
+    assert "net.onnx: expected a permuted or packed model, got one without tiles" in refused(
+        capsys, "net.onnx", "--export-tiles", "t.npz"
+    )
 
 
 def test_json_stays_one_object_next_to_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

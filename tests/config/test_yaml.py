@@ -286,7 +286,9 @@ def test_options_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
     ):
         parse_options(text, "r.yaml", Recipe, tmp_path)
     with pytest.raises(
-        ConfigError, match=r"r.yaml:3: .*temp_schedule: expected .*, got 'slow'; give a mapping"
+        ConfigError,
+        match=r"r.yaml:3: .*temp_schedule: expected default, quick, thorough or the path of a YAML file, got 'slow'; "
+        r"give one of them, or a path with a / or .yaml",
     ):
         parse_options(text.replace("slow.yaml", "slow"), "r.yaml", Recipe, tmp_path)
 

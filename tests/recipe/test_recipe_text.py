@@ -21,7 +21,7 @@ def error(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "start"),
     [
-        (HEAD + "  - pack\nsede: 3\n", "r.yaml:4: sede: expected one of data, "),
+        (HEAD + "  - permute\nsede: 3\n", "r.yaml:4: sede: expected one of data, "),
         (HEAD + "  - permute: {fanin: 3}\n", "r.yaml:3: stages.0.permute.fanin: expected one of "),
         (HEAD + "  - permute:\n      temp_schedule:\n        step: 3\n", "r.yaml:5: stages.0.permute.temp_schedule"),
         (HEAD + "  - pruned: {sparsity: 0.5}\n", "r.yaml:3: stages.0.pruned: expected one of "),

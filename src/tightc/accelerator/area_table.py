@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -70,6 +70,8 @@ class SramEntry(Options):
 
 class AreaTable(Options):
     """Area and delay of the parts of an array, as `scripts/synthesise.py` writes them."""
+
+    shipped: ClassVar = "area"
 
     name: str = Field(description="name of the table in reports", min_length=1)
     node: Nanometre = Field(description="process node, above 0, such as 45 nm")

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.hardware import Hardware
 from tightc.accelerator.options import AcceleratorOptions
-from tightc.config.options import first_problem, problem_message
+from tightc.config.options import faults_of
 from tightc.errors import OptionError
 from tightc.tile.array import ArrayShape
 
@@ -42,9 +42,8 @@ def _overridden(hardware: Hardware, array: ArrayShape, options: AcceleratorOptio
     try:
         return Hardware.model_validate({**hardware.model_dump(), "array": array, **given})
     except ValidationError as invalid:
-        problem = first_problem(invalid)
-        key = ".".join(str(part) for part in (*problem["loc"], *problem.get("ctx", {}).get("at", ())))
-        sentence, remedy = problem_message(Hardware, problem)
+        location, sentence, remedy = faults_of(Hardware, invalid)[0]
+        key = ".".join(map(str, location))
         raise OptionError(f"--array {array} on {hardware.name}: {key}: {sentence}", remedy) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from math import sqrt
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -88,6 +88,8 @@ class SramEntry(MemoryEntry):
 
 class EnergyTable(Options):
     """Energy of each event, as read by `--energy`."""
+
+    shipped: ClassVar = "energy"
 
     name: str = Field(description="name of the table in reports", min_length=1)
     int8_multiply: EnergyEntry = Field(description="one 8-bit multiplication: energy, source, node, voltage")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from tightc.config.options import Options, invalid_combination
+from tightc.config.options import Options, invalid_combination, raise_broken
 from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, OperationsPerCycle, Size, WordsPerCycle
 from tightc.tile.array import LARGEST, ArrayShape
 
@@ -55,6 +57,15 @@ class Dram(Options):
 
 class Hardware(Options):
     """The accelerator that a model runs on, as read by `--hardware`."""
+
+    # what a schema for editors can say of the rules below
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"overlap_drain": {"const": True}}, "required": ["overlap_drain"]},
+            "then": {"properties": {"prefetch_weights": {"const": True}}},
+        }
+    )
+    shipped: ClassVar = "hardware"
 
     name: str = Field(description="name of the hardware in reports", min_length=1)
     array: ArrayShape = Field(
@@ -111,47 +122,47 @@ class Hardware(Options):
         return self.dram.bandwidth / self.clock
 
     @model_validator(mode="after")
-    def _next_tile_is_loaded(self) -> Self:
+    def _keys_agree(self) -> Self:
+        raise_broken([*self._next_tile_is_loaded(), *self._network_turns(), *self._one_tile_fits()])
+        return self
+
+    def _next_tile_is_loaded(self) -> Iterator[PydanticCustomError]:
         if self.overlap_drain and not self.prefetch_weights:
-            raise invalid_combination(
+            yield invalid_combination(
                 "expected prefetch_weights: true beside overlap_drain: true, got false",
                 "set prefetch_weights to true, or overlap_drain to false",
                 "prefetch_weights",
             )
-        return self
 
-    @model_validator(mode="after")
-    def _network_turns(self) -> Self:
+    def _network_turns(self) -> Iterator[PydanticCustomError]:
         """A lane's banks are whole bank groups, and by rotations it sees them all: accelerator/bank_network.py."""
         banks, reach, rows = self.activation_buffer.banks, self.activation_buffer.lane_reach, self.array.rows
         if reach is None or reach == banks:
-            return self
+            return
+        least = max(1, (banks or 0) // rows)
         if banks is None or reach > banks:
-            raise invalid_combination(
+            yield invalid_combination(
                 f"expected at least the lane_reach of {reach}, got {'none' if banks is None else banks}",
                 "give more banks, or leave lane_reach out",
                 "activation_buffer",
                 "banks",
             )
-        if banks % rows and rows % banks:
-            raise invalid_combination(
+        elif banks % rows and rows % banks:
+            yield invalid_combination(
                 f"expected a multiple or a divisor of the array's {rows} rows beside lane_reach, got {banks}",
                 "give another number of banks, or leave lane_reach out",
                 "activation_buffer",
                 "banks",
             )
-        least = max(1, banks // rows)
-        if banks % reach or reach % least:
-            raise invalid_combination(
+        elif banks % reach or reach % least:
+            yield invalid_combination(
                 f"expected a divisor of the {banks} banks that is a multiple of {least} (banks / rows), got {reach}",
                 f"give {least} times a divisor of {banks // least}, or leave lane_reach out",
                 "activation_buffer",
                 "lane_reach",
             )
-        return self
 
-    @model_validator(mode="after")
-    def _one_tile_fits(self) -> Self:
+    def _one_tile_fits(self) -> Iterator[PydanticCustomError]:
         rows, columns = self.array
         vector = f"one vector of a tile ({rows} rows x fan-in {self.fan_in} {self.operands} activations)"
         tile = f"one tile ({self.array} {self.operands} weights)"
@@ -165,10 +176,9 @@ class Hardware(Options):
             buffer: Buffer = getattr(self, name)
             if buffer.usable < needed:
                 half = "half of " if buffer.double_buffered else ""
-                raise invalid_combination(
+                yield invalid_combination(
                     f"expected room for {content}, got {half}{SIZE.write(buffer.size)}",
                     f"give at least {SIZE.write(needed * (1 + buffer.double_buffered))}",
                     name,
                     "size",
                 )
-        return self

@@ -42,8 +42,8 @@ class AcceleratorOptions(InputSizeOptions):
 
     hardware: Hardware | None = Field(
         None,
-        description="hardware (YAML file): array, buffers, DRAM and clock; default: ideal, with unlimited "
-        "buffers, no stalls and no DRAM",
+        description="hardware, a name of tightc hardware list or a YAML file: array, buffers, DRAM and clock; default: "
+        "ideal, with unlimited buffers, no stalls and no DRAM",
     )
     array: ArrayShape | None = Field(
         None,
@@ -78,9 +78,10 @@ class AcceleratorOptions(InputSizeOptions):
     )
     energy: EnergyTable = Field(
         default_factory=default_table,
-        description="energy table (YAML file): energy of each event; default: horowitz-45nm",
+        description="energy of each event: horowitz-45nm, nangate45, sg13g2 or a YAML file; default: horowitz-45nm",
     )
     area: AreaTable | None = Field(
         None,
-        description="area table (YAML file): area of each part of an array; default: none, no area in the report",
+        description="area of each part of an array: nangate45, sg13g2 or a YAML file; default: none, no area in the "
+        "report",
     )

@@ -88,7 +88,11 @@ def python_errors(function: Callable[Parameters, Returned]) -> Callable[Paramete
         try:
             return function(*arguments, **keywords)
         except TightcError as error:
-            reworded = type(error)(in_python(error.sentence), in_python(error.remedy))
+            reworded = _in_python(error)
             raise reworded.with_traceback(error.__traceback__) from error.__cause__
 
     return call
+
+
+def _in_python(error: TightcError) -> TightcError:
+    return type(error)(in_python(error.sentence), in_python(error.remedy), [*map(_in_python, error.more)])

@@ -288,7 +288,7 @@ def write_rtl(
     progress: Progress = no_progress,
     **keywords: Unpack[kw.WriteRtlKeywords],
 ) -> Report:
-    """Write the array as SystemVerilog, with the network in its memories.
+    """Write the array as SystemVerilog, the network in its memories.
 
     The model has int8 weights and activations. VerifyError where a simulation finds other values or cycles than
     onnxruntime and `simulate`.

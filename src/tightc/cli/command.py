@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tightc.cli.suggestions import suggest_files
 from tightc.config.renamed import new_name, renaming
 from tightc.errors import OptionError
 
@@ -27,7 +28,14 @@ class StageOption(click.Option):
 
 
 class StageCommand(click.Command):
-    """A command whose help groups its options and leaves the rare ones to `--help-all`."""
+    """A command whose help groups its options and leaves the rare ones to `--help-all`.
+
+    Shells complete files for options and arguments that are paths by their metavar.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        suggest_files(self.params)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The parameters, then `--help-all`, then `--help`."""

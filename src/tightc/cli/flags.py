@@ -11,13 +11,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tightc.cli.command import StageOption
+from tightc.cli.suggestions import Suggested
 from tightc.config.options import Options, inner_options
-from tightc.config.yaml import read_options
+from tightc.config.shipped import shipped_names
+from tightc.config.yaml import options_in
 from tightc.errors import OptionError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
+# options that are paths, with the metavar that says so
+_PATHS = {"checkpoint": "FILE", "data": "PATH", "inputs": "FILE.npz"}
 _FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
 
 
@@ -35,7 +39,7 @@ def option_flags(
         for name in reversed(order):
             if name not in exclude:
                 field = options.model_fields[name]
-                settings = _settings(field, optional)
+                settings = {**_settings(field, optional), **_suggestions(name, field)}
                 settings |= {"heading": headings.get(name, ""), "advanced": name in options.advanced}
                 command = click.option(*_declarations(name, field), cls=StageOption, **settings)(command)
         return command
@@ -52,7 +56,7 @@ def parsed_options(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
             continue
         inner = inner_options(field.annotation)
         if inner:
-            value = read_options(value, inner)
+            value = options_in(value, inner)
         elif _is_list(field) and not _is_of_texts(field):
             value = ",".join(value)  # the options read several flags as one list
         values[name] = next((one for one in _choices(field.annotation) if str(one) == value), value)
@@ -97,6 +101,17 @@ def _settings(field: FieldInfo, optional: bool) -> dict[str, Any]:
     if inner_options(field.annotation):
         return {**settings, "metavar": "FILE.yaml"}
     return {**settings, "type": _type(field.annotation), "metavar": _metavar(field.annotation)}
+
+
+def _suggestions(name: str, field: FieldInfo) -> dict[str, Any]:
+    """The metavar of a path, or what shells offer for a name; nothing for other options."""
+    if name in _PATHS:
+        return {"metavar": _PATHS[name]}
+    inner = inner_options(field.annotation)
+    if inner and inner.shipped:
+        return {"metavar": "NAME|FILE.yaml", "type": Suggested(shipped_names(inner.shipped), files=True)}
+    names = field.examples or (_choices(field.annotation) if _is_list(field) else ())
+    return {"type": Suggested(names, listed=_is_list(field))} if names else {}
 
 
 def _metavar(annotation: Any) -> str | None:

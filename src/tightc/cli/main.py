@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,11 @@ from tightc.cli.streams import abandon, prepare_streams
 from tightc.errors import TightcError, first_line
 from tightc.names import message_text
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem as Item
+
 _FAILED_INPUT, _FAULT = 2, 70
+_COMPLETION = "_TIGHTC_COMPLETE"  # set by the script that `tightc completion` prints
 _DEBUG = "TIGHTC_DEBUG"  # set to 1, errors come with their traceback
 
 # one line each, so that `tightc --help` need not import the commands
@@ -35,10 +39,13 @@ COMMANDS = {
     "pack": "Write the compact form that runs in stock onnxruntime.",
     "unpack": "Restore the plain model from a packed one.",
     "simulate": "Count cycles and energy on a systolic array.",
-    "rtl": "Write the array as SystemVerilog, with the network in its memories.",
+    "rtl": "Write the array as SystemVerilog, the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
+    "hardware": "List the hardware files that come with tightc, or show one.",
+    "schema": "Print the JSON Schema of a kind of YAML file, for editors.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 
 
@@ -93,6 +100,15 @@ class Commands(click.Group):
             hint = f"Did you mean {nearest[0]}?" if nearest else f"Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"No such command '{args[0]}'. {hint}", ctx) from fault
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Item[Any]]:
+        """The commands and flags that begin so, without importing any command."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing any."""
         with formatter.section("Commands"):
@@ -141,6 +157,10 @@ def _remedy(fault: OSError) -> str:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line and gives its exit code."""
+    if _COMPLETION in os.environ:
+        from tightc.cli.completion import complete
+
+        return complete(tightc)
     try:
         with odd_errors_as_interrupts():
             tightc.main(arguments, prog_name="tightc", standalone_mode=False)
@@ -179,7 +199,9 @@ def _print_error(fault: BaseException, sentence: str) -> None:
     """Prints `sentence` on stderr, after the traceback of `fault` where TIGHTC_DEBUG asks for it."""
     if os.environ.get(_DEBUG, "0") not in ("", "0"):
         click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
-    click.echo(f"tightc: error: {message_text(sentence)}", err=True)
+    # of a TightcError, whose text is escaped already, each line is a fault of its own
+    for line in sentence.split("\n") if isinstance(fault, TightcError) else [sentence]:
+        click.echo(f"tightc: error: {message_text(line)}", err=True)
 
 
 def _needed(fault: MemoryError) -> str:

@@ -26,7 +26,7 @@ from tightc.rtl.options import RtlOptions
 )
 @display_flags
 def rtl(model: str | None, seed: int, output: str, display: Display, **flags: Any) -> None:
-    """Write the array as SystemVerilog, with the network in its memories.
+    """Write the array as SystemVerilog, the network in its memories.
 
     Takes a model with int8 weights and activations, as tightc quantize --data makes it, permuted or not. A testbench
     compares every sum with onnxruntime's, and every cycle with those of tightc simulate.

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tightc.cli.command import StageCommand
-from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
+from tightc.cli.common import (
+    Display,
+    display_flags,
+    model_argument,
+    read_model,
+    seed_flag,
+    show,
+)
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.files import check_writable
 from tightc.names import message_text
 from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
+if TYPE_CHECKING:
+    from tightc.model.file import Model
+    from tightc.report import Report
+
 _LINE = 78
+_EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
 
 
 @click.command(
     cls=StageCommand,
-    epilog="Example: tightc simulate packed.onnx --hardware configs/hardware/tight-32x32.yaml --verify",
+    epilog="Example: tightc simulate packed.onnx --hardware tight-32x32 --verify",
 )
 @model_argument
 @option_flags(SimulateOptions)
@@ -29,8 +43,16 @@ _LINE = 78
 @click.option("--trace", metavar="DIR", help="Folder for a CSV file with a line for each cycle of one layer.")
 @click.option("--layer", metavar="NAME", help="Layer to trace.  [default: the first]")
 @click.option(
-    "--export-scalesim", metavar="DIR", help="Folder for the dense layers as input files of SCALE-Sim 3."
+    "--export-scalesim",
+    metavar="DIR",
+    help="Folder for the dense layers, and the passes, as input of SCALE-Sim 3.",
 )
+@click.option(
+    "--export-timeloop",
+    metavar="DIR",
+    help="Folder for the dense layers, and the passes, as problems of Timeloop.",
+)
+@click.option("--export-tiles", metavar="FILE.npz", help="File for the tiles as NumPy arrays.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
 @seed_flag
 @display_flags
@@ -44,35 +66,51 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
     if explain:
         _explain()
         return
-    from tightc.simulation.report.scalesim import export_scalesim
     from tightc.simulation.report.trace import write_trace
     from tightc.simulation.simulate import simulate as run
 
     options = parsed_options(SimulateOptions, flags)
     if flags["layer"] is not None and flags["trace"] is None:
         raise click.UsageError("--layer: expected --trace too, got none; add --trace DIR.")
-    for name in ("trace", "layer", "export_scalesim", "inputs"):
+    for name in ("trace", "layer", *_EXPORTS, "inputs"):
         if flags[name] == "":
             raise click.UsageError(
                 f"--{name.replace('_', '-')}: expected a name, got an empty text; give a name or leave it out."
             )
     if flags["as_csv"] and display.as_json:
         raise click.UsageError("--csv and --json: expected one of them, got both; leave one out.")
+    if flags["export_tiles"] is not None:
+        check_writable(Path(flags["export_tiles"]))
     read = read_model(model)
     written = []
     if flags["trace"] is not None:
         written.append(write_trace(read, options, flags["layer"], Path(flags["trace"]), seed=seed))
     with display.progress() as progress:
         report = run(read, options, seed=seed, progress=progress)
-    if flags["export_scalesim"] is not None:
-        array = ArrayShape.parse(report.totals["array"])
-        written += export_scalesim(read, Path(flags["export_scalesim"]), array, options.dataflow, options)
+    written += _exported(read, options, report, {name: flags[name] for name in _EXPORTS})
     if flags["as_csv"]:
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
         show(report, display)
     for path in written if not display.quiet else ():
         click.echo(message_text(f"wrote {path}"), err=True)
+
+
+def _exported(
+    model: Model, options: SimulateOptions, report: Report, targets: Mapping[str, str | None]
+) -> Iterator[Path]:
+    """Writes what is asked for, by the names of `_EXPORTS`; gives the paths."""
+    from tightc.simulation.report.scalesim import export_scalesim
+    from tightc.simulation.report.tiles import export_tiles
+    from tightc.simulation.report.timeloop import export_timeloop
+
+    if (target := targets["export_scalesim"]) is not None:
+        array = ArrayShape.parse(report.totals["array"])
+        yield from export_scalesim(model, Path(target), array, options.dataflow, options)
+    if (target := targets["export_timeloop"]) is not None:
+        yield from export_timeloop(model, Path(target), options)
+    if (target := targets["export_tiles"]) is not None:
+        yield export_tiles(model, Path(target))
 
 
 def _explain() -> None:

@@ -14,6 +14,7 @@ from tightc.permutation.annealing.temperature_schedule import TemperatureSchedul
 from tightc.permutation.objective import Objective
 from tightc.permutation.options import MethodName
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
+from tightc.permutation.registry import BUILT_IN
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
@@ -52,6 +53,7 @@ class CompareOptions(AcceleratorOptions):
     method: Annotated[tuple[MethodName, ...], _listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
         description="methods to compare: dense, structured, column-combine, nm, first-fit, tight or plugins",
+        examples=list(BUILT_IN),
         min_length=1,
     )
     fan_in: Annotated[tuple[FanIn, ...], _listed(int, "integers")] = Field(
@@ -74,7 +76,7 @@ class CompareOptions(AcceleratorOptions):
         min_length=1,
     )
     temp_schedule: TemperatureSchedule = Field(
-        TemperatureSchedule(), description="temperature schedule, a YAML file"
+        TemperatureSchedule(), description="temperature schedule: default, quick, thorough or a YAML file"
     )
     objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
         ("passes",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 _FORM = re.compile(r"(?:(?:tcp|tls)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _LAST_PORT = 65535
@@ -20,4 +20,5 @@ def _address(value: Any) -> str | None:
     return str(value)
 
 
-Address = Annotated[str | None, BeforeValidator(_address)]
+_Given = Annotated[str, Field(pattern=f"^{_FORM.pattern}$")] | None
+Address = Annotated[str | None, BeforeValidator(_address, json_schema_input_type=_Given)]

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 # with bounded numbers of digits, since matching would try all ways to divide them
 _FORM = re.compile(r"((?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[-+]?\d{1,4})?)\s*(s|m|min|h|)", re.ASCII)
@@ -26,4 +26,10 @@ def _text(seconds: float) -> str:
     return f"{repr(seconds).removesuffix('.0')}s"
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_text, return_type=str)]
+_TEXT = (
+    r"^\s*(?=[0-9.]*[1-9])([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\s*([sS]|[mM]|[mM][iI][nN]|[hH])?\s*$"
+)
+_Given = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=_TEXT)]
+Duration = Annotated[
+    float, BeforeValidator(_seconds, json_schema_input_type=_Given), PlainSerializer(_text, return_type=str)
+]

@@ -23,6 +23,7 @@ class InputSizeOptions(Options):
         (),
         description="shape of an input of open size, such as image=1x3x224x224; repeatable",
         strict=False,
+        json_schema_extra={"items": {"type": "string", "pattern": r"^.+=[1-9][0-9]*(x[1-9][0-9]*)*$"}},
     )
 
     @field_validator("input_shape")

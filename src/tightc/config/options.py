@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tightc.config.renamed import REMOVED, in_python, new_name, new_value, renaming
+from tightc.config.shipped import shipped_names
 from tightc.errors import OptionError
 
 _LONGEST_VALUE = 80
@@ -47,6 +48,8 @@ class Options(BaseModel):
     advanced: ClassVar[frozenset[str]] = frozenset()
     # key that is no longer permitted -> what to do instead
     removed: ClassVar[Mapping[str, str]] = {}
+    # folder of configs with the files that are taken by name
+    shipped: ClassVar[str] = ""
 
     def __init__(self, **values: Any) -> None:
         from tightc.config.python_values import from_python
@@ -54,10 +57,11 @@ class Options(BaseModel):
         try:
             super().__init__(**from_python(type(self), values))
         except ValidationError as invalid:
-            first = first_problem(invalid)
-            sentence, remedy = problem_message(type(self), first)
-            key = ".".join(map(str, problem_location(first)))
-            raise OptionError(in_python(f"{key}: {sentence}"), in_python(remedy)) from None
+            first, *more = (
+                OptionError(in_python(f"{'.'.join(map(str, key))}: {sentence}"), in_python(remedy))
+                for key, sentence, remedy in faults_of(type(self), invalid)
+            )
+            raise OptionError(first.sentence, first.remedy, more) from None
 
     @field_validator("*")
     @classmethod
@@ -72,14 +76,23 @@ class Options(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Options from flags; OptionError names the first flag that is wrong and what is expected."""
+        """Options from flags; OptionError names the flags that are wrong and what is expected."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as invalid:
-            first = first_problem(invalid)
-            flag = "--" + "-".join(str(part).replace("_", "-") for part in problem_location(first)[:1])
-            sentence, remedy = problem_message(cls, first)
-            raise OptionError(f"{flag}: {sentence}", remedy) from None
+            first, *more = (
+                OptionError(f"--{str(key[0] if key else '').replace('_', '-')}: {sentence}", remedy)
+                for key, sentence, remedy in faults_of(cls, invalid)
+            )
+            raise OptionError(first.sentence, first.remedy, more) from None
+
+
+class Fault(NamedTuple):
+    """What is wrong at `location`, the keys that lead to the culprit, and what to do."""
+
+    location: tuple[int | str, ...]
+    sentence: str
+    remedy: str
 
 
 def invalid_combination(sentence: str, remedy: str, *at: int | str) -> PydanticCustomError:
@@ -87,26 +100,49 @@ def invalid_combination(sentence: str, remedy: str, *at: int | str) -> PydanticC
     return PydanticCustomError("rule", "{sentence}", {"sentence": sentence, "remedy": remedy, "at": at})
 
 
-def first_problem(invalid: ValidationError) -> ErrorDetails:
-    """The problem to report: a key that is not permitted explains another that is missing."""
+def raise_broken(rules: Iterable[PydanticCustomError]) -> None:
+    """Raises all of the broken `rules`, made by `invalid_combination`, as one error; nothing where there are none."""
+    contexts = [rule.context or {} for rule in rules]
+    if contexts:
+        raise PydanticCustomError("rule", "{sentence}", {**contexts[0], "more": contexts[1:]})
+
+
+def faults_of(options: type[BaseModel], invalid: ValidationError) -> list[Fault]:
+    """All faults of the values for `options`, each as "expected X, got Y" and a remedy.
+
+    A missing key is left out where a key that is not permitted is its misspelling, and so is a list with too few valid
+    items where the fault of an item is told.
+    """
     problems = invalid.errors()
-    return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    lists = {problem["loc"][:end] for problem in problems for end in range(len(problem["loc"]))}
+    meant = {
+        (*problem["loc"][:-1], _meant(str(problem["loc"][-1]), _options_at(options, problem["loc"][:-1])))
+        for problem in problems
+        if problem["type"] == "extra_forbidden"
+    }
+    found: dict[tuple[int | str, ...], Fault] = {}
+    for problem in problems:
+        if problem["loc"] in (meant if problem["type"] == "missing" else lists):
+            continue
+        for fault in _faults(options, problem):
+            found.setdefault(fault.location, fault)
+    return list(found.values())
 
 
-def problem_location(problem: ErrorDetails) -> tuple[int | str, ...]:
-    """The keys that lead to the culprit."""
-    return (*problem["loc"], *problem.get("ctx", {}).get("at", ()))
+def _faults(options: type[BaseModel], problem: ErrorDetails) -> list[Fault]:
+    if problem["type"] != "rule":
+        return [Fault(problem["loc"], *_message(options, problem))]
+    broken = [problem["ctx"], *problem["ctx"].get("more", ())]
+    return [Fault((*problem["loc"], *rule["at"]), rule["sentence"], rule["remedy"]) for rule in broken]
 
 
-def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[str, str]:
+def _message(options: type[BaseModel], problem: ErrorDetails) -> tuple[str, str]:
     """A pydantic problem as (sentence, remedy): "expected X, got Y", where X is the option's description.
 
     The description of a switch may be an imperative, such as "load the weights early": X is "true or false" there.
     """
     location = problem["loc"]
     key = str(location[-1]) if location else ""
-    if problem["type"] == "rule":
-        return problem["ctx"]["sentence"], problem["ctx"]["remedy"]
     if problem["type"] == "extra_forbidden":
         return _unknown(key, _options_at(options, location[:-1]))
     meaning = _description(options, location)
@@ -114,6 +150,9 @@ def problem_message(options: type[BaseModel], problem: ErrorDetails) -> tuple[st
         return f"expected {meaning}, got nothing", "add it"
     if problem["type"] == "literal_error":
         return _not_a_choice(location, problem["input"], problem["ctx"]["expected"])
+    inner = _options_at(options, location)
+    if problem["type"] == "model_type" and isinstance(problem["input"], str) and _shipped(inner):
+        return unknown_name(problem["input"], inner)
     wanted = _wanted(problem)
     if problem["type"] in ("bool_type", "bool_parsing"):
         meaning = wanted
@@ -143,9 +182,29 @@ def _unknown(key: str, options: type[BaseModel]) -> tuple[str, str]:
     new = new_name(key, permitted)
     if new is not None:
         return renaming(new)
-    nearest = difflib.get_close_matches(key, permitted, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
+    nearest = _meant(key, options)
+    hint = f"did you mean {nearest}?" if nearest else "remove it"
     return f"expected one of {', '.join(permitted)}, got {key}", hint
+
+
+def _meant(key: str, options: type[BaseModel]) -> str:
+    """The key that the unknown `key` stands for; empty where there is none."""
+    permitted = sorted(options.model_fields)
+    nearest = difflib.get_close_matches(key, permitted, n=1, cutoff=0.4)
+    longer = [name for name in permitted if name.startswith(f"{key}_")]
+    return new_name(key, permitted) or next(iter(nearest or (longer if len(longer) == 1 else ())), "")
+
+
+def _shipped(options: type[BaseModel]) -> tuple[str, ...]:
+    return shipped_names(options.shipped) if issubclass(options, Options) else ()
+
+
+def unknown_name(name: str, options: type[BaseModel]) -> tuple[str, str]:
+    """(sentence, remedy) for text that is neither the name nor the path of a file of `options`."""
+    names = _shipped(options)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]}?" if nearest else "give one of them, or a path with a / or .yaml"
+    return f"expected {', '.join(names)} or the path of a YAML file, got {_shown(name)}", hint
 
 
 def _not_a_choice(location: tuple[int | str, ...], value: object, expected: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from tightc.config.yaml import read_options
+from tightc.config.yaml import options_in, read_options
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -27,8 +27,10 @@ def _converted(field: FieldInfo, value: Any) -> Any:
     from tightc.config.options import inner_options
 
     inner = inner_options(field.annotation)
-    if inner is not None and isinstance(value, str | os.PathLike):
+    if inner is not None and isinstance(value, os.PathLike):
         return read_options(Path(value), inner)
+    if inner is not None and isinstance(value, str):
+        return options_in(value, inner)
     if inner is not None and isinstance(value, Mapping):
         return from_python(inner, value)
     if isinstance(value, os.PathLike):

@@ -78,7 +78,15 @@ class Quantity:
             serialization=core_schema.plain_serializer_function_ser_schema(
                 self.write, return_schema=core_schema.str_schema()
             ),
+            json_schema_input_schema=core_schema.str_schema(pattern=self._pattern()),
         )
+
+    def _pattern(self) -> str:
+        """What editors can check of the text: a number, not 0 unless that is permitted, and a unit."""
+        above_zero = "" if self.zero else r"(?=[0-9.]*[1-9])"
+        sign = r"[-+]?" if self.zero else r"\+?"  # -0 is 0
+        number = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+        return rf"^\s*{sign}{above_zero}{number}\s*({'|'.join(self.units)})\s*$"
 
 
 def _units(**powers: int) -> dict[str, Fraction]:

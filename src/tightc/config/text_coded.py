@@ -10,11 +10,11 @@ from pydantic_core import CoreSchema, core_schema
 from tightc.errors import OptionError
 
 
-def text_coded_schema(kind: type, parse: Callable[[object], Any], expected: str) -> CoreSchema:
+def text_coded_schema(kind: type, parse: Callable[[object], Any], expected: str, pattern: str) -> CoreSchema:
     """How pydantic reads and writes a `kind`, which is a named tuple: from text by `parse`, to text by str.
 
     A plain tuple of as many items is read as the text of a `kind` that holds them. `parse` raises OptionError, which
-    becomes an error that asks for what is `expected`.
+    becomes an error that asks for what is `expected`. `pattern`: of the text, for editors, which know no `parse`.
     """
 
     def validate(value: object) -> Any:
@@ -26,5 +26,7 @@ def text_coded_schema(kind: type, parse: Callable[[object], Any], expected: str)
             raise ValueError(f"should be {expected}") from None
 
     return core_schema.no_info_plain_validator_function(
-        validate, serialization=core_schema.to_string_ser_schema()
+        validate,
+        serialization=core_schema.to_string_ser_schema(),
+        json_schema_input_schema=core_schema.str_schema(pattern=pattern),
     )

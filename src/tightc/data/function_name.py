@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+FUNCTION_NAME = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+_FUNCTION = re.compile(FUNCTION_NAME)
 
 
 def is_function_name(text: str) -> bool:

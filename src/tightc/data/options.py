@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from tightc.config.input_spec import InputSpec
     from tightc.data.images import Images, Normalization, NormalizedImages, Split
     from tightc.data.samples import Samples
+
+
+# what a YAML file may give for mean and std
+_NUMBER = r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*"
+_Text = Annotated[str, Field(pattern=f"^{_NUMBER}(,{_NUMBER})*$")]
+_Numbers = float | _Text | list[float | Annotated[str, Field(pattern=f"^{_NUMBER}$")]]
 
 
 class DataOptions(Options):
@@ -33,7 +39,7 @@ class DataOptions(Options):
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "mean", "std")}
 
-    @field_validator("mean", "std", mode="before")
+    @field_validator("mean", "std", mode="before", json_schema_input_type=_Numbers)
     @classmethod
     def _numbers(cls, value: object) -> tuple[float, ...]:
         parts = (
@@ -44,6 +50,8 @@ class DataOptions(Options):
             else [value]
         )
         try:
+            if any(isinstance(part, bool) for part in parts):
+                raise TypeError
             return tuple(float(part) for part in parts)  # type: ignore[arg-type]
         except (OverflowError, TypeError, ValueError):
             raise ValueError("should be one number or several separated by commas") from None

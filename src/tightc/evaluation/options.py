@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from tightc.config.options import Options
-from tightc.data.function_name import is_function_name
+from tightc.data.function_name import FUNCTION_NAME, is_function_name
 
 METRICS = ("accuracy", "agreement", "auc", "mae")
 
@@ -19,6 +19,8 @@ class EvaluateOptions(Options):
         None,
         description="accuracy, agreement (with --teacher), auc, mae or package.module:function; "
         "default: accuracy, or agreement with a teacher",
+        examples=list(METRICS),
+        json_schema_extra={"pattern": f"^({'|'.join(METRICS)}|{FUNCTION_NAME})$"},
     )
     batch_size: int = Field(default=256, ge=1, description="images per batch: an integer from 1")
     threads: int = Field(

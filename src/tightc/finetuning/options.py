@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tightc.config.options import Options, invalid_combination
 from tightc.selection.options import SelectionOptions
 
+_DEVICE = "auto|cpu|cuda(:[0-9]+)?"
 _BY_OPTIMIZER = {
     "sgd": {"learning_rate": 0.05, "weight_decay": 0.0005},
     "adamw": {"learning_rate": 0.002, "weight_decay": 0.02},
@@ -81,7 +82,11 @@ class TrainingOptions(Options):
         ge=0,
         description="size of the held-out validation split, which selects the best epoch: from 0 (off)",
     )
-    device: str = Field("auto", description="training device: auto, cpu, cuda or cuda:N")
+    device: str = Field(
+        "auto",
+        description="training device: auto, cpu, cuda or cuda:N",
+        json_schema_extra={"pattern": f"^({_DEVICE})$"},
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="compute dtype: float32, bfloat16 or auto (bfloat16 where the device accelerates it)",
@@ -90,14 +95,14 @@ class TrainingOptions(Options):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_optimizer(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("optimizer") in _BY_OPTIMIZER:
+        if isinstance(given, dict) and str(given.get("optimizer")) in _BY_OPTIMIZER:
             return {**_BY_OPTIMIZER[given["optimizer"]], **given}
         return given
 
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        if not re.fullmatch(_DEVICE, device):
             raise ValueError("should be auto, cpu, cuda or cuda:N")
         return device
 

@@ -16,7 +16,7 @@ from tightc.errors import OptionError
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.registry import find_method
+from tightc.permutation.registry import BUILT_IN, find_method
 from tightc.tile.array import ArrayShape
 
 
@@ -38,7 +38,12 @@ def _fan_in(value: Any) -> int | Literal["auto"]:
 LARGEST_FAN_IN = 32767
 MethodName = Annotated[str, AfterValidator(_known_method)]
 # one validator, not one for each member of the union, so that a fault names the key alone
-FanIn = Annotated[int | Literal["auto"], PlainValidator(_fan_in)]
+FanIn = Annotated[
+    int | Literal["auto"],
+    PlainValidator(
+        _fan_in, json_schema_input_type=Annotated[int, Field(ge=1, le=LARGEST_FAN_IN)] | Literal["auto"]
+    ),
+]
 
 
 class PermuteOptions(AcceleratorOptions):
@@ -74,6 +79,7 @@ class PermuteOptions(AcceleratorOptions):
     method: MethodName = Field(
         "tight",
         description="packing method: tight, first-fit, column-combine, nm, structured, dense or a plugin",
+        examples=list(BUILT_IN),
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(
         8, description="maximum inputs per lane, for column-combine: from 1 to the fan-in"
@@ -85,7 +91,8 @@ class PermuteOptions(AcceleratorOptions):
         TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16, within the fan-in"
     )
     temp_schedule: TemperatureSchedule = Field(
-        TemperatureSchedule(), description="temperature schedule, a YAML file (in a recipe also its keys)"
+        TemperatureSchedule(),
+        description="temperature schedule: default, quick, thorough or a YAML file (in a recipe also its keys)",
     )
     objective: Objective = Field(
         "passes",

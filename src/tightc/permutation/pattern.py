@@ -34,7 +34,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return text_coded_schema(cls, cls.parse, _FORM)
+        return text_coded_schema(cls, cls.parse, _FORM, r"^\s*[0-9]{1,3}:[0-9]{1,3}\s*$")
 
 
 TWO_OF_FOUR = Pattern(2, 4)

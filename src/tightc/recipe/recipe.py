@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
-from tightc.config.options import Options, invalid_combination
+from tightc.config.options import Options, invalid_combination, raise_broken
 from tightc.data.options import DataOptions
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
@@ -78,6 +81,15 @@ class Step(Options):
     pack: PackOptions | None = Field(None, description="options of pack, such as {strip: true}")
     simulate: SimulateOptions | None = Field(None, description="options of simulate, such as {array: 32x32}")
     evaluate: RecipeEvaluate | None = Field(None, description="options of evaluate, such as {batch_size: 64}")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """One stage with its options, or its name alone."""
+        found = handler(schema)
+        handler.resolve_ref_schema(found).update(minProperties=1, maxProperties=1)
+        return {"anyOf": [found, {"enum": list(cls.model_fields)}]}
 
     @model_validator(mode="before")
     @classmethod
@@ -151,72 +163,74 @@ class Recipe(Options):
 
     @field_validator("stages")
     @classmethod
-    def _check_order(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """One pack, no stage after it that changes the model, and a permute after stages that drop packings.
-
-        Prune may follow permute if another permute follows: column combining prunes, combines and trains in turns.
-        Finetune without a sparsity or budget keeps zeros and packings.
-        """
-        names = [step.stage for step in steps]
-        for index, step in enumerate(steps):
-            before, after = names[:index], names[index + 1 :]
-            if step.stage not in _ORDERED:
-                continue
-            if step.stage == "pack" and "pack" in after:
-                raise invalid_combination("pack twice", "keep one", index)
-            if "pack" in before:
-                raise invalid_combination(
-                    f"{step.stage} after pack would undo it", f"move {step.stage} before pack", index
-                )
-            if step.drops_packings and "permute" in before and "permute" not in after:
-                which = "finetune with a sparsity or budget" if step.finetune else step.stage
-                raise invalid_combination(
-                    f"{which} after permute would undo it",
-                    f"move {step.stage} before permute, or permute again after it",
-                    index,
-                )
-            if step.stage == "pack" and "permute" not in before:
-                raise invalid_combination("pack without permute", "put permute before pack", index)
-        return steps
-
-    @field_validator("stages")
-    @classmethod
-    def _check_array(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        """A permuted model is simulated on the array of its tiles, in dataflow ws."""
-        permuted: PermuteOptions | None = None
-        for index, step in enumerate(steps):
-            permuted = None if step.drops_packings else step.permute or permuted
-            if permuted is None or step.simulate is None:
-                continue
-            if step.simulate.array not in (None, permuted.array):
-                sizes = f"{step.simulate.array}, the tiles are for {permuted.array}"
-                raise invalid_combination(f"simulate on {sizes}", "leave its array out", index)
-            if step.simulate.dataflow != "ws":
-                sentence = f"simulate in dataflow {step.simulate.dataflow}, but tiles are weight-stationary"
-                raise invalid_combination(sentence, "use ws, or simulate before permute", index)
+    def _check_stages(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        raise_broken([*_wrong_order(steps), *_wrong_array(steps)])
         return steps
 
     @model_validator(mode="after")
     def _check_data(self) -> Self:
+        raise_broken([*self._missing_data(), *self._second_split()])
+        return self
+
+    def _missing_data(self) -> Iterator[PydanticCustomError]:
         """Stages that read images need data."""
         for index, step in enumerate(self.stages):
             if step.needs_images and self.data is None:
-                raise invalid_combination(
+                yield invalid_combination(
                     f"{step.stage} needs data", "add data: {data: path of the images}", "stages", index
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _check_validation(self) -> Self:
+    def _second_split(self) -> Iterator[PydanticCustomError]:
         """One validation split for all stages."""
-        if self.data is not None and self.data.validation:
-            for index, step in enumerate(self.stages):
-                if step.finetune is not None and step.finetune.validation:
-                    raise invalid_combination(
-                        f"expected one validation split, got {self.data.validation} in data and "
-                        f"{step.finetune.validation} in finetune",
-                        "keep that of data",
-                        "stages",
-                        index,
-                    )
-        return self
+        for index, step in enumerate(self.stages):
+            if self.data and self.data.validation and step.finetune and step.finetune.validation:
+                yield invalid_combination(
+                    f"expected one validation split, got {self.data.validation} in data and "
+                    f"{step.finetune.validation} in finetune",
+                    "keep that of data",
+                    "stages",
+                    index,
+                )
+
+
+def _wrong_order(steps: tuple[Step, ...]) -> Iterator[PydanticCustomError]:
+    """One pack, no stage after it that changes the model, and a permute after stages that drop packings.
+
+    Prune may follow permute if another permute follows: column combining prunes, combines and trains in turns.
+    Finetune without a sparsity or budget keeps zeros and packings.
+    """
+    names = [step.stage for step in steps]
+    for index, step in enumerate(steps):
+        before, after = names[:index], names[index + 1 :]
+        if step.stage not in _ORDERED:
+            continue
+        if step.stage == "pack" and "pack" in after:
+            yield invalid_combination("pack twice", "keep one", index)
+        elif "pack" in before and step.stage != "pack":
+            yield invalid_combination(
+                f"{step.stage} after pack would undo it", f"move {step.stage} before pack", index
+            )
+        elif step.drops_packings and "permute" in before and "permute" not in after:
+            which = "finetune with a sparsity or budget" if step.finetune else step.stage
+            yield invalid_combination(
+                f"{which} after permute would undo it",
+                f"move {step.stage} before permute, or permute again after it",
+                index,
+            )
+        elif step.stage == "pack" and "permute" not in before:
+            yield invalid_combination("pack without permute", "put permute before pack", index)
+
+
+def _wrong_array(steps: tuple[Step, ...]) -> Iterator[PydanticCustomError]:
+    """A permuted model is simulated on the array of its tiles, in dataflow ws."""
+    permuted: PermuteOptions | None = None
+    for index, step in enumerate(steps):
+        permuted = None if step.drops_packings else step.permute or permuted
+        if permuted is None or step.simulate is None:
+            continue
+        if step.simulate.array not in (None, permuted.array):
+            sizes = f"{step.simulate.array}, the tiles are for {permuted.array}"
+            yield invalid_combination(f"simulate on {sizes}", "leave its array out", index)
+        if step.simulate.dataflow != "ws":
+            sentence = f"simulate in dataflow {step.simulate.dataflow}, but tiles are weight-stationary"
+            yield invalid_combination(sentence, "use ws, or simulate before permute", index)

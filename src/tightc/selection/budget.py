@@ -33,4 +33,4 @@ class Budget(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return text_coded_schema(cls, cls.parse, _FORM)
+        return text_coded_schema(cls, cls.parse, _FORM, r"^\s*(compression|speedup)=[0-9]+(\.[0-9]+)?\s*$")

@@ -12,6 +12,7 @@ from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
 LARGEST = 4096
+_SIDE = r"0{0,5}([1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])"  # from 1 to LARGEST
 _FORM = f"two integers from 1 to {LARGEST} joined by x"
 
 
@@ -48,4 +49,4 @@ class ArrayShape(NamedTuple):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return text_coded_schema(cls, cls.parse, _FORM)
+        return text_coded_schema(cls, cls.parse, _FORM, rf"^\s*{_SIDE}[xX]{_SIDE}\s*$")

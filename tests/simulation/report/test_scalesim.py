@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import csv
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import oracle
+import tightc
 from helpers import models
 from helpers.layer_shapes import NETWORKS
 from helpers.loading import loaded
@@ -28,6 +30,8 @@ from tightc.model.file import Model, load_model
 from tightc.packing.pack import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
+from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
 from tightc.report import Report
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.report.scalesim import _kilobytes, export_scalesim
@@ -57,7 +61,11 @@ def conv(shape: str, attributes: str, *weight: int, name: str = "c") -> Model:
 def export(model: Model, folder: Path, dataflow: str = "ws", **input_sizes: object) -> str:
     """The text of the topology."""
     paths = export_scalesim(model, folder, SMALL, dataflow, InputSizeOptions.of(input_sizes))
-    assert [path.name for path in paths] == ["topology.csv", "scale.cfg", "README"]
+    assert [path.name for path in paths if path.name != "passes.csv"] == [
+        "topology.csv",
+        "scale.cfg",
+        "README",
+    ]
     assert sorted(paths) == sorted(folder.iterdir())
     return paths[0].read_text()
 
@@ -195,7 +203,7 @@ def test_input_sizes_open_what_the_model_leaves_open(tmp_path: Path) -> None:
 
 
 def test_names_are_safe_and_differ(tmp_path: Path) -> None:
-    given = ["/a/b, c", "/a/b/c", "DPW", "DP,DP", "größe", "層", "g_x4", "g", "g"]
+    given = ["/a/b, c", "/a/b/c", "DPW", "DP,DP", "größe", "層", "g_x4", "g", "g", "g_pass_0"]
     nodes = "\n".join(f"v{i + 1} = MatMul(v{i}, w)" for i in range(len(given)))
     proto = models.build(
         f"net (float[2, 3] v0) => (float[2, 3] v{len(given)}) {{ {nodes} }}", w=models.sparse(3, 3)
@@ -204,7 +212,18 @@ def test_names_are_safe_and_differ(tmp_path: Path) -> None:
         node.name = name
     topology = export(loaded(proto), tmp_path)
     names = [line[0] for line in as_scale_sim_reads(topology)]
-    assert names == ["a_b_c", "a_b_c_2", "dpW", "dp_dp", "gr_e", "layer", "g_x4_x1", "g", "g_2"]
+    assert names == [
+        "a_b_c",
+        "a_b_c_2",
+        "dpW",
+        "dp_dp",
+        "gr_e",
+        "layer",
+        "g_x4_x1",
+        "g",
+        "g_2",
+        "g_pass_0_x1",
+    ]
     assert {line[1:] for line in as_scale_sim_reads(topology)} == {(1, 3, 3, 2)}
 
 
@@ -213,6 +232,51 @@ def test_a_packed_model_gives_the_lines_of_the_plain_one(tmp_path: Path) -> None
     permuted, _ = permute(model, PermuteOptions(array=SMALL, fan_in=3, method="first-fit"))
     packed, _ = pack(permuted)
     assert export(packed, tmp_path / "packed") == export(model, tmp_path / "plain")
+
+
+def packed_network(array: ArrayShape) -> Model:
+    """Grouped, strided and Gemm layers in tiles; of the last layer all weights, as a dense packing."""
+    model, _ = prune(network(), PruneOptions(sparsity=0.6))
+    permuted, _ = permute(model, PermuteOptions(array=array, fan_in=3, method="first-fit"))
+    packed, _ = pack(permuted)
+    return packed
+
+
+def test_passes_have_lines_of_their_own(tmp_path: Path) -> None:
+    model = packed_network(SMALL)
+    topology = export(model, tmp_path)
+    passes = (tmp_path / "passes.csv").read_text()
+    rows = simulate(model, SimulateOptions(array=SMALL)).layers
+    found = list(as_scale_sim_reads(passes))
+    assert [line[0] for line in found] == [
+        f"{name.strip()}_pass_{number}"
+        for name, row in zip((line.split(",")[0] for line in topology.splitlines()[1:]), rows, strict=True)
+        for number in range(row["passes"])
+    ]
+    tiles = tightc.tiles(model)
+    assert [line[2:4] for line in found] == [(tile.select.shape[1], tile.select.shape[0]) for tile in tiles]
+    for row in rows:
+        own = [line[2:] for line in found if re.fullmatch(rf"{row['name']}(_x\d+)?_pass_\d+", line[0])]
+        assert len(own) == row["passes"]
+        assert sum(scale_sim_total_cycles("ws", SMALL, *shape) + 1 for shape in own) == row["cycles"]
+
+
+def test_layers_without_tiles_keep_their_line_among_the_passes(tmp_path: Path) -> None:
+    permuted, _ = permute(network(), PermuteOptions(array=SMALL, method="dense"))
+    export(permuted, tmp_path)
+    assert not (tmp_path / "passes.csv").exists() and "passes.csv" not in (tmp_path / "README").read_text()
+    export(packed_network(SMALL), tmp_path)
+    assert "-t passes.csv -l passes.csv" in (tmp_path / "README").read_text()
+
+
+def test_buffers_hold_the_passes_too(tmp_path: Path) -> None:
+    export(packed_network(SMALL), tmp_path)
+    found = configparser.ConfigParser()
+    found.read(tmp_path / "scale.cfg")
+    words = 1024 * int(found["architecture_presets"]["IfmapSramSzkB"])
+    for line in (tmp_path / "passes.csv").read_text().splitlines()[1:]:
+        height, width, _, _, channels, *_ = map(int, line.split(",")[1:-1])
+        assert words >= 2 * height * width * channels
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
@@ -298,19 +362,28 @@ def scale_sim(tmp_path: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+def run_as_the_readme_says(scale_sim: Path, folder: Path) -> list[list[dict[str, str]]]:
+    """The lines of the compute report of each command in the README."""
+    reports = []
+    for line in (folder / "README").read_text().splitlines():
+        if line.startswith("    python "):
+            _, *arguments = shlex.split(line)
+            run = subprocess.run(
+                [scale_sim, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+            )
+            assert run.returncode == 0, run.stderr
+            report = folder / arguments[arguments.index("-p") + 1] / "tightc" / "COMPUTE_REPORT.csv"
+            with report.open(newline="") as lines:
+                reports.append(list(csv.DictReader(lines, skipinitialspace=True)))
+    return reports
+
+
 def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, tmp_path: Path) -> None:
     array = ArrayShape(8, 8)
     for dataflow in DATAFLOWS:
         folder = tmp_path / dataflow
         export_scalesim(network(), folder, array, dataflow, InputSizeOptions())
-        (command,) = (
-            line for line in (folder / "README").read_text().splitlines() if line.startswith("    python ")
-        )
-        _, *arguments = shlex.split(command)
-        run = subprocess.run([scale_sim, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
-        assert run.returncode == 0, run.stderr
-        with (folder / "results" / "tightc" / "COMPUTE_REPORT.csv").open(newline="") as lines:
-            counted = list(csv.DictReader(lines, skipinitialspace=True))
+        (counted,) = run_as_the_readme_says(scale_sim, folder)
         rows = simulate(network(), SimulateOptions(array=array, dataflow=dataflow)).layers
         assert [row["name"] for row in rows] == ["strided", "depthwise", "dilated", "last"]
         for row, line in zip(rows, counted, strict=True):
@@ -321,6 +394,15 @@ def test_scale_sim_runs_the_export_and_counts_the_same_cycles(scale_sim: Path, t
                 row["groups"] == 1
             ):  # SCALE-Sim runs groups one after the other, tightc may have them in one pass
                 assert found == row["dense_cycles"], (dataflow, row["name"])
+    packed = packed_network(array)
+    export_scalesim(packed, tmp_path / "packed", array, "ws", InputSizeOptions())
+    _, passes = run_as_the_readme_says(scale_sim, tmp_path / "packed")
+    rows = simulate(packed, SimulateOptions(array=array)).layers
+    assert len(passes) == sum(row["passes"] for row in rows)
+    counted = iter(passes)
+    for row in rows:
+        lines = [next(counted) for _ in range(row["passes"])]
+        assert sum(int(line["Total Cycles"]) + 1 for line in lines) == row["cycles"], row["name"]
 
 
 @pytest.mark.parametrize("words", [0, 1, 461, 462, 463, 512, 974, 975, 10**6])

@@ -20,6 +20,7 @@ _ACCEPTED = "leave it out, and give the temperatures t_start and t_end"
 class TemperatureSchedule(Options):
     """The temperatures and moves for one block of tiles: what `--temp-schedule` reads."""
 
+    shipped: ClassVar = "schedules"
     removed: ClassVar = {
         "kind": "leave it out, since the temperature always falls linearly",
         "accept_start": _ACCEPTED,
