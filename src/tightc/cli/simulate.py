@@ -11,6 +11,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, model_argument, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.names import message_text
 from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
@@ -32,9 +33,12 @@ _LINE = 78
     "--export-scalesim", metavar="DIR", help="Folder for the dense layers as input files of SCALE-Sim 3."
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
+@plot_flag
 @seed_flag
 @display_flags
-def simulate(model: str | None, seed: int, display: Display, explain: bool, **flags: Any) -> None:
+def simulate(
+    model: str | None, seed: int, display: Display, explain: bool, plot: Path | None, **flags: Any
+) -> None:
     """Count cycles and energy on a systolic array.
 
     Takes a dense, pruned, permuted or packed model, and compares each layer with the same layer dense. Cycles are
@@ -71,6 +75,7 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
         show(report, display)
+    write_plot(report, plot, display)
     for path in written if not display.quiet else ():
         click.echo(message_text(f"wrote {path}"), err=True)
 
