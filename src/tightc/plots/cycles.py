@@ -26,13 +26,13 @@ def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
     base = alt.Chart(data(values)).encode(
         y=names_axis("layer", "layer"),
         yOffset=alt.YOffset("form:N", sort=FORMS),
-        x=alt.X("cycles:Q", title="cycles", axis=numbers_axis()),
+        x=alt.X("cycles:Q", title="cycles", axis=numbers_axis(tickCount=8)),
     )
     bars = base.mark_bar().encode(
         color=alt.Color(
             "form:N",
             sort=FORMS,
-            title="layer",
+            title="form",
             scale=alt.Scale(domain=FORMS, range=[GRAY, BLUE]),
         )
     )

@@ -56,7 +56,7 @@ def energy_chart(rows: Rows) -> altair.TopLevelMixin:
         .encode(
             y=names_axis("layer", "layer"),
             yOffset=alt.YOffset("form:N", sort=FORMS),
-            x=alt.X("sum(energy):Q", title=f"energy ({unit})", axis=alt.Axis(format="~g")),
+            x=alt.X("sum(energy):Q", title=f"energy ({unit})", axis=alt.Axis(format="~g", tickCount=8)),
             color=alt.Color(
                 "part:N",
                 sort=used,
