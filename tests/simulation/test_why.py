@@ -266,6 +266,36 @@ def test_prefetching_does_not_hide_the_first_load() -> None:
     )
 
 
+def test_an_array_of_subwords_drains_longer_than_that_of_whole_words() -> None:
+    # each weight of 17 = 16 + 1 takes two slots of 4 bits, on 8 columns where whole words have 4
+    proto = models.build(
+        """net (float[4, 16] x) => (float[4, 8] y) {
+            w = DequantizeLinear(q, scale)
+            [mm] y = MatMul(x, w)
+        }""",
+        q=(17 * SQUARES.T).astype(np.int8),
+        scale=np.asarray(0.1, np.float32),
+    )
+    array = ArrayShape(ROWS, 2 * COLUMNS)
+    model = pack(loaded(proto), array=array, subword_bits=4)
+    packed, dense = (2 * ROWS + columns - 2 + 4 for columns in (2 * COLUMNS, COLUMNS))
+    gain = f"{4 * dense / (2 * packed):.2f}x"
+    assert row_of(model, array=array)["why"].startswith(
+        f"{gain}: 2 tiles in place of 4; its 128 subwords (density 0.5) need at least 2 of 8x8 "
+        "slots; an array of whole words, not subwords, has fewer columns, and its passes are shorter, so that tiles by "
+        f"2.00x make {gain} of cycles without stalls"
+    )
+
+
+def test_the_last_drain_is_not_hidden_where_draining_overlaps() -> None:
+    row = row_of(pack(product(SQUARES, 20)), prefetch_weights=True, overlap_drain=True)
+    free = (ROWS + 3 * 20 + 20 + ROWS + COLUMNS - 2) / (ROWS + 20 + 20 + ROWS + COLUMNS - 2)
+    assert (
+        "; the first tile loads before anything streams, and the last one drains after that, so that tiles by "
+        f"2.00x make {free:.2f}x of cycles without stalls"
+    ) in row["why"]
+
+
 def test_replicated_tiles_gain_more_than_their_number() -> None:
     row = row_of(pack(product(filled(8, 16, np.s_[:2, :4]), VECTORS)), replicate_tiles=True)
     assert row["speedup"] > 1.05 * 4

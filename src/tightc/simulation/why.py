@@ -72,7 +72,7 @@ def _tiles(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
         return f"{head}, and no layer takes fewer"
     if tiles <= row["passes_by_slots"]:
         return (
-            f"{head}; its {row['nonzeros']:,} non-zeros (density {row['density']:.3g}) need at least {tiles:,} of "
+            f"{head}; its {_slots_taken(row)} (density {row['density']:.3g}) need at least {tiles:,} of "
             f"{totals['array']} slots"
         )
     if tiles <= filters:
@@ -154,6 +154,10 @@ def _time(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str | None:
             f"each temporal tile of the vectors loads all tiles, and there are {row['temporal_tiles']:,} of them in "
             f"place of {row['dense_temporal_tiles']:,}"
         )
+    elif not totals["prefetch_weights"]:  # then only arrays of other widths differ in the cycles of a pass
+        reason = "an array of whole words, not subwords, has fewer columns, and its passes are shorter"
+    elif totals["overlap_drain"]:
+        reason = "the first tile loads before anything streams, and the last one drains after that"
     else:
         reason = "the first tile loads before anything streams"
     return f"{reason}, so that tiles by {by_tiles:.2f}x make {free:.2f}x of cycles without stalls"
@@ -190,6 +194,11 @@ def _energy(row: Mapping[str, Any]) -> str | None:
         f"energy gains {row['energy_gain']:.2f}x, as {_PARTS[part]} {energy / row['energy_pj']:.0%} of it, {compared} "
         f"({gain:.2f}x if that fell by the speedup)"
     )
+
+
+def _slots_taken(row: Mapping[str, Any]) -> str:
+    """What takes the slots: non-zero weights, or their subwords."""
+    return f"{row['subwords']:,} subwords" if row.get("subwords") else f"{row['nonzeros']:,} non-zeros"
 
 
 def _is_packed(row: Mapping[str, Any]) -> bool:
