@@ -81,7 +81,7 @@ test-wheel: ## the same on Python 3.12 and 3.13, where they are found
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tightc needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,finetune,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,finetune,report,dev]'
 	@touch $@
 
 $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.yaml')

@@ -94,11 +94,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
     "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
-    "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file",
+    "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file", "fan_in",
     "energy_file",
 }  # fmt: skip
 AREA = str(tightc.configs() / "area" / "nangate45.yaml")
-EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--area", AREA)
+EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--why", "--area", AREA)
 
 
 def figures_of(report: dict[str, Any]) -> set[str]:
@@ -567,3 +567,18 @@ def test_values_that_are_not_permitted(
     place: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
 ) -> None:
     assert refused(capsys, "net.onnx", *flags) == words
+
+
+def test_why_is_a_sentence_for_each_layer_in_every_form(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = as_json(capsys, "tight.onnx", "--why")["layers"]
+    assert all(layer["why"].endswith(".") for layer in layers)
+    out, _ = printed(capsys, "tight.onnx", "--why")
+    lines = out.splitlines()
+    assert [line for line in lines if line.endswith(".")] == [
+        f"{layer['name']}: {layer['why']}" for layer in layers
+    ]
+    out, _ = printed(capsys, "tight.onnx", "--why", "--csv")
+    assert [row["why"] for row in csv.DictReader(io.StringIO(out))] == [layer["why"] for layer in layers]
+    assert "why" not in as_json(capsys, "tight.onnx")["layers"][0]

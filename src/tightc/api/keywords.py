@@ -137,6 +137,7 @@ class SimulateKeywords(TypedDict, total=False):
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
     verify: bool
+    why: bool
     inputs: str | PathLike[str] | None
 
 

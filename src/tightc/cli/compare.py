@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.comparison.options import CompareOptions
 from tightc.errors import OptionError
 
@@ -18,8 +20,11 @@ from tightc.errors import OptionError
 @option_flags(CompareOptions)
 @seed_flag
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+@plot_flag
 @display_flags
-def compare(models: tuple[str, ...], seed: int, as_csv: bool, display: Display, **flags: Any) -> None:
+def compare(
+    models: tuple[str, ...], seed: int, as_csv: bool, plot: Path | None, display: Display, **flags: Any
+) -> None:
     """Compare methods of packing on the same hardware.
 
     Every method packs each model anew, with the same seed, and is simulated on the same array, buffers and energy
@@ -39,3 +44,4 @@ def compare(models: tuple[str, ...], seed: int, as_csv: bool, display: Display, 
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
         show(report, display)
+    write_plot(report, plot, display)

@@ -19,6 +19,7 @@ from tightc.cli.common import (
     show,
 )
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.files import check_writable
 from tightc.names import message_text
 from tightc.reporting.rows import rows_as_csv
@@ -54,9 +55,12 @@ _EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
 )
 @click.option("--export-tiles", metavar="FILE.npz", help="File for the tiles as NumPy arrays.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
+@plot_flag
 @seed_flag
 @display_flags
-def simulate(model: str | None, seed: int, display: Display, explain: bool, **flags: Any) -> None:
+def simulate(
+    model: str | None, seed: int, display: Display, explain: bool, plot: Path | None, **flags: Any
+) -> None:
     """Count cycles and energy on a systolic array.
 
     Takes a dense, pruned, permuted or packed model, and compares each layer with the same layer dense. Cycles are
@@ -92,6 +96,7 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
         click.echo(rows_as_csv(report.layers), nl=False)
     else:
         show(report, display)
+    write_plot(report, plot, display)
     for path in written if not display.quiet else ():
         click.echo(message_text(f"wrote {path}"), err=True)
 

@@ -14,6 +14,7 @@ import numpy as np
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.parallel import available_cores
+from tightc.permutation.annealing.curve import AnnealingCurve
 from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
@@ -46,11 +47,15 @@ class LayerJob:
 
 @dataclass(frozen=True)
 class PackedLayers:
-    """The packing of every job, whether there was an interrupt, and the jobs whose search was cut short."""
+    """The packing of every job, whether there was an interrupt, and the jobs whose search was cut short.
+
+    `curves`: how the plan of each job was annealed, None where its packing is not from annealing.
+    """
 
     packings: list[Packing]
     interrupted: bool
     cut_short: tuple[str, ...]
+    curves: tuple[AnnealingCurve | None, ...] = ()
 
 
 class TimeBudget:
@@ -107,7 +112,8 @@ def pack_layers(
             found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
             packings = dict(zip(largest_first, found, strict=True))
             cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
-            return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)
+            curves = tuple(run.context.curve for run in runs)
+            return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short, curves)
 
 
 def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:

@@ -18,11 +18,13 @@ from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_me
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.onnx_proto.stored_tensors import Array, LazyArrays
+from tightc.model.packings.annealing_record import with_annealing
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.permutation.annealing.curve import thin
 from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
-from tightc.permutation.layer_scheduler import LayerJob
+from tightc.permutation.layer_scheduler import LayerJob, PackedLayers
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.registry import find_method
@@ -58,12 +60,16 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    permuted = stage_result(
-        with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
-    )
+    annealing = _annealing(network, found)
+    recorded = with_packings(network.store(plain, _zeroed(network, packings)), packings)
+    permuted = stage_result(with_annealing(recorded, annealing), entry, model)
     assert chosen.fan_in != "auto"
     fan_in = chosen.fan_in if "fan_in" in find_method(chosen.method).options else None
     totals, layers = packing_metrics(network, packings, fan_in)
+    layers = tuple(
+        {**row, "annealing": annealing[layer.weight]} if layer.weight in annealing else row
+        for row, layer in zip(layers, network.owners, strict=True)
+    )
     head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
@@ -76,6 +82,16 @@ def permute(
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _annealing(network: Network, found: PackedLayers) -> dict[str, dict[str, Any]]:
+    """The points of the annealing curves that are recorded, by weight."""
+    curves = {
+        layer.weight: curve
+        for layer, curve in zip(network.owners, found.curves, strict=False)
+        if curve is not None
+    }
+    return thin(curves, {name: int(np.count_nonzero(network.weights[name])) for name in curves})
 
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def print_report(report: Report, console: Console) -> None:
     """Writes the table of the layers, the totals and the notes to `console`; for inspect also what is not covered."""
     if report.layers:
         console.print(table(table_columns(report), report.layers, console.width))
-    for line in (*totals_lines(report), *closing_lines(report)):
+    for line in (*why_lines(report), *totals_lines(report), *closing_lines(report)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -146,6 +146,13 @@ def table_columns(report: Report) -> list[str]:
     """The columns of the table of the layers: those of the stage that hold something."""
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     return [column for column in columns if _is_filled(column, report.layers)]
+
+
+def why_lines(report: Report) -> Iterator[str]:
+    """A line for each layer that says why it gains what it gains, where that was asked for."""
+    for row in report.layers:
+        if "why" in row:
+            yield message_text(f"{row['name']}: {row['why']}")
 
 
 def totals_lines(report: Report) -> Iterator[str]:
