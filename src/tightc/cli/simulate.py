@@ -27,7 +27,9 @@ _LINE = 78
 @option_flags(SimulateOptions)
 @click.option("--explain", is_flag=True, help="Print the definition and formula of each measure, and exit.")
 @click.option("--trace", metavar="DIR", help="Folder for a CSV file with a line for each cycle of one layer.")
-@click.option("--layer", metavar="NAME", help="Layer to trace.  [default: the first]")
+@click.option(
+    "--layer", metavar="NAME", help="Layer to trace, by its name, node or weight.  [default: the first]"
+)
 @click.option(
     "--export-scalesim", metavar="DIR", help="Folder for the dense layers as input files of SCALE-Sim 3."
 )

@@ -151,8 +151,8 @@ def _prunable(model: Model, module: TorchGraph, options: FinetuneOptions) -> lis
         if entry.layer.weight not in module.roles:
             raise OptionError(
                 f"--distill-values: expected values that depend on every layer to prune, got none that depends on "
-                f"{entry.layer.name}",
-                f"add --skip {entry.layer.name}, or name values that depend on it",
+                f"{entry.layer.label}",
+                f"add --skip {entry.layer.label}, or name values that depend on it",
             )
     return layers
 

@@ -172,7 +172,7 @@ def _subwords_pruned(
 
 def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     notes = []
-    single = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
+    single = [row["label"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
     if single:
         notes.append(
             f"{join_names(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
@@ -191,7 +191,7 @@ def _filter_notes(layers: list[Prunable], pruned: Model, rows: Rows, options: Pr
     obstacles = [(layers[index].layer, operator) for index, operator in graph.obstacles]
     stuck = [pair for pair in obstacles if network.matrix(pair[0]).any(axis=1).all()]
     for operator in dict.fromkeys(operator for _, operator in stuck):
-        kept = [layer.name for layer, other in stuck if other == operator]
+        kept = [layer.label for layer, other in stuck if other == operator]
         yield f"{join_names(kept)}: filters stay, since their channels cannot be followed through {operator}"
     names = {entry.layer.name for entry in layers}
     own = [row for row in rows if row["name"] in names]
