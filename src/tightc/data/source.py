@@ -25,7 +25,7 @@ from tightc.data.images import Images, Split, check_images, require_labels
 from tightc.data.npz import read_npz, read_npz_for
 from tightc.data.samples import Samples, samples_of
 from tightc.errors import DataError
-from tightc.input_file import not_enough_memory
+from tightc.input_file import not_enough_memory, refuse_url
 
 __all__ = ["ImageShape", "Images", "Samples", "Split", "open_data", "open_images"]
 
@@ -99,6 +99,7 @@ def _readable(source: str) -> Iterator[None]:
 def _existing(source: str) -> Path:
     path = Path(os.path.expanduser(source))
     if not path.exists():
+        refuse_url(source, DataError)
         raise DataError(
             f"{source}: expected a file or folder, got none of that name",
             f"check the path; permitted are {FORMATS}",
