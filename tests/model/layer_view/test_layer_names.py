@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tests.helpers import models
-from tests.helpers.loading import loaded
 
 import tightc
+from helpers import models
+from helpers.loading import loaded
 from tightc.cli.main import run
 from tightc.errors import OptionError
 from tightc.model.layer_view.layer_names import find_layer, find_layers

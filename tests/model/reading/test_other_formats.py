@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.helpers import models
 
 import tightc
+from helpers import models
 from tightc.cli.main import run
 from tightc.errors import ModelError
 

@@ -46,7 +46,9 @@ def find_layers(layers: Sequence[Layer], pattern: str, option: str) -> list[Laye
     is none.
     """
     found = _named(layers, pattern)
-    found = found or [layer for layer in layers if any(fnmatchcase(name, pattern) for name in _names(layer))]
+    found = found or [
+        layer for layer in layers if any(fnmatchcase(name, pattern) for name in names_of(layer))
+    ]
     if not found:
         raise _unknown(layers, pattern, option)
     return found
@@ -62,11 +64,12 @@ def find_layer(layers: Sequence[Layer], name: str, option: str) -> Layer:
 
 def _named(layers: Sequence[Layer], name: str) -> list[Layer]:
     return [layer for layer in layers if layer.name == name] or [
-        layer for layer in layers if name in _names(layer)
+        layer for layer in layers if name in names_of(layer)
     ]
 
 
-def _names(layer: Layer) -> tuple[str, ...]:
+def names_of(layer: Layer) -> tuple[str, ...]:
+    """The names by which a user may mean `layer`: its node, its label, its weight, also before that was quantized."""
     return layer.name, layer.label, layer.weight, _float_name(layer.weight)
 
 
@@ -77,7 +80,7 @@ def _float_name(weight: str) -> str:
 
 
 def _unknown(layers: Sequence[Layer], name: str, option: str) -> OptionError:
-    known = dict.fromkeys(name for layer in layers for name in (layer.label, *_names(layer)))
+    known = dict.fromkeys(name for layer in layers for name in (layer.label, *names_of(layer)))
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     more = ", which tightc inspect lists" if len(layers) > 3 else ""
     return OptionError(
