@@ -236,7 +236,12 @@ class StageRunner:
         return self._hash_data() if self.recipe.data else ""
 
     def _hash_data(self) -> str:
-        return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
+        return hash_key(
+            hash_data(self._data.data),
+            self._data.mean,
+            self._data.std,
+            *([self._data.resize, self._data.crop] if self._data.framing else []),
+        )
 
     @property
     def _validation(self) -> int:
