@@ -242,7 +242,7 @@ def test_the_history_names_the_masks_by_their_digest(tmp_path: Path) -> None:
 def test_the_example_of_the_page_goes_from_torch_to_masks(tmp_path: Path) -> None:
     """The network of the page is stored, pruned by torch and by tightc: the same weights are zero."""
     torch = pytest.importorskip("torch")
-    (block,) = re.findall(r"```python\n(.*?named_buffers.*?)```", PAGE.read_text(), re.DOTALL)
+    (block,) = re.findall(r"```python\n([^`]*named_buffers[^`]*)```", PAGE.read_text())
     setup = (
         "import torch\n"
         "torch.manual_seed(0)\n"

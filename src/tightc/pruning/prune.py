@@ -60,7 +60,7 @@ def prune(
     network = read_network(plain)
     layers = [] if options.mask is not None else prunable(plain, network, options)
     added: tuple[str, ...] = ()
-    recorded = options.model_dump(mode="json")
+    recorded = options.model_dump(mode="json", exclude={"mask"})
     if options.mask is not None:
         kept = read_masks(network, options.mask, masks)
         pruned, added = masked(plain, network, kept)

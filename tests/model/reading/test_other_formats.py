@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +116,23 @@ def test_files_of_torch(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(network, (torch.zeros(1, 2),)), tmp_path / "program.pt2")
     with pytest.raises(ModelError, match=r"got a program of torch\.export"):
         tightc.load(tmp_path / "program.pt2")
+
+
+def test_the_export_of_the_page_leaves_the_batch_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without onnxscript the first half of the export is tried: the program with its dynamic shapes."""
+    torch = pytest.importorskip("torch")
+    page = (Path(__file__).parents[3] / "docs" / "models-and-data.md").read_text()
+    (block,) = re.findall(r"```python\n(import torch\n[^`]*torch\.onnx\.export[^`]*)```", page)
+    programs = []
+
+    def export(model: Any, example: Any, path: str, *, dynamic_shapes: Any) -> None:
+        assert path == "model.onnx"
+        programs.append(torch.export.export(model, example, dynamic_shapes=dynamic_shapes))
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    exec(block, {"model": network})
+    assert programs[0].module()(torch.zeros(5, 3, 224, 224)).shape == (5, 2)
 
 
 def test_an_onnx_model_may_have_any_name(tmp_path: Path) -> None:
