@@ -488,7 +488,8 @@ def test_image_of_the_wrong_size(place: Path, capsys: pytest.CaptureFixture[str]
     pictures(place / "images", 4, size=(9, 8))
     err = sentence(fails(capsys, *STAGES[stage]))
     assert err.endswith(
-        "class0/a.png: expected 8x8 pixels (width x height), which the network takes, got 9x8; resize the images to 8x8"
+        "class0/a.png: expected 8x8 pixels (width x height), which the network takes, got 9x8; "
+        "add --resize 8, or resize the images to 8x8"
     )
 
 

@@ -84,7 +84,7 @@ def test_another_format_is_named_with_the_line_that_converts_it(
     Path(name).write_bytes(content)
     with pytest.raises(ModelError) as caught:
         tightc.load(name)
-    assert caught.value.sentence == f"{name}: expected an ONNX model, got {what}"
+    assert caught.value.sentence == f"{name}: not an ONNX model, but {what}"
     assert line in caught.value.remedy
 
 
@@ -96,7 +96,7 @@ def test_the_content_says_it_where_the_name_does_not(
         return  # nothing in it tells the format
     with pytest.raises(ModelError) as caught:
         tightc.load(content)
-    assert caught.value.sentence == f"<bytes>: expected an ONNX model, got {what}"
+    assert caught.value.sentence == f"<bytes>: not an ONNX model, but {what}"
 
 
 def test_a_converted_file_gets_another_name(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_files_of_torch(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "state")
     torch.save(network.state_dict(), tmp_path / "old", _use_new_zipfile_serialization=False)
     for name in ("state", "old"):
-        with pytest.raises(ModelError, match=r"got a file of torch\.save; .*torch\.onnx\.export\("):
+        with pytest.raises(ModelError, match=r"but a file of torch\.save; .*torch\.onnx\.export\("):
             tightc.load(tmp_path / name)
     torch.export.save(torch.export.export(network, (torch.zeros(1, 2),)), tmp_path / "program.pt2")
-    with pytest.raises(ModelError, match=r"got a program of torch\.export"):
+    with pytest.raises(ModelError, match=r"but a program of torch\.export"):
         tightc.load(tmp_path / "program.pt2")
 
 
@@ -144,7 +144,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"x")
     with pytest.raises(ModelError) as caught:
         tightc.load(tmp_path)
-    assert caught.value.sentence == f"{tmp_path}: expected an ONNX model, got a SavedModel of TensorFlow"
+    assert caught.value.sentence == f"{tmp_path}: not an ONNX model, but a SavedModel of TensorFlow"
     assert f"tf2onnx.convert --saved-model {tmp_path} --output" in caught.value.remedy
 
 

@@ -31,7 +31,7 @@ class _Format:
         if out in (PurePath(path).name, "<stdin>.onnx"):
             out = "exported.onnx"
         remedy = self.remedy.format(name=path, out=out, export=_EXPORT.format(out=out))
-        return ModelError(f"{path}: expected an ONNX model, got {self.what}", remedy)
+        return ModelError(f"{path}: not an ONNX model, but {self.what}", remedy)
 
 
 _TORCH = _Format(
