@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 import tarfile
 import tracemalloc
 from functools import partial
@@ -223,10 +225,10 @@ def test_exif_that_cannot_be_read_leaves_the_photo_as_it_is(
 FILES = {f"{'cat' if i % 3 else 'dog'}/{i:02}.png": encoded(photo(20 + i, 45 - i, i)) for i in range(24)}
 
 
-def network(batch: str = "B") -> onnx.ModelProto:
+def network(side: int = 16) -> onnx.ModelProto:
     rng = np.random.default_rng(1)
     return models.build(
-        f"""net (float[{batch}, 3, 16, 16] x) => (float[{batch}, 2] y) {{
+        f"""net (float[B, 3, {side}, {side}] x) => (float[B, 2] y) {{
             [c] a = Conv<strides = [2, 2]>(x, c_w, c_b)
             b = Relu(a)
             d = GlobalAveragePool(b)
@@ -372,6 +374,20 @@ def test_every_command_takes_photos(
     assert run(command) == 0
     rows = json.loads(capsys.readouterr().out)["layers"]
     assert [row["state"] for row in rows] == ["unchanged", "unchanged", "done"]
+
+
+def test_the_command_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "models-and-data.md").read_text()
+    (line,) = re.findall(r"```sh\ntightc (evaluate model\.onnx --data photos/[^`]*)```", page)
+    models.save(network(side=224), tmp_path / "model.onnx")
+    folder(
+        tmp_path / "photos", {f"{name}/x.jpg": encoded(photo(300, 400), "JPEG") for name in ("cat", "dog")}
+    )
+    assert run([*shlex.split(line.replace("\\\n", " ")), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["images"] == 2
 
 
 def test_photos_in_an_archive(tmp_path: Path, photos: str) -> None:
