@@ -97,7 +97,9 @@ class MeasureAttributes:
 class LayerReport(dict[str, Any], MeasureAttributes):
     """The measures of one layer, or of one row of `compare` and `run`: as keys and as attributes."""
 
-    name = Measure[str]("Name of the layer.")
+    name = Measure[str]("Name of the layer's node.")
+    label = Measure[str]("Readable name of the layer: its module, or else its node.")
+    weight = Measure[str]("Name of the layer's weight.")
 
     def figures(self) -> Figures:
         """All measures by name."""

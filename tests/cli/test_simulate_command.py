@@ -91,7 +91,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # --- --explain
 
 # what names a layer, a model or a setting: no figures
-NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
+NAMES = {"name", "label", "weight", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
     "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
     "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file", "fan_in",
@@ -193,7 +193,9 @@ def test_csv_has_a_line_for_each_layer(place: Path, capsys: pytest.CaptureFixtur
 def test_csv_of_a_dense_model_and_quietly(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, "net.onnx", "--csv")
     assert printed(capsys, "net.onnx", "--csv", "-q") == (out, "")
-    head = "name,operator,filters,inputs,groups,shares,method,vectors,temporal_tiles,arrays_used,passes,dense_passes,"
+    head = (
+        "name,label,weight,operator,filters,inputs,groups,shares,method,vectors,temporal_tiles,arrays_used,"
+    )
     assert out.startswith(head)
     assert len(out.splitlines()) == 4
 

@@ -31,6 +31,11 @@ COMMON = {
         "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "mask": (
+        "str, PathLike or mapping of arrays, optional",
+        "Arrays of 0 and 1, or bool, in the shape of the weight, by its name, or an NPZ file of such: exactly the "
+        "weights under a 0 become zero. In place of a sparsity or budget.",
+    ),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
+
+from numpy.typing import ArrayLike
 
 from tightc.api.arguments import (
     images_and_normalization,
@@ -81,6 +83,7 @@ def prune(
     options: PruneOptions | None = None,
     *,
     images: NormalizedImages | Samples | None = None,
+    mask: str | PathLike[str] | Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
     **keywords: Unpack[kw.PruneKeywords],
@@ -97,12 +100,16 @@ def prune(
     """
     from tightc.pruning.prune import prune as stage
 
-    chosen = options_from(PruneOptions, options, keywords)
+    given: dict[str, Any] = dict(keywords)
+    masks = mask if isinstance(mask, Mapping) else None
+    if mask is not None:
+        given["mask"] = "<arrays>" if masks is not None else mask
+    chosen = options_from(PruneOptions, options, given)
     network = require_model(model)
     seen = None if images is None else require_data(images, network)
     if seen is not None and not chosen.needs_images:
         raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
-    return stage(network, chosen, seen, seed=require_seed(seed), progress=progress)
+    return stage(network, chosen, seen, masks=masks, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(FinetuneOptions)

@@ -42,7 +42,9 @@ _EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
 @option_flags(SimulateOptions)
 @click.option("--explain", is_flag=True, help="Print the definition and formula of each measure, and exit.")
 @click.option("--trace", metavar="DIR", help="Folder for a CSV file with a line for each cycle of one layer.")
-@click.option("--layer", metavar="NAME", help="Layer to trace.  [default: the first]")
+@click.option(
+    "--layer", metavar="NAME", help="Layer to trace, by its name, node or weight.  [default: the first]"
+)
 @click.option(
     "--export-scalesim",
     metavar="DIR",

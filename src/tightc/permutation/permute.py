@@ -111,7 +111,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
             f"{dropped:,} weights were set to zero, {share:.1%} of all that were not zero and {magnitude:.1%} of their "
             "sum of squares; tightc finetune trains the rest",
         )
-    above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
+    above = [row["label"] for row in layers if row["passes"] > row["passes_lower_bound"]]
     if not above or options.fan_in == "auto" or "objective" not in find_method(options.method).options:
         return ()  # auto has tried other fan-ins
     return (
@@ -143,7 +143,7 @@ def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, Packing
         steps = of_layer.vectors if of_layer and options.objective == "cycles" else 0
         jobs.append(
             LayerJob(
-                layer.name,
+                layer.label,
                 partial(layer_matrix, network, layer, options.subword_bits),
                 int(np.count_nonzero(network.weights[layer.weight])) * options.array.pass_cycles(steps),
                 of_layer,

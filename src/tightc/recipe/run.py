@@ -126,7 +126,7 @@ def _relative_to(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) -> Recipe:
-    """`recipe`, with paths relative to `base`, after `convert` of each: the model, the data, simulate's inputs."""
+    """`recipe`, with paths relative to `base`, after `convert` of each: model, data, masks, simulate's inputs."""
     changes: dict[str, Any] = {"model": convert(recipe.model)}
     if recipe.data and _is_path(recipe.data.data, base):
         changes["data"] = recipe.data.model_copy(update={"data": convert(recipe.data.data)})
@@ -135,6 +135,9 @@ def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) ->
         if step.simulate and step.simulate.inputs:
             converted = {"inputs": convert(step.simulate.inputs)}
             step = step.model_copy(update={"simulate": step.simulate.model_copy(update=converted)})
+        if step.prune and step.prune.mask:
+            converted = {"mask": convert(step.prune.mask)}
+            step = step.model_copy(update={"prune": step.prune.model_copy(update=converted)})
         stages.append(step)
     return recipe.model_copy(update={**changes, "stages": tuple(stages)})
 

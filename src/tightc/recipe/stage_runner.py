@@ -58,8 +58,8 @@ _COLUMNS = (
     "energy_gain",
 )
 _REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
-# options that do not change the result, and a file that is hashed by its content instead
-_UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
+# options that do not change the result, and files that are hashed by their content instead
+_UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs", "mask"}
 
 
 @dataclass
@@ -99,6 +99,7 @@ class StageRunner:
             self.recipe.seed if step.uses_seed else "",
             self._images_key(step),
             hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
+            hash_file(step.prune.mask) if step.prune and step.prune.mask else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
@@ -235,7 +236,12 @@ class StageRunner:
         return self._hash_data() if self.recipe.data else ""
 
     def _hash_data(self) -> str:
-        return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
+        return hash_key(
+            hash_data(self._data.data),
+            self._data.mean,
+            self._data.std,
+            *([self._data.resize, self._data.crop] if self._data.framing else []),
+        )
 
     @property
     def _validation(self) -> int:

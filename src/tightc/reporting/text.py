@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -117,6 +118,7 @@ TEXT_COLUMNS = {
     "variant",
     "reads",
 }
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _FALLBACK_TERMINAL = (120, 24)
 
 
@@ -181,7 +183,8 @@ def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
     Where the table is wider than `width` characters, the columns of _LEAST_NEEDED are left out one by one. Then names
     lose their beginning, which the layers of a network share.
     """
-    texts = {column: [cell_text(column, row) for row in rows] for column in columns}
+    labels = labels_of(rows)
+    texts = {column: [cell_text(column, row, labels) for row in rows] for column in columns}
     needs = {column: max(map(len, [column_title(column), *cells])) for column, cells in texts.items()}
     gaps = 2
     for column in _LEAST_NEEDED:
@@ -270,13 +273,22 @@ def _from_the_end(name: str, length: int) -> str:
     return name if len(name) <= length else "…" + name[len(name) - length + 1 :]
 
 
-def cell_text(column: str, row: Figures) -> str:
-    """A cell of the table of the layers, escaped."""
+def labels_of(rows: Sequence[Figures]) -> dict[str, str]:
+    """The readable name of each layer by its name; `rows` of another kind have none."""
+    return {row["name"]: row["label"] for row in rows if "label" in row}
+
+
+def cell_text(column: str, row: Figures, labels: Mapping[str, str] = _NO_LABELS) -> str:
+    """A cell of the table of the layers, escaped. `labels`: as of labels_of, for the layers that rows refer to."""
     if column == "matrix":
         groups = f" x {row['groups']}" if row["groups"] > 1 else ""
         return f"{row['filters']} x {row['inputs']}{groups}"
-    if column == "name" and row.get("shares"):
-        return escape(f"{row['name']} (weight of {row['shares']})")
+    if column == "name":
+        own = row.get("label", row["name"])
+        shared = row.get("shares")
+        return escape(f"{own} (weight of {labels.get(shared, shared)})" if shared else own)
+    if column == "reads":
+        return escape(shown(column, labels.get(row[column], row[column])))
     if column == "gap":  # a layer without a packing has none
         return shown(column, row.get(column))
     return escape(shown(column, row[column]))

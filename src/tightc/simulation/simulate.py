@@ -96,7 +96,7 @@ def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator, nonzer
         live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
         raise OptionError(
             f"--hardware: expected a partial-sum buffer for the {live_bytes:,} bytes of live partial sums that one "
-            f"vector has in {layer.layer.name}, got {room:,.0f}",
+            f"vector has in {layer.layer.label}, got {room:,.0f}",
             "give a larger partial_sum_buffer",
         )
     return layer_cost(passes, layer.gemm, accelerator, nonzeros * layer.gemm.vectors)
@@ -258,7 +258,7 @@ def _verify(
     verified = verify(workload, accelerator, options.dataflow, feeds)
     for layer, result in zip(workload.layers, verified, strict=True):
         found.append({"engine_cycles": result.cycles, "value_error": result.error})
-        progress("verify", len(found) / len(workload.layers), {"layer": layer.layer.name})
+        progress("verify", len(found) / len(workload.layers), {"layer": layer.layer.label})
     return found
 
 
