@@ -31,6 +31,8 @@ COMMON = {
         "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "against": ("Model, optional", "The model to compare with, such as the dense one."),
+    "other": ("Model", "The model to compare with."),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (
