@@ -62,6 +62,12 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     from tightc.requirements.check import check as run
     from tightc.requirements.check import needs_base, needs_data, needs_labels
 
+    for name, value in (("model", model), ("against", against), ("junit", junit)):
+        if value == "":  # an unset variable of a CI job
+            flag = "MODEL" if name == "model" else f"--{name}"
+            raise click.UsageError(
+                f"{flag}: expected a path, got an empty text; give a path or leave it out."
+            )
     options = parsed_options(CheckOptions, flags)
     given = parsed_options_if(DataOptions, flags, "data")
     if junit is not None:

@@ -49,6 +49,8 @@ def check(
     measures["bytes"] = model.size
     if data is not None:
         measures |= _evaluated(model, against, data, required, options, progress)
+    # NaN and infinity are no values, and JSON cannot hold them
+    measures = {name: value if is_number(value) else None for name, value in measures.items()}
     given = {DATA: data is not None, BASE: data is not None and against is not None}
     rows = [_row(requirement, measures, given) for requirement in options.requirements]
     failed = sum(row["result"] == "failed" for row in rows)
@@ -119,9 +121,8 @@ def _evaluated(
 
 
 def _row(requirement: Requirement, measures: Mapping[str, Any], given: Mapping[str, bool]) -> dict[str, Any]:
-    """The row of a requirement; NaN and infinity, which JSON cannot hold, become None."""
-    found = measures.get(requirement.name)
-    value = found if is_number(found) else None
+    """The row of a requirement."""
+    value = measures.get(requirement.name)
     need = MEASURES[requirement.name]
     reason = None
     if value is None:
