@@ -49,7 +49,7 @@ def accuracy_by_hand(model: tightc.Model, images: tightc.NormalizedImages) -> fl
     right = 0
     for pixels, label in zip(images.images.pixels, images.images.labels, strict=True):
         (logits,) = session.run(None, {name: pixels[np.newaxis].astype(np.float32) / 255})
-        right += int(np.argmax(logits[0])) == label
+        right += int(np.argmax(logits[0]) == label)
     return 100 * right / len(images.images.labels)
 
 
