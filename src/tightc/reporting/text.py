@@ -216,14 +216,9 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at"):
         return f"{value:.2f}"
-    if name in (
-        "value_error",
-        "error",
-        "input_scale",
-        "output_error",
-        "largest_change",
-        "largest_difference",
-    ):
+    if name in ("output_error", "largest_change", "largest_difference"):
+        return f"{value:.1e}" if value else "0"
+    if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):
         return f"{value / 1e6:,.2f} uJ" if value >= 1e4 else f"{value / 1e3:,.2f} nJ"
