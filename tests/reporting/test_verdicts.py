@@ -16,13 +16,18 @@ from tightc.reporting import verdicts
 from tightc.reporting.verdicts import failures, github_errors, junit_xml
 
 TESTS = "def test_one():\n    assert True\n\ndef test_two():\n    assert 1 == 2\n"
-# what a reader of JUnit files needs: those of pytest are read by all three
-NEEDED = {
-    "testsuites": set(),
-    "testsuite": {"name", "tests", "failures", "errors", "skipped", "time"},
-    "testcase": {"classname", "name", "time"},
-    "failure": {"message"},
-}
+# of junit-10.xsd, Jenkins' schema: element -> what it may be in, its required and its other attributes
+SCHEMA = {
+    "testsuites": ("", set(), {"name", "time", "tests", "failures", "errors"}),
+    "testsuite": (
+        "testsuites",
+        {"name", "tests", "failures", "errors"},
+        {"group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+    ),
+    "testcase": ("testsuite", {"name"}, {"time", "classname", "group"}),
+    "failure": ("testcase", set(), {"type", "message"}),
+    "system-out": ("testcase", set(), set()),
+}  # fmt: skip
 
 
 def row(name: str = "speedup", value: Any = 3.5, result: str = "failed", **changes: Any) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def shape(root: ElementTree.Element) -> dict[str, tuple[str, set[str]]]:
     return {entry.tag: (parents.get(entry, ""), set(entry.attrib)) for entry in root.iter()}
 
 
-def test_the_file_has_the_elements_of_pytest_and_the_attributes_that_readers_need(tmp_path: Path) -> None:
+def test_the_file_has_the_elements_of_pytest_and_the_attributes_of_the_schema(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     command = [
         sys.executable,
@@ -56,11 +61,12 @@ def test_the_file_has_the_elements_of_pytest_and_the_attributes_that_readers_nee
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 1
     wanted = shape(ElementTree.parse(tmp_path / "pytest.xml").getroot())
     found = shape(ElementTree.fromstring(junit_xml(report(row(), row("passes", 41, "ok")))))
-    assert found.keys() - {"system-out"} == wanted.keys() == NEEDED.keys()
-    for element, (parent, attributes) in wanted.items():
-        assert found[element][0] == parent
-        assert NEEDED[element] <= attributes & found[element][1]
-        assert found[element][1] <= attributes | {"type", "tests", "failures", "errors", "skipped", "time"}
+    assert found.keys() == SCHEMA.keys() and found.keys() - {"system-out"} == wanted.keys()
+    for element, (parent, required, optional) in SCHEMA.items():
+        assert found[element][0] == parent == wanted.get(element, found[element])[0]
+        assert required <= found[element][1] <= required | optional
+    for element in ("testsuite", "testcase", "failure"):  # what pytest writes, readers show
+        assert wanted[element][1] - {"timestamp", "hostname"} <= found[element][1]
 
 
 def test_the_counts_are_those_of_the_cases() -> None:
