@@ -57,8 +57,8 @@ def test_the_table_of_diff_has_the_layers_that_differ(
 ) -> None:
     code, out, _ = call(capsys, "diff", "net.onnx", "half.onnx")
     lines = out.splitlines()
-    assert code == 1 and lines[0].split()[:2] == ["name", "change"]
-    assert lines[1].split()[:3] == ["second", "changed", "3"]
+    assert code == 1 and lines[0].split() == ["name", "weights", "changed", "largest", "change", "density"]
+    assert lines[1].split()[:2] == ["second", "3"] and "->" in lines[1]
     assert lines[2].startswith("a: net.onnx") and "first" not in out
     assert "equal: no" in lines and "layers_changed: 1" in lines and "passes: 5" in lines
     _, whole, _ = call(capsys, "diff", "net.onnx", "half.onnx", "-v")
@@ -66,7 +66,18 @@ def test_the_table_of_diff_has_the_layers_that_differ(
         ["first", "same"], ["second", "changed"], ["last", "same"]
     ]  # fmt: skip
     _, out, _ = call(capsys, "diff", "half.onnx", "packed.onnx")
-    assert "passes: 14 -> 8" in out.splitlines() and "method" in out
+    assert "passes: 14 -> 8" in out.splitlines()
+    assert out.splitlines()[0].split() == ["name", "passes", "cycles", "energy", "bytes", "method"]
+
+
+def test_the_table_of_diff_fits_a_terminal(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tightc import diff as compared
+    from tightc import load
+
+    monkeypatch.setenv("COLUMNS", "80")
+    table = str(compared(load("net.onnx"), load("packed.onnx"))).splitlines()[:4]
+    assert all(len(line) <= 80 and "…" not in line for line in table)
+    assert table[0].split()[:2] == ["name", "density"] and "cycles" in table[0] and "bytes" in table[0]
 
 
 def test_json_and_csv_of_diff_have_all_layers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

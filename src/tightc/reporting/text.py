@@ -106,6 +106,8 @@ _LEAST_NEEDED = [
     "lane_inputs",
     "type",
     "operator",
+    "largest_change",
+    "weights_changed",
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
@@ -262,6 +264,12 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return column in rows[0]
     if column == "split":
         return column in rows[0]
+    if is_pair(rows[0].get(column)):
+        return any(row[column]["a"] != row[column]["b"] for row in rows)
+    if column in ("weights_changed", "largest_change"):
+        return any(row[column] != 0 for row in rows)
+    if column == "change":
+        return any(row[column] != "changed" for row in rows)
     if column == "gap":
         return any(row.get(column) is not None for row in rows)
     if column == "model":
