@@ -181,6 +181,14 @@ def test_a_drop_without_a_base_fails(packed: tightc.Model, images: tightc.Normal
     assert not report.passed
 
 
+def test_a_model_compared_with_itself_is_noted(
+    dense: tightc.Model, packed: tightc.Model, images: tightc.NormalizedImages
+) -> None:
+    for against, noted in ((packed, True), (dense, False)):
+        report = tightc.check(packed, require="accuracy_drop<=100", against=against, images=images)
+        assert any("compared with itself" in note for note in report.notes) == noted
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_a_measure_that_is_no_number_fails_and_is_null_in_json(
     packed: tightc.Model, value: float | None, monkeypatch: pytest.MonkeyPatch

@@ -57,7 +57,6 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     computed afresh. A requirement without a value fails. MODEL may be the folder of a run: its last model is checked
     against its dense one, on its data. Exit code 0: all requirements hold; 1: one does not; 2: wrong usage or input.
     """
-    from tightc.model.file import load_model
     from tightc.recipe.run_folder import read_run_folder
     from tightc.requirements.check import check as run
     from tightc.requirements.check import needs_base, needs_data, needs_labels
@@ -84,7 +83,7 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     data = None if given is None else data_for(checked, given, "test", labeled=needs_labels(options))
     with display.progress() as progress:
         report = run(
-            checked, options, against=load_model(base) if base else None, data=data, progress=progress
+            checked, options, against=read_model(base) if base else None, data=data, progress=progress
         )
     if junit is not None:
         from tightc.reporting.verdicts import junit_xml
