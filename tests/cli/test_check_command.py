@@ -230,6 +230,21 @@ def test_a_run_that_did_not_end(finished: Path, capsys: pytest.CaptureFixture[st
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("sparsity", ["0.5", "0.7"])
+def test_a_model_of_an_earlier_run_is_not_checked(
+    finished: Path, capsys: pytest.CaptureFixture[str], sparsity: str
+) -> None:
+    assert run(["prune", "out/00-dense.onnx", "--sparsity", sparsity, "-q", "-o", "out/01-prune.onnx"]) == 0
+    code, _, err = check(capsys, "out", "--require", "speedup>=1")
+    if sparsity == "0.5":  # the same model again
+        assert code == 0
+    else:
+        assert (code, err) == (
+            2, "tightc: error: out/02-permute.onnx: expected a model that was made from out/01-prune.onnx, got "
+            "another: the run did not end; run tightc run again\n",
+        )  # fmt: skip
+
+
 def test_a_run_whose_data_are_code_is_not_evaluated(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
