@@ -47,6 +47,10 @@ def main() -> None:
             json.loads(call(command, "evaluate", model, "--data", DATA, "--json"))["totals"]["accuracy"]
             for model in (pruned, packed)
         )
+        call(command, "check", packed, "--against", pruned, "--data", DATA, "--require", "accuracy_drop==0")
+        call(command, "check", packed, "--require", "speedup>=100", status=1)
+        call(command, "diff", pruned, packed, status=1)
+        call(command, "verify", pruned, packed)
         call(command, "quantize", pruned, "--data", DATA, "-o", plain)
         rtl = json.loads(call(command, "rtl", plain, "-o", f"{folder}/rtl", "--json"))
         modules = [path.name for path in Path(folder, "rtl").glob("*.sv")]
@@ -61,7 +65,7 @@ def main() -> None:
     if len(rtl["layers"]) != 5 or "pe.sv" not in modules:
         sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
-        f"light: 13 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
+        f"light: 17 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
         "finetune and fisher say why not"
     )
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tightc.api.files import configs, examples, load, load_images, save
     from tightc.api.tiles import Tile, tiles
     from tightc.api.verbs import (
+        check,
         compare,
+        diff,
         evaluate,
         finetune,
         inspect,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tightc.data.images import NormalizedImages
     from tightc.data.options import DataOptions
     from tightc.data.samples import Samples
+    from tightc.difference.options import DiffOptions
     from tightc.errors import (
         ConfigError,
         DataError,
@@ -56,10 +59,12 @@ if TYPE_CHECKING:
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
     from tightc.report import Interrupted, LayerReport, Report, Result
+    from tightc.requirements.options import CheckOptions
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
     from tightc.simulation.options import SimulateOptions
     from tightc.tile.array import ArrayShape
+    from tightc.verification.options import VerifyOptions
 
     __version__: str
 
@@ -67,10 +72,12 @@ __all__ = [
     "AreaTable",
     "ArrayShape",
     "Budget",
+    "CheckOptions",
     "CompareOptions",
     "ConfigError",
     "DataError",
     "DataOptions",
+    "DiffOptions",
     "EnergyTable",
     "EvaluateOptions",
     "FinetuneOptions",
@@ -100,9 +107,12 @@ __all__ = [
     "TightcError",
     "Tile",
     "VerifyError",
+    "VerifyOptions",
     "__version__",
+    "check",
     "compare",
     "configs",
+    "diff",
     "evaluate",
     "examples",
     "finetune",
@@ -126,12 +136,13 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify write_rtl",
+    "tightc.api.verbs": "check compare diff evaluate finetune inspect pack permute prune quantize run_recipe simulate "
+    "unpack verify write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
     "tightc.data.samples": "Samples",
+    "tightc.difference.options": "DiffOptions",
     "tightc.errors": "ConfigError DataError InternalError MemoryLimitError ModelError OptionError OutputError "
     "TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
@@ -145,6 +156,7 @@ _MODULES = {
     "tightc.pruning.options": "PruneOptions",
     "tightc.quantization.options": "QuantizeOptions",
     "tightc.report": "Interrupted LayerReport Report Result",
+    "tightc.requirements.options": "CheckOptions",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
     "tightc.accelerator.area_table": "AreaTable",
@@ -152,6 +164,7 @@ _MODULES = {
     "tightc.accelerator.hardware": "Hardware",
     "tightc.simulation.options": "SimulateOptions",
     "tightc.tile.array": "ArrayShape",
+    "tightc.verification.options": "VerifyOptions",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 _OPTIONS = {"AreaTable", "EnergyTable", "Hardware", "TemperatureSchedule"}

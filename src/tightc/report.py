@@ -83,6 +83,8 @@ class MeasureAttributes:
     macs_covered = Measure[float | None]("Fraction of the MACs in layers that tightc packs; None if unknown.")
     bytes_in = Measure[int]("Size of the model before, in bytes.")
     bytes_out = Measure[int]("Size of the model after, in bytes.")
+    passed = Measure[bool]("Whether a check or verification holds.")
+    equal = Measure[bool]("Whether two models are the same.")
 
     def figures(self) -> Figures:
         """All measures by name."""

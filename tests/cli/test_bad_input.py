@@ -76,6 +76,9 @@ STAGES = {
     "compare": ["compare", "net.onnx"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],
+    "check": ["check", "net.onnx", "--require", "speedup>=1"],
+    "diff": ["diff", "net.onnx", "net.onnx"],
+    "verify": ["verify", "net.onnx", "net.onnx"],
 }
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 

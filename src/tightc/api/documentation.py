@@ -36,6 +36,8 @@ COMMON = {
         "Arrays of 0 and 1, or bool, in the shape of the weight, by its name, or an NPZ file of such: exactly the "
         "weights under a 0 become zero. In place of a sparsity or budget.",
     ),
+    "against": ("Model, optional", "The model to compare with, such as the dense one."),
+    "other": ("Model", "The model to compare with."),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (

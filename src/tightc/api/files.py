@@ -146,12 +146,12 @@ def examples() -> Path:
 
 
 def configs() -> Path:
-    """Folder of the configuration files that come with tightc: schedules, hardware, energy and a recipe.
+    """Folder of the configuration files that come with tightc: schedules, hardware, energy, CI jobs and a recipe.
 
     Returns
     -------
     Path
-        The folder, with subfolders schedules, hardware and energy.
+        The folder, with subfolders schedules, hardware, energy, area and ci.
     """
     return _PACKAGE / "configs"
 

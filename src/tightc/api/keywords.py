@@ -191,3 +191,51 @@ class EvaluateKeywords(TypedDict, total=False):
     metric: str | None
     batch_size: int
     threads: int
+
+
+class CheckKeywords(TypedDict, total=False):
+    """Options of `check` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    require: Sequence[str] | str
+    dataflow: Literal["ws", "os", "is"]
+    batch_size: int
+    threads: int
+
+
+class DiffKeywords(TypedDict, total=False):
+    """Options of `diff` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    dataflow: Literal["ws", "os", "is"]
+
+
+class VerifyKeywords(TypedDict, total=False):
+    """Options of `verify` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    inputs: str | PathLike[str] | None
+    tolerance: float | None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tightc.cli.streams import is_stdout, stdout_is_closed
+from tightc.cli.streams import abandon, is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.files import check_writable
 from tightc.memory import available_memory, memory_text
@@ -116,6 +116,13 @@ def read_model(source: str | None) -> Model:
             "<stdin>: nothing was piped in", "give the path of a MODEL, or mend the command before it"
         )
     return _announced(load_model_bytes(content, options=options))
+
+
+def read_pair(a: str, b: str) -> tuple[Model, Model]:
+    """The models at two paths. One may be - for stdin; UsageError where both are."""
+    if a == b == "-":
+        raise click.UsageError("A and B: expected one of them from stdin, got both; give the path of one.")
+    return read_model(a), read_model(b)
 
 
 def _announced(model: Model) -> Model:
@@ -228,3 +235,17 @@ def finish(result: Result, destination: Destination, display: Display) -> None:
     model, report = result
     destination.write(model)
     show(report, display, model_on_stdout=destination.path is None)
+
+
+@contextmanager
+def end_with(code: int) -> Iterator[None]:
+    """A context in which a command prints its verdict, and then ends with exit code `code`.
+
+    A reader that closes the pipe early ends other commands with 0, and would hide a verdict.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon(sys.stdout)
+    click.get_current_context().exit(code)

@@ -43,7 +43,7 @@ def run_recipe(
     `progress` gets the tasks of every stage. The report has a row for the recipe's model and one for each stage.
     OutputError where another run works in `folder`.
     """
-    recipe = _resolve_paths(read_options(path, Recipe), path.parent)
+    recipe = resolve_paths(read_options(path, Recipe), path.parent)
     if not allow_code:
         _refuse_code(recipe, path)
     if seed is not None:
@@ -111,7 +111,7 @@ def _refuse_code(recipe: Recipe, path: Path) -> None:
             )
 
 
-def _resolve_paths(recipe: Recipe, base: Path) -> Recipe:
+def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     """`recipe` with paths relative to the current folder instead of `base`."""
     return _convert_paths(recipe, base, lambda path: str(base / Path(os.path.expanduser(path))))
 

@@ -35,7 +35,7 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.recipe.recipe import Recipe, RecipeEvaluate, RecipeQuantize, Step
+from tightc.recipe.recipe import REPORT_STAGES, Recipe, RecipeEvaluate, RecipeQuantize, Step
 from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report, Result
 from tightc.simulation.options import SimulateOptions
@@ -57,7 +57,6 @@ _COLUMNS = (
     "speedup",
     "energy_gain",
 )
-_REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
 # options that do not change the result, and files that are hashed by their content instead
 _UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs", "mask"}
 
@@ -113,7 +112,7 @@ class StageRunner:
     def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
         """The row of a stage: from its record where `key` is the same, else from what `run` returns."""
         self.stage_progress = _name_stage(name, self.progress)
-        found = self.workspace.find_result(name, key, has_model=stage not in _REPORT_STAGES)
+        found = self.workspace.find_result(name, key, has_model=stage not in REPORT_STAGES)
         state = "unchanged" if found else "done"
         if found:
             record, model = found
@@ -143,7 +142,7 @@ class StageRunner:
 
     def _assign_name(self, stage: str) -> str:
         """The name of a stage: numbered if it makes a model, else with the number of the model that it reads."""
-        self.models_made += stage not in _REPORT_STAGES
+        self.models_made += stage not in REPORT_STAGES
         name = f"{self.models_made:02}-{stage}"
         while name in self.names:
             name += "-again"

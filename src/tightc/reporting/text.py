@@ -33,6 +33,9 @@ _COLUMNS = {
     "over_column_combine over_column_combine_per_area energy_pj energy_gain "
     "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
     "packed_bits fan_in_max",
+    "check": "name value operator limit result",
+    "diff": "name change weights_changed largest_change density passes cycles energy_pj bytes method type",
+    "verify": "name kind type values differing largest_difference error result",
 }
 _PACKED_COLUMNS = (
     "name matrix nonzeros passes passes_lower_bound gap dense_passes "
@@ -84,6 +87,8 @@ _SUMMARY = (
     "passes",
     "passes_lower_bound",
     "bytes_out",
+    "passed",
+    "equal",
 )
 _LEAST_NEEDED = [
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
@@ -102,6 +107,8 @@ _LEAST_NEEDED = [
     "lane_inputs",
     "type",
     "operator",
+    "largest_change",
+    "weights_changed",
 ]
 _LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 _SHORTEST_NAME = 16
@@ -117,6 +124,9 @@ TEXT_COLUMNS = {
     "model",
     "variant",
     "reads",
+    "result",
+    "change",
+    "kind",
 }
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _FALLBACK_TERMINAL = (120, 24)
@@ -208,10 +218,18 @@ def shown(name: str, value: Any) -> str:
     """A measure as people read it, with its unit."""
     if value is None:
         return "-"
+    if is_pair(value):
+        one, two = (shown(name, value[side]) for side in "ab")
+        return one if one == two else f"{one} -> {two}"
+    if name in ("value", "limit"):  # of a requirement, in the unit of its measure
+        is_large = isinstance(value, int) or value.is_integer() or abs(value) >= 1e5
+        return f"{value:,.0f}" if is_large else f"{value:.6g}"
     if name in ("accuracy", "train_accuracy", "validation_accuracy"):
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at"):
         return f"{value:.2f}"
+    if name in ("output_error", "largest_change", "largest_difference"):
+        return f"{value:.1e}" if value else "0"
     if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):
@@ -229,9 +247,14 @@ def shown(name: str, value: Any) -> str:
     return (", ".join(map(str, value)) or "-") if isinstance(value, list) else str(value)
 
 
+def is_pair(value: Any) -> bool:
+    """Whether a figure is that of two models beside each other."""
+    return isinstance(value, Mapping) and value.keys() == {"a", "b"}
+
+
 def _is_nested(value: Any) -> bool:
     """Whether a figure is many, which only JSON shows."""
-    return isinstance(value, Mapping) or (
+    return (isinstance(value, Mapping) and not is_pair(value)) or (
         isinstance(value, list) and any(isinstance(e, Mapping) for e in value)
     )
 
@@ -251,6 +274,12 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return column in rows[0]
     if column == "split":
         return column in rows[0]
+    if is_pair(rows[0].get(column)):
+        return any(row[column]["a"] != row[column]["b"] for row in rows)
+    if column in ("weights_changed", "largest_change"):
+        return any(row[column] != 0 for row in rows)
+    if column == "change":
+        return any(row[column] != "changed" for row in rows)
     if column == "gap":
         return any(row.get(column) is not None for row in rows)
     if column == "model":
