@@ -22,6 +22,7 @@ from tightc.packing.options import PackOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
+from tightc.report_page.options import ReportOptions
 from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
 
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "simulate": (SimulateOptions,),
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
+    "write_report": (ReportOptions,),
     "evaluate": (EvaluateOptions,),
 }
 HEAD = '''"""The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""

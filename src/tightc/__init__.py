@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         simulate,
         unpack,
         verify,
+        write_report,
         write_rtl,
     )
     from tightc.comparison.options import CompareOptions
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
     from tightc.report import Interrupted, LayerReport, Report, Result
+    from tightc.report_page.options import ReportOptions
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
     from tightc.simulation.options import SimulateOptions
@@ -91,6 +93,7 @@ __all__ = [
     "PruneOptions",
     "QuantizeOptions",
     "Report",
+    "ReportOptions",
     "Result",
     "RtlOptions",
     "Samples",
@@ -119,6 +122,7 @@ __all__ = [
     "tiles",
     "unpack",
     "verify",
+    "write_report",
     "write_rtl",
 ]
 
@@ -127,7 +131,7 @@ _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
     "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify write_rtl",
+    "verify write_report write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
@@ -145,6 +149,7 @@ _MODULES = {
     "tightc.pruning.options": "PruneOptions",
     "tightc.quantization.options": "QuantizeOptions",
     "tightc.report": "Interrupted LayerReport Report Result",
+    "tightc.report_page.options": "ReportOptions",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
     "tightc.accelerator.area_table": "AreaTable",

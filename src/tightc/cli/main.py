@@ -37,6 +37,7 @@ COMMANDS = {
     "simulate": "Count cycles and energy on a systolic array.",
     "rtl": "Write the array as SystemVerilog, with the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
+    "report": "Write one page on a run or on models, with tables, charts and tiles.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
 }

@@ -1,0 +1,60 @@
+"""Why a layer gains what it gains: a sentence, and the gains that were possible step by step."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from tightc.report import Figures
+
+
+@dataclass(frozen=True)
+class Step:
+    """A gain in cycles that was possible up to a step: its name, the gain, and what limits it from here on."""
+
+    name: str
+    gain: float
+    meaning: str
+
+
+def sentence(row: Figures, totals: Figures) -> str:
+    """Why the layer of `row` gains what it gains."""
+    try:
+        module = importlib.import_module("tightc.simulation.why")
+    except ImportError:
+        return _plain_sentence(row)
+    return str(module.why(row, totals))
+
+
+def _plain_sentence(row: Figures) -> str:
+    if row["passes"] == row["dense_passes"]:
+        return f"It takes the {row['passes']:,} passes of the dense layer."
+    bound = row.get("passes_lower_bound")
+    least = f", {bound:,} at least" if bound else ""
+    return (
+        f"{row['passes']:,} passes take the place of {row['dense_passes']:,}{least}, "
+        f"so it takes {row['cycles']:,} of {row['dense_cycles']:,} cycles."
+    )
+
+
+def steps(row: Figures, density: float) -> list[Step]:
+    """The gain by its non-zeros alone, by whole passes, by its packing, and with stalls.
+
+    Those that the layer lacks are left out: a layer without a packing has no bound, and ideal hardware no stalls.
+    """
+    found = (
+        [Step("zeros skipped", 1 / density, "1 / density, if a pass could be of any size")] if density else []
+    )
+    bound = (row.get("passes_lower_bound") or 0) * row["temporal_tiles"]
+    if bound:
+        name = "whole passes"
+        found.append(
+            Step(name, row["dense_passes"] / bound, "dense passes / the bound: no packing needs fewer passes")
+        )
+    if row["pass_compression"]:
+        found.append(Step("this packing", row["pass_compression"], "dense passes / passes of its tiles"))
+    if row["speedup"] and (row["stall_cycles"] or row["dense_stall_cycles"] or not bound):
+        found.append(
+            Step("with stalls", row["speedup"], "dense cycles / cycles, with waiting for buffers and DRAM")
+        )
+    return found
