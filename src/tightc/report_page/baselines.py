@@ -105,6 +105,6 @@ def _is_figure(value: object, is_needed: bool) -> bool:
 
 def _wrong(path: Path, found: str) -> ConfigError:
     return ConfigError(
-        f"{path}: expected the output of tightc compare --json, got {found}",
-        f"write it again: tightc compare MODEL --json > {path}",
+        f"{path}: expected the JSON object of tightc compare, got {found}",
+        "write the file again with tightc compare, as JSON",
     )

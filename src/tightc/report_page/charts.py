@@ -10,14 +10,15 @@ from tightc.report_page.annealing import Curve
 from tightc.report_page.baselines import Variant
 from tightc.report_page.layer_table import densities, layer_cycles, layer_names
 from tightc.report_page.reasons import steps
-from tightc.report_page.style import DENSE, PARTS, SUBJECTS, Chart, altair, draw, short_names
+from tightc.report_page.style import DENSE, PARTS, SUBJECTS, WIDE, Chart, altair, draw, short_names
 from tightc.report_page.subject import Subject
 
 MOST_BARS = 60  # layers in a chart; of more, those with most cycles
 _NAME = 24
 _SLOTS = {"weights": "var(--a)", "empty in tiles": "var(--empty)", "outside tiles": "var(--outside)"}
-_STEPS = {"zeros skipped": "var(--line)", "whole passes": "var(--empty)"}
+_STEPS = {"zeros skipped": "var(--dense)", "whole passes": "var(--empty)"}
 _MOST_CURVES = 8
+_DENSE_ARRAY = "dense array"
 
 Records = list[dict[str, Any]]
 
@@ -125,7 +126,7 @@ def gains_chart(subject: Subject, layers: Sequence[str]) -> Chart:
             "value:Q",
             scale=alt.Scale(type="log", nice=False),
             title="gain in cycles (log)",
-            axis=alt.Axis(format="~g"),
+            axis=alt.Axis(format="~s"),
         )
         ranges = base.mark_rule(color="var(--line)").encode(x=alt.X("min(value):Q"), x2="max(value):Q")
         points = base.mark_point(filled=True, size=52, opacity=1).encode(
@@ -153,7 +154,7 @@ def energy_chart(subjects: Sequence[Subject]) -> Chart:
 
 def area_chart(subjects: Sequence[Subject]) -> Chart:
     """Area of the arrays by part, with the dense array as a whole."""
-    rows = [("dense", {"dense array": subjects[0].totals["dense_area_mm2"]})]
+    rows = [("dense", {_DENSE_ARRAY: subjects[0].totals["dense_area_mm2"]})]
     rows += [(subject.label, subject.totals["area_parts_mm2"]) for subject in subjects]
     return _stacked(
         "Area by part", "mm²", "Bars: the area of the arrays by part, and of the dense array.", rows
@@ -176,7 +177,7 @@ def roofline_chart(subjects: Sequence[Subject], bytes_per_cycle: float, peak: in
             title="MACs per byte of DRAM",
             axis=alt.Axis(format="~s"),
         )
-        y = alt.Y("y:Q", scale=alt.Scale(type="log"), title="MACs per cycle", axis=alt.Axis(format="~s"))
+        y = alt.Y("y:Q", scale=alt.Scale(type="log"), title="MACs per cycle", axis=alt.Axis(format=",.3~r"))
         line = alt.Chart(alt.Data(values=roof)).mark_line(color="var(--fg)", strokeWidth=1.5).encode(x=x, y=y)
         points = (
             alt.Chart(alt.Data(values=records))
@@ -265,16 +266,20 @@ def _stacked(title: str, unit: str, summary: str, rows: Sequence[tuple[str, Mapp
         if values.get(part)
     ]
     names = [name for name, _ in rows]
+    colors = dict(zip((titles[part] for part in parts if part != _DENSE_ARRAY), PARTS, strict=False))
+    if _DENSE_ARRAY in parts:
+        colors = {_DENSE_ARRAY: DENSE, **colors}
 
     def make(width: int) -> Any:
-        color = _colors(alt, dict(zip(titles.values(), PARTS, strict=False)), "part")
-        color.legend = alt.Legend(columns=3 if width < 400 else 5)
+        color = _colors(alt, colors, "part")
+        if width == WIDE:
+            color.legend = alt.Legend(columns=4)
         return (
             alt.Chart(alt.Data(values=records))
             .mark_bar(stroke="var(--bg)", strokeWidth=1)
             .encode(
                 y=alt.Y("name:N", sort=names, title=None),
-                x=alt.X("value:Q", title=unit, axis=alt.Axis(format="~g")),
+                x=alt.X("value:Q", title=unit, axis=alt.Axis(format=",.3~r")),
                 color=color,
                 order="order:Q",
                 description="tip:N",

@@ -69,6 +69,19 @@ def headline(subjects: Sequence[Subject]) -> list[Figure]:
     return found
 
 
+def comparison(subjects: Sequence[Subject]) -> str:
+    """How the cycles and the energy of two subjects compare, in a sentence; empty where there is one."""
+    if len(subjects) != 2:
+        return ""
+    first, second = (subject.totals for subject in subjects)
+    return (
+        f"A takes {first['cycles']:,} cycles and {_energy(first['energy_per_inference_uj'])} per inference, "
+        f"B {second['cycles']:,} and {_energy(second['energy_per_inference_uj'])}: "
+        f"{second['cycles'] / max(1, first['cycles']):.2f} times the cycles of A, and "
+        f"{second['energy_pj'] / max(1e-9, first['energy_pj']):.2f} times its energy."
+    )
+
+
 def definition(name: str) -> str:
     """What the measure `name` is, as `simulate --explain` or its attribute of a report has it."""
     return GLOSSARY[name].meaning if name in GLOSSARY else short_definition(name)
@@ -78,7 +91,8 @@ def short_definition(name: str) -> str:
     """What the measure `name` is, in a few words, as its attribute of a report has it."""
     measure = vars(MeasureAttributes).get(name)
     if not isinstance(measure, Measure):
-        return GLOSSARY[name].meaning if name in GLOSSARY else _FILE if name == "bytes" else ""
+        meaning = GLOSSARY[name].meaning if name in GLOSSARY else _FILE if name == "bytes" else ""
+        return meaning.partition(". ")[0].removeprefix("with --area: ")
     text = (measure.__doc__ or "").rstrip(".")
     return text[:1].lower() + text[1:]
 

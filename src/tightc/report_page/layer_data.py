@@ -14,7 +14,7 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
 from tightc.tile.packing import EMPTY, Packing, Tile
 
-MOST_SLOTS = 1_500_000  # of all tiles on a page, about 3 MB
+MOST_SLOTS = 1_300_000  # of all tiles on a page, about 2.6 MB
 _WIDEST, _HIGHEST = 1152, 576  # cells of a matrix; of a larger one, a cell is a block of weights
 _CHUNK = 2**22  # weights that are looked at together
 _DTYPES = (np.uint8, np.uint16, np.uint32)

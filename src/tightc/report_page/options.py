@@ -24,6 +24,7 @@ class ReportOptions(AcceleratorOptions):
     layer: tuple[str, ...] = Field(
         (),
         description=f"layer whose tiles the page holds, repeatable; default: the {MOST_LAYERS} with most cycles",
+        strict=False,
     )
     compare: str | None = Field(
         None, description="JSON file of tightc compare --json, for the baselines", min_length=1

@@ -31,7 +31,7 @@ from tightc.report_page.charts import (
     shown_layers,
     slots_chart,
 )
-from tightc.report_page.headline import definitions, headline
+from tightc.report_page.headline import comparison, definitions, headline
 from tightc.report_page.layer_data import MOST_SLOTS, layer_data
 from tightc.report_page.layer_table import densities, layer_columns, layer_cycles, layer_names, layer_rows
 from tightc.report_page.options import MOST_LAYERS, ReportOptions
@@ -181,6 +181,7 @@ def _render(
         version=version("tightc"),
         subjects=subjects,
         accelerator=_accelerator(subjects[0].totals),
+        comparison=comparison(subjects),
         figures=headline(subjects),
         chains=[chain(subject) for subject in subjects],
         columns=layer_columns(subjects),

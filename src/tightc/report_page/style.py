@@ -13,7 +13,7 @@ SUBJECTS = {"": "var(--a)", "A": "var(--a)", "B": "var(--b)"}
 DENSE = "var(--dense)"
 PARTS = tuple(f"var(--part{number})" for number in range(1, 11))
 _TEXT = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 12, "titleFontSize": 12}
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "font": "Liberation Sans",
     "background": "transparent",
     "view": {"stroke": None},
@@ -84,7 +84,8 @@ def _svg(chart: Any, width: int) -> str:
     import vl_convert
 
     spec = chart.properties(width=width, autosize={"type": "fit", "contains": "padding"}).to_dict()
-    spec["config"] = _CONFIG
+    legend = {**_CONFIG["legend"], **({"columns": 2} if width == NARROW else {})}
+    spec["config"] = {**_CONFIG, "legend": legend}
     text: str = vl_convert.vegalite_to_svg(spec)
     # its marks are read from the tables; a picture has one name, which the figure gives it
     return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
