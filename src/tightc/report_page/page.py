@@ -120,6 +120,13 @@ def _chosen_layers(subjects: Sequence[Subject], names: Sequence[str]) -> list[st
     return [name for name in known if name in most]
 
 
+def _first_shown(subjects: Sequence[Subject], chosen: Sequence[str]) -> str:
+    """The layer that is shown first: of those with tiles on the page, the one with most cycles, then most dense ones."""
+    cycles = layer_cycles(subjects)
+    dense = {str(row["name"]): row["dense_cycles"] for subject in subjects for row in subject.rows}
+    return max(chosen, key=lambda name: (cycles[name], dense[name]))
+
+
 def _layer_data(subjects: Sequence[Subject], chosen: Sequence[str]) -> list[dict[str, Any]]:
     """The matrix and tiles of each chosen layer of each subject; the slots of the page are shared out between them."""
     numbers = {name: number for number, name in enumerate(layer_names(subjects))}
@@ -188,7 +195,7 @@ def _render(
         rows=list(layer_rows(subjects)),
         reasons=_reasons(subjects),
         chosen=[names.index(name) for name in chosen],
-        first=names.index(max(chosen, key=lambda name: layer_cycles(subjects)[name])),
+        first=names.index(_first_shown(subjects, chosen)),
         is_default_choice=not options.layer,
         bars_left_out=len(names) > MOST_BARS,
         charts=_charts(subjects, layers, compared),

@@ -28,7 +28,7 @@ def sentence(row: Figures, totals: Figures) -> str:
 
 def _plain_sentence(row: Figures) -> str:
     if row["passes"] == row["dense_passes"]:
-        return f"It takes the {row['passes']:,} passes of the dense layer."
+        return f"It takes as many passes as the dense layer: {row['passes']:,}."
     bound = row.get("passes_lower_bound")
     least = f", {bound:,} at least" if bound else ""
     return (

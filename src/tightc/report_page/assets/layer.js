@@ -41,7 +41,7 @@ async function showLayer(layer) {
     return;
   }
   const part = current.tiles.shown < tiles.count ? `the first ${number(current.tiles.shown)} of ` : "";
-  byId("tiles-title").textContent = `After: ${part}${number(tiles.count)} tiles of ${tiles.rows} lanes × ${tiles.columns} columns`;
+  byId("tiles-title").textContent = `After: ${part}${number(tiles.count)} ${tiles.count === 1 ? "tile" : "tiles"} of ${tiles.rows} lanes × ${tiles.columns} columns`;
   tilesView.show(current.tiles);
   redraw();
 }
@@ -119,7 +119,7 @@ function showPages() {
   listedPage = tilesView.page;
   const [first, end] = tilesView.onPage;
   byId("pages").textContent =
-    `Page ${tilesView.page + 1} of ${tilesView.pages}: tiles ${first} to ${end - 1} of ${number(current.tiles.count)}`;
+    `Page ${tilesView.page + 1} of ${tilesView.pages}: ${end - first === 1 ? `tile ${first}` : `tiles ${first} to ${end - 1}`} of ${number(current.tiles.count)}`;
   byId("previous").disabled = tilesView.page === 0;
   byId("next").disabled = tilesView.page === tilesView.pages - 1;
   const { tiles } = current;
