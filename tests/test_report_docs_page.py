@@ -28,8 +28,10 @@ def test_the_commands_run(tmp_path: Path) -> None:
     path = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     commands = "".join(block for block in BLOCKS if "pip install" not in block)
     subprocess.run(["bash", "-ec", commands], cwd=tmp_path, capture_output=True, check=True, env=path)
-    two, one = (Page((tmp_path / name).read_text(encoding="utf-8")) for name in ("two.html", "baselines.html"))
-    assert [element["text"] for element in two.all("span", _class="badge badge-A")][0] == "A"
+    two, one = (
+        Page((tmp_path / name).read_text(encoding="utf-8")) for name in ("two.html", "baselines.html")
+    )
+    assert two.all("span", _class="badge badge-A")[0]["text"] == "A"
     section = one.all("section", id="baselines")[0]["text"]
     assert "column-combine 0.5" in section and not one.all("p", _class="warning")
 

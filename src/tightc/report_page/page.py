@@ -121,7 +121,7 @@ def _chosen_layers(subjects: Sequence[Subject], names: Sequence[str]) -> list[st
 
 
 def _first_shown(subjects: Sequence[Subject], chosen: Sequence[str]) -> str:
-    """The layer that is shown first: of those with tiles on the page, the one with most cycles, then most dense ones."""
+    """The layer that is shown first: the one with most cycles, then most dense cycles, of those with tiles."""
     cycles = layer_cycles(subjects)
     dense = {str(row["name"]): row["dense_cycles"] for subject in subjects for row in subject.rows}
     return max(chosen, key=lambda name: (cycles[name], dense[name]))
@@ -241,22 +241,32 @@ def dram_bytes_per_cycle(totals: Figures) -> float | None:
 
 
 def _bounds(subjects: Sequence[Subject]) -> list[str]:
-    """What bounds each subject, a sentence each."""
-    sentences = []
+    """What bounds each subject, a text each."""
+    texts = []
     for subject in subjects:
-        totals, head = subject.totals, f"{subject.letter}: " if subject.letter else ""
+        totals = subject.totals
         if not totals["hardware_file"]:
-            sentences.append(
-                f"{head}The hardware is ideal, with unlimited buffers and no DRAM: the array alone bounds every layer."
+            text = "The hardware is ideal, with unlimited buffers and no DRAM: the array alone bounds every layer."
+        else:
+            stalls = totals["stall_cycles"] / max(1, totals["cycles"])
+            by_dram = sum(row.get("roof") == "dram" for row in subject.rows)
+            text = (
+                f"Of {len(subject.rows)} layers {by_dram} lie below the roof of DRAM, the others below that of the "
+                f"array. {100 * stalls:.1f} % of the cycles are stalls."
             )
-            continue
-        stalls = totals["stall_cycles"] / max(1, totals["cycles"])
-        by_dram = sum(row.get("roof") == "dram" for row in subject.rows)
-        sentences.append(
-            f"{head}{by_dram} of {len(subject.rows)} layers lie below the roof of DRAM, the others below that of the "
-            f"array; {100 * stalls:.1f} % of the cycles are stalls."
-        )
-    return sentences
+        head = f"{subject.letter}: " if subject.letter else ""
+        texts.append(f"{head}{text}{_streaming(subject)}")
+    return texts
+
+
+def _streaming(subject: Subject) -> str:
+    """How much of the time vectors stream; empty where several tiles run at a time, or other operands stream."""
+    totals = subject.totals
+    if totals["dataflow"] != "ws" or totals["arrays"] > 1 or totals["replicate_tiles"]:
+        return ""
+    steps = sum(row["passes"] // row["temporal_tiles"] * row["vectors"] for row in subject.rows)
+    share = 100 * steps / max(1, totals["cycles"])
+    return f" Vectors stream in {share:.1f} % of the cycles; in the others tiles load and sums drain."
 
 
 def _accelerator(totals: Figures) -> str:
