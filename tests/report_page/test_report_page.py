@@ -219,6 +219,31 @@ def test_a_run_has_its_stages_and_its_accelerator(folder: Path, tmp_path: Path) 
     assert records[1]["report"]["totals"]["speedup"] == report.speedup
 
 
+def test_the_accuracy_is_the_last_of_the_run_and_says_of_which_images(tmp_path: Path) -> None:
+    example = tightc.examples()
+    head = f"model: {example / 'digits.onnx'}\ndata: {{data: {example / 'digits.npz'}, validation: 200}}\n"
+    steps = "  - prune: {sparsity: 0.3}\n  - permute: {array: 16x16, method: first-fit}\n"
+    (tmp_path / "r.yaml").write_text(f"{head}stages:\n{steps}")
+    report = tightc.run_recipe(tmp_path / "r.yaml", tmp_path / "run")
+    page = written(tmp_path / "run", tmp_path / "page.html")
+    values, details = (
+        [element["text"].strip() for element in page.all("p", _class=name)] for name in ("value", "detail")
+    )
+    last = report.layers[-1]
+    assert values[2] == f"{last.accuracy:.2f} %"
+    side = "above" if last.accuracy_drop < 0 else "below"
+    assert details[2] == f"{abs(last.accuracy_drop):.2f} points {side} dense on the validation split"
+
+
+def test_a_model_has_its_history(tmp_path: Path) -> None:
+    pruned = tightc.prune(tightc.load(models.save(models.cnn(), tmp_path / "net.onnx")), sparsity=0.4).model
+    tightc.save(tightc.permute(pruned, **QUICK).model, tmp_path / "net.onnx")  # type: ignore[arg-type]
+    page = written(tightc.load(tmp_path / "net.onnx"), tmp_path / "page.html")
+    head, *rows = page.table(_class="stages")
+    assert head == ["stage", "options"]
+    assert rows == [["prune", "sparsity 0.4"], ["permute", "array 8x4, fan in 4, method first-fit"]]
+
+
 def test_options_of_the_hardware_take_the_place_of_the_runs(folder: Path, tmp_path: Path) -> None:
     page = written(folder, tmp_path / "page.html", arrays=1)
     report = tightc.simulate(tightc.load(folder / "03-pack.onnx"), arrays=1)
