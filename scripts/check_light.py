@@ -60,13 +60,16 @@ def main() -> None:
         training = call(command, "finetune", pruned, "--data", DATA, "-o", plain, status=2)
         fisher = ("prune", MODEL, "--sparsity", "0.5", "--criterion", "fisher", "--data", DATA, "-o", plain)
         refusals = [training, call(command, *fisher, status=2)]
+        page = call(command, "report", packed, "-o", f"{folder}/page.html", status=2)
+    if "tightc[report]" not in page:
+        sys.exit(f"not as it should be: {page}")
     if not all("tightc[finetune]" in refusal for refusal in refusals) or speedup <= 1 or before != after:
         sys.exit(f"not as it should be: {refusals}, speedup {speedup}, accuracy {before} and {after}")
     if len(rtl["layers"]) != 5 or "pe.sv" not in modules:
         sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
         f"light: 17 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
-        "finetune and fisher say why not"
+        "finetune, fisher and report say why not"
     )
 
 

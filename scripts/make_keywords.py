@@ -23,6 +23,7 @@ from tightc.packing.options import PackOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
+from tightc.report_page.options import ReportOptions
 from tightc.requirements.options import CheckOptions
 from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
@@ -39,6 +40,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "simulate": (SimulateOptions,),
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
+    "write_report": (ReportOptions,),
     "evaluate": (EvaluateOptions,),
     "check": (CheckOptions,),
     "diff": (DiffOptions,),

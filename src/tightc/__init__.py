@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         simulate,
         unpack,
         verify,
+        write_report,
         write_rtl,
     )
     from tightc.comparison.options import CompareOptions
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
     from tightc.report import Interrupted, LayerReport, Report, Result
+    from tightc.report_page.options import ReportOptions
     from tightc.requirements.options import CheckOptions
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
@@ -98,6 +100,7 @@ __all__ = [
     "PruneOptions",
     "QuantizeOptions",
     "Report",
+    "ReportOptions",
     "Result",
     "RtlOptions",
     "Samples",
@@ -129,6 +132,7 @@ __all__ = [
     "tiles",
     "unpack",
     "verify",
+    "write_report",
     "write_rtl",
 ]
 
@@ -137,7 +141,7 @@ _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
     "tightc.api.verbs": "check compare diff evaluate finetune inspect pack permute prune quantize run_recipe simulate "
-    "unpack verify write_rtl",
+    "unpack verify write_report write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
@@ -157,6 +161,7 @@ _MODULES = {
     "tightc.quantization.options": "QuantizeOptions",
     "tightc.report": "Interrupted LayerReport Report Result",
     "tightc.requirements.options": "CheckOptions",
+    "tightc.report_page.options": "ReportOptions",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
     "tightc.accelerator.area_table": "AreaTable",

@@ -25,6 +25,11 @@ COMMON = {
         "Model or sequence of Model",
         "The models, as `tightc.load` returns them; they are not changed.",
     ),
+    "sources": (
+        "Model, str, PathLike, or sequence",
+        "One or two models, as `tightc.load` returns them, or folders that `run_recipe` wrote.",
+    ),
+    "path": ("str or PathLike", "The file to write; a file that is there is replaced."),
     "images": (
         "NormalizedImages or Samples",
         "Images, or an array for each input, as `tightc.load_images` returns them; or a mapping of input names to "

@@ -185,6 +185,26 @@ class CompareKeywords(TypedDict, total=False):
     jobs: int
 
 
+class WriteReportKeywords(TypedDict, total=False):
+    """Options of `write_report` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    layer: Sequence[str]
+    compare: str | None
+    dataflow: Literal["ws", "os", "is"]
+
+
 class EvaluateKeywords(TypedDict, total=False):
     """Options of `evaluate` as keywords."""
 

@@ -35,6 +35,7 @@ from tightc.progress import Progress, no_progress
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
 from tightc.report import Report, Result
+from tightc.report_page.options import ReportOptions
 from tightc.requirements.options import CheckOptions
 from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
@@ -354,6 +355,38 @@ def evaluate(
     if teacher is not None:
         require_model(teacher, "teacher")
     return stage(network, seen, normalization, chosen, teacher=teacher, progress=progress)
+
+
+@public_verb(ReportOptions)
+def write_report(
+    sources: Model | str | PathLike[str] | Sequence[Model | str | PathLike[str]],
+    path: str | PathLike[str],
+    options: ReportOptions | None = None,
+    *,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.WriteReportKeywords],
+) -> Report:
+    """Write one HTML page on a run or on models.
+
+    The page is one HTML file that needs no network. The models are simulated by closed forms; nothing is searched or
+    trained. Needs altair: `pip install 'tightc[report]'`.
+
+    Returns
+    -------
+    Report
+        How large the page is, and the layers whose tiles it holds.
+    """
+    from tightc.files import write_file_atomically
+    from tightc.report_page.page import report_page as stage
+
+    chosen = options_from(ReportOptions, options, keywords)
+    several = sources if isinstance(sources, list | tuple) and not isinstance(sources, Result) else [sources]
+    given = [
+        Path(one) if isinstance(one, str | PathLike) else require_model(one, "sources") for one in several
+    ]
+    html, report = stage(given, chosen, progress=progress)
+    write_file_atomically(Path(path), html)
+    return report
 
 
 @public_verb(CheckOptions)

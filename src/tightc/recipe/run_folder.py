@@ -13,10 +13,10 @@ from tightc.errors import ConfigError, ModelError
 from tightc.model.file import load_model
 from tightc.model.history import read_history
 from tightc.recipe.recipe import REPORT_STAGES, Recipe
+from tightc.recipe.records import stage_names
 from tightc.recipe.run import resolve_paths
 
 _RECIPE = "recipe.yaml"
-_DENSE = "00-dense.onnx"
 _AGAIN = "run tightc run again"
 
 
@@ -53,8 +53,9 @@ def read_run_folder(folder: Path) -> RunFolder:
             "give the folder that tightc run wrote, or a model",
         )
     recipe = resolve_paths(read_options(path, Recipe), folder)
-    made = [step.stage for step in recipe.stages if step.stage not in REPORT_STAGES]
-    models = [folder / _DENSE, *(folder / f"{at:02}-{stage}.onnx" for at, stage in enumerate(made, 1))]
+    stages = ("dense", *(step.stage for step in recipe.stages))
+    names = zip(stages, stage_names(stages[1:]), strict=True)
+    models = [folder / f"{name}.onnx" for stage, name in names if stage not in REPORT_STAGES]
     for model in models:
         if not model.is_file():
             raise ModelError(f"{model}: no such file: the run did not end", _AGAIN)

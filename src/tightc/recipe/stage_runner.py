@@ -36,6 +36,7 @@ from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
 from tightc.recipe.recipe import REPORT_STAGES, Recipe, RecipeEvaluate, RecipeQuantize, Step
+from tightc.recipe.records import DENSE, stage_name
 from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report, Result
 from tightc.simulation.options import SimulateOptions
@@ -86,7 +87,7 @@ class StageRunner:
             if shape is not None:
                 self._data.normalization.check(shape.channels)
         key = hash_key("dense", self.dense.sha256, version("tightc"))
-        return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
+        return self._row(DENSE, "dense", key, lambda: (self.dense, Report("dense", {})))
 
     def step(self, step: Step) -> Row:
         """Run the stage of `step`, or take its result from the workspace; returns its row."""
@@ -143,9 +144,7 @@ class StageRunner:
     def _assign_name(self, stage: str) -> str:
         """The name of a stage: numbered if it makes a model, else with the number of the model that it reads."""
         self.models_made += stage not in REPORT_STAGES
-        name = f"{self.models_made:02}-{stage}"
-        while name in self.names:
-            name += "-again"
+        name = stage_name(stage, self.models_made, self.names)
         self.names.add(name)
         return name
 
