@@ -16,6 +16,7 @@ from tightc.api.python_types import python_type
 from tightc.comparison.options import CompareOptions
 from tightc.config.options import Options
 from tightc.evaluation.options import EvaluateOptions
+from tightc.exploration.options import ExploreOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 from tightc.packing.options import PackOptions
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "simulate": (SimulateOptions,),
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
+    "explore": (ExploreOptions,),
     "evaluate": (EvaluateOptions,),
 }
 HEAD = '''"""The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""

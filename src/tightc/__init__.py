@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tightc.api.verbs import (
         compare,
         evaluate,
+        explore,
         finetune,
         inspect,
         pack,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         VerifyError,
     )
     from tightc.evaluation.options import EvaluateOptions
+    from tightc.exploration.options import ExploreOptions
     from tightc.finetuning.options import FinetuneOptions
     from tightc.inspection.options import InspectOptions, SensitivityOptions
     from tightc.model.file import Model
@@ -73,6 +75,7 @@ __all__ = [
     "DataOptions",
     "EnergyTable",
     "EvaluateOptions",
+    "ExploreOptions",
     "FinetuneOptions",
     "Hardware",
     "InspectOptions",
@@ -105,6 +108,7 @@ __all__ = [
     "configs",
     "evaluate",
     "examples",
+    "explore",
     "finetune",
     "inspect",
     "load",
@@ -126,8 +130,8 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify write_rtl",
+    "tightc.api.verbs": "compare evaluate explore finetune inspect pack permute prune quantize run_recipe simulate "
+    "unpack verify write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
@@ -135,6 +139,7 @@ _MODULES = {
     "tightc.errors": "ConfigError DataError InternalError MemoryLimitError ModelError OptionError OutputError "
     "TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
+    "tightc.exploration.options": "ExploreOptions",
     "tightc.finetuning.options": "FinetuneOptions",
     "tightc.inspection.options": "InspectOptions SensitivityOptions",
     "tightc.model.file": "Model",

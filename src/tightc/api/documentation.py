@@ -31,6 +31,10 @@ COMMON = {
         "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "store": (
+        "str or PathLike, optional",
+        "SQLite file that keeps the points, made if missing; default: memory, which ends with the call.",
+    ),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (

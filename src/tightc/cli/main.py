@@ -37,6 +37,7 @@ COMMANDS = {
     "simulate": "Count cycles and energy on a systolic array.",
     "rtl": "Write the array as SystemVerilog, with the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
+    "explore": "Find the Pareto front of arrays, fan-ins, sparsities and methods.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
 }
