@@ -1,4 +1,4 @@
-"""Lower bounds of a layer's cycles, energy and bits under the method tight, before any search.
+"""Lower bounds of a layer's cycles, energy and bytes under the method tight, before any search.
 
 Each count of the cost model gets a lower bound that holds for every lossless packing in up to so many passes. Cycles
 and energy rise with each of these counts, so those of the bounds are bounds too. Proofs: docs/design/exploration.md.
@@ -21,27 +21,29 @@ from tightc.cost_model.gemm import GemmWorkload
 from tightc.permutation.methods.tight.other_methods import ordinary_packings
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import PackingProblem
-from tightc.tile.bounds import area_lower_bound, folds
+from tightc.tile.bounds import area_lower_bound, fan_in_lower_bound, folds
 from tightc.tile.fan_in_bound import lane_inputs_lower_bound_in_passes, passes_lower_bound_at_fan_in
 from tightc.tile.matrix import LayerMatrix
-from tightc.tile.measures import packed_bits, slot_bits
+from tightc.tile.packing import Packing
+from tightc.tile.store import to_stream
 
+_BYTE = 8
 _ROUNDING = 1e-9  # relative: sums of energies in another order than the cost model's
 
 
 class Costs(NamedTuple):
-    """What counts on the Pareto front, of a layer or added up: cycles, energy in pJ, and bits of the tiles."""
+    """What counts on the Pareto front, of a layer or added up: cycles, energy in pJ, and bytes that pack stores."""
 
     cycles: float
     energy_pj: float
-    packed_bits: int
+    packed_bytes: int
 
     def plus(self, other: Costs) -> Costs:
         """The costs of both."""
         return Costs(
             self.cycles + other.cycles,
             self.energy_pj + other.energy_pj,
-            self.packed_bits + other.packed_bits,
+            self.packed_bytes + other.packed_bytes,
         )
 
 
@@ -50,8 +52,8 @@ class Counts:
     """Least counts over all tiles of a lossless packing whose lanes carry up to `fan_in` inputs.
 
     `reads`: lane inputs, and as many inputs are read by the tiles. `lane_words`: lane inputs times the columns of
-    their tiles. `unfinished`: columns of a filter beyond one. `all_weights`: zeros included. `channels`: the fraction
-    of the channels that hold a weight.
+    their tiles. `unfinished`: columns of a filter beyond one. `carried`: the most inputs on a lane.
+    `all_weights`: zeros included. `channels`: the fraction of the channels that hold a weight.
     """
 
     fan_in: int
@@ -64,6 +66,7 @@ class Counts:
     reads: int
     lanes: int
     lane_words: int
+    carried: int
     channels: float
 
     @classmethod
@@ -73,9 +76,10 @@ class Counts:
         array, fan_in, positions = problem.array, problem.fan_in, problem.costs.gemm.positions
         slots = matrix.slots()
         sizes = slots.sum(axis=1, dtype=np.int64)
+        users = slots.reshape(matrix.groups, -1, matrix.inputs).sum(axis=1, dtype=np.int64).ravel()
         passes = passes_lower_bound_at_fan_in(slots, matrix.groups, array, fan_in)
         weights, parts = int(sizes.sum()), -(-sizes // array.rows)
-        columns, used = int(parts.sum()), _used_inputs(matrix)
+        columns = int(parts.sum())
         reads = lane_inputs_lower_bound_in_passes(slots, matrix.groups, array, most_passes)
         empty = most_passes * array.columns - columns  # columns, at most, of which each lane input misses one
         return cls(
@@ -89,27 +93,57 @@ class Counts:
             reads=reads,
             lanes=max(folds(weights, array.columns), folds(reads, fan_in)),
             lane_words=max(weights, reads, array.columns * reads - array.rows * fan_in * empty),
-            channels=float(used.reshape(-1, positions).any(axis=1).mean()),
+            carried=fan_in_lower_bound(users, array, most_passes),
+            channels=float((users > 0).reshape(-1, positions).any(axis=1).mean()),
         )
 
-    def bits(self, matrix: LayerMatrix) -> int:
-        """Least bits of the tiles, as `packed_bits` counts them; without an index for a fan-in of 1."""
+    def index_bits(self, matrix: LayerMatrix) -> int:
+        """Least bits of the index in the weight buffer, as `index_bits` counts them; none for a fan-in of 1."""
         if self.fan_in == 1:
-            return matrix.bits * self.slots
+            return 0
         input_bits = max(1, ceil(log2(matrix.inputs * matrix.groups)))
         filter_bits = max(1, ceil(log2(matrix.filters)))
+        select, length = ceil(log2(self.fan_in)), ceil(log2(self.fan_in + 1))
         return (
-            self.slots * (matrix.bits + ceil(log2(self.fan_in)))
-            + self.lanes * ceil(log2(self.fan_in + 1))
-            + self.reads * input_bits
-            + self.columns * filter_bits
+            self.slots * select + self.lanes * length + self.reads * input_bits + self.columns * filter_bits
         )
+
+    def packed_bytes(self, matrix: LayerMatrix) -> int:
+        """Least bytes that pack stores, as `packed_bytes` counts them."""
+        filters = np.flatnonzero(matrix.values.any(axis=1))
+        sections = (
+            (self.weights, _width(self.carried - 1)),
+            (self.lanes, _width(self.carried)),
+            (self.reads, _width(int(np.flatnonzero(_used_inputs(matrix)).max()))),
+            (self.columns, _width(int(filters.max()) + 1)),
+        )
+        occupied = 1  # byte, where all slots are
+        index = occupied + sum(folds(count * width, _BYTE) for count, width in sections)
+        return folds((self.weights + 1) * matrix.bits, _BYTE) + index
+
+
+def _width(largest: int) -> int:
+    """Bits of integers up to `largest` in a stream."""
+    return max(1, largest.bit_length())
 
 
 def _used_inputs(matrix: LayerMatrix) -> NDArray[np.bool_]:
     """Whether an input of any group has a weight, (inputs of all groups,)."""
     used: NDArray[np.bool_] = (matrix.values != 0).reshape(matrix.groups, -1, matrix.inputs).any(axis=1)
     return used.ravel()
+
+
+def packed_bytes(packing: Packing, matrix: LayerMatrix) -> int:
+    """Bytes of the weights and of the index that pack stores for a layer, without names, shapes and scales."""
+    if not packing.tiles:
+        return 0
+    occupied = len(packing.slots()[0])
+    return folds((occupied + 1) * matrix.bits, _BYTE) + len(to_stream(packing).content)
+
+
+def costs_of(packing: Packing, matrix: LayerMatrix, costs: PackingCosts) -> Costs:
+    """What a packed layer costs, its lanes placed where the accelerator has banks."""
+    return Costs(*costs.of(costs.place_lanes(packing)), packed_bytes(packing, matrix))
 
 
 def least_costs(matrix: LayerMatrix, problem: PackingProblem, most_passes: int) -> Costs:
@@ -122,21 +156,20 @@ def least_costs(matrix: LayerMatrix, problem: PackingProblem, most_passes: int) 
     counts = Counts.of(matrix, problem, most_passes)
     found = [_costs(counts, matrix, costs)]
     for packing in ordinary_packings(matrix, problem, most_passes):
-        bits = packed_bits(packing, slot_bits(matrix.bits, None))
-        found.append(Costs(*costs.of(costs.place_lanes(packing)), bits))
+        found.append(costs_of(packing, matrix, costs))
     return Costs(*(min(values) for values in zip(*found, strict=True)))
 
 
 def _costs(counts: Counts, matrix: LayerMatrix, costs: PackingCosts) -> Costs:
     if not counts.weights:
         return Costs(0, 0.0, 0)
-    bits = counts.bits(matrix)
+    bits = counts.index_bits(matrix)
     cycles, energy = 0, 0.0
     for gemm in (costs.gemm, *costs.further):
         own = least_cycles(counts, gemm, costs.accelerator)
         cycles += own
-        energy += _least_energy(counts, gemm, costs, bits - matrix.bits * counts.slots, own)
-    return Costs(cycles, energy * (1 - _ROUNDING), bits)
+        energy += _least_energy(counts, gemm, costs, bits, own)
+    return Costs(cycles, energy * (1 - _ROUNDING), counts.packed_bytes(matrix))
 
 
 def least_cycles(counts: Counts, gemm: GemmWorkload, accelerator: Accelerator) -> int:

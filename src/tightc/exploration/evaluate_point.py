@@ -15,7 +15,7 @@ from tightc.cost_model.area import ArrayForm, area_mm2
 from tightc.deadline import Deadline
 from tightc.errors import OptionError
 from tightc.exploration.bench import Bench, Data, layer_bound
-from tightc.exploration.bounds import Costs
+from tightc.exploration.bounds import Costs, packed_bytes
 from tightc.exploration.front import Values, dominator
 from tightc.exploration.grid import Point
 from tightc.exploration.store import Record
@@ -23,7 +23,7 @@ from tightc.permutation.executors.executor import Executor
 from tightc.permutation.layer_scheduler import LayerJob, layer_seeds, pack_on
 from tightc.permutation.registry import TIGHT
 from tightc.progress import Progress
-from tightc.tile.measures import dropped_weights, packed_bits, slot_bits
+from tightc.tile.measures import dropped_weights
 from tightc.tile.packing import Packing
 
 _ROUNDING = 1e-9  # relative: sums of energies in another order
@@ -59,7 +59,7 @@ def values_of(costs: Costs, area: float | None, accuracy: float | None) -> Value
     return {
         "cycles": costs.cycles,
         "energy_pj": costs.energy_pj,
-        "packed_bytes": -(-costs.packed_bits // 8),
+        "packed_bytes": costs.packed_bytes,
         "area_mm2": area,
         "accuracy": accuracy,
     }
@@ -131,7 +131,7 @@ class Evaluation:
         return {
             "cycles": int(total.cycles),
             "energy_pj": total.energy_pj,
-            "packed_bits": total.packed_bits,
+            "packed_bytes": total.packed_bytes,
             "passes": sum(len(packing.tiles) for packing in packings),
             "dense_cycles": int(dense_cycles),
             "dense_energy_pj": dense_energy,
@@ -183,7 +183,7 @@ def _costs(packing: Packing, job: LayerJob) -> Costs:
     """What a packed layer costs, as simulate and permute report it."""
     assert job.costs is not None
     cost = job.costs.of(packing)
-    return Costs(cost.cycles, cost.energy_pj, packed_bits(packing, slot_bits(job.load().bits, None)))
+    return Costs(cost.cycles, cost.energy_pj, packed_bytes(packing, job.load()))
 
 
 def _named(progress: Progress, label: str, done: int, layers: int) -> Progress:

@@ -31,7 +31,7 @@ _ONE_SHOT = (
     "raises them"
 )
 _BY_NETWORK = (
-    "each network has a front of its own, since a sparser one always costs less; with --data accuracy is weighed too"
+    "each network has a front of its own, since a sparser one always costs less; --data weighs accuracy too"
 )
 
 
@@ -158,13 +158,10 @@ class _Run:
 
     def _is_possible(self, point: Point) -> bool:
         """Whether there is such hardware; where not, the record of the point says why."""
-        try:
-            self.areas[point.number] = area_of(point, self.options.area)
-        except OptionError as fault:
-            if self.options.hardware is None:
-                raise
-            self.records[point.number] = Record("unfit", {"reason": fault.sentence})
+        if point.unfit:
+            self.records[point.number] = Record("unfit", {"reason": point.unfit})
             return False
+        self.areas[point.number] = area_of(point, self.options.area)
         return True
 
     def _run(self, evaluation: Evaluation, search: Search) -> None:
@@ -201,7 +198,7 @@ class _Run:
         self.records[point.number] = record
         if record.status == "done":
             content = record.content
-            costs = Costs(content["cycles"], content["energy_pj"], content["packed_bits"])
+            costs = Costs(content["cycles"], content["energy_pj"], content["packed_bytes"])
             accuracy = content.get("accuracy", self.accuracies.get(point.network))
             self.values[point.number] = values_of(costs, self.areas[point.number], accuracy)
 
@@ -275,12 +272,16 @@ class _Run:
 
 
 def _measures(options: ExploreOptions, *, with_data: bool) -> tuple[str, ...]:
-    """The measures of the front: those of the options, else all that are known."""
+    """The measures of the front: those of the options, else all that are known, without bytes.
+
+    Bytes differ little between points, and their bounds are weak: with them most points are on the front, and few are
+    skipped.
+    """
     if "accuracy" in options.front and not with_data:
         raise OptionError(
             "--front: expected images beside accuracy, got none", "add --data, or leave accuracy out"
         )
-    unknown = {"area"} if options.area is None else set()
+    unknown = {"bytes"} if options.area else {"bytes", "area"}
     unknown |= set() if with_data else {"accuracy"}
     return tuple(dict.fromkeys(options.front)) or tuple(name for name in KEYS if name not in unknown)
 

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Any
 
+from tightc.errors import OptionError
 from tightc.exploration.options import ExploreOptions
 from tightc.model.file import Model
 from tightc.permutation.options import PermuteOptions
@@ -47,11 +48,15 @@ class Network:
 
 @dataclass(frozen=True)
 class Point:
-    """One point: its `number` in the grid from 1, its `network`, and the options of permute that pack it."""
+    """One point: its `number` in the grid from 1, its `network`, and the options of permute that pack it.
+
+    `unfit`: why there is no such hardware, empty where there is; then `permute` says no more than which point it is.
+    """
 
     number: int
     network: Network
     permute: PermuteOptions
+    unfit: str = ""
 
     @property
     def method(self) -> Method:
@@ -102,11 +107,13 @@ def points(found: Sequence[Network], options: ExploreOptions) -> list[Point]:
         for one in _permute_options(find_method(name), array, options)
     ]
     pairs = product(found, of_each)
-    return [Point(number, network, permute) for number, (network, permute) in enumerate(pairs, 1)]
+    return [Point(number, network, *own) for number, (network, own) in enumerate(pairs, 1)]
 
 
-def _permute_options(method: Method, array: ArrayShape, options: ExploreOptions) -> Iterator[PermuteOptions]:
-    """The options of a method on an array: one for each fan-in, or for the one that it needs."""
+def _permute_options(
+    method: Method, array: ArrayShape, options: ExploreOptions
+) -> Iterator[tuple[PermuteOptions, str]]:
+    """The options of a method on an array for each fan-in that it reads, and why there is no such array."""
     reads = method.options
     fan_ins: tuple[int, ...] = (options.pattern.group if "pattern" in reads else 1,)
     if "fan_in" in reads or "alpha" in reads:
@@ -117,7 +124,14 @@ def _permute_options(method: Method, array: ArrayShape, options: ExploreOptions)
             given["hardware"] = options.hardware.model_copy(update={"array": array, "fan_in": fan_in})
         if "pattern" not in reads:
             given.pop("pattern", None)
-        yield PermuteOptions(**given, array=array, method=method.name, fan_in=fan_in, alpha=fan_in)
+        own: dict[str, Any] = {"array": array, "method": method.name, "fan_in": fan_in, "alpha": fan_in}
+        try:
+            yield PermuteOptions(**given, **own), ""
+        except OptionError as fault:  # buffers that do not hold a tile of that size
+            if options.hardware is None:
+                raise
+            given.pop("hardware")
+            yield PermuteOptions(**given, **own), fault.sentence
 
 
 def point_key(point: Point, seed: int) -> str:

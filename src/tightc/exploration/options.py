@@ -54,7 +54,7 @@ class ExploreOptions(AcceleratorOptions):
     pattern: Pattern = Field(TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16")
     front: Annotated[tuple[Measure, ...], listed(str, "names")] = Field(
         (),
-        description="measures of the front: cycles, energy, area, bytes or accuracy; default: all that are known",
+        description="measures of the front: cycles, energy, area, bytes, accuracy; default: all known ones but bytes",
     )
     exhaustive: bool = Field(False, description="evaluate every point, and skip none by a bound")
     temp_schedule: TemperatureSchedule = Field(

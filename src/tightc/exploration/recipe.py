@@ -29,7 +29,7 @@ def write_recipe(exploration: Exploration, number: int, path: Path, data: DataOp
     if point is None:
         raise OptionError(
             f"--recipe: expected the number of a point, 1 to {len(exploration.points)}, got {number}",
-            "choose one of the column number",
+            "choose one of the column N",
         )
     row = exploration.report.layers[number - 1]
     if row["status"] == "unfit":
