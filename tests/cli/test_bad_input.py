@@ -68,6 +68,7 @@ STAGES = {
     "simulate": ["simulate", "net.onnx"],
     "rtl": ["rtl", "net.onnx", "--output=rtl"],
     "compare": ["compare", "net.onnx"],
+    "explore": ["explore", "net.onnx"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],
 }

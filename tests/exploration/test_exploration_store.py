@@ -46,7 +46,7 @@ def done(path: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT key, content FROM points WHERE status = 'done'"))
 
 
-def test_a_killed_run_is_gone_on_with(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_is_resumed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """SIGKILL in the middle; the next run takes what was done, to the byte, and does the rest."""
     store = place / "tightc-explore.sqlite"
     slow = [*GRID[:-3], "--exhaustive", "--jobs", "1"]
@@ -92,11 +92,11 @@ def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1]
     assert process.returncode == 130
-    first, last = err.splitlines()
+    first, last = filter(None, err.splitlines())
     kept = len(done(store))
     assert (
         first
-        == f"{kept} of {POINTS} points are in tightc-explore.sqlite; the same command goes on from there"
+        == f"{kept} of {POINTS} points are in tightc-explore.sqlite; the same command resumes there"
     )
     assert last == "tightc: interrupted"
     with sqlite3.connect(store) as connection:

@@ -35,7 +35,7 @@ _STORE = "tightc-explore.sqlite"
     metavar="FILE.sqlite",
     default=_STORE,
     show_default=True,
-    help="File that keeps the points, so that the same command goes on where it ended.",
+    help="File that keeps the points, so that the same command resumes.",
 )
 @click.option(
     "--recipe",
@@ -75,7 +75,7 @@ def explore(
         try:
             exploration = run(found, options, data, store=Path(store), seed=seed, progress=progress)
         except ExplorationInterrupted as interrupt:
-            kept = f"{interrupt.known} of {interrupt.points} points are in {store}; the same command goes on from there"
+            kept = f"{interrupt.known} of {interrupt.points} points are in {store}; the same command resumes there"
             click.echo(message_text(kept), err=True)
             raise
     if recipe is not None and number is not None:

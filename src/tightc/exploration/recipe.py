@@ -17,6 +17,15 @@ from tightc.exploration.grid import Point
 from tightc.files import write_file_atomically
 from tightc.recipe.recipe import Recipe
 
+
+class _Plain(yaml.SafeDumper):
+    """Writes what comes twice, such as hardware, in full each time."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """See yaml.SafeDumper."""
+        return True
+
+
 _HOW_TO_RUN = "# tightc run {name}\n"
 
 
@@ -38,7 +47,7 @@ def write_recipe(exploration: Exploration, number: int, path: Path, data: DataOp
         )
     content = _recipe(point, path.parent, int(exploration.report.totals["seed"]), data)
     text = f"# {point.label}: point {number} of tightc explore\n" + _HOW_TO_RUN.format(name=path.name)
-    text += yaml.safe_dump(content, sort_keys=False)
+    text += yaml.dump(content, Dumper=_Plain, sort_keys=False)
     parse_options(text, str(path), Recipe)
     write_file_atomically(path, text.encode())
 
@@ -50,7 +59,7 @@ def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> 
             f"--recipe: expected a model in a file, got {source}",
             "give the path of the model, and do not pipe it",
         )
-    permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask"})
+    permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask", "area"})
     simulated = {name: value for name, value in permute.items() if name in AcceleratorOptions.model_fields}
     stages: list[Any] = [{"permute": permute}, "pack", {"simulate": simulated}]
     if point.network.sparsity is not None:
