@@ -72,8 +72,8 @@ def run(page: Page) -> None:
         _row(page, model, {**own, "sparsity": (_ONE,), **extra})
     page.end()
     page.text(
-        "The first row is the default front. With bytes or area most points are on the front, or their bounds lie below "
-        "what dominates them: then bounds cost more time than they save, and `--exhaustive` is as fast."
+        "The first row is the default front. With bytes or area most points are on the front, or their bounds lie "
+        "below what dominates them: then bounds cost more time than they save, and `--exhaustive` is as fast."
     )
 
 
