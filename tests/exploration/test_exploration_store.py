@@ -94,10 +94,7 @@ def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
     assert process.returncode == 130
     first, last = filter(None, err.splitlines())
     kept = len(done(store))
-    assert (
-        first
-        == f"{kept} of {POINTS} points are in tightc-explore.sqlite; the same command resumes there"
-    )
+    assert first == f"{kept} of {POINTS} points are in tightc-explore.sqlite; the same command resumes there"
     assert last == "tightc: interrupted"
     with sqlite3.connect(store) as connection:
         assert connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)

@@ -316,3 +316,27 @@ def test_the_verb(model: Model, tmp_path: Path) -> None:
     with pytest.raises(tightc.OptionError, match="models: expected at least one Model, got none"):
         tightc.explore([])
     assert np.isfinite(report.layers[0]["energy_pj"])
+
+
+def test_what_no_recipe_can_be_of_is_named(model: Model, tmp_path: Path) -> None:
+    hardware = tightc.configs() / "hardware" / "edge-32x32.yaml"
+    found = explore([model], ExploreOptions(**{**SMALL, "array": "4096x4096"}, hardware=hardware))
+    with pytest.raises(
+        tightc.OptionError, match=r"expected a point that runs, got 1: .*; choose another point"
+    ):
+        write_recipe(found, 1, tmp_path / "point.yaml")
+    piped = explore([model], ExploreOptions(**SMALL))
+    sentence = r"--recipe: expected a model in a file, got .*; give the path of the model, and do not pipe it"
+    with pytest.raises(tightc.OptionError, match=sentence):
+        write_recipe(piped, 1, tmp_path / "point.yaml")
+    assert not (tmp_path / "point.yaml").exists()
+
+
+def test_the_area_of_fp32_hardware_is_not_known(model: Model, tmp_path: Path) -> None:
+    path = tightc.configs() / "hardware" / "edge-32x32.yaml"
+    (tmp_path / "fp32.yaml").write_text(path.read_text().replace("operands: int8", "operands: fp32"))
+    options = ExploreOptions(**SMALL, hardware=tmp_path / "fp32.yaml", area=AREA)
+    with pytest.raises(
+        tightc.OptionError, match=r"--area: expected hardware with int8 operands, .* leave --area out"
+    ):
+        explore([model], options)
