@@ -17,6 +17,7 @@ from tightc.comparison.options import CompareOptions
 from tightc.config.options import Options
 from tightc.difference.options import DiffOptions
 from tightc.evaluation.options import EvaluateOptions
+from tightc.exploration.options import ExploreOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 from tightc.packing.options import PackOptions
@@ -40,6 +41,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "simulate": (SimulateOptions,),
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
+    "explore": (ExploreOptions,),
     "write_report": (ReportOptions,),
     "evaluate": (EvaluateOptions,),
     "check": (CheckOptions,),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         compare,
         diff,
         evaluate,
+        explore,
         finetune,
         inspect,
         pack,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         VerifyError,
     )
     from tightc.evaluation.options import EvaluateOptions
+    from tightc.exploration.options import ExploreOptions
     from tightc.finetuning.options import FinetuneOptions
     from tightc.inspection.options import InspectOptions, SensitivityOptions
     from tightc.model.file import Model
@@ -82,6 +84,7 @@ __all__ = [
     "DiffOptions",
     "EnergyTable",
     "EvaluateOptions",
+    "ExploreOptions",
     "FinetuneOptions",
     "Hardware",
     "InspectOptions",
@@ -118,6 +121,7 @@ __all__ = [
     "diff",
     "evaluate",
     "examples",
+    "explore",
     "finetune",
     "inspect",
     "load",
@@ -140,8 +144,8 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "check compare diff evaluate finetune inspect pack permute prune quantize run_recipe simulate "
-    "unpack verify write_report write_rtl",
+    "tightc.api.verbs": "check compare diff evaluate explore finetune inspect pack permute prune quantize run_recipe "
+    "simulate unpack verify write_report write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
@@ -150,6 +154,7 @@ _MODULES = {
     "tightc.errors": "ConfigError DataError InternalError MemoryLimitError ModelError OptionError OutputError "
     "TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
+    "tightc.exploration.options": "ExploreOptions",
     "tightc.finetuning.options": "FinetuneOptions",
     "tightc.inspection.options": "InspectOptions SensitivityOptions",
     "tightc.model.file": "Model",

@@ -74,6 +74,7 @@ STAGES = {
     "simulate": ["simulate", "net.onnx"],
     "rtl": ["rtl", "net.onnx", "--output=rtl"],
     "compare": ["compare", "net.onnx"],
+    "explore": ["explore", "net.onnx"],
     "report": ["report", "net.onnx", "--output=report.html"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],

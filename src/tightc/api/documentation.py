@@ -43,6 +43,10 @@ COMMON = {
     ),
     "against": ("Model, optional", "The model to compare with, such as the dense one."),
     "other": ("Model", "The model to compare with."),
+    "store": (
+        "str or PathLike, optional",
+        "SQLite file that keeps the points, made if missing; default: memory, which ends with the call.",
+    ),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (

@@ -185,6 +185,32 @@ class CompareKeywords(TypedDict, total=False):
     jobs: int
 
 
+class ExploreKeywords(TypedDict, total=False):
+    """Options of `explore` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: Sequence[ArrayShape | tuple[int, int] | str] | ArrayShape | tuple[int, int] | str
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    fan_in: Sequence[int] | int | str
+    sparsity: Sequence[float] | float | str
+    method: Sequence[str] | str
+    pattern: Pattern | tuple[int, int] | str
+    front: Sequence[Literal["cycles", "energy", "area", "bytes", "accuracy"]] | Literal["cycles", "energy", "area", "bytes", "accuracy"] | str
+    exhaustive: bool
+    temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
+    jobs: int
+    dask: str | None
+
+
 class WriteReportKeywords(TypedDict, total=False):
     """Options of `write_report` as keywords."""
 

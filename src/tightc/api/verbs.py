@@ -26,6 +26,7 @@ from tightc.data.samples import Samples
 from tightc.difference.options import DiffOptions
 from tightc.errors import OptionError
 from tightc.evaluation.options import EvaluateOptions
+from tightc.exploration.options import ExploreOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 from tightc.model.file import Model
@@ -326,6 +327,42 @@ def compare(
             "models: expected at least one Model, got none", "give a model, or a list of models"
         )
     return stage(given, chosen, seed=require_seed(seed), progress=progress)
+
+
+@public_verb(ExploreOptions)
+def explore(
+    models: Model | Sequence[Model],
+    options: ExploreOptions | None = None,
+    *,
+    images: NormalizedImages | Samples | None = None,
+    store: str | PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.ExploreKeywords],
+) -> Report:
+    """Find the Pareto front of arrays, fan-ins, sparsities and methods.
+
+    Points are kept in the SQLite file `store`, if one is given, and taken from it when they are there. A point is
+    skipped only where a proven lower bound of it is dominated. With `images` accuracy is a measure of the front.
+
+    Returns
+    -------
+    Report
+        A row for each point, with `status` front, dominated, skipped or unfit.
+    """
+    from tightc.exploration.explore import explore as stage
+
+    chosen = options_from(ExploreOptions, options, keywords)
+    several = models if isinstance(models, list | tuple) and not isinstance(models, Result) else [models]
+    given = [require_model(model, "models") for model in several]
+    if not given:
+        raise OptionError(
+            "models: expected at least one Model, got none", "give a model, or a list of models"
+        )
+    data = None if images is None else require_data(images, given[0])
+    where = None if store is None else Path(store)
+    found = stage(given, chosen, data, store=where, seed=require_seed(seed), progress=progress)
+    return found.report
 
 
 @public_verb(EvaluateOptions)

@@ -41,6 +41,7 @@ COMMANDS = {
     "simulate": "Count cycles and energy on a systolic array.",
     "rtl": "Write the array as SystemVerilog, the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
+    "explore": "Find the Pareto front of arrays, fan-ins, sparsities and methods.",
     "report": "Write one HTML page on a run or on models.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "check": "Check requirements on a model, and fail where one is not met.",

@@ -51,7 +51,7 @@ def permute(
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
-    chosen, found = pack_best(_jobs(network, options, costs), options, seed, progress)
+    chosen, found = pack_best(layer_jobs(network, options, costs), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
@@ -61,7 +61,7 @@ def permute(
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
     annealing = _annealing(network, found)
-    recorded = with_packings(network.store(plain, _zeroed(network, packings)), packings)
+    recorded = with_packings(network.store(plain, zeroed_weights(network, packings)), packings)
     permuted = stage_result(with_annealing(recorded, annealing), entry, model)
     assert chosen.fan_in != "auto"
     fan_in = chosen.fan_in if "fan_in" in find_method(chosen.method).options else None
@@ -119,7 +119,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
     )
 
 
-def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, Array]:
+def zeroed_weights(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, Array]:
     """The weights of layers with dropped weights, by name, with these set to zero."""
 
     def kept(layer: Layer) -> Array:
@@ -135,7 +135,9 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, A
     )
 
 
-def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, PackingCosts]) -> list[LayerJob]:
+def layer_jobs(
+    network: Network, options: PermuteOptions, costs: Mapping[str, PackingCosts]
+) -> list[LayerJob]:
     """The layers in order. Time is divided by non-zeros, for the objective `cycles` also by the cycles of a pass."""
     jobs = []
     for layer in network.owners:

@@ -33,6 +33,8 @@ _COLUMNS = {
     "over_column_combine over_column_combine_per_area energy_pj energy_gain "
     "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
     "packed_bits fan_in_max",
+    "explore": "number model sparsity method array fan_in status by cycles speedup energy_pj energy_gain area_mm2 "
+    "packed_bytes accuracy passes",
     "check": "name value operator limit result",
     "diff": "name change weights_changed largest_change density passes cycles energy_pj bytes method type",
     "verify": "name kind type values differing largest_difference error result",
@@ -67,6 +69,8 @@ _TITLES = {
     "packed_bits": "bits",
     "area_mm2": "mm2",
     "latency_ms": "ms",
+    "packed_bytes": "bytes",
+    "number": "N",
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
@@ -123,6 +127,7 @@ TEXT_COLUMNS = {
     "roof",
     "model",
     "variant",
+    "status",
     "reads",
     "result",
     "change",
@@ -272,6 +277,10 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         "latency_ms",
     ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
+    if column == "by":
+        return any(row[column] for row in rows)
+    if column in ("sparsity", "accuracy"):
+        return any(row.get(column) is not None for row in rows)
     if column == "split":
         return column in rows[0]
     if is_pair(rows[0].get(column)):
