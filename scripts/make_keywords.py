@@ -14,6 +14,7 @@ from pathlib import Path
 import tightc
 from tightc.api.python_types import python_type
 from tightc.comparison.options import CompareOptions
+from tightc.compression.options import CompressOptions
 from tightc.config.options import Options
 from tightc.evaluation.options import EvaluateOptions
 from tightc.finetuning.options import FinetuneOptions
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
     "evaluate": (EvaluateOptions,),
+    "compress": (CompressOptions,),
 }
 HEAD = '''"""The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tightc.api.tiles import Tile, tiles
     from tightc.api.verbs import (
         compare,
+        compress,
         evaluate,
         finetune,
         inspect,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         write_rtl,
     )
     from tightc.comparison.options import CompareOptions
+    from tightc.compression.options import CompressOptions
     from tightc.data.images import NormalizedImages
     from tightc.data.options import DataOptions
     from tightc.data.samples import Samples
@@ -68,6 +70,7 @@ __all__ = [
     "ArrayShape",
     "Budget",
     "CompareOptions",
+    "CompressOptions",
     "ConfigError",
     "DataError",
     "DataOptions",
@@ -102,6 +105,7 @@ __all__ = [
     "VerifyError",
     "__version__",
     "compare",
+    "compress",
     "configs",
     "evaluate",
     "examples",
@@ -126,9 +130,10 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify write_rtl",
+    "tightc.api.verbs": "compare compress evaluate finetune inspect pack permute prune quantize run_recipe simulate "
+    "unpack verify write_rtl",
     "tightc.comparison.options": "CompareOptions",
+    "tightc.compression.options": "CompressOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
     "tightc.data.samples": "Samples",

@@ -70,6 +70,7 @@ STAGES = {
     "compare": ["compare", "net.onnx"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],
+    "compress": ["compress", "net.onnx", "--data", "images", "--max-drop", "1"],
 }
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 
@@ -318,7 +319,7 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
     "modle: net.onnx\nstages: [pack]\n": (
-        "1: modle: expected one of data, model, seed, stages, got modle; did you mean model?"
+        "1: modle: expected one of data, model, seed, stages, teacher, got modle; did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
         "3: stages.0.pruen: expected one of "

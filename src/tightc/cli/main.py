@@ -39,6 +39,7 @@ COMMANDS = {
     "compare": "Compare methods of packing on the same hardware.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
     "run": "Run a recipe: a list of stages with options.",
+    "compress": "Compress a model as far as a drop of accuracy permits.",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,7 +23,9 @@ _ORDERED = ("prune", "finetune", "quantize", "permute", "pack")
 class RecipeFinetune(FinetuneOptions):
     """Options of finetune in a recipe."""
 
-    teacher: bool = Field(False, description="distill from the recipe's dense model: true or false")
+    teacher: bool = Field(
+        False, description="distill from the recipe's teacher, by default its dense model: true or false"
+    )
 
     @model_validator(mode="after")
     def _check_recipe(self) -> Self:
@@ -52,7 +54,8 @@ class RecipeEvaluate(EvaluateOptions):
     """Options of evaluate in a recipe."""
 
     teacher: bool = Field(
-        False, description="measure the agreement with the recipe's dense model: true or false"
+        False,
+        description="measure the agreement with the recipe's teacher, by default its dense model: true or false",
     )
 
 
@@ -64,6 +67,15 @@ class RecipeData(DataOptions):
         ge=0,
         description="size of the held-out validation split, which the accuracies are of: from 0 (off)",
     )
+    validation_from: Literal["train", "test"] = Field(
+        "train",
+        description="split that the held-out images come from; test where the dense network has seen all of train",
+    )
+
+    @property
+    def trained_without(self) -> int:
+        """Number of training images that are held out."""
+        return self.validation if self.validation_from == "train" else 0
 
 
 class Step(Options):
@@ -144,6 +156,9 @@ class Recipe(Options):
     data: RecipeData | None = Field(
         None, description="images for finetune and for the accuracy column, such as {data: images.npz}"
     )
+    teacher: str | None = Field(
+        None, description="path of the ONNX model that teaches; default: the model", min_length=1
+    )
     seed: int = Field(0, ge=0, description="random seed, an integer from 0")
     stages: tuple[Step, ...] = Field(
         description=f"list of stages in order: {', '.join(Step.model_fields)}", min_length=1, strict=False
@@ -209,7 +224,7 @@ class Recipe(Options):
     @model_validator(mode="after")
     def _check_validation(self) -> Self:
         """One validation split for all stages."""
-        if self.data is not None and self.data.validation:
+        if self.data is not None and self.data.trained_without:
             for index, step in enumerate(self.stages):
                 if step.finetune is not None and step.finetune.validation:
                     raise invalid_combination(

@@ -25,6 +25,8 @@ _COLUMNS = {
     "finetune": "name nonzeros density",
     "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
     "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
+    "compress": "sparsity epochs drop drop_error within passes cycles speedup energy_gain matrix_compression_rate "
+    "bytes",
     "simulate": "name matrix vectors method passes gap cycles stall_cycles dense_cycles speedup utilisation roof "
     "energy_pj energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
@@ -61,6 +63,7 @@ _TITLES = {
     "rounded_to_zero": "to zero",
     "input_scale": "input scale",
     "packed_bits": "bits",
+    "drop_error": "±",
     "area_mm2": "mm2",
     "latency_ms": "ms",
     "speedup_per_area": "per area",
@@ -200,7 +203,7 @@ def shown(name: str, value: Any) -> str:
         return "-"
     if name in ("accuracy", "train_accuracy", "validation_accuracy"):
         return f"{value:.2f} %"
-    if name.startswith("accuracy_drop_at"):
+    if name.startswith("accuracy_drop_at") or name in ("drop", "drop_error"):
         return f"{value:.2f}"
     if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
