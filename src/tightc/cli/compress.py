@@ -10,6 +10,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.signals import odd_errors_as_interrupts
 from tightc.compression.options import CompressOptions
 from tightc.names import message_text
 
@@ -38,7 +39,7 @@ def compress(model: str, output: str | None, seed: int, display: Display, **flag
     options = parsed_options(CompressOptions, flags)
     folder = Path(output) if output else Path("tightc-compress") / Path(model).stem
     try:
-        with display.progress() as progress:
+        with odd_errors_as_interrupts(), display.progress() as progress:
             report = run(Path(model), folder, options, seed=seed, progress=progress)
     except KeyboardInterrupt:
         if (folder / "trials").is_dir() and not display.quiet:

@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-MOST = 100.0  # weights for each one that is kept, at most
-_NEAR = 1.05  # ratio of kept weights below which two trials are not told apart
+_MOST = 100.0  # weights for each one that is kept, at most
+_NEAR = 1.025  # ratio of kept weights below which two trials are not told apart
 _STEP = 1.25  # more weights are kept at each step back
-
-
-def sparsity_of(weights_per_kept: float) -> float:
-    """The sparsity that keeps one weight of so many, to three decimals."""
-    return round(1 - 1 / weights_per_kept, 3)
 
 
 def bisect(is_within: Callable[[float], bool], trials: int) -> float | None:
     """The largest sparsity tried that `is_within` the drop, None where none is.
 
     Bisects the logarithm of all weights / kept weights between 1 and 100, so that 0.9 comes first. At most `trials`
-    sparsities are tried, fewer where the last two are near each other.
+    sparsities are tried, fewer where two are near each other. After the first, if it is not within the drop, 0 is tried
+    too: where even that is not, no other is.
     """
-    low, high, best = 1.0, MOST, None
-    for _ in range(trials):
+    low, high, best = 1.0, _MOST, None
+    for number in range(trials):
         middle = math.sqrt(low * high)
-        if best is not None and middle / low < math.sqrt(_NEAR):
+        if middle / low < _NEAR:
             break
-        sparsity = sparsity_of(middle)
+        sparsity = round(1 - 1 / middle, 4)
         if is_within(sparsity):
             low, best = middle, sparsity
+        elif number == 0 and not is_within(0.0):
+            return None
         else:
             high = middle
     return best

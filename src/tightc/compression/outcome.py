@@ -87,12 +87,7 @@ def check_goal(report: Report) -> None:
     if totals["met"]:
         return
     if totals["sparsity"] is None:
-        least = min(report.layers, key=lambda row: float(row["drop"]))
-        raise GoalError(
-            f"--max-drop {most:g}: no trial was within it; the nearest, to sparsity {least['sparsity']:g}, lost "
-            f"{_points(least['drop'], least['drop_error'])} of {totals['validation_images']} held-out images",
-            "raise --max-drop, --trial-epochs or --validation, or lower --margin",
-        )
+        raise _no_trial(report)
     for name, images in (("validation_drop", "the held-out images"), ("drop", "the test set")):
         if totals[name] > most:
             raise GoalError(
@@ -100,6 +95,27 @@ def check_goal(report: Report) -> None:
                 f"{_points(totals[name], totals[f'{name}_error'])} on {images}",
                 "raise --max-drop, --epochs or --validation" + (", or --margin" if name == "drop" else ""),
             )
+
+
+def _no_trial(report: Report) -> GoalError:
+    """The error where no trial was within the drop; its remedy follows from the trial that pruned nothing."""
+    most, rows = report.totals["max_drop"], report.layers
+    least = min(rows, key=lambda row: float(row["drop"]))
+    dense = next(row for row in rows if row["sparsity"] == 0)
+    if dense["within"]:
+        remedy = "raise --max-drop, --trials or --trial-epochs"
+    elif dense["drop"] <= most:
+        remedy = "hold out more images with --validation, or lower --margin"
+    else:
+        remedy = (
+            "if MODEL was trained on these images, add --validation-from test; else raise --trial-epochs, or lower "
+            "--learning-rate"
+        )
+    return GoalError(
+        f"--max-drop {most:g}: no trial was within it; the nearest, to sparsity {least['sparsity']:g}, loses "
+        f"{_points(least['drop'], least['drop_error'])} on {report.totals['validation_images']} held-out images",
+        remedy,
+    )
 
 
 def _points(drop: float, error: float) -> str:

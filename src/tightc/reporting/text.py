@@ -205,6 +205,8 @@ def shown(name: str, value: Any) -> str:
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at") or name in ("drop", "drop_error"):
         return f"{value:.2f}"
+    if name == "sparsity":
+        return f"{value:g}"
     if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):
