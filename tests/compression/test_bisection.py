@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightc.compression.bisection import bisect, denser
+from tightc.compression.bisection import bisect, denser, sparser
 
 
 class Network:
@@ -53,6 +53,13 @@ def test_where_the_dense_network_is_beyond_the_drop_nothing_else_is_tried() -> N
     assert network.tried == [0.9, 0.0]
 
 
-@pytest.mark.parametrize(("sparsity", "back"), [(0.9, 0.875), (0.5, 0.375), (0.2, 0.0), (0.1, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("sparsity", "back"), [(0.9, 0.875), (0.5, 0.375), (0.2, 0.0), (0.1, 0.0), (0.0, 0.0)]
+)
 def test_a_step_back_keeps_a_quarter_more_weights(sparsity: float, back: float) -> None:
     assert denser(sparsity) == back
+
+
+@pytest.mark.parametrize(("sparsity", "on"), [(0.9, 0.92), (0.5, 0.6), (0.0, 0.2)])
+def test_a_step_on_keeps_a_fifth_fewer_weights(sparsity: float, on: float) -> None:
+    assert sparser(sparsity) == on

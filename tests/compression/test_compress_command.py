@@ -31,7 +31,9 @@ def schedule(place: Path) -> None:
     (place / "quick.yaml").write_text(SCHEDULE)
 
 
-def test_it_ends_with_the_table_of_trials_and_where_the_results_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_ends_with_the_table_of_trials_and_where_the_results_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(COMMAND) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -50,7 +52,9 @@ def test_a_drop_that_is_not_kept_ends_with_1(capsys: pytest.CaptureFixture[str])
     assert report["schema"] == "tightc.compress/1" and report["totals"]["met"] is False
     assert report == json.loads(Path("out/compress.json").read_text())
     assert [row["sparsity"] for row in report["layers"]] == [0.9, 0.0]
-    assert err.startswith("tightc: error: --max-drop 0: no trial was within it; the nearest, to sparsity 0, loses ")
+    assert err.startswith(
+        "tightc: error: --max-drop 0: no trial was within it; the nearest, to sparsity 0, loses "
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,8 @@ def test_a_drop_that_is_not_kept_ends_with_1(capsys: pytest.CaptureFixture[str])
          "training images are left"),
         (["--fan-in=0"], "--fan-in: expected inputs that a lane can carry, 1 to 32767, or auto, which tries 2 to 16, "
          "got 0; give an integer from 1 to 32767 or auto"),
-        (["--mean=0.5,0.5"], "mean: expected one number, or one per channel (1), got 3; give one number, or one per channel"),
+        (["--mean=0.5,0.5"], "mean: expected one number, or one per channel (1), got 3; give one number, or "
+         "one per channel"),
     ],
 )  # fmt: skip
 def test_what_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
@@ -116,7 +121,9 @@ def test_a_second_one_in_the_same_folder_is_refused(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_run_that_a_signal_ends_goes_on_where_it_was(place: Path, number: signal.Signals, code: int) -> None:
+def test_a_run_that_a_signal_ends_goes_on_where_it_was(
+    place: Path, number: signal.Signals, code: int
+) -> None:
     """Ended in the second trial; the first is not trained again, and the result has the bytes of an undisturbed run."""
     assert run([*COMMAND[:-1], "whole", "-q"]) == 0
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, *COMMAND], stderr=subprocess.PIPE, text=True)
@@ -132,8 +139,12 @@ def test_a_run_that_a_signal_ends_goes_on_where_it_was(place: Path, number: sign
     trained = (first / "01-finetune.onnx").stat().st_mtime_ns
     assert run([*COMMAND, "-q"]) == 0
     assert (first / "01-finetune.onnx").stat().st_mtime_ns == trained
-    files = sorted(path.relative_to(place / "whole") for path in (place / "whole").rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(place / "out") for path in (place / "out").rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(place / "whole") for path in (place / "whole").rglob("*") if path.is_file()
+    )
+    assert files == sorted(
+        path.relative_to(place / "out") for path in (place / "out").rglob("*") if path.is_file()
+    )
     for name in files:
         if name.name != "compress.json":  # which names the folder
             assert (place / "out" / name).read_bytes() == (place / "whole" / name).read_bytes(), name

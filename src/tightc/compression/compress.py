@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from tightc.compression.bisection import bisect, denser
+from tightc.compression.bisection import bisect, denser, sparser
 from tightc.compression.options import CompressOptions
 from tightc.compression.outcome import Outcome, Result
 from tightc.compression.progress import TrialProgress
@@ -21,6 +21,7 @@ from tightc.recipe.run import run_resolved
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 
+_STEPS_ON = 2
 _STEPS_BACK = 4
 _FAR = 3.0  # standard errors
 
@@ -31,22 +32,21 @@ def compress(
     """Compress the model in the file `model` towards the goal of `options`, within its drop; results go to `folder`.
 
     Short trainings bisect the sparsity; each is a recipe run in `folder`/trials, so that an interrupted call goes on
-    where it was. The sparsest within the drop on held-out images is trained in full, and a denser one where that ends
-    beyond the drop. At last the test set is read. `folder` then holds the run of the result, with `recipe.yaml`.
+    where it was. The sparsest within the drop on held-out images is trained in full, then sparser ones while these are
+    within the drop, or denser ones until one is. At last the test set is read. `folder` then holds the run of the
+    result, with `recipe.yaml`.
 
     The totals say whether the drop was `met` on both; the rows are the trials. DataError where the data has neither
     labels nor, in `options`, a teacher, or no test set.
     """
     dense = load_model(model)
     data = RecipeData(**{name: getattr(options, name) for name in ("data", "mean", "std", "validation_from")})
-    recipe = chain(
-        str(model), options, data, seed=seed
-    )  # refuses what does not go together before data is read
+    recipe = chain(str(model), options, data, seed=seed)  # before data is read: it refuses wrong options
     splits = open_splits(data, dense, load_model(options.teacher) if options.teacher else None)
     data = data.model_copy(update={"validation": options.validation or splits.default_count})
     recipe = recipe.model_copy(update={"data": data})
     held_out, test = splits.references(dense, data.validation)
-    planned = options.trials * options.short_epochs + options.epochs
+    planned = options.trials * options.short_epochs + (1 + _STEPS_ON) * options.epochs
     with Workspace.locked(folder / "trials") as workspace:
         shown = TrialProgress(progress, planned)
         trials = Trials(recipe, workspace.folder, splits.opened, held_out, shown)
@@ -63,31 +63,44 @@ def compress(
 
 
 def _search(trials: Trials, options: CompressOptions) -> tuple[Trial | None, list[str]]:
-    """Bisect by short trainings, then train in full, denser while that is beyond the drop; the last one, and remarks.
+    """The full training that was chosen, None where no short training is within the drop; and remarks.
 
-    None where no short training is within the drop.
+    Short trainings lose more than full ones. So a full training that is within the drop is followed by sparser ones,
+    and one that is not by denser ones.
     """
     best = bisect(
         lambda sparsity: trials.run(sparsity, options.short_epochs).is_within(options), options.trials
     )
     if best is None:
         return None, []
-    notes = []
-    if all(trial.is_within(options) for trial in trials.done):
-        notes.append(
-            f"every trial was within the drop, up to sparsity {best:g}; more --trials try sparser ones"
-        )
     trial = trials.run(best, options.epochs)
-    for _ in range(_STEPS_BACK):
-        if trial.is_within(options) or not best:
+    if not trial.is_within(options):
+        return _step_back(trials, trial, options)
+    for _ in range(_STEPS_ON):
+        sparser_one = trials.run(sparser(trial.sparsity), options.epochs)
+        if not sparser_one.is_within(options):
             break
-        denser_one = denser(best)
+        trial = sparser_one
+    notes = []
+    if all(other.is_within(options) for other in trials.done):
         notes.append(
-            f"after the full training to sparsity {best:g} the drop on the held-out images is {trial.drop}: "
-            f"stepped back to {denser_one:g}"
+            f"every trial was within the drop, up to sparsity {trial.sparsity:g}; more --trials try sparser ones"
         )
-        best = denser_one
-        trial = trials.run(best, options.epochs)
+    return trial, notes
+
+
+def _step_back(trials: Trials, trial: Trial, options: CompressOptions) -> tuple[Trial, list[str]]:
+    """The first of a few full trainings, each denser than the one before, that is within the drop, or the last one."""
+    notes: list[str] = []
+    for _ in range(_STEPS_BACK):
+        if trial.is_within(options) or not trial.sparsity:
+            break
+        denser_one = trials.run(denser(trial.sparsity), options.epochs)
+        notes.append(
+            f"after the full training to sparsity {trial.sparsity:g} the drop on the held-out images is {trial.drop}: "
+            f"stepped back to {denser_one.sparsity:g}"
+        )
+        trial = denser_one
     return trial, notes
 
 

@@ -31,7 +31,7 @@ class CompressOptions(DataOptions, AcceleratorOptions, TrainingOptions):
         "disagreement with it",
         min_length=1,
     )
-    trials: int = Field(6, ge=1, le=30, description="short trainings of the bisection, at most: 1 to 30")
+    trials: int = Field(4, ge=1, le=30, description="short trainings of the bisection, at most: 1 to 30")
     trial_epochs: int | None = Field(
         None, ge=1, description="epochs of a short training; default: half of --epochs"
     )
@@ -45,8 +45,8 @@ class CompressOptions(DataOptions, AcceleratorOptions, TrainingOptions):
     validation: int = Field(
         0,
         ge=0,
-        description="number of held-out images, which choose; default: a fifth of the training images or half of the "
-        "test images, at most 5000",
+        description="number of held-out images, which choose; 0: a fifth of the training images or half of the test "
+        "images, at most 5000",
     )
     validation_from: Literal["train", "test"] = Field(
         "train",
