@@ -1,4 +1,4 @@
-"""Proves that all but finetune works without torch: runs every command of the `tightc` given, in a folder of its own.
+"""Proves that all but finetune and compress works without torch: runs every command of the `tightc` given, in a folder of its own.
 
 python scripts/check_light.py .venv-light/bin/tightc
 """
@@ -55,14 +55,15 @@ def main() -> None:
         call(command, "run", str(recipe), "-o", f"{folder}/run")
         training = call(command, "finetune", pruned, "--data", DATA, "-o", plain, status=2)
         fisher = ("prune", MODEL, "--sparsity", "0.5", "--criterion", "fisher", "--data", DATA, "-o", plain)
-        refusals = [training, call(command, *fisher, status=2)]
+        goal = ("compress", MODEL, "--data", DATA, "--max-drop", "1", "-o", f"{folder}/goal")
+        refusals = [training, call(command, *fisher, status=2), call(command, *goal, status=2)]
     if not all("tightc[finetune]" in refusal for refusal in refusals) or speedup <= 1 or before != after:
         sys.exit(f"not as it should be: {refusals}, speedup {speedup}, accuracy {before} and {after}")
     if len(rtl["layers"]) != 5 or "pe.sv" not in modules:
         sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
         f"light: 13 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
-        "finetune and fisher say why not"
+        "finetune, fisher and compress say why not"
     )
 
 

@@ -311,22 +311,22 @@ def test_code_for_the_data_is_named(place: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def told(place: Path) -> Iterator[list[tuple[str, float, dict[str, str]]]]:
+def reported(place: Path) -> Iterator[list[tuple[str, float, dict[str, str]]]]:
     tasks: list[tuple[str, float, dict[str, str]]] = []
     compressed(progress=lambda task, done, figures: tasks.append((task, done, dict(figures))))
     yield tasks
 
 
 def test_progress_says_which_trial_runs_and_what_is_left(
-    told: list[tuple[str, float, dict[str, str]]],
+    reported: list[tuple[str, float, dict[str, str]]],
 ) -> None:
-    overall = [(done, figures) for task, done, figures in told if task == "compress"]
+    overall = [(done, figures) for task, done, figures in reported if task == "compress"]
     assert [figures.get("sparsity") for _, figures in overall][:3] == ["0.9", "0.9684", "0.9684"]
     assert [round(done, 3) for done, _ in overall][:3] == [0, 0.125, 0.25] and overall[-1] == (1.0, {})
     assert "left" not in overall[0][1] and overall[1][1]["left"].startswith("at most ")
-    named = {task.partition(",")[0] for task, _, _ in told}
+    named = {task.partition(",")[0] for task, _, _ in reported}
     assert named == {"compress", "result", *(f"trial {number + 1}" for number in range(len(overall) - 1))}
-    assert any(task.startswith("trial 2, 01-finetune") for task, _, _ in told)
+    assert any(task.startswith("trial 2, 01-finetune") for task, _, _ in reported)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,17 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str
     assert sorted(os.listdir()) == before
 
 
+def test_without_torch_it_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(COMMAND) == 2
+    assert capsys.readouterr().err == (
+        "tightc: error: finetune needs torch, which is not installed; pip install 'tightc[finetune]'\n"
+    )
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("flag", ["--data", "--max-drop"])
 def test_what_is_required(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     assert run([argument for argument in COMMAND if not argument.startswith(f"{flag}=")]) == 2

@@ -70,10 +70,10 @@ def test_the_error_is_that_of_agresti_and_min(lost: int, won: int, images: int) 
 
 def test_the_error_is_the_spread_of_the_drop_over_many_samples() -> None:
     random = np.random.default_rng(0)
-    chances = (0.85, 0.06, 0.03, 0.06)  # both right, only dense, only model, none
+    probabilities = (0.85, 0.06, 0.03, 0.06)  # both right, only dense, only model, none
     drops = []
     for _ in range(2000):
-        which = random.choice(4, 400, p=chances)
+        which = random.choice(4, 400, p=probabilities)
         drops.append(accuracy_drop(which <= 1, (which == 0) | (which == 2)))
     spread = float(np.std([drop.points for drop in drops]))
     assert np.mean([drop.error for drop in drops]) == pytest.approx(spread, rel=0.06)

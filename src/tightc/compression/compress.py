@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tightc.compression.bisection import bisect, denser, sparser
 from tightc.compression.options import CompressOptions
-from tightc.compression.outcome import Outcome, Result
+from tightc.compression.outcome import Chosen, Outcome
 from tightc.compression.progress import TrialProgress
 from tightc.compression.splits import Reference, open_splits
 from tightc.compression.trials import PACKED, Trial, Trials, chain, with_evaluation, with_training
 from tightc.data.function import names_function
 from tightc.files import write_file_atomically
+from tightc.finetuning.finetune import require_torch
 from tightc.model.file import load_model
 from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import RecipeData
@@ -39,6 +40,7 @@ def compress(
     The totals say whether the drop was `met` on both; the rows are the trials. DataError where the data has neither
     labels nor, in `options`, a teacher, or no test set.
     """
+    require_torch()
     dense = load_model(model)
     data = RecipeData(**{name: getattr(options, name) for name in ("data", "mean", "std", "validation_from")})
     recipe = chain(str(model), options, data, seed=seed)  # before data is read: it refuses wrong options
@@ -104,7 +106,7 @@ def _step_back(trials: Trials, trial: Trial, options: CompressOptions) -> tuple[
     return trial, notes
 
 
-def _finish(folder: Path, trials: Trials, chosen: Trial, test: Reference) -> Result:
+def _finish(folder: Path, trials: Trials, chosen: Trial, test: Reference) -> Chosen:
     """Take the run of the `chosen` trial to `folder`, add the test set to it, and measure the drop there."""
     for path in sorted(chosen.folder.glob("[0-9][0-9]-*")):
         write_file_atomically(folder / path.name, path.read_bytes())
@@ -112,7 +114,7 @@ def _finish(folder: Path, trials: Trials, chosen: Trial, test: Reference) -> Res
     evaluated = with_evaluation(recipe, by_teacher=test.teacher is not None)
     report = run_resolved(evaluated, folder, opened=trials.opened, progress=trials.progress)
     accuracy = report.layers[-1]["accuracy"] if test.teacher is None else None
-    return Result(chosen, test.drop(load_model(folder / f"{PACKED}.onnx")), accuracy)
+    return Chosen(chosen, test.drop(load_model(folder / f"{PACKED}.onnx")), accuracy)
 
 
 def _remarks(held_out: Reference, test: Reference, data: RecipeData) -> list[str]:

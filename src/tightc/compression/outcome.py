@@ -17,7 +17,7 @@ from tightc.report import Report
 
 
 @dataclass(frozen=True)
-class Result:
+class Chosen:
     """The `trial` that was chosen, its drop on the `test` set, and its accuracy there, None without labels."""
 
     trial: Trial
@@ -37,7 +37,7 @@ class Outcome:
     recipe: Recipe
     folder: Path
     trials: Sequence[Trial]
-    result: Result | None
+    result: Chosen | None
     notes: tuple[str, ...]
 
     def report(self) -> Report:
