@@ -1,4 +1,4 @@
-"""Proves that all but finetune and compress works without torch: runs every command of the `tightc` given, in a folder of its own.
+"""Proves that only finetune and compress need torch: runs every command of the `tightc` given, in a folder of its own.
 
 python scripts/check_light.py .venv-light/bin/tightc
 """
