@@ -1,4 +1,4 @@
-"""Proves that all but finetune works without torch: runs every command of the `tightc` given, in a folder of its own.
+"""Proves that only finetune and compress need torch: runs every command of the `tightc` given, in a folder of its own.
 
 python scripts/check_light.py .venv-light/bin/tightc
 """
@@ -59,7 +59,8 @@ def main() -> None:
         call(command, "run", str(recipe), "-o", f"{folder}/run")
         training = call(command, "finetune", pruned, "--data", DATA, "-o", plain, status=2)
         fisher = ("prune", MODEL, "--sparsity", "0.5", "--criterion", "fisher", "--data", DATA, "-o", plain)
-        refusals = [training, call(command, *fisher, status=2)]
+        goal = ("compress", MODEL, "--data", DATA, "--max-drop", "1", "-o", f"{folder}/goal")
+        refusals = [training, call(command, *fisher, status=2), call(command, *goal, status=2)]
         page = call(command, "report", packed, "-o", f"{folder}/page.html", status=2)
     if "tightc[report]" not in page:
         sys.exit(f"not as it should be: {page}")
@@ -69,7 +70,7 @@ def main() -> None:
         sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
         f"light: 17 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
-        "finetune, fisher and report say why not"
+        "finetune, fisher, compress and report say why not"
     )
 
 

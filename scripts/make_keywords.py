@@ -14,6 +14,7 @@ from pathlib import Path
 import tightc
 from tightc.api.python_types import python_type
 from tightc.comparison.options import CompareOptions
+from tightc.compression.options import CompressOptions
 from tightc.config.options import Options
 from tightc.difference.options import DiffOptions
 from tightc.evaluation.options import EvaluateOptions
@@ -44,6 +45,7 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "explore": (ExploreOptions,),
     "write_report": (ReportOptions,),
     "evaluate": (EvaluateOptions,),
+    "compress": (CompressOptions,),
     "check": (CheckOptions,),
     "diff": (DiffOptions,),
     "verify": (VerifyOptions,),

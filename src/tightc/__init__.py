@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tightc.api.verbs import (
         check,
         compare,
+        compress,
         diff,
         evaluate,
         explore,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         write_rtl,
     )
     from tightc.comparison.options import CompareOptions
+    from tightc.compression.options import CompressOptions
     from tightc.data.images import NormalizedImages
     from tightc.data.options import DataOptions
     from tightc.data.samples import Samples
@@ -78,6 +80,7 @@ __all__ = [
     "Budget",
     "CheckOptions",
     "CompareOptions",
+    "CompressOptions",
     "ConfigError",
     "DataError",
     "DataOptions",
@@ -117,6 +120,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compress",
     "configs",
     "diff",
     "evaluate",
@@ -144,9 +148,10 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "check compare diff evaluate explore finetune inspect pack permute prune quantize run_recipe "
-    "simulate unpack verify write_report write_rtl",
+    "tightc.api.verbs": "check compare compress diff evaluate explore finetune inspect pack permute prune quantize "
+    "run_recipe simulate unpack verify write_report write_rtl",
     "tightc.comparison.options": "CompareOptions",
+    "tightc.compression.options": "CompressOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
     "tightc.data.samples": "Samples",

@@ -66,6 +66,12 @@ class VerifyError(TightcError):
     exit_code = 1
 
 
+class GoalError(TightcError):
+    """The result is valid, but misses what was asked of it."""
+
+    exit_code = 1
+
+
 def first_line(error: BaseException) -> str:
     """The first line of another library's error message; the name of its class where the message is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

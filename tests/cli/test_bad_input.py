@@ -78,6 +78,7 @@ STAGES = {
     "report": ["report", "net.onnx", "--output=report.html"],
     "finetune": ["finetune", "net.onnx", "--data", "images", "-o", "out.onnx"],
     "evaluate": ["evaluate", "net.onnx", "--data", "images"],
+    "compress": ["compress", "net.onnx", "--data", "images", "--max-drop", "1"],
     "check": ["check", "net.onnx", "--require", "speedup>=1"],
     "diff": ["diff", "net.onnx", "net.onnx"],
     "verify": ["verify", "net.onnx", "net.onnx"],
@@ -328,7 +329,7 @@ def test_schedules(place: Path, capsys: pytest.CaptureFixture[str], text: str, w
 STEPS = "model: net.onnx\nstages:\n"
 RECIPES = {
     "modle: net.onnx\nstages: [simulate]\n": (
-        "1: modle: expected one of data, model, seed, stages, got modle; did you mean model?"
+        "1: modle: expected one of data, model, seed, stages, teacher, got modle; did you mean model?"
     ),
     STEPS + "  - pruen: {sparsity: 0.5}\n": (
         "3: stages.0.pruen: expected one of "

@@ -47,7 +47,7 @@ def error(text: str) -> str:
          "1.5; give an integer"),
         ("model: a\ndata: x\nstages: [permute]\n", "r.yaml:2: data: expected images for "),
         ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: expected one of crop, data, mean, "
-         "resize, std, validation, got path; did you mean data?"),
+         "resize, std, validation, validation_from, got path; did you mean data?"),
         ("model: a\ndata: {data: x, mean: red}\nstages: [permute]\n", "r.yaml:2: data.mean: expected mean of pixels "),
     ],
 )  # fmt: skip

@@ -35,6 +35,8 @@ COMMON = {
         "Images, or an array for each input, as `tightc.load_images` returns them; or a mapping of input names to "
         "arrays.",
     ),
+    "model_path": ("str or PathLike", "The ONNX file of the model."),
+    "output": ("str or PathLike, optional", "Folder for all results, default tightc-compress/NAME."),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
     "mask": (
         "str, PathLike or mapping of arrays, optional",

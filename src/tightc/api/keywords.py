@@ -239,6 +239,60 @@ class EvaluateKeywords(TypedDict, total=False):
     threads: int
 
 
+class CompressKeywords(TypedDict, total=False):
+    """Options of `compress` as keywords."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    lr_schedule: Literal["cosine", "one-cycle"]
+    warmup: float
+    label_smoothing: float
+    ema_decay: float
+    bn_recalibration_images: int
+    distill_temperature: float
+    distill_weight: float
+    distill_loss: Literal["auto", "kl", "mse"]
+    distill_values: Sequence[str]
+    unfold_batchnorm: bool
+    augment: bool
+    mixup: float
+    validation: int
+    device: str
+    dtype: Literal["auto", "float32", "bfloat16"]
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    data: str
+    mean: Sequence[float]
+    std: Sequence[float]
+    resize: int | None
+    crop: int | None
+    max_drop: float
+    goal: Literal["cycles", "energy", "area", "bytes"]
+    teacher: str | None
+    trials: int
+    trial_epochs: int | None
+    margin: float
+    validation_from: Literal["train", "test"]
+    skip: Sequence[str]
+    fan_in: int | Literal["auto"]
+    temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
+    jobs: int
+
+
 class CheckKeywords(TypedDict, total=False):
     """Options of `check` as keywords."""
 

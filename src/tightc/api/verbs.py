@@ -21,6 +21,7 @@ from tightc.api.arguments import (
 )
 from tightc.api.documentation import public_verb
 from tightc.comparison.options import CompareOptions
+from tightc.compression.options import CompressOptions
 from tightc.data.images import NormalizedImages
 from tightc.data.samples import Samples
 from tightc.difference.options import DiffOptions
@@ -569,3 +570,33 @@ def run_recipe(
     where = Path("tightc-run") / path.stem if folder is None else Path(folder)
     checked = None if seed is None else require_seed(seed)
     return run(path, where, seed=checked, allow_code=allow_code, progress=progress)
+
+
+@public_verb(CompressOptions)
+def compress(
+    model_path: str | PathLike[str],
+    output: str | PathLike[str] | None = None,
+    options: CompressOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.CompressKeywords],
+) -> Report:
+    """Compress a model as far as a drop of accuracy permits, by the whole chain towards a goal.
+
+    Short trainings find the sparsity, and full ones follow. Held-out images choose; the test set is read once, at the
+    end. The folder then holds the packed model and the recipe that repeats it. A call that was interrupted goes
+    on where it was.
+
+    Returns
+    -------
+    Report
+        A row for each training. `report.totals["met"]` says whether the drop was kept, on the held-out images and on
+        the test set.
+    """
+    from tightc.compression.compress import compress as run
+
+    path = Path(model_path)
+    chosen = options_from(CompressOptions, options, keywords)
+    folder = Path("tightc-compress") / path.stem if output is None else Path(output)
+    return run(path, folder, chosen, seed=require_seed(seed), progress=progress)

@@ -23,10 +23,11 @@ Chosen = TypeVar("Chosen", bound=Options)
 # options that are paths, with the metavar that says so
 _PATHS = {
     "checkpoint": "FILE",
-    "data": "PATH",
     "compare": "FILE.json",
+    "data": "PATH",
     "inputs": "FILE.npz",
     "mask": "FILE.npz",
+    "teacher": "MODEL",
 }
 _FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
 

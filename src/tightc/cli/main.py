@@ -48,6 +48,7 @@ COMMANDS = {
     "diff": "Show what differs between two models, layer by layer.",
     "verify": "Verify that two models have the same weights and outputs.",
     "run": "Run a recipe: a list of stages with options.",
+    "compress": "Compress a model as far as a drop of accuracy permits.",
     "hardware": "List the hardware files that come with tightc, or show one.",
     "schema": "Print the JSON Schema of a kind of YAML file, for editors.",
     "completion": "Print the script that completes commands in a shell.",

@@ -16,7 +16,15 @@ from tightc.errors import DataError, ModelError, OptionError
 from tightc.evaluation.metrics import area_under_curve, mean_by_sample, scores_of
 from tightc.evaluation.options import EvaluateOptions
 from tightc.evaluation.own_metric import own_metric
-from tightc.evaluation.runs import ModelRun, Values, batches_of, require_inputs, rows_of
+from tightc.evaluation.runs import (
+    ModelRun,
+    Values,
+    batches_of,
+    output_pairs,
+    require_inputs,
+    rows_of,
+    sizes_text,
+)
 from tightc.model.file import Model
 from tightc.model.layer_view.image_classifier import image_input
 from tightc.model.layer_view.network_inputs import are_logits, image_spec
@@ -128,7 +136,7 @@ class _Evaluation:
         classifies = False
         for rows, feeds in batches_of(self.data, self.normalization, run.inputs, size):
             own, wanted = run.outputs(feeds), other.outputs(feeds)
-            pairs = _pairs(own, wanted, run, other)
+            pairs = output_pairs(own, wanted, run, other)
             shapes = [array.shape for array in feeds.values()]
             classifies = len(pairs) == 1 and are_logits(pairs[0][0].shape, shapes)
             for one, two in pairs:
@@ -166,7 +174,7 @@ class _Evaluation:
             if scores is None:
                 raise ModelError(
                     f"{self.model.origin}: output {run.names[0]}: expected a number or two classes per sample, or "
-                    f"the shape of an input, for --metric auc, got {_times(output.shape)}",
+                    f"the shape of an input, for --metric auc, got {sizes_text(output.shape)}",
                     "give --metric package.module:function",
                 )
             found.append(scores)
@@ -185,8 +193,8 @@ class _Evaluation:
             wanted = labels[rows]
             if output.size != wanted.size or (isinstance(self.data, Samples) and self.data.parts > 1):
                 raise ModelError(
-                    f"{self.model.origin}: output {run.names[0]}: expected {_times(wanted.shape)} values, as the "
-                    f"labels have, got {_times(output.shape)}",
+                    f"{self.model.origin}: output {run.names[0]}: expected {sizes_text(wanted.shape)} values, as the "
+                    f"labels have, got {sizes_text(output.shape)}",
                     "give labels of the size of the output",
                 )
             total += float(np.abs(output - wanted.reshape(output.shape)).sum())
@@ -239,7 +247,7 @@ class _Evaluation:
         if logits.ndim != 2:
             raise ModelError(
                 f"{self.model.origin}: output {run.names[0]}: expected {rows.stop - rows.start} x classes, "
-                f"got {_times(logits.shape)}",
+                f"got {sizes_text(logits.shape)}",
                 _BATCH_HINT,
             )
         return logits
@@ -271,38 +279,5 @@ class _Evaluation:
             check_labels(Images(np.empty((len(truth), 1, 1, 1), np.uint8), truth), classes)
 
 
-def _pairs(
-    own: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]], run: ModelRun, other: ModelRun
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """The float outputs of two models, by name where they have the same, else in their order."""
-    names = own if own.keys() == wanted.keys() else wanted
-    twos = [wanted[name] for name in names]
-    if len(own) != len(twos):
-        raise ModelError(
-            f"{other.origin}: expected a teacher with {len(own)} outputs, as {run.origin} has, got {len(twos)}",
-            "give a teacher with the same outputs",
-        )
-    pairs = []
-    for (name, one), two in zip(own.items(), twos, strict=True):
-        if one.shape != two.shape:
-            raise ModelError(
-                f"{other.origin}: expected {_times(one.shape)} for output {name}, as in {run.origin}, "
-                f"got {_times(two.shape)}",
-                "give a teacher with outputs of the same size",
-            )
-        if one.dtype.kind == "f":
-            pairs.append((one.astype(np.float64), two.astype(np.float64)))
-    if not pairs:
-        raise ModelError(
-            f"{run.origin}: expected an output of floats to compare, got none",
-            "export it with its last layer",
-        )
-    return pairs
-
-
 def _some(values: NDArray[Any]) -> str:
     return ", ".join(map(str, values[:5].tolist())) + (", ..." if len(values) > 5 else "")
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

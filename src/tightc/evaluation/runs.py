@@ -95,3 +95,37 @@ def require_inputs(data: Images | Samples, run: ModelRun) -> None:
             f"the data: expected the inputs of {run.origin}, {', '.join(map(str, run.inputs))}, got {found}",
             "give data with an array for each input, by name",
         )
+
+
+def output_pairs(
+    own: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]], run: ModelRun, other: ModelRun
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The float outputs of two models, by name where they have the same, else in their order."""
+    names = own if own.keys() == wanted.keys() else wanted
+    twos = [wanted[name] for name in names]
+    if len(own) != len(twos):
+        raise ModelError(
+            f"{other.origin}: expected a teacher with {len(own)} outputs, as {run.origin} has, got {len(twos)}",
+            "give a teacher with the same outputs",
+        )
+    pairs = []
+    for (name, one), two in zip(own.items(), twos, strict=True):
+        if one.shape != two.shape:
+            raise ModelError(
+                f"{other.origin}: expected {sizes_text(one.shape)} for output {name}, as in {run.origin}, "
+                f"got {sizes_text(two.shape)}",
+                "give a teacher with outputs of the same size",
+            )
+        if one.dtype.kind == "f":
+            pairs.append((one.astype(np.float64), two.astype(np.float64)))
+    if not pairs:
+        raise ModelError(
+            f"{run.origin}: expected an output of floats to compare, got none",
+            "export it with its last layer",
+        )
+    return pairs
+
+
+def sizes_text(shape: tuple[int, ...]) -> str:
+    """A shape as text, such as `4 x 10`."""
+    return " x ".join(map(str, shape))

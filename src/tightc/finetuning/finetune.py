@@ -56,7 +56,7 @@ def finetune(
     OptionError without torch, or where a batch does not fit into memory. ModelError or DataError, before any training,
     where model, teacher and images do not fit together. Interrupted, with the result so far, after Ctrl-C.
     """
-    _require_torch()
+    require_torch()
     from tightc.finetuning.prepare import TrainingInputs, prepare_training
     from tightc.finetuning.process.checkpoint import check_checkpoint
     from tightc.finetuning.process.device import out_of_memory_as_option_error
@@ -89,7 +89,8 @@ def finetune(
     return Result(finetuned, report)
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """OptionError where torch is not installed."""
     try:
         import torch  # noqa: F401
     except ImportError:

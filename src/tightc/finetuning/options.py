@@ -106,6 +106,11 @@ class TrainingOptions(Options):
             raise ValueError("should be auto, cpu, cuda or cuda:N")
         return device
 
+    def unused_distillation(self) -> str | None:
+        """The first distillation option that differs from its default, for a run without a teacher."""
+        fields = type(self).model_fields
+        return next((name for name in _DISTILLATION if getattr(self, name) != fields[name].default), None)
+
 
 class FinetuneOptions(SelectionOptions, TrainingOptions):
     """Training, optional gradual pruning while training, and checkpoints."""
@@ -203,11 +208,6 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
                 "regrow",
             )
         return self
-
-    def unused_distillation(self) -> str | None:
-        """The first distillation option that differs from its default, for a run without a teacher."""
-        fields = type(self).model_fields
-        return next((name for name in _DISTILLATION if getattr(self, name) != fields[name].default), None)
 
     def recorded(self) -> dict[str, Any]:
         """The options that the result depends on, as JSON values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -27,7 +27,9 @@ REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
 class RecipeFinetune(FinetuneOptions):
     """Options of finetune in a recipe."""
 
-    teacher: bool = Field(False, description="distill from the recipe's dense model: true or false")
+    teacher: bool = Field(
+        False, description="distill from the recipe's teacher, by default its dense model: true or false"
+    )
 
     @model_validator(mode="after")
     def _check_recipe(self) -> Self:
@@ -56,7 +58,8 @@ class RecipeEvaluate(EvaluateOptions):
     """Options of evaluate in a recipe."""
 
     teacher: bool = Field(
-        False, description="measure the agreement with the recipe's dense model: true or false"
+        False,
+        description="measure the agreement with the recipe's teacher, by default its dense model: true or false",
     )
 
 
@@ -68,6 +71,15 @@ class RecipeData(DataOptions):
         ge=0,
         description="size of the held-out validation split, which the accuracies are of: from 0 (off)",
     )
+    validation_from: Literal["train", "test"] = Field(
+        "train",
+        description="split that the held-out images come from; test where the dense network has seen all of train",
+    )
+
+    @property
+    def trained_without(self) -> int:
+        """Number of training images that are held out."""
+        return self.validation if self.validation_from == "train" else 0
 
 
 class Step(Options):
@@ -157,6 +169,9 @@ class Recipe(Options):
     data: RecipeData | None = Field(
         None, description="images for finetune and for the accuracy column, such as {data: images.npz}"
     )
+    teacher: str | None = Field(
+        None, description="path of the ONNX model that teaches; default: the model", min_length=1
+    )
     seed: int = Field(0, ge=0, description="random seed, an integer from 0")
     stages: tuple[Step, ...] = Field(
         description=f"list of stages in order: {', '.join(Step.model_fields)}", min_length=1, strict=False
@@ -184,7 +199,7 @@ class Recipe(Options):
     def _second_split(self) -> Iterator[PydanticCustomError]:
         """One validation split for all stages."""
         for index, step in enumerate(self.stages):
-            if self.data and self.data.validation and step.finetune and step.finetune.validation:
+            if self.data and self.data.trained_without and step.finetune and step.finetune.validation:
                 yield invalid_combination(
                     f"expected one validation split, got {self.data.validation} in data and "
                     f"{step.finetune.validation} in finetune",

@@ -21,7 +21,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.records import add_drops
-from tightc.recipe.stage_runner import StageRunner
+from tightc.recipe.stage_runner import OpenedImages, StageRunner
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 
@@ -48,8 +48,18 @@ def run_recipe(
         _refuse_code(recipe, path)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
+    return run_resolved(recipe, folder, progress=progress)
+
+
+def run_resolved(
+    recipe: Recipe, folder: Path, *, opened: OpenedImages | None = None, progress: Progress = no_progress
+) -> Report:
+    """As `run_recipe`, for a `recipe` with paths relative to the current folder.
+
+    `opened` keeps the recipe's data in memory for further recipes with the same data.
+    """
     with Workspace.locked(folder) as workspace:
-        runner = StageRunner(recipe, workspace, progress)
+        runner = StageRunner(recipe, workspace, progress, opened_images={} if opened is None else opened)
         text = resolved_yaml(_relative_to(recipe, folder))
         write_file_atomically(folder / "recipe.yaml", text.encode())
         rows = [runner.start(), *(runner.step(step) for step in recipe.stages)]
@@ -108,8 +118,10 @@ def _relative_to(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) -> Recipe:
-    """`recipe`, with paths relative to `base`, after `convert` of each: model, data, masks, simulate's inputs."""
+    """`recipe`, with paths relative to `base`, after `convert` of each: models, data, masks, simulate's inputs."""
     changes: dict[str, Any] = {"model": convert(recipe.model)}
+    if recipe.teacher:
+        changes["teacher"] = convert(recipe.teacher)
     if recipe.data and _is_path(recipe.data.data, base):
         changes["data"] = recipe.data.model_copy(update={"data": convert(recipe.data.data)})
     stages = []

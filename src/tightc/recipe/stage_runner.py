@@ -46,6 +46,7 @@ from tightc.tile.subwords import subwords_of
 
 Row = dict[str, Any]
 Data = NormalizedImages | Samples
+OpenedImages = dict[tuple[str, Split], Data]  # by the hash of the source
 StageResult = tuple[Model | None, Report]  # no model for a stage that only reports
 
 _COLUMNS = (
@@ -77,7 +78,7 @@ class StageRunner:
     model: Model = field(init=False)
     models_made: int = 0
     names: set[str] = field(default_factory=set)
-    opened_images: dict[Split, Data] = field(default_factory=dict)
+    opened_images: OpenedImages = field(default_factory=dict)
 
     def start(self) -> Row:
         """Load the recipe's model and return its row; an unsuitable normalization is refused before any work."""
@@ -93,14 +94,14 @@ class StageRunner:
         """Run the stage of `step`, or take its result from the workspace; returns its row."""
         options = step.options.model_dump(mode="json", exclude=_UNHASHED_OPTIONS)
         if step.finetune is not None:
-            options["validation"] = self._validation or step.finetune.validation
+            options["validation"] = self._trained_without or step.finetune.validation
         reads = [
             self.model.sha256,
             self.recipe.seed if step.uses_seed else "",
             self._images_key(step),
             hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
             hash_file(step.prune.mask) if step.prune and step.prune.mask else "",
-            self.dense.sha256 if options.get("teacher") else "",
+            self.teacher.sha256 if options.get("teacher") else "",
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
         return self._row(
@@ -134,7 +135,7 @@ class StageRunner:
             reason = early_end_reason(model) if stage != "dense" else ""
             state += f", ended by {reason}" if reason else ""
             parts = [_COLUMNS, self.table_options.model_dump(mode="json"), self._data_key]
-            measured = hash_key(*parts, *([self._validation] if self._validation else []))
+            measured = hash_key(*parts, *self._split_key())
         if record.get("measured") != measured or record.get("row", {}).keys() != {*_COLUMNS, "bytes"}:
             row = self._measure(model) if model else _report_row(record["report"])
             record |= {"measured": measured, "row": row}
@@ -152,6 +153,11 @@ class StageRunner:
     def dense(self) -> Model:
         """The model that the recipe starts from."""
         return load_model(self.recipe.model)
+
+    @cached_property
+    def teacher(self) -> Model:
+        """The model that finetune distills from, and that evaluate compares with."""
+        return load_model(self.recipe.teacher) if self.recipe.teacher else self.dense
 
     @cached_property
     def table_options(self) -> SimulateOptions:
@@ -195,8 +201,8 @@ class StageRunner:
 
     def _finetune(self, options: Any, checkpoint: Path) -> Result:
         given = {"checkpoint": str(checkpoint), **options.model_dump(exclude_none=True)}
-        given["validation"] = self._validation or given["validation"]
-        teacher = self.dense if given.pop("teacher") else None
+        given["validation"] = self._trained_without or given["validation"]
+        teacher = self.teacher if given.pop("teacher") else None
         images, normalization = self._split(self._images("train"))
         return finetune(
             self.model,
@@ -210,8 +216,8 @@ class StageRunner:
 
     def _evaluate_stage(self, options: RecipeEvaluate) -> Report:
         plain = EvaluateOptions(**options.model_dump(exclude={"teacher"}))
-        teacher = self.dense if options.teacher else None
-        return self._evaluate(self.model, self._images("test"), plain, teacher)
+        teacher = self.teacher if options.teacher else None
+        return self._evaluate(self.model, self._test_images(), plain, teacher)
 
     def _evaluate(
         self, model: Model, data: Data, options: EvaluateOptions, teacher: Model | None = None
@@ -231,53 +237,58 @@ class StageRunner:
     @cached_property
     def _data_key(self) -> str:
         """The hash of the recipe's data before the first stage; empty where there is none."""
-        return self._hash_data() if self.recipe.data else ""
-
-    def _hash_data(self) -> str:
-        return hash_key(
-            hash_data(self._data.data),
-            self._data.mean,
-            self._data.std,
-            *([self._data.resize, self._data.crop] if self._data.framing else []),
-        )
+        return hash_source(self._data) if self.recipe.data else ""
 
     @property
     def _validation(self) -> int:
-        """Number of training images that are held out."""
+        """Number of images that are held out."""
         return self.recipe.data.validation if self.recipe.data else 0
+
+    @property
+    def _trained_without(self) -> int:
+        """Number of training images that are held out."""
+        return self.recipe.data.trained_without if self.recipe.data else 0
+
+    def _split_key(self) -> list[Any]:
+        """What the held-out images are, for keys; empty without any."""
+        if not self._validation:
+            return []
+        return [self._validation] if self._trained_without else [self._validation, "test"]
 
     def _images_key(self, step: Step) -> str:
         """The hash of the images that `step` reads; empty where it reads none."""
         if not step.needs_images:
             return ""
-        held_out = step.calibrates and self._validation
-        return hash_key(self._data_key, held_out) if held_out else self._data_key
+        parts: list[Any] = []
+        if step.calibrates and self._trained_without:
+            parts = [self._trained_without]
+        elif step.stage == "evaluate" and not self._trained_without:
+            parts = self._split_key()
+        return hash_key(self._data_key, *parts) if parts else self._data_key
 
     def _calibration_images(self) -> Data:
-        return self._training_and_validation()[0]
+        training = self._images("train")
+        return split_data(training, self._trained_without)[0] if self._trained_without else training
 
     def _measured_images(self) -> Data:
         """The images of the accuracy column: the validation split where there is one, else the test set."""
-        return self._training_and_validation()[1] if self._validation else self._images("test")
+        if not self._validation:
+            return self._images("test")
+        return split_data(self._images("train" if self._trained_without else "test"), self._validation)[1]
 
-    def _training_and_validation(self) -> tuple[Data, Data]:
-        data = self._images("train")
-        if isinstance(data, Samples):
-            return split_validation(data, self._validation)
-        training, held_out = split_validation(data.images, self._validation)
-        return NormalizedImages(training, data.normalization), NormalizedImages(held_out, data.normalization)
+    def _test_images(self) -> Data:
+        """The images of evaluate: the test set without those that are held out."""
+        test = self._images("test")
+        if self._validation and not self._trained_without:
+            return split_data(test, self._validation)[0]
+        return test
 
     def _images(self, split: Split) -> Data:
         """The images or samples of `split`; DataError where the data changed since it was hashed."""
-        if split not in self.opened_images:
-            key = self._data_key
-            images = self._data.open_for(
-                split, network_inputs(self.dense.proto, self.dense.origin), labeled=False
-            )
-            if self._hash_data() != key:
-                raise DataError(f"{self._data.data}: it changed while the recipe ran", "run the recipe again")
-            self.opened_images[split] = images
-        return self.opened_images[split]
+        place = (self._data_key, split)
+        if place not in self.opened_images:
+            self.opened_images[place] = open_split(self._data, split, self.dense, self._data_key)
+        return self.opened_images[place]
 
     def _measure(self, model: Model) -> Row:
         """The columns of a model, on the array of its packings where it has some, else on that of the table."""
@@ -291,6 +302,28 @@ class StageRunner:
         if measured is not None and is_labeled(self._split(measured)[0], model):
             totals["accuracy"] = self._evaluate(model, measured, EvaluateOptions()).totals["accuracy"]
         return {**{column: totals.get(column) for column in _COLUMNS}, "bytes": serialized_size(model.proto)}
+
+
+def hash_source(data: DataOptions) -> str:
+    """The hash of the source of `data`, of its normalization, and of how images are resized and cropped."""
+    framing = [data.resize, data.crop] if data.framing else []
+    return hash_key(hash_data(data.data), data.mean, data.std, *framing)
+
+
+def open_split(data: DataOptions, split: Split, model: Model, key: str) -> Data:
+    """The images or samples of `split` for `model`, labeled or not; DataError where their hash is no longer `key`."""
+    images = data.open_for(split, network_inputs(model.proto, model.origin), labeled=False)
+    if hash_source(data) != key:
+        raise DataError(f"{data.data}: it changed while the recipe ran", "run the recipe again")
+    return images
+
+
+def split_data(data: Data, count: int) -> tuple[Data, Data]:
+    """`data` without `count` held-out images, and these."""
+    if isinstance(data, Samples):
+        return split_validation(data, count)
+    rest, held_out = split_validation(data.images, count)
+    return NormalizedImages(rest, data.normalization), NormalizedImages(held_out, data.normalization)
 
 
 def _report_row(report: Mapping[str, Any]) -> Row:

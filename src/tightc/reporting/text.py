@@ -26,6 +26,8 @@ _COLUMNS = {
     "finetune": "name nonzeros density",
     "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
     "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
+    "compress": "sparsity epochs drop drop_error within passes cycles speedup energy_gain matrix_compression_rate "
+    "bytes",
     "simulate": "name matrix vectors method passes gap cycles stall_cycles dense_cycles speedup utilisation roof "
     "energy_pj energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
@@ -67,6 +69,7 @@ _TITLES = {
     "rounded_to_zero": "to zero",
     "input_scale": "input scale",
     "packed_bits": "bits",
+    "drop_error": "±",
     "area_mm2": "mm2",
     "latency_ms": "ms",
     "packed_bytes": "bytes",
@@ -231,10 +234,12 @@ def shown(name: str, value: Any) -> str:
         return f"{value:,.0f}" if is_large else f"{value:.6g}"
     if name in ("accuracy", "train_accuracy", "validation_accuracy"):
         return f"{value:.2f} %"
-    if name.startswith("accuracy_drop_at"):
+    if name.startswith("accuracy_drop_at") or name in ("drop", "drop_error"):
         return f"{value:.2f}"
     if name in ("output_error", "largest_change", "largest_difference"):
         return f"{value:.1e}" if value else "0"
+    if name == "sparsity":
+        return f"{value:g}"
     if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):

@@ -1,0 +1,122 @@
+"""What came of a compression: its report, and the sentence where the drop was not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tightc.compression.options import CompressOptions
+from tightc.compression.trials import FIGURES, PACKED, Trial
+from tightc.errors import GoalError
+from tightc.evaluation.drop import Drop
+from tightc.recipe.recipe import Recipe
+from tightc.report import Report
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The `trial` that was chosen, its drop on the `test` set, and its accuracy there, None without labels."""
+
+    trial: Trial
+    test: Drop
+    accuracy: float | None
+
+    def is_within(self, most: float) -> bool:
+        """Whether the drop is at most `most` points on the held-out images and on the test set."""
+        return max(self.trial.drop.points, self.test.points) <= most
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A search with `options` in `folder`: its trials, its result, None where no trial was within the drop."""
+
+    options: CompressOptions
+    recipe: Recipe
+    folder: Path
+    trials: Sequence[Trial]
+    result: Chosen | None
+    notes: tuple[str, ...]
+
+    def report(self) -> Report:
+        """The totals of the result, and a row for each trial."""
+        options, result, permute = self.options, self.result, self.recipe.stages[1].permute
+        assert permute is not None and self.trials, "the chain has it, and at least one trial ran"
+        totals: dict[str, Any] = {
+            "model": Path(self.recipe.model).name,
+            "goal": options.goal,
+            "max_drop": options.max_drop,
+            "met": result is not None and result.is_within(options.max_drop),
+            "drop_of": self.trials[0].drop.kind,
+            **self._drops(),
+            "accuracy": result and result.accuracy,
+            "accuracy_drop": result.test.points if result and result.accuracy is not None else None,
+            "sparsity": result and result.trial.sparsity,
+            "epochs": result and result.trial.epochs,
+            **{name: result and result.trial.figures[name] for name in FIGURES},
+            "trials": len(self.trials),
+            "seed": self.recipe.seed,
+            "array": str(permute.array),
+            "version": version("tightc"),
+            "folder": str(self.folder),
+            "recipe": str(self.folder / "recipe.yaml") if result else None,
+            "packed": str(self.folder / f"{PACKED}.onnx") if result else None,
+        }
+        return Report("compress", totals, [trial.row(options) for trial in self.trials], notes=self.notes)
+
+    def _drops(self) -> dict[str, Any]:
+        """The drop on the held-out images and on the test set, each with its standard error and number of images."""
+        result = self.result
+        held_out, test = (result.trial.drop, result.test) if result else (None, None)
+        return {
+            "validation_drop": held_out and held_out.points,
+            "validation_drop_error": held_out and held_out.error,
+            "validation_images": self.trials[0].drop.images,
+            "drop": test and test.points,
+            "drop_error": test and test.error,
+            "images": test and test.images,
+        }
+
+
+def check_goal(report: Report) -> None:
+    """GoalError where the drop of a report of compress was not kept: which one, and what may help."""
+    totals = report.totals
+    most = totals["max_drop"]
+    if totals["met"]:
+        return
+    if totals["sparsity"] is None:
+        raise _no_trial(report)
+    for name, images in (("validation_drop", "the held-out images"), ("drop", "the test set")):
+        if totals[name] > most:
+            raise GoalError(
+                f"--max-drop {most:g}: the result, to sparsity {totals['sparsity']:g}, loses "
+                f"{_points(totals[name], totals[f'{name}_error'])} on {images}",
+                "raise --max-drop, --epochs or --validation" + (", or --margin" if name == "drop" else ""),
+            )
+
+
+def _no_trial(report: Report) -> GoalError:
+    """The error where no trial was within the drop; its remedy follows from the trial that pruned nothing."""
+    most, rows = report.totals["max_drop"], report.layers
+    least = min(rows, key=lambda row: float(row["drop"]))
+    dense = next(row for row in rows if row["sparsity"] == 0)
+    if dense["within"]:
+        remedy = "raise --max-drop, --trials or --trial-epochs"
+    elif dense["drop"] <= most:
+        remedy = "hold out more images with --validation, or lower --margin"
+    else:
+        remedy = (
+            "if MODEL was trained on these images, add --validation-from test; else raise --trial-epochs, or lower "
+            "--learning-rate"
+        )
+    return GoalError(
+        f"--max-drop {most:g}: no trial was within it; the nearest, to sparsity {least['sparsity']:g}, loses "
+        f"{_points(least['drop'], least['drop_error'])} on {report.totals['validation_images']} held-out images",
+        remedy,
+    )
+
+
+def _points(drop: float, error: float) -> str:
+    return f"{drop:.2f} ± {error:.2f} points"
