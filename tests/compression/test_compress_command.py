@@ -81,7 +81,7 @@ def test_a_drop_that_is_not_kept_ends_with_1(capsys: pytest.CaptureFixture[str])
          "training images are left"),
         (["--fan-in=0"], "--fan-in: expected inputs that a lane can carry, 1 to 32767, or auto, which tries 2 to 16, "
          "got 0; give an integer from 1 to 32767 or auto"),
-        (["--mean=0.5,0.5"], "mean: expected one number, or one per channel (1), got 3; give one number, or "
+        (["--mean=0.5,0.5"], "mean: expected one number, or one per channel (1), got 2; give one number, or "
          "one per channel"),
     ],
 )  # fmt: skip
