@@ -71,7 +71,7 @@ CONTENTS = [
     ("net.ort", b"\x1c\0\0\0ORTM" + bytes(99), "a model in the format of onnxruntime", "give the .onnx file"),
     ("net.onnx", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "git lfs pull"),
     ("net.onnx", b"\n<!DOCTYPE html><html>", "a web page", "download the file itself"),
-    ("net.onnx", gzip.compress(b"x" * 99), "a gzip file", "gunzip"),
+    ("net.onnx", gzip.compress(b"x" * 99, mtime=0), "a gzip file", "gunzip"),
     ("net.onnx", zipped("model.onnx"), "a zip file", "unzip"),
 ]
 
