@@ -22,7 +22,7 @@ def annealing_chart(rows: Rows) -> altair.TopLevelMixin | None:
     """
     alt = load_altair()
     values = [
-        {"layer": row["name"], "series": series, "moves": moves, "value": value}
+        {"layer": row.get("label", row["name"]), "series": series, "moves": moves, "value": value}
         for row in rows
         if row.get("annealing")
         for series in _SERIES

@@ -21,8 +21,22 @@ def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
     values = []
     for row in rows:
         speedup = "" if row["speedup"] is None else f"{row['speedup']:.2f}x"
-        values.append({"layer": row["name"], "form": "dense", "cycles": row["dense_cycles"], "speedup": ""})
-        values.append({"layer": row["name"], "form": "as it is", "cycles": row["cycles"], "speedup": speedup})
+        values.append(
+            {
+                "layer": row.get("label", row["name"]),
+                "form": "dense",
+                "cycles": row["dense_cycles"],
+                "speedup": "",
+            }
+        )
+        values.append(
+            {
+                "layer": row.get("label", row["name"]),
+                "form": "as it is",
+                "cycles": row["cycles"],
+                "speedup": speedup,
+            }
+        )
     base = alt.Chart(data(values)).encode(
         y=names_axis("layer", "layer"),
         yOffset=alt.YOffset("form:N", sort=FORMS),

@@ -37,7 +37,7 @@ def energy_chart(rows: Rows) -> altair.TopLevelMixin:
     unit = next((name for name, size in _UNITS.items() if most >= size), "pJ")
     values = [
         {
-            "layer": row["name"],
+            "layer": row.get("label", row["name"]),
             "form": form,
             "part": part,
             "energy": parts[part] / _UNITS[unit],

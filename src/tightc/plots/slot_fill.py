@@ -18,7 +18,7 @@ def slot_fill_chart(rows: Rows) -> altair.TopLevelMixin:
     alt = load_altair()
     values = [
         {
-            "layer": row["name"],
+            "layer": row.get("label", row["name"]),
             "filled": 100 * (row["tightness"] or 0),
             "density": 100 * row["density"],
             "tiles": _tiles(row["passes"], row["dense_passes"]),

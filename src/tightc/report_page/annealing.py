@@ -15,20 +15,20 @@ _SERIES = ("moves", "cost", "excess")
 
 
 def curves_of_model(model: Model, network: Network) -> dict[str, Curve]:
-    """The curves recorded in `model`, by the names of the layers; empty where there are none."""
+    """The curves recorded in `model`, by the labels of the layers; empty without any."""
     found = read_annealing(model)
-    return {layer.name: found[layer.weight] for layer in network.owners if layer.weight in found}
+    return {layer.label: found[layer.weight] for layer in network.owners if layer.weight in found}
 
 
 def curves_of_run(run: RunRecords) -> dict[str, Curve]:
-    """The curves in the record of the last permute of `run`, by the names of the layers; empty where there are none."""
+    """The curves in the record of the last permute of `run`, by the labels of the layers; empty without any."""
     stages = [row["name"] for row in run.rows if row["stage"] == "permute"]
     layers = run.reports[stages[-1]].get("layers") if stages else None
     rows = layers if isinstance(layers, list) else []
     return {
-        str(row["name"]): row["annealing"]
+        str(row["label"]): row["annealing"]
         for row in rows
-        if isinstance(row, dict) and "name" in row and _is_curve(row.get("annealing"))
+        if isinstance(row, dict) and "label" in row and _is_curve(row.get("annealing"))
     }
 
 

@@ -70,15 +70,15 @@ def slots_chart(subject: Subject, layers: Sequence[str]) -> Chart | None:
     records: Records = []
     for layer, row in zip(subject.network.layers, subject.rows, strict=True):
         packing = subject.packings.get(layer.weight)
-        if packing is None or layer.name not in short or "area" not in row:
+        if packing is None or layer.label not in short or "area" not in row:
             continue
         all_slots = len(packing.tiles) * packing.array.rows * packing.array.columns
         held = row.get("subwords") or row["nonzeros"] - row["dropped_weights"]
         counts = (held, row["area"] - held, all_slots - row["area"])
         for order, (kind, count) in enumerate(zip(_SLOTS, counts, strict=True)):
-            tip = f"{short[layer.name]}, {kind}: {count:,} slots, {100 * count / max(1, all_slots):.1f} %"
+            tip = f"{short[layer.label]}, {kind}: {count:,} slots, {100 * count / max(1, all_slots):.1f} %"
             records.append(
-                {"layer": short[layer.name], "kind": kind, "value": count, "order": order, "tip": tip}
+                {"layer": short[layer.label], "kind": kind, "value": count, "order": order, "tip": tip}
             )
     if not records:
         return None

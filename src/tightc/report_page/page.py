@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Any
 
 from tightc.errors import OptionError
 from tightc.model.file import Model
+from tightc.model.layer_view.layer_names import find_layer
 from tightc.names import escape
 from tightc.progress import Progress, no_progress
-from tightc.report import Figures, Report, join_names
+from tightc.report import Figures, Report
 from tightc.report_page.baselines import Baselines, read_baselines
 from tightc.report_page.chain import chain
 from tightc.report_page.charts import (
@@ -109,13 +109,10 @@ def report_page(
 def _chosen_layers(subjects: Sequence[Subject], names: Sequence[str]) -> list[str]:
     """The layers whose tiles the page holds; OptionError where one of `names` is none."""
     known = layer_names(subjects)
-    for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {join_names(known)}"
-            raise OptionError(f"--layer: expected the name of a layer, got {name!r}", hint)
     if names:
-        return [name for name in known if name in names]
+        layers = [layer for subject in subjects for layer in subject.network.layers]
+        wanted = {find_layer(layers, name, "--layer").label for name in names}
+        return [name for name in known if name in wanted]
     cycles = layer_cycles(subjects)
     most = sorted(known, key=lambda name: -cycles[name])[:MOST_LAYERS]
     return [name for name in known if name in most]
@@ -132,7 +129,7 @@ def _layer_data(subjects: Sequence[Subject], chosen: Sequence[str]) -> list[dict
     """The matrix and tiles of each chosen layer of each subject; the slots of the page are shared out between them."""
     numbers = {name: number for number, name in enumerate(layer_names(subjects))}
     wanted = [
-        (subject, layer) for subject in subjects for layer in subject.network.layers if layer.name in chosen
+        (subject, layer) for subject in subjects for layer in subject.network.layers if layer.label in chosen
     ]
     wanted.sort(key=lambda entry: _slots(*entry))  # what small layers leave is for the larger
     found = []
@@ -141,7 +138,7 @@ def _layer_data(subjects: Sequence[Subject], chosen: Sequence[str]) -> list[dict
         packing = subject.packings.get(layer.weight)
         record = layer_data(subject.network, layer, packing, left // rest)
         left = max(0, left - min(_slots(subject, layer), left // rest))
-        found.append({"layer": numbers[layer.name], "letter": subject.letter, **record})
+        found.append({"layer": numbers[layer.label], "letter": subject.letter, **record})
     return sorted(found, key=lambda record: (record["layer"], record["letter"]))
 
 

@@ -31,7 +31,7 @@ class Subject:
 
     `letter` tells two apart and is empty where there is one. `report` is that of `simulate`. `stages`: a row for each
     stage of its run, empty without a run, and `missing` the names of those that have not ended. `history`: stage and
-    options of each stage of its recipe, or of the model's history. `annealing`: curves by the names of layers.
+    options of each stage of its recipe, or of the model's history. `annealing`: curves by the labels of layers.
     """
 
     letter: str
@@ -51,8 +51,8 @@ class Subject:
 
     @property
     def rows(self) -> tuple[LayerReport, ...]:
-        """The measures of each layer, in the order of the network's layers."""
-        return self.report.layers
+        """The measures of each layer, in the order of the network's layers; `name` is the readable one, the label."""
+        return tuple(LayerReport({**row, "name": row["label"]}) for row in self.report.layers)
 
     @property
     def totals(self) -> Figures:
