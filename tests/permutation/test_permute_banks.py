@@ -103,7 +103,7 @@ def test_permuting_for_banks_is_never_slower_on_them(
 def test_lanes_change_places_and_nothing_else(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, own = random_model(1), options(REACH, method)
     placed = permute(model, own)[0]
-    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing, _ended: packing)
     found = permute(model, own)[0]
     packings = [read_packings(one) for one in (placed, found)]
     for name, packing in packings[0].items():
@@ -130,7 +130,7 @@ def test_an_order_that_costs_more_is_not_taken(words: int, monkeypatch: pytest.M
     keys = {"banks": 8, "lane_reach": 4, "bandwidth": f"{words} words/cycle"}
     own = options({}, "first-fit", hardware=with_keys(keys))
     placed = permute(model, own)[0]
-    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing, _ended: packing)
     rows = [
         simulate(one, SimulateOptions(hardware=own.hardware)).layers
         for one in (placed, permute(model, own)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -78,18 +79,19 @@ class PackingCosts:
     def _gemms(self) -> tuple[GemmWorkload, ...]:
         return (self.gemm, *self.further)
 
-    def place_lanes(self, packing: Packing) -> Packing:
+    def place_lanes(self, packing: Packing, ended: Callable[[], bool] | None = None) -> Packing:
         """`packing` with its lanes in an order for the banks of the accelerator, if it has some and that costs less.
 
-        Neither cycles nor energy are higher than without. A dense packing has no order of its own.
+        Neither cycles nor energy are higher than without. A dense packing has no order of its own. Once `ended`, the order
+        so far counts.
         """
         network = self.accelerator.bank_network
         if network is None or network.rotations == 1 or packing.method == "dense":
             return packing
         # loads numba, which some methods do not need
-        from tightc.permutation.lane_placement import place_lanes
+        from tightc.permutation.lane_placement import never, place_lanes
 
-        placed = place_lanes(packing, network, self.gemm.positions)
+        placed = place_lanes(packing, network, self.gemm.positions, ended or never)
         own, others = self.of(placed), self.of(packing)
         # fewer cycles of banks may take more words, which the bandwidth may not allow, and which take energy
         gains = own != others and own.cycles <= others.cycles and own.energy_pj <= others.energy_pj
