@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="text that the path of the mutated file must hold")
     parser.add_argument("--in-place", action="store_true", help="leave out what needs a new process each")
     parser.add_argument(
-        "--measured-on", metavar="VERSION", help="run nothing; only tell on the page that it is of this version"
+        "--measured-on",
+        metavar="VERSION",
+        help="run nothing; only tell on the page that it is of this version",
     )
     parser.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

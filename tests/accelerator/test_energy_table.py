@@ -130,8 +130,8 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  energy: -0.2 pJ",
-            "energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, got '-0.2 pJ'; give 0 or a "
-            "value from 1e-9 pJ to 1e9 pJ",
+            "energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, got '-0.2 pJ'; give "
+            "0 or a value from 1e-9 pJ to 1e9 pJ",
         ),
         (
             "  energy: 0.2 pJ",

@@ -145,3 +145,29 @@ def test_any_number_of_threads_gives_the_same_bytes(method: str) -> None:
     model = random_model(0)
     serial, parallel = (permute(model, options(REACH, method, jobs=jobs), seed=3)[0] for jobs in (1, 4))
     assert serial.to_bytes() == parallel.to_bytes()
+
+
+SLOWER = "more cycles than dense, since tiles wait for the banks of the activation buffer; "
+
+
+@pytest.mark.parametrize("objective", ["passes", "cycles"])
+@pytest.mark.parametrize("keys", [{"banks": 1}, {}], ids=["one bank", "no banks"])
+def test_layers_that_banks_make_slower_than_dense_are_named(
+    keys: Mapping[str, object], objective: str
+) -> None:
+    """By permute and simulate alike, where and only where simulate has them slower."""
+    given = options(keys, objective=objective)
+    slower = 0
+    for seed in range(4):
+        permuted, report = permute(random_model(seed), given)
+        simulated = simulate(permuted, SimulateOptions(hardware=given.hardware))
+        names = [row["name"] for row in simulated.layers if row["cycles"] > row["dense_cycles"]]
+        slower += len(names)
+        for found in (report, simulated):
+            notes = [note for note in found.notes if SLOWER in note]
+            assert notes == (
+                [f"{' and '.join(names)}: {SLOWER}permute by tight with --objective cycles on this hardware"]
+                if names
+                else []
+            )
+    assert (slower > 0) == (bool(keys) and objective == "passes")

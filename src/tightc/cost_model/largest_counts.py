@@ -39,7 +39,7 @@ def check_counts(passes: Passes, accelerator: Accelerator) -> None:
     cycles = moved / rate + passes.steps * len(passes) * (2.0 * rows + columns)
     if max(events, cycles) > _LARGEST:
         raise OptionError(
-            f"--batch: expected a layer of at most {_LARGEST:.1e} cycles and events, which 64-bit integers hold, got up to "
-            f"{max(events, cycles):.1e} for {passes.steps:,} vectors",
+            f"--batch: expected a layer of at most {_LARGEST:.1e} cycles and events, which 64-bit integers hold, "
+            f"got up to {max(events, cycles):.1e} for {passes.steps:,} vectors",
             "give a smaller --batch or --input-shape, or buffers of more bandwidth",
         )

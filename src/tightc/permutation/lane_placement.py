@@ -77,9 +77,9 @@ class PlacedLanes(NamedTuple):
     """A tile with its lanes in some order, and what that takes. Passed to the kernels, which change it in place.
 
     `starts`: (lanes + 1,) int64, where the list of each lane begins in `words`, (lane inputs,) int64, which numbers the
-    different inputs from 0, and in `input_banks`, (lane inputs,) int64, the bank that each is in. `order`: (lanes,) int64, the lane at each place. `users`:
-    (words, rotations) int64, lanes that take a word in a rotation. `counts`: (rotations, banks) int64, words that a
-    bank gives.
+    different inputs from 0, and in `input_banks`, (lane inputs,) int64, the bank that each is in. `order`: (lanes,)
+    int64, the lane at each place. `users`: (words, rotations) int64, lanes that take a word in a rotation. `counts`:
+    (rotations, banks) int64, words that a bank gives.
     """
 
     starts: NDArray[np.int64]

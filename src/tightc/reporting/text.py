@@ -149,9 +149,9 @@ def table_columns(report: Report) -> list[str]:
 
 
 def totals_lines(report: Report) -> Iterator[str]:
-    """A line for each measure of the network; nested ones are in JSON only."""
+    """A line for each measure of the network; nested ones are in JSON only, and so are lists without entries."""
     for name, value in report.totals.items():
-        if not _is_nested(value):
+        if not _is_nested(value) and value != []:
             yield message_text(f"{name.removesuffix('_pj').removesuffix('_uj')}: {shown(name, value)}")
 
 
