@@ -122,11 +122,11 @@ def write_page(
     PAGE.write_text("\n".join(text), encoding="utf-8")
 
 
-def measured_on(release: str, gone: list[str]) -> list[str]:
-    """The lines that tell which release was measured, and the files and functions of the page that are `gone`."""
+def measured_on(release: str, removed: list[str]) -> list[str]:
+    """The lines that tell which release was measured, and the files and functions of the page that are `removed`."""
     lines = [f"Measured on tightc {release}, whose lines and names the page has."]
-    if gone:
-        lines += ["No longer in the sources:", *[f"- {name}" for name in gone]]
+    if removed:
+        lines += ["No longer in the sources:", *[f"- {name}" for name in removed]]
     return [*lines, _END_OF_HEAD]
 
 
@@ -135,8 +135,8 @@ def refresh_head(release: str) -> None:
     title, text = PAGE.read_text(encoding="utf-8").split("\n\n", 1)
     text = text.partition(f"{_END_OF_HEAD}\n\n")[2] or text
     named = dict.fromkeys(re.findall(r"^- `([^`:]+):\d+` in `([^`]+)`", text, re.MULTILINE))
-    gone = [f"`{function}` of `{file}`" for file, function in named if not _is_there(file, function)]
-    PAGE.write_text("\n".join([title, "", *measured_on(release, gone), "", text]), encoding="utf-8")
+    removed = [f"`{function}` of `{file}`" for file, function in named if not _is_there(file, function)]
+    PAGE.write_text("\n".join([title, "", *measured_on(release, removed), "", text]), encoding="utf-8")
 
 
 def _is_there(file: str, function: str) -> bool:

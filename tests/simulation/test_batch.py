@@ -144,7 +144,7 @@ def test_a_named_batch_multiplies_the_vectors_wherever_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "sizes", "told"),
+    ("dimensions", "sizes", "reported"),
     [
         ("7, 2, 6", {}, "a batch of 7 is assumed, by the first dimension of input x (7)"),
         (
@@ -160,11 +160,11 @@ def test_a_named_batch_multiplies_the_vectors_wherever_it_is() -> None:
     ],
 )
 def test_a_batch_that_may_be_a_sequence_is_told(
-    dimensions: str, sizes: dict[str, Any], told: str | None
+    dimensions: str, sizes: dict[str, Any], reported: str | None
 ) -> None:
     model = loaded(product(f"float[{dimensions}] x", f"float[{dimensions.replace('6', '4')}] y"))
     notes = [note for note in tightc.simulate(model, **sizes).notes if "is assumed, by" in note]
-    assert [note.partition(";")[0] for note in notes] == ([told] if told else [])
+    assert [note.partition(";")[0] for note in notes] == ([reported] if reported else [])
     assert all("give --batch" in note for note in notes)
 
 

@@ -106,7 +106,7 @@ def assert_finite(report: tightc.Report) -> None:
         assert not {"inf", "nan", "infx", "nanx"} & set(note.replace(",", " ").split())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     hardware=files("hardware"), energy=files("energy"), area=files("area"), batch=st.sampled_from([1, 10**6])
 )
