@@ -23,7 +23,7 @@ import pytest
 from mutants.coverage_map import ROOT, load_map
 from mutants.drawing import draw, hand_made, in_kernel, part_of, trial
 from mutants.fresh import run_fresh
-from mutants.page import judgements, write_page
+from mutants.page import judgements, refresh_head, write_page
 from mutants.server import Trial, Verdict, serve
 from mutants.session import Session
 
@@ -40,9 +40,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90.0, help="time limit; the next run goes on")
     parser.add_argument("--only", default="", help="text that the path of the mutated file must hold")
     parser.add_argument("--in-place", action="store_true", help="leave out what needs a new process each")
+    parser.add_argument(
+        "--measured-on",
+        metavar="VERSION",
+        help="run nothing; only tell on the page that it is of this version",
+    )
     parser.add_argument("--kernels", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.chdir(ROOT)
+    if arguments.measured_on:
+        refresh_head(arguments.measured_on)
+        return
     end = time.monotonic() + 60 * arguments.minutes
     drawn = [one for one in draw(arguments.count, arguments.seed) if arguments.only in one.file]
     made = {one: tests for one, tests in hand_made().items() if arguments.only in one.file}

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from audit import summary
+from mutants import page
 from mutants.drawing import PARTS, draw, files_of, hand_made, in_kernel, part_of
 from mutants.graft import graft
 from mutants.operators import mutants_of, mutated
-from mutants.page import judgements, wilson
+from mutants.page import judgements, refresh_head, wilson
 
 ROOT = Path(__file__).parents[1]
 SOURCE = '''"""Not 1 < 2: a text."""
@@ -193,3 +194,23 @@ def test_an_audit_lists_faults_and_what_it_did_not_check() -> None:
     assert said(packages[1:2]) == (["0 known faults in 1 packages; 0 were not checked"], 0)
     nothing = [said(packages[2:]), said([]), summary("ERROR: no network"), summary("[]")]
     assert all(lines[0].startswith("nothing was checked") and not count for lines, count in nothing)
+
+
+def test_the_head_of_the_page_says_what_was_measured_and_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "reliability-mutants.md").read_text(encoding="utf-8")
+    assert "Measured on tightc " in text.partition("<!--")[0]
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    body = "A mutant.\n\n- `deadline.py:3` in `Deadline.passed`: `a` to `b`\n"
+    body += "- `deadline.py:9` in `bygone`: `a` to `b`\n"
+    body += "- `bygone.py:1` in `module`: `a` to `b`\n- `deadline.py:1` in `module`: `a` to `b`\n"
+    page.PAGE.write_text(f"# Title\n\n{body}", encoding="utf-8")
+    for release in ("1.2.3", "1.2.4"):  # a second time replaces the first
+        refresh_head(release)
+        head, _, rest = page.PAGE.read_text(encoding="utf-8").partition("<!--")
+        assert head == (
+            f"# Title\n\nMeasured on tightc {release}, whose lines and names the page has.\nNo longer in the sources:\n"
+            "- `bygone` of `deadline.py`\n- `module` of `bygone.py`\n"
+        )
+        assert rest.endswith(f"-->\n\n{body}")

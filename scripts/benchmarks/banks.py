@@ -37,7 +37,8 @@ def run(page: Page) -> None:
     )
     page.text(
         "Speedup over the dense network on the same banks, which never waits for them. Reach: banks that a lane sees "
-        "in a cycle. Placed: with the lanes of each tile in the order of `place_lanes`."
+        "in a cycle. Placed: with the lanes of each tile in the order of `place_lanes`. Below 1, few passes are slower "
+        "than dense: `permute` and `simulate` name such layers, and `--objective cycles` ranks by cycles on the banks."
     )
     page.head("packing", "banks", "all", "reach 16", "placed", "reach 8", "placed")
     for label, (fan_in, packed) in packings.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import platform
+import re
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ PAGE = ROOT / "docs" / "reliability-mutants.md"
 _JUDGED = Path(__file__).parent / "equivalent.toml"
 _PACKAGES = ("numpy", "numba", "onnx", "onnxruntime", "hypothesis", "pytest")
 KILLED = ("killed", "time")
+_END_OF_HEAD = "<!-- end of the head, which `scripts/mutation.py --measured-on` writes anew -->"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def write_page(
     }
     text = [
         "# Mutation testing",
+        "",
+        *measured_on(version("tightc"), []),
         "",
         "A mutant is the source with one small fault: another comparison, another constant, a statement",
         "left out. It is killed if a test fails because of it. `make mutate` writes this page, by",
@@ -115,6 +120,37 @@ def write_page(
         "",
     ]
     PAGE.write_text("\n".join(text), encoding="utf-8")
+
+
+def measured_on(release: str, removed: list[str]) -> list[str]:
+    """The lines that tell which release was measured, and the files and functions of the page that are `removed`."""
+    lines = [f"Measured on tightc {release}, whose lines and names the page has."]
+    if removed:
+        lines += ["No longer in the sources:", *[f"- {name}" for name in removed]]
+    return [*lines, _END_OF_HEAD]
+
+
+def refresh_head(release: str) -> None:
+    """Writes the head of the page anew for a page that was measured on `release`, without running anything."""
+    title, text = PAGE.read_text(encoding="utf-8").split("\n\n", 1)
+    text = text.partition(f"{_END_OF_HEAD}\n\n")[2] or text
+    named = dict.fromkeys(re.findall(r"^- `([^`:]+):\d+` in `([^`]+)`", text, re.MULTILINE))
+    removed = [f"`{function}` of `{file}`" for file, function in named if not _is_there(file, function)]
+    PAGE.write_text("\n".join([title, "", *measured_on(release, removed), "", text]), encoding="utf-8")
+
+
+def _is_there(file: str, function: str) -> bool:
+    """Whether a file of the package has the function, a method with its class before it, or "module"."""
+    path = ROOT / "src" / "tightc" / file
+    if not path.is_file():
+        return False
+    found: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
+    for name in [] if function == "module" else function.split("."):
+        inner = {getattr(node, "name", ""): node for node in ast.iter_child_nodes(found)}
+        if name not in inner:
+            return False
+        found = inner[name]
+    return True
 
 
 def _kind(name: str, verdicts: dict[str, Verdict], judged: dict[str, Judgement]) -> str:

@@ -136,13 +136,16 @@ def test_a_row_mixes_elements_with_and_without_lane_registers(
         ),
         (
             {"clock": "1.5"},
-            "clock: expected clock that every processing element meets, above 0, such as 1.7 ns, got",
+            "clock: expected clock that every processing element meets, from 0.001 ps to 1e9 ns, such as 1.7 ns, got",
         ),
         (
             {"accumulator": figures(0)},
-            "accumulator.area: expected area at the table's clock, above 0, such as",
+            "accumulator.area: expected area at the table's clock, from 1e-6 um2 to 1e6 mm2, such as",
         ),
-        ({"pes": [element(0, 10)]}, "pes.0.fan_in: expected inputs of its multiplexer, from 1, got 0"),
+        (
+            {"pes": [element(0, 10)]},
+            "pes.0.fan_in: expected inputs of its multiplexer, from 1 to 32767, got 0",
+        ),
         (
             {"pes": [element(4, 10, multiplexer="wide")]},
             "pes.0.multiplexer: expected 'tree' or 'one-hot', got 'wide'; give one of them",

@@ -96,10 +96,10 @@ def test_buffers_cost_by_the_square_root_of_its_size() -> None:
 @pytest.mark.parametrize(
     ("missing", "meaning"),
     [
-        ("energy", "energy of one event, at least 0, such as 0.2 pJ"),
+        ("energy", "energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ"),
         ("source", "source of the figure, or basis of the assumption"),
-        ("node", "process node, above 0, such as 45 nm"),
-        ("voltage", "supply voltage, above 0, such as 0.9 V"),
+        ("node", "process node, from 0.1 nm to 1e6 nm, such as 45 nm"),
+        ("voltage", "supply voltage, from 1 mV to 1000 V, such as 0.9 V"),
     ],
 )
 def test_every_entry_needs_all_of_its_keys(key: str, missing: str, meaning: str) -> None:
@@ -124,19 +124,19 @@ def test_every_entry_is_needed() -> None:
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2",
-            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got 0.2; give a number"
+            "energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, got 0.2; give a number"
             " with its unit (pJ, fJ or nJ), such as 0.2 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: -0.2 pJ",
-            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '-0.2 pJ'; give a "
-            "value of at least 0",
+            "energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, got '-0.2 pJ'; give "
+            "0 or a value from 1e-9 pJ to 1e9 pJ",
         ),
         (
             "  energy: 0.2 pJ",
             "  energy: 0.2 pJ/byte",
-            "energy: expected energy of one event, at least 0, such as 0.2 pJ, got '0.2 pJ/byte'; "
+            "energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, got '0.2 pJ/byte'; "
             "give a number in pJ, fJ or nJ, such as 0.2 pJ",
         ),
         (
@@ -153,7 +153,8 @@ def test_wrong_entries_get_one_sentence(old: str, new: str, sentence: str) -> No
 
 def test_a_wrong_key_in_place_of_a_needed_one_gets_a_sentence_for_each() -> None:
     assert error(LINES.replace("  energy: 0.2 pJ", "  pj: 0.2 pJ", 1)).split("\n") == [
-        "e.yaml:5: int8_multiply.energy: expected energy of one event, at least 0, such as 0.2 pJ, got nothing; add it",
+        "e.yaml:5: int8_multiply.energy: expected energy of one event, 0 or from 1e-9 pJ to 1e9 pJ, such as 0.2 pJ, "
+        "got nothing; add it",
         "e.yaml:6: int8_multiply.pj: expected one of assumed, energy, node, source, voltage, got pj; remove it",
     ]
 
@@ -172,26 +173,30 @@ def test_an_entry_without_words_is_refused() -> None:
     [
         (
             {"energy": 10},
-            "3: sram.energy: expected energy per width of an access, at least 0, such as 10 pJ/64bit, got 10; "
+            "3: sram.energy: expected energy per width of an access, 0 or from 1e-9 pJ/byte to 1e9 pJ/byte, "
+            "such as 10 pJ/64bit, got 10; "
             "give a number with its unit (pJ/byte, pJ/bit, pJ/64bit or nJ/64bit), such as 10 pJ/64bit",
         ),
         (
             {"at": None},
-            "1: sram.at: expected capacity that the figure holds for, above 0, such as 8 KiB, got nothing; add it",
+            "1: sram.at: expected capacity that the figure holds for, from 1 B to 1024 GiB, such as 8 KiB, "
+            "got nothing; add it",
         ),
         (
             {"at": "-8 KiB"},
-            "2: sram.at: expected capacity that the figure holds for, above 0, such as 8 KiB, got '-8 KiB'; "
-            "give a value above 0",
+            "2: sram.at: expected capacity that the figure holds for, from 1 B to 1024 GiB, such as 8 KiB, "
+            "got '-8 KiB'; "
+            "give a value from 1 B to 1024 GiB",
         ),
         (
             {"voltage": 0.9},
-            "6: sram.voltage: expected supply voltage, above 0, such as 0.9 V, got 0.9; "
+            "6: sram.voltage: expected supply voltage, from 1 mV to 1000 V, such as 0.9 V, got 0.9; "
             "give a number with its unit (V or mV), such as 0.9 V",
         ),
         (
             {"node": "0 nm"},
-            "4: sram.node: expected process node, above 0, such as 45 nm, got '0 nm'; give a value above 0",
+            "4: sram.node: expected process node, from 0.1 nm to 1e6 nm, such as 45 nm, got '0 nm'; "
+            "give a value from 0.1 nm to 1e6 nm",
         ),
         (
             {"up_to": "9.5 pJ/64bit"},

@@ -65,7 +65,8 @@ def test_the_vector_unit_has_a_rate_or_one_for_each_column() -> None:
         assert parse_options(yaml.safe_dump(one.model_dump(mode="json")), "h.yaml", Hardware) == one
     for wrong in ("2.5", "0 operations/cycle", "2 words/cycle"):
         assert error(TEXT + f"vector_unit: {wrong}\n").startswith(
-            "h.yaml:22: vector_unit: expected operations of the vector unit in a cycle, above 0, such as "
+            "h.yaml:22: vector_unit: expected operations of the vector unit in a cycle, from "
+            "0.001 operations/cycle to 1e9 operations/cycle, such as "
             f"32 operations/cycle, got {wrong if wrong == '2.5' else repr(wrong)}; give a "
         )
 
@@ -135,35 +136,38 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "size: 64 B",
             "size: 64",
-            "12: weight_buffer.size: expected capacity, above 0, such as 64 KiB, got 64; "
+            "12: weight_buffer.size: expected capacity, from 1 B to 1024 GiB, such as 64 KiB, got 64; "
             "give a number with its unit (B, KiB, MiB, GiB, kB or MB), such as 64 KiB",
         ),
         (
             "size: 64 B",
             "size: -64 B",
-            "12: weight_buffer.size: expected capacity, above 0, such as 64 KiB, got '-64 B'; give a value above 0",
+            "12: weight_buffer.size: expected capacity, from 1 B to 1024 GiB, such as 64 KiB, got '-64 B'; "
+            "give a value from 1 B to 1024 GiB",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 0 MB/s",
-            "20: dram.bandwidth: expected bandwidth, above 0, such as 3.2 GB/s, got '0 MB/s'; give a value above 0",
+            "20: dram.bandwidth: expected bandwidth, from 1 B/s to 1e9 GB/s, such as 3.2 GB/s, got '0 MB/s'; "
+            "give a value from 1 B/s to 1e9 GB/s",
         ),
         (
             "bandwidth: 250 MB/s",
             "bandwidth: 2 words/cycle",
-            "20: dram.bandwidth: expected bandwidth, above 0, such as 3.2 GB/s, got '2 words/cycle'; "
+            "20: dram.bandwidth: expected bandwidth, from 1 B/s to 1e9 GB/s, such as 3.2 GB/s, got '2 words/cycle'; "
             "give a number in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
         ),
         (
             "bandwidth: 8 words/cycle",
             "bandwidth: 0 words/cycle",
-            "13: weight_buffer.bandwidth: expected words per cycle, above 0, such as 32 words/cycle, "
-            "got '0 words/cycle'; give a value above 0",
+            "13: weight_buffer.bandwidth: expected words per cycle, from 0.001 words/cycle to 1e9 words/cycle, "
+            "such as 32 words/cycle, "
+            "got '0 words/cycle'; give a value from 0.001 words/cycle to 1e9 words/cycle",
         ),
         (
             "clock: 100 MHz",
             "clock: 100",
-            "5: clock: expected clock frequency of the array, above 0, such as 400 MHz, got 100; "
+            "5: clock: expected clock frequency of the array, from 1 Hz to 1000 GHz, such as 400 MHz, got 100; "
             "give a number with its unit (Hz, kHz, MHz or GHz), such as 400 MHz",
         ),
         (
@@ -175,7 +179,7 @@ def test_the_files_are_what_they_are_named_after() -> None:
         (
             "fan_in: 2",
             "fan_in: 2\narrays: 0",
-            "4: arrays: expected number of arrays that share the buffers, at least 1, got 0; "
+            "4: arrays: expected number of arrays that share the buffers, from 1 to 4096, got 0; "
             "give a number of at least 1",
         ),
         (

@@ -79,7 +79,7 @@ def test_faults_of_the_other_kinds() -> None:
         {
             "node: 45 nm": (
                 "node: 45 mm",
-                "node: expected process node, above 0, such as 45 nm, got '45 mm'",
+                "node: expected process node, from 0.1 nm to 1e6 nm, such as 45 nm, got '45 mm'",
             ),
             "requantizer:": ("requantiser:", "did you mean requantizer?"),
         },

@@ -11,11 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
+from helpers import models
 from helpers.accelerators import METHODS, gemm_of, layers, packed
 from helpers.banks import banks_and_reaches, lanes_of, network
+from helpers.loading import loaded
+from helpers.small_accelerator import HARDWARE, SMALL, hardware
 from tightc.cost_model.bank_layout import chosen_banks, interleaved_banks
 from tightc.cost_model.lane_inputs import LaneInputs
+from tightc.permutation import lane_placement
 from tightc.permutation.lane_placement import place_lanes
+from tightc.permutation.permute import permute
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing, Tile
@@ -97,3 +102,46 @@ def test_lanes_by_hand() -> None:
     assert lanes_of(placed)[0] in ([[0], [1], [2]], [[1], [2], [0]], [[2], [0], [1]])
     kept = packing_of([[0], [1], [2]])
     assert place_lanes(kept, network(3, 1, 3), 100).tiles[0] is kept.tiles[0]
+
+
+@pytest.mark.parametrize("looks", [0, 1, 5, 40])
+def test_once_ended_the_order_so_far_is_kept(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never worse than before, at most one look at the clock later, and the whole result where nothing ends it."""
+    monkeypatch.setattr(lane_placement, "_PAIRS", 8)
+    rng, own = np.random.default_rng(1), network(16, 4, 8)
+    lanes = [sorted(rng.choice(40, 4, replace=False).tolist()) for _ in range(8)]
+    packing, seen = packing_of(lanes), []
+
+    def ended() -> bool:
+        seen.append(len(seen))
+        return len(seen) > looks
+
+    def cycles(found: Packing) -> int:
+        return oracle.best_step(lanes_of(found)[0], 16, 4, 8)[0]
+
+    found, whole = place_lanes(packing, own, 100, ended), place_lanes(packing, own, 100)
+    assert len(seen) <= looks + 2  # one for each layout
+    assert cycles(whole) <= cycles(found) <= cycles(packing)
+    assert cycles(whole) < cycles(packing)
+    if looks == 0:
+        assert found.tiles[0] is packing.tiles[0]
+
+
+def test_without_an_end_the_looks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, own = np.random.default_rng(2), network(16, 4, 8)
+    packing = packing_of([sorted(rng.choice(40, 4, replace=False).tolist()) for _ in range(8)])
+    found = []
+    for pairs in (1, 8, 10**6):
+        monkeypatch.setattr(lane_placement, "_PAIRS", pairs)
+        found.append(lanes_of(place_lanes(packing, own, 100)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_time_limit_is_told_where_it_ended_the_placing() -> None:
+    buffer = {**HARDWARE["activation_buffer"], "size": "4 KiB", "bandwidth": "64 words/cycle"}
+    banked = hardware(activation_buffer={**buffer, "banks": 8, "lane_reach": 2})
+    text = "net (float[1, 40] x) => (float[1, 30] y) { [one] y = MatMul(x, w) }"
+    model = loaded(models.build(text, w=models.sparse(40, 30, density=0.3)))
+    options = SMALL.model_copy(update={"hardware": banked, "method": "first-fit", "time_limit": 1e-9})
+    report = permute(model, options)[1]
+    assert "the time limit ended the search in one before all moves were tried" in report.notes

@@ -103,7 +103,7 @@ def test_permuting_for_banks_is_never_slower_on_them(
 def test_lanes_change_places_and_nothing_else(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, own = random_model(1), options(REACH, method)
     placed = permute(model, own)[0]
-    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing, _ended: packing)
     found = permute(model, own)[0]
     packings = [read_packings(one) for one in (placed, found)]
     for name, packing in packings[0].items():
@@ -130,7 +130,7 @@ def test_an_order_that_costs_more_is_not_taken(words: int, monkeypatch: pytest.M
     keys = {"banks": 8, "lane_reach": 4, "bandwidth": f"{words} words/cycle"}
     own = options({}, "first-fit", hardware=with_keys(keys))
     placed = permute(model, own)[0]
-    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing: packing)
+    monkeypatch.setattr(PackingCosts, "place_lanes", lambda _, packing, _ended: packing)
     rows = [
         simulate(one, SimulateOptions(hardware=own.hardware)).layers
         for one in (placed, permute(model, own)[0])
@@ -145,3 +145,29 @@ def test_any_number_of_threads_gives_the_same_bytes(method: str) -> None:
     model = random_model(0)
     serial, parallel = (permute(model, options(REACH, method, jobs=jobs), seed=3)[0] for jobs in (1, 4))
     assert serial.to_bytes() == parallel.to_bytes()
+
+
+SLOWER = "more cycles than dense, since tiles wait for the banks of the activation buffer; "
+
+
+@pytest.mark.parametrize("objective", ["passes", "cycles"])
+@pytest.mark.parametrize("keys", [{"banks": 1}, {}], ids=["one bank", "no banks"])
+def test_layers_that_banks_make_slower_than_dense_are_named(
+    keys: Mapping[str, object], objective: str
+) -> None:
+    """By permute and simulate alike, where and only where simulate has them slower."""
+    given = options(keys, objective=objective)
+    slower = 0
+    for seed in range(4):
+        permuted, report = permute(random_model(seed), given)
+        simulated = simulate(permuted, SimulateOptions(hardware=given.hardware))
+        names = [row["name"] for row in simulated.layers if row["cycles"] > row["dense_cycles"]]
+        slower += len(names)
+        for found in (report, simulated):
+            notes = [note for note in found.notes if SLOWER in note]
+            assert notes == (
+                [f"{' and '.join(names)}: {SLOWER}permute by tight with --objective cycles on this hardware"]
+                if names
+                else []
+            )
+    assert (slower > 0) == (bool(keys) and objective == "passes")

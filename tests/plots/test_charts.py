@@ -181,7 +181,7 @@ def test_methods_are_those_of_the_rows_and_lossy_ones_say_what_they_drop(
 
 def many_layers(rows: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     return [
-        {**rows[i % len(rows)], "name": f"features.{i}.block.{i % 7}.convolution_with_a_long_name"}
+        {**rows[i % len(rows)], "label": f"features.{i}.block.{i % 7}.convolution_with_a_long_name"}
         for i in range(count)
     ]
 
@@ -203,7 +203,7 @@ def test_the_names_of_fifty_layers_do_not_touch(
             assert all(int(float((text.get("font-size") or "0").rstrip("px"))) >= 10 for text in labels)
     assert len(heights) == 49 * (2 if stage == "simulate" else 1)
     assert min(heights) >= 12  # more than a line of text
-    assert all(row["name"] in texts(svg) for row in rows)
+    assert all(row["label"] in texts(svg) for row in rows)
 
 
 def test_the_same_rows_give_the_same_svg(reports: dict[str, Report], tmp_path: Path) -> None:

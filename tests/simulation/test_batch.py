@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,7 @@ from helpers import models
 from helpers.loading import loaded
 from tightc.comparison.compare import compare
 from tightc.comparison.options import CompareOptions
+from tightc.errors import ModelError
 from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
@@ -60,6 +63,19 @@ FORMS = {
 }  # fmt: skip
 
 
+FORMS |= {
+    "a sequence first, by its name": (
+        product("float[seq, batch, 6] x", "float[seq, batch, 4] y"),
+        {"batch": 3, "input_shape": ("x=5x3x6",)},
+        3,
+    ),
+    "a fixed sequence first, by the batch": (
+        product("float[7, 2, 6] x", "float[7, 2, 4] y"),
+        {"batch": 2},
+        2,
+    ),
+    "a fixed sequence first": (product("float[7, 2, 6] x", "float[7, 2, 4] y"), {}, 7),
+}
 FORMS["a fixed batch, and an output that is no tensor"] = (
     models.build(
         "net (float[7, 6] x) => (seq(float[7, 4]) y) { [p] a = MatMul(x, w) y = SequenceConstruct(a, a) }",
@@ -112,3 +128,53 @@ def test_the_text_has_the_unit() -> None:
     text = str(tightc.simulate(loaded(models.cnn()), batch=4))
     (line,) = (line for line in text.splitlines() if line.startswith("energy_per_inference: "))
     assert line.endswith(" nJ") or line.endswith(" uJ")
+
+
+def test_a_named_batch_multiplies_the_vectors_wherever_it_is() -> None:
+    text = "float[{}, 6] x", "float[{}, 4] y"
+    for dimensions, shape in (("seq, batch_size", "x=5x1x6"), ("batch_size, seq", "x=1x5x6")):
+        model = loaded(product(*(one.format(dimensions) for one in text)))
+        vectors = [
+            tightc.simulate(model, batch=batch, input_shape=[shape.replace("1", str(batch))]).layers[0][
+                "vectors"
+            ]
+            for batch in (1, 3)
+        ]
+        assert vectors == [5, 15]
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "sizes", "reported"),
+    [
+        ("7, 2, 6", {}, "a batch of 7 is assumed, by the first dimension of input x (7)"),
+        (
+            "seq_len, n, 6",
+            {"input_shape": ["x=7x2x6"]},
+            "a batch of 7 is assumed, by the first dimension of input x (seq_len)",
+        ),
+        ("7, 2, 6", {"batch": 2}, None),
+        ("7, 2, 6", {"batch": 7}, None),
+        ("batch, seq, 6", {"input_shape": ["x=7x2x6"]}, None),
+        ("seq, batch, 6", {"input_shape": ["x=7x2x6"]}, None),
+        ("1, 7, 6", {}, None),
+    ],
+)
+def test_a_batch_that_may_be_a_sequence_is_told(
+    dimensions: str, sizes: dict[str, Any], reported: str | None
+) -> None:
+    model = loaded(product(f"float[{dimensions}] x", f"float[{dimensions.replace('6', '4')}] y"))
+    notes = [note for note in tightc.simulate(model, **sizes).notes if "is assumed, by" in note]
+    assert [note.partition(";")[0] for note in notes] == ([reported] if reported else [])
+    assert all("give --batch" in note for note in notes)
+
+
+@pytest.mark.parametrize(("batch", "said"), [(3, "expected 7 for dimension 0 of input x")])
+def test_another_batch_than_a_fixed_one_is_refused(batch: int, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        tightc.simulate(loaded(product("float[7, 2, 6] x", "float[7, 2, 4] y")), batch=batch)
+
+
+def test_the_open_sequence_is_assumed_and_the_named_batch_is_one() -> None:
+    report = tightc.simulate(loaded(product("float[seq, batch, 6] x", "float[seq, batch, 4] y")))
+    assert (report.totals["batch"], report.layers[0]["vectors"]) == (1, 224)
+    assert any("(seqxbatchx6): 224x1x6 is assumed" in note for note in report.notes)

@@ -224,3 +224,12 @@ def test_compare_reports_latencies() -> None:
     assert dense["latency_ms"] == simulate(model, options()).totals["latency_ms"]
     assert packed["latency_ms"] < dense["latency_ms"]
     assert packed["vector_unit_cycles"] == dense["vector_unit_cycles"]
+
+
+def test_the_text_leaves_out_lists_without_entries() -> None:
+    text = "net (float[2, 6] x) => (float[2, 4] y) { [p] y = MatMul(x, w) }"
+    report = simulate(loaded(models.build(text, w=models.sparse(6, 4))), options())
+    assert report.totals["vector_unit_operators"] == []
+    lines = str(report).splitlines()
+    assert "vector_unit_cycles: 0" in lines
+    assert not [line for line in lines if line.startswith("vector_unit_operators")]

@@ -7,64 +7,102 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tightc.config.options import Options
-from tightc.config.quantity import Nanometre, Nanosecond, Picojoule, SquareMicrometre, Volt
+from tightc.config.quantity import (
+    NANOMETRE,
+    NANOSECOND,
+    PICOJOULE,
+    SQUARE_MICROMETRE,
+    VOLT,
+    Nanometre,
+    Nanosecond,
+    Picojoule,
+    SquareMicrometre,
+    Volt,
+)
 from tightc.errors import OptionError
 
 Multiplexer = Literal["tree", "one-hot"]
+_LARGEST_COUNT = 2**31 - 1
 
 
 class AreaEntry(Options):
     """One synthesized module, in the three netlists of it that were looked for."""
 
-    area: SquareMicrometre = Field(description="area at the table's clock, above 0, such as 1105 um2")
-    delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.65 ns")
-    fastest_area: SquareMicrometre = Field(
-        description="area of the netlist with the shortest path, such as 1300 um2"
+    area: SquareMicrometre = Field(
+        description=f"area at the table's clock, {SQUARE_MICROMETRE.range}, such as 1105 um2"
     )
-    fastest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 1.2 ns")
-    smallest_area: SquareMicrometre = Field(description="area of the smallest netlist, such as 805 um2")
-    smallest_delay: Nanosecond = Field(description="longest path of that netlist, above 0, such as 2.2 ns")
+    delay: Nanosecond = Field(
+        description=f"longest path of that netlist, {NANOSECOND.range}, such as 1.65 ns"
+    )
+    fastest_area: SquareMicrometre = Field(
+        description=f"area of the netlist with the shortest path, {SQUARE_MICROMETRE.range}, such as 1300 um2"
+    )
+    fastest_delay: Nanosecond = Field(
+        description=f"longest path of that netlist, {NANOSECOND.range}, such as 1.2 ns"
+    )
+    smallest_area: SquareMicrometre = Field(
+        description=f"area of the smallest netlist, {SQUARE_MICROMETRE.range}, such as 805 um2"
+    )
+    smallest_delay: Nanosecond = Field(
+        description=f"longest path of that netlist, {NANOSECOND.range}, such as 2.2 ns"
+    )
     source: str = Field(description="what was synthesized, and how", min_length=1)
 
 
 class MeasuredEntry(AreaEntry):
     """A processing element with its energies of a cycle at the table's clock, without leakage."""
 
-    used: Picojoule = Field(description="energy of a cycle with a weight, such as 0.7 pJ")
-    idle: Picojoule = Field(description="energy of a cycle with an empty slot, such as 0.5 pJ")
-    load: Picojoule = Field(description="energy of a cycle of loading, such as 0.6 pJ")
+    used: Picojoule = Field(description=f"energy of a cycle with a weight, {PICOJOULE.range}, such as 0.7 pJ")
+    idle: Picojoule = Field(
+        description=f"energy of a cycle with an empty slot, {PICOJOULE.range}, such as 0.5 pJ"
+    )
+    load: Picojoule = Field(description=f"energy of a cycle of loading, {PICOJOULE.range}, such as 0.6 pJ")
 
 
 class PeEntry(MeasuredEntry):
     """One form of the processing element."""
 
-    fan_in: int = Field(ge=1, description="inputs of its multiplexer, from 1")
+    fan_in: int = Field(ge=1, le=32767, description="inputs of its multiplexer, from 1 to 32767")
     lane_register: bool = Field(description="whether it registers the inputs of its lane: true or false")
     multiplexer: Multiplexer = Field(description="form of its multiplexer: tree or one-hot")
     shadow: bool = Field(description="whether it has a second weight register: true or false")
-    subword_bits: int | None = Field(None, ge=2, description="bits of a subword; default: whole weights")
+    subword_bits: int | None = Field(
+        None, ge=2, le=8, description="bits of a subword, from 2 to 8; default: whole weights"
+    )
 
 
 class NmEntry(MeasuredEntry):
     """A processing element of an N:M pattern: N weights of a group of M inputs, and one sum."""
 
-    weights: int = Field(ge=1, description="weights of a group that are kept, N, from 1")
-    inputs: int = Field(ge=1, description="inputs of a group, M, from 1")
+    weights: int = Field(
+        ge=1,
+        le=_LARGEST_COUNT,
+        description=f"weights of a group that are kept, N, from 1 to {_LARGEST_COUNT}",
+    )
+    inputs: int = Field(
+        ge=1, le=_LARGEST_COUNT, description=f"inputs of a group, M, from 1 to {_LARGEST_COUNT}"
+    )
 
 
 class BankEntry(AreaEntry):
     """What one lane input takes of the network from the banks of a buffer."""
 
-    banks: int = Field(ge=1, description="banks of the buffer, from 1")
+    banks: int = Field(
+        ge=1, le=_LARGEST_COUNT, description=f"banks of the buffer, from 1 to {_LARGEST_COUNT}"
+    )
 
 
 class SramEntry(Options):
     """One SRAM macro."""
 
-    words: int = Field(ge=1, description="words of the macro, from 1")
-    bits: int = Field(ge=1, description="bits of a word, from 1")
-    area: SquareMicrometre = Field(description="area of the macro, above 0, such as 7657 um2")
-    access: Picojoule = Field(description="energy of a cycle with an access, such as 4.7 pJ")
+    words: int = Field(ge=1, le=_LARGEST_COUNT, description=f"words of the macro, from 1 to {_LARGEST_COUNT}")
+    bits: int = Field(ge=1, le=_LARGEST_COUNT, description=f"bits of a word, from 1 to {_LARGEST_COUNT}")
+    area: SquareMicrometre = Field(
+        description=f"area of the macro, {SQUARE_MICROMETRE.range}, such as 7657 um2"
+    )
+    access: Picojoule = Field(
+        description=f"energy of a cycle with an access, {PICOJOULE.range}, such as 4.7 pJ"
+    )
     source: str = Field(description="file of the macro", min_length=1)
 
 
@@ -74,10 +112,10 @@ class AreaTable(Options):
     shipped: ClassVar = "area"
 
     name: str = Field(description="name of the table in reports", min_length=1)
-    node: Nanometre = Field(description="process node, above 0, such as 45 nm")
-    voltage: Volt = Field(description="supply voltage, above 0, such as 1.1 V")
+    node: Nanometre = Field(description=f"process node, {NANOMETRE.range}, such as 45 nm")
+    voltage: Volt = Field(description=f"supply voltage, {VOLT.range}, such as 1.1 V")
     clock: Nanosecond = Field(
-        description="clock that every processing element meets, above 0, such as 1.7 ns"
+        description=f"clock that every processing element meets, {NANOSECOND.range}, such as 1.7 ns"
     )
     command: str = Field(description="command that made the table", min_length=1)
     tools: str = Field(description="programs that it ran, with their versions", min_length=1)

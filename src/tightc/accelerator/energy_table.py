@@ -11,8 +11,11 @@ from pydantic import Field, model_validator
 
 from tightc.config.options import Options, invalid_combination
 from tightc.config.quantity import (
+    NANOMETRE,
     PICOJOULE,
     PICOJOULE_PER_BYTE,
+    SIZE,
+    VOLT,
     Nanometre,
     Picojoule,
     PicojoulePerByte,
@@ -29,15 +32,15 @@ class Sourced(Options):
     """The source of a figure, and its process."""
 
     source: str = Field(description="source of the figure, or basis of the assumption", min_length=1)
-    node: Nanometre = Field(description="process node, above 0, such as 45 nm")
-    voltage: Volt = Field(description="supply voltage, above 0, such as 0.9 V")
+    node: Nanometre = Field(description=f"process node, {NANOMETRE.range}, such as 45 nm")
+    voltage: Volt = Field(description=f"supply voltage, {VOLT.range}, such as 0.9 V")
     assumed: bool = Field(False, description="whether the figure is assumed, not measured: true or false")
 
 
 class EnergyEntry(Sourced):
     """Energy of one event."""
 
-    energy: Picojoule = Field(description="energy of one event, at least 0, such as 0.2 pJ")
+    energy: Picojoule = Field(description=f"energy of one event, {PICOJOULE.range}, such as 0.2 pJ")
 
 
 class IdleEntry(EnergyEntry):
@@ -58,7 +61,7 @@ class MemoryEntry(Sourced):
     """Energy of reading from a memory, or writing to it."""
 
     energy: PicojoulePerByte = Field(
-        description="energy per width of an access, at least 0, such as 10 pJ/64bit"
+        description=f"energy per width of an access, {PICOJOULE_PER_BYTE.range}, such as 10 pJ/64bit"
     )
     up_to: PicojoulePerByte | None = Field(
         None,
@@ -83,7 +86,7 @@ def _check_range(energy: float, up_to: float | None, unit: Quantity) -> None:
 class SramEntry(MemoryEntry):
     """Energy of an access to on-chip memory of one capacity, from which other capacities follow."""
 
-    at: Size = Field(description="capacity that the figure holds for, above 0, such as 8 KiB")
+    at: Size = Field(description=f"capacity that the figure holds for, {SIZE.range}, such as 8 KiB")
 
 
 class EnergyTable(Options):

@@ -9,20 +9,33 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tightc.config.options import Options, invalid_combination, raise_broken
-from tightc.config.quantity import SIZE, BytesPerSecond, Frequency, OperationsPerCycle, Size, WordsPerCycle
+from tightc.config.quantity import (
+    BYTES_PER_SECOND,
+    FREQUENCY,
+    OPERATIONS_PER_CYCLE,
+    SIZE,
+    WORDS_PER_CYCLE,
+    BytesPerSecond,
+    Frequency,
+    OperationsPerCycle,
+    Size,
+    WordsPerCycle,
+)
 from tightc.tile.array import LARGEST, ArrayShape
 
 SUM_BYTES = 4
 MOST_BANKS = 4096
+MOST_ARRAYS = 4096
 _OPERAND_BYTES = {"int8": 1, "fp32": 4}
 
 
 class Buffer(Options):
     """An on-chip buffer beside the array."""
 
-    size: Size = Field(description="capacity, above 0, such as 64 KiB")
+    size: Size = Field(description=f"capacity, {SIZE.range}, such as 64 KiB")
     bandwidth: WordsPerCycle = Field(
-        description="words per cycle, above 0, such as 32 words/cycle; a word is an operand or a 4-byte partial sum"
+        description=f"words per cycle, {WORDS_PER_CYCLE.range}, such as 32 words/cycle; a word is an operand or a "
+        "4-byte partial sum"
     )
     double_buffered: bool = Field(
         description="double buffering, one half filled while the other is in use: true or false"
@@ -49,7 +62,7 @@ class ActivationBuffer(Buffer):
 class Dram(Options):
     """The off-chip memory."""
 
-    bandwidth: BytesPerSecond = Field(description="bandwidth, above 0, such as 3.2 GB/s")
+    bandwidth: BytesPerSecond = Field(description=f"bandwidth, {BYTES_PER_SECOND.range}, such as 3.2 GB/s")
     keep_feature_maps: bool = Field(
         description="on-chip reuse of feature maps that fit the activation buffer: true or false"
     )
@@ -71,8 +84,8 @@ class Hardware(Options):
     array: ArrayShape = Field(
         description=f"array size, ROWSxCOLUMNS, each from 1 to {LARGEST}, such as 32x32"
     )
-    arrays: Annotated[int, Field(ge=1)] = Field(
-        1, description="number of arrays that share the buffers, at least 1"
+    arrays: Annotated[int, Field(ge=1, le=MOST_ARRAYS)] = Field(
+        1, description=f"number of arrays that share the buffers, from 1 to {MOST_ARRAYS}"
     )
     fan_in: Annotated[int, Field(ge=1, le=32767)] = Field(
         description="inputs per lane, from 1 (an ordinary array) to 32767"
@@ -80,7 +93,7 @@ class Hardware(Options):
     operands: Literal["int8", "fp32"] = Field(
         description="type of weights and activations: int8 (1 byte) or fp32 (4 bytes)"
     )
-    clock: Frequency = Field(description="clock frequency of the array, above 0, such as 400 MHz")
+    clock: Frequency = Field(description=f"clock frequency of the array, {FREQUENCY.range}, such as 400 MHz")
     prefetch_weights: bool = Field(
         description="prefetch of the next tile's weights while a tile runs: true or false"
     )
@@ -99,8 +112,8 @@ class Hardware(Options):
     )
     vector_unit: OperationsPerCycle | None = Field(
         None,
-        description="operations of the vector unit in a cycle, above 0, such as 32 operations/cycle; default: one for "
-        "each column of the arrays",
+        description=f"operations of the vector unit in a cycle, {OPERATIONS_PER_CYCLE.range}, such as "
+        "32 operations/cycle; default: one for each column of the arrays",
     )
     activation_buffer: ActivationBuffer = Field(
         description="buffer of activations: size, bandwidth, double_buffered, banks, lane_reach"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tightc.accelerator.area_table import AreaTable
 from tightc.accelerator.energy_table import EnergyTable, default_table
-from tightc.accelerator.hardware import Hardware
+from tightc.accelerator.hardware import MOST_ARRAYS, Hardware
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.tile.array import LARGEST, ArrayShape
 
@@ -50,8 +50,8 @@ class AcceleratorOptions(InputSizeOptions):
         description="size of the array, rows x columns, such as 32x32; default: the hardware's, the permuted "
         "model's, else 32x32",
     )
-    arrays: Annotated[int, Field(ge=1, le=4096)] | None = Field(
-        None, description="number of arrays, from 1 to 4096; default: the hardware's, else 1"
+    arrays: Annotated[int, Field(ge=1, le=MOST_ARRAYS)] | None = Field(
+        None, description=f"number of arrays, from 1 to {MOST_ARRAYS}; default: the hardware's, else 1"
     )
     prefetch_weights: bool | None = Field(
         None,

@@ -1,4 +1,9 @@
-"""Physical quantities with units: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number without a unit is an error."""
+"""Physical quantities with units: 64 KiB, 3.2 GB/s, 10 pJ/64bit. A number without a unit is an error.
+
+Each has a range, far wider than anything that is built: an energy of 1e-9 pJ is below what erasing a bit takes at room
+temperature (Landauer, 2.9e-9 pJ), an area of 1e-6 um2 holds a few atoms, and a clock of 1 THz is beyond any processor.
+With values in these ranges, no sum or ratio of the cost model leaves the range of float64.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +27,22 @@ _KIBI = 1024
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """One kind of physical quantity; `units` holds the size of each unit in the unit that the number is stored in."""
+    """One kind of physical quantity; `units` holds the size of each unit in the unit that the number is stored in.
+
+    `least`, `most`: texts of the ends of its range, both permitted. `zero`: whether 0 is permitted beside the range.
+    """
 
     units: Mapping[str, Fraction]
     example: str
+    least: str
+    most: str
     zero: bool = False
     whole: bool = False
+
+    @property
+    def range(self) -> str:
+        """The range in words, for descriptions and errors."""
+        return f"{'0 or ' if self.zero else ''}from {self.least} to {self.most}"
 
     def read(self, value: object) -> float:
         """The number that `value` stands for, an int where `whole`; ValueError says what is expected."""
@@ -42,10 +57,9 @@ class Quantity:
         if found[2] not in self.units:
             raise ValueError(f"should be a number in {self._permitted()}, such as {self.example}")
         number = self._number(Fraction(found[1]) * self.units[found[2]])
-        if number < 0 or (number == 0 and not self.zero):
-            raise ValueError("should be a value of at least 0" if self.zero else "should be a value above 0")
-        if number == math.inf:
-            raise ValueError("should be a finite value")
+        if not (self.zero and number == 0) and not self._end(self.least) <= number <= self._end(self.most):
+            allowed = f"a value from {self.least} to {self.most}"
+            raise ValueError(f"should be {'0 or ' if self.zero else ''}{allowed}")
         if self.whole and not isinstance(number, int):
             raise ValueError("should be an integer number of bytes")
         return number
@@ -62,6 +76,10 @@ class Quantity:
                 numbers.append(str(amount.numerator))
             texts += [f"{n} {unit}" for n in numbers if self._number(Fraction(n) * scale) == value]
         return min(texts, key=len)
+
+    def _end(self, text: str) -> float:
+        number, unit = text.split(" ")
+        return self._number(Fraction(number) * self.units[unit])
 
     def _permitted(self) -> str:
         *others, last = self.units
@@ -104,6 +122,8 @@ SIZE = Quantity(
         "MB": Fraction(10**6),
     },
     "64 KiB",
+    "1 B",
+    "1024 GiB",
     whole=True,
 )
 _PER_SECOND = {f"{unit}/s": scale for unit, scale in SIZE.units.items()} | {"GB/s": Fraction(10**9)}
@@ -113,17 +133,29 @@ _PER_BYTE = {
     "pJ/64bit": Fraction(1, 8),
     "nJ/64bit": Fraction(1000, 8),
 }
-PICOJOULE = Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", zero=True)
-PICOJOULE_PER_BYTE = Quantity(_PER_BYTE, "10 pJ/64bit", zero=True)
+PICOJOULE = Quantity(_units(pJ=0, fJ=-3, nJ=3), "0.2 pJ", "1e-9 pJ", "1e9 pJ", zero=True)
+PICOJOULE_PER_BYTE = Quantity(_PER_BYTE, "10 pJ/64bit", "1e-9 pJ/byte", "1e9 pJ/byte", zero=True)
+WORDS_PER_CYCLE = Quantity(
+    {"words/cycle": Fraction(1)}, "32 words/cycle", "0.001 words/cycle", "1e9 words/cycle"
+)
+OPERATIONS_PER_CYCLE = Quantity(
+    {"operations/cycle": Fraction(1)}, "32 operations/cycle", "0.001 operations/cycle", "1e9 operations/cycle"
+)
+BYTES_PER_SECOND = Quantity(_PER_SECOND, "3.2 GB/s", "1 B/s", "1e9 GB/s")
+FREQUENCY = Quantity(_units(Hz=0, kHz=3, MHz=6, GHz=9), "400 MHz", "1 Hz", "1000 GHz")
+NANOMETRE = Quantity(_units(nm=0), "45 nm", "0.1 nm", "1e6 nm")
+VOLT = Quantity(_units(V=0, mV=-3), "0.9 V", "1 mV", "1000 V")
+SQUARE_MICROMETRE = Quantity(_units(um2=0, mm2=6), "1105 um2", "1e-6 um2", "1e6 mm2")
+NANOSECOND = Quantity(_units(ns=0, ps=-3), "1.7 ns", "0.001 ps", "1e9 ns")
 
 Size = Annotated[int, SIZE]
-WordsPerCycle = Annotated[float, Quantity({"words/cycle": Fraction(1)}, "32 words/cycle")]
-OperationsPerCycle = Annotated[float, Quantity({"operations/cycle": Fraction(1)}, "32 operations/cycle")]
-BytesPerSecond = Annotated[float, Quantity(_PER_SECOND, "3.2 GB/s")]
-Frequency = Annotated[float, Quantity(_units(Hz=0, kHz=3, MHz=6, GHz=9), "400 MHz")]
+WordsPerCycle = Annotated[float, WORDS_PER_CYCLE]
+OperationsPerCycle = Annotated[float, OPERATIONS_PER_CYCLE]
+BytesPerSecond = Annotated[float, BYTES_PER_SECOND]
+Frequency = Annotated[float, FREQUENCY]
 Picojoule = Annotated[float, PICOJOULE]
 PicojoulePerByte = Annotated[float, PICOJOULE_PER_BYTE]
-Nanometre = Annotated[float, Quantity(_units(nm=0), "45 nm")]
-Volt = Annotated[float, Quantity(_units(V=0, mV=-3), "0.9 V")]
-SquareMicrometre = Annotated[float, Quantity(_units(um2=0, mm2=6), "1105 um2")]
-Nanosecond = Annotated[float, Quantity(_units(ns=0, ps=-3), "1.7 ns")]
+Nanometre = Annotated[float, NANOMETRE]
+Volt = Annotated[float, VOLT]
+SquareMicrometre = Annotated[float, SQUARE_MICROMETRE]
+Nanosecond = Annotated[float, NANOSECOND]

@@ -11,6 +11,7 @@ from tightc.accelerator.hardware import SUM_BYTES
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.events import Events, count_events
 from tightc.cost_model.gemm import GemmWorkload
+from tightc.cost_model.largest_counts import check_counts
 from tightc.cost_model.memory import LayerSchedule, peak_live_sums, schedule_layer
 from tightc.cost_model.passes import Passes
 from tightc.tile.measures import ratio
@@ -151,7 +152,11 @@ def sums_fit(passes: Passes, accelerator: Accelerator) -> bool:
 
 
 def layer_cost(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, useful_macs: int) -> LayerCost:
-    """The cost of a layer, the `passes` of `gemm`, on `accelerator`; `useful_macs`: those of non-zero weights."""
+    """The cost of a layer, the `passes` of `gemm`, on `accelerator`; `useful_macs`: those of non-zero weights.
+
+    OptionError where its counts may not fit 64-bit integers.
+    """
+    check_counts(passes, accelerator)
     schedule = schedule_layer(passes, gemm, accelerator)
     events = count_events(passes, gemm, accelerator, schedule)
     return LayerCost.of(len(passes), schedule, useful_macs, events)

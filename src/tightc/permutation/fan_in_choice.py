@@ -19,16 +19,17 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.ranking import KEYS, Candidate
 from tightc.progress import Progress
 
-TRIED = (2, 4, 8, 16)
+TRIED = (1, 2, 4, 8, 16)
 _LEAST_SECONDS = 1e-9  # a time limit of 0 is none
 _DEFAULT_TABLE = "configs/area/nangate45.yaml"
 
 
 class Choice(NamedTuple):
-    """The options with the fan-in that was chosen, and the packings for it."""
+    """The options with the fan-in that was chosen, the packings for it, and notes on what was tried."""
 
     options: PermuteOptions
     packed: PackedLayers
+    notes: tuple[str, ...] = ()
 
 
 def pack_best(jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, progress: Progress) -> Choice:
@@ -36,13 +37,11 @@ def pack_best(jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, prog
 
     Where that is auto, the network is packed for each of TRIED, and the first measure of the objective, summed over the
     layers, times the area of the arrays decides; of equals the smaller fan-in. The time limit holds for all of them
-    together. OptionError where the area table lacks one.
+    together. Those beyond the area table are left out, with a note; OptionError where it holds none.
     """
     if options.fan_in != "auto":
         return Choice(options, pack_layers(jobs, options, seed, progress))
-    tried = _tried(options)
-    for fan_in in tried:
-        _area(options, fan_in)
+    tried, notes = _tried(options)
     limit = options.time_limit or options.temp_schedule.time_limit
     deadline = Deadline(limit or math.inf)
     choices: list[Choice] = []
@@ -52,19 +51,43 @@ def pack_best(jobs: Sequence[LayerJob], options: PermuteOptions, seed: int, prog
         limited = own.model_copy(update={"time_limit": max(seconds, _LEAST_SECONDS)}) if limit else own
         part = _part(progress, number, len(tried))
         packed = pack_layers([_with_fan_in(job, fan_in) for job in jobs], limited, seed, part)
-        choices.append(Choice(own, packed))
+        choices.append(Choice(own, packed, notes))
         if packed.interrupted:
             break
     best = min(choices, key=lambda choice: _times_area(choice, jobs))
     return best._replace(packed=_ended(best.packed, choices, jobs, whole=len(choices) == len(tried)))
 
 
-def _tried(options: PermuteOptions) -> list[int]:
-    """TRIED, on hardware those below its fan-in and that."""
-    if options.hardware is None:
-        return list(TRIED)
-    most = options.hardware.fan_in
-    return [*(fan_in for fan_in in TRIED if fan_in < most), most]
+def _tried(options: PermuteOptions) -> tuple[list[int], tuple[str, ...]]:
+    """TRIED, on hardware those below its fan-in and that, as far as the area table holds them; a note on the others.
+
+    OptionError where it holds none of them.
+    """
+    wanted = list(TRIED)
+    if options.hardware is not None:
+        most = options.hardware.fan_in
+        wanted = [*(fan_in for fan_in in TRIED if fan_in < most), most]
+    _area(options, 1)  # what no fan-in changes, such as operands that the table does not hold
+    table, held = options.area or _default_table(), []
+    fault: OptionError | None = None
+    for fan_in in wanted:
+        try:
+            _area(options, fan_in)
+        except OptionError as found:
+            fault = found
+        else:
+            held.append(fan_in)
+    if not held:
+        assert fault is not None
+        raise fault
+    left = [str(fan_in) for fan_in in wanted if fan_in not in held]
+    if not left:
+        return held, ()
+    note = (
+        f"fan-in {', '.join(left)} was not tried, since area table {table.name} holds no such processing element; "
+        "to pack for it, give it as --fan-in"
+    )
+    return held, (note,)
 
 
 def _ended(

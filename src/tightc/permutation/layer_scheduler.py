@@ -178,7 +178,7 @@ class _LayerRun:
         costs = self.problem.costs
         if costs is not None:
             replicates = self.problem.objective == "replicated-cycles"
-            packing = (costs.replicating() if replicates else costs).place_lanes(packing)
+            packing = (costs.replicating() if replicates else costs).place_lanes(packing, context.ended)
         self.budget.finished(job.weight)
         figures = {"passes": str(len(packing.tiles))}
         if not lossy:

@@ -70,7 +70,7 @@ class PermuteOptions(AcceleratorOptions):
     )
     fan_in: FanIn = Field(
         8,
-        description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 2 to 16; that of the "
+        description=f"inputs that a lane can carry, 1 to {LARGEST_FAN_IN}, or auto, which tries 1 to 16; that of the "
         "hardware where one is given",
     )
     subword_bits: Literal[2, 4] | None = Field(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable, default_table
+from tightc.cost_model.bank_note import bank_note
 from tightc.cost_model.energy import energy_pj
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost, sums_fit
-from tightc.cost_model.layer_passes import passes_of_packing
+from tightc.cost_model.layer_passes import passes_of_dense, passes_of_packing
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
@@ -74,23 +76,41 @@ class PackingCosts:
         parts = energy_pj(found.events, self.table, self.accelerator)
         return Cost(found.cycles, sum(parts.values()))
 
+    def is_slower_than_dense(self, packing: Packing) -> bool:
+        """Whether the layer takes more cycles with this packing than dense, on an accelerator with banks."""
+        if self.accelerator.bank_network is None or packing.method == "dense":
+            return False
+        words = replace(self.accelerator, array=self.accelerator.array.of_words(packing.slots_per_weight))
+        dense = sum(
+            layer_cost(passes_of_dense("ws", gemm, words), gemm, words, 0).cycles for gemm in self._gemms
+        )
+        return self.of(packing).cycles > dense
+
     @property
     def _gemms(self) -> tuple[GemmWorkload, ...]:
         return (self.gemm, *self.further)
 
-    def place_lanes(self, packing: Packing) -> Packing:
+    def place_lanes(self, packing: Packing, ended: Callable[[], bool] | None = None) -> Packing:
         """`packing` with its lanes in an order for the banks of the accelerator, if it has some and that costs less.
 
         Neither cycles nor energy are higher than without. A dense packing has no order of its own.
+        Once `ended`, the order so far counts.
         """
         network = self.accelerator.bank_network
         if network is None or network.rotations == 1 or packing.method == "dense":
             return packing
         # loads numba, which some methods do not need
-        from tightc.permutation.lane_placement import place_lanes
+        from tightc.permutation.lane_placement import never, place_lanes
 
-        placed = place_lanes(packing, network, self.gemm.positions)
+        placed = place_lanes(packing, network, self.gemm.positions, ended or never)
         own, others = self.of(placed), self.of(packing)
         # fewer cycles of banks may take more words, which the bandwidth may not allow, and which take energy
         gains = own != others and own.cycles <= others.cycles and own.energy_pj <= others.energy_pj
         return placed if gains else packing
+
+
+def slower_than_dense(layers: Mapping[str, tuple[PackingCosts | None, Packing]]) -> tuple[str, ...]:
+    """A note on the layers, by name, that the banks of the accelerator make slower than dense ones."""
+    return bank_note(
+        [name for name, (costs, packing) in layers.items() if costs and costs.is_slower_than_dense(packing)]
+    )

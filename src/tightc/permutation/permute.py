@@ -26,7 +26,7 @@ from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.layer_scheduler import LayerJob, PackedLayers
 from tightc.permutation.options import PermuteOptions
-from tightc.permutation.packing_costs import PackingCosts
+from tightc.permutation.packing_costs import PackingCosts, slower_than_dense
 from tightc.permutation.registry import find_method
 from tightc.progress import Progress, no_progress
 from tightc.report import Interrupted, Report, Result, join_names
@@ -51,7 +51,7 @@ def permute(
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
-    chosen, found = pack_best(layer_jobs(network, options, costs), options, seed, progress)
+    chosen, found, tried = pack_best(layer_jobs(network, options, costs), options, seed, progress)
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
@@ -77,7 +77,16 @@ def permute(
         if found.cut_short
         else ()
     )
-    notes = (*model.notes, *assumed, *cut, *_notes(totals, layers, options))
+    notes = (
+        *model.notes,
+        *assumed,
+        *tried,
+        *cut,
+        *_notes(totals, layers, options),
+        *slower_than_dense(
+            {layer.name: (costs.get(layer.output), packings[layer.weight]) for layer in network.owners}
+        ),
+    )
     report = Report("permute", {**head, **totals, "macs_covered": covered}, layers, uncovered, notes)
     if found.interrupted:
         raise Interrupted(Result(permuted, report))

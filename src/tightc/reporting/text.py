@@ -172,13 +172,13 @@ def why_lines(report: Report) -> Iterator[str]:
     """A line for each layer that says why it gains what it gains, where that was asked for."""
     for row in report.layers:
         if "why" in row:
-            yield message_text(f"{row['name']}: {row['why']}")
+            yield message_text(f"{row['label']}: {row['why']}")
 
 
 def totals_lines(report: Report) -> Iterator[str]:
-    """A line for each measure of the network; nested ones are in JSON only."""
+    """A line for each measure of the network; nested ones are in JSON only, and so are lists without entries."""
     for name, value in report.totals.items():
-        if not _is_nested(value):
+        if not _is_nested(value) and value != []:
             yield message_text(f"{name.removesuffix('_pj').removesuffix('_uj')}: {shown(name, value)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import SUM_BYTES, Hardware
 from tightc.cost_model.area import ArrayForm, area_metrics
+from tightc.cost_model.bank_note import bank_note
 from tightc.cost_model.layer_cost import CostComparison, LayerCost, layer_cost, sums_fit
 from tightc.cost_model.memory import peak_live_sums
 from tightc.cost_model.passes import Dataflow, Passes
@@ -21,7 +22,7 @@ from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
 from tightc.report import Report
-from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
+from tightc.simulation.batch import batch_note, batch_size
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.vector_unit import latency_metrics, latency_note, vector_operators
@@ -43,6 +44,7 @@ def simulate(
     `progress`. ModelError where a packing does not match the model's weights; OptionError where it needs another array,
     dataflow or fan-in.
     """
+    given = options
     options, assumed = resolve_open_sizes(model.proto, model.origin, options)
     workload = read_workload(model, options)
     accelerator = choose_accelerator(workload, options)
@@ -68,8 +70,9 @@ def simulate(
         *(bfloat16_notes(model.proto) if options.verify or options.inputs else ()),
         *_energy_notes(totals, accelerator),
         *unknown,
-        *(() if totals["batch"] else (UNKNOWN_BATCH,)),
+        *batch_note(workload.plain, given, totals["batch"]),
         *_batch_note(model, options, accelerator, total.actual.cycles),
+        *_bank_note(workload, costs),
     )
     return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
 
@@ -273,6 +276,17 @@ def _batch_note(
     if each * options.batch >= cycles:
         return ()
     return (f"images one by one take fewer cycles: {each:,} each, in a batch {cycles // options.batch:,}",)
+
+
+def _bank_note(workload: Workload, costs: Sequence[CostComparison]) -> tuple[str, ...]:
+    """A note on packed layers that wait for banks and take more cycles than dense."""
+    return bank_note(
+        [
+            layer.layer.name
+            for layer, cost in zip(workload.layers, costs, strict=True)
+            if cost.actual.bank_stall_cycles and cost.actual.cycles > cost.dense.cycles
+        ]
+    )
 
 
 def _energy_notes(totals: Mapping[str, Any], accelerator: Accelerator) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import onnx
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import ModelError
 from tightc.model.runtime.limited import LimitError
-from tightc.model.runtime.shapes import fed_inputs, require_sizes, value_shapes
+from tightc.model.runtime.shapes import batch_axis, fed_inputs, require_sizes, value_shapes
 
 Sizes = TypeVar("Sizes", bound=InputSizeOptions)
 
@@ -49,13 +49,15 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
 
 def _open_axes(value: onnx.ValueInfoProto) -> int:
     """The number of open axes but the batch."""
-    return sum(not dimension.HasField("dim_value") for dimension in value.type.tensor_type.shape.dim[1:])
+    samples = batch_axis(value)
+    dimensions = enumerate(value.type.tensor_type.shape.dim)
+    return sum(axis != samples and not dimension.HasField("dim_value") for axis, dimension in dimensions)
 
 
 def _shape_text(value: onnx.ValueInfoProto, size: int) -> str:
-    dimensions = value.type.tensor_type.shape.dim
+    dimensions, samples = value.type.tensor_type.shape.dim, batch_axis(value)
     sizes = [
-        dimension.dim_value if dimension.HasField("dim_value") else (size if axis else 1)
+        dimension.dim_value if dimension.HasField("dim_value") else (size if axis != samples else 1)
         for axis, dimension in enumerate(dimensions)
     ]
     return "x".join(map(str, sizes))

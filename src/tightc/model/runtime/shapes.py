@@ -149,8 +149,24 @@ def _fix_inputs(proto: onnx.ModelProto, origin: str, input_sizes: InputSizeOptio
             _fix_input(value, origin, input_sizes.shapes.get(name), input_sizes.batch)
 
 
+def batch_axis(value: onnx.ValueInfoProto, batch: int | None = None) -> int:
+    """The axis of the samples of an input, the first unless the model says another.
+
+    It does by the name of an open dimension, such as [sequence, batch, 64], or where the first is fixed to another size
+    than the `batch` that is given and the second of three to that one.
+    """
+    dimensions = value.type.tensor_type.shape.dim
+    named = [axis for axis, one in enumerate(dimensions) if "batch" in one.dim_param.lower()]
+    if named:
+        return named[0]
+    sizes = [one.dim_value if one.HasField("dim_value") else None for one in dimensions]
+    swapped = len(sizes) == 3 and sizes[0] not in (None, batch) and sizes[1] in (None, batch)
+    return int(batch is not None and swapped)
+
+
 def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, batch: int | None) -> None:
-    """Set the open dimensions of an input in place: the first to `batch`, the others to those of `shape`."""
+    """Set the open dimensions of an input in place: that of samples to `batch`, the others to those of `shape`."""
+    samples = batch_axis(value, batch)
     dimensions = value.type.tensor_type.shape.dim
     if shape is not None and not value.type.tensor_type.HasField("shape"):
         for _ in shape:
@@ -162,17 +178,17 @@ def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, bat
         )
     for axis, dimension in enumerate(dimensions):
         given = shape[axis] if shape else None
-        if axis == 0 and batch is not None:
+        if axis == samples and batch is not None:
             given = batch
         if dimension.HasField("dim_value"):
             if given not in (None, dimension.dim_value):
-                flag = "--batch" if axis == 0 and batch is not None else "--input-shape"
+                flag = "--batch" if axis == samples and batch is not None else "--input-shape"
                 raise ModelError(
                     f"{origin}: expected {dimension.dim_value} for dimension {axis} of input {value.name}, "
                     f"as in the model, got {given}",
                     f"leave {flag} out, or export the model with that dimension open",
                 )
-        elif given is not None or axis == 0:
+        elif given is not None or axis == samples:
             dimension.dim_value = given or 1
         else:
             sizes = "x".join(

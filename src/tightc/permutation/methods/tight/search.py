@@ -109,14 +109,17 @@ class TightSearch:
         if self._context.ended() or self._fewest > self._least or self._objective != "passes":
             self._offer(self._packing(fill_tiles(self._filters, self._inputs, self._array, self._fan_in)))
         if self._best is not None:  # as the lanes of the others are below
-            self._best = Candidate(self._costs.place_lanes(self._best.packing), self._costs)
+            self._best = Candidate(self._place(self._best.packing), self._costs)
         by_passes = self._objective == "passes" and self._best is not None and self._best.runs
         for packing in packings_of_other_methods(
             self._matrix, self._problem, self._context, self._fewest if by_passes else math.inf
         ):
-            self._offer(self._costs.place_lanes(packing))
+            self._offer(self._place(packing))
         assert self._best is not None
         return self._best.packing
+
+    def _place(self, packing: Packing) -> Packing:
+        return self._costs.place_lanes(packing, self._context.ended)
 
     def _packing(self, tiles: list[Tile]) -> Packing:
         """The packing of `tiles` for lanes of the fan-in."""
