@@ -18,7 +18,6 @@ from tightc.cli.common import (
     seed_flag,
 )
 from tightc.cli.flags import option_flags, parsed_options
-from tightc.names import message_text
 from tightc.permutation.options import PermuteOptions
 
 
@@ -42,13 +41,16 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
 
     options = parsed_options(PermuteOptions, flags)
     destination = Destination.of(output, display)
+    if destination.path is None:
+        display.standing.kept = "nothing is kept; with -o FILE, the best packing so far would be"
     try:
         with display.progress() as progress:
             result = run(read_model(model), options, seed=seed, progress=progress)
     except Interrupted as interrupt:
         if destination.path is not None:
             finish(interrupt.result, destination, display)
-            if not display.quiet:
-                click.echo(message_text(f"{destination.path} holds the best packing so far"), err=True)
+            display.standing.kept = (
+                f"the same command starts anew; {destination.path} holds the best packing so far"
+            )
         raise
     finish(result, destination, display)

@@ -102,12 +102,12 @@ class StageRunner:
             self.dense.sha256 if options.get("teacher") else "",
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
-        return self._row(
-            self._assign_name(step.stage),
-            step.stage,
-            key,
-            lambda: self._stage_functions(key)[step.stage](step.options),
-        )
+        name = self._assign_name(step.stage)
+        of = f"{len(self.names)} of {len(self.recipe.stages)}"
+        self.progress(name, 0.0, {"stage": f"{of}, {step.stage}"})
+        row = self._row(name, step.stage, key, lambda: self._stage_functions(key)[step.stage](step.options))
+        self.progress(name, 1.0, {"": row["state"]})
+        return row
 
     def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
         """The row of a stage: from its record where `key` is the same, else from what `run` returns."""
@@ -116,7 +116,6 @@ class StageRunner:
         state = "unchanged" if found else "done"
         if found:
             record, model = found
-            self.progress(name, 1.0, {"": "unchanged"})
         else:
             made, report = run()
             record, model = {"key": key, "report": report.to_dict()}, None
