@@ -42,7 +42,8 @@ class Standing:
             return
         self.explained = True
         where = ", ".join(part for part in (self._stage, self._work) if part)
-        stopped = f"stopped in {where}" if where else "stopped at the start"
+        where = where if where.startswith("with ") else f"in {where}"
+        stopped = f"stopped {where}" if self._stage or self._work else "stopped at the start"
         click.echo(message_text(f"{stopped}; {self.kept}"), err=True)
 
     def _remember(self, task: str, done: float, figures: Mapping[str, str]) -> None:
@@ -54,7 +55,7 @@ class Standing:
             count = next((name for name in _COUNTS if name in figures), None)
             if count is not None:
                 of = figures[count].replace("/", " of ")
-                self._work = f"epoch {of}" if count == "epoch" else f"{of} layers done"
+                self._work = f"epoch {of}" if count == "epoch" else f"with {of} layers done"
             elif not self._counted:
-                self._work = f"{task}, {done:.0%} done"
+                self._work = f"{done:.0%} done" if self._stage else f"{task}, {done:.0%} done"
             self._counted |= count is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from math import prod
@@ -23,6 +24,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.layer_scheduler import LayerJob
+from tightc.permutation.network_progress import NetworkProgress
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.registry import find_method
@@ -49,7 +51,9 @@ def permute(
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
-    chosen, found = pack_best(_jobs(network, options, costs), options, seed, progress)
+    chosen, found = pack_best(
+        _jobs(network, options, costs), options, seed, _of_network(network, options, progress)
+    )
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
@@ -76,6 +80,16 @@ def permute(
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _of_network(network: Network, options: PermuteOptions, progress: Progress) -> Progress:
+    """`progress` with a task for the whole network, and the time left."""
+    if progress is no_progress:
+        return progress
+    moves = {layer.name: int(np.count_nonzero(network.weights[layer.weight])) for layer in network.owners}
+    return NetworkProgress(
+        progress, moves, options.time_limit or options.temp_schedule.time_limit or math.inf
+    )
 
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:
