@@ -14,7 +14,7 @@ from tightc.cli.standing import Standing
 
 Reports = list[tuple[str, float, dict[str, str]]]
 NOTHING = "nothing is kept; the same command starts anew"
-STAGE = ("02-finetune", 0.0, {"stage": "2 of 6, finetune"})
+STAGE = ("run", 0.2, {"stage": "2 of 6, finetune"})
 EPOCH = ("02-finetune", 0.25, {"epoch": "3/10", "loss": "0.1"})
 
 
@@ -31,7 +31,7 @@ EPOCH = ("02-finetune", 0.25, {"epoch": "3/10", "loss": "0.1"})
             [("conv", 0.9, {}), ("permute", 0.4, {"layers": "3/22"}), ("conv", 0.95, {"gap": "1"})],
             "with 3 of 22 layers done",
         ),
-        ([STAGE, EPOCH, ("03-x", 0.0, {"stage": "3 of 6, permute"}), ("03-x a", 0.5, {})],
+        ([STAGE, EPOCH, ("run", 0.4, {"stage": "3 of 6, permute"}), ("03-x a", 0.5, {})],
          "in stage 3 of 6, permute, 50% done"),
     ],
 )  # fmt: skip
@@ -83,6 +83,6 @@ def test_every_long_command_explains_an_interrupt(
     monkeypatch.setattr(evaluate, "data_for", lambda *_, **__: images)
     assert run_command([*arguments, *(["-q"] if quiet else [])]) == 130
     lines = capsys.readouterr().err.splitlines()
-    told = [] if quiet else [f"stopped in work, 50% done; {kept}"]
-    assert [line for line in lines if line] == [*told, "tightc: interrupted"]
+    reported = [] if quiet else [f"stopped in work, 50% done; {kept}"]
+    assert [line for line in lines if line] == [*reported, "tightc: interrupted"]
     assert not (tmp_path / "out.onnx").exists()

@@ -173,9 +173,9 @@ def test_a_signal_leaves_a_model_and_the_same_command_goes_on_to_the_same_bytes(
     arguments = command(run, "out.onnx", "--checkpoint-minutes", "0")
     code, out, err = ended(arguments, by, place / "out.onnx.checkpoint", 0.2)
     assert code == 128 + by
-    told, *rest = err.split("\n")
+    reported, *rest = err.split("\n")
     kept = f"out.onnx holds the weights at the interrupt; {GOES_ON.format('out.onnx')}"
-    assert re.fullmatch(rf"stopped in epoch [123] of 3; {re.escape(kept)}", told)
+    assert re.fullmatch(rf"stopped in epoch [123] of 3; {re.escape(kept)}", reported)
     assert rest == ["", f"tightc: {word}", ""]
     (note,) = json.loads(out)["notes"]
     reached = json.loads(out)["totals"]["epochs"]

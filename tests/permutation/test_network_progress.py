@@ -26,17 +26,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def of_whole(clock: Clock, reports: list[tuple[float, str, float]], seconds: float = math.inf) -> list[str]:
-    """What is told of the whole after each report (seconds, layer, part), of layers of 300 and 100 planned moves."""
-    told: list[str] = []
+    """What is reported of the whole after each report (seconds, layer, part), of layers of 300 and 100 planned moves."""
+    reported: list[str] = []
 
     def listen(task: str, done: float, figures: Mapping[str, str], /) -> None:
         if task == WHOLE:
-            told.append(" ".join([f"{done:.0%}", *(f"{label} {value}" for label, value in figures.items())]))
+            reported.append(
+                " ".join([f"{done:.0%}", *(f"{label} {value}" for label, value in figures.items())])
+            )
 
     progress = NetworkProgress(listen, {"large": 300, "small": 100}, seconds)
     for clock.now, layer, part in reports:
         progress(layer, part, {"left": "9h"})
-    return told
+    return reported
 
 
 def test_in_the_first_rounds_it_is_at_least_that_of_their_moves(clock: Clock) -> None:

@@ -28,7 +28,7 @@ class Standing:
         self._lock = threading.Lock()
 
     def follow(self, progress: Progress) -> Progress:
-        """`progress`, of which the last report is remembered."""
+        """`progress`, with the last report remembered."""
 
         def report(task: str, done: float, figures: Mapping[str, str], /) -> None:
             self._remember(task, done, figures)

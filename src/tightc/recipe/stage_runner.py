@@ -103,10 +103,10 @@ class StageRunner:
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
         name = self._assign_name(step.stage)
-        of = f"{len(self.names)} of {len(self.recipe.stages)}"
-        self.progress(name, 0.0, {"stage": f"{of}, {step.stage}"})
+        number, stages = len(self.names), len(self.recipe.stages)
+        self.progress("run", (number - 1) / stages, {"stage": f"{number} of {stages}, {step.stage}"})
         row = self._row(name, step.stage, key, lambda: self._stage_functions(key)[step.stage](step.options))
-        self.progress(name, 1.0, {"": row["state"]})
+        self.progress("run", number / stages, {"stage": f"{number} of {stages}, {step.stage}"})
         return row
 
     def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
@@ -116,6 +116,7 @@ class StageRunner:
         state = "unchanged" if found else "done"
         if found:
             record, model = found
+            self.progress(name, 1.0, {"": "unchanged"})
         else:
             made, report = run()
             record, model = {"key": key, "report": report.to_dict()}, None
