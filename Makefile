@@ -13,8 +13,9 @@ SEED ?= 0
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
 
-demo: $(VENV)/ready ## install, then run the whole chain on the embedded example
+demo: $(VENV)/ready ## install, then run the whole chain on the embedded example, and write its report page
 	@$(BIN)/tightc run
+	@$(BIN)/tightc report tightc-run/digits -q && echo "report: tightc-run/digits/report.html"
 
 results: $(VENV)/ready-scripts ## train what is next of the experiments, and write docs/results; takes days, and goes on where it was
 	@$(BIN)/python scripts/experiments.py --queues $(QUEUES) --verbose
@@ -81,7 +82,7 @@ test-wheel: ## the same on Python 3.12 and 3.13, where they are found
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tightc needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,finetune,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dask,finetune,report,browser,dev]'
 	@touch $@
 
 $(LIGHT)/ready: pyproject.toml constraints.txt $(shell find src -name '*.py' -o -name '*.yaml')

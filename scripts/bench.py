@@ -31,6 +31,7 @@ SECTIONS = {
     "rtl": "rtl",
     "equal-area": "equal_area",
     "recorded": "recorded",
+    "explore": "explore",
     "sensitivity": "sensitivity",
     "banks": "banks",
     "scale": "scale",

@@ -47,6 +47,10 @@ def main() -> None:
             json.loads(call(command, "evaluate", model, "--data", DATA, "--json"))["totals"]["accuracy"]
             for model in (pruned, packed)
         )
+        call(command, "check", packed, "--against", pruned, "--data", DATA, "--require", "accuracy_drop==0")
+        call(command, "check", packed, "--require", "speedup>=100", status=1)
+        call(command, "diff", pruned, packed, status=1)
+        call(command, "verify", pruned, packed)
         call(command, "quantize", pruned, "--data", DATA, "-o", plain)
         rtl = json.loads(call(command, "rtl", plain, "-o", f"{folder}/rtl", "--json"))
         modules = [path.name for path in Path(folder, "rtl").glob("*.sv")]
@@ -56,13 +60,16 @@ def main() -> None:
         training = call(command, "finetune", pruned, "--data", DATA, "-o", plain, status=2)
         fisher = ("prune", MODEL, "--sparsity", "0.5", "--criterion", "fisher", "--data", DATA, "-o", plain)
         refusals = [training, call(command, *fisher, status=2)]
+        page = call(command, "report", packed, "-o", f"{folder}/page.html", status=2)
+    if "tightc[report]" not in page:
+        sys.exit(f"not as it should be: {page}")
     if not all("tightc[finetune]" in refusal for refusal in refusals) or speedup <= 1 or before != after:
         sys.exit(f"not as it should be: {refusals}, speedup {speedup}, accuracy {before} and {after}")
     if len(rtl["layers"]) != 5 or "pe.sv" not in modules:
         sys.exit(f"not as it should be: {modules}, {rtl}")
     print(
-        f"light: 13 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
-        "finetune and fisher say why not"
+        f"light: 17 commands passed without torch, tightc in {Path(tightc.__file__).parent.name}; "
+        "finetune, fisher and report say why not"
     )
 
 

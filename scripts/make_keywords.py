@@ -15,15 +15,20 @@ import tightc
 from tightc.api.python_types import python_type
 from tightc.comparison.options import CompareOptions
 from tightc.config.options import Options
+from tightc.difference.options import DiffOptions
 from tightc.evaluation.options import EvaluateOptions
+from tightc.exploration.options import ExploreOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 from tightc.packing.options import PackOptions
 from tightc.permutation.options import PermuteOptions
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
+from tightc.report_page.options import ReportOptions
+from tightc.requirements.options import CheckOptions
 from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
+from tightc.verification.options import VerifyOptions
 
 PAGE = Path(__file__).parents[1] / "src" / "tightc" / "api" / "keywords.py"
 KINDS: dict[str, tuple[type[Options], ...]] = {
@@ -36,7 +41,12 @@ KINDS: dict[str, tuple[type[Options], ...]] = {
     "simulate": (SimulateOptions,),
     "write_rtl": (RtlOptions,),
     "compare": (CompareOptions,),
+    "explore": (ExploreOptions,),
+    "write_report": (ReportOptions,),
     "evaluate": (EvaluateOptions,),
+    "check": (CheckOptions,),
+    "diff": (DiffOptions,),
+    "verify": (VerifyOptions,),
 }
 HEAD = '''"""The types of the verbs' keywords. Written by scripts/make_keywords.py from the options: do not edit."""
 

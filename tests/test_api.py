@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 QUICK = {"steps": 3, "moves_per_weight": 20}
 VERBS = [
     tightc.inspect, tightc.prune, tightc.finetune, tightc.quantize, tightc.permute, tightc.pack, tightc.unpack,
-    tightc.simulate, tightc.verify, tightc.compare, tightc.evaluate, tightc.run_recipe, tightc.load, tightc.save,
+    tightc.simulate, tightc.verify, tightc.compare, tightc.evaluate, tightc.check, tightc.diff,
+    tightc.run_recipe, tightc.load, tightc.save,
     tightc.load_images, tightc.tiles, tightc.examples, tightc.configs,
 ]  # fmt: skip
 OPTIONS = [getattr(tightc, name) for name in tightc.__all__ if name.endswith("Options")]

@@ -39,7 +39,7 @@ def test_the_page_imports_tightc_alone() -> None:
 def test_the_page_names_every_verb_and_no_other_name() -> None:
     named = set(re.findall(r"tightc\.(\w+)", PAGE))
     assert named <= set(tightc.__all__)
-    verbs = "inspect prune finetune quantize permute pack unpack simulate compare evaluate verify"
+    verbs = "inspect prune finetune quantize permute pack unpack simulate compare evaluate check diff verify"
     for verb in verbs.split():
         assert f"`{verb}`" in PAGE
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from tightc.api.files import configs, examples, load, load_images, save
     from tightc.api.tiles import Tile, tiles
     from tightc.api.verbs import (
+        check,
         compare,
+        diff,
         evaluate,
+        explore,
         finetune,
         inspect,
         pack,
@@ -28,12 +31,14 @@ if TYPE_CHECKING:
         simulate,
         unpack,
         verify,
+        write_report,
         write_rtl,
     )
     from tightc.comparison.options import CompareOptions
     from tightc.data.images import NormalizedImages
     from tightc.data.options import DataOptions
     from tightc.data.samples import Samples
+    from tightc.difference.options import DiffOptions
     from tightc.errors import (
         ConfigError,
         DataError,
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
         VerifyError,
     )
     from tightc.evaluation.options import EvaluateOptions
+    from tightc.exploration.options import ExploreOptions
     from tightc.finetuning.options import FinetuneOptions
     from tightc.inspection.options import InspectOptions, SensitivityOptions
     from tightc.model.file import Model
@@ -56,10 +62,13 @@ if TYPE_CHECKING:
     from tightc.pruning.options import PruneOptions
     from tightc.quantization.options import QuantizeOptions
     from tightc.report import Interrupted, LayerReport, Report, Result
+    from tightc.report_page.options import ReportOptions
+    from tightc.requirements.options import CheckOptions
     from tightc.rtl.options import RtlOptions
     from tightc.selection.budget import Budget
     from tightc.simulation.options import SimulateOptions
     from tightc.tile.array import ArrayShape
+    from tightc.verification.options import VerifyOptions
 
     __version__: str
 
@@ -67,12 +76,15 @@ __all__ = [
     "AreaTable",
     "ArrayShape",
     "Budget",
+    "CheckOptions",
     "CompareOptions",
     "ConfigError",
     "DataError",
     "DataOptions",
+    "DiffOptions",
     "EnergyTable",
     "EvaluateOptions",
+    "ExploreOptions",
     "FinetuneOptions",
     "Hardware",
     "InspectOptions",
@@ -91,6 +103,7 @@ __all__ = [
     "PruneOptions",
     "QuantizeOptions",
     "Report",
+    "ReportOptions",
     "Result",
     "RtlOptions",
     "Samples",
@@ -100,11 +113,15 @@ __all__ = [
     "TightcError",
     "Tile",
     "VerifyError",
+    "VerifyOptions",
     "__version__",
+    "check",
     "compare",
     "configs",
+    "diff",
     "evaluate",
     "examples",
+    "explore",
     "finetune",
     "inspect",
     "load",
@@ -119,6 +136,7 @@ __all__ = [
     "tiles",
     "unpack",
     "verify",
+    "write_report",
     "write_rtl",
 ]
 
@@ -126,15 +144,17 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "compare evaluate finetune inspect pack permute prune quantize run_recipe simulate unpack "
-    "verify write_rtl",
+    "tightc.api.verbs": "check compare diff evaluate explore finetune inspect pack permute prune quantize run_recipe "
+    "simulate unpack verify write_report write_rtl",
     "tightc.comparison.options": "CompareOptions",
     "tightc.data.images": "NormalizedImages",
     "tightc.data.options": "DataOptions",
     "tightc.data.samples": "Samples",
+    "tightc.difference.options": "DiffOptions",
     "tightc.errors": "ConfigError DataError InternalError MemoryLimitError ModelError OptionError OutputError "
     "TightcError VerifyError",
     "tightc.evaluation.options": "EvaluateOptions",
+    "tightc.exploration.options": "ExploreOptions",
     "tightc.finetuning.options": "FinetuneOptions",
     "tightc.inspection.options": "InspectOptions SensitivityOptions",
     "tightc.model.file": "Model",
@@ -145,6 +165,8 @@ _MODULES = {
     "tightc.pruning.options": "PruneOptions",
     "tightc.quantization.options": "QuantizeOptions",
     "tightc.report": "Interrupted LayerReport Report Result",
+    "tightc.requirements.options": "CheckOptions",
+    "tightc.report_page.options": "ReportOptions",
     "tightc.rtl.options": "RtlOptions",
     "tightc.selection.budget": "Budget",
     "tightc.accelerator.area_table": "AreaTable",
@@ -152,6 +174,7 @@ _MODULES = {
     "tightc.accelerator.hardware": "Hardware",
     "tightc.simulation.options": "SimulateOptions",
     "tightc.tile.array": "ArrayShape",
+    "tightc.verification.options": "VerifyOptions",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 _OPTIONS = {"AreaTable", "EnergyTable", "Hardware", "TemperatureSchedule"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import time
@@ -20,6 +21,9 @@ _WAIT = 5.0  # seconds for a writer to open a named pipe
 _EXPANSION = 200
 _SMALL = 2**29  # what is not larger than this may expand as it likes
 
+# a scheme has two letters or more: c:/ is a drive
+_URL = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/{1,2}(.*)$")
+
 Kind = type[TightcError]
 
 
@@ -28,6 +32,37 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """The next `size` bytes, fewer at the end."""
+
+
+def refuse_url(path: str | Path, kind: Kind) -> None:
+    """An error of `kind`, with the command that downloads the file, where `path` is a URL.
+
+    A path that went through pathlib has lost a slash, and may begin with the folder of a recipe.
+    """
+    found = _URL.search(str(path))
+    if not found:
+        return
+    scheme, rest = found.groups()
+    if scheme == "file":
+        rest = f"/{rest.lstrip('/')}"
+    url = f"{scheme}://{rest}"
+    name = rest.rstrip("/").rpartition("/")[2] or "FILE"
+    commands = {
+        "hf": f"hf download {_on_hugging_face(rest)} --local-dir .",
+        "s3": f"aws s3 cp {url} .",
+        "gs": f"gcloud storage cp {url} .",
+        "file": f"leave out file:// and give {rest}",
+    }
+    fetch = commands.get(scheme, f"curl -L -o {name} {url.replace('/blob/', '/resolve/')}")
+    remedy = fetch if scheme == "file" else f"download it first ({fetch}), and give the path of the file"
+    raise kind(f"{url}: URLs are not supported", remedy)
+
+
+def _on_hugging_face(rest: str) -> str:
+    """OWNER/NAME and the path of the file within the repository, as `hf download` takes them."""
+    owner, _, within = rest.partition("/")
+    name, _, file = within.partition("/")
+    return f"{owner}/{name} {file or 'FILE'}" if name else "OWNER/NAME FILE"
 
 
 def open_regular(path: str | Path, kind: Kind = DataError) -> BinaryIO:

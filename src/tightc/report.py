@@ -83,6 +83,8 @@ class MeasureAttributes:
     macs_covered = Measure[float | None]("Fraction of the MACs in layers that tightc packs; None if unknown.")
     bytes_in = Measure[int]("Size of the model before, in bytes.")
     bytes_out = Measure[int]("Size of the model after, in bytes.")
+    passed = Measure[bool]("Whether a check or verification holds.")
+    equal = Measure[bool]("Whether two models are the same.")
 
     def figures(self) -> Figures:
         """All measures by name."""
@@ -97,7 +99,9 @@ class MeasureAttributes:
 class LayerReport(dict[str, Any], MeasureAttributes):
     """The measures of one layer, or of one row of `compare` and `run`: as keys and as attributes."""
 
-    name = Measure[str]("Name of the layer.")
+    name = Measure[str]("Name of the layer's node.")
+    label = Measure[str]("Readable name of the layer: its module, or else its node.")
+    weight = Measure[str]("Name of the layer's weight.")
 
     def figures(self) -> Figures:
         """All measures by name."""

@@ -91,14 +91,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # --- --explain
 
 # what names a layer, a model or a setting: no figures
-NAMES = {"name", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
+NAMES = {"name", "label", "weight", "operator", "filters", "inputs", "groups", "shares", "method", "vectors"}
 SETTINGS = {
     "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
-    "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file",
+    "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file", "fan_in",
     "energy_file",
 }  # fmt: skip
 AREA = str(tightc.configs() / "area" / "nangate45.yaml")
-EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--area", AREA)
+EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--why", "--area", AREA)
 
 
 def figures_of(report: dict[str, Any]) -> set[str]:
@@ -193,7 +193,9 @@ def test_csv_has_a_line_for_each_layer(place: Path, capsys: pytest.CaptureFixtur
 def test_csv_of_a_dense_model_and_quietly(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, "net.onnx", "--csv")
     assert printed(capsys, "net.onnx", "--csv", "-q") == (out, "")
-    head = "name,operator,filters,inputs,groups,shares,method,vectors,temporal_tiles,arrays_used,passes,dense_passes,"
+    head = (
+        "name,label,weight,operator,filters,inputs,groups,shares,method,vectors,temporal_tiles,arrays_used,"
+    )
     assert out.startswith(head)
     assert len(out.splitlines()) == 4
 
@@ -488,7 +490,7 @@ def line_of(text: str, start: str) -> int:
          "int8_multiplication: expected one of "),
         (lambda text: re.sub(r"^name: .*$", "name: ''", text, flags=re.MULTILINE), "name:",
          "name: expected name of the table in reports, got ''"),
-        (lambda text: text.replace("lane_byte:", "lane_byte: 3\nx:"), "x:", "x: expected one of "),
+        (lambda text: text.replace("sram:", "x: 3\nsram:", 1), "x:", "x: expected one of "),
     ],
 )  # fmt: skip
 def test_wrong_energy_tables(
@@ -520,12 +522,14 @@ def test_files_that_are_no_options(place: Path, capsys: pytest.CaptureFixture[st
     assert refused(capsys, "net.onnx", flag, "list.yaml").startswith(
         "list.yaml:1: holds no keys; give keys such as "
     )
-    assert refused(capsys, "net.onnx", flag, "net.onnx").startswith("net.onnx: cannot be read as text (")
+    assert refused(capsys, "net.onnx", flag, "./net.onnx").startswith("net.onnx: cannot be read as text (")
     (place / "empty.yaml").write_text("")
-    assert re.match(
-        r"empty\.yaml:1: name: expected name of .*, got nothing; add it",
-        refused(capsys, "net.onnx", flag, "empty.yaml"),
-    )
+    assert run(["simulate", "net.onnx", flag, "empty.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 5  # all keys that must be there
+    for line in lines:
+        assert re.fullmatch(r"tightc: error: empty\.yaml:1: \w+: expected .+, got nothing; add it", line)
+    assert "name: expected name of" in lines[0]
 
 
 def test_another_energy_table_changes_the_energy_and_nothing_else(
@@ -567,3 +571,18 @@ def test_values_that_are_not_permitted(
     place: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
 ) -> None:
     assert refused(capsys, "net.onnx", *flags) == words
+
+
+def test_why_is_a_sentence_for_each_layer_in_every_form(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = as_json(capsys, "tight.onnx", "--why")["layers"]
+    assert all(layer["why"].endswith(".") for layer in layers)
+    out, _ = printed(capsys, "tight.onnx", "--why")
+    lines = out.splitlines()
+    assert [line for line in lines if line.endswith(".")] == [
+        f"{layer['name']}: {layer['why']}" for layer in layers
+    ]
+    out, _ = printed(capsys, "tight.onnx", "--why", "--csv")
+    assert [row["why"] for row in csv.DictReader(io.StringIO(out))] == [layer["why"] for layer in layers]
+    assert "why" not in as_json(capsys, "tight.onnx")["layers"][0]

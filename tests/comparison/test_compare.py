@@ -139,7 +139,7 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
 
 
 def test_every_option_of_the_hardware_is_an_option_of_compare() -> None:
-    of_other_use = {"dataflow", "verify", "inputs"}  # tiles are weight-stationary
+    of_other_use = {"dataflow", "verify", "inputs", "why"}  # tiles are weight-stationary
     shared = SimulateOptions.model_fields.keys() - of_other_use
     assert shared <= CompareOptions.model_fields.keys()
     assert CompareOptions().simulated(SMALL) == SimulateOptions(array=SMALL)

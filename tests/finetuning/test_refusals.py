@@ -162,8 +162,8 @@ def test_options_that_do_not_go_together_are_refused(
     [
         (
             ("third",),
-            "--skip: expected one of the layers first, last, got 'third'",
-            "give the name of a layer, or a pattern such as 'layer1.*'",
+            "--skip: expected the name of a layer, got 'third'",
+            "did you mean first?",
         ),
         (("first", "l*"), "--skip: expected at least one layer left, got none", "skip fewer layers"),
     ],

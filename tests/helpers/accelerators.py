@@ -158,7 +158,9 @@ def tiles_of(packing: Packing) -> list[dict[str, Any]]:
 def tile_passes(packing: Packing, gemm: GemmWorkload) -> Passes:
     """The passes that a layer with that packing runs."""
     layer = Layer("mm", "MatMul", "w", packing.filters, packing.inputs, packing.groups, True, 0, "x", "y")
-    return LayerWorkload(layer, {}, gemm, 0, 0, packing).passes("ws", Accelerator(packing.array))
+    return LayerWorkload(layer, {}, gemm, np.zeros(0, np.int64), 0, packing).passes(
+        "ws", Accelerator(packing.array)
+    )
 
 
 def levels_of(packing: Packing) -> int:

@@ -36,6 +36,8 @@ def test_a_row_for_each_layer_by_hand() -> None:
     (row,) = inspected(proto).layers
     assert row == {
         "name": "c",
+        "label": "c",
+        "weight": "w",
         "operator": "Conv",
         "filters": 4,
         "inputs": 6,

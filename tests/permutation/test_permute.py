@@ -224,7 +224,7 @@ def test_the_shared_resnet20_is_packed_in_the_fewest_passes_of_every_layer(resne
 
 @pytest.mark.parametrize(("passes", "noted"), [(6, False), (7, True)])
 def test_only_a_layer_above_its_bound_is_noted(passes: int, noted: bool) -> None:
-    rows = [{"name": "a", "passes": passes, "passes_lower_bound": 6}]
+    rows = [{"name": "n", "label": "a", "passes": passes, "passes_lower_bound": 6}]
     notes = _notes({"dropped_weights": 0}, rows, SMALL)
     assert notes == (("a: more passes than the bound; a fan-in above 3 may take fewer",) if noted else ())
     for other in ({"method": "dense"}, {"fan_in": "auto"}):

@@ -143,9 +143,9 @@ def test_the_sparsity_is_of_the_layers_that_are_not_skipped() -> None:
     assert [row["nonzeros"] for row in report.layers] == [100, 50]
 
 
-def test_an_unknown_layer_is_refused_with_the_names_of_all_layers() -> None:
+def test_an_unknown_layer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(
-        OptionError, match="--skip: expected one of the layers first, second, last, got 'third'"
+        OptionError, match=r"--skip: expected the name of a layer, got 'third'; did you mean first\?"
     ):
         prune(loaded(models.cnn()), PruneOptions(sparsity=0.5, skip=("third",)))
 

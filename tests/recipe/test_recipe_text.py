@@ -46,8 +46,8 @@ def error(text: str) -> str:
         ("model: a\nseed: 1.5\nstages: [permute]\n", "r.yaml:2: seed: expected random seed, an integer from 0, got "
          "1.5; give an integer"),
         ("model: a\ndata: x\nstages: [permute]\n", "r.yaml:2: data: expected images for "),
-        ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: expected one of data, mean, std, "
-         "validation, got path; did you mean data?"),
+        ("model: a\ndata: {path: x}\nstages: [permute]\n", "r.yaml:2: data.path: expected one of crop, data, mean, "
+         "resize, std, validation, got path; did you mean data?"),
         ("model: a\ndata: {data: x, mean: red}\nstages: [permute]\n", "r.yaml:2: data.mean: expected mean of pixels "),
     ],
 )  # fmt: skip

@@ -25,12 +25,28 @@ COMMON = {
         "Model or sequence of Model",
         "The models, as `tightc.load` returns them; they are not changed.",
     ),
+    "sources": (
+        "Model, str, PathLike, or sequence",
+        "One or two models, as `tightc.load` returns them, or folders that `run_recipe` wrote.",
+    ),
+    "path": ("str or PathLike", "The file to write; a file that is there is replaced."),
     "images": (
         "NormalizedImages or Samples",
         "Images, or an array for each input, as `tightc.load_images` returns them; or a mapping of input names to "
         "arrays.",
     ),
     "teacher": ("Model, optional", "A model whose outputs are matched too, such as the dense one."),
+    "mask": (
+        "str, PathLike or mapping of arrays, optional",
+        "Arrays of 0 and 1, or bool, in the shape of the weight, by its name, or an NPZ file of such: exactly the "
+        "weights under a 0 become zero. In place of a sparsity or budget.",
+    ),
+    "against": ("Model, optional", "The model to compare with, such as the dense one."),
+    "other": ("Model", "The model to compare with."),
+    "store": (
+        "str or PathLike, optional",
+        "SQLite file that keeps the points, made if missing; default: memory, which ends with the call.",
+    ),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (

@@ -77,6 +77,8 @@ def load_images(
     split: Split = "train",
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
+    resize: int | None = None,
+    crop: int | None = None,
 ) -> NormalizedImages | Samples:
     """Read images, in the size that a model takes, or an array for each of its inputs.
 
@@ -95,6 +97,11 @@ def load_images(
         Subtracted from pixels / 255 (float pixels are not divided): one number, or one for each channel.
     std : float or sequence of float, default 1.0
         The divisor after that: one number, or one for each channel.
+    resize : int, optional
+        The shorter side of image files after resizing, in pixels; then the center is cut out. Large sets are decoded
+        when they are needed.
+    crop : int, optional
+        The side of the center that is cut out of image files, by default with `resize` the size of the model's input.
 
     Returns
     -------
@@ -107,7 +114,15 @@ def load_images(
     if split not in ("train", "test"):
         raise OptionError(f"split: expected 'train' or 'test', got {split!r}", "give split='train'")
     is_path = isinstance(source, str | PathLike)
-    options = DataOptions(data=str(source) if is_path else "<arrays>", mean=mean, std=std)  # type: ignore[arg-type]
+    options = DataOptions(
+        data=str(source) if is_path else "<arrays>",
+        mean=mean,  # type: ignore[arg-type]
+        std=std,  # type: ignore[arg-type]
+        resize=resize,
+        crop=crop,
+    )
+    if options.framing is not None and not is_path:
+        raise OptionError("resize: expected image files, got arrays", "leave resize and crop out")
     if is_path:
         return options.open_for(split, _inputs(model), labeled=False)
     if isinstance(source, Mapping):
@@ -131,12 +146,12 @@ def examples() -> Path:
 
 
 def configs() -> Path:
-    """Folder of the configuration files that come with tightc: schedules, hardware, energy and a recipe.
+    """Folder of the configuration files that come with tightc: schedules, hardware, energy, CI jobs and a recipe.
 
     Returns
     -------
     Path
-        The folder, with subfolders schedules, hardware and energy.
+        The folder, with subfolders schedules, hardware, energy, area and ci.
     """
     return _PACKAGE / "configs"
 

@@ -137,6 +137,7 @@ class SimulateKeywords(TypedDict, total=False):
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
     verify: bool
+    why: bool
     inputs: str | PathLike[str] | None
 
 
@@ -184,9 +185,103 @@ class CompareKeywords(TypedDict, total=False):
     jobs: int
 
 
+class ExploreKeywords(TypedDict, total=False):
+    """Options of `explore` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: Sequence[ArrayShape | tuple[int, int] | str] | ArrayShape | tuple[int, int] | str
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    fan_in: Sequence[int] | int | str
+    sparsity: Sequence[float] | float | str
+    method: Sequence[str] | str
+    pattern: Pattern | tuple[int, int] | str
+    front: Sequence[Literal["cycles", "energy", "area", "bytes", "accuracy"]] | Literal["cycles", "energy", "area", "bytes", "accuracy"] | str
+    exhaustive: bool
+    temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
+    jobs: int
+    dask: str | None
+
+
+class WriteReportKeywords(TypedDict, total=False):
+    """Options of `write_report` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    layer: Sequence[str]
+    compare: str | None
+    dataflow: Literal["ws", "os", "is"]
+
+
 class EvaluateKeywords(TypedDict, total=False):
     """Options of `evaluate` as keywords."""
 
     metric: str | None
     batch_size: int
     threads: int
+
+
+class CheckKeywords(TypedDict, total=False):
+    """Options of `check` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    require: Sequence[str] | str
+    dataflow: Literal["ws", "os", "is"]
+    batch_size: int
+    threads: int
+
+
+class DiffKeywords(TypedDict, total=False):
+    """Options of `diff` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    array: ArrayShape | tuple[int, int] | str | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
+    dataflow: Literal["ws", "os", "is"]
+
+
+class VerifyKeywords(TypedDict, total=False):
+    """Options of `verify` as keywords."""
+
+    batch: int | None
+    input_shape: Sequence[str]
+    inputs: str | PathLike[str] | None
+    tolerance: float | None

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from tightc.config.options import Options
 
 _PATH = ["str", "PathLike[str]"]
-_PATH_OPTIONS = {"checkpoint", "inputs"}
+_PATH_OPTIONS = {"checkpoint", "inputs", "mask"}
 
 
 def python_type(name: str, field: FieldInfo) -> str:

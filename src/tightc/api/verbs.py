@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
+
+from numpy.typing import ArrayLike
 
 from tightc.api.arguments import (
     images_and_normalization,
@@ -21,8 +23,10 @@ from tightc.api.documentation import public_verb
 from tightc.comparison.options import CompareOptions
 from tightc.data.images import NormalizedImages
 from tightc.data.samples import Samples
+from tightc.difference.options import DiffOptions
 from tightc.errors import OptionError
 from tightc.evaluation.options import EvaluateOptions
+from tightc.exploration.options import ExploreOptions
 from tightc.finetuning.options import FinetuneOptions
 from tightc.inspection.options import InspectOptions, SensitivityOptions
 from tightc.model.file import Model
@@ -32,8 +36,11 @@ from tightc.progress import Progress, no_progress
 from tightc.pruning.options import PruneOptions
 from tightc.quantization.options import QuantizeOptions
 from tightc.report import Report, Result
+from tightc.report_page.options import ReportOptions
+from tightc.requirements.options import CheckOptions
 from tightc.rtl.options import RtlOptions
 from tightc.simulation.options import SimulateOptions
+from tightc.verification.options import VerifyOptions
 
 if TYPE_CHECKING:
     from tightc.api import keywords as kw
@@ -81,6 +88,7 @@ def prune(
     options: PruneOptions | None = None,
     *,
     images: NormalizedImages | Samples | None = None,
+    mask: str | PathLike[str] | Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
     **keywords: Unpack[kw.PruneKeywords],
@@ -97,12 +105,16 @@ def prune(
     """
     from tightc.pruning.prune import prune as stage
 
-    chosen = options_from(PruneOptions, options, keywords)
+    given: dict[str, Any] = dict(keywords)
+    masks = mask if isinstance(mask, Mapping) else None
+    if mask is not None:
+        given["mask"] = "<arrays>" if masks is not None else mask
+    chosen = options_from(PruneOptions, options, given)
     network = require_model(model)
     seen = None if images is None else require_data(images, network)
     if seen is not None and not chosen.needs_images:
         raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
-    return stage(network, chosen, seen, seed=require_seed(seed), progress=progress)
+    return stage(network, chosen, seen, masks=masks, seed=require_seed(seed), progress=progress)
 
 
 @public_verb(FinetuneOptions)
@@ -256,28 +268,6 @@ def simulate(
     return stage(require_model(model), chosen, seed=require_seed(seed), progress=progress)
 
 
-@public_verb(SimulateOptions)
-def verify(
-    model: Model,
-    options: SimulateOptions | None = None,
-    *,
-    seed: int = 0,
-    progress: Progress = no_progress,
-    **keywords: Unpack[kw.SimulateKeywords],
-) -> Report:
-    """Check the cycles and values of every layer with an engine that steps the array cycle by cycle.
-
-    As `simulate(..., verify=True)`. VerifyError where the engine, the closed forms and onnxruntime disagree.
-
-    Returns
-    -------
-    Report
-        As `simulate`, with `engine_cycles` and `value_error` for each layer.
-    """
-    chosen = options_from(SimulateOptions, options, keywords).model_copy(update={"verify": True})
-    return simulate(model, chosen, seed=seed, progress=progress)
-
-
 @public_verb(RtlOptions)
 def write_rtl(
     model: Model,
@@ -339,6 +329,42 @@ def compare(
     return stage(given, chosen, seed=require_seed(seed), progress=progress)
 
 
+@public_verb(ExploreOptions)
+def explore(
+    models: Model | Sequence[Model],
+    options: ExploreOptions | None = None,
+    *,
+    images: NormalizedImages | Samples | None = None,
+    store: str | PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.ExploreKeywords],
+) -> Report:
+    """Find the Pareto front of arrays, fan-ins, sparsities and methods.
+
+    Points are kept in the SQLite file `store`, if one is given, and taken from it when they are there. A point is
+    skipped only where a proven lower bound of it is dominated. With `images` accuracy is a measure of the front.
+
+    Returns
+    -------
+    Report
+        A row for each point, with `status` front, dominated, skipped or unfit.
+    """
+    from tightc.exploration.explore import explore as stage
+
+    chosen = options_from(ExploreOptions, options, keywords)
+    several = models if isinstance(models, list | tuple) and not isinstance(models, Result) else [models]
+    given = [require_model(model, "models") for model in several]
+    if not given:
+        raise OptionError(
+            "models: expected at least one Model, got none", "give a model, or a list of models"
+        )
+    data = None if images is None else require_data(images, given[0])
+    where = None if store is None else Path(store)
+    found = stage(given, chosen, data, store=where, seed=require_seed(seed), progress=progress)
+    return found.report
+
+
 @public_verb(EvaluateOptions)
 def evaluate(
     model: Model,
@@ -366,6 +392,144 @@ def evaluate(
     if teacher is not None:
         require_model(teacher, "teacher")
     return stage(network, seen, normalization, chosen, teacher=teacher, progress=progress)
+
+
+@public_verb(ReportOptions)
+def write_report(
+    sources: Model | str | PathLike[str] | Sequence[Model | str | PathLike[str]],
+    path: str | PathLike[str],
+    options: ReportOptions | None = None,
+    *,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.WriteReportKeywords],
+) -> Report:
+    """Write one HTML page on a run or on models.
+
+    The page is one HTML file that needs no network. The models are simulated by closed forms; nothing is searched or
+    trained. Needs altair: `pip install 'tightc[report]'`.
+
+    Returns
+    -------
+    Report
+        How large the page is, and the layers whose tiles it holds.
+    """
+    from tightc.files import write_file_atomically
+    from tightc.report_page.page import report_page as stage
+
+    chosen = options_from(ReportOptions, options, keywords)
+    several = sources if isinstance(sources, list | tuple) and not isinstance(sources, Result) else [sources]
+    given = [
+        Path(one) if isinstance(one, str | PathLike) else require_model(one, "sources") for one in several
+    ]
+    html, report = stage(given, chosen, progress=progress)
+    write_file_atomically(Path(path), html)
+    return report
+
+
+@public_verb(CheckOptions)
+def check(
+    model: Model,
+    options: CheckOptions | None = None,
+    *,
+    against: Model | None = None,
+    images: NormalizedImages | Samples | None = None,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.CheckKeywords],
+) -> Report:
+    """Check requirements on a model, such as `require=["speedup>=4", "accuracy_drop<=1"]`.
+
+    All measures are computed afresh. A requirement on the accuracy needs `images`, one on `accuracy_drop` or
+    `agreement` also a model to compare `against`. A requirement without a value fails.
+
+    Returns
+    -------
+    Report
+        Whether all requirements hold (`passed`), and a row for each with its value and limit.
+    """
+    from tightc.requirements.check import check as stage
+
+    chosen = options_from(CheckOptions, options, keywords)
+    network = require_model(model)
+    base = None if against is None else require_model(against, "against")
+    data = None if images is None else require_data(images, network)
+    return stage(network, chosen, against=base, data=data, progress=progress)
+
+
+@public_verb(DiffOptions)
+def diff(
+    model: Model,
+    other: Model,
+    options: DiffOptions | None = None,
+    *,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.DiffKeywords],
+) -> Report:
+    """Show what differs between two models, layer by layer.
+
+    Layers are matched by the names of their weights. Both models are simulated on the same hardware.
+
+    Returns
+    -------
+    Report
+        Whether the models are `equal`, and a row for each layer with its measures in `a`, the model, and in `b`, the
+        other.
+    """
+    from tightc.difference.diff import diff as stage
+
+    chosen = options_from(DiffOptions, options, keywords)
+    return stage(require_model(model), require_model(other, "other"), chosen, progress=progress)
+
+
+@overload
+def verify(
+    model: Model,
+    other: Model,
+    options: VerifyOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.VerifyKeywords],
+) -> Report: ...
+@overload
+def verify(
+    model: Model,
+    other: SimulateOptions | None = None,
+    options: SimulateOptions | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Unpack[kw.SimulateKeywords],
+) -> Report: ...
+@public_verb(VerifyOptions, SimulateOptions)
+def verify(
+    model: Model,
+    other: Model | SimulateOptions | None = None,
+    options: Any = None,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    **keywords: Any,
+) -> Report:
+    """Verify that two models have the same weights and outputs, such as a permuted and a packed one.
+
+    Weights are compared exactly after unpacking, but for the sign of zeros; outputs within a tolerance, by onnxruntime.
+    Without another model, the cycle engine checks the cycles and values of every layer, with the options of `simulate`:
+    as `simulate(model, verify=True)`, with a VerifyError where the engine, the closed forms and onnxruntime disagree.
+
+    Returns
+    -------
+    Report
+        Whether the models agree (`passed`), with a row for each weight and output. Without another model, as
+        `simulate`, with `engine_cycles` and `value_error` for each layer.
+    """
+    if other is None or isinstance(other, SimulateOptions):
+        own = options_from(SimulateOptions, options if other is None else other, keywords)
+        return simulate(model, own.model_copy(update={"verify": True}), seed=seed, progress=progress)
+    from tightc.verification.verify import verify as stage
+
+    chosen = options_from(VerifyOptions, options, keywords)
+    models = require_model(model), require_model(other, "other")
+    return stage(*models, chosen, seed=require_seed(seed), progress=progress)
 
 
 @python_errors

@@ -71,8 +71,9 @@ class StageCommand(click.Command):
             formatter.write_text("Rare options: --help-all")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does it; OptionError for a flag that was renamed."""
+        """As click does it; OptionError for a flag that was renamed, or given twice where one value counts."""
         try:
+            self._refuse_repeated(ctx, args)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             names = [param.name for param in self.params if param.name]
@@ -82,6 +83,17 @@ class StageCommand(click.Command):
                 raise
             sentence, remedy = renaming("--" + new.replace("_", "-"))
             raise OptionError(f"{error.option_name}: {sentence}", remedy) from None
+
+    def _refuse_repeated(self, ctx: click.Context, args: list[str]) -> None:
+        """OptionError where a flag, or a pair such as --verify and --no-verify, is given more than once."""
+        order = self.make_parser(ctx).parse_args(args=list(args))[2]
+        if ctx.resilient_parsing or any(param.is_eager for param in order):
+            return  # a completion or the help is asked for, and nothing is done
+        for param in order:
+            if isinstance(param, click.Option) and not param.multiple and order.count(param) > 1:
+                flag = "/".join([*param.opts[-1:], *param.secondary_opts])
+                times = "twice" if order.count(param) == 2 else f"{order.count(param)} times"
+                raise OptionError(f"{flag}: expected once, got it {times}", "give it once")
 
 
 def _heading(param: click.Option) -> str:

@@ -14,7 +14,7 @@ import click
 
 from tightc.cli.console import table_console
 from tightc.cli.standing import Standing
-from tightc.cli.streams import is_stdout, stdout_is_closed
+from tightc.cli.streams import abandon, is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.files import check_writable
 from tightc.memory import available_memory, memory_text
@@ -139,6 +139,13 @@ def read_model(source: str | None) -> Model:
     return _announced(load_model_bytes(content, options=options))
 
 
+def read_pair(a: str, b: str) -> tuple[Model, Model]:
+    """The models at two paths. One may be - for stdin; UsageError where both are."""
+    if a == b == "-":
+        raise click.UsageError("A and B: expected one of them from stdin, got both; give the path of one.")
+    return read_model(a), read_model(b)
+
+
 def _announced(model: Model) -> Model:
     from tightc.model.file import needed_memory
 
@@ -250,3 +257,17 @@ def finish(result: Result, destination: Destination, display: Display) -> None:
     model, report = result
     destination.write(model)
     show(report, display, model_on_stdout=destination.path is None)
+
+
+@contextmanager
+def end_with(code: int) -> Iterator[None]:
+    """A context in which a command prints its verdict, and then ends with exit code `code`.
+
+    A reader that closes the pipe early ends other commands with 0, and would hide a verdict.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon(sys.stdout)
+    click.get_current_context().exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.comparison.options import CompareOptions
 
 
@@ -16,8 +18,9 @@ from tightc.comparison.options import CompareOptions
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @option_flags(CompareOptions)
 @seed_flag
+@plot_flag
 @display_flags
-def compare(models: tuple[str, ...], seed: int, display: Display, **flags: Any) -> None:
+def compare(models: tuple[str, ...], seed: int, plot: Path | None, display: Display, **flags: Any) -> None:
     """Compare methods of packing on the same hardware.
 
     Every method packs each model anew, with the same seed, and is simulated on the same array, buffers and energy
@@ -30,3 +33,4 @@ def compare(models: tuple[str, ...], seed: int, display: Display, **flags: Any) 
         found = [read_model(model) for model in models or (None,)]
         report = run(found, options, seed=seed, progress=progress)
     show(report, display)
+    write_plot(report, plot, display)

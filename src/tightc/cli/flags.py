@@ -21,7 +21,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Chosen = TypeVar("Chosen", bound=Options)
 
 # options that are paths, with the metavar that says so
-_PATHS = {"checkpoint": "FILE", "data": "PATH", "inputs": "FILE.npz"}
+_PATHS = {
+    "checkpoint": "FILE",
+    "data": "PATH",
+    "compare": "FILE.json",
+    "inputs": "FILE.npz",
+    "mask": "FILE.npz",
+}
 _FORMS = {"ArrayShape": "ROWSxCOLUMNS", "Budget": "KIND=FACTOR", "Pattern": "N:M"}
 
 

@@ -41,7 +41,12 @@ COMMANDS = {
     "simulate": "Count cycles and energy on a systolic array.",
     "rtl": "Write the array as SystemVerilog, the network in its memories.",
     "compare": "Compare methods of packing on the same hardware.",
+    "explore": "Find the Pareto front of arrays, fan-ins, sparsities and methods.",
+    "report": "Write one HTML page on a run or on models.",
     "evaluate": "Measure accuracy, or another metric, with onnxruntime.",
+    "check": "Check requirements on a model, and fail where one is not met.",
+    "diff": "Show what differs between two models, layer by layer.",
+    "verify": "Verify that two models have the same weights and outputs.",
     "run": "Run a recipe: a list of stages with options.",
     "hardware": "List the hardware files that come with tightc, or show one.",
     "schema": "Print the JSON Schema of a kind of YAML file, for editors.",
@@ -163,7 +168,7 @@ def run(arguments: list[str]) -> int:
         return complete(tightc)
     try:
         with odd_errors_as_interrupts():
-            tightc.main(arguments, prog_name="tightc", standalone_mode=False)
+            code = tightc.main(arguments, prog_name="tightc", standalone_mode=False)
             sys.stdout.flush()
     except TightcError as fault:
         _print_error(fault, str(fault))
@@ -192,7 +197,7 @@ def run(arguments: list[str]) -> int:
     except Exception as fault:  # noqa: BLE001 - whatever it is, it ends in a sentence
         _print_error(fault, _fault_text(fault))
         return _FAULT
-    return 0
+    return code if isinstance(code, int) else 0  # click gives that of Context.exit
 
 
 def _print_error(fault: BaseException, sentence: str) -> None:

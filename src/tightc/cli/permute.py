@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from tightc.cli.common import (
     seed_flag,
 )
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.permutation.options import PermuteOptions
 
 
@@ -28,8 +30,11 @@ from tightc.permutation.options import PermuteOptions
 @option_flags(PermuteOptions)
 @seed_flag
 @output_flag
+@plot_flag
 @display_flags
-def permute(model: str | None, seed: int, output: str | None, display: Display, **flags: Any) -> None:
+def permute(
+    model: str | None, seed: int, output: str | None, plot: Path | None, display: Display, **flags: Any
+) -> None:
     """Pack the nonzero weights into few, full tiles.
 
     Simulated annealing finds a lossless packing of every layer and records its tiles in the model; the weights stay as
@@ -49,8 +54,10 @@ def permute(model: str | None, seed: int, output: str | None, display: Display, 
     except Interrupted as interrupt:
         if destination.path is not None:
             finish(interrupt.result, destination, display)
+            write_plot(interrupt.result.report, plot, display)
             display.standing.kept = (
                 f"the same command starts anew; {destination.path} holds the best packing so far"
             )
         raise
     finish(result, destination, display)
+    write_plot(result.report, plot, display)

@@ -44,6 +44,8 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     filters go, with their biases and the inputs that read their channels. Every layer keeps at least one weight. The
     biases of the others stay. Recorded tiles are dropped.
 
+    With --mask exactly the weights under a 0 of the file go, and layers without a mask stay.
+
     Criterion obs replaces training: it adapts the remaining weights to a few hundred images without labels. Criterion
     fisher needs labels and torch: pip install 'tightc[finetune]'. Both use the train split, or all images without
     splits.

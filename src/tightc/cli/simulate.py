@@ -19,6 +19,7 @@ from tightc.cli.common import (
     show,
 )
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.files import check_writable
 from tightc.names import message_text
 from tightc.simulation.options import SimulateOptions
@@ -40,7 +41,9 @@ _EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
 @option_flags(SimulateOptions)
 @click.option("--explain", is_flag=True, help="Print the definition and formula of each measure, and exit.")
 @click.option("--trace", metavar="DIR", help="Folder for a CSV file with a line for each cycle of one layer.")
-@click.option("--layer", metavar="NAME", help="Layer to trace.  [default: the first]")
+@click.option(
+    "--layer", metavar="NAME", help="Layer to trace, by its name, node or weight.  [default: the first]"
+)
 @click.option(
     "--export-scalesim",
     metavar="DIR",
@@ -52,9 +55,12 @@ _EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
     help="Folder for the dense layers, and the passes, as problems of Timeloop.",
 )
 @click.option("--export-tiles", metavar="FILE.npz", help="File for the tiles as NumPy arrays.")
+@plot_flag
 @seed_flag
 @display_flags
-def simulate(model: str | None, seed: int, display: Display, explain: bool, **flags: Any) -> None:
+def simulate(
+    model: str | None, seed: int, display: Display, explain: bool, plot: Path | None, **flags: Any
+) -> None:
     """Count cycles and energy on a systolic array.
 
     Takes a dense, pruned, permuted or packed model, and compares each layer with the same layer dense. Cycles are
@@ -85,6 +91,7 @@ def simulate(model: str | None, seed: int, display: Display, explain: bool, **fl
         report = run(read, options, seed=seed, progress=progress)
     written += _exported(read, options, report, {name: flags[name] for name in _EXPORTS})
     show(report, display)
+    write_plot(report, plot, display)
     for path in written if not display.quiet else ():
         click.echo(message_text(f"wrote {path}"), err=True)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.duration import Duration
+from tightc.config.listed import listed
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
@@ -19,21 +19,6 @@ from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
 DEFAULT_FAN_IN = 8
-
-
-def _listed(read: Callable[[str], Any], items: str) -> BeforeValidator:
-    """Several values as a list or as text with commas between them, each read from its text by `read`."""
-
-    def split(value: object) -> tuple[Any, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or isinstance(parts, Pattern):
-            parts = [parts]
-        try:
-            return tuple(read(part.strip()) if isinstance(part, str) else part for part in parts)
-        except ValueError:
-            raise ValueError(f"should be {items} separated by commas") from None
-
-    return BeforeValidator(split)
 
 
 FanIn = Annotated[int, Field(ge=1, le=32767)]
@@ -50,13 +35,13 @@ class CompareOptions(AcceleratorOptions):
         "Energy and area": (*AcceleratorOptions.groups["Energy and area"], "equal_area"),
     }
 
-    method: Annotated[tuple[MethodName, ...], _listed(str, "names")] = Field(
+    method: Annotated[tuple[MethodName, ...], listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
         description="methods to compare: dense, structured, column-combine, nm, first-fit, tight or plugins",
         examples=list(BUILT_IN),
         min_length=1,
     )
-    fan_in: Annotated[tuple[FanIn, ...], _listed(int, "integers")] = Field(
+    fan_in: Annotated[tuple[FanIn, ...], listed(int, "integers")] = Field(
         (),
         description="inputs per lane, for tight and first-fit: 1 to 32767, such as 4,8,16; "
         f"default: that of the hardware, else {DEFAULT_FAN_IN}",
@@ -65,12 +50,12 @@ class CompareOptions(AcceleratorOptions):
         8,
         description="maximum inputs per lane, for column-combine: 1 to 32767; lowered to the hardware's fan-in",
     )
-    gamma: Annotated[tuple[Gamma, ...], _listed(float, "numbers")] = Field(
+    gamma: Annotated[tuple[Gamma, ...], listed(float, "numbers")] = Field(
         (0.0, 0.5, 1.75),
         description="maximum mean of weights dropped per filter and lane, for column-combine: from 0",
         min_length=1,
     )
-    pattern: Annotated[tuple[Pattern, ...], _listed(str, "patterns")] = Field(
+    pattern: Annotated[tuple[Pattern, ...], listed(str, "patterns")] = Field(
         (TWO_OF_FOUR,),
         description="weights kept of so many inputs, for nm: 1:2 to 15:16",
         min_length=1,
@@ -78,7 +63,7 @@ class CompareOptions(AcceleratorOptions):
     temp_schedule: TemperatureSchedule = Field(
         TemperatureSchedule(), description="temperature schedule: default, quick, thorough or a YAML file"
     )
-    objective: Annotated[tuple[Objective, ...], _listed(str, "names")] = Field(
+    objective: Annotated[tuple[Objective, ...], listed(str, "names")] = Field(
         ("passes",),
         description="measures for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,

@@ -35,6 +35,9 @@ RENAMED_VALUES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+_OTHER_PROGRAM = re.compile(r"\b(?:python -m|hf download)\b")
+
+
 def new_name(old: str, permitted: Collection[str]) -> str | None:
     """The new name of the key `old` where it is among `permitted`, else None."""
     new = RENAMED_KEYS.get(old)
@@ -53,6 +56,11 @@ def renaming(new: str) -> tuple[str, str]:
 
 
 def in_python(text: str) -> str:
-    """A message about flags in the words of Python: keywords instead of flags, `images` instead of `--data`."""
+    """A message about flags in the words of Python: keywords instead of flags, `images` instead of `--data`.
+
+    Command lines of other programs keep their flags.
+    """
+    if _OTHER_PROGRAM.search(text):
+        return text
     text = re.sub(r"--data( PATH)?\b", "images", text)
     return re.sub(r"--([a-z][a-z0-9-]*)", lambda flag: flag[1].replace("-", "_"), text)

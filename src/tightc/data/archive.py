@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tightc.config.image_shape import ImageShape
-from tightc.data.image_files import MOST_BYTES, ImageFile, decode_images, is_image_file, may_belong_to
+from tightc.data.file_pixels import MOST_BYTES, ImageFile
+from tightc.data.framing import Framing
+from tightc.data.image_files import decode_images, is_image_file, may_belong_to
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 from tightc.input_file import Readable, check_expansion, file_size, foreign_errors, open_regular
@@ -27,16 +29,24 @@ _COMPRESSIONS: dict[bytes, Callable[[BinaryIO], Readable]] = {
 }
 
 
-def read_archive(archive: Path, split: Split, shape: ImageShape, *, labeled: bool = True) -> Images:
+def read_archive(
+    archive: Path,
+    split: Split,
+    shape: ImageShape,
+    *,
+    framing: Framing | None = None,
+    labeled: bool = True,
+) -> Images:
     """The images of `split` in a tar `archive` of class folders, or of split folders of these; or of images only.
 
-    They fit a network with input `shape`; see `decode_images`.
+    They fit a network with input `shape`, to which a `framing` brings photos; see `decode_images`. The encoded images
+    are held in memory.
     """
     entries = members(archive, lambda path: is_image_file(path) and may_belong_to(path, split))
     files = (
         ImageFile(path, content, f"{archive}: {path}") for path, content in entries if is_image_file(path)
     )
-    return decode_images(files, split, shape, str(archive), labeled=labeled)
+    return decode_images(files, split, shape, str(archive), framing=framing, labeled=labeled)
 
 
 def members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:

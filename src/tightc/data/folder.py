@@ -8,19 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tightc.config.image_shape import ImageShape
-from tightc.data.image_files import SPLIT_FOLDERS, ImageFile, decode_images, is_image_file
+from tightc.data.file_pixels import ImageFile
+from tightc.data.framing import Framing
+from tightc.data.image_files import SPLIT_FOLDERS, decode_images, is_image_file
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
 
 _MOST_VISITS = 100  # of one folder, by different links
 
 
-def read_folder(folder: Path, split: Split, shape: ImageShape, *, labeled: bool = True) -> Images:
+def read_folder(
+    folder: Path,
+    split: Split,
+    shape: ImageShape,
+    *,
+    framing: Framing | None = None,
+    labeled: bool = True,
+) -> Images:
     """The images of `split` in `folder`, for a network with input `shape`; without class folders if not `labeled`.
 
-    DataError names the file or class folder that is not permitted.
+    A `framing` brings photos to that size. DataError names the file or class folder that is not permitted.
     """
-    images = decode_images(_image_files(folder), split, shape, str(folder), labeled=labeled)
+    images = decode_images(_image_files(folder), split, shape, str(folder), framing=framing, labeled=labeled)
     if images.labels is None:
         return images
     for empty in _empty_folders(folder):

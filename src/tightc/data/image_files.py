@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.config.image_shape import ImageShape
+from tightc.data.file_pixels import MODES, FilePixels, ImageFile, as_array, converted, open_image
+from tightc.data.framing import Framing
 from tightc.data.images import Images, Split
 from tightc.errors import DataError
-from tightc.input_file import check_expansion, foreign_errors, open_regular
-from tightc.memory import memory_text, require_memory
+from tightc.input_file import check_expansion
+from tightc.memory import require_memory
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-_UNREADABLE = "expected a readable image, got another or a corrupt file"
-MOST_BYTES = 2**29  # of an encoded image, as large as Pillow's limit of pixels without compression
+_MOST_HELD = 2**28  # bytes of resized pixels that are decoded at once and kept
 
 # Of several folders for a split, the first in this order is taken.
 _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -30,21 +27,6 @@ _SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "test": ("test", "testing", "val", "valid", "validation"),
 }
 SPLIT_FOLDERS = frozenset(folder for folders in _SPLIT_FOLDERS.values() for folder in folders)
-_MODES = {1: "L", 3: "RGB"}
-# Pillow detects the format by content, and starts other programs for some formats (EPS)
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image file: its path within the source, its bytes or its path on disk, and its name in errors.
-
-    The content is None where it was not read.
-    """
-
-    path: str
-    content: bytes | Path | None
-    name: str
 
 
 @dataclass(frozen=True)
@@ -68,16 +50,23 @@ def may_belong_to(path: str, split: Split) -> bool:
 
 
 def decode_images(
-    files: Iterable[ImageFile], split: Split, shape: ImageShape, source: str, *, labeled: bool = True
+    files: Iterable[ImageFile],
+    split: Split,
+    shape: ImageShape,
+    source: str,
+    *,
+    framing: Framing | None = None,
+    labeled: bool = True,
 ) -> Images:
     """Decodes the files of `split` in the order of their paths; a label is the rank of its class folder.
 
     Classes are numbered over all splits, so that a class without test images does not shift the labels. Where images
     need not be `labeled`, files outside of class folders are taken too, if there are no others.
-    Pixels are (images, channels, height, width) uint8, as `shape` has it. DataError names `source` or the file that is
+    Pixels are (images, channels, height, width) uint8, as `shape` has it. A `framing` brings photos to that size; with
+    it, large sets are decoded when they are needed. DataError names `source` or the file that is
     not permitted.
     """
-    if shape.channels not in _MODES:
+    if shape.channels not in MODES:
         raise DataError(
             f"{source}: expected a network with 1 or 3 input channels for image files, got {shape.channels}",
             "give the images as a .npz",
@@ -95,7 +84,7 @@ def decode_images(
             folder = _split_folder(placed, split, source)
             unlabeled = [one.file for one in placed if one.split == folder]
             unlabeled.sort(key=lambda file: PurePosixPath(file.path).parts)
-            return Images(_decode(unlabeled, shape, source), None)
+            return Images(_decode(unlabeled, shape, source, framing), None)
     in_classes = _with_classes(placed, source)
     classes = sorted({name for _, name in in_classes})
     folder = _split_folder(placed, split, source)
@@ -103,7 +92,7 @@ def decode_images(
     chosen.sort(key=lambda pair: PurePosixPath(pair[0].file.path).parts)
     rank = {name: label for label, name in enumerate(classes)}
     labels = np.array([rank[name] for _, name in chosen], np.int64)
-    return Images(_decode([one.file for one, _ in chosen], shape, source), labels, tuple(classes))
+    return Images(_decode([one.file for one, _ in chosen], shape, source, framing), labels, tuple(classes))
 
 
 def _place(path: str) -> tuple[str, tuple[str, ...]]:
@@ -154,68 +143,41 @@ def _with_classes(placed: Sequence[_PlacedFile], source: str) -> list[tuple[_Pla
     return [(one, one.folders[depth]) for one in in_folders]
 
 
-def _decode(files: Sequence[ImageFile], shape: ImageShape, source: str) -> NDArray[np.uint8]:
-    """Pixels, (files, channels, height, width) uint8; the first file sets the sizes that `shape` leaves open."""
-    with _open(files[0]) as first:
+def _decode(
+    files: Sequence[ImageFile], shape: ImageShape, source: str, framing: Framing | None
+) -> NDArray[np.uint8] | FilePixels:
+    """Pixels, (files, channels, height, width) uint8; with a `framing` only decoded when needed where they are many."""
+    if framing is None:
+        return _decode_alike(files, shape, source)
+    pixels = FilePixels(files, framing, framing.shape(shape))
+    return np.asarray(pixels) if pixels.nbytes <= _MOST_HELD else pixels
+
+
+def _decode_alike(files: Sequence[ImageFile], shape: ImageShape, source: str) -> NDArray[np.uint8]:
+    """Pixels of files of one size; the first file sets the sides that `shape` leaves open."""
+    with open_image(files[0]) as first:
         width, height = shape.width or first.width, shape.height or first.height
     size = len(files) * shape.channels * height * width
-    check_expansion(size, sum(map(_size, files)), f"{source}: images of {width}x{height}")
+    check_expansion(size, sum(file.size for file in files), f"{source}: images of {width}x{height}")
     require_memory(size, f"{source}: images of {width}x{height}")
     pixels = np.empty((len(files), shape.channels, height, width), np.uint8)
     for index, file in enumerate(files):
-        with _open(file) as image:
-            if image.size != (width, height):
+        with open_image(file) as image:
+            found = image
+            if {image.width, image.height} == {width, height}:
+                found = converted(image, file, MODES[shape.channels])
+            if found.size != (width, height):
                 fixed = shape.width and shape.height
                 reason = "the network takes" if fixed else f"{files[0].name}, the first, has"
                 raise DataError(
                     f"{file.name}: expected {width}x{height} pixels (width x height), which {reason}, "
-                    f"got {image.width}x{image.height}",
-                    f"resize the images to {width}x{height}",
+                    f"got {found.width}x{found.height}",
+                    f"add {_flags(width, height, fixed=bool(fixed))}, or resize the images to {width}x{height}",
                 )
-            values = _values(image, file, _MODES[shape.channels])
-        pixels[index] = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+            pixels[index] = as_array(found)
     return pixels
 
 
-def _size(file: ImageFile) -> int:
-    return file.content.stat().st_size if isinstance(file.content, Path) else len(file.content or b"")
-
-
-@contextmanager
-def _open(file: ImageFile) -> Iterator[Any]:
-    """The image with its size and mode, its pixels not yet decoded."""
-    from PIL import Image, UnidentifiedImageError
-
-    stream = open_regular(file.content) if isinstance(file.content, Path) else io.BytesIO(file.content or b"")
-    with stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large images, and of odd ones that can be read
-        if _size(file) > MOST_BYTES:
-            raise _too_large(file, memory_text(MOST_BYTES), memory_text(_size(file)))
-        with _decoding(file):
-            try:
-                image = Image.open(stream, formats=_FORMATS)
-            except Image.DecompressionBombError:
-                most = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-                raise _too_large(file, most, "more") from None
-            except UnidentifiedImageError:  # whose text names an object of Python
-                raise DataError(f"{file.name}: {_UNREADABLE}", "replace or remove it") from None
-        yield image
-
-
-def _values(image: Any, file: ImageFile, mode: str) -> NDArray[np.uint8]:
-    """(height, width) or (height, width, 3) uint8."""
-    if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"{file.name}: expected 8 bits per value, got mode {image.mode}",
-            "convert it to 8 bits, or give a .npz",
-        )
-    with _decoding(file):
-        return np.asarray(image if image.mode == mode else image.convert(mode))
-
-
-def _decoding(file: ImageFile) -> AbstractContextManager[None]:
-    return foreign_errors(f"{file.name}: {_UNREADABLE}", "replace or remove it")
-
-
-def _too_large(file: ImageFile, most: str, found: str) -> DataError:
-    return DataError(f"{file.name}: expected at most {most}, got {found}", "resize it to the network's input")
+def _flags(width: int, height: int, *, fixed: bool) -> str:
+    """The flags that bring photos to that size; a network of a fixed size needs no crop."""
+    return f"--resize {max(width, height)}" + ("" if fixed else f" --crop {min(width, height)}")

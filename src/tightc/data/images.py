@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightc.config.image_shape import ImageShape
+from tightc.data.file_pixels import FilePixels
 from tightc.errors import DataError, OptionError
 
 Split = Literal["train", "test"]
@@ -19,10 +20,11 @@ Split = Literal["train", "test"]
 class Images:
     """`pixels`: (images, channels, height, width) uint8 0..255 or float32; `labels`: (images,) int64, None without.
 
-    `classes` are the class names in label order, empty where the source has none.
+    FilePixels in place of the array are decoded when they are asked for, which an index does. `classes` are the class
+    names in label order, empty where the source has none.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    pixels: NDArray[np.uint8] | NDArray[np.float32] | FilePixels
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] = ()
 
@@ -31,7 +33,8 @@ class Images:
 
     def chosen(self, which: NDArray[Any]) -> Images:
         """The images at `which`: bools, or numbers of images."""
-        return Images(self.pixels[which], None if self.labels is None else self.labels[which], self.classes)
+        pixels = self.pixels.chosen(which) if isinstance(self.pixels, FilePixels) else self.pixels[which]
+        return Images(pixels, None if self.labels is None else self.labels[which], self.classes)
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ def check_images(images: Images, shape: ImageShape, source: str) -> None:
         found = " x ".join(str(size) for size in images.pixels.shape[1:])
         raise DataError(
             f"{source}: expected images of {shape} (channels x height x width), got {found}",
-            "resize or convert the images, or take the network that was trained on them",
+            "add --resize and --crop where they are image files, or take the network that was trained on them",
         )
-    if images.pixels.dtype != np.uint8 and not np.isfinite(images.pixels).all():
-        first = int(np.flatnonzero(~np.isfinite(images.pixels).all(axis=(1, 2, 3)))[0])
+    pixels = images.pixels
+    if not isinstance(pixels, FilePixels) and pixels.dtype != np.uint8 and not np.isfinite(pixels).all():
+        first = int(np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2, 3)))[0])
         raise DataError(
             f"{source}: expected finite pixels, got NaN or infinity in image {first}", "correct or remove it"
         )

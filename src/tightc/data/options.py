@@ -14,6 +14,7 @@ from tightc.errors import OptionError
 
 if TYPE_CHECKING:
     from tightc.config.input_spec import InputSpec
+    from tightc.data.framing import Framing
     from tightc.data.images import Images, Normalization, NormalizedImages, Split
     from tightc.data.samples import Samples
 
@@ -37,7 +38,21 @@ class DataOptions(Options):
         description="standard deviation of pixels scaled to 0..1: a number, or one per channel as 0.25,0.24,0.26",
     )
 
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "mean", "std")}
+    resize: int | None = Field(
+        None,
+        ge=1,
+        le=16384,
+        description="shorter side of image files after resizing, in pixels, before the center is cut out, such as 256",
+    )
+    crop: int | None = Field(
+        None,
+        ge=1,
+        le=16384,
+        description="side of the center that is cut out of image files, in pixels; "
+        "default with resize: the network's input",
+    )
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"Data": ("data", "resize", "crop", "mean", "std")}
 
     @field_validator("mean", "std", mode="before", json_schema_input_type=_Numbers)
     @classmethod
@@ -63,11 +78,20 @@ class DataOptions(Options):
 
         return Normalization(self.mean, self.std)
 
+    @property
+    def framing(self) -> Framing | None:
+        """How photos are brought to the network's size; None takes image files of that size only."""
+        if self.resize is None and self.crop is None:
+            return None
+        from tightc.data.framing import Framing
+
+        return Framing(self.resize, self.crop)
+
     def open(self, split: Split, shape: ImageShape) -> Images:
         """The images of `split`, checked against a network with input `shape`."""
         from tightc.data.source import open_images
 
-        return open_images(self.data, split, shape)
+        return open_images(self.data, split, shape, framing=self.framing)
 
     def open_for(
         self, split: Split, inputs: tuple[InputSpec, ...], *, labeled: bool = True
@@ -79,7 +103,7 @@ class DataOptions(Options):
         from tightc.data.images import Images, NormalizedImages
         from tightc.data.source import open_data
 
-        found = open_data(self.data, split, inputs, labeled=labeled)
+        found = open_data(self.data, split, inputs, framing=self.framing, labeled=labeled)
         if isinstance(found, Images):
             self.normalization.check(found.pixels.shape[1])
             return NormalizedImages(found, self.normalization)

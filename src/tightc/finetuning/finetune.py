@@ -17,6 +17,7 @@ from tightc.finetuning.options import FinetuneOptions
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
 from tightc.model.layer_view.image_classifier import image_input
+from tightc.model.layer_view.layer_names import unique_modules
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.network_inputs import image_spec, network_inputs
 from tightc.model.onnx_proto.graph import Array, read_graph
@@ -165,10 +166,17 @@ def _report(
     options: FinetuneOptions,
 ) -> Report:
     layers = run.layers
+    modules = unique_modules(list(layers), list(layers.values()))
     counts = [int(np.count_nonzero(trained[weight])) for weight in layers.values()]
     rows = tuple(
-        {"name": name, "nonzeros": count, "density": count / trained[weight].size}
-        for (name, weight), count in zip(layers.items(), counts, strict=True)
+        {
+            "name": name,
+            "label": module or name,
+            "weight": weight,
+            "nonzeros": count,
+            "density": count / trained[weight].size,
+        }
+        for (name, weight), module, count in zip(layers.items(), modules, counts, strict=True)
     )
     nonzeros = sum(counts)
     totals = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from tightc.bridge.module import TorchGraph
+from tightc.data.file_pixels import FilePixels
 from tightc.data.images import Images, Normalization, check_labels
 from tightc.data.samples import Samples, integer_labels
 from tightc.data.validation_split import split_validation
@@ -151,8 +152,8 @@ def _prunable(model: Model, module: TorchGraph, options: FinetuneOptions) -> lis
         if entry.layer.weight not in module.roles:
             raise OptionError(
                 f"--distill-values: expected values that depend on every layer to prune, got none that depends on "
-                f"{entry.layer.name}",
-                f"add --skip {entry.layer.name}, or name values that depend on it",
+                f"{entry.layer.label}",
+                f"add --skip {entry.layer.label}, or name values that depend on it",
             )
     return layers
 
@@ -198,7 +199,7 @@ def _run_key(inputs: TrainingInputs, options: FinetuneOptions, world_size: int) 
     """A digest of all that the result of the training depends on."""
     images = hashlib.sha256()
     for array in _arrays(inputs.images):
-        images.update(array.tobytes())
+        images.update(array.digest() if isinstance(array, FilePixels) else array.tobytes())
     parts = (
         version("tightc"),
         inputs.model.sha256,
@@ -212,7 +213,9 @@ def _run_key(inputs: TrainingInputs, options: FinetuneOptions, world_size: int) 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _arrays(data: Images | Samples) -> list[Array]:
+def _arrays(data: Images | Samples) -> list[Array | FilePixels]:
     """All numbers of the data."""
-    arrays = [data.pixels] if isinstance(data, Images) else list(data.inputs.values())
+    arrays: list[Array | FilePixels] = (
+        [data.pixels] if isinstance(data, Images) else list(data.inputs.values())
+    )
     return arrays if data.labels is None else [*arrays, data.labels]

@@ -55,7 +55,7 @@ def with_sensitivity(
                 drop, divergence = accuracy - _accuracy(after, labels), kl_divergence(before, after)
             loss |= {f"accuracy_drop_at_{sparsity}": drop, f"divergence_at_{sparsity}": divergence}
         rows.append(LayerReport({**row, **loss}))
-        progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.name})
+        progress("sensitivity", len(rows) / len(network.layers), {"layer": layer.label})
     totals = {**report.totals, "accuracy": accuracy, "images": len(labels)}
     return replace(report, totals=totals, layers=tuple(rows))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tightc.errors import ModelError
 from tightc.files import Chunk, write_file_atomically
-from tightc.input_file import open_regular, read_stream
+from tightc.input_file import open_regular, read_stream, refuse_url
 from tightc.memory import memory_limit, require_memory
 from tightc.model.file_format.digests import check_digests, notes_on_missing_digests
 from tightc.model.file_format.headers import has_packings, packed_tensor_names
@@ -44,6 +44,7 @@ from tightc.model.onnx_proto.stored_tensors import (
 from tightc.model.reading.checking import check, check_finite, damage_text
 from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
+from tightc.model.reading.other_formats import other_format, saved_model
 
 _READS = 10  # attempts at a model that another process replaces meanwhile
 _COPIES = 3  # of the largest layer that a stage holds at most
@@ -217,6 +218,12 @@ class _Source:
             proto.ParseFromString(self.storage.read(self.number, 0, self.size).tobytes())
         return proto
 
+    def other_format(self, origin: str) -> ModelError | None:
+        """The error for the content, where it is of another format that is known."""
+        return other_format(
+            origin, self.size, lambda start, count: self.storage.read(self.number, start, count).tobytes()
+        )
+
     def digest(self) -> Any:
         """The SHA-256 of the content, as an object that more can be added to."""
         digest = hashlib.sha256()
@@ -227,11 +234,14 @@ class _Source:
 
 def _open(path: Path) -> _Source:
     try:
+        if path.is_dir() and (path / "saved_model.pb").is_file():
+            raise saved_model(str(path))
         if not path.is_file():
             return _Source.of(read_stream(path, memory_limit(), ModelError))
         stream = open_regular(path, ModelError)
         found = os.fstat(stream.fileno())
     except FileNotFoundError:
+        refuse_url(path, ModelError)
         raise ModelError(f"{path}: no such file", "check the path of the model") from None
     except OSError as fault:
         raise ModelError(
@@ -248,9 +258,14 @@ def _parse(source: _Source, origin: str, folder: Path | None, options: ReadingOp
     try:
         proto = source.parse()
     except DecodeError:
-        raise ModelError(f"{origin}: not an ONNX model, or a truncated one", _EXPORT_AGAIN) from None
+        raise (
+            source.other_format(origin)
+            or ModelError(f"{origin}: not an ONNX model, or a truncated one", _EXPORT_AGAIN)
+        ) from None
     if not proto.ir_version or not proto.graph.node:
-        raise ModelError(f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN)
+        raise source.other_format(origin) or ModelError(
+            f"{origin}: not an ONNX model (it has no IR version or no nodes)", _EXPORT_AGAIN
+        )
     return _checked(proto, _Origin(origin, folder, source), options)
 
 

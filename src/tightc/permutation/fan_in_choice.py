@@ -76,6 +76,7 @@ def _ended(
         best.packings,
         any(choice.packed.interrupted for choice in choices),
         tuple(job.name for job in jobs if job.name in cut or not whole),
+        best.curves,
     )
 
 

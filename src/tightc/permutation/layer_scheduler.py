@@ -14,6 +14,7 @@ import numpy as np
 from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.parallel import available_cores
+from tightc.permutation.annealing.curve import AnnealingCurve
 from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
@@ -46,11 +47,15 @@ class LayerJob:
 
 @dataclass(frozen=True)
 class PackedLayers:
-    """The packing of every job, whether there was an interrupt, and the jobs whose search was cut short."""
+    """The packing of every job, whether there was an interrupt, and the jobs whose search was cut short.
+
+    `curves`: how the plan of each job was annealed, None where its packing is not from annealing.
+    """
 
     packings: list[Packing]
     interrupted: bool
     cut_short: tuple[str, ...]
+    curves: tuple[AnnealingCurve | None, ...] = ()
 
 
 class TimeBudget:
@@ -83,31 +88,50 @@ def pack_layers(
 
     A first interrupt (Ctrl-C) ends the search with the best packings so far, a second one ends it without a result.
     """
-    schedule = options.temp_schedule
     work = Deadline()
-    with _executor(options, work) as executor:
-        # the time counts from here: a cluster may take a while to answer
-        deadline = work.within(options.time_limit or schedule.time_limit or math.inf)
-        budget = TimeBudget(deadline, executor.workers, sum(job.weight for job in jobs))
-        children = np.random.SeedSequence(seed if schedule.seed is None else schedule.seed).spawn(len(jobs))
-        runs = [
-            _LayerRun(
-                job=job,
-                method=find_method(options.method),
-                problem=_problem(options, job.costs),
-                settings=SearchSettings(schedule, child),
-                context=SearchContext(executor, TimeShare(deadline), progress, job.name),
-                budget=budget,
-            )
-            for job, child in zip(jobs, children, strict=True)
-        ]
-        planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
-        with _closed(planners, deadline):
-            largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
-            found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
-            packings = dict(zip(largest_first, found, strict=True))
-            cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
-            return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short)
+    with search_executor(options, work) as executor:
+        seeds = layer_seeds(len(jobs), options, seed)
+        return pack_on(executor, jobs, options, seeds, progress=progress, work=work)
+
+
+def layer_seeds(count: int, options: PermuteOptions, seed: int) -> list[np.random.SeedSequence]:
+    """The seeds of so many layers, in order: children of `seed`, or of that of the schedule."""
+    own = options.temp_schedule.seed
+    return np.random.SeedSequence(seed if own is None else own).spawn(count)
+
+
+def pack_on(
+    executor: Executor,
+    jobs: Sequence[LayerJob],
+    options: PermuteOptions,
+    seeds: Sequence[np.random.SeedSequence],
+    *,
+    progress: Progress,
+    work: Deadline,
+) -> PackedLayers:
+    """As `pack_layers`, on an `executor` that is there already, with the seed of each job; `work` ends it."""
+    # the time counts from here: a cluster may take a while to answer
+    deadline = work.within(options.time_limit or options.temp_schedule.time_limit or math.inf)
+    budget = TimeBudget(deadline, executor.workers, sum(job.weight for job in jobs))
+    runs = [
+        _LayerRun(
+            job=job,
+            method=find_method(options.method),
+            problem=packing_problem(options, job.costs),
+            settings=SearchSettings(options.temp_schedule, seed),
+            context=SearchContext(executor, TimeShare(deadline), progress, job.name),
+            budget=budget,
+        )
+        for job, seed in zip(jobs, seeds, strict=True)
+    ]
+    planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
+    with _closed(planners, deadline):
+        largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
+        found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
+        packings = dict(zip(largest_first, found, strict=True))
+        cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
+        curves = tuple(run.context.curve for run in runs)
+        return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short, curves)
 
 
 def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
@@ -116,7 +140,8 @@ def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
     return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))
 
 
-def _problem(options: PermuteOptions, costs: PackingCosts | None) -> PackingProblem:
+def packing_problem(options: PermuteOptions, costs: PackingCosts | None) -> PackingProblem:
+    """The problem that a layer of such `costs` is by `options`."""
     assert options.fan_in != "auto"
     lossy = LossySettings(options.alpha, options.gamma, options.pattern)
     return PackingProblem(options.array, options.fan_in, options.objective, lossy, costs)
@@ -205,8 +230,8 @@ def _closed(pool: ThreadPoolExecutor, deadline: Deadline) -> Iterator[None]:
 
 
 @contextmanager
-def _executor(options: PermuteOptions, deadline: Deadline) -> Iterator[Executor]:
-    """The executor that the options ask for."""
+def search_executor(options: PermuteOptions, deadline: Deadline) -> Iterator[Executor]:
+    """The executor that the options ask for; `deadline` ends its work where an error ends the context."""
     if options.dask:
         from tightc.permutation.executors.dask_cluster import dask_executor
 

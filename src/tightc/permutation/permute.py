@@ -19,11 +19,13 @@ from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_me
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.onnx_proto.stored_tensors import Array, LazyArrays
+from tightc.model.packings.annealing_record import with_annealing
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.permutation.annealing.curve import thin
 from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
-from tightc.permutation.layer_scheduler import LayerJob
+from tightc.permutation.layer_scheduler import LayerJob, PackedLayers
 from tightc.permutation.network_progress import NetworkProgress
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
@@ -52,7 +54,7 @@ def permute(
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
     chosen, found = pack_best(
-        _jobs(network, options, costs), options, seed, _of_network(network, options, progress)
+        layer_jobs(network, options, costs), options, seed, _of_network(network, options, progress)
     )
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
@@ -62,12 +64,16 @@ def permute(
         seed,
         {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
     )
-    permuted = stage_result(
-        with_packings(network.store(plain, _zeroed(network, packings)), packings), entry, model
-    )
+    annealing = _annealing(network, found)
+    recorded = with_packings(network.store(plain, zeroed_weights(network, packings)), packings)
+    permuted = stage_result(with_annealing(recorded, annealing), entry, model)
     assert chosen.fan_in != "auto"
     fan_in = chosen.fan_in if "fan_in" in find_method(chosen.method).options else None
     totals, layers = packing_metrics(network, packings, fan_in)
+    layers = tuple(
+        {**row, "annealing": annealing[layer.weight]} if layer.weight in annealing else row
+        for row, layer in zip(layers, network.owners, strict=True)
+    )
     head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
     uncovered, covered = coverage(plain, network)
     cut = (
@@ -86,10 +92,20 @@ def _of_network(network: Network, options: PermuteOptions, progress: Progress) -
     """`progress` with a task for the whole network, and the time left."""
     if progress is no_progress:
         return progress
-    moves = {layer.name: int(np.count_nonzero(network.weights[layer.weight])) for layer in network.owners}
+    moves = {layer.label: int(np.count_nonzero(network.weights[layer.weight])) for layer in network.owners}
     return NetworkProgress(
         progress, moves, options.time_limit or options.temp_schedule.time_limit or math.inf
     )
+
+
+def _annealing(network: Network, found: PackedLayers) -> dict[str, dict[str, Any]]:
+    """The points of the annealing curves that are recorded, by weight."""
+    curves = {
+        layer.weight: curve
+        for layer, curve in zip(network.owners, found.curves, strict=False)
+        if curve is not None
+    }
+    return thin(curves, {name: int(np.count_nonzero(network.weights[name])) for name in curves})
 
 
 def _recorded(options: PermuteOptions) -> dict[str, Any]:
@@ -109,7 +125,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
             f"{dropped:,} weights were set to zero, {share:.1%} of all that were not zero and {magnitude:.1%} of their "
             "sum of squares; tightc finetune trains the rest",
         )
-    above = [row["name"] for row in layers if row["passes"] > row["passes_lower_bound"]]
+    above = [row["label"] for row in layers if row["passes"] > row["passes_lower_bound"]]
     if not above or options.fan_in == "auto" or "objective" not in find_method(options.method).options:
         return ()  # auto has tried other fan-ins
     return (
@@ -117,7 +133,7 @@ def _notes(totals: Mapping[str, Any], layers: Rows, options: PermuteOptions) -> 
     )
 
 
-def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, Array]:
+def zeroed_weights(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, Array]:
     """The weights of layers with dropped weights, by name, with these set to zero."""
 
     def kept(layer: Layer) -> Array:
@@ -133,7 +149,9 @@ def _zeroed(network: Network, packings: Mapping[str, Packing]) -> Mapping[str, A
     )
 
 
-def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, PackingCosts]) -> list[LayerJob]:
+def layer_jobs(
+    network: Network, options: PermuteOptions, costs: Mapping[str, PackingCosts]
+) -> list[LayerJob]:
     """The layers in order. Time is divided by non-zeros, for the objective `cycles` also by the cycles of a pass."""
     jobs = []
     for layer in network.owners:
@@ -141,7 +159,7 @@ def _jobs(network: Network, options: PermuteOptions, costs: Mapping[str, Packing
         steps = of_layer.vectors if of_layer and options.objective == "cycles" else 0
         jobs.append(
             LayerJob(
-                layer.name,
+                layer.label,
                 partial(layer_matrix, network, layer, options.subword_bits),
                 int(np.count_nonzero(network.weights[layer.weight])) * options.array.pass_cycles(steps),
                 of_layer,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tightc.deadline import Deadline, TimeShare
+from tightc.permutation.annealing.curve import AnnealingCurve
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.executors.executor import Executor, SerialExecutor
 from tightc.progress import Progress, no_progress
@@ -27,6 +28,7 @@ class SearchContext:
 
     `time`: the worker time of this layer; `time.deadline` is that of the whole search. A search checks `ended` now and
     then, and returns its best packing once it is true. `cut_short`: whether the search ended before all moves.
+    `curve`: how the plan of that packing was annealed; None where it is not from annealing.
     """
 
     executor: Executor = field(default_factory=SerialExecutor)
@@ -34,6 +36,7 @@ class SearchContext:
     progress: Progress = no_progress
     layer: str = ""
     cut_short: bool = False
+    curve: AnnealingCurve | None = None
 
     def ended(self, deadline: Deadline | None = None) -> bool:
         """Whether the search must end now, by `deadline` or that of the whole search; then it counts as cut short."""

@@ -74,7 +74,7 @@ def fisher_saliency(
         saliency = np.square(network.matrix(entry.layer).astype(np.float64)) * matrix
         if not np.isfinite(saliency).all():
             raise ModelError(
-                f"layer {entry.layer.name}: expected finite gradients on these images, got NaN or infinity",
+                f"layer {entry.layer.label}: expected finite gradients on these images, got NaN or infinity",
                 "check --mean and --std, or train the model again",
             )
         saliencies.append(saliency)

@@ -25,8 +25,14 @@ class PruneOptions(SelectionOptions):
         None, ge=1, description=f"training images for fisher and obs, drawn by the seed; default: {_IMAGES}"
     )
 
+    mask: str | None = Field(
+        None,
+        min_length=1,
+        description="NPZ file with an array of 0 and 1 for each weight to prune, by its name, in place of a target",
+    )
+
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Target": ("sparsity", "budget", "align", "scope"),
+        "Target": ("sparsity", "budget", "align", "scope", "mask"),
         "Selection": ("criterion", "granularity", "skip", "min_density", "subword_bits"),
         "Calibration": ("calibration_images",),
     }
@@ -34,13 +40,24 @@ class PruneOptions(SelectionOptions):
 
     @model_validator(mode="after")
     def _a_target(self) -> Self:
-        if self.kept_fraction is None:
+        if self.mask is not None:
+            self._require_mask_alone()
+        elif self.kept_fraction is None:
             raise invalid_combination(
                 "expected a sparsity or a budget, got neither",
                 "give a sparsity such as 0.9, or --budget with --align",
                 "sparsity",
             )
         return self
+
+    def _require_mask_alone(self) -> None:
+        for name, field in type(self).model_fields.items():
+            if name != "mask" and getattr(self, name) != field.default:
+                raise invalid_combination(
+                    f"expected --mask alone, got {name.replace('_', '-')} too: a mask says which weights go",
+                    "leave one of them out",
+                    "mask",
+                )
 
     @model_validator(mode="after")
     def _images_where_needed(self) -> Self:

@@ -24,6 +24,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
+from tightc.pruning.masks import Masks, masked, masks_sha256, read_masks
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.zero_channels import with_zero_channels
 from tightc.report import Report, Result, join_names
@@ -41,6 +42,7 @@ def prune(
     options: PruneOptions,
     images: NormalizedImages | Samples | None = None,
     *,
+    masks: Masks | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Result:
@@ -48,22 +50,31 @@ def prune(
 
     Every layer keeps at least one weight. The remaining weights and their biases stay; only criterion obs adapts both.
     A removed filter outputs zeros: its bias and the shift of its norm go with it.
-    Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need `images`,
-    drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called while
-    criteria run. OptionError if --skip matches no layer, images are missing, or a layer is too large for the criterion;
-    ModelError or DataError if model and images do not fit.
+    With a mask in `options`, exactly the weights under its zeros go; `masks` are its arrays where it was not read from
+    a file. Packings of the model are dropped, since they hold for other zeros. Criteria other than magnitude need
+    `images`, drawn by `seed`; on one machine the result does not depend on the number of threads. `progress` is called
+    while criteria run. OptionError if --skip matches no layer, images are missing, a mask does not fit, or a layer is
+    too large for the criterion; ModelError or DataError if model and images do not fit.
     """
     plain = unpack_layers(model)
     network = read_network(plain)
-    layers = prunable(plain, network, options)
-    pruned = _pruned_model(plain, network, layers, options, _ImageSource(images, seed, progress))
+    layers = [] if options.mask is not None else prunable(plain, network, options)
+    added: tuple[str, ...] = ()
+    recorded = options.model_dump(mode="json", exclude={"mask"})
+    if options.mask is not None:
+        kept = read_masks(network, options.mask, masks)
+        pruned, added = masked(plain, network, kept)
+        recorded["mask"] = masks_sha256(kept)  # a path would say nothing, and differ between folders
+    else:
+        pruned = _pruned_model(plain, network, layers, options, _ImageSource(images, seed, progress))
     pruned = with_packings(pruned, {})
     drawn_by = seed if options.needs_images else None
-    pruned = stage_result(pruned, HistoryEntry("prune", options.model_dump(mode="json"), drawn_by), model)
+    pruned = stage_result(pruned, HistoryEntry("prune", recorded, drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
     ran = bfloat16_notes(plain.proto) if options.needs_images else ()
-    notes = (*model.notes, *ran, *_notes(plain, rows, options), *_filter_notes(layers, pruned, rows, options))
+    notes = (*model.notes, *ran, *_notes(plain, rows, options), *added)
+    notes += tuple(_filter_notes(layers, pruned, rows, options)) if layers else ()
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
 
@@ -172,7 +183,11 @@ def _subwords_pruned(
 
 def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
     notes = []
-    single = [row["name"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
+    single = (
+        []
+        if options.mask is not None
+        else [row["label"] for row in rows if row["nonzeros"] == 1 and row["weights"] > 1]
+    )
     if single:
         notes.append(
             f"{join_names(single)}: only one weight is left; --min-density, --skip or --scope layer keeps more"
@@ -191,7 +206,7 @@ def _filter_notes(layers: list[Prunable], pruned: Model, rows: Rows, options: Pr
     obstacles = [(layers[index].layer, operator) for index, operator in graph.obstacles]
     stuck = [pair for pair in obstacles if network.matrix(pair[0]).any(axis=1).all()]
     for operator in dict.fromkeys(operator for _, operator in stuck):
-        kept = [layer.name for layer, other in stuck if other == operator]
+        kept = [layer.label for layer, other in stuck if other == operator]
         yield f"{join_names(kept)}: filters stay, since their channels cannot be followed through {operator}"
     names = {entry.layer.name for entry in layers}
     own = [row for row in rows if row["name"] in names]

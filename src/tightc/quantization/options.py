@@ -14,7 +14,9 @@ class QuantizeOptions(Options):
     """Which layers are quantized to int8, and how the ranges of their activations are calibrated."""
 
     skip: tuple[str, ...] = Field(
-        (), description="layer to skip, a name or pattern such as 'layer1.*'; repeatable", strict=False
+        (),
+        description="layer to skip, by its name, node or weight, or a pattern such as 'layer1.*'; repeatable",
+        strict=False,
     )
     calibration: Literal["min-max", "percentile", "entropy"] = Field(
         "percentile", description="range of int8 activations: min-max, percentile or entropy; needs images"

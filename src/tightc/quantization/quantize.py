@@ -100,7 +100,7 @@ def _quantized(model: Model, network: Network, layer: Layer) -> Int8Weight:
     weight = network.weights[layer.weight]
     if weight.dtype not in (np.float32, np.float16):
         raise ModelError(
-            f"{model.origin}: layer {layer.name}: expected a float32 or float16 weight, got {weight.dtype}",
+            f"{model.origin}: layer {layer.label}: expected a float32 or float16 weight, got {weight.dtype}",
             "quantize before the model is converted, or skip the layer",
         )
     matrix = network.dequantized_matrix(layer)
@@ -189,7 +189,7 @@ def _report(
         "bytes_out": serialized_size(after.proto),
     }
     notes = [*before.notes, *([raised] if raised else [])]
-    rounded = [row["name"] for row in rows if row["rounded_to_zero"]]
+    rounded = [row["label"] for row in rows if row["rounded_to_zero"]]
     if rounded:
         notes.append(f"{join_names(rounded)}: some weights are below half a scale step and became zero")
     if packings_dropped:

@@ -21,6 +21,7 @@ from tightc.simulation.options import SimulateOptions
 
 # the other stages, simulate and evaluate, can be anywhere
 _ORDERED = ("prune", "finetune", "quantize", "permute", "pack")
+REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
 
 
 class RecipeFinetune(FinetuneOptions):

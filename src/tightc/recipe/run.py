@@ -20,11 +20,11 @@ from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import Recipe
+from tightc.recipe.records import add_drops
 from tightc.recipe.stage_runner import StageRunner
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 
-_DENSE = "00-"  # how the names of the rows begin that measure the recipe's model
 _IF_TRUSTED = "if you trust the recipe, run it with --allow-code"
 
 
@@ -43,7 +43,7 @@ def run_recipe(
     `progress` gets the tasks of every stage. The report has a row for the recipe's model and one for each stage.
     OutputError where another run works in `folder`.
     """
-    recipe = _resolve_paths(read_options(path, Recipe), path.parent)
+    recipe = resolve_paths(read_options(path, Recipe), path.parent)
     if not allow_code:
         _refuse_code(recipe, path)
     if seed is not None:
@@ -53,7 +53,7 @@ def run_recipe(
         text = resolved_yaml(_relative_to(recipe, folder))
         write_file_atomically(folder / "recipe.yaml", text.encode())
         rows = [runner.start(), *(runner.step(step) for step in recipe.stages)]
-    _add_drops(rows, validation=recipe.data is not None and recipe.data.validation > 0)
+    add_drops(rows, validation=recipe.data is not None and recipe.data.validation > 0)
     totals: dict[str, Any] = {
         "model": Path(recipe.model).name,
         "folder": str(folder),
@@ -69,24 +69,6 @@ def run_recipe(
 def resolved_yaml(recipe: Recipe) -> str:
     """`recipe` as YAML with every default filled in; parsing it gives the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False)
-
-
-def _add_drops(rows: list[dict[str, Any]], *, validation: bool) -> None:
-    """Puts into each of `rows` the drop of accuracy below the dense model's on the same images.
-
-    With a `validation` split each row says which images its accuracy is of: the test set is read by evaluate alone.
-    Before the first stage evaluate measures the dense model.
-    """
-    dense: dict[str, float] = {}
-    for row in rows:
-        split = "validation" if validation and row["stage"] != "evaluate" else "test"
-        accuracy = row["accuracy"]
-        if accuracy is not None and row["name"].startswith(_DENSE):
-            dense.setdefault(split, accuracy)
-        reference = dense.get(split)
-        row["accuracy_drop"] = None if reference is None or accuracy is None else reference - accuracy
-        if validation:
-            row["split"] = split if accuracy is not None else None
 
 
 def _refuse_code(recipe: Recipe, path: Path) -> None:
@@ -111,7 +93,7 @@ def _refuse_code(recipe: Recipe, path: Path) -> None:
             )
 
 
-def _resolve_paths(recipe: Recipe, base: Path) -> Recipe:
+def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     """`recipe` with paths relative to the current folder instead of `base`."""
     return _convert_paths(recipe, base, lambda path: str(base / Path(os.path.expanduser(path))))
 
@@ -126,7 +108,7 @@ def _relative_to(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) -> Recipe:
-    """`recipe`, with paths relative to `base`, after `convert` of each: the model, the data, simulate's inputs."""
+    """`recipe`, with paths relative to `base`, after `convert` of each: model, data, masks, simulate's inputs."""
     changes: dict[str, Any] = {"model": convert(recipe.model)}
     if recipe.data and _is_path(recipe.data.data, base):
         changes["data"] = recipe.data.model_copy(update={"data": convert(recipe.data.data)})
@@ -135,6 +117,9 @@ def _convert_paths(recipe: Recipe, base: Path, convert: Callable[[str], str]) ->
         if step.simulate and step.simulate.inputs:
             converted = {"inputs": convert(step.simulate.inputs)}
             step = step.model_copy(update={"simulate": step.simulate.model_copy(update=converted)})
+        if step.prune and step.prune.mask:
+            converted = {"mask": convert(step.prune.mask)}
+            step = step.model_copy(update={"prune": step.prune.model_copy(update=converted)})
         stages.append(step)
     return recipe.model_copy(update={**changes, "stages": tuple(stages)})
 

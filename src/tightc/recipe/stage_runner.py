@@ -35,7 +35,8 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
-from tightc.recipe.recipe import Recipe, RecipeEvaluate, RecipeQuantize, Step
+from tightc.recipe.recipe import REPORT_STAGES, Recipe, RecipeEvaluate, RecipeQuantize, Step
+from tightc.recipe.records import DENSE, stage_name
 from tightc.recipe.workspace import Workspace, hash_data, hash_file, hash_key
 from tightc.report import Report, Result
 from tightc.simulation.options import SimulateOptions
@@ -57,9 +58,8 @@ _COLUMNS = (
     "speedup",
     "energy_gain",
 )
-_REPORT_STAGES = ("simulate", "evaluate")  # stages that make no model
-# options that do not change the result, and a file that is hashed by its content instead
-_UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs"}
+# options that do not change the result, and files that are hashed by their content instead
+_UNHASHED_OPTIONS = {"jobs", "threads", "dask", "checkpoint", "checkpoint_minutes", "inputs", "mask"}
 
 
 @dataclass
@@ -87,7 +87,7 @@ class StageRunner:
             if shape is not None:
                 self._data.normalization.check(shape.channels)
         key = hash_key("dense", self.dense.sha256, version("tightc"))
-        return self._row("00-dense", "dense", key, lambda: (self.dense, Report("dense", {})))
+        return self._row(DENSE, "dense", key, lambda: (self.dense, Report("dense", {})))
 
     def step(self, step: Step) -> Row:
         """Run the stage of `step`, or take its result from the workspace; returns its row."""
@@ -99,6 +99,7 @@ class StageRunner:
             self.recipe.seed if step.uses_seed else "",
             self._images_key(step),
             hash_file(step.simulate.inputs) if step.simulate and step.simulate.inputs else "",
+            hash_file(step.prune.mask) if step.prune and step.prune.mask else "",
             self.dense.sha256 if options.get("teacher") else "",
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
@@ -112,7 +113,7 @@ class StageRunner:
     def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
         """The row of a stage: from its record where `key` is the same, else from what `run` returns."""
         self.stage_progress = _name_stage(name, self.progress)
-        found = self.workspace.find_result(name, key, has_model=stage not in _REPORT_STAGES)
+        found = self.workspace.find_result(name, key, has_model=stage not in REPORT_STAGES)
         state = "unchanged" if found else "done"
         if found:
             record, model = found
@@ -142,10 +143,8 @@ class StageRunner:
 
     def _assign_name(self, stage: str) -> str:
         """The name of a stage: numbered if it makes a model, else with the number of the model that it reads."""
-        self.models_made += stage not in _REPORT_STAGES
-        name = f"{self.models_made:02}-{stage}"
-        while name in self.names:
-            name += "-again"
+        self.models_made += stage not in REPORT_STAGES
+        name = stage_name(stage, self.models_made, self.names)
         self.names.add(name)
         return name
 
@@ -235,7 +234,12 @@ class StageRunner:
         return self._hash_data() if self.recipe.data else ""
 
     def _hash_data(self) -> str:
-        return hash_key(hash_data(self._data.data), self._data.mean, self._data.std)
+        return hash_key(
+            hash_data(self._data.data),
+            self._data.mean,
+            self._data.std,
+            *([self._data.resize, self._data.crop] if self._data.framing else []),
+        )
 
     @property
     def _validation(self) -> int:

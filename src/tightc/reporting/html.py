@@ -12,6 +12,7 @@ from tightc.reporting.text import (
     cell_text,
     closing_lines,
     column_title,
+    labels_of,
     table_columns,
     totals_lines,
 )
@@ -23,8 +24,9 @@ def report_html(report: Report) -> str:
     if report.layers:
         columns = table_columns(report)
         head = "".join(f"<th>{escape(column_title(column))}</th>" for column in columns)
+        labels = labels_of(report.layers)
         rows = "".join(
-            f"<tr>{''.join(_cell(column, cell_text(column, row)) for column in columns)}</tr>"
+            f"<tr>{''.join(_cell(column, cell_text(column, row, labels)) for column in columns)}</tr>"
             for row in report.layers
         )
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")

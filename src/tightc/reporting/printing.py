@@ -14,11 +14,13 @@ from tightc.reporting.headline import headlines, main_rows
 from tightc.reporting.text import (
     closing_lines,
     fitted_table,
+    labels_of,
     left_out_line,
     short_totals_lines,
     table_columns,
     totals_lines,
     whole_tables,
+    why_lines,
 )
 
 _FALLBACK_TERMINAL = (120, 24)
@@ -45,7 +47,7 @@ def print_report(report: Report, console: Console, *, whole: bool) -> None:
         else:
             console.print(part)
     totals = totals_lines(report) if whole else short_totals_lines(report)
-    for line in (*totals, *closing_lines(report), *headlines(report)):
+    for line in (*why_lines(report), *totals, *closing_lines(report), *headlines(report)):
         console.print(line, highlight=False, markup=False)
 
 
@@ -61,7 +63,7 @@ def _table_parts(report: Report, width: int, *, whole: bool) -> Iterator[Table |
             yield part
         return
     rows, rest = main_rows(report)
-    fitted = fitted_table(columns, rows, width)
+    fitted = fitted_table(columns, rows, width, labels_of(report.layers))
     yield fitted.table
     if rest:
         yield rest

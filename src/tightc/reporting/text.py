@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
@@ -29,6 +30,11 @@ _COLUMNS = {
     "over_column_combine over_column_combine_per_area energy_pj energy_gain "
     "energy_gain_over_zero_gated energy_gain_over_column_combine matrix_compression_rate dropped_weights "
     "packed_bits fan_in_max",
+    "explore": "number model sparsity method array fan_in status by cycles speedup energy_pj energy_gain area_mm2 "
+    "packed_bytes accuracy passes",
+    "check": "name value operator limit result",
+    "diff": "name change weights_changed largest_change density passes cycles energy_pj bytes method type",
+    "verify": "name kind type values differing largest_difference error result",
 }
 _PACKED_COLUMNS = (
     "name matrix nonzeros passes passes_lower_bound gap dense_passes "
@@ -60,6 +66,8 @@ _TITLES = {
     "packed_bits": "bits",
     "area_mm2": "mm2",
     "latency_ms": "ms",
+    "packed_bytes": "bytes",
+    "number": "N",
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
@@ -82,6 +90,8 @@ _SUMMARY = (
     "passes",
     "passes_lower_bound",
     "bytes_out",
+    "passed",
+    "equal",
 )
 _LEAST_NEEDED = [
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
@@ -99,10 +109,12 @@ _LEAST_NEEDED = [
     "lane_inputs",
     "type",
     "operator",
+    "largest_change",
+    "weights_changed",
 ]
 _LEAST_NEEDED += ["gap", "energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
 # what a row is of: in every table, never cut
-_KEYS = {"name", "stage", "model", "variant"}
+_KEYS = {"name", "stage", "model", "variant", "number"}
 # the totals that are shown although the last line of the report sums up the others
 _KEPT_TOTALS = {"simulate": {"verified_layers", "value_error"}, "run": set[str]()}
 TEXT_COLUMNS = {
@@ -116,12 +128,17 @@ TEXT_COLUMNS = {
     "roof",
     "model",
     "variant",
+    "status",
     "reads",
     "array",
     "clock",
     "buffers",
     "dram",
+    "result",
+    "change",
+    "kind",
 }
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 def summary(report: Report) -> str:
@@ -134,6 +151,13 @@ def table_columns(report: Report) -> list[str]:
     """The columns of the table of the layers: those of the stage that hold something."""
     columns = _COLUMNS.get(report.stage, _PACKED_COLUMNS).split()
     return [column for column in columns if _is_filled(column, report.layers)]
+
+
+def why_lines(report: Report) -> Iterator[str]:
+    """A line for each layer that says why it gains what it gains, where that was asked for."""
+    for row in report.layers:
+        if "why" in row:
+            yield message_text(f"{row['name']}: {row['why']}")
 
 
 def totals_lines(report: Report) -> Iterator[str]:
@@ -166,18 +190,20 @@ def note_lines(report: Report) -> Iterator[str]:
         yield message_text(f"note: {note}")
 
 
-def fitted_table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Fitted:
+def fitted_table(
+    columns: Sequence[str], rows: Sequence[Figures], width: int, labels: Mapping[str, str] = _NO_LABELS
+) -> Fitted:
     """One table of `rows` with the columns that `width` characters have room for; numbers are right-aligned.
 
-    Those of _LEAST_NEEDED are left out first, in that order.
+    Those of _LEAST_NEEDED are left out first, in that order. `labels`: as of labels_of.
     """
-    made = _columns(columns, rows)
+    made = _columns(columns, rows, labels)
     return fit(list(made.values()), width, [made[name] for name in _LEAST_NEEDED if name in made])
 
 
 def whole_tables(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Iterator[Table]:
     """Tables of `rows` that have all columns together, each no wider than `width` characters."""
-    return split(list(_columns(columns, rows).values()), width)
+    return split(list(_columns(columns, rows, labels_of(rows)).values()), width)
 
 
 def left_out_line(left_out: Sequence[Column], remedy: str) -> str:
@@ -185,11 +211,11 @@ def left_out_line(left_out: Sequence[Column], remedy: str) -> str:
     return f"no room for {', '.join(column.title for column in left_out)}; {remedy}"
 
 
-def _columns(columns: Sequence[str], rows: Sequence[Figures]) -> dict[str, Column]:
+def _columns(columns: Sequence[str], rows: Sequence[Figures], labels: Mapping[str, str]) -> dict[str, Column]:
     return {
         name: Column(
             column_title(name),
-            tuple(cell_text(name, row) for row in rows),
+            tuple(cell_text(name, row, labels) for row in rows),
             left=name in TEXT_COLUMNS,
             key=name in _KEYS,
             shortens=name == "name",
@@ -202,10 +228,18 @@ def shown(name: str, value: Any) -> str:
     """A measure as people read it, with its unit."""
     if value is None:
         return "-"
+    if is_pair(value):
+        one, two = (shown(name, value[side]) for side in "ab")
+        return one if one == two else f"{one} -> {two}"
+    if name in ("value", "limit"):  # of a requirement, in the unit of its measure
+        is_large = isinstance(value, int) or value.is_integer() or abs(value) >= 1e5
+        return f"{value:,.0f}" if is_large else f"{value:.6g}"
     if name in ("accuracy", "train_accuracy", "validation_accuracy"):
         return f"{value:.2f} %"
     if name.startswith("accuracy_drop_at"):
         return f"{value:.2f}"
+    if name in ("output_error", "largest_change", "largest_difference"):
+        return f"{value:.1e}" if value else "0"
     if name in ("value_error", "error", "input_scale"):
         return f"{value:.1e}"
     if name.endswith("_pj"):
@@ -223,9 +257,14 @@ def shown(name: str, value: Any) -> str:
     return (", ".join(map(str, value)) or "-") if isinstance(value, list) else str(value)
 
 
+def is_pair(value: Any) -> bool:
+    """Whether a figure is that of two models beside each other."""
+    return isinstance(value, Mapping) and value.keys() == {"a", "b"}
+
+
 def _is_nested(value: Any) -> bool:
     """Whether a figure is many, which only JSON shows."""
-    return isinstance(value, Mapping) or (
+    return (isinstance(value, Mapping) and not is_pair(value)) or (
         isinstance(value, list) and any(isinstance(e, Mapping) for e in value)
     )
 
@@ -243,8 +282,18 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         "latency_ms",
     ) or column.startswith(tuple(_LOSSES)):
         return column in rows[0]
+    if column == "by":
+        return any(row[column] for row in rows)
+    if column in ("sparsity", "accuracy"):
+        return any(row.get(column) is not None for row in rows)
     if column == "split":
         return column in rows[0]
+    if is_pair(rows[0].get(column)):
+        return any(row[column]["a"] != row[column]["b"] for row in rows)
+    if column in ("weights_changed", "largest_change"):
+        return any(row[column] != 0 for row in rows)
+    if column == "change":
+        return any(row[column] != "changed" for row in rows)
     if column == "gap":
         return any(row.get(column) is not None for row in rows)
     if column == "model":
@@ -263,13 +312,22 @@ def column_title(column: str) -> str:
     return _TITLES.get(column, column.replace("_", " "))
 
 
-def cell_text(column: str, row: Figures) -> str:
-    """A cell of the table of the layers, escaped."""
+def labels_of(rows: Sequence[Figures]) -> dict[str, str]:
+    """The readable name of each layer by its name; `rows` of another kind have none."""
+    return {row["name"]: row["label"] for row in rows if "label" in row}
+
+
+def cell_text(column: str, row: Figures, labels: Mapping[str, str] = _NO_LABELS) -> str:
+    """A cell of the table of the layers, escaped. `labels`: as of labels_of, for the layers that rows refer to."""
     if column == "matrix":
         groups = f" x {row['groups']}" if row["groups"] > 1 else ""
         return f"{row['filters']} x {row['inputs']}{groups}"
-    if column == "name" and row.get("shares"):
-        return escape(f"{row['name']} (weight of {row['shares']})")
+    if column == "name":
+        own = row.get("label", row["name"])
+        shared = row.get("shares")
+        return escape(f"{own} (weight of {labels.get(shared, shared)})" if shared else own)
+    if column == "reads":
+        return escape(shown(column, labels.get(row[column], row[column])))
     if column == "gap":  # a layer without a packing has none
         return shown(column, row.get(column))
     return escape(shown(column, row[column]))

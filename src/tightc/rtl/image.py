@@ -79,7 +79,7 @@ def layer_images(
     """
     found, left_out = _quantized_layers(workload)
     operands = read_operands(workload, [(one.entry, one.source) for one in found], feeds) if found else []
-    left_out += [one.entry.layer.name for one, read in zip(found, operands, strict=True) if read is None]
+    left_out += [one.entry.layer.label for one, read in zip(found, operands, strict=True) if read is None]
     pairs = [
         (replace(one, path=one.path.representable(read.scale)), read)
         for one, read in zip(found, operands, strict=True)
@@ -95,7 +95,7 @@ def layer_images(
     for (one, read), given in zip(pairs, outputs, strict=True):
         image = _layer_image(one, read, given, accelerator, fan_in)
         images.append(_with_source(image, one, [earlier for earlier, _ in pairs[: len(images)]], images))
-        progress("rtl", len(images) / len(pairs), {"layer": one.entry.layer.name})
+        progress("rtl", len(images) / len(pairs), {"layer": one.entry.layer.label})
     return images, left_out
 
 
@@ -108,7 +108,7 @@ def _quantized_layers(workload: Workload) -> tuple[list[_Quantized], list[str]]:
         node = producers[entry.layer.output]
         source = quantized_input(entry.layer, node, graph, producers)
         if source is None:
-            left_out.append(entry.layer.name)
+            left_out.append(entry.layer.label)
         else:
             found.append(_Quantized(entry, node, source, output_path(entry.layer, node, graph, consumers)))
     return found, left_out

@@ -75,7 +75,7 @@ def window_path(
         )
         if path.largest_side > _LARGEST_SIDE:
             raise ModelError(
-                f"{layer.name}: expected feature maps and windows of at most {_LARGEST_SIDE:,} pixels a side, got "
+                f"{layer.label}: expected feature maps and windows of at most {_LARGEST_SIDE:,} pixels a side, got "
                 f"{path.largest_side:,}",
                 "give a smaller --input-shape",
             )

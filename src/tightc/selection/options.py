@@ -21,7 +21,9 @@ class SelectionOptions(Options):
         "global", description="where the sparsity holds: global (whole network) or layer (each layer)"
     )
     skip: tuple[str, ...] = Field(
-        (), description="layer to skip, a name or pattern such as 'layer1.*'; repeatable", strict=False
+        (),
+        description="layer to skip, by its name, node or weight, or a pattern such as 'layer1.*'; repeatable",
+        strict=False,
     )
     min_density: float = Field(
         0.0, ge=0, le=1, description="minimum density of each layer, relative to the target density: 0 to 1"

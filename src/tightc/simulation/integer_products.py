@@ -52,7 +52,7 @@ def integer_product(
         [numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    session = create_session(model.SerializeToString(), layer.name)
+    session = create_session(model.SerializeToString(), layer.label)
     found = session.run(None, {"x": value})[0]
     if layer.is_convolution:
         return output_matrix(layer, found)

@@ -26,6 +26,7 @@ class SimulateOptions(AcceleratorOptions):
         ),
         "Energy and area": ("energy", "area"),
         "Verification": ("verify", "inputs"),
+        "Explanation": ("why",),
         "Model inputs": ("batch", "input_shape"),
     }
 
@@ -36,6 +37,7 @@ class SimulateOptions(AcceleratorOptions):
         False,
         description="also run every layer on the cycle engine and compare its values and cycles",
     )
+    why: bool = Field(False, description="also say in one sentence for each layer why it gains what it gains")
     inputs: str | None = Field(
         None,
         description="NumPy .npz file with an array for each model input, for --trace and --verify (implied); default: "

@@ -25,8 +25,10 @@ from tightc.simulation.batch import UNKNOWN_BATCH, batch_size
 from tightc.simulation.choose_accelerator import choose_accelerator
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.vector_unit import latency_metrics, latency_note, vector_operators
+from tightc.simulation.why import why
 from tightc.simulation.workload import LayerWorkload, Workload, read_workload
-from tightc.tile.measures import Measures
+from tightc.tile.bounds import folds
+from tightc.tile.measures import Measures, largest_fan_in, ratio
 
 _COUNTED_PER_USE = ("passes", "dense_passes", "pass_compression")
 
@@ -58,6 +60,8 @@ def simulate(
         rows = [{**row, **metrics} for row, metrics in zip(rows, found, strict=True)]
         totals["verified_layers"] = len(found)
         totals["value_error"] = max(metrics["value_error"] for metrics in found)
+    if options.why:
+        rows = [{**row, "why": why(row, totals)} for row in rows]
     notes = (
         *model.notes,
         *assumed,
@@ -92,7 +96,7 @@ def _cost(passes: Passes, layer: LayerWorkload, accelerator: Accelerator, nonzer
         live_bytes, room = peak_live_sums(passes, 1) * SUM_BYTES, accelerator.sums.usable
         raise OptionError(
             f"--hardware: expected a partial-sum buffer for the {live_bytes:,} bytes of live partial sums that one "
-            f"vector has in {layer.layer.name}, got {room:,.0f}",
+            f"vector has in {layer.layer.label}, got {room:,.0f}",
             "give a larger partial_sum_buffer",
         )
     return layer_cost(passes, layer.gemm, accelerator, nonzeros * layer.gemm.vectors)
@@ -116,6 +120,7 @@ def _totals(
     batch = batch_size(workload.plain, options)
     return {
         "array": str(accelerator.array),
+        "fan_in": largest_fan_in(layer.packing for layer in workload.layers if layer.packing),
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
@@ -192,6 +197,7 @@ def _row(
 ) -> dict[str, Any]:
     """The metrics of one layer."""
     measures = None if layer.layer.shared_with else workload.measures.get(layer.layer.weight)
+    array = accelerator.array
     return {
         **layer.identity,
         "method": layer.method,
@@ -200,6 +206,12 @@ def _row(
         "arrays_used": cost.actual.arrays_used,
         **cost.metrics(table, accelerator),
         **_packing_metrics(measures),
+        "weights": layer.gemm.weights,
+        "nonzeros": layer.nonzero_weights,
+        "density": ratio(layer.nonzero_weights, layer.gemm.weights),
+        "passes_by_slots": folds(layer.nonzeros, array.rows * array.columns),
+        "passes_by_filters": folds(layer.columns(array.rows), array.columns),
+        "dense_temporal_tiles": cost.dense.temporal_tiles,
     }
 
 
@@ -246,7 +258,7 @@ def _verify(
     verified = verify(workload, accelerator, options.dataflow, feeds)
     for layer, result in zip(workload.layers, verified, strict=True):
         found.append({"engine_cycles": result.cycles, "value_error": result.error})
-        progress("verify", len(found) / len(workload.layers), {"layer": layer.layer.name})
+        progress("verify", len(found) / len(workload.layers), {"layer": layer.layer.label})
     return found
 
 

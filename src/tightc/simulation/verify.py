@@ -182,7 +182,7 @@ def _alone(node: Node, layer: Layer, values: Values, opset: int) -> Array:
     tensors = [numpy_helper.from_array(values[name], name) for name in constants]
     graph = helper.make_graph([single], "layer", [value], [result], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    session = create_session(model.SerializeToString(), layer.name)
+    session = create_session(model.SerializeToString(), layer.label)
     found: Array = session.run(None, {layer.input: values[layer.input]})[0]
     return found
 
@@ -237,13 +237,13 @@ def _verify_layer(tensors: _LayerTensors, accelerator: Accelerator, dataflow: Da
     products = (integer_product(layer, tensors.node, value, part) for part in parts(weight, WEIGHT_LIMIT))
     if not np.array_equal(integers.outputs, sum(products)):
         raise VerifyError(
-            f"{layer.name}: expected the int8 values of onnxruntime, got different ones from the engine",
+            f"{layer.label}: expected the int8 values of onnxruntime, got different ones from the engine",
             _REMEDY,
         )
     for result in (actual, integers):
         if result.cycles != cycles:
             raise VerifyError(
-                f"{layer.name}: expected {cycles} cycles, by the closed form, got {result.cycles} from the engine",
+                f"{layer.label}: expected {cycles} cycles, by the closed form, got {result.cycles} from the engine",
                 _REMEDY,
             )
     return Verified(cycles, error)
@@ -257,7 +257,7 @@ def _value_error(tensors: _LayerTensors, result: EngineResult) -> float:
     expected = (tensors.output if transposed else output_matrix(layer, tensors.output)).astype(np.float64)
     if not (np.isfinite(tensors.input).all() and np.isfinite(expected).all()):
         raise DataError(
-            f"{layer.name}: expected finite inputs and outputs in onnxruntime, got inf or nan",
+            f"{layer.label}: expected finite inputs and outputs in onnxruntime, got inf or nan",
             "give other --inputs",
         )
     difference, largest = np.abs(outputs - expected), np.abs(expected).max(initial=0) or 1.0
@@ -265,7 +265,7 @@ def _value_error(tensors: _LayerTensors, result: EngineResult) -> float:
     if not (difference <= bound).all():
         worst = np.unravel_index(np.argmax(np.nan_to_num(difference - bound, nan=np.inf)), difference.shape)
         raise VerifyError(
-            f"{layer.name}: expected engine values within {bound[worst] / largest:.1g} of the largest output, "
+            f"{layer.label}: expected engine values within {bound[worst] / largest:.1g} of the largest output, "
             f"got {difference[worst] / largest:.2g}",
             _REMEDY,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.config.input_sizes import InputSizeOptions
@@ -30,16 +31,25 @@ from tightc.tile.packing import Packing
 class LayerWorkload:
     """A layer with its GEMM, its non-zeros and, if permuted, its packing.
 
-    `identity`: what names the layer in reports. `nonzeros` counts subwords where slots hold those, `nonzero_weights`
-    whole weights.
+    `identity`: what names the layer in reports. `filter_slots`: (filters,) int64, slots that the non-zeros of each
+    filter take: subwords where slots hold those. `nonzero_weights` counts whole weights.
     """
 
     layer: Layer
     identity: Mapping[str, Any]
     gemm: GemmWorkload
-    nonzeros: int
+    filter_slots: NDArray[np.int64]
     nonzero_weights: int
     packing: Packing | None
+
+    @property
+    def nonzeros(self) -> int:
+        """Slots that its non-zeros take."""
+        return int(self.filter_slots.sum())
+
+    def columns(self, rows: int) -> int:
+        """Columns of `rows` slots that its filters take at least in any lossless packing."""
+        return int(np.sum(-(-self.filter_slots // rows)))
 
     @property
     def method(self) -> str:
@@ -111,7 +121,7 @@ def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
     )
 
 
-def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> tuple[int, int]:
-    """(slots that the non-zeros take, non-zero weights)."""
+def _count_nonzeros(network: Network, layer: Layer, packing: Packing | None) -> tuple[NDArray[np.int64], int]:
+    """(slots that the non-zeros of each filter take, non-zero weights)."""
     slots = layer_matrix(network, layer, packing.subword_bits if packing else None).slots()
-    return int(slots.sum(dtype=np.int64)), int(np.count_nonzero(slots))
+    return slots.sum(axis=1, dtype=np.int64), int(np.count_nonzero(slots))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -35,20 +36,53 @@ def passes_lower_bound_at_fan_in(
     users = by_group.sum(axis=1, dtype=np.int64).ravel()
     passes = max(passes_lower_bound(sizes, array), _passes_by_inputs(users, array, fan_in))
     weights, each = int(sizes.sum()), array.rows * fan_in
-    cost = slots.shape[0] * by_group.shape[1] * (slots.shape[1] + _SORT)
+    cost = _overlap_cost(slots, by_group)
     if passes == known or weights <= passes * each or array.columns == 1 or cost > _MOST:
         return passes
-    overlaps = _Overlaps.of(by_group, array)
-    columns = -(-sizes // array.rows)
-    inputs = _lane_inputs(by_group, overlaps, columns, np.minimum(users, array.columns))
-    gains = np.sort((inputs[:, :-1] - inputs[:, 1:]).ravel())[::-1]
+    columns, fewest, gains = _by_columns(by_group, users, array)
     saved = np.append(0.0, np.cumsum(gains))
 
     def fits(tried: int) -> bool:
-        spare = min(tried * array.columns - int(columns.sum()), len(gains))
-        return bool(inputs[:, 0].sum() - saved[spare] <= tried * each + _ROUNDING * weights)
+        spare = min(tried * array.columns - columns, len(gains))
+        return bool(fewest - saved[spare] <= tried * each + _ROUNDING * weights)
 
     return passes + bisect_left(range(passes, folds(weights, each)), True, key=fits)
+
+
+def lane_inputs_lower_bound_in_passes(
+    slots: NDArray[Any], groups: int, array: ArrayShape, passes: int
+) -> int:
+    """Fewest lane inputs of any lossless packing in up to `passes` passes; as many are read by its tiles, each once.
+
+    `slots`, `groups`: as in `passes_lower_bound_at_fan_in`. The result never rises with `passes`. Where its overlaps
+    are not looked at, it is `lane_inputs_lower_bound`. docs/design/search.md.
+    """
+    by_group = slots.reshape(groups, -1, slots.shape[1])
+    users = by_group.sum(axis=1, dtype=np.int64).ravel()
+    least = lane_inputs_lower_bound(users, array)
+    if not users.any() or array.columns == 1 or _overlap_cost(slots, by_group) > _MOST:
+        return least
+    columns, fewest, gains = _by_columns(by_group, users, array)
+    spare = min(max(0, passes * array.columns - columns), len(gains))
+    inputs = fewest - float(gains[:spare].sum())
+    return max(least, ceil(inputs - _ROUNDING * int(slots.sum(dtype=np.int64))))
+
+
+def _overlap_cost(slots: NDArray[Any], by_group: NDArray[Any]) -> int:
+    """Multiplications for the overlaps of all filters, and their sorting."""
+    return int(slots.shape[0] * by_group.shape[1] * (slots.shape[1] + _SORT))
+
+
+def _by_columns(by_group: NDArray[Any], users: Counts, array: ArrayShape) -> tuple[int, float, Floats]:
+    """(the columns that the filters need, the fewest lane inputs in them, what each further column saves at most).
+
+    The savings, (columns,), fall. `by_group`: (groups, filters of a group, inputs of a group). `users`: (inputs,).
+    """
+    sizes = by_group.sum(axis=2, dtype=np.int64).ravel()
+    columns = -(-sizes // array.rows)
+    inputs = _lane_inputs(by_group, _Overlaps.of(by_group, array), columns, np.minimum(users, array.columns))
+    gains = np.sort((inputs[:, :-1] - inputs[:, 1:]).ravel())[::-1]
+    return int(columns.sum()), float(inputs[:, 0].sum()), gains
 
 
 def _passes_by_inputs(users: Counts, array: ArrayShape, fan_in: int) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tightc.data.file_pixels import FilePixels
 from tightc.data.images import Images, Normalization
 from tightc.finetuning.batches.augment import Crop, cut_crops, draw_crops
 from tightc.finetuning.process.process_group import ProcessGroup
@@ -16,8 +18,49 @@ from tightc.finetuning.process.process_group import ProcessGroup
 _SINGLE_PROCESS = ProcessGroup()
 
 
+class _StoredImages:
+    """All images with a `margin` of zeros, (rows, columns), on each side; on the device if they fit, else the CPU."""
+
+    def __init__(self, images: Images, margin: tuple[int, int], device: torch.device) -> None:
+        pixels = _padded(torch.from_numpy(np.asarray(images.pixels)), margin)
+        self.device = _storage_device(pixels, device)
+        self._pixels = pixels.to(self.device)
+
+    def at(self, index: Tensor) -> Tensor:
+        """The images `index`, (images, padded height, padded width, channels), on `device`."""
+        return self._pixels[index.to(self.device)]
+
+    def cut(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """The images `index`, of each its own `rows` and `columns`, as cut_crops takes them."""
+        rows, columns = rows.to(self.device), columns.to(self.device)
+        return cut_crops(self._pixels, index.to(self.device), rows, columns)
+
+
+class _DecodedImages:
+    """As _StoredImages, of images that are decoded from their files for each batch."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, pixels: FilePixels, margin: tuple[int, int]) -> None:
+        self._pixels, self._margin = pixels, margin
+
+    def at(self, index: Tensor) -> Tensor:
+        """The images `index`, (images, padded height, padded width, channels), on `device`."""
+        return _padded(torch.from_numpy(self._pixels[index.numpy()]), self._margin)
+
+    def cut(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """The images `index`, of each its own `rows` and `columns`, as cut_crops takes them."""
+        return cut_crops(self.at(index), torch.arange(len(index)), rows, columns)
+
+
+def _padded(pixels: Tensor, margin: tuple[int, int]) -> Tensor:
+    """Channels last: a batch is gathered as whole pixels, in the memory format that convolutions prefer."""
+    down, right = margin
+    return functional.pad(pixels, (right, right, down, down)).permute(0, 2, 3, 1).contiguous()
+
+
 class Batches:
-    """All images, stored once on the device where they fit, and served in a new order each epoch.
+    """All images, served in a new order each epoch.
 
     All randomness (order, shifts, mirroring) comes from one generator on the CPU, so it depends on the seed alone. The
     last batch of an epoch is dropped unless it is full or the only one.
@@ -31,20 +74,20 @@ class Batches:
         augment: bool,
         device: torch.device,
     ) -> None:
-        pixels = torch.from_numpy(images.pixels)
-        height, width = pixels.shape[2:]
+        height, width = images.pixels.shape[2:]
         down, right = (height // 8, width // 8) if augment else (0, 0)
         self._crop = Crop(height, width, down, right)
-        pixels = functional.pad(pixels, (right, right, down, down))
-        # Channels last: a batch is gathered as whole pixels, in the memory format that convolutions prefer.
-        pixels = pixels.permute(0, 2, 3, 1).contiguous()
-        self._device, self._storage = device, _storage_device(pixels, device)
-        self._pixels = pixels.to(self._storage)
+        self._images: _StoredImages | _DecodedImages
+        if isinstance(images.pixels, FilePixels):
+            self._images = _DecodedImages(images.pixels, (down, right))
+        else:
+            self._images = _StoredImages(images, (down, right), device)
+        self._device, self._storage = device, self._images.device
         self._count = len(images)
         self._labels = None if images.labels is None else torch.from_numpy(images.labels).to(self._storage)
         self._augment = augment
         self._batch_size = min(batch_size, len(images))
-        scale = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
+        scale = 1 / 255 if images.pixels.dtype == np.uint8 else 1.0
         std = torch.tensor(normalization.std, dtype=torch.float32, device=device)
         self._factor = scale / std
         self._offset = -torch.tensor(normalization.mean, dtype=torch.float32, device=device) / std
@@ -70,12 +113,13 @@ class Batches:
         Each process of `group` gets its shard of the batch; the generator advances equally in all.
         """
         crops = draw_crops(len(indices), self._crop, generator) if self._augment else None
-        index = group.shard(indices).to(self._storage)
+        own = group.shard(indices)
+        index = own.to(self._storage)
         if crops is None:
-            pixels = self._pixels[index]
+            pixels = self._images.at(own)
         else:
-            rows, columns = (group.shard(drawn).to(self._storage) for drawn in crops)
-            pixels = cut_crops(self._pixels, index, rows, columns)
+            rows, columns = (group.shard(drawn) for drawn in crops)
+            pixels = self._images.cut(own, rows, columns)
         normalized = pixels.to(self._device).float().mul_(self._factor).add_(self._offset)
         labels = None if self._labels is None else self._labels[index].to(self._device)
         return (normalized.permute(0, 3, 1, 2),), labels
@@ -103,7 +147,8 @@ class Batches:
 
     def _normalized(self, which: slice) -> tuple[Tensor]:
         top, left = self._crop.row_shift, self._crop.column_shift
-        pixels = self._pixels[which, top : top + self._crop.height, left : left + self._crop.width]
+        pixels = self._images.at(torch.arange(self._count)[which])
+        pixels = pixels[:, top : top + self._crop.height, left : left + self._crop.width]
         return (pixels.to(self._device).float().mul_(self._factor).add_(self._offset).permute(0, 3, 1, 2),)
 
 

@@ -15,6 +15,7 @@ from tightc.errors import ModelError
 from tightc.model.file_format.digests import Tensors, has_packing_digest, packing_digest
 from tightc.model.file_format.rebuild import SUBWORD_BITS, SUBWORD_TENSORS, TENSORS, ZEROS, is_packed_form
 from tightc.model.onnx_proto.metadata import (
+    ANNEALING,
     DIGESTS,
     PACKINGS,
     get_property,
@@ -90,7 +91,8 @@ def write_headers(proto: onnx.ModelProto, headers: Mapping[str, Mapping[str, Any
     for key in _old_properties(proto):
         set_property(proto, key, None)
     set_property(proto, PACKINGS, json.dumps(record, separators=(",", ":")) if headers else None)
-    set_property(proto, DIGESTS, None)  # those of the previous packings
+    for key in (DIGESTS, ANNEALING):  # those of the previous packings
+        set_property(proto, key, None)
 
 
 def read_headers(proto: onnx.ModelProto, origin: str, tensors: Tensors | None = None) -> dict[str, Header]:

@@ -17,10 +17,11 @@ CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
 class Layer:
     """An operator with a constant `weight` that is a matrix of `filters` x `inputs`.
 
-    `filters` counts all groups and `inputs` those of one group: the blocks of a grouped layer are stacked. With
-    `filters_first`, a filter is a row of the weight tensor; else a column, in the part of the tensor that is its
-    group. `slot` is the place of the weight among the inputs of the operator. `input` and `output` are the values that
-    the layer reads and computes. `shared_with` names an earlier layer with the same weight.
+    `name` is that of the node. `filters` counts all groups and `inputs` those of one group: the blocks of a grouped
+    layer are stacked. With `filters_first`, a filter is a row of the weight tensor; else a column, in the part of the
+    tensor that is its group. `slot` is the place of the weight among the inputs of the operator. `input` and `output`
+    are the values that the layer reads and computes. `shared_with` is the name of an earlier layer with the same
+    weight. `module` is the path of the torch module that owns the weight, None where there is no single one.
 
     Of a transposed convolution, a filter is a kernel position of an output channel, so N = channels x positions.
     """
@@ -36,6 +37,12 @@ class Layer:
     input: str
     output: str
     shared_with: str | None = None
+    module: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that tables and messages show: the module's, or the node's where there is none."""
+        return self.module or self.name
 
     @property
     def is_convolution(self) -> bool:

@@ -67,6 +67,8 @@ def layer_identity(layer: Layer) -> dict[str, Any]:
     """The columns that identify a layer in a report; filters and inputs are those of one group."""
     return {
         "name": layer.name,
+        "label": layer.label,
+        "weight": layer.weight,
         "operator": layer.op,
         "filters": layer.filters // layer.groups,
         "inputs": layer.inputs,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layer_names import with_modules
 from tightc.model.layer_view.quantized_weights import (
     QuantizedWeight,
     deviation,
@@ -92,7 +93,7 @@ class Network:
 
         Subwords are parts of a 7-bit magnitude, which -128 does not fit. The packed form rebuilds int8 from them.
         """
-        floats = [layer.name for layer in layers if layer.weight not in self.quantized]
+        floats = [layer.label for layer in layers if layer.weight not in self.quantized]
         if floats:
             raise ModelError(
                 f"{origin}: expected int8 weights, which have subwords, got float weights in {join_names(floats)}",
@@ -108,7 +109,7 @@ class Network:
                 found += ["several scales in a filter"] if self.scales[layer.weight].ndim > 1 else []
                 raise ModelError(
                     f"{origin}: subwords: expected int8 weights with the zero point 0 and a scale for each filter, "
-                    f"got {', '.join(found)} in {layer.name}",
+                    f"got {', '.join(found)} in {layer.label}",
                     "start from the float model and run tightc quantize, or skip that layer",
                 )
             weight = self.weights[layer.weight].astype(np.int64)
@@ -178,7 +179,7 @@ def read_network(model: Model) -> Network:
         if layer.weight in quantized and layer.weight not in scales:
             scales[layer.weight] = layer_scales(quantized[layer.weight], layer, graph.shape(layer.weight))
     return Network(
-        tuple(layers),
+        with_modules(layers),
         tuple(uncovered),
         weights=LazyArrays({name: partial(_weight, graph, name, quantized.get(name)) for name in names}),
         quantized=quantized,

@@ -13,6 +13,7 @@ import onnx
 PACKINGS = "tightc.packings"
 HISTORY = "tightc.history"
 DIGESTS = "tightc.digests"
+ANNEALING = "tightc.annealing"
 
 _DEEPEST = 32  # nested lists and objects; tightc writes 6 at most
 _MOST_DIGITS = 40  # of an integer

@@ -81,7 +81,7 @@ def matching_packings(
         wrong = packing_error(packing, layer_matrix(network, layer, packing.subword_bits))
         if wrong:
             raise ModelError(
-                f"{model.origin}: the packing of {layer.name} does not fit its weights ({wrong})",
+                f"{model.origin}: the packing of {layer.label} does not fit its weights ({wrong})",
                 PERMUTE_AGAIN,
             )
     return packings
@@ -89,7 +89,7 @@ def matching_packings(
 
 def _require_same_layers(model: Model, network: Network, packings: Mapping[str, Packing]) -> None:
     """ModelError where the packings are not for exactly the weights of the layers."""
-    names = {layer.weight: layer.name for layer in network.owners}
+    names = {layer.weight: layer.label for layer in network.owners}
     missing = [weight for weight in packings if weight not in names]
     added = [name for weight, name in names.items() if weight not in packings]
     if not missing and not added:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from tightc.tile.matrix import Ids
 
 _CHUNK = 50_000  # moves between two checks of the deadline
 _REPORT_INTERVAL = 0.1  # seconds
+_TRACED = 100  # temperatures of which the cost is recorded, at most
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Annealed:
 
     `lanes`, `columns`: (weights,) int32, the place of each weight; `carried`: (lanes,) int32, inputs on each lane.
     `moves` tried and `accepted`. `cut_short`: whether the annealing ended before all its moves were tried.
+    `trace`: (points, 3) int64, moves tried, cost in quarters and inputs beyond the fan-in, at the start and after
+    temperatures; empty where nothing was annealed.
     """
 
     lanes: Ids
@@ -65,6 +68,7 @@ class Annealed:
     moves: int = 0
     accepted: int = 0
     cut_short: bool = False
+    trace: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
 
     @classmethod
     def at_start(cls, block: Block) -> Annealed:
@@ -148,6 +152,13 @@ class _Chain:
         # every input sits on one lane at least, and on more if a lane has too few slots for its users
         users = np.diff(self.state.user_starts)
         self.bound = int(np.sum(-(-users // self.state.slots.shape[1])))
+        self.trace: list[tuple[int, int, int]] = []
+        self.record()
+
+    def record(self) -> None:
+        """Notes the moves tried, and the cost and excess of the present state."""
+        cost, excess = _cost(self.state.carried, self.fan_in)
+        self.trace.append((self.reporter.moves, int(cost), int(excess)))
 
     def at_bound(self) -> bool:
         """Whether no state can be better than the best one."""
@@ -186,7 +197,8 @@ class _Chain:
         """The best state."""
         self.state.lane_of[:] = self.best[0]
         _count(self.state)
-        return Annealed(self.best[0].copy(), self.best[1].copy(), self.state.carried.copy())
+        trace = np.array(self.trace, np.int64)
+        return Annealed(self.best[0].copy(), self.best[1].copy(), self.state.carried.copy(), trace=trace)
 
 
 def _fall_once(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
@@ -195,6 +207,8 @@ def _fall_once(chain: _Chain, schedule: TemperatureSchedule) -> Annealed:
     steps = max(1, min(schedule.steps, moves))
     for step, temperature in enumerate(schedule.temperatures(steps)):
         chain.step(float(temperature), _part(moves, step, steps), (step + 1) / steps)
+        if chain.ended() or _part(_TRACED, step, steps):
+            chain.record()
         if chain.ended():
             break
     return chain.result()

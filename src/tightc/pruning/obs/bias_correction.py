@@ -30,8 +30,8 @@ def added_bias(layer: Layer, node: Node, graph: Graph) -> NDArray[Any] | None:
         return None
     if node.inputs[2] not in graph.tensors:
         raise ModelError(
-            f"layer {layer.name}: expected a constant bias, got {node.inputs[2]}, which is computed at run time",
-            f"add --skip {layer.name}, or prune by magnitude",
+            f"layer {layer.label}: expected a constant bias, got {node.inputs[2]}, which is computed at run time",
+            f"add --skip {layer.label}, or prune by magnitude",
         )
     bias = graph.tensors[node.inputs[2]]
     if node.op == "Gemm":

@@ -132,14 +132,14 @@ class ObsPruner:
 
     def _report(self, weight: _PrunedWeight) -> None:
         self.done += 1
-        self.progress("prune", self.done / self.steps, {"layer": weight.layer.name})
+        self.progress("prune", self.done / self.steps, {"layer": weight.layer.label})
 
 
 def _pruned_weight(layer: Layer, network: Network, graph: Graph, model: Model) -> _PrunedWeight:
     if layer.inputs > _MOST_INPUTS:
         raise OptionError(
-            f"--criterion obs: layer {layer.name}: expected at most {_MOST_INPUTS} inputs, got {layer.inputs}",
-            f"add --skip {layer.name}, or prune by magnitude",
+            f"--criterion obs: layer {layer.label}: expected at most {_MOST_INPUTS} inputs, got {layer.inputs}",
+            f"add --skip {layer.label}, or prune by magnitude",
         )
     nodes = {name: node for node in graph.nodes for name in node.outputs}
     sharing = [other for other in network.layers if other.weight == layer.weight]

@@ -62,7 +62,7 @@ def layer_sums(
         sums += found
     if not all(np.isfinite(part).all() for part in (sums.hessian, sums.cross, sums.output_squares)):
         raise ModelError(
-            f"layer {layer.name}: expected finite inputs and outputs on these images, got NaN or infinity",
+            f"layer {layer.label}: expected finite inputs and outputs on these images, got NaN or infinity",
             "check --mean and --std, or train the model again",
         )
     return sums

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
+from tightc.model.layer_view.layer_names import find_layers
 from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.selection.channels import ChannelGraph
@@ -52,25 +52,12 @@ def prunable(model: Model, network: Network, options: SelectionOptions) -> list[
 
 
 def unskipped_layers(network: Network, skip: Sequence[str]) -> list[Layer]:
-    """The layers of `network` that no pattern of `skip` matches, each weight once.
+    """The layers of `network` that no pattern of `skip` means, by node, label or weight; each weight once.
 
     OptionError if a pattern matches no layer, or all layers are skipped.
     """
-    names = [layer.name for layer in network.layers]
-    for pattern in skip:
-        if not any(_matches(name, pattern) for name in names):
-            raise OptionError(
-                f"--skip: expected one of the layers {', '.join(names)}, got {pattern!r}",
-                "give the name of a layer, or a pattern such as 'layer1.*'",
-            )
-    skipped = {
-        layer.weight for layer in network.layers if any(_matches(layer.name, pattern) for pattern in skip)
-    }
+    skipped = {layer.weight for pattern in skip for layer in find_layers(network.layers, pattern, "--skip")}
     layers = [layer for layer in network.owners if layer.weight not in skipped]
     if not layers:
         raise OptionError("--skip: expected at least one layer left, got none", "skip fewer layers")
     return layers
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)

@@ -31,6 +31,20 @@ GLOSSARY: dict[str, Definition] = {
         "parts that the steps of a layer are cut into, so that live partial sums or feature maps fit their buffer, or "
         "several arrays have work; each takes all passes. The steps are the M vectors with ws, the N filters with is",
     ),
+    "dense_temporal_tiles": Definition("", "temporal_tiles of the dense layer"),
+    "passes_by_slots": Definition(
+        "", "tiles that the non-zeros fill: non-zeros / (R C), rounded up; no lossless packing has fewer"
+    ),
+    "passes_by_filters": Definition(
+        "",
+        "tiles that the columns of the filters fill: sum of ceil(non-zeros of a filter / R) / C, rounded up; no "
+        "lossless packing has fewer, whatever its fan-in",
+    ),
+    "why": Definition(
+        "",
+        "with --why: a sentence on what limits the gain. Its numbers are those of the layer with a limit taken away: "
+        "tiles by slots, by filters and by fan-in, cycles without stalls, energy without a part",
+    ),
     "arrays_used": Definition("", "arrays that the layer runs on; fewer than A where buffers limit"),
     "pass_compression": Definition("", "dense_passes / passes"),
     "cycles": Definition("cycles", "compute_cycles + all stall cycles"),

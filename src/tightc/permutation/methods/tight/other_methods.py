@@ -26,13 +26,7 @@ def packings_of_other_methods(
     """
     if matrix.subword_bits is not None:
         return  # an ordinary array has no place for subwords, and column combining takes whole weights
-    if _emptied_passes(matrix, problem) <= most_passes:
-        packed = structured.pack(matrix, problem)
-        yield replace(packed, method="tight", tiles=tuple(_emptied(packed, matrix)))
-        if len(packed.tiles) <= most_passes:
-            yield packed
-    if dense_passes(matrix.filters, matrix.inputs, matrix.groups, problem.array) <= most_passes:
-        yield dense.pack(matrix, problem)
+    yield from ordinary_packings(matrix, problem, most_passes)
     for alpha in sorted({min(problem.lossy.alpha, problem.fan_in), problem.fan_in}):
         if _combined_passes(matrix, problem, alpha) <= most_passes:
             try:
@@ -44,6 +38,17 @@ def packings_of_other_methods(
             except CancelledError:
                 return
             yield replace(combined, method="tight")
+
+
+def ordinary_packings(matrix: LayerMatrix, problem: PackingProblem, most_passes: float) -> Iterator[Packing]:
+    """The packings of fan-in 1 among these: structured, with zeros and without, and dense."""
+    if _emptied_passes(matrix, problem) <= most_passes:
+        packed = structured.pack(matrix, problem)
+        yield replace(packed, method="tight", tiles=tuple(_emptied(packed, matrix)))
+        if len(packed.tiles) <= most_passes:
+            yield packed
+    if dense_passes(matrix.filters, matrix.inputs, matrix.groups, problem.array) <= most_passes:
+        yield dense.pack(matrix, problem)
 
 
 def _emptied_passes(matrix: LayerMatrix, problem: PackingProblem) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tightc.permutation.annealing.anneal import Annealed, AnnealSettings
 from tightc.permutation.annealing.block import Block
+from tightc.permutation.annealing.curve import CurveRecorder
 from tightc.permutation.executors.executor import BlockJob
 from tightc.permutation.methods import structured
 from tightc.permutation.methods.first_fit import fill_tiles
@@ -96,6 +97,7 @@ class TightSearch:
         self._fewest = math.inf  # passes of any packing found, the best or not
         self._filled = False  # whether tiles were filled one by one
         self._time = context.time
+        self._recorder = CurveRecorder(problem.fan_in)  # of the plan that is annealed
         self._progress = LayerProgress(context, problem.fan_in, self._least, self._ordinary)
 
     def run(self) -> Packing:
@@ -294,6 +296,7 @@ class TightSearch:
         fan_in = self._fan_in
         blocks = partition(plan, self._filters, self._inputs)
         self._progress.begin(blocks)
+        self._recorder = CurveRecorder(fan_in)
         annealed = self._anneal(blocks, list(range(len(blocks))), 1)
         self._raise_tiles(blocks, annealed)
         self._anneal_more(blocks, annealed)
@@ -306,7 +309,10 @@ class TightSearch:
         if len(filters):
             tiles, placed = insert(tiles, filters, inputs, self._array, fan_in)
             tiles += fill_tiles(filters[~placed], inputs[~placed], self._array, fan_in)
-        self._offer(self._packing(tiles))
+        packing = self._packing(tiles)
+        self._offer(packing)
+        if self._best is not None and self._best.packing is packing:
+            self._context.curve = self._recorder.curve()
         self._progress.end(len(self._tiles))
         return int(sum(found.excess(fan_in).sum() for found in annealed))
 
@@ -374,6 +380,7 @@ class TightSearch:
         ]
         annealed = self._context.executor.anneal(jobs)
         self._context.cut_short |= any(found.cut_short for found in annealed)
+        self._recorder.add(numbers, annealed, best=times > 1)  # with more moves, the better result is kept
         return annealed
 
     def _offer(self, packing: Packing) -> None:
@@ -382,6 +389,7 @@ class TightSearch:
         found = Candidate(packing, self._costs)
         if self._best is None or found.is_better(self._best, self._objective):
             self._best = found
+            self._context.curve = None
 
     def _seed(self) -> np.random.SeedSequence:
         return self._settings.seed.spawn(1)[0]

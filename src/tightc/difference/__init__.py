@@ -1,0 +1,1 @@
+"""Diff: what differs between two models, layer by layer."""

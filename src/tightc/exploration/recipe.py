@@ -1,0 +1,73 @@
+"""The recipe that repeats one point of an exploration: prune, permute, pack and simulate, for `tightc run`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tightc.accelerator.options import AcceleratorOptions
+from tightc.config.yaml import parse_options
+from tightc.data.options import DataOptions
+from tightc.errors import OptionError
+from tightc.exploration.explore import Exploration
+from tightc.exploration.grid import Point
+from tightc.files import write_file_atomically
+from tightc.recipe.recipe import Recipe
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what comes twice, such as hardware, in full each time."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """See yaml.SafeDumper."""
+        return True
+
+
+_HOW_TO_RUN = "# tightc run {name}\n"
+
+
+def write_recipe(exploration: Exploration, number: int, path: Path, data: DataOptions | None = None) -> None:
+    """Writes the recipe of the point of that `number` to `path`; its paths are relative to the folder of `path`.
+
+    OptionError where there is no such point, where its accelerator does not run it, or where its model is no file.
+    """
+    point = exploration.points.get(number)
+    if point is None:
+        raise OptionError(
+            f"--recipe: expected the number of a point, 1 to {len(exploration.points)}, got {number}",
+            "choose one of the column N",
+        )
+    row = exploration.report.layers[number - 1]
+    if row["status"] == "unfit":
+        raise OptionError(
+            f"--recipe: expected a point that runs, got {number}: {row['reason']}", "choose another point"
+        )
+    content = _recipe(point, path.parent, int(exploration.report.totals["seed"]), data)
+    text = f"# {point.label}: point {number} of tightc explore\n" + _HOW_TO_RUN.format(name=path.name)
+    text += yaml.dump(content, Dumper=_Plain, sort_keys=False)
+    parse_options(text, str(path), Recipe)
+    write_file_atomically(path, text.encode())
+
+
+def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> dict[str, Any]:
+    source = point.network.model.origin
+    if not Path(source).is_file():
+        raise OptionError(
+            f"--recipe: expected a model in a file, got {source}",
+            "give the path of the model, and do not pipe it",
+        )
+    permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask", "area"})
+    simulated = {name: value for name, value in permute.items() if name in AcceleratorOptions.model_fields}
+    stages: list[Any] = [{"permute": permute}, "pack", {"simulate": simulated}]
+    if point.network.sparsity is not None:
+        stages.insert(0, {"prune": {"sparsity": point.network.sparsity}})
+    content: dict[str, Any] = {"model": os.path.relpath(source, folder)}
+    if data is not None:
+        given = data.model_dump(mode="json", exclude_unset=True)
+        if Path(data.data).exists():
+            given["data"] = os.path.relpath(data.data, folder)
+        content["data"] = given
+    return {**content, "seed": seed, "stages": stages}

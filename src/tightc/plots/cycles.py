@@ -1,0 +1,40 @@
+"""Cycles of each layer, dense and packed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tightc.plots.style import BAR, BLUE, GRAY, WIDTH, Rows, data, load_altair, names_axis, numbers_axis
+
+if TYPE_CHECKING:
+    import altair
+
+FORMS = ("dense", "as it is")
+
+
+def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
+    """Two bars for each layer: cycles of its dense form and as it is, with the speedup as text.
+
+    `rows`: layers of a report of `simulate`.
+    """
+    alt = load_altair()
+    values = []
+    for row in rows:
+        speedup = "" if row["speedup"] is None else f"{row['speedup']:.2f}x"
+        values.append({"layer": row["name"], "form": "dense", "cycles": row["dense_cycles"], "speedup": ""})
+        values.append({"layer": row["name"], "form": "as it is", "cycles": row["cycles"], "speedup": speedup})
+    base = alt.Chart(data(values)).encode(
+        y=names_axis("layer", "layer"),
+        yOffset=alt.YOffset("form:N", sort=FORMS),
+        x=alt.X("cycles:Q", title="cycles", axis=numbers_axis(tickCount=8)),
+    )
+    bars = base.mark_bar().encode(
+        color=alt.Color(
+            "form:N",
+            sort=FORMS,
+            title="form",
+            scale=alt.Scale(domain=FORMS, range=[GRAY, BLUE]),
+        )
+    )
+    texts = base.mark_text(align="left", dx=4, fontSize=9).encode(text="speedup:N")
+    return (bars + texts).properties(width=WIDTH, height=alt.Step(BAR - 3), title="Cycles of each layer")

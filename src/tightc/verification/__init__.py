@@ -1,0 +1,1 @@
+"""Verify: whether two models have the same weights and give the same outputs."""
