@@ -22,7 +22,8 @@ from tightc.example import RECIPE
 PAGE = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
 DIGITS, DATA = str(RECIPE.with_name("digits.onnx")), str(RECIPE.with_name("digits.npz"))
 NO_REPORT = {"schema", "completion"}  # they print files of their own
-FILES = {"hardware_file", "energy_file", "area_file"}  # hold the values of a YAML file by its keys
+# hold the values of a YAML file by its keys, measures by their names, and shapes by the names of inputs
+OTHERS = {"hardware_file", "energy_file", "area_file", "measures", "input_shapes"}
 COMMAND_LINES = """
 prune {digits} --sparsity 0.9 -o pruned.onnx
 prune {digits} --sparsity 0.5 --granularity filter -o narrow.onnx
@@ -33,7 +34,7 @@ pack permuted.onnx -o packed.onnx
 unpack packed.onnx -o plain.onnx
 inspect packed.onnx --sensitivity {data}
 inspect uncovered.onnx
-simulate packed.onnx --hardware banks.yaml --verify --area nangate45
+simulate packed.onnx --hardware banks.yaml --verify --area nangate45 --why
 compare {digits} pruned.onnx --array 16x16 --fan-in 4 --temp-schedule quick.yaml --method dense,column-combine
 compare pruned.onnx --hardware tight-32x32 --area nangate45 --equal-area --method dense,column-combine
 evaluate packed.onnx --data {data}
@@ -50,14 +51,15 @@ hardware list
 
 
 def keys_in(value: Any, prefix: str = "") -> Iterator[str]:
-    """The keys of an object and of those within it, such as `energy_parts_pj.mac`; of files those themselves."""
+    """The keys of an object and of those within it, such as `energy_parts_pj.mac`; not those of OTHERS."""
     if isinstance(value, list):
         for item in value:
             yield from keys_in(item, prefix)
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield prefix + key
-            if key not in FILES:
+            is_pair = isinstance(inner, dict) and inner.keys() == {"a", "b"}  # of diff
+            if key not in OTHERS and not is_pair:
                 yield from keys_in(inner, f"{prefix}{key}.")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NOT_IN_CSV = {"annealing"}  # curves of hundreds of points
 _KEEP_OVERRIDABLE = "tightc.keep_overridable"
 
 
@@ -232,7 +233,9 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
     elif display.as_csv:
         from tightc.reporting.rows import rows_as_csv
 
-        click.echo(rows_as_csv(report.layers or (report.totals,)), nl=False)
+        rows = report.layers or (report.totals,)
+        kept = ({key: value for key, value in row.items() if key not in _NOT_IN_CSV} for row in rows)
+        click.echo(rows_as_csv(kept), nl=False)
     elif not display.quiet:
         from tightc.reporting.printing import print_report
         from tightc.reporting.text import note_lines, summary

@@ -94,6 +94,7 @@ _SUMMARY = (
     "equal",
 )
 _LEAST_NEEDED = [
+    "state",
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
     "energy_gain_over_zero_gated",
     "stall_cycles",
@@ -112,7 +113,16 @@ _LEAST_NEEDED = [
     "largest_change",
     "weights_changed",
 ]
-_LEAST_NEEDED += ["gap", "energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
+_LEAST_NEEDED += [
+    "gap",
+    "empty_filters",
+    "empty_inputs",
+    "weights",
+    "nonzeros",
+    "fan_in_max",
+    "density",
+    "energy_gain",
+]
 # what a row is of: in every table, never cut
 _KEYS = {"name", "stage", "model", "variant", "number"}
 # the totals that are shown although the last line of the report sums up the others
