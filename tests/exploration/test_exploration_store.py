@@ -84,7 +84,7 @@ def test_two_runs_at_a_time_fill_one_store(place: Path, capsys: pytest.CaptureFi
 def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
     (place / "quick.yaml").write_text("steps: 3\nmoves_per_weight: 100000\n")
     process = subprocess.Popen(
-        [*COMMAND, *GRID, "-q"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*COMMAND, *GRID], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     store, deadline = place / "tightc-explore.sqlite", time.monotonic() + 120
     while time.monotonic() < deadline and not (store.exists() and _count(store)):
