@@ -39,7 +39,7 @@ def test_the_table_has_the_front_and_json_and_csv_all_points(
     assert [(row["array"], row["fan_in"]) for row in rows] == [("4x4", 2), ("4x4", 4), ("8x4", 2), ("8x4", 4)]
     front = [row for row in rows if row["status"] == "front"]
     header, *lines = printed(capsys, "--sparsity", "0.5").splitlines()
-    assert header.split()[:5] == ["N", "sparsity", "method", "array", "fan-in"]
+    assert header.split()[:5] == ["N", "sparsity", "method", "array", "fan"]
     assert [int(line.split()[0]) for line in lines[: len(front)]] == [row["number"] for row in front]
     assert "points: 4" in lines and "evaluated: 0" in lines and "measures: cycles, energy" in lines
     table = list(csv.DictReader(io.StringIO(printed(capsys, "--csv", "--sparsity", "0.5"))))

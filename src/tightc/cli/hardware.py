@@ -83,9 +83,9 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     buffers = (values[f"{name}_buffer"]["size"] for name in ("activation", "weight", "partial_sum"))
     return {
         "name": values["name"],
-        "array": f"{arrays}{values['array']}",
+        "shape": f"{arrays}{values['array']}",
         "clock": values["clock"],
-        "fan_in": values["fan_in"],
+        "fan_in_max": values["fan_in"],
         "buffers": ", ".join(buffers),
         "dram": values["dram"]["bandwidth"],
     }

@@ -71,7 +71,7 @@ _TITLES = {
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
-    "fan_in": "fan-in",
+    "shape": "array",
     "dram": "DRAM",
     **{
         f"{figure}_at_{sparsity}": f"{title} {sparsity}"
@@ -140,7 +140,7 @@ TEXT_COLUMNS = {
     "variant",
     "status",
     "reads",
-    "array",
+    "shape",
     "clock",
     "buffers",
     "dram",
