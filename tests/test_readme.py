@@ -43,7 +43,11 @@ def test_the_pipes_run(page: str, pipes: int, folder: Path) -> None:
     assert len(found) == pipes
     for pipe in found:
         done = subprocess.run(["bash", "-ec", pipe], capture_output=True, text=True, check=True, env=path)
-        assert "speedup: " in done.stdout
+        assert re.fullmatch(
+            r"ideal \d+x\d+: speedup \S+x, energy gain \S+x, \d+ passes \(bound \d+, gap \d+\)|"
+            r"tight-32x32: speedup \S+x, energy gain \S+x, \d+ passes \(.*gap.*\)",
+            done.stdout.splitlines()[-1],
+        )
 
 
 def test_the_readme_and_the_quickstart_show_the_same_pipe() -> None:

@@ -178,7 +178,7 @@ class Report(MeasureAttributes):
         return pandas.DataFrame(rows)
 
     def __str__(self) -> str:
-        from tightc.reporting.text import report_text
+        from tightc.reporting.printing import report_text
 
         return report_text(self)
 

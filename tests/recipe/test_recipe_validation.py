@@ -17,7 +17,7 @@ from tightc.example import RECIPE
 from tightc.recipe import stage_runner
 from tightc.recipe.recipe import Recipe
 from tightc.recipe.run import run_recipe
-from tightc.reporting.text import report_text
+from tightc.reporting.printing import report_text
 
 HEAD = "model: digits.onnx\ndata: {data: digits.npz, validation: 300}\nstages:\n"
 STAGES = """  - evaluate

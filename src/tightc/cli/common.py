@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tightc.cli.console import table_console
+from tightc.cli.standing import Standing
 from tightc.cli.streams import abandon, is_stdout, stdout_is_closed
 from tightc.errors import ModelError, OptionError, OutputError
 from tightc.files import check_writable
@@ -19,8 +21,6 @@ from tightc.memory import available_memory, memory_text
 from tightc.names import message_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tightc.data.images import Images, NormalizedImages, Split
     from tightc.data.options import DataOptions
     from tightc.data.samples import Samples
@@ -30,23 +30,27 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NOT_IN_CSV = {"annealing"}  # curves of hundreds of points
 _KEEP_OVERRIDABLE = "tightc.keep_overridable"
-_PIPE_WIDTH = 1000  # tables are not folded where nobody sees their width
 
 
 @dataclass(frozen=True)
 class Display:
-    """The output options of a command: `--json`, `-q`, `-v`."""
+    """The output options of a command: `--json`, `--csv`, `-q`, `-v`; and how far it has come, for an interrupt."""
 
     as_json: bool
     quiet: bool
     verbose: bool
+    as_csv: bool = False
+    standing: Standing = field(default_factory=Standing)
 
-    def progress(self) -> AbstractContextManager[Progress]:
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
         """A progress callback that draws progress on stderr while the context lasts."""
         from tightc.cli.progress import progress_display
 
-        return progress_display(quiet=self.quiet, verbose=self.verbose)
+        with progress_display(quiet=self.quiet, verbose=self.verbose) as progress:
+            yield self.standing.follow(progress)
 
 
 def model_argument(command: Command) -> Command:
@@ -80,13 +84,31 @@ def seed_flag(command: Command) -> Command:
 
 
 def display_flags(command: Command) -> Command:
-    """`--json`, `-q`, `-v`, given to the command as one `display`."""
+    """`--json`, `--csv`, `-q`, `-v`, given to the command as one `display`.
+
+    An interrupt that the command does not explain itself is explained on stderr.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-    @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and the JSON object with --json.")
-    @click.option("-v", "--verbose", is_flag=True, help="Print progress line by line, and every layer.")
-    def with_display(*arguments: Any, as_json: bool, quiet: bool, verbose: bool, **flags: Any) -> Any:
-        return command(*arguments, display=Display(as_json, quiet, verbose), **flags)
+    @click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")
+    @click.option(
+        "-q", "--quiet", is_flag=True, help="Print errors only, and the result with --json or --csv."
+    )
+    @click.option(
+        "-v", "--verbose", is_flag=True, help="Print progress line by line, and all rows, columns and totals."
+    )
+    def with_display(
+        *arguments: Any, as_json: bool, as_csv: bool, quiet: bool, verbose: bool, **flags: Any
+    ) -> Any:
+        if as_csv and as_json:
+            raise OptionError("--csv and --json: expected one of them, got both", "leave one out")
+        display = Display(as_json, quiet, verbose, as_csv)
+        try:
+            return command(*arguments, display=display, **flags)
+        except KeyboardInterrupt:
+            if not quiet:
+                display.standing.explain()
+            raise
 
     with_display.__name__, with_display.__doc__ = command.__name__, command.__doc__
     with_display.__click_params__ = [  # type: ignore[attr-defined]
@@ -175,6 +197,8 @@ class Destination:
             raise OutputError("stdout is closed", "add -o FILE, or pipe it to a command")
         if display.as_json:
             raise OptionError("--json: stdout would hold both the model and the JSON object", "add -o FILE")
+        if display.as_csv:
+            raise OptionError("--csv: stdout would hold both the model and the table", "add -o FILE")
         if output is None and sys.stdout.isatty():
             raise OutputError(
                 "a model is binary, stdout is a terminal", "add -o FILE, or pipe it to a command"
@@ -193,9 +217,9 @@ class Destination:
 
 
 def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> None:
-    """Prints the report on stdout, as JSON or as a table; on stderr where stdout holds the model.
+    """Prints the report on stdout, as JSON, CSV or a table; on stderr where stdout holds the model.
 
-    Operators that are not covered always go to stderr.
+    Operators that are not covered always go to stderr. CSV has the rows of the table, or the totals where it has none.
     """
     if display.verbose:
         _show_cache_problem()
@@ -206,13 +230,21 @@ def show(report: Report, display: Display, *, model_on_stdout: bool = False) -> 
             click.echo(line, err=True)
     if display.as_json:
         click.echo(json.dumps(report.to_dict(), indent=1))
+    elif display.as_csv:
+        from tightc.reporting.rows import rows_as_csv
+
+        rows = report.layers or (report.totals,)
+        kept = ({key: value for key, value in row.items() if key not in _NOT_IN_CSV} for row in rows)
+        click.echo(rows_as_csv(kept), nl=False)
     elif not display.quiet:
-        from tightc.reporting.text import note_lines, print_report, summary
+        from tightc.reporting.printing import print_report
+        from tightc.reporting.text import note_lines, summary
 
         if model_on_stdout and not display.verbose:
             click.echo("\n".join([summary(report), *note_lines(report)]), err=True)
         else:
-            print_report(report, _console(to_stderr=model_on_stdout))
+            stream = sys.stderr if model_on_stdout else sys.stdout
+            print_report(report, table_console(stream), whole=display.verbose)
 
 
 def _show_cache_problem() -> None:
@@ -221,13 +253,6 @@ def _show_cache_problem() -> None:
     problem = kernel_cache and kernel_cache.cache_problem()
     if problem:
         click.echo(f"note: {problem}", err=True)
-
-
-def _console(*, to_stderr: bool) -> Console:
-    from tightc.cli.console import TableConsole
-
-    stream = sys.stderr if to_stderr else sys.stdout
-    return TableConsole(file=stream, width=None if stream.isatty() else _PIPE_WIDTH)
 
 
 def finish(result: Result, destination: Destination, display: Display) -> None:

@@ -12,19 +12,15 @@ from tightc.cli.common import Display, display_flags, read_model, seed_flag, sho
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.cli.plot import plot_flag, write_plot
 from tightc.comparison.options import CompareOptions
-from tightc.errors import OptionError
 
 
 @click.command(cls=StageCommand, epilog="Example: tightc compare pruned.onnx --array 32x32 --fan-in 4,8,16")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @option_flags(CompareOptions)
 @seed_flag
-@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
 @plot_flag
 @display_flags
-def compare(
-    models: tuple[str, ...], seed: int, as_csv: bool, plot: Path | None, display: Display, **flags: Any
-) -> None:
+def compare(models: tuple[str, ...], seed: int, plot: Path | None, display: Display, **flags: Any) -> None:
     """Compare methods of packing on the same hardware.
 
     Every method packs each model anew, with the same seed, and is simulated on the same array, buffers and energy
@@ -32,16 +28,9 @@ def compare(
     """
     from tightc.comparison.compare import compare as run
 
-    if as_csv and display.as_json:
-        raise OptionError("--csv and --json: expected one of them, got both", "leave one out")
     options = parsed_options(CompareOptions, flags)
     with display.progress() as progress:
         found = [read_model(model) for model in models or (None,)]
         report = run(found, options, seed=seed, progress=progress)
-    if as_csv:
-        from tightc.reporting.rows import rows_as_csv
-
-        click.echo(rows_as_csv(report.layers), nl=False)
-    else:
-        show(report, display)
+    show(report, display)
     write_plot(report, plot, display)

@@ -11,16 +11,14 @@ from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, display_flags, end_with, read_pair, show
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.difference.options import DiffOptions
-from tightc.errors import OptionError
 
 
 @click.command(cls=StageCommand, epilog="Example: tightc diff pruned.onnx packed.onnx --array 32x32")
 @click.argument("a")
 @click.argument("b")
 @option_flags(DiffOptions)
-@click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
 @display_flags
-def diff(a: str, b: str, as_csv: bool, display: Display, **flags: Any) -> None:
+def diff(a: str, b: str, display: Display, **flags: Any) -> None:
     """Show what differs between two models, layer by layer.
 
     Weights, density, method, passes, cycles, energy and bytes of each layer in A and B, which are matched by the names
@@ -30,18 +28,12 @@ def diff(a: str, b: str, as_csv: bool, display: Display, **flags: Any) -> None:
     """
     from tightc.difference.diff import diff as run
 
-    if as_csv and display.as_json:
-        raise OptionError("--csv and --json: expected one of them, got both", "leave one out")
     options = parsed_options(DiffOptions, flags)
     models = read_pair(a, b)
     with display.progress() as progress:
         report = run(*models, options, progress=progress)
     with end_with(0 if report.equal else 1):
-        if as_csv:
-            from tightc.reporting.rows import rows_as_csv
-
-            click.echo(rows_as_csv(report.layers), nl=False)
-        elif display.as_json or display.verbose:
+        if display.as_json or display.as_csv or display.verbose:
             show(report, display)
         else:
             rows = [row for row in report.layers if row["change"] != "same"]

@@ -14,7 +14,6 @@ from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.exploration.options import ExploreOptions
-from tightc.names import message_text
 
 if TYPE_CHECKING:
     from tightc.report import Report
@@ -44,14 +43,12 @@ _STORE = "tightc-explore.sqlite"
     help="Write the recipe of point N to a file, for tightc run.",
 )
 @seed_flag
-@click.option("--csv", "as_csv", is_flag=True, help="Print all points as CSV.")
 @display_flags
 def explore(
     models: tuple[str, ...],
     store: str,
     recipe: tuple[str, str] | None,
     seed: int,
-    as_csv: bool,
     display: Display,
     **flags: Any,
 ) -> None:
@@ -64,8 +61,6 @@ def explore(
     from tightc.exploration.explore import explore as run
     from tightc.exploration.recipe import write_recipe
 
-    if as_csv and display.as_json:
-        raise OptionError("--csv and --json: expected one of them, got both", "leave one out")
     number = None if recipe is None else _point_number(recipe[0])
     options = parsed_options(ExploreOptions, flags)
     source = parsed_options_if(DataOptions, flags, "data")
@@ -75,19 +70,13 @@ def explore(
         try:
             exploration = run(found, options, data, store=Path(store), seed=seed, progress=progress)
         except ExplorationInterrupted as interrupt:
-            kept = f"{interrupt.known} of {interrupt.points} points are in {store}; the same command resumes there"
-            click.echo(message_text(kept), err=True)
+            known = f"{interrupt.known} of {interrupt.points} points are in {store}"
+            display.standing.kept = f"{known}; the same command resumes there"
             raise
     if recipe is not None and number is not None:
         write_recipe(exploration, number, Path(recipe[1]), source)
-    if as_csv:
-        from tightc.reporting.rows import rows_as_csv
-
-        click.echo(rows_as_csv(exploration.report.layers), nl=False)
-    else:
-        show(
-            exploration.report if display.as_json or display.verbose else _front(exploration.report), display
-        )
+    whole = display.as_json or display.as_csv or display.verbose
+    show(exploration.report if whole else _front(exploration.report), display)
 
 
 def _point_number(text: str) -> int:

@@ -25,7 +25,6 @@ from tightc.cli.flags import option_flags, parsed_options
 from tightc.data.options import DataOptions
 from tightc.files import is_special, remove_leftovers
 from tightc.finetuning.options import FinetuneOptions
-from tightc.names import message_text
 
 
 @click.command(
@@ -76,14 +75,17 @@ def finetune(
             result = run(
                 network, images, normalization, options, seed=seed, teacher=master, progress=progress
             )
-    except Interrupted as interrupt:
+    except KeyboardInterrupt as interrupt:
+        main_process = ProcessGroup.from_environment().is_main_process
         # the checkpoint belongs to the model that was read, which stays
         read = [os.path.realpath(path) for path in (model, teacher) if path is not None]
         kept = destination.path is not None and os.path.realpath(destination.path) not in read
-        if kept and ProcessGroup.from_environment().is_main_process:
+        if isinstance(interrupt, Interrupted) and kept and main_process:
             finish(interrupt.result, destination, display)
-            if not display.quiet:
-                click.echo(message_text(f"{destination.path} holds the weights at the interrupt"), err=True)
+            display.standing.kept = f"{destination.path} holds the weights at the interrupt; {_kept(options)}"
+        else:
+            display.standing.kept = _kept(options)
+        display.standing.explained = not main_process
         raise
     group = ProcessGroup.from_environment()
     if group.is_main_process:
@@ -96,3 +98,10 @@ def finetune(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _kept(options: FinetuneOptions) -> str:
+    """What an interrupt leaves of a training."""
+    if options.checkpoint is not None and Path(options.checkpoint).exists():
+        return f"{options.checkpoint} keeps the training: run the same command again to go on"
+    return "the training is not kept; --checkpoint FILE, or -o FILE, keeps it"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,13 @@ import click
 
 from tightc.accelerator.hardware import Hardware
 from tightc.cli.command import StageCommand
+from tightc.cli.console import table_console
 from tightc.cli.suggestions import Suggested
 from tightc.config.options import unknown_name
 from tightc.config.shipped import find_file, shipped_file, shipped_names
 from tightc.config.yaml import parse_options, read_text
 from tightc.errors import OptionError
-from tightc.names import escape
-
-_TITLES = ("name", "array", "clock", "fan-in", "buffers", "DRAM")
+from tightc.reporting.rows import rows_as_csv
 
 
 @click.command(
@@ -32,7 +33,8 @@ _TITLES = ("name", "array", "clock", "fan-in", "buffers", "DRAM")
     type=Suggested(shipped_names(Hardware.shipped), files=True),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the values as one JSON object.")
-def hardware(action: str, name: str | None, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print the values as CSV, a row for each file.")
+def hardware(action: str, name: str | None, as_json: bool, as_csv: bool) -> None:
     """List the hardware files that come with tightc, or show one.
 
     --hardware takes these names. show prints a file as it is, to start your own from; it checks a file of yours too,
@@ -44,17 +46,21 @@ def hardware(action: str, name: str | None, as_json: bool) -> None:
         raise click.UsageError(
             "show: expected a name or the path of a YAML file, got none; see tightc hardware list."
         )
+    if as_csv and as_json:
+        raise OptionError("--csv and --json: expected one of them, got both", "leave one out")
     paths = [_path(name)] if name is not None else _all_paths()
     texts = [read_text(path) for path in paths]
     found = [
         parse_options(text, str(path), Hardware, path.parent) for text, path in zip(texts, paths, strict=True)
     ]
+    rows = [one.model_dump(mode="json") for one in found]
     if as_json:
-        rows = [one.model_dump(mode="json") for one in found]
         schema = {"schema": "tightc.hardware/1", "totals": {"files": len(rows)}, "hardware": rows}
         click.echo(json.dumps(schema, indent=1))
+    elif as_csv:
+        click.echo(rows_as_csv(rows), nl=False)
     elif action == "list":
-        click.echo("\n".join(_table([_row(one.model_dump(mode="json")) for one in found])))
+        _print_table([_row(row) for row in rows])
     else:
         click.echo(texts[0].encode(), nl=False)
 
@@ -71,25 +77,27 @@ def _path(name: str) -> Path:
     return path
 
 
-def _row(values: dict[str, Any]) -> tuple[str, ...]:
+def _row(values: dict[str, Any]) -> dict[str, Any]:
     """The cells of a hardware file; buffers of activations, weights and partial sums."""
     arrays = f"{values['arrays']} x " if values["arrays"] > 1 else ""
     buffers = (values[f"{name}_buffer"]["size"] for name in ("activation", "weight", "partial_sum"))
-    return (
-        escape(values["name"]),
-        f"{arrays}{values['array']}",
-        values["clock"],
-        str(values["fan_in"]),
-        ", ".join(buffers),
-        values["dram"]["bandwidth"],
-    )
+    return {
+        "name": values["name"],
+        "shape": f"{arrays}{values['array']}",
+        "clock": values["clock"],
+        "fan_in_max": values["fan_in"],
+        "buffers": ", ".join(buffers),
+        "dram": values["dram"]["bandwidth"],
+    }
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """The lines of the table, and what the buffers are."""
-    widths = [max(map(len, column)) for column in zip(_TITLES, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (_TITLES, *rows)
-    ]
-    return [*lines, "buffers: activations, weights, partial sums"]
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """The table as wide as the terminal, and what the buffers are."""
+    from tightc.reporting.text import fitted_table, left_out_line
+
+    console = table_console(sys.stdout)
+    fitted = fitted_table(list(rows[0]), rows, console.width)
+    console.print(fitted.table)
+    click.echo("buffers: activations, weights, partial sums")
+    if fitted.left_out:
+        click.echo(left_out_line(fitted.left_out, "--json and --csv have them"))

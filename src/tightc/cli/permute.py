@@ -20,7 +20,6 @@ from tightc.cli.common import (
 )
 from tightc.cli.flags import option_flags, parsed_options
 from tightc.cli.plot import plot_flag, write_plot
-from tightc.names import message_text
 from tightc.permutation.options import PermuteOptions
 
 
@@ -47,6 +46,8 @@ def permute(
 
     options = parsed_options(PermuteOptions, flags)
     destination = Destination.of(output, display)
+    if destination.path is None:
+        display.standing.kept = "nothing is kept; with -o FILE, the best packing so far would be"
     try:
         with display.progress() as progress:
             result = run(read_model(model), options, seed=seed, progress=progress)
@@ -54,8 +55,9 @@ def permute(
         if destination.path is not None:
             finish(interrupt.result, destination, display)
             write_plot(interrupt.result.report, plot, display)
-            if not display.quiet:
-                click.echo(message_text(f"{destination.path} holds the best packing so far"), err=True)
+            display.standing.kept = (
+                f"the same command starts anew; {destination.path} holds the best packing so far"
+            )
         raise
     finish(result, destination, display)
     write_plot(result.report, plot, display)

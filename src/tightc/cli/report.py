@@ -49,6 +49,8 @@ def report(sources: tuple[str, ...], output: str | None, display: Display, **fla
     is_piped = output == "-" or is_stdout(path)
     if is_piped and display.as_json:
         raise OptionError("--json: stdout would hold both the page and the JSON object", "add -o FILE")
+    if is_piped and display.as_csv:
+        raise OptionError("--csv: stdout would hold both the page and the table", "add -o FILE")
     if not is_piped:
         check_writable(path)
     with display.progress() as progress:

@@ -45,6 +45,7 @@ def rtl(model: str | None, seed: int, output: str, display: Display, **flags: An
     with display.progress() as progress:
         design = run(read, options, seed=seed, progress=progress)
     written = write_design(design, Path(output))
+    display.standing.kept = f"{output} holds the design; its simulation is not complete"
     show(simulated_report(design, Path(output), options), display)
     if not display.quiet:
         click.echo(message_text(f"wrote {len(written)} files into {output}"), err=True)

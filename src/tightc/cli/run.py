@@ -33,6 +33,7 @@ def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bo
 
     path = Path(recipe) if recipe else RECIPE
     folder = Path(output) if output else Path("tightc-run") / path.stem
+    display.standing.kept = f"{folder} keeps what is done; run the same command again to go on"
     with display.progress() as progress:
         report = run_recipe(path, folder, seed=seed, allow_code=allow_code, progress=progress)
     show(report, display)

@@ -22,7 +22,6 @@ from tightc.cli.flags import option_flags, parsed_options
 from tightc.cli.plot import plot_flag, write_plot
 from tightc.files import check_writable
 from tightc.names import message_text
-from tightc.reporting.rows import rows_as_csv
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
@@ -56,7 +55,6 @@ _EXPORTS = ("export_scalesim", "export_timeloop", "export_tiles")
     help="Folder for the dense layers, and the passes, as problems of Timeloop.",
 )
 @click.option("--export-tiles", metavar="FILE.npz", help="File for the tiles as NumPy arrays.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the layers as CSV.")
 @plot_flag
 @seed_flag
 @display_flags
@@ -83,8 +81,6 @@ def simulate(
             raise click.UsageError(
                 f"--{name.replace('_', '-')}: expected a name, got an empty text; give a name or leave it out."
             )
-    if flags["as_csv"] and display.as_json:
-        raise click.UsageError("--csv and --json: expected one of them, got both; leave one out.")
     if flags["export_tiles"] is not None:
         check_writable(Path(flags["export_tiles"]))
     read = read_model(model)
@@ -94,10 +90,7 @@ def simulate(
     with display.progress() as progress:
         report = run(read, options, seed=seed, progress=progress)
     written += _exported(read, options, report, {name: flags[name] for name in _EXPORTS})
-    if flags["as_csv"]:
-        click.echo(rows_as_csv(report.layers), nl=False)
-    else:
-        show(report, display)
+    show(report, display)
     write_plot(report, plot, display)
     for path in written if not display.quiet else ():
         click.echo(message_text(f"wrote {path}"), err=True)

@@ -33,7 +33,7 @@ def verify(a: str, b: str, seed: int, display: Display, **flags: Any) -> None:
     with display.progress() as progress:
         report = run(*models, options, seed=seed, progress=progress)
     with end_with(0 if report.passed else 1):
-        if display.as_json or display.verbose:
+        if display.as_json or display.as_csv or display.verbose:
             show(report, display)
         else:
             rows = [row for row in report.layers if row["result"] == "failed"]

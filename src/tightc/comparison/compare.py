@@ -17,6 +17,7 @@ from tightc.model.history import early_end_reason
 from tightc.model.layer_view.layers import read_network
 from tightc.model.packings.metadata import matching_packings, read_packings, with_packings
 from tightc.model.packings.packed_form import unpack_layers
+from tightc.permutation.network_progress import WHOLE
 from tightc.permutation.permute import permute
 from tightc.progress import Progress, no_progress
 from tightc.report import Figures, Report
@@ -145,7 +146,7 @@ class _Run:
         if variant.permute is None:
             return {**head, **_row({}, {}), **dict.fromkeys(_OF_AREA if self.simulated.area else ())}
         task = f"{name} {variant.label}" if self.several else variant.label
-        progress = _VariantProgress(task, len(read_network(plain).owners), self.progress)
+        progress = _VariantProgress(task, self.progress)
         permuted, report = permute(plain, variant.permute, seed=self.seed, progress=progress)
         by = early_end_reason(permuted)
         if by:
@@ -194,18 +195,22 @@ class _Run:
 
 
 class _VariantProgress:
-    """Reports the search in all layers as one task."""
+    """Reports the search in all layers as one task: its time left, and the figures of the layer that reported last."""
 
-    def __init__(self, task: str, layers: int, progress: Progress) -> None:
-        self._task, self._layers, self._progress = task, layers, progress
-        self._done: dict[str, float] = {}
+    def __init__(self, task: str, progress: Progress) -> None:
+        self._task, self._progress = task, progress
         self._lock = threading.Lock()
+        self._layer: dict[str, str] = {}
 
-    def __call__(self, layer: str, done: float, figures: Mapping[str, str], /) -> None:
+    def __call__(self, task: str, done: float, figures: Mapping[str, str], /) -> None:
+        if task != WHOLE:  # a report of the whole follows
+            own = {label: value for label, value in figures.items() if label != "left"}
+            with self._lock:
+                self._layer = {"": task, **own}
+            return
         with self._lock:
-            self._done[layer] = done
-            mean = sum(self._done.values()) / max(1, self._layers)
-        self._progress(self._task, _SEARCH * min(1.0, mean), {"": layer, **figures})
+            layer = self._layer
+        self._progress(self._task, _SEARCH * min(1.0, done), {**figures, **layer})
 
 
 def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from math import prod
@@ -25,6 +26,7 @@ from tightc.permutation.annealing.curve import thin
 from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.layer_scheduler import LayerJob, PackedLayers
+from tightc.permutation.network_progress import NetworkProgress
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts, slower_than_dense
 from tightc.permutation.registry import find_method
@@ -51,7 +53,9 @@ def permute(
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
-    chosen, found, tried = pack_best(layer_jobs(network, options, costs), options, seed, progress)
+    chosen, found, tried = pack_best(
+        layer_jobs(network, options, costs), options, seed, _of_network(network, options, progress)
+    )
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
@@ -91,6 +95,16 @@ def permute(
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _of_network(network: Network, options: PermuteOptions, progress: Progress) -> Progress:
+    """`progress` with a task for the whole network, and the time left."""
+    if progress is no_progress:
+        return progress
+    moves = {layer.label: int(np.count_nonzero(network.weights[layer.weight])) for layer in network.owners}
+    return NetworkProgress(
+        progress, moves, options.time_limit or options.temp_schedule.time_limit or math.inf
+    )
 
 
 def _annealing(network: Network, found: PackedLayers) -> dict[str, dict[str, Any]]:

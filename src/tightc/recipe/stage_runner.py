@@ -104,12 +104,12 @@ class StageRunner:
             self.teacher.sha256 if options.get("teacher") else "",
         ]
         key = hash_key(step.stage, options, reads, version("tightc"))
-        return self._row(
-            self._assign_name(step.stage),
-            step.stage,
-            key,
-            lambda: self._stage_functions(key)[step.stage](step.options),
-        )
+        name = self._assign_name(step.stage)
+        number, stages = len(self.names), len(self.recipe.stages)
+        self.progress("run", (number - 1) / stages, {"stage": f"{number} of {stages}, {step.stage}"})
+        row = self._row(name, step.stage, key, lambda: self._stage_functions(key)[step.stage](step.options))
+        self.progress("run", number / stages, {"stage": f"{number} of {stages}, {step.stage}"})
+        return row
 
     def _row(self, name: str, stage: str, key: str, run: Callable[[], StageResult]) -> Row:
         """The row of a stage: from its record where `key` is the same, else from what `run` returns."""

@@ -1,20 +1,17 @@
-"""Reports as text: a table of the layers, the totals and the notes."""
+"""The parts of a report as text: tables of the layers, the totals and the notes."""
 
 from __future__ import annotations
 
-import io
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from tightc.inspection.options import SPARSITIES
 from tightc.names import escape, message_text
 from tightc.report import Figures, Report
+from tightc.reporting.fitting import Column, Fitted, fit, split
 from tightc.reporting.uncovered import uncovered_lines
 
 _LOSSES = {"accuracy_drop": "drop at", "divergence": "KL at"}
@@ -77,6 +74,8 @@ _TITLES = {
     "speedup_per_area": "per area",
     "simulated_cycles": "simulated cycles",
     "bytes_by_rounding": "rounded",
+    "shape": "array",
+    "dram": "DRAM",
     **{
         f"{figure}_at_{sparsity}": f"{title} {sparsity}"
         for figure, title in _LOSSES.items()
@@ -98,6 +97,7 @@ _SUMMARY = (
     "equal",
 )
 _LEAST_NEEDED = [
+    "state",
     *(f"divergence_at_{sparsity}" for sparsity in SPARSITIES),
     "energy_gain_over_zero_gated",
     "stall_cycles",
@@ -106,7 +106,6 @@ _LEAST_NEEDED = [
     "dropped_weights",
     "method",
     "roof",
-    "gap",
     "utilisation",
     "dense_cycles",
     "energy_pj",
@@ -117,8 +116,20 @@ _LEAST_NEEDED = [
     "largest_change",
     "weights_changed",
 ]
-_LEAST_NEEDED += ["energy_gain", "empty_filters", "empty_inputs", "weights", "nonzeros", "fan_in_max"]
-_SHORTEST_NAME = 16
+_LEAST_NEEDED += [
+    "gap",
+    "empty_filters",
+    "empty_inputs",
+    "weights",
+    "nonzeros",
+    "fan_in_max",
+    "density",
+    "energy_gain",
+]
+# what a row is of: in every table, never cut
+_KEYS = {"name", "stage", "model", "variant", "number"}
+# the totals that are shown although the last line of the report sums up the others
+_KEPT_TOTALS = {"simulate": {"verified_layers", "value_error"}, "run": set[str]()}
 TEXT_COLUMNS = {
     "name",
     "operator",
@@ -132,34 +143,21 @@ TEXT_COLUMNS = {
     "variant",
     "status",
     "reads",
+    "shape",
+    "clock",
+    "buffers",
+    "dram",
     "result",
     "change",
     "kind",
 }
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
-_FALLBACK_TERMINAL = (120, 24)
 
 
 def summary(report: Report) -> str:
     """The report in one line."""
     figures = [f"{name} {shown(name, report.totals[name])}" for name in _SUMMARY if name in report.totals]
     return f"{report.stage}: {', '.join(figures)}"
-
-
-def report_text(report: Report) -> str:
-    """The whole report, as wide as the terminal, or 120 characters where there is none."""
-    width = shutil.get_terminal_size(_FALLBACK_TERMINAL).columns
-    stream = io.StringIO()
-    print_report(report, Console(file=stream, width=width, no_color=True))
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-
-
-def print_report(report: Report, console: Console) -> None:
-    """Writes the table of the layers, the totals and the notes to `console`; for inspect also what is not covered."""
-    if report.layers:
-        console.print(table(table_columns(report), report.layers, console.width))
-    for line in (*why_lines(report), *totals_lines(report), *closing_lines(report)):
-        console.print(line, highlight=False, markup=False)
 
 
 def table_columns(report: Report) -> list[str]:
@@ -177,7 +175,17 @@ def why_lines(report: Report) -> Iterator[str]:
 
 def totals_lines(report: Report) -> Iterator[str]:
     """A line for each measure of the network; nested ones are in JSON only, and so are lists without entries."""
-    for name, value in report.totals.items():
+    return _lines_of(report.totals)
+
+
+def short_totals_lines(report: Report) -> Iterator[str]:
+    """The lines of `totals_lines` without those that the last line of a report sums up."""
+    kept = _KEPT_TOTALS.get(report.stage, report.totals)
+    return _lines_of({name: value for name, value in report.totals.items() if name in kept})
+
+
+def _lines_of(totals: Figures) -> Iterator[str]:
+    for name, value in totals.items():
         if not _is_nested(value) and value != []:
             yield message_text(f"{name.removesuffix('_pj').removesuffix('_uj')}: {shown(name, value)}")
 
@@ -195,31 +203,38 @@ def note_lines(report: Report) -> Iterator[str]:
         yield message_text(f"note: {note}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Table:
-    """A table of `rows`, one column for each key in `columns`; numbers are right-aligned.
+def fitted_table(
+    columns: Sequence[str], rows: Sequence[Figures], width: int, labels: Mapping[str, str] = _NO_LABELS
+) -> Fitted:
+    """One table of `rows` with the columns that `width` characters have room for; numbers are right-aligned.
 
-    Where the table is wider than `width` characters, the columns of _LEAST_NEEDED are left out one by one. Then names
-    lose their beginning, which the layers of a network share.
+    Those of _LEAST_NEEDED are left out first, in that order. `labels`: as of labels_of.
     """
-    labels = labels_of(rows)
-    texts = {column: [cell_text(column, row, labels) for row in rows] for column in columns}
-    needs = {column: max(map(len, [column_title(column), *cells])) for column, cells in texts.items()}
-    gaps = 2
-    for column in _LEAST_NEEDED:
-        spare = max(0, needs.get("name", 0) - _SHORTEST_NAME)
-        if sum(needs.values()) + gaps * (len(needs) - 1) - spare > width:
-            needs.pop(column, None)
-    if "name" in needs:
-        room = width - sum(needs.values()) - gaps * (len(needs) - 1) + needs["name"]
-        texts["name"] = [_from_the_end(name, max(room, _SHORTEST_NAME)) for name in texts["name"]]
-    laid_out = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gaps, 0, 0))
-    for column in needs:
-        laid_out.add_column(
-            column_title(column), justify="left" if column in TEXT_COLUMNS else "right", no_wrap=True
+    made = _columns(columns, rows, labels)
+    return fit(list(made.values()), width, [made[name] for name in _LEAST_NEEDED if name in made])
+
+
+def whole_tables(columns: Sequence[str], rows: Sequence[Figures], width: int) -> Iterator[Table]:
+    """Tables of `rows` that have all columns together, each no wider than `width` characters."""
+    return split(list(_columns(columns, rows, labels_of(rows)).values()), width)
+
+
+def left_out_line(left_out: Sequence[Column], remedy: str) -> str:
+    """Which columns a table has no room for."""
+    return f"no room for {', '.join(column.title for column in left_out)}; {remedy}"
+
+
+def _columns(columns: Sequence[str], rows: Sequence[Figures], labels: Mapping[str, str]) -> dict[str, Column]:
+    return {
+        name: Column(
+            column_title(name),
+            tuple(cell_text(name, row, labels) for row in rows),
+            left=name in TEXT_COLUMNS,
+            key=name in _KEYS,
+            shortens=name == "name",
         )
-    for cells in zip(*(texts[column] for column in needs), strict=True):
-        laid_out.add_row(*(Text(cell, no_wrap=True) for cell in cells))  # Text: names may hold brackets
-    return laid_out
+        for name in columns
+    }
 
 
 def shown(name: str, value: Any) -> str:
@@ -310,10 +325,6 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
 def column_title(column: str) -> str:
     """The heading of a column."""
     return _TITLES.get(column, column.replace("_", " "))
-
-
-def _from_the_end(name: str, length: int) -> str:
-    return name if len(name) <= length else "…" + name[len(name) - length + 1 :]
 
 
 def labels_of(rows: Sequence[Figures]) -> dict[str, str]:

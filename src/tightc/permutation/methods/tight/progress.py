@@ -18,7 +18,7 @@ from tightc.permutation.annealing.kernel import EXCESS_COST
 from tightc.permutation.search_context import SearchContext
 from tightc.progress import no_progress
 
-_ROUND = (
+ROUND = (
     0.8  # of the rest of a layer, the fraction that one round counts for: how many rounds come is not known
 )
 _MOST = 0.99  # only a packed layer reports more
@@ -70,7 +70,7 @@ class LayerProgress:
 
     def end(self, passes: int) -> None:
         """The round has ended; the best packing so far has `passes`."""
-        self._past += _ROUND * (1 - self._past)
+        self._past += ROUND * (1 - self._past)
         self._passes = passes
 
     def of_block(self, number: int) -> BlockProgress:
@@ -93,7 +93,7 @@ class LayerProgress:
                 }
             weights = sum(one.weights for one in self._blocks)
             done = sum(one.now.done * one.weights for one in self._blocks) / weights
-            self._shown = max(self._shown, min(_MOST, self._past + _ROUND * done * (1 - self._past)))
+            self._shown = max(self._shown, min(_MOST, self._past + ROUND * done * (1 - self._past)))
             shown, figures = self._shown, self._figures(done)
         self._context.report(shown, figures)
 
@@ -102,7 +102,7 @@ class LayerProgress:
         moves = sum(one.earlier_moves + one.now.moves for one in self._blocks)
         left = min(elapsed * (1 - done) / max(done, 1e-6), self._context.time.deadline.remaining())
         return {
-            "left": _duration(max(0.0, left)),
+            "left": duration(max(0.0, left)),
             "bound": f"{self._bound} passes",
             "gap": f"{self._passes - self._bound}, trying {self._planned - self._bound}",
             "cost": f"{sum(one.cost for one in self._blocks):.2f}",
@@ -111,7 +111,7 @@ class LayerProgress:
         }
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time in one or two units, such as 7s, 2m05s or 3h20m."""
     whole = round(seconds)
     if whole < _MINUTE:
