@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def of_whole(clock: Clock, reports: list[tuple[float, str, float]], seconds: float = math.inf) -> list[str]:
-    """What is reported of the whole after each report (seconds, layer, part), of layers of 300 and 100 planned moves."""
+    """What is reported after each report (seconds, layer, part) of layers of 300 and 100 planned moves."""
     reported: list[str] = []
 
     def listen(task: str, done: float, figures: Mapping[str, str], /) -> None:
