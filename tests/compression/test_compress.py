@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,14 @@ def test_a_drop_on_the_test_set_beyond_the_limit_is_no_success(place: Path, drop
         "--max-drop 1: the result, to sparsity 0.9, loses 1.25 ± 0.10 points on the test set; raise --max-drop, "
         "--epochs or --validation, or --margin"
     )
+
+
+def test_a_drop_that_is_no_number_is_no_success(place: Path, drops: list[float]) -> None:
+    drops += [0.5, 2.0, 0.4, 1.1, math.nan]  # outputs that overflow on the test set
+    report = compressed(max_drop=1)
+    assert report.totals["met"] is False
+    with pytest.raises(GoalError, match=r"loses nan ± 0\.10 points on the test set"):
+        check_goal(report)
 
 
 @pytest.mark.parametrize(
