@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what tests need beside Python, from the packages of the system, where apt-get may do so: what simulates and
-# synthesizes SystemVerilog (iverilog, verilator and its compiler, yosys), and the browser that opens the report page
-# (chromium). Without them, the tests that need them are skipped and say so.
+# synthesizes SystemVerilog (iverilog, verilator and its compiler, yosys), the shells that complete file names (zsh,
+# fish), and the browser that opens the report page (chromium). Without them, the tests that need them are skipped and
+# say so.
 set -u
 missing=()
-for tool in iverilog verilator g++ yosys; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+for tool in iverilog verilator g++ yosys zsh fish; do command -v "$tool" > /dev/null || missing+=("$tool"); done
 command -v chromium > /dev/null || command -v google-chrome > /dev/null || missing+=(chromium)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then

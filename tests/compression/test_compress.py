@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import tightc
 from helpers import quadrants
 from tightc.compression.outcome import check_goal
 from tightc.compression.splits import Reference
-from tightc.errors import GoalError
+from tightc.errors import DataError, GoalError
 from tightc.evaluation.drop import Drop
 from tightc.recipe import stage_runner
 from tightc.report import Report
@@ -55,6 +57,24 @@ def test_the_result_is_measured_on_the_test_set_and_the_choice_on_held_out_image
     assert report.density == tightc.inspect(tightc.load(packed)).density
     assert {row["epochs"] for row in report.layers} == {1, 2}
     check_goal(report)
+
+
+def test_photos_of_any_size_are_resized_and_cropped(place: Path) -> None:
+    for name, pixels in quadrants.arrays().items():
+        if not name.startswith("x_"):
+            continue
+        labels = quadrants.arrays()[name.replace("x_", "y_")]
+        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            folder = place / "photos" / name.removeprefix("x_") / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.kron(image, np.ones((2, 3), np.uint8))).save(folder / f"{number}.png")
+    options: dict[str, Any] = {"data": "photos", "trials": 1, "max_drop": 100, "margin": 0}
+    report = compressed(**options, resize=10, crop=8)
+    assert report.totals["images"] == 120
+    written = yaml.safe_load((place / "out" / "recipe.yaml").read_text())["data"]
+    assert (written["resize"], written["crop"]) == (10, 8)
+    with pytest.raises(DataError, match="expected 8x8 pixels"):
+        compressed("other", **options)
 
 
 def test_its_recipe_gives_the_same_bytes(place: Path) -> None:
@@ -151,6 +171,14 @@ def test_a_drop_on_the_test_set_beyond_the_limit_is_no_success(place: Path, drop
         "--max-drop 1: the result, to sparsity 0.9, loses 1.25 ± 0.10 points on the test set; raise --max-drop, "
         "--epochs or --validation, or --margin"
     )
+
+
+def test_a_drop_that_is_no_number_is_no_success(place: Path, drops: list[float]) -> None:
+    drops += [0.5, 2.0, 0.4, 1.1, math.nan]  # outputs that overflow on the test set
+    report = compressed(max_drop=1)
+    assert report.totals["met"] is False
+    with pytest.raises(GoalError, match=r"loses nan ± 0\.10 points on the test set"):
+        check_goal(report)
 
 
 @pytest.mark.parametrize(

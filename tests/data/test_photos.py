@@ -209,6 +209,14 @@ def test_photos_are_upright(orientation: int, kind: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(found[0], found[1])
 
 
+def test_the_first_photo_sets_the_size_as_it_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    files = {"a/1.png": encoded(photo(24, 16), exif=exif), "a/2.png": encoded(photo(16, 24))}
+    found = tightc.load_images(folder(tmp_path, files), (3, None, None), split="train")
+    assert found.images.pixels.shape == (2, 3, 24, 16)
+
+
 def test_exif_that_cannot_be_read_leaves_the_photo_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

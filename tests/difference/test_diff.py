@@ -133,6 +133,16 @@ def test_a_bias_is_another_tensor(dense: tightc.Model) -> None:
     assert (report.totals["other_tensors_changed"], report.equal) == (1, False)
 
 
+@pytest.mark.parametrize("value", ["value_float = {}.0", "value_floats = [1.0, {}.0, 1.0, 1.0]"])
+def test_a_constant_that_is_no_tensor_is_compared(value: str) -> None:
+    text = "net (float[1, 8] x) => (float[1, 4] y) {{ c = Constant<{}>() h = MatMul(x, w) y = Mul(h, c) }}"
+    weight = models.sparse(8, 4, density=1.0)
+    one, two = (loaded(models.build(text.format(value.format(number)), w=weight)) for number in (1, 2))
+    report = tightc.diff(one, two)
+    assert (report.totals["graph_changed"], report.equal) == (True, False)
+    assert tightc.diff(one, one).equal
+
+
 @pytest.mark.parametrize("part", ["stride", "operator", "input", "output", "opset"])
 def test_the_graph_is_compared(dense: tightc.Model, part: str) -> None:
     proto = dense.to_proto()

@@ -91,6 +91,15 @@ def test_agreement_of_classes() -> None:
     assert str(same) == f"0.00 ± {same.error:.2f} points"
 
 
+def test_an_image_without_a_class_is_lost() -> None:
+    text = "net (float[B, 3, 8, 8] x) => (float[B, 4] y) { a = Flatten(x) b = MatMul(a, w) y = Log(b) }"
+    model = loaded(models.build(text, w=-np.ones((192, 4), np.float32)))
+    images = Images(images_of(20).pixels, np.zeros(20, np.int64))
+    assert np.isnan(outputs(model, images)).all()
+    assert not right_images(model, images, PLAIN).any()
+    assert drop_from_teacher(model, model, images, PLAIN).points == 100
+
+
 def test_the_error_of_outputs_is_relative_to_the_teachers() -> None:
     text = "net (float[batch, 6] x) => (float[batch, 6] y) { y = MatMul(x, w) }"
     weights = [models.sparse(6, 6, density=1.0, seed=seed) for seed in (0, 1)]

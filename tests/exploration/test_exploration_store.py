@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -103,16 +104,27 @@ def test_ctrl_c_says_how_to_go_on(place: Path) -> None:
         assert connection.execute("SELECT count(*) FROM claims").fetchone() == (0,)
 
 
+VALUES = {
+    "cycles": 1,
+    "energy_pj": 1.0,
+    "packed_bytes": 1,
+    "dense_cycles": 1,
+    "dense_energy_pj": 1.0,
+}
+
+
 def test_a_point_that_another_run_is_at_comes_last(place: Path) -> None:
     path = place / "a.sqlite"
     with Store.opened(path) as one, Store.opened(path) as other:
         assert one.claim("p") and one.claim("p") and not other.claim("p")
         one.release()
         assert other.claim("p")
-        other.keep("p", "label", Record("skipped", {"by": "q"}))
-        one.keep("p", "label", Record("done", {"cycles": 1}))
-        other.keep("p", "label", Record("skipped", {"by": "q"}))
-        assert one.record("p") == other.record("p") == Record("done", {"cycles": 1})
+        skipped, done = Record("skipped", {"by": "q", "bound": {}, "layers": 0}), Record("done", VALUES)
+        other.keep("p", "label", skipped)
+        assert one.record("p") == skipped
+        one.keep("p", "label", done)
+        other.keep("p", "label", skipped)
+        assert one.record("p") == other.record("p") == done
         assert one.claim("p")
 
 
@@ -170,12 +182,26 @@ def test_damage_is_found(place: Path) -> None:
     assert "damaged" in _error(path)
 
 
-def test_content_that_is_no_json_is_damage(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        ("done", "{"),
+        ("done", "[]"),
+        ("done", "{}"),
+        ("done", b"\xff"),
+        ("done", json.dumps({**VALUES, "cycles": "1"})),
+        ("done", json.dumps({**VALUES, "energy_pj": float("nan")})),
+        ("skipped", '{"by": 1, "bound": {}, "layers": 0}'),
+        ("unfit", "{}"),
+        ("other", json.dumps(VALUES)),
+    ],
+)
+def test_content_that_tightc_does_not_write_is_damage(place: Path, status: str, content: str | bytes) -> None:
     path = place / "a.sqlite"
     with Store.opened(path) as store:
-        store.keep("p", "label", Record("done", {}))
+        store.keep("p", "label", Record("done", VALUES))
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE points SET content = '{'")
+        connection.execute("UPDATE points SET status = ?, content = ?", (status, content))
     with Store.opened(path) as store, pytest.raises(OutputError, match="the store is damaged"):
         store.record("p")
 

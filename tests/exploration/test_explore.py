@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import tightc
 from helpers import models
 from helpers.loading import loaded
+from tightc.data.images import NormalizedImages
 from tightc.example import RECIPE
 from tightc.exploration import explore as exploring
 from tightc.exploration.explore import explore
@@ -243,6 +246,33 @@ def test_a_skipped_point_is_looked_at_again_where_its_reason_no_longer_holds(
     assert front_of(explore([digits], changed, store=store).report) == front_of(
         explore([digits], changed).report
     )
+
+
+def test_a_skipped_point_is_looked_at_again_with_other_labels(digits: Model, tmp_path: Path) -> None:
+    """The store has the accuracy of a skipped point on the images of the call that skipped it."""
+    images = tightc.load_images(RECIPE.parent / "digits.npz", digits, split="train")
+    of_sparse, of_dense = (
+        NormalizedImages(
+            replace(images.images, labels=classes_of(digits, sparsity, images)), images.normalization
+        )
+        for sparsity in (0.97, 0.5)
+    )
+    grid = ExploreOptions(array="8x8,16x16", fan_in=8, sparsity=(0.97, 0.5), temp_schedule=QUICK)
+    store = tmp_path / "points.sqlite"
+    assert explore([digits], grid, of_sparse, store=store).report.totals["skipped_points"] >= 2
+    again, alone = (explore([digits], grid, of_dense, store=place).report for place in (store, None))
+    assert front_of(again) == front_of(alone)
+    assert {row["sparsity"] for row in rows_of(again, "front")} == {0.97, 0.5}
+
+
+def classes_of(model: Model, sparsity: float, images: NormalizedImages) -> np.ndarray:
+    """The classes that the pruned model gives the images, by onnxruntime alone."""
+    session = onnxruntime.InferenceSession(tightc.prune(model, sparsity=sparsity).model.to_bytes())
+    [name] = [value.name for value in session.get_inputs()]
+    mean, std = images.normalization.mean[0], images.normalization.std[0]
+    pixels = (np.asarray(images.images.pixels, np.float32) / 255 - mean) / std
+    found: np.ndarray = session.run(None, {name: pixels.astype(np.float32)})[0].argmax(axis=1)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -287,6 +288,11 @@ def test_baselines_of_a_compare_file(tmp_path: Path) -> None:
     assert "arrays 1" in other.all("p", _class="warning")[0]["text"]
 
 
+def _variant(**changes: Any) -> str:
+    row = {"variant": "a", "passes": 1, "cycles": 1, "speedup": 1, "energy_gain": 1, **changes}
+    return json.dumps({"schema": "tightc.compare/2", "layers": [row], "totals": {}})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -294,6 +300,8 @@ def test_baselines_of_a_compare_file(tmp_path: Path) -> None:
         ("[" * 100_000, "what is not JSON"),
         ("[]", "a file without its schema"),
         ('{"schema": "tightc.simulate/2"}', "the schema 'tightc.simulate/2'"),
+        (_variant(speedup=10**400), "000 as the speedup of a"),
+        (_variant(model={"x": 1}), "{'x': 1} as the model of a"),
         ('{"schema": "tightc.compare/2", "layers": [], "totals": {}}', "one without variants"),
         ('{"schema": "tightc.compare/2", "layers": [{}], "totals": {}}', "a variant without a name"),
         (

@@ -171,6 +171,18 @@ def test_a_layer_that_is_not_packed_multiplies_its_zeros() -> None:
     assert row_of(product(full, VECTORS), dataflow="os")["why"] == "1.00x: not packed, dense in dataflow os."
 
 
+@pytest.mark.parametrize("dataflow", ["ws", "os"])
+def test_layers_that_share_a_weight_without_tiles_are_not_packed(dataflow: str) -> None:
+    twice = "net (float[5, 8] x) => (float[5, 8] y) { h = MatMul(x, w) \n y = MatMul(h, w) }"
+    model = loaded(models.build(twice, w=filled(8, 8, np.s_[:4, :4], np.s_[4:, 4:])))
+    options = SimulateOptions(why=True, array=SMALL.array, dataflow=dataflow)
+    first, second = (row["why"] for row in simulate(model, options).layers)
+    assert first.startswith("1.00x: not packed, ") and second == first
+    if dataflow == "ws":
+        first, second = (row["why"] for row in simulate(pack(model), options).layers)
+        assert second == first and "not packed" not in first
+
+
 def test_a_layer_that_stays_dense_says_so() -> None:
     row = row_of(pack(product(filled(8, 16, np.s_[:, :]), VECTORS)))
     assert row["why"].startswith(

@@ -13,6 +13,7 @@ from tightc.compression.progress import TrialProgress
 from tightc.compression.splits import Reference, open_splits
 from tightc.compression.trials import PACKED, Trial, Trials, chain, with_evaluation, with_training
 from tightc.data.function import names_function
+from tightc.data.options import DataOptions
 from tightc.files import write_file_atomically
 from tightc.finetuning.finetune import require_torch
 from tightc.model.file import load_model
@@ -42,7 +43,8 @@ def compress(
     """
     require_torch()
     dense = load_model(model)
-    data = RecipeData(**{name: getattr(options, name) for name in ("data", "mean", "std", "validation_from")})
+    given = (*DataOptions.model_fields, "validation_from")
+    data = RecipeData(**{name: getattr(options, name) for name in given})
     recipe = chain(str(model), options, data, seed=seed)  # before data is read: it refuses wrong options
     splits = open_splits(data, dense, load_model(options.teacher) if options.teacher else None)
     data = data.model_copy(update={"validation": options.validation or splits.default_count})

@@ -71,7 +71,13 @@ class CompressOptions(DataOptions, AcceleratorOptions, TrainingOptions):
 
     groups: ClassVar = {
         "Goal": ("max_drop", "goal", "trials", "trial_epochs", "margin"),
-        "Data": ("data", "mean", "std", "validation", "validation_from", "augment", "mixup"),
+        "Data": (
+            *DataOptions.groups["Data"],
+            "validation",
+            "validation_from",
+            "augment",
+            "mixup",
+        ),
         "Hardware": ("fan_in", *AcceleratorOptions.groups["Hardware"]),
         "Energy and area": AcceleratorOptions.groups["Energy and area"],
         "Training": ("epochs", "batch_size", "device", "dtype"),

@@ -26,7 +26,7 @@ class Chosen:
 
     def is_within(self, most: float) -> bool:
         """Whether the drop is at most `most` points on the held-out images and on the test set."""
-        return max(self.trial.drop.points, self.test.points) <= most
+        return all(drop.points <= most for drop in (self.trial.drop, self.test))  # NaN is not within
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def check_goal(report: Report) -> None:
     if totals["sparsity"] is None:
         raise _no_trial(report)
     for name, images in (("validation_drop", "the held-out images"), ("drop", "the test set")):
-        if totals[name] > most:
+        if not totals[name] <= most:
             raise GoalError(
                 f"--max-drop {most:g}: the result, to sparsity {totals['sparsity']:g}, loses "
                 f"{_points(totals[name], totals[f'{name}_error'])} on {images}",

@@ -42,8 +42,9 @@ def _parts(proto: onnx.ModelProto) -> Iterator[Any]:
     yield sorted((entry.domain, entry.version) for entry in proto.opset_import)
     for value in (*proto.graph.input, *proto.graph.output):
         yield value.name, value.type.SerializeToString(deterministic=True)
+    stored = {name for name, _ in constant_tensors(proto)}  # which changed_tensors compares
     for node in proto.graph.node:
-        if not (node.op_type == "Constant" and is_standard(node.domain)):
+        if not (node.op_type == "Constant" and is_standard(node.domain) and node.output[0] in stored):
             yield _content(node)
     for function in proto.functions:
         yield function.SerializeToString(deterministic=True)

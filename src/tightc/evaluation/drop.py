@@ -53,7 +53,7 @@ def right_images(model: Model, data: Data, normalization: Normalization) -> NDAr
     run = ModelRun(model, threads=0)
     require_inputs(data, run)
     found = [
-        next(iter(run.outputs(feeds).values())).argmax(axis=1)
+        _classes(next(iter(run.outputs(feeds).values())))
         for _, feeds in batches_of(data, normalization, run.inputs, run.batch or _BATCH)
     ]
     assert data.labels is not None, "the caller checked"
@@ -71,7 +71,8 @@ def drop_from_teacher(
     done = 0
     for shapes, pairs in _outputs_of_both(model, teacher, data, normalization):
         if len(pairs) == 1 and are_logits(pairs[0][0].shape, shapes):
-            differs.append(pairs[0][0].argmax(axis=1) != pairs[0][1].argmax(axis=1))
+            own, wanted = map(_classes, pairs[0])
+            differs.append((own != wanted) | (own < 0))
         else:
             errors.append(_by_row([np.abs(one - two) for one, two in pairs]))
             magnitudes.append(_by_row([np.abs(two) for _, two in pairs]))
@@ -94,6 +95,12 @@ def _outputs_of_both(
     for _, feeds in batches_of(data, normalization, run.inputs, size):
         pairs = output_pairs(run.outputs(feeds), other.outputs(feeds), run, other)
         yield [array.shape for array in feeds.values()], pairs
+
+
+def _classes(logits: NDArray[Any]) -> NDArray[np.int64]:
+    """The class of each row of `logits`, (rows, classes): that of the largest; -1 for a row with NaN."""
+    found: NDArray[np.int64] = np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
+    return found
 
 
 def _by_row(arrays: list[NDArray[Any]]) -> NDArray[np.float64]:

@@ -180,7 +180,7 @@ class _Run:
 
     def _take(self, point: Point) -> bool:
         """Whether the store knows the point, as far as that holds for this grid and the measures of its front."""
-        record = self.store.record(self._keys[point.number])
+        record = self._record(point)
         if record is None or (record.status == "skipped" and not self._holds(record)):
             return False
         self._know(point, record)
@@ -193,6 +193,17 @@ class _Run:
             return False
         known = by.number in self.values or (self._is_possible(by) and self._take(by))
         return known and dominates(self.values.get(by.number, {}), record.content["bound"], self.measures)
+
+    def _record(self, point: Point) -> Record | None:
+        """What the store knows of a point; the bound of a skipped one has its area and accuracy of this call.
+
+        These are known without a search, and the call that skipped it may have had another table or other images.
+        """
+        record = self.store.record(self._keys[point.number])
+        if record is None or record.status != "skipped":
+            return record
+        own = {"area_mm2": self.areas.get(point.number), "accuracy": self.accuracies.get(point.network)}
+        return Record(record.status, {**record.content, "bound": {**record.content["bound"], **own}})
 
     def _know(self, point: Point, record: Record) -> None:
         self.records[point.number] = record

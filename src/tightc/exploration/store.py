@@ -7,6 +7,7 @@ only the points that it was at.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,14 @@ _TABLES = (
     "CREATE TABLE accuracies (key TEXT PRIMARY KEY, accuracy REAL NOT NULL)",
     "CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL)",
 )
+
+# what a record holds at least, by its status
+_NUMBERS = ("cycles", "energy_pj", "packed_bytes", "dense_cycles", "dense_energy_pj")
+_KINDS: Mapping[str, Mapping[str, Any]] = {
+    "done": dict.fromkeys(_NUMBERS, int | float),
+    "skipped": {"by": str, "bound": dict, "layers": int},
+    "unfit": {"reason": str},
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Store:
             row = self._connection.execute(
                 "SELECT status, content FROM points WHERE key = ?", (key,)
             ).fetchone()
-            return None if row is None else Record(row[0], json.loads(row[1]))
+            return None if row is None else _record(*row)
 
     def keep(self, key: str, label: str, record: Record) -> None:
         """Keeps what is known of a point; a point that is done stays as it is."""
@@ -104,6 +113,21 @@ class Store:
         """Keeps the accuracy of a network on data."""
         with _errors(self.path):
             self._connection.execute("INSERT OR REPLACE INTO accuracies VALUES (?, ?)", (key, accuracy))
+
+
+def _record(status: object, text: str | bytes) -> Record:
+    """The record of a row; ValueError where tightc wrote no such row."""
+    content = json.loads(text) if isinstance(text, str | bytes) else None
+    kinds = _KINDS.get(str(status))
+    if kinds is None or not isinstance(content, dict):
+        raise ValueError("a point has no content")
+    for name, kind in kinds.items():
+        value = content.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"a point has no {name}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} of a point is not finite")
+    return Record(str(status), content)
 
 
 def _prepare(connection: sqlite3.Connection, where: str) -> None:

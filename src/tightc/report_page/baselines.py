@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("variant"), str):
             raise _wrong(path, "a variant without a name")
+        if not isinstance(row.get("model"), str | None):
+            raise _wrong(path, f"{row['model']!r} as the model of {row['variant']}")
         wrong = next((name for name in _COLUMNS if not _is_figure(row.get(name), name in _NEEDED)), None)
         if wrong is not None:
             raise _wrong(path, f"{row.get(wrong)!r} as the {wrong} of {row['variant']}")
@@ -100,7 +103,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _is_figure(value: object, is_needed: bool) -> bool:
     if value is None:
         return not is_needed
-    return type(value) in (int, float) and 0 <= value < float("inf")  # type: ignore[operator]
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max  # type: ignore[operator]
 
 
 def _wrong(path: Path, found: str) -> ConfigError:

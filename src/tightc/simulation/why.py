@@ -48,7 +48,7 @@ def why(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
     clauses = [f"{row['speedup']:.2f}x: {_tiles(row, totals)}"]
     clauses += [
         clause
-        for clause in (_stalls(row), _time(row, totals), _streaming(row, totals), _energy(row))
+        for clause in (_stalls(row), _time(row, totals), _streaming(row, totals), _energy(row, totals))
         if clause is not None
     ]
     return "; ".join(clauses) + "."
@@ -56,7 +56,7 @@ def why(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
 
 def _tiles(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str:
     """What decides the number of its tiles."""
-    if not _is_packed(row):
+    if not _is_packed(row, totals):
         return _unpacked(row, totals)
     tiles, filters = row["passes"] // row["temporal_tiles"], row["passes_by_filters"]
     least = row.get("passes_lower_bound", filters)  # a layer that shares its weight has none
@@ -136,7 +136,7 @@ def _gain_without_stalls(row: Mapping[str, Any]) -> float:
 
 def _time(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str | None:
     """Why, without stalls, cycles fall by more or less than tiles do."""
-    if not _is_packed(row) or totals["dataflow"] != "ws":
+    if not _is_packed(row, totals) or totals["dataflow"] != "ws":
         return None
     tiles, dense = row["passes"] // row["temporal_tiles"], row["dense_passes"] // row["dense_temporal_tiles"]
     by_tiles, free = dense / tiles, _gain_without_stalls(row)
@@ -178,9 +178,9 @@ def _streaming(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str | None:
     )
 
 
-def _energy(row: Mapping[str, Any]) -> str | None:
+def _energy(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str | None:
     """The part that keeps the energy gain below the speedup: the one with most energy beyond dense / speedup."""
-    if not _is_packed(row) or row["energy_gain"] * _ENERGY_MATTERS >= row["speedup"]:
+    if not _is_packed(row, totals) or row["energy_gain"] * _ENERGY_MATTERS >= row["speedup"]:
         return None
     parts = row["energy_parts_pj"]
     wanted = {part: dense / row["speedup"] for part, dense in row["dense_energy_parts_pj"].items()}
@@ -201,9 +201,10 @@ def _slots_taken(row: Mapping[str, Any]) -> str:
     return f"{row['subwords']:,} subwords" if row.get("subwords") else f"{row['nonzeros']:,} non-zeros"
 
 
-def _is_packed(row: Mapping[str, Any]) -> bool:
-    """Whether it has a packing; a layer that shares the weight of another has that one's."""
-    return row["method"] != "dense" or "tightness" in row or row["shares"] is not None
+def _is_packed(row: Mapping[str, Any], totals: Mapping[str, Any]) -> bool:
+    """Whether it has a packing; a layer that shares the weight of another has that one's, if the model has any."""
+    measured = totals if row["shares"] is not None else row
+    return row["method"] != "dense" or "tightness" in measured
 
 
 def _array(totals: Mapping[str, Any]) -> ArrayShape:
