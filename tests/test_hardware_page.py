@@ -83,19 +83,6 @@ def test_the_lines_of_the_testbench_are_those_of_the_last_mode(
     assert f"passed: {len(lines)} layers, {report.totals['cycles']} cycles" in PAGE
 
 
-def test_the_bypass_gains_what_the_page_says(packed: Model) -> None:
-    shown = re.findall(
-        r"^\$ tightc simulate digits.onnx --array 16x16(.*) 2> /dev/null .*\nenergy_gain: (.*)x$",
-        PAGE,
-        re.MULTILINE,
-    )
-    found = [
-        tightc.simulate(packed, array=ARRAY, accumulator_bypass=bypass).totals["energy_gain"]
-        for bypass in (False, True)
-    ]
-    assert shown == [("", f"{found[0]:.2f}"), (" --accumulator-bypass", f"{found[1]:.2f}")]
-
-
 def table_rows(page: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip("|").split("|")]
