@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -128,9 +129,8 @@ def _make_small_network(place: Path) -> None:
         onnx.numpy_helper.from_array(weight, name) for name, weight in weights.items()
     )
     onnx.save(model, place / "model.onnx")
-    np.savez(
-        place / "masks.npz", **{name: draw.random(weight.shape) < 0.2 for name, weight in weights.items()}
-    )
+    masks: dict[str, Any] = {name: draw.random(weight.shape) < 0.2 for name, weight in weights.items()}
+    np.savez(place / "masks.npz", **masks)
     np.savez(place / "samples.npz", x=draw.random((64, 3, 32, 32), dtype=np.float32))
     for name, size in (("images/train", (32, 32)), ("images/test", (32, 32)), ("photos", (48, 40))):
         for kind in range(2):
