@@ -1,4 +1,4 @@
-"""What docs/configuration.md and the exports of docs/simulator.md show must run, with that output."""
+"""docs/configuration.md has the names that there are, and the exports of docs/simulator.md are as it says."""
 
 from __future__ import annotations
 
@@ -34,20 +34,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(tightc.examples() / "digits.onnx", place / "model.onnx")
     monkeypatch.chdir(place)
     return place
-
-
-def test_the_commands_of_the_page(folder: Path) -> None:
-    blocks = re.findall(r"^```(sh|console)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert [language for language, _ in blocks] == ["sh", "console", "sh", "sh", "console", "sh"]
-    for language, text in blocks:
-        command, shown = text, None
-        if language == "console":
-            first, _, shown = text.partition("\n")
-            command = first.removeprefix("$ ")
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-        assert shown is None or done.stdout + done.stderr == shown
-        assert done.returncode == (2 if "error" in (shown or "") else 0), done.stderr
-    assert (folder / "hardware.schema.json").stat().st_size > 1000
 
 
 def test_the_page_has_the_names_of_all_kinds_and_all_fields(folder: Path) -> None:

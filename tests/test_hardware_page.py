@@ -83,17 +83,6 @@ def test_the_lines_of_the_testbench_are_those_of_the_last_mode(
     assert f"passed: {len(lines)} layers, {report.totals['cycles']} cycles" in PAGE
 
 
-def test_the_bypass_gains_what_the_page_says(packed: Model) -> None:
-    shown = re.findall(
-        r"^\$ tightc simulate digits.onnx --array 16x16(.*) \| tail -1\n(.*)$", PAGE, re.MULTILINE
-    )
-    lines = [
-        str(tightc.simulate(packed, array=ARRAY, accumulator_bypass=bypass)).splitlines()[-1]
-        for bypass in (False, True)
-    ]
-    assert shown == [("", lines[0]), (" --accumulator-bypass", lines[1])]
-
-
 def table_rows(page: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip("|").split("|")]
