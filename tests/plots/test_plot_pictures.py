@@ -36,7 +36,7 @@ def test_the_commands_of_the_page_draw_its_pictures_and_say_why(
     (sentences,) = (
         block for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) if "in place" in block
     )
-    shown = re.split(r" (?=node_)", " ".join(sentences.split()))
+    shown = re.split(r" (?=conv\d:)", " ".join(sentences.split()))
     assert len(shown) == 2 and set(shown) <= set(printed.splitlines())
     for name in ("permute", "simulate"):
         assert labels(tmp_path / f"{name}.svg") == labels(ROOT / "docs" / "images" / f"plot-{name}.svg")

@@ -11,6 +11,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, data_for, display_flags, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.exploration.options import ExploreOptions
@@ -44,6 +45,7 @@ _STORE = "tightc-explore.sqlite"
     help="Write the recipe of point N to a file, for tightc run.",
 )
 @seed_flag
+@plot_flag
 @click.option("--csv", "as_csv", is_flag=True, help="Print all points as CSV.")
 @display_flags
 def explore(
@@ -51,6 +53,7 @@ def explore(
     store: str,
     recipe: tuple[str, str] | None,
     seed: int,
+    plot: Path | None,
     as_csv: bool,
     display: Display,
     **flags: Any,
@@ -88,6 +91,7 @@ def explore(
         show(
             exploration.report if display.as_json or display.verbose else _front(exploration.report), display
         )
+    write_plot(exploration.report, plot, display)
 
 
 def _point_number(text: str) -> int:

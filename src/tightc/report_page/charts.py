@@ -8,7 +8,7 @@ from typing import Any
 from tightc.names import escape
 from tightc.report_page.annealing import Curve
 from tightc.report_page.baselines import Variant
-from tightc.report_page.layer_table import densities, layer_cycles, layer_names
+from tightc.report_page.layer_table import densities, layer_cycles, layer_labels
 from tightc.report_page.reasons import steps
 from tightc.report_page.style import DENSE, PARTS, SUBJECTS, WIDE, Chart, altair, draw, short_names
 from tightc.report_page.subject import Subject
@@ -23,17 +23,17 @@ _DENSE_ARRAY = "dense array"
 Records = list[dict[str, Any]]
 
 
-def shown_layers(subjects: Sequence[Subject]) -> list[str]:
-    """The layers in the charts: all, or of many those with most cycles, in their order."""
-    names = layer_names(subjects)
+def shown_layers(subjects: Sequence[Subject]) -> dict[str, str]:
+    """The layers in the charts, with their readable names: all, or of many those with most cycles, in their order."""
+    names = layer_labels(subjects)
     if len(names) <= MOST_BARS:
         return names
     cycles = layer_cycles(subjects)
     most = set(sorted(names, key=lambda name: -cycles[name])[:MOST_BARS])
-    return [name for name in names if name in most]
+    return {name: label for name, label in names.items() if name in most}
 
 
-def cycles_chart(subjects: Sequence[Subject], layers: Sequence[str]) -> Chart:
+def cycles_chart(subjects: Sequence[Subject], layers: Mapping[str, str]) -> Chart:
     """Cycles of each layer, dense and as it is."""
     alt, short = altair(), _short(layers)
     records: Records = []
@@ -64,7 +64,7 @@ def cycles_chart(subjects: Sequence[Subject], layers: Sequence[str]) -> Chart:
     return draw("Cycles of each layer", "Bars: the cycles of each layer, dense and as it is.", make)
 
 
-def slots_chart(subject: Subject, layers: Sequence[str]) -> Chart | None:
+def slots_chart(subject: Subject, layers: Mapping[str, str]) -> Chart | None:
     """What the slots of the array hold in all passes of each layer; None where nothing is packed."""
     alt, short = altair(), _short(layers)
     records: Records = []
@@ -105,7 +105,7 @@ def slots_chart(subject: Subject, layers: Sequence[str]) -> Chart | None:
     )
 
 
-def gains_chart(subject: Subject, layers: Sequence[str]) -> Chart:
+def gains_chart(subject: Subject, layers: Mapping[str, str]) -> Chart:
     """The gain of each layer in cycles, between what its zeros, its whole passes and its packing permit."""
     alt, short = altair(), _short(layers)
     records: Records = []
@@ -193,12 +193,15 @@ def roofline_chart(subjects: Sequence[Subject], bytes_per_cycle: float, peak: in
     )
 
 
-def annealing_chart(curves: Mapping[str, Curve]) -> Chart:
-    """The cost of each layer's plan while it was annealed, relative to its start; the longest curves."""
+def annealing_chart(curves: Mapping[str, Curve], labels: Mapping[str, str]) -> Chart:
+    """The cost of each layer's plan while it was annealed, relative to its start; the longest curves.
+
+    `labels`: the readable names of the layers.
+    """
     alt = altair()
     longest = sorted(curves, key=lambda name: -len(curves[name]["moves"]))[:_MOST_CURVES]
     chosen = [name for name in curves if name in longest and curves[name]["cost"][:1] not in ([], [0])]
-    short = _short(chosen)
+    short = _short({name: labels.get(name, name) for name in chosen})
     records = [
         {"layer": short[name], "moves": moves, "cost": cost / curves[name]["cost"][0]}
         for name in chosen
@@ -310,8 +313,8 @@ def _colors(alt: Any, colors: Mapping[str, str], field: str = "kind") -> Any:
     return alt.Color(f"{field}:N", sort=list(colors), scale=scale)
 
 
-def _short(layers: Sequence[str]) -> dict[str, str]:
-    return dict(zip(layers, short_names([escape(name) for name in layers], _NAME), strict=True))
+def _short(layers: Mapping[str, str]) -> dict[str, str]:
+    return dict(zip(layers, short_names([escape(label) for label in layers.values()], _NAME), strict=True))
 
 
 def _bar(layer: str, kind: str, value: float, unit: str, places: int = 0) -> dict[str, Any]:

@@ -67,6 +67,13 @@ def layer_names(subjects: Sequence[Subject]) -> list[str]:
     return list(dict.fromkeys(str(row["name"]) for subject in subjects for row in subject.rows))
 
 
+def layer_labels(subjects: Sequence[Subject]) -> dict[str, str]:
+    """The readable name of each layer by its name, in the order of layer_names."""
+    rows = [row for subject in reversed(subjects) for row in subject.rows]
+    labels = {str(row["name"]): str(row["label"]) for row in rows}
+    return {name: labels[name] for name in layer_names(subjects)}
+
+
 def layer_cycles(subjects: Sequence[Subject]) -> dict[str, int]:
     """The cycles of each layer, of all subjects together."""
     cycles = dict.fromkeys(layer_names(subjects), 0)
@@ -97,7 +104,7 @@ def layer_rows(subjects: Sequence[Subject]) -> Iterator[Row]:
             _cell(column.name, found[column.letter].get(name) if column.name not in _SHAPE else first)
             for column in columns
         )
-        yield Row(number, escape(name), escape(str(first["operator"])), cells)
+        yield Row(number, escape(str(first["label"])), escape(str(first["operator"])), cells)
 
 
 def densities(subject: Subject) -> list[float]:

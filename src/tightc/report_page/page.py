@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -14,9 +13,10 @@ from typing import Any
 
 from tightc.errors import OptionError
 from tightc.model.file import Model
+from tightc.model.layer_view.layer_names import find_layers
 from tightc.names import escape
 from tightc.progress import Progress, no_progress
-from tightc.report import Figures, Report, join_names
+from tightc.report import Figures, Report
 from tightc.report_page.baselines import Baselines, read_baselines
 from tightc.report_page.chain import chain
 from tightc.report_page.charts import (
@@ -33,7 +33,14 @@ from tightc.report_page.charts import (
 )
 from tightc.report_page.headline import comparison, definitions, headline
 from tightc.report_page.layer_data import MOST_SLOTS, layer_data
-from tightc.report_page.layer_table import densities, layer_columns, layer_cycles, layer_names, layer_rows
+from tightc.report_page.layer_table import (
+    densities,
+    layer_columns,
+    layer_cycles,
+    layer_labels,
+    layer_names,
+    layer_rows,
+)
 from tightc.report_page.options import MOST_LAYERS, ReportOptions
 from tightc.report_page.reasons import steps
 from tightc.report_page.style import altair
@@ -100,7 +107,7 @@ def report_page(
     totals = {
         "models": [subject.name for subject in subjects],
         "layers": len(layer_names(subjects)),
-        "layers_with_tiles": [escape(name) for name in chosen],
+        "layers_with_tiles": [escape(layer_labels(subjects)[name]) for name in chosen],
         "bytes": len(html),
     }
     return html, Report("report", totals, notes=subjects[0].report.notes)
@@ -109,13 +116,10 @@ def report_page(
 def _chosen_layers(subjects: Sequence[Subject], names: Sequence[str]) -> list[str]:
     """The layers whose tiles the page holds; OptionError where one of `names` is none."""
     known = layer_names(subjects)
-    for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"give one of {join_names(known)}"
-            raise OptionError(f"--layer: expected the name of a layer, got {name!r}", hint)
     if names:
-        return [name for name in known if name in names]
+        layers = [layer for subject in subjects for layer in subject.network.layers]
+        found = {layer.name for name in names for layer in find_layers(layers, name, "--layer")}
+        return [name for name in known if name in found]
     cycles = layer_cycles(subjects)
     most = sorted(known, key=lambda name: -cycles[name])[:MOST_LAYERS]
     return [name for name in known if name in most]
@@ -213,7 +217,9 @@ def _render(
     return text.encode(errors="replace")
 
 
-def _charts(subjects: Sequence[Subject], layers: Sequence[str], compared: Baselines | None) -> dict[str, Any]:
+def _charts(
+    subjects: Sequence[Subject], layers: Mapping[str, str], compared: Baselines | None
+) -> dict[str, Any]:
     """The charts of the page, by their place; None where there is nothing to draw."""
     totals = subjects[0].totals
     bandwidth = dram_bytes_per_cycle(totals)
@@ -227,7 +233,11 @@ def _charts(subjects: Sequence[Subject], layers: Sequence[str], compared: Baseli
         "energy": energy_chart(subjects),
         "area": area_chart(subjects) if has_area else None,
         "roofline": roofline_chart(subjects, bandwidth, peak) if bandwidth else None,
-        "annealing": [annealing_chart(subject.annealing) for subject in subjects if subject.annealing],
+        "annealing": [
+            annealing_chart(subject.annealing, layer_labels(subjects))
+            for subject in subjects
+            if subject.annealing
+        ],
         "baselines": baselines_chart(compared.variants, subjects) if compared else None,
     }
 
