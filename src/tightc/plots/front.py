@@ -47,18 +47,17 @@ def _scatter(values: Sequence[dict[str, Any]], measure: str, title: str) -> alta
     """Cycles over a measure."""
     alt = load_altair()
     arrays = list(dict.fromkeys(value["array"] for value in values))
-    colors = alt.Scale(domain=arrays, range=[*SERIES])
     colors, shapes = (alt.Scale(domain=arrays, range=[*names]) for names in (SERIES, _SHAPES))
     base = alt.Chart(data(values)).encode(
         x=alt.X(f"{measure}:Q", title=title, axis=numbers_axis(tickCount=6)),
         y=alt.Y("cycles:Q", title="cycles", axis=numbers_axis(tickCount=6)),
     )
     marks = base.mark_point(size=70, opacity=1).encode(
-        color=alt.Color("array:N", scale=colors, legend=None),
+        stroke=alt.Stroke("array:N", title="array", scale=colors),
         shape=alt.Shape("array:N", title="array", scale=shapes),
         fill=alt.condition(
             "datum.status === 'front'",
-            alt.Fill("array:N", scale=colors, legend=None),
+            alt.Fill("array:N", title="array", scale=colors),
             alt.value("transparent"),
         ),
         tooltip=["point:N", "status:N"],
