@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,22 @@ def test_it_ends_with_the_table_of_trials_and_where_the_results_are(
     assert [row.split()[0] for row in rows[:3]] == ["0.9", "0.9684", "0.9684"]
     place = rows.index("recipe: out/recipe.yaml")
     assert rows[place + 1] == "packed: out/03-pack.onnx"
-    assert all(row.startswith("note: ") for row in rows[place + 2 :])
+    rest = rows[place + 2 :]
+    if find_spec("altair"):
+        assert rest.pop(0) == "report: out/report.html"
+        assert "<h1>out</h1>" in Path("out/report.html").read_text(encoding="utf-8")
+    assert all(row.startswith("note: ") for row in rest)
+
+
+def test_without_the_packages_that_draw_a_note_says_how_to_get_the_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "altair", None)
+    assert run([*COMMAND, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["totals"]["report"] is None and not Path("out/report.html").exists()
+    assert report["notes"][-1].startswith("no report page: ")
+    assert report["notes"][-1].endswith("pip install 'tightc[report]', then tightc report out")
 
 
 def test_a_drop_that_is_not_kept_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,5 +175,5 @@ def test_a_run_that_a_signal_ends_goes_on_where_it_was(
         path.relative_to(place / "out") for path in (place / "out").rglob("*") if path.is_file()
     )
     for name in files:
-        if name.name != "compress.json":  # which names the folder
+        if name.name not in ("compress.json", "report.html"):  # which name the folder
             assert (place / "out" / name).read_bytes() == (place / "whole" / name).read_bytes(), name

@@ -179,6 +179,52 @@ def test_methods_are_those_of_the_rows_and_lossy_ones_say_what_they_drop(
     assert {f"a: {rows[0]['variant']}", f"b: {rows[0]['variant']}", "speedup per area (x)"} <= set(texts(svg))
 
 
+def points() -> list[dict[str, Any]]:
+    """Rows of explore: two of the front, one dominated, one skipped, one that does not fit."""
+    heads = [("front", "8x8", 9e6), ("dominated", "8x8", 7e6), ("front", "16x16", 2e6)]
+    rows: list[dict[str, Any]] = [
+        {"number": number, "array": array, "status": status, "cycles": 900 - 7 * number, "energy_pj": energy}
+        for number, (status, array, energy) in enumerate(heads, start=1)
+    ]
+    for number, status in ((4, "skipped"), (5, "unfit")):
+        rows.append({"number": number, "array": "4x4", "status": status, "cycles": None, "energy_pj": None})
+    return rows
+
+
+def test_points_are_those_that_were_evaluated_and_the_front_has_numbers(tmp_path: Path) -> None:
+    rows = points()
+    svg = drawn("explore", rows, tmp_path)
+    known = rows[:3]
+    found = {int(mark["point"]): mark for mark in marks(svg, "point")}
+    assert {
+        number: (mark["array"], mark["status"], int(mark["cycles"]), float(mark["energy (uJ)"]))
+        for number, mark in found.items()
+    } == {
+        row["number"]: (row["array"], row["status"], row["cycles"], row["energy_pj"] / 1e6) for row in known
+    }
+    fills = [found[number]["fill"] for number in (1, 2, 3)]
+    assert fills[1] == "" and len(set(fills)) == 3
+    shown = texts(svg)
+    assert {"1", "3", "8x8", "16x16"} <= set(shown) and not {"4x4", "area (mm2)"} & set(shown)
+    assert len(shown) == len(texts(drawn("explore", known, tmp_path)))
+    svg = drawn("explore", [{**row, "area_mm2": 0.25 * row["number"]} for row in known], tmp_path)
+    areas = {
+        int(mark["point"]): float(mark["area (mm2)"]) for mark in marks(svg, "point") if "area (mm2)" in mark
+    }
+    assert areas == {1: 0.25, 2: 0.5, 3: 0.75}
+
+
+def test_without_a_point_the_axes_are_empty(tmp_path: Path) -> None:
+    assert not marks(drawn("explore", points()[3:], tmp_path), "point")
+
+
+def test_layers_have_the_names_of_the_tables(reports: dict[str, Report], tmp_path: Path) -> None:
+    for stage in ("permute", "simulate"):
+        rows = [{**row, "label": f"module{number}"} for number, row in enumerate(reports[stage].layers)]
+        shown = texts(drawn(stage, rows, tmp_path))
+        assert all(row["label"] in shown and row["name"] not in shown for row in rows)
+
+
 def many_layers(rows: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     return [
         {**rows[i % len(rows)], "label": f"features.{i}.block.{i % 7}.convolution_with_a_long_name"}

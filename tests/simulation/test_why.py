@@ -388,3 +388,22 @@ def test_every_form_of_layer_has_a_sentence(form: str) -> None:
 
 def test_the_hardware_of_these_tests_is_a_small_one() -> None:
     assert HARDWARE["array"] == f"{ROWS}x{COLUMNS}" == str(SMALL.array)
+
+
+def test_a_part_of_the_same_energy_is_called_that() -> None:
+    """Parts that differ by less than their two digits: not "1.00x less"."""
+    model = loaded(models.cnn())
+    packed = pack(model)
+    report = simulate(packed, SimulateOptions(hardware=hardware()))
+    row = dict(report.layers[0])
+    row |= {
+        "method": "tight",
+        "speedup": 4.0,
+        "energy_gain": 1.1,
+        "energy_pj": 100.0,
+        "dense_energy_pj": 110.0,
+        "energy_parts_pj": {"mac": 20.0, "activation_buffer": 80.0},
+        "dense_energy_parts_pj": {"mac": 29.9, "activation_buffer": 80.1},
+    }
+    text = why(row, report.totals)
+    assert "the activation buffer takes 80% of it, as much as in dense form (2.75x if" in text

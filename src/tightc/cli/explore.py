@@ -11,6 +11,7 @@ import click
 from tightc.cli.command import StageCommand
 from tightc.cli.common import Display, data_for, display_flags, read_model, seed_flag, show
 from tightc.cli.flags import option_flags, parsed_options, parsed_options_if
+from tightc.cli.plot import plot_flag, write_plot
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.exploration.options import ExploreOptions
@@ -43,12 +44,14 @@ _STORE = "tightc-explore.sqlite"
     help="Write the recipe of point N to a file, for tightc run.",
 )
 @seed_flag
+@plot_flag
 @display_flags
 def explore(
     models: tuple[str, ...],
     store: str,
     recipe: tuple[str, str] | None,
     seed: int,
+    plot: Path | None,
     display: Display,
     **flags: Any,
 ) -> None:
@@ -77,6 +80,7 @@ def explore(
         write_recipe(exploration, number, Path(recipe[1]), source)
     whole = display.as_json or display.as_csv or display.verbose
     show(exploration.report if whole else _front(exploration.report), display)
+    write_plot(exploration.report, plot, display)
 
 
 def _point_number(text: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tightc.compression.bisection import bisect, denser, sparser
 from tightc.compression.options import CompressOptions
 from tightc.compression.outcome import Chosen, Outcome
+from tightc.compression.page import write_page
 from tightc.compression.progress import TrialProgress
 from tightc.compression.splits import Reference, open_splits
 from tightc.compression.trials import PACKED, Trial, Trials, chain, with_evaluation, with_training
@@ -36,7 +37,7 @@ def compress(
     Short trainings bisect the sparsity; each is a recipe run in `folder`/trials, so that an interrupted call goes on
     where it was. The sparsest within the drop on held-out images is trained in full, then sparser ones while these are
     within the drop, or denser ones until one is. At last the test set is read. `folder` then holds the run of the
-    result, with `recipe.yaml`.
+    result, with `recipe.yaml` and, where the packages that draw are installed, `report.html`.
 
     The totals say whether the drop was `met` on both; the rows are the trials. DataError where the data has neither
     labels nor, in `options`, a teacher, or no test set.
@@ -59,7 +60,7 @@ def compress(
         result = None
         if chosen is not None:
             result = _finish(folder, trials, chosen, test)
-            notes += _remarks(held_out, test, data)
+            notes += [*_remarks(held_out, test, data), *write_page(folder)]
         report = Outcome(options, recipe, folder, trials.done, result, tuple(notes)).report()
         text = json.dumps(report.to_dict(), indent=1) + "\n"
         write_file_atomically(folder / "compress.json", text.encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tightc.compression.options import CompressOptions
+from tightc.compression.page import PAGE
 from tightc.compression.trials import FIGURES, PACKED, Trial
 from tightc.errors import GoalError
 from tightc.evaluation.drop import Drop
@@ -43,6 +44,7 @@ class Outcome:
     def report(self) -> Report:
         """The totals of the result, and a row for each trial."""
         options, result, permute = self.options, self.result, self.recipe.stages[1].permute
+        page = self.folder / PAGE
         assert permute is not None and self.trials, "the chain has it, and at least one trial ran"
         totals: dict[str, Any] = {
             "model": Path(self.recipe.model).name,
@@ -63,6 +65,7 @@ class Outcome:
             "folder": str(self.folder),
             "recipe": str(self.folder / "recipe.yaml") if result else None,
             "packed": str(self.folder / f"{PACKED}.onnx") if result else None,
+            "report": str(page) if result and page.is_file() else None,
         }
         return Report("compress", totals, [trial.row(options) for trial in self.trials], notes=self.notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tightc.plots.style import BLUE, ORANGE, Rows, data, load_altair, numbers_axis
+from tightc.plots.style import BLUE, ORANGE, Rows, data, layer_name, load_altair, numbers_axis
 
 if TYPE_CHECKING:
     import altair
@@ -22,7 +22,7 @@ def annealing_chart(rows: Rows) -> altair.TopLevelMixin | None:
     """
     alt = load_altair()
     values = [
-        {"layer": row.get("label", row["name"]), "series": series, "moves": moves, "value": value}
+        {"layer": layer_name(row), "series": series, "moves": moves, "value": value}
         for row in rows
         if row.get("annealing")
         for series in _SERIES

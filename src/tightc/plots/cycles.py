@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tightc.plots.style import BAR, BLUE, GRAY, WIDTH, Rows, data, load_altair, names_axis, numbers_axis
+from tightc.plots.style import (
+    BAR,
+    BLUE,
+    GRAY,
+    WIDTH,
+    Rows,
+    data,
+    layer_name,
+    load_altair,
+    names_axis,
+    numbers_axis,
+)
 
 if TYPE_CHECKING:
     import altair
@@ -22,20 +33,10 @@ def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
     for row in rows:
         speedup = "" if row["speedup"] is None else f"{row['speedup']:.2f}x"
         values.append(
-            {
-                "layer": row.get("label", row["name"]),
-                "form": "dense",
-                "cycles": row["dense_cycles"],
-                "speedup": "",
-            }
+            {"layer": layer_name(row), "form": "dense", "cycles": row["dense_cycles"], "speedup": ""}
         )
         values.append(
-            {
-                "layer": row.get("label", row["name"]),
-                "form": "as it is",
-                "cycles": row["cycles"],
-                "speedup": speedup,
-            }
+            {"layer": layer_name(row), "form": "as it is", "cycles": row["cycles"], "speedup": speedup}
         )
     base = alt.Chart(data(values)).encode(
         y=names_axis("layer", "layer"),

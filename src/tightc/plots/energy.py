@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tightc.plots.style import BAR, WIDTH, Rows, data, load_altair, names_axis
+from tightc.plots.style import BAR, WIDTH, Rows, data, layer_name, load_altair, names_axis
 
 if TYPE_CHECKING:
     import altair
@@ -24,7 +24,7 @@ COLORS = {
     "idle": "#DDDDDD",
 }
 FORMS = ("dense", "as it is")
-_UNITS = {"mJ": 1e9, "uJ": 1e6, "nJ": 1e3, "pJ": 1.0}  # in pJ
+UNITS = {"mJ": 1e9, "uJ": 1e6, "nJ": 1e3, "pJ": 1.0}  # in pJ
 
 
 def energy_chart(rows: Rows) -> altair.TopLevelMixin:
@@ -34,13 +34,13 @@ def energy_chart(rows: Rows) -> altair.TopLevelMixin:
     """
     alt = load_altair()
     most = max((max(row["energy_pj"], row["dense_energy_pj"]) for row in rows), default=0.0)
-    unit = next((name for name, size in _UNITS.items() if most >= size), "pJ")
+    unit = next((name for name, size in UNITS.items() if most >= size), "pJ")
     values = [
         {
-            "layer": row.get("label", row["name"]),
+            "layer": layer_name(row),
             "form": form,
             "part": part,
-            "energy": parts[part] / _UNITS[unit],
+            "energy": parts[part] / UNITS[unit],
             "order": order,
         }
         for row in rows

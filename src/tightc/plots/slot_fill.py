@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tightc.plots.style import BAR, BLUE, ORANGE, WIDTH, Rows, data, load_altair, names_axis
+from tightc.plots.style import BAR, BLUE, ORANGE, WIDTH, Rows, data, layer_name, load_altair, names_axis
 
 if TYPE_CHECKING:
     import altair
@@ -18,7 +18,7 @@ def slot_fill_chart(rows: Rows) -> altair.TopLevelMixin:
     alt = load_altair()
     values = [
         {
-            "layer": row.get("label", row["name"]),
+            "layer": layer_name(row),
             "filled": 100 * (row["tightness"] or 0),
             "density": 100 * row["density"],
             "tiles": _tiles(row["passes"], row["dense_passes"]),

@@ -14,6 +14,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 # of the palette of Okabe and Ito (2008), which is safe for color-blind people
 BLUE, ORANGE, GRAY, BLACK = "#0072B2", "#D55E00", "#999999", "#000000"
+SERIES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 BAR = 13  # pixels of a bar, so that the names of the layers do not touch
 WIDTH = 460
 _LONGEST_NAME = 420  # pixels of a name
@@ -37,6 +38,11 @@ def load_altair() -> Any:
 def data(rows: Rows) -> altair.Data:
     """The rows as a chart takes them."""
     return load_altair().Data(values=[dict(row) for row in rows])
+
+
+def layer_name(row: Mapping[str, Any]) -> str:
+    """The readable name of a layer, which tables show too; rows of older reports have only that of the node."""
+    return str(row.get("label", row["name"]))
 
 
 def names_axis(name: str, title: str) -> altair.Y:

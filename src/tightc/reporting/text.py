@@ -170,7 +170,7 @@ def why_lines(report: Report) -> Iterator[str]:
     """A line for each layer that says why it gains what it gains, where that was asked for."""
     for row in report.layers:
         if "why" in row:
-            yield message_text(f"{row['label']}: {row['why']}")
+            yield message_text(f"{row.get('label', row['name'])}: {row['why']}")
 
 
 def totals_lines(report: Report) -> Iterator[str]:

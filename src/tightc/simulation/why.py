@@ -189,6 +189,8 @@ def _energy(row: Mapping[str, Any], totals: Mapping[str, Any]) -> str | None:
     compared = f"{dense / energy:.2f}x less than in dense form" if dense else "none in dense form"
     if energy > dense > 0:
         compared = f"{energy / dense:.2f}x that of the dense form"
+    if f"{energy:.2g}" == f"{dense:.2g}":
+        compared = "as much as in dense form"
     gain = row["dense_energy_pj"] / (row["energy_pj"] - energy + wanted[part])
     return (
         f"energy gains {row['energy_gain']:.2f}x, as {_PARTS[part]} {energy / row['energy_pj']:.0%} of it, {compared} "
