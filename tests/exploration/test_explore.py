@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import tightc
 from helpers import models
@@ -288,6 +289,24 @@ def test_a_recipe_repeats_its_point(tmp_path: Path) -> None:
             last = tightc.run_recipe(path, tmp_path / f"run-{row['number']}").layers[-1]
             assert last["cycles"] == row["cycles"] and last["passes"] == row["passes"]
             assert last["energy_gain"] == pytest.approx(row["energy_gain"], rel=1e-9)
+
+
+def test_a_recipe_keeps_the_tables_of_energy_and_area(tmp_path: Path) -> None:
+    """Those that come with tightc by name, others in full."""
+    tightc.save(loaded(models.cnn()), tmp_path / "net.onnx")
+    model = tightc.load(tmp_path / "net.onnx")
+    text = (tightc.configs() / "area" / "nangate45.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("name: nangate45", "name: own"))
+    for area, shown in (("nangate45", "nangate45"), (str(tmp_path / "own.yaml"), None)):
+        options = ExploreOptions(**{**SMALL, "energy": "nangate45", "area": area})
+        found = explore([model], options)
+        (row, *_) = rows_of(found.report, "front")
+        write_recipe(found, row["number"], tmp_path / "point.yaml")
+        simulated = yaml.safe_load((tmp_path / "point.yaml").read_text())["stages"][-1]["simulate"]
+        assert simulated["energy"] == "nangate45"
+        assert simulated["area"] == shown if shown else simulated["area"]["name"] == "own"
+        last = tightc.run_recipe(tmp_path / "point.yaml", tmp_path / "run").layers[-1]
+        assert last["energy_gain"] == pytest.approx(row["energy_gain"], rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,12 @@ def test_labels_stay_through_the_chain() -> None:
         assert [row.label for row in report.layers] == expected
 
 
+def test_the_reasons_name_layers_as_the_table_does() -> None:
+    report = tightc.simulate(tightc.load(EXAMPLE), why=True)
+    for text in (str(report), report._repr_html_()):
+        assert f"conv4: {report.layers[3]['why']}" in text and "node_conv2d" not in text
+
+
 def test_names_of_torchs_older_exporter() -> None:
     torch = pytest.importorskip("torch")
     block = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))

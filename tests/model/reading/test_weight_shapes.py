@@ -50,9 +50,9 @@ def test_the_shape_as_a_whole() -> None:
 
 def test_a_shape_that_is_an_output_stays() -> None:
     model = loaded(conv("Shape<start = 0, end = 1>(w)", "float[1, 3, 3, 3] y, int64[1] s"))
-    assert not model.notes and [node.op_type for node in model.proto.graph.node][0] == "Shape"
+    assert not model.notes and model.proto.graph.node[0].op_type == "Shape"
 
 
 def test_the_shape_of_another_value_stays() -> None:
     model = loaded(conv("Shape<start = 0, end = 1>(x)"))
-    assert not model.notes and [node.op_type for node in model.proto.graph.node][0] == "Shape"
+    assert not model.notes and model.proto.graph.node[0].op_type == "Shape"

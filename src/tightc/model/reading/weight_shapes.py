@@ -17,7 +17,7 @@ from tightc.report import join_names
 def fix_shapes(proto: onnx.ModelProto) -> list[str]:
     """Replace Shape of the weight of a layer in `proto` by its value, in place; returns what was done, in words.
 
-    The exporter of torch takes the size of a missing bias from the weight. A weight that only layers read can be packed.
+    torch's exporter takes the size of a missing bias from the weight. A weight is packed where only layers read it.
     """
     shapes = _shapes_of_weights(proto)
     kept_values = {value.name for value in proto.graph.output} | set(subgraph_reads(proto))
