@@ -331,7 +331,7 @@ def test_the_verb(model: Model, tmp_path: Path) -> None:
         model, array=[(4, 4), "8x4"], fan_in=4, temp_schedule=QUICK, store=tmp_path / "a.sqlite"
     )
     assert [row["array"] for row in report.layers] == ["4x4", "8x4"]
-    assert "explore" in str(report) and (tmp_path / "a.sqlite").exists()
+    assert report.stage == "explore" and "4x4" in str(report) and (tmp_path / "a.sqlite").exists()
     with pytest.raises(tightc.OptionError, match="models: expected at least one Model, got none"):
         tightc.explore([])
     assert np.isfinite(report.layers[0]["energy_pj"])
