@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from PIL import Image
@@ -75,6 +76,19 @@ def test_photos_of_any_size_are_resized_and_cropped(place: Path) -> None:
     assert (written["resize"], written["crop"]) == (10, 8)
     with pytest.raises(DataError, match="expected 8x8 pixels"):
         compressed("other", **options)
+
+
+def test_what_stays_dense_is_named(place: Path) -> None:
+    """Else the speedup of one small layer looks like that of the network."""
+    proto = onnx.load("net.onnx")
+    convolution = next(node for node in proto.graph.node if node.op_type == "Conv")
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == convolution.input[1])
+    proto.graph.node.add(op_type="Abs", input=[weight.name], output=["read"], name="other")
+    onnx.save(proto, "net.onnx")
+    report = compressed()
+    (row,) = report.uncovered
+    assert row["reason"] == f"its weight {weight.name} also feeds other"
+    assert report.macs_covered == tightc.inspect(tightc.load("net.onnx")).macs_covered < 1
 
 
 def test_its_recipe_gives_the_same_bytes(place: Path) -> None:

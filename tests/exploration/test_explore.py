@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 
 import tightc
 from helpers import models
@@ -320,6 +321,24 @@ def test_a_recipe_repeats_its_point(tmp_path: Path) -> None:
             assert last["energy_gain"] == pytest.approx(row["energy_gain"], rel=1e-9)
 
 
+def test_a_recipe_keeps_the_tables_of_energy_and_area(tmp_path: Path) -> None:
+    """Those that come with tightc by name, others in full."""
+    tightc.save(loaded(models.cnn()), tmp_path / "net.onnx")
+    model = tightc.load(tmp_path / "net.onnx")
+    text = (tightc.configs() / "area" / "nangate45.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("name: nangate45", "name: own"))
+    for area, shown in (("nangate45", "nangate45"), (str(tmp_path / "own.yaml"), None)):
+        options = ExploreOptions(**{**SMALL, "energy": "nangate45", "area": area})
+        found = explore([model], options)
+        (row, *_) = rows_of(found.report, "front")
+        write_recipe(found, row["number"], tmp_path / "point.yaml")
+        simulated = yaml.safe_load((tmp_path / "point.yaml").read_text())["stages"][-1]["simulate"]
+        assert simulated["energy"] == "nangate45"
+        assert simulated["area"] == shown if shown else simulated["area"]["name"] == "own"
+        last = tightc.run_recipe(tmp_path / "point.yaml", tmp_path / "run").layers[-1]
+        assert last["energy_gain"] == pytest.approx(row["energy_gain"], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -342,10 +361,11 @@ def test_the_verb(model: Model, tmp_path: Path) -> None:
         model, array=[(4, 4), "8x4"], fan_in=4, temp_schedule=QUICK, store=tmp_path / "a.sqlite"
     )
     assert [row["array"] for row in report.layers] == ["4x4", "8x4"]
-    assert "explore" in str(report) and (tmp_path / "a.sqlite").exists()
+    assert report.stage == "explore" and "4x4" in str(report) and (tmp_path / "a.sqlite").exists()
     with pytest.raises(tightc.OptionError, match="models: expected at least one Model, got none"):
         tightc.explore([])
-    assert np.isfinite(report.layers[0]["energy_pj"])
+    assert all(np.isfinite(row["energy_pj"]) for row in report.layers if row["status"] == "front")
+    assert rows_of(report, "front")
 
 
 def test_what_no_recipe_can_be_of_is_named(model: Model, tmp_path: Path) -> None:

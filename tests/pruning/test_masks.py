@@ -81,6 +81,16 @@ def test_each_name_of_a_layer_is_taken(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["fc.weight", "fc.weight_mask", "fc"])
+def test_the_name_in_torch_is_taken_where_the_exporter_numbered_the_weight(name: str) -> None:
+    weight, mask = models.sparse(4, 6, density=1), np.eye(4, 6)
+    proto = models.build("net (float[1, 4] x) => (float[1, 6] y) { [n] y = MatMul(x, w) }", w=weight)
+    proto.graph.node[0].name = "/fc/MatMul"
+    proto.graph.node[0].input[1] = proto.graph.initializer[0].name = "onnx::MatMul_7"
+    model, _ = tightc.prune(tightc.load(proto), mask={name: mask})
+    np.testing.assert_array_equal(tensors(model.to_proto())["onnx::MatMul_7"], weight * mask)
+
+
 def test_the_zero_of_an_asymmetric_weight_is_its_zero_point() -> None:
     dense = tightc.quantize(tightc.load(EXAMPLE)).model
     model, report = tightc.prune(dense, mask={"conv2.weight": EXACT["conv2.weight"]})

@@ -18,6 +18,8 @@ from tightc.data.options import DataOptions
 from tightc.files import write_file_atomically
 from tightc.finetuning.finetune import require_torch
 from tightc.model.file import load_model
+from tightc.model.layer_view.layers import read_network
+from tightc.model.layer_view.mac_counts import coverage
 from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import RecipeData
 from tightc.recipe.run import run_resolved
@@ -61,7 +63,8 @@ def compress(
         if chosen is not None:
             result = _finish(folder, trials, chosen, test)
             notes += [*_remarks(held_out, test, data), *write_page(folder)]
-        report = Outcome(options, recipe, folder, trials.done, result, tuple(notes)).report()
+        covered = coverage(dense, read_network(dense))
+        report = Outcome(options, recipe, folder, trials.done, result, covered, tuple(notes)).report()
         text = json.dumps(report.to_dict(), indent=1) + "\n"
         write_file_atomically(folder / "compress.json", text.encode())
     return report

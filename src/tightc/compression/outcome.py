@@ -14,7 +14,7 @@ from tightc.compression.trials import FIGURES, PACKED, Trial
 from tightc.errors import GoalError
 from tightc.evaluation.drop import Drop
 from tightc.recipe.recipe import Recipe
-from tightc.report import Report
+from tightc.report import Figures, Report
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,17 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A search with `options` in `folder`: its trials, its result, None where no trial was within the drop."""
+    """A search with `options` in `folder`: its trials, its result, None where no trial was within the drop.
+
+    `coverage`: the operators of the network that stay dense, and the fraction of the MACs that the others do.
+    """
 
     options: CompressOptions
     recipe: Recipe
     folder: Path
     trials: Sequence[Trial]
     result: Chosen | None
+    coverage: tuple[tuple[Figures, ...], float | None]
     notes: tuple[str, ...]
 
     def report(self) -> Report:
@@ -61,13 +65,15 @@ class Outcome:
             "trials": len(self.trials),
             "seed": self.recipe.seed,
             "array": str(permute.array),
+            "macs_covered": self.coverage[1],
             "version": version("tightc"),
             "folder": str(self.folder),
             "recipe": str(self.folder / "recipe.yaml") if result else None,
             "packed": str(self.folder / f"{PACKED}.onnx") if result else None,
             "report": str(page) if result and page.is_file() else None,
         }
-        return Report("compress", totals, [trial.row(options) for trial in self.trials], notes=self.notes)
+        rows = [trial.row(options) for trial in self.trials]
+        return Report("compress", totals, rows, self.coverage[0], self.notes)
 
     def _drops(self) -> dict[str, Any]:
         """The drop on the held-out images and on the test set, each with its standard error and number of images."""

@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
+from tightc.accelerator.area_table import AreaTable
+from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.options import AcceleratorOptions
-from tightc.config.yaml import parse_options
+from tightc.config.shipped import shipped_file, shipped_names
+from tightc.config.yaml import parse_options, read_options
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.exploration.explore import Exploration
@@ -59,8 +62,13 @@ def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> 
             f"--recipe: expected a model in a file, got {source}",
             "give the path of the model, and do not pipe it",
         )
-    permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask", "area"})
+    permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask"})
+    for name in ("energy", "area"):
+        table = getattr(point.permute, name)
+        if name in permute and table == _shipped(name, table):
+            permute[name] = table.name
     simulated = {name: value for name, value in permute.items() if name in AcceleratorOptions.model_fields}
+    permute.pop("area", None)  # its search does not weigh it
     stages: list[Any] = [{"permute": permute}, "pack", {"simulate": simulated}]
     if point.network.sparsity is not None:
         stages.insert(0, {"prune": {"sparsity": point.network.sparsity}})
@@ -71,3 +79,10 @@ def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> 
             given["data"] = os.path.relpath(data.data, folder)
         content["data"] = given
     return {**content, "seed": seed, "stages": stages}
+
+
+def _shipped(kind: str, table: EnergyTable | AreaTable | None) -> EnergyTable | AreaTable | None:
+    """The table of that `kind` and of the name of `table` that comes with tightc, None where there is none."""
+    if table is None or table.name not in shipped_names(kind):
+        return None
+    return read_options(shipped_file(kind, table.name), type(table))

@@ -45,6 +45,7 @@ from tightc.model.reading.checking import check, check_finite, damage_text
 from tightc.model.reading.constant_folding import fold_weights
 from tightc.model.reading.normalize import ReadingOptions, normalize
 from tightc.model.reading.other_formats import other_format, saved_model
+from tightc.model.reading.weight_shapes import fix_shapes
 
 _READS = 10  # attempts at a model that another process replaces meanwhile
 _COPIES = 3  # of the largest layer that a stage holds at most
@@ -303,10 +304,11 @@ def _checked(proto: onnx.ModelProto, read: _Origin, options: ReadingOptions) -> 
         _check_names(graph, proto)
         notes = _check_digests(proto, graph, origin)
         folded = fold_weights(proto, origin, source.storage)
+        sized = fix_shapes(proto)
         check_finite(read_graph(proto) if folded.names else graph, origin)
     except _DAMAGE as fault:
         raise ModelError(f"{origin}: it is damaged ({damage_text(fault)})", _EXPORT_AGAIN) from None
-    normalized += [*shaped, *folded.sentences()]
+    normalized += [*shaped, *folded.sentences(), *sized]
     return Model(
         proto,
         origin,

@@ -110,7 +110,7 @@ def _layers_by_name(network: Network) -> dict[str, Layer]:
 
 def _layer(layers: Mapping[str, Layer], name: str, source: str) -> Layer:
     plain = str(name).removesuffix(_ENDING)
-    for candidate in (name, plain, f"{plain}_orig"):
+    for candidate in (name, plain, f"{plain}_orig", plain.removesuffix(".weight")):
         if candidate in layers:
             return layers[candidate]
     weights = list(dict.fromkeys(layer.weight for layer in layers.values()))

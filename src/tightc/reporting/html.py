@@ -15,6 +15,7 @@ from tightc.reporting.text import (
     labels_of,
     table_columns,
     totals_lines,
+    why_lines,
 )
 
 
@@ -30,7 +31,7 @@ def report_html(report: Report) -> str:
             for row in report.layers
         )
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-    parts += [_list(totals_lines(report)), _list(closing_lines(report))]
+    parts += [_list(why_lines(report)), _list(totals_lines(report)), _list(closing_lines(report))]
     return f"<div><b>{escape(report.stage)}</b>{''.join(parts)}</div>"
 
 

@@ -168,9 +168,10 @@ def table_columns(report: Report) -> list[str]:
 
 def why_lines(report: Report) -> Iterator[str]:
     """A line for each layer that says why it gains what it gains, where that was asked for."""
+    labels = labels_of(report.layers)
     for row in report.layers:
         if "why" in row:
-            yield message_text(f"{row.get('label', row['name'])}: {row['why']}")
+            yield message_text(f"{cell_text('name', row, labels)}: {row['why']}")
 
 
 def totals_lines(report: Report) -> Iterator[str]:

@@ -62,9 +62,51 @@ def test_weights_under_pruning_parametrizations_and_quantization(weight: str) ->
     assert labels(("node_MatMul", weight)) == ["fc"]
 
 
-@pytest.mark.parametrize("weight", ["onnx::MatMul_12", "w", "weight", ".weight", "fc.weight_g", "fc.bias"])
+@pytest.mark.parametrize("weight", ["w", "weight", ".weight", "fc.weight_g", "fc.bias"])
 def test_other_names_of_weights_leave_the_name_of_the_node(weight: str) -> None:
     assert labels(("/fc/MatMul", weight)) == ["/fc/MatMul"]
+
+
+@pytest.mark.parametrize(
+    ("node", "module"),
+    [
+        ("/fc/MatMul", "fc"),
+        ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
+        ("/layer1/layer1.0/downsample/downsample.0/Conv", "layer1.0.downsample.0"),
+        ("/features/features.0/features.0.0/Conv", "features.0.0"),
+        ("/fc/fc1/MatMul", "fc.fc1"),
+        ("/MatMul", "/MatMul"),
+        ("MatMul_3", "MatMul_3"),
+    ],
+)
+def test_a_numbered_weight_of_the_older_exporter_has_the_module_of_its_node(node: str, module: str) -> None:
+    assert labels((node, "onnx::MatMul_12")) == [module]
+
+
+def test_the_older_exporter_folds_normalizations_and_the_names_of_modules_stay() -> None:
+    """The paths are those that torch itself lists."""
+    torch = pytest.importorskip("torch")
+
+    def block() -> object:
+        return torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1, bias=False), torch.nn.BatchNorm2d(2))
+
+    class Residual(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.shortcut = torch.nn.Sequential(block(), block()), block()
+
+        def forward(self, x: object) -> object:
+            return self.body(x) + self.shortcut(x)
+
+    network = torch.nn.Sequential(Residual(), torch.nn.Sequential(Residual())).eval()
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (torch.zeros(1, 2, 4, 4),), stream, dynamo=False)
+    layers = read_network(loaded(onnx.load_from_string(stream.getvalue()))).layers
+    assert all(layer.weight.startswith("onnx::Conv_") for layer in layers)
+    paths = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert sorted(layer.label for layer in layers) == sorted(paths)
 
 
 def test_a_module_that_is_the_name_of_another_node_is_not_taken() -> None:
@@ -171,6 +213,12 @@ def test_labels_stay_through_the_chain() -> None:
         assert [row.label for row in report.layers] == expected
 
 
+def test_the_reasons_name_layers_as_the_table_does() -> None:
+    report = tightc.simulate(tightc.load(EXAMPLE), why=True)
+    for text in (str(report), report._repr_html_()):
+        assert "conv4: 1.00x: not packed" in text and "node_conv2d" not in text
+
+
 def test_names_of_torchs_older_exporter() -> None:
     torch = pytest.importorskip("torch")
     block = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
@@ -180,8 +228,8 @@ def test_names_of_torchs_older_exporter() -> None:
         warnings.simplefilter("ignore")
         torch.onnx.export(network, (torch.zeros(1, 2, 4, 4),), stream, dynamo=False)
     layers = read_network(tightc.load(stream.getvalue())).layers
-    # the norm is folded, and the weight then has a number for a name
+    # the norm is folded, and the weight then has a number for a name: the node tells the module
     assert [(layer.name, layer.label) for layer in layers] == [
-        ("/0/0.0/Conv", "/0/0.0/Conv"),
+        ("/0/0.0/Conv", "0.0"),
         ("/2/Gemm", "2"),
     ]

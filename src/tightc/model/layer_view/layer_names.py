@@ -15,6 +15,8 @@ from tightc.report import join_names
 
 # how torch names the weight of a module: plainly, under torch.nn.utils.prune, and under a parametrization
 _OF_MODULE = re.compile(r"(.+)\.(?:weight|weight_orig|parametrizations\.weight\.original\d?)")
+# how torch's older exporter names a weight that it computes
+_NUMBERED = re.compile(r"onnx::\w+_\d+")
 # what tightc and onnxruntime append to the name of a weight that they quantize
 _QUANTIZED = re.compile(r"(.+)(?:\.int8|_quantized)")
 
@@ -29,14 +31,31 @@ def with_modules(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 def unique_modules(names: Sequence[str], weights: Sequence[str]) -> list[str | None]:
     """The path of the torch module that owns each of `weights`, as `conv1` of `conv1.weight`.
 
-    `names` are those of the layers of these weights. None where a weight has no such name, or where the path is also
-    that of another weight or the name of another layer.
+    `names` are those of the layers of these weights; they tell the path where torch's older exporter has folded a
+    BatchNormalization and numbered the weight. None where neither has such a name, or where the path is also that of
+    another weight or the name of another layer.
     """
-    matches = [_OF_MODULE.fullmatch(_float_name(weight)) for weight in weights]
-    modules = [match[1] if match else None for match in matches]
+    modules = [_module_of(name, _float_name(weight)) for name, weight in zip(names, weights, strict=True)]
     others = Counter(name for name, module in zip(names, modules, strict=True) if name != module)
     times = Counter(modules)
     return [module if times[module] == 1 and not others[module or ""] else None for module in modules]
+
+
+def _module_of(name: str, weight: str) -> str | None:
+    """The module of a `weight`, read by the node `name`: of `/layer1/layer1.0/conv1/Conv` it is `layer1.0.conv1`.
+
+    A part that begins with the one before it and a dot is a child of a Sequential.
+    """
+    match = _OF_MODULE.fullmatch(weight)
+    if match:
+        return match[1]
+    if not _NUMBERED.fullmatch(weight) or not name.startswith("/"):
+        return None
+    path = before = ""
+    for part in name.split("/")[1:-1]:
+        path += part[len(before) :] if before and part.startswith(f"{before}.") else f".{part}"
+        before = part
+    return path[1:] or None
 
 
 def find_layers(layers: Sequence[Layer], pattern: str, option: str) -> list[Layer]:
