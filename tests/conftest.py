@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     set_hypothesis_home_dir(config.rootpath / ".hypothesis")
     # a job in the background, as CI may be, ignores Ctrl-C, and so would the commands that tests start and interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)  # workers of xdist have it, and tables would fold
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

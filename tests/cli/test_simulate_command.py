@@ -581,7 +581,7 @@ def test_why_is_a_sentence_for_each_layer_in_every_form(
     out, _ = printed(capsys, "tight.onnx", "--why")
     lines = out.splitlines()
     assert [line for line in lines if line.endswith(".")] == [
-        f"{layer['name']}: {layer['why']}" for layer in layers
+        f"{layer['label']}: {layer['why']}" for layer in layers
     ]
     out, _ = printed(capsys, "tight.onnx", "--why", "--csv")
     assert [row["why"] for row in csv.DictReader(io.StringIO(out))] == [layer["why"] for layer in layers]

@@ -294,7 +294,7 @@ def test_progress_rises_over_all_runs_and_reaches_the_end_once() -> None:
         reports.setdefault(task, []).append(done)
 
     permuted(network(), fan_in="auto", array="8x8", progress=progress)
-    assert set(reports) == {"one", "two", "three"}
+    assert set(reports) == {"one", "two", "three", "permute"}
     for steps in reports.values():
         assert steps == sorted(steps) and steps.count(1.0) == 1 and steps[-1] == 1.0
 

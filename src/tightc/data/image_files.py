@@ -156,13 +156,14 @@ def _decode(
 def _decode_alike(files: Sequence[ImageFile], shape: ImageShape, source: str) -> NDArray[np.uint8]:
     """Pixels of files of one size; the first file sets the sides that `shape` leaves open."""
     with open_image(files[0]) as image:
-        first = image
+        width, height = shape.width or image.width, shape.height or image.height
+        size = len(files) * shape.channels * height * width
+        # before the first is decoded; a photo that is turned has as many pixels
+        check_expansion(size, sum(file.size for file in files), f"{source}: images of {width}x{height}")
+        require_memory(size, f"{source}: images of {width}x{height}")
         if not (shape.width and shape.height):  # of an upright photo
             first = converted(image, files[0], MODES[shape.channels])
-        width, height = shape.width or first.width, shape.height or first.height
-    size = len(files) * shape.channels * height * width
-    check_expansion(size, sum(file.size for file in files), f"{source}: images of {width}x{height}")
-    require_memory(size, f"{source}: images of {width}x{height}")
+            width, height = shape.width or first.width, shape.height or first.height
     pixels = np.empty((len(files), shape.channels, height, width), np.uint8)
     for index, file in enumerate(files):
         with open_image(file) as image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -181,14 +180,6 @@ def test_tables_show_the_module(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines[1:6]] == ["conv1", "conv2", "conv3", "conv4", "fc"]
     shown = tightc.load(EXAMPLE)
     assert "conv4" in tightc.inspect(shown)._repr_html_() and "node_conv2d" not in str(tightc.inspect(shown))
-
-
-def test_the_table_of_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "models-and-data.md").read_text()
-    (shown,) = re.findall(r"```console\n\$ tightc inspect digits\.onnx\n(.*?)```", page, re.DOTALL)
-    assert run(["inspect", str(EXAMPLE)]) == 0
-    printed = capsys.readouterr().out.splitlines()[:6]
-    assert shown.splitlines() == [line.rstrip() for line in printed]
 
 
 def test_a_shared_weight_is_shown_by_the_label_of_its_owner() -> None:
