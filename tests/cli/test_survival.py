@@ -228,7 +228,9 @@ def test_the_checkpoint_of_other_options_is_refused_and_stays(place: Path) -> No
     arguments = command("sgd, regrown", "out.onnx", "--checkpoint-minutes", "0")
     ended(arguments, signal.SIGKILL, place / "out.onnx.checkpoint", 0.0)
     kept = (place / "out.onnx.checkpoint").read_bytes()
-    other = finished([*arguments, "--seed", "4"])
+    others = [*arguments]
+    others[others.index("--seed") + 1] = "4"
+    other = finished(others)
     remedy = "remove it, or rerun with the options and files that it was written with"
     assert (other.returncode, other.stdout) == (2, "")
     sentence = "expected a checkpoint of this run, got one of another"

@@ -68,6 +68,7 @@ ONLY_THE_READER = {
     "patterns and budgets out of range": r"; give two integers N:M|with a factor above 1",
     "ports above 65535": r"; give an address with its port",
     "files that are named": r": no such file; ",
+    "a mask with other options": r"expected --mask alone, got ",
 }
 
 

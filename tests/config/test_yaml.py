@@ -205,7 +205,10 @@ def test_an_energy_table_needs_every_entry_with_its_source(key: str, negative: s
         table[key] = {**entry, "energy": value}
         wrong = error(yaml.safe_dump(table), EnergyTable)
         meaning = "energy of one event" if key == "int8_multiply" else "energy per width of an access"
-        assert f"{key}.energy: expected {meaning}, at least 0" in wrong and f", got '{value}'; give " in wrong
+        assert (
+            f"{key}.energy: expected {meaning}, 0 or from 1e-9 pJ" in wrong
+            and f", got '{value}'; give " in wrong
+        )
 
 
 def test_files(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ LEAVES = (
 )
 LAYERS = (
     "permute",
+    "network_progress",
     "fan_in_choice",
     "layer_costs",
     "layer_scheduler",

@@ -281,7 +281,7 @@ def test_progress_names_the_stages(place: Path) -> None:
     assert any("02-permute" in task for task in reported)
     reported.clear()
     run_recipe(place / "r.yaml", place / "out", progress=progress)
-    assert [task for task in reported if "00" not in task] == NAMES[1:]
+    assert [task for task in reported if "00" not in task and task != "run"] == NAMES[1:]
 
 
 @pytest.mark.parametrize(
