@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
@@ -151,13 +152,13 @@ class Report(MeasureAttributes):
         return self.totals
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object that `--json` prints."""
+        """The JSON object that `--json` prints. NaN and infinity, which JSON does not have, become null."""
         version = SCHEMA_VERSIONS.get(self.stage, _FIRST_SCHEMA)
         return {
             "schema": f"tightc.{self.stage}/{version}",
-            "totals": dict(self.totals),
-            "layers": [dict(layer) for layer in self.layers],
-            "uncovered": [dict(entry) for entry in self.uncovered],
+            "totals": _plain(self.totals),
+            "layers": _plain(self.layers),
+            "uncovered": _plain(self.uncovered),
             "notes": list(self.notes),
         }
 
@@ -220,3 +221,12 @@ class Interrupted(KeyboardInterrupt):
 def join_names(names: Sequence[str]) -> str:
     """Up to three names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _plain(value: Any) -> Any:
+    """`value` of dicts and lists of its own, without NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -65,6 +65,7 @@ def test_a_recipe_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
             ["--recipe", "x", "p.yaml"],
             "--recipe: expected the number of a point, got 'x'; give it as --recipe 3 FILE.yaml",
         ),
+        (["--recipe", "1", "no/p.yaml"], "no/p.yaml: there is no folder no; make the folder first"),
         (["--front", "speed"], "--front: expected "),
         (["--mean", "0.5"], "--mean: expected --data too, got none; add --data"),
         (["--store", "no/such.sqlite"], "no/such.sqlite: there is no folder no; make the folder first"),

@@ -41,6 +41,14 @@ def test_the_object_of_json() -> None:
     assert list(found) == ["schema", "totals", "layers", "uncovered", "notes"]
 
 
+def test_json_has_neither_nan_nor_infinity() -> None:
+    row = LayerReport({"name": "a", "parts": {"x": float("inf"), "y": [1.5, float("nan")]}})
+    found = Report("compress", {"drop": float("nan"), "images": 3}, (row,)).to_dict()
+    assert found["totals"] == {"drop": None, "images": 3}
+    assert found["layers"] == [{"name": "a", "parts": {"x": None, "y": [1.5, None]}}]
+    json.dumps(found, allow_nan=False)
+
+
 def test_text_and_html() -> None:
     assert str(REPORT).splitlines() == [
         "name   nonzeros  density", "a <b>         3    0.500", "passes: 4", "density: 0.250", "note: less < more"

@@ -244,6 +244,17 @@ def test_nan_and_infinity_have_to_be_in_the_same_places(odd: float) -> None:
     assert (row["result"], row["reason"]) == ("failed", "NaN or infinity in one of them")
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_outputs_without_any_finite_value_verify_nothing(odd: float) -> None:
+    nothing = np.full(3, odd, np.float32)
+    (row,) = output_rows({"y": nothing}, {"y": nothing}, None)
+    assert row["result"] == "failed" and row["reason"].startswith("no finite value in either")
+    (row,) = output_rows({"y": np.append(nothing, 1.0)}, {"y": np.append(nothing, 1.0)}, None)
+    assert row["result"] == "ok"
+    empty = np.zeros((0, 3), np.float32)
+    assert [row["result"] for row in output_rows({"y": empty}, {"y": empty}, None)] == ["ok"]
+
+
 def test_half_precision_has_a_tolerance_of_its_own() -> None:
     a = np.array([1.0, 2.0])
     for dtype, tolerance in ((np.float16, 1e-2), (np.float32, 1e-4), (np.float64, 1e-4)):

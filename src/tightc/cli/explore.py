@@ -15,6 +15,7 @@ from tightc.cli.plot import plot_flag, write_plot
 from tightc.data.options import DataOptions
 from tightc.errors import OptionError
 from tightc.exploration.options import ExploreOptions
+from tightc.files import check_writable
 
 if TYPE_CHECKING:
     from tightc.report import Report
@@ -64,7 +65,10 @@ def explore(
     from tightc.exploration.explore import explore as run
     from tightc.exploration.recipe import write_recipe
 
-    number = None if recipe is None else _point_number(recipe[0])
+    number = None
+    if recipe is not None:  # before hours of work
+        number = _point_number(recipe[0])
+        check_writable(Path(recipe[1]))
     options = parsed_options(ExploreOptions, flags)
     source = parsed_options_if(DataOptions, flags, "data")
     with display.progress() as progress:

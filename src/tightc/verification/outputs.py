@@ -68,6 +68,8 @@ def _row(name: str, a: Any, b: Any, tolerance: float | None) -> Row:
     reason = None
     if error is None:
         reason = "NaN or infinity in one of them"
+    elif a.size and not np.isfinite(a.astype(np.float64)).any():
+        reason = "no finite value in either, so nothing was compared; give --inputs"
     elif error > permitted:
         reason = f"an error of {error:.1e}, above the tolerance {permitted:g}"
     return _filled(name, a, differing, error, reason)
