@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import quadrants
+from helpers import models, quadrants
 from tightc.cli.main import run
 
 PATIENCE = 300  # seconds for what takes a few
@@ -110,6 +110,27 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(f"tightc: error: {sentence}") and err.count("\n") == 1
     assert sorted(os.listdir()) == before
+
+
+def test_a_model_without_layers_is_refused_as_that(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "net (float[1, 1, 8, 8] x) => (float[1, 1, 8, 8] y) { y = Relu(x) }"
+    models.save(models.build(text), place / "net.onnx")
+    assert run(COMMAND) == 2
+    assert capsys.readouterr().err == (
+        "tightc: error: net.onnx: no layer can be packed (it has no Conv, Gemm or MatMul); give a model with Conv, "
+        "Gemm or MatMul layers that have constant weights\n"
+    )
+
+
+def test_a_packed_model_may_be_compressed_again(place: Path) -> None:
+    steps = [
+        ["prune", "net.onnx", "--sparsity=0.5", "-o", "a.onnx"],
+        ["permute", "a.onnx", "--array=8x8", "-o", "b.onnx"],
+    ]
+    for step in [*steps, ["pack", "b.onnx", "-o", "net.onnx"]]:
+        assert run([*step, "-q"]) == 0
+    assert run([*COMMAND, "-q"]) == 0
+    assert json.loads(Path("out/compress.json").read_text())["totals"]["macs_covered"] == 1.0
 
 
 def test_without_torch_it_says_so(

@@ -20,6 +20,7 @@ from tightc.finetuning.finetune import require_torch
 from tightc.model.file import load_model
 from tightc.model.layer_view.layers import read_network
 from tightc.model.layer_view.mac_counts import coverage
+from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.recipe.recipe import RecipeData
 from tightc.recipe.run import run_resolved
@@ -46,6 +47,8 @@ def compress(
     """
     require_torch()
     dense = load_model(model)
+    plain = unpack_layers(dense)
+    covered = coverage(plain, read_network(plain))  # before data is read: it refuses a model without layers
     given = (*DataOptions.model_fields, "validation_from")
     data = RecipeData(**{name: getattr(options, name) for name in given})
     recipe = chain(str(model), options, data, seed=seed)  # before data is read: it refuses wrong options
@@ -63,7 +66,6 @@ def compress(
         if chosen is not None:
             result = _finish(folder, trials, chosen, test)
             notes += [*_remarks(held_out, test, data), *write_page(folder)]
-        covered = coverage(dense, read_network(dense))
         report = Outcome(options, recipe, folder, trials.done, result, covered, tuple(notes)).report()
         text = json.dumps(report.to_dict(), indent=1) + "\n"
         write_file_atomically(folder / "compress.json", text.encode())
