@@ -20,6 +20,7 @@ import tightc
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path("src/tightc/example")
+_LEFT_OUT = ("COLUMNS", "GITHUB_ACTIONS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 SECONDS = 900  # until a block that hangs is ended
 _SMALL = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -106,8 +107,8 @@ def _ended(note: Path, otherwise: int) -> Ended:
 
 
 def _environment(programs: Path) -> dict[str, str]:
-    """That of a user in a terminal of no given width: stdout and stderr come in order, and CI is not detected."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "GITHUB_ACTIONS")}
+    """That of a user in a terminal of no given width, outside CI and make: stdout and stderr come in order."""
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     return kept | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(tightc.__file__).parents[1]),

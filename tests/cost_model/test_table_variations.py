@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tightc
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.area_table import AreaTable
 from tightc.accelerator.energy_table import EnergyTable, default_table
@@ -17,7 +18,7 @@ from tightc.config.yaml import parse_options, read_options
 from tightc.cost_model.area import ArrayForm, area_metrics
 from tightc.cost_model.energy import PARTS, energy_pj
 from tightc.cost_model.events import Events
-from tightc.cost_model.sensitivity import energy_variations
+from tightc.cost_model.sensitivity import area_variations, energy_variations
 from tightc.tile.array import ArrayShape
 
 TABLE = default_table()
@@ -155,3 +156,15 @@ def test_without_a_speedup_there_is_nothing_to_vary() -> None:
     form = ArrayForm(ArrayShape(4, 4), 1, 8, 1, shadow=False, subword_bits=None)
     rows = area_metrics(form, None, table)["speedup_per_area_if"]
     assert rows and all(row["speedup_per_area"] is None for row in rows)
+
+
+@pytest.mark.parametrize("name", ["nangate45", "sg13g2"])
+def test_registers_of_a_lane_never_take_less_than_nothing(name: str) -> None:
+    table = read_options(tightc.configs() / f"area/{name}.yaml", AreaTable)
+    assert table.lane_registers_area(8) == table.pe(8).area - table.pe(8, lane_register=False).area > 0
+    changed = {
+        v.change: v.table.lane_registers_area(8)
+        for v in area_variations(table, lambda _: True)
+        if v.entry == "pe of fan-in 8, wires"
+    }
+    assert changed["doubled"] == 0.0 < changed["+20 %"] < table.lane_registers_area(8) < changed["halved"]

@@ -61,6 +61,24 @@ def network() -> onnx.ModelProto:
     )
 
 
+def with_registers_that_take_area(table: Any) -> Any:
+    """The table with elements that hold the registers of a lane as large as those with wires, where they were less."""
+    wired = {form(entry): entry["area"] for entry in table["pes"] if not entry["lane_register"]}
+    for entry in table["pes"]:
+        if entry["lane_register"] and form(entry) in wired:
+            entry["area"] = max(entry["area"], wired[form(entry)], key=um2)
+    return table
+
+
+def form(entry: Any) -> tuple[Any, ...]:
+    return tuple(entry.get(key) for key in ("fan_in", "multiplexer", "shadow", "subword_bits"))
+
+
+def um2(area: str) -> float:
+    number, unit = area.split()
+    return float(number) * {"um2": 1, "mm2": 1e6}[unit]
+
+
 @st.composite
 def files(draw: st.DrawFn, kind: str) -> Any:
     """A file of one kind with its numbers at the ends of their ranges, or some of them."""
@@ -73,7 +91,7 @@ def files(draw: st.DrawFn, kind: str) -> Any:
                 changes[key] = keys(kind)[key].ends[1]
         return changed(shipped(kind), changes)
     if kind == "area":
-        return changed(shipped(kind), changes)
+        return with_registers_that_take_area(changed(shipped(kind), changes))
     changes |= {("array",): draw(st.sampled_from(["1x1", "4x3", "32x32", "4096x2"])), ("fan_in",): 16}
     changes[("arrays",)] = draw(st.sampled_from([1, 2, 3]))
     if draw(st.booleans()):
@@ -126,6 +144,20 @@ def test_all_figures_are_finite(hardware: Any, energy: Any, area: Any, batch: in
         **given,
     )
     assert_finite(compared)
+
+
+def test_lane_registers_that_take_no_area_are_refused() -> None:
+    table = shipped("area")
+    elements = [number for number, entry in enumerate(table["pes"]) if entry["lane_register"]][:2]
+    changes = {("pes", number, "area"): "1 um2" for number in elements}
+    with pytest.raises(ConfigError) as caught:
+        parse_options(yaml.safe_dump(changed(table, changes)), "f.yaml", AreaTable)
+    said = str(caught.value).split("\n")
+    for number in elements:
+        (line,) = (line for line in said if f"pes.{number}.area: " in line)
+        assert (
+            "um2 of the same element without lane register, got 1 um2; correct one of the two areas" in line
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from tightc.config.options import Options
+from tightc.config.options import Options, invalid_combination, raise_broken
 from tightc.config.quantity import (
     NANOMETRE,
     NANOSECOND,
@@ -137,6 +139,24 @@ class AreaTable(Options):
     step_counter: AreaEntry = Field(description="counter of the steps of a tile")
     sram: tuple[SramEntry, ...] = Field((), description="SRAM macros", strict=False)
 
+    @model_validator(mode="after")
+    def _registers_take_area(self) -> Self:
+        raise_broken(self._broken_pairs())
+        return self
+
+    def _broken_pairs(self) -> Iterator[PydanticCustomError]:
+        """Processing elements that get smaller by the registers of a lane."""
+        wired = {_form(entry): entry for entry in self.pes if not entry.lane_register}
+        for number, entry in enumerate(self.pes):
+            other = wired.get(_form(entry))
+            if entry.lane_register and other is not None and entry.area < other.area:
+                yield invalid_combination(
+                    f"expected at least the {other.area:g} um2 of the same element without lane register, "
+                    f"got {entry.area:g} um2",
+                    "correct one of the two areas",
+                    *("pes", number, "area"),
+                )
+
     def pe(
         self,
         fan_in: int,
@@ -161,6 +181,13 @@ class AreaTable(Options):
                 "give another fan-in or form, or another table",
             )
         return min(found, key=lambda entry: entry.fan_in)
+
+    def lane_registers_area(self, fan_in: int) -> float:
+        """um2 of the registers of a lane: what a processing element with them takes more than one with wires.
+
+        0 where the element with wires was synthesized for more inputs, or is varied, and is not smaller.
+        """
+        return max(0.0, self.pe(fan_in).area - self.pe(fan_in, lane_register=False).area)
 
     def network_input_area(self, inputs: int) -> float:
         """um2 of a multiplexer of `inputs` bytes, by the networks from banks to lanes; linear between the entries.
@@ -204,3 +231,8 @@ class AreaTable(Options):
             for register in (True, False)
         )
         return (registers * registered + (columns - registers) * wired) / columns
+
+
+def _form(entry: PeEntry) -> tuple[int, Multiplexer, bool, int | None]:
+    """What tells processing elements apart, but for their lane register."""
+    return entry.fan_in, entry.multiplexer, entry.shadow, entry.subword_bits

@@ -13,7 +13,6 @@ def network_um2(network: BankNetwork, rows: int, fan_in: int, table: AreaTable) 
     is complete: that of a processing element less the same with wires. Where a lane does not see all banks, a rotator
     of 2:1 multiplexers stands before them.
     """
-    registers = table.pe(fan_in).area - table.pe(fan_in, lane_register=False).area
     multiplexers = rows * fan_in * table.network_input_area(network.reach)
     rotator = network.banks * network.rotator_levels * table.network_input_area(2)
-    return multiplexers + rotator + rows * registers
+    return multiplexers + rotator + rows * table.lane_registers_area(fan_in)
