@@ -544,7 +544,8 @@ def run_recipe(
 ) -> Report:
     """Run a recipe: a YAML file with a model, data and a list of stages.
 
-    A stage is skipped where its input and options did not change.
+    A stage is skipped where its input and options did not change. The folder gets the report page too, with the extra
+    `report`.
 
     Parameters
     ----------
@@ -565,11 +566,13 @@ def run_recipe(
         A row for the model that the recipe starts from, and one for each stage.
     """
     from tightc.recipe.run import run_recipe as run
+    from tightc.report_page.run_page import with_page
 
     path = Path(recipe)
     where = Path("tightc-run") / path.stem if folder is None else Path(folder)
     checked = None if seed is None else require_seed(seed)
-    return run(path, where, seed=checked, allow_code=allow_code, progress=progress)
+    report = run(path, where, seed=checked, allow_code=allow_code, progress=progress)
+    return with_page(report, where, progress=progress)
 
 
 @public_verb(CompressOptions)
