@@ -217,21 +217,30 @@ def test_a_folder_that_is_no_run(place: Path, capsys: pytest.CaptureFixture[str]
     code, _, err = check(capsys, "empty", "--require", "speedup>=1")
     assert (code, err) == (
         2,
-        "tightc: error: empty: expected the folder of a run, with recipe.yaml, got another folder; "
-        "give the folder that tightc run wrote, or a model\n",
+        "tightc: error: empty: expected a folder of tightc run, with a recipe.yaml, got none in it; "
+        "give the folder that tightc run wrote, or the path of a model\n",
     )
 
 
-def test_a_run_that_did_not_end(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (finished / "03-pack.onnx").unlink()
+@pytest.mark.parametrize("missing", [["03-simulate"], ["03-pack", "03-simulate"]])
+def test_a_run_that_did_not_end(finished: Path, capsys: pytest.CaptureFixture[str], missing: list[str]) -> None:
+    for name in missing:
+        (finished / f"{name}.json").unlink()
     code, _, err = check(capsys, "out", "--require", "speedup>=1")
     assert (code, err) == (
-        2, "tightc: error: out/03-pack.onnx: no such file: the run did not end; run tightc run again\n"
-    )  # fmt: skip
+        2,
+        f"tightc: error: out: expected a run that ended, got one without {', '.join(missing)}; run tightc run again\n",
+    )
+
+
+def test_a_run_whose_model_is_gone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished / "03-pack.onnx").unlink()
+    code, _, err = check(capsys, "out", "--require", "speedup>=1")
+    assert code == 2 and err.startswith("tightc: error: out/03-pack.onnx: ")
 
 
 @pytest.mark.parametrize("sparsity", ["0.5", "0.7"])
-def test_a_model_of_an_earlier_run_is_not_checked(
+def test_a_model_that_the_run_did_not_write_is_not_checked(
     finished: Path, capsys: pytest.CaptureFixture[str], sparsity: str
 ) -> None:
     assert run(["prune", "out/00-dense.onnx", "--sparsity", sparsity, "-q", "-o", "out/01-prune.onnx"]) == 0
@@ -240,9 +249,25 @@ def test_a_model_of_an_earlier_run_is_not_checked(
         assert code == 0
     else:
         assert (code, err) == (
-            2, "tightc: error: out/02-permute.onnx: expected a model that was made from out/01-prune.onnx, got "
-            "another: the run did not end; run tightc run again\n",
+            2, "tightc: error: out/01-prune.onnx: expected the model that the run wrote, got another one; run the "
+            "recipe again\n",
         )  # fmt: skip
+
+
+def test_models_of_an_earlier_run_are_not_checked(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run from another model that was interrupted: the stages after the first are of the run before."""
+    kept = {path: path.read_bytes() for path in finished.glob("0[1-3]-*")}
+    assert run(["prune", "net.onnx", "--sparsity", "0.3", "-q", "-o", "net.onnx"]) == 0
+    assert run(["run", "recipe.yaml", "-o", "out", "-q"]) == 0
+    for path, content in kept.items():
+        path.write_bytes(content)
+    code, _, err = check(capsys, "out", "--require", "speedup>=1")
+    assert (code, err) == (
+        2, "tightc: error: out: expected a run that ended, got one without 01-prune, 02-permute, 03-pack, "
+        "03-simulate; run tightc run again\n",
+    )  # fmt: skip
 
 
 def test_a_run_whose_data_are_code_is_not_evaluated(

@@ -57,7 +57,7 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     computed afresh. A requirement without a value fails. MODEL may be the folder of a run: its last model is checked
     against its dense one, on its data. Exit code 0: all requirements hold; 1: one does not; 2: wrong usage or input.
     """
-    from tightc.recipe.run_folder import read_run_folder
+    from tightc.recipe.run_folder import read_run
     from tightc.requirements.check import check as run
     from tightc.requirements.check import needs_base, needs_data, needs_labels
 
@@ -71,20 +71,20 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     given = parsed_options_if(DataOptions, flags, "data")
     if junit is not None:
         _check_target(Path(junit))
-    base = against
+    base = read_model(against) if against else None
     if model is not None and Path(model).is_dir():
-        folder = read_run_folder(Path(model))
-        model = str(folder.last)
-        if needs_base(options):
-            base = base or str(folder.dense)
+        folder = read_run(Path(model))
+        folder.require_end()
+        checked = folder.last
+        if base is None and needs_base(options):
+            base = folder.dense
         if given is None and needs_data(options):
             given = folder.data
-    checked = read_model(model)
+    else:
+        checked = read_model(model)
     data = None if given is None else data_for(checked, given, "test", labeled=needs_labels(options))
     with display.progress() as progress:
-        report = run(
-            checked, options, against=read_model(base) if base else None, data=data, progress=progress
-        )
+        report = run(checked, options, against=base, data=data, progress=progress)
     if junit is not None:
         from tightc.reporting.verdicts import junit_xml
 
