@@ -223,7 +223,9 @@ def test_a_folder_that_is_no_run(place: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("missing", [["03-simulate"], ["03-pack", "03-simulate"]])
-def test_a_run_that_did_not_end(finished: Path, capsys: pytest.CaptureFixture[str], missing: list[str]) -> None:
+def test_a_run_that_did_not_end(
+    finished: Path, capsys: pytest.CaptureFixture[str], missing: list[str]
+) -> None:
     for name in missing:
         (finished / f"{name}.json").unlink()
     code, _, err = check(capsys, "out", "--require", "speedup>=1")
@@ -254,9 +256,7 @@ def test_a_model_that_the_run_did_not_write_is_not_checked(
         )  # fmt: skip
 
 
-def test_models_of_an_earlier_run_are_not_checked(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_of_an_earlier_run_are_not_checked(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run from another model that was interrupted: the stages after the first are of the run before."""
     kept = {path: path.read_bytes() for path in finished.glob("0[1-3]-*")}
     assert run(["prune", "net.onnx", "--sparsity", "0.3", "-q", "-o", "net.onnx"]) == 0

@@ -42,4 +42,6 @@ def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
     x = alt.X("cycles:Q", title="cycles", axis=numbers_axis(tickCount=8))
     base = grouped_bars(values, names_axis("layer", "layer"), x, "form", FORMS, title="form")
     texts = base.mark_text(align="left", dx=4, fontSize=9).encode(text="speedup:N", color=alt.value(BLACK))
-    return (base.mark_bar() + texts).properties(width=WIDTH, height=alt.Step(BAR - 3), title="Cycles of each layer")
+    return (base.mark_bar() + texts).properties(
+        width=WIDTH, height=alt.Step(BAR - 3), title="Cycles of each layer"
+    )

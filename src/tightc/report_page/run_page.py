@@ -40,7 +40,7 @@ def write_page(folder: Path, *, progress: Progress = no_progress) -> list[str]:
 
 
 def with_page(report: Report, folder: Path, *, progress: Progress = no_progress) -> Report:
-    """`report` of the run in `folder`, with the path of its page in the totals; None, and a note, where there is none."""
+    """`report` of the run in `folder`, with the path of its page in the totals; None and a note without one."""
     notes = write_page(folder, progress=progress)
     page = None if notes else str(folder / PAGE)
     return replace(report, totals={**report.totals, "report": page}, notes=(*report.notes, *notes))
