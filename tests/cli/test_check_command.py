@@ -137,6 +137,33 @@ def test_wrong_usage(
     assert (code, out) == (2, "")
     assert words in err
     assert sorted(os.listdir()) == before
+    if "--junit" not in arguments:  # with a JUnit file, that says so too: else CI would show nothing
+        assert check(capsys, "net.onnx", *arguments, "--junit=junit.xml")[0] == 2
+        root = ElementTree.parse("junit.xml").getroot()
+        assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("1", "0", "1")
+        (error,) = root.iter("error")
+        said = error.get("message", "")
+        assert words in said and said == error.text and said in err
+
+
+def test_the_error_takes_the_place_of_an_earlier_verdict(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--require", "passes>=1", "--junit", "junit.xml"]
+    assert check(capsys, "net.onnx", *arguments)[0] == 0
+    assert check(capsys, "gone.onnx", *arguments)[0] == 2
+    (case,) = ElementTree.parse("junit.xml").iter("testcase")
+    error = case.find("error")
+    assert case.get("classname") == "gone.onnx" and error is not None
+    assert error.attrib == {
+        "message": "gone.onnx: no such file; check the path of the model",
+        "type": "ModelError",
+    }
+
+
+def test_help_writes_no_junit_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(capsys, "net.onnx", "--junit", "junit.xml", "--help")[0] == 0
+    assert not (place / "junit.xml").exists()
 
 
 def test_an_empty_model_is_no_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,8 +26,8 @@ def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bo
     """Run a recipe: a list of stages with options.
 
     Without a recipe the embedded example runs: a small CNN for handwritten digits. A stage is skipped where its input
-    and options did not change, so an interrupted run resumes. At the end the page report.html is written: pip install
-    'tightc[report]'.
+    and options did not change, so an interrupted run resumes. It ends with the page
+    report.html, which needs altair: pip install 'tightc[report]'.
     """
     from tightc.example import RECIPE
     from tightc.recipe.run import run_recipe
