@@ -1,1 +1,2 @@
-"""Charts of reports, written as SVG, PNG or PDF without a browser. One module a chart; only the command line calls."""
+"""Charts of reports, written as SVG, PNG or PDF without a browser. One module a chart; the report page shares
+their bars and colors."""
