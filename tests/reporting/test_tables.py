@@ -127,7 +127,7 @@ def test_the_whole_has_every_column_and_every_cell_uncut(stage: str, width: int)
     assert max(map(len, lines)) <= width and "no room" not in text and "…" not in text
     for column in table_columns(report):
         title = column_title(column)
-        assert all(word in text for word in title.split()) or title == "compression" and "compres-" in text
+        assert all(word in text for word in title.split()) or (title == "compression" and "compres-" in text)
         for row in report.layers:
             assert cell_text(column, row) in text, column
 
