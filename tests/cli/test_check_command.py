@@ -125,6 +125,7 @@ def test_the_junit_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--require", "accuracy>1", "--mean", "0.5"], "--mean: expected --data too, got none; add --data"),
         (["--require", "speedup>1", "--data", "images.npz"], "--data: expected a requirement on accuracy or "),
         (["--require", "speedup>1", "--against", "net.onnx"], "leave --against out"),
+        (["--require", "speedup>1", "--csv", "--json"], "--csv and --json: expected one of them, got both"),
         (["--require", "speedup>1", "--array", "0x1"], "--array: expected "),
         (["--require", "speedup>1", "--batch-size", "0"], "--batch-size: expected images per batch: an integer from 1"),
     ],

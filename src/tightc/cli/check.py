@@ -31,12 +31,17 @@ if TYPE_CHECKING:
 
 
 class CheckCommand(StageCommand):
-    """A command whose JUnit file also says that its arguments were wrong."""
+    """A command whose JUnit file says so too where it cannot run."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does it; an error goes into the file of --junit, where one is given."""
         with errors_in_junit(_junit_of(args), "tightc"):
             return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it; so does an error of the check itself."""
+        with errors_in_junit(ctx.params["junit"], ctx.params["model"] or "<stdin>"):
+            return super().invoke(ctx)
 
 
 @click.command(
@@ -68,8 +73,7 @@ def check(model: str | None, against: str | None, junit: str | None, display: Di
     computed afresh. A requirement without a value fails. MODEL may be the folder of a run: its last model is checked
     against its dense one, on its data. Exit code 0: all requirements hold; 1: one does not; 2: wrong usage or input.
     """
-    with errors_in_junit(junit, model or "<stdin>"):
-        report = _checked(model, against, junit, display, flags)
+    report = _checked(model, against, junit, display, flags)
     with end_with(0 if report.passed else 1):
         _show_failures(report, display)
         show(report, display)
@@ -94,17 +98,19 @@ def _checked(
     given = parsed_options_if(DataOptions, flags, "data")
     if junit is not None:
         _check_target(Path(junit))
-    base = read_model(against) if against else None
+    base = None
     if model is not None and Path(model).is_dir():
         folder = read_run(Path(model))
         folder.require_end()
         checked = folder.last
-        if base is None and needs_base(options):
+        if needs_base(options):
             base = folder.dense
         if given is None and needs_data(options):
             given = folder.data
     else:
         checked = read_model(model)
+    if against:
+        base = read_model(against)
     data = None if given is None else data_for(checked, given, "test", labeled=needs_labels(options))
     with display.progress() as progress:
         report = run(checked, options, against=base, data=data, progress=progress)
