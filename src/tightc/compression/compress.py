@@ -65,7 +65,7 @@ def compress(
         result = None
         if chosen is not None:
             result = _finish(folder, trials, chosen, test)
-            notes += [*_remarks(held_out, test, data), *write_page(folder, progress=progress)]
+            notes += [*_remarks(held_out, test, data), *write_page(folder, progress=trials.progress)]
         report = Outcome(options, recipe, folder, trials.done, result, covered, tuple(notes)).report()
         text = json.dumps(report.to_dict(), indent=1) + "\n"
         write_file_atomically(folder / "compress.json", text.encode())
