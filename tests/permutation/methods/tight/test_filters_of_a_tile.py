@@ -13,7 +13,7 @@ from tightc.permutation.methods.tight.tile_by_tile import _change_above, _choose
 WHOLE = 1 << 20
 
 
-def worth(inside: np.ndarray, users: np.ndarray) -> list[int]:
+def values_by_hand(inside: np.ndarray, users: np.ndarray) -> list[int]:
     """The value of each input, in Python integers."""
     pairs = zip(inside.tolist(), users.tolist(), strict=True)
     return [count * count * WHOLE // max(user * user, 1) + count for count, user in pairs]
@@ -30,7 +30,7 @@ def by_full_counts(
         candidates[i], candidates[j] = candidates[j], candidates[i]
 
     def largest() -> int:
-        return sum(sorted(worth(left[candidates[:columns]].sum(axis=0), users))[-most:])
+        return sum(sorted(values_by_hand(left[candidates[:columns]].sum(axis=0), users))[-most:])
 
     best = largest()
     for _ in range(swaps if len(candidates) > columns else 0):
@@ -44,14 +44,16 @@ def by_full_counts(
         else:
             candidates[one], candidates[other] = candidates[other], candidates[one]
     inside = left[candidates[:columns]].sum(axis=0)
-    values = worth(inside, users)
+    values = values_by_hand(inside, users)
     order = sorted(range(len(values)), key=lambda i: -values[i])[:most]
     return sorted(candidates[:columns]), sorted(i for i in order if inside[i]), int(rng)
 
 
 @pytest.mark.kernel
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 20), st.integers(1, 6), st.integers(1, 24))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 20), st.integers(1, 6), st.integers(1, 24)
+)
 def test_the_choice_is_that_of_full_counts(
     seed: int, filters: int, inputs: int, columns: int, most: int
 ) -> None:
@@ -72,9 +74,9 @@ def test_the_sum_of_the_largest_rises_by_no_more(seed: int, inputs: int, most: i
     leaving, entering, others = (random.integers(0, 3, inputs) for _ in range(3))
     inside, users = leaving + others, leaving + others + entering + random.integers(0, 3, inputs)
     before, level = _sum_of_largest(_values(inside, users), most)
-    assert before == sum(sorted(worth(inside, users))[-most:])
+    assert before == sum(sorted(values_by_hand(inside, users))[-most:])
     change = _change_above(
         level, _values(inside, users), inside, users=users, leaving=leaving, entering=entering
     )
-    after = sum(sorted(worth(inside - leaving + entering, users))[-most:])
+    after = sum(sorted(values_by_hand(inside - leaving + entering, users))[-most:])
     assert after - before <= change

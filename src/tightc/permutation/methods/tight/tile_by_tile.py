@@ -119,10 +119,10 @@ def _choose(
         if _change_above(level, values, inside, users=users, leaving=leaving, entering=entering) < 0:
             continue  # the sum of the largest falls at least as much
         tried = inside - leaving + entering
-        worth = _values(tried, users)
-        found, its_level = _sum_of_largest(worth, most)
+        tried_values = _values(tried, users)
+        found, its_level = _sum_of_largest(tried_values, most)
         if found >= best:
-            inside, values, best, level = tried, worth, found, its_level
+            inside, values, best, level = tried, tried_values, found, its_level
             candidates[one], candidates[other] = candidates[other], candidates[one]
     order = np.argsort(-values, kind="mergesort")[:most]
     chosen = np.sort(candidates[: min(columns, len(candidates))])
