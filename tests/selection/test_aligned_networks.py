@@ -169,7 +169,7 @@ def test_the_simulator_counts_the_speedup_of_the_budget_and_tiles_are_full(which
 @pytest.mark.parametrize("which", NETWORKS)
 @pytest.mark.parametrize("factor", [1.5, 2.5])
 @pytest.mark.parametrize("hardware", ["ideal", "small"])
-def test_the_simulator_counts_the_energy_of_the_budget_to_a_tenth(
+def test_the_simulator_counts_the_energy_of_the_budget_within_15_percent(
     which: str, factor: float, hardware: str
 ) -> None:
     """Tiles are estimated, so the energy is too; the cost model is the simulator's."""
@@ -187,7 +187,21 @@ def test_the_simulator_counts_the_energy_of_the_budget_to_a_tenth(
     permuted, _ = permute(pruned, options)
     assert_full_segments(matrices(pruned.proto, which), matrices(build(which), which))
     gain = simulate(permuted, SimulateOptions(array=array, **accelerator)).totals["energy_gain"]
-    assert gain == pytest.approx(factor, rel=0.1)
+    assert gain == pytest.approx(factor, rel=0.15)
+
+
+@pytest.mark.parametrize("budget", ["energy=2", "bits=2", "compression=3"])
+def test_filled_passes_leave_no_columns_that_cost_no_pass(budget: str) -> None:
+    options = {"align": f"{ROWS}x{COLUMNS}", "budget": budget}
+    filled, _ = prune(loaded(build("images")), PruneOptions.of({**options, "fill_passes": True}))
+    for matrix in matrices(filled.proto, "images").values():
+        segments = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
+        assert segments % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
+    plain, _ = prune(loaded(build("images")), PruneOptions.of(options))
+    assert any(
+        sum(-(-np.count_nonzero(f) // ROWS) for f in matrix) % COLUMNS
+        for matrix in matrices(plain.proto, "images").values()
+    ), "without it, some last tile has room"
 
 
 @pytest.mark.parametrize("factor", [1.2, 2, 4])

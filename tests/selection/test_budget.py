@@ -89,6 +89,15 @@ def test_other_names_of_a_gain_lead_to_its_own(text: str, remedy: str) -> None:
             "--energy: expected a budget of energy beside it, got speedup=2; add --budget energy=4, or leave it out",
         ),
         (
+            {"sparsity": 0.5, "align": "8x8", "fill_passes": True},
+            "--fill-passes: expected a budget beside it, got none; add --budget energy=4, or leave it out",
+        ),
+        (
+            {"budget": "compression=2", "align": "8x8", "fill_passes": True, "energy": TABLE},
+            "--energy: expected a budget of energy beside it, got compression=2; add --budget energy=4, or leave it "
+            "out",
+        ),
+        (
             {"budget": "energy=2", "hardware": HARDWARE, "fan_in": 9},
             "--fan-in: expected at most 8, the fan-in of tight-32x32, got 9; lower it to 8 or leave it out",
         ),

@@ -247,3 +247,26 @@ def test_a_budget_below_one_segment_per_layer_is_refused_without_a_useless_remed
         "got compression=2",
         "give --sparsity instead, or a smaller array",
     )
+
+
+def test_filled_costs_count_whole_passes_of_equal_cycles() -> None:
+    cycles = np.array([0.0, 9, 9, 9, 18, 18])
+    costs = LayerCosts(np.array([0.0, 1, 2, 3, 7, 8]), 8.0)
+    assert costs.filled(cycles).of_segments.tolist() == [0, 3, 3, 3, 8, 8]
+
+
+@given(networks(), st.sampled_from([1.2, 1.5, 2, 3]), st.integers(1, 5), st.integers(1, 3))
+def test_filled_passes_leave_no_slot_that_costs_no_cycle(
+    layers: list[Candidates], factor: float, rows: int, columns: int
+) -> None:
+    """Slots count, but whole tiles of them."""
+    filled = []
+    for layer in layers:
+        tiles = cost_in_tiles(layer, 1.0, 0.0, (rows, columns)).of_segments
+        slots = min(rows, layer.saliency.shape[1]) * np.arange(len(tiles), dtype=np.float64)
+        filled.append(replace(layer, costs=LayerCosts(slots, float(layer.saliency.size)).filled(tiles)))
+    options = PruneOptions.of({"align": f"{rows}x{columns}", "budget": f"compression={factor}"})
+    kept = or_reachable(filled, options)
+    for layer, mask in zip(layers, kept[1] if kept else [], strict=False):
+        segments = sum(ceil(count / rows) for count in mask.sum(axis=1).tolist())
+        assert segments % columns == 0 or segments == len(units_of(layer, rows, 1))

@@ -41,6 +41,7 @@ class PruneKeywords(TypedDict, total=False):
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
+    fill_passes: bool
     fan_in: int | None
     criterion: Literal["magnitude", "fisher", "obs"]
     calibration_images: int | None
@@ -88,6 +89,7 @@ class FinetuneKeywords(TypedDict, total=False):
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
+    fill_passes: bool
     fan_in: int | None
     pruning_schedule: Literal["cubic", "linear", "one-shot"]
     pruning_start: float

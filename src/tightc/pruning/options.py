@@ -32,7 +32,7 @@ class PruneOptions(SelectionOptions):
     )
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Target": ("sparsity", "budget", "align", "scope", "mask"),
+        "Target": ("sparsity", "budget", "align", "fill_passes", "scope", "mask"),
         "Selection": ("criterion", "granularity", "skip", "min_density", "subword_bits"),
         "Calibration": ("calibration_images",),
         **SelectionOptions.hardware_groups,

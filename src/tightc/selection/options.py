@@ -14,9 +14,8 @@ from tightc.selection.budget import Budget
 from tightc.tile.array import ArrayShape
 
 _LARGEST_FAN_IN = 32767
-_NEWER = frozenset(
-    {*HardwareOptions.model_fields, "fan_in"}
-)  # recorded only where they differ from their default
+_OF_HARDWARE = frozenset({*HardwareOptions.model_fields, "fan_in"})
+_RECORDED_IF_GIVEN = _OF_HARDWARE | {"fill_passes"}  # newer than the others
 # kinds of budgets that read an option of the hardware; the others are read by speedup and energy
 _READ_BY = {"fan_in": ("speedup", "energy", "bits"), "energy": ("energy",)}
 
@@ -54,6 +53,10 @@ class SelectionOptions(HardwareOptions):
         "bits=12",
     )
 
+    fill_passes: bool = Field(
+        False,
+        description="keep whole passes: slots that cost no further cycle are filled, and count: on or off",
+    )
     fan_in: Annotated[int, Field(ge=1, le=_LARGEST_FAN_IN)] | None = Field(
         None,
         description=f"inputs that a lane can carry, 1 to {_LARGEST_FAN_IN}; default: the hardware's, else any number",
@@ -74,7 +77,7 @@ class SelectionOptions(HardwareOptions):
         ),
         "Model inputs": ("batch", "input_shape"),
     }
-    advanced: ClassVar[frozenset[str]] = _NEWER - {"hardware", "fan_in", "energy"}
+    advanced: ClassVar[frozenset[str]] = _OF_HARDWARE - {"hardware", "fan_in", "energy"}
 
     @model_validator(mode="before")
     @classmethod
@@ -90,15 +93,22 @@ class SelectionOptions(HardwareOptions):
     @model_validator(mode="after")
     def _hardware_of_a_budget(self) -> Self:
         kind = None if self.budget is None else self.budget.kind
-        for name in sorted(_NEWER):
+        for name in sorted(_OF_HARDWARE):
             read_by = _READ_BY.get(name, ("speedup", "energy"))
-            if kind not in read_by and getattr(self, name) != self._default(name):
+            is_read = kind in read_by or (self.fill_passes and name != "energy")
+            if not is_read and getattr(self, name) != self._default(name):
                 kinds = " or ".join([", ".join(read_by[:-1]), read_by[-1]] if read_by[1:] else read_by)
                 raise invalid_combination(
                     f"expected a budget of {kinds} beside it, got {self.budget or 'none'}",
                     f"add --budget {read_by[-1]}=4, or leave it out",
                     name,
                 )
+        if self.fill_passes and kind is None:
+            raise invalid_combination(
+                "expected a budget beside it, got none",
+                "add --budget energy=4, or leave it out",
+                "fill_passes",
+            )
         if self.hardware is not None and self.fan_in is not None and self.fan_in > self.hardware.fan_in:
             most = self.hardware.fan_in
             raise invalid_combination(
@@ -113,8 +123,8 @@ class SelectionOptions(HardwareOptions):
         return cls.model_fields[name].get_default(call_default_factory=True)
 
     def unrecorded(self) -> set[str]:
-        """Options that the history leaves out: what describes hardware and was not given."""
-        return {name for name in _NEWER if getattr(self, name) == self._default(name)}
+        """Options that the history leaves out where they were not given: they are newer than the others."""
+        return {name for name in _RECORDED_IF_GIVEN if getattr(self, name) == self._default(name)}
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

@@ -40,6 +40,11 @@ class LayerCosts:
     of_segments: NDArray[np.float64]
     dense: float
 
+    def filled(self, cycles: NDArray[np.float64]) -> LayerCosts:
+        """The costs if every number of segments counts as the largest that takes no more `cycles`, (segments + 1,)."""
+        largest = np.searchsorted(cycles, cycles, side="right") - 1
+        return LayerCosts(self.of_segments[largest], self.dense)
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -112,7 +117,7 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
     segments = [segment_saliency(np.asarray(layer.saliency), array.rows) for layer in layers]
     units = [ordered_saliency(saliency) for saliency in segments]
     costs = [
-        layer.costs or _area(layer, array.rows, len(unit)) for layer, unit in zip(layers, units, strict=True)
+        layer.costs or slots_of(len(layer.saliency), layer.saliency.shape[1], array.rows) for layer in layers
     ]
     dense = float(sum(own.dense for own in costs))
     minimums = [max(1, round(options.min_density * fraction * len(unit))) for unit in units]
@@ -127,10 +132,10 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
     ]
 
 
-def _area(layer: Candidates, rows: int, segments: int) -> LayerCosts:
+def slots_of(filters: int, inputs: int, rows: int) -> LayerCosts:
     """Slots of full tiles: `rows` for each segment, or the layer's inputs where these are fewer."""
-    each = min(rows, layer.saliency.shape[1])
-    return LayerCosts(each * np.arange(segments + 1, dtype=np.float64), float(layer.saliency.size))
+    segments = filters * -(-inputs // rows)
+    return LayerCosts(min(rows, inputs) * np.arange(segments + 1, dtype=np.float64), float(filters * inputs))
 
 
 def _unreachable(options: SelectionOptions, highest: float) -> OptionError:
