@@ -55,7 +55,7 @@ class SelectionOptions(HardwareOptions):
 
     fill_passes: bool = Field(
         False,
-        description="keep whole passes: slots that cost no further cycle are filled, and count: on or off",
+        description="keep whole passes: slots that cost no further cycle count as kept, and are filled: on or off",
     )
     fan_in: Annotated[int, Field(ge=1, le=_LARGEST_FAN_IN)] | None = Field(
         None,

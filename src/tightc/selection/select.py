@@ -142,7 +142,7 @@ def _unreachable(options: SelectionOptions, highest: float) -> OptionError:
     """The error for a budget above the `highest` factor that the minimum of each layer permits."""
     budget = options.budget
     assert budget is not None, "the caller checked"
-    unit = "tile" if budget.kind == "speedup" else "segment"
+    unit = "tile" if budget.kind == "speedup" or options.fill_passes else "segment"
     most = floor(100 * highest) / 100
     return OptionError(
         f"--budget: expected {_NOUNS[budget.kind]} of at most {most:g}, where each layer keeps one {unit} or its "
