@@ -150,19 +150,21 @@ def _how_sure(page: Page, rows: list[_Row]) -> None:
 def _swapped(network: Network) -> tuple[Quality, Quality]:
     """Quality on the even half: of the dense float network, and of the pruned int8 one calibrated without that half."""
     samples = held_out(network, swapped=True)
-    pruned = (
-        BUILD / f"{network.name}-cycles" / "02-quantize.onnx" if network.is_trained else _calibrated(network)
-    )
-    return quality(network, network.model, samples), quality(network, pruned, samples)
+    folder = BUILD / f"{network.name}-{'cycles' if network.is_trained else 'swapped'}"
+    if not network.is_trained:
+        _calibrate_swapped(network, folder)
+    return quality(network, network.model, samples), quality(network, folder / "02-quantize.onnx", samples)
 
 
-def _calibrated(network: Network) -> Model:
-    """The pruned int8 network of the recipe for cycles, calibrated on the odd half."""
+def _calibrate_swapped(network: Network, folder: Path) -> None:
+    """Runs prune and quantize of the recipe for cycles with the odd half."""
     recipe = yaml.safe_load((RECIPES / f"{network.name}-cycles.yaml").read_text(encoding="utf-8"))
-    model = tightc.load(network.model)
-    odd = tightc.load_images(BUILD / f"{network.name}-swapped.npz", model, split="train")
-    pruned = tightc.prune(model, images=odd, **recipe["stages"][0]["prune"])[0]
-    return tightc.quantize(pruned, images=odd)[0]
+    recipe["model"] = str(network.model)
+    recipe["data"]["data"] = str(BUILD / f"{network.name}-swapped.npz")
+    recipe["stages"] = recipe["stages"][:2]
+    path = folder.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    tightc.run_recipe(path, folder, seed=SEED)
 
 
 def _official_images(page: Page, rows: list[_Row]) -> None:
