@@ -83,7 +83,9 @@ def _rows(network: Network, goals: Sequence[str]) -> Iterator[_Row]:
         if is_dense not in found:
             found[is_dense] = measured(network, model, "odd")
         totals = tightc.simulate(tightc.load(model), array=_ARRAY if is_dense else None).totals
-        yield _Row(network, goal, model, {**totals, "bytes": model.stat().st_size}, found[is_dense])
+        yield _Row(
+            network, goal, model, {**tightc.inspect(tightc.load(model)).totals, **totals}, found[is_dense]
+        )
 
 
 def _table(page: Page, rows: list[_Row]) -> None:
@@ -96,7 +98,7 @@ def _table(page: Page, rows: list[_Row]) -> None:
         page.row(
             network.name,
             row.goal,
-            f"{1 - totals['nonzeros'] / totals['weights']:.2f}",
+            f"{1 - totals['density']:.2f}",
             totals["passes"],
             totals["cycles"],
             f"{totals['speedup']:.2f}x",
