@@ -152,7 +152,7 @@ class _Slots:
         by_use = np.lexsort((place_of[column], carried))
         carried, columns = carried[by_use], place_of[column][by_use]
         names, first = np.unique(carried, return_index=True)
-        lanes = (np.searchsorted(tile.lane_starts, names, side="right") - 1).astype(np.int64)
+        lanes = np.asarray(np.searchsorted(tile.lane_starts, names, side="right"), np.int64) - 1
         inputs = tile.inputs[names].astype(np.int64)
         # of equal inputs the one with the first column comes first, so that a stored tile is stored alike again
         order = np.lexsort((lanes, columns[first], inputs))
