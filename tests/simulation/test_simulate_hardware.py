@@ -211,7 +211,9 @@ def test_weights_come_as_a_stream_where_told() -> None:
         assert after["dram_weight_bytes"] % (after["stream_bits"] // 8) == 0
         assert after["dram_activation_bytes"] == before["dram_activation_bytes"]
         assert after["passes"] >= before["passes"] / before["temporal_tiles"]
-    slow = simulate(permuted, SimulateOptions(hardware=hardware(), weights="stream", decoder="0.01 words/cycle"))
+    slow = simulate(
+        permuted, SimulateOptions(hardware=hardware(), weights="stream", decoder="0.01 words/cycle")
+    )
     assert slow.totals["decoder"] == 0.01
     assert slow.totals["dram_stall_cycles"] > streamed.totals["dram_stall_cycles"]
     assert slow.totals["dram_bytes"] >= streamed.totals["dram_bytes"]
