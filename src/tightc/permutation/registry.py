@@ -34,7 +34,8 @@ class Method:
 
     `options`: the options of permute that the result depends on; compare makes a row for each of their values. A
     method without `fan_in`, `alpha` and `pattern` packs for an ordinary array, of fan-in 1. `lossy`: whether non-zeros
-    may be left without a slot.
+    may be left without a slot. `tuned`: the fan-ins of which compare shows the best alone; without any it shows those
+    that are asked for.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     options: frozenset[Option] = frozenset()
     needs: tuple[Need, ...] = ()
     lossy: bool = False
+    tuned: tuple[int, ...] = ()
 
     def load(self) -> Callable[..., Packing]:
         """The function, imported on the first call."""
@@ -66,6 +68,34 @@ NM = Method(
     needs=("settings", "context"),
     lossy=True,
 )
+ROW_NM = Method(
+    "row-nm",
+    "tightc.permutation.methods.row_nm:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(4, 8, 16, 32),
+)
+SERIES_NM = Method(
+    "series-nm",
+    "tightc.permutation.methods.series_nm:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(4, 8, 16, 32),
+)
+DISPLACE = Method(
+    "displace",
+    "tightc.permutation.methods.displace:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(2, 4, 8, 16, 32),
+)
+VUSA = Method(
+    "vusa",
+    "tightc.permutation.methods.vusa:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(2, 4, 8, 16, 32),
+)
 FIRST_FIT = Method(
     "first-fit",
     "tightc.permutation.methods.first_fit:pack",
@@ -79,7 +109,21 @@ TIGHT = Method(
     needs=("settings", "context"),
 )
 
-BUILT_IN = {method.name: method for method in (TIGHT, FIRST_FIT, COLUMN_COMBINE, NM, STRUCTURED, DENSE)}
+BUILT_IN = {
+    method.name: method
+    for method in (
+        TIGHT,
+        FIRST_FIT,
+        COLUMN_COMBINE,
+        NM,
+        ROW_NM,
+        SERIES_NM,
+        DISPLACE,
+        VUSA,
+        STRUCTURED,
+        DENSE,
+    )
+}
 
 
 def method_names() -> tuple[str, ...]:
