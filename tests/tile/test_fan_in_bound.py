@@ -18,7 +18,17 @@ from tightc.tile.bounds import passes_lower_bound
 from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
 from tightc.tile.matrix import LayerMatrix
 
-LOSSLESS = ("dense", "structured", "column-combine", "first-fit", "tight")
+LOSSLESS = (
+    "dense",
+    "structured",
+    "column-combine",
+    "row-nm",
+    "series-nm",
+    "displace",
+    "vusa",
+    "first-fit",
+    "tight",
+)
 SIDES = st.integers(1, 3)
 
 

@@ -59,9 +59,7 @@ def _placements(used: Used, fan_in: int, columns: int) -> Iterator[Placement]:
 
 
 @njit(nogil=True, cache=True)
-def _fewest_lanes(
-    counts: NDArray[np.int64], moves: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _fewest_lanes(counts: NDArray[np.int64], moves: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(lanes of each group, (groups,) int64; weights of each filter and group on the next group's lanes, as `counts`).
 
     `counts`: (filters, groups) int64. The sum of the lanes is the smallest: any filters' weights of adjacent groups

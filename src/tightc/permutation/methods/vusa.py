@@ -26,8 +26,8 @@ def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext
     """Windows of adjacent inputs on a few lanes each, which hold all weights of a window.
 
     With A lanes and a fan-in of F a window has up to A + F - 1 inputs, since lane j of it carries the j-th input and
-    the F - 1 after it. A is the power of two up to the rows, or the rows, that gives the layer the fewest passes; of
-    equals the smallest.
+    the F - 1 after it. A is the power of two up to the rows, or the rows, that gives a group of the layer the fewest
+    passes, then the fewest lanes; of equals the smallest.
     """
     placements = partial(_best_placements, array=problem.array, fan_in=problem.fan_in)
     return pack_blocks("vusa", matrix, problem, placements, context)
@@ -37,11 +37,12 @@ def _best_placements(used: Used, array: ArrayShape, fan_in: int) -> list[Placeme
     """The placements with the number of lanes for a window that gives the fewest passes."""
     numbers = [2**power for power in range(array.rows.bit_length()) if 2**power < array.rows]
     tried = [list(_placements(used, lanes, fan_in, array.columns)) for lanes in (*numbers, array.rows)]
-    return min(tried, key=lambda placed: sum(-(-_lanes_used(one) // array.rows) for one in placed))
+    return min(tried, key=lambda placed: _passes_and_lanes(placed, array.rows))
 
 
-def _lanes_used(placed: Placement) -> int:
-    return len(np.unique(placed.lane))
+def _passes_and_lanes(placed: list[Placement], rows: int) -> tuple[int, int]:
+    lanes = [len(np.unique(one.lane)) for one in placed]
+    return sum(-(-count // rows) for count in lanes), sum(lanes)
 
 
 def _placements(used: Used, lanes: int, fan_in: int, columns: int) -> Iterator[Placement]:
