@@ -87,8 +87,8 @@ def _command(name: str) -> str:
 
 def _table(page: Page, network: _Network) -> str:
     """The table of one network; the sentence on what is ahead of tight there."""
-    commands = "\n".join(network.commands)
-    page.text(f"### {network.title}\n\n```sh\n{commands}\n```")
+    commands = ", then ".join(f"`{command}`" for command in network.commands)
+    page.text(f"### {network.title}\n\nBy {commands}.")
     rows = tightc.compare(
         network.model,
         method="all",
