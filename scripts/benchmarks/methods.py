@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import onnx
 
 import tightc
-from benchmarks.networks import RESNET20, missing, pruned
+from benchmarks.networks import MODELS, RESNET20, missing, pruned
 from benchmarks.page import SEED, Page
 from make_vgg16 import vgg16
 from tightc.model.file import Model, load_model
 
 TITLE = "Every method on the same weights"
 _RECORDED = Path(__file__).resolve().parents[2] / "docs" / "results" / "models"
+_VWW = MODELS.parent / "mlperf-tiny" / "vww.onnx"
 _TRAINED = ("r20-w-8x", "r20-w-10x", "r20-cc-5x", "r20-cc-8x-s1")
 _SPARSITIES = (0.9, 0.98)
 _FAN_INS = (4, 8, 16)
@@ -37,7 +38,8 @@ def run(page: Page) -> None:
     page.text(
         "All weights of a network packed by every method for one 32x32 array of ideal hardware. row-nm, series-nm, "
         "displace and vusa are [our reading of abstracts](../design/baselines.md), not the work of their authors; each "
-        "is shown with the best of several fan-ins, up to 32. Over tight: passes / those of tight with a fan-in of 8. "
+        "is shown with the best of several fan-ins, up to 32. whole-filters also leaves out weights that only multiply "
+        "zeros, which the others pack. Over tight: passes / those of tight with a fan-in of 8. "
         "Per area: speedup / (area / area of the dense array) by `nangate45`, with multiplexers of the row's fan-in. "
         "Energy gain: over the dense network. KiB: `packed_bits`. Dropped: weights that a lossy method left out; such "
         "rows are no comparison at equal loss before they are finetuned."
@@ -63,6 +65,13 @@ def _networks(page: Page) -> Iterator[_Network]:
         model = tightc.unpack(tightc.load(_RECORDED / f"{name}.onnx"))[0]
         unpack = f"tightc unpack docs/results/models/{name}.onnx -o plain.onnx"
         yield _Network(title, model, "default", (unpack, _command("plain.onnx")))
+    if _VWW.exists():
+        yield _Network(
+            "Visual wake words of MLPerf Tiny, pruned once to 0.83",
+            pruned(_VWW, 0.83),
+            "default",
+            ("tightc prune vww.onnx --sparsity 0.83 -o pruned.onnx", _command("pruned.onnx")),
+        )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "vgg16.onnx"
         onnx.save(vgg16(10, SEED), path)

@@ -79,7 +79,7 @@ class PermuteOptions(AcceleratorOptions):
     method: MethodName = Field(
         "tight",
         description="packing method: tight, first-fit, column-combine, nm, row-nm, series-nm, displace, vusa, "
-        "structured, dense or a plugin",
+        "whole-filters, structured, dense or a plugin",
         examples=list(BUILT_IN),
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(

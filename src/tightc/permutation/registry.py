@@ -35,7 +35,7 @@ class Method:
     `options`: the options of permute that the result depends on; compare makes a row for each of their values. A
     method without `fan_in`, `alpha` and `pattern` packs for an ordinary array, of fan-in 1. `lossy`: whether non-zeros
     may be left without a slot. `tuned`: the fan-ins of which compare shows the best alone; without any it shows those
-    that are asked for.
+    that are asked for. `leaves_out_idle`: whether weights that only multiply zeros are set to zero before it packs.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Method:
     needs: tuple[Need, ...] = ()
     lossy: bool = False
     tuned: tuple[int, ...] = ()
+    leaves_out_idle: bool = False
 
     def load(self) -> Callable[..., Packing]:
         """The function, imported on the first call."""
@@ -54,6 +55,9 @@ class Method:
 
 DENSE = Method("dense", "tightc.permutation.methods.dense:pack")
 STRUCTURED = Method("structured", "tightc.permutation.methods.structured:pack")
+WHOLE_FILTERS = Method(
+    "whole-filters", "tightc.permutation.methods.whole_filters:pack", leaves_out_idle=True
+)
 COLUMN_COMBINE = Method(
     "column-combine",
     "tightc.permutation.methods.column_combine:pack",
@@ -120,6 +124,7 @@ BUILT_IN = {
         SERIES_NM,
         DISPLACE,
         VUSA,
+        WHOLE_FILTERS,
         STRUCTURED,
         DENSE,
     )
