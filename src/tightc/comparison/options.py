@@ -47,8 +47,8 @@ class CompareOptions(AcceleratorOptions):
 
     method: Annotated[tuple[MethodName, ...], BeforeValidator(_with_all), listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
-        description="methods to compare: dense, structured, whole-filters, vusa, displace, series-nm, row-nm, nm, column-combine, "
-        "first-fit, tight, plugins, or all",
+        description="methods to compare: dense, structured, whole-filters, vusa, displace, series-nm, row-nm, nm, "
+        "column-combine, first-fit, tight, plugins, or all",
         examples=[*BUILT_IN, ALL],
         min_length=1,
     )

@@ -55,9 +55,7 @@ class Method:
 
 DENSE = Method("dense", "tightc.permutation.methods.dense:pack")
 STRUCTURED = Method("structured", "tightc.permutation.methods.structured:pack")
-WHOLE_FILTERS = Method(
-    "whole-filters", "tightc.permutation.methods.whole_filters:pack", leaves_out_idle=True
-)
+WHOLE_FILTERS = Method("whole-filters", "tightc.permutation.methods.whole_filters:pack", leaves_out_idle=True)
 COLUMN_COMBINE = Method(
     "column-combine",
     "tightc.permutation.methods.column_combine:pack",

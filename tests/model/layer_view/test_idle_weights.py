@@ -32,7 +32,9 @@ def chain(activation: str = "Relu(a)", bias: float = -1.0, **more: np.ndarray) -
     u[2] = 0
     text = CHAIN.replace("ACT", activation)
     if "ar = " in text:
-        text = text.replace("Conv<group = 4, pads = [1, 1, 1, 1]>(an", "Conv<group = 4, pads = [1, 1, 1, 1]>(ar")
+        text = text.replace(
+            "Conv<group = 4, pads = [1, 1, 1, 1]>(an", "Conv<group = 4, pads = [1, 1, 1, 1]>(ar"
+        )
     return models.build(
         text,
         u=u,
@@ -146,6 +148,8 @@ def test_no_output_changes_without_the_idle_weights(seed: int, density: float) -
             array = numpy_helper.to_array(tensor)
             kept = owners[tensor.name].matrix(array) * ~idle[tensor.name]
             assert np.count_nonzero(kept) < np.count_nonzero(array)
-            tensor.CopyFrom(numpy_helper.from_array(kept.reshape(array.shape).astype(np.float32), tensor.name))
+            tensor.CopyFrom(
+                numpy_helper.from_array(kept.reshape(array.shape).astype(np.float32), tensor.name)
+            )
     feed = (rng.normal(size=(1, 3, 6, 6)) * 10).astype(np.float32)
     np.testing.assert_allclose(outputs(cleared, feed), outputs(proto, feed), rtol=1e-6, atol=1e-6)
