@@ -44,9 +44,10 @@ def run(page: Page) -> None:
     page.text(
         "Over tight: passes / those of tight with a fan-in of 8. Per area: speedup / (area / area of the dense array) "
         "by `nangate45`, with multiplexers of the row's fan-in. Energy gain: over the dense network. KiB: "
-        "`packed_bits`. Dropped: weights that a lossy method left out; such rows are no comparison at equal loss before "
-        "they are finetuned. whole-filters also leaves out weights that only multiply zeros, which the others pack; "
-        "the last row of a table is tight without them too. `as arranged`: the packing that a model was trained with."
+        "`packed_bits`. Dropped: weights that a lossy method left out; such rows are no comparison at equal loss "
+        "before they are finetuned. whole-filters also leaves out weights that only multiply zeros, which the others "
+        "pack; the last row of a table is tight without them too. `as arranged`: the packing that a model was trained "
+        "with."
     )
     found = [(network, _rows(network)) for network in _networks(page)]
     ahead = [f"- {network.title}: {_ahead(rows)}." for network, rows in found]
