@@ -135,8 +135,9 @@ def _vgg16(page: Page) -> None:
     """The passes of the lossless methods on VGG-16, the tuned ones with the fan-in that takes the fewest above."""
     page.text(
         "### VGG-16, passes alone\n\nRandom weights, pruned globally: masks of random weights, not of a trained "
-        "network. `python scripts/make_vgg16.py vgg16.onnx`, then `tightc prune vgg16.onnx --sparsity 0.9 -o pruned.onnx`, then "
-        f"`tightc permute pruned.onnx --method METHOD --fan-in N --temp-schedule {_SCHEDULE}`. All rows are lossless."
+        "network. `python scripts/make_vgg16.py vgg16.onnx`, then `tightc prune vgg16.onnx --sparsity 0.9 -o "
+        "pruned.onnx`, then `tightc permute pruned.onnx --method METHOD --fan-in N --temp-schedule "
+        f"{_SCHEDULE}`. All rows are lossless."
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "vgg16.onnx"
