@@ -19,7 +19,7 @@ TITLE = "Every method on the same weights"
 _RECORDED = Path(__file__).resolve().parents[2] / "docs" / "results" / "models"
 _VWW = MODELS.parent / "mlperf-tiny" / "vww.onnx"
 _TRAINED = ("r20-w-8x", "r20-cc-5x")
-_SPARSITIES = (0.98,)
+_SPARSITIES = (0.9, 0.98)
 _FAN_INS = (4, 8)
 _LOSSLESS = (
     ("structured", 1),
@@ -139,7 +139,7 @@ def _vgg16(page: Page) -> None:
     """The passes of the lossless methods on VGG-16, the tuned ones with the fan-in that takes the fewest above."""
     page.text(
         "### VGG-16, passes alone\n\nRandom weights, pruned globally: masks of random weights, not of a trained "
-        "network. `python scripts/make_vgg16.py vgg16.onnx`, then `tightc prune vgg16.onnx --sparsity 0.98 -o "
+        "network. `python scripts/make_vgg16.py vgg16.onnx`, then `tightc prune vgg16.onnx --sparsity S -o "
         "pruned.onnx`, then `tightc permute pruned.onnx --method METHOD --fan-in N --temp-schedule "
         f"{_SCHEDULE}`. All rows are lossless."
     )
