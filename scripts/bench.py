@@ -38,6 +38,7 @@ SECTIONS = {
     "scale-search": "scale_search",
     "simulation": "simulation",
     "training": "training",
+    "mlperf-tiny": "mlperf_tiny",
 }
 
 
