@@ -150,7 +150,10 @@ def test_keywords_replace_options(model: tightc.Model) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda m: tightc.prune(m, sparsety=0.9), r"sparsety: expected one of align, .*; did you mean sparsity\?"),
+        (
+            lambda m: tightc.prune(m, sparsety=0.9),
+            r"sparsety: expected one of accumulator_bypass, align, .*; did you mean sparsity\?",
+        ),
         (lambda m: tightc.prune(m, sparsity=2), r"sparsity: expected .*, got 2; give a number below 1"),
         (lambda m: tightc.prune(m), r"sparsity: expected .*, got neither; give .* or budget with align"),
         (lambda m: tightc.prune("net.onnx", sparsity=0.9), r"model: expected a Model, got str; read it first"),

@@ -145,8 +145,8 @@ def test_a_fixed_shape_behind_an_open_input_is_refused() -> None:
             "leave --scope layer out",
         ),
         (
-            {"align": "4x4", "budget": "area=2"},
-            f"--budget: expected {FinetuneOptions.model_fields['budget'].description}, got 'area=2'",
+            {"align": "4x4", "budget": "slots=2"},
+            f"--budget: expected {FinetuneOptions.model_fields['budget'].description}, got 'slots=2'",
             "give compression, speedup, energy or bits=FACTOR with a factor above 1, such as compression=10",
         ),
     ],

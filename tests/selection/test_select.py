@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import oracle
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
-from tightc.selection.select import Candidates, LayerCosts, select
+from tightc.selection.select import Candidates, select
+from tightc.tile.segment_costs import SegmentCosts
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,11 @@ def test_a_cycle_budget_is_met_in_full_tiles_or_refused_with_a_reachable_one(
         assert unit
 
 
-def cost_in_tiles(layer: Candidates, each: float, dense: float, array: tuple[int, int]) -> LayerCosts:
+def cost_in_tiles(layer: Candidates, each: float, dense: float, array: tuple[int, int]) -> SegmentCosts:
     """Every started tile of as many segments as the array has columns costs the same."""
     rows, columns = array
     segments = len(units_of(layer, rows, 1))
-    return LayerCosts(np.array([each * ceil(count / columns) for count in range(segments + 1)]), dense)
+    return SegmentCosts(np.array([each * ceil(count / columns) for count in range(segments + 1)]), dense)
 
 
 def or_reachable(layers: list[Candidates], options: PruneOptions) -> tuple[float, list[np.ndarray]] | None:
@@ -251,7 +252,7 @@ def test_a_budget_below_one_segment_per_layer_is_refused_without_a_useless_remed
 
 def test_filled_costs_count_whole_passes_of_equal_cycles() -> None:
     cycles = np.array([0.0, 9, 9, 9, 18, 18])
-    costs = LayerCosts(np.array([0.0, 1, 2, 3, 7, 8]), 8.0)
+    costs = SegmentCosts(np.array([0.0, 1, 2, 3, 7, 8]), 8.0)
     assert costs.filled(cycles).of_segments.tolist() == [0, 3, 3, 3, 8, 8]
 
 
@@ -264,7 +265,7 @@ def test_filled_passes_leave_no_slot_that_costs_no_cycle(
     for layer in layers:
         tiles = cost_in_tiles(layer, 1.0, 0.0, (rows, columns)).of_segments
         slots = min(rows, layer.saliency.shape[1]) * np.arange(len(tiles), dtype=np.float64)
-        filled.append(replace(layer, costs=LayerCosts(slots, float(layer.saliency.size)).filled(tiles)))
+        filled.append(replace(layer, costs=SegmentCosts(slots, float(layer.saliency.size)).filled(tiles)))
     options = PruneOptions.of({"align": f"{rows}x{columns}", "budget": f"compression={factor}"})
     kept = or_reachable(filled, options)
     for layer, mask in zip(layers, kept[1] if kept else [], strict=False):

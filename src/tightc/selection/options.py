@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tightc.accelerator.hardware import Hardware
 from tightc.accelerator.options import HardwareOptions
@@ -18,6 +18,9 @@ _OF_HARDWARE = frozenset({*HardwareOptions.model_fields, "fan_in"})
 _RECORDED_IF_GIVEN = _OF_HARDWARE | {"fill_passes"}  # newer than the others
 # kinds of budgets that read an option of the hardware; the others are read by speedup and energy
 _READ_BY = {"fan_in": ("speedup", "energy", "bits"), "energy": ("energy",)}
+
+
+_OTHER_WORDS = {"area": "compression", "cycles": "speedup"}
 
 
 class SelectionOptions(HardwareOptions):
@@ -89,6 +92,17 @@ class SelectionOptions(HardwareOptions):
         if isinstance(hardware, Mapping) and "array" in hardware:
             return {"align": hardware["array"], **values}
         return values
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _in_the_words_of_reports(cls, value: Any) -> Any:
+        kind, _, factor = str(value).partition("=")
+        if kind in _OTHER_WORDS:
+            own = _OTHER_WORDS[kind]
+            raise invalid_combination(
+                f"expected {own}, as reports call this gain, got {value}", f"give {own}={factor or 8}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _hardware_of_a_budget(self) -> Self:

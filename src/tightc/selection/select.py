@@ -9,7 +9,6 @@ from math import floor
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tightc.errors import OptionError
 from tightc.selection.aligned import (
@@ -24,6 +23,7 @@ from tightc.selection.channels import ChannelGraph
 from tightc.selection.filters import keep_filters
 from tightc.selection.options import SelectionOptions
 from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, SaliencyBlocks, choose_largest
+from tightc.tile.segment_costs import SegmentCosts
 
 _NOUNS = {
     "compression": "a compression",
@@ -31,19 +31,6 @@ _NOUNS = {
     "energy": "an energy gain",
     "bits": "a bit compression",
 }
-
-
-@dataclass(frozen=True)
-class LayerCosts:
-    """What a layer costs with 0, 1, ... segments, (segments + 1,) float64, which never falls; and `dense`."""
-
-    of_segments: NDArray[np.float64]
-    dense: float
-
-    def filled(self, cycles: NDArray[np.float64]) -> LayerCosts:
-        """The costs if every number of segments counts as the largest that takes no more `cycles`, (segments + 1,)."""
-        largest = np.searchsorted(cycles, cycles, side="right") - 1
-        return LayerCosts(self.of_segments[largest], self.dense)
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ class Candidates:
 
     saliency: AnySaliency
     groups: int = 1
-    costs: LayerCosts | None = None
+    costs: SegmentCosts | None = None
     channels: ChannelGraph | None = None
 
 
@@ -117,7 +104,8 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
     segments = [segment_saliency(np.asarray(layer.saliency), array.rows) for layer in layers]
     units = [ordered_saliency(saliency) for saliency in segments]
     costs = [
-        layer.costs or slots_of(len(layer.saliency), layer.saliency.shape[1], array.rows) for layer in layers
+        layer.costs or SegmentCosts.slots(len(layer.saliency), layer.saliency.shape[1], array.rows)
+        for layer in layers
     ]
     dense = float(sum(own.dense for own in costs))
     minimums = [max(1, round(options.min_density * fraction * len(unit))) for unit in units]
@@ -130,12 +118,6 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
         keep_segments(np.asarray(layer.saliency), array.rows, best_segments(saliency, count))
         for layer, saliency, count in zip(layers, segments, taken, strict=True)
     ]
-
-
-def slots_of(filters: int, inputs: int, rows: int) -> LayerCosts:
-    """Slots of full tiles: `rows` for each segment, or the layer's inputs where these are fewer."""
-    segments = filters * -(-inputs // rows)
-    return LayerCosts(min(rows, inputs) * np.arange(segments + 1, dtype=np.float64), float(filters * inputs))
 
 
 def _unreachable(options: SelectionOptions, highest: float) -> OptionError:

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tightc.accelerator.choose import accelerator_of
+from tightc.cost_model.cost_basis import CostBasis
 from tightc.cost_model.network_gemms import network_gemms
-from tightc.cost_model.segment_costs import CostBasis
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Network
 from tightc.model.layer_view.mac_counts import count_macs
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.selection.options import SelectionOptions
-from tightc.selection.select import LayerCosts, slots_of
+from tightc.tile.segment_costs import SegmentCosts
 
 
 def budget_costs(
     model: Model, network: Network, options: SelectionOptions, stored: Network
-) -> Mapping[str, LayerCosts]:
+) -> Mapping[str, SegmentCosts]:
     """The costs of the layers of a plain `model`, by weight; of all layers that share it, since each loads it anew.
 
     Empty without a budget, and for one of slots alone, which needs no model. `network`: the layers of the model;
@@ -41,11 +41,11 @@ def budget_costs(
         width = widths[owner.output]
         of_cycles = cycles.of(own, width)
         if budget.kind == "compression":
-            costs = slots_of(owner.filters, owner.inputs * cycles.slots_per_weight, array.rows)
+            costs = SegmentCosts.slots(owner.filters, owner.inputs * cycles.slots_per_weight, array.rows)
         elif budget.kind == "speedup":
-            costs = LayerCosts(*of_cycles)
+            costs = of_cycles
         else:
-            costs = LayerCosts(*replace(cycles, kind=budget.kind).of(own, width))
+            costs = replace(cycles, kind=budget.kind).of(own, width)
         found[owner.weight] = costs.filled(of_cycles.of_segments) if options.fill_passes else costs
     return found
 

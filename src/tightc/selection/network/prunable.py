@@ -14,7 +14,7 @@ from tightc.selection.channels import ChannelGraph
 from tightc.selection.network.budget_costs import budget_costs
 from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.options import SelectionOptions
-from tightc.selection.select import LayerCosts
+from tightc.tile.segment_costs import SegmentCosts
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Prunable:
     """
 
     layer: Layer
-    costs: LayerCosts | None = None
+    costs: SegmentCosts | None = None
     channels: ChannelGraph | None = None
 
 

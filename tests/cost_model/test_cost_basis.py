@@ -15,10 +15,10 @@ from helpers.small_accelerator import hardware
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.energy_table import default_table
+from tightc.cost_model.cost_basis import CostBasis
 from tightc.cost_model.expected_tiles import expected_passes, expected_tiles
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.passes import dense_passes
-from tightc.cost_model.segment_costs import CostBasis
 from tightc.tile.array import ArrayShape
 
 SIDES = st.integers(1, 6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,11 @@ from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost
 from tightc.cost_model.passes import Passes, dense_passes
 from tightc.tile.measures import slot_bits
+from tightc.tile.segment_costs import SegmentCosts
 from tightc.tile.subwords import subwords_of
 
 _EXACT_TILES = 64  # numbers of tiles that are all looked at; of more, about one in a hundred
 _RATIO = 1.01
-
-
-class SegmentCosts(NamedTuple):
-    """The cost of a layer with 0, 1, ... segments, (segments + 1,) float64, which never falls, and of it dense."""
-
-    of_segments: NDArray[np.float64]
-    dense: float
 
 
 @dataclass(frozen=True)
