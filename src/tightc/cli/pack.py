@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,22 +18,39 @@ from tightc.cli.common import (
     read_model,
 )
 from tightc.cli.flags import option_flags, parsed_options
+from tightc.files import check_writable, write_file_atomically
 from tightc.packing.options import PackOptions
 
 
-@click.command(cls=StageCommand, epilog="Example: tightc pack permuted.onnx -o packed.onnx")
+@click.command(
+    cls=StageCommand,
+    epilog="\b\nExample: tightc pack permuted.onnx -o packed.onnx\n"
+    "         tightc pack permuted.onnx --stream weights.bin -o packed.onnx",
+)
 @model_argument
 @option_flags(PackOptions)
+@click.option(
+    "--stream", metavar="FILE", help="File for the packed layers as an entropy-coded memory image."
+)
 @output_flag
 @display_flags
-def pack(model: str | None, output: str | None, display: Display, **flags: Any) -> None:
+def pack(model: str | None, stream: str | None, output: str | None, display: Display, **flags: Any) -> None:
     """Write the compact form that runs in stock onnxruntime.
 
     Every permuted weight becomes a few small tensors and a model function that rebuilds it. onnxruntime folds the
     function at load: the packed model is as fast as the plain one, and has the same outputs.
+
+    With --stream the tiles are also written as a memory image for hardware, and sorted as they are in it.
     """
     from tightc.packing.pack import pack as run
+    from tightc.packing.pack import pack_with_stream
 
     options = parsed_options(PackOptions, flags)
     destination = Destination.of(output, display)
-    finish(run(read_model(model), options), destination, display)
+    if stream is None:
+        finish(run(read_model(model), options), destination, display)
+        return
+    check_writable(Path(stream))
+    result, image = pack_with_stream(read_model(model), options)
+    write_file_atomically(Path(stream), image)
+    finish(result, destination, display)

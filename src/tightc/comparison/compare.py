@@ -226,6 +226,7 @@ def _row(simulated: Figures, measured: Figures) -> dict[str, Any]:
         "energy_gain_over_zero_gated": simulated.get("energy_gain_over_zero_gated"),
         "energy_gain_over_column_combine": None,
         **{name: measured.get(name) for name in _MEASURED},
+        "stream_bits": simulated.get("stream_bits"),
         **{name: simulated[name] for name in _SIMULATED if name in simulated},
     }
 
