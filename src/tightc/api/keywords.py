@@ -136,6 +136,8 @@ class SimulateKeywords(TypedDict, total=False):
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
+    weights: Literal["packed", "stream"]
+    decoder: float | None
     verify: bool
     why: bool
     inputs: str | PathLike[str] | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,6 @@ from tightc.cli.common import (
     read_model,
 )
 from tightc.cli.flags import option_flags, parsed_options
-from tightc.files import check_writable, write_file_atomically
 from tightc.packing.options import PackOptions
 
 
@@ -29,9 +27,7 @@ from tightc.packing.options import PackOptions
 )
 @model_argument
 @option_flags(PackOptions)
-@click.option(
-    "--stream", metavar="FILE", help="File for the packed layers as an entropy-coded memory image."
-)
+@click.option("--stream", metavar="FILE", help="File for the packed layers as an entropy-coded memory image.")
 @output_flag
 @display_flags
 def pack(model: str | None, stream: str | None, output: str | None, display: Display, **flags: Any) -> None:
@@ -43,14 +39,10 @@ def pack(model: str | None, stream: str | None, output: str | None, display: Dis
     With --stream the tiles are also written as a memory image for hardware, and sorted as they are in it.
     """
     from tightc.packing.pack import pack as run
-    from tightc.packing.pack import pack_with_stream
+    from tightc.packing.stream_file import pack_to_file
 
     options = parsed_options(PackOptions, flags)
     destination = Destination.of(output, display)
-    if stream is None:
-        finish(run(read_model(model), options), destination, display)
-        return
-    check_writable(Path(stream))
-    result, image = pack_with_stream(read_model(model), options)
-    write_file_atomically(Path(stream), image)
+    read = read_model(model)
+    result = run(read, options) if stream is None else pack_to_file(read, options, stream)
     finish(result, destination, display)

@@ -120,7 +120,7 @@ def _schedule(
 def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
     """Cycles that the arrays of `accelerator` wait for DRAM.
 
-    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`. Weights are decoded while they come.
+    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`. A stream is decoded while it comes.
     """
     bandwidth = accelerator.dram_bytes_per_cycle
     if bandwidth is None:
@@ -180,7 +180,9 @@ def _weight_bytes(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, 
 
 def _loaded_bytes(passes: Passes, accelerator: Accelerator) -> int:
     """Bytes of all tiles in the weight buffer."""
-    return int(passes.loaded_words.sum()) * accelerator.operand_bytes + ceil(int(passes.loaded_bits.sum()) / 8)
+    return int(passes.loaded_words.sum()) * accelerator.operand_bytes + ceil(
+        int(passes.loaded_bits.sum()) / 8
+    )
 
 
 def _fetches(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> int:

@@ -21,9 +21,11 @@ from tightc.stream.placing import place_as_stored
 from tightc.stream.readable import Readable
 from tightc.stream.subsets import Numbers, get_subset
 from tightc.stream.tables import Decoding, Table, get_number, get_table
+from tightc.tile.array import LARGEST
 
-_MOST_SIDE = 2**15
-_MOST_WEIGHTS = 2**40
+_MOST_FAN_IN = 2**15 - 1
+_MOST_FILTERS = 2**24
+_MOST_INPUTS = 2**31
 _NONE = np.zeros(0, np.int64)
 
 
@@ -37,8 +39,8 @@ def decode_layer(content: Bytes, usual: Lanes) -> tuple[StoredLayer, Contents]:
         number, position = get_gamma(content, position)
         sizes.append(number)
     filters, inputs, groups = (size + 1 for size in sizes[:3])
-    if filters % groups or filters * inputs > _MOST_WEIGHTS or sizes[3] > 8 * len(content):
-        raise ValueError(f"expected a layer, got {filters} filters, {inputs} inputs, {groups} groups")
+    if filters % groups or filters > _MOST_FILTERS or inputs * groups > _MOST_INPUTS:
+        raise ValueError(f"expected a layer, got {filters} filters and {inputs} inputs in {groups} groups")
     lanes, position = _get_lanes(content, position, usual)
     layer = StoredLayer(lanes, filters, inputs, groups, ())
     if not sizes[3]:
@@ -73,8 +75,8 @@ def _get_lanes(content: Bytes, position: int, usual: Lanes) -> tuple[Lanes, int]
     for _ in usual:
         number, position = get_gamma(content, position)
         sides.append(number + 1)
-    if max(sides) > _MOST_SIDE:
-        raise ValueError(f"expected lanes and fan-in up to {_MOST_SIDE}, got {max(sides)}")
+    if max(sides[:2]) > LARGEST or sides[2] > _MOST_FAN_IN:
+        raise ValueError(f"expected lanes of an array, got {sides[0]}x{sides[1]} with a fan-in of {sides[2]}")
     return Lanes(*sides), position
 
 
@@ -93,8 +95,8 @@ def _get_tile(
         return StoredTile(filters, _NONE, _NONE, _NONE, 0, _NONE, _NONE, _NONE), position
     readable = Readable.of(filters, layer.filters // layer.groups, layer.inputs)
     count, position = get_choice(content, position, most_inputs(layer.lanes, len(filters)) + 1)
-    if count > 8 * len(content) and count > len(filters) * readable.inputs:
-        raise ValueError(f"expected fewer inputs in a tile, got {count}")
+    if count > 8 * len(content) - position:  # each has a slot, and each slot a sign
+        raise ValueError("it ends too early")
     inputs, position = _get_distinct(content, position, count, readable.inputs)
     inputs = readable.names(inputs)
     group = readable.group(inputs)
@@ -171,6 +173,8 @@ def _get_uses(
         first, size = readers[item]
         if count < 1 or count > size:
             raise ValueError("an input has more slots than columns")
+        if end + count > 8 * len(content) - position:
+            raise ValueError("it ends too early")
         if end + count > len(columns):
             longer = np.empty(2 * len(columns) + count, np.int64)
             longer[:end] = columns[:end]

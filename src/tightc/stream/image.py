@@ -13,6 +13,7 @@ from tightc.stream.contents import Contents
 from tightc.stream.decode import decode_layer
 from tightc.stream.encode import encode_layer
 from tightc.stream.layer import Lanes, StoredLayer
+from tightc.tile.array import LARGEST
 
 MAGIC = b"TCWS"
 VERSION = 1
@@ -81,6 +82,6 @@ def _read_header(content: bytes, origin: str) -> tuple[Lanes, int]:
         raise StreamError(f"{origin}: expected a stream of version {VERSION}, got {version}", AGAIN)
     if size != len(content):
         raise StreamError(f"{origin}: expected {size} bytes, got {len(content)}", AGAIN)
-    if not (rows and columns and fan_in) or reserved:
-        raise StreamError(f"{origin}: the header of the stream has no sense", AGAIN)
+    if not (0 < rows <= LARGEST and 0 < columns <= LARGEST and 0 < fan_in < 2**15) or reserved:
+        raise StreamError(f"{origin}: expected lanes of an array, got {rows}x{columns} with {fan_in}", AGAIN)
     return Lanes(rows, columns, fan_in), count
