@@ -39,6 +39,7 @@ SECTIONS = {
     "scale-search": "scale_search",
     "simulation": "simulation",
     "training": "training",
+    "mlperf-tiny": "mlperf_tiny",
 }
 
 

@@ -139,7 +139,8 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
 
 
 def test_every_option_of_the_hardware_is_an_option_of_compare() -> None:
-    of_other_use = {"dataflow", "verify", "inputs", "why"}  # tiles are weight-stationary
+    # tiles are weight-stationary, and methods are compared as packed
+    of_other_use = {"dataflow", "verify", "inputs", "why", "weights", "decoder"}
     shared = SimulateOptions.model_fields.keys() - of_other_use
     assert shared <= CompareOptions.model_fields.keys()
     assert CompareOptions().simulated(SMALL) == SimulateOptions(array=SMALL)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
-from tightc.model.layer_view.layer_metrics import packing_metrics
+from tightc.model.layer_view.layer_metrics import packing_metrics, with_stream_bits
 from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, pack_layers
-from tightc.model.packings.weight_stream import WeightStream, with_stream_bits
+from tightc.model.packings.weight_stream import WeightStream
 from tightc.packing.options import PackOptions
 from tightc.packing.strip import stripped
 from tightc.report import Report, Result

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tightc.errors import ModelError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
-from tightc.model.layer_view.layer_metrics import packing_metrics
+from tightc.model.layer_view.layer_metrics import packing_metrics, with_stream_bits
 from tightc.model.layer_view.layers import read_network
 from tightc.model.onnx_proto.serialization import serialized_size
 from tightc.model.packings.metadata import matching_packings
 from tightc.model.packings.packed_form import is_packed, unpack_layers
-from tightc.model.packings.weight_stream import WeightStream, with_stream_bits
+from tightc.model.packings.weight_stream import WeightStream
 from tightc.report import Report, Result
 
 

@@ -19,7 +19,7 @@ from tightc.cost_model.sensitivity import energy_variations
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
-from tightc.model.packings.weight_stream import WeightStream, with_stream_bits
+from tightc.model.layer_view.layer_metrics import with_stream_bits
 from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
@@ -51,7 +51,7 @@ def simulate(
     options, assumed = resolve_open_sizes(model.proto, model.origin, options)
     workload = read_workload(model, options)
     accelerator = _with_decoder(choose_accelerator(workload, options), options)
-    bits = WeightStream.of(workload.network, workload.packings).bits()
+    bits = _stream_bits(workload)
     streamed = bits if options.weights == "stream" else {}
     costs = layer_costs(workload, accelerator, options.dataflow, streamed)
     rows = [
@@ -95,6 +95,17 @@ def layer_costs(
         _compare_costs(layer, accelerator, dataflow, streamed.get(layer.layer.weight))
         for layer in workload.layers
     ]
+
+
+def _stream_bits(workload: Workload) -> dict[str, int]:
+    """Bits of each layer in the weight stream, by weight."""
+    packings = workload.packings
+    if all(packing.method == "dense" for packing in packings.values()):
+        return {}
+    # loads numba, which a simulation without tiles does not need
+    from tightc.model.packings.weight_stream import WeightStream
+
+    return WeightStream.of(workload.network, packings).bits()
 
 
 def _with_decoder(accelerator: Accelerator, options: SimulateOptions) -> Accelerator:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tightc.errors import StreamError
-from tightc.model.layer_view.layer_metrics import Rows, layer_matrix
+from tightc.model.layer_view.layer_metrics import layer_matrix
 from tightc.model.layer_view.layers import Network
 from tightc.stream.contents import Contents, slot_contents
-from tightc.stream.image import AGAIN, HEADER_BYTES, read_image, record_bytes, write_image
+from tightc.stream.image import AGAIN, read_image, record_bytes, write_image
 from tightc.stream.layer import StoredLayer, in_stored_order, stored_layer
 from tightc.tile.packing import Packing
-
-_HEADER_BITS = 8 * HEADER_BYTES
 
 
 @dataclass(frozen=True)
@@ -64,24 +61,6 @@ class WeightStream:
         for (weight, (stored, contents)), (other, held) in zip(self.layers.items(), found, strict=True):
             if not (_same_tiles(stored, other) and _same_contents(stored, contents, held)):
                 raise StreamError(f"{origin}: the stream has other tiles or weights of {weight}", AGAIN)
-
-
-def with_stream_bits(
-    totals: Mapping[str, Any], rows: Rows, bits: Mapping[str, int]
-) -> tuple[dict[str, Any], Rows]:
-    """`totals` and `rows` with the `bits` of each layer's record, None where it has none; the total has the header."""
-    total = sum(bits.values()) + _HEADER_BITS if bits else None
-    return _with_bits(totals, total), tuple(
-        _with_bits(row, None if row["shares"] else bits.get(row["weight"])) for row in rows
-    )
-
-
-def _with_bits(metrics: Mapping[str, Any], bits: int | None) -> dict[str, Any]:
-    """`metrics` with the stream next to `bit_compression`, or last."""
-    names = list(metrics)
-    after = names.index("bit_compression") + 1 if "bit_compression" in metrics else len(names)
-    items = list(metrics.items())
-    return dict([*items[:after], ("stream_bits", bits), *items[after:]])
 
 
 def _same_tiles(one: StoredLayer, other: StoredLayer) -> bool:

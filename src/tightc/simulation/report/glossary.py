@@ -117,6 +117,11 @@ GLOSSARY: dict[str, Definition] = {
         "weights and index read: once if the layer's fit their buffer, else for each temporal tile; of layers in a "
         "weight stream, with --weights stream, its bytes",
     ),
+    "stream_bits": Definition(
+        "bits",
+        "weights, selects, lists of inputs and filters as an entropy-coded memory image, as pack --stream writes it; "
+        "layers without tiles of their own do not count",
+    ),
     "dram_output_bytes": Definition("bytes", "outputs written; 0 if they stay on chip for the next layer"),
     "macs_per_dram_byte": Definition(
         "",
