@@ -8,7 +8,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo rtl-test stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit clean
+.PHONY: help demo results test test-fast test-zoo rtl-test stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit vela clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -124,6 +124,13 @@ $(VENV)/ready-fuzz: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@touch $@
 
+vela: $(VENV)-vela/ready ## an environment with Vela, Arm's compiler, for scripts/vela.py and the section stream of make bench
+
+$(VENV)-vela/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-vela
+	$(VENV)-vela/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vela]'
+	@touch $@
+
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(LIGHT)* build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-vela $(LIGHT)* build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ SECTIONS = {
     "startup": "startup",
     "loading": "loading",
     "rtl": "rtl",
+    "stream": "stream",
     "equal-area": "equal_area",
     "recorded": "recorded",
     "explore": "explore",

@@ -30,6 +30,16 @@ MODULES = (
     "requantizer.sv",
     "delay.sv",
 )
+# the decoder of weight streams, which is not in the accelerator
+STREAM_MODULES = (
+    "stream_decoder.sv",
+    "image_reader.sv",
+    "subset_reader.sv",
+    "code_table.sv",
+    "choice_reader.sv",
+    "gamma_reader.sv",
+    "lane_placer.sv",
+)
 _WORDS_AT_ONCE = 1 << 18
 
 
@@ -40,7 +50,7 @@ def write_design(design: Design, folder: Path) -> tuple[Path, ...]:
     """
     sources = files("tightc.rtl") / "verilog"
     contents: dict[Path, bytes | Iterable[bytes]] = {
-        folder / name: (sources / name).read_bytes() for name in MODULES
+        folder / name: (sources / name).read_bytes() for name in (*MODULES, *STREAM_MODULES)
     }
     contents[folder / "network.svh"] = _parameters(design).encode()
     readme = (sources / "README.txt").read_text(encoding="utf-8")
