@@ -23,7 +23,7 @@ from results import queue, running
 from results.checking import Checked, check
 from results.folder import ResultsFolder
 from results.matrix import Matrix, Row, Run, chosen, read_matrix, runs_of
-from results.page import BEGIN, END
+from results.page import marks
 from results.recipes import read_raw, training_name, write_recipe
 from results.rows import packed_row
 from results.table import read_table
@@ -72,6 +72,9 @@ Masks.mask_update = step
 sys.exit(experiments.main())
 """
 
+# the page before a run: what is between its marks is written anew
+PAGE = "".join(f"{begin}\nold\n{end}\n" for begin, end in map(marks, ("headlines", "experiments")))
+
 Command = Callable[..., int]
 
 
@@ -94,7 +97,7 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "digits-column-combine-0.5.yaml").write_text(COMBINED)
     (tmp_path / "matrix.yaml").write_text(ROWS)
     (tmp_path / "results").mkdir(parents=True)
-    (tmp_path / "results" / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    (tmp_path / "results" / "README.md").write_text(f"before\n{PAGE}after\n")
     return tmp_path
 
 
@@ -159,8 +162,9 @@ def test_the_queue_leaves_a_record_of_each_run_and_the_page(place: Path, command
     assert {path.stem for path in (results.root / "models").iterdir()} == {"d-w-s0", "d-w-s1"}
     onnx.checker.check_model(str(results.model("d-w-s1")), full_check=True)
     page = results.page.read_text()
-    assert page.startswith(f"before\n{BEGIN}\n") and page.endswith(f"\n{END}\nafter\n") and "old" not in page
-    assert "| d-w " in page and "| column-combine-0.5 " in page and "| weights over combining " in page
+    first, *_, last = PAGE.split("old\n")
+    assert page.startswith(f"before\n{first}") and page.endswith(f"{last}after\n") and "old" not in page
+    assert "| d-w " in page and "| column-combine-0.5 " in page and "| weights over combining, " in page
     table = read_table(results)
     assert list(table) == sorted(IDS) and table["d-w-s0"]["sha256"] == results.model_sha256("d-w-s0")
     assert float(table["d-w-s1"]["validation_accuracy"]) == pytest.approx(shown["validation_accuracy"])

@@ -59,11 +59,21 @@ class Comparison(Options):
     under: str = Field(description="name of the row below the line", min_length=1)
 
 
+class Published(Options):
+    """Ratios that others report, by their own definitions."""
+
+    claim: str = Field(description="what is compared, and where it is published", min_length=1)
+    compression: str = Field(description="ratio of compression rates, such as 1.75 (10.28x / 5.88x)")
+    throughput: str = Field(description="ratio of throughputs, such as 2.12")
+    energy: str = Field(description="ratio of energy efficiencies, such as 1.57")
+
+
 class Matrix(Options):
     """All experiments, in order of value."""
 
     experiments: tuple[Group, ...] = Field(description="list of groups of rows", min_length=1, strict=False)
     comparisons: tuple[Comparison, ...] = Field((), description="list of comparisons", strict=False)
+    published: tuple[Published, ...] = Field((), description="list of ratios of others", strict=False)
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -1,50 +1,71 @@
-"""The tables that all records make, between two marks of docs/results/README.md."""
+"""What all records make, between marks of docs/results/README.md: the headlines, and a table of each network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from results.folder import Record
-from results.matrix import Comparison
+from results.matrix import Comparison, Published
+from results.ratios import ratio_of
 from results.rows import Measured, measured_rows, packed_row, title
 from tightc.errors import OptionError
 from tightc.files import write_file_atomically
 
-BEGIN, END = "<!-- experiments: begin -->", "<!-- experiments: end -->"
 _COLUMNS = (
     "row", "method", "epochs", "fan-in", "seeds", "accuracy, %", "drop", "density", "compression", "passes",
     "speedup", "energy gain", "bytes",
 )  # fmt: skip
 _COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "energy gain": "energy_gain"}
+_HEADLINE = ("headline", *_COMPARED, "drop, points", "seeds", "rows")
 
 
-def rewrite(
-    page: Path, records: Sequence[Record], comparisons: Sequence[Comparison], drawing: str | None
-) -> None:
-    """Puts the tables of `records` between the two marks of `page`; `drawing` is the SVG's path as seen from it.
+def rewrite(page: Path, bodies: Mapping[str, str]) -> None:
+    """Puts each of `bodies` between the two marks of `page` that have its name.
 
     OptionError where the page or the marks are missing.
     """
     if not page.is_file():
         raise OptionError(f"{page}: expected a page, got no file", "give the folder of one with --results")
     text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise OptionError(
-            f"{page}: expected one {BEGIN} before one {END}", "put both where the tables belong"
-        )
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    body = tables(records, comparisons, drawing)
-    write_file_atomically(page, f"{before}{BEGIN}\n{body}\n{END}{after}".encode())
+    for name, body in bodies.items():
+        begin, end = marks(name)
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise OptionError(
+                f"{page}: expected one {begin} before one {end}", "put both where the tables belong"
+            )
+        text = f"{text.partition(begin)[0]}{begin}\n{body}\n{end}{text.partition(end)[2]}"
+    write_file_atomically(page, text.encode())
 
 
-def tables(records: Sequence[Record], comparisons: Sequence[Comparison], drawing: str | None) -> str:
-    """What is between the marks; without any record a sentence that says so."""
+def marks(name: str) -> tuple[str, str]:
+    """The marks before and after what `rewrite` puts into a page under this name."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def headlines(
+    records: Sequence[Record], comparisons: Sequence[Comparison], published: Sequence[Published]
+) -> str:
+    """The ratios of others, then those of `comparisons` whose two rows are recorded."""
+    rows = {one.name: one for measured in measured_rows(records).values() for one in measured}
+    lines = [[one.claim, one.compression, one.throughput, one.energy, "-", "-", "-"] for one in published]
+    lines += [
+        _comparison(one.claim, rows[one.over], rows[one.under])
+        for one in comparisons
+        if one.over in rows and one.under in rows
+    ]
+    return _table(_HEADLINE, lines)
+
+
+def tables(records: Sequence[Record], drawing: str | None) -> str:
+    """A table of each network; without any record a sentence that says so.
+
+    `drawing`: the path of the SVG as seen from the page.
+    """
     networks = measured_rows(records)
     if not networks:
         return "No run is recorded yet."
-    rows = {one.name: one for measured in networks.values() for one in measured}
-    parts = [_compared(comparisons, rows)] if comparisons else []
+    parts = []
     if drawing:
         parts.append(f"![Drop of accuracy over compression and over speedup, by method]({drawing})")
     for network, measured in networks.items():
@@ -74,29 +95,18 @@ def _row(one: Measured) -> list[str]:
     ]
 
 
-def _compared(comparisons: Sequence[Comparison], rows: dict[str, Measured]) -> str:
-    """Ratios of two rows each, all figures of the same two; what has no run yet is a dash."""
-    head = ("headline", "rows", "epochs", "seeds", "drop, points", *_COMPARED)
-    return _table(head, [_comparison(one, rows) for one in comparisons])
-
-
-def _comparison(one: Comparison, rows: dict[str, Measured]) -> list[str]:
-    named = f"`{one.over}` / `{one.under}`"
-    if one.over not in rows or one.under not in rows:
-        return [one.claim, named, *["-"] * (3 + len(_COMPARED))]
-    over, under = rows[one.over], rows[one.under]
+def _comparison(claim: str, over: Measured, under: Measured) -> list[str]:
+    """Ratios of two rows, all figures of the same two."""
     return [
-        one.claim,
-        named,
-        f"{over.epochs} / {under.epochs}",
-        f"{over.seeds} / {under.seeds}",
+        f"{claim}, {title(over.network)}",
+        *(
+            f"{ratio_of(over, under, figure)} ({over.mean(figure):.2f}x / {under.mean(figure):.2f}x)"
+            for figure in _COMPARED.values()
+        ),
         f"{over.points('accuracy_drop')} / {under.points('accuracy_drop')}",
-        *(_ratio(over.mean(figure), under.mean(figure)) for figure in _COMPARED.values()),
+        f"{over.seeds} / {under.seeds}",
+        f"`{over.name}` / `{under.name}`",
     ]
-
-
-def _ratio(over: float, under: float) -> str:
-    return f"{over / under:.2f} ({over:.2f}x / {under:.2f}x)"
 
 
 def _surroundings(records: Sequence[Record]) -> str:

@@ -7,14 +7,14 @@ import sys
 from results.drawing import draw
 from results.folder import ResultsFolder
 from results.matrix import Matrix
-from results.page import rewrite
+from results.page import headlines, rewrite, tables
 from results.rows import measured_rows
 from results.table import table_text
 from tightc.files import write_file_atomically
 
 
 def write_pages(results: ResultsFolder, matrix: Matrix) -> None:
-    """Writes runs.csv, the drawing, and the tables of README.md with the comparisons of `matrix`.
+    """Writes runs.csv, the drawing, and into README.md the headlines of `matrix` and the tables.
 
     OptionError where the page is missing. Without matplotlib the drawing stays, and a line on stderr says so.
     """
@@ -26,5 +26,14 @@ def write_pages(results: ResultsFolder, matrix: Matrix) -> None:
             write_file_atomically(results.drawing, draw(networks))
         except ModuleNotFoundError as missing:
             print(f"no drawing without {missing.name}: pip install -e '.[scripts]'", file=sys.stderr)
-    exists = networks and results.drawing.exists()
-    rewrite(results.page, records, matrix.comparisons, results.drawing.name if exists else None)
+    rewrite(results.page, page_bodies(results, matrix))
+
+
+def page_bodies(results: ResultsFolder, matrix: Matrix) -> dict[str, str]:
+    """What README.md has between its marks, by their name."""
+    records = results.read_records()
+    drawing = results.drawing.name if records and results.drawing.exists() else None
+    return {
+        "headlines": headlines(records, matrix.comparisons, matrix.published),
+        "experiments": tables(records, drawing),
+    }

@@ -12,7 +12,7 @@ from results.folder import Record
 _COMBINED = "column-combine"
 _PLAIN = ("dense", "structured")  # one input on a lane
 _TITLES = {"fashion": "Fashion-MNIST", "resnet20": "ResNet-20", "vgg16": "VGG-16"}
-_ENOUGH_SEEDS = 3  # for a mean with two decimals
+ENOUGH_SEEDS = 3  # for a mean with two decimals
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Measured:
         return f"{len(self.records)}{', test' if self.chosen_on_test else ''}"
 
     @property
+    def seed_numbers(self) -> list[int]:
+        """The seeds, in the order of the figures."""
+        return [int(record["seed"]) for record in self.records]
+
+    @property
     def dense_accuracy(self) -> float:
         """Of the network that the runs start from, on the test set, percent."""
         row = packed_row(self.records[0])
@@ -68,7 +73,7 @@ class Measured:
     def points(self, figure: str) -> str:
         """Percent or points: mean and standard deviation, or one decimal where there are few seeds."""
         found = self.each(figure)
-        if len(found) < _ENOUGH_SEEDS:
+        if len(found) < ENOUGH_SEEDS:
             return f"{mean(found):.1f}"
         return f"{mean(found):.2f} ± {stdev(found):.2f}"
 
