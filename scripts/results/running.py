@@ -145,7 +145,7 @@ def _record(run: Run, report: Report, folder: Path, seconds: float, results: Res
         "cores": available_cores(),
         "threads": _training_threads(),
         "seconds": round(seconds, 1),
-        "recipe": _relative_to(results.runs, recipe, folder),
+        "recipe": _relative_to(results.runs, recipe, folder, run),
     }
 
 
@@ -155,16 +155,17 @@ def _training_threads() -> int:
     return torch.get_num_threads()
 
 
-def _relative_to(runs: Path, recipe: Record, folder: Path) -> Record:
+def _relative_to(runs: Path, recipe: Record, folder: Path, run: Run) -> Record:
     """A resolved `recipe` of `folder` with its paths relative to `runs`, so that the record fits any machine.
 
-    Absolute paths, of data from a system's package, stay.
+    Data of a system's package, at an absolute path in the recipe of `run`, stays there.
     """
 
     def moved(path: str) -> str:
-        return path if Path(path).is_absolute() else os.path.relpath(folder.resolve() / path, runs.resolve())
+        return os.path.relpath(folder.resolve() / path, runs.resolve())
 
     found = {**recipe, "model": moved(recipe["model"])}
-    if "data" in recipe and is_path(recipe["data"]["data"], folder):
+    given = read_raw(run.recipe).get("data")
+    if given and is_path(given["data"], run.folder) and not Path(given["data"]).is_absolute():
         found["data"] = {**recipe["data"], "data": moved(recipe["data"]["data"])}
     return found

@@ -29,7 +29,12 @@ def test_every_method_of_the_comparison_has_a_recipe() -> None:
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
     assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense", "vgg16-subword"]
     fashion = [path.stem for path in PATHS if path.stem.startswith("fashion-")]
-    assert fashion == ["fashion-aligned", "fashion-column-combine-1.75", "fashion-dense"]
+    assert fashion == [
+        "fashion-aligned",
+        "fashion-column-combine-0.5",
+        "fashion-column-combine-1.75",
+        "fashion-dense",
+    ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
