@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,13 @@ MEAN, STD = 127 / 255, 128 / 255  # what the network was trained with
 RESIZE, CROP = 256, 224
 SELECTION = {"scope": "layer", "skip": ["*depthwise*"]}
 CALIBRATION_IMAGES = 64
+KINDS = {
+    "depthwise": "_depthwise_",
+    "expanding": "_expand_",
+    "projecting": "_project_",
+    "stem, head, classifier": "",
+}
+KIND_COLUMNS = ("layers", "number", "dense passes", "passes", "speedup", "energy gain")
 COLUMNS = (
     "sparsity", "density", "agreement, %", "95 % interval", "by magnitude, %", "passes", "cycles", "speedup",
     "energy gain", "bytes",
@@ -44,7 +52,7 @@ class Row:
     agreeing: int
     by_magnitude: int
     images: int
-    totals: dict[str, float]
+    simulation: tightc.Report
     size: int
 
     def cells(self) -> list[str]:
@@ -52,14 +60,14 @@ class Row:
         low, high = wilson(self.agreeing, self.images)
         return [
             f"{self.sparsity:g}",
-            f"{self.totals['density']:.3f}",
+            f"{self.simulation.totals['density']:.3f}",
             f"{100 * self.agreeing / self.images:.1f}",
             f"{100 * low:.1f} to {100 * high:.1f}",
             f"{100 * self.by_magnitude / self.images:.1f}",
-            f"{self.totals['passes']:,}",
-            f"{self.totals['cycles']:,}",
-            f"{self.totals['speedup']:.2f}x",
-            f"{self.totals['energy_gain']:.2f}x",
+            f"{self.simulation.totals['passes']:,}",
+            f"{self.simulation.totals['cycles']:,}",
+            f"{self.simulation.totals['speedup']:.2f}x",
+            f"{self.simulation.totals['energy_gain']:.2f}x",
             f"{self.size:,}",
         ]
 
@@ -126,21 +134,40 @@ def measure(dense: tightc.Model, photographs: Photographs, sparsity: float, seed
         agreeing(packed, dense, photographs.measuring),
         agreeing(by_magnitude, dense, photographs.measuring),
         len(photographs.measuring.images),
-        tightc.simulate(packed).totals,
+        tightc.simulate(packed),
         path.stat().st_size,
     )
 
 
-def table(rows: Sequence[Row]) -> Iterable[str]:
-    """The rows as Markdown."""
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield "|" + "---|" * len(COLUMNS)
-    for row in rows:
-        yield f"| {' | '.join(row.cells())} |"
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines])
+
+
+def by_kind(layers: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """The figures of all layers of a kind, each layer of the first that its name has a part of."""
+    left = list(layers)
+    for kind, part in KINDS.items():
+        found = [layer for layer in left if part in layer["label"]]
+        left = [layer for layer in left if part not in layer["label"]]
+
+        def of(figure: str, found: Sequence[Mapping[str, Any]] = found) -> float:
+            return sum(layer[figure] for layer in found)
+
+        if found:
+            yield [
+                kind,
+                f"{len(found)}",
+                f"{of('dense_passes'):,}",
+                f"{of('passes'):,}",
+                f"{of('dense_cycles') / of('cycles'):.2f}x",
+                f"{of('dense_energy_pj') / of('energy_pj'):.2f}x",
+            ]
 
 
 def main() -> None:
-    """Prints a row for each sparsity, and keeps the networks."""
+    """Prints a row for each sparsity, and the kinds of layers at the last one; keeps the networks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path, help="the network, made by scripts/make_efficientnet_lite.py")
     parser.add_argument("photographs", help="folder or archive of image files")
@@ -165,7 +192,9 @@ def main() -> None:
     for sparsity in asked.sparsity:
         rows.append(measure(dense, photographs, sparsity, asked.seed, asked.work))
         print(" ".join(rows[-1].cells()), file=sys.stderr, flush=True)
-    print("\n".join(table(rows)))
+    print(table(COLUMNS, (row.cells() for row in rows)))
+    print(f"\nBy kind of layer, at a sparsity of {rows[-1].sparsity:g}:\n")
+    print(table(KIND_COLUMNS, by_kind(rows[-1].simulation.layers)))
 
 
 if __name__ == "__main__":

@@ -23,17 +23,19 @@ NETWORK = """<ir_version: 8, opset_import: ["": 17]>
 small (float[batch, 3, 224, 224] image) => (float[batch, 10] logits) {
     [conv] c = Conv<strides = [16, 16]>(image, weight)
     r = Relu(c)
-    m = GlobalAveragePool(r)
+    [a_depthwise_conv] d = Conv<group = 16>(r, depthwise)
+    m = GlobalMaxPool(d)
     f = Flatten(m)
     [linear] logits = Gemm<transB = 1>(f, matrix, bias)
 }"""
 
 
 def network(path: Path) -> Path:
-    """A convolution of 16x16 pixels without overlap, the mean, a linear layer: weights at random."""
+    """A convolution of 16x16 pixels without overlap, a depthwise one, the maximum, a linear layer: weights at random."""
     randomness = np.random.default_rng(0)
     model = parser.parse_model(NETWORK)
-    for name, shape in (("weight", (16, 3, 16, 16)), ("matrix", (10, 16)), ("bias", (10,))):
+    shapes = {"weight": (16, 3, 16, 16), "depthwise": (16, 1, 3, 3), "matrix": (10, 16), "bias": (10,)}
+    for name, shape in shapes.items():
         values = randomness.standard_normal(shape).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(values, name))
     onnx.save(model, path)
@@ -42,8 +44,8 @@ def network(path: Path) -> Path:
 
 def pixels() -> NDArray[np.uint8]:
     """Of 256x256, so that resizing changes nothing: blocks of one color, which PNG files keep."""
-    blocks = np.random.default_rng(1).integers(0, 256, (PHOTOGRAPHS, 16, 16, 3), np.uint8)
-    return blocks.repeat(16, axis=1).repeat(16, axis=2)
+    blocks = np.random.default_rng(1).integers(0, 256, (PHOTOGRAPHS, 2, 2, 3), np.uint8)
+    return blocks.repeat(128, axis=1).repeat(128, axis=2)
 
 
 @pytest.fixture
@@ -99,7 +101,8 @@ def test_the_table_has_the_agreement_that_onnxruntime_finds(
     monkeypatch.setattr(sys, "argv", ["efficientnet_lite.py", *words, "--work", str(place / "work")])
     efficientnet_lite.main()
     table = capsys.readouterr().out
-    head, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    first, second = table.split("\nBy kind of layer, at a sparsity of 0.98:\n\n")
+    head, _, *lines = [line.strip("| ").split(" | ") for line in first.splitlines()]
     assert head == list(efficientnet_lite.COLUMNS)
     assert [line[0] for line in lines] == ["0", "0.5", "0.98"]
     measured = numbers(efficientnet_lite.halves(load(place), 0).measuring)
@@ -112,19 +115,45 @@ def test_the_table_has_the_agreement_that_onnxruntime_finds(
         low, _, high = line[3].partition(" to ")
         assert float(low) <= float(line[2]) <= float(high)
     assert [float(line[2]) for line in lines] == pytest.approx(found)
-    assert found[0] == 100 and min(found) < 100, "some network disagrees, or the test says nothing"
-    by_magnitude = tightc.prune(tightc.load(place / "small.onnx"), sparsity=0.98, scope="layer").model
+    assert len(set(dense)) > 1, "one class for all images would say nothing"
+    assert found[0] == 100 and min(found) < 100, "nor would agreement everywhere"
+    by_magnitude = tightc.prune(
+        tightc.load(place / "small.onnx"), sparsity=0.98, scope="layer", skip=["a_depthwise_conv"]
+    ).model
     tightc.save(by_magnitude, place / "magnitude.onnx")
     agreeing = (classes(place / "magnitude.onnx", pixels()[measured]) == dense).mean() * 100
     assert float(lines[-1][4]) == pytest.approx(agreeing)
+
+    head, _, *kinds = [line.strip("| ").split(" | ") for line in second.splitlines()]
+    assert head == list(efficientnet_lite.KIND_COLUMNS)
+    assert [line[:2] for line in kinds] == [["depthwise", "1"], ["stem, head, classifier", "2"]]
+    depthwise, others = (int(line[3]) for line in kinds)
     passes = [int(line[5]) for line in lines]
-    assert passes[0] == 12 + 1 > passes[1], (
-        "16 filters in 24 parts each, on 32 columns; then the linear layer"
+    assert passes[-1] == depthwise + others, "each layer is of one kind"
+    assert passes[0] == depthwise + 12 + 1, (
+        "depthwise layers keep all; 16 filters in 24 parts, on 32 columns; linear"
     )
 
     monkeypatch.setattr(tightc, "permute", None)
     efficientnet_lite.main()
     assert capsys.readouterr().out == table, "what is kept is not made again"
+
+
+def test_a_layer_counts_for_one_kind() -> None:
+    figures = {
+        "dense_passes": 8,
+        "passes": 2,
+        "dense_cycles": 1200,
+        "cycles": 200,
+        "dense_energy_pj": 3.0,
+        "energy_pj": 2.0,
+    }
+    names = ("_conv_stem", "_blocks.0._depthwise_conv", "_blocks.1._depthwise_conv", "_blocks.1._expand_conv")
+    assert list(efficientnet_lite.by_kind([{"label": name, **figures} for name in names])) == [
+        ["depthwise", "2", "16", "4", "6.00x", "1.50x"],
+        ["expanding", "1", "8", "2", "6.00x", "1.50x"],
+        ["stem, head, classifier", "1", "8", "2", "6.00x", "1.50x"],
+    ]
 
 
 def test_the_exported_network_has_the_shapes_of_the_paper() -> None:

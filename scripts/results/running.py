@@ -165,7 +165,10 @@ def _relative_to(runs: Path, recipe: Record, folder: Path, run: Run) -> Record:
         return os.path.relpath(folder.resolve() / path, runs.resolve())
 
     found = {**recipe, "model": moved(recipe["model"])}
-    given = read_raw(run.recipe).get("data")
-    if given and is_path(given["data"], run.folder) and not Path(given["data"]).is_absolute():
+    if "data" in recipe and is_path(recipe["data"]["data"], folder) and not _is_absolute(run):
         found["data"] = {**recipe["data"], "data": moved(recipe["data"]["data"])}
     return found
+
+
+def _is_absolute(run: Run) -> bool:
+    return Path(read_raw(run.recipe)["data"]["data"]).is_absolute()
