@@ -147,7 +147,7 @@ def test_what_compiled_functions_hold_or_read_is_told_apart() -> None:
         for one in draw(3000, 1)
         if one.file == "permutation/methods/first_fit.py"
     }
-    assert functions["_first_fit"] and not functions["fill_tiles"]
+    assert functions["_first_fit"] and not functions["_rounds"]
 
 
 def test_each_mutant_made_by_hand_has_its_place() -> None:

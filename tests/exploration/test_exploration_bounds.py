@@ -16,7 +16,7 @@ from helpers.packings import matrices, packed_layer
 from helpers.random_hardware import energy_tables, flags, hardware_files, networks
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import Hardware
-from tightc.exploration.bench import layer_bound, most_passes
+from tightc.exploration.bench import layer_bounds, most_passes
 from tightc.exploration.bounds import Costs, packed_bytes
 from tightc.model.layer_view.layers import read_network
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
@@ -43,7 +43,7 @@ def check_bounds(proto: onnx.ModelProto, **given: Any) -> list[tuple[Costs, Cost
     pairs = []
     for job, packing in zip(jobs, pack_layers(jobs, options, 0, no_progress).packings, strict=True):
         assert job.costs is not None
-        bound, cost = layer_bound(job, options), job.costs.of(packing)
+        [bound], cost = layer_bounds([job], [options]), job.costs.of(packing)
         stored = packed_bytes(packing, job.load())
         assert len(packing.tiles) <= most_passes(job.load(), packing_problem(options, job.costs))
         assert bound.cycles <= cost.cycles

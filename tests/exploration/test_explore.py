@@ -98,6 +98,41 @@ def test_the_front_is_that_of_the_full_grid(
         assert rows_of(found, "skipped")
 
 
+def test_the_front_of_all_measures_is_that_of_the_full_grid(digits: Model) -> None:
+    """With accuracies there is one front for all sparsities."""
+    images = tightc.load_images(RECIPE.parent / "digits.npz", digits, split="train")
+    front = ("cycles", "energy", "area", "bytes", "accuracy")
+    grid = {"array": "4x4,16x16", "fan_in": (4, 16), "sparsity": (0.9, 0.95), "temp_schedule": QUICK}
+    found, whole = (
+        explore([digits], ExploreOptions(**grid, area=AREA, front=front, exhaustive=every), images).report
+        for every in (False, True)
+    )
+    assert front_of(found) == front_of(whole)
+    rows = [{**row, "loss": -row["accuracy"]} for row in rows_of(whole, "front", "dominated")]
+    keys = ["cycles", "energy_pj", "area_mm2", "packed_bytes", "loss"]
+    assert {row["number"] for row in rows_of(found, "front")} == by_hand(rows, keys, groups=False)
+    assert 0 < len(rows_of(found, "front")) < len(rows)
+    values = {row["number"]: row for row in whole.layers}
+    for row in rows_of(found, "skipped"):
+        actual = values[row["number"]]
+        assert all(row["bound"][key] <= actual[key] for key in keys[:-1])
+        assert row["bound"]["accuracy"] == actual["accuracy"]
+
+
+def test_of_a_model_given_twice_each_has_its_own_front(digits: Model) -> None:
+    """Both are the same points in the store, and each names a point of its own."""
+    grid = {"array": "8x8,16x16", "fan_in": (4, 8), "temp_schedule": QUICK}
+    pruned = tightc.prune(digits, sparsity=0.93).model
+    once = explore([pruned], ExploreOptions(**grid)).report
+    twice = explore([pruned, pruned], ExploreOptions(**grid)).report
+    expected = [(row["number"], row["status"], row["by"]) for row in once.layers]
+    found = [(row["number"], row["status"], row["by"]) for row in twice.layers]
+    assert any(status == "skipped" for _, status, _ in expected)
+    assert found[: len(expected)] == expected
+    copied = [(number + len(expected), status, by and by + len(expected)) for number, status, by in expected]
+    assert found[len(expected) :] == copied
+
+
 def test_points_are_skipped_alike_for_any_number_of_workers(digits: Model) -> None:
     grid = {"array": "8x8,16x16", "fan_in": (4, 8), "sparsity": 0.93, "temp_schedule": QUICK}
     reports = [explore([digits], ExploreOptions(**grid, jobs=jobs)).report for jobs in (1, 3)]

@@ -15,7 +15,11 @@ from tightc.permutation.problem import LossySettings
 from tightc.tile import fan_in_bound
 from tightc.tile.array import ArrayShape
 from tightc.tile.bounds import passes_lower_bound
-from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
+from tightc.tile.fan_in_bound import (
+    LaneInputs,
+    lane_inputs_lower_bound_in_passes,
+    passes_lower_bound_at_fan_in,
+)
 from tightc.tile.matrix import LayerMatrix
 
 LOSSLESS = ("dense", "structured", "column-combine", "first-fit", "tight")
@@ -168,6 +172,23 @@ def test_no_method_beats_it(matrix: LayerMatrix, array: ArrayShape, fan_in: int,
     assert passes >= least
     # that some packing is known saves time and changes nothing
     assert passes_lower_bound_at_fan_in(matrix.slots(), matrix.groups, array, fan_in, passes) == least
+
+
+@settings(max_examples=60, deadline=None)
+@given(matrices(), arrays(), st.integers(1, 6))
+def test_what_fan_ins_have_in_common_is_computed_once(
+    matrix: LayerMatrix, array: ArrayShape, fan_in: int
+) -> None:
+    slots, groups = matrix.slots(), matrix.groups
+    inputs = LaneInputs.of(slots, groups, array)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            fan_in_bound, "_MOST", -1 if inputs else fan_in_bound._MOST
+        )  # none may be computed again
+        again = passes_lower_bound_at_fan_in(slots, groups, array, fan_in, inputs=inputs)
+        lanes = lane_inputs_lower_bound_in_passes(slots, groups, array, fan_in, inputs)
+    assert again == passes_lower_bound_at_fan_in(slots, groups, array, fan_in)
+    assert lanes == lane_inputs_lower_bound_in_passes(slots, groups, array, fan_in)
 
 
 def test_groups_are_a_block_diagonal_layer() -> None:

@@ -26,13 +26,13 @@ from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.layer_scheduler import LayerJob, packing_problem
-from tightc.permutation.methods import dense, structured
-from tightc.permutation.methods.first_fit import fill_tiles
+from tightc.permutation.methods import dense, first_fit, structured
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.permute import layer_jobs, zeroed_weights
 from tightc.permutation.problem import PackingProblem
 from tightc.pruning.prune import prune
+from tightc.tile.fan_in_bound import LaneInputs
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
@@ -105,11 +105,12 @@ class Bench:
         return float(evaluate(model, images, normalization, EvaluateOptions()).totals["accuracy"])
 
 
-def layer_bound(job: LayerJob, options: PermuteOptions) -> Costs:
-    """What any packing of a layer costs at least that tight returns by `options`."""
-    matrix = job.load()
-    problem = packing_problem(options, job.costs)
-    return least_costs(matrix, problem, most_passes(matrix, problem))
+def layer_bounds(jobs: Sequence[LayerJob], options: Sequence[PermuteOptions]) -> list[Costs]:
+    """What any packing of a layer costs at least that tight returns: of its job by each of `options`, for one array."""
+    matrix = jobs[0].load()
+    inputs = LaneInputs.of(matrix.slots(), matrix.groups, options[0].array)
+    problems = [packing_problem(own, job.costs) for job, own in zip(jobs, options, strict=True)]
+    return [least_costs(matrix, problem, most_passes(matrix, problem), inputs) for problem in problems]
 
 
 def most_passes(matrix: LayerMatrix, problem: PackingProblem) -> int:
@@ -120,7 +121,7 @@ def most_passes(matrix: LayerMatrix, problem: PackingProblem) -> int:
     assert problem.costs is not None, "buffers need costs"
     array = problem.array
     if math.isinf(problem.costs.accelerator.sums.usable):
-        filled = len(fill_tiles(*matrix.nonzeros(), array, problem.fan_in))
+        filled = first_fit.passes(*matrix.nonzeros(), array, problem.fan_in)
         return min(filled, structured.passes(matrix, array))
     whole = len(dense.pack(matrix, problem).tiles)
     return max(int(np.count_nonzero(matrix.values)), whole)

@@ -22,7 +22,11 @@ from tightc.permutation.methods.tight.other_methods import ordinary_packings
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import PackingProblem
 from tightc.tile.bounds import area_lower_bound, fan_in_lower_bound, folds
-from tightc.tile.fan_in_bound import lane_inputs_lower_bound_in_passes, passes_lower_bound_at_fan_in
+from tightc.tile.fan_in_bound import (
+    LaneInputs,
+    lane_inputs_lower_bound_in_passes,
+    passes_lower_bound_at_fan_in,
+)
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 from tightc.tile.store import to_stream
@@ -70,17 +74,23 @@ class Counts:
     channels: float
 
     @classmethod
-    def of(cls, matrix: LayerMatrix, problem: PackingProblem, most_passes: int) -> Counts:
-        """Of `matrix` in up to `most_passes` passes."""
+    def of(
+        cls,
+        matrix: LayerMatrix,
+        problem: PackingProblem,
+        most_passes: int,
+        inputs: LaneInputs | None = None,
+    ) -> Counts:
+        """Of `matrix` in up to `most_passes` passes; `inputs` are its own, where they are known."""
         assert problem.costs is not None, "channels need costs"
         array, fan_in, positions = problem.array, problem.fan_in, problem.costs.gemm.positions
         slots = matrix.slots()
         sizes = slots.sum(axis=1, dtype=np.int64)
         users = slots.reshape(matrix.groups, -1, matrix.inputs).sum(axis=1, dtype=np.int64).ravel()
-        passes = passes_lower_bound_at_fan_in(slots, matrix.groups, array, fan_in)
+        passes = passes_lower_bound_at_fan_in(slots, matrix.groups, array, fan_in, inputs=inputs)
         weights, parts = int(sizes.sum()), -(-sizes // array.rows)
         columns = int(parts.sum())
-        reads = lane_inputs_lower_bound_in_passes(slots, matrix.groups, array, most_passes)
+        reads = lane_inputs_lower_bound_in_passes(slots, matrix.groups, array, most_passes, inputs)
         empty = most_passes * array.columns - columns  # columns, at most, of which each lane input misses one
         return cls(
             fan_in=fan_in,
@@ -146,14 +156,16 @@ def costs_of(packing: Packing, matrix: LayerMatrix, costs: PackingCosts) -> Cost
     return Costs(*costs.of(costs.place_lanes(packing)), packed_bytes(packing, matrix))
 
 
-def least_costs(matrix: LayerMatrix, problem: PackingProblem, most_passes: int) -> Costs:
+def least_costs(
+    matrix: LayerMatrix, problem: PackingProblem, most_passes: int, inputs: LaneInputs | None = None
+) -> Costs:
     """No packing that tight returns for `problem` in up to `most_passes` passes costs less, in any of these.
 
     It has the fan-in of the problem, or is one of the packings of fan-in 1 that tight considers, which are known.
     """
     costs = problem.costs
     assert costs is not None, "cycles and energy need costs"
-    counts = Counts.of(matrix, problem, most_passes)
+    counts = Counts.of(matrix, problem, most_passes, inputs)
     found = [_costs(counts, matrix, costs)]
     for packing in ordinary_packings(matrix, problem, most_passes):
         found.append(costs_of(packing, matrix, costs))

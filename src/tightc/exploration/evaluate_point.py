@@ -14,7 +14,7 @@ from tightc.accelerator.choose import accelerator_of
 from tightc.cost_model.area import ArrayForm, area_mm2
 from tightc.deadline import Deadline
 from tightc.errors import OptionError
-from tightc.exploration.bench import Bench, Data, layer_bound
+from tightc.exploration.bench import Bench, Data, layer_bounds
 from tightc.exploration.bounds import Costs, packed_bytes
 from tightc.exploration.front import Values, dominator
 from tightc.exploration.grid import Point
@@ -23,6 +23,7 @@ from tightc.permutation.executors.executor import Executor
 from tightc.permutation.layer_scheduler import LayerJob, layer_seeds, pack_on
 from tightc.permutation.registry import TIGHT
 from tightc.progress import Progress
+from tightc.tile.array import ArrayShape
 from tightc.tile.measures import dropped_weights
 from tightc.tile.packing import Packing
 
@@ -65,11 +66,23 @@ def values_of(costs: Costs, area: float | None, accuracy: float | None) -> Value
     }
 
 
-def lower_bounds(point: Point, bench: Bench) -> list[Costs] | None:
-    """The bound of each layer; None for methods other than tight, which take less time than their bounds."""
-    if point.method is not TIGHT:
-        return None
-    return [layer_bound(job, point.permute) for job in bench.jobs(point.permute)]
+def lower_bounds(points: Sequence[Point], bench: Bench) -> dict[int, list[Costs]]:
+    """The bound of each layer at each of the `points` of a network, by their numbers.
+
+    Other methods than tight take less time than their bounds, and have none. What a layer has in common for all
+    fan-ins on an array is computed once.
+    """
+    by_array: dict[ArrayShape, list[Point]] = {}
+    for point in points:
+        if point.method is TIGHT:
+            by_array.setdefault(point.permute.array, []).append(point)
+    found: dict[int, list[Costs]] = {}
+    for own in by_array.values():
+        options = [point.permute for point in own]
+        layers = zip(*(bench.jobs(one) for one in options), strict=True)
+        bounds = zip(*(layer_bounds(jobs, options) for jobs in layers), strict=True)
+        found |= {point.number: list(costs) for point, costs in zip(own, bounds, strict=True)}
+    return found
 
 
 @dataclass

@@ -98,7 +98,6 @@ class _Run:
     def __post_init__(self) -> None:
         self._digest = "" if self.data is None else data_digest(self.data)
         self._keys = {point.number: self._key(point) for point in self.grid}
-        self._points = {self._keys[point.number]: point for point in self.grid}
         self.measures = _measures(self.options, with_data=self.data is not None)
 
     def _key(self, point: Point) -> str:
@@ -134,18 +133,19 @@ class _Run:
         possible = [point for point in own if self._is_possible(point)]
         for point in possible:
             self._take(point)
-        if any(point.number not in self.records for point in possible):
-            self.assumed |= dict.fromkeys(bench.costs(possible[0].permute)[1])
+        missing = [point for point in possible if point.number not in self.records]
+        if missing:
+            self.assumed |= dict.fromkeys(bench.costs(missing[0].permute)[1])
+        bounds = {} if self.options.exhaustive else lower_bounds(missing, bench)
         pending = [
             Evaluation(
                 point,
                 bench,
-                None if self.options.exhaustive else lower_bounds(point, bench),
+                bounds.get(point.number),
                 self.areas[point.number],
                 self.accuracies[point.network],
             )
-            for point in possible
-            if point.number not in self.records
+            for point in missing
         ]
         deferred = []
         for evaluation in sorted(pending, key=self._promise):
@@ -181,18 +181,23 @@ class _Run:
     def _take(self, point: Point) -> bool:
         """Whether the store knows the point, as far as that holds for this grid and the measures of its front."""
         record = self._record(point)
-        if record is None or (record.status == "skipped" and not self._holds(record)):
+        if record is None or (record.status == "skipped" and not self._holds(point, record)):
             return False
         self._know(point, record)
         return True
 
-    def _holds(self, record: Record) -> bool:
-        """Whether a skipped point is dominated by a point of this grid, in the measures of this front."""
-        by = self._points.get(record.content["by"])
+    def _holds(self, point: Point, record: Record) -> bool:
+        """Whether the skipped `point` is dominated by a point of this grid, in the measures of this front."""
+        by = self._of_key(record.content["by"], point)
         if by is None or self.options.exhaustive:
             return False
         known = by.number in self.values or (self._is_possible(by) and self._take(by))
         return known and dominates(self.values.get(by.number, {}), record.content["bound"], self.measures)
+
+    def _of_key(self, key: str, point: Point) -> Point | None:
+        """The point of that `key` on the front of `point`; of a model given twice, the one beside it if it may be."""
+        equal = [one for one in self.grid if self._keys[one.number] == key]
+        return next((one for one in equal if one.network is point.network), equal[0] if equal else None)
 
     def _record(self, point: Point) -> Record | None:
         """What the store knows of a point; the bound of a skipped one has its area and accuracy of this call.
@@ -263,7 +268,9 @@ class _Run:
         content, values = record.content, self.values.get(point.number)
         row: dict[str, Any] = {**point.head(), "status": record.status, "by": None}
         if record.status == "skipped":
-            row["by"] = self._points[content["by"]].number
+            by = self._of_key(content["by"], point)
+            assert by is not None, "it was looked up when the record was taken"
+            row["by"] = by.number
         elif values is not None:
             rivals = {number: self.values[number] for number in self._rivals(point)}
             row["by"] = dominator(values, rivals, self.measures)

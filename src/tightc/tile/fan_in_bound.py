@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,68 +21,86 @@ _SORT = 2048  # multiplications that take as long as to sort an overlap
 _ROUNDING = 1e-9  # of all weights: well above the rounding of sums over filters and columns
 
 
+@dataclass(frozen=True)
+class LaneInputs:
+    """The fewest lane inputs of a lossless packing on an array, by its columns: any fan-in, any number of passes.
+
+    `columns`: those that the filters need. `fewest`: lane inputs in so many. `gains`: (further columns,) float64, what
+    each saves at most; they fall.
+    """
+
+    columns: int
+    fewest: float
+    gains: Floats
+
+    @classmethod
+    def of(cls, slots: NDArray[Any], groups: int, array: ArrayShape) -> Self | None:
+        """Of `slots`, as in `passes_lower_bound_at_fan_in`; None for a layer of so many filters that it takes long."""
+        by_group = slots.reshape(groups, -1, slots.shape[1])
+        users = by_group.sum(axis=1, dtype=np.int64).ravel()
+        if not users.any() or array.columns == 1 or _overlap_cost(slots, by_group) > _MOST:
+            return None
+        columns = -(-by_group.sum(axis=2, dtype=np.int64).ravel() // array.rows)
+        overlaps = _Overlaps.of(by_group, array)
+        inputs = _lane_inputs(by_group, overlaps, columns, np.minimum(users, array.columns))
+        gains = np.sort((inputs[:, :-1] - inputs[:, 1:]).ravel())[::-1]
+        return cls(int(columns.sum()), float(inputs[:, 0].sum()), gains)
+
+
 def passes_lower_bound_at_fan_in(
-    slots: NDArray[Any], groups: int, array: ArrayShape, fan_in: int, known: int | None = None
+    slots: NDArray[Any],
+    groups: int,
+    array: ArrayShape,
+    fan_in: int,
+    known: int | None = None,
+    inputs: LaneInputs | None = None,
 ) -> int:
     """Fewest passes of any lossless packing with lanes of up to `fan_in` inputs; 0 if there is no weight.
 
     `slots`: (filters, inputs of a group) integers, the slots that each weight takes, as of LayerMatrix.slots(). The
     result never rises with rows, columns or fan-in. In layers of very many filters it leaves overlaps out and is
     weaker. `known`: passes of a lossless packing for that fan-in, if there is one; where simpler counts need as many,
-    overlaps are not looked at. docs/design/search.md.
+    overlaps are not looked at. `inputs`: those of the slots, where they are known. docs/design/search.md.
     """
-    by_group = slots.reshape(groups, -1, slots.shape[1])
     sizes = slots.sum(axis=1, dtype=np.int64)
-    users = by_group.sum(axis=1, dtype=np.int64).ravel()
+    users = slots.reshape(groups, -1, slots.shape[1]).sum(axis=1, dtype=np.int64).ravel()
     passes = max(passes_lower_bound(sizes, array), _passes_by_inputs(users, array, fan_in))
     weights, each = int(sizes.sum()), array.rows * fan_in
-    cost = _overlap_cost(slots, by_group)
-    if passes == known or weights <= passes * each or array.columns == 1 or cost > _MOST:
+    if passes == known or weights <= passes * each:
         return passes
-    columns, fewest, gains = _by_columns(by_group, users, array)
-    saved = np.append(0.0, np.cumsum(gains))
+    inputs = inputs or LaneInputs.of(slots, groups, array)
+    if inputs is None:
+        return passes
+    columns, fewest, saved = inputs.columns, inputs.fewest, np.append(0.0, np.cumsum(inputs.gains))
 
     def fits(tried: int) -> bool:
-        spare = min(tried * array.columns - columns, len(gains))
+        spare = min(tried * array.columns - columns, len(saved) - 1)
         return bool(fewest - saved[spare] <= tried * each + _ROUNDING * weights)
 
     return passes + bisect_left(range(passes, folds(weights, each)), True, key=fits)
 
 
 def lane_inputs_lower_bound_in_passes(
-    slots: NDArray[Any], groups: int, array: ArrayShape, passes: int
+    slots: NDArray[Any], groups: int, array: ArrayShape, passes: int, inputs: LaneInputs | None = None
 ) -> int:
     """Fewest lane inputs of any lossless packing in up to `passes` passes; as many are read by its tiles, each once.
 
-    `slots`, `groups`: as in `passes_lower_bound_at_fan_in`. The result never rises with `passes`. Where its overlaps
-    are not looked at, it is `lane_inputs_lower_bound`. docs/design/search.md.
+    `slots`, `groups`, `inputs`: as in `passes_lower_bound_at_fan_in`. The result never rises with `passes`. Where its
+    overlaps are not looked at, it is `lane_inputs_lower_bound`. docs/design/search.md.
     """
-    by_group = slots.reshape(groups, -1, slots.shape[1])
-    users = by_group.sum(axis=1, dtype=np.int64).ravel()
+    users = slots.reshape(groups, -1, slots.shape[1]).sum(axis=1, dtype=np.int64).ravel()
     least = lane_inputs_lower_bound(users, array)
-    if not users.any() or array.columns == 1 or _overlap_cost(slots, by_group) > _MOST:
+    inputs = inputs or LaneInputs.of(slots, groups, array)
+    if inputs is None:
         return least
-    columns, fewest, gains = _by_columns(by_group, users, array)
-    spare = min(max(0, passes * array.columns - columns), len(gains))
-    inputs = fewest - float(gains[:spare].sum())
-    return max(least, ceil(inputs - _ROUNDING * int(slots.sum(dtype=np.int64))))
+    spare = min(max(0, passes * array.columns - inputs.columns), len(inputs.gains))
+    found = inputs.fewest - float(inputs.gains[:spare].sum())
+    return max(least, ceil(found - _ROUNDING * int(slots.sum(dtype=np.int64))))
 
 
 def _overlap_cost(slots: NDArray[Any], by_group: NDArray[Any]) -> int:
     """Multiplications for the overlaps of all filters, and their sorting."""
     return int(slots.shape[0] * by_group.shape[1] * (slots.shape[1] + _SORT))
-
-
-def _by_columns(by_group: NDArray[Any], users: Counts, array: ArrayShape) -> tuple[int, float, Floats]:
-    """(the columns that the filters need, the fewest lane inputs in them, what each further column saves at most).
-
-    The savings, (columns,), fall. `by_group`: (groups, filters of a group, inputs of a group). `users`: (inputs,).
-    """
-    sizes = by_group.sum(axis=2, dtype=np.int64).ravel()
-    columns = -(-sizes // array.rows)
-    inputs = _lane_inputs(by_group, _Overlaps.of(by_group, array), columns, np.minimum(users, array.columns))
-    gains = np.sort((inputs[:, :-1] - inputs[:, 1:]).ravel())[::-1]
-    return int(columns.sum()), float(inputs[:, 0].sum()), gains
 
 
 def _passes_by_inputs(users: Counts, array: ArrayShape, fan_in: int) -> int:

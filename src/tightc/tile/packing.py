@@ -92,13 +92,14 @@ def tile_of_slots(filters: Ids, slots: Ids) -> Tile:
     """
     used = slots != EMPTY
     lanes, columns = used.any(axis=1), used.any(axis=0)
-    slots, filters = slots[np.ix_(lanes, columns)], filters[columns]
+    slots, filters = slots[lanes][:, columns], filters[columns]
     order = np.argsort(slots, axis=1)
-    ordered = np.take_along_axis(slots, order, axis=1)
+    order += np.arange(len(slots))[:, None] * len(filters)  # places among all slots
+    ordered = slots.ravel()[order]
     first = ordered != EMPTY  # of the slots of a lane that multiply the same input
     first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
     select = np.empty(slots.shape, np.int16)
-    np.put_along_axis(select, order, np.cumsum(first, axis=1, dtype=np.int16) - np.int16(1), axis=1)
+    select.ravel()[order] = np.cumsum(first, axis=1, dtype=np.int16) - np.int16(1)
     starts = np.append(0, np.cumsum(np.count_nonzero(first, axis=1))).astype(np.int32)
     return Tile(filters.astype(np.int32), starts, ordered[first].astype(np.int32), select)
 

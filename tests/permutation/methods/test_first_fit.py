@@ -27,6 +27,7 @@ def test_every_weight_has_one_slot_within_the_fan_in(
     faults = oracle.packing_faults(tiles, matrix.values, matrix.groups, tuple(array), fan_in, nonzero)
     assert faults == []
     assert packing.fan_in == fan_in
+    assert len(tiles) == first_fit.passes(*matrix.nonzeros(), array, fan_in)
 
 
 @settings(max_examples=60)

@@ -6,7 +6,7 @@ the two is the gain from annealing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
@@ -64,20 +64,35 @@ def fill_tiles(
     remainder. Parts are sorted by mean input, remainders by falling length. The first part of a tile always fits, so
     the rounds end. CancelledError once it is `interrupted`.
     """
-    tiles: list[Tile] = []
+    rounds = _rounds(filters, inputs, array, fan_in, interrupted)
+    return [tile_of_slots(names, slots) for names, slots in rounds]
+
+
+def passes(filters: Ids, inputs: Ids, array: ArrayShape, fan_in: int) -> int:
+    """Number of tiles that `fill_tiles` makes."""
+    return sum(1 for _ in _rounds(filters, inputs, array, fan_in))
+
+
+def _rounds(
+    filters: Ids,
+    inputs: Ids,
+    array: ArrayShape,
+    fan_in: int,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Ids, Ids]]:
+    """The filters of each tile, (columns,), and the inputs of its slots, (rows, columns)."""
     while len(filters):
         columns = _cut(filters, inputs, array.rows)
         left = []
         for first in range(0, len(columns.filters), array.columns):
             if interrupted():
                 raise CancelledError
-            tile, rest = _fill(columns, slice(first, first + array.columns), array.rows, fan_in)
-            tiles.append(tile)
+            names, slots, rest = _fill(columns, slice(first, first + array.columns), array.rows, fan_in)
+            yield names, slots
             left.append(rest)
         filters, inputs = (np.concatenate(parts) for parts in zip(*left, strict=True))
         order = np.lexsort((inputs, filters))
         filters, inputs = filters[order], inputs[order]
-    return tiles
 
 
 def _cut(filters: Ids, inputs: Ids, rows: int) -> _Columns:
@@ -97,8 +112,8 @@ def _cut(filters: Ids, inputs: Ids, rows: int) -> _Columns:
     )
 
 
-def _fill(columns: _Columns, here: slice, rows: int, fan_in: int) -> tuple[Tile, tuple[Ids, Ids]]:
-    """The tile of the columns `here`, and the filters and inputs of the weights that do not fit."""
+def _fill(columns: _Columns, here: slice, rows: int, fan_in: int) -> tuple[Ids, Ids, tuple[Ids, Ids]]:
+    """(the filters of the columns `here`, the inputs of their slots, filters and inputs of what does not fit)."""
     filters = columns.filters[here]
     starts = columns.starts[here.start : here.start + len(filters) + 1]
     inputs = columns.inputs[starts[0] : starts[-1]]
@@ -108,7 +123,7 @@ def _fill(columns: _Columns, here: slice, rows: int, fan_in: int) -> tuple[Tile,
     slots = np.full((rows, len(filters)), EMPTY, np.int32)
     fits = lanes != _NONE
     slots[lanes[fits], column[fits]] = inputs[fits]
-    return tile_of_slots(filters, slots), (filters[column[~fits]], inputs[~fits])
+    return filters, slots, (filters[column[~fits]], inputs[~fits])
 
 
 @njit(nogil=True, cache=True)

@@ -108,35 +108,65 @@ def _choose(
     inside = np.zeros(left.shape[1], np.int64)
     for i in range(min(columns, len(candidates))):
         inside += left[candidates[i]]
-    best = _best_inputs(inside, users, most)
+    values = _values(inside, users)
+    best, level = _sum_of_largest(values, most)
     outside = len(candidates) - columns
     for _ in range(swaps if outside > 0 else 0):
         rng = _next(rng)
         bits = _draw(rng)
         one, other = _pick(bits, columns), columns + _pick(bits >> np.uint64(20), outside)
-        tried = inside - left[candidates[one]] + left[candidates[other]]
-        found = _best_inputs(tried, users, most)
+        leaving, entering = left[candidates[one]], left[candidates[other]]
+        if _change_above(level, values, inside, users=users, leaving=leaving, entering=entering) < 0:
+            continue  # the sum of the largest falls at least as much
+        tried = inside - leaving + entering
+        tried_values = _values(tried, users)
+        found, its_level = _sum_of_largest(tried_values, most)
         if found >= best:
-            inside, best = tried, found
+            inside, values, best, level = tried, tried_values, found, its_level
             candidates[one], candidates[other] = candidates[other], candidates[one]
-    values = _values(inside, users)
     order = np.argsort(-values, kind="mergesort")[:most]
     chosen = np.sort(candidates[: min(columns, len(candidates))])
     return chosen, np.sort(order[inside[order] > 0]), rng
 
 
 @njit(nogil=True, cache=True)
+def _value(inside: int, users: int) -> int:
+    """What it is worth that so many of the `users` of an input are inside: more for the last than for the first."""
+    return inside * inside * _WHOLE // max(users * users, 1) + inside
+
+
+@njit(nogil=True, cache=True)
 def _values(inside: Counts, users: Counts) -> Counts:
-    """What it is worth that so many of the users of each input are inside: more for the last than for the first."""
-    values: Counts = inside * inside * _WHOLE // np.maximum(users * users, 1) + inside
+    """The value of each input, (inputs,) int64."""
+    values = np.empty(len(inside), np.int64)
+    for i in range(len(inside)):
+        values[i] = _value(inside[i], users[i])
     return values
 
 
 @njit(nogil=True, cache=True)
-def _best_inputs(inside: Counts, users: Counts, most: int) -> int:
-    """The sum of the `most` largest values."""
-    first = max(0, len(inside) - most)
-    return int(np.partition(_values(inside, users), first)[first:].sum())
+def _sum_of_largest(values: Counts, most: int) -> tuple[int, int]:
+    """(the sum of the `most` largest values, the smallest of these)."""
+    first = max(0, len(values) - most)
+    ordered = np.partition(values, first)
+    return int(ordered[first:].sum()), int(ordered[first])
+
+
+@njit(nogil=True, cache=True)
+def _change_above(
+    level: int, values: Counts, inside: Counts, users: Counts, leaving: Counts, entering: Counts
+) -> int:
+    """By how much the sum of what `values` have above `level` changes when a filter leaves and another one enters.
+
+    The `most` largest values add up to at most this sum and `most` times the level, and to as much where the level is
+    the smallest of them. So that sum changes by no more.
+    """
+    change = 0
+    for i in range(len(inside)):
+        if leaving[i] != entering[i]:
+            value = _value(inside[i] - leaving[i] + entering[i], users[i])
+            change += max(value - level, 0) - max(values[i] - level, 0)
+    return change
 
 
 @njit(nogil=True, cache=True)
