@@ -31,7 +31,7 @@ small (float[batch, 3, 224, 224] image) => (float[batch, 10] logits) {
 
 
 def network(path: Path) -> Path:
-    """A convolution of 16x16 pixels without overlap, a depthwise one, the maximum, a linear layer: weights at random."""
+    """A convolution of 16x16 pixels without overlap, a depthwise one, the maximum, a linear layer; random weights."""
     randomness = np.random.default_rng(0)
     model = parser.parse_model(NETWORK)
     shapes = {"weight": (16, 3, 16, 16), "depthwise": (16, 1, 3, 3), "matrix": (10, 16), "bias": (10,)}
