@@ -22,6 +22,7 @@ SECTIONS = {
     "speed": "speed",
     "against": "against",
     "nm": "nm",
+    "methods": "methods",
     "schedules": "schedules",
     "curve": "curve",
     "chain": "chain",
@@ -38,6 +39,7 @@ SECTIONS = {
     "scale-search": "scale_search",
     "simulation": "simulation",
     "training": "training",
+    "mlperf-tiny": "mlperf_tiny",
 }
 
 

@@ -49,6 +49,7 @@ def test_a_row_for_each_layer_by_hand() -> None:
         "nonzeros": 3,
         "density": 3 / 24,
         "empty_filters": 2,
+        "dead_filters": 2,
         "empty_inputs": 4,
         "macs": 24 * 30,
     }

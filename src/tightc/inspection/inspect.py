@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tightc.inspection.dead_filters import DEAD_BELOW, dead_filters
 from tightc.inspection.options import InspectOptions
 from tightc.model.file import Model
 from tightc.model.history import read_history
@@ -44,7 +45,19 @@ def inspect(model: Model, options: InspectOptions) -> Report:
     if unknown:
         notes += (f"MACs of {', '.join(unknown)} are unknown, and so is the fraction covered",)
     rows = tuple(_row(network, layer, counted.vectors[layer.output]) for layer in network.layers)
-    return Report("inspect", {**head, **totals}, rows, counted.uncovered, notes)
+    filters, dead, empty = _filters(rows)
+    if dead > empty:
+        notes += (
+            f"{dead:,} of {filters:,} filters are dead: no weight above {DEAD_BELOW:g} of the layer's largest",
+        )
+    return Report("inspect", {**head, **totals, "dead_filters": dead}, rows, counted.uncovered, notes)
+
+
+def _filters(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
+    """(all filters, dead ones, empty ones) of `rows`; those of a shared weight count once."""
+    owners = [row for row in rows if row["shares"] is None]
+    filters = sum(row["filters"] * row["groups"] for row in owners)
+    return filters, sum(row["dead_filters"] for row in owners), sum(row["empty_filters"] for row in owners)
 
 
 def _history_label(entry: Mapping[str, Any]) -> str:
@@ -68,6 +81,7 @@ def _row(network: Network, layer: Layer, vectors: int) -> dict[str, Any]:
         "nonzeros": nonzeros,
         "density": nonzeros / used.size,
         "empty_filters": int(np.count_nonzero(~used.any(axis=2))),
+        "dead_filters": dead_filters(matrix.dequantized),
         "empty_inputs": int(np.count_nonzero(~used.any(axis=1))),
         "macs": dense_macs(layer, vectors),
     }

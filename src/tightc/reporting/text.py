@@ -17,7 +17,7 @@ from tightc.reporting.uncovered import uncovered_lines
 _LOSSES = {"accuracy_drop": "drop at", "divergence": "KL at"}
 # the columns of each stage's table, in order; everything is in --json
 _COLUMNS = {
-    "inspect": "name operator type matrix vectors density empty_filters empty_inputs macs "
+    "inspect": "name operator type matrix vectors density empty_filters dead_filters empty_inputs macs "
     + " ".join(f"{figure}_at_{sparsity}" for figure in _LOSSES for sparsity in SPARSITIES),
     "prune": "name operator matrix weights nonzeros density",
     "finetune": "name nonzeros density",
@@ -53,6 +53,7 @@ _TITLES = {
     "vectors": "M",
     "matrix": "N x K",
     "empty_filters": "empty filters",
+    "dead_filters": "dead filters",
     "empty_inputs": "empty inputs",
     "fan_in_max": "fan-in",
     "lane_inputs": "lane inputs",
@@ -119,6 +120,7 @@ _LEAST_NEEDED = [
 _LEAST_NEEDED += [
     "gap",
     "empty_filters",
+    "dead_filters",
     "empty_inputs",
     "weights",
     "nonzeros",
@@ -180,9 +182,10 @@ def totals_lines(report: Report) -> Iterator[str]:
 
 
 def short_totals_lines(report: Report) -> Iterator[str]:
-    """The lines of `totals_lines` without those that the last line of a report sums up."""
+    """The lines of `totals_lines` that have a value, without those that the last line of a report sums up."""
     kept = _KEPT_TOTALS.get(report.stage, report.totals)
-    return _lines_of({name: value for name, value in report.totals.items() if name in kept})
+    found = {name: value for name, value in report.totals.items() if name in kept and value is not None}
+    return _lines_of(found)
 
 
 def _lines_of(totals: Figures) -> Iterator[str]:
