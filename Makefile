@@ -8,7 +8,7 @@ MINUTES ?= 10
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo results test test-fast test-zoo rtl-test stress fuzz models test-light test-wheel coverage mutate check static format lint types words prose docs reference bench lock audit vela clean
+.PHONY: help demo results test test-fast test-zoo rtl-test stress fuzz models test-light test-wheel coverage mutate efficientnet check static format lint types words prose docs reference bench lock audit vela clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | column -t -s: -l 2
@@ -96,6 +96,9 @@ coverage: $(VENV)/ready ## the branches that the tests run, at least 95 %; takes
 mutate: $(VENV)/ready ## small faults in the kernels, and the tests that notice them: docs/reliability-mutants.md; at most 90 minutes
 	$(BIN)/python scripts/mutation.py
 
+efficientnet: $(VENV)/ready-efficientnet ## write EfficientNet-Lite0 with its ImageNet weights as build/efficientnet-lite0.onnx
+	$(BIN)/python scripts/make_efficientnet_lite.py build/efficientnet-lite0.onnx
+
 lock: ## write requirements.lock, the hashes of all that constraints.txt pins, but for torch
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
@@ -118,6 +121,10 @@ $(VENV)/ready-scripts: $(VENV)/ready
 
 $(VENV)/ready-zoo: $(VENV)/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[zoo]'
+	@touch $@
+
+$(VENV)/ready-efficientnet: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[efficientnet]'
 	@touch $@
 
 $(VENV)/ready-fuzz: $(VENV)/ready

@@ -480,6 +480,19 @@ def test_data_of_a_function_stays_as_it_is(place: Path) -> None:
     assert read_raw(place / "changed.yaml")["data"]["data"] == "package.module:images"
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_data_at_an_absolute_path_stays_there_in_recipe_and_record(place: Path, command: Command) -> None:
+    """As of a system's package: a path relative to a checkout would lead elsewhere in another one."""
+    data = str(place / "digits.npz")
+    recipe = place / "digits-column-combine-0.5.yaml"
+    recipe.write_text(COMBINED.replace("data: digits.npz", f"data: {data}"))
+    assert command("d-cc-s0") == 0
+    (written,) = (place / "work").glob("*.yaml")
+    assert read_raw(written)["data"]["data"] == data
+    (one,) = ResultsFolder(place / "results").read_records()
+    assert one["recipe"]["data"]["data"] == data and one["recipe"]["model"] == "../../digits.onnx"
+
+
 # --- checking
 
 

@@ -58,6 +58,12 @@ def test_seeds_are_put_together() -> None:
     assert "20 epochs a run; 2 cores of a processor; tightc 0.1.0." in text
 
 
+def test_what_differs_between_runs_is_listed() -> None:
+    runs = [record("resnet20", f"nm-{epochs}", 8.0, 0.5) | {"epochs": epochs} for epochs in (20, 4, 8)]
+    assert "\n4, 8 or 20 epochs a run; 2 cores of a processor; tightc 0.1.0." in tables(runs, None)
+    assert "\n8 or 20 epochs a run; " in tables([runs[0], runs[2]], None)
+
+
 def test_a_headline_is_of_two_rows_that_are_recorded() -> None:
     over, under = "resnet20-aligned", "resnet20-column-combine-0.5"
     runs = [record("resnet20", "aligned", 12.0, drop, seed) for seed, drop in ((1, 0.4), (2, 0.8), (3, 0.9))]

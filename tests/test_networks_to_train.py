@@ -1,4 +1,4 @@
-"""The scripts that make networks to train: VGG-16 from nothing, any other without what it was trained to."""
+"""The scripts that make networks to train: two from nothing, any other without what it was trained to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import numpy_helper
 
 from helpers import training
@@ -29,12 +30,18 @@ def tensors(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def test_vgg16_has_its_weights_and_runs(tmp_path: Path) -> None:
-    model = made("make_vgg16.py", tmp_path / "vgg16.onnx")
+@pytest.mark.parametrize(
+    ("script", "layers", "count", "image"),
+    [("make_vgg16.py", 14, 14_715_584, (3, 32, 32)), ("make_fashion.py", 6, 245_648, (1, 28, 28))],
+)
+def test_a_network_has_its_weights_and_runs(
+    script: str, layers: int, count: int, image: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = made(script, tmp_path / "made.onnx")
     weights = [tensor for tensor in tensors(model).values() if tensor.ndim > 1]
-    assert (len(weights), sum(map(np.size, weights))) == (14, 14_715_584)
+    assert (len(weights), sum(map(np.size, weights))) == (layers, count)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    images = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    images = np.random.default_rng(0).standard_normal((2, *image)).astype(np.float32)
     (logits,) = session.run(None, {"image": images})
     assert logits.shape == (2, 10) and np.isfinite(logits).all() and logits.std() > 0
 

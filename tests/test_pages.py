@@ -67,6 +67,7 @@ def test_what_is_not_run_names_options_scripts_and_targets_that_there_are(tmp_pa
         "python": f'test -f {ROOT}/"$1"',
         "make": f'exec {shutil.which("make")} -n "$@"',
         "pip": 'test "$1" = install',
+        "apt-get": 'test "$1" = install',
     }.items():
         write_program(place.parent / "bin" / program, command)
     for page, rule in read_rules().items():

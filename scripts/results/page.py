@@ -128,7 +128,8 @@ def _surroundings(records: Sequence[Record]) -> str:
 
 
 def _either(texts: Sequence[str] | map[str]) -> str:
-    return " or ".join(texts)
+    *others, last = texts
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,7 +18,7 @@ Raw = dict[str, Any]
 
 
 def write_recipe(run: Run, path: Path) -> None:
-    """The recipe of `run` as a file at `path`, which its own paths are relative to.
+    """The recipe of `run` as a file at `path`, which its own paths are relative to, where they are not absolute.
 
     OptionError or ConfigError where there is no such recipe, or where it has no stage that a change is for.
     """
@@ -32,7 +32,7 @@ def write_recipe(run: Run, path: Path) -> None:
     raw["seed"] = run.seed
     raw["model"] = os.path.relpath(base / raw["model"], path.parent.resolve())
     if "data" in raw and is_path(raw["data"]["data"], base):
-        raw["data"]["data"] = os.path.relpath(base / raw["data"]["data"], path.parent.resolve())
+        raw["data"]["data"] = _moved(raw["data"]["data"], base, path.parent.resolve())
     write_file_atomically(path, yaml.safe_dump(raw, sort_keys=False).encode())
     read_options(path, Recipe)
 
@@ -66,6 +66,11 @@ def read_raw(path: Path) -> Raw:
 def is_path(data: str, base: Path) -> bool:
     """Data may also be given as package.module:function."""
     return ":" not in data or (base / data).exists()
+
+
+def _moved(data: str, base: Path, folder: Path) -> str:
+    """A path relative to `base` as one relative to `folder`; an absolute one stays."""
+    return data if Path(data).is_absolute() else os.path.relpath(base / data, folder)
 
 
 def _values(run: Run, key: str, value: Any, stages: int) -> list[Any]:

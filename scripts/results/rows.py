@@ -11,7 +11,7 @@ from results.folder import Record
 
 _COMBINED = "column-combine"
 _PLAIN = ("dense", "structured")  # one input on a lane
-_TITLES = {"resnet20": "ResNet-20", "vgg16": "VGG-16"}
+_TITLES = {"fashion": "Fashion-MNIST", "resnet20": "ResNet-20", "vgg16": "VGG-16"}
 ENOUGH_SEEDS = 3  # for a mean with two decimals
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from benchmarks.page import processor
+from make_fashion import fashion
 from make_vgg16 import vgg16
 from results.folder import SCHEMA, Record, ResultsFolder
 from results.matrix import Run
@@ -25,7 +26,10 @@ from tightc.recipe.run import run_recipe
 from tightc.report import Report
 
 _PACKAGES = ("tightc", "torch", "onnx", "onnxruntime", "numpy", "numba")
-_RANDOM = "vgg16-random.onnx"  # made here, where a recipe starts from it
+_RANDOM = {  # made here, where a recipe starts from one
+    "fashion-random.onnx": lambda: fashion(seed=0),
+    "vgg16-random.onnx": lambda: vgg16(classes=10, seed=0),
+}
 
 
 def run_experiment(run: Run, work: Path, results: ResultsFolder, progress: Progress) -> Record:
@@ -62,7 +66,7 @@ def product(run: Run) -> Path | None:
 def missing_model(run: Run) -> Path | None:
     """The model that the recipe of `run` starts from, where it is not there and is not made here."""
     model = _model(run)
-    return None if model.exists() or model.name == _RANDOM else model
+    return None if model.exists() or model.name in _RANDOM else model
 
 
 def _model(run: Run) -> Path:
@@ -72,9 +76,9 @@ def _model(run: Run) -> Path:
 def _prepare(run: Run) -> None:
     """Makes the random network that a recipe starts from, where it is not there yet."""
     model = _model(run)
-    if model.name == _RANDOM and not model.exists():
+    if model.name in _RANDOM and not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
-        write_file_atomically(model, vgg16(classes=10, seed=0).SerializeToString())
+        write_file_atomically(model, _RANDOM[model.name]().SerializeToString())
 
 
 def _last_model(report: Report, folder: Path) -> Path:
@@ -141,7 +145,7 @@ def _record(run: Run, report: Report, folder: Path, seconds: float, results: Res
         "cores": available_cores(),
         "threads": _training_threads(),
         "seconds": round(seconds, 1),
-        "recipe": _relative_to(results.runs, recipe, folder),
+        "recipe": _relative_to(results.runs, recipe, folder, run),
     }
 
 
@@ -151,13 +155,20 @@ def _training_threads() -> int:
     return torch.get_num_threads()
 
 
-def _relative_to(runs: Path, recipe: Record, folder: Path) -> Record:
-    """A resolved `recipe` of `folder` with its paths relative to `runs`, so that the record fits any machine."""
+def _relative_to(runs: Path, recipe: Record, folder: Path, run: Run) -> Record:
+    """A resolved `recipe` of `folder` with its paths relative to `runs`, so that the record fits any machine.
+
+    Data of a system's package, at an absolute path in the recipe of `run`, stays there.
+    """
 
     def moved(path: str) -> str:
         return os.path.relpath(folder.resolve() / path, runs.resolve())
 
     found = {**recipe, "model": moved(recipe["model"])}
-    if "data" in recipe and is_path(recipe["data"]["data"], folder):
+    if "data" in recipe and is_path(recipe["data"]["data"], folder) and not _is_absolute(run):
         found["data"] = {**recipe["data"], "data": moved(recipe["data"]["data"])}
     return found
+
+
+def _is_absolute(run: Run) -> bool:
+    return Path(read_raw(run.recipe)["data"]["data"]).is_absolute()

@@ -28,6 +28,13 @@ def test_every_method_of_the_comparison_has_a_recipe() -> None:
     ]  # fmt: skip
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
     assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense", "vgg16-subword"]
+    fashion = [path.stem for path in PATHS if path.stem.startswith("fashion-")]
+    assert fashion == [
+        "fashion-aligned",
+        "fashion-column-combine-0.5",
+        "fashion-column-combine-1.75",
+        "fashion-dense",
+    ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -38,7 +45,7 @@ def test_it_is_valid_and_reads_back_the_same(path: Path, tmp_path: Path) -> None
     assert recipe_of(tmp_path / "again.yaml") == recipe
 
 
-@pytest.mark.parametrize("network", ["resnet20", "vgg16"])
+@pytest.mark.parametrize("network", ["fashion", "resnet20", "vgg16"])
 def test_all_methods_have_the_same_budget_of_epochs(network: str) -> None:
     budgets = {}
     for path in COMPARED:
