@@ -124,10 +124,10 @@ def _how_sure(page: Page, rows: list[_Row]) -> None:
     page.text("### How sure")
     page.text(
         "Samples of even number calibrate, and those of odd number measure: 500 images or words, 124 recordings. "
-        "Labels only measure. All samples of a half calibrate, so the quality does not depend on a seed. Sparsities were "
-        "chosen with the halves swapped, from the steps below: the largest whose int8 network loses no more than the "
-        "threshold leaves to the dense float network. In `kws` 0.4 did not pass and 0.45 did: a half is too small to "
-        "tell them apart."
+        "Labels only measure. All samples of a half calibrate, so the quality does not depend on a seed. Sparsities "
+        "were chosen with the halves swapped, from the steps below: the largest whose int8 network loses no more than "
+        "the threshold leaves to the dense float network. In `kws` 0.4 did not pass and 0.45 did: a half is too small "
+        "to tell them apart."
     )
     page.text(
         "`resnet8` has 200 official images, which decide nothing alone: half a point is one of them. The dense network "
