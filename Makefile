@@ -15,7 +15,6 @@ help: ## show this list
 
 demo: $(VENV)/ready ## install, then run the whole chain on the embedded example, and write its report page
 	@$(BIN)/tightc run
-	@$(BIN)/tightc report tightc-run/digits -q && echo "report: tightc-run/digits/report.html"
 
 results: $(VENV)/ready-scripts ## train what is next of the experiments, and write docs/results; takes days, and goes on where it was
 	@$(BIN)/python scripts/experiments.py --queues $(QUEUES) --verbose

@@ -13,28 +13,12 @@ if TYPE_CHECKING:
     from tightc.accelerator.area_table import AreaTable
     from tightc.accelerator.energy_table import EnergyTable
     from tightc.accelerator.hardware import Hardware
+    from tightc.api.chain import finetune, pack, permute, prune, quantize, unpack
     from tightc.api.files import configs, examples, load, load_images, save
+    from tightc.api.gates import check, diff, verify
+    from tightc.api.measurement import compare, evaluate, explore, inspect, simulate, write_rtl
+    from tightc.api.runs import compress, run_recipe, write_report
     from tightc.api.tiles import Tile, tiles
-    from tightc.api.verbs import (
-        check,
-        compare,
-        compress,
-        diff,
-        evaluate,
-        explore,
-        finetune,
-        inspect,
-        pack,
-        permute,
-        prune,
-        quantize,
-        run_recipe,
-        simulate,
-        unpack,
-        verify,
-        write_report,
-        write_rtl,
-    )
     from tightc.comparison.options import CompareOptions
     from tightc.compression.options import CompressOptions
     from tightc.data.images import NormalizedImages
@@ -148,8 +132,10 @@ __all__ = [
 _MODULES = {
     "tightc.api.files": "configs examples load load_images save",
     "tightc.api.tiles": "Tile tiles",
-    "tightc.api.verbs": "check compare compress diff evaluate explore finetune inspect pack permute prune quantize "
-    "run_recipe simulate unpack verify write_report write_rtl",
+    "tightc.api.chain": "finetune pack permute prune quantize unpack",
+    "tightc.api.gates": "check diff verify",
+    "tightc.api.measurement": "compare evaluate explore inspect simulate write_rtl",
+    "tightc.api.runs": "compress run_recipe write_report",
     "tightc.comparison.options": "CompareOptions",
     "tightc.compression.options": "CompressOptions",
     "tightc.data.images": "NormalizedImages",

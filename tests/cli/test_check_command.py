@@ -125,6 +125,7 @@ def test_the_junit_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--require", "accuracy>1", "--mean", "0.5"], "--mean: expected --data too, got none; add --data"),
         (["--require", "speedup>1", "--data", "images.npz"], "--data: expected a requirement on accuracy or "),
         (["--require", "speedup>1", "--against", "net.onnx"], "leave --against out"),
+        (["--require", "speedup>1", "--csv", "--json"], "--csv and --json: expected one of them, got both"),
         (["--require", "speedup>1", "--array", "0x1"], "--array: expected "),
         (["--require", "speedup>1", "--batch-size", "0"], "--batch-size: expected images per batch: an integer from 1"),
     ],
@@ -137,6 +138,33 @@ def test_wrong_usage(
     assert (code, out) == (2, "")
     assert words in err
     assert sorted(os.listdir()) == before
+    if "--junit" not in arguments:  # with a JUnit file, that says so too: else CI would show nothing
+        assert check(capsys, "net.onnx", *arguments, "--junit=junit.xml")[0] == 2
+        root = ElementTree.parse("junit.xml").getroot()
+        assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("1", "0", "1")
+        (error,) = root.iter("error")
+        said = error.get("message", "")
+        assert words in said and said == error.text and said in err
+
+
+def test_the_error_takes_the_place_of_an_earlier_verdict(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--require", "passes>=1", "--junit", "junit.xml"]
+    assert check(capsys, "net.onnx", *arguments)[0] == 0
+    assert check(capsys, "gone.onnx", *arguments)[0] == 2
+    (case,) = ElementTree.parse("junit.xml").iter("testcase")
+    error = case.find("error")
+    assert case.get("classname") == "gone.onnx" and error is not None
+    assert error.attrib == {
+        "message": "gone.onnx: no such file; check the path of the model",
+        "type": "ModelError",
+    }
+
+
+def test_help_writes_no_junit_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(capsys, "net.onnx", "--junit", "junit.xml", "--help")[0] == 0
+    assert not (place / "junit.xml").exists()
 
 
 def test_an_empty_model_is_no_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,21 +245,32 @@ def test_a_folder_that_is_no_run(place: Path, capsys: pytest.CaptureFixture[str]
     code, _, err = check(capsys, "empty", "--require", "speedup>=1")
     assert (code, err) == (
         2,
-        "tightc: error: empty: expected the folder of a run, with recipe.yaml, got another folder; "
-        "give the folder that tightc run wrote, or a model\n",
+        "tightc: error: empty: expected a folder of tightc run, with a recipe.yaml, got none in it; "
+        "give the folder that tightc run wrote, or the path of a model\n",
     )
 
 
-def test_a_run_that_did_not_end(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (finished / "03-pack.onnx").unlink()
+@pytest.mark.parametrize("missing", [["03-simulate"], ["03-pack", "03-simulate"]])
+def test_a_run_that_did_not_end(
+    finished: Path, capsys: pytest.CaptureFixture[str], missing: list[str]
+) -> None:
+    for name in missing:
+        (finished / f"{name}.json").unlink()
     code, _, err = check(capsys, "out", "--require", "speedup>=1")
     assert (code, err) == (
-        2, "tightc: error: out/03-pack.onnx: no such file: the run did not end; run tightc run again\n"
-    )  # fmt: skip
+        2,
+        f"tightc: error: out: expected a run that ended, got one without {', '.join(missing)}; run tightc run again\n",
+    )
+
+
+def test_a_run_whose_model_is_gone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished / "03-pack.onnx").unlink()
+    code, _, err = check(capsys, "out", "--require", "speedup>=1")
+    assert code == 2 and err.startswith("tightc: error: out/03-pack.onnx: ")
 
 
 @pytest.mark.parametrize("sparsity", ["0.5", "0.7"])
-def test_a_model_of_an_earlier_run_is_not_checked(
+def test_a_model_that_the_run_did_not_write_is_not_checked(
     finished: Path, capsys: pytest.CaptureFixture[str], sparsity: str
 ) -> None:
     assert run(["prune", "out/00-dense.onnx", "--sparsity", sparsity, "-q", "-o", "out/01-prune.onnx"]) == 0
@@ -240,9 +279,23 @@ def test_a_model_of_an_earlier_run_is_not_checked(
         assert code == 0
     else:
         assert (code, err) == (
-            2, "tightc: error: out/02-permute.onnx: expected a model that was made from out/01-prune.onnx, got "
-            "another: the run did not end; run tightc run again\n",
+            2, "tightc: error: out/01-prune.onnx: expected the model that the run wrote, got another one; run the "
+            "recipe again\n",
         )  # fmt: skip
+
+
+def test_models_of_an_earlier_run_are_not_checked(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run from another model that was interrupted: the stages after the first are of the run before."""
+    kept = {path: path.read_bytes() for path in finished.glob("0[1-3]-*")}
+    assert run(["prune", "net.onnx", "--sparsity", "0.3", "-q", "-o", "net.onnx"]) == 0
+    assert run(["run", "recipe.yaml", "-o", "out", "-q"]) == 0
+    for path, content in kept.items():
+        path.write_bytes(content)
+    code, _, err = check(capsys, "out", "--require", "speedup>=1")
+    assert (code, err) == (
+        2, "tightc: error: out: expected a run that ended, got one without 01-prune, 02-permute, 03-pack, "
+        "03-simulate; run tightc run again\n",
+    )  # fmt: skip
 
 
 def test_a_run_whose_data_are_code_is_not_evaluated(

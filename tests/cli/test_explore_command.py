@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,8 +84,29 @@ def test_errors(place: Path, capsys: pytest.CaptureFixture[str], arguments: list
     assert sorted(path.name for path in place.iterdir()) == ["net.onnx", "quick.yaml"]
 
 
-def test_a_recipe_of_no_point_or_of_a_piped_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["explore", *GRID, "--recipe", "9", "p.yaml"]) == 2
+@pytest.mark.parametrize("number", ["0", "5"])
+def test_a_recipe_of_no_point_is_refused_before_any_work(
+    place: Path, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    assert run(["explore", *GRID, "--recipe", number, "p.yaml"]) == 2
     assert capsys.readouterr().err == (
-        "tightc: error: --recipe: expected the number of a point, 1 to 4, got 9; choose one of the column N\n"
+        f"tightc: error: --recipe: expected the number of a point, 1 to 4, got {number}; choose one of the column N\n"
     )
+    assert sorted(path.name for path in place.iterdir()) == ["net.onnx", "quick.yaml"]
+
+
+def test_a_recipe_of_a_piped_model(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "net.onnx").rename(place.parent / "away.onnx")
+    command = [sys.executable, "-c", "from tightc.cli.main import main; main()", "explore", *GRID[1:]]
+    done = subprocess.run(
+        [*command, "--recipe", "1", "p.yaml"],
+        input=(place.parent / "away.onnx").read_bytes(),
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "tightc: error: --recipe: expected a model in a file, got <stdin>; give the path of the model, and do not pipe "
+        "it\n"
+    )
+    assert [path.name for path in place.iterdir()] == ["quick.yaml"]

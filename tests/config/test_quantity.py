@@ -126,7 +126,18 @@ def test_texts_come_to_numbers(key: str, text: str, value: float) -> None:
         ),
         (
             "size: 64 KB",
-            "'64 KB' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB",
+            "'64 KB' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB or 64 kB",
+        ),
+        ("size: 1.5 mib", "'1.5 mib' | a number in B, KiB, MiB, GiB, kB or MB, such as 1.5 MiB or 1.5 MB"),
+        ("size: 8 Kb", "'8 Kb' | a number in B, KiB, MiB, GiB, kB or MB, such as 64 KiB"),  # of bits
+        ("clock: 600 Mhz", "'600 Mhz' | a number in Hz, kHz, MHz or GHz, such as 600 MHz"),
+        (
+            "bandwidth: 2 GBps",
+            "'2 GBps' | a number in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 2 GB/s",
+        ),
+        (
+            "bandwidth: 2 Gb/s",
+            "'2 Gb/s' | a number in B/s, KiB/s, MiB/s, GiB/s, kB/s, MB/s or GB/s, such as 3.2 GB/s",
         ),
         (
             "access: 1 pJ",

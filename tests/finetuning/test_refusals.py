@@ -147,7 +147,7 @@ def test_a_fixed_shape_behind_an_open_input_is_refused() -> None:
         (
             {"align": "4x4", "budget": "area=2"},
             f"--budget: expected {FinetuneOptions.model_fields['budget'].description}, got 'area=2'",
-            "give compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10",
+            "give compression, speedup, energy or bits=FACTOR with a factor above 1, such as compression=10",
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 
 def smallest_zeroed(magnitudes: list[float], count: int) -> set[int]:
@@ -88,6 +88,37 @@ def most_saliency(units: list[list[float]], costs: list[float], budget: float, m
                 best, sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
             )
     return best
+
+
+def most_saliency_in_steps(units: list[list[float]], costs: list[list[float]], budget: float) -> float:
+    """The same where each unit has a cost of its own, from one unit of each layer on."""
+    return max(
+        sum(sum(own[:count]) for own, count in zip(units, taken, strict=True))
+        for taken in product(*(range(1, len(own) + 1) for own in units))
+        if sum(sum(own[:count]) for own, count in zip(costs, taken, strict=True)) <= budget
+    )
+
+
+def largest_step(units: list[float], costs: list[float]) -> float:
+    """The most saliency between neighbours on the upper hull of (cost, saliency) of 1, 2, ... units of a layer.
+
+    A point is on the hull if no line between two others, one cheaper and one dearer, passes above it.
+    """
+    points = {}
+    for count in range(1, len(units) + 1):
+        points[sum(costs[:count])] = sum(units[:count])  # of equal cost, the last has the most
+    places = sorted(points.items())
+    hull = [
+        (cost, value)
+        for cost, value in places
+        if not any(
+            before[1] + (behind[1] - before[1]) * (cost - before[0]) / (behind[0] - before[0]) > value + 1e-9
+            for before in places
+            for behind in places
+            if before[0] < cost < behind[0]
+        )
+    ]
+    return max((behind[1] - before[1] for before, behind in pairwise(hull)), default=0.0)
 
 
 def most_relaxed_saliency(

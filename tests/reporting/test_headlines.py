@@ -95,7 +95,10 @@ def test_a_run_ends_with_its_last_model(row: dict[str, Any], lines: list[str]) -
 
 
 def test_a_run_that_makes_no_model_names_none() -> None:
-    assert list(headlines(Report("run", {"folder": "out"}, [run_row("00-dense"), ONLY_REPORTS]))) == []
+    rows = [run_row("00-dense"), ONLY_REPORTS]
+    assert list(headlines(Report("run", {"folder": "out", "report": None}, rows))) == []
+    page = "out/report.html"
+    assert list(headlines(Report("run", {"folder": "out", "report": page}, rows))) == [f"report: {page}"]
 
 
 def test_a_simulation_shows_the_layers_of_most_cycles_in_the_order_of_the_network() -> None:

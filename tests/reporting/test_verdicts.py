@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tightc.report import Report
 from tightc.reporting import verdicts
-from tightc.reporting.verdicts import failures, github_errors, junit_xml
+from tightc.reporting.verdicts import failures, github_errors, junit_error_xml, junit_xml
 
 TESTS = "def test_one():\n    assert True\n\ndef test_two():\n    assert 1 == 2\n"
 # of junit-10.xsd, Jenkins' schema: element -> what it may be in, its required and its other attributes
@@ -67,6 +67,20 @@ def test_the_file_has_the_elements_of_pytest_and_the_attributes_of_the_schema(tm
         assert required <= found[element][1] <= required | optional
     for element in ("testsuite", "testcase", "failure"):  # what pytest writes, readers show
         assert wanted[element][1] - {"timestamp", "hostname"} <= found[element][1]
+
+
+def test_an_error_is_where_the_schema_has_it() -> None:
+    content = junit_error_xml("a\x00.onnx", "one\x1b; mend it\ntwo", "ConfigError")
+    root = ElementTree.fromstring(content)
+    found = shape(root)
+    for element in ("testsuites", "testsuite", "testcase"):
+        parent, required, optional = SCHEMA[element]
+        assert found[element][0] == parent and required <= found[element][1] <= required | optional
+    assert found["error"] == ("testcase", {"type", "message"})
+    (error,) = root.iter("error")
+    assert (error.get("message"), error.text) == ("one\\x1b; mend it", "one\\x1b; mend it\ntwo")
+    for suite in (root, root[0]):
+        assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "1")
 
 
 def test_the_counts_are_those_of_the_cases() -> None:

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 import oracle
 from helpers import models
 from helpers.loading import loaded
+from tightc.accelerator.hardware import Hardware
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
@@ -22,6 +23,21 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 
 ROWS, COLUMNS = 8, 6
+HARDWARE = Hardware.model_validate(
+    {
+        "name": "small",
+        "array": f"{ROWS}x{COLUMNS}",
+        "fan_in": 4,
+        "operands": "int8",
+        "clock": "100 MHz",
+        "prefetch_weights": False,
+        "accumulator_bypass": True,
+        "activation_buffer": {"size": "1 KiB", "bandwidth": "32 words/cycle", "double_buffered": True},
+        "weight_buffer": {"size": "1 KiB", "bandwidth": "8 words/cycle", "double_buffered": True},
+        "partial_sum_buffer": {"size": "4 KiB", "bandwidth": "16 words/cycle", "double_buffered": True},
+        "dram": {"bandwidth": "400 MB/s", "keep_feature_maps": True},
+    }
+)
 TEXT = """net (float[1, 4, 8, 8] x) => (float[1, 10] y) {
     [first] a = Conv<pads = [1, 1, 1, 1]>(x, first_w)
     [grouped] b = Conv<group = 4, pads = [1, 1, 1, 1], strides = [2, 2]>(a, grouped_w)
@@ -148,6 +164,57 @@ def test_the_simulator_counts_the_speedup_of_the_budget_and_tiles_are_full(which
     for matrix in kept.values():
         segments = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
         assert segments % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("factor", [1.5, 2.5])
+@pytest.mark.parametrize("hardware", ["ideal", "small"])
+def test_the_simulator_counts_the_energy_of_the_budget_within_15_percent(
+    which: str, factor: float, hardware: str
+) -> None:
+    """Tiles are estimated, so the energy is too; the cost model is the simulator's."""
+    accelerator = {"hardware": HARDWARE} if hardware == "small" else {"fan_in": 4}
+    pruned, _ = prune(
+        loaded(build(which)),
+        PruneOptions.of({"align": f"{ROWS}x{COLUMNS}", "budget": f"energy={factor}", **accelerator}),
+    )
+    array = ArrayShape(ROWS, COLUMNS)
+    schedule = TemperatureSchedule(moves_per_weight=200)
+    accelerator = {"hardware": HARDWARE} if hardware == "small" else {}
+    options = PermuteOptions(
+        array=array, fan_in=4, temp_schedule=schedule, jobs=1, objective="energy", **accelerator
+    )
+    permuted, _ = permute(pruned, options)
+    assert_full_segments(matrices(pruned.proto, which), matrices(build(which), which))
+    gain = simulate(permuted, SimulateOptions(array=array, **accelerator)).totals["energy_gain"]
+    assert gain == pytest.approx(factor, rel=0.15)
+
+
+@pytest.mark.parametrize("budget", ["energy=2", "bits=2", "compression=3"])
+def test_filled_passes_leave_no_columns_that_cost_no_pass(budget: str) -> None:
+    options = {"align": f"{ROWS}x{COLUMNS}", "budget": budget}
+    filled, _ = prune(loaded(build("images")), PruneOptions.of({**options, "fill_passes": True}))
+    for matrix in matrices(filled.proto, "images").values():
+        segments = sum(-(-np.count_nonzero(f) // ROWS) for f in matrix)
+        assert segments % COLUMNS == 0 or np.count_nonzero(matrix) == matrix.size
+    plain, _ = prune(loaded(build("images")), PruneOptions.of(options))
+    assert any(
+        sum(-(-np.count_nonzero(f) // ROWS) for f in matrix) % COLUMNS
+        for matrix in matrices(plain.proto, "images").values()
+    ), "without it, some last tile has room"
+
+
+@pytest.mark.parametrize("factor", [1.2, 2, 4])
+def test_permute_counts_the_bits_of_the_budget_to_a_tenth(factor: float) -> None:
+    pruned, _ = prune(
+        loaded(build("images")),
+        PruneOptions.of({"align": f"{ROWS}x{COLUMNS}", "budget": f"bits={factor}", "fan_in": 4}),
+    )
+    schedule = TemperatureSchedule(moves_per_weight=200)
+    _, report = permute(
+        pruned, PermuteOptions(array=ArrayShape(ROWS, COLUMNS), fan_in=4, temp_schedule=schedule, jobs=1)
+    )
+    assert report.totals["bit_compression"] == pytest.approx(factor, rel=0.1)
 
 
 def test_a_weight_that_two_layers_share_costs_the_passes_of_both() -> None:

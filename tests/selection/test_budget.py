@@ -5,13 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tightc.accelerator.energy_table import EnergyTable
+from tightc.accelerator.hardware import Hardware
+from tightc.config.yaml import options_in
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
 from tightc.selection.budget import Budget
-from tightc.selection.select import Candidates, select
+from tightc.selection.select import Candidates, LayerCosts, select
+from tightc.tile.array import ArrayShape
+
+HARDWARE = options_in("tight-32x32", Hardware)
+TABLE = options_in("nangate45", EnergyTable)
 
 
-@pytest.mark.parametrize("text", ["compression=10", "speedup=7.5", "compression=10.28"])
+def test_the_array_of_the_hardware_is_aligned_to_unless_another_is_given() -> None:
+    given = {"budget": "energy=2", "hardware": HARDWARE}
+    assert PruneOptions.of(given).align == ArrayShape(32, 32)
+    assert PruneOptions.of({**given, "align": "8x8"}).align == ArrayShape(8, 8)
+    assert PruneOptions.of({**given, "hardware": HARDWARE.model_dump()}).align == ArrayShape(32, 32)
+
+
+@pytest.mark.parametrize(
+    "text", ["compression=10", "speedup=7.5", "compression=10.28", "energy=4.5", "bits=12"]
+)
 def test_a_budget_reads_and_writes_the_same_text(text: str) -> None:
     assert str(Budget.parse(text)) == text
 
@@ -23,9 +39,19 @@ def test_other_budgets_are_refused(text: object) -> None:
     with pytest.raises(OptionError) as fault:
         Budget.parse(text)
     assert str(fault.value) == (
-        "budget: expected compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10, "
+        "budget: expected compression, speedup, energy or bits=FACTOR with a factor above 1, such as compression=10, "
         f"got {text!r}; give compression=10 or speedup=8"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [("cycles=6", "speedup=6"), ("area=10", "compression=10"), ("area", "compression=8")],
+)
+def test_other_names_of_a_gain_lead_to_its_own(text: str, remedy: str) -> None:
+    with pytest.raises(OptionError) as fault:
+        Budget.parse(text)
+    assert fault.value.remedy == f"give {remedy}"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +74,33 @@ def test_other_budgets_are_refused(text: object) -> None:
             {"budget": "speedup=2", "align": "8x8", "scope": "layer"},
             "--scope: expected scope global with a budget, got layer; leave --scope layer out",
         ),
+        (
+            {"sparsity": 0.5, "align": "8x8", "arrays": 2},
+            "--arrays: expected a budget of speedup or energy beside it, got none; add --budget energy=4, or leave it "
+            "out",
+        ),
+        (
+            {"budget": "compression=2", "align": "8x8", "fan_in": 4},
+            "--fan-in: expected a budget of speedup, energy or bits beside it, got compression=2; add --budget bits=4, "
+            "or leave it out",
+        ),
+        (
+            {"budget": "speedup=2", "align": "8x8", "energy": TABLE},
+            "--energy: expected a budget of energy beside it, got speedup=2; add --budget energy=4, or leave it out",
+        ),
+        (
+            {"sparsity": 0.5, "align": "8x8", "fill_passes": True},
+            "--fill-passes: expected a budget beside it, got none; add --budget energy=4, or leave it out",
+        ),
+        (
+            {"budget": "compression=2", "align": "8x8", "fill_passes": True, "energy": TABLE},
+            "--energy: expected a budget of energy beside it, got compression=2; add --budget energy=4, or leave it "
+            "out",
+        ),
+        (
+            {"budget": "energy=2", "hardware": HARDWARE, "fan_in": 9},
+            "--fan-in: expected at most 8, the fan-in of tight-32x32, got 9; lower it to 8 or leave it out",
+        ),
     ],
 )
 def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], message: str) -> None:
@@ -57,7 +110,8 @@ def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], m
 
 
 def test_an_unreachable_budget_is_refused_with_the_highest_reachable_one() -> None:
-    layers = [Candidates(np.ones((8, 16)), vectors=(10,)), Candidates(np.ones((8, 16)), vectors=(10,))]
+    tile = LayerCosts(np.array([0.0, *[32.0] * 8, *[64.0] * 8]), 64.0)
+    layers = [Candidates(np.ones((8, 16)), costs=tile), Candidates(np.ones((8, 16)), costs=tile)]
     options = PruneOptions.of({"align": "8x8", "budget": "speedup=4"})
     with pytest.raises(OptionError) as fault:
         select(layers, options, 0.25)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import oracle
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
-from tightc.selection.select import Candidates, select
+from tightc.selection.select import Candidates, LayerCosts, select
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ def networks(draw: st.DrawFn) -> list[Candidates]:
         filters, inputs = groups * draw(st.integers(1, 4)), draw(st.integers(1, 9))
         saliencies = draw(st.lists(st.integers(0, 5), min_size=filters * inputs, max_size=filters * inputs))
         matrix = np.array(saliencies, np.float64).reshape(filters, inputs)
-        found.append(
-            Candidates(matrix, groups, tuple(draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))))
-        )
+        found.append(Candidates(matrix, groups))
     return found
 
 
@@ -165,23 +163,33 @@ def test_an_area_budget_is_met_or_refused_with_a_reachable_one(
     check_budget(layers, masks, Knapsack(units, costs, [1] * len(layers)), fraction, Unit(rows, 1))
 
 
-@given(networks(), st.sampled_from([1.2, 1.5, 2, 3, 7]), st.integers(1, 5), st.integers(1, 3))
+@given(
+    networks(),
+    st.lists(st.integers(1, 60), min_size=3, max_size=3),
+    st.sampled_from([1.2, 1.5, 2, 3, 7]),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
 def test_a_cycle_budget_is_met_in_full_tiles_or_refused_with_a_reachable_one(
-    layers: list[Candidates], factor: float, rows: int, columns: int
+    layers: list[Candidates], vectors: list[int], factor: float, rows: int, columns: int
 ) -> None:
     options = PruneOptions.of({"align": f"{rows}x{columns}", "budget": f"speedup={factor}"})
-    kept = or_reachable(layers, options)
-    if kept is None:
-        return
-    fraction, masks = kept
-    units = [units_of(layer, rows, columns) for layer in layers]
-    costs = [float(sum(2 * rows + columns - 2 + vectors for vectors in layer.vectors)) for layer in layers]
+    costs = [float(2 * rows + columns - 2 + count) for _, count in zip(layers, vectors, strict=False)]
     passes = [
         oracle.dense_blocks(
             len(layer.saliency) // layer.groups, layer.saliency.shape[1], layer.groups, (rows, columns)
         )
         for layer in layers
     ]
+    layers = [
+        replace(layer, costs=cost_in_tiles(layer, each, len(blocks) * each, (rows, columns)))
+        for layer, each, blocks in zip(layers, costs, passes, strict=True)
+    ]
+    kept = or_reachable(layers, options)
+    if kept is None:
+        return
+    fraction, masks = kept
+    units = [units_of(layer, rows, columns) for layer in layers]
     dense = sum(cost * len(blocks) for cost, blocks in zip(costs, passes, strict=True))
     check_budget(
         layers, masks, Knapsack(units, costs, [1] * len(layers)), fraction, Unit(rows, columns), dense=dense
@@ -191,6 +199,13 @@ def test_a_cycle_budget_is_met_in_full_tiles_or_refused_with_a_reachable_one(
         all_segments = len(units_of(layer, rows, 1))
         assert segments in (bought(mask, rows, columns) * columns, all_segments), "a tile is not full"
         assert unit
+
+
+def cost_in_tiles(layer: Candidates, each: float, dense: float, array: tuple[int, int]) -> LayerCosts:
+    """Every started tile of as many segments as the array has columns costs the same."""
+    rows, columns = array
+    segments = len(units_of(layer, rows, 1))
+    return LayerCosts(np.array([each * ceil(count / columns) for count in range(segments + 1)]), dense)
 
 
 def or_reachable(layers: list[Candidates], options: PruneOptions) -> tuple[float, list[np.ndarray]] | None:
@@ -216,7 +231,8 @@ def test_a_fraction_of_one_keeps_everything(layers: list[Candidates]) -> None:
 @pytest.mark.parametrize("factor", [49, 98, 103])
 def test_a_budget_of_exactly_one_tile_is_met(factor: int) -> None:
     """1 / 49 * 49 is less than 1."""
-    layers = [Candidates(np.ones((8 * factor, 8)))]
+    layer = Candidates(np.ones((8 * factor, 8)))
+    layers = [replace(layer, costs=cost_in_tiles(layer, 23.0, 23.0 * factor, (8, 8)))]
     options = PruneOptions.of({"align": "8x8", "budget": f"speedup={factor}"})
     (kept,) = select(layers, options, options.kept_fraction)
     assert kept.sum() == 64
@@ -231,3 +247,26 @@ def test_a_budget_below_one_segment_per_layer_is_refused_without_a_useless_remed
         "got compression=2",
         "give --sparsity instead, or a smaller array",
     )
+
+
+def test_filled_costs_count_whole_passes_of_equal_cycles() -> None:
+    cycles = np.array([0.0, 9, 9, 9, 18, 18])
+    costs = LayerCosts(np.array([0.0, 1, 2, 3, 7, 8]), 8.0)
+    assert costs.filled(cycles).of_segments.tolist() == [0, 3, 3, 3, 8, 8]
+
+
+@given(networks(), st.sampled_from([1.2, 1.5, 2, 3]), st.integers(1, 5), st.integers(1, 3))
+def test_filled_passes_leave_no_slot_that_costs_no_cycle(
+    layers: list[Candidates], factor: float, rows: int, columns: int
+) -> None:
+    """Slots count, but whole tiles of them."""
+    filled = []
+    for layer in layers:
+        tiles = cost_in_tiles(layer, 1.0, 0.0, (rows, columns)).of_segments
+        slots = min(rows, layer.saliency.shape[1]) * np.arange(len(tiles), dtype=np.float64)
+        filled.append(replace(layer, costs=LayerCosts(slots, float(layer.saliency.size)).filled(tiles)))
+    options = PruneOptions.of({"align": f"{rows}x{columns}", "budget": f"compression={factor}"})
+    kept = or_reachable(filled, options)
+    for layer, mask in zip(layers, kept[1] if kept else [], strict=False):
+        segments = sum(ceil(count / rows) for count in mask.sum(axis=1).tolist())
+        assert segments % columns == 0 or segments == len(units_of(layer, rows, 1))

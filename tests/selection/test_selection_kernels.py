@@ -14,8 +14,8 @@ from tightc.selection import top_k
 from tightc.selection.aligned import (
     best_segments,
     keep_segments,
+    ordered_saliency,
     segment_saliency,
-    unit_saliency,
     units_within_budget,
 )
 from tightc.selection.ties import even_order, marked_places, spread_ranks, tie_shares
@@ -202,12 +202,22 @@ def test_the_best_segments_of_a_layer_are_the_first_of_each_filter(
     assert sorted((w for one, n in zip(lists, taken, strict=True) for w in one[:n]), reverse=True) == best
 
 
-@given(matrices(), st.integers(1, 5), st.integers(1, 7))
-def test_units_are_the_best_segments_in_groups_of_a_size(saliency: np.ndarray, rows: int, size: int) -> None:
+@given(matrices(), st.integers(1, 5))
+def test_units_are_the_segments_with_the_most_salient_first(saliency: np.ndarray, rows: int) -> None:
     saliencies = segment_saliency(saliency, rows)
     best = sorted((value for one in saliencies.tolist() for value in one), reverse=True)
-    wanted = [sum(best[begin : begin + size]) for begin in range(0, len(best), size)]
-    assert unit_saliency(saliencies, size).tolist() == wanted
+    assert ordered_saliency(saliencies).tolist() == best
+
+
+def units_bought(knapsack: Knapsack) -> list[int]:
+    """What the kernel takes where every unit of a layer costs the same."""
+    units, costs, budget, minimums = knapsack
+    return units_within_budget(
+        [np.array(saliencies) for saliencies in units],
+        [np.full(len(saliencies), cost) for saliencies, cost in zip(units, costs, strict=True)],
+        budget,
+        minimums,
+    )
 
 
 @given(knapsacks())
@@ -215,7 +225,7 @@ def test_units_stay_within_the_budget_and_miss_at_most_one_unit_of_saliency(
     knapsack: Knapsack,
 ) -> None:
     units, costs, budget, minimums = knapsack
-    taken = units_within_budget([np.array(saliencies) for saliencies in units], costs, budget, minimums)
+    taken = units_bought(knapsack)
     spent = sum(cost * count for cost, count in zip(costs, taken, strict=True))
     value = sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
     assert all(
@@ -252,14 +262,14 @@ def test_units_are_taken_by_saliency_per_cost_if_they_fit(
     units, costs, budget, minimums = knapsack
     ratios = [value / cost for one, cost in zip(units, costs, strict=True) for value in dict.fromkeys(one)]
     assume(len(set(ratios)) == len(ratios))  # no ties between layers
-    taken = units_within_budget([np.array(saliencies) for saliencies in units], costs, budget, minimums)
+    taken = units_bought(knapsack)
     assert taken == oracle.greedy_units(units, costs, budget, minimums)
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 60))
 def test_equal_units_are_taken_from_all_layers(counts: list[int], budget: int) -> None:
     taken = units_within_budget(
-        [np.ones(count) for count in counts], [1.0] * len(counts), budget, [0] * len(counts)
+        [np.ones(count) for count in counts], [np.ones(count) for count in counts], budget, [0] * len(counts)
     )
     fraction = min(1.0, budget / sum(counts))
     assert sum(taken) == min(budget, sum(counts))
@@ -272,13 +282,13 @@ def test_units_of_the_same_cost_are_chosen_optimally(
     knapsack: Knapsack,
 ) -> None:
     units, costs, budget, minimums = knapsack
-    taken = units_within_budget([np.array(saliencies) for saliencies in units], costs, budget, minimums)
+    taken = units_bought(knapsack)
     value = sum(sum(saliencies[:count]) for saliencies, count in zip(units, taken, strict=True))
     assert value == oracle.most_saliency(units, costs, budget, minimums)
 
 
 def test_minimums_are_taken_even_beyond_the_budget() -> None:
-    assert units_within_budget([np.array([5.0, 4.0]), np.array([3.0])], [4.0, 1.0], 6.0, [2, 0]) == [2, 0]
+    assert units_bought(Knapsack([[5.0, 4.0], [3.0]], [4.0, 1.0], 6.0, [2, 0])) == [2, 0]
 
 
 @pytest.mark.parametrize("tenths", range(1, 10))
@@ -286,5 +296,58 @@ def test_a_budget_below_its_exact_value_by_rounding_buys_as_much(tenths: int) ->
     fraction = 1 - (10 - tenths) / 10
     first, second = np.full(100, 2.0), np.full(10, 1e-9)
     # The expensive units come first and not all fit; a cheap one that fits exactly is taken.
-    taken = units_within_budget([first, second], [30.0, 10.0], fraction * 1000, [0, 0])
+    taken = units_within_budget(
+        [first, second], [np.full(100, 30.0), np.full(10, 10.0)], fraction * 1000, [0, 0]
+    )
     assert 30 * taken[0] + 10 * taken[1] == 100 * tenths
+
+
+class StepKnapsack(NamedTuple):
+    """Saliency of each layer's units, what each of them costs, and a budget above the cost of the first units."""
+
+    units: list[list[float]]
+    costs: list[list[float]]
+    budget: float
+
+
+@st.composite
+def step_knapsacks(draw: st.DrawFn) -> StepKnapsack:
+    """One to three layers whose units cost unequal amounts, many of them nothing, as in tiles."""
+    units, costs = [], []
+    for _ in range(draw(st.integers(1, 3))):
+        count = draw(st.integers(1, 5))
+        units.append(
+            sorted(draw(st.lists(st.integers(0, 9).map(float), min_size=count, max_size=count)), reverse=True)
+        )
+        costs.append(
+            draw(st.lists(st.sampled_from([0.0, 0.0, 1.0, 2.0, 7.0]), min_size=count, max_size=count))
+        )
+    least = sum(own[0] for own in costs)
+    return StepKnapsack(units, costs, least + draw(st.integers(0, 40)) / 2)
+
+
+@settings(max_examples=500)
+@given(step_knapsacks())
+def test_units_in_steps_of_cost_miss_less_than_one_step_of_the_best_of_all_allocations(
+    knapsack: StepKnapsack,
+) -> None:
+    units, costs, budget = knapsack
+    taken = units_within_budget(
+        [np.array(own) for own in units], [np.array(own) for own in costs], budget, [1] * len(units)
+    )
+    spent = sum(sum(own[:count]) for own, count in zip(costs, taken, strict=True))
+    value = sum(sum(own[:count]) for own, count in zip(units, taken, strict=True))
+    assert spent <= budget
+    for own, count in zip(costs, taken, strict=True):
+        assert count >= 1
+        assert count == len(own) or own[count] > budget - spent, "a unit that fits was left"
+    best = oracle.most_saliency_in_steps(units, costs, budget)
+    steps = [oracle.largest_step(own, prices) for own, prices in zip(units, costs, strict=True)]
+    assert best - max(steps) - 1e-9 <= value <= best
+    assert value == best or value > best - max(steps)
+
+
+def test_units_that_cost_nothing_come_with_those_before_them() -> None:
+    units = [np.array([5.0, 3.0, 1.0, 1.0]), np.array([9.0, 8.0])]
+    costs = [np.array([4.0, 0.0, 0.0, 4.0]), np.array([4.0, 0.0])]
+    assert units_within_budget(units, costs, 8.0, [1, 1]) == [3, 2]

@@ -6,13 +6,13 @@ from pydantic import ValidationError
 
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.hardware import Hardware
-from tightc.accelerator.options import AcceleratorOptions
+from tightc.accelerator.options import HardwareOptions
 from tightc.config.options import faults_of
 from tightc.errors import OptionError
 from tightc.tile.array import ArrayShape
 
 
-def accelerator_of(options: AcceleratorOptions, array: ArrayShape) -> Accelerator:
+def accelerator_of(options: HardwareOptions, array: ArrayShape) -> Accelerator:
     """The accelerator of `options` with arrays of that size; OptionError where they contradict each other."""
     _check_overlap(options)
     if options.hardware is not None:
@@ -28,7 +28,7 @@ def accelerator_of(options: AcceleratorOptions, array: ArrayShape) -> Accelerato
     )
 
 
-def _overridden(hardware: Hardware, array: ArrayShape, options: AcceleratorOptions) -> Hardware:
+def _overridden(hardware: Hardware, array: ArrayShape, options: HardwareOptions) -> Hardware:
     """`hardware` with the values of the flags; OptionError where its buffers are too small for them."""
     names = (
         "arrays",
@@ -47,7 +47,7 @@ def _overridden(hardware: Hardware, array: ArrayShape, options: AcceleratorOptio
         raise OptionError(f"--array {array} on {hardware.name}: {key}: {sentence}", remedy) from None
 
 
-def _check_overlap(options: AcceleratorOptions) -> None:
+def _check_overlap(options: HardwareOptions) -> None:
     """OptionError where a tile is to start early and the options, or their hardware, do not load it early."""
     overlaps, prefetches = (
         given if given is not None else bool(options.hardware and getattr(options.hardware, name))

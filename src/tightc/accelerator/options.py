@@ -1,4 +1,4 @@
-"""Options that describe the accelerator: for simulate, compare and permute alike."""
+"""Options that describe the accelerator: for simulate, compare and permute alike, and for the budgets of pruning."""
 
 from __future__ import annotations
 
@@ -13,42 +13,13 @@ from tightc.config.input_sizes import InputSizeOptions
 from tightc.tile.array import LARGEST, ArrayShape
 
 
-class AcceleratorOptions(InputSizeOptions):
-    """The accelerator that models run on, and the energy of its events."""
-
-    groups: ClassVar = {
-        "Hardware": (
-            "hardware",
-            "array",
-            "arrays",
-            "prefetch_weights",
-            "replicate_tiles",
-            "columns_per_lane_register",
-            "overlap_drain",
-            "accumulator_bypass",
-        ),
-        "Energy and area": ("energy", "area"),
-        "Model inputs": ("batch", "input_shape"),
-    }
-    advanced: ClassVar = frozenset(
-        {
-            "prefetch_weights",
-            "replicate_tiles",
-            "columns_per_lane_register",
-            "overlap_drain",
-            "accumulator_bypass",
-        }
-    )
+class HardwareOptions(InputSizeOptions):
+    """The accelerator but for the size of its array, and the energy of its events."""
 
     hardware: Hardware | None = Field(
         None,
         description="hardware, a name of tightc hardware list or a YAML file: array, buffers, DRAM and clock; default: "
         "ideal, with unlimited buffers, no stalls and no DRAM",
-    )
-    array: ArrayShape | None = Field(
-        None,
-        description="size of the array, rows x columns, such as 32x32; default: the hardware's, the permuted "
-        "model's, else 32x32",
     )
     arrays: Annotated[int, Field(ge=1, le=MOST_ARRAYS)] | None = Field(
         None, description=f"number of arrays, from 1 to {MOST_ARRAYS}; default: the hardware's, else 1"
@@ -79,6 +50,40 @@ class AcceleratorOptions(InputSizeOptions):
     energy: EnergyTable = Field(
         default_factory=default_table,
         description="energy of each event: horowitz-45nm, nangate45, sg13g2 or a YAML file; default: horowitz-45nm",
+    )
+
+
+class AcceleratorOptions(HardwareOptions):
+    """The accelerator that models run on, the energy of its events, and its area."""
+
+    groups: ClassVar = {
+        "Hardware": (
+            "hardware",
+            "array",
+            "arrays",
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        ),
+        "Energy and area": ("energy", "area"),
+        "Model inputs": ("batch", "input_shape"),
+    }
+    advanced: ClassVar = frozenset(
+        {
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        }
+    )
+
+    array: ArrayShape | None = Field(
+        None,
+        description="size of the array, rows x columns, such as 32x32; default: the hardware's, the permuted "
+        "model's, else 32x32",
     )
     area: AreaTable | None = Field(
         None,

@@ -42,6 +42,16 @@ def require_model(model: object, name: str = "model") -> Model:
     raise OptionError(f"{name}: expected a Model, got {type(model).__name__}", remedy)
 
 
+def require_models(models: object) -> list[Model]:
+    """The `models`, one or a list of them; OptionError where one is not a Model, or where there is none."""
+    several = models if isinstance(models, list | tuple) and not isinstance(models, Result) else [models]
+    if not several:
+        raise OptionError(
+            "models: expected at least one Model, got none", "give a model, or a list of models"
+        )
+    return [require_model(model, "models") for model in several]
+
+
 def require_images(images: object) -> NormalizedImages:
     """OptionError where `images` are not labeled images as `load_images` returns them."""
     if isinstance(images, NormalizedImages):

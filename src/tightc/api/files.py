@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from tightc.api.arguments import python_errors, require_model
 from tightc.config.image_shape import ImageShape
 from tightc.config.input_spec import InputSpec
-from tightc.data.images import Images, NormalizedImages, Split, check_images
+from tightc.data.images import Images, Normalization, NormalizedImages, Split, check_images
 from tightc.data.samples import Samples, samples_of
 from tightc.errors import DataError, OptionError
 from tightc.model.file import Model, load_model, load_model_bytes, save_model
@@ -121,17 +121,14 @@ def load_images(
         resize=resize,
         crop=crop,
     )
-    if options.framing is not None and not is_path:
-        raise OptionError("resize: expected image files, got arrays", "leave resize and crop out")
     if is_path:
         return options.open_for(split, _inputs(model), labeled=False)
+    if options.framing is not None:
+        raise OptionError("resize: expected image files, got arrays", "leave resize and crop out")
     if isinstance(source, Mapping):
-        return samples_of(
-            {name: np.asarray(array) for name, array in source.items()}, _inputs(model), "arrays"
-        )
-    images = _images_of_arrays(source, _image_shape(model))
-    options.normalization.check(images.pixels.shape[1])
-    return NormalizedImages(images, options.normalization)
+        arrays = {name: np.asarray(array) for name, array in source.items()}
+        return samples_of(arrays, _inputs(model), "arrays")
+    return _images_of_arrays(source, _image_shape(model), options.normalization)
 
 
 def examples() -> Path:
@@ -174,7 +171,7 @@ def _image_shape(model: Model | Sequence[int | None]) -> ImageShape:
     return image_input(network.proto, network.origin).shape
 
 
-def _images_of_arrays(source: Any, shape: ImageShape) -> Images:
+def _images_of_arrays(source: Any, shape: ImageShape, normalization: Normalization) -> NormalizedImages:
     if not isinstance(source, list | tuple) or len(source) != 2:
         raise OptionError(
             f"source: expected a path or (pixels, labels), got {type(source).__name__}",
@@ -188,4 +185,5 @@ def _images_of_arrays(source: Any, shape: ImageShape) -> Images:
         )
     images = Images(pixels, labels.astype(np.int64))
     check_images(images, shape, "arrays")
-    return images
+    normalization.check(pixels.shape[1])
+    return NormalizedImages(images, normalization)

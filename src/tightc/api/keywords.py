@@ -23,6 +23,16 @@ class InspectKeywords(TypedDict, total=False):
 class PruneKeywords(TypedDict, total=False):
     """Options of `prune` as keywords."""
 
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     sparsity: float | None
     scope: Literal["global", "layer"]
     skip: Sequence[str]
@@ -31,6 +41,8 @@ class PruneKeywords(TypedDict, total=False):
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
+    fill_passes: bool
+    fan_in: int | None
     criterion: Literal["magnitude", "fisher", "obs"]
     calibration_images: int | None
 
@@ -59,6 +71,16 @@ class FinetuneKeywords(TypedDict, total=False):
     validation: int
     device: str
     dtype: Literal["auto", "float32", "bfloat16"]
+    batch: int | None
+    input_shape: Sequence[str]
+    hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
+    arrays: int | None
+    prefetch_weights: bool | None
+    replicate_tiles: bool | None
+    columns_per_lane_register: int | None
+    overlap_drain: bool | None
+    accumulator_bypass: bool | None
+    energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
     sparsity: float | None
     scope: Literal["global", "layer"]
     skip: Sequence[str]
@@ -67,6 +89,8 @@ class FinetuneKeywords(TypedDict, total=False):
     subword_bits: Literal[2, 4] | None
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
+    fill_passes: bool
+    fan_in: int | None
     pruning_schedule: Literal["cubic", "linear", "one-shot"]
     pruning_start: float
     pruning_end: float
@@ -92,7 +116,6 @@ class PermuteKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -100,6 +123,7 @@ class PermuteKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     fan_in: int | Literal["auto"]
     subword_bits: Literal[2, 4] | None
@@ -126,7 +150,6 @@ class SimulateKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -134,6 +157,7 @@ class SimulateKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
     verify: bool
@@ -164,7 +188,6 @@ class CompareKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -172,6 +195,7 @@ class CompareKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     method: Sequence[str] | str
     fan_in: Sequence[int] | int | str
@@ -191,7 +215,6 @@ class ExploreKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: Sequence[ArrayShape | tuple[int, int] | str] | ArrayShape | tuple[int, int] | str
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -199,6 +222,7 @@ class ExploreKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: Sequence[ArrayShape | tuple[int, int] | str] | ArrayShape | tuple[int, int] | str
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     fan_in: Sequence[int] | int | str
     sparsity: Sequence[float] | float | str
@@ -217,7 +241,6 @@ class WriteReportKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -225,6 +248,7 @@ class WriteReportKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     layer: Sequence[str]
     compare: str | None
@@ -266,7 +290,6 @@ class CompressKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -274,6 +297,7 @@ class CompressKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     data: str
     mean: Sequence[float]
@@ -299,7 +323,6 @@ class CheckKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -307,6 +330,7 @@ class CheckKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     require: Sequence[str] | str
     dataflow: Literal["ws", "os", "is"]
@@ -320,7 +344,6 @@ class DiffKeywords(TypedDict, total=False):
     batch: int | None
     input_shape: Sequence[str]
     hardware: Hardware | Mapping[str, Any] | str | PathLike[str] | None
-    array: ArrayShape | tuple[int, int] | str | None
     arrays: int | None
     prefetch_weights: bool | None
     replicate_tiles: bool | None
@@ -328,6 +351,7 @@ class DiffKeywords(TypedDict, total=False):
     overlap_drain: bool | None
     accumulator_bypass: bool | None
     energy: EnergyTable | Mapping[str, Any] | str | PathLike[str]
+    array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
 

@@ -63,7 +63,8 @@ def explore(
     """
     from tightc.exploration.explore import ExplorationInterrupted
     from tightc.exploration.explore import explore as run
-    from tightc.exploration.recipe import write_recipe
+    from tightc.exploration.grid import networks, points
+    from tightc.exploration.recipe import find_point, write_recipe
 
     number = None
     if recipe is not None:  # before hours of work
@@ -73,6 +74,8 @@ def explore(
     source = parsed_options_if(DataOptions, flags, "data")
     with display.progress() as progress:
         found = [read_model(model) for model in models or (None,)]
+        if number is not None:
+            find_point({point.number: point for point in points(networks(found, options), options)}, number)
         data = None if source is None else data_for(found[0], source, "train", labeled=True)
         try:
             exploration = run(found, options, data, store=Path(store), seed=seed, progress=progress)

@@ -40,9 +40,9 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     """Set the least important weights to zero.
 
     Unstructured by default: single weights anywhere. With --align each filter keeps segments as long as the array has
-    rows, so that tiles are full; a --budget of area or cycles may replace the sparsity. With --granularity filter whole
-    filters go, with their biases and the inputs that read their channels. Every layer keeps at least one weight. The
-    biases of the others stay. Recorded tiles are dropped.
+    rows, so that tiles are full; a --budget of slots, bits, cycles or energy may replace the sparsity. With
+    --granularity filter whole filters go, with their biases and the inputs that read their channels. Every layer keeps
+    at least one weight. The biases of the others stay. Recorded tiles are dropped.
 
     With --mask exactly the weights under a 0 of the file go, and layers without a mask stay.
 

@@ -20,8 +20,6 @@ from tightc.report_page.options import ReportOptions
 if TYPE_CHECKING:
     from tightc.model.file import Model
 
-_PAGE = "report.html"
-
 
 @click.command(cls=StageCommand, epilog="Example: tightc report tightc-run/digits -o digits.html")
 @click.argument("sources", nargs=-1, metavar="[RUN_DIR | MODEL]...")
@@ -70,8 +68,10 @@ def _path(output: str | None, sources: tuple[str, ...]) -> Path:
         raise OptionError("--output: expected a file, got an empty text", "give a name or leave it out")
     if output is not None:
         return Path(output)
+    from tightc.report_page.run_page import PAGE
+
     folders = [Path(source) for source in sources if Path(source).is_dir()]
-    return folders[0] / _PAGE if len(sources) == 1 and folders else Path(_PAGE)
+    return folders[0] / PAGE if len(sources) == 1 and folders else Path(PAGE)
 
 
 def _source(source: str | None) -> Model | Path:

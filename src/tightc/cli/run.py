@@ -26,14 +26,17 @@ def run(recipe: str | None, output: str | None, seed: int | None, allow_code: bo
     """Run a recipe: a list of stages with options.
 
     Without a recipe the embedded example runs: a small CNN for handwritten digits. A stage is skipped where its input
-    and options did not change, so an interrupted run resumes.
+    and options did not change, so an interrupted run resumes. It ends with the page
+    report.html, which needs altair: pip install 'tightc[report]'.
     """
     from tightc.example import RECIPE
     from tightc.recipe.run import run_recipe
+    from tightc.report_page.run_page import with_page
 
     path = Path(recipe) if recipe else RECIPE
     folder = Path(output) if output else Path("tightc-run") / path.stem
     display.standing.kept = f"{folder} keeps what is done; run the same command again to go on"
     with display.progress() as progress:
         report = run_recipe(path, folder, seed=seed, allow_code=allow_code, progress=progress)
+        report = with_page(report, folder, progress=progress)
     show(report, display)

@@ -9,7 +9,6 @@ from pathlib import Path
 from tightc.compression.bisection import bisect, denser, sparser
 from tightc.compression.options import CompressOptions
 from tightc.compression.outcome import Chosen, Outcome
-from tightc.compression.page import write_page
 from tightc.compression.progress import TrialProgress
 from tightc.compression.splits import Reference, open_splits
 from tightc.compression.trials import PACKED, Trial, Trials, chain, with_evaluation, with_training
@@ -26,6 +25,7 @@ from tightc.recipe.recipe import RecipeData
 from tightc.recipe.run import run_resolved
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
+from tightc.report_page.run_page import write_page
 
 _STEPS_ON = 2
 _STEPS_BACK = 4
@@ -65,7 +65,7 @@ def compress(
         result = None
         if chosen is not None:
             result = _finish(folder, trials, chosen, test)
-            notes += [*_remarks(held_out, test, data), *write_page(folder)]
+            notes += [*_remarks(held_out, test, data), *write_page(folder, progress=trials.progress)]
         report = Outcome(options, recipe, folder, trials.done, result, covered, tuple(notes)).report()
         text = json.dumps(report.to_dict(), indent=1) + "\n"
         write_file_atomically(folder / "compress.json", text.encode())

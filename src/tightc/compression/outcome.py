@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tightc.compression.options import CompressOptions
-from tightc.compression.page import PAGE
 from tightc.compression.trials import FIGURES, PACKED, Trial
 from tightc.errors import GoalError
 from tightc.evaluation.drop import Drop
 from tightc.recipe.recipe import Recipe
 from tightc.report import Figures, Report
+from tightc.report_page.run_page import PAGE
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ With values in these ranges, no sum or ratio of the cost model leaves the range 
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import sys
@@ -21,6 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 _FORM = re.compile(
     r"([-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]?\d{1,4})?)\s*([^\s\d.+-].*)?", re.ASCII
 )
+_BITS = re.compile(r"[kKMGT]?i?b(?!y)")  # Gb is no GB
 _LARGEST = sys.float_info.max
 _KIBI = 1024
 
@@ -55,7 +57,8 @@ class Quantity:
                 f"should be a number with its unit ({self._permitted()}), such as {self.example}"
             )
         if found[2] not in self.units:
-            raise ValueError(f"should be a number in {self._permitted()}, such as {self.example}")
+            example = self._nearest(found[1], found[2]) or self.example
+            raise ValueError(f"should be a number in {self._permitted()}, such as {example}")
         number = self._number(Fraction(found[1]) * self.units[found[2]])
         if not (self.zero and number == 0) and not self._end(self.least) <= number <= self._end(self.most):
             allowed = f"a value from {self.least} to {self.most}"
@@ -85,6 +88,15 @@ class Quantity:
         *others, last = self.units
         return f"{', '.join(others)} or {last}" if others else last
 
+    def _nearest(self, number: str, unit: str) -> str:
+        """`number` in the units that `unit` may stand for, such as KiB or kB for KB; empty where there is none."""
+        if _BITS.match(unit):
+            return ""
+        plain = _plain(unit)
+        meant = [one for one in self.units if _plain(one) == plain]
+        meant = meant or difflib.get_close_matches(unit, self.units, n=1)
+        return " or ".join(f"{number} {one}" for one in meant)
+
     def _number(self, exact: Fraction) -> float:
         if abs(exact) > _LARGEST:
             return math.inf if exact > 0 else -math.inf
@@ -105,6 +117,11 @@ class Quantity:
         sign = r"[-+]?" if self.zero else r"\+?"  # -0 is 0
         number = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
         return rf"^\s*{sign}{above_zero}{number}\s*({'|'.join(self.units)})\s*$"
+
+
+def _plain(unit: str) -> str:
+    """A unit without what is often written otherwise: capitals, the i of KiB, the Greek letter of um."""
+    return unit.lower().replace("ib", "b").replace("\u00b5", "u").replace("\u03bc", "u")
 
 
 def _units(**powers: int) -> dict[str, Fraction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,37 @@ class _Plain(yaml.SafeDumper):
 _HOW_TO_RUN = "# tightc run {name}\n"
 
 
+def find_point(points: Mapping[int, Point], number: int) -> Point:
+    """The point of that `number`.
+
+    OptionError where there is none, where no hardware can run it, or where its model is no file.
+    """
+    point = points.get(number)
+    if point is None:
+        raise OptionError(
+            f"--recipe: expected the number of a point, 1 to {len(points)}, got {number}",
+            "choose one of the column N",
+        )
+    if point.unfit:
+        raise _does_not_run(number, point.unfit)
+    source = point.network.model.origin
+    if not Path(source).is_file():
+        raise OptionError(
+            f"--recipe: expected a model in a file, got {source}",
+            "give the path of the model, and do not pipe it",
+        )
+    return point
+
+
 def write_recipe(exploration: Exploration, number: int, path: Path, data: DataOptions | None = None) -> None:
     """Writes the recipe of the point of that `number` to `path`; its paths are relative to the folder of `path`.
 
     OptionError where there is no such point, where its accelerator does not run it, or where its model is no file.
     """
-    point = exploration.points.get(number)
-    if point is None:
-        raise OptionError(
-            f"--recipe: expected the number of a point, 1 to {len(exploration.points)}, got {number}",
-            "choose one of the column N",
-        )
+    point = find_point(exploration.points, number)
     row = exploration.report.layers[number - 1]
     if row["status"] == "unfit":
-        raise OptionError(
-            f"--recipe: expected a point that runs, got {number}: {row['reason']}", "choose another point"
-        )
+        raise _does_not_run(number, row["reason"])
     content = _recipe(point, path.parent, int(exploration.report.totals["seed"]), data)
     text = f"# {point.label}: point {number} of tightc explore\n" + _HOW_TO_RUN.format(name=path.name)
     text += yaml.dump(content, Dumper=_Plain, sort_keys=False)
@@ -55,13 +71,13 @@ def write_recipe(exploration: Exploration, number: int, path: Path, data: DataOp
     write_file_atomically(path, text.encode())
 
 
+def _does_not_run(number: int, reason: str) -> OptionError:
+    return OptionError(
+        f"--recipe: expected a point that runs, got {number}: {reason}", "choose another point"
+    )
+
+
 def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> dict[str, Any]:
-    source = point.network.model.origin
-    if not Path(source).is_file():
-        raise OptionError(
-            f"--recipe: expected a model in a file, got {source}",
-            "give the path of the model, and do not pipe it",
-        )
     permute = point.permute.model_dump(mode="json", exclude_unset=True, exclude={"jobs", "dask"})
     for name in ("energy", "area"):
         table = getattr(point.permute, name)
@@ -72,7 +88,7 @@ def _recipe(point: Point, folder: Path, seed: int, data: DataOptions | None) -> 
     stages: list[Any] = [{"permute": permute}, "pack", {"simulate": simulated}]
     if point.network.sparsity is not None:
         stages.insert(0, {"prune": {"sparsity": point.network.sparsity}})
-    content: dict[str, Any] = {"model": os.path.relpath(source, folder)}
+    content: dict[str, Any] = {"model": os.path.relpath(point.network.model.origin, folder)}
     if data is not None:
         given = data.model_dump(mode="json", exclude_unset=True)
         if Path(data.data).exists():

@@ -16,6 +16,7 @@ _BY_OPTIMIZER = {
     "sgd": {"learning_rate": 0.05, "weight_decay": 0.0005},
     "adamw": {"learning_rate": 0.002, "weight_decay": 0.02},
 }
+_OF_HARDWARE = {name for names in SelectionOptions.hardware_groups.values() for name in names}
 _DISTILLATION = ("distill_temperature", "distill_weight", "distill_loss", "distill_values")
 # recorded in the model only where they differ from their default: they are newer than the others
 _RECORDED_IF_GIVEN = ("distill_loss", "distill_values")
@@ -151,7 +152,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         "Regularization": ("weight_decay", "label_smoothing"),
         "Distillation": ("distill_loss", "distill_values", "distill_weight", "distill_temperature"),
         "Pruning": (
-            *SelectionOptions.model_fields,
+            *(name for name in SelectionOptions.model_fields if name not in _OF_HARDWARE),
             "pruning_schedule",
             "pruning_start",
             "pruning_end",
@@ -161,6 +162,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         ),
         "Batch normalization": ("unfold_batchnorm", "bn_recalibration_images"),
         "Checkpoint": ("checkpoint", "checkpoint_minutes"),
+        **SelectionOptions.hardware_groups,
     }
     advanced: ClassVar[frozenset[str]] = SelectionOptions.advanced | {
         "bn_recalibration_images",
@@ -169,6 +171,10 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         "distill_temperature",
         "distill_values",
         "dtype",
+        "energy",
+        "fan_in",
+        "fill_passes",
+        "hardware",
         "label_smoothing",
         "mixup",
         "momentum",
@@ -213,7 +219,8 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         """The options that the result depends on, as JSON values."""
         fields = type(self).model_fields
         as_before = {name for name in _RECORDED_IF_GIVEN if getattr(self, name) == fields[name].default}
-        return self.model_dump(mode="json", exclude={"checkpoint", "checkpoint_minutes", *as_before})
+        excluded = {"checkpoint", "checkpoint_minutes", *as_before, *self.unrecorded()}
+        return self.model_dump(mode="json", exclude=excluded)
 
 
 def _needs_target(options: type[FinetuneOptions]) -> set[str]:

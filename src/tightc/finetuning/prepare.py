@@ -90,7 +90,7 @@ def prepare_training(inputs: TrainingInputs, options: FinetuneOptions) -> Traini
         objective=networks.objective,
         batches=batches,
         validation=validation,
-        prunable=_prunable(model, module, options),
+        prunable=_prunable(inputs.model, model, module, options),
         compute=compute,
         group=group,
         fake_quantization=fake_quantization,
@@ -143,11 +143,14 @@ def _split_batches(
     return train, Batches(validation_images, normalization, size, False, device)
 
 
-def _prunable(model: Model, module: TorchGraph, options: FinetuneOptions) -> list[Prunable]:
-    """The layers to prune while training; OptionError where the loss does not depend on one of them."""
+def _prunable(given: Model, model: Model, module: TorchGraph, options: FinetuneOptions) -> list[Prunable]:
+    """The layers of `model`, the `given` one with float weights, to prune while training.
+
+    OptionError where the loss does not depend on one of them.
+    """
     if options.kept_fraction is None:
         return []
-    layers = prunable(model, read_network(model), options)
+    layers = prunable(model, read_network(model), options, read_network(given))
     for entry in layers:
         if entry.layer.weight not in module.roles:
             raise OptionError(

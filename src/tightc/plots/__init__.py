@@ -1,1 +1,1 @@
-"""Charts of reports, written as SVG, PNG or PDF without a browser. One module a chart; only the command line calls."""
+"""Charts of reports as SVG, PNG or PDF, without a browser: one module a chart, with bars and colors the page shares."""

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from tightc.plots.style import (
     BAR,
+    BLACK,
     BLUE,
     GRAY,
     WIDTH,
     Rows,
-    data,
+    grouped_bars,
     layer_name,
     load_altair,
     names_axis,
@@ -20,7 +21,7 @@ from tightc.plots.style import (
 if TYPE_CHECKING:
     import altair
 
-FORMS = ("dense", "as it is")
+FORMS = {"dense": GRAY, "as it is": BLUE}
 
 
 def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
@@ -38,18 +39,9 @@ def cycles_chart(rows: Rows) -> altair.TopLevelMixin:
         values.append(
             {"layer": layer_name(row), "form": "as it is", "cycles": row["cycles"], "speedup": speedup}
         )
-    base = alt.Chart(data(values)).encode(
-        y=names_axis("layer", "layer"),
-        yOffset=alt.YOffset("form:N", sort=FORMS),
-        x=alt.X("cycles:Q", title="cycles", axis=numbers_axis(tickCount=8)),
+    x = alt.X("cycles:Q", title="cycles", axis=numbers_axis(tickCount=8))
+    base = grouped_bars(values, names_axis("layer", "layer"), x, "form", FORMS, title="form")
+    texts = base.mark_text(align="left", dx=4, fontSize=9).encode(text="speedup:N", color=alt.value(BLACK))
+    return (base.mark_bar() + texts).properties(
+        width=WIDTH, height=alt.Step(BAR - 3), title="Cycles of each layer"
     )
-    bars = base.mark_bar().encode(
-        color=alt.Color(
-            "form:N",
-            sort=FORMS,
-            title="form",
-            scale=alt.Scale(domain=FORMS, range=[GRAY, BLUE]),
-        )
-    )
-    texts = base.mark_text(align="left", dx=4, fontSize=9).encode(text="speedup:N")
-    return (bars + texts).properties(width=WIDTH, height=alt.Step(BAR - 3), title="Cycles of each layer")

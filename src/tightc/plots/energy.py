@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tightc.plots.style import BAR, WIDTH, Rows, data, layer_name, load_altair, names_axis
+from tightc.plots.style import BAR, WIDTH, Rows, by_color, data, layer_name, load_altair, names_axis
 
 if TYPE_CHECKING:
     import altair
@@ -49,7 +49,8 @@ def energy_chart(rows: Rows) -> altair.TopLevelMixin:
         for order, part in enumerate(COLORS)
         if parts.get(part)
     ]
-    used = [part for part in COLORS if any(value["part"] == part for value in values)]
+    present = {value["part"] for value in values}
+    used = {part: color for part, color in COLORS.items() if part in present}
     return (
         alt.Chart(data(values), title="Energy of each layer by part: dense above, as it is below")
         .mark_bar(stroke="white", strokeWidth=0.4)
@@ -57,12 +58,8 @@ def energy_chart(rows: Rows) -> altair.TopLevelMixin:
             y=names_axis("layer", "layer"),
             yOffset=alt.YOffset("form:N", sort=FORMS),
             x=alt.X("sum(energy):Q", title=f"energy ({unit})", axis=alt.Axis(format="~g", tickCount=8)),
-            color=alt.Color(
-                "part:N",
-                sort=used,
-                title="part",
-                scale=alt.Scale(domain=used, range=[COLORS[part] for part in used]),
-                legend=alt.Legend(labelExpr="replace(datum.label, /_/g, ' ')"),
+            color=by_color(
+                "part", used, title="part", legend=alt.Legend(labelExpr="replace(datum.label, /_/g, ' ')")
             ),
             order="order:Q",
         )

@@ -52,6 +52,26 @@ def names_axis(name: str, title: str) -> altair.Y:
     return alt.Y(f"{name}:N", sort=None, title=title, axis=axis)
 
 
+def by_color(field: str, colors: Mapping[str, str], **settings: Any) -> altair.Color:
+    """The encoding of `field` by the color of each of its values, in their order."""
+    alt = load_altair()
+    scale = alt.Scale(domain=[*colors], range=[*colors.values()])
+    return alt.Color(f"{field}:N", sort=[*colors], scale=scale, **settings)
+
+
+def grouped_bars(
+    values: Rows, y: altair.Y, x: altair.X, field: str, colors: Mapping[str, str], **settings: Any
+) -> altair.Chart:
+    """A chart of bars, as many for each value of `y` as there are values of `field`, below each other, by color."""
+    alt = load_altair()
+    return alt.Chart(data(values)).encode(
+        y=y,
+        yOffset=alt.YOffset(f"{field}:N", sort=[*colors]),
+        x=x,
+        color=by_color(field, colors, **settings),
+    )
+
+
 def numbers_axis(**settings: Any) -> altair.Axis:
     """An axis of numbers with prefixes, such as 1.5k."""
     return load_altair().Axis(labelExpr=_SHORT_NUMBERS, **settings)

@@ -32,11 +32,12 @@ class PruneOptions(SelectionOptions):
     )
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Target": ("sparsity", "budget", "align", "scope", "mask"),
+        "Target": ("sparsity", "budget", "align", "fill_passes", "scope", "mask"),
         "Selection": ("criterion", "granularity", "skip", "min_density", "subword_bits"),
         "Calibration": ("calibration_images",),
+        **SelectionOptions.hardware_groups,
     }
-    advanced: ClassVar[frozenset[str]] = frozenset({"min_density", "subword_bits"})
+    advanced: ClassVar[frozenset[str]] = SelectionOptions.advanced | {"min_density", "subword_bits"}
 
     @model_validator(mode="after")
     def _a_target(self) -> Self:
@@ -51,8 +52,8 @@ class PruneOptions(SelectionOptions):
         return self
 
     def _require_mask_alone(self) -> None:
-        for name, field in type(self).model_fields.items():
-            if name != "mask" and getattr(self, name) != field.default:
+        for name in type(self).model_fields:
+            if name != "mask" and getattr(self, name) != self._default(name):
                 raise invalid_combination(
                     f"expected --mask alone, got {name.replace('_', '-')} too: a mask says which weights go",
                     "leave one of them out",

@@ -29,12 +29,12 @@ from tightc.pruning.options import PruneOptions
 from tightc.pruning.zero_channels import with_zero_channels
 from tightc.report import Report, Result, join_names
 from tightc.selection.aligned import ROUNDING
+from tightc.selection.network.budget_costs import assumed_sizes
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates, select
 from tightc.selection.subwords import subword_saliency, with_subwords
 from tightc.selection.top_k import AnySaliency, Saliency, SaliencyBlocks
 from tightc.tile.matrix import scaled
-from tightc.tile.subwords import subwords_of
 
 
 def prune(
@@ -60,7 +60,7 @@ def prune(
     network = read_network(plain)
     layers = [] if options.mask is not None else prunable(plain, network, options)
     added: tuple[str, ...] = ()
-    recorded = options.model_dump(mode="json", exclude={"mask"})
+    recorded = options.model_dump(mode="json", exclude={"mask", *options.unrecorded()})
     if options.mask is not None:
         kept = read_masks(network, options.mask, masks)
         pruned, added = masked(plain, network, kept)
@@ -73,7 +73,7 @@ def prune(
     totals, rows = density_metrics(read_network(pruned))
     uncovered, covered = coverage(plain, network)
     ran = bfloat16_notes(plain.proto) if options.needs_images else ()
-    notes = (*model.notes, *ran, *_notes(plain, rows, options), *added)
+    notes = (*model.notes, *ran, *assumed_sizes(plain, options), *_notes(plain, rows, options), *added)
     notes += tuple(_filter_notes(layers, pruned, rows, options)) if layers else ()
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 
@@ -123,7 +123,7 @@ def _pruned_model(
     else:
         saliencies = [squared_weights(network, entry.layer) for entry in layers]
     candidates = [
-        Candidates(saliency, entry.layer.groups, entry.vectors, entry.channels)
+        Candidates(saliency, entry.layer.groups, entry.costs, entry.channels)
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     masks = select(candidates, options, fraction)
@@ -168,8 +168,7 @@ def _subwords_pruned(
                 network.dequantized_matrix(entry.layer), network.scales[entry.layer.weight], bits
             ),
             entry.layer.groups,
-            entry.vectors,
-            subwords=subwords_of(bits),
+            entry.costs,
         )
         for entry in layers
     ]

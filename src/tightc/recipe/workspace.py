@@ -28,7 +28,7 @@ from tightc.model.file import Model, load_model, load_model_bytes, save_model, w
 _RECORD_KEYS = ("key", "report", "measured", "row", "model_sha256")
 # what a run writes in its folder
 _WRITTEN = re.compile(
-    r"recipe\.yaml|\d\d-[a-z-]+\.json|\d\d-[a-z-]+\.onnx(\.[0-9a-f]{16}\.data)?|[0-9a-f]{16}\.checkpoint"
+    r"recipe\.yaml|report\.html|\d\d-[a-z-]+\.json|\d\d-[a-z-]+\.onnx(\.[0-9a-f]{16}\.data)?|[0-9a-f]{16}\.checkpoint"
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Network
 from tightc.model.packings.annealing_record import read_annealing
-from tightc.recipe.records import RunRecords
+from tightc.recipe.run_folder import RunFolder
 
 Curve = Mapping[str, list[float]]
 _SERIES = ("moves", "cost", "excess")
@@ -20,7 +20,7 @@ def curves_of_model(model: Model, network: Network) -> dict[str, Curve]:
     return {layer.label: found[layer.weight] for layer in network.owners if layer.weight in found}
 
 
-def curves_of_run(run: RunRecords) -> dict[str, Curve]:
+def curves_of_run(run: RunFolder) -> dict[str, Curve]:
     """The curves in the record of the last permute of `run`, by the labels of the layers; empty without any."""
     stages = [row["name"] for row in run.rows if row["stage"] == "permute"]
     layers = run.reports[stages[-1]].get("layers") if stages else None

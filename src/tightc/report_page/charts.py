@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tightc.names import escape
+from tightc.plots.style import by_color, grouped_bars
 from tightc.report_page.annealing import Curve
 from tightc.report_page.baselines import Variant
 from tightc.report_page.layer_table import densities, layer_cycles, layer_names
@@ -44,20 +45,19 @@ def cycles_chart(subjects: Sequence[Subject], layers: Sequence[str]) -> Chart:
                 if subject is subjects[0]:
                     records.append(_bar(layer, "dense", row["dense_cycles"], "cycles"))
                 records.append(_bar(layer, subject.label, row["cycles"], "cycles"))
-    kinds = ["dense", *(subject.label for subject in subjects)]
-    colors = [DENSE, *(SUBJECTS[subject.letter] for subject in subjects)]
+    kinds = _kinds(subjects)
 
     def make(width: int) -> Any:
         return (
-            alt.Chart(alt.Data(values=records))
-            .mark_bar()
-            .encode(
-                y=alt.Y("layer:N", sort=None, title=None),
-                yOffset=alt.YOffset("kind:N", sort=kinds),
-                x=alt.X("value:Q", title="cycles", axis=alt.Axis(format="~s")),
-                color=alt.Color("kind:N", sort=kinds, scale=alt.Scale(domain=kinds, range=colors)),
-                description="tip:N",
+            grouped_bars(
+                records,
+                alt.Y("layer:N", sort=None, title=None),
+                alt.X("value:Q", title="cycles", axis=alt.Axis(format="~s")),
+                "kind",
+                kinds,
             )
+            .mark_bar()
+            .encode(description="tip:N")
             .properties(height=alt.Step(8 if len(kinds) > 2 else 9))
         )
 
@@ -90,7 +90,7 @@ def slots_chart(subject: Subject, layers: Sequence[str]) -> Chart | None:
             .encode(
                 y=alt.Y("layer:N", sort=None, title=None),
                 x=alt.X("value:Q", stack="normalize", title="slots", axis=alt.Axis(format="%")),
-                color=_colors(alt, _SLOTS),
+                color=by_color("kind", _SLOTS),
                 order="order:Q",
                 description="tip:N",
             )
@@ -130,7 +130,7 @@ def gains_chart(subject: Subject, layers: Sequence[str]) -> Chart:
         )
         ranges = base.mark_rule(color="var(--line)").encode(x=alt.X("min(value):Q"), x2="max(value):Q")
         points = base.mark_point(filled=True, size=52, opacity=1).encode(
-            x=gains, color=_colors(alt, kinds), description="tip:N"
+            x=gains, color=by_color("kind", kinds), description="tip:N"
         )
         return (ranges + points).properties(height=alt.Step(18))
 
@@ -168,7 +168,7 @@ def roofline_chart(subjects: Sequence[Subject], bytes_per_cycle: float, peak: in
     ends = [record["x"] for record in records] + [peak / bytes_per_cycle]
     low, high = min(ends) / 2, max(ends) * 2
     roof = [{"x": x, "y": min(peak, x * bytes_per_cycle)} for x in (low, peak / bytes_per_cycle, high)]
-    kinds = {"dense": DENSE, **{subject.label: SUBJECTS[subject.letter] for subject in subjects}}
+    kinds = _kinds(subjects)
 
     def make(width: int) -> Any:
         x = alt.X(
@@ -182,7 +182,7 @@ def roofline_chart(subjects: Sequence[Subject], bytes_per_cycle: float, peak: in
         points = (
             alt.Chart(alt.Data(values=records))
             .mark_point(filled=True, size=45, opacity=0.85)
-            .encode(x=x, y=y, color=_colors(alt, kinds), description="tip:N")
+            .encode(x=x, y=y, color=by_color("kind", kinds), description="tip:N")
         )
         return (line + points).properties(height=260)
 
@@ -212,7 +212,7 @@ def annealing_chart(curves: Mapping[str, Curve]) -> Chart:
             .encode(
                 x=alt.X("moves:Q", title="moves tried", axis=alt.Axis(format="~s")),
                 y=alt.Y("cost:Q", title="cost / cost at the start", scale=alt.Scale(zero=False)),
-                color=_colors(alt, dict(zip(short.values(), PARTS, strict=False)), "layer"),
+                color=by_color("layer", dict(zip(short.values(), PARTS, strict=False))),
             )
             .properties(height=240)
         )
@@ -235,19 +235,16 @@ def baselines_chart(variants: Sequence[Variant], subjects: Sequence[Subject]) ->
     ]
 
     def make(width: int) -> Any:
-        kinds = list(titles.values())
         return (
-            alt.Chart(alt.Data(values=records))
-            .mark_bar()
-            .encode(
-                y=alt.Y("variant:N", sort=None, title=None),
-                yOffset=alt.YOffset("measure:N", sort=kinds),
-                x=alt.X("value:Q", title="gain over the dense network", axis=alt.Axis(format="~g")),
-                color=alt.Color(
-                    "measure:N", sort=kinds, scale=alt.Scale(domain=kinds, range=["var(--a)", "var(--empty)"])
-                ),
-                description="tip:N",
+            grouped_bars(
+                records,
+                alt.Y("variant:N", sort=None, title=None),
+                alt.X("value:Q", title="gain over the dense network", axis=alt.Axis(format="~g")),
+                "measure",
+                {"speedup": "var(--a)", "energy gain": "var(--empty)"},
             )
+            .mark_bar()
+            .encode(description="tip:N")
             .properties(height=alt.Step(9))
         )
 
@@ -271,7 +268,7 @@ def _stacked(title: str, unit: str, summary: str, rows: Sequence[tuple[str, Mapp
         colors = {_DENSE_ARRAY: DENSE, **colors}
 
     def make(width: int) -> Any:
-        color = _colors(alt, colors, "part")
+        color = by_color("part", colors)
         if width == WIDE:
             color.legend = alt.Legend(columns=4)
         return (
@@ -304,10 +301,9 @@ def _roof_points(subject: Subject, with_dense: bool) -> Records:
     return found
 
 
-def _colors(alt: Any, colors: Mapping[str, str], field: str = "kind") -> Any:
-    """The encoding of `field` by colors, in their order."""
-    scale = alt.Scale(domain=list(colors), range=list(colors.values()))
-    return alt.Color(f"{field}:N", sort=list(colors), scale=scale)
+def _kinds(subjects: Sequence[Subject]) -> dict[str, str]:
+    """The colors of the dense network and of the subjects."""
+    return {"dense": DENSE, **{subject.label: SUBJECTS[subject.letter] for subject in subjects}}
 
 
 def _short(layers: Sequence[str]) -> dict[str, str]:

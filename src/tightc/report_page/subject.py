@@ -14,7 +14,7 @@ from tightc.model.packings.metadata import is_permuted, matching_packings
 from tightc.model.packings.packed_form import decode_layers
 from tightc.names import escape
 from tightc.recipe.recipe import REPORT_STAGES
-from tightc.recipe.records import RunRecords, read_run
+from tightc.recipe.run_folder import RunFolder, read_run
 from tightc.report import Figures, LayerReport, Report
 from tightc.report_page.annealing import Curve, curves_of_model, curves_of_run
 from tightc.report_page.options import ReportOptions
@@ -63,7 +63,7 @@ class Subject:
 def read_subject(source: Model | Path, letter: str, options: ReportOptions) -> Subject:
     """The subject of a model, or of the run in a folder, simulated with `options`."""
     run = read_run(source) if isinstance(source, Path) else None
-    model = run.model if run else source
+    model = run.last if run else source
     assert isinstance(model, Model)
     report = simulate(model, options.simulated(_options_of_run(run) if run else None))
     plain, decoded = decode_layers(model)
@@ -87,14 +87,14 @@ def _name(source: Model | Path) -> str:
     return PurePath(source.origin).name
 
 
-def _options_of_run(run: RunRecords) -> SimulateOptions:
+def _options_of_run(run: RunFolder) -> SimulateOptions:
     """Those of the first simulate of its recipe, weight-stationary, as the table of the run has them."""
     found = next((step.simulate for step in run.recipe.stages if step.simulate), SimulateOptions())
-    array = None if is_permuted(run.model) else found.array
+    array = None if is_permuted(run.last) else found.array
     return found.model_copy(update={"dataflow": "ws", "array": array})
 
 
-def _history_of_run(run: RunRecords) -> tuple[Mapping[str, Any], ...]:
+def _history_of_run(run: RunFolder) -> tuple[Mapping[str, Any], ...]:
     return tuple(
         {"stage": step.stage, "options": step.options.model_dump(mode="json")}
         for step in run.recipe.stages

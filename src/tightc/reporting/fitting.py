@@ -12,6 +12,7 @@ from rich.text import Text
 _GAP = 2  # characters between columns
 _SHORTEST_NAME = 16
 _CUT = "…"
+_HYPHENATED = {"compression": ("compres-", "sion")}  # wider than its cells
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Column:
 
     def _heading(self, folded: bool) -> list[str]:
         words = self.title.split(" ")
-        return words if folded and min(map(len, words)) > 1 else [self.title]  # N x K stays in a line
+        if not folded or min(map(len, words)) == 1:  # N x K stays in a line
+            return [self.title]
+        return [part for word in words for part in _HYPHENATED.get(word, (word,))]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def main_rows(report: Report) -> tuple[Sequence[LayerReport], str]:
 
 
 def headlines(report: Report) -> Iterator[str]:
-    """The main figures of simulate, and of run with the path of its last model; nothing for other reports."""
+    """The main figures of simulate, and of run with the paths of its last model and page; nothing for other reports."""
     if report.stage == "simulate" and report.layers:
         yield message_text(_of_simulation(report.totals))
     elif report.stage == "run":
@@ -56,10 +56,15 @@ def _passes(totals: Figures) -> str:
 
 
 def _of_run(report: Report) -> Iterator[str]:
-    """The path of the last model, and its figures beside those of the first one."""
+    """The figures of the last model beside those of the first one, and the paths of it and of the report page."""
     models = [row for row in report.layers if row["bytes"] is not None]
-    if len(models) < 2:
-        return
+    if len(models) > 1:
+        yield from _of_last_model(models, Path(report.totals["folder"]))
+    if report.totals.get("report"):
+        yield f"report: {report.totals['report']}"
+
+
+def _of_last_model(models: Sequence[Figures], folder: Path) -> Iterator[str]:
     first, last = models[0], models[-1]
     figures = [f"{last['bytes']:,} bytes ({first['bytes'] / last['bytes']:.2f}x smaller)"]
     if last["accuracy"] is not None:
@@ -73,4 +78,4 @@ def _of_run(report: Report) -> Iterator[str]:
     ]
     packed = "packed model" if last["stage"] == "pack" else "model"
     yield ", ".join(figures)
-    yield f"{packed}: {Path(report.totals['folder'], last['name'] + '.onnx')}"
+    yield f"{packed}: {folder / (last['name'] + '.onnx')}"

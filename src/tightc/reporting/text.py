@@ -182,9 +182,10 @@ def totals_lines(report: Report) -> Iterator[str]:
 
 
 def short_totals_lines(report: Report) -> Iterator[str]:
-    """The lines of `totals_lines` without those that the last line of a report sums up."""
+    """The lines of `totals_lines` that have a value, without those that the last line of a report sums up."""
     kept = _KEPT_TOTALS.get(report.stage, report.totals)
-    return _lines_of({name: value for name, value in report.totals.items() if name in kept})
+    found = {name: value for name, value in report.totals.items() if name in kept and value is not None}
+    return _lines_of(found)
 
 
 def _lines_of(totals: Figures) -> Iterator[str]:

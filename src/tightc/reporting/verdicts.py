@@ -13,15 +13,11 @@ _SUITE = "tightc check"
 
 def junit_xml(report: Report) -> bytes:
     """A JUnit file with a test case for each requirement, as GitLab, GitHub and Jenkins read it."""
-    counts = {"tests": str(len(report.layers)), "failures": str(report.totals["failed"])}
-    counts |= {"errors": "0", "time": "0"}
-    root = ElementTree.Element("testsuites", {"name": _SUITE, **counts})
-    # Jenkins' schema, junit-10.xsd, permits skipped in a suite alone
-    suite = ElementTree.SubElement(root, "testsuite", {"name": _SUITE, **counts, "skipped": "0"})
+    root = _suites(tests=len(report.layers), failures=report.totals["failed"], errors=0)
     model = escape(str(report.totals["model"]))
     for row in report.layers:
         case = ElementTree.SubElement(
-            suite, "testcase", {"classname": model, "name": row["requirement"], "time": "0"}
+            root[0], "testcase", {"classname": model, "name": row["requirement"], "time": "0"}
         )
         if row["result"] == "failed":
             text = verdict(row)
@@ -29,9 +25,18 @@ def junit_xml(report: Report) -> bytes:
             failure.text = f"{model}: {text}"
         else:
             ElementTree.SubElement(case, "system-out").text = f"{row['name']}: {row['value']!r}"
-    ElementTree.indent(root)
-    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return written + b"\n"
+    return _written(root)
+
+
+def junit_error_xml(model: str, message: str, kind: str) -> bytes:
+    """A JUnit file with one test case, which could not run: `message` says why, `kind` names the error."""
+    root = _suites(tests=1, failures=0, errors=1)
+    case = ElementTree.SubElement(
+        root[0], "testcase", {"classname": escape(model), "name": _SUITE, "time": "0"}
+    )
+    lines = [message_text(line) for line in message.split("\n")]
+    ElementTree.SubElement(case, "error", {"message": lines[0], "type": kind}).text = "\n".join(lines)
+    return _written(root)
 
 
 def github_errors(report: Report) -> Iterator[str]:
@@ -52,6 +57,21 @@ def verdict(row: Figures) -> str:
     found = f"no value: {row['reason']}" if row["value"] is None else repr(row["value"])
     limit = row["requirement"].removeprefix(row["name"] + row["operator"])
     return f"{row['name']}: expected {row['operator']} {limit}, got {found}"
+
+
+def _suites(**counts: int) -> ElementTree.Element:
+    """The root of a JUnit file with one suite, which has no test cases yet."""
+    texts = {"name": _SUITE, **{name: str(count) for name, count in counts.items()}, "time": "0"}
+    root = ElementTree.Element("testsuites", texts)
+    # Jenkins' schema, junit-10.xsd, permits skipped in a suite alone
+    ElementTree.SubElement(root, "testsuite", {**texts, "skipped": "0"})
+    return root
+
+
+def _written(root: ElementTree.Element) -> bytes:
+    ElementTree.indent(root)
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
 
 
 def _data(text: str) -> str:

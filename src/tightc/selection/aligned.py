@@ -7,12 +7,15 @@ in segments: the `rows` most salient weights of a filter, then the next `rows`, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightc.selection.ties import even_order, rotations, spread_ranks
 from tightc.selection.top_k import Mask, Saliency
+
+Costs = NDArray[np.float64]
 
 ROUNDING = (
     1e-12  # relative: 1 - 0.9 or 1 / 49 is a little too small, and must buy as much as the exact number
@@ -66,45 +69,111 @@ def best_segments(saliency: Saliency, count: int) -> NDArray[np.int64]:
     return np.bincount(by_segment % filters, minlength=filters) if count else np.zeros(filters, np.int64)
 
 
-def unit_saliency(saliency: Saliency, size: int) -> Saliency:
-    """Saliency of a layer's units, each of `size` segments: (units,) float64, falling.
+def ordered_saliency(saliency: Saliency) -> Saliency:
+    """Saliency of a layer's segments, the most salient first: (units,) float64.
 
     `saliency`: of segments, as from `segment_saliency`.
     """
-    ordered = -np.sort(-saliency.ravel())
-    units = -(-len(ordered) // size)
-    filled = np.zeros(units * size)
-    filled[: len(ordered)] = ordered
-    summed: Saliency = filled.reshape(units, size).sum(axis=1)
-    return summed
+    ordered: Saliency = -np.sort(-saliency.ravel())
+    return ordered
 
 
 def units_within_budget(
-    saliencies: Sequence[Saliency], costs: Sequence[float], budget: float, minimums: Sequence[int]
+    saliencies: Sequence[Saliency], costs: Sequence[Costs], budget: float, minimums: Sequence[int]
 ) -> list[int]:
     """How many units to keep in each layer for the most saliency that `budget` buys: a greedy knapsack.
 
-    `saliencies`: of each layer's units, falling, (units,) float64; `costs`: of one unit of each layer, above 0;
-    `minimums`: units to keep in each layer at any cost. Units are taken by saliency per cost; after the first that does
-    not fit, those that still fit. This is optimal if all units cost the same and no minimum binds. Otherwise it misses
-    the optimum by less than one unit (Dantzig 1957, "Discrete-Variable Extremum Problems"). Units of equal ratio are
-    taken from all layers in proportion.
+    `saliencies`: of each layer's units, falling, (units,) float64; `costs`: what each of them adds, at least 0, in the
+    same shape; `minimums`: units to keep in each layer at any cost. Units that cost nothing are kept with those before
+    them. Units are taken in the steps of `concave_steps`, by saliency per cost; after the first step that does not fit,
+    steps that still fit, then single units. This misses the optimum by less than the saliency of one step, the first
+    that does not fit (Dantzig 1957, "Discrete-Variable Extremum Problems"; for steps: Sinha and Zoltners 1979, "The
+    Multiple-Choice Knapsack Problem"). It is optimal if all units cost the same and no minimum binds. Steps of equal
+    ratio are taken from all layers in proportion.
     """
-    taken = np.array(minimums, np.int64)
-    left = budget * (1 + ROUNDING) - float(np.dot(taken, costs))
-    layers = np.concatenate(
-        [np.full(len(s) - m, i) for i, (s, m) in enumerate(zip(saliencies, minimums, strict=True))]
+    taken = np.array(
+        [_with_free(own, minimum) for own, minimum in zip(costs, minimums, strict=True)], np.int64
     )
-    ratios = [-s[m:] / c for s, m, c in zip(saliencies, minimums, costs, strict=True)]
+    spent = [float(own[:count].sum()) for own, count in zip(costs, taken, strict=True)]
+    left = budget * (1 + ROUNDING) - float(np.sum(spent))
+    steps = [
+        concave_steps(saliency[count:], own[count:])
+        for saliency, own, count in zip(saliencies, costs, taken, strict=True)
+    ]
+    layers = np.repeat(np.arange(len(steps)), [len(own.units) for own in steps])
+    ratios = [-own.saliency / own.costs for own in steps]
     order = even_order(ratios, [np.arange(len(ratio)) for ratio in ratios])
-    each = np.asarray(costs, np.float64)[layers[order]]
+    each = np.concatenate([own.costs for own in steps])[order]
     fits = int(np.searchsorted(np.cumsum(each), left, side="right"))
-    taken += np.bincount(layers[order[:fits]], minlength=len(saliencies))
     left -= float(each[:fits].sum())
+    done = np.bincount(layers[order[:fits]], minlength=len(steps))
+    taken += [int(own.units[:count].sum()) for own, count in zip(steps, done, strict=True)]
     while True:
-        open_layers = [i for i, s in enumerate(saliencies) if taken[i] < len(s) and costs[i] <= left]
-        if not open_layers:
-            return [int(units) for units in taken]
-        best = max(open_layers, key=lambda i: saliencies[i][taken[i]] / costs[i])
-        taken[best] += 1
-        left -= costs[best]
+        fitting = [
+            i for i, own in enumerate(steps) if done[i] < len(own.units) and own.costs[done[i]] <= left
+        ]
+        if not fitting:
+            break
+        best = max(fitting, key=lambda i: steps[i].saliency[done[i]] / steps[i].costs[done[i]])
+        taken[best] += steps[best].units[done[best]]
+        left -= steps[best].costs[done[best]]
+        done[best] += 1
+    _take_parts(taken, saliencies, costs, left)
+    return [int(units) for units in taken]
+
+
+class Steps(NamedTuple):
+    """Units of a layer in steps: the number of `units` of each, their `saliency` and their `costs`, (steps,) each."""
+
+    units: NDArray[np.int64]
+    saliency: Saliency
+    costs: Costs
+
+
+def concave_steps(saliency: Saliency, costs: Costs) -> Steps:
+    """Units joined to steps whose saliency per cost falls: the least concave majorant of saliency over cost.
+
+    `saliency`, `costs`: (units,) float64, at least 0, of which the first cost is not 0. A unit whose ratio is higher
+    than that of the step before it joins this step, and so does one that costs nothing.
+    """
+    starts = np.flatnonzero(costs > 0)
+    if not len(starts):
+        return Steps(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    units = np.diff(np.append(starts, len(costs)))
+    gains, paid = np.add.reduceat(saliency, starts), costs[starts]
+    if not (gains[1:] * paid[:-1] > gains[:-1] * paid[1:]).any():
+        return Steps(units, gains, paid)
+    found: list[tuple[int, float, float]] = []
+    for step in zip(units.tolist(), gains.tolist(), paid.tolist(), strict=True):
+        while found and step[1] * found[-1][2] > found[-1][1] * step[2]:
+            before = found.pop()
+            step = (before[0] + step[0], before[1] + step[1], before[2] + step[2])
+        found.append(step)
+    joined = list(zip(*found, strict=True))
+    return Steps(np.array(joined[0], np.int64), np.array(joined[1]), np.array(joined[2]))
+
+
+def _with_free(costs: Costs, count: int) -> int:
+    """`count` units and those behind them that cost nothing."""
+    paid = np.flatnonzero(costs[count:] > 0)
+    return count + int(paid[0]) if len(paid) else len(costs)
+
+
+def _take_parts(
+    taken: NDArray[np.int64], saliencies: Sequence[Saliency], costs: Sequence[Costs], left: float
+) -> None:
+    """Adds units to `taken`, (layers,), as long as `left` pays for some of a layer; of layers, the most saliency."""
+    while True:
+        parts = []
+        for layer, own in enumerate(costs):
+            count = int(np.searchsorted(np.cumsum(own[taken[layer] :]), left, side="right"))
+            if count:
+                behind = slice(int(taken[layer]), int(taken[layer]) + count)
+                parts.append(
+                    (float(saliencies[layer][behind].sum()), -layer, count, float(own[behind].sum()))
+                )
+        if not parts:
+            return
+        _, layer, count, cost = max(parts)
+        taken[-layer] += count
+        left -= cost

@@ -1,4 +1,4 @@
-"""The cost budget of a network, written `compression=10` or `speedup=8`."""
+"""The cost budget of a network, written `compression=10` or `energy=5`: the gain over the dense network to reach."""
 
 from __future__ import annotations
 
@@ -11,26 +11,40 @@ from pydantic_core import CoreSchema
 from tightc.config.text_coded import text_coded_schema
 from tightc.errors import OptionError
 
-_FORM = "compression=FACTOR or speedup=FACTOR with a factor above 1, such as compression=10"
+Kind = Literal["compression", "speedup", "energy", "bits"]
+
+_KINDS = "compression|speedup|energy|bits"
+_FORM = "compression, speedup, energy or bits=FACTOR with a factor above 1, such as compression=10"
+_OTHER_NAMES = {"area": "compression", "cycles": "speedup"}  # of the same gains
 
 
 class Budget(NamedTuple):
-    """The kind of cost, area (compression) or cycles (speedup), and the factor by which to reduce it."""
+    """The kind of cost, and the factor by which to reduce it.
 
-    kind: Literal["compression", "speedup"]
+    compression: slots of occupied lanes and columns. speedup: cycles. energy: pJ. bits: those of packed weights.
+    """
+
+    kind: Kind
     factor: float
 
     @classmethod
     def parse(cls, text: object) -> Self:
         """From `compression=10`; OptionError for anything else."""
-        found = re.fullmatch(r"(compression|speedup)=(\d+(?:\.\d+)?)", str(text).strip())
+        given = str(text).strip()
+        found = re.fullmatch(rf"({_KINDS})=(\d+(?:\.\d+)?)", given)
         if not found or not 1 < float(found[2]) <= 1e6:
-            raise OptionError(f"budget: expected {_FORM}, got {text!r}", "give compression=10 or speedup=8")
-        return cls(cast(Literal["compression", "speedup"], found[1]), float(found[2]))
+            kind, _, factor = given.partition("=")
+            remedy = (
+                f"{_OTHER_NAMES[kind]}={factor or 8}"
+                if kind in _OTHER_NAMES
+                else "compression=10 or speedup=8"
+            )
+            raise OptionError(f"budget: expected {_FORM}, got {text!r}", f"give {remedy}")
+        return cls(cast(Kind, found[1]), float(found[2]))
 
     def __str__(self) -> str:
         return f"{self.kind}={self.factor:g}"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return text_coded_schema(cls, cls.parse, _FORM, r"^\s*(compression|speedup)=[0-9]+(\.[0-9]+)?\s*$")
+        return text_coded_schema(cls, cls.parse, _FORM, rf"^\s*({_KINDS})=[0-9]+(\.[0-9]+)?\s*$")

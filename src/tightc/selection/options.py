@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tightc.config.options import Options, invalid_combination
+from tightc.accelerator.hardware import Hardware
+from tightc.accelerator.options import HardwareOptions
+from tightc.config.options import invalid_combination
 from tightc.selection.budget import Budget
 from tightc.tile.array import ArrayShape
 
+_LARGEST_FAN_IN = 32767
+_OF_HARDWARE = frozenset({*HardwareOptions.model_fields, "fan_in"})
+_RECORDED_IF_GIVEN = _OF_HARDWARE | {"fill_passes"}  # newer than the others
+# kinds of budgets that read an option of the hardware; the others are read by speedup and energy
+_READ_BY = {"fan_in": ("speedup", "energy", "bits"), "energy": ("energy",)}
 
-class SelectionOptions(Options):
+
+class SelectionOptions(HardwareOptions):
     """How many weights are pruned, in which layers, and in which units."""
 
     sparsity: Annotated[float, Field(ge=0, lt=1)] | None = Field(
@@ -40,8 +49,82 @@ class SelectionOptions(Options):
     )
     budget: Budget | None = Field(
         None,
-        description="target in place of sparsity, with align: compression=10 (area) or speedup=8 (cycles)",
+        description="target in place of sparsity, with align: compression=10 (slots), speedup=8 (cycles), energy=5 or "
+        "bits=12",
     )
+
+    fill_passes: bool = Field(
+        False,
+        description="keep whole passes: slots that cost no further cycle count as kept, and are filled: on or off",
+    )
+    fan_in: Annotated[int, Field(ge=1, le=_LARGEST_FAN_IN)] | None = Field(
+        None,
+        description=f"inputs that a lane can carry, 1 to {_LARGEST_FAN_IN}; default: the hardware's, else any number",
+    )
+
+    # the headings of what budgets read, in the groups of prune and finetune
+    hardware_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Hardware of a budget": (
+            "hardware",
+            "fan_in",
+            "energy",
+            "arrays",
+            "prefetch_weights",
+            "replicate_tiles",
+            "columns_per_lane_register",
+            "overlap_drain",
+            "accumulator_bypass",
+        ),
+        "Model inputs": ("batch", "input_shape"),
+    }
+    advanced: ClassVar[frozenset[str]] = _OF_HARDWARE - {"hardware", "fan_in", "energy"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _array_of_the_hardware(cls, values: Any) -> Any:
+        """The hardware's array is the one to align to, unless another is given."""
+        hardware = values.get("hardware") if isinstance(values, Mapping) else None
+        if isinstance(hardware, Hardware):
+            return {"align": hardware.array, **values}
+        if isinstance(hardware, Mapping) and "array" in hardware:
+            return {"align": hardware["array"], **values}
+        return values
+
+    @model_validator(mode="after")
+    def _hardware_of_a_budget(self) -> Self:
+        kind = None if self.budget is None else self.budget.kind
+        for name in sorted(_OF_HARDWARE):
+            read_by = _READ_BY.get(name, ("speedup", "energy"))
+            is_read = kind in read_by or (self.fill_passes and name != "energy")
+            if not is_read and getattr(self, name) != self._default(name):
+                kinds = " or ".join([", ".join(read_by[:-1]), read_by[-1]] if read_by[1:] else read_by)
+                raise invalid_combination(
+                    f"expected a budget of {kinds} beside it, got {self.budget or 'none'}",
+                    f"add --budget {read_by[-1]}=4, or leave it out",
+                    name,
+                )
+        if self.fill_passes and kind is None:
+            raise invalid_combination(
+                "expected a budget beside it, got none",
+                "add --budget energy=4, or leave it out",
+                "fill_passes",
+            )
+        if self.hardware is not None and self.fan_in is not None and self.fan_in > self.hardware.fan_in:
+            most = self.hardware.fan_in
+            raise invalid_combination(
+                f"expected at most {most}, the fan-in of {self.hardware.name}, got {self.fan_in}",
+                f"lower it to {most} or leave it out",
+                "fan_in",
+            )
+        return self
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return cls.model_fields[name].get_default(call_default_factory=True)
+
+    def unrecorded(self) -> set[str]:
+        """Options that the history leaves out where they were not given: they are newer than the others."""
+        return {name for name in _RECORDED_IF_GIVEN if getattr(self, name) == self._default(name)}
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -78,7 +161,7 @@ class SelectionOptions(Options):
 
     @property
     def kept_fraction(self) -> float | None:
-        """The fraction of the cost (weights, area or cycles) to keep; None without a target."""
+        """The fraction of the cost (weights, or that of the budget) to keep; None without a target."""
         if self.budget is not None:
             return 1 / self.budget.factor
         return None if self.sparsity is None else 1 - self.sparsity

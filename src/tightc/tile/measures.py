@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from math import ceil, log2
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from tightc.tile.fan_in_bound import passes_lower_bound_at_fan_in
 from tightc.tile.matrix import Ids, LayerMatrix, scaled
 from tightc.tile.packing import Packing, Tile
 from tightc.tile.subwords import subwords_of
+
+Number = TypeVar("Number", int, NDArray[np.int64])
 
 Figures = dict[str, int | float | str | None]
 
@@ -189,12 +192,31 @@ def tile_index_bits(tile: Tile, packing: Packing) -> int:
         return 0
     if packing.fan_in == 1 and _consecutive(tile.inputs) and _consecutive(tile.filters):
         return 0
-    select, length = ceil(log2(packing.fan_in)), ceil(log2(packing.fan_in + 1))
-    input_bits = max(1, ceil(log2(packing.inputs * packing.groups)))
-    filter_bits = max(1, ceil(log2(packing.filters)))
-    return (
-        tile.area * select + tile.lanes * length + len(tile.inputs) * input_bits + tile.columns * filter_bits
-    )
+    widths = IndexWidths.of(packing.fan_in, packing.inputs * packing.groups, packing.filters)
+    return widths.bits(tile.area, tile.lanes, len(tile.inputs), tile.columns)
+
+
+class IndexWidths(NamedTuple):
+    """Bits of the numbers in an index: a slot's `select`, the `length` of a lane's list, an `input`, a `filter`."""
+
+    select: int
+    length: int
+    input: int
+    filter: int
+
+    @classmethod
+    def of(cls, fan_in: int, inputs: int, filters: int) -> IndexWidths:
+        """For lanes of up to `fan_in` of so many `inputs`, over all groups, and for so many `filters`."""
+        return cls(
+            ceil(log2(fan_in)),
+            ceil(log2(fan_in + 1)),
+            max(1, ceil(log2(inputs))),
+            max(1, ceil(log2(filters))),
+        )
+
+    def bits(self, slots: Number, lanes: int, inputs: Number, columns: Number) -> Number:
+        """Bits of the index of a tile, or of each of several, with so many slots, lanes, lane inputs and columns."""
+        return slots * self.select + lanes * self.length + inputs * self.input + columns * self.filter
 
 
 def _consecutive(numbers: Ids) -> bool:

@@ -15,11 +15,17 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers import training
+from helpers.small_accelerator import QUICK
 from tightc.errors import OptionError
 from tightc.finetuning.network.masks import Masks
 from tightc.model.file import Model
+from tightc.permutation.options import PermuteOptions
+from tightc.permutation.permute import permute
 from tightc.report import Report
 from tightc.selection.regrow import regrown
+from tightc.simulation.options import SimulateOptions
+from tightc.simulation.simulate import simulate
+from tightc.tile.array import ArrayShape
 
 STEPS = 12  # 3 epochs of 64 images in batches of 16
 Snapshots = list[list[np.ndarray]]
@@ -327,3 +333,13 @@ def test_the_regrown_fraction_falls_as_half_a_cosine() -> None:
     for step in range(9):
         assert regrow_fraction(step, 8, 0.4) == pytest.approx(0.2 * (1 + cos(pi * step / 8)))
     assert regrow_fraction(9, 8, 0.4) == regrow_fraction(0, 0, 0.4) == regrow_fraction(0, -3, 0.4) == 0.0
+
+
+@pytest.mark.parametrize("which", ["folded", "grouped", "shared"])
+def test_the_simulator_counts_the_energy_of_the_budget_after_training(which: str) -> None:
+    after, _ = training.train(training.network(which), align="4x4", budget="energy=1.8", fan_in=8)
+    array = ArrayShape(4, 4)
+    options = PermuteOptions(array=array, fan_in=8, jobs=1, objective="energy", temp_schedule=QUICK)
+    permuted, _ = permute(after, options)
+    gain = simulate(permuted, SimulateOptions(array=array)).totals["energy_gain"]
+    assert gain == pytest.approx(1.8, rel=0.15)

@@ -76,7 +76,7 @@ class GradualPruning:
     def _select(self, target: float) -> list[Array]:
         """The weights or subwords to keep in each layer, (filters, inputs * units) bool, among the current ones."""
         candidates = [
-            Candidates(self._saliency(index), entry.layer.groups, entry.vectors, entry.channels, self._units)
+            Candidates(self._saliency(index), entry.layer.groups, entry.costs, entry.channels)
             for index, entry in enumerate(self._layers)
         ]
         # A budget may also be spent on weights of no saliency: pruned ones, which only regrowing brings back.

@@ -102,7 +102,7 @@ class ObsPruner:
                     outputs = few.output_values(self.model.with_tensors(changed))
                     divergences.append(few.divergence(dense, outputs))
                 saliency = network_saliency(saliency, SPARSITIES, divergences)
-            candidates.append(Candidates(saliency, weight.layer.groups, entry.vectors, entry.channels))
+            candidates.append(Candidates(saliency, weight.layer.groups, entry.costs, entry.channels))
             self._report(weight)
         return select(candidates, options, fraction)
 

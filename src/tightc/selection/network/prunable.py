@@ -5,50 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tightc.config.input_sizes import InputSizeOptions
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_names import find_layers
 from tightc.model.layer_view.layers import Network
-from tightc.model.layer_view.mac_counts import count_macs
 from tightc.selection.channels import ChannelGraph
+from tightc.selection.network.budget_costs import budget_costs
 from tightc.selection.network.channel_dependencies import channels_of
 from tightc.selection.options import SelectionOptions
+from tightc.selection.select import LayerCosts
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """A layer with its input vectors per pass, one number for each layer that shares its weight.
+    """A layer with what a budget counts of it, and the dependencies between the `channels` of all prunable layers.
 
-    `channels`: the dependencies between the channels of all prunable layers. `vectors` and `channels` have their
-    defaults if the options do not depend on them.
+    `costs` and `channels` are None if the options do not depend on them.
     """
 
     layer: Layer
-    vectors: tuple[int, ...] = (1,)
+    costs: LayerCosts | None = None
     channels: ChannelGraph | None = None
 
 
-def prunable(model: Model, network: Network, options: SelectionOptions) -> list[Prunable]:
+def prunable(
+    model: Model, network: Network, options: SelectionOptions, stored: Network | None = None
+) -> list[Prunable]:
     """The layers of a plain `model` that are not skipped, each weight once, in execution order.
 
     `network`: the layers of the model. `options` say which to skip, and what selection needs to know of the others.
-    OptionError if a pattern of --skip matches no layer, or all are skipped.
+    `stored`: the layers with the types that their weights are saved in, where `network` has others. OptionError if a
+    pattern of --skip matches no layer, or all are skipped.
     """
     layers = unskipped_layers(network, options.skip)
     if options.granularity == "filter":
         channels = channels_of(model, network, layers)
         return [Prunable(layer, channels=channels) for layer in layers]
-    if options.budget is None or options.budget.kind != "speedup":
-        return [Prunable(layer) for layer in layers]
-    vectors = count_macs(model, network, InputSizeOptions()).vectors
-    return [
-        Prunable(
-            owner, tuple(vectors[layer.output] for layer in network.layers if layer.weight == owner.weight)
-        )
-        for owner in layers
-    ]
+    costs = budget_costs(model, network, options, stored or network)
+    return [Prunable(layer, costs.get(layer.weight)) for layer in layers]
 
 
 def unskipped_layers(network: Network, skip: Sequence[str]) -> list[Layer]:

@@ -11,7 +11,7 @@ import tightc
 from helpers import models
 from tightc.errors import ConfigError, ModelError
 from tightc.example import RECIPE
-from tightc.recipe.records import read_run
+from tightc.recipe.run_folder import read_run
 
 STEPS = """\
   - evaluate
@@ -37,7 +37,7 @@ def test_rows_are_those_of_the_report(folder: Path) -> None:
     rows = [{name: value for name, value in row.items() if name != "state"} for row in report.layers]
     assert list(found.rows) == rows
     assert found.missing == ()
-    assert found.model.origin.endswith("02-prune.onnx")
+    assert found.last.origin.endswith("02-prune.onnx")
     assert [row["name"] for row in rows] == [
         "00-dense",
         "00-evaluate",
@@ -99,3 +99,16 @@ def test_another_model_than_the_run_wrote(plain: Path) -> None:
     models.save(models.gemm(), plain / "01-prune.onnx")
     with pytest.raises(ModelError, match="expected the model that the run wrote, got another one"):
         read_run(plain)
+
+
+def test_a_stage_of_an_earlier_run_has_not_ended(plain: Path) -> None:
+    found = read_run(plain)
+    kept = {path: path.read_bytes() for path in plain.glob("01-*")}
+    tightc.save(tightc.prune(found.dense, sparsity=0.3).model, plain.parent / "net.onnx")
+    tightc.run_recipe(plain.parent / "r.yaml", plain)
+    assert read_run(plain).missing == ()
+    for path, content in kept.items():
+        path.write_bytes(content)
+    found = read_run(plain)
+    assert found.missing == ("01-prune", "01-simulate")
+    assert found.last == found.dense and len(found.rows) == 1
