@@ -22,6 +22,7 @@ SECTIONS = {
     "speed": "speed",
     "against": "against",
     "nm": "nm",
+    "methods": "methods",
     "schedules": "schedules",
     "curve": "curve",
     "chain": "chain",

@@ -46,6 +46,10 @@ class DataError(TightcError):
     """The images or labels cannot be read, or do not fit the network."""
 
 
+class StreamError(TightcError):
+    """A stream of packed layers is damaged, of another version, or not that of the model."""
+
+
 class OutputError(TightcError):
     """The result cannot be written to the given path."""
 

@@ -63,6 +63,9 @@ class MeasureAttributes:
     lane_inputs = Measure[int]("Inputs carried, summed over lanes and tiles.")
     packed_bits = Measure[int]("Bits of weights, select bits, lane and column tables.")
     bit_compression = Measure[float]("Dense bits / packed_bits.")
+    stream_bits = Measure[int | None](
+        "Bits of the entropy-coded memory image; None where all layers run dense."
+    )
     dropped_weights = Measure[int]("Nonzeros that a lossy method leaves out.")
     dropped_magnitude = Measure[float]("Their fraction of the sum of squares.")
     cycles = Measure[int]("Cycles of the array.")

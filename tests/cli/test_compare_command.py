@@ -177,7 +177,8 @@ def test_the_models_stay_as_they_are(place: Path, capsys: pytest.CaptureFixture[
     ("arguments", "sentence"),
     [
         (["--csv", "--json"], "--csv and --json: expected one of them, got both; leave one out"),
-        (["--method", "magic"], "--method: expected one of tight, first-fit, column-combine, nm, structured, dense, "
+        (["--method", "magic"], "--method: expected one of tight, first-fit, column-combine, nm, row-nm, "
+         "series-nm, displace, vusa, whole-filters, structured, dense, "
          "got 'magic'; choose one of these, or install the package that adds it"),
         (["--fan-in", "2.5"], "--fan-in: expected inputs per lane, for tight and first-fit: 1 to 32767, such as "
          "4,8,16, got '2.5'; give integers separated by commas"),

@@ -95,7 +95,7 @@ NAMES = {"name", "label", "weight", "operator", "filters", "inputs", "groups", "
 SETTINGS = {
     "array", "arrays", "hardware", "dataflow", "prefetch_weights", "replicate_tiles", "columns_per_lane_register",
     "overlap_drain", "accumulator_bypass", "energy_table", "area_table", "hardware_file", "fan_in",
-    "energy_file",
+    "energy_file", "weights_from_dram", "decoder",
 }  # fmt: skip
 AREA = str(tightc.configs() / "area" / "nangate45.yaml")
 EVERY_FIGURE = ("tight.onnx", "--hardware", "banks.yaml", "--verify", "--why", "--area", AREA)

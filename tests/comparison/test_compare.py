@@ -139,7 +139,8 @@ def test_the_hardware_is_that_of_simulate(changed: dict[str, Any]) -> None:
 
 
 def test_every_option_of_the_hardware_is_an_option_of_compare() -> None:
-    of_other_use = {"dataflow", "verify", "inputs", "why"}  # tiles are weight-stationary
+    # tiles are weight-stationary, and methods are compared as packed
+    of_other_use = {"dataflow", "verify", "inputs", "why", "weights", "decoder"}
     shared = SimulateOptions.model_fields.keys() - of_other_use
     assert shared <= CompareOptions.model_fields.keys()
     assert CompareOptions().simulated(SMALL) == SimulateOptions(array=SMALL)
@@ -400,7 +401,8 @@ def test_the_verb_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"method": "magic"}, "--method: expected one of tight, first-fit, column-combine, nm, structured, dense, "
+        ({"method": "magic"}, "--method: expected one of tight, first-fit, column-combine, nm, row-nm, "
+         "series-nm, displace, vusa, whole-filters, structured, dense, "
          "got 'magic'; choose one of these, or install the package that adds it"),
         ({"method": ()}, "--method: expected methods to compare: .*, got \\(\\); give a non-empty list$"),
         ({"fan_in": "4,0"}, "--fan-in: expected inputs per lane, .*, got 0; give a number of at least 1$"),

@@ -277,3 +277,45 @@ def test_wide_multiplexers_cost_as_wide_as_they_are() -> None:
             count_events(dense, gemm, accelerator, schedule_layer(dense, gemm, accelerator)).multiplexer_bytes
             == 0
         )
+
+
+@pytest.mark.parametrize(
+    ("decoder", "double_buffered", "stalls"),
+    [
+        (None, True, 20),  # 60 bytes at 1 byte per cycle, 40 of them hidden
+        (1.0, True, 20),  # 30 weights are ready before their bytes have come
+        (0.25, True, 80),  # 120 cycles for 30 weights, 40 of them hidden
+        (0.25, False, 120),  # nothing hides them; the other 40 bytes take the 40 busy cycles
+        (1.5, False, 20),  # bytes take 20 cycles, and so do the weights
+        (1.0, False, 30),
+    ],
+)
+def test_a_decoder_works_while_its_stream_comes(
+    decoder: float | None, double_buffered: bool, stalls: int
+) -> None:
+    accelerator = Accelerator(
+        ArrayShape(4, 4),
+        weights=BufferPort(double_buffered=double_buffered),
+        dram_bytes_per_cycle=1.0,
+        decoder=decoder,
+    )
+    assert dram_stalls(Traffic(10, 20, 30, decoded_weights=30), 40, accelerator) == stalls
+
+
+@pytest.mark.parametrize(
+    ("usable", "temporal_tiles", "fetches"), [(inf, 1, 1), (inf, 3, 1), (1, 1, 1), (1, 3, 3)]
+)
+def test_a_stream_moves_its_own_bytes(usable: float, temporal_tiles: int, fetches: int) -> None:
+    matrix = LayerMatrix(np.eye(6, dtype=np.int32))
+    accelerator = Accelerator(ArrayShape(4, 4), weights=BufferPort(usable=usable), dram_bytes_per_cycle=1.0)
+    gemm = GemmWorkload(6, 6, 1, 10, 6, FeatureMaps(60, 60))
+    passes = tile_passes(packed(matrix, "first-fit", accelerator.array, 1), gemm)
+    streamed = replace(passes, stream_bytes=7)
+    traffic = dram_traffic(streamed, gemm, accelerator, temporal_tiles)
+    assert (traffic.weight_bytes, traffic.decoded_weights) == (7 * fetches, 6 * fetches)
+    plain = dram_traffic(passes, gemm, accelerator, temporal_tiles)
+    assert (plain.activation_bytes, plain.output_bytes, plain.decoded_weights) == (
+        traffic.activation_bytes,
+        traffic.output_bytes,
+        0,
+    )

@@ -25,7 +25,7 @@ PARTS: dict[str, set[str]] = {
 }
 OTHERS = {
     *("config", "errors", "files", "input_file", "memory", "names", "npz_file", "parallel", "report"),
-    "tile",
+    *("stream", "tile"),
 }
 
 

@@ -30,7 +30,18 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 
 QUICK = TemperatureSchedule(steps=3, moves_per_weight=5)
-METHODS = ("tight", "first-fit", "column-combine", "nm", "structured", "dense")
+METHODS = (
+    "tight",
+    "first-fit",
+    "column-combine",
+    "nm",
+    "row-nm",
+    "series-nm",
+    "displace",
+    "vusa",
+    "structured",
+    "dense",
+)
 FORMS = st.one_of(networks(), st.sampled_from(sorted(models.FORMS)).map(lambda form: models.FORMS[form]()))
 
 

@@ -25,7 +25,18 @@ from tightc.tile.packing import Packing
 
 KEYS = ({"banks": 3}, {"banks": 8, "lane_reach": 2}, {"banks": 16, "lane_reach": 2})
 REACH = KEYS[1]
-METHODS = ("tight", "first-fit", "column-combine", "nm", "structured", "dense")
+METHODS = (
+    "tight",
+    "first-fit",
+    "column-combine",
+    "nm",
+    "row-nm",
+    "series-nm",
+    "displace",
+    "vusa",
+    "structured",
+    "dense",
+)
 FASTEST = {"arrays": 1, "dram": {"bandwidth": "100 GB/s", "keep_feature_maps": True}}
 
 

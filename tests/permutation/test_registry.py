@@ -94,7 +94,8 @@ def test_an_unknown_method_is_refused_with_all_names(plugin: Path, command: str)
     done = tightc(plugin, command, "net.onnx", "--method", "magic")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "tightc: error: --method: expected one of tight, first-fit, column-combine, nm, structured, dense, "
+        "tightc: error: --method: expected one of tight, first-fit, column-combine, nm, row-nm, "
+        "series-nm, displace, vusa, whole-filters, structured, dense, "
         "by-size, got 'magic'; choose one of these, or install the package that adds it\n"
     )
 

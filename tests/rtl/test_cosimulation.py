@@ -106,7 +106,21 @@ def permuted(method: str, array: str) -> Model:
 
 
 @pytest.mark.parametrize("array", ["4x4", "8x8"])
-@pytest.mark.parametrize("method", ["tight", "first-fit", "column-combine", "nm", "structured", "dense"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "tight",
+        "first-fit",
+        "column-combine",
+        "nm",
+        "row-nm",
+        "series-nm",
+        "displace",
+        "vusa",
+        "structured",
+        "dense",
+    ],
+)
 def test_the_packings_of_every_method(method: str, array: str, tmp_path: Path) -> None:
     model = permuted(method, array)
     found = simulated(model, tmp_path, prefetch_weights=array == "8x8", batch=2)

@@ -199,3 +199,31 @@ def test_the_table_scales_with_the_buffers_of_the_hardware() -> None:
         assert one[name] == other[name]
     parts = [row["energy_parts_pj"]["activation_buffer"] for row in (one, other)]
     assert parts[1] == pytest.approx(2 * parts[0])
+
+
+def test_weights_come_as_a_stream_where_told() -> None:
+    permuted, _ = permute(loaded(models.cnn()), SMALL)
+    packed = simulate(permuted, SimulateOptions(hardware=hardware()))
+    streamed = simulate(permuted, SimulateOptions(hardware=hardware(), weights="stream"))
+    assert (packed.totals["weights_from_dram"], streamed.totals["weights_from_dram"]) == ("packed", "stream")
+    assert packed.totals["stream_bits"] == streamed.totals["stream_bits"]
+    for before, after in zip(packed.layers, streamed.layers, strict=True):
+        assert after["dram_weight_bytes"] % (after["stream_bits"] // 8) == 0
+        assert after["dram_activation_bytes"] == before["dram_activation_bytes"]
+        assert after["passes"] >= before["passes"] / before["temporal_tiles"]
+    slow = simulate(
+        permuted, SimulateOptions(hardware=hardware(), weights="stream", decoder="0.01 words/cycle")
+    )
+    assert slow.totals["decoder"] == 0.01
+    assert slow.totals["dram_stall_cycles"] > streamed.totals["dram_stall_cycles"]
+    assert slow.totals["dram_bytes"] >= streamed.totals["dram_bytes"]
+
+
+def test_a_stream_without_dram_and_a_decoder_without_stream_are_refused() -> None:
+    permuted, _ = permute(loaded(models.cnn()), SMALL)
+    assert refused(permuted, weights="stream") == (
+        "--weights stream: expected hardware with DRAM, got ideal; give --hardware, or leave it out"
+    )
+    assert refused(permuted, hardware=hardware(), decoder="1 words/cycle") == (
+        "--decoder: expected --weights stream too, got packed; add --weights stream"
+    )

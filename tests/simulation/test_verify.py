@@ -31,7 +31,21 @@ def test_dense_layers_of_every_form(form: str, dataflow: str) -> None:
     verified(loaded(FORMS[form]()), array=ArrayShape(5, 4), dataflow=dataflow)
 
 
-@pytest.mark.parametrize("method", ["dense", "structured", "first-fit", "tight", "column-combine", "nm"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "dense",
+        "structured",
+        "first-fit",
+        "tight",
+        "column-combine",
+        "nm",
+        "row-nm",
+        "series-nm",
+        "displace",
+        "vusa",
+    ],
+)
 @pytest.mark.parametrize("form", FORMS)
 def test_permuted_layers_of_every_form(form: str, method: str) -> None:
     model = permuted(loaded(FORMS[form]()), method)

@@ -22,7 +22,17 @@ from tightc.tile.bounds import (
 )
 from tightc.tile.matrix import LayerMatrix
 
-LOSSLESS = ("dense", "structured", "column-combine", "first-fit", "tight")
+LOSSLESS = (
+    "dense",
+    "structured",
+    "column-combine",
+    "row-nm",
+    "series-nm",
+    "displace",
+    "vusa",
+    "first-fit",
+    "tight",
+)
 SHAPES = st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3)])
 
 

@@ -22,7 +22,17 @@ from tightc.tile.fan_in_bound import (
 )
 from tightc.tile.matrix import LayerMatrix
 
-LOSSLESS = ("dense", "structured", "column-combine", "first-fit", "tight")
+LOSSLESS = (
+    "dense",
+    "structured",
+    "column-combine",
+    "row-nm",
+    "series-nm",
+    "displace",
+    "vusa",
+    "first-fit",
+    "tight",
+)
 SIDES = st.integers(1, 3)
 
 

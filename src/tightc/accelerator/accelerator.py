@@ -41,6 +41,7 @@ class Accelerator:
     `overlap_drain`: the next tile starts while the sums of the one before still leave; needs `prefetch`.
     `accumulator_bypass`: a sum that is complete after its pass leaves without being stored.
     `vector_unit`: operations of the vector unit in a cycle; None for one for each column of the arrays.
+    `decoder`: weights that the decoder of a weight stream gives in a cycle; None without limit.
     `bank_network`: of the activation buffer; None where it gives any words in any cycle.
     """
 
@@ -61,6 +62,7 @@ class Accelerator:
     accumulator_bypass: bool = False
     vector_unit: float | None = None
     bank_network: BankNetwork | None = None
+    decoder: float | None = None
 
     @classmethod
     def of(cls, hardware: Hardware) -> Accelerator:

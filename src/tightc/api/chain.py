@@ -162,10 +162,17 @@ def permute(
 
 
 @public_verb(PackOptions)
-def pack(model: Model, options: PackOptions | None = None, **keywords: Unpack[kw.PackKeywords]) -> Result:
+def pack(
+    model: Model,
+    options: PackOptions | None = None,
+    *,
+    stream: str | PathLike[str] | None = None,
+    **keywords: Unpack[kw.PackKeywords],
+) -> Result:
     """Write the compact form of a permuted model, which runs in stock onnxruntime.
 
-    Each weight becomes a few small tensors and a function that rebuilds it.
+    Each weight becomes a few small tensors and a function that rebuilds it. With a stream the tiles are sorted as they
+    are in it.
 
     Returns
     -------
@@ -173,13 +180,16 @@ def pack(model: Model, options: PackOptions | None = None, **keywords: Unpack[kw
         The packed model, and its size before and after.
     """
     from tightc.packing.pack import pack as stage
+    from tightc.packing.stream_file import pack_to_file
 
     chosen = options_from(PackOptions, options, keywords)
+    if stream is not None:
+        return pack_to_file(require_model(model), chosen, stream)
     return stage(require_model(model), chosen)
 
 
 @public_verb()
-def unpack(model: Model) -> Result:
+def unpack(model: Model, *, stream: str | PathLike[str] | None = None) -> Result:
     """Restore the plain model from a packed one.
 
     The weights are the same to the bit, but for the sign of zeros. The tiles stay recorded.
@@ -189,6 +199,9 @@ def unpack(model: Model) -> Result:
     Result
         The plain model, and its size before and after.
     """
+    from tightc.packing.stream_file import read_stream_file
     from tightc.packing.unpack import unpack as stage
 
+    if stream is not None:
+        return stage(require_model(model), read_stream_file(stream), str(stream))
     return stage(require_model(model))

@@ -50,6 +50,11 @@ COMMON = {
         "SQLite file that keeps the points, made if missing; default: memory, which ends with the call.",
     ),
     "folder": ("str or PathLike", "Folder for the files, made if missing."),
+    "stream": (
+        "str or PathLike, optional",
+        "File of the packed layers as an entropy-coded memory image: `pack` writes it, `unpack` checks that it holds "
+        "the same tiles and weights.",
+    ),
     "seed": ("int, default 0", "Seed of all randomness, from 0."),
     "progress": (
         "callable, optional",

@@ -160,6 +160,8 @@ class SimulateKeywords(TypedDict, total=False):
     array: ArrayShape | tuple[int, int] | str | None
     area: AreaTable | Mapping[str, Any] | str | PathLike[str] | None
     dataflow: Literal["ws", "os", "is"]
+    weights: Literal["packed", "stream"]
+    decoder: float | None
     verify: bool
     why: bool
     inputs: str | PathLike[str] | None

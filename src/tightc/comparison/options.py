@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.duration import Duration
@@ -14,11 +14,21 @@ from tightc.permutation.annealing.temperature_schedule import TemperatureSchedul
 from tightc.permutation.objective import Objective
 from tightc.permutation.options import MethodName
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
-from tightc.permutation.registry import BUILT_IN
+from tightc.permutation.registry import BUILT_IN, method_names
 from tightc.simulation.options import SimulateOptions
 from tightc.tile.array import ArrayShape
 
 DEFAULT_FAN_IN = 8
+ALL = "all"
+
+
+def _with_all(names: Any) -> Any:
+    """Every method in place of ALL: tightc's own from dense to tight, then those of packages."""
+    if not isinstance(names, tuple) or ALL not in names:
+        return names
+    own = tuple(reversed(BUILT_IN))
+    every = (*own, *(name for name in method_names() if name not in BUILT_IN))
+    return tuple(one for name in names for one in (every if name == ALL else (name,)))
 
 
 FanIn = Annotated[int, Field(ge=1, le=32767)]
@@ -35,10 +45,11 @@ class CompareOptions(AcceleratorOptions):
         "Energy and area": (*AcceleratorOptions.groups["Energy and area"], "equal_area"),
     }
 
-    method: Annotated[tuple[MethodName, ...], listed(str, "names")] = Field(
+    method: Annotated[tuple[MethodName, ...], BeforeValidator(_with_all), listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
-        description="methods to compare: dense, structured, column-combine, nm, first-fit, tight or plugins",
-        examples=list(BUILT_IN),
+        description="methods to compare: dense, structured, whole-filters, vusa, displace, series-nm, row-nm, nm, "
+        "column-combine, first-fit, tight, plugins, or all",
+        examples=[*BUILT_IN, ALL],
         min_length=1,
     )
     fan_in: Annotated[tuple[FanIn, ...], listed(int, "integers")] = Field(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
+from tightc.accelerator.choose import accelerator_of
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.comparison.options import DEFAULT_FAN_IN, CompareOptions
+from tightc.cost_model.area import ArrayForm, area_mm2
+from tightc.errors import OptionError
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.registry import COLUMN_COMBINE, Method, find_method
 from tightc.tile.array import ArrayShape
@@ -19,7 +22,8 @@ _USUAL_ALPHA = 8  # that of Kung et al., which a label need not name
 class Variant:
     """One row of the comparison: the options of its permute, None if the hardware cannot run it.
 
-    `fan_in`: inputs that its lanes may carry. `note`: how it differs from what was asked for.
+    `fan_in`: inputs that its lanes may carry. `note`: how it differs from what was asked for. `tuned`: of all variants
+    of its method only the best is a row.
     """
 
     label: str
@@ -27,6 +31,7 @@ class Variant:
     fan_in: int
     permute: PermuteOptions | None
     note: str = ""
+    tuned: bool = False
 
     @property
     def is_reference(self) -> bool:
@@ -59,7 +64,7 @@ def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> It
     gammas = options.gamma if "gamma" in reads else (shared.gamma,)
     patterns = options.pattern if "pattern" in reads else (shared.pattern,)
     for objective, gamma, pattern in product(objectives, gammas, patterns):
-        for fan_in in _fan_ins(method, options, pattern.group):
+        for fan_in in _tuned(method, options, array) or _fan_ins(method, options, pattern.group):
             own = {
                 "method": method.name,
                 "fan_in": fan_in,
@@ -68,7 +73,32 @@ def _of_method(method: Method, options: CompareOptions, array: ArrayShape) -> It
                 "pattern": pattern,
                 "objective": objective,
             }
-            yield _variant(method, shared.model_copy(update=own), fan_in, options)
+            variant = _variant(method, shared.model_copy(update=own), fan_in, options)
+            if method.tuned:
+                variant = replace(variant, note=_tuned_note(method, options, array), tuned=True)
+            yield variant
+
+
+def _tuned(method: Method, options: CompareOptions, array: ArrayShape) -> tuple[int, ...]:
+    """The fan-ins of a method that is tuned over them, as far as hardware and area table have them; the least if none.
+
+    Empty for other methods.
+    """
+    most = options.hardware.fan_in if options.hardware else max(method.tuned, default=0)
+    carried = tuple(fan_in for fan_in in method.tuned if fan_in <= most)
+    held = tuple(fan_in for fan_in in carried if _has_area(fan_in, options, array))
+    return held or carried[:1] or tuple(min(most, fan_in) for fan_in in method.tuned[:1])
+
+
+def _has_area(fan_in: int, options: CompareOptions, array: ArrayShape) -> bool:
+    """Whether the area table, if there is one, holds an array of that fan-in."""
+    if options.area is None:
+        return True
+    try:
+        area_mm2(ArrayForm.of(accelerator_of(options, array), fan_in, None), options.area)
+    except OptionError:
+        return False
+    return True
 
 
 def _fan_ins(method: Method, options: CompareOptions, group: int) -> tuple[int, ...]:
@@ -100,6 +130,11 @@ def _variant(method: Method, own: PermuteOptions, fan_in: int, options: CompareO
             "inputs"
         )
     return Variant(label, method.name, fan_in, permute, note)
+
+
+def _tuned_note(method: Method, options: CompareOptions, array: ArrayShape) -> str:
+    tried = ", ".join(map(str, _tuned(method, options, array)))
+    return f"{method.name} is shown with the best of fan-in {tried}"
 
 
 def _label(method: Method, own: PermuteOptions) -> str:

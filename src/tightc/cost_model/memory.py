@@ -18,11 +18,15 @@ _ROUNDING = 1e-9  # bytes by which a sum of fractions may be off
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that a layer moves between DRAM and the buffers; index included with the weights."""
+    """Bytes that a layer moves between DRAM and the buffers; index included with the weights.
+
+    `decoded_weights`: weights that a decoder makes of a weight stream on the way.
+    """
 
     activation_bytes: int = 0
     weight_bytes: int = 0
     output_bytes: int = 0
+    decoded_weights: int = 0
 
     @property
     def total(self) -> int:
@@ -116,7 +120,7 @@ def _schedule(
 def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) -> int:
     """Cycles that the arrays of `accelerator` wait for DRAM.
 
-    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`.
+    The part of `traffic` through double buffers overlaps the arrays' `busy_cycles`. A stream is decoded while it comes.
     """
     bandwidth = accelerator.dram_bytes_per_cycle
     if bandwidth is None:
@@ -127,8 +131,13 @@ def dram_stalls(traffic: Traffic, busy_cycles: int, accelerator: Accelerator) ->
         (traffic.output_bytes, accelerator.activations),
     )
     overlapped = sum(count for count, buffer in streams if buffer.double_buffered)
-    exposed = max(0, ceil(overlapped / bandwidth) - busy_cycles)
-    return ceil((traffic.total - overlapped) / bandwidth) + exposed
+    decoding = ceil(traffic.decoded_weights / accelerator.decoder) if accelerator.decoder else 0
+    coming, alone = ceil(overlapped / bandwidth), ceil((traffic.total - overlapped) / bandwidth)
+    if accelerator.weights.double_buffered:
+        coming = max(coming, decoding)
+    else:
+        alone += max(0, decoding - ceil(traffic.weight_bytes / bandwidth))
+    return alone + max(0, coming - busy_cycles)
 
 
 def dram_traffic(
@@ -154,16 +163,31 @@ def dram_traffic(
         activation_bytes=0 if keeps_input else ceil(maps.read * size * fraction - _ROUNDING),
         weight_bytes=_weight_bytes(passes, gemm, accelerator, temporal_tiles),
         output_bytes=0 if keeps_output else maps.written * size,
+        decoded_weights=0
+        if passes.stream_bytes is None
+        else int(passes.macs.sum()) * _fetches(passes, accelerator, temporal_tiles),
     )
 
 
 def _weight_bytes(passes: Passes, gemm: GemmWorkload, accelerator: Accelerator, temporal_tiles: int) -> int:
     size, usable = accelerator.operand_bytes, accelerator.weights.usable
     if passes.dataflow == "ws":
-        layer = int(passes.loaded_words.sum()) * size + ceil(int(passes.loaded_bits.sum()) / 8)
-        return layer if layer <= usable else layer * temporal_tiles
+        once = _loaded_bytes(passes, accelerator) if passes.stream_bytes is None else passes.stream_bytes
+        return once * _fetches(passes, accelerator, temporal_tiles)
     layer = gemm.weights * size
     return layer if layer <= usable else int(passes.weight_words.sum()) * passes.steps * size
+
+
+def _loaded_bytes(passes: Passes, accelerator: Accelerator) -> int:
+    """Bytes of all tiles in the weight buffer."""
+    return int(passes.loaded_words.sum()) * accelerator.operand_bytes + ceil(
+        int(passes.loaded_bits.sum()) / 8
+    )
+
+
+def _fetches(passes: Passes, accelerator: Accelerator, temporal_tiles: int) -> int:
+    """How often the tiles come from DRAM: once where all fit their buffer, else for each temporal tile."""
+    return 1 if _loaded_bytes(passes, accelerator) <= accelerator.weights.usable else temporal_tiles
 
 
 def _map_stays(elements: int, accelerator: Accelerator) -> bool:

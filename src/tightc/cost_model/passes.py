@@ -39,6 +39,7 @@ class Passes:
     `live_sums`: (ranges, 3), first pass, last pass, and partial sums of one step that are live from one to the other.
     `weight_fraction`: fraction of a weight's bits that a PE multiplies by; below 1 where slots hold subwords.
     `bank_cycles`: cycles in which the banks of the activation buffer give the words of a step; None without banks.
+    `stream_bytes`: of the layer in a weight stream; None where its tiles come packed.
     `input_banks`: (inputs of all groups,), the bank that each input of the layer is in; None without banks.
     """
 
@@ -66,6 +67,7 @@ class Passes:
     weight_fraction: float = 1.0
     bank_cycles: Counts | None = None
     input_banks: Counts | None = None
+    stream_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.macs)

@@ -48,7 +48,8 @@ class ExploreOptions(AcceleratorOptions):
     )
     method: Annotated[tuple[MethodName, ...], listed(str, "names")] = Field(
         ("tight",),
-        description="packing methods: tight, first-fit, column-combine, nm, structured, dense or plugins",
+        description="packing methods: tight, first-fit, column-combine, nm, row-nm, series-nm, displace, vusa, "
+        "whole-filters, structured, dense or plugins",
         min_length=1,
     )
     pattern: Pattern = Field(TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16")

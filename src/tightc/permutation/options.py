@@ -78,7 +78,8 @@ class PermuteOptions(AcceleratorOptions):
     )
     method: MethodName = Field(
         "tight",
-        description="packing method: tight, first-fit, column-combine, nm, structured, dense or a plugin",
+        description="packing method: tight, first-fit, column-combine, nm, row-nm, series-nm, displace, vusa, "
+        "whole-filters, structured, dense or a plugin",
         examples=list(BUILT_IN),
     )
     alpha: Annotated[int, Field(ge=1, le=32767)] = Field(

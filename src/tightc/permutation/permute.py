@@ -14,6 +14,7 @@ from tightc.accelerator.energy_table import default_table
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
+from tightc.model.layer_view.idle_weights import idle_weights
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import Rows, layer_matrix, packing_metrics
 from tightc.model.layer_view.layers import Network, read_network
@@ -42,7 +43,8 @@ def permute(
     """`model` with a packing recorded for every layer; its weights and outputs do not change.
 
     Only a lossy method sets weights to zero, namely those without a slot. The packing is a lossless one of the other
-    weights, and the report counts the dropped ones, measured on the weights as they were.
+    weights, and the report counts the dropped ones, measured on the weights as they were. A method that leaves out idle
+    weights sets these to zero first, which changes no output; a note counts them.
 
     The search runs on `options.jobs` threads or on a Dask cluster. Each layer has its own child of `seed`, so the
     result is the same for any number of workers, unless a time limit ends the search. If Ctrl-C does, Interrupted
@@ -50,6 +52,9 @@ def permute(
     """
     plain = unpack_layers(model)
     network = read_network(plain)
+    left_out: tuple[str, ...] = ()
+    if find_method(options.method).leaves_out_idle:
+        plain, network, left_out = _without_idle(plain, network)
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
@@ -83,6 +88,7 @@ def permute(
     )
     notes = (
         *model.notes,
+        *left_out,
         *assumed,
         *tried,
         *cut,
@@ -95,6 +101,23 @@ def permute(
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _without_idle(plain: Model, network: Network) -> tuple[Model, Network, tuple[str, ...]]:
+    """The plain model with its idle weights set to zero, its layers, and a note on them if there are any."""
+    idle = idle_weights(plain, network)
+    if not idle:
+        return plain, network, ()
+    owners = {layer.weight: layer for layer in network.owners}
+
+    def kept(name: str) -> Array:
+        matrix = network.matrix(owners[name])
+        return owners[name].tensor(np.where(idle[name], matrix.dtype.type(0), matrix), network.shapes[name])
+
+    cleared = network.store(plain, LazyArrays({name: partial(kept, name) for name in idle}))
+    count = sum(int(flags.sum()) for flags in idle.values())
+    note = f"{count:,} weights that only multiply zeros were set to zero; no output changes"
+    return cleared, read_network(cleared), (note,)
 
 
 def _of_network(network: Network, options: PermuteOptions, progress: Progress) -> Progress:

@@ -34,7 +34,8 @@ class Method:
 
     `options`: the options of permute that the result depends on; compare makes a row for each of their values. A
     method without `fan_in`, `alpha` and `pattern` packs for an ordinary array, of fan-in 1. `lossy`: whether non-zeros
-    may be left without a slot.
+    may be left without a slot. `tuned`: the fan-ins of which compare shows the best alone; without any it shows those
+    that are asked for. `leaves_out_idle`: whether weights that only multiply zeros are set to zero before it packs.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Method:
     options: frozenset[Option] = frozenset()
     needs: tuple[Need, ...] = ()
     lossy: bool = False
+    tuned: tuple[int, ...] = ()
+    leaves_out_idle: bool = False
 
     def load(self) -> Callable[..., Packing]:
         """The function, imported on the first call."""
@@ -52,6 +55,7 @@ class Method:
 
 DENSE = Method("dense", "tightc.permutation.methods.dense:pack")
 STRUCTURED = Method("structured", "tightc.permutation.methods.structured:pack")
+WHOLE_FILTERS = Method("whole-filters", "tightc.permutation.methods.whole_filters:pack", leaves_out_idle=True)
 COLUMN_COMBINE = Method(
     "column-combine",
     "tightc.permutation.methods.column_combine:pack",
@@ -66,6 +70,34 @@ NM = Method(
     needs=("settings", "context"),
     lossy=True,
 )
+ROW_NM = Method(
+    "row-nm",
+    "tightc.permutation.methods.row_nm:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(4, 8, 16, 32),
+)
+SERIES_NM = Method(
+    "series-nm",
+    "tightc.permutation.methods.series_nm:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(4, 8, 16, 32),
+)
+DISPLACE = Method(
+    "displace",
+    "tightc.permutation.methods.displace:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(2, 4, 8, 16, 32),
+)
+VUSA = Method(
+    "vusa",
+    "tightc.permutation.methods.vusa:pack",
+    options=frozenset(("fan_in",)),
+    needs=("context",),
+    tuned=(2, 4, 8, 16, 32),
+)
 FIRST_FIT = Method(
     "first-fit",
     "tightc.permutation.methods.first_fit:pack",
@@ -79,7 +111,22 @@ TIGHT = Method(
     needs=("settings", "context"),
 )
 
-BUILT_IN = {method.name: method for method in (TIGHT, FIRST_FIT, COLUMN_COMBINE, NM, STRUCTURED, DENSE)}
+BUILT_IN = {
+    method.name: method
+    for method in (
+        TIGHT,
+        FIRST_FIT,
+        COLUMN_COMBINE,
+        NM,
+        ROW_NM,
+        SERIES_NM,
+        DISPLACE,
+        VUSA,
+        WHOLE_FILTERS,
+        STRUCTURED,
+        DENSE,
+    )
+}
 
 
 def method_names() -> tuple[str, ...]:

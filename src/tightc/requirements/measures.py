@@ -14,7 +14,7 @@ _BY_NEED = {
     "dense_energy_per_inference_uj macs_covered weights nonzeros density bytes batch arrays fan_in "
     "columns_per_lane_register",
     TILES: "matrix_compression_rate tightness passes_lower_bound gap area area_lower_bound fan_in_max "
-    "fan_in_lower_bound lane_inputs lane_inputs_lower_bound packed_bits bit_compression",
+    "fan_in_lower_bound lane_inputs lane_inputs_lower_bound packed_bits bit_compression stream_bits",
     HARDWARE: "time_ms dense_time_ms latency_ms dense_latency_ms vector_unit_cycles dram_bytes dense_dram_bytes "
     "dram_activation_bytes dram_weight_bytes dram_output_bytes macs_per_dram_byte macs_per_cycle "
     "roof_macs_per_cycle bank_stall_cycles",

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tightc.accelerator.options import AcceleratorOptions
+from tightc.config.quantity import WORDS_PER_CYCLE, WordsPerCycle
 
 
 class SimulateOptions(AcceleratorOptions):
@@ -24,6 +25,7 @@ class SimulateOptions(AcceleratorOptions):
             "overlap_drain",
             "accumulator_bypass",
         ),
+        "Weights": ("weights", "decoder"),
         "Energy and area": ("energy", "area"),
         "Verification": ("verify", "inputs"),
         "Explanation": ("why",),
@@ -32,6 +34,15 @@ class SimulateOptions(AcceleratorOptions):
 
     dataflow: Literal["ws", "os", "is"] = Field(
         "ws", description="operand that stays in the array: ws (weights), os (outputs) or is (inputs)"
+    )
+    weights: Literal["packed", "stream"] = Field(
+        "packed",
+        description="form in which weights come from DRAM: packed, or stream (entropy-coded, as by pack --stream)",
+    )
+    decoder: WordsPerCycle | None = Field(
+        None,
+        description=f"weights that the decoder of the stream gives, {WORDS_PER_CYCLE.range}, such as 1 words/cycle; "
+        "default: no limit",
     )
     verify: bool = Field(
         False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from tightc.accelerator.accelerator import Accelerator
@@ -18,6 +19,7 @@ from tightc.cost_model.sensitivity import energy_variations
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.intermediate_values import random_feeds, read_feeds
+from tightc.model.layer_view.layer_metrics import with_stream_bits
 from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.progress import Progress, no_progress
@@ -31,6 +33,7 @@ from tightc.simulation.workload import LayerWorkload, Workload, read_workload
 from tightc.tile.bounds import folds
 from tightc.tile.measures import Measures, largest_fan_in, ratio
 
+_PACKED: Mapping[str, int] = MappingProxyType({})  # all weights come packed
 _COUNTED_PER_USE = ("passes", "dense_passes", "pass_compression")
 
 
@@ -47,8 +50,10 @@ def simulate(
     given = options
     options, assumed = resolve_open_sizes(model.proto, model.origin, options)
     workload = read_workload(model, options)
-    accelerator = choose_accelerator(workload, options)
-    costs = layer_costs(workload, accelerator, options.dataflow)
+    accelerator = _with_decoder(choose_accelerator(workload, options), options)
+    bits = _stream_bits(workload)
+    streamed = bits if options.weights == "stream" else {}
+    costs = layer_costs(workload, accelerator, options.dataflow, streamed)
     rows = [
         _row(workload, layer, cost, options.energy, accelerator)
         for layer, cost in zip(workload.layers, costs, strict=True)
@@ -57,6 +62,8 @@ def simulate(
     totals = _totals(workload, total, options, accelerator)
     latency, unknown = _latency(workload, total, options, accelerator)
     totals |= latency
+    if workload.packings:
+        totals, (*rows,) = with_stream_bits(totals, tuple(rows), bits)
     if options.verify or options.inputs:
         found = _verify(workload, accelerator, options, seed, progress)
         rows = [{**row, **metrics} for row, metrics in zip(rows, found, strict=True)]
@@ -77,19 +84,56 @@ def simulate(
     return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
 
 
-def layer_costs(workload: Workload, accelerator: Accelerator, dataflow: Dataflow) -> list[CostComparison]:
-    """The cost of every layer of `workload`, as it is and dense, in order, in `dataflow` on `accelerator`."""
-    return [_compare_costs(layer, accelerator, dataflow) for layer in workload.layers]
+def layer_costs(
+    workload: Workload, accelerator: Accelerator, dataflow: Dataflow, streamed: Mapping[str, int] = _PACKED
+) -> list[CostComparison]:
+    """The cost of every layer of `workload`, as it is and dense, in order, in `dataflow` on `accelerator`.
+
+    `streamed`: bits in the weight stream of the weights that come as such, by weight.
+    """
+    return [
+        _compare_costs(layer, accelerator, dataflow, streamed.get(layer.layer.weight))
+        for layer in workload.layers
+    ]
 
 
-def _compare_costs(layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow) -> CostComparison:
+def _stream_bits(workload: Workload) -> dict[str, int]:
+    """Bits of each layer in the weight stream, by weight."""
+    packings = workload.packings
+    if all(packing.method == "dense" for packing in packings.values()):
+        return {}
+    # loads numba, which a simulation without tiles does not need
+    from tightc.model.packings.weight_stream import WeightStream
+
+    return WeightStream.of(workload.network, packings).bits()
+
+
+def _with_decoder(accelerator: Accelerator, options: SimulateOptions) -> Accelerator:
+    """`accelerator` with the decoder of the stream; OptionError where weights are no stream, or there is no DRAM."""
+    if options.weights == "packed":
+        if options.decoder is not None:
+            raise OptionError("--decoder: expected --weights stream too, got packed", "add --weights stream")
+        return accelerator
+    if accelerator.dram_bytes_per_cycle is None:
+        raise OptionError(
+            "--weights stream: expected hardware with DRAM, got ideal", "give --hardware, or leave it out"
+        )
+    return replace(accelerator, decoder=options.decoder)
+
+
+def _compare_costs(
+    layer: LayerWorkload, accelerator: Accelerator, dataflow: Dataflow, stream_bits: int | None
+) -> CostComparison:
     words = accelerator
     if layer.packing:
         words = replace(accelerator, array=accelerator.array.of_words(layer.packing.slots_per_weight))
     dense = _cost(layer.dense_passes(dataflow, words), layer, words, layer.nonzero_weights)
     if not layer.packing:
         return CostComparison(dense, dense)
-    actual = _cost(layer.passes(dataflow, accelerator), layer, accelerator, layer.nonzeros)
+    passes = layer.passes(dataflow, accelerator)
+    if stream_bits is not None:
+        passes = replace(passes, stream_bytes=stream_bits // 8)
+    actual = _cost(passes, layer, accelerator, layer.nonzeros)
     return CostComparison(actual, dense)
 
 
@@ -127,6 +171,8 @@ def _totals(
         "arrays": accelerator.arrays,
         "hardware": options.hardware.name if options.hardware else "ideal",
         "dataflow": options.dataflow,
+        "weights_from_dram": options.weights,
+        "decoder": options.decoder,
         "batch": batch,
         **_modes(accelerator),
         "hardware_file": _hardware_keys(options.hardware, accelerator),

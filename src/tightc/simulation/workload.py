@@ -84,6 +84,11 @@ class Workload:
     uncovered: tuple[Figures, ...]
     macs_covered: float | None
 
+    @property
+    def packings(self) -> dict[str, Packing]:
+        """The packings by weight."""
+        return {own.layer.weight: own.packing for own in self.layers if own.packing}
+
 
 def read_workload(model: Model, input_sizes: InputSizeOptions) -> Workload:
     """The layers of `model`, dense, pruned, permuted or packed, for inputs of `input_sizes`.

@@ -15,6 +15,8 @@ from tightc.tile.packing import Packing
 
 Rows = tuple[dict[str, Any], ...]
 
+_HEADER_BITS = 8 * 24  # of a weight stream: docs/stream.md
+
 
 def layer_matrix(network: Network, layer: Layer, subword_bits: int | None = None) -> LayerMatrix:
     """The matrix of `layer` in `network` with its groups, and its scales where the weight is integer.
@@ -61,6 +63,24 @@ def packing_metrics(
             total += measures
             rows.append({**layer_identity(layer), "method": packing.method, **measures.figures()})
     return dict(total.figures()), tuple(rows)
+
+
+def with_stream_bits(
+    totals: Mapping[str, Any], rows: Rows, bits: Mapping[str, int]
+) -> tuple[dict[str, Any], Rows]:
+    """`totals` and `rows` with the `bits` of each layer's record, None where it has none; the total has the header."""
+    total = sum(bits.values()) + _HEADER_BITS if bits else None
+    return _with_bits(totals, total), tuple(
+        _with_bits(row, None if row["shares"] else bits.get(row["weight"])) for row in rows
+    )
+
+
+def _with_bits(metrics: Mapping[str, Any], bits: int | None) -> dict[str, Any]:
+    """`metrics` with the stream next to `bit_compression`, or last."""
+    names = list(metrics)
+    after = names.index("bit_compression") + 1 if "bit_compression" in metrics else len(names)
+    items = list(metrics.items())
+    return dict([*items[:after], ("stream_bits", bits), *items[after:]])
 
 
 def layer_identity(layer: Layer) -> dict[str, Any]:

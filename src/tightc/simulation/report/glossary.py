@@ -84,7 +84,7 @@ GLOSSARY: dict[str, Definition] = {
     "dram_stall_cycles": Definition(
         "cycles",
         "stalls of DRAM: transfers through double buffers beyond the cycles on the arrays, and all transfers through "
-        "single buffers",
+        "single buffers; a decoder takes weights / its rate, at the same time",
     ),
     "stall_cycles": Definition("cycles", "all stall cycles together"),
     "speedup": Definition("", "dense_cycles / cycles"),
@@ -114,7 +114,13 @@ GLOSSARY: dict[str, Definition] = {
     ),
     "dram_weight_bytes": Definition(
         "bytes",
-        "weights and index read: once if the layer's fit their buffer, else for each temporal tile",
+        "weights and index read: once if the layer's fit their buffer, else for each temporal tile; of layers in a "
+        "weight stream, with --weights stream, its bytes",
+    ),
+    "stream_bits": Definition(
+        "bits",
+        "weights, selects, lists of inputs and filters as an entropy-coded memory image, as pack --stream writes it; "
+        "layers without tiles of their own do not count",
     ),
     "dram_output_bytes": Definition("bytes", "outputs written; 0 if they stay on chip for the next layer"),
     "macs_per_dram_byte": Definition(
