@@ -13,12 +13,12 @@ from tightc.stream.layer import (
     Lanes,
     StoredLayer,
     StoredTile,
-    column_words,
     most_inputs,
     placing_order,
 )
 from tightc.stream.placing import place_as_stored
 from tightc.stream.readable import Readable
+from tightc.stream.slots import column_words
 from tightc.stream.subsets import Numbers, get_subset
 from tightc.stream.tables import Decoding, Table, get_number, get_table
 from tightc.tile.array import LARGEST

@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tightc.stream.placing import Words, fewest_ranked, place
+from tightc.stream.bits import choice_bits
+from tightc.stream.lane_search import BIT, Limits, Prices, search_lanes
+from tightc.stream.placing import fewest_ranked, place
+from tightc.stream.prices import tile_prices
+from tightc.stream.readable import Readable
+from tightc.stream.slots import Slots
 from tightc.stream.subsets import Numbers
+from tightc.stream.tables import Table, best_table
 from tightc.tile.packing import EMPTY, Packing, Tile
-
-_WORD = 64
 
 
 class StoredTile(NamedTuple):
@@ -64,9 +68,14 @@ def stored_layer(packing: Packing) -> StoredLayer:
     the tile then takes no more lanes than before. What no slot uses is left out. Of a packing that is arranged so
     already, nothing changes.
     """
-    array = packing.array
-    tiles = tuple(_stored_tile(tile, packing.fan_in, array.rows) for tile in packing.tiles)
-    lanes = Lanes(array.rows, array.columns, packing.fan_in)
+    lanes = Lanes(packing.array.rows, packing.array.columns, packing.fan_in)
+    slots = [Slots.of(tile) for tile in packing.tiles]
+    counts = [np.ones(1, np.int64), *(own.carried_once().counts for own in slots)]
+    table = best_table(
+        np.concatenate(counts)
+    )  # close to that of the stream, whose lane inputs are not known yet
+    sizes = packing.filters // packing.groups, packing.inputs
+    tiles = tuple(_stored_tile(own, lanes, table, sizes) for own in slots)
     return StoredLayer(lanes, packing.filters, packing.inputs, packing.groups, tiles)
 
 
@@ -105,84 +114,48 @@ def placing_order(counts: Numbers) -> Numbers:
     return np.argsort(-counts, kind="stable").astype(np.int64)
 
 
-def column_words(owner: Numbers, columns: Numbers, inputs: int, width: int) -> Words:
-    """A bit for each column of each of `inputs` lane inputs: (inputs, words) uint64; slots (owner, columns)."""
-    words = np.zeros((inputs, -(-width // _WORD)), np.uint64)
-    bits = np.uint64(1) << (columns % _WORD).astype(np.uint64)
-    np.bitwise_or.at(words, (owner, columns // _WORD), bits)
-    return words
+def _stored_tile(slots: Slots, lanes: Lanes, table: Table, layer: tuple[int, int]) -> StoredTile:
+    """The tile with `slots`; `layer`: filters and inputs of a group."""
+    once = slots.carried_once()
+    if once.repeats_a_slot() or not len(once.inputs):
+        return _ranked_tile(slots, lanes)
+    most = slots.lanes_used
+    order = placing_order(once.counts)
+    if place(once.words(), order, lanes.fan_in, order, 0, most)[0]:
+        return _tile_of(once, lanes, 0)
+    readable = Readable.of(slots.filters, *layer)
+    best = _ranked_tile(slots, lanes)
+    while True:
+        limits = Limits(lanes.fan_in, int(best.lanes.max()) + 1, lanes.rows, len(best.inputs))
+        prices = tile_prices(table, readable, once.inputs, limits.inputs - len(once.inputs))
+        price, found = search_lanes(once.words(), limits, prices)
+        if price < 0:
+            return best
+        tile = _ranked_tile(once.carried_by(found), lanes)
+        if _price(tile, prices, once.inputs) >= _price(best, prices, once.inputs):
+            return best
+        best = tile  # what is stored again must come to the same end: search until nothing is gained
 
 
-def _stored_tile(tile: Tile, fan_in: int, rows: int) -> StoredTile:
-    slots = _Slots.of(tile)
-    own = slots.carried_once()
-    order = placing_order(np.bincount(own.owner, minlength=len(own.inputs)))
-    words = column_words(own.owner, own.columns, len(own.inputs), len(slots.filters))
-    if own.repeats_a_slot() or not place(words, order, fan_in, order, 0, slots.most_lanes)[0]:
-        own = slots
-        order = placing_order(np.bincount(own.owner, minlength=len(own.inputs)))
-        words = column_words(own.owner, own.columns, len(own.inputs), len(slots.filters))
-        ranked = fewest_ranked(words, order, fan_in, own.lanes, slots.most_lanes)
-    else:
-        ranked = 0
-    _, lanes, ranks, options = place(words, order, fan_in, own.lanes, ranked, rows)
-    ends = np.cumsum(np.bincount(own.owner, minlength=len(own.inputs))).astype(np.int64)
-    return StoredTile(slots.filters, own.inputs, ends, own.columns, ranked, ranks, options, lanes)
+def _ranked_tile(slots: Slots, lanes: Lanes) -> StoredTile:
+    """The tile whose inputs keep their lanes, as far as ranks are needed for that they take no more lanes."""
+    ranked = fewest_ranked(
+        slots.words(), placing_order(slots.counts), lanes.fan_in, slots.lanes, slots.lanes_used
+    )
+    return _tile_of(slots, lanes, ranked)
 
 
-@dataclass(frozen=True)
-class _Slots:
-    """The slots of a tile by lane input: `owner` (lane input) and `columns` of each, sorted by owner, then column."""
+def _tile_of(slots: Slots, lanes: Lanes, ranked: int) -> StoredTile:
+    order = placing_order(slots.counts)
+    _, placed, ranks, options = place(slots.words(), order, lanes.fan_in, slots.lanes, ranked, lanes.rows)
+    ends = np.cumsum(slots.counts).astype(np.int64)
+    return StoredTile(slots.filters, slots.inputs, ends, slots.columns, ranked, ranks, options, placed)
 
-    filters: Numbers
-    inputs: Numbers
-    lanes: Numbers
-    owner: Numbers
-    columns: Numbers
-    most_lanes: int
 
-    @classmethod
-    def of(cls, tile: Tile) -> _Slots:
-        lane, column = np.nonzero(tile.select != EMPTY)
-        used = np.unique(column)
-        used = used[np.argsort(tile.filters[used], kind="stable")]
-        place_of = np.zeros(tile.columns, np.int64)
-        place_of[used] = np.arange(len(used))
-        carried = tile.lane_starts[lane] + tile.select[lane, column]
-        by_use = np.lexsort((place_of[column], carried))
-        carried, columns = carried[by_use], place_of[column][by_use]
-        names, first = np.unique(carried, return_index=True)
-        lanes = np.asarray(np.searchsorted(tile.lane_starts, names, side="right"), np.int64) - 1
-        inputs = tile.inputs[names].astype(np.int64)
-        # of equal inputs the one with the first column comes first, so that a stored tile is stored alike again
-        order = np.lexsort((lanes, columns[first], inputs))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        owner = rank[np.searchsorted(names, carried)]
-        again = np.argsort(owner, kind="stable")
-        return cls(
-            filters=tile.filters[used].astype(np.int64),
-            inputs=inputs[order],
-            lanes=lanes[order],
-            owner=owner[again],
-            columns=columns[again],
-            most_lanes=len(np.unique(lanes)),
-        )
-
-    def carried_once(self) -> _Slots:
-        """The same slots where one lane carries all uses of an input."""
-        inputs, inverse = np.unique(self.inputs, return_inverse=True)
-        owner = inverse[self.owner]
-        order = np.lexsort((self.columns, owner))
-        return replace(
-            self,
-            inputs=inputs,
-            lanes=np.zeros(len(inputs), np.int64),
-            owner=owner[order],
-            columns=self.columns[order],
-        )
-
-    def repeats_a_slot(self) -> bool:
-        """Whether an input is used twice in a column, as by two subwords of a weight."""
-        same = (np.diff(self.owner) == 0) & (np.diff(self.columns) == 0)
-        return bool(same.any())
+def _price(tile: StoredTile, prices: Prices, inputs: Numbers) -> int:
+    """Bits of the lane inputs of `tile`, times BIT; `inputs`: the distinct ones."""
+    group = prices.group[np.searchsorted(inputs, tile.inputs)]
+    order = placing_order(tile.counts)[: tile.ranked]
+    ranks = sum(map(choice_bits, tile.ranks[order].tolist(), tile.options[order].tolist()))
+    repeats = prices.repeats[len(tile.inputs) - len(inputs)]
+    return int(prices.uses[group, tile.counts].sum() + repeats) + BIT * ranks
