@@ -14,6 +14,7 @@ from helpers.stream_reader import DamagedError, ReadLayer, read_stream
 from tightc.errors import StreamError
 from tightc.stream.contents import slot_contents, slot_weights
 from tightc.stream.image import read_image, write_image
+from tightc.stream.lane_search import NOTHING
 from tightc.stream.layer import in_stored_order, stored_layer, tile_of_stored
 from tightc.tile.array import ArrayShape
 from tightc.tile.matrix import LayerMatrix
@@ -103,6 +104,24 @@ def test_the_stored_order_keeps_the_packing_lossless_and_no_larger(
     for first, second in zip(ordered.tiles, again.tiles, strict=True):
         for name, values in vars(first).items():
             assert np.array_equal(values, getattr(second, name)), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_full_tiles_carry_fewer_inputs_twice_and_take_fewer_bits(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 9, (32, 64)) * (rng.random((32, 64)) < 0.4)
+    matrix = LayerMatrix(values.astype(np.int8))
+    packing = packed_layer(matrix, "tight", ArrayShape(16, 16), 8)
+    image, (ordered,) = image_of((matrix, packing))
+    assert packing_error(ordered, matrix) == ""
+    monkeypatch.setattr("tightc.stream.layer.search_lanes", lambda *_: (NOTHING, None))
+    longer, (before,) = image_of((matrix, packing))
+    assert len(image) < len(longer)
+    inputs = [sum(len(tile.inputs) for tile in own.tiles) for own in (ordered, before)]
+    assert inputs[0] < inputs[1]
+    assert sum(tile.area for tile in ordered.tiles) <= sum(tile.area for tile in before.tiles)
 
 
 def test_layers_on_other_arrays_name_their_own() -> None:

@@ -13,12 +13,12 @@ from tightc.stream.bits import bit_length
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-BIT = 256  # prices are whole numbers of 1/BIT bits, so that every machine adds up the same
+BIT = 256  # costs are whole numbers of 1/BIT bits, so that every machine adds up the same
 NOTHING = -1
 _TRIES = 128  # for each number of inputs with a rank
 _RANKED = (0, 2, 4, 6, 8, 12, 16, 24)  # numbers of inputs with a rank that are tried, in 1/32 of the inputs
 _LEVELS = 12  # of noise
-_NEAR = 16  # parts of a column in which noise is drawn
+_FRACTIONS = 16  # parts of a column in which noise is drawn
 _WORD = 64
 
 
@@ -31,7 +31,7 @@ class Limits(NamedTuple):
     inputs: int
 
 
-class Prices(NamedTuple):
+class Costs(NamedTuple):
     """Bits of what a tile stores, times BIT.
 
     `uses`: (groups, columns + 1) int64, of a lane input by its group and its number of slots. `group`: (inputs,) int64.
@@ -60,8 +60,8 @@ class _Lanes(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def search_lanes(columns: Words, limits: Limits, prices: Prices) -> tuple[int, LaneInputs]:
-    """(price, lane inputs) of the cheapest of several placings within `limits`; NOTHING as price where none succeeds.
+def search_lanes(columns: Words, limits: Limits, costs: Costs) -> tuple[int, LaneInputs]:
+    """(cost, lane inputs) of the cheapest of several placings within `limits`; NOTHING as cost where none succeeds.
 
     `columns`: (inputs, words) uint64, a bit for each column in which an input is multiplied. Inputs are placed in the
     order of the stream. The first few go to a full or an empty lane, by noise; the others to the first lane with room
@@ -78,11 +78,11 @@ def search_lanes(columns: Words, limits: Limits, prices: Prices) -> tuple[int, L
             bits, placed = _place_with_noise(columns, limits, count * part // 32, noise, random)
             if bits < 0:
                 continue
-            price = bits * BIT + prices.repeats[len(placed.names) - count]
+            cost = bits * BIT + costs.repeats[len(placed.names) - count]
             for item in range(len(placed.names)):
-                price += prices.uses[prices.group[placed.names[item]], _size(placed.columns[item])]
-            if best < 0 or price < best:
-                best, found = price, placed
+                cost += costs.uses[costs.group[placed.names[item]], _size(placed.columns[item])]
+            if best < 0 or cost < best:
+                best, found = cost, placed
         if before >= 0 and best == before:
             break
     return best, found
@@ -154,8 +154,8 @@ def _lane_with_room(
             continue
         if noise == NOTHING:
             return lane, 0, 1
-        score = (-lanes.fill[lane] if noise % 2 else lanes.fill[lane]) * _NEAR
-        score += _draw(random, 1 + _NEAR * (noise % _LEVELS))
+        score = (-lanes.fill[lane] if noise % 2 else lanes.fill[lane]) * _FRACTIONS
+        score += _draw(random, 1 + _FRACTIONS * (noise % _LEVELS))
         if chosen == NOTHING or score > best:
             best, chosen, rank = score, lane, possible
         possible += 1
@@ -170,7 +170,7 @@ def _lane_to_split(lanes: _Lanes, limits: Limits, columns: Words, noise: int, ra
         free = _size(columns) - _common(lanes.taken[lane], columns)
         if lanes.carried[lane] >= limits.fan_in or free == 0:
             continue
-        score = free * _NEAR + _draw(random, 1 + _NEAR * (noise % _LEVELS) // 2)
+        score = free * _FRACTIONS + _draw(random, 1 + _FRACTIONS * (noise % _LEVELS) // 2)
         if score > best:
             best, chosen = score, lane
     return chosen

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tightc.stream.bits import choice_bits
-from tightc.stream.lane_search import BIT, Limits, Prices, search_lanes
+from tightc.stream.costs import tile_costs
+from tightc.stream.lane_search import BIT, Costs, Limits, search_lanes
 from tightc.stream.placing import fewest_ranked, place
-from tightc.stream.prices import tile_prices
 from tightc.stream.readable import Readable
 from tightc.stream.slots import Slots
 from tightc.stream.subsets import Numbers
@@ -127,12 +127,12 @@ def _stored_tile(slots: Slots, lanes: Lanes, table: Table, layer: tuple[int, int
     best = _ranked_tile(slots, lanes)
     while True:
         limits = Limits(lanes.fan_in, int(best.lanes.max()) + 1, lanes.rows, len(best.inputs))
-        prices = tile_prices(table, readable, once.inputs, limits.inputs - len(once.inputs))
-        price, found = search_lanes(once.words(), limits, prices)
-        if price < 0:
+        costs = tile_costs(table, readable, once.inputs, limits.inputs - len(once.inputs))
+        cost, found = search_lanes(once.words(), limits, costs)
+        if cost < 0:
             return best
         tile = _ranked_tile(once.carried_by(found), lanes)
-        if _price(tile, prices, once.inputs) >= _price(best, prices, once.inputs):
+        if _cost(tile, costs, once.inputs) >= _cost(best, costs, once.inputs):
             return best
         best = tile  # what is stored again must come to the same end: search until nothing is gained
 
@@ -152,10 +152,10 @@ def _tile_of(slots: Slots, lanes: Lanes, ranked: int) -> StoredTile:
     return StoredTile(slots.filters, slots.inputs, ends, slots.columns, ranked, ranks, options, placed)
 
 
-def _price(tile: StoredTile, prices: Prices, inputs: Numbers) -> int:
+def _cost(tile: StoredTile, costs: Costs, inputs: Numbers) -> int:
     """Bits of the lane inputs of `tile`, times BIT; `inputs`: the distinct ones."""
-    group = prices.group[np.searchsorted(inputs, tile.inputs)]
+    group = costs.group[np.searchsorted(inputs, tile.inputs)]
     order = placing_order(tile.counts)[: tile.ranked]
     ranks = sum(map(choice_bits, tile.ranks[order].tolist(), tile.options[order].tolist()))
-    repeats = prices.repeats[len(tile.inputs) - len(inputs)]
-    return int(prices.uses[group, tile.counts].sum() + repeats) + BIT * ranks
+    repeats = costs.repeats[len(tile.inputs) - len(inputs)]
+    return int(costs.uses[group, tile.counts].sum() + repeats) + BIT * ranks
