@@ -111,12 +111,12 @@ def test_costs_are_the_mean_bits_of_what_is_written(things: int) -> None:
     table = Table(2, 0, np.array([1, 2, 0, 2]))
     costs = tile_costs(table, Readable.of(np.arange(things), things, 9), np.arange(5), 3)
     for chosen in range(1, things + 1):
-        ways = [np.array(own, np.int64) for own in combinations(range(things), chosen)]
-        bits = [put_subset(np.zeros(64, np.uint8), 0, own, things) for own in ways]
+        subsets = [np.array(own, np.int64) for own in combinations(range(things), chosen)]
+        bits = [put_subset(np.zeros(64, np.uint8), 0, own, things) for own in subsets]
         known = chosen in (2, 3, 5)
         number = put_number(np.zeros(64, np.uint8), 0, chosen, table.coding()) if known else LONGEST_CODE
         assert costs.uses[0, chosen] == BIT * number + int(BIT * Fraction(sum(bits), len(bits)))
     for again, gamma in enumerate([1, 3, 3, 5]):
-        ways = [np.array(own, np.int64) for own in combinations(range(5 + again - 1), again)]
-        bits = [put_subset(np.zeros(64, np.uint8), 0, own, 5 + again - 1) for own in ways]
+        subsets = [np.array(own, np.int64) for own in combinations(range(5 + again - 1), again)]
+        bits = [put_subset(np.zeros(64, np.uint8), 0, own, 5 + again - 1) for own in subsets]
         assert costs.repeats[again] == BIT * gamma + int(BIT * Fraction(sum(bits), len(bits)))

@@ -51,9 +51,7 @@ def _repeats_costs(inputs: int, most: int) -> Numbers:
     options, costs = 1, np.zeros(most + 1, np.int64)
     for again in range(most + 1):
         if again:
-            options = (
-                options * (inputs + again - 1) // again
-            )  # ways to choose them among the others than the first
+            options = options * (inputs + again - 1) // again  # of the others than the first
         costs[again] = BIT * (2 * (again + 1).bit_length() - 1) + _choice_cost(options)
     return costs
 

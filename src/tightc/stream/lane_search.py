@@ -16,6 +16,7 @@ Words = NDArray[np.uint64]
 BIT = 256  # costs are whole numbers of 1/BIT bits, so that every machine adds up the same
 NOTHING = -1
 _TRIES = 128  # for each number of inputs with a rank
+_FIRST_TRIES, _FEW_LEFT = 16, 6  # after so many tries, one of them has to have left so few slots over
 _RANKED = (0, 2, 4, 6, 8, 12, 16, 24)  # numbers of inputs with a rank that are tried, in 1/32 of the inputs
 _LEVELS = 12  # of noise
 _FRACTIONS = 16  # parts of a column in which noise is drawn
@@ -73,10 +74,13 @@ def search_lanes(columns: Words, limits: Limits, costs: Costs) -> tuple[int, Lan
     found = LaneInputs(columns, np.arange(count), np.full(count, NOTHING, np.int64))
     random = np.ones(1, np.int64)
     for part in _RANKED:
-        before = best
+        before, least = best, _FEW_LEFT + 1
         for noise in range(_TRIES):
+            if noise == _FIRST_TRIES and least > _FEW_LEFT and best == before:
+                break
             bits, placed = _place_with_noise(columns, limits, count * part // 32, noise, random)
             if bits < 0:
+                least = min(least, -bits)
                 continue
             cost = bits * BIT + costs.repeats[len(placed.names) - count]
             for item in range(len(placed.names)):
@@ -92,7 +96,7 @@ def search_lanes(columns: Words, limits: Limits, costs: Costs) -> tuple[int, Lan
 def _place_with_noise(
     columns: Words, limits: Limits, ranked: int, noise: int, random: Numbers
 ) -> tuple[int, LaneInputs]:
-    """(bits of the ranks, lane inputs) of one placing; NOTHING as bits where it fails. See `search_lanes`."""
+    """(bits of the ranks, lane inputs) of one placing; less than 0 bits, by the slots left over, where it fails."""
     count, words = columns.shape
     own = np.zeros((limits.inputs, words), np.uint64)
     names = np.zeros(limits.inputs, np.int64)
@@ -123,7 +127,8 @@ def _place_with_noise(
                 continue
             lane = _lane_to_split(lanes, limits, own[item], noise, random)
             if lane == NOTHING or count == limits.inputs:
-                return NOTHING, LaneInputs(own, names, placed)
+                left = sizes[:count][placed[:count] == NOTHING].sum()
+                return -left, LaneInputs(own, names, placed)
             own[count], names[count] = own[item] & lanes.taken[lane], names[item]
             own[item] &= ~lanes.taken[lane]
             sizes[item], sizes[count] = _size(own[item]), _size(own[count])
