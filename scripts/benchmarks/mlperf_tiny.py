@@ -59,7 +59,7 @@ def run(page: Page) -> None:
         "The reference networks of MLPerf Tiny, pruned within their official thresholds, with weights and activations "
         f"in int8. They are packed for an array of {_ARRAY} with a fan-in of {_FAN_IN}, and simulated on ideal "
         "hardware. Speedup and energy gain are over the dense int8 network on the same array. Bytes are those of the "
-        "ONNX file, graph included."
+        "ONNX file, graph included; the [weight stream](../stream.md) holds the weights alone."
     )
     goals = GOALS[:1] if page.quick else GOALS
     rows = [row for network in networks for row in _rows(network, goals)]
