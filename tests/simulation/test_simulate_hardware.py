@@ -224,19 +224,17 @@ def test_a_model_without_tiles_says_that_it_has_no_stream() -> None:
         loaded(models.cnn()),
         permute(loaded(models.cnn()), SMALL.model_copy(update={"method": "dense"}))[0],
     )
-    told = "no layer has tiles for a weight stream, so all weights come as they are: run tightc permute first"
+    expected = (
+        "no layer has tiles for a weight stream, so all weights come as they are: run tightc permute first"
+    )
     for model in (plain, dense):
         streamed = simulate(model, SimulateOptions(hardware=hardware(), weights="stream"))
         packed = simulate(model, SimulateOptions(hardware=hardware()))
-        assert told in streamed.notes
-        assert told not in packed.notes
+        assert expected in streamed.notes
+        assert expected not in packed.notes
         assert streamed.totals["dram_bytes"] == packed.totals["dram_bytes"]
-    assert (
-        told
-        not in simulate(
-            permute(plain, SMALL)[0], SimulateOptions(hardware=hardware(), weights="stream")
-        ).notes
-    )
+    tiled = simulate(permute(plain, SMALL)[0], SimulateOptions(hardware=hardware(), weights="stream"))
+    assert expected not in tiled.notes
 
 
 def test_a_stream_without_dram_and_a_decoder_without_stream_are_refused() -> None:
