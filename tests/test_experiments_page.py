@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -157,6 +158,26 @@ def test_the_page_of_the_project_is_what_its_records_make(tmp_path: Path) -> Non
     shutil.copy(RESULTS.page, copy)
     rewrite(copy, page_bodies(RESULTS, read_matrix(MATRIX)))
     assert copy.read_text() == RESULTS.page.read_text(), "run python scripts/experiments.py --pages"
+
+
+def test_the_first_sentences_say_the_largest_speedups_of_the_headlines() -> None:
+    page = RESULTS.page.read_text(encoding="utf-8")
+    lead = " ".join(page.partition("\n## ")[0].split())
+    best = {}
+    for network, *figures in re.findall(
+        r"^\| weights over column combining, (\S+) +\|[^|]*\| ([^(|]*) \([^|]*\| ([^(|]*) \([^|]*\|[^|]*\| (\d+)",
+        page,
+        re.MULTILINE,
+    ):
+        best[network] = max(best.get(network, figures), figures, key=lambda one: float(one[0].split()[0]))
+    for network, (speedup, _, _) in best.items():
+        assert f"{speedup} on {network}" in lead
+    assert [name for name, (_, energy, _) in best.items() if float(energy.split()[0]) > 1] == ["VGG-16"]
+    assert {name: seeds for name, (_, _, seeds) in best.items()} == {
+        "ResNet-20": "1",
+        "Fashion-MNIST": "3",
+        "VGG-16": "1",
+    }
 
 
 def test_headlines_stand_on_the_first_screen() -> None:

@@ -51,11 +51,13 @@ def test_the_gains_are_those_of_the_records() -> None:
             f"{row['bytes']:,}",
         ]
         assert RESULTS.model(run_id).exists(), "--check measures the rows of the README"
-        dense = records[run_id]["rows"][0]
-        assert f"| {dense['accuracy']:.1f} %   | 1.00x       | 1.00x   | 1.00x       | 1,116,434 |" in README
+        dense = (
+            row["accuracy"] + row["accuracy_drop"]
+        )  # on the test set; the first row may be of held-out images
+        assert f"| {dense:.1f} %   | 1.00x       | 1.00x   | 1.00x       | 1,116,434 |" in README
     spoken = packed_row(records["r20-w-7.5x"])
     assert f"tight has {spoken['matrix_compression_rate']:.2f}x at {spoken['accuracy']:.1f} %" in README
-    assert records["r20-w-7.5x"]["epochs"] == records["r20-cc-5x"]["epochs"]
+    assert records["r20-w-7.5x"]["epochs"] == records["r20-cc-5x-s1"]["epochs"]
 
 
 def test_the_readme_is_short() -> None:

@@ -102,7 +102,9 @@ def test_the_table_fits_the_width(
     rows = lines[first : first + len(VARIANTS) * len(names)]
     assert all(len(line) <= width and "…" not in line for line in lines)
     assert [any(name in row for name in VARIANTS) for row in rows] == [True] * len(rows)
-    assert {"variant", "passes", "cycles", "speedup", "compression"} <= set(" ".join(lines[:first]).split())
+    heads = set(" ".join(lines[:first]).split())
+    assert {"variant", "passes", "cycles", "speedup"} <= heads
+    assert "compression" in heads or {"compres-", "sion"} <= heads
     assert ("no room for " in out) == (width < 200)
 
 

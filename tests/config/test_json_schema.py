@@ -41,7 +41,8 @@ FILES = [
     *((name, path) for name, (_, pattern) in KINDS.items() for path in sorted(CONFIGS.glob(pattern))),
     *(
         ("recipe", path)
-        for path in sorted(CONFIGS.glob("experiments/*.yaml"))
+        for folder in ("experiments", "mlperf-tiny")
+        for path in sorted((CONFIGS / folder).glob("*.yaml"))
         if path.name != "matrix.yaml"  # of scripts/experiments.py
     ),
     ("recipe", tightc.examples() / "digits.yaml"),

@@ -26,6 +26,7 @@ from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.quantization.options import QuantizeOptions
 from tightc.quantization.quantize import quantize
+from tightc.simulation.report.tiles import export_tiles
 from tightc.tile.array import ArrayShape
 from tightc.tile.packing import EMPTY
 
@@ -68,6 +69,29 @@ def test_the_stream_holds_the_tiles_and_weights_of_the_packed_model(element_type
     totals = result.report.totals
     assert totals["stream_bits"] == 8 * len(image)
     assert totals["stream_bits"] == 8 * 24 + sum(row["stream_bits"] for row in result.report.layers)
+
+
+def test_the_tiles_that_simulate_exports_are_those_of_the_stream_in_its_order(tmp_path: Path) -> None:
+    result, image = pack_with_stream(permuted(element_type="int8"))
+    export_tiles(result.model, tmp_path / "tiles.npz")
+    read = read_stream(image)
+    with np.load(tmp_path / "tiles.npz", allow_pickle=False) as arrays:
+        assert len(arrays["keys"]) == len(read) > 1
+        for key, layer in zip(arrays["keys"].tolist(), read, strict=True):
+            filters, inputs, select, weights = (
+                arrays[f"{key}.{name}"] for name in ("filters", "inputs", "select", "weights")
+            )
+            assert len(filters) == len(layer.tiles)
+            for index, tile in enumerate(layer.tiles):
+                lanes, columns = tile.select.shape
+                assert filters[index, filters[index] >= 0].tolist() == tile.filters
+                assert [lane[lane >= 0].tolist() for lane in inputs[index, :lanes]] == tile.lanes
+                assert np.array_equal(select[index, :lanes, :columns], tile.select)
+                held = select[index] >= 0
+                own = tile.weights[tile.select != EMPTY].tolist()
+                assert [magnitude * (1 - 2 * negative) for magnitude, negative in own] == weights[index][
+                    held
+                ].tolist()
 
 
 def test_the_stream_takes_no_more_passes_slots_or_lane_inputs() -> None:

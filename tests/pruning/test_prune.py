@@ -189,6 +189,15 @@ def test_packings_are_dropped_and_a_packed_model_is_unpacked() -> None:
     assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
+@pytest.mark.parametrize(
+    ("budget", "noted"), [("energy=1.5", True), ("speedup=1.5", True), ("compression=2", False)]
+)
+def test_a_budget_of_what_simulate_counts_is_noted_as_an_estimate(budget: str, noted: bool) -> None:
+    _, report = prune(loaded(models.cnn()), PruneOptions.of({"align": "2x2", "budget": budget}))
+    sentence = f"{budget} is met by an estimate of the tiles: tightc simulate on the permuted model has what is reached"
+    assert (sentence in report.notes) == noted
+
+
 def test_history_records_the_options() -> None:
     model = loaded(models.cnn())
     pruned, _ = prune(model, PruneOptions(sparsity=0.9, skip=("last",)))

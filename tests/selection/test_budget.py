@@ -72,7 +72,8 @@ def test_other_words_for_a_gain_lead_to_its_own(text: str, message: str) -> None
         ),
         (
             {"budget": "speedup=2"},
-            "--budget: expected an array to align to with speedup=2, got none; add --align 32x32",
+            "--budget: expected an array to align to with speedup=2, got none; add --align 32x32, or --hardware such "
+            "as tight-32x32",
         ),
         (
             {"budget": "speedup=2", "align": "8x8", "scope": "layer"},

@@ -240,7 +240,8 @@ def test_a_model_without_tiles_says_that_it_has_no_stream() -> None:
 def test_a_stream_without_dram_and_a_decoder_without_stream_are_refused() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert refused(permuted, weights="stream") == (
-        "--weights stream: expected hardware with DRAM, got ideal; give --hardware, or leave it out"
+        "--weights stream: expected hardware with DRAM, got ideal; add --hardware such as tight-32x32, or "
+        "leave --weights out"
     )
     assert refused(permuted, hardware=hardware(), decoder="1 words/cycle") == (
         "--decoder: expected --weights stream too, got packed; add --weights stream"

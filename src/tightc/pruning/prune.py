@@ -193,6 +193,11 @@ def _notes(before: Model, rows: Rows, options: PruneOptions) -> tuple[str, ...]:
         )
     if is_permuted(before):
         notes.append("the packings held for other zeros and were dropped: run tightc permute again")
+    if options.budget is not None and options.budget.kind in ("speedup", "energy"):
+        notes.append(
+            f"{options.budget} is met by an estimate of the tiles: tightc simulate on the permuted model has what is "
+            "reached"
+        )
     return tuple(notes)
 
 

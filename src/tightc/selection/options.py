@@ -147,8 +147,13 @@ class SelectionOptions(HardwareOptions):
                 "expected one target, got a sparsity and a budget", "give --sparsity or --budget", "budget"
             )
         if self.budget is not None and self.align is None:
+            own_array = (
+                ", or --hardware such as tight-32x32" if self.budget.kind in ("speedup", "energy") else ""
+            )
             raise invalid_combination(
-                f"expected an array to align to with {self.budget}, got none", "add --align 32x32", "budget"
+                f"expected an array to align to with {self.budget}, got none",
+                f"add --align 32x32{own_array}",
+                "budget",
             )
         if self.align is not None and self.granularity == "filter":
             raise invalid_combination(

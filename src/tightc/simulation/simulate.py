@@ -126,7 +126,8 @@ def _with_decoder(accelerator: Accelerator, options: SimulateOptions) -> Acceler
         return accelerator
     if accelerator.dram_bytes_per_cycle is None:
         raise OptionError(
-            "--weights stream: expected hardware with DRAM, got ideal", "give --hardware, or leave it out"
+            "--weights stream: expected hardware with DRAM, got ideal",
+            "add --hardware such as tight-32x32, or leave --weights out",
         )
     return replace(accelerator, decoder=options.decoder)
 
