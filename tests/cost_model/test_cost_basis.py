@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
+from helpers.packings import packed_layer
 from helpers.small_accelerator import hardware
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.bank_network import BankNetwork
@@ -20,6 +21,7 @@ from tightc.cost_model.expected_tiles import expected_passes, expected_tiles
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.passes import dense_passes
 from tightc.tile.array import ArrayShape
+from tightc.tile.matrix import LayerMatrix
 
 SIDES = st.integers(1, 6)
 GEMMS = st.builds(
@@ -107,7 +109,27 @@ def test_groups_share_no_inputs() -> None:
     """One segment in each of five groups reads five times the three inputs of a group."""
     gemm = GemmWorkload(filters=1, inputs=3, groups=5, vectors=5)
     tiles = expected_tiles(gemm, ArrayShape(4, 8), 5, None)
-    assert (tiles.lanes, tiles.columns.tolist(), tiles.inputs.tolist()) == (3, [5], [15])
+    assert (tiles.lanes.tolist(), tiles.columns.tolist(), tiles.inputs.tolist()) == ([3], [5], [15])
+
+
+@given(GEMMS, ARRAYS, st.integers(1, 5), st.sampled_from([1, 2]), st.integers(1, 100))
+def test_lanes_carry_the_inputs_of_their_tile(
+    gemm: GemmWorkload, array: ArrayShape, fan_in: int, slots: int, segments: int
+) -> None:
+    segments = min(segments, gemm.filters * gemm.groups * ceil(gemm.inputs * slots / array.rows))
+    tiles = expected_tiles(gemm, array, segments, fan_in, slots)
+    assert (tiles.inputs <= tiles.lanes * fan_in).all()
+    assert (tiles.lanes <= array.rows).all()
+    assert tiles.fan_in <= fan_in
+
+
+@pytest.mark.parametrize(("fan_in", "slots"), [(1, 128), (4, 128), (8, 64)])
+def test_slots_of_a_depthwise_layer_are_those_of_its_packing(fan_in: int, slots: int) -> None:
+    """16 filters of 4 weights on 8 lanes share no input: up to a fan-in of 4 a tile needs all lanes for its inputs."""
+    array = ArrayShape(8, 8)
+    packing = packed_layer(LayerMatrix(np.ones((16, 4), np.float32), 16), "tight", array, fan_in)
+    tiles = expected_tiles(GemmWorkload(filters=1, inputs=4, groups=16, vectors=5), array, 16, fan_in)
+    assert sum(tile.area for tile in packing.tiles) == tiles.area.sum() == slots
 
 
 def test_bits_are_those_of_slots_selects_and_lists() -> None:

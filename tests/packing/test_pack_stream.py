@@ -125,6 +125,37 @@ def test_dense_layers_have_no_stream() -> None:
         pack_with_stream(model, PackOptions())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "role"),
+    [
+        ("pack in.onnx -o out.onnx --stream out.onnx", "the model to write"),
+        ("pack in.onnx -o out.onnx --stream link.onnx", "the model to write"),
+        ("pack in.onnx -o - --stream /dev/stdout", "the model to write"),
+        ("pack in.onnx -o out.onnx --stream in.onnx", "MODEL"),
+        ("unpack packed.onnx -o stream.bin --stream stream.bin", "the model to write"),
+    ],
+)
+def test_a_stream_has_a_file_of_its_own(
+    arguments: str,
+    role: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model(permuted("gemm"), "in.onnx")
+    assert run(["pack", "in.onnx", "--stream", "stream.bin", "-q", "-o", "packed.onnx"]) == 0
+    Path("link.onnx").symlink_to("out.onnx")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()}
+    capsys.readouterr()
+    command = arguments.split()
+    assert run([*command, "-q"]) == 2
+    assert capsys.readouterr().err == (
+        f"tightc: error: --stream: expected a file of its own, got that of {role}, {command[-1]}; give another path\n"
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()} == before
+
+
 def test_the_command_and_the_verbs_write_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, packed, stream = (str(tmp_path / name) for name in ("in.onnx", "packed.onnx", "stream.bin"))
     save_model(permuted(), source)

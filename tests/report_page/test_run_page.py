@@ -13,7 +13,8 @@ from helpers import models
 from helpers.recipes import CHAIN
 from helpers.report_pages import save
 from tightc.cli.main import run
-from tightc.errors import InternalError
+from tightc.errors import InternalError, OutputError
+from tightc.model.file import Model
 from tightc.recipe.workspace import Workspace
 from tightc.report_page import run_page
 
@@ -47,6 +48,23 @@ def test_a_run_ends_with_its_model_and_its_page(capsys: pytest.CaptureFixture[st
     assert page == Path("other.html").read_bytes()
     assert ended(capsys) == ("w/report.html", [])
     assert page == Path("w/report.html").read_bytes()
+
+
+def test_a_run_that_does_not_end_leaves_no_page_of_an_earlier_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended(capsys)
+    write = Workspace.write_model
+
+    def full(workspace: Workspace, name: str, model: Model) -> Model:
+        if name == "03-pack":
+            raise OutputError(f"{name}: cannot be written", "free some space")
+        return write(workspace, name, model)
+
+    monkeypatch.setattr(Workspace, "write_model", full)
+    Path("r.yaml").write_text(CHAIN.replace("0.8", "0.7"))
+    assert run(COMMAND) == 2
+    assert not Path("w/report.html").exists()
 
 
 def test_in_python_too() -> None:

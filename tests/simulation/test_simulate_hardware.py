@@ -219,6 +219,24 @@ def test_weights_come_as_a_stream_where_told() -> None:
     assert slow.totals["dram_bytes"] >= streamed.totals["dram_bytes"]
 
 
+def test_a_model_without_tiles_says_that_it_has_no_stream() -> None:
+    plain, dense = (
+        loaded(models.cnn()),
+        permute(loaded(models.cnn()), SMALL.model_copy(update={"method": "dense"}))[0],
+    )
+    expected = (
+        "no layer has tiles for a weight stream, so all weights come as they are: run tightc permute first"
+    )
+    for model in (plain, dense):
+        streamed = simulate(model, SimulateOptions(hardware=hardware(), weights="stream"))
+        packed = simulate(model, SimulateOptions(hardware=hardware()))
+        assert expected in streamed.notes
+        assert expected not in packed.notes
+        assert streamed.totals["dram_bytes"] == packed.totals["dram_bytes"]
+    tiled = simulate(permute(plain, SMALL)[0], SimulateOptions(hardware=hardware(), weights="stream"))
+    assert expected not in tiled.notes
+
+
 def test_a_stream_without_dram_and_a_decoder_without_stream_are_refused() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert refused(permuted, weights="stream") == (

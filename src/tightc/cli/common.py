@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -204,6 +205,18 @@ class Destination:
                 "a model is binary, stdout is a terminal", "add -o FILE, or pipe it to a command"
             )
         return cls(None)
+
+    def require_other(self, file: str, *read: str | None) -> None:
+        """OptionError where the `file` of --stream is also where the model goes, or one of those `read`."""
+        if self.path is None:
+            is_written = is_stdout(Path(file))
+        else:
+            is_written = os.path.realpath(self.path) == os.path.realpath(file)
+        if is_written or os.path.realpath(file) in [os.path.realpath(path) for path in read if path]:
+            role = "the model to write" if is_written else "MODEL"
+            raise OptionError(
+                f"--stream: expected a file of its own, got that of {role}, {file}", "give another path"
+            )
 
     def write(self, model: Model) -> None:
         """Writes the model atomically."""

@@ -43,6 +43,8 @@ def pack(model: str | None, stream: str | None, output: str | None, display: Dis
 
     options = parsed_options(PackOptions, flags)
     destination = Destination.of(output, display)
+    if stream is not None:
+        destination.require_other(stream, model)
     read = read_model(model)
     result = run(read, options) if stream is None else pack_to_file(read, options, stream)
     finish(result, destination, display)

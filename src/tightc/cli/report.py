@@ -68,7 +68,7 @@ def _path(output: str | None, sources: tuple[str, ...]) -> Path:
         raise OptionError("--output: expected a file, got an empty text", "give a name or leave it out")
     if output is not None:
         return Path(output)
-    from tightc.report_page.run_page import PAGE
+    from tightc.recipe.workspace import PAGE
 
     folders = [Path(source) for source in sources if Path(source).is_dir()]
     return folders[0] / PAGE if len(sources) == 1 and folders else Path(PAGE)

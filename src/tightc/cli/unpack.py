@@ -30,5 +30,7 @@ def unpack(model: str | None, stream: str | None, output: str | None, display: D
     from tightc.packing.unpack import unpack as run
 
     destination = Destination.of(output, display)
+    if stream is not None:
+        destination.require_other(stream)
     image = None if stream is None else read_stream_file(stream)
     finish(run(read_model(model), image, stream or ""), destination, display)

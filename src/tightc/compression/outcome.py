@@ -13,8 +13,8 @@ from tightc.compression.trials import FIGURES, PACKED, Trial
 from tightc.errors import GoalError
 from tightc.evaluation.drop import Drop
 from tightc.recipe.recipe import Recipe
+from tightc.recipe.workspace import PAGE
 from tightc.report import Figures, Report
-from tightc.report_page.run_page import PAGE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ What a search gains or loses against that is measured on a page: docs/design/pru
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +25,14 @@ _SHRINKING = 0.5
 
 @dataclass(frozen=True)
 class ExpectedTiles:
-    """The tiles of a layer: `lanes` of each, and of every tile its `columns` and distinct `inputs`, (tiles,) int64.
+    """The tiles of a layer: of every tile its `lanes`, `columns` and distinct `inputs`, (tiles,) int64.
 
+    `used`: lanes that a column uses, as many as a segment has slots; groups with few inputs leave the others empty.
     `fan_in`: inputs that the busiest lane carries.
     """
 
-    lanes: int
+    used: int
+    lanes: Counts
     columns: Counts
     inputs: Counts
     fan_in: int
@@ -54,8 +55,8 @@ def expected_tiles(
 
     `fan_in`: None for any number. `slots_per_weight`: subwords of a weight, each in a slot of its own.
     """
-    lanes = min(array.rows, gemm.inputs * slots_per_weight)
-    own = min(lanes / slots_per_weight, gemm.inputs)  # inputs of a segment
+    used = min(array.rows, gemm.inputs * slots_per_weight)
+    own = min(used / slots_per_weight, gemm.inputs)  # inputs of a segment
     of_filter = -(-gemm.inputs * slots_per_weight // array.rows)
     parts = max(1.0, segments / (gemm.filters * gemm.groups))  # segments of a filter
     parts = min(parts, -(-segments // array.columns))  # those of one tile share its inputs
@@ -72,8 +73,13 @@ def expected_tiles(
     region = smallest if whole else max(own, gemm.inputs / parts**_SHRINKING)
     inputs = np.rint(_distinct_inputs(of_tiles, per_group, own, region)).astype(np.int64)
     most = array.rows * fan_in if fan_in is not None else gemm.inputs * gemm.groups
-    inputs = np.maximum(lanes, np.minimum(inputs, most))
-    return ExpectedTiles(lanes, of_tiles, inputs, max(1, ceil(int(inputs.max()) / lanes)))
+    inputs = np.maximum(used, np.minimum(inputs, most))
+    lanes = np.full(tiles, used)
+    if (
+        fan_in is not None
+    ):  # groups share no inputs, so a tile of several may need more lanes than a column uses
+        lanes = np.maximum(lanes, -(-inputs // fan_in))
+    return ExpectedTiles(used, lanes, of_tiles, inputs, max(1, int((-(-inputs // lanes)).max())))
 
 
 def _distinct_inputs(columns: Counts, per_group: float, own: float, region: float) -> NDArray[np.float64]:
@@ -97,13 +103,13 @@ def expected_passes(
     filters = min(gemm.filters * gemm.groups, segments)
     started = np.diff(np.cumsum(tiles.columns) * filters // segments, prepend=0)
     several = min(filters, segments - filters) if count > 1 else 0
-    fill = min(1.0, gemm.weights * slots_per_weight / (segments * tiles.lanes))
+    fill = min(1.0, gemm.weights * slots_per_weight / (segments * tiles.used))
     channels = np.minimum(gemm.channels, tiles.inputs)
     return Passes(
         dataflow="ws",
         steps=gemm.vectors,
         fan_in=tiles.fan_in,
-        lanes=np.full(count, tiles.lanes),
+        lanes=tiles.lanes,
         columns=tiles.columns,
         loaded_words=tiles.area,
         loaded_bits=tiles.index_bits(gemm, fan_in),
@@ -112,7 +118,7 @@ def expected_passes(
         edge_words=tiles.inputs,
         above_words=zeros,
         sums=tiles.area,
-        macs=np.rint(tiles.area * fill).astype(np.int64),
+        macs=np.rint(tiles.columns * tiles.used * fill).astype(np.int64),
         sums_read=tiles.columns if gemm.overlaps else tiles.columns - started,
         sums_written=tiles.columns,
         unloaded_sums=zeros,

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tightc.model.file import Model, load_model, load_model_bytes, save_model, w
 
 # in this order, however a run got to its end
 _RECORD_KEYS = ("key", "report", "measured", "row", "model_sha256")
+PAGE = "report.html"  # what a run ends with
 # what a run writes in its folder
 _WRITTEN = re.compile(
     r"recipe\.yaml|report\.html|\d\d-[a-z-]+\.json|\d\d-[a-z-]+\.onnx(\.[0-9a-f]{16}\.data)?|[0-9a-f]{16}\.checkpoint"
@@ -115,6 +116,7 @@ class Workspace:
 
         The file itself is not read again: another process may have replaced it.
         """
+        self._remove_page()
         path = self.model_path(name)
         written = load_model_bytes(model.to_bytes(), str(path))
         return replace(
@@ -123,9 +125,15 @@ class Workspace:
 
     def write_record(self, name: str, record: Mapping[str, Any], model: Model | None) -> None:
         """Write the `record` of the stage `name` with the SHA-256 of its `model`, None if it only reports."""
+        self._remove_page()
         complete = {**record, "model_sha256": model and model.sha256}
         content = {key: complete[key] for key in _RECORD_KEYS if key in complete}
         write_file_atomically(self.folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
+
+    def _remove_page(self) -> None:
+        """Remove the page of an earlier run, which has other figures, also where this one does not come to its end."""
+        with suppress(OSError):
+            (self.folder / PAGE).unlink(missing_ok=True)
 
 
 def hash_key(*parts: Any) -> str:

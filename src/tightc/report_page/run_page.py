@@ -9,13 +9,11 @@ from pathlib import Path
 from tightc.errors import InternalError, TightcError
 from tightc.files import write_file_atomically
 from tightc.progress import Progress, no_progress
-from tightc.recipe.workspace import Workspace
+from tightc.recipe.workspace import PAGE, Workspace
 from tightc.report import Report
 from tightc.report_page.options import ReportOptions
 from tightc.report_page.page import report_page
 from tightc.report_page.style import altair
-
-PAGE = "report.html"
 
 
 def write_page(folder: Path, *, progress: Progress = no_progress) -> list[str]:

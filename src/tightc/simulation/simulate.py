@@ -80,6 +80,7 @@ def simulate(
         *batch_note(workload.plain, given, totals["batch"]),
         *_batch_note(model, options, accelerator, total.actual.cycles),
         *_bank_note(workload, costs),
+        *_stream_note(options, streamed),
     )
     return Report("simulate", totals, tuple(rows), workload.uncovered, notes)
 
@@ -106,6 +107,15 @@ def _stream_bits(workload: Workload) -> dict[str, int]:
     from tightc.model.packings.weight_stream import WeightStream
 
     return WeightStream.of(workload.network, packings).bits()
+
+
+def _stream_note(options: SimulateOptions, streamed: Mapping[str, int]) -> tuple[str, ...]:
+    """A note where weights should come from a stream, and no layer is in it."""
+    if options.weights == "packed" or streamed:
+        return ()
+    return (
+        "no layer has tiles for a weight stream, so all weights come as they are: run tightc permute first",
+    )
 
 
 def _with_decoder(accelerator: Accelerator, options: SimulateOptions) -> Accelerator:

@@ -214,7 +214,7 @@ class IndexWidths(NamedTuple):
             max(1, ceil(log2(filters))),
         )
 
-    def bits(self, slots: Number, lanes: int, inputs: Number, columns: Number) -> Number:
+    def bits(self, slots: Number, lanes: Number, inputs: Number, columns: Number) -> Number:
         """Bits of the index of a tile, or of each of several, with so many slots, lanes, lane inputs and columns."""
         return slots * self.select + lanes * self.length + inputs * self.input + columns * self.filter
 
