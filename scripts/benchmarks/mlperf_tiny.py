@@ -58,9 +58,8 @@ def run(page: Page) -> None:
     page.text(
         "The reference networks of MLPerf Tiny, pruned within their official thresholds, with weights and activations "
         f"in int8. They are packed for an array of {_ARRAY} with a fan-in of {_FAN_IN}, and simulated on ideal "
-        "hardware. Speedup and energy gain are over the dense int8 network on the same array. Stored weights are bytes "
-        "of the [weight stream](../stream.md), of the dense network a byte for a weight. File is the ONNX file, graph "
-        "included."
+        "hardware. Speedup and energy gain are over the dense int8 network on the same array. Bytes are those of the "
+        "ONNX file, graph included; the [weight stream](../stream.md) holds the weights alone."
     )
     goals = GOALS[:1] if page.quick else GOALS
     rows = [row for network in networks for row in _rows(network, goals)]
@@ -91,8 +90,8 @@ def _rows(network: Network, goals: Sequence[str]) -> Iterator[_Row]:
 
 def _table(page: Page, rows: list[_Row]) -> None:
     page.head(
-        "network", "goal", "sparsity", "passes", "cycles", "speedup", "energy gain", "stored weights", "file",
-        "int8 quality", "interval of 95 %", "threshold",
+        "network", "goal", "sparsity", "passes", "cycles", "speedup", "energy gain", "bytes", "int8 quality",
+        "interval of 95 %", "threshold",
     )  # fmt: skip
     for row in rows:
         network, totals = row.network, row.totals
@@ -104,7 +103,6 @@ def _table(page: Page, rows: list[_Row]) -> None:
             totals["cycles"],
             f"{totals['speedup']:.2f}x",
             f"{totals['energy_gain']:.2f}x",
-            _stored(row),
             totals["bytes"],
             *_cells(network, row.quality),
             _threshold(network),
@@ -119,11 +117,6 @@ def _table(page: Page, rows: list[_Row]) -> None:
             f"Packed files are larger than the dense int8 file in {' and '.join(f'`{name}`' for name in larger)}: the "
             "lists of inputs take more bytes than the zeros save."
         )
-
-
-def _stored(row: _Row) -> int:
-    """Bytes of the weights alone: of the weight stream, or of the dense int8 ones."""
-    return int(row.totals["weights"] if row.goal == "dense" else -(-row.totals["stream_bits"] // 8))
 
 
 def _how_sure(page: Page, rows: list[_Row]) -> None:
