@@ -91,7 +91,7 @@ def test_a_weight_has_16_bits_and_all_else_is_that_of_float32() -> None:
     halves, floats = chains()
     assert halves.simulation is not None and floats.simulation is not None
     one, other = halves.simulation.totals, floats.simulation.totals
-    assert {key for key in one if one[key] != other[key]} == {"packed_bits", "bit_compression"}
+    assert {key for key in one if one[key] != other[key]} == {"packed_bits", "stream_bits", "bit_compression"}
     assert one["packed_bits"] == other["packed_bits"] - 16 * one["area"]
     inspected = tightc.inspect(halves.pruned)
     assert [row["density"] for row in inspected.layers] == [
