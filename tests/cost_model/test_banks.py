@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.accelerators import (
-    METHODS,
     accelerators_with_modes,
     gemm_of,
     kept,
@@ -21,6 +20,7 @@ from helpers.accelerators import (
     vectors_for,
 )
 from helpers.banks import banks_and_reaches, lanes_of, network
+from helpers.methods import METHODS
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.accelerator.bank_network import BankNetwork
 from tightc.accelerator.energy_table import default_table

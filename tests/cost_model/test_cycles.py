@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import oracle
 from helpers.accelerators import (
     DATAFLOWS,
-    METHODS,
     accelerators,
     accelerators_with_modes,
     gemm_of,
@@ -24,6 +23,7 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
+from helpers.methods import METHODS
 from helpers.packings import arrays
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.cost_model.cycles import Cycles, _transfer_cycles, layer_cycles

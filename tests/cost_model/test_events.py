@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import oracle
 from helpers.accelerators import (
     DATAFLOWS,
-    METHODS,
     accelerators,
     accelerators_with_modes,
     gemm_of,
@@ -27,6 +26,7 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
+from helpers.methods import METHODS
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.cost_model.cycles import layer_cycles
 from tightc.cost_model.events import Events, count_events

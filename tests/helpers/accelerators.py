@@ -24,18 +24,6 @@ from tightc.tile.matrix import LayerMatrix
 from tightc.tile.packing import Packing
 
 DATAFLOWS = ("ws", "os", "is")
-METHODS = (
-    "dense",
-    "structured",
-    "first-fit",
-    "tight",
-    "column-combine",
-    "nm",
-    "row-nm",
-    "series-nm",
-    "displace",
-    "vusa",
-)
 WORDS = st.sampled_from([math.inf, 0.3, 0.5, 1, 1.5, 2, 3, 4.7, 7, 11, 64])
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers import models
-from helpers.accelerators import METHODS, gemm_of, layers, packed
+from helpers.accelerators import gemm_of, layers, packed
 from helpers.banks import banks_and_reaches, lanes_of, network
 from helpers.loading import loaded
+from helpers.methods import METHODS
 from helpers.small_accelerator import HARDWARE, SMALL, hardware
 from tightc.cost_model.bank_layout import chosen_banks, interleaved_banks
 from tightc.cost_model.lane_inputs import LaneInputs

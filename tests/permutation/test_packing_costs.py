@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from helpers import models
 from helpers.loading import loaded
+from helpers.methods import METHODS
 from helpers.random_hardware import energy_tables, flags, hardware_files, networks
 from helpers.small_accelerator import HARDWARE
 from tightc.accelerator.energy_table import EnergyTable
@@ -30,18 +31,6 @@ from tightc.simulation.simulate import simulate
 from tightc.tile.array import ArrayShape
 
 QUICK = TemperatureSchedule(steps=3, moves_per_weight=5)
-METHODS = (
-    "tight",
-    "first-fit",
-    "column-combine",
-    "nm",
-    "row-nm",
-    "series-nm",
-    "displace",
-    "vusa",
-    "structured",
-    "dense",
-)
 FORMS = st.one_of(networks(), st.sampled_from(sorted(models.FORMS)).map(lambda form: models.FORMS[form]()))
 
 

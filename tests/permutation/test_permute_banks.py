@@ -9,6 +9,7 @@ import pytest
 
 from helpers import models
 from helpers.loading import loaded
+from helpers.methods import METHODS
 from helpers.small_accelerator import HARDWARE, SMALL, hardware
 from tightc.accelerator.hardware import Hardware
 from tightc.model.file import Model
@@ -25,18 +26,6 @@ from tightc.tile.packing import Packing
 
 KEYS = ({"banks": 3}, {"banks": 8, "lane_reach": 2}, {"banks": 16, "lane_reach": 2})
 REACH = KEYS[1]
-METHODS = (
-    "tight",
-    "first-fit",
-    "column-combine",
-    "nm",
-    "row-nm",
-    "series-nm",
-    "displace",
-    "vusa",
-    "structured",
-    "dense",
-)
 FASTEST = {"arrays": 1, "dram": {"bandwidth": "100 GB/s", "keep_feature_maps": True}}
 
 

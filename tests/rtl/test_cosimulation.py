@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tightc
 from helpers.loading import loaded
+from helpers.methods import METHODS
 from helpers.packings import QUICK
 from helpers.rtl_images import Images, schedule
 from helpers.rtl_models import Layer, Weighted, int8, network
@@ -106,21 +107,7 @@ def permuted(method: str, array: str) -> Model:
 
 
 @pytest.mark.parametrize("array", ["4x4", "8x8"])
-@pytest.mark.parametrize(
-    "method",
-    [
-        "tight",
-        "first-fit",
-        "column-combine",
-        "nm",
-        "row-nm",
-        "series-nm",
-        "displace",
-        "vusa",
-        "structured",
-        "dense",
-    ],
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_packings_of_every_method(method: str, array: str, tmp_path: Path) -> None:
     model = permuted(method, array)
     found = simulated(model, tmp_path, prefetch_weights=array == "8x8", batch=2)

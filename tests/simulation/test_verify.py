@@ -12,6 +12,7 @@ import pytest
 from helpers import models
 from helpers.layer_forms import FORMS, mobile_block
 from helpers.loading import loaded
+from helpers.methods import METHODS
 from helpers.verifying import ARRAY, permuted, verified
 from tightc.accelerator.hardware import Hardware
 from tightc.config.yaml import read_options
@@ -31,21 +32,7 @@ def test_dense_layers_of_every_form(form: str, dataflow: str) -> None:
     verified(loaded(FORMS[form]()), array=ArrayShape(5, 4), dataflow=dataflow)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "dense",
-        "structured",
-        "first-fit",
-        "tight",
-        "column-combine",
-        "nm",
-        "row-nm",
-        "series-nm",
-        "displace",
-        "vusa",
-    ],
-)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("form", FORMS)
 def test_permuted_layers_of_every_form(form: str, method: str) -> None:
     model = permuted(loaded(FORMS[form]()), method)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import oracle
 from helpers.every_packing import every_packing
+from helpers.methods import LOSSLESS
 from helpers.packings import arrays, matrices, packed_layer
 from tightc.permutation.problem import LossySettings
 from tightc.tile.array import ArrayShape
@@ -22,17 +23,6 @@ from tightc.tile.bounds import (
 )
 from tightc.tile.matrix import LayerMatrix
 
-LOSSLESS = (
-    "dense",
-    "structured",
-    "column-combine",
-    "row-nm",
-    "series-nm",
-    "displace",
-    "vusa",
-    "first-fit",
-    "tight",
-)
 SHAPES = st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3)])
 
 

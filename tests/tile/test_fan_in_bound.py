@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
+from helpers.methods import LOSSLESS
 from helpers.packings import arrays, matrices, packed_layer
 from tightc.permutation.problem import LossySettings
 from tightc.tile import fan_in_bound
@@ -22,17 +23,6 @@ from tightc.tile.fan_in_bound import (
 )
 from tightc.tile.matrix import LayerMatrix
 
-LOSSLESS = (
-    "dense",
-    "structured",
-    "column-combine",
-    "row-nm",
-    "series-nm",
-    "displace",
-    "vusa",
-    "first-fit",
-    "tight",
-)
 SIDES = st.integers(1, 3)
 
 

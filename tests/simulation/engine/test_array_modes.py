@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import oracle
 from helpers.accelerators import (
     DATAFLOWS,
-    METHODS,
     accelerators_with_modes,
     gemm_of,
     kept,
@@ -23,6 +22,7 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
+from helpers.methods import METHODS
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.cost_model.cycles import layer_cycles, start_cycles
 from tightc.cost_model.passes import Passes, dense_passes, packed_passes

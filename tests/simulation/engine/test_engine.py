@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import oracle
 from helpers.accelerators import (
     DATAFLOWS,
-    METHODS,
     accelerators,
     gemm_of,
     kept,
@@ -23,6 +22,7 @@ from helpers.accelerators import (
     tiles_of,
     vectors_for,
 )
+from helpers.methods import METHODS
 from tightc.accelerator.accelerator import Accelerator, BufferPort
 from tightc.cost_model.cycles import layer_cycles
 from tightc.cost_model.passes import dense_passes
