@@ -9,7 +9,7 @@
 Each run leaves docs/results/runs/ID.json and, where its row says so, the packed model models/ID.onnx. Then runs.csv,
 the drawing and the page are made of all records. A finished run is not run again. One that was killed goes on from the
 last epoch. Several queues, here or in other terminals, share the work. They run at the lowest priority, on one thread
-each.
+each, unless told otherwise; records state the number.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def main() -> int:
 
 
 def _queue(runs: list[Run], arguments: argparse.Namespace, results: ResultsFolder) -> int:
-    """One queue in this process, on one thread: so the bytes do not depend on the number of cores."""
+    """One queue in this process, whose threads are given: the bytes depend on their number, not on the cores."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     os.nice(_NICENESS)
     matrix = read_matrix(arguments.matrix)
     write_pages(results, matrix)  # a page that is missing is found before the work
@@ -123,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--pages", action="store_true", help="make the pages from the records")
     kinds.add_argument("--check", action="store_true", help="measure the kept models again")
     parser.add_argument("--queues", type=_count, default=1, metavar="N", help="queues at a time; default: 1")
+    parser.add_argument(
+        "--threads", type=_count, default=1, metavar="N", help="threads of each queue; default: 1"
+    )
     parser.add_argument(
         "--matrix", type=Path, default=ROOT / "configs" / "experiments" / "matrix.yaml", metavar="FILE",
         help="experiments; recipes are beside it; default: configs/experiments/matrix.yaml",

@@ -13,7 +13,7 @@ import pytest
 from helpers.runs import ROOT, record
 from results.folder import ResultsFolder
 from results.matrix import Comparison, Published, read_matrix
-from results.page import headlines, marks, rewrite, tables
+from results.page import headlines, marks, rewrite, surroundings, tables, titled_table
 from results.pages import page_bodies
 from results.ratios import ratio_of
 from results.rows import Measured, measured_rows, packed_row
@@ -39,30 +39,39 @@ def compared(over: str, under: str) -> Comparison:
 
 
 def test_seeds_are_put_together() -> None:
-    text = tables(
-        [
-            *(
-                record("resnet20", "aligned", 12.0, drop, seed)
-                for seed, drop in ((1, 0.4), (2, 0.8), (3, 0.9))
-            ),
-            record("resnet20", "column-combine-0.5", 6.0, 0.87),
-            record("resnet20", "subword", 18.0, 0.95, chosen_on="test"),
-        ],
-        "drawing.svg",
-    )
+    runs = [
+        *(record("resnet20", "aligned", 12.0, drop, seed) for seed, drop in ((1, 0.4), (2, 0.8), (3, 0.9))),
+        record("resnet20", "column-combine-0.5", 6.0, 0.87),
+        record("resnet20", "subword", 18.0, 0.95, chosen_on="test"),
+    ]
+    text = tables(runs, "drawing.svg")
     lines = cells(text)
     assert "### ResNet-20, dense 90.00 %\n" in text and "(drawing.svg)" in text
     mean_of_three = ["aligned", "20", "16", "3", "89.30 ± 0.26", "0.70 ± 0.26", "0.083", "12.00x"]
     assert lines["resnet20-aligned"][0][:8] == mean_of_three
     assert lines["resnet20-column-combine-0.5"][0][3:6] == ["1", "89.1", "0.9"], "few seeds: one decimal"
     assert lines["resnet20-subword"][0][3:5] == ["1, test", "89.0"]
-    assert "20 epochs a run; 2 cores of a processor; tightc 0.1.0." in text
+    assert surroundings(runs) == "20 epochs a run; 2 cores of a processor; tightc 0.1.0."
 
 
 def test_what_differs_between_runs_is_listed() -> None:
     runs = [record("resnet20", f"nm-{epochs}", 8.0, 0.5) | {"epochs": epochs} for epochs in (20, 4, 8)]
-    assert "\n4, 8 or 20 epochs a run; 2 cores of a processor; tightc 0.1.0." in tables(runs, None)
-    assert "\n8 or 20 epochs a run; " in tables([runs[0], runs[2]], None)
+    assert surroundings(runs) == "4, 8 or 20 epochs a run; 2 cores of a processor; tightc 0.1.0."
+    assert surroundings([runs[0], runs[2]]).startswith("8 or 20 epochs a run; ")
+    assert surroundings([]) == ""
+
+
+def test_rows_of_a_titled_group_are_in_a_table_of_their_own() -> None:
+    runs = [
+        record("resnet20", method, 12.0, 0.4)
+        | {"array": array, "changes": {"finetune.budget": "energy=4", "permute.array": array}}
+        for method, array in (("aligned", "8x8"), ("filters", "32x32"))
+    ]
+    text = titled_table(runs, "What counts", ["resnet20-filters", "resnet20-nm", "resnet20-aligned"])
+    assert text.startswith("### What counts\n\n| row ")
+    assert list(cells(text)) == ["row", "resnet20-filters", "resnet20-aligned"]
+    assert cells(text)["resnet20-aligned"][0][:4] == ["8x8", "energy=4", "1", "89.6"]
+    assert titled_table(runs, "What counts", ["resnet20-nm"]) == ""
 
 
 def test_a_headline_is_of_two_rows_that_are_recorded() -> None:

@@ -47,6 +47,7 @@ class Row(Options):
 class Group(Options):
     """Rows with the same seeds; the first seed of all comes before the second of any."""
 
+    title: str | None = Field(None, description="title of a table of these rows alone", min_length=1)
     seeds: tuple[int, ...] = Field(description="list of seeds, such as [1, 2, 3]", min_length=1, strict=False)
     rows: tuple[Row, ...] = Field(description="list of rows", min_length=1, strict=False)
 

@@ -17,6 +17,9 @@ _COLUMNS = (
     "speedup", "energy gain", "bytes",
 )  # fmt: skip
 _COMPARED = {"compression": "matrix_compression_rate", "speedup": "speedup", "energy gain": "energy_gain"}
+_COMPARED_AT_EQUAL_COST = (
+    "row", "array", "budget", "seeds", "accuracy, %", "held out, %", "density", "passes", "speedup", "energy gain",
+)  # fmt: skip
 _HEADLINE = ("headline", *_COMPARED, "drop, points", "seeds", "rows")
 
 
@@ -74,7 +77,34 @@ def tables(records: Sequence[Record], drawing: str | None) -> str:
             f"### {title(network)}, dense {' or '.join(dense)}",
             _table(_COLUMNS, [_row(one) for one in measured]),
         ]
-    return "\n\n".join([*parts, _surroundings(records)])
+    return "\n\n".join(parts)
+
+
+def titled_table(records: Sequence[Record], heading: str, names: Sequence[str]) -> str:
+    """The rows of these `names`, in their order, under a `heading`; empty where none is recorded."""
+    rows = {one.name: one for measured in measured_rows(records).values() for one in measured}
+    found = [rows[name] for name in names if name in rows]
+    return (
+        f"### {heading}\n\n{_table(_COMPARED_AT_EQUAL_COST, [_ablated(one) for one in found])}"
+        if found
+        else ""
+    )
+
+
+def _ablated(one: Measured) -> list[str]:
+    budget = one.records[0]["changes"].get("finetune.budget", "-")
+    return [
+        one.name,
+        one.array,
+        budget,
+        one.seeds,
+        one.points("accuracy"),
+        one.points("validation_accuracy"),
+        f"{one.mean('density'):.3f}",
+        f"{one.mean('passes'):,.0f}",
+        f"{one.mean('speedup'):.2f}x",
+        f"{one.mean('energy_gain'):.2f}x",
+    ]
 
 
 def _row(one: Measured) -> list[str]:
@@ -109,9 +139,11 @@ def _comparison(claim: str, over: Measured, under: Measured) -> list[str]:
     ]
 
 
-def _surroundings(records: Sequence[Record]) -> str:
-    """Epochs, versions and machines; alternatives are joined by "or"."""
+def surroundings(records: Sequence[Record]) -> str:
+    """Epochs, versions and machines; alternatives are joined by "or". Empty where no run ends with a packed model."""
     epochs = sorted({record["epochs"] for record in records if packed_row(record)})
+    if not epochs:
+        return ""
     versions: dict[str, set[str]] = {}
     for record in records:
         for name, number in record["versions"].items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from results.drawing import draw
-from results.folder import ResultsFolder
+from results.folder import Record, ResultsFolder
 from results.matrix import Matrix
-from results.page import headlines, rewrite, tables
+from results.page import headlines, rewrite, surroundings, tables, titled_table
 from results.rows import measured_rows
 from results.table import table_text
 from tightc.files import write_file_atomically
@@ -19,7 +20,7 @@ def write_pages(results: ResultsFolder, matrix: Matrix) -> None:
     OptionError where the page is missing. Without matplotlib the drawing stays, and a line on stderr says so.
     """
     records = results.read_records()
-    networks = measured_rows(records)
+    networks = measured_rows(_untitled(records, matrix))
     if networks:
         write_file_atomically(results.table, table_text(records, results).encode())
         try:
@@ -33,7 +34,19 @@ def page_bodies(results: ResultsFolder, matrix: Matrix) -> dict[str, str]:
     """What README.md has between its marks, by their name."""
     records = results.read_records()
     drawing = results.drawing.name if records and results.drawing.exists() else None
+    titled = {group.title: [row.name for row in group.rows] for group in matrix.experiments if group.title}
+    parts = [
+        tables(_untitled(records, matrix), drawing),
+        *(titled_table(records, title, names) for title, names in titled.items()),
+        surroundings(records),
+    ]
     return {
         "headlines": headlines(records, matrix.comparisons, matrix.published),
-        "experiments": tables(records, drawing),
+        "experiments": "\n\n".join(part for part in parts if part),
     }
+
+
+def _untitled(records: Sequence[Record], matrix: Matrix) -> list[Record]:
+    """The records whose rows are in the table of their network."""
+    apart = {row.name for group in matrix.experiments if group.title for row in group.rows}
+    return [record for record in records if record["row"] not in apart]

@@ -37,6 +37,11 @@ class Measured:
         return str(self.records[0]["method"])
 
     @property
+    def array(self) -> str:
+        """The array of the runs, such as 32x32."""
+        return str(self.records[0]["array"])
+
+    @property
     def epochs(self) -> int:
         """Epochs of training, over all stages of a run."""
         return int(self.records[0]["epochs"])

@@ -151,6 +151,20 @@ def test_subwords_take_their_slots_and_cost_their_part_of_a_multiplication() -> 
     assert expected_passes(gemm, ArrayShape(4, 4), 16, None, 2).weight_fraction == 0.5
 
 
+def test_low_tiles_have_replicas_on_an_array_that_replicates_them() -> None:
+    """Two tiles of 4 x 4 lie on the diagonal of 8 x 8, and each has half of the vectors; one of 4 x 8 lies alone."""
+    gemm, array = GemmWorkload(filters=4, inputs=8, groups=1, vectors=100), ArrayShape(8, 8)
+    whole = CostBasis("speedup", Accelerator(array, replicate_tiles=True), default_table())
+    low = replace(whole, segment_rows=4)
+    assert whole.of([gemm], 8).of_segments.tolist() == [0, *[array.pass_cycles(100)] * 4]
+    assert low.of([gemm], 8).of_segments.tolist() == [
+        0,
+        *[array.pass_cycles(50)] * 4,
+        *[array.pass_cycles(100)] * 4,
+    ]
+    assert low.of([gemm], 8).dense == whole.of([gemm], 8).dense == array.pass_cycles(100)
+
+
 def test_banks_are_left_out() -> None:
     gemm = GemmWorkload(filters=4, inputs=8, groups=1, vectors=9)
     own = Accelerator.of(hardware())

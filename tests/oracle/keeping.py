@@ -90,28 +90,34 @@ def most_saliency(units: list[list[float]], costs: list[float], budget: float, m
     return best
 
 
-def most_saliency_in_steps(units: list[list[float]], costs: list[list[float]], budget: float) -> float:
-    """The same where each unit has a cost of its own, from one unit of each layer on."""
+Points = list[tuple[float, float]]
+
+
+def points(units: list[float], costs: list[float]) -> Points:
+    """(cost, saliency) of 1, 2, ... units of a layer."""
+    return [(sum(costs[:count]), sum(units[:count])) for count in range(1, len(units) + 1)]
+
+
+def most_saliency_of_points(layers: list[Points], budget: float) -> float:
+    """The most saliency of one point of each layer that `budget` buys, by trying all."""
     return max(
-        sum(sum(own[:count]) for own, count in zip(units, taken, strict=True))
-        for taken in product(*(range(1, len(own) + 1) for own in units))
-        if sum(sum(own[:count]) for own, count in zip(costs, taken, strict=True)) <= budget
+        sum(saliency for _, saliency in taken)
+        for taken in product(*layers)
+        if sum(cost for cost, _ in taken) <= budget
     )
 
 
-def largest_step(units: list[float], costs: list[float]) -> float:
-    """The most saliency between neighbours on the upper hull of (cost, saliency) of 1, 2, ... units of a layer.
+def largest_step(places: Points) -> float:
+    """The most saliency between neighbours on the upper hull of the points of a layer.
 
-    A point is on the hull if no line between two others, one cheaper and one dearer, passes above it.
+    A point is on the hull if no line between two others, one cheaper and one dearer, passes above it, and if no point
+    that costs no more has more.
     """
-    points = {}
-    for count in range(1, len(units) + 1):
-        points[sum(costs[:count])] = sum(units[:count])  # of equal cost, the last has the most
-    places = sorted(points.items())
     hull = [
         (cost, value)
-        for cost, value in places
-        if not any(
+        for cost, value in sorted(set(places))
+        if not any(more >= value and less <= cost and (less, more) != (cost, value) for less, more in places)
+        and not any(
             before[1] + (behind[1] - before[1]) * (cost - before[0]) / (behind[0] - before[0]) > value + 1e-9
             for before in places
             for behind in places

@@ -116,7 +116,7 @@ def test_targets_that_do_not_go_together_are_refused(given: dict[str, object], m
 
 def test_an_unreachable_budget_is_refused_with_the_highest_reachable_one() -> None:
     tile = SegmentCosts(np.array([0.0, *[32.0] * 8, *[64.0] * 8]), 64.0)
-    layers = [Candidates(np.ones((8, 16)), costs=tile), Candidates(np.ones((8, 16)), costs=tile)]
+    layers = [Candidates(np.ones((8, 16)), costs={8: tile}), Candidates(np.ones((8, 16)), costs={8: tile})]
     options = PruneOptions.of({"align": "8x8", "budget": "speedup=4"})
     with pytest.raises(OptionError) as fault:
         select(layers, options, 0.25)

@@ -183,7 +183,7 @@ def test_a_cycle_budget_is_met_in_full_tiles_or_refused_with_a_reachable_one(
         for layer in layers
     ]
     layers = [
-        replace(layer, costs=cost_in_tiles(layer, each, len(blocks) * each, (rows, columns)))
+        replace(layer, costs={rows: cost_in_tiles(layer, each, len(blocks) * each, (rows, columns))})
         for layer, each, blocks in zip(layers, costs, passes, strict=True)
     ]
     kept = or_reachable(layers, options)
@@ -233,7 +233,7 @@ def test_a_fraction_of_one_keeps_everything(layers: list[Candidates]) -> None:
 def test_a_budget_of_exactly_one_tile_is_met(factor: int) -> None:
     """1 / 49 * 49 is less than 1."""
     layer = Candidates(np.ones((8 * factor, 8)))
-    layers = [replace(layer, costs=cost_in_tiles(layer, 23.0, 23.0 * factor, (8, 8)))]
+    layers = [replace(layer, costs={8: cost_in_tiles(layer, 23.0, 23.0 * factor, (8, 8))})]
     options = PruneOptions.of({"align": "8x8", "budget": f"speedup={factor}"})
     (kept,) = select(layers, options, options.kept_fraction)
     assert kept.sum() == 64
@@ -265,7 +265,8 @@ def test_filled_passes_leave_no_slot_that_costs_no_cycle(
     for layer in layers:
         tiles = cost_in_tiles(layer, 1.0, 0.0, (rows, columns)).of_segments
         slots = min(rows, layer.saliency.shape[1]) * np.arange(len(tiles), dtype=np.float64)
-        filled.append(replace(layer, costs=SegmentCosts(slots, float(layer.saliency.size)).filled(tiles)))
+        costs = SegmentCosts(slots, float(layer.saliency.size)).filled(tiles)
+        filled.append(replace(layer, costs={rows: costs}))
     options = PruneOptions.of({"align": f"{rows}x{columns}", "budget": f"compression={factor}"})
     kept = or_reachable(filled, options)
     for layer, mask in zip(layers, kept[1] if kept else [], strict=False):

@@ -341,8 +341,9 @@ def test_units_in_steps_of_cost_miss_less_than_one_step_of_the_best_of_all_alloc
     for own, count in zip(costs, taken, strict=True):
         assert count >= 1
         assert count == len(own) or own[count] > budget - spent, "a unit that fits was left"
-    best = oracle.most_saliency_in_steps(units, costs, budget)
-    steps = [oracle.largest_step(own, prices) for own, prices in zip(units, costs, strict=True)]
+    places = [oracle.points(own, prices) for own, prices in zip(units, costs, strict=True)]
+    best = oracle.most_saliency_of_points(places, budget)
+    steps = [oracle.largest_step(own) for own in places]
     assert best - max(steps) - 1e-9 <= value <= best
     assert value == best or value > best - max(steps)
 

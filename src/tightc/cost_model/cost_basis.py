@@ -16,6 +16,7 @@ from tightc.cost_model.expected_tiles import expected_passes, expected_tiles
 from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.layer_cost import layer_cost
 from tightc.cost_model.passes import Passes, dense_passes
+from tightc.tile.array import ArrayShape
 from tightc.tile.measures import slot_bits
 from tightc.tile.segment_costs import SegmentCosts
 from tightc.tile.subwords import subwords_of
@@ -29,13 +30,20 @@ class CostBasis:
     """Which cost counts: cycles (speedup), energy in pJ, or bits of the packed weights; and on what.
 
     `accelerator`: its fan-in is that of its lanes, None for any number of inputs. `subword_bits`: of the subwords that
-    fill a slot each; None for whole weights.
+    fill a slot each; None for whole weights. `segment_rows`: lanes of a tile; None for all rows of an array.
     """
 
     kind: Literal["speedup", "energy", "bits"]
     accelerator: Accelerator
     table: EnergyTable
     subword_bits: int | None = None
+    segment_rows: int | None = None
+
+    @property
+    def tile(self) -> ArrayShape:
+        """The largest tile: as many columns as an array has, and its rows or those of a segment."""
+        array = self.accelerator.array
+        return array if self.segment_rows is None else array._replace(rows=self.segment_rows)
 
     @property
     def slots_per_weight(self) -> int:
@@ -49,7 +57,7 @@ class CostBasis:
         empty slots. So the costs never fall. Of many tiles some are looked at, and costs between them interpolated.
         """
         gemm, array = gemms[0], self.accelerator.array
-        of_filter = -(-gemm.inputs * self.slots_per_weight // array.rows)
+        of_filter = -(-gemm.inputs * self.slots_per_weight // self.tile.rows)
         segments = gemm.filters * gemm.groups * of_filter
         words = replace(self.accelerator, array=array.of_words(self.slots_per_weight))
         if self.kind == "bits":
@@ -66,8 +74,7 @@ class CostBasis:
         return SegmentCosts(np.minimum.accumulate(found[::-1])[::-1], float(dense))
 
     def _passes(self, gemm: GemmWorkload, segments: int) -> Passes:
-        accelerator = self.accelerator
-        return expected_passes(gemm, accelerator.array, segments, accelerator.fan_in, self.slots_per_weight)
+        return expected_passes(gemm, self.tile, segments, self.accelerator.fan_in, self.slots_per_weight)
 
     def _cost(self, passes: Passes, gemm: GemmWorkload, accelerator: Accelerator) -> float:
         accelerator = replace(accelerator, bank_network=None)  # what it takes depends on where inputs lie
@@ -77,9 +84,9 @@ class CostBasis:
         return sum(energy_pj(found.events, self.table, accelerator).values())
 
     def _bits(self, gemm: GemmWorkload, segments: int, weight_bits: int) -> float:
-        accelerator = self.accelerator
-        tiles = expected_tiles(gemm, accelerator.array, segments, accelerator.fan_in, self.slots_per_weight)
-        index = tiles.index_bits(gemm, accelerator.fan_in)
+        fan_in = self.accelerator.fan_in
+        tiles = expected_tiles(gemm, self.tile, segments, fan_in, self.slots_per_weight)
+        index = tiles.index_bits(gemm, fan_in)
         return float(slot_bits(weight_bits, self.subword_bits) * tiles.area.sum() + index.sum())
 
 

@@ -9,13 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from tightc.accelerator.hardware import Hardware
 from tightc.accelerator.options import HardwareOptions
+from tightc.config.listed import listed
 from tightc.config.options import invalid_combination
 from tightc.selection.budget import Budget
-from tightc.tile.array import ArrayShape
+from tightc.tile.array import LARGEST, ArrayShape
 
 _LARGEST_FAN_IN = 32767
+_Height = Annotated[int, Field(ge=1, le=LARGEST)]
 _OF_HARDWARE = frozenset({*HardwareOptions.model_fields, "fan_in"})
-_RECORDED_IF_GIVEN = _OF_HARDWARE | {"fill_passes"}  # newer than the others
+_RECORDED_IF_GIVEN = _OF_HARDWARE | {"fill_passes", "tile_heights"}  # newer than the others
 # kinds of budgets that read an option of the hardware; the others are read by speedup and energy
 _READ_BY = {"fan_in": ("speedup", "energy", "bits"), "energy": ("energy",)}
 
@@ -60,6 +62,11 @@ class SelectionOptions(HardwareOptions):
         False,
         description="keep whole passes: slots that cost no further cycle count as kept, and are filled: on or off",
     )
+    tile_heights: Annotated[tuple[_Height, ...], listed(int, "integers")] = Field(
+        (),
+        description="lanes of a tile, the best of several for each layer with a budget, such as 32,16,8; "
+        "default: the array's rows",
+    )
     fan_in: Annotated[int, Field(ge=1, le=_LARGEST_FAN_IN)] | None = Field(
         None,
         description=f"inputs that a lane can carry, 1 to {_LARGEST_FAN_IN}; default: the hardware's, else any number",
@@ -80,7 +87,7 @@ class SelectionOptions(HardwareOptions):
         ),
         "Model inputs": ("batch", "input_shape"),
     }
-    advanced: ClassVar[frozenset[str]] = _OF_HARDWARE - {"hardware", "fan_in", "energy"}
+    advanced: ClassVar[frozenset[str]] = (_OF_HARDWARE | {"tile_heights"}) - {"hardware", "fan_in", "energy"}
 
     @model_validator(mode="before")
     @classmethod
@@ -129,6 +136,22 @@ class SelectionOptions(HardwareOptions):
                 f"expected at most {most}, the fan-in of {self.hardware.name}, got {self.fan_in}",
                 f"lower it to {most} or leave it out",
                 "fan_in",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heights_fit_the_array(self) -> Self:
+        if self.tile_heights and self.budget is None:
+            raise invalid_combination(
+                "expected a budget beside it, got none",
+                "add --budget energy=4, or leave it out",
+                "tile_heights",
+            )
+        if self.align is not None and max(self.tile_heights, default=0) > self.align.rows:
+            raise invalid_combination(
+                f"expected at most the {self.align.rows} rows of the array, got {max(self.tile_heights)}",
+                f"give lanes from 1 to {self.align.rows}",
+                "tile_heights",
             )
         return self
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import floor
 from typing import overload
 
@@ -21,8 +21,9 @@ from tightc.selection.aligned import (
 )
 from tightc.selection.channels import ChannelGraph
 from tightc.selection.filters import keep_filters
+from tightc.selection.heights import Curve, best_heights
 from tightc.selection.options import SelectionOptions
-from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, SaliencyBlocks, choose_largest
+from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, Saliency, SaliencyBlocks, choose_largest
 from tightc.tile.segment_costs import SegmentCosts
 
 _NOUNS = {
@@ -37,15 +38,21 @@ _NOUNS = {
 class Candidates:
     """The weights of one layer and their `saliency`, (filters, inputs) float64, at least 0, without NaN.
 
-    `groups`: convolution groups, one below the other. `costs`: what a budget counts; None for the number of weights, or
-    for segments by their area. `channels`: the dependencies of all candidates, in which they are numbered in their
-    order; None where they are not known.
+    `groups`: convolution groups, one below the other. `costs`: what a budget counts, by the rows of a segment; None for
+    the number of weights, or for segments by their area. `channels`: the dependencies of all candidates, in which they
+    are numbered in their order; None where they are not known.
     """
 
     saliency: AnySaliency
     groups: int = 1
-    costs: SegmentCosts | None = None
+    costs: Mapping[int, SegmentCosts] | None = None
     channels: ChannelGraph | None = None
+
+    def times(self, flags: Mask, factor: float) -> Candidates:
+        """The same with the saliency of the weights in `flags`, (filters, inputs), multiplied by `factor`."""
+        if isinstance(self.saliency, SaliencyBlocks):
+            return replace(self, saliency=self.saliency.times(flags, factor))
+        return replace(self, saliency=np.where(flags, factor, 1.0) * self.saliency)
 
 
 class LazyMasks(Sequence[Mask]):
@@ -99,25 +106,63 @@ def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction:
 
 
 def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
-    array = options.align
-    assert array is not None, "the caller checked"
-    segments = [segment_saliency(np.asarray(layer.saliency), array.rows) for layer in layers]
-    units = [ordered_saliency(saliency) for saliency in segments]
-    costs = [
-        layer.costs or SegmentCosts.slots(len(layer.saliency), layer.saliency.shape[1], array.rows)
-        for layer in layers
-    ]
-    dense = float(sum(own.dense for own in costs))
-    minimums = [max(1, round(options.min_density * fraction * len(unit))) for unit in units]
-    least = float(sum(own.of_segments[minimum] for own, minimum in zip(costs, minimums, strict=True)))
+    by_height = [_segmented(layer, options, fraction) for layer in layers]
+    dense = float(sum(own[0].costs.dense for own in by_height))
+    least = float(sum(min(one.least for one in own) for own in by_height))
     if options.budget is not None and least > fraction * dense * (1 + ROUNDING):
         raise _unreachable(options, dense / least)
-    steps = [np.diff(own.of_segments) for own in costs]
-    taken = units_within_budget(units, steps, fraction * dense, minimums)
+    chosen = best_heights([[one.curve for one in own] for own in by_height], fraction * dense)
+    kinds = [own[height] for own, height in zip(by_height, chosen, strict=True)]
+    steps = [np.diff(own.costs.of_segments) for own in kinds]
+    taken = units_within_budget(
+        [own.units for own in kinds], steps, fraction * dense, [own.minimum for own in kinds]
+    )
     return [
-        keep_segments(np.asarray(layer.saliency), array.rows, best_segments(saliency, count))
-        for layer, saliency, count in zip(layers, segments, taken, strict=True)
+        keep_segments(np.asarray(layer.saliency), own.rows, best_segments(own.saliency, count))
+        for layer, own, count in zip(layers, kinds, taken, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Segmented:
+    """A layer in segments of so many `rows`: their `saliency`, (filters, segments) float64, and their `costs`.
+
+    `minimum`: segments that are kept at any cost.
+    """
+
+    rows: int
+    saliency: Saliency
+    costs: SegmentCosts
+    minimum: int
+
+    @cached_property
+    def units(self) -> Saliency:
+        """The saliencies of all segments, falling: (units,) float64."""
+        return ordered_saliency(self.saliency)
+
+    @property
+    def least(self) -> float:
+        """The cost of the minimum."""
+        return float(self.costs.of_segments[self.minimum])
+
+    @property
+    def curve(self) -> Curve:
+        """Cost and saliency of the minimum and of each further segment."""
+        return Curve(self.costs.of_segments[self.minimum :], np.cumsum(self.units)[self.minimum - 1 :])
+
+
+def _segmented(layer: Candidates, options: SelectionOptions, fraction: float) -> list[_Segmented]:
+    """The layer in segments of each height that the options permit."""
+    assert options.align is not None, "the caller checked"
+    found = []
+    for rows in options.tile_heights or (options.align.rows,):
+        segments = segment_saliency(np.asarray(layer.saliency), rows)
+        costs = SegmentCosts.slots(len(layer.saliency), layer.saliency.shape[1], rows)
+        if layer.costs is not None:
+            costs = layer.costs[rows]
+        minimum = max(1, round(options.min_density * fraction * segments.size))
+        found.append(_Segmented(rows, segments, costs, minimum))
+    return found
 
 
 def _unreachable(options: SelectionOptions, highest: float) -> OptionError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tightc.accelerator.choose import accelerator_of
 from tightc.cost_model.cost_basis import CostBasis
+from tightc.cost_model.gemm import GemmWorkload
 from tightc.cost_model.network_gemms import network_gemms
 from tightc.model.file import Model
 from tightc.model.layer_view.layers import Network
@@ -18,12 +19,12 @@ from tightc.tile.segment_costs import SegmentCosts
 
 def budget_costs(
     model: Model, network: Network, options: SelectionOptions, stored: Network
-) -> Mapping[str, SegmentCosts]:
-    """The costs of the layers of a plain `model`, by weight; of all layers that share it, since each loads it anew.
+) -> Mapping[str, Mapping[int, SegmentCosts]]:
+    """The costs of the layers of a plain `model`, by weight and rows of a segment.
 
-    Empty without a budget, and for one of slots alone, which needs no model. `network`: the layers of the model;
-    `stored`: the same with the types that weights are saved in. ModelError where no input size that is tried runs;
-    OptionError where the options contradict each other.
+    Those of all layers that share a weight, since each loads it anew. Empty without a budget, and for one of slots
+    alone, which needs no model. `network`: the layers of the model; `stored`: the same with the types that weights are
+    saved in. ModelError where no input size that is tried runs; OptionError where the options contradict each other.
     """
     budget, array = options.budget, options.align
     if not _is_counted(options) or budget is None or array is None:
@@ -38,16 +39,31 @@ def budget_costs(
     found = {}
     for owner in network.owners:
         own = [gemms[layer.output] for layer in network.layers if layer.weight == owner.weight]
-        width = widths[owner.output]
-        of_cycles = cycles.of(own, width)
-        if budget.kind == "compression":
-            costs = SegmentCosts.slots(owner.filters, owner.inputs * cycles.slots_per_weight, array.rows)
-        elif budget.kind == "speedup":
-            costs = of_cycles
-        else:
-            costs = replace(cycles, kind=budget.kind).of(own, width)
-        found[owner.weight] = costs.filled(of_cycles.of_segments) if options.fill_passes else costs
+        found[owner.weight] = {
+            rows: _costs(own, widths[owner.output], options, replace(cycles, segment_rows=rows))
+            for rows in options.tile_heights or (array.rows,)
+        }
     return found
+
+
+def _costs(
+    gemms: Sequence[GemmWorkload], width: int, options: SelectionOptions, cycles: CostBasis
+) -> SegmentCosts:
+    """What the budget of `options` counts of the products that share a weight of so many bits.
+
+    `cycles`: the same for a speedup.
+    """
+    assert options.budget is not None, "the caller checked"
+    kind, gemm = options.budget.kind, gemms[0]
+    of_cycles = cycles.of(gemms, width)
+    if kind == "compression":
+        filters, inputs = gemm.filters * gemm.groups, gemm.inputs * cycles.slots_per_weight
+        costs = SegmentCosts.slots(filters, inputs, cycles.tile.rows)
+    elif kind == "speedup":
+        costs = of_cycles
+    else:
+        costs = replace(cycles, kind=kind).of(gemms, width)
+    return costs.filled(of_cycles.of_segments) if options.fill_passes else costs
 
 
 def _is_counted(options: SelectionOptions) -> bool:

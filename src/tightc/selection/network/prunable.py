@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightc.errors import OptionError
@@ -21,11 +21,11 @@ from tightc.tile.segment_costs import SegmentCosts
 class Prunable:
     """A layer with what a budget counts of it, and the dependencies between the `channels` of all prunable layers.
 
-    `costs` and `channels` are None if the options do not depend on them.
+    Costs are by the rows of a segment. `costs` and `channels` are None if the options do not depend on them.
     """
 
     layer: Layer
-    costs: SegmentCosts | None = None
+    costs: Mapping[int, SegmentCosts] | None = None
     channels: ChannelGraph | None = None
 
 
