@@ -42,8 +42,9 @@ class PruneKeywords(TypedDict, total=False):
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
     fill_passes: bool
+    tile_heights: Sequence[int] | int | str
     fan_in: int | None
-    criterion: Literal["magnitude", "fisher", "obs"]
+    criterion: Literal["magnitude", "balanced", "fisher", "obs"]
     calibration_images: int | None
 
 
@@ -90,7 +91,9 @@ class FinetuneKeywords(TypedDict, total=False):
     align: ArrayShape | tuple[int, int] | str | None
     budget: Budget | tuple[str, float] | str | None
     fill_passes: bool
+    tile_heights: Sequence[int] | int | str
     fan_in: int | None
+    criterion: Literal["magnitude", "balanced"]
     pruning_schedule: Literal["cubic", "linear", "one-shot"]
     pruning_start: float
     pruning_end: float

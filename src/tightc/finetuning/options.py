@@ -19,7 +19,7 @@ _BY_OPTIMIZER = {
 _OF_HARDWARE = {name for names in SelectionOptions.hardware_groups.values() for name in names}
 _DISTILLATION = ("distill_temperature", "distill_weight", "distill_loss", "distill_values")
 # recorded in the model only where they differ from their default: they are newer than the others
-_RECORDED_IF_GIVEN = ("distill_loss", "distill_values")
+_RECORDED_IF_GIVEN = ("criterion", "distill_loss", "distill_values")
 
 
 class TrainingOptions(Options):
@@ -116,6 +116,10 @@ class TrainingOptions(Options):
 class FinetuneOptions(SelectionOptions, TrainingOptions):
     """Training, optional gradual pruning while training, and checkpoints."""
 
+    criterion: Literal["magnitude", "balanced"] = Field(
+        "magnitude",
+        description="saliency of a weight while training: magnitude, or balanced between layers",
+    )
     pruning_schedule: Literal["cubic", "linear", "one-shot"] = Field(
         "cubic",
         description="how the sparsity rises while training: cubic (fast, then slow), linear or one-shot",
@@ -153,6 +157,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         "Distillation": ("distill_loss", "distill_values", "distill_weight", "distill_temperature"),
         "Pruning": (
             *(name for name in SelectionOptions.model_fields if name not in _OF_HARDWARE),
+            "criterion",
             "pruning_schedule",
             "pruning_start",
             "pruning_end",
@@ -167,6 +172,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
     advanced: ClassVar[frozenset[str]] = SelectionOptions.advanced | {
         "bn_recalibration_images",
         "checkpoint_minutes",
+        "criterion",
         "distill_loss",
         "distill_temperature",
         "distill_values",
@@ -184,6 +190,7 @@ class FinetuneOptions(SelectionOptions, TrainingOptions):
         "regrow_end",
         "scope",
         "subword_bits",
+        "tile_heights",
         "unfold_batchnorm",
         "warmup",
     }

@@ -116,7 +116,7 @@ def _without_idle(plain: Model, network: Network) -> tuple[Model, Network, tuple
 
     cleared = network.store(plain, LazyArrays({name: partial(kept, name) for name in idle}))
     count = sum(int(flags.sum()) for flags in idle.values())
-    note = f"{count:,} weights that only multiply zeros were set to zero; no output changes"
+    note = f"{count:,} weights on which no output depends were set to zero"
     return cleared, read_network(cleared), (note,)
 
 

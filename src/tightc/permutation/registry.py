@@ -35,7 +35,7 @@ class Method:
     `options`: the options of permute that the result depends on; compare makes a row for each of their values. A
     method without `fan_in`, `alpha` and `pattern` packs for an ordinary array, of fan-in 1. `lossy`: whether non-zeros
     may be left without a slot. `tuned`: the fan-ins of which compare shows the best alone; without any it shows those
-    that are asked for. `leaves_out_idle`: whether weights that only multiply zeros are set to zero before it packs.
+    that are asked for. `leaves_out_idle`: whether weights on which no output depends are set to zero before it packs.
     """
 
     name: str

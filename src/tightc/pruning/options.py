@@ -16,9 +16,9 @@ _IMAGES = 512
 class PruneOptions(SelectionOptions):
     """How many weights are pruned, in which layers and units, and by which saliency."""
 
-    criterion: Literal["magnitude", "fisher", "obs"] = Field(
+    criterion: Literal["magnitude", "balanced", "fisher", "obs"] = Field(
         "magnitude",
-        description="saliency of a weight: magnitude, fisher (labeled images, torch) or obs "
+        description="saliency of a weight: magnitude, balanced (between layers), fisher (labeled images, torch) or obs "
         "(images; adapts remaining weights)",
     )
     calibration_images: int | None = Field(
@@ -32,7 +32,7 @@ class PruneOptions(SelectionOptions):
     )
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Target": ("sparsity", "budget", "align", "fill_passes", "scope", "mask"),
+        "Target": ("sparsity", "budget", "align", "tile_heights", "fill_passes", "scope", "mask"),
         "Selection": ("criterion", "granularity", "skip", "min_density", "subword_bits"),
         "Calibration": ("calibration_images",),
         **SelectionOptions.hardware_groups,
@@ -64,7 +64,7 @@ class PruneOptions(SelectionOptions):
     def _images_where_needed(self) -> Self:
         if self.calibration_images is not None and not self.needs_images:
             raise invalid_combination(
-                "expected criterion fisher or obs, got magnitude, which uses no images",
+                f"expected criterion fisher or obs, got {self.criterion}, which uses no images",
                 "leave it out, or add --criterion obs",
                 "calibration_images",
             )
@@ -73,7 +73,7 @@ class PruneOptions(SelectionOptions):
     @property
     def needs_images(self) -> bool:
         """Whether the criterion needs images."""
-        return self.criterion != "magnitude"
+        return self.criterion in ("fisher", "obs")
 
     @property
     def image_count(self) -> int:

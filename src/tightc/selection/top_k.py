@@ -37,6 +37,15 @@ class SaliencyBlocks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self._load()(0, len(self)), dtype)
 
+    def times(self, flags: Mask, factor: float) -> SaliencyBlocks:
+        """The same with the saliency of the weights in `flags`, (filters, inputs), multiplied by `factor`."""
+
+        def load() -> Callable[[int, int], Saliency]:
+            rows = self._load()
+            return lambda first, last: np.where(flags[first:last], factor, 1.0) * rows(first, last)
+
+        return SaliencyBlocks(self.shape, load)
+
     def blocks(self) -> Iterator[tuple[int, Saliency]]:
         """(the first filter, the saliency) of each block."""
         rows = self._load()

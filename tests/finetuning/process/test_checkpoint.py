@@ -39,6 +39,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         "shared",
         {"dtype": "bfloat16", "lr_schedule": "one-cycle", "optimizer": "adamw", "sparsity": 0.5, "epochs": 2},
     ),
+    "balanced, tiles of two heights": (
+        "folded",
+        {"align": "4x2", "budget": "speedup=2", "tile_heights": (4, 2), "criterion": "balanced", "pruning_end": 0.9},
+    ),
     "subwords of int8": (
         "int8 normed",
         {"granularity": "subword", "sparsity": 0.6, "ema_decay": 0.8, "validation": 8, "mixup": 0.3},

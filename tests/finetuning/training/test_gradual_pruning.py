@@ -265,6 +265,8 @@ WITHOUT_RETURN: dict[str, dict[str, Any]] = {
     "in segments": {"sparsity": 0.8, "align": "4x2"},
     "by area": {"align": "8x2", "budget": "compression=3"},
     "by cycles": {"align": "3x2", "budget": "speedup=3"},
+    "by energy of tiles of two heights": {"align": "4x3", "budget": "energy=1.5", "tile_heights": (4, 2)},
+    "by cycles, balanced": {"align": "3x2", "budget": "speedup=3", "criterion": "balanced"},
     "by cycles of small tiles": {"align": "2x3", "budget": "speedup=2.5"},
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Whole filters: structured without the weights that only multiply zeros."""
+"""Whole filters: structured without the weights on which no output depends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_depthwise_filters_of_dead_channels_take_no_pass() -> None:
         assert report.totals["dropped_weights"] == 0
     assert passes == {"structured": [2, 12, 2], "whole-filters": [2, 6, 1]}
     idle = len(DEAD) * 9 + len(DEAD) * 4
-    assert report.notes == (f"{idle} weights that only multiply zeros were set to zero; no output changes",)
+    assert report.notes == (f"{idle} weights on which no output depends were set to zero",)
     before, after = (read_network(one).weights for one in (model, permuted))
     assert sum(np.count_nonzero(before[name]) - np.count_nonzero(after[name]) for name in before) == idle
     assert not after["v"][list(DEAD)].any() and not after["w"][:, list(DEAD)].any()

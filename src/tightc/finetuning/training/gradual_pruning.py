@@ -12,6 +12,7 @@ from tightc.finetuning.network.masks import Masks
 from tightc.finetuning.options import FinetuneOptions
 from tightc.finetuning.training.pruning_schedule import kept_at, regrow_fraction
 from tightc.model.onnx_proto.graph import Array
+from tightc.selection.balance import layer_balanced
 from tightc.selection.network.prunable import Prunable
 from tightc.selection.regrow import regrown
 from tightc.selection.select import Candidates, select
@@ -23,9 +24,9 @@ class GradualPruning:
     """Selects the kept weights anew every few steps, fewer each time, until the target is met.
 
     After that, weights may still be exchanged until the end of regrowing; then `finished` is true, and the masks are
-    final. The saliency of a weight is its square, as in prune. With granularity subword, single subwords of the
-    `fake_quantization` weights are selected. The schedule starts from the current density, or from 1 where weights are
-    pruned in segments or filters, since single zeros save none of these.
+    final. The saliency of a weight is its square, as in prune, or that balanced between layers. With granularity
+    subword, single subwords of the `fake_quantization` weights are selected. The schedule starts from the current
+    density, or from 1 where weights are pruned in segments or filters, since single zeros save none of these.
     OptionError, before any training, where a budget cannot be met.
     """
 
@@ -94,9 +95,11 @@ class GradualPruning:
         """The saliency of each weight or subword of a layer, (filters, inputs * units) float64."""
         weight = self._weights[index].detach()
         if self._subwords is None:
-            return self._matrix(index, weight.square())
-        scale = self._subwords.scale(self._layers[index].layer)
-        return subword_saliency(self._matrix(index, weight), scale, self._options.bits_per_subword)
+            saliency = self._matrix(index, weight.square())
+        else:
+            scale = self._subwords.scale(self._layers[index].layer)
+            saliency = subword_saliency(self._matrix(index, weight), scale, self._options.bits_per_subword)
+        return layer_balanced(saliency) if self._options.criterion == "balanced" else saliency
 
     def _density(self) -> float:
         """The density of all prunable weights or subwords."""

@@ -1,12 +1,13 @@
-"""Idle weights: those that multiply nothing but zeros, such as the depthwise filter of a channel that is always zero.
+"""Idle weights: those on which no output of the network depends.
 
-A filter without weights computes its bias everywhere. Where norm and activation make zero of that, its channel is zero
-for every input of the network.
+They multiply nothing but zeros, such as the depthwise filter of a channel that is always zero, or belong to a filter
+that nobody reads. A filter without weights computes its bias everywhere. Where norm and activation make zero of that,
+its channel is zero for every input of the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +15,57 @@ from numpy.typing import NDArray
 from tightc.model.file import Model
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
+from tightc.model.layer_view.unread_filters import unread_filters
 from tightc.model.onnx_proto.graph import Graph, Node, is_standard, read_graph
 
 Channels = NDArray[np.float64]  # (channels,): what a channel holds everywhere, NaN where that is not known
 Flags = NDArray[np.bool_]
+Kept = Callable[[Layer], Flags]
 
 _NORM_ROUNDING = 1e-4  # of the terms of a norm: where their sum is smaller, its sign is left open
 _ZERO_FOR_ZERO = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _DIMENSIONS_AROUND = 2  # axes of a convolution's weight before those of its kernel
 
 
-def idle_weights(model: Model, network: Network) -> dict[str, Flags]:
-    """The weights that are not zero and multiply only zeros, by name: (filters, inputs of a group) bool for each.
+def idle_weights(model: Model, network: Network, kept: Kept | None = None) -> dict[str, Flags]:
+    """The weights that are not zero and on which no output depends, by name: (filters, inputs of a group) bool each.
 
-    `network`: the layers of the plain `model`. Followed are convolutions, norms, Relu, Clip and pooling. A weight that
-    several layers share is idle if it is in all of them. Names without an idle weight are left out.
+    `network`: the layers of the plain `model`. `kept`: which weights of a layer will stay, (filters, inputs) bool, None
+    for all; of the others are named those on which no output would depend if they stayed too. Followed are
+    convolutions, norms, Relu, Clip and pooling, and backward what `unread_filters` names. A weight that several layers
+    share is idle if it is in all of them. Names without an idle weight are left out.
     """
     graph = read_graph(model.proto)
+
+    def staying(layer: Layer) -> Flags:
+        flags: Flags = network.matrix(layer) != 0
+        return flags if kept is None else flags & kept(layer)
+
+    zeros = _multiplying_zeros(model, graph, network, staying)
+
+    def used(layer: Layer) -> Flags:
+        return staying(layer) & ~zeros[layer.output] if layer.output in zeros else staying(layer)
+
+    unread = unread_filters(graph, network, used)
+    found: dict[str, Flags] = {}
+    for owner in network.owners:
+        sharing = [layer for layer in network.layers if layer.weight == owner.weight]
+        if not all(layer.output in zeros or layer.output in unread for layer in sharing):
+            continue
+        idle: Flags = network.matrix(owner) != 0
+        for layer in sharing:
+            own = zeros.get(layer.output, np.zeros((1, 1), bool))
+            idle &= own | unread[layer.output][:, None] if layer.output in unread else own
+        if idle.any():
+            found[owner.weight] = idle
+    return found
+
+
+def _multiplying_zeros(model: Model, graph: Graph, network: Network, staying: Kept) -> dict[str, Flags]:
+    """Which weights of each layer multiply only zeros, by its output, where there are some: (filters, inputs) bool.
+
+    `staying`: the weights that are not zero.
+    """
     layers = {layer.output: layer for layer in network.layers}
     fed = {value.name for value in model.proto.graph.input}
     known: dict[str, Channels] = {}
@@ -42,28 +77,29 @@ def idle_weights(model: Model, network: Network) -> dict[str, Flags]:
         if layer is None:
             _follow(node, graph, known, fed)
             continue
-        idle = _follow_layer(node, layer, network, known, _constant(graph, fed, node, 2))
-        found[layer.weight] = found[layer.weight] & idle if layer.weight in found else idle
-    return {weight: idle for weight, idle in found.items() if idle.any()}
+        shape = network.shapes[layer.weight]
+        if layer.op == "Conv" and len(shape) > _DIMENSIONS_AROUND:
+            has_bias = len(node.inputs) > 2 and node.inputs[2]
+            bias = _constant(graph, fed, node, 2) if has_bias else np.zeros(layer.filters)
+            zeros = _follow_layer(layer, shape[1], staying, known, bias)
+            if zeros.any():
+                found[layer.output] = zeros
+    return found
 
 
 def _follow_layer(
-    node: Node, layer: Layer, network: Network, known: dict[str, Channels], bias: Channels | None
+    layer: Layer, channels: int, staying: Kept, known: dict[str, Channels], bias: Channels | None
 ) -> Flags:
-    """The idle weights of one layer, (filters, inputs); notes what the channels of its output hold."""
-    used: Flags = network.matrix(layer) != 0
-    shape = network.shapes[layer.weight]
-    if layer.op != "Conv" or len(shape) <= _DIMENSIONS_AROUND:
-        return np.zeros_like(used)
-    channels = shape[1]
+    """Which weights of a convolution multiply only zeros, (filters, inputs); notes what its output's channels hold.
+
+    `channels`: those that a group reads; `bias`: None where it is not known.
+    """
     read = known.get(layer.input, np.full(layer.groups * channels, np.nan))
     zero = np.repeat((read == 0).reshape(layer.groups, channels), layer.inputs // channels, axis=1)
-    idle: Flags = used & np.repeat(zero, layer.filters // layer.groups, axis=0)
-    if len(node.inputs) <= 2 or not node.inputs[2]:
-        bias = np.zeros(layer.filters)
+    zeros: Flags = np.repeat(zero, layer.filters // layer.groups, axis=0)
     if bias is not None:
-        known[layer.output] = np.where((used & ~idle).any(axis=1), np.nan, bias)
-    return idle
+        known[layer.output] = np.where((staying(layer) & ~zeros).any(axis=1), np.nan, bias)
+    return zeros
 
 
 def _follow(node: Node, graph: Graph, known: dict[str, Channels], fed: set[str]) -> None:

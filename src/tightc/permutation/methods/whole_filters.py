@@ -1,4 +1,4 @@
-"""Whole filters: structured, also without the weights that only multiply zeros, such as dead filters' depthwise groups.
+"""Whole filters: structured, also without weights on which no output depends, such as dead filters' depthwise groups.
 
 `permute` sets such weights to zero before it packs; no output changes. Where they come from: docs/design/baselines.md.
 """
