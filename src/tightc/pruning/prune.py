@@ -14,7 +14,6 @@ from tightc.data.samples import Samples
 from tightc.errors import ModelError, OptionError
 from tightc.model.file import Model
 from tightc.model.history import HistoryEntry, stage_result
-from tightc.model.layer_view.idle_weights import idle_weights
 from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layer_metrics import Rows, density_metrics
 from tightc.model.layer_view.layers import Network, read_network
@@ -25,6 +24,7 @@ from tightc.model.packings.packed_form import unpack_layers
 from tightc.model.runtime.float32_copy import bfloat16_notes
 from tightc.progress import Progress, no_progress
 from tightc.pruning.fisher import fisher_saliency, require_torch
+from tightc.pruning.live_selection import idle_in, select_live
 from tightc.pruning.masks import Masks, masked, masks_sha256, read_masks
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.zero_channels import with_zero_channels
@@ -33,13 +33,11 @@ from tightc.selection.aligned import ROUNDING
 from tightc.selection.balance import layer_balanced
 from tightc.selection.network.budget_costs import assumed_sizes
 from tightc.selection.network.prunable import Prunable, prunable
-from tightc.selection.select import Candidates, select
+from tightc.selection.select import Candidates
 from tightc.selection.subwords import subword_saliency, with_subwords
-from tightc.selection.top_k import AnySaliency, Mask, Saliency, SaliencyBlocks
+from tightc.selection.top_k import AnySaliency, Saliency, SaliencyBlocks
 from tightc.tile.matrix import scaled
-
-_ROUNDS = 10  # of selection, each without the idle weights of the one before; most networks need five or six
-_IDLE = 1e-12  # what a weight counts on which no output depends: a millionth of its magnitude
+from tightc.tile.subwords import subwords_of
 
 
 def prune(
@@ -134,7 +132,8 @@ def _pruned_model(
         Candidates(saliency, entry.layer.groups, entry.costs, entry.channels)
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
-    masks = _select(model, network, layers, candidates, options)
+    find_idle = idle_in(model, network, [entry.layer for entry in layers])
+    masks = select_live(candidates, options, fraction, find_idle).masks
 
     def pruned(index: int) -> Array:
         layer = layers[index].layer
@@ -146,51 +145,6 @@ def _pruned_model(
     makers = {entry.layer.weight: partial(pruned, index) for index, entry in enumerate(layers)}
     graph, result = layers[0].channels, network.store(model, LazyArrays(makers))
     return result if graph is None else with_zero_channels(result, graph, masks)
-
-
-def _select(
-    model: Model,
-    network: Network,
-    layers: list[Prunable],
-    candidates: list[Candidates],
-    options: PruneOptions,
-) -> Sequence[Mask]:
-    """What to keep of each layer; of single weights first those on which an output depends.
-
-    Pruning leaves filters without weights, and weights that read nothing but their zeros, or feed only what nobody
-    reads. Such idle weights count little in the next round, and others are kept in their place. Of the rounds the one
-    with the fewest idle weights is taken.
-    """
-    fraction = options.kept_fraction
-    assert fraction is not None, "the options were checked"
-    masks = select(candidates, options, fraction)
-    if options.granularity == "filter":
-        return masks
-    numbers = {entry.layer.weight: number for number, entry in enumerate(layers)}
-    best, fewest = masks, None
-    passed_over: dict[int, Mask] = {}
-    for _ in range(_ROUNDS):
-
-        def kept(layer: Layer, masks: Sequence[Mask] = masks) -> Mask:
-            return masks[numbers[layer.weight]] if layer.weight in numbers else np.ones((1, 1), bool)
-
-        found = idle_weights(model, network, kept)
-        idle = {numbers[name]: flags for name, flags in found.items() if name in numbers}
-        count = sum(int((flags & masks[number]).sum()) for number, flags in idle.items())
-        if fewest is None or count < fewest:
-            best, fewest = masks, count
-        if not count:
-            break
-        # one that an output would depend on again is no longer passed over
-        passed_over = {
-            number: flags & (masks[number] | passed_over.get(number, False)) for number, flags in idle.items()
-        }
-        weighed = [
-            one.times(passed_over[number], _IDLE) if number in passed_over else one
-            for number, one in enumerate(candidates)
-        ]
-        masks = select(weighed, options, fraction)
-    return best
 
 
 def squared_weights(network: Network, layer: Layer) -> SaliencyBlocks:
@@ -226,7 +180,9 @@ def _subwords_pruned(
         for entry in layers
     ]
     pruned = {}
-    for entry, kept in zip(layers, select(candidates, options, fraction), strict=True):
+    find_idle = idle_in(model, network, [entry.layer for entry in layers], units=subwords_of(bits))
+    masks = select_live(candidates, options, fraction, find_idle).masks
+    for entry, kept in zip(layers, masks, strict=True):
         matrix = network.matrix(entry.layer)
         shape = network.shapes[entry.layer.weight]
         pruned[entry.layer.weight] = entry.layer.tensor(with_subwords(matrix, kept, bits), shape)

@@ -16,10 +16,17 @@ Flags = NDArray[np.bool_]
 
 # operators whose output channel depends on the same channel of their inputs alone
 _BY_CHANNEL = (
-    "Add", "AveragePool", "BatchNormalization", "Clip", "Elu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid",
-    "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid", "Sub", "Sum", "Tanh",
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Dropout", "Elu",
+    "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mul",
+    "QuantizeLinear", "Relu", "Sigmoid", "Sub", "Sum", "Tanh",
 )  # fmt: skip
-_SECONDARY = {"BatchNormalization": 1, "Clip": 1}  # inputs before those that are no channels
+_SECONDARY = {
+    "BatchNormalization": 1,
+    "Clip": 1,
+    "DequantizeLinear": 1,
+    "Dropout": 1,
+    "QuantizeLinear": 1,
+}  # inputs before those that are no channels
 _CONVOLUTION_AXES = 2  # of a convolution's weight, before those of its kernel
 
 
