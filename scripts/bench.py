@@ -33,6 +33,7 @@ SECTIONS = {
     "stream": "stream",
     "equal-area": "equal_area",
     "recorded": "recorded",
+    "bounds": "bounds",
     "explore": "explore",
     "sensitivity": "sensitivity",
     "banks": "banks",
