@@ -6,18 +6,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from helpers import models
 from helpers.loading import loaded
-from tightc.data.images import Images, Normalization, NormalizedImages
-from tightc.model.file import Model
 from tightc.model.layer_view.idle_weights import idle_weights
 from tightc.model.layer_view.layers import read_network
-from tightc.pruning.obs import obs
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 
@@ -120,44 +116,3 @@ def test_fewer_weights_are_kept_in_vain_than_by_magnitude_alone(seed: int, spars
 def idle(proto: onnx.ModelProto) -> int:
     model = loaded(proto)
     return sum(int(flags.sum()) for flags in idle_weights(model, read_network(model)).values())
-
-
-def by_obs(proto: onnx.ModelProto, sparsity: float) -> Model:
-    pixels = np.random.default_rng(2).integers(0, 256, (24, 3, 6, 6), np.uint8)
-    images = NormalizedImages(Images(pixels, None), Normalization((0.5,), (0.25,)))
-    model, _ = prune(loaded(proto), PruneOptions.of({"sparsity": sparsity, "criterion": "obs"}), images)
-    return model
-
-
-def test_obs_passes_over_filters_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It changes biases, so what reads zeros may count."""
-
-    def unread(model: Model) -> int:
-        found = idle_weights(model, read_network(model), biases_stay=False)
-        return sum(int(flags.sum()) for flags in found.values())
-
-    random = np.random.default_rng(3)
-    proto = chain(*(random.normal(size=shape) * random.exponential(size=(shape[0], 1)) for shape in SHAPES))
-    found = by_obs(proto, 0.8)
-    monkeypatch.setattr(obs, "idle_in", lambda *_, **__: lambda masks: {})
-    plain = by_obs(proto, 0.8)
-    assert unread(found) < unread(plain)
-    counts = [
-        sum(np.count_nonzero(tensors(model.proto)[name]) for name in WEIGHTS) for model in (found, plain)
-    ]
-    assert counts[0] == counts[1]
-
-
-def test_what_was_passed_over_comes_after_all_but_what_only_multiplies_zeros() -> None:
-    class Problem:
-        zeros = np.array([[False, False, False, True]])
-
-        def losses(self) -> np.ndarray:
-            return np.array([[0.0, 5.0, 3.0, 9.0]])
-
-    passed_over = np.array([[False, True, False, False]])
-    order = [
-        obs._same_count(Problem(), np.arange(4)[None] < count, passed_over, PruneOptions(sparsity=0.5))
-        for count in (1, 2, 3, 4)
-    ]
-    assert [np.flatnonzero(mask).tolist() for mask in order] == [[2], [0, 2], [0, 1, 2], [0, 1, 2, 3]]

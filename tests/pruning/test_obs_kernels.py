@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightc import parallel
-from tightc.pruning.obs import elimination, hessian, least_squares
+from tightc.pruning.obs import elimination, hessian, least_squares, obs
 from tightc.pruning.obs.elimination import (
     exact_obs,
     losses_by_weight,
@@ -20,6 +20,7 @@ from tightc.pruning.obs.elimination import (
 from tightc.pruning.obs.factor import inverse_from_root, inverse_root, solve, upper_factor
 from tightc.pruning.obs.hessian import CalibrationSums, vector_sums, zero_sums
 from tightc.pruning.obs.least_squares import LeastSquares
+from tightc.pruning.options import PruneOptions
 
 pytestmark = pytest.mark.kernel
 
@@ -249,3 +250,22 @@ def test_rows_are_cut_anywhere() -> None:
         (refit((weights @ matrix)[row : row + 1], matrix, kept[row : row + 1]) == whole[row]).all()
         for row in range(len(weights))
     )
+
+
+def test_weights_that_multiply_zeros_come_last_in_a_layer_of_millions() -> None:
+    """Above 2^22 values the largest are found by their bits, which a sign would turn around."""
+    random = np.random.default_rng(0)
+
+    class Problem:
+        zeros = random.random((1050, 4000)) < 0.5
+        found = np.where(random.random((1050, 4000)) < 0.9, 0.0, random.random((1050, 4000)))
+
+        def losses(self) -> np.ndarray:
+            return self.found
+
+    mask = np.zeros((1050, 4000), bool)
+    mask.flat[:1_000_000] = True
+    kept = obs._same_count(Problem(), mask, PruneOptions(sparsity=0.5))
+    assert kept.sum() == 1_000_000
+    assert not (kept & Problem.zeros).any()
+    assert kept[(Problem.found > 0) & ~Problem.zeros].all()

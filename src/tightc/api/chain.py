@@ -64,7 +64,9 @@ def prune(
     network = require_model(model)
     seen = None if images is None else require_data(images, network)
     if seen is not None and not chosen.needs_images:
-        raise OptionError("images: expected criterion obs or fisher, got magnitude", "leave images out")
+        raise OptionError(
+            f"images: expected criterion obs or fisher, got {chosen.criterion}", "leave images out"
+        )
     return stage(network, chosen, seen, masks=masks, seed=require_seed(seed), progress=progress)
 
 

@@ -42,20 +42,22 @@ def prune(model: str | None, seed: int, output: str | None, display: Display, **
     Unstructured by default: single weights anywhere. With --align each filter keeps segments as long as the array has
     rows, so that tiles are full; a --budget of slots, bits, cycles or energy may replace the sparsity. With
     --granularity filter whole filters go, with their biases and the inputs that read their channels. Every layer keeps
-    at least one weight. The biases of the others stay. Recorded tiles are dropped.
+    at least one weight. The biases of the others stay. Weights on which no output depends any more go first. Recorded
+    tiles are dropped.
 
     With --mask exactly the weights under a 0 of the file go, and layers without a mask stay.
 
-    Criterion obs replaces training: it adapts the remaining weights to a few hundred images without labels. Criterion
-    fisher needs labels and torch: pip install 'tightc[finetune]'. Both use the train split, or all images without
-    splits.
+    Criterion balanced needs no data: it makes magnitudes of different layers comparable. Use it where nothing is
+    trained afterwards. Criterion obs replaces training: it adapts the remaining weights to a few hundred images without
+    labels. Criterion fisher needs labels and torch: pip install 'tightc[finetune]'. Both use the train split, or all
+    images without splits.
     """
     from tightc.pruning.prune import prune as run
 
     options, data = parsed_options(PruneOptions, flags), parsed_options_if(DataOptions, flags, "data")
     if data and not options.needs_images:
         raise OptionError(
-            "--data: expected criterion obs or fisher, got magnitude",
+            f"--data: expected criterion obs or fisher, got {options.criterion}",
             "leave --data out, or add --criterion obs",
         )
     destination = Destination.of(output, display)

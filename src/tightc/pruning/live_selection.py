@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,16 +21,9 @@ _IDLE = 1e-12  # what the square of an idle weight counts: a millionth of its ma
 FindIdle = Callable[[Sequence[Mask]], Mapping[int, Mask]]
 
 
-class LiveSelection(NamedTuple):
-    """What to keep of each layer, (filters, inputs) bool, and by its number what was passed over to find it."""
-
-    masks: Sequence[Mask]
-    passed_over: Mapping[int, Mask]
-
-
 def select_live(
     candidates: Sequence[Candidates], options: SelectionOptions, fraction: float, find_idle: FindIdle
-) -> LiveSelection:
+) -> Sequence[Mask]:
     """`select`, with single weights first on which an output depends.
 
     Pruning leaves filters without weights, and weights that read nothing but their zeros, or feed only what nobody
@@ -41,14 +33,14 @@ def select_live(
     """
     masks = select(candidates, options, fraction)
     if options.granularity == "filter":  # a removed filter takes its dependents along
-        return LiveSelection(masks, {})
-    best, fewest = LiveSelection(masks, {}), None
+        return masks
+    best, fewest = masks, None
     passed_over: dict[int, Mask] = {}
     for _ in range(_ROUNDS):
         idle = find_idle(masks)
         count = sum(int((flags & masks[number]).sum()) for number, flags in idle.items())
         if fewest is None or count < fewest:
-            best, fewest = LiveSelection(masks, passed_over), count
+            best, fewest = masks, count
         if not count:
             break
         # one that an output would depend on again is no longer passed over
@@ -63,13 +55,8 @@ def select_live(
     return best
 
 
-def idle_in(
-    model: Model, network: Network, layers: Sequence[Layer], *, units: int = 1, biases_stay: bool = True
-) -> FindIdle:
-    """Finds the idle weights of `layers`, with `units` subwords each, in the plain `model`.
-
-    `network`: all its layers. `biases_stay`: as in `idle_weights`.
-    """
+def idle_in(model: Model, network: Network, layers: Sequence[Layer], units: int = 1) -> FindIdle:
+    """Finds the idle weights of `layers`, with `units` subwords each, in the plain `model` of that `network`."""
     numbers = {layer.weight: number for number, layer in enumerate(layers)}
 
     def kept(masks: Sequence[Mask], layer: Layer) -> Mask:
@@ -79,7 +66,7 @@ def idle_in(
         return mask if units == 1 else np.asarray(mask.reshape(len(mask), -1, units).any(axis=2))
 
     def find(masks: Sequence[Mask]) -> Mapping[int, Mask]:
-        found = idle_weights(model, network, partial(kept, masks), biases_stay=biases_stay)
+        found = idle_weights(model, network, partial(kept, masks))
         return {
             numbers[name]: np.repeat(flags, units, axis=1) for name, flags in found.items() if name in numbers
         }

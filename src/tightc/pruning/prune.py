@@ -133,7 +133,7 @@ def _pruned_model(
         for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     find_idle = idle_in(model, network, [entry.layer for entry in layers])
-    masks = select_live(candidates, options, fraction, find_idle).masks
+    masks = select_live(candidates, options, fraction, find_idle)
 
     def pruned(index: int) -> Array:
         layer = layers[index].layer
@@ -181,7 +181,7 @@ def _subwords_pruned(
     ]
     pruned = {}
     find_idle = idle_in(model, network, [entry.layer for entry in layers], units=subwords_of(bits))
-    masks = select_live(candidates, options, fraction, find_idle).masks
+    masks = select_live(candidates, options, fraction, find_idle)
     for entry, kept in zip(layers, masks, strict=True):
         matrix = network.matrix(entry.layer)
         shape = network.shapes[entry.layer.weight]

@@ -27,14 +27,11 @@ _ZERO_FOR_ZERO = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"
 _DIMENSIONS_AROUND = 2  # axes of a convolution's weight before those of its kernel
 
 
-def idle_weights(
-    model: Model, network: Network, kept: Kept | None = None, *, biases_stay: bool = True
-) -> dict[str, Flags]:
+def idle_weights(model: Model, network: Network, kept: Kept | None = None) -> dict[str, Flags]:
     """The weights that are not zero and on which no output depends, by name: (filters, inputs of a group) bool each.
 
     `network`: the layers of the plain `model`. `kept`: which weights of a layer will stay, (filters, inputs) bool, None
-    for all; of the others are named those on which no output would depend if they stayed too. `biases_stay`: whether a
-    filter without weights will compute its bias; if not, only filters that nobody reads are looked at. Followed are
+    for all; of the others are named those on which no output would depend if they stayed too. Followed are
     convolutions, norms, Relu, Clip and pooling, and backward what `unread_filters` names. A weight that several layers
     share is idle if it is in all of them. Names without an idle weight are left out.
     """
@@ -44,7 +41,7 @@ def idle_weights(
         flags: Flags = network.matrix(layer) != 0
         return flags if kept is None else flags & kept(layer)
 
-    zeros = _multiplying_zeros(model, graph, network, staying) if biases_stay else {}
+    zeros = _multiplying_zeros(model, graph, network, staying)
 
     def used(layer: Layer) -> Flags:
         return staying(layer) & ~zeros[layer.output] if layer.output in zeros else staying(layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from tightc.model.layer_view.layer import Layer
 from tightc.model.layer_view.layers import Network
 from tightc.model.onnx_proto.graph import Graph, read_graph
 from tightc.progress import Progress
-from tightc.pruning.live_selection import LiveSelection, idle_in, select_live
 from tightc.pruning.obs.allocation import SPARSITIES, network_saliency
 from tightc.pruning.obs.bias_correction import BiasCorrection, added_bias, find_bias_correction
 from tightc.pruning.obs.hessian import CalibrationSums
@@ -24,11 +24,11 @@ from tightc.pruning.obs.weight_sharing import SharingLayer, layer_sums
 from tightc.selection.aligned import keep_segments
 from tightc.selection.network.prunable import Prunable
 from tightc.selection.options import SelectionOptions
-from tightc.selection.select import Candidates
+from tightc.selection.select import Candidates, select
 from tightc.selection.top_k import Mask, largest
 
 _ALLOCATION_IMAGES = 128  # enough to compare layers
-_TINY = float(np.finfo(np.float64).tiny)  # less than any loss
+_TINY = float(np.finfo(np.float64).tiny)
 _MOST_INPUTS = 8192  # of a layer: its Hessian then takes half a gibibyte, and the work five times that
 
 Tensors = dict[str, NDArray[Any]]
@@ -63,8 +63,7 @@ class ObsPruner:
         *,
         progress: Progress,
     ) -> None:
-        self.model, self.network, self.layers = model, network, layers
-        self.calibration, self.progress = calibration, progress
+        self.model, self.layers, self.calibration, self.progress = model, layers, calibration, progress
         self.graph = read_graph(model.proto)
         self.weights = [_pruned_weight(entry.layer, network, self.graph, model) for entry in layers]
         self.steps, self.done = 2 * len(layers), 0
@@ -76,24 +75,18 @@ class ObsPruner:
         """
         if fraction >= 1:
             return {}
-        selected = self._select(options, fraction)
+        masks = self._select(options, fraction)
         changed: Tensors = {}
-        for number, (weight, mask) in enumerate(zip(self.weights, selected.masks, strict=True)):
+        for weight, mask in zip(self.weights, masks, strict=True):
             sums = self._sums(weight, self.model.with_tensors(changed))
             problem = LeastSquares.of(_centered(weight, sums), weight.matrix)
-            passed_over = selected.passed_over.get(number, np.zeros((1, 1), bool))
-            kept = (
-                mask if options.granularity == "filter" else _same_count(problem, mask, passed_over, options)
-            )
+            kept = mask if options.granularity == "filter" else _same_count(problem, mask, options)
             changed |= self._changed(weight, sums, problem, kept & ~problem.zeros)
             self._report(weight)
         return changed
 
-    def _select(self, options: SelectionOptions, fraction: float) -> LiveSelection:
-        """The masks if each layer were pruned alone, which fix the number of weights of each layer or filter.
-
-        Biases will change, so only the weights of filters that nobody reads are idle.
-        """
+    def _select(self, options: SelectionOptions, fraction: float) -> Sequence[Mask]:
+        """The masks if each layer were pruned alone, which fix the number of weights of each layer or filter."""
         few = self.calibration.first(_ALLOCATION_IMAGES)
         dense = few.output_values(self.model)
         candidates = []
@@ -112,9 +105,7 @@ class ObsPruner:
                 saliency = network_saliency(saliency, SPARSITIES, divergences)
             candidates.append(Candidates(saliency, weight.layer.groups, entry.costs, entry.channels))
             self._report(weight)
-        layers = [entry.layer for entry in self.layers]
-        find_idle = idle_in(self.model, self.network, layers, biases_stay=False)
-        return select_live(candidates, options, fraction, find_idle)
+        return select(candidates, options, fraction)
 
     def _sums(self, weight: _PrunedWeight, pruned: Model) -> list[CalibrationSums]:
         """The sums of each layer that shares the weight, with the inputs of the model as `pruned` so far."""
@@ -172,12 +163,9 @@ def _centered(weight: _PrunedWeight, sums: list[CalibrationSums]) -> list[Calibr
     ]
 
 
-def _same_count(problem: LeastSquares, mask: Mask, passed_over: Mask, options: SelectionOptions) -> Mask:
-    """As many weights as in `mask`, of the layer or of each filter, those of most loss: (filters, inputs) bool.
-
-    Weights that were `passed_over` in the selection come after all others.
-    """
-    losses = np.where(problem.zeros, 0.0, np.where(passed_over, _TINY, problem.losses() + 2 * _TINY))
+def _same_count(problem: LeastSquares, mask: Mask, options: SelectionOptions) -> Mask:
+    """As many weights as in `mask`, of the layer or of each filter, those of most loss: (filters, inputs) bool."""
+    losses = np.where(problem.zeros, 0.0, problem.losses() + _TINY)  # zeros last, and no saliency below 0
     if options.align is not None:
         return keep_segments(losses, 1, mask.sum(axis=1))
     return largest([losses], int(mask.sum()))[0]
