@@ -325,8 +325,9 @@ def test_the_dense_network_is_trained_before_the_runs_that_start_from_it(
 
 def test_the_matrix_of_the_project_is_worked_off_seed_by_seed_in_order_of_value() -> None:
     runs = [run.run_id for run in runs_of(read_matrix(MATRIX), MATRIX.parent)]
-    assert runs[0] == "r20-w-8x-e20-s1" and len(set(runs)) == len(runs)
+    assert runs[0] == "r20-e-5x-s1" and len(set(runs)) == len(runs)
     for first, second in (
+        ("r20-e-4.5x-s3", "r20-w-8x-e20-s1"),
         ("r20-nm-8x-s1", "r20-w-8x-e20-s2"),
         ("r20-f-1.7x-s3", "r20-w-10x-s1"),
         ("r20-cc-5x-e100-s3", "v16-dense-s1"),
