@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from helpers import models
+from helpers import models, training
 from helpers.loading import loaded
 from tightc.model.layer_view.idle_weights import idle_weights
 from tightc.model.layer_view.layers import read_network
+from tightc.pruning.live_selection import idle_in
 from tightc.pruning.options import PruneOptions
 from tightc.pruning.prune import prune
 
@@ -116,3 +117,35 @@ def test_fewer_weights_are_kept_in_vain_than_by_magnitude_alone(seed: int, spars
 def idle(proto: onnx.ModelProto) -> int:
     model = loaded(proto)
     return sum(int(flags.sum()) for flags in idle_weights(model, read_network(model)).values())
+
+
+def test_a_subword_is_idle_with_its_weight() -> None:
+    """Of two subwords each; one that is kept keeps its weight."""
+    model = loaded(weak_filter())
+    network = read_network(model)
+    layers = network.owners
+    masks = [
+        network.matrix(layer) >= 1.0 for layer in layers
+    ]  # the weak filter 1 goes, and all that reads filter 2
+    whole = idle_in(model, network, layers)(masks)
+    parts = [np.stack([mask, np.zeros_like(mask)], axis=2).reshape(len(mask), -1) for mask in masks]
+    found = idle_in(model, network, layers, 2)(parts)
+    assert whole and found.keys() == whole.keys()
+    for number, flags in whole.items():
+        assert (found[number] == np.repeat(flags, 2, axis=1)).all()
+
+
+def test_subwords_are_balanced_between_layers_too() -> None:
+    """As many subwords of four bits, divided otherwise."""
+    kept = {}
+    for criterion in ("magnitude", "balanced"):
+        options = PruneOptions.of({"granularity": "subword", "sparsity": 0.6, "criterion": criterion})
+        pruned, _ = prune(training.quantized("folded"), options)
+        weights = [
+            array for array in tensors(pruned.proto).values() if array.dtype == np.int8 and array.ndim > 1
+        ]
+        magnitudes = [np.abs(array.astype(np.int64)) for array in weights]
+        kept[criterion] = [int((one % 16 > 0).sum() + (one // 16 > 0).sum()) for one in magnitudes]
+    assert len(kept["magnitude"]) == 2
+    assert kept["magnitude"] != kept["balanced"]
+    assert sum(kept["magnitude"]) == sum(kept["balanced"]) == 2 * 200 - round(0.6 * 2 * 200)

@@ -169,15 +169,15 @@ def _subwords_pruned(
     """The int8 weights of `layers` with a `fraction` of their subwords."""
     network.require_subwords([entry.layer for entry in layers], model.origin)
     bits = options.bits_per_subword
-    candidates = [
-        Candidates(
-            subword_saliency(
-                network.dequantized_matrix(entry.layer), network.scales[entry.layer.weight], bits
-            ),
-            entry.layer.groups,
-            entry.costs,
-        )
+    saliencies = [
+        subword_saliency(network.dequantized_matrix(entry.layer), network.scales[entry.layer.weight], bits)
         for entry in layers
+    ]
+    if options.criterion == "balanced":
+        saliencies = [layer_balanced(saliency) for saliency in saliencies]
+    candidates = [
+        Candidates(saliency, entry.layer.groups, entry.costs)
+        for saliency, entry in zip(saliencies, layers, strict=True)
     ]
     pruned = {}
     find_idle = idle_in(model, network, [entry.layer for entry in layers], units=subwords_of(bits))
