@@ -26,6 +26,7 @@ LAYERS = (
     "network_progress",
     "fan_in_choice",
     "layer_costs",
+    "combining_budget",
     "layer_scheduler",
     "methods",
     "ranking",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import oracle
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
-from tightc.selection.heights import Curve, best_heights
+from tightc.selection.multiple_choice import Curve, best_choices
 from tightc.selection.select import Candidates, select
 from tightc.tile.segment_costs import SegmentCosts
 
@@ -63,7 +63,8 @@ def test_the_heights_miss_less_than_one_step_of_the_best_of_all_choices(network:
         for layer, paid in zip(network.units, network.costs, strict=True)
     ]
     curves = [[Curve(*np.array(places).T) for places in layer] for layer in by_height]
-    chosen = best_heights(curves, network.budget)
+    choices = best_choices(curves, network.budget)
+    chosen = [choice.curve for choice in choices]
     value = oracle.most_saliency_of_points(
         [layer[height] for layer, height in zip(by_height, chosen, strict=True)], network.budget
     )
@@ -72,11 +73,15 @@ def test_the_heights_miss_less_than_one_step_of_the_best_of_all_choices(network:
     largest = max(oracle.largest_step(places) for places in every)
     assert value <= best
     assert value == best or value > best - largest
+    taken = [layer[choice.curve][choice.place] for layer, choice in zip(by_height, choices, strict=True)]
+    assert [choice.cost for choice in choices] == [cost for cost, _ in taken]
+    assert sum(cost for cost, _ in taken) <= network.budget
+    assert sum(saliency for _, saliency in taken) >= best - largest
 
 
 def test_of_equal_heights_it_is_the_first() -> None:
     curve = Curve(np.array([1.0, 2.0]), np.array([3.0, 5.0]))
-    assert best_heights([[curve, curve], [curve]], 4.0) == [0, 0]
+    assert [choice.curve for choice in best_choices([[curve, curve], [curve]], 4.0)] == [0, 0]
 
 
 def test_a_layer_takes_the_segments_that_buy_most() -> None:

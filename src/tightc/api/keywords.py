@@ -133,6 +133,7 @@ class PermuteKeywords(TypedDict, total=False):
     method: str
     alpha: int
     gamma: float
+    budget: Budget | tuple[str, float] | str | None
     pattern: Pattern | tuple[int, int] | str
     temp_schedule: TemperatureSchedule | Mapping[str, Any] | str | PathLike[str]
     objective: Literal["passes", "area", "inputs", "cycles", "replicated-cycles", "energy"]

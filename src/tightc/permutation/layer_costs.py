@@ -16,7 +16,6 @@ from tightc.model.runtime.open_sizes import resolve_open_sizes
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 
-_COUNTED = ("cycles", "replicated-cycles", "energy")  # objectives that depend on the input vectors
 _WITHOUT_HARDWARE = (
     "the sizes of the model's inputs are unknown, so packings are ranked for ideal hardware, not for that of "
     "--hardware; give --input-shape"
@@ -29,7 +28,7 @@ def layer_costs(
     """(the costs of the layers of a plain model, by their output, a note for each input size that was assumed).
 
     No costs where no tried size runs and nothing asks for sizes, with a note if hardware was given; ModelError where
-    the objective depends on them or the options give some. Other notes are for objectives that depend on them.
+    the objective or a budget depends on them or the options give some. Other notes are for what depends on them.
     """
     accelerator = accelerator_of(options, options.array)
     try:
@@ -38,7 +37,7 @@ def layer_costs(
     except LimitError:
         raise
     except ModelError:
-        if options.objective in _COUNTED or options.batch is not None or options.input_shape:
+        if options.counts_vectors or options.batch is not None or options.input_shape:
             raise
         return {}, (_WITHOUT_HARDWARE,) if options.hardware else ()
     uses: dict[str, list[GemmWorkload]] = {}  # by weight, that of its owner first
@@ -48,4 +47,4 @@ def layer_costs(
     for layer in network.owners:
         own, *further = uses[layer.weight]
         costs[layer.output] = PackingCosts(own, accelerator, options.energy, tuple(further))
-    return costs, notes if options.objective in _COUNTED else ()
+    return costs, notes if options.counts_vectors else ()

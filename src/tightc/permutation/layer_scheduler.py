@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from tightc.errors import OptionError
 from tightc.parallel import available_cores
 from tightc.permutation.annealing.curve import AnnealingCurve
 from tightc.permutation.executors.executor import Executor, SerialExecutor, ThreadExecutor
+from tightc.permutation.executors.threads import closed, results_of
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.packing_costs import PackingCosts
 from tightc.permutation.problem import LossySettings, PackingProblem
@@ -35,7 +36,8 @@ _MOST_BYTES = 2**28  # of the matrices of the layers that are packed at the same
 class LayerJob:
     """One layer to pack: its `name`, its matrix, which `load` reads, and its `weight` in the division of the time.
 
-    `costs`: what a packing costs there, None where it is not known. `size`: bytes of the matrix.
+    `costs`: what a packing costs there, None where it is not known. `size`: bytes of the matrix. `kept`: weights that
+    a method with a budget keeps before it packs; None for all.
     """
 
     name: str
@@ -43,6 +45,7 @@ class LayerJob:
     weight: int
     costs: PackingCosts | None = None
     size: int = 0
+    kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def pack_on(
         _LayerRun(
             job=job,
             method=find_method(options.method),
-            problem=packing_problem(options, job.costs),
+            problem=packing_problem(options, job.costs, job.kept),
             settings=SearchSettings(options.temp_schedule, seed),
             context=SearchContext(executor, TimeShare(deadline), progress, job.name),
             budget=budget,
@@ -125,9 +128,9 @@ def pack_on(
         for job, seed in zip(jobs, seeds, strict=True)
     ]
     planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
-    with _closed(planners, deadline):
+    with closed(planners, deadline):
         largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
-        found, interrupted = _results(planners, [runs[i].pack for i in largest_first], deadline)
+        found, interrupted = results_of(planners, [runs[i].pack for i in largest_first], deadline)
         packings = dict(zip(largest_first, found, strict=True))
         cut_short = tuple(run.job.name for run in runs if run.context.cut_short)
         curves = tuple(run.context.curve for run in runs)
@@ -140,10 +143,12 @@ def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
     return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))
 
 
-def packing_problem(options: PermuteOptions, costs: PackingCosts | None) -> PackingProblem:
-    """The problem that a layer of such `costs` is by `options`."""
+def packing_problem(
+    options: PermuteOptions, costs: PackingCosts | None, kept: int | None = None
+) -> PackingProblem:
+    """The problem that a layer of such `costs` is by `options`, with so many `kept` weights; None for all."""
     assert options.fan_in != "auto"
-    lossy = LossySettings(options.alpha, options.gamma, options.pattern)
+    lossy = LossySettings(options.alpha, options.gamma, options.pattern, kept)
     return PackingProblem(options.array, options.fan_in, options.objective, lossy, costs)
 
 
@@ -192,43 +197,6 @@ class _LayerRun:
         return packing
 
 
-def _results(
-    pool: ThreadPoolExecutor, runs: Sequence[Callable[[], Packing]], deadline: Deadline
-) -> tuple[list[Packing], bool]:
-    """(what each of `runs` returns, whether there was an interrupt); the first failure is raised at once."""
-    futures: list[Future[Packing]] = []
-    try:
-        futures.extend(map(pool.submit, runs))
-        wait(futures, return_when=FIRST_EXCEPTION)
-    except KeyboardInterrupt:
-        deadline.interrupt()
-        futures.extend(map(pool.submit, runs[len(futures) :]))
-        try:
-            return [future.result() for future in futures], True
-        except CancelledError:
-            raise KeyboardInterrupt from None  # a method without a partial result
-    for future in futures:
-        if future.done():
-            future.result()
-    return [future.result() for future in futures], False
-
-
-@contextmanager
-def _closed(pool: ThreadPoolExecutor, deadline: Deadline) -> Iterator[None]:
-    """Closes `pool` with the context: without waiting after an interrupt, which is a second one."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        deadline.interrupt()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    except BaseException:
-        deadline.interrupt()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
 @contextmanager
 def search_executor(options: PermuteOptions, deadline: Deadline) -> Iterator[Executor]:
     """The executor that the options ask for; `deadline` ends its work where an error ends the context."""
@@ -243,5 +211,5 @@ def search_executor(options: PermuteOptions, deadline: Deadline) -> Iterator[Exe
         yield SerialExecutor()
         return
     pool = ThreadPoolExecutor(workers)
-    with _closed(pool, deadline):
+    with closed(pool, deadline):
         yield ThreadExecutor(pool, workers)

@@ -17,6 +17,7 @@ from tightc.permutation.annealing.temperature_schedule import TemperatureSchedul
 from tightc.permutation.objective import Objective
 from tightc.permutation.pattern import TWO_OF_FOUR, Pattern
 from tightc.permutation.registry import BUILT_IN, find_method
+from tightc.selection.budget import Budget
 from tightc.tile.array import ArrayShape
 
 
@@ -51,7 +52,7 @@ class PermuteOptions(AcceleratorOptions):
 
     groups: ClassVar = {
         "Hardware": ("fan_in", "subword_bits", *AcceleratorOptions.groups["Hardware"]),
-        "Method": ("method", "objective", "alpha", "gamma", "pattern"),
+        "Method": ("method", "objective", "alpha", "gamma", "budget", "pattern"),
         "Search": ("temp_schedule", "time_limit", "jobs", "dask"),
         "Energy and area": AcceleratorOptions.groups["Energy and area"],
         "Model inputs": AcceleratorOptions.groups["Model inputs"],
@@ -87,6 +88,11 @@ class PermuteOptions(AcceleratorOptions):
     )
     gamma: Annotated[float, Field(ge=0)] = Field(
         0.0, description="maximum mean of weights dropped per filter and lane, for column-combine: from 0"
+    )
+    budget: Budget | None = Field(
+        None,
+        description="gain to reach with column-combine: compression=5 (slots), speedup=4 (cycles), energy=4 or bits=6; "
+        "the smallest weights are dropped",
     )
     pattern: Pattern = Field(
         TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16, within the fan-in"
@@ -146,6 +152,23 @@ class PermuteOptions(AcceleratorOptions):
                 "fan_in",
             )
         return self
+
+    @model_validator(mode="after")
+    def _drops_for_a_budget(self) -> Self:
+        if self.budget is not None and "budget" not in find_method(self.method).options:
+            raise invalid_combination(
+                f"expected method column-combine with a budget, got {self.method}, which keeps the weights that it is "
+                "given",
+                f"choose column-combine, or give tightc prune --budget {self.budget}",
+                "budget",
+            )
+        return self
+
+    @property
+    def counts_vectors(self) -> bool:
+        """Whether the result depends on the input vectors of each layer, and so on the sizes of the model's inputs."""
+        by_budget = self.budget is not None and self.budget.kind in ("speedup", "energy")
+        return by_budget or self.objective in ("cycles", "replicated-cycles", "energy")
 
     @model_validator(mode="after")
     def _packs_subwords(self) -> Self:

@@ -80,11 +80,14 @@ class PackingCosts:
         """Whether the layer takes more cycles with this packing than dense, on an accelerator with banks."""
         if self.accelerator.bank_network is None or packing.method == "dense":
             return False
-        words = replace(self.accelerator, array=self.accelerator.array.of_words(packing.slots_per_weight))
-        dense = sum(
-            layer_cost(passes_of_dense("ws", gemm, words), gemm, words, 0).cycles for gemm in self._gemms
-        )
-        return self.of(packing).cycles > dense
+        return self.of(packing).cycles > self.of_dense(packing.slots_per_weight).cycles
+
+    def of_dense(self, slots_per_weight: int = 1) -> Cost:
+        """The same with all weights, each in so many slots, on the array that is as wide in weights."""
+        words = replace(self.accelerator, array=self.accelerator.array.of_words(slots_per_weight))
+        found = [layer_cost(passes_of_dense("ws", gemm, words), gemm, words, 0) for gemm in self._gemms]
+        energy = (sum(energy_pj(cost.events, self.table, words).values()) for cost in found)
+        return Cost(sum(cost.cycles for cost in found), sum(energy))
 
     @property
     def _gemms(self) -> tuple[GemmWorkload, ...]:

@@ -24,6 +24,7 @@ from tightc.model.packings.annealing_record import with_annealing
 from tightc.model.packings.metadata import with_packings
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.permutation.annealing.curve import thin
+from tightc.permutation.combining_budget import with_kept_weights
 from tightc.permutation.fan_in_choice import pack_best
 from tightc.permutation.layer_costs import layer_costs
 from tightc.permutation.layer_scheduler import LayerJob, PackedLayers
@@ -43,7 +44,8 @@ def permute(
     """`model` with a packing recorded for every layer; its weights and outputs do not change.
 
     Only a lossy method sets weights to zero, namely those without a slot. The packing is a lossless one of the other
-    weights, and the report counts the dropped ones, measured on the weights as they were. A method that leaves out idle
+    weights, and the report counts the dropped ones, measured on the weights as they were. With a budget it keeps as
+    many as meet that. A method that leaves out idle
     weights sets these to zero first, which changes no output; a note counts them.
 
     The search runs on `options.jobs` threads or on a Dask cluster. Each layer has its own child of `seed`, so the
@@ -58,9 +60,10 @@ def permute(
     if options.subword_bits is not None:
         network.require_subwords(network.owners, plain.origin)
     costs, assumed = layer_costs(plain, network, options)
-    chosen, found, tried = pack_best(
-        layer_jobs(network, options, costs), options, seed, _of_network(network, options, progress)
-    )
+    jobs = layer_jobs(network, options, costs)
+    if options.budget is not None:
+        jobs = with_kept_weights(jobs, options, progress)
+    chosen, found, tried = pack_best(jobs, options, seed, _of_network(network, options, progress))
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
     by = "interrupt" if found.interrupted else "time limit"
     entry = HistoryEntry(
@@ -146,6 +149,8 @@ def _recorded(options: PermuteOptions) -> dict[str, Any]:
     unused = {"jobs", "dask", "area", *AcceleratorOptions.model_fields} - (given - {"area"})
     if options.energy == default_table():
         unused.add("energy")
+    if options.budget is None:  # newer than the others
+        unused.add("budget")
     return options.model_dump(mode="json", exclude=unused)
 
 

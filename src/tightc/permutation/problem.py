@@ -15,11 +15,13 @@ class LossySettings:
     """How much a lossy method may drop: column-combine reads `alpha` and `gamma`, nm reads `pattern`.
 
     `alpha`: largest number of inputs on a lane. `gamma`: weights dropped per filter and lane, on average at most.
+    `kept`: weights of the layer, the largest, that column-combine starts from; None for all.
     """
 
     alpha: int = 8
     gamma: float = 0.0
     pattern: Pattern = TWO_OF_FOUR
+    kept: int | None = None
 
 
 @dataclass(frozen=True)

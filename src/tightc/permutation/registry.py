@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GROUP = "tightc.methods"
 
-Option = Literal["fan_in", "alpha", "gamma", "pattern", "objective", "subword_bits"]
+Option = Literal["fan_in", "alpha", "gamma", "budget", "pattern", "objective", "subword_bits"]
 Need = Literal["settings", "context"]
 
 
@@ -59,7 +59,7 @@ WHOLE_FILTERS = Method("whole-filters", "tightc.permutation.methods.whole_filter
 COLUMN_COMBINE = Method(
     "column-combine",
     "tightc.permutation.methods.column_combine:pack",
-    options=frozenset(("alpha", "gamma")),
+    options=frozenset(("alpha", "gamma", "budget")),
     needs=("context",),
     lossy=True,
 )

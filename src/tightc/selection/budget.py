@@ -13,6 +13,12 @@ from tightc.errors import OptionError
 
 Kind = Literal["compression", "speedup", "energy", "bits"]
 
+NOUNS: dict[Kind, str] = {
+    "compression": "a compression",
+    "speedup": "a speedup",
+    "energy": "an energy gain",
+    "bits": "a bit compression",
+}
 _KINDS = "compression|speedup|energy|bits"
 _FORM = "compression, speedup, energy or bits=FACTOR with a factor above 1, such as compression=10"
 

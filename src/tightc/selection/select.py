@@ -19,19 +19,13 @@ from tightc.selection.aligned import (
     segment_saliency,
     units_within_budget,
 )
+from tightc.selection.budget import NOUNS
 from tightc.selection.channels import ChannelGraph
 from tightc.selection.filters import keep_filters
-from tightc.selection.heights import Curve, best_heights
+from tightc.selection.multiple_choice import Curve, best_choices
 from tightc.selection.options import SelectionOptions
 from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, Saliency, SaliencyBlocks, choose_largest
 from tightc.tile.segment_costs import SegmentCosts
-
-_NOUNS = {
-    "compression": "a compression",
-    "speedup": "a speedup",
-    "energy": "an energy gain",
-    "bits": "a bit compression",
-}
 
 
 @dataclass(frozen=True)
@@ -111,8 +105,10 @@ def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction:
     least = float(sum(min(one.least for one in own) for own in by_height))
     if options.budget is not None and least > fraction * dense * (1 + ROUNDING):
         raise _unreachable(options, dense / least)
-    chosen = best_heights([[one.curve for one in own] for own in by_height], fraction * dense)
-    kinds = [own[height] for own, height in zip(by_height, chosen, strict=True)]
+    kinds = [own[0] for own in by_height]
+    if options.tile_heights:
+        chosen = best_choices([[one.curve for one in own] for own in by_height], fraction * dense)
+        kinds = [own[choice.curve] for own, choice in zip(by_height, chosen, strict=True)]
     steps = [np.diff(own.costs.of_segments) for own in kinds]
     taken = units_within_budget(
         [own.units for own in kinds], steps, fraction * dense, [own.minimum for own in kinds]
@@ -172,7 +168,7 @@ def _unreachable(options: SelectionOptions, highest: float) -> OptionError:
     unit = "tile" if budget.kind == "speedup" or options.fill_passes else "segment"
     most = floor(100 * highest) / 100
     return OptionError(
-        f"--budget: expected {_NOUNS[budget.kind]} of at most {most:g}, where each layer keeps one {unit} or its "
+        f"--budget: expected {NOUNS[budget.kind]} of at most {most:g}, where each layer keeps one {unit} or its "
         f"minimum density, got {budget}",
         f"give at most {budget.kind}={most}" if most > 1 else "give --sparsity instead, or a smaller array",
     )

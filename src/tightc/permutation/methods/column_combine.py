@@ -17,6 +17,7 @@ from tightc.errors import OptionError
 from tightc.kernel_cache import njit
 from tightc.permutation.problem import LossySettings, PackingProblem
 from tightc.permutation.search_context import SearchContext
+from tightc.selection.top_k import choose_largest
 from tightc.tile.dense import merged
 from tightc.tile.matrix import Ids, LayerMatrix
 from tightc.tile.packing import EMPTY, Packing, cut_into_tiles
@@ -30,8 +31,9 @@ def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext
     """Lanes of up to `alpha` whole inputs each, cut into tiles; filters and inputs without a weight are left out.
 
     An input is on one lane only. Where several inputs of a lane have a weight in the same filter, the largest is kept,
-    the first of equals. The others are dropped, `gamma` x filters per lane at most; none for a gamma of 0. The
-    packing's fan-in is alpha. OptionError if that is above the fan-in of the array.
+    the first of equals. The others are dropped, `gamma` x filters per lane at most; none for a gamma of 0. Before, all
+    but the `kept` largest weights of the layer are. The packing's fan-in is alpha. OptionError if that is above the
+    fan-in of the array.
     """
     alpha = problem.lossy.alpha
     if alpha > problem.fan_in:
@@ -40,9 +42,9 @@ def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext
             f"lower alpha to {problem.fan_in} or raise the fan-in to {alpha}",
         )
     size = matrix.filters_per_group
-    tiles = []
+    tiles, weights = [], _largest(matrix.dequantized, problem.lossy.kept)
     for group in range(matrix.groups):
-        values = matrix.dequantized[group * size : (group + 1) * size]
+        values = weights[group * size : (group + 1) * size]
         filters = np.flatnonzero((values != 0).any(axis=1)).astype(np.int32)
         lanes = combine(values, problem.lossy, context, group / matrix.groups, 1 / matrix.groups)
         slots = _slots(values[filters], lanes)
@@ -59,6 +61,14 @@ def pack(matrix: LayerMatrix, problem: PackingProblem, *, context: SearchContext
         groups=matrix.groups,
         tiles=tuple(tiles),
     )
+
+
+def _largest(values: NDArray[Any], count: int | None) -> NDArray[Any]:
+    """`values`, (filters, inputs), with all but the `count` largest set to zero; None for none."""
+    if count is None:
+        return values
+    (kept,) = choose_largest([np.square(values, dtype=np.float64)], count, [0])
+    return np.where(kept.mask(), values, values.dtype.type(0))
 
 
 def combine(

@@ -1,4 +1,4 @@
-"""The height of each layer's tiles: of several the one whose segments buy the most saliency for a budget."""
+"""A choice for each layer, so that all together have the most saliency that a budget pays for."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ _HALVINGS = 60  # of the interval that the multiplier lies in
 
 
 class Curve(NamedTuple):
-    """What a layer may keep in tiles of one height: the cost and the saliency of each choice, (choices,) float64."""
+    """What a layer may keep in one of several ways: the cost and the saliency of each choice, (choices,) float64."""
 
     costs: NDArray[np.float64]
     saliency: NDArray[np.float64]
 
 
-def best_heights(layers: Sequence[Sequence[Curve]], budget: float) -> list[int]:
-    """Which of the curves of each layer to choose from, so that the choices of all cost at most `budget`.
+class Choice(NamedTuple):
+    """The number of the `curve` that a layer chooses from, the `place` of its choice there, and the `cost` of that."""
+
+    curve: int
+    place: int
+    cost: float
+
+
+def best_choices(layers: Sequence[Sequence[Curve]], budget: float) -> list[Choice]:
+    """A choice for each layer, from one of its curves, so that all together cost at most `budget`.
 
     Every layer takes the choice of the most saliency less a multiple of its cost, with the least multiplier at which
     the budget pays for all choices (Everett, "Generalized Lagrange Multiplier Method", 1963). Just below it some layers
     would take more: in their order they do, as far as the budget goes. So the choices miss the optimum by less than one
-    layer gains in such a step. Of equal curves it is the first. Where no multiplier is high enough, the cheapest choice
+    layer gains in such a step. Of equal ones it is the first. Where no multiplier is high enough, the cheapest choice
     of each layer decides.
     """
-    if all(len(curves) == 1 for curves in layers):
-        return [0] * len(layers)
-    high = max(float(curve.saliency[-1]) for curves in layers for curve in curves) / budget
+    high = max(float(curve.saliency.max()) for curves in layers for curve in curves) / budget
     low = 0.0
     for _ in range(_HALVINGS):
         if _spent(_best(layers, high)) <= budget:
@@ -48,25 +54,19 @@ def best_heights(layers: Sequence[Sequence[Curve]], budget: float) -> list[int]:
         if further <= left:
             found[number] = more
             left -= further
-    return [choice.curve for choice in found]
+    return found
 
 
-class _Choice(NamedTuple):
-    """The number of the `curve` that a layer chooses from, and the `cost` of what it takes."""
-
-    curve: int
-    cost: float
-
-
-def _best(layers: Sequence[Sequence[Curve]], multiplier: float) -> list[_Choice]:
+def _best(layers: Sequence[Sequence[Curve]], multiplier: float) -> list[Choice]:
     """What each layer chooses if so many times the cost counts against the saliency."""
     found = []
     for curves in layers:
         gains = [curve.saliency - multiplier * curve.costs for curve in curves]
         best = max(range(len(curves)), key=lambda number: gains[number].max())
-        found.append(_Choice(best, float(curves[best].costs[np.argmax(gains[best])])))
+        place = int(np.argmax(gains[best]))
+        found.append(Choice(best, place, float(curves[best].costs[place])))
     return found
 
 
-def _spent(choices: Sequence[_Choice]) -> float:
+def _spent(choices: Sequence[Choice]) -> float:
     return sum(choice.cost for choice in choices)
