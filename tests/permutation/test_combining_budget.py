@@ -92,15 +92,13 @@ def combined(values: np.ndarray, count: int) -> tuple[float, float]:
     return float(len(lanes) * np.count_nonzero(pruned.any(axis=1))), balanced
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(layers(), st.sampled_from([1.1, 1.5, 2.0, 3.0]))
 def test_the_network_keeps_nearly_the_most_that_the_budget_pays_for(
     weights: list[np.ndarray], factor: float
 ) -> None:
-    """By less than one step on the hull of a layer, against all numbers of weights of all layers."""
-    numbers = [
-        [count for count in range(values.size, 0, -1) if is_tried(count, values.size)] for values in weights
-    ]
+    """By less than two steps on the hull of a layer, against the numbers of weights that are tried first."""
+    numbers = [first_tried(values.size) for values in weights]
     points = [
         [combined(values, count) for count in counts] for values, counts in zip(weights, numbers, strict=True)
     ]
@@ -122,15 +120,15 @@ def test_the_network_keeps_nearly_the_most_that_the_budget_pays_for(
     value = sum(saliency for _, saliency in taken)
     assert len(taken) == len(weights)
     assert sum(cost for cost, _ in taken) <= slots
-    assert value <= best + 1e-9
-    assert value > best - max(map(oracle.largest_step, points)) - 1e-9
+    assert value >= best - 2 * max(map(oracle.largest_step, points)) - 1e-9
 
 
-def is_tried(count: int, largest: int) -> bool:
-    """Whether the search looks at `count` weights of so many: each 0.92 of the one before, rounded down."""
-    while largest > count:
-        largest = math.floor(0.92 * largest)
-    return largest == count
+def first_tried(largest: int) -> list[int]:
+    """The numbers of weights that the search looks at first: each 0.6 of the one before, rounded down."""
+    found = [largest]
+    while math.floor(0.6 * found[-1]):
+        found.append(math.floor(0.6 * found[-1]))
+    return found
 
 
 def test_each_layer_keeps_its_largest_weights() -> None:
@@ -155,6 +153,16 @@ main (float[1,24] x) => (float[1,8] y)
 <float[24,8] w>
 { y = MatMul(x, w) }
 """
+
+
+def test_more_numbers_are_tried_near_the_best() -> None:
+    """One layer: nearly all of the budget is spent, though the numbers tried first are far apart."""
+    values = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
+    for factor in (2.0, 2.5, 3.0, 4.0):
+        options = PermuteOptions.of({**COMBINE, "budget": f"compression={factor}"})
+        (job,) = with_kept_weights([LayerJob("one", lambda: LayerMatrix(values), 1)], options, no_progress)
+        slots, _ = combined(values, job.kept or 0)
+        assert 0.95 < slots * factor / values.size <= 1
 
 
 def test_an_interrupt_ends_it_without_a_result(monkeypatch: pytest.MonkeyPatch) -> None:

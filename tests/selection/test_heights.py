@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import oracle
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
-from tightc.selection.multiple_choice import Curve, best_choices
+from tightc.selection.multiple_choice import Curve, best_choices, with_rest_spent
 from tightc.selection.select import Candidates, select
 from tightc.tile.segment_costs import SegmentCosts
 
@@ -77,6 +77,26 @@ def test_the_heights_miss_less_than_one_step_of_the_best_of_all_choices(network:
     assert [choice.cost for choice in choices] == [cost for cost, _ in taken]
     assert sum(cost for cost, _ in taken) <= network.budget
     assert sum(saliency for _, saliency in taken) >= best - largest
+
+
+@given(networks())
+def test_what_is_left_buys_what_fits(network: Network) -> None:
+    """No layer alone could take more for what is left, and none has less than before."""
+    curves = [
+        [Curve(*np.array(oracle.points(own, prices)).T) for own, prices in zip(layer, paid, strict=True)]
+        for layer, paid in zip(network.units, network.costs, strict=True)
+    ]
+    before = best_choices(curves, network.budget)
+    after = with_rest_spent(curves, before, network.budget)
+    left = network.budget - sum(choice.cost for choice in after)
+    assert left >= 0
+    for own, first, last in zip(curves, before, after, strict=True):
+        taken = own[last.curve].saliency[last.place]
+        assert last.cost == own[last.curve].costs[last.place]
+        assert taken >= own[first.curve].saliency[first.place]
+        for curve in own:
+            for cost, saliency in zip(curve.costs, curve.saliency, strict=True):
+                assert saliency <= taken or cost > last.cost + left
 
 
 def test_of_equal_heights_it_is_the_first() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,21 +16,22 @@ from tightc.deadline import Deadline, TimeShare
 from tightc.errors import OptionError
 from tightc.parallel import available_cores
 from tightc.permutation.executors.threads import closed, results_of
-from tightc.permutation.layer_scheduler import LayerJob, packing_problem
+from tightc.permutation.layer_scheduler import LayerJob, layers_at_once, packing_problem
 from tightc.permutation.methods.column_combine import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.search_context import SearchContext
 from tightc.progress import Progress
 from tightc.selection.balance import layer_balanced
-from tightc.selection.budget import NOUNS, Budget
-from tightc.selection.multiple_choice import Curve, best_choices
+from tightc.selection.budget import NOUNS, Budget, Kind
+from tightc.selection.multiple_choice import Curve, best_choices, with_rest_spent
 from tightc.tile.matrix import LayerMatrix
 from tightc.tile.measures import dropped_weights, packed_bits
 from tightc.tile.packing import Packing
 
-_RATIO = 0.92  # of a number of weights that is tried, over the next larger one
+# of a number of weights that is tried, over the next larger one: first of all, then near the best of those
+_RATIOS = (0.6, 0.9, 0.98)
 _ROUNDING = (
-    1e-12  # relative: 1 / 49 of a cost is a little too small, and must buy as much as the exact number
+    1e-12  # relative: 1 / 49 of a cost may be a little too small, and must buy as much as the exact number
 )
 
 
@@ -37,86 +40,117 @@ def with_kept_weights(
 ) -> list[LayerJob]:
     """`jobs` with the number of weights that each keeps, so that their packings together meet the budget of `options`.
 
-    Each layer is combined for falling numbers of its largest weights. Of the packings the network takes those that
+    Each layer is combined from falling numbers of its largest weights. Of the packings the network takes those that
     keep the most balanced saliency for the budget, by what they cost on the accelerator. So the gain is reached, not
-    estimated. OptionError where even the least of each layer costs more.
+    estimated. Then it chooses again, with more numbers near the best. OptionError where even the least of each layer
+    costs more.
     """
     budget = options.budget
     assert budget is not None, "the caller checked"
     work = Deadline()
     contexts = [SearchContext(time=TimeShare(work), progress=progress, layer=job.name) for job in jobs]
-    runs = [partial(_trials, job, options, own) for job, own in zip(jobs, contexts, strict=True)]
-    pool = ThreadPoolExecutor(options.jobs or available_cores())
+    layers = [_Layer(job, options, budget.kind, own) for job, own in zip(jobs, contexts, strict=True)]
+    pool = ThreadPoolExecutor(layers_at_once(options.jobs or available_cores(), jobs))
     with closed(pool, work):
-        found, _ = results_of(pool, runs, work)
-    dense = sum(own.dense for own in found)
-    least = sum(float(own.curve.costs.min()) for own in found)
-    if least > dense / budget.factor * (1 + _ROUNDING):
-        raise _unreachable(budget, dense / least)
-    chosen = best_choices([[own.curve] for own in found], dense / budget.factor * (1 + _ROUNDING))
+        found, _ = results_of(pool, [layer.trials for layer in layers], work)
+        allowed = sum(layer.dense for layer in layers) / budget.factor * (1 + _ROUNDING)
+        least = sum(min(trial.cost for trial in trials) for trials in found)
+        if least > allowed:
+            raise _unreachable(budget, budget.factor * allowed / least)
+        for finer in range(1, len(_RATIOS)):
+            places = _best(found, allowed)
+            runs = [
+                partial(layer.finer, own, place, finer)
+                for layer, own, place in zip(layers, found, places, strict=True)
+            ]
+            found, _ = results_of(pool, runs, work)
     return [
-        replace(job, kept=own.counts[choice.place])
-        for job, own, choice in zip(jobs, found, chosen, strict=True)
+        replace(job, kept=trials[place].weights)
+        for job, trials, place in zip(jobs, found, _best(found, allowed), strict=True)
     ]
 
 
+class _Trial(NamedTuple):
+    """A layer combined from so many `weights`: the `cost` of its packing, and the `saliency` of those left in it."""
+
+    weights: int
+    cost: float
+    saliency: float
+
+
+def _best(layers: Sequence[Sequence[_Trial]], allowed: float) -> list[int]:
+    """The place of the trial that each layer takes, where all together may cost so much."""
+    curves = [
+        [Curve(np.array([trial.cost for trial in trials]), np.array([trial.saliency for trial in trials]))]
+        for trials in layers
+    ]
+    choices = with_rest_spent(curves, best_choices(curves, allowed), allowed)
+    return [choice.place for choice in choices]
+
+
 @dataclass(frozen=True)
-class _Trials:
-    """A layer combined from each of several numbers of weights, `counts`: the cost and saliency of its packing.
+class _Layer:
+    """A layer that is combined from several numbers of weights; `kind`: of the cost that a budget counts."""
 
-    `dense`: what it costs with all weights and no packing.
-    """
+    job: LayerJob
+    options: PermuteOptions
+    kind: Kind
+    context: SearchContext
 
-    counts: list[int]
-    curve: Curve
-    dense: float
+    def trials(self) -> list[_Trial]:
+        """Those of numbers that fall from all weights to one; an empty layer has that of none."""
+        whole = int(np.count_nonzero(self._matrix.values))
+        return self._tried([whole, *_between(whole, 0, _RATIOS[0])], 0)
+
+    def finer(self, trials: list[_Trial], place: int, level: int) -> list[_Trial]:
+        """`trials` and some between the one at `place` and its neighbours, in the ratio of the `level`."""
+        near = [trial.weights for trial in trials[max(0, place - 1) : place + 2]]
+        counts = [count for more, fewer in pairwise(near) for count in _between(more, fewer, _RATIOS[level])]
+        return sorted([*trials, *self._tried(counts, level)], reverse=True)
+
+    @property
+    def dense(self) -> float:
+        """What a budget counts of the layer with all weights."""
+        if self.kind in ("compression", "bits"):
+            matrix = self._matrix
+            return float(matrix.values.size * (matrix.bits if self.kind == "bits" else 1))
+        assert self.job.costs is not None, "the caller asked for them"
+        cost = self.job.costs.of_dense()
+        return cost.cycles if self.kind == "speedup" else cost.energy_pj
+
+    @property
+    def _matrix(self) -> LayerMatrix:
+        return self.job.load()
+
+    def _tried(self, counts: list[int], level: int) -> list[_Trial]:
+        """The layer combined from each of `counts`; what the accelerator cannot run costs infinitely much."""
+        matrix = self._matrix
+        saliency = layer_balanced(np.square(matrix.dequantized, dtype=np.float64))
+        found, quiet = [], SearchContext(time=self.context.time)
+        for number, count in enumerate(counts):
+            packing = pack(matrix, packing_problem(self.options, self.job.costs, count), context=quiet)
+            kept = float(saliency[~dropped_weights(packing, matrix)].sum())
+            found.append(_Trial(count, self._cost(packing, matrix), kept))
+            self.context.report((level + number / len(counts)) / len(_RATIOS), {"weights": f"{count:,}"})
+        return found
+
+    def _cost(self, packing: Packing, matrix: LayerMatrix) -> float:
+        if self.kind == "compression":
+            return float(sum(tile.area for tile in packing.tiles))
+        if self.kind == "bits":
+            return float(packed_bits(packing, matrix.bits))
+        assert self.job.costs is not None, "the caller asked for them"
+        cost = self.job.costs.of(packing)
+        return cost.cycles if self.kind == "speedup" else cost.energy_pj
 
 
-def _trials(job: LayerJob, options: PermuteOptions, context: SearchContext) -> _Trials:
-    matrix = job.load()
-    saliency = layer_balanced(np.square(matrix.dequantized, dtype=np.float64))
-    counts = _counts(int(np.count_nonzero(saliency)))
-    costs, kept = [], []
-    quiet = SearchContext(time=context.time)
-    for number, count in enumerate(counts):
-        packing = pack(matrix, packing_problem(options, job.costs, count), context=quiet)
-        costs.append(_cost(packing, matrix, job, options.budget))
-        kept.append(float(saliency[~dropped_weights(packing, matrix)].sum()))
-        context.report((number + 1) / (len(counts) + 1), {"weights": f"{count:,}"})
-    runs = np.isfinite(costs) | ~np.isfinite(costs).any()  # some may have more partial sums than their buffer
-    curve = Curve(np.array(costs)[runs], np.array(kept)[runs])
-    counts = [count for count, fits in zip(counts, runs, strict=True) if fits]
-    return _Trials(counts, curve, _dense(matrix, job, options.budget))
-
-
-def _counts(nonzeros: int) -> list[int]:
-    """The numbers of weights that are tried for a layer with so many, falling to one; none for a layer without."""
-    counts = [nonzeros]
-    while counts[-1] > 1:
-        counts.append(floor(_RATIO * counts[-1]))
-    return counts
-
-
-def _cost(packing: Packing, matrix: LayerMatrix, job: LayerJob, budget: Budget | None) -> float:
-    """What the budget counts of a packing."""
-    kind = budget.kind if budget else "compression"
-    if kind == "compression":
-        return float(sum(tile.area for tile in packing.tiles))
-    if kind == "bits":
-        return float(packed_bits(packing, matrix.bits))
-    assert job.costs is not None, "the caller asked for them"
-    cost = job.costs.of(packing)
-    return cost.cycles if kind == "speedup" else cost.energy_pj
-
-
-def _dense(matrix: LayerMatrix, job: LayerJob, budget: Budget | None) -> float:
-    """What the budget counts of a layer with all weights."""
-    kind = budget.kind if budget else "compression"
-    if kind in ("compression", "bits"):
-        return float(matrix.values.size * (matrix.bits if kind == "bits" else 1))
-    assert job.costs is not None, "the caller asked for them"
-    cost = job.costs.of_dense()
-    return cost.cycles if kind == "speedup" else cost.energy_pj
+def _between(more: int, fewer: int, ratio: float) -> list[int]:
+    """Numbers below `more` and above `fewer`, each about `ratio` times the one before."""
+    found, count = [], floor(ratio * more)
+    while count > fewer:
+        found.append(count)
+        count = floor(ratio * count)
+    return found
 
 
 def _unreachable(budget: Budget, highest: float) -> OptionError:

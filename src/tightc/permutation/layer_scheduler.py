@@ -127,7 +127,7 @@ def pack_on(
         )
         for job, seed in zip(jobs, seeds, strict=True)
     ]
-    planners = ThreadPoolExecutor(_layers_at_once(executor.workers, jobs))
+    planners = ThreadPoolExecutor(layers_at_once(executor.workers, jobs))
     with closed(planners, deadline):
         largest_first = sorted(range(len(jobs)), key=lambda i: -jobs[i].weight)
         found, interrupted = results_of(planners, [runs[i].pack for i in largest_first], deadline)
@@ -137,7 +137,7 @@ def pack_on(
         return PackedLayers([packings[i] for i in range(len(jobs))], interrupted, cut_short, curves)
 
 
-def _layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
+def layers_at_once(workers: int, jobs: Sequence[LayerJob]) -> int:
     """One layer more than workers, so that these have work while the next is planned; fewer where layers are large."""
     largest = max((job.size for job in jobs), default=0)
     return max(1, min(workers + (workers > 1), _MOST_BYTES // max(1, largest)))

@@ -33,7 +33,7 @@ def best_choices(layers: Sequence[Sequence[Curve]], budget: float) -> list[Choic
     the budget pays for all choices (Everett, "Generalized Lagrange Multiplier Method", 1963). Just below it some layers
     would take more: in their order they do, as far as the budget goes. So the choices miss the optimum by less than one
     layer gains in such a step. Of equal ones it is the first. Where no multiplier is high enough, the cheapest choice
-    of each layer decides.
+    of each layer decides. A choice of infinite cost is none.
     """
     high = max(float(curve.saliency.max()) for curves in layers for curve in curves) / budget
     low = 0.0
@@ -57,11 +57,43 @@ def best_choices(layers: Sequence[Sequence[Curve]], budget: float) -> list[Choic
     return found
 
 
+def with_rest_spent(
+    layers: Sequence[Sequence[Curve]], choices: Sequence[Choice], budget: float
+) -> list[Choice]:
+    """`choices` with what is left of `budget` spent: in their order, layers take the most saliency that it pays for.
+
+    A multiplier only finds choices on the upper hull of saliency over cost; others may fit in between. It ends when no
+    layer alone can take more.
+    """
+    found: list[Choice] = []
+    further = list(choices)
+    while further != found:
+        found, further = further, list(further)
+        for number, curves in enumerate(layers):
+            left = budget - _spent(further)
+            further[number] = _most_for(curves, further[number], left)
+    return found
+
+
+def _most_for(curves: Sequence[Curve], own: Choice, left: float) -> Choice:
+    """The choice of the most saliency for what the layer's `own` costs and what is `left`; its own if none has more."""
+    best, found = float(curves[own.curve].saliency[own.place]), own
+    for index, curve in enumerate(curves):
+        affordable = np.where(curve.costs <= own.cost + left, curve.saliency, -np.inf)
+        place = int(np.argmax(affordable))
+        if affordable[place] > best:
+            best, found = float(affordable[place]), Choice(index, place, float(curve.costs[place]))
+    return found
+
+
 def _best(layers: Sequence[Sequence[Curve]], multiplier: float) -> list[Choice]:
     """What each layer chooses if so many times the cost counts against the saliency."""
     found = []
     for curves in layers:
-        gains = [curve.saliency - multiplier * curve.costs for curve in curves]
+        gains = [
+            np.where(np.isinf(curve.costs), -np.inf, curve.saliency) - multiplier * np.nan_to_num(curve.costs)
+            for curve in curves
+        ]
         best = max(range(len(curves)), key=lambda number: gains[number].max())
         place = int(np.argmax(gains[best]))
         found.append(Choice(best, place, float(curves[best].costs[place])))
