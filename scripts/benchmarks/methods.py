@@ -33,11 +33,11 @@ _LOSSLESS = (
 )
 _FAN_IN = 8
 _SCHEDULE = "quick"
-_MEASURES = {"passes": "fewer passes", "energy_pj": "less energy", "packed_bits": "fewer bits"}
+MEASURES = {"passes": "fewer passes", "energy_pj": "less energy", "packed_bits": "fewer bits"}
 _OWN = f"tight, fan-in {_FAN_IN}"
 
 
-class _Network(NamedTuple):
+class Compared(NamedTuple):
     """A network that is compared: what the page calls it, its weights, and how they are made and compared."""
 
     title: str
@@ -60,26 +60,26 @@ def run(page: Page) -> None:
         "pack; the last row of a table is tight without them too. `as arranged`: the packing that a model was trained "
         "with."
     )
-    found = [(network, _rows(network)) for network in _networks(page)]
+    found = [(network, rows_of(network)) for network in _networks(page)]
     page.text("### Where a lossless method is ahead of tight with a fan-in of 8")
-    page.head("network", *_MEASURES.values())
+    page.head("network", *MEASURES.values())
     for network, rows in found:
-        page.row(network.title.partition(":")[0], *_ahead(rows))
+        page.row(network.title.partition(":")[0], *ahead_of_tight(rows))
     page.end()
     for network, rows in found:
-        _table(page, network, rows)
+        write_table(page, network, rows)
     if not page.quick:
         _vgg16(page)
 
 
-def _networks(page: Page) -> Iterator[_Network]:
+def _networks(page: Page) -> Iterator[Compared]:
     if missing(RESNET20):
         page.text(missing(RESNET20))
     else:
-        yield _Network(
+        yield Compared(
             "ResNet-20, pruned once to 0.9, not trained since",
             pruned(RESNET20, 0.9),
-            ("tightc prune resnet20-cifar10.onnx --sparsity 0.9 -o pruned.onnx", _command("pruned.onnx")),
+            ("tightc prune resnet20-cifar10.onnx --sparsity 0.9 -o pruned.onnx", command("pruned.onnx")),
         )
     if page.quick:
         return
@@ -87,23 +87,24 @@ def _networks(page: Page) -> Iterator[_Network]:
         title = f"{name}: ResNet-20, trained for {'column combining' if '-cc-' in name else 'tight packing'}"
         model = tightc.unpack(tightc.load(_RECORDED / f"{name}.onnx"))[0]
         unpack = f"tightc unpack docs/results/models/{name}.onnx -o plain.onnx"
-        yield _Network(title, model, (unpack, _command("plain.onnx")))
+        yield Compared(title, model, (unpack, command("plain.onnx")))
     if _VWW.exists():
-        yield _Network(
+        yield Compared(
             "Visual wake words of MLPerf Tiny, pruned once to 0.83",
             pruned(_VWW, 0.83),
-            ("tightc prune vww.onnx --sparsity 0.83 -o pruned.onnx", _command("pruned.onnx")),
+            ("tightc prune vww.onnx --sparsity 0.83 -o pruned.onnx", command("pruned.onnx")),
         )
 
 
-def _command(name: str) -> str:
+def command(name: str) -> str:
+    """The command that compares all methods on the model `name`."""
     fan_ins = ",".join(map(str, _FAN_INS))
     return (
         f"tightc compare {name} --method all --fan-in {fan_ins} --area nangate45 --temp-schedule {_SCHEDULE}"
     )
 
 
-def _rows(network: _Network) -> list[dict[str, Any]]:
+def rows_of(network: Compared) -> list[dict[str, Any]]:
     """The rows of all methods, and that of tight without idle weights."""
     shared: dict[str, Any] = {
         "area": tightc.configs() / "area" / "nangate45.yaml",
@@ -117,7 +118,8 @@ def _rows(network: _Network) -> list[dict[str, Any]]:
     return [*map(dict, rows), {**last, "variant": f"{_OWN}, without idle weights"}]
 
 
-def _table(page: Page, network: _Network, rows: list[dict[str, Any]]) -> None:
+def write_table(page: Page, network: Compared, rows: list[dict[str, Any]]) -> None:
+    """The table of one network."""
     commands = ", then ".join(f"`{command}`" for command in network.commands)
     page.text(f"### {network.title}\n\nBy {commands}.")
     page.head("variant", "passes", "over tight", "speedup", "per area", "energy gain", "KiB", "dropped")
@@ -168,8 +170,8 @@ def _own(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next(row for row in rows if row["variant"] == _OWN)
 
 
-def _ahead(rows: list[dict[str, Any]]) -> list[str]:
+def ahead_of_tight(rows: list[dict[str, Any]]) -> list[str]:
     """Which lossless variants are ahead of tight in each of the measures."""
     others = [row for row in rows if row["method"] != "tight" and not row["dropped_weights"]]
-    better = [[row["variant"] for row in others if row[key] < _own(rows)[key]] for key in _MEASURES]
+    better = [[row["variant"] for row in others if row[key] < _own(rows)[key]] for key in MEASURES]
     return ["; ".join(names) or "none" for names in better]

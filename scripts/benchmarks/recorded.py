@@ -44,7 +44,7 @@ def run(page: Page) -> None:
         for name, model in plain.items():
             head = (name, rows[name]["epochs"], float(rows[name]["accuracy_drop"]))
             for label, packed in _packings(name, model).items():
-                page.row(*head, label, *_figures(packed, table))
+                page.row(*head, label, *figures(packed, table))
         page.end()
     if not page.quick:
         _arrays(page, plain)
@@ -119,11 +119,11 @@ def _combined(name: str, model: Model, array: str) -> tuple[float, float, float]
 
 def _of(model: Model) -> tuple[float, float, float]:
     """(passes, speedup per area, energy gain) by the first table."""
-    passes, _, per_area, energy, _ = _figures(model, _TABLES[0])
+    passes, _, per_area, energy, _ = figures(model, _TABLES[0])
     return passes, per_area, energy
 
 
-def _figures(model: Model, table: str) -> tuple[float, float, float, float, float]:
+def figures(model: Model, table: str) -> tuple[float, float, float, float, float]:
     """(passes, speedup, speedup per area, energy gain, uJ of one image)."""
     folder = tightc.configs()
     totals = tightc.simulate(
