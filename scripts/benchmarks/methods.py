@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ _LOSSLESS = (
 )
 _FAN_IN = 8
 _SCHEDULE = "quick"
-MEASURES = {"passes": "fewer passes", "energy_pj": "less energy", "packed_bits": "fewer bits"}
+_MEASURES = {"passes": "fewer passes", "energy_pj": "less energy", "packed_bits": "fewer bits"}
 _OWN = f"tight, fan-in {_FAN_IN}"
 
 
@@ -60,16 +60,21 @@ def run(page: Page) -> None:
         "pack; the last row of a table is tight without them too. `as arranged`: the packing that a model was trained "
         "with."
     )
-    found = [(network, rows_of(network)) for network in _networks(page)]
-    page.text("### Where a lossless method is ahead of tight with a fan-in of 8")
-    page.head("network", *MEASURES.values())
-    for network, rows in found:
-        page.row(network.title.partition(":")[0], *ahead_of_tight(rows))
-    page.end()
-    for network, rows in found:
-        write_table(page, network, rows)
+    write_comparison(page, _networks(page))
     if not page.quick:
         _vgg16(page)
+
+
+def write_comparison(page: Page, networks: Iterable[Compared]) -> None:
+    """Where a lossless method is ahead of tight packing, then the table of each of `networks`."""
+    found = [(network, _rows(network)) for network in networks]
+    page.text(f"### Where a lossless method is ahead of tight with a fan-in of {_FAN_IN}")
+    page.head("network", *_MEASURES.values())
+    for network, rows in found:
+        page.row(network.title.partition(":")[0], *_ahead(rows))
+    page.end()
+    for network, rows in found:
+        _table(page, network, rows)
 
 
 def _networks(page: Page) -> Iterator[Compared]:
@@ -104,7 +109,7 @@ def command(name: str) -> str:
     )
 
 
-def rows_of(network: Compared) -> list[dict[str, Any]]:
+def _rows(network: Compared) -> list[dict[str, Any]]:
     """The rows of all methods, and that of tight without idle weights."""
     shared: dict[str, Any] = {
         "area": tightc.configs() / "area" / "nangate45.yaml",
@@ -118,8 +123,7 @@ def rows_of(network: Compared) -> list[dict[str, Any]]:
     return [*map(dict, rows), {**last, "variant": f"{_OWN}, without idle weights"}]
 
 
-def write_table(page: Page, network: Compared, rows: list[dict[str, Any]]) -> None:
-    """The table of one network."""
+def _table(page: Page, network: Compared, rows: list[dict[str, Any]]) -> None:
     commands = ", then ".join(f"`{command}`" for command in network.commands)
     page.text(f"### {network.title}\n\nBy {commands}.")
     page.head("variant", "passes", "over tight", "speedup", "per area", "energy gain", "KiB", "dropped")
@@ -170,8 +174,8 @@ def _own(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next(row for row in rows if row["variant"] == _OWN)
 
 
-def ahead_of_tight(rows: list[dict[str, Any]]) -> list[str]:
+def _ahead(rows: list[dict[str, Any]]) -> list[str]:
     """Which lossless variants are ahead of tight in each of the measures."""
     others = [row for row in rows if row["method"] != "tight" and not row["dropped_weights"]]
-    better = [[row["variant"] for row in others if row[key] < _own(rows)[key]] for key in MEASURES]
+    better = [[row["variant"] for row in others if row[key] < _own(rows)[key]] for key in _MEASURES]
     return ["; ".join(names) or "none" for names in better]

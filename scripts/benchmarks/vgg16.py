@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 import tightc
-from benchmarks.methods import MEASURES, Compared, ahead_of_tight, command, rows_of, write_table
+from benchmarks.methods import Compared, command, write_comparison
 from benchmarks.page import FOLDER, SEED, Page
 from benchmarks.recorded import figures
 from tightc.model.file import Model
@@ -72,17 +72,11 @@ def _every_method(page: Page, plain: dict[str, Model]) -> None:
         )
         for name, model in plain.items()
     ]
-    found_rows = [(network, rows_of(network)) for network in compared]
     page.text(
-        "### Where a lossless method is ahead of tight with a fan-in of 8\n\nAll methods on ideal hardware, as on [the "
-        "page of methods](methods.md), which explains the columns."
+        "All methods on ideal hardware, as on [the page of methods](methods.md), which explains the columns of the "
+        "tables below."
     )
-    page.head("network", *MEASURES.values())
-    for network, rows in found_rows:
-        page.row(network.title.partition(":")[0], *ahead_of_tight(rows))
-    page.end()
-    for network, rows in found_rows:
-        write_table(page, network, rows)
+    write_comparison(page, compared)
 
 
 def _drops() -> dict[str, float]:
