@@ -103,7 +103,9 @@ def surroundings() -> str:
     """Seed, processor and versions of the measurement."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"Seed {SEED}; {available_cores()} cores of {processor()}; Python {python}, {packages}."
+    cores = available_cores()
+    unit = "core" if cores == 1 else "cores"
+    return f"Seed {SEED}; {cores} {unit} of {processor()}; Python {python}, {packages}."
 
 
 def processor() -> str:
