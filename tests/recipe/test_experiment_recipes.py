@@ -23,8 +23,8 @@ def recipe_of(path: Path) -> Recipe:
 def test_every_method_of_the_comparison_has_a_recipe() -> None:
     resnet20 = [path.stem.removeprefix("resnet20-") for path in PATHS if path.stem.startswith("resnet20-")]
     assert resnet20 == [
-        "aligned", "column-combine-0.5", "column-combine-1.75", "filters", "nm-1-16", "nm-1-8", "subword-folded",
-        "subword", "unaligned",
+        "aligned", "column-combine-0.5", "column-combine-1.75", "column-combine-budget", "filters", "nm-1-16", "nm-1-8",
+        "subword-folded", "subword", "unaligned",
     ]  # fmt: skip
     vgg16 = [path.stem for path in PATHS if path.stem.startswith("vgg16-")]
     assert vgg16 == ["vgg16-aligned", "vgg16-column-combine-1.75", "vgg16-dense", "vgg16-subword"]
@@ -76,7 +76,9 @@ def test_all_methods_train_alike_and_end_permuted_for_the_same_array(path: Path)
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in COMPARED if "combine" in path.stem], ids=lambda path: path.stem
+    "path",
+    [path for path in COMPARED if "combine" in path.stem and not path.stem.endswith("-budget")],
+    ids=lambda path: path.stem,
 )
 def test_column_combining_prunes_combines_and_trains_in_turns(path: Path) -> None:
     steps = recipe_of(path).stages[1:-3]
@@ -86,3 +88,14 @@ def test_column_combining_prunes_combines_and_trains_in_turns(path: Path) -> Non
     gammas = {step.permute.gamma for step in steps[1::3]}
     assert sparsities == sorted(sparsities) and max(epochs) == epochs[-1] > epochs[0]
     assert gammas == {float(path.stem.rpartition("-")[2])}
+
+
+def test_column_combining_within_a_budget_raises_it_from_one_training_to_the_next() -> None:
+    steps = recipe_of(FOLDER / "resnet20-column-combine-budget.yaml").stages[1:-3]
+    assert [step.stage for step in steps] == ["permute", "finetune"] * (len(steps) // 2)
+    budgets = [step.permute.budget for step in steps[::2]]
+    assert {budget.kind for budget in budgets} == {"energy"}
+    assert [budget.factor for budget in budgets] == sorted({budget.factor for budget in budgets})
+    assert {step.permute.gamma for step in steps[::2]} == {0.5}
+    epochs = [step.finetune.epochs for step in steps[1::2]]
+    assert max(epochs) == epochs[-1] > epochs[0]
