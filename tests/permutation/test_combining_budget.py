@@ -165,12 +165,15 @@ def test_more_numbers_are_tried_near_the_best() -> None:
         assert 0.95 < slots * factor / values.size <= 1
 
 
-def test_an_interrupt_ends_it_without_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("density", [1, 0])
+def test_an_interrupt_ends_it_without_a_result(density: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it comes when nothing is left to combine, as in a layer without weights."""
+
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threads, "wait", interrupted)
-    values = np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
+    values = density * np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
     with pytest.raises(KeyboardInterrupt):
         with_kept_weights(
             [LayerJob("one", lambda: LayerMatrix(values), 1)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from tightc.permutation.methods.column_combine import pack
 from tightc.permutation.options import PermuteOptions
 from tightc.permutation.search_context import SearchContext
 from tightc.progress import Progress
+from tightc.selection.aligned import ROUNDING
 from tightc.selection.balance import layer_balanced
 from tightc.selection.budget import NOUNS, Budget, Kind
 from tightc.selection.multiple_choice import Curve, best_choices, with_rest_spent
@@ -30,9 +31,6 @@ from tightc.tile.packing import Packing
 
 # of a number of weights that is tried, over the next larger one: first of all, then near the best of those
 _RATIOS = (0.6, 0.9, 0.98)
-_ROUNDING = (
-    1e-12  # relative: 1 / 49 of a cost may be a little too small, and must buy as much as the exact number
-)
 
 
 def with_kept_weights(
@@ -52,8 +50,8 @@ def with_kept_weights(
     layers = [_Layer(job, options, budget.kind, own) for job, own in zip(jobs, contexts, strict=True)]
     pool = ThreadPoolExecutor(layers_at_once(options.jobs or available_cores(), jobs))
     with closed(pool, work):
-        found, _ = results_of(pool, [layer.trials for layer in layers], work)
-        allowed = sum(layer.dense for layer in layers) / budget.factor * (1 + _ROUNDING)
+        found = _all_of(pool, [layer.trials for layer in layers], work)
+        allowed = sum(layer.dense for layer in layers) / budget.factor * (1 + ROUNDING)
         least = sum(min(trial.cost for trial in trials) for trials in found)
         if least > allowed:
             raise _unreachable(budget, budget.factor * allowed / least)
@@ -63,11 +61,21 @@ def with_kept_weights(
                 partial(layer.finer, own, place, finer)
                 for layer, own, place in zip(layers, found, places, strict=True)
             ]
-            found, _ = results_of(pool, runs, work)
+            found = _all_of(pool, runs, work)
     return [
         replace(job, kept=trials[place].weights)
         for job, trials, place in zip(jobs, found, _best(found, allowed), strict=True)
     ]
+
+
+def _all_of(
+    pool: ThreadPoolExecutor, runs: Sequence[Callable[[], list[_Trial]]], work: Deadline
+) -> list[list[_Trial]]:
+    """What each of `runs` returns; KeyboardInterrupt after an interrupt, also where all had ended."""
+    found, interrupted = results_of(pool, runs, work)
+    if interrupted:
+        raise KeyboardInterrupt
+    return found
 
 
 class _Trial(NamedTuple):
