@@ -74,6 +74,22 @@ def test_rows_of_a_titled_group_are_in_a_table_of_their_own() -> None:
     assert titled_table(runs, "What counts", ["resnet20-nm"]) == ""
 
 
+def test_the_budget_of_a_row_is_that_of_its_last_stage_with_one() -> None:
+    changes = {
+        "aligned": {"finetune.budget": "energy=4", "permute.budget": ["energy=2"]},
+        "column-combine": {"permute.budget": ["energy=1.5", "energy=3.8"]},
+        "nm": {"permute.budget": "speedup=2"},
+        "filters": {"permute.array": "8x8"},
+    }
+    runs = [
+        record("resnet20", method, 12.0, 0.4) | {"array": "8x8", "changes": own}
+        for method, own in changes.items()
+    ]
+    found = cells(titled_table(runs, "Budgets", [run["row"] for run in runs]))
+    budgets = [found[run["row"]][0][1] for run in runs]
+    assert budgets == ["energy=4", "energy=3.8", "speedup=2", "-"]
+
+
 def test_a_headline_is_of_two_rows_that_are_recorded() -> None:
     over, under = "resnet20-aligned", "resnet20-column-combine-0.5"
     runs = [record("resnet20", "aligned", 12.0, drop, seed) for seed, drop in ((1, 0.4), (2, 0.8), (3, 0.9))]

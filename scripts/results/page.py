@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from results.folder import Record
 from results.matrix import Comparison, Published
@@ -92,11 +93,10 @@ def titled_table(records: Sequence[Record], heading: str, names: Sequence[str]) 
 
 
 def _ablated(one: Measured) -> list[str]:
-    budget = one.records[0]["changes"].get("finetune.budget", "-")
     return [
         one.name,
         one.array,
-        budget,
+        _last_budget(one.records[0]["changes"]),
         one.seeds,
         one.points("accuracy"),
         one.points("validation_accuracy"),
@@ -105,6 +105,12 @@ def _ablated(one: Measured) -> list[str]:
         f"{one.mean('speedup'):.2f}x",
         f"{one.mean('energy_gain'):.2f}x",
     ]
+
+
+def _last_budget(changes: Mapping[str, Any]) -> str:
+    """The budget of finetune, or the last one of permute where that has one."""
+    budgets = changes.get("finetune.budget") or changes.get("permute.budget") or ["-"]
+    return str(budgets[-1] if isinstance(budgets, list) else budgets)
 
 
 def _row(one: Measured) -> list[str]:
