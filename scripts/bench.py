@@ -33,6 +33,7 @@ SECTIONS = {
     "stream": "stream",
     "equal-area": "equal_area",
     "recorded": "recorded",
+    "budgets": "budgets",
     "vgg16": "vgg16",
     "bounds": "bounds",
     "explore": "explore",
