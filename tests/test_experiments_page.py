@@ -12,7 +12,7 @@ import pytest
 
 from helpers.runs import ROOT, record
 from results.folder import ResultsFolder
-from results.matrix import Comparison, Published, read_matrix
+from results.matrix import Comparison, Matrix, Published, read_matrix
 from results.page import headlines, marks, rewrite, surroundings, tables, titled_table
 from results.pages import page_bodies
 from results.ratios import ratio_of
@@ -64,7 +64,10 @@ def test_what_differs_between_runs_is_listed() -> None:
 def test_rows_of_a_titled_group_are_in_a_table_of_their_own() -> None:
     runs = [
         record("resnet20", method, 12.0, 0.4)
-        | {"array": array, "changes": {"finetune.budget": "energy=4", "permute.array": array}}
+        | {
+            "array": array,
+            "recipe": {"stages": [{"finetune": {"budget": "energy=4"}}, {"permute": {"fan_in": 8}}]},
+        }
         for method, array in (("aligned", "8x8"), ("filters", "32x32"))
     ]
     text = titled_table(runs, "What counts", ["resnet20-filters", "resnet20-nm", "resnet20-aligned"])
@@ -75,19 +78,17 @@ def test_rows_of_a_titled_group_are_in_a_table_of_their_own() -> None:
 
 
 def test_the_budget_of_a_row_is_that_of_its_last_stage_with_one() -> None:
-    changes = {
-        "aligned": {"finetune.budget": "energy=4", "permute.budget": ["energy=2"]},
-        "column-combine": {"permute.budget": ["energy=1.5", "energy=3.8"]},
-        "nm": {"permute.budget": "speedup=2"},
-        "filters": {"permute.array": "8x8"},
+    stages = {
+        "aligned": [{"finetune": {"budget": "energy=4"}}, {"permute": {"fan_in": 8}}, {"pack": None}],
+        "column-combine": [{"permute": {"budget": "energy=2"}}, {"permute": {"budget": "energy=3"}}],
+        "filters": [{"evaluate": {}}, {"finetune": {"sparsity": 0.4}}, {"permute": {"budget": None}}],
     }
     runs = [
-        record("resnet20", method, 12.0, 0.4) | {"array": "8x8", "changes": own}
-        for method, own in changes.items()
+        record("resnet20", method, 12.0, 0.4) | {"array": "8x8", "recipe": {"stages": own}}
+        for method, own in stages.items()
     ]
     found = cells(titled_table(runs, "Budgets", [run["row"] for run in runs]))
-    budgets = [found[run["row"]][0][1] for run in runs]
-    assert budgets == ["energy=4", "energy=3.8", "speedup=2", "-"]
+    assert [found[run["row"]][0][1] for run in runs] == ["energy=4", "energy=3", "-"]
 
 
 def test_a_headline_is_of_two_rows_that_are_recorded() -> None:
@@ -178,11 +179,31 @@ def test_a_page_without_its_marks_is_left_as_it_is(text: str, tmp_path: Path) ->
     assert page.read_text() == text
 
 
-def test_the_page_of_the_project_is_what_its_records_make(tmp_path: Path) -> None:
-    copy = tmp_path / "README.md"
-    shutil.copy(RESULTS.page, copy)
-    rewrite(copy, page_bodies(RESULTS, read_matrix(MATRIX)))
-    assert copy.read_text() == RESULTS.page.read_text(), "run python scripts/experiments.py --pages"
+def test_the_pages_of_the_project_are_what_its_records_make(tmp_path: Path) -> None:
+    bodies = page_bodies(RESULTS, read_matrix(MATRIX))
+    assert list(bodies) == [RESULTS.page, RESULTS.budgets]
+    for page, own in bodies.items():
+        copy = tmp_path / page.name
+        shutil.copy(page, copy)
+        rewrite(copy, own)
+        assert copy.read_text() == page.read_text(), "run python scripts/experiments.py --pages"
+
+
+def test_rows_of_titled_groups_are_on_a_page_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    results = ResultsFolder(tmp_path)
+    for method in ("aligned", "filters"):
+        one = record("resnet20", method, 12.0, 0.4) | {"array": "8x8"}
+        results.record(one["id"]).write_text(json.dumps(one))
+    row = {"name": "resnet20-aligned", "network": "resnet20", "method": "aligned"}
+    groups = [{"seeds": [1], "rows": [row]}, {"seeds": [1], "rows": [{**row, "name": "resnet20-filters"}]}]
+    alone = page_bodies(results, Matrix.model_validate({"experiments": groups}))
+    assert list(alone) == [results.page]
+    assert list(cells(alone[results.page]["experiments"])) == ["row", "resnet20-aligned", "resnet20-filters"]
+    groups[1]["title"] = "Filters"
+    apart = page_bodies(results, Matrix.model_validate({"experiments": groups}))
+    assert list(cells(apart[results.page]["experiments"])) == ["row", "resnet20-aligned"]
+    assert list(cells(apart[results.budgets]["experiments"])) == ["row", "resnet20-filters"]
 
 
 def test_the_first_sentences_say_the_largest_speedups_of_the_headlines() -> None:
@@ -241,8 +262,9 @@ def test_a_held_out_split_and_the_test_set_are_columns_of_their_own() -> None:
     assert "validation_accuracy" not in packed_row(record("resnet20", "aligned", 12.0, 0.5, chosen_on="test"))
 
 
-def test_the_page_of_the_project_is_short() -> None:
+def test_the_pages_of_the_project_are_short() -> None:
     assert len(RESULTS.page.read_text().splitlines()) <= 200
+    assert len(RESULTS.budgets.read_text().splitlines()) <= 100
 
 
 def test_the_same_records_make_the_same_drawing() -> None:

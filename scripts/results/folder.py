@@ -25,6 +25,11 @@ class ResultsFolder:
         return self.root / "README.md"
 
     @property
+    def budgets(self) -> Path:
+        """The page of the rows that are compared at the same cost."""
+        return self.root / "budgets.md"
+
+    @property
     def table(self) -> Path:
         """One line for each run."""
         return self.root / "runs.csv"

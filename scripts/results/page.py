@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from results.folder import Record
 from results.matrix import Comparison, Published
@@ -96,7 +95,7 @@ def _ablated(one: Measured) -> list[str]:
     return [
         one.name,
         one.array,
-        _last_budget(one.records[0]["changes"]),
+        _last_budget(one.records[0]),
         one.seeds,
         one.points("accuracy"),
         one.points("validation_accuracy"),
@@ -107,10 +106,10 @@ def _ablated(one: Measured) -> list[str]:
     ]
 
 
-def _last_budget(changes: Mapping[str, Any]) -> str:
-    """The budget of finetune, or the last one of permute where that has one."""
-    budgets = changes.get("finetune.budget") or changes.get("permute.budget") or ["-"]
-    return str(budgets[-1] if isinstance(budgets, list) else budgets)
+def _last_budget(record: Record) -> str:
+    """That of the last stage of the recipe with one."""
+    options = [options for stage in record["recipe"]["stages"] for options in stage.values()]
+    return next((str(one["budget"]) for one in reversed(options) if one and one.get("budget")), "-")
 
 
 def _row(one: Measured) -> list[str]:
