@@ -143,9 +143,9 @@ def test_it_steps_back_where_the_full_training_is_beyond_the_drop(place: Path, d
     assert report.totals["met"] and report.totals["sparsity"] == 0.8438
     assert report.notes == (
         "after the full training to sparsity 0.9 the drop on the held-out images is 1.20 ± 0.10 points: stepped back "
-        "to 0.875",
+        "to sparsity 0.875",
         "after the full training to sparsity 0.875 the drop on the held-out images is 0.95 ± 0.10 points: stepped "
-        "back to 0.8438",
+        "back to sparsity 0.8438",
     )
     first, last = (
         place / "out" / "trials" / f"sparsity-{sparsity}-epochs-2" for sparsity in ("0.9", "0.8438")
@@ -198,11 +198,13 @@ def test_a_drop_that_is_no_number_is_no_success(place: Path, drops: list[float])
 @pytest.mark.parametrize(
     ("measured", "tried", "nearest", "remedy"),
     [
-        ([3.0, 2.0], [0.9, 0.0], "0, loses 2.00",
+        ([3.0, 2.0], [0.9, 0.0], "sparsity 0, loses 2.00",
          "if MODEL was trained on these images, add --validation-from test; else raise --trial-epochs, or lower "
          "--learning-rate"),
-        ([3.0, 0.95], [0.9, 0.0], "0, loses 0.95", "hold out more images with --validation, or lower --margin"),
-        ([3.0, -0.5, 1.4], [0.9, 0.0, 0.6838], "0, loses -0.50", "raise --max-drop, --trials or --trial-epochs"),
+        ([3.0, 0.95], [0.9, 0.0], "sparsity 0, loses 0.95",
+         "hold out more images with --validation, or lower --margin"),
+        ([3.0, -0.5, 1.4], [0.9, 0.0, 0.6838], "sparsity 0, loses -0.50",
+         "raise --max-drop, --trials or --trial-epochs"),
     ],
 )  # fmt: skip
 def test_no_trial_within_the_drop(
@@ -216,7 +218,7 @@ def test_no_trial_within_the_drop(
     with pytest.raises(GoalError) as missed:
         check_goal(report)
     assert str(missed.value) == (
-        f"--max-drop 1: no trial was within it; the nearest, to sparsity {nearest} ± 0.10 points on 32 held-out "
+        f"--max-drop 1: no trial was within it; the nearest, to {nearest} ± 0.10 points on 32 held-out "
         f"images; {remedy}"
     )
 
@@ -227,8 +229,8 @@ def test_where_the_last_trial_is_within_it_says_so(place: Path, drops: list[floa
     assert [row["sparsity"] for row in report.layers] == [0.9, 0.9684, 0.9684, 0.9747, 0.9798]
     assert report.totals["sparsity"] == 0.9798
     assert report.notes == (
-        "the sparsest full training, to 0.9798, is within the drop too: more --trials or --trial-epochs may find a "
-        "sparser one",
+        "the full training to sparsity 0.9798, the furthest tried, is within the drop too: more --trials or "
+        "--trial-epochs may go further",
     )
 
 
@@ -239,6 +241,48 @@ def test_it_steps_on_while_the_full_training_is_within_the_drop(place: Path, dro
     assert report.totals["sparsity"] == 0.92 and report.totals["met"] and not report.notes
     last = place / "out" / "trials" / "sparsity-0.92-epochs-2"
     assert (place / "out" / "03-pack.onnx").read_bytes() == (last / "03-pack.onnx").read_bytes()
+
+
+def test_for_energy_the_gain_of_a_budget_is_searched(place: Path, drops: list[float]) -> None:
+    drops += [0.5, 2.0, 0.2, 1.2, 0.9]
+    report = compressed(max_drop=1, goal="energy", energy=tightc.configs() / "energy" / "nangate45.yaml")
+    budgets = [row["budget"] for row in report.layers]
+    gains = [float(budget.removeprefix("energy=")) for budget in budgets]
+    most = gains[0] ** 2  # the first trial is the root of the largest gain that the layers permit
+    assert 1 < most < 100
+    expected = [most**0.5, most**0.75, most**0.5, 1.25 * most**0.5]
+    assert gains == pytest.approx(expected, rel=0.01)
+    assert report.totals["budget"] == budgets[0] and "sparsity" not in report.totals
+    finetune = yaml.safe_load(Path(report.totals["recipe"]).read_text())["stages"][1]["finetune"]
+    assert (finetune["budget"], finetune["criterion"]) == (budgets[0], "balanced")
+    assert (finetune["tile_heights"], finetune["fan_in"], finetune["align"]) == ([8, 4, 2], 4, "8x8")
+    assert finetune["energy"]["name"] == "nangate45"
+    assert (place / "out" / "trials" / f"energy-{gains[1]:g}-epochs-1").is_dir()
+
+
+def test_the_largest_gain_is_not_exceeded(place: Path, drops: list[float]) -> None:
+    """Just below it a budget is met, just above it is refused; no further training follows."""
+    drops += [0.0] * 9
+    report = compressed(max_drop=1, goal="energy", trials=9)
+    gains = [float(row["budget"].removeprefix("energy=")) for row in report.layers]
+    assert not report.notes and report.totals["budget"] == report.layers[-1]["budget"]
+    model = tightc.load(place / "net.onnx")
+    budget: dict[str, Any] = {"align": "8x8", "tile_heights": "8,4,2", "fan_in": 4, "criterion": "balanced"}
+    assert tightc.prune(model, budget=f"energy={max(gains)}", **budget).report.density < 0.5
+    with pytest.raises(tightc.OptionError, match="expected an energy gain of at most"):
+        tightc.prune(model, budget=f"energy={1.06 * max(gains):.2f}", **budget)
+
+
+def test_for_energy_too_nothing_is_pruned_where_no_budget_is_within_the_drop(
+    place: Path, drops: list[float]
+) -> None:
+    drops += [3.0, 0.2, 2.0, 1.5]
+    report = compressed(max_drop=1, goal="energy", trials=3)
+    assert [row["budget"] for row in report.layers][1] == "energy=1"
+    with pytest.raises(
+        GoalError, match=r"no trial was within it; the nearest, to energy=1, loses 0\.20 ± 0\.10 points"
+    ):
+        check_goal(report)
 
 
 def test_images_held_out_of_the_test_set(place: Path) -> None:
@@ -325,6 +369,9 @@ def test_each_goal_has_its_chain(
         if "evaluate" not in stage
     )
     assert (permute["objective"], finetune.get("align"), pack["strip"]) == (objective, align, strip)
+    assert ("budget" in finetune, finetune.get("replicate_tiles")) == (
+        (True, True) if goal == "energy" else (False, None)
+    )
     assert permute["fan_in"] == 4 and permute["array"] == "8x8"
     assert permute["replicate_tiles"] is simulate["replicate_tiles"] is True
     assert finetune["skip"] == ["last"] and finetune["epochs"] == 2

@@ -73,9 +73,9 @@ def compress(
 ) -> Report:
     """Compress a model as far as a drop of accuracy permits, by the whole chain towards a goal.
 
-    Short trainings find the sparsity, and full ones follow. Held-out images choose; the test set is read once, at the
-    end. The folder then holds the packed model and the recipe that repeats it. A call that was interrupted goes
-    on where it was.
+    Short trainings find the sparsity, or for energy the gain, and full ones follow. Held-out images choose; the test
+    set is read once, at the end. The folder then holds the packed model and the recipe that repeats it. A call that
+    was interrupted goes on where it was.
 
     Returns
     -------

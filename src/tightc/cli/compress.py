@@ -29,10 +29,10 @@ from tightc.names import message_text
 def compress(model: str, output: str | None, seed: int, display: Display, **flags: Any) -> None:
     """Compress a model as far as a drop of accuracy permits.
 
-    It is the whole chain towards a goal. Short trainings find the sparsity, and full ones follow. Held-out images
-    choose; the test set is read once, at the end. The folder then holds the packed model and the recipe that repeats
-    it. Rerun the command to resume. Exit code 1 where the drop was not kept. Needs torch: pip install
-    'tightc[finetune]'.
+    It is the whole chain towards a goal. Short trainings find the sparsity, or for energy the gain, and full ones
+    follow. Held-out images choose; the test set is read once, at the end. The folder then holds the packed model and
+    the recipe that repeats it. Rerun the command to resume. Exit code 1 where the drop was not kept. Needs torch: pip
+    install 'tightc[finetune]'.
     """
     from tightc.compression.compress import compress as run
     from tightc.compression.outcome import check_goal

@@ -1,4 +1,4 @@
-"""Compress: finds the sparsity within a drop by short trainings, trains it in full, packs and measures it."""
+"""Compress: finds how far to prune within a drop by short trainings, trains that in full, packs and measures it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import math
 from pathlib import Path
 
-from tightc.compression.bisection import bisect, denser, sparser
+from tightc.compression.bisection import MOST, bisect, further, nearer
+from tightc.compression.goals import GOALS
 from tightc.compression.options import CompressOptions
 from tightc.compression.outcome import Chosen, Outcome
 from tightc.compression.progress import TrialProgress
@@ -16,16 +17,17 @@ from tightc.data.function import names_function
 from tightc.data.options import DataOptions
 from tightc.files import write_file_atomically
 from tightc.finetuning.finetune import require_torch
-from tightc.model.file import load_model
-from tightc.model.layer_view.layers import read_network
+from tightc.model.file import Model, load_model
+from tightc.model.layer_view.layers import Network, read_network
 from tightc.model.layer_view.mac_counts import coverage
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
-from tightc.recipe.recipe import RecipeData
+from tightc.recipe.recipe import Recipe, RecipeData
 from tightc.recipe.run import run_resolved
 from tightc.recipe.workspace import Workspace
 from tightc.report import Report
 from tightc.report_page.run_page import write_page
+from tightc.selection.network.prunable import largest_gain, prunable
 
 _STEPS_ON = 2
 _STEPS_BACK = 4
@@ -37,10 +39,11 @@ def compress(
 ) -> Report:
     """Compress the model in the file `model` towards the goal of `options`, within its drop; results go to `folder`.
 
-    Short trainings bisect the sparsity; each is a recipe run in `folder`/trials, so that an interrupted call goes on
-    where it was. The sparsest within the drop on held-out images is trained in full, then sparser ones while these are
-    within the drop, or denser ones until one is. At last the test set is read. `folder` then holds the run of the
-    result, with `recipe.yaml` and, where the packages that draw are installed, `report.html`.
+    Short trainings bisect the sparsity, or for energy the gain of a budget. Each is a recipe run in `folder`/trials, so
+    that an interrupted call goes on where it was. The furthest within the drop on held-out images is trained in full,
+    then further ones while these are within the drop, or nearer ones until one is. At last the test set is read.
+    `folder` then holds the run of the result, with `recipe.yaml` and, where the packages that draw are installed,
+    `report.html`.
 
     The totals say whether the drop was `met` on both; the rows are the trials. DataError where the data has neither
     labels nor, in `options`, a teacher, or no test set.
@@ -48,10 +51,12 @@ def compress(
     require_torch()
     dense = load_model(model)
     plain = unpack_layers(dense)
-    covered = coverage(plain, read_network(plain))  # before data is read: it refuses a model without layers
+    network = read_network(plain)
+    covered = coverage(plain, network)  # before data is read: it refuses a model without layers
     given = (*DataOptions.model_fields, "validation_from")
     data = RecipeData(**{name: getattr(options, name) for name in given})
     recipe = chain(str(model), options, data, seed=seed)  # before data is read: it refuses wrong options
+    most = _most(plain, network, recipe)
     splits = open_splits(data, dense, load_model(options.teacher) if options.teacher else None)
     data = data.model_copy(update={"validation": options.validation or splits.default_count})
     recipe = recipe.model_copy(update={"data": data})
@@ -59,8 +64,9 @@ def compress(
     planned = options.trials * options.short_epochs + (1 + _STEPS_ON) * options.epochs
     with Workspace.locked(folder / "trials") as workspace:
         shown = TrialProgress(progress, planned)
-        trials = Trials(recipe, workspace.folder, splits.opened, held_out, shown)
-        chosen, notes = _search(trials, options)
+        kind = GOALS[options.goal].kind
+        trials = Trials(recipe, kind, workspace.folder, splits.opened, held_out, shown)
+        chosen, notes = _search(trials, options, most)
         trials.progress.finish()
         result = None
         if chosen is not None:
@@ -72,14 +78,23 @@ def compress(
     return report
 
 
-def _search(trials: Trials, options: CompressOptions) -> tuple[Trial | None, list[str]]:
+def _most(plain: Model, network: Network, recipe: Recipe) -> float:
+    """The largest factor that a trial may have: a hundred, or the largest gain that a budget permits."""
+    finetune = recipe.stages[0].finetune
+    assert finetune is not None, "the chain begins with it"
+    if finetune.budget is None:
+        return MOST
+    return min(MOST, largest_gain(prunable(plain, network, finetune)))
+
+
+def _search(trials: Trials, options: CompressOptions, most: float) -> tuple[Trial | None, list[str]]:
     """The full training that was chosen, None where no short training is within the drop; and remarks.
 
-    Short trainings lose more than full ones. So a full training that is within the drop is followed by sparser ones,
-    and one that is not by denser ones.
+    Short trainings lose more than full ones. So a full training that is within the drop is followed by further ones,
+    and one that is not by nearer ones. `most`: the largest factor.
     """
     best = bisect(
-        lambda sparsity: trials.run(sparsity, options.short_epochs).is_within(options), options.trials
+        lambda factor: trials.run(factor, options.short_epochs).is_within(options), options.trials, most
     )
     if best is None:
         return None, []
@@ -87,28 +102,31 @@ def _search(trials: Trials, options: CompressOptions) -> tuple[Trial | None, lis
     if not trial.is_within(options):
         return _step_back(trials, trial, options)
     for _ in range(_STEPS_ON):
-        sparser_one = trials.run(sparser(trial.sparsity), options.epochs)
-        if not sparser_one.is_within(options):
+        factor = further(trial.target.factor)
+        if factor > most:
             return trial, []
-        trial = sparser_one
+        next_one = trials.run(factor, options.epochs)
+        if not next_one.is_within(options):
+            return trial, []
+        trial = next_one
     return trial, [
-        f"the sparsest full training, to {trial.sparsity:g}, is within the drop too: more --trials or --trial-epochs "
-        "may find a sparser one"
+        f"the full training to {trial.target}, the furthest tried, is within the drop too: more --trials or "
+        "--trial-epochs may go further"
     ]
 
 
 def _step_back(trials: Trials, trial: Trial, options: CompressOptions) -> tuple[Trial, list[str]]:
-    """The first of a few full trainings, each denser than the one before, that is within the drop, or the last one."""
+    """The first of a few full trainings, each nearer than the one before, that is within the drop, or the last one."""
     notes: list[str] = []
     for _ in range(_STEPS_BACK):
-        if trial.is_within(options) or not trial.sparsity:
+        if trial.is_within(options) or trial.target.factor == 1:
             break
-        denser_one = trials.run(denser(trial.sparsity), options.epochs)
+        nearer_one = trials.run(nearer(trial.target.factor), options.epochs)
         notes.append(
-            f"after the full training to sparsity {trial.sparsity:g} the drop on the held-out images is {trial.drop}: "
-            f"stepped back to {denser_one.sparsity:g}"
+            f"after the full training to {trial.target} the drop on the held-out images is {trial.drop}: stepped back "
+            f"to {nearer_one.target}"
         )
-        trial = denser_one
+        trial = nearer_one
     return trial, notes
 
 
@@ -116,7 +134,7 @@ def _finish(folder: Path, trials: Trials, chosen: Trial, test: Reference) -> Cho
     """Take the run of the `chosen` trial to `folder`, add the test set to it, and measure the drop there."""
     for path in sorted(chosen.folder.glob("[0-9][0-9]-*")):
         write_file_atomically(folder / path.name, path.read_bytes())
-    recipe = with_training(trials.recipe, chosen.sparsity, chosen.epochs)
+    recipe = with_training(trials.recipe, chosen.target, chosen.epochs)
     evaluated = with_evaluation(recipe, by_teacher=test.teacher is not None)
     report = run_resolved(evaluated, folder, opened=trials.opened, progress=trials.progress)
     accuracy = report.layers[-1]["accuracy"] if test.teacher is None else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tightc.permutation.objective import Objective
+from tightc.selection.budget import Kind
 from tightc.tile.array import ArrayShape
 
 Goal = Literal["cycles", "energy", "area", "bytes"]
@@ -17,13 +18,15 @@ Goal = Literal["cycles", "energy", "area", "bytes"]
 
 @dataclass(frozen=True)
 class GoalSettings:
-    """How a goal is met: the `objective` of permute, and whether pack strips names.
+    """How a goal is met: the `objective` of permute, the `kind` of a budget, and whether pack strips names.
 
-    Filters keep segments of the array's rows divided by `divisor`; single weights where it is None.
+    Filters keep segments of the array's rows divided by `divisor`; single weights where it is None. Without a budget a
+    sparsity is searched.
     """
 
     objective: Objective
     divisor: int | None
+    kind: Kind | None = None
     strip: bool = False
 
     def align(self, array: ArrayShape) -> ArrayShape | None:
@@ -32,11 +35,17 @@ class GoalSettings:
             return None
         return array._replace(rows=max(1, array.rows // self.divisor))
 
+    @staticmethod
+    def heights(array: ArrayShape) -> tuple[int, ...]:
+        """Lanes of a tile that a budget chooses from: the rows, their half and their quarter."""
+        return tuple(dict.fromkeys(max(1, array.rows // divisor) for divisor in (1, 2, 4)))
+
 
 GOALS: Mapping[Goal, GoalSettings] = {
     # full segments fill the rows of every tile
     "cycles": GoalSettings("cycles", 1),
-    "energy": GoalSettings("energy", 1),
+    # what the budget counts keeps more accuracy than slots (docs/design/pruning.md, "While training")
+    "energy": GoalSettings("energy", 1, "energy"),
     # short segments cost less accuracy, and low tiles hold them without an empty slot
     "area": GoalSettings("area", 4),
     # a file holds weights, not slots: each costs the same wherever it is

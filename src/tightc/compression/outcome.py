@@ -59,7 +59,7 @@ class Outcome:
             **self._drops(),
             "accuracy": result and result.accuracy,
             "accuracy_drop": result.test.points if result and result.accuracy is not None else None,
-            "sparsity": result and result.trial.sparsity,
+            **({"sparsity": None} if result is None else result.trial.target.figure),
             "epochs": result and result.trial.epochs,
             **{name: result and result.trial.figures[name] for name in FIGURES},
             "trials": len(self.trials),
@@ -95,12 +95,12 @@ def check_goal(report: Report) -> None:
     most = totals["max_drop"]
     if totals["met"]:
         return
-    if totals["sparsity"] is None:
+    if totals["epochs"] is None:
         raise _no_trial(report)
     for name, images in (("validation_drop", "the held-out images"), ("drop", "the test set")):
         if not totals[name] <= most:
             raise GoalError(
-                f"--max-drop {most:g}: the result, to sparsity {totals['sparsity']:g}, loses "
+                f"--max-drop {most:g}: the result, to {_target(totals)}, loses "
                 f"{_points(totals[name], totals[f'{name}_error'])} on {images}",
                 "raise --max-drop, --epochs or --validation" + (", or --margin" if name == "drop" else ""),
             )
@@ -110,7 +110,7 @@ def _no_trial(report: Report) -> GoalError:
     """The error where no trial was within the drop; its remedy follows from the trial that pruned nothing."""
     most, rows = report.totals["max_drop"], report.layers
     least = min(rows, key=lambda row: float(row["drop"]))
-    dense = next(row for row in rows if row["sparsity"] == 0)
+    dense = next(row for row in rows if row["density"] == max(one["density"] for one in rows))
     if dense["within"]:
         remedy = "raise --max-drop, --trials or --trial-epochs"
     elif dense["drop"] <= most:
@@ -121,10 +121,15 @@ def _no_trial(report: Report) -> GoalError:
             "--learning-rate"
         )
     return GoalError(
-        f"--max-drop {most:g}: no trial was within it; the nearest, to sparsity {least['sparsity']:g}, loses "
+        f"--max-drop {most:g}: no trial was within it; the nearest, to {_target(least)}, loses "
         f"{_points(least['drop'], least['drop_error'])} on {report.totals['validation_images']} held-out images",
         remedy,
     )
+
+
+def _target(figures: Figures) -> str:
+    """The sparsity or the budget of a trial."""
+    return f"{figures['budget']}" if "budget" in figures else f"sparsity {figures['sparsity']:g}"
 
 
 def _points(drop: float, error: float) -> str:

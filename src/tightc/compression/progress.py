@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from tightc.compression.target import Target
 from tightc.progress import Progress
 
 
@@ -24,12 +25,15 @@ class TrialProgress:
         self._trained = 0
         self._start = 0.0
 
-    def begin(self, sparsity: float, epochs: int) -> None:
-        """A training of so many `epochs` to `sparsity` begins."""
+    def begin(self, target: Target, epochs: int) -> None:
+        """A training of so many `epochs` to `target` begins."""
         self._number += 1
         self._name = f"trial {self._number}"
         self._start = time.monotonic()
-        figures = {"trial": str(self._number), "sparsity": f"{sparsity:g}", "epochs": str(epochs)}
+        wanted = {
+            name: f"{value:g}" if isinstance(value, float) else value for name, value in target.figure.items()
+        }
+        figures = {"trial": str(self._number), **wanted, "epochs": str(epochs)}
         if self._trained:
             left = (self._planned - self._done) * self._seconds / self._trained
             figures["left"] = f"at most {_duration(left)}"

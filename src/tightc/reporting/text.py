@@ -23,8 +23,8 @@ _COLUMNS = {
     "finetune": "name nonzeros density",
     "quantize": "name operator matrix weights nonzeros rounded_to_zero error input_scale",
     "run": "stage accuracy split density matrix_compression_rate passes cycles speedup energy_gain bytes state",
-    "compress": "sparsity epochs drop drop_error within passes cycles speedup energy_gain matrix_compression_rate "
-    "bytes",
+    "compress": "sparsity budget epochs drop drop_error within passes cycles speedup energy_gain "
+    "matrix_compression_rate bytes",
     "simulate": "name matrix vectors method passes gap cycles stall_cycles dense_cycles speedup utilisation roof "
     "energy_pj energy_gain engine_cycles value_error",
     "rtl": "name matrix vectors method passes cycles requantized reads simulated_cycles bytes_by_rounding",
@@ -305,7 +305,7 @@ def _is_filled(column: str, rows: Sequence[Figures]) -> bool:
         return any(row[column] for row in rows)
     if column in ("sparsity", "accuracy"):
         return any(row.get(column) is not None for row in rows)
-    if column == "split":
+    if column in ("split", "budget"):
         return column in rows[0]
     if is_pair(rows[0].get(column)):
         return any(row[column]["a"] != row[column]["b"] for row in rows)

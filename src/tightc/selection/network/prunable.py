@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 
 from tightc.errors import OptionError
 from tightc.model.file import Model
@@ -44,6 +45,17 @@ def prunable(
         return [Prunable(layer, channels=channels) for layer in layers]
     costs = budget_costs(model, network, options, stored or network)
     return [Prunable(layer, costs.get(layer.weight)) for layer in layers]
+
+
+def largest_gain(layers: Sequence[Prunable]) -> float:
+    """The largest factor of a budget that counts costs of these layers, where each keeps one segment, rounded down.
+
+    A minimum density of the layers makes it smaller.
+    """
+    costs = [list(entry.costs.values()) for entry in layers if entry.costs]
+    dense = sum(own[0].dense for own in costs)
+    least = sum(min(float(one.of_segments[1]) for one in own) for own in costs)
+    return floor(100 * dense / least) / 100
 
 
 def unskipped_layers(network: Network, skip: Sequence[str]) -> list[Layer]:
