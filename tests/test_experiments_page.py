@@ -218,7 +218,8 @@ def test_the_first_sentences_say_the_largest_speedups_of_the_headlines() -> None
         best[network] = max(best.get(network, figures), figures, key=lambda one: float(one[0].split()[0]))
     for network, (speedup, _, _) in best.items():
         assert f"{speedup} on {network}" in lead
-    assert [name for name, (_, energy, _) in best.items() if float(energy.split()[0]) > 1] == ["VGG-16"]
+    gaining = {name for name, (_, energy, _) in best.items() if float(energy.split()[0]) > 1}
+    assert gaining == {"VGG-16", "ResNet-20"}
     assert {name: seeds for name, (_, _, seeds) in best.items()} == {
         "ResNet-20": "1",
         "Fashion-MNIST": "3",
