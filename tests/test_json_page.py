@@ -42,6 +42,7 @@ evaluate packed.onnx --data {data} --teacher {digits}
 rtl int8.onnx --fan-in 8 -o design
 run recipe.yaml -o run
 compress {digits} --data {data} --max-drop 90 --array 16x16 --epochs 1 --trials 1 --temp-schedule quick.yaml -o goal
+compress {digits} --data {data} --max-drop 100 --margin 0 --goal energy --epochs 1 --trials 1 -o budget
 check packed.onnx --require speedup>=1 --require accuracy_drop<=100 --against {digits} --data {data}
 diff pruned.onnx packed.onnx
 verify pruned.onnx packed.onnx
