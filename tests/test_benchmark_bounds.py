@@ -57,7 +57,7 @@ def packings(draw: st.DrawFn) -> tuple[np.ndarray, Packing]:
     st.sampled_from([default_table(), NANGATE]),
     st.booleans(),
     st.integers(1, 4),
-    st.sampled_from([{}, {"prefetch": True}, {"replicate_tiles": True}]),
+    st.sampled_from([{}, {"prefetch": True}, {"replicate_tiles": True}, {"arrays": 2}]),
 )
 def test_no_packing_takes_less_energy(
     packed: tuple[np.ndarray, Packing],
@@ -65,7 +65,7 @@ def test_no_packing_takes_less_energy(
     table: EnergyTable,
     bypass: bool,
     every: int,
-    others: dict[str, bool],
+    others: dict[str, int],
 ) -> None:
     weights, packing = packed
     gemm = GemmWorkload(packing.filters, packing.inputs, 1, vectors)

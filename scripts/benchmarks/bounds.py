@@ -181,9 +181,8 @@ def _combined(array: str) -> Model:
     packed = _recorded(_COMBINED)
     if array == "32x32":
         return packed
-    return tightc.permute(tightc.unpack(packed)[0], method="column-combine", alpha=8, gamma=0.0, array=array)[
-        0
-    ]
+    plain = tightc.unpack(packed)[0]
+    return tightc.permute(plain, method="column-combine", alpha=8, gamma=0.0, array=array)[0]
 
 
 def _recorded(name: str) -> Model:

@@ -44,7 +44,7 @@ def least_energy_pj(
     def idle(passes: int) -> float:
         if accelerator.prefetch or accelerator.replicate_tiles:
             return 0.0  # such passes take fewer cycles
-        return (accelerator.pes * passes * cycles - weights * steps) * table.idle_pj
+        return (array.rows * array.columns * passes * cycles - weights * steps) * table.idle_pj
 
     def inputs(passes: int) -> float:
         return input_pj * lane_inputs_lower_bound_in_passes(slots, gemm.groups, array, passes, known)

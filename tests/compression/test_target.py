@@ -23,9 +23,10 @@ def test_a_budget() -> None:
     assert str(target) == "energy=5.62" and target.slug == "energy-5.62"
 
 
-def test_a_budget_of_all_prunes_nothing() -> None:
+@pytest.mark.parametrize("factor", [1.0, 1.004])
+def test_a_budget_of_all_prunes_nothing(factor: float) -> None:
     """As if neither it nor what goes with it had been given."""
-    target = Target(1.0, "energy")
+    target = Target(factor, "energy")
     assert target.figure == {"budget": "energy=1"}
     given = FinetuneOptions(
         budget="energy=2", align="8x8", tile_heights="8,4", criterion="balanced", fan_in=4, arrays=2

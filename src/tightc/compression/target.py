@@ -37,7 +37,7 @@ class Target:
         """The options of finetune that prune so far, over those of the chain."""
         if self.kind is None:
             return {"sparsity": self._sparsity}
-        if self.factor > 1:
+        if self._gain > 1:
             return {"budget": Budget.parse(self._budget)}
         fields = FinetuneOptions.model_fields
         without = {name: fields[name].get_default(call_default_factory=True) for name in _OF_A_BUDGET}
@@ -48,5 +48,9 @@ class Target:
         return round(1 - 1 / self.factor, 4)
 
     @property
+    def _gain(self) -> float:
+        return round(self.factor, 2)
+
+    @property
     def _budget(self) -> str:
-        return f"{self.kind}={round(self.factor, 2):g}"
+        return f"{self.kind}={self._gain:g}"
