@@ -8,7 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tightc.compression.goals import GOALS
 from tightc.compression.options import CompressOptions
+from tightc.compression.target import Target
 from tightc.compression.trials import FIGURES, PACKED, Trial
 from tightc.errors import GoalError
 from tightc.evaluation.drop import Drop
@@ -110,7 +112,8 @@ def _no_trial(report: Report) -> GoalError:
     """The error where no trial was within the drop; its remedy follows from the trial that pruned nothing."""
     most, rows = report.totals["max_drop"], report.layers
     least = min(rows, key=lambda row: float(row["drop"]))
-    dense = next(row for row in rows if row["density"] == max(one["density"] for one in rows))
+    nothing = str(Target(1.0, GOALS[report.totals["goal"]].kind))
+    dense = next(row for row in rows if _target(row) == nothing)
     if dense["within"]:
         remedy = "raise --max-drop, --trials or --trial-epochs"
     elif dense["drop"] <= most:
