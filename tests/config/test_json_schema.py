@@ -181,6 +181,32 @@ def test_changed_files(data: st.DataObject) -> None:
     assert_they_agree(name, values)
 
 
+@pytest.mark.parametrize(
+    ("heights", "takes"),
+    [
+        ("32,16", True),
+        ("32, 16 ,8", True),
+        ("8", True),
+        (8, True),
+        ([32, 8], True),
+        (["32", 8], True),
+        (["32,16"], False),
+        ("", False),
+        ("32,", False),
+        ("32;16", False),
+        ("0", False),
+        (0, False),
+        (True, False),
+        ([], True),
+    ],
+)
+def test_tile_heights_are_a_list_one_value_or_text(heights: object, takes: bool) -> None:
+    options = {"budget": "energy=4", "align": "32x32", "tile_heights": heights}
+    values = {"model": "m", "data": {"data": "x"}, "stages": [{"finetune": options}]}
+    assert validator("recipe").is_valid(values) == takes
+    assert (fault_of_the_reader("recipe", values) == "") == takes
+
+
 @pytest.mark.parametrize("stage", Step.model_fields)
 def test_every_option_of_a_stage(stage: str) -> None:
     kind = inner_options(Step.model_fields[stage].annotation)

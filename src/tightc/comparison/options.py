@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.duration import Duration
-from tightc.config.listed import listed
+from tightc.config.listed import Listed
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.objective import Objective
@@ -45,14 +45,14 @@ class CompareOptions(AcceleratorOptions):
         "Energy and area": (*AcceleratorOptions.groups["Energy and area"], "equal_area"),
     }
 
-    method: Annotated[tuple[MethodName, ...], BeforeValidator(_with_all), listed(str, "names")] = Field(
+    method: Annotated[tuple[MethodName, ...], BeforeValidator(_with_all), Listed(str, "names")] = Field(
         ("dense", "structured", "column-combine", "nm", "tight"),
         description="methods to compare: dense, structured, whole-filters, vusa, displace, series-nm, row-nm, nm, "
         "column-combine, first-fit, tight, plugins, or all",
         examples=[*BUILT_IN, ALL],
         min_length=1,
     )
-    fan_in: Annotated[tuple[FanIn, ...], listed(int, "integers")] = Field(
+    fan_in: Annotated[tuple[FanIn, ...], Listed(int, "integers")] = Field(
         (),
         description="inputs per lane, for tight and first-fit: 1 to 32767, such as 4,8,16; "
         f"default: that of the hardware, else {DEFAULT_FAN_IN}",
@@ -61,12 +61,12 @@ class CompareOptions(AcceleratorOptions):
         8,
         description="maximum inputs per lane, for column-combine: 1 to 32767; lowered to the hardware's fan-in",
     )
-    gamma: Annotated[tuple[Gamma, ...], listed(float, "numbers")] = Field(
+    gamma: Annotated[tuple[Gamma, ...], Listed(float, "numbers")] = Field(
         (0.0, 0.5, 1.75),
         description="maximum mean of weights dropped per filter and lane, for column-combine: from 0",
         min_length=1,
     )
-    pattern: Annotated[tuple[Pattern, ...], listed(str, "patterns")] = Field(
+    pattern: Annotated[tuple[Pattern, ...], Listed(str, "patterns")] = Field(
         (TWO_OF_FOUR,),
         description="weights kept of so many inputs, for nm: 1:2 to 15:16",
         min_length=1,
@@ -74,7 +74,7 @@ class CompareOptions(AcceleratorOptions):
     temp_schedule: TemperatureSchedule = Field(
         TemperatureSchedule(), description="temperature schedule: default, quick, thorough or a YAML file"
     )
-    objective: Annotated[tuple[Objective, ...], listed(str, "names")] = Field(
+    objective: Annotated[tuple[Objective, ...], Listed(str, "names")] = Field(
         ("passes",),
         description="measures for tight to minimize first: passes, area, inputs, cycles, replicated-cycles or energy",
         min_length=1,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tightc.accelerator.options import AcceleratorOptions
 from tightc.config.address import Address
-from tightc.config.listed import listed
+from tightc.config.listed import Listed
 from tightc.config.options import invalid_combination
 from tightc.permutation.annealing.temperature_schedule import TemperatureSchedule
 from tightc.permutation.options import LARGEST_FAN_IN, MethodName
@@ -33,27 +33,27 @@ class ExploreOptions(AcceleratorOptions):
     }
     advanced: ClassVar = AcceleratorOptions.advanced | {"dask", "pattern", "arrays", "batch", "input_shape"}
 
-    array: Annotated[tuple[ArrayShape, ...], listed(str, "arrays")] = Field(  # type: ignore[assignment]
+    array: Annotated[tuple[ArrayShape, ...], Listed(str, "arrays")] = Field(  # type: ignore[assignment]
         (),
         description="sizes of the array, rows x columns, such as 16x16,32x32; default: that of the hardware, else "
         "8x8,16x16,32x32",
     )
-    fan_in: Annotated[tuple[_FanIn, ...], listed(int, "integers")] = Field(
+    fan_in: Annotated[tuple[_FanIn, ...], Listed(int, "integers")] = Field(
         (4, 8, 16), description=f"inputs per lane: 1 to {LARGEST_FAN_IN}", min_length=1
     )
-    sparsity: Annotated[tuple[_Sparsity, ...], listed(float, "numbers")] = Field(
+    sparsity: Annotated[tuple[_Sparsity, ...], Listed(float, "numbers")] = Field(
         (),
         description="fractions of weights to prune, from 0 to below 1, such as 0.8,0.9; default: none, each model has "
         "the zeros that it has",
     )
-    method: Annotated[tuple[MethodName, ...], listed(str, "names")] = Field(
+    method: Annotated[tuple[MethodName, ...], Listed(str, "names")] = Field(
         ("tight",),
         description="packing methods: tight, first-fit, column-combine, nm, row-nm, series-nm, displace, vusa, "
         "whole-filters, structured, dense or plugins",
         min_length=1,
     )
     pattern: Pattern = Field(TWO_OF_FOUR, description="weights kept of so many inputs, for nm: 1:2 to 15:16")
-    front: Annotated[tuple[Measure, ...], listed(str, "names")] = Field(
+    front: Annotated[tuple[Measure, ...], Listed(str, "names")] = Field(
         (),
         description="measures of the front: cycles, energy, area, bytes, accuracy; default: all known ones but bytes",
     )

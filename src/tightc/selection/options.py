@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tightc.accelerator.hardware import Hardware
 from tightc.accelerator.options import HardwareOptions
-from tightc.config.listed import listed
+from tightc.config.listed import Listed
 from tightc.config.options import invalid_combination
 from tightc.selection.budget import Budget
 from tightc.tile.array import LARGEST, ArrayShape
@@ -62,7 +62,7 @@ class SelectionOptions(HardwareOptions):
         False,
         description="keep whole passes: slots that cost no further cycle count as kept, and are filled: on or off",
     )
-    tile_heights: Annotated[tuple[_Height, ...], listed(int, "integers")] = Field(
+    tile_heights: Annotated[tuple[_Height, ...], Listed(int, "integers", r"[1-9][0-9]{0,3}")] = Field(
         (),
         description="lanes of a tile, the best of several for each layer with a budget, such as 32,16,8; "
         "default: the array's rows",
