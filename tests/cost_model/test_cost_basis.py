@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from helpers.packings import packed_layer
+from helpers.packings import PackingCase, packed_layer
 from helpers.small_accelerator import hardware
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.bank_network import BankNetwork
@@ -171,3 +171,29 @@ def test_banks_are_left_out() -> None:
     basis = CostBasis("energy", own, default_table())
     banked = replace(basis, accelerator=replace(own, bank_network=BankNetwork(2)))
     assert banked.of([gemm], 8).of_segments.tolist() == basis.of([gemm], 8).of_segments.tolist()
+
+
+@pytest.mark.parametrize(
+    ("array", "per_filter"),
+    [
+        ("4x8", 12),
+        ("8x8", 6),
+        ("8x8", 9),
+        ("32x8", 2),
+        ("8x16", 6),
+        ("16x16", 4),
+        ("16x16", 6),
+        ("32x32", 3),
+        ("64x64", 2),
+    ],
+)
+def test_a_packing_reads_about_the_inputs_of_the_estimate(array: str, per_filter: int) -> None:
+    """64 filters of 288 inputs with so many segments each, their weights drawn at random, searched for energy."""
+    size, random = ArrayShape.parse(array), np.random.default_rng(7)
+    values = np.zeros((64, 288), np.float32)
+    for row in values:
+        row[random.choice(288, per_filter * size.rows, replace=False)] = 1
+    packing = PackingCase(size, 8, objective="energy", vectors=256).pack(LayerMatrix(values, 1), "tight")
+    read = sum(len(set(tile.inputs.tolist())) for tile in packing.tiles)
+    tiles = expected_tiles(GemmWorkload(64, 288, 1, 256), size, 64 * per_filter, 8)
+    assert read == pytest.approx(tiles.inputs.sum(), rel=0.2)

@@ -18,9 +18,10 @@ from tightc.cost_model.passes import Counts, Passes
 from tightc.tile.array import ArrayShape
 from tightc.tile.measures import IndexWidths
 
-# Where lanes have room, packings read more: filters of many and of few segments meet in a tile. The exponent is a fit
-# to packings of ResNet-20.
-_SHRINKING = 0.5
+# Where lanes have room, packings read more than a region: the more columns share inputs, the fewer they agree on. A fit
+# to packings of ResNet-20: up to so many columns agree on a region, and from so many on on none.
+_ALL_AGREE = 8
+_NONE_AGREE = 56
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def expected_tiles(
     of_tiles = np.full(tiles, columns)
     of_tiles[-1] = segments - (tiles - 1) * columns
     whole = segments == gemm.filters * gemm.groups * of_filter
-    region = smallest if whole else max(own, gemm.inputs / parts**_SHRINKING)
+    shrinking = (_NONE_AGREE - columns) / (_NONE_AGREE - _ALL_AGREE)
+    region = smallest if whole else max(own, gemm.inputs / parts ** min(1.0, max(0.0, shrinking)))
     inputs = np.rint(_distinct_inputs(of_tiles, per_group, own, region)).astype(np.int64)
     most = array.rows * fan_in if fan_in is not None else gemm.inputs * gemm.groups
     inputs = np.maximum(used, np.minimum(inputs, most))

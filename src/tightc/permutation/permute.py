@@ -65,13 +65,8 @@ def permute(
         jobs = with_kept_weights(jobs, options, progress)
     chosen, found, tried = pack_best(jobs, options, seed, _of_network(network, options, progress))
     packings = {layer.weight: packing for layer, packing in zip(network.owners, found.packings, strict=True)}
-    by = "interrupt" if found.interrupted else "time limit"
-    entry = HistoryEntry(
-        "permute",
-        _recorded(chosen),
-        seed,
-        {"by": by, "layers": list(found.cut_short)} if found.cut_short else {},
-    )
+    ended, cut_short = _early_end(found)
+    entry = HistoryEntry("permute", _recorded(chosen), seed, ended)
     annealing = _annealing(network, found)
     recorded = with_packings(network.store(plain, zeroed_weights(network, packings)), packings)
     permuted = stage_result(with_annealing(recorded, annealing), entry, model)
@@ -84,17 +79,12 @@ def permute(
     )
     head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
     uncovered, covered = coverage(plain, network)
-    cut = (
-        (f"the {by} ended the search in {join_names(found.cut_short)} before all moves were tried",)
-        if found.cut_short
-        else ()
-    )
     notes = (
         *model.notes,
         *left_out,
         *assumed,
         *tried,
-        *cut,
+        *cut_short,
         *_notes(totals, layers, options),
         *slower_than_dense(
             {layer.name: (costs.get(layer.output), packings[layer.weight]) for layer in network.owners}
@@ -104,6 +94,15 @@ def permute(
     if found.interrupted:
         raise Interrupted(Result(permuted, report))
     return Result(permuted, report)
+
+
+def _early_end(found: PackedLayers) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What ended the search before all moves were tried, for the history, and a note on it; empty where nothing did."""
+    if not found.cut_short:
+        return {}, ()
+    by = "interrupt" if found.interrupted else "time limit"
+    note = f"the {by} ended the search in {join_names(found.cut_short)} before all moves were tried"
+    return {"by": by, "layers": list(found.cut_short)}, (note,)
 
 
 def _without_idle(plain: Model, network: Network) -> tuple[Model, Network, tuple[str, ...]]:
