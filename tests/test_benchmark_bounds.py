@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.energy_bound import least_energy_pj
+from benchmarks.saliency_bound import least_cycles
 from tightc.accelerator.accelerator import Accelerator
 from tightc.accelerator.energy_table import EnergyTable, default_table
 from tightc.api.files import configs
@@ -92,3 +93,32 @@ def test_of_no_weights_only_the_outputs_are_written() -> None:
     gemm, accelerator = GemmWorkload(2, 3, 1, 5), Accelerator(ArrayShape(4, 4))
     least = least_energy_pj(np.zeros((2, 3), np.int64), gemm, accelerator, NANGATE)
     assert least == pytest.approx(gemm.outputs * NANGATE.sram.energy)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(packings(), st.integers(1, 40)), min_size=1, max_size=3), st.data())
+def test_no_packing_of_weights_with_so_much_saliency_takes_fewer_cycles(
+    layers: list[tuple[tuple[np.ndarray, Packing], int]], data: st.DataObject
+) -> None:
+    array = layers[0][0][1].array
+    layers = [layer for layer in layers if layer[0][1].array == array and layer[0][0].any()]
+    saliency, found, kept = [], 0.0, 0.0
+    for (weights, packing), vectors in layers:
+        gemm = GemmWorkload(packing.filters, packing.inputs, 1, vectors)
+        found += PackingCosts(gemm, Accelerator(array), default_table()).of(packing).cycles
+        values = data.draw(st.lists(st.integers(0, 9), min_size=weights.size, max_size=weights.size))
+        saliency.append(np.array(values, np.float64).reshape(weights.shape))
+        kept += float(saliency[-1][weights > 0].sum())
+    cycles = [array.pass_cycles(vectors) for _, vectors in layers]
+    if layers:
+        assert least_cycles(saliency, cycles, array.rows * array.columns, kept) <= found * (1 + 1e-12)
+
+
+def test_saliency_beyond_the_first_passes_costs_its_part_of_a_pass() -> None:
+    """Passes of 10 and 20 cycles hold two weights each: of the others, 4 for 5 cycles come before 6 for 10."""
+    layers = [np.array([[9.0, 1.0], [4.0, 8.0]]), np.array([7.0, 6.0, 8.0])]
+    assert least_cycles(layers, [10, 20], 2, 32.0) == 30
+    assert least_cycles(layers, [10, 20], 2, 36.0) == 35
+    assert least_cycles(layers, [10, 20], 2, 39.0) == 40
+    assert least_cycles(layers, [10, 20], 2, 42.0) == 45
+    assert least_cycles(layers, [10, 20], 2, 43.0) == 50
