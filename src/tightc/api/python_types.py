@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from tightc.config.listed import Listed
 from tightc.config.options import Options
 
 _PATH = ["str", "PathLike[str]"]
+_READERS = (BeforeValidator, Listed)  # of values that are given in another form
 _PATH_OPTIONS = {"checkpoint", "inputs", "mask"}
 
 
@@ -18,7 +20,7 @@ def python_type(name: str, field: FieldInfo) -> str:
     """What a Python caller may give for the option of that name."""
     found = _alternatives(field.annotation)
     is_list = get_origin(field.annotation) is tuple
-    if is_list and any(isinstance(part, BeforeValidator) for part in field.metadata):
+    if is_list and any(isinstance(part, _READERS) for part in field.metadata):
         found += [*_alternatives(get_args(field.annotation)[0]), "str"]  # one item, or text such as 4,8,16
     if name in _PATH_OPTIONS:
         found = [*_PATH, *found]
@@ -28,7 +30,7 @@ def python_type(name: str, field: FieldInfo) -> str:
 def _alternatives(annotation: Any) -> list[str]:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        is_read = any(isinstance(part, BeforeValidator) for part in inner[1:])  # from text, such as 30s
+        is_read = any(isinstance(part, _READERS) for part in inner[1:])  # from text, such as 30s
         return _alternatives(inner[0]) + (["str"] if is_read else [])
     if origin in (Union, UnionType):
         return [name for part in inner for name in _alternatives(part)]
