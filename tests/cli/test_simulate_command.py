@@ -379,7 +379,7 @@ def test_another_array_than_that_arranged_for(place: Path, capsys: pytest.Captur
     )
     assert refused(capsys, "tight.onnx", "--hardware", str(CONFIGS / "hardware" / "tight-32x32.yaml")) == (
         "--hardware tight-32x32: expected 8x4, the array that the model was permuted for, got 32x32; "
-        "use --array 8x4, or run tightc permute --array 32x32 first"
+        "use --array 8x4, or run tightc permute with this --hardware first"
     )
     assert as_json(capsys, "tight.onnx", "--array", "8x4")["totals"]["array"] == "8x4"
 
@@ -390,7 +390,7 @@ def test_hardware_whose_lanes_carry_less_than_the_tiles(
     write_hardware(place / "narrow.yaml", name="narrow", fan_in=2)
     assert refused(capsys, "tight.onnx", "--hardware", "narrow.yaml") == (
         "--hardware narrow: expected a fan-in of at least 3, which the model's tiles need, got 2; "
-        "run tightc permute --fan-in 2 first"
+        "run tightc permute with this --hardware first"
     )
     printed(capsys, "net.onnx", "--hardware", "narrow.yaml")
     printed(capsys, "tight.onnx", "--hardware", "small.yaml")

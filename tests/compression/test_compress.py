@@ -203,7 +203,7 @@ def test_a_drop_that_is_no_number_is_no_success(place: Path, drops: list[float])
          "--learning-rate"),
         ([3.0, 0.95], [0.9, 0.0], "sparsity 0, loses 0.95",
          "hold out more images with --validation, or lower --margin"),
-        ([3.0, -0.5, 1.4], [0.9, 0.0, 0.6838], "sparsity 0, loses -0.50",
+        ([3.0, -0.5, 1.4], [0.9, 0.0, 0.6838], "sparsity 0.6838, loses 1.40",
          "raise --max-drop, --trials or --trial-epochs"),
     ],
 )  # fmt: skip
@@ -218,8 +218,8 @@ def test_no_trial_within_the_drop(
     with pytest.raises(GoalError) as missed:
         check_goal(report)
     assert str(missed.value) == (
-        f"--max-drop 1: no trial was within it; the nearest, to {nearest} ± 0.10 points on 32 held-out "
-        f"images; {remedy}"
+        f"--max-drop 1: no trial {'that prunes ' * (measured[1] <= 0)}was within it; the nearest, "
+        f"to {nearest} ± 0.10 points on 32 held-out images; {remedy}"
     )
 
 
@@ -280,7 +280,8 @@ def test_for_energy_too_nothing_is_pruned_where_no_budget_is_within_the_drop(
     report = compressed(max_drop=1, goal="energy", trials=3)
     assert [row["budget"] for row in report.layers][1] == "energy=1"
     with pytest.raises(
-        GoalError, match=r"no trial was within it; the nearest, to energy=1, loses 0\.20 ± 0\.10 points"
+        GoalError,
+        match=r"no trial that prunes was within it; the nearest, to \S+, loses 1\.50 ± 0\.10 points",
     ):
         check_goal(report)
 
@@ -445,6 +446,18 @@ def test_data_that_do_not_suffice(
         compressed()
     assert str(refused.value) == message
     assert not (place / "out").exists()
+
+
+def test_the_remedy_for_splits_names_the_inputs(place: Path) -> None:
+    data = quadrants.arrays()
+    np.savez(place / "data.npz", image=data["x_test"][:, None].astype(np.float32), y=data["y_test"])
+    with pytest.raises(tightc.DataError) as refused:
+        options = {name: value for name, value in quadrants.QUICK.items() if name not in ("mean", "std")}
+        tightc.compress("net.onnx", "out", data="data.npz", max_drop=90, **options)
+    assert str(refused.value) == (
+        "data.npz: expected a train and a test split, got the same samples for both; name them: arrays image_train and "
+        "image_test, and so on"
+    )
 
 
 def test_more_images_held_out_than_there_are(place: Path) -> None:

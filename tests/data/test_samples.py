@@ -168,3 +168,20 @@ def test_a_normalization_of_samples_is_refused(name: str, tmp_path: Path) -> Non
     options = DataOptions(data=saved(tmp_path, vector=np.ones((2, 3))), **{name: (0.5,)})
     with pytest.raises(OptionError, match=f"--{name}: expected images, got arrays for the inputs"):
         options.open_for("train", (VECTOR,))
+
+
+@pytest.mark.parametrize(
+    ("spec", "arrays", "message"),
+    [
+        (PICTURE, {"x_train": np.zeros((2, 1, 4, 6)), "y_train": [0, 1]},
+         "expected x_test, the test split, got x_train, y_train; add x_test"),
+        (VECTOR, {"vector_train": np.zeros((2, 3)), "y_train": [0, 1]},
+         "expected vector_test, the test split, got vector_train, y_train; add vector_test"),
+    ],
+)  # fmt: skip
+def test_the_other_split_alone(tmp_path: Path, spec: InputSpec, arrays: dict[str, Any], message: str) -> None:
+    source = saved(tmp_path, **arrays)
+    with pytest.raises(DataError) as fault:
+        open_data(source, "test", (spec,))
+    assert str(fault.value) == f"{source}: {message} and y_test"
+    assert len(open_data(source, "train", (spec,))) == 2

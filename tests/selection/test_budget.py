@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers import models
+from helpers.loading import loaded
 from tightc.accelerator.energy_table import EnergyTable
 from tightc.accelerator.hardware import Hardware
 from tightc.config.yaml import options_in
 from tightc.errors import OptionError
 from tightc.pruning.options import PruneOptions
+from tightc.pruning.prune import prune
 from tightc.selection.budget import Budget
 from tightc.selection.select import Candidates, select
 from tightc.tile.array import ArrayShape
@@ -124,3 +127,29 @@ def test_an_unreachable_budget_is_refused_with_the_highest_reachable_one() -> No
         "--budget: expected a speedup of at most 2, where each layer keeps one tile or its minimum density, got "
         "speedup=4; give at most speedup=2.0"
     )
+
+
+def test_the_share_of_uncovered_macs_goes_by_the_given_sizes() -> None:
+    proto = models.build(
+        "net (float[N, L, 6] x) => (float[N, L, L] y) { p = MatMul(x, w) t = Transpose<perm = [0, 2, 1]>(p) "
+        "y = MatMul(p, t) }",
+        w=models.sparse(6, 4),
+    )
+    options = PruneOptions.of({"align": "2x2", "budget": "speedup=1.5", "input_shape": ["x=1x5x6"]})
+    found = prune(loaded(proto), options).report.totals["macs_covered"]
+    assert found == pytest.approx(6 * 4 * 5 / (6 * 4 * 5 + 4 * 5 * 5))
+
+
+def test_an_array_in_place_of_the_hardwares_is_noted() -> None:
+    given = {"budget": "speedup=1.5", "hardware": HARDWARE}
+    model = loaded(models.cnn())
+    (note,) = (
+        note
+        for note in prune(model, PruneOptions.of({**given, "align": "8x8"})).report.notes
+        if "--align" in note
+    )
+    assert note == (
+        "--align 8x8 takes the place of the 32x32 array of tight-32x32 in the budget: give --array 8x8 to tightc "
+        "permute and simulate, or --tile-heights for lower tiles on the same array"
+    )
+    assert not any("--align" in note for note in prune(model, PruneOptions.of(given)).report.notes)

@@ -178,3 +178,26 @@ def test_the_open_sequence_is_assumed_and_the_named_batch_is_one() -> None:
     report = tightc.simulate(loaded(product("float[seq, batch, 6] x", "float[seq, batch, 4] y")))
     assert (report.totals["batch"], report.layers[0]["vectors"]) == (1, 224)
     assert any("(seqxbatchx6): 224x1x6 is assumed" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("shape", ["x=1x6", "x=4x6"])
+def test_a_batch_beside_a_shape_of_one_sample_or_as_many(shape: str) -> None:
+    model = loaded(product("float[N, 6] x", "float[N, 4] y"))
+    assert simulate(model, SimulateOptions(batch=4, input_shape=(shape,))).totals["batch"] == 4
+
+
+def test_a_batch_that_contradicts_the_shape_of_an_input() -> None:
+    model = loaded(product("float[N, 6] x", "float[N, 4] y"))
+    with pytest.raises(ModelError) as fault:
+        simulate(model, SimulateOptions(batch=4, input_shape=("x=2x6",)))
+    assert str(fault.value) == (
+        "net.onnx: expected 4, as --batch says, for dimension 0 of input x, got 2 in --input-shape; leave --batch out, "
+        "or give 1 there"
+    )
+
+
+def test_an_open_batch_that_is_second_is_not_assumed() -> None:
+    model = loaded(product("float[7, N, 6] x", "float[7, N, 4] y"))
+    report = simulate(model, SimulateOptions(array=ArrayShape(4, 4), batch=3))
+    assert (report.totals["batch"], report.layers[0]["vectors"]) == (3, 21)
+    assert not any("is assumed" in note for note in report.notes)

@@ -12,6 +12,7 @@ from tightc.accelerator.energy_table import default_table
 from tightc.errors import OptionError
 from tightc.model.file import Model
 from tightc.model.packings.metadata import read_packings
+from tightc.permutation.options import PermuteOptions
 from tightc.permutation.permute import permute
 from tightc.simulation.options import SimulateOptions
 from tightc.simulation.simulate import simulate
@@ -31,8 +32,17 @@ def test_hardware_of_less_fan_in_than_the_tiles_need_is_refused() -> None:
     simulate(permuted, SimulateOptions(hardware=hardware()))
     assert refused(permuted, hardware=hardware(fan_in=2)) == (
         "--hardware small: expected a fan-in of at least 3, which the model's tiles need, got 2; run "
-        "tightc permute --fan-in 2 first"
+        "tightc permute with this --hardware first"
     )
+    narrow = hardware(fan_in=2, array="8x4")
+    assert refused(permuted, array=ArrayShape(8, 4), hardware=narrow).endswith(
+        "; run tightc permute with this --hardware and --array 8x4 first"
+    )
+    assert refused(permuted, hardware=hardware(fan_in=2, array="4x4")) == (
+        "--hardware small: expected 8x4, the array that the model was permuted for, got 4x4; run tightc permute with "
+        "this --hardware first"
+    )
+    simulate(permute(permuted, PermuteOptions.of({"hardware": narrow}))[0], SimulateOptions(hardware=narrow))
     dense, _ = permute(loaded(models.cnn()), SMALL.model_copy(update={"method": "dense"}))
     simulate(dense, SimulateOptions(hardware=hardware(fan_in=1)))
 
@@ -41,11 +51,11 @@ def test_hardware_of_another_array_is_refused() -> None:
     permuted, _ = permute(loaded(models.cnn()), SMALL)
     assert refused(permuted, hardware=hardware(array="4x4")) == (
         "--hardware small: expected 8x4, the array that the model was permuted for, got 4x4; "
-        "use --array 8x4, or run tightc permute --array 4x4 first"
+        "use --array 8x4, or run tightc permute with this --hardware first"
     )
     assert refused(permuted, array=ArrayShape(8, 8), hardware=hardware()) == (
         "--array: expected 8x4, the array that the model was permuted for, got 8x8; use --array 8x4, or "
-        "run tightc permute --array 8x8 first"
+        "run tightc permute with this --hardware and --array 8x8 first"
     )
     # the flag overrules the file, so that both together can fit
     totals = simulate(

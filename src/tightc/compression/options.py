@@ -31,7 +31,7 @@ class CompressOptions(DataOptions, AcceleratorOptions, TrainingOptions):
         "disagreement with it",
         min_length=1,
     )
-    trials: int = Field(4, ge=1, le=30, description="short trainings of the bisection, at most: 1 to 30")
+    trials: int = Field(4, ge=1, le=30, description="short trainings that prune, at most: 1 to 30")
     trial_epochs: int | None = Field(
         None, ge=1, description="epochs of a short training; default: half of --epochs"
     )

@@ -111,9 +111,10 @@ def check_goal(report: Report) -> None:
 def _no_trial(report: Report) -> GoalError:
     """The error where no trial was within the drop; its remedy follows from the trial that pruned nothing."""
     most, rows = report.totals["max_drop"], report.layers
-    least = min(rows, key=lambda row: float(row["drop"]))
     nothing = str(Target(1.0, GOALS[report.totals["goal"]].kind))
     dense = next(row for row in rows if _target(row) == nothing)
+    tried = [row for row in rows if row is not dense or not dense["within"]]
+    least = min(tried or rows, key=lambda row: float(row["drop"]))
     if dense["within"]:
         remedy = "raise --max-drop, --trials or --trial-epochs"
     elif dense["drop"] <= most:
@@ -124,7 +125,8 @@ def _no_trial(report: Report) -> GoalError:
             "--learning-rate"
         )
     return GoalError(
-        f"--max-drop {most:g}: no trial was within it; the nearest, to {_target(least)}, loses "
+        f"--max-drop {most:g}: no trial {'that prunes ' if dense['within'] else ''}was within it; the nearest, "
+        f"to {_target(least)}, loses "
         f"{_points(least['drop'], least['drop_error'])} on {report.totals['validation_images']} held-out images",
         remedy,
     )

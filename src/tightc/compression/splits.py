@@ -91,9 +91,13 @@ def open_splits(data: RecipeData, dense: Model, teacher: Model | None) -> Splits
             "add --teacher MODEL, whose outputs take the place of labels",
         )
     if _are_same(train, test):
+        kind, arrays = "images", "folders train and test, or arrays x_train, y_train, x_test and y_test"
+        if isinstance(train, Samples):
+            name = next(iter(train.inputs))
+            kind, arrays = "samples", f"arrays {name}_train and {name}_test, and so on"
         raise DataError(
-            f"{data.data}: expected a train and a test split, got the same images for both",
-            "name them: folders train and test, or arrays x_train, y_train, x_test and y_test",
+            f"{data.data}: expected a train and a test split, got the same {kind} for both",
+            f"name them: {arrays}",
         )
     return Splits(by_split, key, None if labeled else teacher, data.validation_from)
 

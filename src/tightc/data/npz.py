@@ -54,8 +54,20 @@ def read_npz_for(path: Path, split: Split, inputs: tuple[InputSpec, ...]) -> Ima
         stored = {name: _of_split(name, arrays, split) for name in names}
         found = {name: arrays[key] for name, key in stored.items() if key in arrays}
         if all(spec.name not in found for spec in inputs):
+            _refuse_other_split(arrays, split, names if shape is None else ["x", *names], str(path))
             found = {name: np.empty(0) for name in arrays}  # for the error, which lists their names
     return samples_of(found, inputs, str(path))
+
+
+def _refuse_other_split(arrays: Mapping[str, Any], split: Split, names: list[str], origin: str) -> None:
+    """DataError where `arrays` has some of the `names` for the other split alone."""
+    other = "train" if split == "test" else "test"
+    present = [name for name in names if f"{name}_{other}" in arrays]
+    if present:
+        raise DataError(
+            f"{origin}: expected {present[0]}_{split}, the {split} split, got {', '.join(arrays)}",
+            f"add {' and '.join(f'{name}_{split}' for name in present)}",
+        )
 
 
 def _pair(arrays: Mapping[str, Any], split: Split) -> tuple[str, str] | None:

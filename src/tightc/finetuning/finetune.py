@@ -25,6 +25,7 @@ from tightc.model.packings.metadata import is_permuted, matching_packings, with_
 from tightc.model.packings.packed_form import unpack_layers
 from tightc.progress import Progress, no_progress
 from tightc.report import Interrupted, Report, Result
+from tightc.selection.network.budget_costs import budget_notes
 
 if TYPE_CHECKING:
     from tightc.finetuning.training.metrics import TrainingResult
@@ -83,7 +84,8 @@ def finetune(
     ended = {} if result.epochs_done is None else {"by": "interrupt", "epochs": round(result.epochs_done, 3)}
     entry = HistoryEntry("finetune", recorded, seed, ended, run.environment)
     finetuned = stage_result(finetuned, entry, source)
-    report = _report(source, run, trained, result, options)
+    notes = (*source.notes, *budget_notes(model, options))
+    report = _report(notes, run, trained, result, options)
     if result.interrupted:
         raise Interrupted(Result(finetuned, report))
     return Result(finetuned, report)
@@ -160,7 +162,7 @@ def _check_finite(trained: Mapping[str, Array], options: FinetuneOptions) -> Non
 
 
 def _report(
-    source: Model,
+    notes: tuple[str, ...],
     run: TrainingRun,
     trained: Mapping[str, Array],
     result: TrainingResult,
@@ -191,12 +193,11 @@ def _report(
         "density": nonzeros / sum(trained[weight].size for weight in layers.values()),
         "zeros_kept": run.initial_zeros,
     }
-    notes = list(source.notes)
     if result.epochs_done is not None:
-        notes.append(
+        notes += (
             f"the training was interrupted at epoch {result.epochs_done:.4g} of {options.epochs}: "
-            "weights and sparsity are those of that moment"
+            "weights and sparsity are those of that moment",
         )
     if result.checkpoint_error is not None:
-        notes.append(f"no checkpoint: {result.checkpoint_error}")
-    return Report("finetune", totals, rows, notes=tuple(notes))
+        notes += (f"no checkpoint: {result.checkpoint_error}",)
+    return Report("finetune", totals, rows, notes=notes)

@@ -78,7 +78,7 @@ def permute(
         for row, layer in zip(layers, network.owners, strict=True)
     )
     head = {"method": chosen.method, "array": str(chosen.array), "fan_in": chosen.fan_in}
-    uncovered, covered = coverage(plain, network)
+    uncovered, covered = coverage(plain, network, options)
     notes = (
         *model.notes,
         *left_out,

@@ -23,6 +23,7 @@ from tightc.model.onnx_proto.graph import read_graph
 from tightc.parallel import ordered_map, ranges
 from tightc.progress import Progress
 from tightc.selection.network.prunable import Prunable
+from tightc.selection.sparse_input import above_zeros
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,13 +72,14 @@ def fisher_saliency(
     saliencies = []
     for entry, total in zip(layers, squares, strict=True):
         matrix = entry.layer.matrix(total / len(batches))
-        saliency = np.square(network.matrix(entry.layer).astype(np.float64)) * matrix
+        weights = network.matrix(entry.layer).astype(np.float64)
+        saliency = np.square(weights) * matrix
         if not np.isfinite(saliency).all():
             raise ModelError(
                 f"layer {entry.layer.label}: expected finite gradients on these images, got NaN or infinity",
                 "check --mean and --std, or train the model again",
             )
-        saliencies.append(saliency)
+        saliencies.append(above_zeros(saliency, weights))
     return saliencies
 
 

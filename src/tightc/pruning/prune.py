@@ -31,7 +31,7 @@ from tightc.pruning.zero_channels import with_zero_channels
 from tightc.report import Report, Result, join_names
 from tightc.selection.aligned import ROUNDING
 from tightc.selection.balance import layer_balanced
-from tightc.selection.network.budget_costs import assumed_sizes
+from tightc.selection.network.budget_costs import budget_notes
 from tightc.selection.network.prunable import Prunable, prunable
 from tightc.selection.select import Candidates
 from tightc.selection.subwords import subword_saliency, with_subwords
@@ -75,9 +75,9 @@ def prune(
     drawn_by = seed if options.needs_images else None
     pruned = stage_result(pruned, HistoryEntry("prune", recorded, drawn_by), model)
     totals, rows = density_metrics(read_network(pruned))
-    uncovered, covered = coverage(plain, network)
+    uncovered, covered = coverage(plain, network, options)
     ran = bfloat16_notes(plain.proto) if options.needs_images else ()
-    notes = (*model.notes, *ran, *assumed_sizes(plain, options), *_notes(plain, rows, options), *added)
+    notes = (*model.notes, *ran, *budget_notes(plain, options), *_notes(plain, rows, options), *added)
     notes += tuple(_filter_notes(layers, pruned, rows, options)) if layers else ()
     return Result(pruned, Report("prune", {**totals, "macs_covered": covered}, rows, uncovered, notes))
 

@@ -24,6 +24,7 @@ from tightc.selection.channels import ChannelGraph
 from tightc.selection.filters import keep_filters
 from tightc.selection.multiple_choice import Curve, best_choices
 from tightc.selection.options import SelectionOptions
+from tightc.selection.sparse_input import keep_nonzeros
 from tightc.selection.top_k import AnySaliency, KeptWeights, Mask, Saliency, SaliencyBlocks, choose_largest
 from tightc.tile.segment_costs import SegmentCosts
 
@@ -70,17 +71,22 @@ class LazyMasks(Sequence[Mask]):
 def select(layers: Sequence[Candidates], options: SelectionOptions, fraction: float) -> Sequence[Mask]:
     """Which weights of each of `layers` to keep, (filters, inputs) bool, so that a `fraction` of the cost is left.
 
-    `options` say in which units weights are kept. The cost is the number of weights or, with `align`, what the
-    `costs` of the layers say. Every layer keeps at least one weight (or segment) and its minimum density. A
-    `fraction` of 1 keeps all. OptionError if the budget cannot be met.
+    `options` say in which units weights are kept. The cost is the number of weights or, with a budget, what the
+    `costs` of the layers say. Segments and filters that hold zeros count the weights in them. Every layer keeps at
+    least one weight (or segment) and its minimum density. A `fraction` of 1 keeps all. OptionError if the budget cannot
+    be met.
     """
     if fraction >= 1:
         return LazyMasks([partial(_everything, layer) for layer in layers])
     if options.granularity == "filter":
-        return keep_filters(layers, fraction, options.min_density, by_layer=options.scope == "layer")
+        return keep_nonzeros(
+            partial(keep_filters, layers, min_density=options.min_density, by_layer=options.scope == "layer"),
+            [layer.saliency for layer in layers],
+            fraction,
+        )
     scopes = [[layer] for layer in layers] if options.scope == "layer" else [list(layers)]
     if options.align is not None:
-        return [kept for scope in scopes for kept in _keep_aligned(scope, options, fraction)]
+        return [kept for scope in scopes for kept in _keep_in_segments(scope, options, fraction)]
     chosen = [kept for scope in scopes for kept in _keep_weights(scope, options, fraction)]
     if any(isinstance(layer.saliency, SaliencyBlocks) for layer in layers):
         return LazyMasks([kept.mask for kept in chosen])
@@ -97,6 +103,13 @@ def _keep_weights(layers: list[Candidates], options: SelectionOptions, fraction:
     minimums = [max(1, round(density * size)) for size in sizes]
     count = sum(sizes) - round((1 - fraction) * sum(sizes))
     return choose_largest([layer.saliency for layer in layers], count, minimums)
+
+
+def _keep_in_segments(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:
+    if options.budget is not None:
+        return _keep_aligned(layers, options, fraction)
+    saliencies = [layer.saliency for layer in layers]
+    return keep_nonzeros(partial(_keep_aligned, layers, options), saliencies, fraction)
 
 
 def _keep_aligned(layers: list[Candidates], options: SelectionOptions, fraction: float) -> list[Mask]:

@@ -20,26 +20,28 @@ def choose_accelerator(workload: Workload, options: SimulateOptions) -> Accelera
     hardware = options.hardware
     permuted = next((layer.packing.array for layer in workload.layers if layer.packing), None)
     array = options.array or (hardware.array if hardware else permuted) or _DEFAULT
-    if permuted:
-        _check_packings(permuted, array, options)
-    accelerator = accelerator_of(options, array)
-    _check_dataflow(accelerator, options)
-    if hardware is None:
-        return accelerator
     needed = max(
         (tile.fan_in for layer in workload.layers if layer.packing for tile in layer.packing.tiles), default=1
     )
-    if needed > hardware.fan_in:
+    fits = hardware is None or needed <= hardware.fan_in
+    if permuted:
+        _check_packings(permuted, array, options, fits=fits)
+    accelerator = accelerator_of(options, array)
+    _check_dataflow(accelerator, options)
+    if hardware is not None and not fits:
         raise OptionError(
             f"--hardware {hardware.name}: expected a fan-in of at least {needed}, which the model's tiles need, got "
             f"{hardware.fan_in}",
-            f"run tightc permute --fan-in {hardware.fan_in} first",
+            _permute_again(array, options),
         )
     return accelerator
 
 
-def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOptions) -> None:
-    """OptionError unless tiles for an array of `permuted` run on `array` in the dataflow of the options."""
+def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOptions, *, fits: bool) -> None:
+    """OptionError unless tiles for an array of `permuted` run on `array` in the dataflow of the options.
+
+    `fits`: whether their fan-in is one of the hardware.
+    """
     if options.dataflow != "ws":
         raise OptionError(
             f"--dataflow: expected ws, since the model's tiles are weight-stationary, got {options.dataflow}",
@@ -47,10 +49,18 @@ def _check_packings(permuted: ArrayShape, array: ArrayShape, options: SimulateOp
         )
     if array != permuted:
         flag = f"--hardware {options.hardware.name}" if options.hardware and not options.array else "--array"
+        again = _permute_again(array, options)
         raise OptionError(
             f"{flag}: expected {permuted}, the array that the model was permuted for, got {array}",
-            f"use --array {permuted}, or run tightc permute --array {array} first",
+            f"use --array {permuted}, or {again}" if fits else again,
         )
+
+
+def _permute_again(array: ArrayShape, options: SimulateOptions) -> str:
+    """The remedy that always works: to permute for the `array` and hardware of `options`."""
+    if options.hardware is None:
+        return f"run tightc permute --array {array} first"
+    return f"run tightc permute with this --hardware{f' and --array {array}' if options.array else ''} first"
 
 
 def _check_dataflow(accelerator: Accelerator, options: SimulateOptions) -> None:

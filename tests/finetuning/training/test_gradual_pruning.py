@@ -345,3 +345,18 @@ def test_the_simulator_counts_the_energy_of_the_budget_after_training(which: str
     permuted, _ = permute(after, options)
     gain = simulate(permuted, SimulateOptions(array=array)).totals["energy_gain"]
     assert gain == pytest.approx(1.8, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "options", [{"align": "4x4"}, {"align": "4x4", "scope": "layer"}, {"granularity": "filter"}]
+)
+def test_a_network_that_is_sparse_already_is_not_pruned_beyond_the_sparsity(options: dict[str, Any]) -> None:
+    before = training.network("folded", density=0.4)
+    given = sum(training.counts(before, "folded").values())
+    after, report = training.train(before, sparsity=0.5, **options)
+    assert sum(training.counts(after, "folded").values()) == report.totals["nonzeros"] == given
+    _, report = training.train(before, sparsity=0.7, **options)
+    assert report.totals["density"] <= 0.3 + 1e-9
+    if "align" in options:  # to within a segment of each layer
+        weights = given / training.train(before)[1].totals["density"]
+        assert report.totals["nonzeros"] > 0.3 * weights - 4 * len(training.WEIGHTS["folded"])

@@ -26,7 +26,7 @@ class GradualPruning:
     After that, weights may still be exchanged until the end of regrowing; then `finished` is true, and the masks are
     final. The saliency of a weight is its square, as in prune, or that balanced between layers. With granularity
     subword, single subwords of the `fake_quantization` weights are selected. The schedule starts from the current
-    density, or from 1 where weights are pruned in segments or filters, since single zeros save none of these.
+    density, or with a budget of weights from 1, since single zeros save no segment.
     OptionError, before any training, where a budget cannot be met.
     """
 
@@ -45,8 +45,8 @@ class GradualPruning:
         self._last_step = round(options.pruning_end * steps)
         self._last_regrow_step = round(options.regrow_end * steps) if options.regrow else 0
         self._weights = [student.parameter(entry.layer.weight) for entry in layers]
-        grouped = options.granularity == "filter" or (options.align is not None and self._subwords is None)
-        self._start = 1.0 if grouped else max(self._end, self._density())
+        of_segments = options.budget is not None and self._subwords is None
+        self._start = 1.0 if of_segments else max(self._end, self._density())
         others = [weight for weight in student.weights() if not any(weight is own for own in self._weights)]
         self.masks = Masks([*self._weights, *others])
         self.finished = False

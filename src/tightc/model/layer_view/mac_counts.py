@@ -60,15 +60,17 @@ def count_macs(model: Model, network: Network, input_sizes: InputSizeOptions) ->
     return MacCounts(vectors, elements, uncovered, macs, None if unknown else covered)
 
 
-def coverage(model: Model, network: Network) -> tuple[tuple[Figures, ...], float | None]:
+def coverage(
+    model: Model, network: Network, sizes: InputSizeOptions | None = None
+) -> tuple[tuple[Figures, ...], float | None]:
     """(a row for each uncovered operator of `network`, the fraction of the MACs of `model` that is covered).
 
-    For one image where the batch is open. The fractions are None where another input size is open.
+    `sizes`: of inputs that are open; None for one image. The fractions are None where a size is left open.
     """
     if not network.uncovered:
         return (), 1.0
     try:
-        counts = count_macs(model, network, InputSizeOptions())
+        counts = count_macs(model, network, sizes or InputSizeOptions())
     except ModelError:
         unknown = {"macs": None, "macs_share": None}
         return tuple({**_operator_identity(entry), **unknown} for entry in network.uncovered), None

@@ -26,15 +26,15 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
     opened = {
         value.name: value
         for value in fed_inputs(proto)
-        if value.name not in given.shapes and _open_axes(value)
+        if value.name not in given.shapes and _open_axes(value, given.batch)
     }
     if not opened:
         return given, ()
     outputs = [value.name for value in proto.graph.output]
     for size in _TRIED:
-        if any(size ** _open_axes(value) > _MOST_ELEMENTS for value in opened.values()):
+        if any(size ** _open_axes(value, given.batch) > _MOST_ELEMENTS for value in opened.values()):
             continue
-        shapes = tuple(f"{name}={_shape_text(value, size)}" for name, value in opened.items())
+        shapes = tuple(f"{name}={_shape_text(value, size, given.batch)}" for name, value in opened.items())
         assumed = given.model_copy(update={"input_shape": (*given.input_shape, *shapes)})
         try:
             value_shapes(proto, origin, outputs, assumed, by_running=True)
@@ -42,20 +42,20 @@ def resolve_open_sizes(proto: onnx.ModelProto, origin: str, given: Sizes) -> tup
             raise
         except ModelError:
             continue
-        return assumed, tuple(_note(value, size) for value in opened.values())
+        return assumed, tuple(_note(value, size, given.batch) for value in opened.values())
     require_sizes(proto, origin, given)
     raise AssertionError("an open size is refused")
 
 
-def _open_axes(value: onnx.ValueInfoProto) -> int:
-    """The number of open axes but the batch."""
-    samples = batch_axis(value)
+def _open_axes(value: onnx.ValueInfoProto, batch: int | None) -> int:
+    """The number of open axes but that of the `batch`."""
+    samples = batch_axis(value, batch)
     dimensions = enumerate(value.type.tensor_type.shape.dim)
     return sum(axis != samples and not dimension.HasField("dim_value") for axis, dimension in dimensions)
 
 
-def _shape_text(value: onnx.ValueInfoProto, size: int) -> str:
-    dimensions, samples = value.type.tensor_type.shape.dim, batch_axis(value)
+def _shape_text(value: onnx.ValueInfoProto, size: int, batch: int | None) -> str:
+    dimensions, samples = value.type.tensor_type.shape.dim, batch_axis(value, batch)
     sizes = [
         dimension.dim_value if dimension.HasField("dim_value") else (size if axis != samples else 1)
         for axis, dimension in enumerate(dimensions)
@@ -63,12 +63,12 @@ def _shape_text(value: onnx.ValueInfoProto, size: int) -> str:
     return "x".join(map(str, sizes))
 
 
-def _note(value: onnx.ValueInfoProto, size: int) -> str:
+def _note(value: onnx.ValueInfoProto, size: int, batch: int | None) -> str:
     stated = "x".join(
         str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
         for d in value.type.tensor_type.shape.dim
     )
     return (
-        f"the size of input {value.name} is open ({stated}): {_shape_text(value, size)} is assumed; "
+        f"the size of input {value.name} is open ({stated}): {_shape_text(value, size, batch)} is assumed; "
         f"give --input-shape {value.name}=... for another"
     )

@@ -188,6 +188,12 @@ def _fix_input(value: onnx.ValueInfoProto, origin: str, shape: Shape | None, bat
                     f"as in the model, got {given}",
                     f"leave {flag} out, or export the model with that dimension open",
                 )
+        elif batch is not None and axis == samples and shape and shape[axis] not in (1, batch):
+            raise ModelError(
+                f"{origin}: expected {batch}, as --batch says, for dimension {axis} of input {value.name}, got "
+                f"{shape[axis]} in --input-shape",
+                "leave --batch out, or give 1 there",
+            )
         elif given is not None or axis == samples:
             dimension.dim_value = given or 1
         else:

@@ -25,6 +25,7 @@ from tightc.selection.aligned import keep_segments
 from tightc.selection.network.prunable import Prunable
 from tightc.selection.options import SelectionOptions
 from tightc.selection.select import Candidates, select
+from tightc.selection.sparse_input import above_zeros
 from tightc.selection.top_k import Mask, largest
 
 _ALLOCATION_IMAGES = 128  # enough to compare layers
@@ -103,6 +104,7 @@ class ObsPruner:
                     outputs = few.output_values(self.model.with_tensors(changed))
                     divergences.append(few.divergence(dense, outputs))
                 saliency = network_saliency(saliency, SPARSITIES, divergences)
+            saliency = above_zeros(saliency, ~problem.zeros)
             candidates.append(Candidates(saliency, weight.layer.groups, entry.costs, entry.channels))
             self._report(weight)
         return select(candidates, options, fraction)

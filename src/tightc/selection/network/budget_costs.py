@@ -71,8 +71,16 @@ def _is_counted(options: SelectionOptions) -> bool:
     return options.budget is not None and (options.budget.kind != "compression" or options.fill_passes)
 
 
-def assumed_sizes(model: Model, options: SelectionOptions) -> tuple[str, ...]:
-    """A note for each input size that `budget_costs` assumes."""
+def budget_notes(model: Model, options: SelectionOptions) -> tuple[str, ...]:
+    """A note for each input size that `budget_costs` assumes, and for an array that is not the hardware's."""
     if not _is_counted(options):
         return ()
-    return resolve_open_sizes(model.proto, model.origin, options)[1]
+    notes = resolve_open_sizes(model.proto, model.origin, options)[1]
+    hardware, array = options.hardware, options.align
+    if hardware is None or hardware.array == array:
+        return notes
+    return (
+        *notes,
+        f"--align {array} takes the place of the {hardware.array} array of {hardware.name} in the budget: give --array "
+        f"{array} to tightc permute and simulate, or --tile-heights for lower tiles on the same array",
+    )
