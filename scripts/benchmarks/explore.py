@@ -95,8 +95,8 @@ def run(page: Page) -> None:
         loop = _one_by_one(source, own, Path(folder))
     points = last.report.totals["points"]
     page.text(
-        "The first row is the default front. With area most points are on the front. With bytes the bounds of the "
-        "others lie below what dominates them. Then bounds save no time."
+        "The first row is the default front. With area most points are on the front. With bytes too the "
+        "bounds of most others lie below what dominates them. Then bounds save little time or none."
     )
     page.text(
         f"The same {points} points of sparsity {_ONE} one by one, as a shell loop of permute, pack and simulate, three "

@@ -47,11 +47,13 @@ def _rows(page: Page, folder: Path) -> None:
     if not page.quick:
         page.figure("scale-search", "CPU seconds and peak memory over the number of weights", _drawn(found))
     weights, cost = found["tight"][-1]
-    core_hours = cost.computing * _PARAMETERS / weights / 3600
+    hours, core_hours = (
+        seconds * _PARAMETERS / weights / 3600 for seconds in (cost.seconds, cost.computing)
+    )
     page.text(
         f"On paper, from the last row of tight: {_PARAMETERS / 1e9:g} billion weights at this density take "
-        f"{core_hours / 2:.1f} hours on two cores, and {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a "
-        "core each. That holds where layers are many more than workers."
+        f"{hours:.1f} hours on two cores. They take {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a core "
+        "each, where layers are many more than workers, so that none waits."
     )
 
 

@@ -89,12 +89,12 @@ def test_other_words_for_a_gain_lead_to_its_own(text: str, message: str) -> None
         ),
         (
             {"budget": "compression=2", "align": "8x8", "fan_in": 4},
-            "--fan-in: expected a budget of speedup, energy or bits beside it, got compression=2; add --budget bits=4, "
-            "or leave it out",
+            "--fan-in: expected a budget of speedup, energy or bits beside it, got compression=2; give --budget "
+            "bits=4, or leave it out",
         ),
         (
             {"budget": "speedup=2", "align": "8x8", "energy": TABLE},
-            "--energy: expected a budget of energy beside it, got speedup=2; add --budget energy=4, or leave it out",
+            "--energy: expected a budget of energy beside it, got speedup=2; give --budget energy=4, or leave it out",
         ),
         (
             {"sparsity": 0.5, "align": "8x8", "fill_passes": True},
@@ -102,7 +102,7 @@ def test_other_words_for_a_gain_lead_to_its_own(text: str, message: str) -> None
         ),
         (
             {"budget": "compression=2", "align": "8x8", "fill_passes": True, "energy": TABLE},
-            "--energy: expected a budget of energy beside it, got compression=2; add --budget energy=4, or leave it "
+            "--energy: expected a budget of energy beside it, got compression=2; give --budget energy=4, or leave it "
             "out",
         ),
         (

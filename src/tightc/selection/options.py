@@ -121,7 +121,7 @@ class SelectionOptions(HardwareOptions):
                 kinds = " or ".join([", ".join(read_by[:-1]), read_by[-1]] if read_by[1:] else read_by)
                 raise invalid_combination(
                     f"expected a budget of {kinds} beside it, got {self.budget or 'none'}",
-                    f"add --budget {read_by[-1]}=4, or leave it out",
+                    f"{'add' if kind is None else 'give'} --budget {read_by[-1]}=4, or leave it out",
                     name,
                 )
         if self.fill_passes and kind is None:
