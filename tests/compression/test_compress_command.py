@@ -86,7 +86,7 @@ def test_a_drop_that_is_not_kept_ends_with_1(capsys: pytest.CaptureFixture[str])
         (["--max-drop=nan"], "--max-drop: expected accuracy that may be lost, in points: from 0 to 100, such as 1, got "
          "nan; give a finite number"),
         (["--goal=cycle"], "--goal: expected 'cycles', 'energy', 'area' or 'bytes', got 'cycle'; did you mean cycles?"),
-        (["--trials=0"], "--trials: expected short trainings of the bisection, at most: 1 to 30, got 0; give a number "
+        (["--trials=0"], "--trials: expected short trainings that prune, at most: 1 to 30, got 0; give a number "
          "of at least 1"),
         (["--distill-weight=0.9"], "--distill-weight: expected a teacher with it, got none; add --teacher, or leave "
          "it out"),
