@@ -40,8 +40,7 @@ class _Measured(NamedTuple):
 
 
 _PAIRS = (
-    _Pair("8x8", "r20-8x8-e-5x", "r20-8x8-cc-e-3.6x"),
-    _Pair("8x8", "r20-8x8-e-6.2x", "r20-8x8-cc-e-3.6x"),
+    _Pair("8x8", "r20-8x8-e-5x", "r20-8x8-cc-e-4x"),
     _Pair("8x8", "r20-8x8-e-6.2x", "r20-8x8-cc-e-4x"),
     _Pair("32x32", "r20-e-5x", "r20-cc-e-4.5x"),
     _Pair("32x32", "r20-e-4.5x", "r20-cc-e-4.5x"),
