@@ -47,9 +47,7 @@ def _rows(page: Page, folder: Path) -> None:
     if not page.quick:
         page.figure("scale-search", "CPU seconds and peak memory over the number of weights", _drawn(found))
     weights, cost = found["tight"][-1]
-    hours, core_hours = (
-        seconds * _PARAMETERS / weights / 3600 for seconds in (cost.seconds, cost.computing)
-    )
+    hours, core_hours = (seconds * _PARAMETERS / weights / 3600 for seconds in (cost.seconds, cost.computing))
     page.text(
         f"On paper, from the last row of tight: {_PARAMETERS / 1e9:g} billion weights at this density take "
         f"{hours:.1f} hours on two cores. They take {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a core "
