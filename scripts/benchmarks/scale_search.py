@@ -50,8 +50,8 @@ def _rows(page: Page, folder: Path) -> None:
     hours, core_hours = (seconds * _PARAMETERS / weights / 3600 for seconds in (cost.seconds, cost.computing))
     page.text(
         f"On paper, from the last row of tight: {_PARAMETERS / 1e9:g} billion weights at this density take "
-        f"{hours:.1f} hours on two cores. They take {core_hours / _WORKERS:.1f} on {_WORKERS} Dask workers of a core "
-        "each, where layers are many more than workers, so that none waits."
+        f"{hours:.1f} hours on two cores. They take {core_hours / _WORKERS:.1f} hours on {_WORKERS} Dask workers of a "
+        "core each, where layers are many more than workers, so that none waits."
     )
 
 

@@ -113,8 +113,8 @@ def _no_trial(report: Report) -> GoalError:
     most, rows = report.totals["max_drop"], report.layers
     nothing = str(Target(1.0, GOALS[report.totals["goal"]].kind))
     dense = next(row for row in rows if _target(row) == nothing)
-    tried = [row for row in rows if row is not dense or not dense["within"]]
-    least = min(tried or rows, key=lambda row: float(row["drop"]))
+    pruning = [row for row in rows if row is not dense]
+    least = min((pruning or rows) if dense["within"] else rows, key=lambda row: float(row["drop"]))
     if dense["within"]:
         remedy = "raise --max-drop, --trials or --trial-epochs"
     elif dense["drop"] <= most:
